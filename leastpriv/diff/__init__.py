@@ -1,0 +1,1 @@
+"""The committed policy against what is needed."""

@@ -1,0 +1,29 @@
+"""Every error a user can meet; only `cli` catches them and only `cli` exits.
+
+    LeastprivError              exit 1   something could not be done
+    ├── InputError              exit 2   an input is wrong: the message names it and the way out
+    │   └── PolicyFileError     exit 2   the policy file cannot be read as a policy
+    └── PullRequestError        exit 1   the proposal could not be put where people review it
+"""
+
+from __future__ import annotations
+
+
+class LeastprivError(Exception):
+    """Base of the tree: one sentence for the user, and the exit code it leads to."""
+
+    exit_code = 1
+
+
+class InputError(LeastprivError):
+    """An input is missing, malformed or refused."""
+
+    exit_code = 2
+
+
+class PolicyFileError(InputError):
+    """The policy file is not a policy that can be read and written back unharmed."""
+
+
+class PullRequestError(LeastprivError):
+    """The branch, commit or pull request could not be made."""

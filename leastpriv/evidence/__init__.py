@@ -1,0 +1,1 @@
+"""What the role really did: calls, denials and the gaps between them."""

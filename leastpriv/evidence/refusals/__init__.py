@@ -1,0 +1,1 @@
+"""Denials: what a refusal message says, and who refused."""

@@ -1,0 +1,215 @@
+"""The words of the product (docs: "Words") as frozen dataclasses: no I/O and no decisions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+
+
+class Outcome(StrEnum):
+    """What a call says about authorisation."""
+
+    ALLOWED = "allowed"
+    """It succeeded, or failed for a reason that lies behind authorisation."""
+    DENIED = "denied"
+    UNKNOWN = "unknown"
+    """Throttled, malformed, expired …: authorisation may or may not have happened."""
+
+
+class Basis(StrEnum):
+    """Why a permission is needed."""
+
+    OBSERVED = "observed"
+    INFERRED = "inferred"
+    DENIED = "denied"
+    SIBLING = "sibling"
+    DECLARED = "declared"
+    KEPT = "kept"
+
+
+class DeniedBy(StrEnum):
+    """Who refused a call; the values of the `denied_by` field of `leastpriv denials`."""
+
+    IDENTITY = "identity"
+    SCP = "scp"
+    RCP = "rcp"
+    BOUNDARY = "boundary"
+    SESSION = "session"
+    RESOURCE = "resource"
+    VPCE = "vpce"
+    BPA = "bpa"
+    UNKNOWN = "unknown"
+
+
+class GapKind(StrEnum):
+    """What the evidence could not see."""
+
+    UNREADABLE_FILE = "unreadable-file"
+    """A trail file (or its rest) is damaged."""
+    UNREADABLE_RECORD = "unreadable-record"
+    """A record lacks what makes it a call."""
+    UNMAPPED_EVENT = "unmapped-event"
+    """Nobody knows which action the event needs."""
+    UNVERIFIED_ACTION = "unverified-action"
+    """The service is known, the action is newer than the catalogue."""
+    PARAMETERS_OMITTED = "parameters-omitted"
+    """CloudTrail left the request parameters out (over 100 KB)."""
+    RESOURCE_FOLDED = "resource-folded"
+    """So many distinct resources that they were folded into their parent."""
+
+
+class ChangeKind(StrEnum):
+    """One edit of the committed policy."""
+
+    ADD = "add"
+    REMOVE = "remove"
+    NARROW = "narrow"
+
+
+@dataclass(frozen=True, slots=True)
+class Principal:
+    """A role or user. `arn` has the path where it is known (`arn:aws:iam::…:role/ci/deploy`)."""
+
+    arn: str
+    partition: str
+    account: str
+    kind: str
+    """`role` or `user`."""
+    name: str
+    """The name without the path."""
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One API call read from evidence."""
+
+    event_id: str
+    """Empty where the record has none; such calls are not de-duplicated."""
+    principal: str
+    """ARN of the role or user, normalised (never an `assumed-role` session ARN)."""
+    session: str
+    """Role session name; empty for a user."""
+    time: datetime
+    """Aware, UTC."""
+    account: str
+    """Account of the principal."""
+    region: str
+    source: str
+    """`s3.amazonaws.com`"""
+    name: str
+    """`PutObject`"""
+    parameters: Mapping[str, object] = field(hash=False)
+    response: Mapping[str, object] = field(hash=False)
+    resources: tuple[str, ...]
+    """ARNs of the record's `resources[]`, in order; empty where the field is absent."""
+    outcome: Outcome
+    error_code: str = ""
+    error_message: str = ""
+    invoked_by: str = ""
+    """Service that forwarded the caller's request; identity, not this, decides whose call it is."""
+    read_only: bool | None = None
+    data_event: bool = False
+    parameters_omitted: bool = False
+    """The record says that its request parameters were too large to be kept."""
+
+
+@dataclass(frozen=True, slots=True)
+class Denial:
+    """A refused call or refusal message."""
+
+    actions: tuple[str, ...]
+    resource: str
+    """ARN or pattern; empty where the message names none."""
+    principal: str
+    denied_by: DeniedBy
+    explicit: bool
+    """An explicit deny: no grant can help."""
+    mendable: bool
+    """Adding the actions to the identity policy can help."""
+    message: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """What a gap could hide. An empty part means "all" of that part."""
+
+    services: tuple[str, ...] = ()
+    """IAM prefixes, e.g. `s3`."""
+    actions: tuple[str, ...] = ()
+    regions: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """Something the evidence could not see."""
+
+    kind: GapKind
+    scope: Scope
+    detail: str
+    count: int = 1
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Condition:
+    """One condition of a permission: `StringEquals`, `iam:PassedToService`, values."""
+
+    operator: str
+    key: str
+    values: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Permission:
+    """What a policy would have to allow."""
+
+    action: str
+    """Catalogue spelling, `s3:PutObject`."""
+    resource: str
+    """ARN, ARN pattern or `*`."""
+    conditions: tuple[Condition, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Need:
+    """One permission that one call needs, and how we know."""
+
+    permission: Permission
+    basis: Basis
+    derivation: str
+    """How the resource was found, in words for the reader."""
+    because: str = ""
+    """For inferred needs: what in the call implies it."""
+    verified: bool = True
+    """False where the catalogue lacks the action."""
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One deploy."""
+
+    id: str
+    session: str
+    first: datetime
+    last: datetime
+    denied: int = 0
+    """Refused calls in this run."""
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """One permission as the evidence shows it."""
+
+    need: Need
+    outcome: Outcome
+    count: int
+    first_seen: datetime
+    last_seen: datetime
+    runs: tuple[str, ...]
+    """Run ids, oldest first."""
+    events: tuple[str, ...]
+    """`lambda.amazonaws.com:CreateFunction20150331`, sorted."""
+    regions: tuple[str, ...] = ()
+    denial: Denial | None = None
+    """Set where the outcome is denied."""

@@ -1,0 +1,1 @@
+"""What we dare to propose: guards, the proposal, its proof."""

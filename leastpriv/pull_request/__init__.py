@@ -1,0 +1,1 @@
+"""The branch, commit and pull request: receives text and bytes, never policies."""

@@ -1,0 +1,1 @@
+"""Words for people: pure text, and the one way for untrusted text to leave."""

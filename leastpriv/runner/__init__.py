@@ -1,0 +1,1 @@
+"""The Actions runner's protocol: context, workflow commands, output files."""

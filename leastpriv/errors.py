@@ -1,9 +1,9 @@
 """Every error a user can meet; only `cli` catches them and only `cli` exits.
 
-    LeastprivError              exit 1   something could not be done
-    ├── InputError              exit 2   an input is wrong: the message names it and the way out
-    │   └── PolicyFileError     exit 2   the policy file cannot be read as a policy
-    └── PullRequestError        exit 1   the proposal could not be put where people review it
+LeastprivError              exit 1   something could not be done
+├── InputError              exit 2   an input is wrong: the message names it and the way out
+│   └── PolicyFileError     exit 2   the policy file cannot be read as a policy
+└── PullRequestError        exit 1   the proposal could not be put where people review it
 """
 
 from __future__ import annotations

@@ -183,6 +183,8 @@ class Need:
     """For inferred needs: what in the call implies it."""
     verified: bool = True
     """False where the catalogue lacks the action."""
+    exact: bool = True
+    """False where the evidence shows the resource only in part (`stack/orders/*`) or by its type."""
 
 
 @dataclass(frozen=True, slots=True)

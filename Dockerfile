@@ -1,0 +1,32 @@
+# One literal FROM, so that Dependabot moves tag and digest together and `--from` can replace the base.
+# python:3.13-slim as of 2026-09 (Python 3.13.15, Debian trixie; an index for amd64 and arm64).
+FROM python:3.13-slim@sha256:7c61056e61ac89e852de05f3dc6fa51a6dd2181797bceed46aa725dd7cb2cd3b AS base
+
+FROM base AS build
+WORKDIR /build
+COPY requirements.txt .
+# Wheels only: nothing is compiled here and nobody's setup.py runs.
+RUN pip install --no-cache-dir --no-compile --no-warn-script-location --require-hashes --only-binary :all: \
+        --prefix /install -r requirements.txt
+COPY entrypoint.py app/
+COPY leastpriv app/leastpriv
+# unchecked-hash: valid whatever happens to modification times on the way into the next stage.
+RUN python -m compileall -q -s /install -p /usr/local --invalidation-mode unchecked-hash /install \
+    && python -m compileall -q -s /build -p / --invalidation-mode unchecked-hash app
+
+FROM base
+LABEL org.opencontainers.image.title="leastpriv-action" \
+      org.opencontainers.image.description="Works out from CloudTrail which permissions a CI role needs and proposes the policy change" \
+      org.opencontainers.image.licenses="Apache-2.0"
+# git: mode pull-request commits to the workspace's repository. Its version is the distribution's newest security
+# update; a pinned one disappears from the archive with the next update.
+# hadolint ignore=DL3008
+RUN apt-get update \
+    && apt-get install --yes --no-install-recommends git \
+    && rm -rf /var/lib/apt/lists/* \
+    && python -m pip uninstall --yes --quiet --root-user-action ignore pip
+COPY --from=build /install /usr/local
+COPY --from=build /build/app /app
+# No USER: Docker actions must run as root to read and write what the runner mounts
+# (https://docs.github.com/en/actions/reference/workflows-and-actions/dockerfile-support, read 2026-11).
+ENTRYPOINT ["python", "/app/entrypoint.py"]

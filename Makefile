@@ -1,0 +1,65 @@
+# Every target does its own set-up; needed beside this file: git, make and a Python 3.11 or newer.
+.DEFAULT_GOAL := help
+.PHONY: help demo test test-all check format readme lock clean
+
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+PYTHON ?= $(shell for python in python3.11 python3.12 python3.13 python3 python; do \
+	$$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 && echo $$python && break; done)
+
+# $(call step,NAME,COMMAND): one line when it passes, everything it said when it does not.
+step = @if output=$$($(2) 2>&1); then echo "ok      $(1)"; \
+	else echo "FAILED  $(1)"; printf '%s\n' "$$output"; exit 1; fi
+
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+demo: $(STAMP) ## Run the action on the bundled example and show its pull request (no AWS account, no GitHub)
+	@$(BIN)/python tools/demo.py
+
+test: $(STAMP) ## Run the tests
+	@$(BIN)/python -m pytest -q -m "not slow"
+
+test-all: $(STAMP) ## Run the tests, the long ones too
+	@$(BIN)/python -m pytest -q
+
+check: $(STAMP) ## Run every check that CI runs
+	$(call step,ruff format,$(BIN)/ruff format --check .)
+	$(call step,ruff check,$(BIN)/ruff check .)
+	$(call step,mypy,$(BIN)/mypy)
+	$(call step,lint-imports,$(BIN)/lint-imports)
+	$(call step,action.yml,$(BIN)/check-jsonschema --builtin-schema vendor.github-actions action.yml)
+	$(call step,workflows,$(BIN)/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml)
+	$(call step,dependabot,$(BIN)/check-jsonschema --builtin-schema vendor.dependabot .github/dependabot.yml)
+	$(call step,hadolint,$(BIN)/hadolint Dockerfile)
+	$(call step,zizmor,$(BIN)/zizmor --offline --no-progress action.yml .github)
+	$(call step,README tables,$(BIN)/python tools/readme_tables.py --check)
+	$(call step,pytest,$(BIN)/python -m pytest -q -m "not slow")
+
+format: $(STAMP) ## Format the code and mend what ruff can mend
+	@$(BIN)/ruff format . && $(BIN)/ruff check --fix .
+
+readme: $(STAMP) ## Write the tables of README.md from action.yml
+	@$(BIN)/python tools/readme_tables.py
+
+# --no-emit-package: cffi's setuptools is a build tool, and the image installs wheels only.
+lock: $(STAMP) ## Write requirements.txt, which the image installs, from requirements.in
+	@folder=$$(mktemp -d) && trap 'rm -r "$$folder"' EXIT && $(BIN)/python -m venv "$$folder" \
+	&& "$$folder/bin/python" -m pip install --quiet uv \
+	&& "$$folder/bin/uv" pip compile --quiet --upgrade --generate-hashes --python-version 3.13 --python-platform linux \
+	   --no-emit-package setuptools --custom-compile-command "make lock" requirements.in --output-file requirements.txt
+
+clean: ## Remove what these targets made
+	rm -rf $(VENV) .demo .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+
+# A dependency group needs pip 25.1. An environment whose Python is gone is made anew.
+$(STAMP): pyproject.toml
+	@if [ -z "$(PYTHON)" ]; then echo "No Python 3.11 or newer was found: install one, or name it: make PYTHON=/path/to/python"; exit 1; fi
+	@echo "Setting up $(VENV) ..."
+	@$(BIN)/python -c '' 2>/dev/null || $(PYTHON) -m venv --clear $(VENV) || { \
+		echo "$(PYTHON) cannot make a virtual environment: install its venv module (Debian: python3-venv)"; exit 1; }
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade 'pip>=25.1' \
+	&& $(BIN)/python -m pip install --quiet --editable . --group dev || { \
+		echo "The packages of pyproject.toml could not be installed into $(VENV): is a package index reachable?"; exit 1; }
+	@touch $@

@@ -1,0 +1,12 @@
+"""What the action's container runs; by absolute path, with the package installed or beside this file."""
+
+from __future__ import annotations
+
+import os
+import sys
+from datetime import UTC, datetime
+
+from leastpriv.cli import action_main
+
+if __name__ == "__main__":
+    sys.exit(action_main(os.environ, sys.stdout, sys.stderr, lambda: datetime.now(UTC)))

@@ -1,0 +1,79 @@
+"""The command line's options; every input of the action is an option of `leastpriv propose`."""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser, _SubParsersAction
+
+from leastpriv import __version__
+
+_EXIT_CODES = "exit codes: 0 done; 1 could not do its job; 2 bad input; 3 drift found (mode check)"
+
+
+def parser() -> ArgumentParser:
+    """The parser of the whole command; it exits with 2 on a wrong option, as argparse does."""
+    whole = ArgumentParser(
+        prog="leastpriv",
+        description="Works out from CloudTrail which permissions a CI role needs and proposes the policy change, with proof.",
+        epilog=_EXIT_CODES,
+    )
+    whole.add_argument("--version", action="version", version=f"leastpriv {__version__}")
+    commands = whole.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    _add_propose(commands)
+    _add_permissions(commands)
+    return whole
+
+
+def _add_propose(commands: _SubParsersAction[ArgumentParser]) -> None:
+    from leastpriv.settings import INPUTS
+
+    command = commands.add_parser(
+        "propose",
+        help="compare a policy file with what the role used and propose the change",
+        epilog=_EXIT_CODES,
+    )
+    for known in INPUTS:
+        help_text = known.help if known.built else "not built yet"
+        if known.default:
+            help_text += f" (default: {known.default})"
+        command.add_argument(
+            known.flag,
+            dest=known.name.replace("-", "_"),
+            action="append" if known.several else "store",
+            metavar=known.name.upper().replace("-", "_"),
+            help=help_text,
+        )
+    command.add_argument(
+        "--output-dir",
+        metavar="OUT",
+        help="folder for policy.json, proposal.json, patch.json, pull-request.md",
+    )
+    _add_common(command)
+
+
+def _add_permissions(commands: _SubParsersAction[ArgumentParser]) -> None:
+    command = commands.add_parser("permissions", help="list the permissions that a role used, as JSON lines or a table")
+    command.add_argument(
+        "--trail",
+        dest="trails",
+        action="append",
+        default=[],
+        metavar="TRAIL",
+        help="a folder of CloudTrail files",
+    )
+    command.add_argument("--role-arn", metavar="ARN", help="ARN of the role or user")
+    command.add_argument("--all-roles", action="store_true", help="every role and user of the trail")
+    command.add_argument(
+        "--resources",
+        choices=["pattern", "exact"],
+        default="pattern",
+        help="open what changes from run to run (default), or not",
+    )
+    command.add_argument("--cache", dest="cache_dir", metavar="DIR", help="not built yet")
+    command.add_argument("--format", choices=["json", "table"], default="json", help="JSON lines (default) or a table")
+    _add_common(command)
+
+
+def _add_common(command: ArgumentParser) -> None:
+    command.add_argument("--from", dest="start", metavar="TIME", help="read from this time on (ISO 8601)")
+    command.add_argument("--to", dest="end", metavar="TIME", help="read up to this time (ISO 8601)")
+    command.add_argument("-v", "--verbose", action="store_true", help="show tracebacks")

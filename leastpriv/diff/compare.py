@@ -1,0 +1,125 @@
+"""The committed policy against what the evidence needs: used, unused, missing.
+
+A wildcard entry is one grant: it is listed with the catalogue actions it grants and those of them that were used.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+from leastpriv.evidence.usage import Evidence
+from leastpriv.model import Outcome, Permission, Usage
+from leastpriv.permissions import catalog
+from leastpriv.permissions.patterns import action_matches
+from leastpriv.permissions.resources import fits
+from leastpriv.policy.document import Document, Statement
+from leastpriv.policy.evaluate import Request, evaluate, grants
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One `Action` entry of an Allow statement."""
+
+    statement: Statement
+    pattern: str
+    """As written."""
+    granted: tuple[str, ...]
+    """Catalogue actions it grants on the statement's resources."""
+    uses: Mapping[str, tuple[Usage, ...]]
+    """Catalogue action -> usages through this entry, whatever their outcome."""
+
+    @property
+    def is_wildcard(self) -> bool:
+        """Whether the entry names more than one action."""
+        return "*" in self.pattern or "?" in self.pattern
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """The committed policy, entry by entry, and what it lacks."""
+
+    entries: tuple[Entry, ...]
+    missing: tuple[Usage, ...]
+    """Needed and not allowed by the policy together with what else is attached."""
+    conditional: tuple[Usage, ...]
+    """Allowed only where a condition holds that the evidence does not show."""
+    overruled: tuple[Usage, ...]
+    """Used in the evidence, and now refused by an explicit Deny of the policy."""
+
+
+def compare(document: Document | None, attached: Sequence[Document], evidence: Evidence) -> Difference:
+    """Compares one policy (None: there is none yet) and the other attached ones with the evidence."""
+    documents = [*([document] if document else []), *attached]
+    missing: list[Usage] = []
+    conditional: list[Usage] = []
+    overruled: list[Usage] = []
+    for usage in evidence.usages:
+        decision = decide(request_of(usage, evidence.principal), documents, exact=usage.need.exact)
+        if decision == "unknown":
+            conditional.append(usage)
+        elif decision == "explicitDeny" and usage.outcome is Outcome.ALLOWED:
+            overruled.append(usage)
+        elif decision != "allowed" and usage.outcome is not Outcome.UNKNOWN:
+            missing.append(usage)
+    entries = tuple(_entries(document, evidence)) if document else ()
+    return Difference(entries, tuple(missing), tuple(conditional), tuple(overruled))
+
+
+def request_of(usage: Usage, principal: str) -> Request:
+    """The request to replay for one usage."""
+    return request(usage.need.permission, principal, usage.regions)
+
+
+def request(permission: Permission, principal: str, regions: Sequence[str]) -> Request:
+    """A replayed request; its context holds only what a record shows, and several regions leave `aws:RequestedRegion` unknown."""
+    context = {"aws:PrincipalArn": (principal,), "aws:PrincipalAccount": (principal.split(":")[4],)}
+    if len(regions) == 1:
+        context["aws:RequestedRegion"] = (regions[0],)
+    return Request(permission.action, permission.resource, context)
+
+
+def decide(request: Request, documents: Sequence[Document], *, exact: bool) -> str:
+    """`allowed`, `implicitDeny`, `explicitDeny` or `unknown`.
+
+    A resource known only in part (`exact` false) counts as allowed where some statement allows a part of it: which part the call
+    meant is not in the record.
+    """
+    effect = evaluate(request, documents).effect
+    if effect != "implicitDeny" or exact:
+        return effect
+    statements = (statement for document in documents for statement in document.statements)
+    return "allowed" if any(grants(statement, request) == "maybe" for statement in statements) else effect
+
+
+def _entries(document: Document, evidence: Evidence) -> list[Entry]:
+    return [
+        Entry(statement, pattern, _granted(statement, pattern), _uses(statement, pattern, evidence))
+        for statement in document.statements
+        if statement.effect == "Allow" and statement.actions
+        for pattern in dict.fromkeys(statement.actions)
+    ]
+
+
+def _granted(statement: Statement, pattern: str) -> tuple[str, ...]:
+    """Catalogue actions of an entry that its statement's resources let through; a literal entry is always itself."""
+    expanded = catalog.expand(pattern)
+    if "*" not in pattern and "?" not in pattern:
+        return expanded or (pattern,)
+    return tuple(name for name in expanded if _grantable(name, statement.resources))
+
+
+@lru_cache(maxsize=65_536)
+def _grantable(action: str, resources: tuple[str, ...]) -> bool:
+    """Whether any of a statement's resources can be one the action is authorised on (`*` alone where it has no type)."""
+    return not resources or any("${" in resource or fits(action, resource) for resource in resources)
+
+
+def _uses(statement: Statement, pattern: str, evidence: Evidence) -> Mapping[str, tuple[Usage, ...]]:
+    found: dict[str, list[Usage]] = {}
+    for usage in evidence.usages:
+        action = usage.need.permission.action
+        if action_matches(pattern, action) and grants(statement, request_of(usage, evidence.principal)) != "no":
+            found.setdefault(action, []).append(usage)
+    return {action: tuple(usages) for action, usages in found.items()}

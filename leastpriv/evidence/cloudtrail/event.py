@@ -1,0 +1,205 @@
+"""One CloudTrail record -> one call, one gap, or nothing: pure, untrusted in, typed out.
+
+Field meanings: "CloudTrail record contents" and "CloudTrail userIdentity element" of the CloudTrail User
+Guide (read 2026-11-24).
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterator, Mapping
+from datetime import UTC, datetime
+from enum import StrEnum
+
+from leastpriv.evidence.cloudtrail.identity import Caller, NoCaller, caller_of
+from leastpriv.evidence.cloudtrail.outcome import outcome_of
+from leastpriv.model import Call, Gap, GapKind, Scope
+
+_REGION = re.compile(r"[a-z]{2,5}(?:-[a-z]+)+-\d{1,2}[a-z]?", re.ASCII)
+_PRINTABLE = re.compile(r"[!-~]{1,256}", re.ASCII)
+_RECORD_FIELDS = frozenset({"eventName", "eventSource", "eventVersion", "userIdentity"})
+_ARN_KEYS = ("ARN", "arn", "ARNPrefix", "arnPrefix")
+_NOTHING: Mapping[str, object] = {}
+
+
+class NotACall(StrEnum):
+    """Why a record is no call of a role or user."""
+
+    EVENT_TYPE = "event-type"
+    """Service events, sign-ins, console actions, network activity, insights: no API call of the caller."""
+    OTHER_CALLER = "other-caller"
+    """A service, another account, root, a service-linked role, a login that has no permissions yet."""
+    CONSOLE = "console"
+    """A person in the AWS console, with that person's rhythm: it says nothing about what a deploy needs."""
+    NOT_A_RECORD = "not-a-record"
+    """An object without any of the fields of a record: a digest, or something that is not CloudTrail's."""
+    NOT_WANTED = "not-wanted"
+    """A call of somebody whose calls are not read."""
+
+
+def read_record(record: object, wants: Callable[[str], bool] | None = None) -> Call | Gap | None:
+    """Read the call that a record shows; `None` where it shows no call of a role or user.
+
+    Calls of those whom `wants` refuses are `None` too. A record that would be a call but lacks what makes it
+    one (who, when, what) is a gap. Never raises.
+    """
+    found = examine(record, wants)
+    return None if isinstance(found, NotACall) else found
+
+
+def examine(record: object, wants: Callable[[str], bool] | None = None) -> Call | Gap | NotACall:
+    """As `read_record`, with the reason in place of `None`."""
+    if not isinstance(record, Mapping):
+        return _gap(_NOTHING, "it is not a JSON object")
+    if _RECORD_FIELDS.isdisjoint(record):
+        return NotACall.NOT_A_RECORD
+    if not _is_api_call(record):
+        return NotACall.EVENT_TYPE
+    caller = caller_of(record)
+    if caller is NoCaller.OTHER:
+        return NotACall.OTHER_CALLER
+    if not isinstance(caller, Caller):
+        return _gap(record, "it does not say which role or user called")
+    if wants is not None and not wants(caller.principal):
+        return NotACall.NOT_WANTED
+    if caller.console:
+        return NotACall.CONSOLE
+    return _call(record, caller)
+
+
+def event_time(record: Mapping[str, object]) -> datetime | None:
+    """`eventTime` as aware UTC, its only zone; blanks for `T`, fractions, epoch seconds are taken."""
+    value = record.get("eventTime")
+    try:
+        if isinstance(value, str) and not re.fullmatch(r"[0-9.]+", value):
+            return _aware(datetime.fromisoformat(value.strip()))
+        if isinstance(value, str | int | float) and not isinstance(value, bool):
+            seconds = float(value)
+            # Twelve digits and more are milliseconds, as Elasticsearch and EventBridge Pipes write them.
+            return datetime.fromtimestamp(seconds / 1000 if seconds >= 1e11 else seconds, UTC)
+    except (ValueError, OverflowError, OSError):
+        pass
+    return None
+
+
+def region_of(record: Mapping[str, object]) -> str:
+    """`awsRegion` where it looks like a region, else empty."""
+    value = record.get("awsRegion")
+    return value if isinstance(value, str) and _REGION.fullmatch(value) else ""
+
+
+def is_data_event(record: Mapping[str, object]) -> bool:
+    """Whether a trail writes this event only where data events are switched on."""
+    return record.get("eventCategory") == "Data" or _flag(record.get("managementEvent")) is False
+
+
+def read_only(record: Mapping[str, object]) -> bool | None:
+    """`readOnly`, which some records hold as text; `None` where it is absent."""
+    return _flag(record.get("readOnly"))
+
+
+def resource_types(record: Mapping[str, object]) -> tuple[str, ...]:
+    """`resources[].type`, e.g. `AWS::S3::Object`, in order."""
+    listed = record.get("resources")
+    entries = listed if isinstance(listed, list) else ()
+    found = (entry.get("type") for entry in entries if isinstance(entry, Mapping))
+    return tuple(kind for kind in found if isinstance(kind, str) and kind)
+
+
+def _is_api_call(record: Mapping[str, object]) -> bool:
+    kind = record.get("eventType")
+    if kind is None:
+        # Records before eventVersion 1.02 have no type; sign-ins are told apart by their source.
+        return record.get("eventSource") != "signin.amazonaws.com"
+    return kind == "AwsApiCall" and record.get("eventCategory") not in ("Insight", "NetworkActivity")
+
+
+def _call(record: Mapping[str, object], caller: Caller) -> Call | Gap:
+    time = event_time(record)
+    source, name = _word(record, "eventSource"), _word(record, "eventName")
+    if time is None or not source or not name:
+        lacking = "eventTime" if time is None else "eventSource" if not source else "eventName"
+        return _gap(record, f"its {lacking} is missing or unreadable")
+    code, message = _text(record, "errorCode"), _text(record, "errorMessage")
+    parameters = _object(record.get("requestParameters"))
+    omitted = _omitted(record) or _omitted(parameters)
+    return Call(
+        event_id=_text(record, "eventID"),
+        principal=caller.principal,
+        session=caller.session,
+        time=time,
+        account=caller.account,
+        region=region_of(record),
+        source=source,
+        name=name,
+        parameters=_NOTHING if _omitted(parameters) else parameters,
+        response=_object(record.get("responseElements")),
+        resources=tuple(_resources(record.get("resources"))),
+        outcome=outcome_of(code, message),
+        error_code=code,
+        error_message=message,
+        invoked_by=caller.invoked_by,
+        read_only=read_only(record),
+        data_event=is_data_event(record),
+        parameters_omitted=omitted,
+    )
+
+
+def _resources(value: object) -> Iterator[str]:
+    """ARNs of `resources`: a list of objects, of strings, or once a single string."""
+    if isinstance(value, str):
+        yield from (value,) if value else ()
+    entries = value if isinstance(value, list) else [value] if isinstance(value, Mapping) else []
+    for entry in entries:
+        names = [entry.get(key) for key in _ARN_KEYS] if isinstance(entry, Mapping) else [entry]
+        yield from [name for name in names if isinstance(name, str) and name][:1]
+
+
+def _omitted(fields: Mapping[str, object]) -> bool:
+    # "If a field is truncated, `omitted` is present with a value of `true`": in the record, or in the place
+    # of the field. A request's own parameter of that name does not stand alone.
+    return _flag(fields.get("omitted")) is True and (
+        "eventName" in fields or fields.keys() <= {"omitted", "originalSize", "reason"}
+    )
+
+
+def _object(value: object) -> Mapping[str, object]:
+    """Take a JSON object, also where a tool has written it as text; everything else is empty."""
+    if isinstance(value, str):
+        try:
+            value = json.loads(value)
+        except (ValueError, RecursionError):
+            return _NOTHING
+    return value if isinstance(value, Mapping) else _NOTHING
+
+
+def _flag(value: object) -> bool | None:
+    if isinstance(value, str):
+        return {"true": True, "false": False}.get(value.strip().lower())
+    return value if isinstance(value, bool) else None
+
+
+def _text(record: Mapping[str, object], key: str) -> str:
+    value = record.get(key)
+    return value if isinstance(value, str) else ""
+
+
+def _word(record: Mapping[str, object], key: str) -> str:
+    value = _text(record, key)
+    return value if _PRINTABLE.fullmatch(value) else ""
+
+
+def _aware(time: datetime) -> datetime:
+    return time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)
+
+
+def _gap(record: Mapping[str, object], reason: str) -> Gap:
+    region = region_of(record)
+    event = _word(record, "eventID")
+    subject = f"record {event}" if event else "a record"
+    return Gap(
+        GapKind.UNREADABLE_RECORD,
+        Scope(regions=(region,) if region else ()),
+        f"{subject} cannot be read: {reason}",
+    )

@@ -1,0 +1,288 @@
+"""Bytes of one trail file -> its records, one at a time, with whatever damage lies between them.
+
+A reader for files that may be cut, corrupted or wrapped by another tool: everything that can be read before a
+fault is given, then the fault, then what can be read after it. Memory is bounded by the largest record, not
+by the file.
+"""
+
+from __future__ import annotations
+
+import codecs
+import json
+import re
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import BinaryIO
+
+CHUNK = 256 * 1024
+"""Bytes read, and at most decompressed, at a time."""
+MAX_RECORD = 16 * 1024 * 1024
+"""Characters of one JSON value. CloudTrail's own limit for an event is far below it."""
+MAX_DECOMPRESSED = 1024**3
+"""Bytes that one compressed file may unfold to, some twenty times a large file of CloudTrail's."""
+
+_GZIP = b"\x1f\x8b"
+_BLANK = re.compile(r"[ \t\r\n,\ufeff]*")
+# The list of a whole file: a trail's file and the output of lookup-events.
+_LIST = re.compile(r'\{\s*"(?:Records|Events)"\s*:\s*\[')
+_LIST_KEY = re.compile(r'"(?:Records|Events)"\s*:\s*\[')
+_KEYS_OF_LIST = ("Records", "Events")
+# Where the next record may begin after a fault: CloudTrail writes `eventVersion` first, and files with one
+# object per line have a brace in the first column. Neither can lie unescaped inside a JSON string.
+_NEXT = re.compile(r'\{\s*"eventVersion"\s*:|(?<=\n)\{')
+# Bytes that are no UTF-8, as the decoder hands them on.
+_INVALID = re.compile("[\udc80-\udcff]")
+_DECODER = json.JSONDecoder(strict=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Damage:
+    """What could not be read at this place of the file."""
+
+    reason: str
+    rest_lost: bool
+    """Whether the fault hides records to the end of the file, or one record only."""
+
+
+class _Broken(Exception):  # noqa: N818 - never leaves this module
+    """The bytes end here; the message says why."""
+
+
+def read_values(file: BinaryIO, *, max_decompressed: int = MAX_DECOMPRESSED) -> Iterator[object | Damage]:
+    """Read the JSON values of a file in order.
+
+    They are the elements of `{"Records": […]}` or of a bare list, or one object per line.
+    The file may be plain or gzip (of several members), whatever its name says. Never raises for what the file
+    holds; errors of the file system become damage too.
+    """
+    return _Scanner(_texts(_bytes(file, max_decompressed))).values()
+
+
+class _Scanner:
+    """Walks over the text, holding one chunk and one record of it."""
+
+    def __init__(self, texts: Iterator[str]) -> None:
+        self._texts = texts
+        self._text = ""
+        self._at = 0
+        self._depth = 0
+        self._ended = False
+        self._broken = ""
+
+    def values(self) -> Iterator[object | Damage]:
+        if not self._skip_blank() and not self._broken:
+            self._broken = "it is empty"
+        while self._skip_blank():
+            first = self._text[self._at]
+            if first in "]}":
+                self._at, self._depth = self._at + 1, max(self._depth - 1, 0)
+            elif first == "[":
+                self._at, self._depth = self._at + 1, self._depth + 1
+            elif first == "{" and self._enter_list():
+                continue
+            elif first == '"' and self._depth:
+                yield from self._member()
+            else:
+                yield from self._element()
+        if self._broken or self._depth:
+            yield Damage(self._broken or "it ends in the middle of a list", rest_lost=True)
+
+    def _enter_list(self) -> bool:
+        self._fill(64)
+        match = _LIST.match(self._text, self._at)
+        if match:
+            self._at, self._depth = match.end(), self._depth + 2
+        return match is not None
+
+    def _element(self) -> Iterator[object | Damage]:
+        start = self._text[self._at]
+        found, value = self._decode()
+        if found:
+            yield value
+        elif start == "{" and _LIST_KEY.search(self._text, self._at):
+            # An object that is cut or too long, but wraps the list: its members one by one.
+            self._at, self._depth = self._at + 1, self._depth + 1
+        else:
+            yield from self._recover()
+
+    def _member(self) -> Iterator[object | Damage]:
+        """Pass over a member of an object around the list; a string in a list is a value."""
+        found, key = self._decode()
+        if not found:
+            yield from self._recover()
+            return
+        if not self._skip_blank() or self._text[self._at] != ":":
+            yield key
+            return
+        self._at += 1
+        if self._skip_blank() and self._text[self._at] == "[" and key in _KEYS_OF_LIST:
+            return
+        found, _ = self._decode()
+        if not found:
+            yield from self._recover()
+
+    def _decode(self) -> tuple[bool, object]:
+        """Decode the value at this place, reading on while it is incomplete; false where it is damaged."""
+        while True:
+            try:
+                value, end = _DECODER.raw_decode(self._text, self._at)
+            except json.JSONDecodeError as error:
+                if self._is_cut(error) and len(self._text) - self._at < MAX_RECORD and self._fill_more():
+                    continue
+                return False, None
+            except (ValueError, RecursionError):
+                return False, None
+            if not self._text.isascii() and _INVALID.search(self._text, self._at, end):
+                return False, None
+            # A number or word may go on in the next chunk.
+            if end == len(self._text) and self._text[end - 1] not in '}]"' and self._fill_more():
+                continue
+            self._at = end
+            return True, value
+
+    def _is_cut(self, error: json.JSONDecodeError) -> bool:
+        # Faults within the last characters may be the chunk's end: `fals`, `\u00e`, `-Infinit`.
+        return error.msg.startswith("Unterminated string") or error.pos >= len(self._text) - 12
+
+    def _recover(self) -> Iterator[Damage]:
+        """Goes on at the next place that looks like a record."""
+        self._at += 1
+        while True:
+            match = _NEXT.search(self._text, self._at)
+            if match:
+                self._at = match.start()
+                yield Damage("a record is damaged", rest_lost=False)
+                return
+            self._at = max(self._at, len(self._text) - 64)
+            if not self._fill_more():
+                break
+        self._at, self._depth = len(self._text), 0
+        self._broken = self._broken or "it is damaged or ends in the middle of a record"
+
+    def _skip_blank(self) -> bool:
+        """Move to the next character that means something; false at the end."""
+        while True:
+            match = _BLANK.match(self._text, self._at)
+            self._at = match.end() if match else self._at
+            if self._at < len(self._text):
+                return True
+            if not self._fill_more():
+                return False
+
+    def _fill(self, characters: int) -> None:
+        while len(self._text) - self._at < characters and self._fill_more():
+            pass
+
+    def _fill_more(self) -> bool:
+        if self._ended:
+            return False
+        # The character before stays, for the look-behind at a line's start.
+        kept = max(self._at - 1, 0)
+        try:
+            self._text = self._text[kept:] + next(self._texts)
+        except StopIteration:
+            self._ended = True
+        except _Broken as broken:
+            self._ended, self._broken = True, str(broken)
+        if self._ended:
+            return False
+        self._at -= kept
+        return True
+
+
+def _texts(pieces: Iterator[bytes]) -> Iterator[str]:
+    first = _start(pieces)
+    encoding = "utf-16" if first[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE) else "utf-8"
+    errors = "replace" if encoding == "utf-16" else "surrogateescape"
+    decoder = codecs.getincrementaldecoder(encoding)(errors)
+    yield decoder.decode(first)
+    for piece in pieces:
+        yield decoder.decode(piece)
+    yield decoder.decode(b"", final=True)
+
+
+def _bytes(file: BinaryIO, limit: int) -> Iterator[bytes]:
+    chunks = _chunks(file)
+    first = _start(chunks)
+    if not first.startswith(_GZIP):
+        yield first
+        yield from chunks
+        return
+    total = 0
+    for piece in _decompressed(first, chunks):
+        total += len(piece)
+        if total > limit:
+            raise _Broken(f"it unfolds to more than {limit:,} bytes")
+        yield piece
+
+
+def _start(pieces: Iterator[bytes]) -> bytes:
+    """Join pieces until they are long enough to tell gzip and UTF-16 by their first two bytes."""
+    start = b""
+    while len(start) < 2:
+        more = next(pieces, b"")
+        if not more:
+            break
+        start += more
+    return start
+
+
+def _chunks(file: BinaryIO) -> Iterator[bytes]:
+    try:
+        while chunk := file.read(CHUNK):
+            yield chunk
+    except OSError as error:
+        raise _Broken(f"it cannot be read: {error.strerror or error}") from error
+
+
+def _decompressed(pending: bytes, chunks: Iterator[bytes]) -> Iterator[bytes]:
+    """Unfold all gzip members, one after the other."""
+    while pending:
+        member = zlib.decompressobj(wbits=31)
+        while not member.eof:
+            yield from _inflate(member, pending)
+            if not member.eof:
+                pending = next(chunks, b"")
+                if not pending:
+                    raise _Broken("it ends in the middle of a gzip member")
+        pending = _next_member(member.unused_data, chunks)
+
+
+def _next_member(rest: bytes, chunks: Iterator[bytes]) -> bytes:
+    """Find what follows a member; zeros that fill a block of a disk are passed over."""
+    while len(rest.lstrip(b"\0")) < len(_GZIP):
+        more = next(chunks, b"")
+        if not more:
+            break
+        rest = rest.lstrip(b"\0") + more
+    rest = rest.lstrip(b"\0")
+    if rest and not rest.startswith(_GZIP):
+        raise _Broken("something that is no gzip member follows its end")
+    return rest
+
+
+def _inflate(member: zlib._Decompress, data: bytes) -> Iterator[bytes]:
+    full = False
+    while (data or full) and not member.eof:
+        before = member.copy()
+        try:
+            piece = member.decompress(data, CHUNK)
+        except zlib.error as error:
+            yield from _last_bytes(before, data)
+            raise _Broken("its gzip data is damaged") from error
+        if piece:
+            yield piece
+        # A full piece may leave more behind even where no input is left.
+        data, full = member.unconsumed_tail, len(piece) == CHUNK
+
+
+def _last_bytes(member: zlib._Decompress, data: bytes) -> Iterator[bytes]:
+    """Save what lies before the fault: a failing call gives nothing of what it had already unfolded."""
+    for offset in range(len(data)):
+        try:
+            piece = member.decompress(data[offset : offset + 1])
+        except zlib.error:
+            return
+        if piece:
+            yield piece

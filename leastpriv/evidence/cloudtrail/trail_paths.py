@@ -1,0 +1,144 @@
+"""Which files of a folder are CloudTrail's, in order of time, and what their paths say."""
+
+from __future__ import annotations
+
+import heapq
+import os
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+
+from leastpriv.evidence.source import Window
+
+# "Finding your CloudTrail log files" of the CloudTrail User Guide (read 2026-11-24):
+# AWSLogs/[o-xxx/]ACCOUNT/CloudTrail/REGION/YYYY/MM/DD/ACCOUNT_CloudTrail_REGION_YYYYMMDDTHHMMZ_RANDOM.json.gz
+_SUFFIXES = (".json.gz", ".json", ".jsonl", ".jsonl.gz")
+_OTHER_LOGS = ("CloudTrail-Digest", "CloudTrail-Insight")
+_STAMP = re.compile(r"_(\d{8}T\d{4}Z)(?:_|\.)")
+_REGION = re.compile(r"[a-z]{2,5}(?:-[a-z]+)+-\d{1,2}", re.ASCII)
+_REGION_IN_NAME = re.compile(rf"_CloudTrail_({_REGION.pattern})_", re.ASCII)
+_REGION_IN_FOLDER = re.compile(rf"/CloudTrail/({_REGION.pattern})/", re.ASCII)
+_PART_OF_DATE = (
+    re.compile(r"\d{4}"),
+    re.compile(r"(?:0[1-9]|1[0-2])"),
+    re.compile(r"(?:0[1-9]|[12]\d|3[01])"),
+)
+# Files arrive some minutes after the calls in them, and a folder is named by the day of delivery.
+_SLACK = timedelta(days=1)
+_NAMES = 20_000
+"""Names of one folder held at a time."""
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class TrailFile:
+    """One file, ordered by time where its place or name tells it."""
+
+    stamp: str
+    path: Path
+
+    @property
+    def region(self) -> str:
+        """The region that its name or folder tells, else empty."""
+        found = _REGION_IN_NAME.search(self.path.name) or _REGION_IN_FOLDER.search(self.path.as_posix())
+        return found[1] if found else ""
+
+
+OnError = Callable[[Path, OSError], None]
+
+
+def trail_files(top: Path, window: Window, on_error: OnError) -> Iterator[TrailFile]:
+    """Files under `top`, oldest first over all accounts and regions.
+
+    Day folders outside the window are not opened. What is held at a time is the first names of each folder
+    under way, of which there is one per account and region. Files without a time in their name come first
+    within their folder. Folders that cannot be listed are told to `on_error`.
+    """
+    if top.is_file():
+        return iter((TrailFile("", top),))
+    return _Walk(window, on_error).folder(top, (), ())
+
+
+def has_trail_file(top: Path, on_error: OnError) -> bool:
+    """Whether there is any such file at all, in whatever window."""
+    return next(trail_files(top, Window(), on_error), None) is not None
+
+
+def looks_like_trail_file(name: str) -> bool:
+    """By its name alone: digests and insights are other logs of the same service."""
+    return (
+        name.endswith(_SUFFIXES) and not name.startswith(".") and not any(f"_{other}_" in name for other in _OTHER_LOGS)
+    )
+
+
+class _Walk:
+    def __init__(self, window: Window, on_error: OnError) -> None:
+        self._first = _day(window.start - _SLACK) if window.start and window.start.year > 1 else ""
+        self._last = _day(window.end + _SLACK) if window.end and window.end.year < 9999 else "99999999"
+        self._on_error = on_error
+
+    def folder(self, path: Path, date: tuple[str, ...], above: tuple[tuple[int, int], ...]) -> Iterator[TrailFile]:
+        """All files below; `date`: parts of a date that the path ends in, `above`: the folders it lies in."""
+        try:
+            status = path.stat()
+            with os.scandir(path) as entries:
+                folders = sorted(entry.name for entry in entries if entry.is_dir() and entry.name not in _OTHER_LOGS)
+        except OSError as error:
+            self._on_error(path, error)
+            return
+        here = (status.st_dev, status.st_ino)
+        if here in above:  # a link back to a folder that this one lies in
+            return
+        above = (*above, here)
+        dated = [name for name in folders if _is_date(name, date)]
+        others = [self.folder(path / name, (), above) for name in folders if not _is_date(name, date)]
+        yield from heapq.merge(self._files(path, date), self._in_turn(path, dated, date, above), *others)
+
+    def _in_turn(
+        self, path: Path, names: list[str], date: tuple[str, ...], above: tuple[tuple[int, int], ...]
+    ) -> Iterator[TrailFile]:
+        for name in names:
+            part = (*date, name)
+            if not self._is_outside(path, part):
+                yield from self.folder(path / name, part, above)
+
+    def _is_outside(self, path: Path, date: tuple[str, ...]) -> bool:
+        # Only where the date lies below a region, as CloudTrail writes it: elsewhere it may be the day of an
+        # export.
+        below_region = len(date) == 3 and _REGION.fullmatch(path.parent.parent.name)
+        return bool(below_region) and not self._first <= "".join(date) <= self._last
+
+    def _files(self, path: Path, date: tuple[str, ...]) -> Iterator[TrailFile]:
+        """List the folder's own files in order, some thousands at a time: a flat folder may hold millions."""
+        day = "".join(date) if len(date) == 3 else ""
+        last = ("", "")
+        while True:
+            try:
+                with os.scandir(path) as entries:
+                    keys = (
+                        _key(entry.name, day)
+                        for entry in entries
+                        if looks_like_trail_file(entry.name) and not entry.is_dir()
+                    )
+                    batch = heapq.nsmallest(_NAMES, (key for key in keys if key > last))
+            except OSError as error:
+                self._on_error(path, error)
+                return
+            yield from (TrailFile(stamp, path / name) for stamp, name in batch)
+            if len(batch) < _NAMES:
+                return
+            last = batch[-1]
+
+
+def _day(time: datetime) -> str:
+    return time.date().isoformat().replace("-", "")
+
+
+def _is_date(name: str, date: tuple[str, ...]) -> bool:
+    return len(date) < 3 and _PART_OF_DATE[len(date)].fullmatch(name) is not None
+
+
+def _key(name: str, day: str) -> tuple[str, str]:
+    stamp = _STAMP.search(name)
+    return (stamp[1] if stamp else day, name)

@@ -1,0 +1,48 @@
+"""Usage told by resource pattern instead of by single resource."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+
+from leastpriv.model import Usage
+from leastpriv.permissions.generalise import generalise
+from leastpriv.permissions.patterns import resource_covers
+
+
+def by_pattern(usages: Sequence[Usage]) -> tuple[Usage, ...]:
+    """Usages with what changes from run to run opened, equal ones added up; the order of the input is kept."""
+    groups: dict[tuple[object, ...], list[Usage]] = {}
+    for usage in usages:
+        refused_by = usage.denial.denied_by if usage.denial else ""
+        permission = usage.need.permission
+        key = (permission.action, permission.conditions, usage.need.basis, usage.outcome, refused_by)
+        groups.setdefault(key, []).append(usage)
+    return tuple(merged for group in groups.values() for merged in _merged(group))
+
+
+def _merged(usages: Sequence[Usage]) -> Iterable[Usage]:
+    patterns = generalise([usage.need.permission.resource for usage in usages])
+    by_resource: dict[str, list[Usage]] = {}
+    for usage in usages:
+        resource = usage.need.permission.resource
+        pattern = next((entry for entry in patterns if resource_covers(entry, resource)), resource)
+        by_resource.setdefault(pattern, []).append(usage)
+    return (_sum(pattern, group) for pattern, group in by_resource.items())
+
+
+def _sum(pattern: str, usages: Sequence[Usage]) -> Usage:
+    first = usages[0]
+    if len(usages) == 1 and first.need.permission.resource == pattern:
+        return first
+    runs = {run: usage.first_seen for usage in sorted(usages, key=lambda usage: usage.first_seen) for run in usage.runs}
+    return replace(
+        first,
+        need=replace(first.need, permission=replace(first.need.permission, resource=pattern)),
+        count=sum(usage.count for usage in usages),
+        first_seen=min(usage.first_seen for usage in usages),
+        last_seen=max(usage.last_seen for usage in usages),
+        runs=tuple(runs),
+        events=tuple(sorted({event for usage in usages for event in usage.events})),
+        regions=tuple(sorted({region for usage in usages for region in usage.regions})),
+    )

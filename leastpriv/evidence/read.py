@@ -1,0 +1,44 @@
+"""Sources read into one book of usage per principal, in one pass."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+
+from leastpriv.evidence.source import Principals, Source, Window
+from leastpriv.evidence.usage import Evidence, UsageBook
+from leastpriv.model import Call, Gap, Principal
+
+_SAY_EVERY = 10_000
+
+
+def read_evidence(
+    sources: Sequence[Source],
+    window: Window,
+    target: Principal | None,
+    progress: Callable[[int], None] = lambda calls: None,
+) -> Mapping[str, Evidence]:
+    """Evidence by principal ARN; `target` None reads everybody.
+
+    A target is always in the answer, also without any call. Gaps count for every principal, since what could not be read may have
+    been anybody's. `progress` hears of the number of calls read so far, now and then.
+    """
+    principals = Principals(frozenset({target}) if target else None)
+    books: dict[str, UsageBook] = {target.arn: UsageBook(target.arn)} if target else {}
+    gaps: list[Gap] = []
+    for number, item in enumerate(_items(sources, window, principals), start=1):
+        if isinstance(item, Gap):
+            gaps.append(item)
+        else:
+            name = target.arn if target else item.principal
+            books.setdefault(name, UsageBook(name)).note(item)
+        if number % _SAY_EVERY == 0:
+            progress(number)
+    for book in books.values():
+        for gap in gaps:
+            book.note_gap(gap)
+    return {name: book.close() for name, book in sorted(books.items())}
+
+
+def _items(sources: Sequence[Source], window: Window, principals: Principals) -> Iterator[Call | Gap]:
+    for source in sources:
+        yield from source.read(window, principals)

@@ -1,0 +1,141 @@
+"""The shape of a source of evidence, `read(window, principals)` -> calls and gaps, and whose are wanted."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from functools import lru_cache
+from typing import Protocol
+
+from leastpriv.errors import InputError
+from leastpriv.model import Call, Gap, Principal
+
+# Names: IAM allows letters, digits and +=,.@_- (IAM User Guide, "IAM and AWS STS quotas", read 2026-11-24);
+# paths may hold any printable ASCII between slashes. The account is kept loose because published logs mask
+# it.
+_PRINCIPAL = re.compile(
+    r"arn:(?P<partition>aws(?:-[a-z]+)*):(?:iam|sts)::(?P<account>[0-9A-Za-z_<>*-]{1,64}):"
+    r"(?P<kind>role|user)/(?P<path>(?:[!-.0-~]+/)*)(?P<name>[\w+=,.@-]{1,64})",
+    re.ASCII,
+)
+_SESSION = re.compile(
+    r"arn:(?P<partition>aws(?:-[a-z]+)*):(?:iam|sts)::(?P<account>[0-9A-Za-z_<>*-]{1,64}):"
+    r"assumed-role/(?P<name>[\w+=,.@-]{1,64})/(?P<session>[\w+=,.@-]+)",
+    re.ASCII,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """The time that evidence is read for: `start` included, `end` not; aware UTC, `None` is open."""
+
+    start: datetime | None = None
+    end: datetime | None = None
+
+    def contains(self, time: datetime) -> bool:
+        """Whether a call at this time counts."""
+        return (self.start is None or time >= self.start) and (self.end is None or time < self.end)
+
+
+@dataclass(frozen=True, slots=True)
+class Principals:
+    """Whose calls are read: a set of targets, or everybody (`targets` is `None`)."""
+
+    targets: frozenset[Principal] | None = None
+
+    def wants(self, principal_arn: str) -> bool:
+        """Whether calls of this role or user are to be read."""
+        return self.targets is None or self.target_of(principal_arn) is not None
+
+    def target_of(self, principal_arn: str) -> Principal | None:
+        """Tell the target whose call this is.
+
+        Equal ARNs match first. Otherwise the same partition, account, kind and name match when one of the two
+        lacks the path, because a session ARN (`assumed-role/NAME/SESSION`) has lost the role's path.
+        """
+        return _target_of(self.targets or frozenset(), principal_arn)
+
+
+class Source(Protocol):
+    """Anything that evidence is read from."""
+
+    def read(self, window: Window, principals: Principals) -> Iterator[Call | Gap]:
+        """Read the calls of these principals in this window, and what could not be seen.
+
+        Roughly oldest first; memory does not grow with the amount of evidence. Raises `InputError` at once
+        where the source is not there at all.
+        """
+        ...  # pragma: no cover
+
+
+def parse_principal(arn: str) -> Principal:
+    """Read the role or user that a person named by its ARN, with its path where it has one.
+
+    Raises `InputError` for a session's ARN and for anything that is no role or user ARN.
+    """
+    session = _SESSION.fullmatch(arn)
+    if session:
+        own = f"arn:{session['partition']}:iam::{session['account']}:role/{session['name']}"
+        raise InputError(
+            f"{arn!r} is the ARN of a session, not of a role: use the role's own ARN, {own}"
+            " (with the role's path if it has one)."
+        )
+    found = principal_of(arn)
+    if found is None or found.arn != arn or not re.fullmatch(r"[0-9]{12}", found.account):
+        raise InputError(
+            f"{arn!r} is not the ARN of a role or user: use the role's own ARN,"
+            " like arn:aws:iam::123456789012:role/NAME."
+        )
+    return found
+
+
+@lru_cache(maxsize=4096)
+def principal_of(arn: str) -> Principal | None:
+    """Read the role or user behind an ARN of any form that a log can hold; `None` where it is neither.
+
+    A session ARN gives the role without its path: the session's name is `session_of`.
+    """
+    session = _SESSION.fullmatch(arn)
+    if session:
+        name = session["name"]
+        own = f"arn:{session['partition']}:iam::{session['account']}:role/{name}"
+        return Principal(own, session["partition"], session["account"], "role", name)
+    match = _PRINCIPAL.fullmatch(arn)
+    if not match:
+        return None
+    partition, account, kind, path, name = match.group("partition", "account", "kind", "path", "name")
+    return Principal(f"arn:{partition}:iam::{account}:{kind}/{path}{name}", partition, account, kind, name)
+
+
+def session_of(arn: str) -> str:
+    """Read the session's name in an `assumed-role` ARN, else empty."""
+    match = _SESSION.fullmatch(arn)
+    return match["session"] if match else ""
+
+
+def same_principal(one: Principal, other: Principal) -> bool:
+    """Equal ARNs, or the same partition, account, kind and name where one of the two lacks the path."""
+    if one.arn == other.arn:
+        return True
+    alike = (one.partition, one.account, one.kind, one.name) == (
+        other.partition,
+        other.account,
+        other.kind,
+        other.name,
+    )
+    return alike and not (_has_path(one) and _has_path(other))
+
+
+def _has_path(principal: Principal) -> bool:
+    return not principal.arn.endswith(f":{principal.kind}/{principal.name}")
+
+
+@lru_cache(maxsize=4096)
+def _target_of(targets: frozenset[Principal], arn: str) -> Principal | None:
+    caller = principal_of(arn)
+    if caller is None:
+        return None
+    alike = sorted((target for target in targets if same_principal(target, caller)), key=lambda target: target.arn)
+    return next((target for target in alike if target.arn == caller.arn), alike[0] if alike else None)

@@ -1,0 +1,264 @@
+"""The one matcher of action and resource patterns; pure text against text.
+
+A pattern is what IAM calls a string with wildcards: `*` stands for any run of characters, also none, `?` for
+exactly one, everything else for itself. Three questions can be asked of it: does it match a text, does it
+cover another pattern (every text of the other is its own), does it overlap one (some text belongs to both).
+
+Colons are no boundary for `*` in a resource: "If the `*` wildcard is the last character of a resource ARN
+segment, it can expand to match beyond the colon boundaries"
+(https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_elements_resource.html, read 2026-11-24).
+For a `*` inside a segment the page only recommends to stay within it; no ARN has a colon before its resource
+part, so that the two readings differ for no real resource, and one rule serves both.
+
+`${*}`, `${?}` and `${$}` in a resource of a policy of version 2012-10-17 are the characters themselves; any
+other `${…}` is a policy variable, whose value only the request knows
+(https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_variables.html, read 2026-11-24).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from enum import Enum
+from functools import lru_cache
+from itertools import groupby
+
+
+class _Wildcard(Enum):
+    ANY = "*"
+    ONE = "?"
+
+
+_ANY, _ONE = _Wildcard.ANY, _Wildcard.ONE
+
+_Token = str | _Wildcard
+"""A wildcard, one literal character, or a whole policy variable (`${` and what follows)."""
+
+_WILDCARDS = {wildcard.value: wildcard for wildcard in _Wildcard}
+_RESOURCE_TOKEN = re.compile(r"\$\{[*?$]\}|\$\{[^}]*\}?|.", re.DOTALL)
+_ESCAPED = re.compile(r"\$\{([*?$])\}")
+_VARIABLE = re.compile(r"\$\{(?![*?$]\})")
+_SPECIAL = re.compile(r"[*?]|\$(?=[{$*?])")
+_ESCAPE_LENGTH = len("${*}")
+_ASCII_LOWER = {upper: upper + 32 for upper in range(ord("A"), ord("Z") + 1)}
+
+
+def matches(pattern: str, text: str, *, ignore_case: bool = False) -> bool:
+    """Tell whether `pattern` matches the whole of `text`, in time O(len(pattern) * len(text)).
+
+    Only ASCII letters have a case here; IAM's own names have no others.
+    """
+    if ignore_case:
+        pattern, text = _fold(pattern), _fold(text)
+    return _regex(pattern, False).fullmatch(text) is not None
+
+
+def covers(pattern: str, other: str, *, ignore_case: bool = False) -> bool:
+    """Tell whether every text that the pattern `other` matches is matched by `pattern`.
+
+    Never True wrongly. False may be wrong where only a combination of wildcards would show the inclusion.
+    """
+    if ignore_case:
+        pattern, other = _fold(pattern), _fold(other)
+    return _covers(pattern, False, other, False)
+
+
+def overlaps(pattern: str, other: str, *, ignore_case: bool = False) -> bool:
+    """Tell whether some text matches both patterns; exact."""
+    if ignore_case:
+        pattern, other = _fold(pattern), _fold(other)
+    return _overlaps(pattern, False, other, False)
+
+
+def action_matches(pattern: str, action: str) -> bool:
+    """Tell whether the entry `pattern` of an Action list names `action`; case does not count."""
+    return matches(pattern, action, ignore_case=True)
+
+
+def action_covers(pattern: str, other: str) -> bool:
+    """Tell whether the action pattern `pattern` names every action that `other` names; see `covers`."""
+    return covers(pattern, other, ignore_case=True)
+
+
+def resource_matches(pattern: str, resource: str, *, variables: bool = True) -> bool:
+    """Tell whether the entry `pattern` of a Resource list names the resource `resource`, a plain text.
+
+    `variables` says whether `${…}` means anything, that is, whether the policy is of version 2012-10-17. A
+    pattern with a policy variable never matches here: ask `has_variable` first and answer "unknown".
+    """
+    return _regex(pattern, variables).fullmatch(resource) is not None
+
+
+def resource_covers(pattern: str, other: str, *, variables: bool = True) -> bool:
+    """Tell whether `pattern` names every resource that the resource pattern `other` names; see `covers`.
+
+    `variables` is about `pattern`; in `other` the escapes always count. A policy variable is covered by `*`
+    and by the same variable, and covers nothing else.
+    """
+    return _covers(pattern, variables, other, True)
+
+
+def resource_overlaps(pattern: str, other: str, *, variables: bool = True) -> bool:
+    """Tell whether some resource could match both patterns; a policy variable could have any value."""
+    return _overlaps(pattern, variables, other, True)
+
+
+def has_variable(pattern: str) -> bool:
+    """Tell whether a resource pattern or condition value holds a policy variable (escapes are none)."""
+    return _VARIABLE.search(pattern) is not None
+
+
+def escape_observed(text: str) -> str:
+    """Write an observed name so that a Resource of a 2012-10-17 policy matches it and nothing else."""
+    return _SPECIAL.sub(lambda found: "${" + found[0] + "}", text)
+
+
+def unescape(text: str) -> str:
+    """Replace `${*}`, `${?}` and `${$}` by the characters they stand for."""
+    return _ESCAPED.sub(r"\1", text)
+
+
+def _fold(text: str) -> str:
+    # str.lower() may change the length of a text (U+0130), and `?` counts characters.
+    return text.lower() if text.isascii() else text.translate(_ASCII_LOWER)
+
+
+def _resource_tokens(pattern: str) -> Iterator[_Token]:
+    for found in _RESOURCE_TOKEN.finditer(pattern):
+        text = found[0]
+        if len(text) == _ESCAPE_LENGTH and text[2] in "*?$":
+            yield text[2]
+        else:
+            yield _WILDCARDS.get(text, text)
+
+
+@lru_cache(maxsize=16384)
+def _tokens(pattern: str, escapes: bool) -> tuple[_Token, ...]:
+    """Read a pattern; in a run of wildcards all `?` come first and one `*` last: equals look equal."""
+    read = _resource_tokens(pattern) if escapes else (_WILDCARDS.get(char, char) for char in pattern)
+    tokens: list[_Token] = []
+    for _, run in groupby(read, lambda token: isinstance(token, _Wildcard)):
+        entries = list(run)
+        tokens += [token for token in entries if token is not _ANY]
+        tokens += [_ANY] if _ANY in entries else []
+    return tuple(tokens)
+
+
+@lru_cache(maxsize=16384)
+def _literal(pattern: str, escapes: bool) -> str | None:
+    if "*" not in pattern and "?" not in pattern and not (escapes and "${" in pattern):
+        return pattern
+    chars = [token for token in _tokens(pattern, escapes) if isinstance(token, str) and len(token) == 1]
+    return "".join(chars) if len(chars) == len(_tokens(pattern, escapes)) else None
+
+
+@lru_cache(maxsize=16384)
+def _regex(pattern: str, escapes: bool) -> re.Pattern[str]:
+    """Compile a pattern.
+
+    Atomic groups keep the time linear in the product of both lengths: the leftmost place of a piece between
+    two `*` is as good as any other, so that no earlier choice is ever tried again.
+    """
+    pieces = [""]
+    for token in _tokens(pattern, escapes):
+        if token is _ANY:
+            pieces.append("")
+        else:
+            pieces[-1] += _piece(token)
+    first, *rest = pieces
+    middle = "".join(f"(?>.*?{piece})" for piece in rest[:-1])
+    last = ".*" + rest[-1] if rest else ""
+    return re.compile(first + middle + last, re.DOTALL)
+
+
+def _piece(token: _Token) -> str:
+    if isinstance(token, _Wildcard):
+        return "."
+    never = "(?!)"
+    return re.escape(token) if len(token) == 1 else never
+
+
+def _covers(pattern: str, escapes: bool, other: str, other_escapes: bool) -> bool:
+    text = _literal(other, other_escapes)
+    if text is not None:
+        return _regex(pattern, escapes).fullmatch(text) is not None
+    return _swallows(_tokens(pattern, escapes), _tokens(other, other_escapes))
+
+
+def _swallows(pattern: tuple[_Token, ...], other: tuple[_Token, ...]) -> bool:
+    """Match the tokens of `other` as if they were letters: only `*` takes `*`, only `*` or `?` takes `?`."""
+    at = seen = 0
+    star, star_seen = -1, 0
+    while seen < len(other):
+        if at < len(pattern) and pattern[at] is _ANY:
+            star, star_seen = at, seen
+            at += 1
+        elif at < len(pattern) and _takes(pattern[at], other[seen]):
+            at, seen = at + 1, seen + 1
+        elif star >= 0:
+            star_seen += 1
+            at, seen = star + 1, star_seen
+        else:
+            return False
+    return all(token is _ANY for token in pattern[at:])
+
+
+def _takes(token: _Token, letter: _Token) -> bool:
+    if token is _ONE:
+        return letter is _ONE or (isinstance(letter, str) and len(letter) == 1)
+    return token == letter
+
+
+def _overlaps(pattern: str, escapes: bool, other: str, other_escapes: bool) -> bool:
+    if (text := _literal(other, other_escapes)) is not None and not (escapes and has_variable(pattern)):
+        return _regex(pattern, escapes).fullmatch(text) is not None
+    return _meet(_loose(pattern, escapes), _loose(other, other_escapes))
+
+
+@lru_cache(maxsize=16384)
+def _loose(pattern: str, escapes: bool) -> tuple[_Token, ...]:
+    tokens = _tokens(pattern, escapes)
+    return tuple(_ANY if isinstance(token, str) and len(token) > 1 else token for token in tokens)
+
+
+def _meet(left: tuple[_Token, ...], right: tuple[_Token, ...]) -> bool:
+    """Walk both patterns at once over all pairs of places that one text could have reached."""
+    # Most pairs differ in their first letters (another service, another bucket): look there before the long walk.
+    same = 0
+    for one, other in zip(left, right, strict=False):
+        if one is _ANY or other is _ANY:
+            break
+        if not _fits(one, other):
+            return False
+        same += 1
+    left, right = left[same:], right[same:]
+    row = {0}
+    for token in left:
+        row = _step(token, _drift(row, right), right)
+        if not row:
+            return False
+    return len(right) in _drift(row, right)
+
+
+def _fits(one: _Token, other: _Token) -> bool:
+    return one is _ONE or other is _ONE or one == other
+
+
+def _drift(row: set[int], right: tuple[_Token, ...]) -> set[int]:
+    """Add the places that are reached because a `*` of `right` stands for nothing (more)."""
+    reached = set(row)
+    for place in range(min(row), len(right)):
+        if place in reached and right[place] is _ANY:
+            reached.add(place + 1)
+    return reached
+
+
+def _step(token: _Token, row: set[int], right: tuple[_Token, ...]) -> set[int]:
+    """Spend one token of the left pattern."""
+    if token is _ANY:
+        return set(range(min(row), len(right) + 1))
+    after = {place for place in row if place < len(right) and right[place] is _ANY}
+    for place in row - after:
+        if place < len(right) and _fits(token, right[place]):
+            after.add(place + 1)
+    return after

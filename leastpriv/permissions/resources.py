@@ -1,0 +1,287 @@
+"""Which resource a call was authorised on, as far as its record tells.
+
+In order: ARNs the record lists (`resources[]`), ARNs in the request, the action's ARN template filled from the request, ARNs in the
+response (for things just created), the template with wildcards. An ARN counts only when it is of a resource type of the action: the
+bucket's ARN never stands under `s3:GetObject`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache, lru_cache
+
+from leastpriv.model import Call
+from leastpriv.permissions import catalog
+from leastpriv.permissions.patterns import escape_observed, resource_overlaps
+from leastpriv.permissions.tables import table
+
+_VARIABLE = re.compile(r"\$\{(\w+)\}")
+_ARN = re.compile(r"arn:aws[a-z-]*:[a-z0-9-]+:[^:]*:[^:]*:.+", re.DOTALL)
+_PLACES = ("Partition", "Region", "Account")
+_MOST_VALUES = 2_000
+"""A request may hold any number of values; the first ones name its resources."""
+_MOST_RESOURCES = 50
+
+
+@dataclass(frozen=True, slots=True)
+class Resource:
+    """A resource of one call: an ARN (observed names escaped) or pattern, how it was found, and whether nothing in it is a guess."""
+
+    pattern: str
+    derivation: str
+    exact: bool
+
+
+def resources_of(call: Call, action: str, *, on: str = "", template: str = "") -> tuple[Resource, ...]:
+    """The resources that `action` was authorised on in `call`; at least one.
+
+    `on` is `source` for the object that a copy reads; `template` is an ARN template of the events table.
+    """
+    known = catalog.action(action)
+    if template:
+        return (_from_template(call, template),)
+    if known is None or not known.resource_types:
+        return (Resource("*", "the action has no resource type", exact=known is not None),)
+    prefix = action.partition(":")[0]
+    values = request_values(call.parameters)
+    if on == "source":
+        return _copy_source(call, values)
+    found = _listed(call, prefix, known, values)
+    return found or tuple(_filled(call, prefix, known, values))
+
+
+def request_values(parameters: object) -> list[tuple[str, str]]:
+    """All (key, text) pairs of request parameters, keys in lower case, outermost first."""
+    pairs: list[tuple[str, str]] = []
+    level: list[tuple[str, object]] = [("", parameters)]
+    while level and len(pairs) < _MOST_VALUES:
+        deeper: list[tuple[str, object]] = []
+        for key, value in level[:_MOST_VALUES]:
+            if isinstance(value, Mapping):
+                deeper.extend((str(name).lower(), item) for name, item in value.items())
+            elif isinstance(value, list | tuple):
+                deeper.extend((key, item) for item in value)
+            elif isinstance(value, str) and value:
+                pairs.append((key, value))
+        level = deeper
+    return pairs
+
+
+def widest(action: str, principal: str, regions: Sequence[str]) -> tuple[str, ...]:
+    """The widest resources of an action in the principal's partition and account and the regions seen; `*` where it has no type.
+
+    Required types alone where the action has some.
+    """
+    known = catalog.action(action)
+    if known is None or not known.resource_types:
+        return ("*",)
+    required = [kind for kind in known.resource_types if kind.required]
+    partition, account = principal.split(":")[1], principal.split(":")[4]
+    found = [
+        _placed(kind.arn, {"Partition": partition, "Region": region, "Account": account})
+        for kind in required or known.resource_types
+        for region in regions or ("*",)
+    ]
+    return tuple(dict.fromkeys(found))
+
+
+def _placed(template: str, places: Mapping[str, str]) -> str:
+    return _VARIABLE.sub(lambda match: places.get(match[1], "*"), template)
+
+
+def fits(action: str, resource: str) -> bool:
+    """Whether a resource ARN or pattern can be one of the action's resource types (promise 2)."""
+    known = catalog.action(action)
+    if known is None or resource == "*":
+        return True
+    if not known.resource_types:
+        return False
+    return any(_shape_overlaps(kind.arn, resource) for kind in known.resource_types)
+
+
+@lru_cache(maxsize=65_536)
+def _shape_overlaps(template: str, resource: str) -> bool:
+    """Whether some ARN is of the template's shape and matches the pattern; field by field where the pattern's fields are literal."""
+    fields, shape = resource.split(":", 5), _VARIABLE.sub("?*", template).split(":", 5)
+    if len(fields) < 6 or any("*" in field or "?" in field for field in fields[:5]):
+        return resource_overlaps(_VARIABLE.sub("*", template), resource)
+    return all(resource_overlaps(one, other) for one, other in zip(shape, fields, strict=True))
+
+
+def _listed(call: Call, prefix: str, action: catalog.Action, values: Sequence[tuple[str, str]]) -> tuple[Resource, ...]:
+    in_request = [value for _, value in values if value.startswith("arn:")]
+    for candidates, derivation in (
+        (call.resources, "listed by CloudTrail"),
+        (in_request, "ARN in the request"),
+    ):
+        found = [arn for arn in dict.fromkeys(candidates) if _is_of(action, prefix, arn)]
+        if found:
+            return tuple(Resource(_usable(prefix, arn), derivation, True) for arn in found[:_MOST_RESOURCES])
+    return ()
+
+
+def _usable(prefix: str, arn: str) -> str:
+    """An observed ARN as policies name it: a log group's ARN is granted as `log-group:NAME:*`.
+
+    https://docs.aws.amazon.com/AmazonCloudWatch/latest/logs/iam-access-control-overview-cwl.html
+    """
+    escaped = escape_observed(arn)
+    if prefix == "logs" and re.fullmatch(r"arn:[^:]*:logs:[^:]*:[^:]*:log-group:[^:]+(:\*|:log-stream:)?", arn):
+        return escape_observed(re.sub(r"(:\*|:log-stream:)$", "", arn)) + ":*"
+    return escaped
+
+
+@lru_cache(maxsize=65_536)
+def _types_of_arn(prefix: str, arn: str) -> frozenset[str]:
+    """Names of the service's resource types whose template fits the ARN most closely."""
+    fitting = [
+        (len(_VARIABLE.sub("", kind.arn)), kind.name)
+        for kind in catalog.resource_types(prefix)
+        if _template_regex(kind.arn).fullmatch(arn)
+    ]
+    best = max((length for length, _ in fitting), default=0)
+    return frozenset(name for length, name in fitting if length == best)
+
+
+def _is_of(action: catalog.Action, prefix: str, arn: str) -> bool:
+    if not _ARN.fullmatch(arn):
+        return False
+    own = {kind.name.lower() for kind in action.resource_types}
+    return bool(own & _types_of_arn(prefix, arn))
+
+
+@cache
+def _template_regex(template: str) -> re.Pattern[str]:
+    """Matches ARNs of a template: only its last variable may hold separators."""
+    parts = _VARIABLE.split(template)
+    last = len(parts) - 2
+    pieces = [
+        re.escape(part) if index % 2 == 0 else (".+" if index == last else "[^:/]*") for index, part in enumerate(parts)
+    ]
+    return re.compile("".join(pieces), re.DOTALL)
+
+
+def _filled(call: Call, prefix: str, action: catalog.Action, values: Sequence[tuple[str, str]]) -> Iterator[Resource]:
+    """Templates filled from the request; required types that nothing names stay as type wildcards."""
+    full: list[Resource] = []
+    partial: list[Resource] = []
+    open_types: list[catalog.ResourceType] = []
+    for kind in action.resource_types:
+        filled = _fill(call, prefix, kind, values)
+        if not filled:
+            open_types.append(kind)
+        for resource in filled:
+            (full if resource.exact else partial).append(resource)
+    if full or partial:
+        yield from (full or partial)[:_MOST_RESOURCES]
+        open_types = [kind for kind in open_types if kind.required]
+    else:
+        created = [arn for _, arn in request_values(call.response) if _is_of(action, prefix, arn)]
+        if created:
+            yield Resource(_usable(prefix, created[0]), "ARN in the response", exact=False)
+            return
+    for kind in _widest(open_types, alone=not (full or partial)):
+        yield Resource(_wildcard(kind.arn, call), f"any {kind.name}: the request names none", exact=False)
+
+
+def _widest(kinds: Sequence[catalog.ResourceType], *, alone: bool) -> Sequence[catalog.ResourceType]:
+    required = [kind for kind in kinds if kind.required]
+    if required or not alone:
+        return required
+    return kinds[:_MOST_RESOURCES]
+
+
+def _fill(call: Call, prefix: str, kind: catalog.ResourceType, values: Sequence[tuple[str, str]]) -> list[Resource]:
+    variables = [name for name in _VARIABLE.findall(kind.arn) if name not in _PLACES]
+    found = {name: _values_for(prefix, name, values) for name in variables}
+    if not any(found.values()):
+        return [] if variables else [Resource(_wildcard(kind.arn, call), "the only one of its type", True)]
+    widest = max((len(texts) for texts in found.values()), default=1)
+    exact = all(found.values()) and "??????" not in str(found)
+    resources = []
+    for index in range(min(widest, _MOST_RESOURCES)):
+        chosen = {name: texts[min(index, len(texts) - 1)] if texts else "*" for name, texts in found.items()}
+        arn = _substitute(kind.arn, call, chosen)
+        if prefix == "logs" and kind.name == "log-group":
+            arn += ":*"
+        resources.append(Resource(arn, "named by the request" if exact else "named in part by the request", exact))
+    return resources
+
+
+def _values_for(prefix: str, variable: str, values: Sequence[tuple[str, str]]) -> list[str]:
+    """Texts of the request that fill a template variable, escaped; empty when nothing does."""
+    aliases = _aliases(prefix, variable)
+    wanted = {variable.lower(): "whole", **aliases}
+    found = [
+        text
+        for key, value in values
+        if not value.startswith("arn:")
+        for transform in [wanted.get(key) or (wanted.get(key[:-1]) if key.endswith("s") else None)]
+        if transform
+        for text in [_transformed(transform, value)]
+        if text
+    ]
+    return list(dict.fromkeys(found))
+
+
+@cache
+def _aliases(prefix: str, variable: str) -> Mapping[str, str]:
+    return {
+        row["parameter"].lower(): row["transform"]
+        for row in table("parameters")
+        if row["prefix"] == prefix and row["variable"] == variable
+    }
+
+
+def _transformed(transform: str, value: str) -> str:
+    match transform:
+        case "last-path":
+            return escape_observed(value.rstrip("/").rpartition("/")[2])
+        case "strip-slash":
+            return escape_observed(value.lstrip("/"))
+        case "id-only":
+            return value if re.fullmatch(r"(mrk-)?[0-9a-f-]{32,36}", value) else ""
+        case "secret-suffix":
+            return escape_observed(value) + "-??????"
+        case _:
+            return escape_observed(value)
+
+
+def _substitute(template: str, call: Call, values: Mapping[str, str]) -> str:
+    places = {"Partition": _partition(call), "Region": call.region, "Account": call.account}
+    return _VARIABLE.sub(lambda match: places.get(match[1]) or values.get(match[1]) or "*", template)
+
+
+def _wildcard(template: str, call: Call) -> str:
+    return _substitute(template, call, {})
+
+
+def _partition(call: Call) -> str:
+    return call.principal.split(":")[1] if call.principal.startswith("arn:") else "aws"
+
+
+def _from_template(call: Call, template: str) -> Resource:
+    """A template of the events table, `arn:{partition}:apigateway:{region}::/restapis/{restapi_id}`, filled by member names."""
+    named = {re.sub(r"[^a-z0-9]", "", key): value for key, value in reversed(request_values(call.parameters))}
+    open_names = []
+
+    def value(match: re.Match[str]) -> str:
+        name = re.sub(r"[^a-z0-9]", "", match[1].lower())
+        fixed = {"partition": _partition(call), "region": call.region}.get(name)
+        if fixed or name in named:
+            return fixed or escape_observed(named[name].replace(":", "%3A") if "arn" in name else named[name])
+        open_names.append(name)
+        return "*"
+
+    filled = re.sub(r"\{([\w-]+)\}", value, template)
+    return Resource(filled, "URI of the operation, filled from the request", exact=not open_names)
+
+
+def _copy_source(call: Call, values: Sequence[tuple[str, str]]) -> tuple[Resource, ...]:
+    for key, value in values:
+        if key == "x-amz-copy-source":
+            path = value.lstrip("/").partition("?")[0]
+            return (Resource(f"arn:{_partition(call)}:s3:::{escape_observed(path)}", "copy source", True),)
+    return (Resource(f"arn:{_partition(call)}:s3:::*/*", "copy source not in the record", False),)

@@ -1,0 +1,22 @@
+"""Reads the tab-separated fact tables of `data/`: comments start with `#`, the first other line names the columns."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from functools import cache
+from importlib.resources import files
+
+
+@cache
+def table(name: str) -> tuple[Mapping[str, str], ...]:
+    """All rows of `data/<name>.tsv`, missing trailing cells as empty strings."""
+    return tuple(_rows(name))
+
+
+def _rows(name: str) -> Iterator[Mapping[str, str]]:
+    text = (files(__package__) / "data" / f"{name}.tsv").read_text(encoding="utf-8")
+    lines = (line for line in text.splitlines() if line and not line.startswith("#"))
+    columns = next(lines).split("\t")
+    for line in lines:
+        cells = line.split("\t")
+        yield dict(zip(columns, cells + [""] * (len(columns) - len(cells)), strict=True))

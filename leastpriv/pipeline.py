@@ -1,0 +1,171 @@
+"""The flow in one screen: evidence -> usage -> difference -> proposal -> proof -> report -> pull request."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from leastpriv.diff.compare import compare
+from leastpriv.diff.json_patch import json_patch
+from leastpriv.errors import InputError, LeastprivError
+from leastpriv.evidence.cloudtrail.trail_files import TrailFolder
+from leastpriv.evidence.read import read_evidence
+from leastpriv.policy.document import Document, parse
+from leastpriv.proposal.fingerprint import fingerprint
+from leastpriv.proposal.proof import prove
+from leastpriv.proposal.propose import propose
+from leastpriv.pull_request.git import LocalRepository
+from leastpriv.pull_request.local import Publication, Published, publish
+from leastpriv.report.proposal_json import proposal_json
+from leastpriv.report.pull_request_body import body, title
+from leastpriv.report.subject import Subject
+from leastpriv.settings import Mode, Settings
+
+
+@dataclass(frozen=True, slots=True)
+class Workplace:
+    """Where the names in the settings lead."""
+
+    repository: Path
+    """Root of the repository, for the mode pull-request."""
+    policy_path: str
+    """The policy file relative to the repository's root, with `/`."""
+    policy_file: Path
+    attached: tuple[Path, ...]
+    trails: tuple[Path, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What one run found and made."""
+
+    subject: Subject
+    title: str
+    body: str
+    published: Published | None
+
+    @property
+    def has_changes(self) -> bool:
+        """Whether the proposal differs from the committed policy."""
+        return bool(self.subject.draft.changes)
+
+
+Say = Callable[[str], None]
+
+
+def run(settings: Settings, place: Workplace, now: datetime, say: Say, run_url: str = "") -> Result:
+    """Makes a proposal for one role and one policy file, and publishes it in the mode pull-request.
+
+    Raises:
+        InputError: an input leads to nothing readable.
+        LeastprivError: the proposal fails its own proof, or cannot be published.
+    """
+    repository = LocalRepository.open(place.repository) if settings.mode is Mode.PULL_REQUEST else None
+    committed = _committed(settings, place, repository)
+    attached = [parse(_read(path, "also-attached"), str(path)) for path in place.attached]
+    sources = [TrailFolder(path) for path in place.trails]
+    say(f"Reading {len(sources)} trail folder(s) for {settings.principal.arn}")
+    found = read_evidence(
+        sources,
+        settings.window,
+        settings.principal,
+        lambda calls: say(f"… {calls:,} calls of the role so far"),
+    )
+    evidence = found[settings.principal.arn]
+    files = sum(source.statistics.files for source in sources)
+    records = sum(source.statistics.records for source in sources)
+    say(f"Read {records:,} records in {files:,} files: {evidence.counts.calls:,} calls in {len(evidence.runs)} runs")
+    difference = compare(committed, attached, evidence)
+    draft = propose(committed, difference, evidence, settings.options)
+    proof = prove(draft, attached, evidence)
+    scope = f"{settings.principal.arn} {place.policy_path}"
+    subject = Subject(
+        principal=settings.principal.arn,
+        policy_file=place.policy_path,
+        draft=draft,
+        difference=difference,
+        proof=proof,
+        evidence=evidence,
+        fingerprint=fingerprint(scope, committed.to_bytes() if committed else None, draft.content),
+        attached=tuple(settings.also_attached),
+        files=files,
+        records=records,
+        run_url=run_url,
+    )
+    _insist(subject)
+    name, text = title(subject), body(subject)
+    say(name)
+    published = _publish(settings, place, subject, name, repository, now) if repository else None
+    return Result(subject, name, text, published)
+
+
+def write_files(result: Result, folder: Path) -> Path:
+    """Writes the policy under its own name's standard, `policy.json`, `proposal.json`, `patch.json` and `pull-request.md`.
+
+    Returns the path of `proposal.json`. Raises LeastprivError where the folder cannot be written.
+    """
+    subject = result.subject
+    contents = {
+        "policy.json": subject.draft.content,
+        "patch.json": json_patch(subject.draft.committed, subject.draft.document).encode(),
+        "pull-request.md": f"# {result.title}\n\n{result.body}".encode(),
+        "proposal.json": proposal_json(subject, result.title, result.body).encode(),
+    }
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, content in contents.items():
+            half = folder / f".{name}.part"
+            half.write_bytes(content)
+            half.replace(folder / name)
+    except OSError as error:
+        raise LeastprivError(f"The folder {folder} cannot be written: {error.strerror}.") from error
+    return folder / "proposal.json"
+
+
+def _committed(settings: Settings, place: Workplace, repository: LocalRepository | None) -> Document | None:
+    """The policy at the base branch's head in the mode pull-request, else the file on disk; None where there is none."""
+    if repository:
+        _, base = repository.head_of(settings.base)
+        raw = repository.read(base, place.policy_path)
+    else:
+        raw = _read(place.policy_file, "policy-file") if place.policy_file.exists() else None
+    return None if raw is None else parse(raw, place.policy_path)
+
+
+def _read(path: Path, name: str) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise InputError(f"The input {name} names {str(path)!r}, which cannot be read: {error.strerror}.") from error
+
+
+def _insist(subject: Subject) -> None:
+    """A proposal that fails its own proof is a defect of the product and never leaves it."""
+    proof = subject.proof
+    if proof.new_access or proof.broken:
+        found: Sequence[str] = [*proof.new_access, *proof.broken]
+        raise LeastprivError(
+            f"The proposal failed its own proof and was thrown away ({'; '.join(found[:3])}): please report this as a defect."
+        )
+
+
+def _publish(
+    settings: Settings,
+    place: Workplace,
+    subject: Subject,
+    name: str,
+    repository: LocalRepository,
+    now: datetime,
+) -> Published:
+    publication = Publication(
+        branch=settings.branch,
+        base=settings.base,
+        path=place.policy_path,
+        content=subject.draft.content,
+        title=name,
+        body="The pull request's text has the evidence for each change and the replay of the recorded calls.",
+        fingerprint=subject.fingerprint,
+    )
+    return publish(repository, publication, now)

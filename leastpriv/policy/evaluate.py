@@ -1,0 +1,179 @@
+"""A request against policy documents: allowed, implicitly or explicitly denied, or not to be known.
+
+The order of decision is IAM's for identity-based policies of one principal
+(https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_evaluation-logic.html, read 2026-11-24):
+an explicit deny wins, then any allow, else the request is denied implicitly.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Literal
+
+from leastpriv.permissions.patterns import (
+    action_matches,
+    has_variable,
+    overlaps,
+    resource_covers,
+    resource_overlaps,
+)
+from leastpriv.policy.conditions import Truth, all_of, holds
+from leastpriv.policy.document import Document, Statement
+from leastpriv.policy.spans import minified
+
+Effect = Literal["allowed", "implicitDeny", "explicitDeny", "unknown"]
+Grant = Literal["yes", "no", "maybe"]
+
+_Reach = Literal["all", "part", "unknown", "none"]
+"""How much of a requested resource pattern a statement is about; unknown where a policy variable decides."""
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A call as a policy sees it."""
+
+    action: str
+    """One action, in any case."""
+    resource: str
+    """A resource pattern as in a 2012-10-17 policy: a call known only as far as its type has wildcards, a
+    name that was observed is written by `escape_observed`."""
+    context: Mapping[str, tuple[str, ...]] = field(default_factory=dict, hash=False)
+    """Condition keys, in any case, and their values."""
+    context_complete: bool = False
+    """A key absent from the context is absent from the request; else it is unknown."""
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """The answer, and the document and statement (0-based) that decided it or that leave it open."""
+
+    effect: Effect
+    document: int | None = None
+    statement: int | None = None
+
+
+def evaluate(request: Request, documents: Sequence[Document]) -> Decision:
+    """Decide `request` by `documents`, all of which are attached to its principal.
+
+    A request for a resource pattern asks for all of it: an Allow has to cover the pattern, in one statement;
+    a Deny that covers it denies explicitly, one that only overlaps it leaves an otherwise allowed request
+    unknown. What hangs on a policy variable, an absent key of an incomplete context or an operator that is
+    not understood is unknown, unless another statement decides for sure.
+    """
+    found: dict[tuple[str, Truth], Decision] = {}
+    for place, effect, truth in _judged(request, documents):
+        if effect == "Deny" and truth:
+            return Decision("explicitDeny", *place)
+        found.setdefault((effect, truth), Decision("allowed" if truth else "unknown", *place))
+    allowed, maybe_allowed = found.get(("Allow", True)), found.get(("Allow", None))
+    if allowed:
+        return found.get(("Deny", None), allowed)
+    return maybe_allowed or Decision("implicitDeny")
+
+
+def statements_granting(document: Document, action: str) -> tuple[int, ...]:
+    """Return the indexes of the Allow statements that name `action`, on whatever resource."""
+    return tuple(statement.index for statement in _about(document, action.lower()) if statement.effect == "Allow")
+
+
+def grants(statement: Statement, request: Request) -> Grant:
+    """Tell whether one Allow statement alone grants `request`; a Deny statement grants nothing.
+
+    A request for a resource pattern of which the statement allows only a part is a "maybe": the call that was
+    seen may have used just that part.
+    """
+    if statement.effect != "Allow" or not _names(statement, request.action):
+        return "no"
+    reach = _reach(statement, request.resource)
+    truth = _conditions_hold(statement, request)
+    if reach == "none" or truth is False:
+        return "no"
+    return "yes" if reach == "all" and truth else "maybe"
+
+
+def policy_size(document: Document) -> int:
+    """Return the number of characters that IAM counts against its quotas for policies: white space is free.
+
+    https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_iam-quotas.html, read 2026-11-24.
+    """
+    return len(minified(document.policy))
+
+
+def _judged(request: Request, documents: Sequence[Document]) -> Iterator[tuple[tuple[int, int], str, Truth]]:
+    """Yield place, effect and truth of every statement that applies for sure (True) or perhaps (None)."""
+    action = request.action.lower()
+    for number, document in enumerate(documents):
+        for statement in _about(document, action):
+            truth = _applies(statement, request)
+            if truth is not False:
+                yield (number, statement.index), statement.effect, truth
+
+
+def _applies(statement: Statement, request: Request) -> Truth:
+    reach = _reach(statement, request.resource)
+    if reach == "none" or (reach == "part" and statement.effect == "Allow"):
+        return False
+    return all_of((True if reach == "all" else None, _conditions_hold(statement, request)))
+
+
+@lru_cache(maxsize=32768)
+def _about(document: Document, action: str) -> tuple[Statement, ...]:
+    # Cached, because evidence asks for the same few hundred actions again and again.
+    service, colon, _ = action.partition(":")
+    candidates = _touching(document, service + colon + "*" if colon else action)
+    return tuple(statement for statement in candidates if _names(statement, action))
+
+
+@lru_cache(maxsize=4096)
+def _touching(document: Document, actions: str) -> tuple[Statement, ...]:
+    # Most statements are about other services; leaving them out first makes a large policy as fast as a small one.
+    return tuple(
+        statement
+        for statement in document.statements
+        if statement.not_actions or any(overlaps(pattern, actions, ignore_case=True) for pattern in statement.actions)
+    )
+
+
+def _names(statement: Statement, action: str) -> bool:
+    if statement.not_actions:
+        return not any(action_matches(pattern, action) for pattern in statement.not_actions)
+    return any(action_matches(pattern, action) for pattern in statement.actions)
+
+
+def _reach(statement: Statement, resource: str) -> _Reach:
+    if statement.not_resources:
+        return _complement(_widest(statement.not_resources, resource, statement.variables))
+    if statement.resources:
+        return _widest(statement.resources, resource, statement.variables)
+    # Neither Resource nor NotResource: IAM would not have stored it, so that nobody knows what it does.
+    return "unknown"
+
+
+def _widest(entries: Iterable[str], resource: str, variables: bool) -> _Reach:
+    found = {_entry_reach(entry, resource, variables) for entry in entries}
+    order: tuple[_Reach, ...] = ("all", "unknown", "part")
+    return next((reach for reach in order if reach in found), "none")
+
+
+def _entry_reach(entry: str, resource: str, variables: bool) -> _Reach:
+    if resource_covers(entry, resource, variables=variables):
+        return "all"
+    if not resource_overlaps(entry, resource, variables=variables):
+        return "none"
+    return "unknown" if variables and has_variable(entry) else "part"
+
+
+def _complement(reach: _Reach) -> _Reach:
+    return "none" if reach == "all" else "all" if reach == "none" else reach
+
+
+def _conditions_hold(statement: Statement, request: Request) -> Truth:
+    if not statement.conditions and statement.conditions_readable:
+        return True
+    context = {key.lower(): values for key, values in request.context.items()}
+    truths = [
+        holds(condition, context, request.context_complete, statement.variables) for condition in statement.conditions
+    ]
+    return all_of([*truths, True if statement.conditions_readable else None])

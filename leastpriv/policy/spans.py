@@ -1,0 +1,176 @@
+"""Strict JSON (RFC 8259) read with the place of every value, so that a file can be edited as text."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from typing import Literal
+
+from leastpriv.errors import PolicyFileError
+
+Kind = Literal["object", "array", "string", "number", "literal"]
+
+_MAX_DEPTH = 64
+"""A policy is 5 levels deep, in a wrapper of some tool perhaps 12; beyond this a file is hostile."""
+
+_SPACE = re.compile(r"[ \t\r\n]*+")
+_STRING = re.compile(r'"[^"\\\x00-\x1f]*+(?:\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4})[^"\\\x00-\x1f]*+)*+"')
+_NUMBER = re.compile(r"-?(?:0|[1-9][0-9]*+)(?:\.[0-9]++)?(?:[eE][+-]?[0-9]++)?")
+_LITERAL = re.compile(r"true|false|null")
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """One JSON value; `start` and `end` are offsets of its text."""
+
+    kind: Kind
+    start: int
+    end: int
+    text: str = ""
+    """A string decoded; a number, `true`, `false` or `null` as written."""
+    members: tuple[Member, ...] = ()
+    items: tuple[Node, ...] = ()
+
+    def get(self, key: str) -> Node | None:
+        """Return the value of the member `key`, spelled exactly so."""
+        return next((member.value for member in self.members if member.key == key), None)
+
+    def get_any_case(self, key: str) -> Node | None:
+        """Return the value of the first member whose key is `key` in any case."""
+        wanted = key.casefold()
+        return next((member.value for member in self.members if member.key.casefold() == wanted), None)
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """One key of an object, decoded, and its value; `start` is the offset of the key's opening quote."""
+
+    key: str
+    start: int
+    key_end: int
+    value: Node
+
+
+def read(text: str, where: str) -> Node:
+    """Read one JSON value from the whole of `text`.
+
+    Raises PolicyFileError naming `where`, line and column: not strict JSON, a key twice in one object, or
+    more than 64 levels.
+    """
+    return _Reader(text, where).document()
+
+
+def line_of(text: str, offset: int) -> int:
+    """Return the 1-based line of an offset."""
+    return text.count("\n", 0, offset) + 1
+
+
+def place(text: str, offset: int) -> str:
+    """Return an offset in words: `line 3, column 7`, both 1-based."""
+    return f"line {line_of(text, offset)}, column {offset - text.rfind(chr(10), 0, offset)}"
+
+
+def minified(node: Node) -> str:
+    """Return the value as JSON without white space, characters outside ASCII as themselves."""
+    if node.kind == "object":
+        members = (f"{quoted(member.key)}:{minified(member.value)}" for member in node.members)
+        return "{" + ",".join(members) + "}"
+    if node.kind == "array":
+        return "[" + ",".join(map(minified, node.items)) + "]"
+    return quoted(node.text) if node.kind == "string" else node.text
+
+
+def quoted(text: str) -> str:
+    """Return `text` as a JSON string that UTF-8 can encode."""
+    lone_surrogate = any("\ud800" <= char <= "\udfff" for char in text)
+    return json.dumps(text, ensure_ascii=lone_surrogate)
+
+
+class _Reader:
+    def __init__(self, text: str, where: str) -> None:
+        self.text = text
+        self.where = where
+        self.at = 0
+
+    def document(self) -> Node:
+        self.at = len("\ufeff") if self.text.startswith("\ufeff") else 0
+        node = self.value(depth=1)
+        self.skip_space()
+        if self.at < len(self.text):
+            raise self.error("there is text after the end of the JSON value; remove it")
+        return node
+
+    def error(self, advice: str, at: int | None = None) -> PolicyFileError:
+        at = self.at if at is None else at
+        return PolicyFileError(f"{self.where}: {place(self.text, at)}: {advice}.")
+
+    def skip_space(self) -> str:
+        found = _SPACE.match(self.text, self.at)
+        self.at = found.end() if found else self.at
+        return self.text[self.at : self.at + 1]
+
+    def value(self, depth: int) -> Node:
+        char = self.skip_space()
+        if depth > _MAX_DEPTH:
+            raise self.error(f"JSON nested deeper than {_MAX_DEPTH} levels is no policy; name the policy file itself")
+        if char == "{":
+            return self.object(depth)
+        if char == "[":
+            return self.array(depth)
+        return self.string() if char == '"' else self.scalar()
+
+    def scalar(self) -> Node:
+        kinds: tuple[tuple[re.Pattern[str], Kind], ...] = ((_NUMBER, "number"), (_LITERAL, "literal"))
+        for pattern, kind in kinds:
+            if found := pattern.match(self.text, self.at):
+                self.at = found.end()
+                return Node(kind, found.start(), found.end(), found[0])
+        raise self.error("a JSON value is missing here; correct the JSON (comments and templates are not JSON)")
+
+    def string(self) -> Node:
+        found = _STRING.match(self.text, self.at)
+        if not found:
+            raise self.error("this string is not valid JSON; close its quotes and escape special characters")
+        self.at = found.end()
+        return Node("string", found.start(), found.end(), json.loads(found[0]))
+
+    def array(self, depth: int) -> Node:
+        start, items = self.at, list[Node]()
+        self.at += 1
+        if self.skip_space() != "]":
+            items.append(self.value(depth + 1))
+            while self.more("]"):
+                items.append(self.value(depth + 1))
+        self.at += 1
+        return Node("array", start, self.at, items=tuple(items))
+
+    def object(self, depth: int) -> Node:
+        start, members = self.at, dict[str, Member]()
+        self.at += 1
+        if self.skip_space() != "}":
+            self.member(members, depth)
+            while self.more("}"):
+                self.member(members, depth)
+        self.at += 1
+        return Node("object", start, self.at, members=tuple(members.values()))
+
+    def member(self, members: dict[str, Member], depth: int) -> None:
+        if self.skip_space() != '"':
+            raise self.error("a key in double quotes is missing here; correct the JSON")
+        key = self.string()
+        if key.text in members:
+            raise self.error(f"the key {quoted(key.text)} stands twice in one object; keep one", key.start)
+        if self.skip_space() != ":":
+            raise self.error("a colon is missing here; correct the JSON")
+        self.at += 1
+        members[key.text] = Member(key.text, key.start, key.end, self.value(depth + 1))
+
+    def more(self, closing: str) -> bool:
+        char = self.skip_space()
+        if char == ",":
+            self.at += 1
+            return True
+        if char != closing:
+            raise self.error(f"a comma or {closing} is missing here; correct the JSON")
+        return False

@@ -1,0 +1,122 @@
+"""Additions: what the evidence needs and the policy lacks, under the rules of extending (an escalation channel)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from leastpriv.evidence.usage import Evidence
+from leastpriv.model import Basis, ChangeKind, Need, Outcome, Usage
+from leastpriv.permissions.generalise import generalise
+from leastpriv.permissions.resources import fits, widest
+from leastpriv.permissions.sensitive import forbidden, sensitivity
+from leastpriv.proposal.situation import Change, HeldBack, Objection, Options
+
+
+def additions(missing: Sequence[Usage], evidence: Evidence, options: Options) -> tuple[list[Change], list[HeldBack]]:
+    """Changes that add what is missing, one an action and resource set; and what is refused, with the reason."""
+    accepted: dict[str, list[Usage]] = {}
+    refused: list[HeldBack] = []
+    for usage in missing:
+        objection = _objection(usage, options)
+        if objection:
+            action, resource = usage.need.permission.action, usage.need.permission.resource
+            refused.append(HeldBack(ChangeKind.ADD, action, (resource,), objection, usages=(usage,)))
+        else:
+            accepted.setdefault(usage.need.permission.action, []).append(usage)
+    return [_change(action, usages, evidence, options) for action, usages in accepted.items()], refused
+
+
+def _change(action: str, usages: Sequence[Usage], evidence: Evidence, options: Options) -> Change:
+    security = sensitivity(action)
+    observed = [resource for usage in usages for resource in _written(usage.need, evidence)]
+    resources = tuple(dict.fromkeys(observed))
+    if not (options.exact_resources or security):
+        resources = generalise(resources)
+    return Change(
+        kind=ChangeKind.ADD,
+        action=action,
+        resources=resources,
+        used=(action,),
+        basis=_strongest(usage.need.basis for usage in usages),
+        usages=tuple(usages),
+        security=security,
+    )
+
+
+def _written(need: Need, evidence: Evidence) -> tuple[str, ...]:
+    """The resource as it is written: never a bare `*` where the action takes an ARN."""
+    if need.permission.resource == "*" and not need.exact:
+        return widest(need.permission.action, evidence.principal, evidence.regions)
+    return (need.permission.resource,)
+
+
+def _strongest(bases: Iterable[Basis]) -> Basis:
+    order = (Basis.OBSERVED, Basis.DENIED, Basis.INFERRED)
+    return min(bases, key=order.index)
+
+
+def _objection(usage: Usage, options: Options) -> Objection | None:
+    need, denial = usage.need, usage.denial
+    action, resource = need.permission.action, need.permission.resource
+    reason = forbidden(action, options.never_add)
+    if reason:
+        return Objection("forbidden", reason)
+    if denial and not denial.mendable:
+        return Objection("not-mendable", _who_refused(usage))
+    named_by_aws = denial is not None and bool(denial.actions)
+    if not need.verified and not named_by_aws:
+        return Objection("unverified-action", "the catalogue does not know this action")
+    if not fits(action, resource):
+        return Objection("resource-type", f"{action} is not authorised on such a resource")
+    if sensitivity(action) and (not need.exact or "*" in resource.replace("${*}", "")):
+        return Objection("sensitive", f"{sensitivity(action)}; the evidence does not name an exact resource")
+    return None
+
+
+_REFUSERS: Mapping[str, str] = {
+    "scp": "a service control policy refused it: ask the organization's administrators",
+    "rcp": "a resource control policy refused it: ask the organization's administrators",
+    "boundary": "the role's permissions boundary refused it",
+    "session": "the session policy of the run refused it",
+    "resource": "the policy of the resource refused it",
+    "vpce": "the policy of the VPC endpoint refused it",
+    "bpa": "S3 Block Public Access refused it",
+    "identity": "an explicit Deny in an identity-based policy refused it",
+    "unknown": "the refusal does not say that an identity-based policy lacks it",
+}
+
+
+def _who_refused(usage: Usage) -> str:
+    return _REFUSERS[usage.denial.denied_by.value] if usage.denial else ""
+
+
+def statements(changes: Sequence[Change], taken_sids: Iterable[str]) -> list[Mapping[str, object]]:
+    """New statements for additions: one for each set of resources, so that nothing but the listed pairs is granted."""
+    by_resources: dict[tuple[str, ...], list[str]] = {}
+    for change in changes:
+        by_resources.setdefault(tuple(sorted(change.resources)), []).append(change.action)
+    taken = {sid.lower() for sid in taken_sids}
+    made: list[Mapping[str, object]] = []
+    for resources, names in by_resources.items():
+        sid = _sid(names, taken)
+        taken.add(sid.lower())
+        made.append({"Sid": sid, "Effect": "Allow", "Action": sorted(set(names)), "Resource": list(resources)})
+    return made
+
+
+def first_draft(usages: Sequence[Usage]) -> tuple[Usage, ...]:
+    """What a first policy is made from: everything used; refused calls only where a policy can mend them."""
+    return tuple(usage for usage in usages if usage.outcome is not Outcome.UNKNOWN)
+
+
+def _sid(actions: Sequence[str], taken: set[str]) -> str:
+    """A telling Sid of letters and digits: `AllowCloudwatchPutMetricAlarm`, `AllowSqs`."""
+    prefixes = sorted({action.partition(":")[0] for action in actions})
+    stem = "".join(part.title() for prefix in prefixes for part in prefix.split("-"))
+    if len(actions) == 1:
+        stem += actions[0].partition(":")[2]
+    stem = f"Allow{stem[:60]}"
+    sid, number = stem, 2
+    while sid.lower() in taken:
+        sid, number = f"{stem}{number}", number + 1
+    return sid

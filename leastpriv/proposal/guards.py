@@ -1,0 +1,141 @@
+"""The judgement of the product: one rule a function, each with a name that the reader of the pull request sees.
+
+A guard looks at one action that an entry would no longer grant and answers with the reason to keep it, or with nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from leastpriv.evidence.usage import data_event_root
+from leastpriv.model import Gap, Outcome
+from leastpriv.permissions import catalog
+from leastpriv.permissions.patterns import action_matches
+from leastpriv.permissions.visibility import Visibility, visibility
+from leastpriv.proposal.situation import Candidate, Objection, Situation
+
+Guard = Callable[[Candidate, Situation], str]
+
+
+def kept(candidate: Candidate, situation: Situation) -> str:
+    """A person said that it stays."""
+    for pattern in situation.options.keep:
+        if action_matches(pattern, candidate.action):
+            return f"`keep` names {pattern}"
+    return ""
+
+
+def unknown_action(candidate: Candidate, situation: Situation) -> str:  # noqa: ARG001 - one shape for all guards
+    """The catalogue lacks it, so nobody can say that it was not used."""
+    if catalog.spelling(candidate.action) is None:
+        return "the catalogue does not know this action, so its use cannot be ruled out"
+    return ""
+
+
+def minimum_days(candidate: Candidate, situation: Situation) -> str:  # noqa: ARG001
+    """The evidence is too young."""
+    days, least = situation.evidence.span.days, situation.options.minimum_days
+    return f"the evidence spans {days} of {least} days" if days < least else ""
+
+
+def minimum_runs(candidate: Candidate, situation: Situation) -> str:  # noqa: ARG001
+    """Too few runs without a refusal."""
+    runs = sum(1 for run in situation.evidence.runs if not run.denied)
+    least = situation.options.minimum_runs
+    return f"the evidence holds {runs} of {least} runs without a refusal" if runs < least else ""
+
+
+def gap_in_scope(candidate: Candidate, situation: Situation) -> str:
+    """Something that could not be read may have been a use of it."""
+    for gap in situation.evidence.gaps:
+        if _could_hide(gap, candidate.action):
+            return f"{gap.kind}: {gap.detail}"
+    return ""
+
+
+def inconclusive(candidate: Candidate, situation: Situation) -> str:
+    """It was called, and refused or without a clear answer: that vetoes a removal."""
+    outcomes = {usage.outcome for usage in situation.used.get(candidate.action, ())}
+    if Outcome.DENIED in outcomes:
+        return "it was called and refused"
+    return "it was called, with an answer that says nothing about authorisation" if outcomes else ""
+
+
+def unseen_service(candidate: Candidate, situation: Situation) -> str:
+    """A wildcard's unit is the service: without any call it is dropped only where the user says so."""
+    prefix = candidate.action.partition(":")[0]
+    if not candidate.entry.is_wildcard or prefix in situation.services or situation.options.drop_unseen_services:
+        return ""
+    return f"no call of {prefix} in the window; set `unseen-services: drop` to remove such grants"
+
+
+def not_visible(candidate: Candidate, situation: Situation) -> str:
+    """Its use would have left no trace in this evidence."""
+    if _dropped_with_service(candidate, situation):
+        return ""
+    seen = visibility(candidate.action)
+    match seen.visibility:
+        case Visibility.MANAGEMENT:
+            return ""
+        case Visibility.DATA:
+            if _data_recorded(candidate, situation, "read" if seen.read_only else "write"):
+                return ""
+            return f"data event ({seen.resource_type}), not known to be recorded for these resources"
+        case Visibility.PERMISSION_ONLY:
+            return "CloudTrail has no event of its own for it"
+        case Visibility.NEVER:
+            return "CloudTrail never records it"
+        case _:
+            return "whether CloudTrail records it is not known"
+
+
+def sibling(candidate: Candidate, situation: Situation) -> str:
+    """A later run will need it to update or delete what this role makes."""
+    if _dropped_with_service(candidate, situation):
+        return ""
+    used = situation.siblings.get(candidate.action)
+    return f"lifecycle counterpart of {used}" if used else ""
+
+
+GUARDS: tuple[tuple[str, Guard], ...] = (
+    ("keep", kept),
+    ("unknown-action", unknown_action),
+    ("minimum-days", minimum_days),
+    ("minimum-runs", minimum_runs),
+    ("gap-in-scope", gap_in_scope),
+    ("inconclusive", inconclusive),
+    ("unseen-service", unseen_service),
+    ("not-visible", not_visible),
+    ("sibling", sibling),
+)
+"""In the order in which a reader should hear of them."""
+
+
+def objection_to(candidate: Candidate, situation: Situation) -> Objection | None:
+    """The first guard that holds the removal of this action back, or None."""
+    for name, guard in GUARDS:
+        reason = guard(candidate, situation)
+        if reason:
+            return Objection(name, reason)
+    return None
+
+
+def _could_hide(gap: Gap, action: str) -> bool:
+    scope = gap.scope
+    if not scope.services and not scope.actions:
+        return True
+    prefix = action.partition(":")[0].lower()
+    return prefix in scope.services or any(action_matches(pattern, action) for pattern in scope.actions)
+
+
+def _dropped_with_service(candidate: Candidate, situation: Situation) -> bool:
+    """A wildcard over a service without any call goes whole when the user chose so (promise 4)."""
+    prefix = candidate.action.partition(":")[0]
+    return candidate.entry.is_wildcard and situation.options.drop_unseen_services and prefix not in situation.services
+
+
+def _data_recorded(candidate: Candidate, situation: Situation, kind: str) -> bool:
+    """Whether data events of this kind were seen for each resource of the statement: a selector may name a single bucket."""
+    resources = candidate.entry.statement.resources
+    roots = {data_event_root(resource.removesuffix("*").removesuffix("/")) for resource in resources}
+    return bool(roots) and all((root, kind) in situation.evidence.data_recorded for root in roots)

@@ -1,0 +1,147 @@
+"""Removals: which entries of the committed policy go, which become narrower, and which a guard keeps."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+
+from leastpriv.diff.compare import Difference, Entry
+from leastpriv.model import ChangeKind, Outcome
+from leastpriv.permissions.patterns import action_covers, action_matches
+from leastpriv.policy.document import Document
+from leastpriv.proposal.guards import objection_to
+from leastpriv.proposal.situation import Candidate, Change, HeldBack, Objection, Situation
+
+_LONG_LIST = 12
+"""From here on a list of kept actions is folded into wildcards that grant exactly the same actions."""
+_WORTH_A_WILDCARD = 3
+
+
+def removals(difference: Difference, situation: Situation) -> tuple[list[Change], list[HeldBack]]:
+    """Judges each entry of the committed policy."""
+    changes: list[Change] = []
+    held_back: list[HeldBack] = []
+    for entry in difference.entries:
+        decision = _judge_wildcard(entry, situation) if entry.is_wildcard else _judge_literal(entry, situation)
+        if isinstance(decision, Change):
+            changes.append(decision)
+        elif decision:
+            held_back.append(decision)
+    return changes, held_back
+
+
+def not_judged(document: Document) -> Iterator[HeldBack]:
+    """Allow statements whose form is not narrowed: `NotAction` grants whatever AWS adds later."""
+    for statement in document.statements:
+        if statement.effect == "Allow" and statement.not_actions:
+            entry = f"NotAction: {', '.join(statement.not_actions)}"
+            reason = "NotAction grants every other action; write the statement with Action to have it narrowed"
+            yield HeldBack(
+                ChangeKind.NARROW, entry, statement.resources, Objection("not-action", reason), statement.sid
+            )
+
+
+def _judge_literal(entry: Entry, situation: Situation) -> Change | HeldBack | None:
+    action = entry.granted[0]
+    if action in entry.uses and _is_used(entry, action):
+        return None
+    objection = objection_to(Candidate(action, entry), situation)
+    if objection:
+        return _held(entry, ChangeKind.REMOVE, objection)
+    return _change(entry, ChangeKind.REMOVE)
+
+
+def _judge_wildcard(entry: Entry, situation: Situation) -> Change | HeldBack | None:
+    used = tuple(action for action in entry.granted if _is_used(entry, action))
+    unused = [action for action in entry.granted if action not in used]
+    stays = {action: found for action in unused if (found := objection_to(Candidate(action, entry), situation))}
+    unverified = {action: _UNVERIFIED for action in entry.uses if action not in entry.granted}
+    if len(stays) == len(unused):
+        return _held(entry, ChangeKind.NARROW, _commonest(stays)) if stays else None
+    stays = {**stays, **unverified}
+    if not used and not stays:
+        return _change(entry, ChangeKind.REMOVE)
+    return _change(entry, ChangeKind.NARROW, used=used, stays=stays)
+
+
+_UNVERIFIED = Objection("unknown-action", "it was called, and the catalogue does not know it yet")
+
+
+def _is_used(entry: Entry, action: str) -> bool:
+    return any(usage.outcome is Outcome.ALLOWED for usage in entry.uses.get(action, ()))
+
+
+def _commonest(stays: Mapping[str, Objection]) -> Objection:
+    counts = Counter(stays.values())
+    return counts.most_common(1)[0][0]
+
+
+def _held(entry: Entry, kind: ChangeKind, objection: Objection) -> HeldBack:
+    return HeldBack(kind, entry.pattern, _resources(entry), objection, entry.statement.sid)
+
+
+def _change(
+    entry: Entry, kind: ChangeKind, used: tuple[str, ...] = (), stays: Mapping[str, Objection] | None = None
+) -> Change:
+    usages = tuple(usage for action in used for usage in entry.uses[action])
+    return Change(
+        kind=kind,
+        action=entry.pattern,
+        resources=_resources(entry),
+        statement=entry.statement.index,
+        sid=entry.statement.sid,
+        line=entry.statement.line,
+        granted=len(entry.granted),
+        gone=tuple(action for action in entry.granted if action not in {*used, *(stays or ())}),
+        used=used,
+        becomes=entries_for(used, tuple(stays or ()), entry),
+        stays=stays,
+        usages=usages,
+    )
+
+
+def _resources(entry: Entry) -> tuple[str, ...]:
+    statement = entry.statement
+    return statement.resources or tuple(f"NotResource: {resource}" for resource in statement.not_resources)
+
+
+def entries_for(used: Sequence[str], stays: Sequence[str], entry: Entry) -> tuple[str, ...]:
+    """Action entries in the place of `entry` that grant exactly `used` and `stays`; used actions are always spelled out.
+
+    A long list of kept actions is folded into wildcards (`lambda:*Layer*`) wherever one grants nothing that goes, and nothing that
+    the entry itself did not grant.
+    """
+    if len(stays) <= _LONG_LIST:
+        return tuple(sorted({*used, *stays}))
+    gone = {action for action in entry.granted if action not in {*used, *stays}}
+    folds = _folds(stays, gone, entry.pattern)
+    rest, entries = set(stays), list[str]()
+    while rest:
+        pattern = max(folds, key=lambda fold: (len(folds[fold] & rest), -len(fold), fold), default="")
+        if not pattern or len(folds[pattern] & rest) < _WORTH_A_WILDCARD:
+            break
+        entries.append(pattern)
+        rest -= folds.pop(pattern)
+    return tuple(sorted({*used, *entries, *rest}))
+
+
+def _folds(stays: Sequence[str], gone: set[str], committed: str) -> dict[str, set[str]]:
+    """Wildcards over whole words of the kept actions' names that grant nothing that goes, with what they grant of the kept."""
+    candidates = {pattern for action in stays for pattern in _word_patterns(action)}
+    harmless = (
+        pattern
+        for pattern in candidates
+        if action_covers(committed, pattern) and not any(action_matches(pattern, other) for other in gone)
+    )
+    return {pattern: {action for action in stays if action_matches(pattern, action)} for pattern in harmless}
+
+
+def _word_patterns(action: str) -> Iterator[str]:
+    """`lambda:List*`, `lambda:*Layer*`, `lambda:*LayerVersion*` … for `lambda:ListLayerVersions`."""
+    prefix, _, name = action.partition(":")
+    words = re.findall(r"[A-Z]+(?![a-z])|[A-Z][a-z0-9]*|[a-z0-9]+", name)
+    for start in range(len(words)):
+        for end in range(start + 1, len(words) + 1):
+            text = "".join(words[start:end])
+            yield f"{prefix}:{'*' if start else ''}{text}*"

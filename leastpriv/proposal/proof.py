@@ -1,0 +1,180 @@
+"""What can be shown about a proposal: replay, no new access beyond the listed additions, runs seen only once, sizes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from leastpriv.diff.compare import decide, request
+from leastpriv.evidence.usage import CallGroup, Evidence
+from leastpriv.model import ChangeKind, Outcome
+from leastpriv.permissions.patterns import action_covers, resource_covers
+from leastpriv.policy.document import Document, Statement
+from leastpriv.policy.evaluate import policy_size
+from leastpriv.proposal.situation import Change, Draft
+
+MANAGED_POLICY_LIMIT = 6_144
+"""Characters without white space: https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_iam-quotas.html (2026-11)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Replay:
+    """Counts of the allowed calls of the evidence, judged again under the proposal and what else is attached."""
+
+    recorded: int
+    """All allowed calls."""
+    allowed: int
+    """Of these: allowed again, or in need of no permission."""
+    in_part: int
+    """Of the allowed ones: the record names the resource only in part, and the proposal allows a part of it."""
+    unmapped: int
+    """Not replayed: nobody knows for sure what they need."""
+    uncertain: tuple[CallGroup, ...]
+    """Allowed only if a condition holds that the record does not show."""
+    refused: tuple[CallGroup, ...]
+    """Would be refused."""
+
+    @property
+    def conditional(self) -> int:
+        """Number of calls that hang on a condition."""
+        return sum(group.count for group in self.uncertain)
+
+
+@dataclass(frozen=True, slots=True)
+class Proof:
+    """All that a proposal can show for itself."""
+
+    replay: Replay
+    new_access: tuple[str, ...]
+    """Grants of the proposal that neither the committed policy nor a listed addition covers; must be empty."""
+    broken: tuple[str, ...]
+    """Events that the committed policy allows and the proposal would refuse; must be empty."""
+    seen_once: tuple[str, ...]
+    """Used actions of narrowed wildcards that a single run alone has shown."""
+    runs: int
+    size_before: int
+    size_after: int
+
+    @property
+    def fits_managed_policy(self) -> bool:
+        """Whether the result fits one managed policy."""
+        return self.size_after <= MANAGED_POLICY_LIMIT
+
+
+def prove(draft: Draft, attached: Sequence[Document], evidence: Evidence) -> Proof:
+    """Replays every allowed call against the draft together with the attached policies, and checks what it grants anew."""
+    after = replay(evidence, [draft.document, *attached])
+    before = replay(evidence, [draft.committed, *attached]) if draft.committed else None
+    return Proof(
+        replay=after,
+        new_access=tuple(_new_access(draft)),
+        broken=_broken(before, after),
+        seen_once=_seen_once(draft.changes),
+        runs=len(evidence.runs),
+        size_before=policy_size(draft.committed) if draft.committed else 0,
+        size_after=policy_size(draft.document),
+    )
+
+
+def replay(evidence: Evidence, documents: Sequence[Document]) -> Replay:
+    """Judges the allowed calls again; calls that need the same permissions are judged once."""
+    allowed = evidence.counts.no_permission
+    in_part = 0
+    uncertain: list[CallGroup] = []
+    refused: list[CallGroup] = []
+    for group in evidence.groups:
+        if group.outcome is not Outcome.ALLOWED or not all(need.verified for need in group.needs):
+            continue
+        effects = {
+            decide(request(need.permission, evidence.principal, group.regions), documents, exact=need.exact)
+            for need in group.needs
+        }
+        if effects == {"allowed"}:
+            allowed += group.count
+            in_part += 0 if all(need.exact for need in group.needs) else group.count
+        elif effects <= {"allowed", "unknown"}:
+            uncertain.append(group)
+        else:
+            refused.append(group)
+    counts = evidence.counts
+    return Replay(counts.allowed, allowed, in_part, counts.unmapped, tuple(uncertain), tuple(refused))
+
+
+def _broken(before: Replay | None, after: Replay) -> tuple[str, ...]:
+    """Events that are worse off after the change; without a policy before, nothing can break."""
+    if before is None:
+        return ()
+    refused, open_before = set(before.refused), {*before.refused, *before.uncertain}
+    worse = [group for group in after.refused if group not in refused]
+    worse += [group for group in after.uncertain if group not in open_before]
+    return tuple(dict.fromkeys(group.event for group in worse))
+
+
+def _new_access(draft: Draft) -> list[str]:
+    """Action and resource pairs of the result that are neither committed nor listed (promise 3); sound, not exact.
+
+    A pair counts as committed when one Allow statement with the same conditions covers it, so a pair that only several statements
+    cover together would be reported although it is not new.
+    """
+    committed = draft.committed.statements if draft.committed else ()
+    additions = [change for change in draft.changes if change.kind is ChangeKind.ADD]
+    found = [
+        f"{action} on {resource}"
+        for statement in draft.document.statements
+        if statement.effect == "Allow" and not any(_same(statement, other) for other in committed)
+        for action, resource in _pairs(statement)
+        if not any(_covers(other, action, resource, statement) for other in committed)
+        and not any(_is_listed(change, action, resource) for change in additions)
+    ]
+    denies = [statement for statement in committed if statement.effect == "Deny"]
+    kept = draft.document.statements
+    found += [f"a Deny is gone: {deny.sid or deny.index}" for deny in denies if not any(_same(deny, s) for s in kept)]
+    return found
+
+
+def _pairs(statement: Statement) -> list[tuple[str, str]]:
+    actions = statement.actions or ("*",)
+    resources = statement.resources or ("*",)
+    return [(action, resource) for action in actions for resource in resources]
+
+
+def _same(one: Statement, other: Statement) -> bool:
+    return _grant(one) == _grant(other)
+
+
+def _grant(statement: Statement) -> tuple[object, ...]:
+    return (
+        statement.effect,
+        statement.actions,
+        statement.not_actions,
+        statement.resources,
+        statement.not_resources,
+        statement.conditions,
+    )
+
+
+def _covers(committed: Statement, action: str, resource: str, proposed: Statement) -> bool:
+    if committed.effect != "Allow" or committed.conditions != proposed.conditions:
+        return False
+    if committed.not_resources or committed.not_actions or proposed.not_resources or proposed.not_actions:
+        same_resources = (committed.resources, committed.not_resources) == (
+            proposed.resources,
+            proposed.not_resources,
+        )
+        return same_resources and any(action_covers(entry, action) for entry in committed.actions)
+    return any(action_covers(entry, action) for entry in committed.actions) and any(
+        resource_covers(entry, resource) for entry in committed.resources
+    )
+
+
+def _is_listed(change: Change, action: str, resource: str) -> bool:
+    return change.action == action and resource in change.resources
+
+
+def _seen_once(changes: Sequence[Change]) -> tuple[str, ...]:
+    runs: dict[str, set[str]] = {}
+    for change in changes:
+        if change.kind is ChangeKind.NARROW:
+            for usage in change.usages:
+                runs.setdefault(usage.need.permission.action, set()).update(usage.runs)
+    return tuple(sorted(action for action, seen in runs.items() if len(seen) == 1))

@@ -1,0 +1,71 @@
+"""From the difference to a draft: the changed document, its changes, and what was held back by which guard."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from leastpriv.diff.compare import Difference
+from leastpriv.evidence.usage import Evidence
+from leastpriv.model import ChangeKind, Outcome, Usage
+from leastpriv.permissions.siblings import siblings_of
+from leastpriv.policy.document import Document, parse
+from leastpriv.policy.edit import AppendStatement, DropStatement, Edit, ReplaceActions, apply, create
+from leastpriv.proposal.extend import additions, statements
+from leastpriv.proposal.narrow import not_judged, removals
+from leastpriv.proposal.situation import Change, Draft, HeldBack, Objection, Options, Situation
+
+
+def propose(document: Document | None, difference: Difference, evidence: Evidence, options: Options) -> Draft:
+    """Decides every change and makes the smallest edit; without a committed document, writes a first draft from usage."""
+    added, refused = additions(difference.missing, evidence, options)
+    refused.extend(_overruled(usage) for usage in difference.overruled)
+    if document is None:
+        content = create(statements(added, ()))
+        return Draft(None, parse(content, "the first draft"), content, tuple(added), (), tuple(refused))
+    situation = situation_of(evidence, options)
+    narrowed, held_back = removals(difference, situation)
+    held_back.extend(not_judged(document))
+    changes = (*added, *narrowed)
+    proposed = apply(document, _edits(document, narrowed, added))
+    return Draft(document, proposed, proposed.to_bytes(), changes, tuple(held_back), tuple(refused))
+
+
+def situation_of(evidence: Evidence, options: Options) -> Situation:
+    """What guards look at, computed once."""
+    used: dict[str, tuple[Usage, ...]] = {}
+    for usage in evidence.usages:
+        action = usage.need.permission.action
+        used[action] = (*used.get(action, ()), usage)
+    allowed = {action for action, usages in used.items() if any(usage.outcome is Outcome.ALLOWED for usage in usages)}
+    services = frozenset(action.partition(":")[0] for action in used)
+    return Situation(evidence, options, used, siblings_of(allowed), services)
+
+
+def _overruled(usage: Usage) -> HeldBack:
+    reason = "it was allowed in the evidence, and the policy now denies it explicitly"
+    permission = usage.need.permission
+    return HeldBack(
+        ChangeKind.ADD,
+        permission.action,
+        (permission.resource,),
+        Objection("explicit-deny", reason),
+        usages=(usage,),
+    )
+
+
+def _edits(document: Document, narrowed: Sequence[Change], added: Sequence[Change]) -> list[Edit]:
+    edits: list[Edit] = []
+    for statement in document.statements:
+        changes = [change for change in narrowed if change.statement == statement.index]
+        if not changes:
+            continue
+        remaining = set(statement.actions) - {change.action for change in changes}
+        inserted = tuple((change.action, change.becomes) for change in changes if change.becomes)
+        if remaining or inserted:
+            gone = frozenset(change.action for change in changes)
+            edits.append(ReplaceActions(statement.index, gone, inserted))
+        else:
+            edits.append(DropStatement(statement.index))
+    sids = [statement.sid for statement in document.statements]
+    edits.extend(AppendStatement(statement) for statement in statements(added, sids))
+    return edits

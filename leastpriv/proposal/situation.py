@@ -1,0 +1,106 @@
+"""What a proposal is made from, and what it consists of."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from leastpriv.diff.compare import Entry
+from leastpriv.evidence.usage import Evidence
+from leastpriv.model import Basis, ChangeKind, Usage
+from leastpriv.policy.document import Document
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """The user's dials."""
+
+    minimum_days: int = 30
+    minimum_runs: int = 5
+    drop_unseen_services: bool = False
+    keep: tuple[str, ...] = ()
+    never_add: tuple[str, ...] = ()
+    exact_resources: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Situation:
+    """All that guards look at."""
+
+    evidence: Evidence
+    options: Options
+    used: Mapping[str, tuple[Usage, ...]]
+    """Catalogue action -> its usages, through whichever statement."""
+    siblings: Mapping[str, str]
+    """Lifecycle sibling -> the used action that explains it."""
+    services: frozenset[str]
+    """Prefixes of the services with any call."""
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """One action that would no longer be granted by one entry."""
+
+    action: str
+    entry: Entry
+
+
+@dataclass(frozen=True, slots=True)
+class Objection:
+    """A guard that holds a change back, and why."""
+
+    guard: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One edit of the committed policy."""
+
+    kind: ChangeKind
+    action: str
+    """The committed entry as written (remove, narrow) or the catalogue action (add)."""
+    resources: tuple[str, ...]
+    statement: int = -1
+    """Index in the committed document; -1 for additions."""
+    sid: str = ""
+    line: int = 0
+    """1-based line of the statement in the committed file; 0 for additions."""
+    granted: int = 1
+    """How many actions the entry granted."""
+    gone: tuple[str, ...] = ()
+    """Catalogue actions that the entry no longer grants."""
+    used: tuple[str, ...] = ()
+    becomes: tuple[str, ...] = ()
+    """What stands in the entry's place (narrow)."""
+    stays: Mapping[str, Objection] | None = None
+    """Actions of a narrowed wildcard that stay though unused, and why."""
+    basis: Basis | None = None
+    usages: tuple[Usage, ...] = ()
+    security: str = ""
+    """Why a security reviewer should look, or empty."""
+
+
+@dataclass(frozen=True, slots=True)
+class HeldBack:
+    """A change that a guard held back."""
+
+    kind: ChangeKind
+    action: str
+    resources: tuple[str, ...]
+    objection: Objection
+    sid: str = ""
+    usages: tuple[Usage, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """The changed document before it is proved."""
+
+    committed: Document | None
+    document: Document
+    content: bytes
+    changes: tuple[Change, ...]
+    held_back: tuple[HeldBack, ...]
+    refused: tuple[HeldBack, ...]
+    """Needed by a refused call or in use, and not proposed."""

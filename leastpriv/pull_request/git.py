@@ -1,0 +1,275 @@
+"""What publishing needs of git: plumbing that never touches working tree, index or HEAD of the repository."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import unicodedata
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path, PurePosixPath
+
+from leastpriv.errors import PullRequestError
+
+AUTHOR_NAME = "leastpriv"
+AUTHOR_EMAIL = "leastpriv@users.noreply.github.com"
+TRAILER = "Leastpriv-Fingerprint"
+
+_TIMEOUT = 120
+_SAFE_CONFIGURATION = (
+    "core.hooksPath=/dev/null",
+    "core.fsmonitor=false",
+    "gc.auto=0",
+    "maintenance.auto=false",
+    "i18n.commitEncoding=UTF-8",
+    # The checkout belongs to another user than the container's root (https://git-scm.com/docs/git-config,
+    # safe.directory); what an untrusted configuration could run is switched off in the lines above.
+    "safe.directory=*",
+)
+_FILE_MODES = frozenset({b"100644", b"100755"})
+_MARKED = re.compile(rf"\n\n{TRAILER}: ([0-9a-f]+)\s*\Z")
+_IDENTITY = re.compile(r"(?:author|committer) .*<([^<>]*)> [0-9]+ [+-][0-9]{4}")
+
+
+@dataclass(frozen=True, slots=True)
+class Commit:
+    """What ownership needs to know of one commit."""
+
+    parents: tuple[str, ...]
+    fingerprint: str
+    """Of our trailer; empty where the message has none."""
+    untouched: bool
+    """Author and committer are this program: nobody amended or rebased it."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    mode: bytes
+    kind: bytes
+    name: bytes
+    oid: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class LocalRepository:
+    """A repository whose root (or bare directory) is `folder`."""
+
+    folder: Path
+    git: str
+    """Absolute path of the git program."""
+
+    @classmethod
+    def open(cls, folder: Path) -> LocalRepository:
+        """Open the repository at `folder`; one that only contains `folder` somewhere below does not count.
+
+        Raises:
+            PullRequestError: git is not installed, or the folder is no repository.
+        """
+        git = shutil.which("git")
+        if git is None:
+            raise PullRequestError("git is not installed here: install it, or use mode report.")
+        repository = cls(folder.resolve(), str(Path(git).absolute()))
+        if not folder.is_dir() or repository._try("rev-parse", "--git-dir") is None:
+            raise PullRequestError(f"The folder {folder} is not the root of a git repository: check it out first.")
+        return repository
+
+    def head_of(self, base: str | None = None) -> tuple[str, str]:
+        """Return name and commit of the branch `base`, or of the branch that is checked out.
+
+        A branch that exists only as `origin/NAME`, as after the checkout of a tag, counts too.
+
+        Raises:
+            PullRequestError: there is no such branch, or it has no commit.
+        """
+        name = base or self._checked_out()
+        for reference in (f"refs/heads/{name}", f"refs/remotes/origin/{name}"):
+            commit = self.commit_at(reference)
+            if commit is not None:
+                return name, commit
+        raise PullRequestError(f"The branch {name!r} has no commit here: name another in the input base, or fetch it.")
+
+    def commit_at(self, reference: str) -> str | None:
+        """Return the commit that a full reference name points to."""
+        found = self._try("rev-parse", "--verify", "--quiet", "--end-of-options", f"{reference}^{{commit}}")
+        return None if found is None else found.decode().strip()
+
+    def read(self, commit: str, path: str) -> bytes | None:
+        """Return the content of the file at `path` in `commit`, None where it does not exist.
+
+        Raises:
+            PullRequestError: the path leads through, or to, something that is no regular file.
+        """
+        tree = f"{commit}^{{tree}}"
+        *folders, name = _names(path)
+        for folder in folders:
+            entry = _folder_in(self._entries(tree), folder, path)
+            if entry is None:
+                return None
+            tree = entry.oid.decode()
+        entry = _file_in(self._entries(tree), name, path)
+        return None if entry is None else self._run("cat-file", "blob", entry.oid.decode())
+
+    def tree_with(self, tree: str, path: str, content: bytes) -> str:
+        """Write `tree` with `content` as the file at `path` and return it; an existing file keeps its mode.
+
+        Raises:
+            PullRequestError: as `read`.
+        """
+        blob = self._run("hash-object", "-w", "--stdin", given=content).strip()
+        return self._replace(tree, _names(path), blob, path).decode()
+
+    def commit(self, tree: str, parent: str, message: str, now: datetime) -> str:
+        """Write a commit of `tree` on `parent`, by this program at `now` (aware), and return it."""
+        date = f"{int(now.timestamp())} +0000"
+        identity = {
+            f"GIT_{role}_{part}": value
+            for role in ("AUTHOR", "COMMITTER")
+            for part, value in (("NAME", AUTHOR_NAME), ("EMAIL", AUTHOR_EMAIL), ("DATE", date))
+        }
+        given = message.encode("utf-8", "replace")
+        return self._run("commit-tree", tree, "-p", parent, given=given, extra=identity).decode().strip()
+
+    def move(self, branch: str, before: str | None, after: str | None) -> None:
+        """Point `branch` from `before` to `after` (None: no branch) if nobody moved it meanwhile.
+
+        Raises:
+            PullRequestError: it is checked out somewhere, somebody moved it, or git refuses.
+        """
+        reference = f"refs/heads/{branch}"
+        if f"branch {reference}" in self._run("worktree", "list", "--porcelain").decode().splitlines():
+            raise PullRequestError(
+                f"The branch {branch!r} is checked out: check out another, or name another in branch."
+            )
+        target = ("-d", reference) if after is None else (reference, after)
+        try:
+            self._run("update-ref", *target, before or "")
+        except PullRequestError:
+            if self.commit_at(reference) != before:
+                raise PullRequestError(f"Somebody moved the branch {branch!r} meanwhile: run again.") from None
+            raise
+
+    def commits(self, base: str, head: str) -> tuple[Commit, ...]:
+        """Return the commits that `head` has and `base` lacks, newest first; at most 100."""
+        names = self._run("rev-list", "--max-count=100", "--end-of-options", head, f"^{base}").decode().split()
+        return tuple(self.look_at(name) for name in names)
+
+    def look_at(self, commit: str) -> Commit:
+        """Read one commit."""
+        text = self._run("cat-file", "commit", commit).decode("utf-8", "replace")
+        headers = text.split("\n\n", 1)[0].splitlines()
+        marked = _MARKED.search(text)
+        return Commit(
+            parents=tuple(line.removeprefix("parent ") for line in headers if line.startswith("parent ")),
+            fingerprint=marked[1] if marked else "",
+            untouched=[found[1] for line in headers if (found := _IDENTITY.fullmatch(line))] == [AUTHOR_EMAIL] * 2,
+        )
+
+    def accepts_branch(self, name: str) -> bool:
+        """Whether `name` can be the name of a branch (git check-ref-format)."""
+        shown = all(unicodedata.category(character) not in {"Cc", "Cf", "Cs"} for character in name)
+        plain = shown and not name.startswith("-") and name != "HEAD"
+        return plain and self._try("check-ref-format", f"refs/heads/{name}") is not None
+
+    def _checked_out(self) -> str:
+        found = self._try("symbolic-ref", "--quiet", "HEAD")
+        if found is None:
+            raise PullRequestError("No branch is checked out here: name the base branch in the input base.")
+        return found.decode().strip().removeprefix("refs/heads/")
+
+    def _entries(self, tree: str) -> dict[bytes, _Entry]:
+        entries = {}
+        for record in self._run("ls-tree", "-z", "--end-of-options", tree).split(b"\0")[:-1]:
+            described, name = record.split(b"\t", 1)
+            mode, kind, oid = described.split(b" ")
+            entries[name] = _Entry(mode, kind, name, oid)
+        return entries
+
+    def _replace(self, tree: str | None, names: tuple[bytes, ...], blob: bytes, path: str) -> bytes:
+        entries = {} if tree is None else self._entries(tree)
+        name, *rest = names
+        if rest:
+            below = _folder_in(entries, name, path)
+            oid = self._replace(below.oid.decode() if below else None, tuple(rest), blob, path)
+            entries[name] = _Entry(b"040000", b"tree", name, oid)
+        else:
+            present = _file_in(entries, name, path)
+            entries[name] = _Entry(present.mode if present else b"100644", b"blob", name, blob)
+        lines = b"".join(b"%b %b %b\t%b\0" % (e.mode, e.kind, e.oid, e.name) for e in entries.values())
+        # --missing: a partial clone lacks the blobs that stay as they are, and nothing is fetched here.
+        return self._run("mktree", "-z", "--missing", given=lines).strip()
+
+    def _try(self, *arguments: str) -> bytes | None:
+        done = self._call(arguments, b"", {})
+        return done.stdout if done.returncode == 0 else None
+
+    def _run(self, *arguments: str, given: bytes = b"", extra: Mapping[str, str] | None = None) -> bytes:
+        done = self._call(arguments, given, extra or {})
+        if done.returncode != 0:
+            said = done.stderr.decode("utf-8", "replace").strip().splitlines() or ["no reason given"]
+            raise PullRequestError(f"git {arguments[0]} failed in {self.folder}: {said[0]}")
+        return done.stdout
+
+    def _call(
+        self, arguments: tuple[str, ...], given: bytes, extra: Mapping[str, str]
+    ) -> subprocess.CompletedProcess[bytes]:
+        settings = [part for setting in _SAFE_CONFIGURATION for part in ("-c", setting)]
+        owner = self.folder.stat()
+        # As root, git would leave files in the checkout that its owner cannot remove (actions/runner#434).
+        borrowed = owner.st_uid if os.geteuid() == 0 and owner.st_uid != 0 else None
+        try:
+            return subprocess.run(  # noqa: S603 - absolute program, fixed arguments, no shell
+                [self.git, *settings, *arguments],
+                input=given,
+                capture_output=True,
+                cwd=self.folder,
+                env={**_environment(self.folder), **extra},
+                timeout=_TIMEOUT,
+                check=False,
+                user=borrowed,
+                group=None if borrowed is None else owner.st_gid,
+                extra_groups=None if borrowed is None else [],
+            )
+        except (OSError, subprocess.SubprocessError) as error:
+            raise PullRequestError(f"git {arguments[0]} could not run in {self.folder}: {error}") from error
+
+
+def _names(path: str) -> tuple[bytes, ...]:
+    parts = PurePosixPath(path).parts
+    if not parts or path.startswith("/") or ".." in parts or ".git" in (part.lower() for part in parts):
+        raise PullRequestError(f"The path {path!r} does not name a file in the repository.")
+    return tuple(os.fsencode(part) for part in parts)
+
+
+def _folder_in(entries: Mapping[bytes, _Entry], name: bytes, path: str) -> _Entry | None:
+    entry = entries.get(name)
+    if entry is not None and entry.kind != b"tree":
+        raise PullRequestError(
+            f"The path {path!r} leads through a file, symbolic link or submodule: name the file itself."
+        )
+    return entry
+
+
+def _file_in(entries: Mapping[bytes, _Entry], name: bytes, path: str) -> _Entry | None:
+    entry = entries.get(name)
+    if entry is not None and entry.mode not in _FILE_MODES:
+        raise PullRequestError(f"The path {path!r} is a folder, symbolic link or submodule: name a regular file.")
+    return entry
+
+
+def _environment(folder: Path) -> dict[str, str]:
+    """Return git's whole environment: no configuration but the repository's, no prompt, no network."""
+    return {
+        "PATH": os.defpath,
+        "HOME": "/nonexistent",
+        "LC_ALL": "C",
+        "GIT_CEILING_DIRECTORIES": str(folder.parent),
+        "GIT_CONFIG_NOSYSTEM": "1",
+        "GIT_CONFIG_GLOBAL": os.devnull,
+        "GIT_NO_LAZY_FETCH": "1",
+        "GIT_NO_REPLACE_OBJECTS": "1",
+        "GIT_OPTIONAL_LOCKS": "0",
+        "GIT_TERMINAL_PROMPT": "0",
+    }

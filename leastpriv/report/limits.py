@@ -1,0 +1,76 @@
+"""What the evidence could not see, what was held back by which guard, and what was refused and is not proposed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from leastpriv.model import GapKind
+from leastpriv.proposal.situation import HeldBack
+from leastpriv.report.escape import code
+from leastpriv.report.subject import Subject
+from leastpriv.report.words import codes, plural
+
+_GAPS = {
+    GapKind.UNREADABLE_FILE: "Damaged trail files",
+    GapKind.UNREADABLE_RECORD: "Damaged records",
+    GapKind.UNMAPPED_EVENT: "Events that nobody can map to an action",
+    GapKind.UNVERIFIED_ACTION: "Events newer than the catalogue of actions",
+    GapKind.PARAMETERS_OMITTED: "Calls whose request CloudTrail left out",
+    GapKind.RESOURCE_FOLDED: "Resources folded into their parent",
+}
+
+
+def unseen(subject: Subject) -> Iterator[str]:
+    """What this run could not see: its own gaps, not boiler-plate."""
+    evidence = subject.evidence
+    lines = []
+    for kind, label in _GAPS.items():
+        gaps = [gap for gap in evidence.gaps if gap.kind is kind]
+        if gaps:
+            shown = codes((gap.detail for gap in gaps), 6)
+            lines.append(f"- {label} ({sum(gap.count for gap in gaps):,}): {shown}.")
+    lines.append(f"- Other regions than {codes(evidence.regions, 20)}." if evidence.regions else "- Any region.")
+    recorded = sorted({root for root, _ in evidence.data_recorded})
+    lines.append(
+        f"- Data events other than those of {codes(recorded, 4)}: actions that only they would show stay."
+        if recorded
+        else "- Data events (objects, items, messages, invocations): none was recorded, so actions that only they show stay."
+    )
+    if not subject.attached:
+        lines.append(
+            "- Other policies of the role: none was named (`also-attached`), so what is missing is measured against this file alone."
+        )
+    if subject.difference.conditional:
+        actions = dict.fromkeys(usage.need.permission.action for usage in subject.difference.conditional)
+        lines.append(
+            f"- Conditions: {codes(actions, 8)} are allowed only where a condition holds that the record does not show."
+        )
+    yield "### What this run could not see\n\n" + "\n".join(lines)
+
+
+def held_back(subject: Subject) -> Iterator[str]:
+    """Changes that a guard held back, grouped by guard and reason."""
+    rows: dict[tuple[str, str], list[HeldBack]] = {}
+    for held in subject.draft.held_back:
+        rows.setdefault((held.objection.guard, held.objection.reason), []).append(held)
+    if rows:
+        table = "\n".join(
+            f"| {code(guard)} | {codes((held.action for held in group), 12)} | {reason} |"
+            for (guard, reason), group in rows.items()
+        )
+        yield f"### Held back\n\n| Guard | Entries | Why |\n| --- | --- | --- |\n{table}"
+
+
+def refused(subject: Subject) -> Iterator[str]:
+    """Needed or attempted, and not written into the policy."""
+    if not subject.draft.refused:
+        return
+    lines = [_refused_line(held) for held in subject.draft.refused]
+    yield "### Refused, not proposed\n\n" + "\n".join(dict.fromkeys(lines))
+
+
+def _refused_line(held: HeldBack) -> str:
+    count = sum(usage.count for usage in held.usages)
+    runs = len({run for usage in held.usages for run in usage.runs})
+    seen = f" ({count:,}× in {plural(runs, 'run')})" if count else ""
+    return f"- {code(held.action)} on {codes(held.resources, 3)}{seen}: {held.objection.reason}."

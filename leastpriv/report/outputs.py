@@ -1,0 +1,36 @@
+"""The step's outputs, by their names in action.yml."""
+
+from __future__ import annotations
+
+import json
+
+from leastpriv.model import ChangeKind
+from leastpriv.permissions.patterns import action_covers
+from leastpriv.report.subject import Subject
+
+
+def outputs(subject: Subject, proposal_file: str, operation: str, head: str, branch: str) -> dict[str, str]:
+    """Texts of the outputs; lists are JSON, so that no name can become anything else."""
+    added = sorted({change.action for change in subject.changes(ChangeKind.ADD)})
+    return {
+        "has-changes": "true" if subject.draft.changes else "false",
+        "added-actions": json.dumps(added),
+        "removed-actions": json.dumps(removed_actions(subject)),
+        "policy": subject.draft.document.text.removeprefix("\ufeff"),
+        "proposal-file": proposal_file,
+        "pull-request-operation": operation,
+        "pull-request-head-sha": head,
+        "pull-request-branch": branch,
+    }
+
+
+def removed_actions(subject: Subject) -> list[str]:
+    """Actions that some entry granted and no entry of the proposal grants any more, sorted."""
+    gone = {action for change in subject.draft.changes for action in change.gone}
+    left = {
+        entry
+        for statement in subject.draft.document.statements
+        if statement.effect == "Allow"
+        for entry in statement.actions
+    }
+    return sorted(action for action in gone if not any(action_covers(entry, action) for entry in left))

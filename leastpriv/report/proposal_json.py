@@ -1,0 +1,151 @@
+"""`proposal.json`: the proposal in full for machines. Its form has a version; fields are only ever added to one."""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime
+
+from leastpriv import __version__
+from leastpriv.model import Gap, Need, Usage
+from leastpriv.permissions import catalog
+from leastpriv.proposal.situation import Change, HeldBack
+from leastpriv.report.subject import Subject
+
+
+def proposal_json(subject: Subject, name: str, text: str) -> str:
+    """The proposal as indented JSON; `name` and `text` are the pull request's title and body."""
+    evidence, proof, draft = subject.evidence, subject.proof, subject.draft
+    value = {
+        "schema": 1,
+        "version": __version__,
+        "catalogue": catalog.version(),
+        "principal": subject.principal,
+        "policy_file": subject.policy_file,
+        "fingerprint": subject.fingerprint,
+        "title": name,
+        "body": text,
+        "changes": [_change(change) for change in draft.changes],
+        "held_back": [_held(held) for held in draft.held_back],
+        "refused": [_held(held) for held in draft.refused],
+        "gaps": [_gap(gap) for gap in evidence.gaps],
+        "evidence": {
+            "files": subject.files,
+            "records": subject.records,
+            "calls": evidence.counts.calls,
+            "allowed": evidence.counts.allowed,
+            "denied": evidence.counts.denied,
+            "unknown": evidence.counts.unknown,
+            "first": _time(evidence.first),
+            "last": _time(evidence.last),
+            "regions": list(evidence.regions),
+            "runs": [
+                {"id": run.id, "first": _time(run.first), "last": _time(run.last), "denied": run.denied}
+                for run in evidence.runs
+            ],
+        },
+        "proof": {
+            "recorded": proof.replay.recorded,
+            "allowed": proof.replay.allowed,
+            "in_part": proof.replay.in_part,
+            "conditional": proof.replay.conditional,
+            "unmapped": proof.replay.unmapped,
+            "refused": [{"event": group.event, "count": group.count} for group in proof.replay.refused],
+            "not_modelled": ["service control policies", "permissions boundaries", "resource policies"],
+            "new_access": list(proof.new_access),
+            "seen_once": list(proof.seen_once),
+            "size_before": proof.size_before,
+            "size_after": proof.size_after,
+        },
+    }
+    return json.dumps(value, indent=2, ensure_ascii=True) + "\n"
+
+
+def _change(change: Change) -> dict[str, object]:
+    return {
+        "kind": change.kind,
+        "action": change.action,
+        "resources": list(change.resources),
+        "statement": change.statement if change.line else None,
+        "sid": change.sid,
+        "line": change.line or None,
+        "granted": change.granted,
+        "used": list(change.used),
+        "becomes": list(change.becomes),
+        "stays": {
+            action: {"guard": objection.guard, "reason": objection.reason}
+            for action, objection in (change.stays or {}).items()
+        },
+        "basis": change.basis,
+        "security": change.security,
+        "usages": [_usage(usage) for usage in change.usages],
+    }
+
+
+def _held(held: HeldBack) -> dict[str, object]:
+    return {
+        "kind": held.kind,
+        "action": held.action,
+        "resources": list(held.resources),
+        "sid": held.sid,
+        "guard": held.objection.guard,
+        "reason": held.objection.reason,
+        "usages": [_usage(usage) for usage in held.usages],
+    }
+
+
+def _usage(usage: Usage) -> dict[str, object]:
+    return {**permission_row(usage), "outcome": usage.outcome, "derivation": usage.need.derivation}
+
+
+def permission_row(usage: Usage) -> dict[str, object]:
+    """One row of `leastpriv permissions` for a need that an identity policy can meet."""
+    need = usage.need
+    return {
+        "action": need.permission.action,
+        "resource": need.permission.resource,
+        "conditions": _conditions(need),
+        "basis": need.basis,
+        "count": usage.count,
+        "first_seen": _time(usage.first_seen),
+        "last_seen": _time(usage.last_seen),
+        "runs": list(usage.runs),
+        "events": list(usage.events),
+    }
+
+
+def denied_row(usage: Usage) -> dict[str, object]:
+    """One row of `leastpriv permissions` for a refusal that no identity policy can mend."""
+    need, denial = usage.need, usage.denial
+    return {
+        "denied": need.permission.action,
+        "denied_by": denial.denied_by if denial else "unknown",
+        "resource": need.permission.resource,
+        "count": usage.count,
+        "first_seen": _time(usage.first_seen),
+        "last_seen": _time(usage.last_seen),
+        "runs": list(usage.runs),
+        "events": list(usage.events),
+    }
+
+
+def gap_row(gap: Gap) -> dict[str, object]:
+    """One row of `leastpriv permissions` for something the evidence could not see."""
+    return _gap(gap)
+
+
+def _gap(gap: Gap) -> dict[str, object]:
+    scope = gap.scope
+    named = {"services": scope.services, "actions": scope.actions, "regions": scope.regions}
+    shown = {part: list(values) for part, values in named.items() if values}
+    return {"gap": gap.kind, "scope": shown or "all", "detail": gap.detail, "count": gap.count}
+
+
+def _conditions(need: Need) -> dict[str, dict[str, list[str]]]:
+    found: dict[str, dict[str, list[str]]] = {}
+    for condition in need.permission.conditions:
+        found.setdefault(condition.operator, {})[condition.key] = list(condition.values)
+    return found
+
+
+def _time(time: datetime | None) -> str | None:
+    return f"{time:%Y-%m-%dT%H:%M:%SZ}" if time else None

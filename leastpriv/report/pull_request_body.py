@@ -1,0 +1,211 @@
+"""Title and body of the pull request: the verdict first, the evidence last; the evidence is cut when it grows too long."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from leastpriv import __version__
+from leastpriv.model import Basis, ChangeKind
+from leastpriv.proposal.situation import Change
+from leastpriv.report import escape
+from leastpriv.report.escape import code
+from leastpriv.report.limits import held_back, refused, unseen
+from leastpriv.report.proof import proof_lines
+from leastpriv.report.subject import Subject
+from leastpriv.report.words import codes, day, joined, last_of, plural, runs_of, times
+
+_LONGEST_BODY = 58_000
+"""GitHub takes 65,536 characters; headers and escapes count (Renovate caps at the same figure)."""
+_WORDS = {
+    Basis.OBSERVED: "observed: an allowed call",
+    Basis.INFERRED: "inferred from an allowed call",
+    Basis.DENIED: "refused by AWS",
+}
+
+
+def title(subject: Subject) -> str:
+    """One line of fixed words, figures and the role's name."""
+    parts = [
+        f"{verb} {len(changes)}"
+        for verb, kind in (
+            ("add", ChangeKind.ADD),
+            ("narrow", ChangeKind.NARROW),
+            ("remove", ChangeKind.REMOVE),
+        )
+        if (changes := subject.changes(kind))
+    ]
+    if subject.draft.committed is None:
+        return f"First least-privilege policy for {escape.name(subject.role)}"
+    return f"Least privilege for {escape.name(subject.role)}: {', '.join(parts) or 'nothing to change'}"
+
+
+def body(subject: Subject) -> str:
+    """The whole body in Markdown, at most 58,000 characters; only the evidence is ever cut."""
+    sections = [
+        verdict(subject),
+        *_security(subject),
+        *_additions(subject),
+        *_narrowed(subject),
+        *_removals(subject),
+        *refused(subject),
+        *unseen(subject),
+        *held_back(subject),
+        *proof_lines(subject),
+        _what_happens(subject),
+    ]
+    marker = f"<!-- leastpriv v=1 version={__version__} fingerprint={subject.fingerprint} -->"
+    text = "\n\n".join(sections)
+    evidence = _evidence(subject)
+    if len(text) + len(evidence) + len(marker) > _LONGEST_BODY:
+        evidence = "*The evidence table is too long for this page: it is in `proposal.json`.*"
+    return f"{text}\n\n{evidence}\n\n{marker}\n"
+
+
+def verdict(subject: Subject) -> str:
+    """The one sentence that a reviewer reads first."""
+    evidence = subject.evidence
+    basis = f"in {plural(evidence.span.days, 'day')} and {plural(len(evidence.runs), 'run')}"
+    if subject.draft.committed is None:
+        return (
+            f"**A first draft** of {code(subject.policy_file)} from what {code(subject.role)} used {basis}: "
+            f"{plural(len(subject.draft.changes), 'action')}. Nothing is removed by it: attach it beside the role's present "
+            "grants, watch some runs, then detach the wide one."
+        )
+    removed, narrowed = subject.changes(ChangeKind.REMOVE), subject.changes(ChangeKind.NARROW)
+    added = subject.changes(ChangeKind.ADD)
+    parts = []
+    if added:
+        refusals = sum(usage.count for change in added for usage in change.usages if usage.denial)
+        why = f" it was refused {refusals:,}×" if refusals else " it needs"
+        parts.append(f"adds {plural(len(added), 'action')}{why}")
+    if narrowed:
+        grants = sum(change.granted for change in narrowed)
+        used = sum(len(change.used) for change in narrowed)
+        entries = plural(len(narrowed), "wildcard")
+        parts.append(f"narrows {entries} ({grants:,} actions granted, {used:,} used)")
+    if removed:
+        parts.append(f"removes {plural(len(removed), 'entry', 'entries')} without any use")
+    sentence = joined(parts) or "changes nothing"
+    return f"**{sentence[0].upper()}{sentence[1:]}** in {code(subject.policy_file)}: what {code(subject.role)} did {basis}."
+
+
+def _security(subject: Subject) -> Iterator[str]:
+    sensitive = [change for change in subject.changes(ChangeKind.ADD) if change.security]
+    if sensitive:
+        rows = [f"- {code(change.action)} on {codes(change.resources)}: {change.security}" for change in sensitive]
+        yield "### Needs a security reviewer\n\n" + "\n".join(rows)
+
+
+def _additions(subject: Subject) -> Iterator[str]:
+    added = subject.changes(ChangeKind.ADD)
+    if not added:
+        return
+    rows = [
+        f"| {code(change.action)} | {codes(change.resources, 4)} | {_WORDS.get(change.basis or Basis.OBSERVED, '')} | "
+        f"{times(change.usages)} | {len(runs_of(change.usages))} | {day(last_of(change.usages))} |"
+        for change in added
+    ]
+    head = "| Action | Resource | Basis | Times | Runs | Last seen |\n| --- | --- | --- | ---: | ---: | --- |"
+    yield f"### Adds\n\n{head}\n" + "\n".join(rows)
+
+
+def _narrowed(subject: Subject) -> Iterator[str]:
+    narrowed = subject.changes(ChangeKind.NARROW)
+    if narrowed:
+        yield "### Narrows\n\n" + "\n\n".join(_narrowed_entry(change) for change in narrowed)
+
+
+def _narrowed_entry(change: Change) -> str:
+    lines = [
+        f"**{code(change.action)}** in {_place(change)} granted {plural(change.granted, 'action')} on "
+        f"{codes(change.resources, 3)}; {plural(len(change.used), 'action')} used.",
+        "",
+        "| Stays | Because | Times | Runs | Last seen |",
+        "| --- | --- | ---: | ---: | --- |",
+    ]
+    for action in change.used:
+        usages = [usage for usage in change.usages if usage.need.permission.action == action]
+        lines.append(f"| {code(action)} | used | {times(usages)} | {len(runs_of(usages))} | {day(last_of(usages))} |")
+    lines.extend(
+        f"| {codes(actions, 8)} | {code(guard)}: {reason} | | | |" for guard, reason, actions in _stays(change)
+    )
+    return "\n".join(lines)
+
+
+def _stays(change: Change) -> list[tuple[str, str, list[str]]]:
+    """(guard, reason, actions) of what stays though unused; reasons that differ only in the partner are told as one."""
+    grouped: dict[tuple[str, str], list[str]] = {}
+    for action, objection in (change.stays or {}).items():
+        reason = _REASONS.get(objection.guard, "") or objection.reason
+        grouped.setdefault((objection.guard, reason), []).append(action)
+    return [(guard, reason, sorted(actions)) for (guard, reason), actions in sorted(grouped.items())]
+
+
+_REASONS = {"sibling": "a later run updates or deletes what this role makes"}
+
+
+def _removals(subject: Subject) -> Iterator[str]:
+    removed = subject.changes(ChangeKind.REMOVE)
+    if not removed:
+        return
+    by_place: dict[tuple[str, tuple[str, ...]], list[str]] = {}
+    for change in removed:
+        by_place.setdefault((_place(change), change.resources), []).append(change.action)
+    rows = [f"| {codes(actions, 40)} | {place} | {codes(on, 3)} |" for (place, on), actions in by_place.items()]
+    evidence = subject.evidence
+    seen = (
+        f"No call in {plural(evidence.span.days, 'day')} and {plural(len(evidence.runs), 'run')}, "
+        "though CloudTrail would have shown it."
+    )
+    yield f"### Removes\n\n{seen}\n\n| Entry | Statement | On |\n| --- | --- | --- |\n" + "\n".join(rows)
+
+
+def _place(change: Change) -> str:
+    return (
+        f"statement {code(change.sid)} (line {change.line})" if change.sid else f"the statement on line {change.line}"
+    )
+
+
+def _what_happens(subject: Subject) -> str:
+    file = code(subject.policy_file)
+    return "\n".join(
+        [
+            "### What happens next",
+            "",
+            f"- **Merge** changes {file}, not the account: apply it the way you apply it today.",
+            "- **Close** without merging keeps the file as it is.",
+            "- **Edit** the branch and it is yours: it will not be touched again while it has commits of others.",
+            "- To keep an action for good, name it in the input `keep`.",
+        ]
+    )
+
+
+def _evidence(subject: Subject) -> str:
+    rows = [_evidence_row(subject, change) for change in subject.draft.changes if change.usages]
+    if not rows:
+        return ""
+    head = "| Action | Events | First seen | Last seen | Runs |\n| --- | --- | --- | --- | --- |"
+    table = "\n".join(row for block in rows for row in block)
+    return f"<details><summary>Evidence for each action</summary>\n\n{head}\n{table}\n\n</details>"
+
+
+def _evidence_row(subject: Subject, change: Change) -> list[str]:
+    rows = []
+    for action in change.used:
+        usages = [usage for usage in change.usages if usage.need.permission.action == action]
+        events = dict.fromkeys(event for usage in usages for event in usage.events)
+        first = min((usage.first_seen for usage in usages), default=None)
+        runs = _run_links(subject, runs_of(usages))
+        rows.append(f"| {code(action)} | {codes(events, 4)} | {day(first)} | {day(last_of(usages))} | {runs} |")
+    return rows
+
+
+def _run_links(subject: Subject, runs: Sequence[str]) -> str:
+    shown = [
+        f"[{run}]({subject.run_url.format(run=run)})"
+        if subject.run_url and run.isdecimal() and run.isascii()
+        else code(run)
+        for run in runs[-3:]
+    ]
+    more = f" and {len(runs) - 3} earlier" if len(runs) > 3 else ""
+    return ", ".join(shown) + more

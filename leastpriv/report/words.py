@@ -1,0 +1,48 @@
+"""Small phrases that every report shares: counts, dates, lists, names of changes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+
+from leastpriv.model import Usage
+from leastpriv.report.escape import code
+
+
+def plural(count: int, noun: str, many: str = "") -> str:
+    """`1 action`, `2 actions`, `1,204 calls`."""
+    return f"{count:,} {noun if count == 1 else many or noun + 's'}"
+
+
+def day(time: datetime | None) -> str:
+    """`2026-11-03`, or a dash."""
+    return f"{time:%Y-%m-%d}" if time else "–"
+
+
+def codes(items: Iterable[str], most: int = 12) -> str:
+    """Code spans with commas, cut after `most`."""
+    every = list(items)
+    shown = ", ".join(code(item) for item in every[:most])
+    return shown if len(every) <= most else f"{shown} and {len(every) - most:,} more"
+
+
+def times(usages: Sequence[Usage]) -> str:
+    """`14×`."""
+    return f"{sum(usage.count for usage in usages):,}×"
+
+
+def runs_of(usages: Sequence[Usage]) -> tuple[str, ...]:
+    """Ids of all runs of some usages, each once."""
+    return tuple(dict.fromkeys(run for usage in usages for run in usage.runs))
+
+
+def last_of(usages: Sequence[Usage]) -> datetime | None:
+    """When the latest of some usages was seen."""
+    return max((usage.last_seen for usage in usages), default=None)
+
+
+def joined(parts: Sequence[str]) -> str:
+    """`a, b and c`."""
+    if len(parts) < 2:
+        return "".join(parts)
+    return f"{', '.join(parts[:-1])} and {parts[-1]}"

@@ -1,0 +1,141 @@
+"""Where the program runs: what an Actions runner tells a step, and the paths that a user may name."""
+
+from __future__ import annotations
+
+import json
+import unicodedata
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from leastpriv.errors import InputError
+
+_DEPENDABOT = "dependabot[bot]"
+
+
+@dataclass(frozen=True, slots=True)
+class Runner:
+    """A step's surroundings; outside Actions everything but the workspace is empty or GitHub's default."""
+
+    workspace: Path
+    """Folder of the checkout; the current folder outside Actions."""
+    temporary: Path | None
+    """`RUNNER_TEMP`: emptied with the job."""
+    output_file: Path | None
+    summary_file: Path | None
+    event_path: Path | None
+    event_name: str
+    repository: str
+    """`owner/name`"""
+    ref: str
+    """`refs/heads/main`, `refs/pull/5/merge`, `refs/tags/v1`"""
+    sha: str
+    actor: str
+    run_id: str
+    server_url: str
+    api_url: str
+    graphql_url: str
+    in_actions: bool
+    debug: bool
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str]) -> Runner:
+        """Read the surroundings from `environment` (docs.github.com, "Variables reference")."""
+
+        def path(name: str) -> Path | None:
+            return Path(environment[name]) if environment.get(name) else None
+
+        return cls(
+            workspace=path("GITHUB_WORKSPACE") or Path(),
+            temporary=path("RUNNER_TEMP"),
+            output_file=path("GITHUB_OUTPUT"),
+            summary_file=path("GITHUB_STEP_SUMMARY"),
+            event_path=path("GITHUB_EVENT_PATH"),
+            event_name=environment.get("GITHUB_EVENT_NAME", ""),
+            repository=environment.get("GITHUB_REPOSITORY", ""),
+            ref=environment.get("GITHUB_REF", ""),
+            sha=environment.get("GITHUB_SHA", ""),
+            actor=environment.get("GITHUB_ACTOR", ""),
+            run_id=environment.get("GITHUB_RUN_ID", ""),
+            server_url=environment.get("GITHUB_SERVER_URL") or "https://github.com",
+            api_url=environment.get("GITHUB_API_URL") or "https://api.github.com",
+            graphql_url=environment.get("GITHUB_GRAPHQL_URL") or "https://api.github.com/graphql",
+            in_actions=environment.get("GITHUB_ACTIONS") == "true",
+            debug=environment.get("RUNNER_DEBUG") == "1",
+        )
+
+    @property
+    def run_url(self) -> str:
+        """Address of this workflow run; empty outside Actions."""
+        if not (self.repository and self.run_id):
+            return ""
+        return f"{self.server_url}/{self.repository}/actions/runs/{self.run_id}"
+
+    def event(self) -> Mapping[str, object]:
+        """Read the event that started the run; empty where there is none.
+
+        Raises:
+            InputError: the file cannot be read, or is no JSON object.
+        """
+        if self.event_path is None:
+            return {}
+        try:
+            event = json.loads(self.event_path.read_bytes())
+        except (OSError, ValueError, RecursionError) as error:
+            raise InputError(f"The event file {self.event_path} (GITHUB_EVENT_PATH) is not readable JSON.") from error
+        if not isinstance(event, dict):
+            raise InputError(f"The event file {self.event_path} (GITHUB_EVENT_PATH) does not hold a JSON object.")
+        return event
+
+    def read_only_token(self) -> bool:
+        """Whether GitHub gives this run a token that cannot write: a fork's pull request, or Dependabot's.
+
+        Raises:
+            InputError: as `event`.
+        """
+        return self.actor == _DEPENDABOT or from_fork(self.event())
+
+
+def from_fork(event: Mapping[str, object]) -> bool:
+    """Whether `event` is about a pull request whose head lies in another repository, or a deleted one."""
+    if not isinstance(event.get("pull_request"), dict):
+        return False
+    head = _dig(event, "pull_request", "head", "repo", "full_name")
+    return head is None or head != _dig(event, "pull_request", "base", "repo", "full_name")
+
+
+def repository_path(workspace: Path, value: str, input_name: str) -> Path:
+    """Return the path `value` (relative, with `/`) inside the workspace; it need not exist.
+
+    Links in it are checked, not replaced.
+
+    Raises:
+        InputError: it is empty or absolute, leaves the workspace by `..` or by a symbolic link, lies in
+            `.git`, or holds characters that do not show.
+    """
+    path = PurePosixPath(value)
+    root = workspace.resolve()
+    if not path.parts or path.is_absolute():
+        raise InputError(f"The input {input_name} is {value!r}: write a path relative to the repository's root.")
+    if any(unicodedata.category(character) in {"Cc", "Cs", "Cf"} for character in value):
+        raise InputError(f"The input {input_name} is {value!r}: remove the characters that do not show.")
+    if ".git" in (part.lower() for part in path.parts):
+        raise InputError(f"The input {input_name} is {value!r}: files of git itself are out of bounds.")
+    if ".." in path.parts or not _stays_inside(root, path):
+        raise InputError(f"The input {input_name} is {value!r}: it leads out of the repository; name a file in it.")
+    return root / path
+
+
+def _stays_inside(root: Path, path: PurePosixPath) -> bool:
+    try:
+        return (root / path).resolve().is_relative_to(root)
+    except (OSError, RuntimeError):  # a loop of links: 3.11 and 3.12 say RuntimeError, 3.13 OSError
+        return False
+
+
+def _dig(value: object, *keys: str) -> object:
+    for key in keys:
+        if not isinstance(value, dict):
+            return None
+        value = value.get(key)
+    return value

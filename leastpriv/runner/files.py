@@ -1,0 +1,95 @@
+"""The files through which a step hands outputs and its summary to the Actions runner."""
+
+from __future__ import annotations
+
+import re
+import secrets
+from pathlib import Path
+
+from leastpriv.errors import LeastprivError
+
+SUMMARY_LIMIT = 900_000
+"""Bytes. GitHub drops a step's whole summary beyond 1 MiB (actions/runner, `CreateStepSummaryCommand`)."""
+
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*")
+_CUT = "\n\n*The summary was cut here: GitHub takes 1 MiB a step. The proposal's files hold all of it.*\n"
+
+
+def heredoc(name: str, value: str, delimiter: str) -> str:
+    """Return one output in the runner's `name<<delimiter` form, with the newline it must end with.
+
+    Raises:
+        LeastprivError: the delimiter occurs in the value, which could otherwise set further outputs.
+        ValueError: `name` is not a name of letters, digits, `_` and `-`.
+    """
+    if _NAME.fullmatch(name) is None:
+        raise ValueError(f"{name!r} is not the name of an output")
+    if delimiter in value:
+        raise LeastprivError(f"The output {name} holds its own delimiter and was not written.")
+    return f"{name}<<{delimiter}\n{value}\n{delimiter}\n"
+
+
+def write_output(path: Path, name: str, value: str) -> None:
+    """Append one output to the file that `GITHUB_OUTPUT` names; any text comes back as it was given.
+
+    Raises:
+        LeastprivError: the file cannot be written.
+    """
+    _append(path, heredoc(name, value, f"leastpriv_{secrets.token_hex(32)}"))
+
+
+def append_summary(path: Path, markdown: str) -> None:
+    """Append to the file that `GITHUB_STEP_SUMMARY` names; beyond the limit it is cut between lines.
+
+    Raises:
+        LeastprivError: the file cannot be written.
+    """
+    present = path.stat().st_size if path.exists() else 0
+    _append(path, cut_at_line(_ended(markdown), max(SUMMARY_LIMIT - present, 0)))
+
+
+def cut_at_line(markdown: str, limit: int) -> str:
+    """Return `markdown`, or as many whole lines as fit `limit` bytes with the note that it was cut.
+
+    An open code fence is closed before the note. Empty where not even the note fits.
+    """
+    if _size(markdown) <= limit:
+        return markdown
+    kept: list[str] = []
+    fence = ""
+    used = _size(_CUT)
+    for line in markdown.splitlines(keepends=True):
+        after = _fence_after(fence, line)
+        if used + _size(line) + _size(after) + 1 > limit:
+            break
+        used += _size(line)
+        kept.append(line)
+        fence = after
+    closing = f"{fence}\n" if fence else ""
+    return "".join(kept) + closing + _CUT if used <= limit else ""
+
+
+def _fence_after(fence: str, line: str) -> str:
+    """Return the run of backticks that is still open after `line`."""
+    opened = re.match(r" {0,3}(`{3,})([^`]*)$", line.rstrip("\r\n"))
+    if opened is None:
+        return fence
+    if not fence:
+        return opened[1]
+    return "" if opened[1].startswith(fence) and not opened[2].strip() else fence
+
+
+def _ended(text: str) -> str:
+    return text if text.endswith("\n") else text + "\n"
+
+
+def _size(text: str) -> int:
+    return len(text.encode("utf-8", "backslashreplace"))
+
+
+def _append(path: Path, text: str) -> None:
+    try:
+        with path.open("ab") as file:
+            file.write(text.encode("utf-8", "backslashreplace"))
+    except OSError as error:
+        raise LeastprivError(f"The runner's file {path} cannot be written: {error.strerror}.") from error

@@ -1,0 +1,69 @@
+"""The inputs of a step: text from the environment, and the readings that every input may have."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+from leastpriv.errors import InputError
+
+_TRUE = frozenset({"true", "True", "TRUE"})
+_FALSE = frozenset({"false", "False", "FALSE"})
+
+
+def read_input(environment: Mapping[str, str], name: str) -> str:
+    """Return the input `name`, trimmed; empty where it is not set.
+
+    The runner passes `policy-file` as `INPUT_POLICY-FILE`: upper case, blanks to `_`, hyphens kept.
+    """
+    return environment.get("INPUT_" + name.replace(" ", "_").upper(), "").strip()
+
+
+def list_input(environment: Mapping[str, str], name: str) -> tuple[str, ...]:
+    """Return the entries of an input, one a line or separated by commas; trimmed, without empty ones."""
+    return split_list(read_input(environment, name))
+
+
+def boolean_input(environment: Mapping[str, str], name: str) -> bool:
+    """Whether an input says true.
+
+    Raises:
+        InputError: it is neither `true`/`True`/`TRUE` nor `false`/`False`/`FALSE`.
+    """
+    return parse_boolean(read_input(environment, name), name)
+
+
+def integer_input(environment: Mapping[str, str], name: str, minimum: int = 0) -> int:
+    """Return the whole number an input says.
+
+    Raises:
+        InputError: it is not a number in decimal digits, or less than `minimum`.
+    """
+    return parse_integer(read_input(environment, name), name, minimum)
+
+
+def split_list(text: str) -> tuple[str, ...]:
+    """Return the entries of `text`, one a line or separated by commas; trimmed, without empty ones."""
+    return tuple(entry for part in re.split(r"[\r\n,]", text) if (entry := part.strip()))
+
+
+def parse_boolean(text: str, name: str) -> bool:
+    """Return the truth value of `text`, given as the input `name`.
+
+    Raises:
+        InputError: it is none of YAML 1.2's spellings.
+    """
+    if text not in _TRUE | _FALSE:
+        raise InputError(f"The input {name} is {text!r}: write true or false.")
+    return text in _TRUE
+
+
+def parse_integer(text: str, name: str, minimum: int = 0) -> int:
+    """Return the number `text`, given as the input `name`.
+
+    Raises:
+        InputError: it is not a number of at most nine decimal digits, or less than `minimum`.
+    """
+    if re.fullmatch(r"[0-9]{1,9}", text, re.ASCII) is None or int(text) < minimum:
+        raise InputError(f"The input {name} is {text!r}: write a whole number, {minimum} or more.")
+    return int(text)

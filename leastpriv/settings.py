@@ -1,0 +1,254 @@
+"""Environment or command line -> `Settings`. Every message names the input and the way out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from enum import StrEnum
+
+from leastpriv.errors import InputError
+from leastpriv.evidence.source import Window, parse_principal
+from leastpriv.model import Principal
+from leastpriv.proposal.situation import Options
+from leastpriv.runner.inputs import parse_integer, read_input, split_list
+
+Value = str | tuple[str, ...]
+"""An input as it arrived: text, or the values of a repeated option."""
+
+
+class Mode(StrEnum):
+    """What happens with a proposal."""
+
+    REPORT = "report"
+    PULL_REQUEST = "pull-request"
+    CHECK = "check"
+
+
+@dataclass(frozen=True, slots=True)
+class Input:
+    """One input of the public contract (docs: action.yml)."""
+
+    name: str
+    default: str = ""
+    option: str = ""
+    """The command line's spelling where it differs from `--NAME`."""
+    help: str = ""
+    required: bool = False
+    built: bool = True
+    several: bool = False
+    """A list: the option may be repeated."""
+
+    @property
+    def flag(self) -> str:
+        """`--also-attached`"""
+        return self.option or f"--{self.name}"
+
+
+INPUTS: tuple[Input, ...] = (
+    Input("role-arn", required=True, help="ARN of the role or user whose use is measured"),
+    Input("policy-file", required=True, help="the committed policy; drafted from usage where it does not exist"),
+    Input("also-attached", several=True, help="another policy file of the same role, never edited"),
+    Input(
+        "mode",
+        "report",
+        help="report, check (exit code 3 on drift) or pull-request (a branch in the local git repository)",
+    ),
+    Input("trails", several=True, option="--trail", help="a folder of CloudTrail files"),
+    Input("lookback-days", "90", help="for sources without an end of their own; trail folders are read whole"),
+    Input("minimum-days", "30", help="no removal before the evidence spans this many days"),
+    Input("minimum-runs", "5", help="no removal before the evidence holds this many runs without a refusal"),
+    Input("unseen-services", "keep", help="keep or drop wildcard grants of services without any call"),
+    Input("resources", "pattern", help="pattern or exact: how resources of additions are written"),
+    Input("keep", several=True, help="action pattern that is never removed"),
+    Input("never-add", several=True, help="action pattern that is never added"),
+    Input("base", help="branch the proposal is based on"),
+    Input("branch", help="branch the proposal is committed to"),
+    Input("config", built=False),
+    Input("athena-table", built=False),
+    Input("aws-regions", built=False),
+    Input("minimum-confidence", built=False),
+    Input("max-changes", built=False),
+    Input("wait-for-events", built=False),
+    Input("job-logs", option="--job-log", several=True, built=False),
+    Input("access-analyzer", built=False),
+    Input("last-accessed", built=False),
+    Input("github-token", built=False),
+    Input("labels", built=False),
+    Input("reviewers", built=False),
+    Input("team-reviewers", built=False),
+    Input("assignees", built=False),
+    Input("draft", built=False),
+    Input("evidence-branch", built=False),
+    Input("drift-report", built=False),
+    Input("cache-dir", option="--cache", built=False),
+    Input("sarif-file", built=False),
+    Input("page-file", option="--page", built=False),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Everything that one run is told; paths are still text, since only the caller knows where they start."""
+
+    principal: Principal
+    policy_file: str
+    also_attached: tuple[str, ...]
+    mode: Mode
+    trails: tuple[str, ...]
+    window: Window
+    options: Options
+    base: str
+    branch: str
+
+
+def from_environment(environment: Mapping[str, str]) -> Settings:
+    """Settings of a step from its `INPUT_…` variables.
+
+    Raises:
+        InputError: an input is missing, malformed, or not built yet.
+    """
+    values = {known.name: read_input(environment, known.name) for known in INPUTS}
+    return settings(values, {known.name: f"The input {known.name}" for known in INPUTS})
+
+
+def from_options(values: Mapping[str, Value], start: str = "", end: str = "") -> Settings:
+    """Settings from the command line's options, by input name.
+
+    Raises:
+        InputError: as `from_environment`.
+    """
+    return settings(values, {known.name: known.flag for known in INPUTS}, start, end)
+
+
+def settings(values: Mapping[str, Value], labels: Mapping[str, str], start: str = "", end: str = "") -> Settings:
+    """Checks every value and puts defaults in; `labels` says how messages call an input."""
+    _refuse_unbuilt(values, labels)
+    text = {known.name: _text(values, known) for known in INPUTS if known.built}
+    missing = next((known.name for known in INPUTS if known.required and not text[known.name]), "")
+    if missing:
+        raise InputError(f"{labels[missing]} is missing: {_help(missing)}.")
+    parse_integer(text["lookback-days"], labels["lookback-days"], 1)
+    principal = _principal(text["role-arn"], labels["role-arn"])
+    return Settings(
+        principal=principal,
+        policy_file=text["policy-file"],
+        also_attached=_files(values, labels, "also-attached"),
+        mode=Mode(_one_of(text, labels, "mode", [mode.value for mode in Mode], ["review"])),
+        trails=trails(values.get("trails", ()), labels["trails"]),
+        window=window(start, end),
+        options=_options(text, values, labels),
+        base=text["base"],
+        branch=text["branch"] or f"leastpriv/{principal.name}",
+    )
+
+
+def trails(value: Value, label: str) -> tuple[str, ...]:
+    """Names of trail folders.
+
+    Raises:
+        InputError: there is none, or one is of a kind that is not built yet.
+    """
+    found = _list(value)
+    if not found:
+        raise InputError(f"{label} is missing: name a folder of CloudTrail files.")
+    for name in found:
+        if name.startswith("s3://"):
+            raise InputError(
+                f"{label} is {name!r}: trails in S3 are not built yet; copy the files into a folder and name that."
+            )
+    return found
+
+
+def window(start: str, end: str) -> Window:
+    """The time to read, from `--from` (included) to `--to` (not included); empty is open.
+
+    Raises:
+        InputError: a time is not ISO 8601, or the window is empty.
+    """
+    chosen = Window(_time(start, "--from"), _time(end, "--to"))
+    if chosen.start and chosen.end and chosen.start >= chosen.end:
+        raise InputError(f"--from {start} is not before --to {end}: the window is empty.")
+    return chosen
+
+
+def _time(text: str, flag: str) -> datetime | None:
+    if not text:
+        return None
+    try:
+        time = datetime.fromisoformat(text)
+    except ValueError:
+        raise InputError(
+            f"{flag} is {text!r}: write a date like 2026-11-03 or a time like 2026-11-03T09:00:00Z."
+        ) from None
+    return time.astimezone(UTC) if time.tzinfo else time.replace(tzinfo=UTC)
+
+
+def _options(text: Mapping[str, str], values: Mapping[str, Value], labels: Mapping[str, str]) -> Options:
+    return Options(
+        minimum_days=parse_integer(text["minimum-days"], labels["minimum-days"]),
+        minimum_runs=parse_integer(text["minimum-runs"], labels["minimum-runs"]),
+        drop_unseen_services=_one_of(text, labels, "unseen-services", ["keep", "drop"]) == "drop",
+        keep=_patterns(values, labels, "keep"),
+        never_add=_patterns(values, labels, "never-add"),
+        exact_resources=_one_of(text, labels, "resources", ["pattern", "exact"], ["keep"]) == "exact",
+    )
+
+
+def _refuse_unbuilt(values: Mapping[str, Value], labels: Mapping[str, str]) -> None:
+    for known in INPUTS:
+        if not known.built and values.get(known.name):
+            raise InputError(f"{labels[known.name]} is set, but not built yet: leave it out.")
+
+
+def _principal(arn: str, label: str) -> Principal:
+    try:
+        return parse_principal(arn)
+    except InputError as error:
+        raise InputError(f"{label}: {error}") from error
+
+
+def _one_of(
+    text: Mapping[str, str],
+    labels: Mapping[str, str],
+    name: str,
+    choices: Sequence[str],
+    later: Sequence[str] = (),
+) -> str:
+    value = text[name]
+    if value in later:
+        raise InputError(f"{labels[name]} is {value!r}, which is not built yet: choose {' or '.join(choices)}.")
+    if value not in choices:
+        raise InputError(f"{labels[name]} is {value!r}: choose {' or '.join(choices)}.")
+    return value
+
+
+def _patterns(values: Mapping[str, Value], labels: Mapping[str, str], name: str) -> tuple[str, ...]:
+    found = _list(values.get(name, ()))
+    for pattern in found:
+        if ":" not in pattern and pattern != "*":
+            raise InputError(f"{labels[name]} holds {pattern!r}: write action patterns like s3:DeleteBucket or iam:*.")
+    return found
+
+
+def _files(values: Mapping[str, Value], labels: Mapping[str, str], name: str) -> tuple[str, ...]:
+    found = _list(values.get(name, ()))
+    for file in found:
+        if file.startswith("arn:"):
+            raise InputError(
+                f"{labels[name]} holds {file!r}: ARNs are not built yet; save the policy as a file and name that."
+            )
+    return found
+
+
+def _list(value: Value) -> tuple[str, ...]:
+    return split_list(value) if isinstance(value, str) else tuple(value)
+
+
+def _text(values: Mapping[str, Value], known: Input) -> str:
+    value = values.get(known.name) or known.default
+    return value.strip() if isinstance(value, str) else "\n".join(value)
+
+
+def _help(name: str) -> str:
+    return next(known.help for known in INPUTS if known.name == name)

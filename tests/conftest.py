@@ -1,0 +1,18 @@
+"""Fixtures that every room's tests may use."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture(scope="session")
+def shared_folder() -> Path:
+    """Find the folder of real policies, records and refusals, which is no part of the repository."""
+    named = os.environ.get("LEASTPRIV_SHARED")
+    folder = Path(named) if named else Path(__file__).resolve().parents[2] / "shared"
+    if not folder.is_dir():
+        pytest.skip(f"no folder of real-world samples at {folder}; name one in LEASTPRIV_SHARED")
+    return folder

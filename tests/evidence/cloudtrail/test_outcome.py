@@ -1,0 +1,76 @@
+"""What an error of a record says about authorisation."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from leastpriv.evidence.cloudtrail.outcome import outcome_of
+from leastpriv.model import Outcome
+
+REFUSAL = "User: arn:aws:iam::123456789012:user/a is not authorized to perform: iam:PassRole on resource: x"
+
+
+@pytest.mark.parametrize(
+    ("code", "outcome"),
+    [
+        ("", Outcome.ALLOWED),
+        ("AccessDenied", Outcome.DENIED),
+        ("AccessDeniedException", Outcome.DENIED),
+        ("Client.UnauthorizedOperation", Outcome.DENIED),
+        ("UnauthorizedOperation", Outcome.DENIED),
+        ("VpceAccessDenied", Outcome.DENIED),
+        ("Client.DryRunOperation", Outcome.ALLOWED),
+        ("NoSuchTagSet", Outcome.ALLOWED),
+        ("ObjectLockConfigurationNotFoundError", Outcome.ALLOWED),
+        ("Client.InvalidRouteTableID.NotFound", Outcome.ALLOWED),
+        ("EntityAlreadyExists", Outcome.ALLOWED),
+        ("BucketAlreadyOwnedByYou", Outcome.ALLOWED),
+        ("InvalidDBInstanceStateFault", Outcome.ALLOWED),
+        ("Client.VpcLimitExceeded", Outcome.ALLOWED),
+        ("Client.RequestLimitExceeded", Outcome.UNKNOWN),
+        ("ThrottlingException", Outcome.UNKNOWN),
+        ("ProvisionedThroughputExceededException", Outcome.UNKNOWN),
+        ("KMSAccessDeniedException", Outcome.UNKNOWN),
+        ("S3AccessDeniedFault", Outcome.UNKNOWN),
+        ("ExpiredTokenException", Outcome.UNKNOWN),
+        ("Client.InvalidParameterValue", Outcome.UNKNOWN),
+        ("ValidationError", Outcome.UNKNOWN),
+        ("SomethingNobodyHasSeen", Outcome.UNKNOWN),
+    ],
+)
+def test_an_error_code_tells_whether_authorisation_was_passed(code: str, outcome: Outcome) -> None:
+    assert outcome_of(code, "") is outcome
+
+
+@pytest.mark.parametrize(
+    ("code", "message"),
+    [
+        ("AccessDenied", "IAM user access not activated"),
+        ("AccessDenied", "Cross-account pass role is not allowed."),
+        (
+            "InvalidCloudWatchLogsRoleArnException",
+            "Access denied. Check the trust relationships for your role.",
+        ),
+    ],
+)
+def test_a_refusal_that_is_not_the_authorisers_is_unknown(code: str, message: str) -> None:
+    assert outcome_of(code, message) is Outcome.UNKNOWN
+
+
+@pytest.mark.parametrize("code", ["", "SomethingNobodyHasSeen", "ValidationException", "LimitExceededX"])
+def test_the_authorisers_own_sentence_is_a_refusal_under_a_code_that_does_not_say_so(code: str) -> None:
+    assert outcome_of(code, REFUSAL) is Outcome.DENIED
+
+
+def test_a_message_without_a_code_is_a_failed_call_and_never_evidence_of_a_permission() -> None:
+    assert outcome_of("", "Failed authentication") is Outcome.UNKNOWN
+
+
+@given(st.text(), st.text())
+def test_every_error_has_an_outcome(code: str, message: str) -> None:
+    assert outcome_of(code, message) in Outcome
+
+
+@given(st.text(min_size=1).filter(lambda text: text.isalpha()), st.text(min_size=1))
+def test_a_denial_is_never_taken_for_an_allowed_call(code: str, message: str) -> None:
+    assert outcome_of(code, f"{message} {REFUSAL}") is not Outcome.ALLOWED

@@ -1,0 +1,126 @@
+"""Which run a call belongs to."""
+
+from collections.abc import Iterable
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from leastpriv.evidence.runs import RunTracker, is_run_by_itself
+from leastpriv.model import Call, Outcome, Run
+
+START = datetime(2026, 1, 2, 8, 0, tzinfo=UTC)
+CODEBUILD = "AWSCodeBuild-0f3a6b1c-1111-2222-3333-444455556666"
+CALL = Call(
+    event_id="",
+    principal="arn:aws:iam::123456789012:role/deploy",
+    session="GitHubActions",
+    time=START,
+    account="123456789012",
+    region="eu-west-1",
+    source="s3.amazonaws.com",
+    name="ListBuckets",
+    parameters={},
+    response={},
+    resources=(),
+    outcome=Outcome.ALLOWED,
+)
+
+
+def at(minutes: float, session: str = "GitHubActions", **fields: str) -> Call:
+    return replace(CALL, time=START + timedelta(minutes=minutes), session=session, **fields)
+
+
+def runs_of(calls: Iterable[Call]) -> list[Run]:
+    """The run of each call, in the order of the calls."""
+    tracker = RunTracker()
+    tokens = [tracker.note(call) for call in calls]
+    resolved = tracker.resolve()
+    return [resolved[token] for token in tokens]
+
+
+@pytest.mark.parametrize("session", ["16213480461", "12345678", CODEBUILD])
+def test_a_session_named_by_a_run_is_that_run_however_long_it_is_silent(session: str) -> None:
+    first, last = runs_of([at(0, session), at(600, session)])
+    assert first == last == Run(session, session, START, START + timedelta(minutes=600))
+
+
+@pytest.mark.parametrize(
+    "session", ["", "1234567", "GitHubActions", "i-0123456789", "AWSCodeBuild-x", "\uff11" * 8]
+)
+def test_other_session_names_are_no_runs_by_themselves(session: str) -> None:
+    assert not is_run_by_itself(session)
+
+
+def test_chained_roles_under_one_run_id_are_one_run() -> None:
+    one, other = runs_of([at(0, "16213480461"), at(5, "16213480461", principal="arn:aws:iam::1:role/other")])
+    assert one is other
+
+
+def test_an_hour_of_silence_does_not_end_a_run_and_more_does() -> None:
+    together = runs_of([at(0), at(60)])
+    apart = runs_of([at(0), at(60.1)])
+    assert together[0] is together[1]
+    assert [run.id for run in apart] == ["GitHubActions@2026-01-02T08:00Z", "GitHubActions@2026-01-02T09:00Z"]
+
+
+def test_several_jobs_at_once_under_one_session_name_are_one_run() -> None:
+    assert len(set(runs_of([at(0), at(1), at(0.5), at(2)]))) == 1
+
+
+def test_other_sessions_and_other_principals_are_other_runs() -> None:
+    assert len(set(runs_of([at(0), at(0, "plan"), at(0, principal="arn:aws:iam::1:role/other")]))) == 3
+
+
+def test_the_calls_of_a_user_are_cut_by_silence_and_named_by_their_start() -> None:
+    found = runs_of([at(0, ""), at(30, ""), at(300, "")])
+    assert [run.id for run in found] == ["user@2026-01-02T08:00Z"] * 2 + ["user@2026-01-02T13:00Z"]
+
+
+def test_a_late_call_joins_the_two_runs_that_it_lies_between() -> None:
+    first, last, late = runs_of([at(0), at(90), at(45)])
+    assert first is last is late
+    assert (first.first, first.last) == (START, START + timedelta(minutes=90))
+
+
+def test_two_runs_that_would_have_one_name_get_two() -> None:
+    users = [f"arn:aws:iam::123456789012:user/{name}" for name in "ab"]
+    found = runs_of([at(0, "", principal=user) for user in users])
+    assert [run.id for run in found] == ["user@2026-01-02T08:00Z", "user@2026-01-02T08:00Z#2"]
+
+
+def test_refused_calls_of_a_run_are_counted_over_everything_that_was_joined() -> None:
+    denied = [replace(at(minutes), outcome=Outcome.DENIED) for minutes in (0, 90)]
+    assert {run.denied for run in runs_of([*denied, at(45)])} == {2}
+
+
+MINUTES = st.lists(st.integers(0, 1_000), min_size=1, max_size=40)
+
+
+@given(MINUTES)
+def test_runs_are_those_of_the_sorted_calls_in_whatever_order_they_come(minutes: list[int]) -> None:
+    """Against the definition: sort, cut where the gap is over an hour."""
+    expected: dict[int, str] = {}
+    for before, minute in zip([None, *sorted(minutes)], sorted(minutes), strict=False):
+        if before is None or minute - before > 60:
+            name = f"GitHubActions@{START + timedelta(minutes=minute):%Y-%m-%dT%H:%MZ}"
+        expected[minute] = name
+    found = runs_of([at(minute) for minute in minutes])
+    assert [run.id for run in found] == [expected[minute] for minute in minutes]
+
+
+@given(MINUTES)
+def test_a_run_spans_exactly_its_calls(minutes: list[int]) -> None:
+    calls = [at(minute) for minute in minutes]
+    for run in set(runs_of(calls)):
+        times = [call.time for call, its in zip(calls, runs_of(calls), strict=True) if its == run]
+        assert (run.first, run.last) == (min(times), max(times))
+
+
+def test_what_is_held_grows_with_runs_and_not_with_calls() -> None:
+    tracker = RunTracker()
+    tokens = {tracker.note(at((number * 7919) % 1_440)) for number in range(20_000)}
+    assert len(tokens) <= 24
+    assert len(tracker.resolve()) <= 24

@@ -1,0 +1,152 @@
+"""Sensitive and forbidden actions."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from leastpriv.permissions import catalog
+from leastpriv.permissions.patterns import action_matches
+from leastpriv.permissions.sensitive import forbidden, sensitivity
+from leastpriv.permissions.tables import table
+
+ACTIONS = [
+    name
+    for prefix in ("iam", "sts", "kms", "s3", "lambda", "organizations", "glue")
+    for name in catalog.actions(prefix)
+]
+
+
+@pytest.mark.parametrize(
+    "action",
+    [
+        "iam:PassRole",
+        "iam:CreateRole",
+        "iam:PutRolePolicy",
+        "iam:AttachRolePolicy",
+        "iam:UpdateAssumeRolePolicy",
+        "iam:CreatePolicyVersion",
+        "sts:AssumeRole",
+        "kms:PutKeyPolicy",
+        "kms:CreateGrant",
+        "lambda:AddPermission",
+        "s3:PutBucketPolicy",
+        "ecr:SetRepositoryPolicy",
+        "sns:AddPermission",
+        "sqs:SetQueueAttributes",
+        "secretsmanager:GetSecretValue",
+        "lambda:PassCapacityProvider",
+        "eks:CreateAccessEntry",
+    ],
+)
+def test_actions_that_open_a_door_are_sensitive_with_a_reason(action: str) -> None:
+    assert catalog.spelling(action) == action
+    assert sensitivity(action)
+
+
+@pytest.mark.parametrize(
+    "action",
+    [
+        "iam:GetRole",
+        "iam:ListRoles",
+        "s3:PutObject",
+        "lambda:UpdateFunctionCode",
+        "ecr:GetAuthorizationToken",
+        "kms:Decrypt",
+        "ssm:GetParameter",
+        "cloudformation:CreateStack",
+        "sts:GetCallerIdentity",
+        "organizations:DescribeOrganization",
+        "cloudtrail:LookupEvents",
+    ],
+)
+def test_everyday_actions_of_a_deploy_are_neither_sensitive_nor_forbidden(action: str) -> None:
+    assert (sensitivity(action), forbidden(action)) == ("", "")
+
+
+@pytest.mark.parametrize(
+    "action",
+    [
+        "iam:CreateAccessKey",
+        "iam:CreateLoginProfile",
+        "iam:UpdateLoginProfile",
+        "iam:CreateSAMLProvider",
+        "iam:DeleteOpenIDConnectProvider",
+        "iam:AddClientIDToOpenIDConnectProvider",
+        "iam:UpdateOpenIDConnectProviderThumbprint",
+        "iam:DeactivateMFADevice",
+        "organizations:AttachPolicy",
+        "account:PutContactInformation",
+        "kms:ScheduleKeyDeletion",
+        "cloudtrail:StopLogging",
+        "cloudtrail:DeleteTrail",
+        "cloudtrail:PutEventSelectors",
+        "guardduty:DeleteDetector",
+        "config:StopConfigurationRecorder",
+        "billing:UpdateBillingPreferences",
+        "aws-portal:ModifyBilling",
+        "sts:AssumeRoot",
+    ],
+)
+def test_actions_on_the_short_list_are_never_written(action: str) -> None:
+    assert catalog.spelling(action) == action
+    assert forbidden(action)
+
+
+@pytest.mark.parametrize(
+    "action", ["iam:GetOpenIDConnectProvider", "iam:GetSAMLProvider", "organizations:ListAccounts"]
+)
+def test_reading_what_must_not_be_changed_is_not_forbidden(action: str) -> None:
+    assert catalog.spelling(action) == action
+    assert forbidden(action) == ""
+
+
+def test_every_action_that_aws_calls_permissions_management_is_sensitive() -> None:
+    levelled = [name for name in ACTIONS if "Permissions management" in catalog.access_level(name)]
+    assert len(levelled) > 50
+    assert [name for name in levelled if not sensitivity(name)] == []
+
+
+@pytest.mark.parametrize("facts", ["sensitive", "forbidden"])
+def test_every_pattern_matches_an_action_of_the_catalogue_and_every_row_has_a_reason_and_a_source(
+    facts: str,
+) -> None:
+    for row in table(facts):
+        assert catalog.expand(row["pattern"]), row["pattern"]
+        if "*" not in row["pattern"]:
+            assert catalog.spelling(row["pattern"]) == row["pattern"]
+        assert row["levels"] in ("any", "write")
+        assert row["reason"]
+        assert row["source"]
+
+
+@given(st.sampled_from(ACTIONS))
+def test_case_makes_no_difference(action: str) -> None:
+    assert sensitivity(action.upper()) == sensitivity(action)
+    assert forbidden(action.lower()) == forbidden(action)
+
+
+@given(st.sampled_from(ACTIONS), st.sampled_from(["iam:*", "s3:Put*", "*", "kms:?rypt", "LAMBDA:*"]))
+def test_the_users_patterns_forbid_exactly_what_they_match(action: str, pattern: str) -> None:
+    if action_matches(pattern, action):
+        assert forbidden(action, [pattern])
+    else:
+        assert forbidden(action, [pattern]) == forbidden(action)
+
+
+def test_the_reason_names_the_users_pattern() -> None:
+    assert forbidden("s3:PutObject", ["ec2:*", "s3:Put*"]) == "s3:PutObject matches `s3:Put*` of never-add"
+
+
+@pytest.mark.parametrize("pattern", ["iam:*", "iam:Create*", "*", "*:*"])
+def test_a_wildcard_is_as_sensitive_and_forbidden_as_the_worst_it_grants(pattern: str) -> None:
+    assert sensitivity(pattern)
+    assert forbidden(pattern)
+
+
+def test_an_action_newer_than_the_catalogue_counts_as_a_write_unless_its_name_reads() -> None:
+    assert catalog.spelling("iam:InventNewPower") is None
+    assert sensitivity("iam:InventNewPower")
+    assert forbidden("organizations:InventNewPower")
+    assert sensitivity("iam:GetInventedThing") == ""

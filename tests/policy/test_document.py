@@ -1,0 +1,195 @@
+"""A policy file as the user wrote it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from leastpriv.errors import PolicyFileError
+from leastpriv.model import Condition
+from leastpriv.policy.document import Document, parse
+
+ALLOW = {"Effect": "Allow", "Action": "s3:GetObject", "Resource": "*"}
+
+
+def of(*statements: object, **elements: object) -> bytes:
+    """Write a policy of these statements."""
+    return json.dumps({"Version": "2012-10-17", **elements, "Statement": list(statements)}).encode()
+
+
+def refusal(raw: bytes, pointer: str = "") -> str:
+    """Return the message with which the bytes are refused."""
+    with pytest.raises(PolicyFileError) as caught:
+        parse(raw, "p.json", pointer)
+    return str(caught.value)
+
+
+ODD = {
+    "tabs": b'{\n\t"Version": "2012-10-17",\n\t"Statement": [\n\t\t{"Effect": "Deny", "Action": "*"}\n\t]\n}',
+    "carriage returns": b'{"Statement": [\r\n{"Effect": "Deny",\r\n "Action": ["a:B", "a:B"]}\r\n]}\r\n',
+    "byte order mark": b'\xef\xbb\xbf{"Statement": []}\n\n',
+    "single object": b'{"Statement": {"Effect": "Allow", "NotAction": "iam:*", "NotResource": ["x"]}}',
+    "odd keys": b'{"version":"2012-10-17","STATEMENT":[{"effect":"Allow","action":"*","Note":[1e3,null]}]}',
+    "escapes": '{"Statement":[{"Sid":"\\u00e9é\\/","Effect":"Allow","Action":"*"}]} \t\n'.encode(),
+    "lone surrogate": b'{"Statement":[{"Sid":"\\ud800","Effect":"Allow","Action":"a:B","Resource":"*"}]}',
+}
+
+
+@pytest.mark.parametrize("raw", ODD.values(), ids=ODD)
+def test_an_oddly_written_policy_comes_back_byte_for_byte(raw: bytes) -> None:
+    assert parse(raw, "p.json").to_bytes() == raw
+
+
+blanks = st.text(" \t\r\n", max_size=3)
+
+
+@st.composite
+def rewritten(draw: st.DrawFn, value: object) -> str:
+    """Write a JSON value with white space anywhere."""
+    if isinstance(value, dict):
+        parts = [f"{draw(blanks)}{json.dumps(k)}{draw(blanks)}:{draw(rewritten(v))}" for k, v in value.items()]
+        return f"{draw(blanks)}{{{','.join(parts)}{draw(blanks)}}}{draw(blanks)}"
+    if isinstance(value, list):
+        return f"{draw(blanks)}[{','.join(draw(rewritten(v)) for v in value)}{draw(blanks)}]{draw(blanks)}"
+    return draw(blanks) + json.dumps(value, ensure_ascii=draw(st.booleans())) + draw(blanks)
+
+
+POLICY = {
+    "Version": "2012-10-17",
+    "Statement": [
+        {
+            "Sid": "Ä",
+            "Effect": "Allow",
+            "Action": ["s3:Get*", "s3:PutObject"],
+            "Resource": "arn:aws:s3:::b/*",
+        },
+        {
+            "Effect": "Deny",
+            "NotAction": "iam:*",
+            "Resource": ["*"],
+            "Condition": {"Bool": {"aws:X": [True, "false"]}},
+        },
+    ],
+}
+
+
+@given(rewritten(POLICY), st.booleans())
+def test_any_layout_comes_back_byte_for_byte_and_means_the_same(text: str, mark: bool) -> None:
+    raw = ("\ufeff" if mark else "").encode() + text.encode()
+    document = parse(raw, "p.json")
+    assert document.to_bytes() == raw
+    assert meaning(document) == meaning(parse(json.dumps(POLICY).encode(), "p.json"))
+
+
+def meaning(document: Document) -> list[object]:
+    """Everything of the statements but the lines."""
+    fields = ("index", "sid", "effect", "actions", "not_actions", "resources", "not_resources", "conditions")
+    return [[getattr(statement, name) for name in fields] for statement in document.statements]
+
+
+def test_statements_are_read_as_written() -> None:
+    first, second = parse(json.dumps(POLICY, indent=2).encode(), "p.json").statements
+    assert (first.index, first.sid, first.effect, first.line) == (0, "Ä", "Allow", 4)
+    assert first.actions == ("s3:Get*", "s3:PutObject")
+    assert first.resources == ("arn:aws:s3:::b/*",)
+    assert first.conditions_readable
+    assert (second.index, second.sid, second.actions, second.not_actions) == (1, "", (), ("iam:*",))
+    assert second.conditions == (Condition("Bool", "aws:X", ("true", "false")),)
+
+
+@pytest.mark.parametrize("pointer", ["/PolicyVersion/Document", "/Policy", "/PolicyDocument"])
+def test_the_output_of_the_aws_command_line_is_unwrapped(pointer: str) -> None:
+    wrapped: object = json.loads(of(ALLOW))
+    for key in reversed(pointer.split("/")[1:]):
+        wrapped = {"Other": 1, key: wrapped}
+    document = parse(json.dumps(wrapped).encode(), "p.json")
+    assert document.pointer == pointer
+    assert document.statements[0].actions == ("s3:GetObject",)
+
+
+def test_a_pointer_finds_the_policy_anywhere() -> None:
+    raw = json.dumps({"a/b": [0, {"~": json.loads(of(ALLOW))}]}).encode()
+    assert parse(raw, "p.json", "/a~1b/1/~0").statements[0].actions == ("s3:GetObject",)
+
+
+@pytest.mark.parametrize("pointer", ["/a~1b/1/none", "/a~1b/7/~0", "/a~1b/-1/~0", "/a~1b/x", "/a~1b"])
+def test_a_pointer_to_no_policy_is_named(pointer: str) -> None:
+    raw = json.dumps({"a/b": [0, {"~": json.loads(of(ALLOW))}]}).encode()
+    assert f"at {pointer}; correct the pointer" in refusal(raw, pointer)
+
+
+@pytest.mark.parametrize(
+    ("raw", "part"),
+    [
+        (b"{}", "name the JSON file of an IAM policy"),
+        (b"[1]", "name the JSON file of an IAM policy"),
+        (b'"Statement"', "name the JSON file of an IAM policy"),
+        (b'{"PolicyVersion": {"Document": "%7B%7D"}}', "name the JSON file of an IAM policy"),
+        (
+            b'{"Statement": "x"}',
+            "p.json: line 1, column 15: Statement must be an object or a list of objects",
+        ),
+        (b'{"Statement": [\n 1]}', "p.json: line 2, column 2: a statement must be an object"),
+        (of({**ALLOW, "Principal": "*"}), "resource-based or trust policy"),
+        (of({**ALLOW, "notprincipal": "*"}), "resource-based or trust policy"),
+        (of({**ALLOW, "Effect": "allow"}), "neither Allow nor Deny"),
+        (of({"Action": "a:B", "Resource": "*"}), "neither Allow nor Deny"),
+        (of({**ALLOW, "Action": ["a:B", 1]}), "Action must be a string or a list of strings"),
+        (of({**ALLOW, "Resource": {"Fn::Sub": "x"}}), "Resource must be a string or a list of strings"),
+        (of({**ALLOW, "action": "a:B"}), "stands twice, in different case"),
+        (of({**ALLOW, "NotAction": "a:B"}), "both Action and NotAction"),
+        (of({**ALLOW, "NotResource": "x"}), "both Resource and NotResource"),
+        (of({**ALLOW, "Sid": 1}), "Sid must be a string"),
+        (of(ALLOW, Version=2012), "Version must be a string"),
+        (b'{"Statement": [], "Id": 1, "Id": 2}', 'the key "Id" stands twice'),
+        (b'{"Statement": []', "a comma or } is missing"),
+        (b'{"Statement": []}\xff', "byte 18 is not UTF-8; save the file as UTF-8"),
+        ('{"Statement": []}'.encode("utf-16"), "save the file as UTF-8"),
+        (b" " * 5_000_000, "too many for a policy file"),
+    ],
+)
+def test_what_is_no_identity_based_policy_is_refused_in_one_sentence_that_names_the_file(raw: bytes, part: str) -> None:
+    message = refusal(raw)
+    assert part in message
+    assert message.startswith("p.json: ")
+    assert message.endswith(".")
+    assert "\n" not in message
+
+
+@pytest.mark.parametrize(
+    "condition",
+    ["x", [], {"Bool": "x"}, {"Bool": {"k": {"a": 1}}}, {"Bool": {"k": [["x"]]}}, {"Bool": {"k": None}}],
+)
+def test_a_condition_of_another_shape_is_kept_but_marked(condition: object) -> None:
+    (statement,) = parse(of({**ALLOW, "Condition": condition}), "p.json").statements
+    assert not statement.conditions_readable
+
+
+def test_policy_variables_mean_something_only_in_the_newer_version() -> None:
+    assert parse(of(ALLOW), "p.json").statements[0].variables
+    assert not parse(of(ALLOW, Version="2008-10-17"), "p.json").statements[0].variables
+    document = parse(json.dumps({"Statement": [ALLOW]}).encode(), "p.json")
+    assert (document.version, document.statements[0].variables) == ("", False)
+
+
+def test_documents_are_equal_when_their_bytes_are() -> None:
+    assert parse(of(ALLOW), "a.json") == parse(of(ALLOW), "b.json")
+    assert parse(of(ALLOW), "a.json") != parse(of(ALLOW, ALLOW), "a.json")
+
+
+def test_real_policies_come_back_byte_for_byte(shared_folder: Path) -> None:
+    """Of the sample files only a trust policy and a statement without Effect are refused."""
+    folder = shared_folder / "corpus" / "policies"
+    refused = []
+    for entry in json.loads((folder / "MANIFEST.json").read_text()):
+        raw = (folder / entry["file"]).read_bytes()
+        for pointer in entry["policy_paths"] or [""]:
+            try:
+                assert parse(raw, entry["file"], pointer).to_bytes() == raw
+            except PolicyFileError as error:
+                refused.append(str(error))
+    assert sorted("principal" in message or "Effect" in message for message in refused) == [True, True]

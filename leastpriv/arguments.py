@@ -13,7 +13,7 @@ def parser() -> ArgumentParser:
     """The parser of the whole command; it exits with 2 on a wrong option, as argparse does."""
     whole = ArgumentParser(
         prog="leastpriv",
-        description="Works out from CloudTrail which permissions a CI role needs and proposes the policy change, with proof.",
+        description="Works out which permissions a CI role needs and proposes the policy change, with proof.",
         epilog=_EXIT_CODES,
     )
     whole.add_argument("--version", action="version", version=f"leastpriv {__version__}")

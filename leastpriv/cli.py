@@ -1,4 +1,4 @@
-"""The `leastpriv` command and the action's main: thin, and the only place that catches errors and decides the exit code."""
+"""The `leastpriv` command and the action's main: thin; the only place that catches errors and decides exit codes."""
 
 from __future__ import annotations
 
@@ -32,10 +32,10 @@ _SHORT_SIGPIPE = 141
 
 def console_main() -> int:
     """Entry point of the `leastpriv` command."""
-    return main(sys.argv[1:], os.environ, sys.stdout, sys.stderr, lambda: datetime.now(UTC))
+    return main(sys.argv[1:], sys.stdout, sys.stderr, lambda: datetime.now(UTC))
 
 
-def main(arguments: Sequence[str], environment: Mapping[str, str], stdout: TextIO, stderr: TextIO, clock: Clock) -> int:
+def main(arguments: Sequence[str], stdout: TextIO, stderr: TextIO, clock: Clock) -> int:
     """Runs one command; returns 0 done, 1 could not do its job, 2 bad input, 3 drift found."""
     console = Console(stderr, stderr, in_actions=False)
     try:
@@ -67,7 +67,8 @@ def _guarded(work: Callable[[], int], console: Console, verbose: bool) -> int:
         # Whoever read our output has gone, as in `leastpriv permissions … | head`; the rest has no reader.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return _SHORT_SIGPIPE
-    except Exception as error:  # noqa: BLE001 - the last line of defence: a sentence instead of a traceback
+    except Exception as error:
+        # The last line of defence: a sentence instead of a traceback.
         console.error(f"Unexpected {type(error).__name__}: {error}. This is a defect; run again with -v and report it.")
         _explain(console, verbose)
         return 1

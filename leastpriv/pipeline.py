@@ -102,7 +102,7 @@ def run(settings: Settings, place: Workplace, now: datetime, say: Say, run_url: 
 
 
 def write_files(result: Result, folder: Path) -> Path:
-    """Writes the policy under its own name's standard, `policy.json`, `proposal.json`, `patch.json` and `pull-request.md`.
+    """Writes `policy.json`, `proposal.json`, `patch.json` and `pull-request.md`, each whole or not at all.
 
     Returns the path of `proposal.json`. Raises LeastprivError where the folder cannot be written.
     """
@@ -125,7 +125,7 @@ def write_files(result: Result, folder: Path) -> Path:
 
 
 def _committed(settings: Settings, place: Workplace, repository: LocalRepository | None) -> Document | None:
-    """The policy at the base branch's head in the mode pull-request, else the file on disk; None where there is none."""
+    """The policy at the base branch's head in the mode pull-request, else the file on disk, if there is one."""
     if repository:
         _, base = repository.head_of(settings.base)
         raw = repository.read(base, place.policy_path)
@@ -147,7 +147,8 @@ def _insist(subject: Subject) -> None:
     if proof.new_access or proof.broken:
         found: Sequence[str] = [*proof.new_access, *proof.broken]
         raise LeastprivError(
-            f"The proposal failed its own proof and was thrown away ({'; '.join(found[:3])}): please report this as a defect."
+            f"The proposal failed its own proof and was thrown away ({'; '.join(found[:3])}): "
+            "please report this as a defect."
         )
 
 

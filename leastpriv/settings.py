@@ -41,7 +41,7 @@ class Input:
 
     @property
     def flag(self) -> str:
-        """`--also-attached`"""
+        """The option on the command line, `--also-attached`."""
         return self.option or f"--{self.name}"
 
 

@@ -12,7 +12,7 @@ from functools import lru_cache
 from leastpriv.evidence.usage import Evidence
 from leastpriv.model import Outcome, Permission, Usage
 from leastpriv.permissions import catalog
-from leastpriv.permissions.patterns import action_matches
+from leastpriv.permissions.patterns import action_matches, has_variable
 from leastpriv.permissions.resources import fits
 from leastpriv.policy.document import Document, Statement
 from leastpriv.policy.evaluate import Request, evaluate, grants
@@ -73,7 +73,7 @@ def request_of(usage: Usage, principal: str) -> Request:
 
 
 def request(permission: Permission, principal: str, regions: Sequence[str]) -> Request:
-    """A replayed request; its context holds only what a record shows, and several regions leave `aws:RequestedRegion` unknown."""
+    """A replayed request; its context holds what a record shows: several regions leave `aws:RequestedRegion` open."""
     context = {"aws:PrincipalArn": (principal,), "aws:PrincipalAccount": (principal.split(":")[4],)}
     if len(regions) == 1:
         context["aws:RequestedRegion"] = (regions[0],)
@@ -83,8 +83,8 @@ def request(permission: Permission, principal: str, regions: Sequence[str]) -> R
 def decide(request: Request, documents: Sequence[Document], *, exact: bool) -> str:
     """`allowed`, `implicitDeny`, `explicitDeny` or `unknown`.
 
-    A resource known only in part (`exact` false) counts as allowed where some statement allows a part of it: which part the call
-    meant is not in the record.
+    A resource known only in part (`exact` false) counts as allowed where some statement allows a part of it:
+    which part the call meant is not in the record.
     """
     effect = evaluate(request, documents).effect
     if effect != "implicitDeny" or exact:
@@ -112,7 +112,7 @@ def _granted(statement: Statement, pattern: str) -> tuple[str, ...]:
 
 @lru_cache(maxsize=65_536)
 def _grantable(action: str, resources: tuple[str, ...]) -> bool:
-    """Whether any of a statement's resources can be one the action is authorised on (`*` alone where it has no type)."""
+    """Whether any of a statement's resources can be one of the action's (`*` alone where it has no type)."""
     return not resources or any("${" in resource or fits(action, resource) for resource in resources)
 
 
@@ -120,6 +120,13 @@ def _uses(statement: Statement, pattern: str, evidence: Evidence) -> Mapping[str
     found: dict[str, list[Usage]] = {}
     for usage in evidence.usages:
         action = usage.need.permission.action
-        if action_matches(pattern, action) and grants(statement, request_of(usage, evidence.principal)) != "no":
+        if action_matches(pattern, action) and _may_come_through(statement, usage, evidence.principal):
             found.setdefault(action, []).append(usage)
     return {action: tuple(usages) for action, usages in found.items()}
+
+
+def _may_come_through(statement: Statement, usage: Usage, principal: str) -> bool:
+    """Whether a statement may have granted a usage; a resource that is known whole has to be covered whole."""
+    grant = grants(statement, request_of(usage, principal))
+    undecided = statement.conditions or statement.not_resources or any(map(has_variable, statement.resources))
+    return grant == "yes" or (grant == "maybe" and (not usage.need.exact or bool(undecided)))

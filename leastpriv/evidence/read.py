@@ -15,12 +15,12 @@ def read_evidence(
     sources: Sequence[Source],
     window: Window,
     target: Principal | None,
-    progress: Callable[[int], None] = lambda calls: None,
+    progress: Callable[[int], None] = lambda _: None,
 ) -> Mapping[str, Evidence]:
     """Evidence by principal ARN; `target` None reads everybody.
 
-    A target is always in the answer, also without any call. Gaps count for every principal, since what could not be read may have
-    been anybody's. `progress` hears of the number of calls read so far, now and then.
+    A target is always in the answer, also without any call. Gaps count for every principal, since what could not
+    be read may have been anybody's. `progress` hears of the number of calls read so far, now and then.
     """
     principals = Principals(frozenset({target}) if target else None)
     books: dict[str, UsageBook] = {target.arn: UsageBook(target.arn)} if target else {}

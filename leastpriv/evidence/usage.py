@@ -1,4 +1,4 @@
-"""Calls folded into usage: permission -> count, first and last seen, runs. Memory grows with what differs, not with the logs."""
+"""Calls folded into usage: permission -> count, first and last seen, runs. Memory grows with what differs only."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from leastpriv.permissions.mapping import CallNeeds, needs_of
 from leastpriv.permissions.resources import fits
 
 _MOST_RESOURCES_PER_ACTION = 500
-"""Beyond it, further resources of the action are folded into their parent: object keys never end (measured: 216 MB at 5 GB)."""
+"""Beyond it, further resources are folded into their parent: object keys never end (measured: 216 MB at 5 GB)."""
 _MOST_GAPS = 1_000
 
 

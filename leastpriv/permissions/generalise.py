@@ -1,7 +1,7 @@
 """Opens the parts of observed resources that change from run to run: `resources: pattern`.
 
-What is opened is decided by the shape of one path segment: content hashes, UUIDs and generated suffixes never return. An ARN's
-partition, service, region and account stay literal, and at least the first part of the resource does.
+What is opened is decided by the shape of one path segment: content hashes, UUIDs and generated suffixes never return.
+An ARN's partition, service, region and account stay literal, and at least the first part of the resource does.
 """
 
 from __future__ import annotations

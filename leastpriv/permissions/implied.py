@@ -1,7 +1,8 @@
 """What a call needs that CloudTrail never names: `iam:PassRole` on each role the request hands to a service.
 
-AWS: "iam:PassRole … is not tracked by CloudTrail" (IAM user guide, access-analyzer-policy-generation). The role stands in the request:
-botocore 1.43.121 (2026-10-28) has 1,570 such parameters in 958 operations, all under a key that says so.
+AWS: "iam:PassRole … is not tracked by CloudTrail" (IAM user guide, access-analyzer-policy-generation). The role
+stands in the request: botocore 1.43.121 (2026-10-28) has 1,570 such parameters in 958 operations, all under a key
+that says so.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from leastpriv.permissions.resources import request_values
 _ROLE_ARN = re.compile(r"arn:aws[a-z-]*:iam::\d{12}:role/[\w+=,.@/-]+")
 _ROLE_KEY = re.compile(r"role|deliverlogspermissionarn|feedbackrolearn")
 _NOT_PASSED = frozenset({("sts.amazonaws.com", ""), ("eks.amazonaws.com", "principalarn")})
-"""Roles that are assumed or named, not passed; "" stands for every key (mapping research of 2026-11-24, corpus check)."""
+"""Roles that are assumed or named, not passed; "" stands for every key (checked on real records, 2026-11-24)."""
 
 
 def implied_needs(call: Call) -> Iterator[Need]:

@@ -27,8 +27,8 @@ class CallNeeds:
 def needs_of(call: Call) -> CallNeeds:
     """The permissions of one call: observed ones from the event, inferred ones from what its request implies.
 
-    An event that nobody can map gives no need and the verdict `unmapped`; an action newer than the catalogue gives a need with
-    `verified=False`, which may veto a removal and is never written (promise 2).
+    An event that nobody can map gives no need and the verdict `unmapped`; an action newer than the catalogue gives
+    a need with `verified=False`, which may veto a removal and is never written (promise 2).
     """
     event = map_event(call.source, call.name)
     if event.verdict is Verdict.NO_PERMISSION:
@@ -64,7 +64,7 @@ def _actions(call: Call, event: MappedEvent) -> Iterator[MappedAction]:
 
 
 def _one_api(call: Call, actions: tuple[MappedAction, ...]) -> tuple[MappedAction, ...]:
-    """API Gateway's two APIs share event names: version 2 names an `apiId` (botocore apigateway, apigatewayv2, 2026-10)."""
+    """API Gateway's two APIs share event names: version 2 names an `apiId` (botocore's models, 2026-10)."""
     second = [mapped for mapped in actions if "::/v2/" in mapped.resource]
     if not second or len(second) == len(actions):
         return actions

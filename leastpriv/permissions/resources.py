@@ -1,8 +1,8 @@
 """Which resource a call was authorised on, as far as its record tells.
 
-In order: ARNs the record lists (`resources[]`), ARNs in the request, the action's ARN template filled from the request, ARNs in the
-response (for things just created), the template with wildcards. An ARN counts only when it is of a resource type of the action: the
-bucket's ARN never stands under `s3:GetObject`.
+In order: ARNs the record lists (`resources[]`), ARNs in the request, the action's ARN template filled from the request,
+ARNs in the response (for things just created), the template with wildcards. An ARN counts only when it is of a resource
+type of the action: the bucket's ARN never stands under `s3:GetObject`.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _MOST_RESOURCES = 50
 
 @dataclass(frozen=True, slots=True)
 class Resource:
-    """A resource of one call: an ARN (observed names escaped) or pattern, how it was found, and whether nothing in it is a guess."""
+    """A resource of one call: an ARN (observed names escaped) or pattern, how it was found, whether it is all known."""
 
     pattern: str
     derivation: str
@@ -70,9 +70,9 @@ def request_values(parameters: object) -> list[tuple[str, str]]:
 
 
 def widest(action: str, principal: str, regions: Sequence[str]) -> tuple[str, ...]:
-    """The widest resources of an action in the principal's partition and account and the regions seen; `*` where it has no type.
+    """The widest resources of an action in the principal's partition and account and the regions seen.
 
-    Required types alone where the action has some.
+    `*` where the action has no resource type; required types alone where it has some.
     """
     known = catalog.action(action)
     if known is None or not known.resource_types:
@@ -103,7 +103,7 @@ def fits(action: str, resource: str) -> bool:
 
 @lru_cache(maxsize=65_536)
 def _shape_overlaps(template: str, resource: str) -> bool:
-    """Whether some ARN is of the template's shape and matches the pattern; field by field where the pattern's fields are literal."""
+    """Whether some ARN of the template's shape matches the pattern; field by field where the fields are literal."""
     fields, shape = resource.split(":", 5), _VARIABLE.sub("?*", template).split(":", 5)
     if len(fields) < 6 or any("*" in field or "?" in field for field in fields[:5]):
         return resource_overlaps(_VARIABLE.sub("*", template), resource)
@@ -263,7 +263,7 @@ def _partition(call: Call) -> str:
 
 
 def _from_template(call: Call, template: str) -> Resource:
-    """A template of the events table, `arn:{partition}:apigateway:{region}::/restapis/{restapi_id}`, filled by member names."""
+    """A template of the events table, `arn:{partition}:apigateway:{region}::/apis/{apiId}`, filled by member names."""
     named = {re.sub(r"[^a-z0-9]", "", key): value for key, value in reversed(request_values(call.parameters))}
     open_names = []
 

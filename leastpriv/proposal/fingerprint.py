@@ -1,4 +1,4 @@
-"""Identity of a proposal: the same scope, base and result give the same fingerprint, so the same proposal is not made twice."""
+"""Identity of a proposal: the same scope, base and result give the same fingerprint, so that it is not made twice."""
 
 from __future__ import annotations
 

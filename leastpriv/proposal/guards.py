@@ -135,7 +135,7 @@ def _dropped_with_service(candidate: Candidate, situation: Situation) -> bool:
 
 
 def _data_recorded(candidate: Candidate, situation: Situation, kind: str) -> bool:
-    """Whether data events of this kind were seen for each resource of the statement: a selector may name a single bucket."""
+    """Whether such data events were seen for each resource of the statement: a selector may name a single bucket."""
     resources = candidate.entry.statement.resources
     roots = {data_event_root(resource.removesuffix("*").removesuffix("/")) for resource in resources}
     return bool(roots) and all((root, kind) in situation.evidence.data_recorded for root in roots)

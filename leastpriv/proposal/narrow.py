@@ -107,10 +107,10 @@ def _resources(entry: Entry) -> tuple[str, ...]:
 
 
 def entries_for(used: Sequence[str], stays: Sequence[str], entry: Entry) -> tuple[str, ...]:
-    """Action entries in the place of `entry` that grant exactly `used` and `stays`; used actions are always spelled out.
+    """Action entries in the place of `entry` that grant exactly `used` and `stays`.
 
-    A long list of kept actions is folded into wildcards (`lambda:*Layer*`) wherever one grants nothing that goes, and nothing that
-    the entry itself did not grant.
+    Used actions are always spelled out. A long list of kept ones is folded into wildcards (`lambda:*Layer*`) wherever
+    one grants nothing that goes, and nothing that the entry itself did not grant.
     """
     if len(stays) <= _LONG_LIST:
         return tuple(sorted({*used, *stays}))
@@ -127,7 +127,7 @@ def entries_for(used: Sequence[str], stays: Sequence[str], entry: Entry) -> tupl
 
 
 def _folds(stays: Sequence[str], gone: set[str], committed: str) -> dict[str, set[str]]:
-    """Wildcards over whole words of the kept actions' names that grant nothing that goes, with what they grant of the kept."""
+    """Wildcards over whole words of the kept actions' names that grant nothing that goes, with what they do grant."""
     candidates = {pattern for action in stays for pattern in _word_patterns(action)}
     harmless = (
         pattern

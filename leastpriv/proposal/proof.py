@@ -14,7 +14,7 @@ from leastpriv.policy.evaluate import policy_size
 from leastpriv.proposal.situation import Change, Draft
 
 MANAGED_POLICY_LIMIT = 6_144
-"""Characters without white space: https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_iam-quotas.html (2026-11)."""
+"""Characters without white space (https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_iam-quotas.html, 2026)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +62,7 @@ class Proof:
 
 
 def prove(draft: Draft, attached: Sequence[Document], evidence: Evidence) -> Proof:
-    """Replays every allowed call against the draft together with the attached policies, and checks what it grants anew."""
+    """Replays every allowed call against the draft and the attached policies, and checks what it grants anew."""
     after = replay(evidence, [draft.document, *attached])
     before = replay(evidence, [draft.committed, *attached]) if draft.committed else None
     return Proof(
@@ -113,8 +113,8 @@ def _broken(before: Replay | None, after: Replay) -> tuple[str, ...]:
 def _new_access(draft: Draft) -> list[str]:
     """Action and resource pairs of the result that are neither committed nor listed (promise 3); sound, not exact.
 
-    A pair counts as committed when one Allow statement with the same conditions covers it, so a pair that only several statements
-    cover together would be reported although it is not new.
+    A pair counts as committed when one Allow statement with the same conditions covers it, so a pair that only
+    several statements cover together would be reported although it is not new.
     """
     committed = draft.committed.statements if draft.committed else ()
     additions = [change for change in draft.changes if change.kind is ChangeKind.ADD]

@@ -16,7 +16,7 @@ from leastpriv.proposal.situation import Change, Draft, HeldBack, Objection, Opt
 
 
 def propose(document: Document | None, difference: Difference, evidence: Evidence, options: Options) -> Draft:
-    """Decides every change and makes the smallest edit; without a committed document, writes a first draft from usage."""
+    """Decides every change and makes the smallest edit; without a committed document, writes a draft from usage."""
     added, refused = additions(difference.missing, evidence, options)
     refused.extend(_overruled(usage) for usage in difference.overruled)
     if document is None:

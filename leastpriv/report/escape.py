@@ -1,7 +1,7 @@
-"""The only way for untrusted text (event names, ARNs, file contents, messages) into Markdown.
+r"""The only way for untrusted text (event names, ARNs, file contents, messages) into Markdown.
 
-Everything goes into code spans: there GitHub starts no mention, reference or link, and HTML stays text. What could leave a code
-span or a table cell, or deceive the eye, is written as `\\u{…}`.
+Everything goes into code spans: there GitHub starts no mention, reference or link, and HTML stays text. What
+could leave a code span or a table cell, or deceive the eye, is written as `\u{…}`.
 """
 
 from __future__ import annotations

@@ -34,11 +34,12 @@ def unseen(subject: Subject) -> Iterator[str]:
     lines.append(
         f"- Data events other than those of {codes(recorded, 4)}: actions that only they would show stay."
         if recorded
-        else "- Data events (objects, items, messages, invocations): none was recorded, so actions that only they show stay."
+        else "- Data events (objects, items, messages, invocations): none was recorded, so what only they show stays."
     )
     if not subject.attached:
         lines.append(
-            "- Other policies of the role: none was named (`also-attached`), so what is missing is measured against this file alone."
+            "- Other policies of the role: none was named (`also-attached`), so what is missing is measured "
+            "against this file alone."
         )
     if subject.difference.conditional:
         actions = dict.fromkeys(usage.need.permission.action for usage in subject.difference.conditional)

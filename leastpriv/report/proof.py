@@ -23,9 +23,9 @@ def proof_sentences(subject: Subject) -> Iterator[str]:
         f"{replay.unmapped:,} unmapped; SCPs, permissions boundaries and resource policies are not modelled."
     )
     if replay.in_part:
-        yield f"Of these, {plural(replay.in_part, 'call')} name their resource only in part: the result allows a part of it."
+        yield f"{plural(replay.in_part, 'call')} of these name the resource in part: the result allows a part of it."
     if replay.conditional:
-        yield f"{plural(replay.conditional, 'call')} more are allowed if a condition holds that the record does not show."
+        yield f"{plural(replay.conditional, 'more call')} allowed if a condition holds that the record does not show."
     if replay.refused:
         events = codes((group.event for group in replay.refused), 6)
         yield f"**{plural(sum(group.count for group in replay.refused), 'call')} would be refused**: {events}."

@@ -1,4 +1,4 @@
-"""Title and body of the pull request: the verdict first, the evidence last; the evidence is cut when it grows too long."""
+"""Title and body of the pull request: the verdict first, the evidence last, and only that is ever cut."""
 
 from __future__ import annotations
 
@@ -68,8 +68,8 @@ def verdict(subject: Subject) -> str:
     if subject.draft.committed is None:
         return (
             f"**A first draft** of {code(subject.policy_file)} from what {code(subject.role)} used {basis}: "
-            f"{plural(len(subject.draft.changes), 'action')}. Nothing is removed by it: attach it beside the role's present "
-            "grants, watch some runs, then detach the wide one."
+            f"{plural(len(subject.draft.changes), 'action')}. Nothing is removed by it: attach it beside the role's "
+            "present grants, watch some runs, then detach the wide one."
         )
     removed, narrowed = subject.changes(ChangeKind.REMOVE), subject.changes(ChangeKind.NARROW)
     added = subject.changes(ChangeKind.ADD)
@@ -86,7 +86,8 @@ def verdict(subject: Subject) -> str:
     if removed:
         parts.append(f"removes {plural(len(removed), 'entry', 'entries')} without any use")
     sentence = joined(parts) or "changes nothing"
-    return f"**{sentence[0].upper()}{sentence[1:]}** in {code(subject.policy_file)}: what {code(subject.role)} did {basis}."
+    role = f"{code(subject.role)} did {basis}"
+    return f"**{sentence[0].upper()}{sentence[1:]}** in {code(subject.policy_file)}: what {role}."
 
 
 def _security(subject: Subject) -> Iterator[str]:

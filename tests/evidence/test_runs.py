@@ -47,9 +47,7 @@ def test_a_session_named_by_a_run_is_that_run_however_long_it_is_silent(session:
     assert first == last == Run(session, session, START, START + timedelta(minutes=600))
 
 
-@pytest.mark.parametrize(
-    "session", ["", "1234567", "GitHubActions", "i-0123456789", "AWSCodeBuild-x", "\uff11" * 8]
-)
+@pytest.mark.parametrize("session", ["", "1234567", "GitHubActions", "i-0123456789", "AWSCodeBuild-x", "\uff11" * 8])
 def test_other_session_names_are_no_runs_by_themselves(session: str) -> None:
     assert not is_run_by_itself(session)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from leastpriv.permissions.patterns import (
@@ -24,7 +24,8 @@ from leastpriv.permissions.patterns import (
 
 globs = st.text("ab*?", max_size=7)
 texts = st.text("ab", max_size=7)
-hostile = st.text("a${}*?:/\n", max_size=12) | st.text(max_size=12)
+pieces = ["a", "$", "{", "}", "*", "?", "${", "${*}", "${?}", "${$}", "${aws:username}", ":", "\n"]
+hostile = st.lists(st.sampled_from(pieces), max_size=6).map("".join) | st.text(max_size=12)
 
 
 def naive_match(pattern: str, text: str) -> bool:
@@ -82,10 +83,10 @@ def test_covers_is_never_true_wrongly(pattern: str, other: str) -> None:
 
 @given(globs, st.lists(st.sampled_from(["", "a", "bc", "?", "*"]), max_size=5))
 def test_a_pattern_covers_what_its_wildcards_are_filled_with(pattern: str, fillings: list[str]) -> None:
-    pieces = pattern.split("*")
+    parts = pattern.split("*")
     filled = "".join(
-        piece + (fillings[i] if i < len(fillings) else "") if i < len(pieces) - 1 else piece
-        for i, piece in enumerate(pieces)
+        part + (fillings[i] if i < len(fillings) else "") if i < len(parts) - 1 else part
+        for i, part in enumerate(parts)
     )
     if "?" not in pattern:
         assert covers(pattern, filled)
@@ -155,6 +156,8 @@ def test_a_policy_variable_is_unknown_covers_nothing_and_overlaps_everything() -
 
 
 @given(hostile, hostile)
+@example("${aws:username}", "me")
+@example("${*}", "*")
 def test_an_escaped_name_matches_itself_and_nothing_else(text: str, other: str) -> None:
     pattern = escape_observed(text)
     assert not has_variable(pattern)

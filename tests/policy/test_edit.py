@@ -174,6 +174,7 @@ WRAPPED = """{"Statement": [{
         (remove(0, "b:A"), '"b:A", "b:B"', '"b:B"'),
         (remove(0, "b:B"), '"b:A", "b:B"', '"b:A"'),
         (remove(0, "b:A", "b:B"), '               "b:A", "b:B",\n', ""),
+        (AppendActions(0, ("c:B",)), '"c:A"]', '"c:A",\n               "c:B"]'),
         (remove(0, "c:A"), '"b:B",\n\n               "c:A"', '"b:B"'),
         (
             DropStatement(1),
@@ -270,7 +271,8 @@ def test_a_new_policy_has_the_usual_form() -> None:
     assert create([NEW]).decode() == (
         '{\n  "Version": "2012-10-17",\n  "Statement": [\n    {\n'
         '      "Sid": "New",\n      "Effect": "Allow",\n'
-        '      "Action": [\n        "s3:ListBucket"\n      ],\n      "Resource": [\n        "arn:aws:s3:::b"\n      ],\n'
+        '      "Action": [\n        "s3:ListBucket"\n      ],\n'
+        '      "Resource": [\n        "arn:aws:s3:::b"\n      ],\n'
         '      "Condition": {\n        "StringEquals": {\n          "aws:X": "y"\n        }\n      }\n    }\n  ]\n}\n'
     )
     assert create([]) == b'{\n  "Version": "2012-10-17",\n  "Statement": []\n}\n'

@@ -145,21 +145,18 @@ def test_at_least_as_many_ids_are_remembered_as_promised_and_at_most_twice_as_ma
     ids: list[int], capacity: int
 ) -> None:
     seen = SeenEvents(capacity)
-    for place, each in enumerate(ids):
+    added: list[int] = []
+    for each in ids:
         is_copy = seen.is_copy(str(each))
-        distinct_since = (
-            len(set(ids[len(ids[:place]) - ids[:place][::-1].index(each) : place])) if each in ids[:place] else None
-        )
-        if distinct_since is None:
-            assert not is_copy
-        elif is_copy is False:
-            assert len(set(ids[:place])) > capacity
-        assert len(seen._recent) + len(seen._older) <= 2 * capacity
+        assert is_copy or each not in added[-capacity:]
+        assert not is_copy or each in added[-2 * capacity :]
+        if not is_copy:
+            added.append(each)
 
 
 def test_a_cut_file_gives_its_first_records_and_a_gap_in_its_region(tmp_path: Path) -> None:
     path = deliver(
-        tmp_path, [record(number, padding=f"{number * 7919 ** 9}") for number in range(50)], region="us-east-1"
+        tmp_path, [record(number, padding=f"{number * 7919**9}") for number in range(50)], region="us-east-1"
     )
     whole = path.read_bytes()
     path.write_bytes(whole[: len(whole) * 2 // 3])

@@ -1,0 +1,167 @@
+"""Each file of `tests/cases` is a promise: these calls and this policy give these changes, held-back changes and gaps.
+
+How a case is written stands in `tests/cases/README.md`.
+"""
+
+from __future__ import annotations
+
+import gzip
+import json
+import uuid
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from leastpriv.model import ChangeKind
+from leastpriv.pipeline import Result, Workplace, run
+from leastpriv.proposal.situation import Change, HeldBack
+from leastpriv.settings import from_options
+
+CASES = sorted((Path(__file__).parent / "cases").glob("*.json"))
+NOW = datetime(2026, 11, 24, tzinfo=UTC)
+ROLE = "arn:aws:iam::111122223333:role/ci-deploy"
+
+
+@pytest.mark.parametrize("path", CASES, ids=lambda path: path.stem)
+def test_case(path: Path, tmp_path: Path) -> None:
+    """The evidence and the committed policy of the case give what the case expects, and nothing else."""
+    case = json.loads(path.read_text(encoding="utf-8"))
+    result = run_case(case, tmp_path)
+    told = outcome(result)
+    expected = {key: sorted(value) if isinstance(value, list) else value for key, value in case["expect"].items()}
+    assert {key: told[key] for key in expected} == expected
+
+
+def test_there_are_enough_cases_and_each_says_why() -> None:
+    """A case without a reason teaches nothing; thirty of them cover the spine."""
+    assert len(CASES) >= 30
+    for path in CASES:
+        case = json.loads(path.read_text(encoding="utf-8"))
+        assert case["title"], path.name
+        assert case["why"], path.name
+        assert "changes" in case["expect"], path.name
+
+
+def run_case(case: Mapping[str, Any], folder: Path) -> Result:
+    """Writes the case's records as a trail and its policies as files, and makes the proposal."""
+    write_trail(folder / "trail", records(case))
+    attached = []
+    for number, document in enumerate(case.get("also-attached", [])):
+        attached.append(str(folder / f"attached-{number}.json"))
+        Path(attached[-1]).write_text(json.dumps(document), encoding="utf-8")
+    policy = folder / "policy.json"
+    if case.get("policy") is not None:
+        policy.write_text(json.dumps(case["policy"], indent=2), encoding="utf-8")
+    given = case.get("options", {})
+    options = {name: tuple(value) if isinstance(value, list) else str(value) for name, value in given.items()}
+    principal = case.get("principal", ROLE)
+    inputs = {"role-arn": principal, "policy-file": str(policy), "trails": (str(folder / "trail"),), **options}
+    settings = from_options({**inputs, "also-attached": tuple(attached)})
+    place = Workplace(folder, "policy.json", policy, tuple(map(Path, attached)), (folder / "trail",))
+    return run(settings, place, NOW, lambda _: None)
+
+
+def write_trail(folder: Path, found: list[dict[str, Any]]) -> None:
+    """One file a day and region, under CloudTrail's own keys."""
+    by_file: dict[Path, list[dict[str, Any]]] = {}
+    for record in found:
+        day, region = str(record["eventTime"])[:10], record["awsRegion"]
+        name = f"111122223333_CloudTrail_{region}_{day.replace('-', '')}T2355Z_AbCdEfGhIjKlMnOp.json.gz"
+        key = folder / "AWSLogs/111122223333/CloudTrail" / region / day.replace("-", "/") / name
+        by_file.setdefault(key, []).append(record)
+    for path, inside in by_file.items():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(gzip.compress(json.dumps({"Records": inside}).encode()))
+
+
+def records(case: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """All records of a case: its runs, repeated as they say, and its raw records."""
+    found = [record for number, block in enumerate(case.get("runs", [])) for record in run_records(case, block, number)]
+    return found + list(case.get("records", []))
+
+
+def run_records(case: Mapping[str, Any], block: Mapping[str, Any], number: int) -> Iterator[dict[str, Any]]:
+    """The records of one run, as often as `times` says, `every-days` apart."""
+    first = datetime.fromisoformat(block["first"])
+    for turn in range(block.get("times", 1)):
+        start = first + timedelta(days=turn * block.get("every-days", 1))
+        session = block.get("session", f"1765000{number:02}{turn:02}")
+        for second, call in enumerate(block["calls"]):
+            yield record(case.get("principal", ROLE), session, start + timedelta(seconds=second), call)
+
+
+def record(principal: str, session: str, time: datetime, call: Mapping[str, Any]) -> dict[str, Any]:
+    """A CloudTrail record of one call."""
+    service, _, name = call["event"].partition(":")
+    made: dict[str, Any] = {
+        "eventVersion": "1.11",
+        "userIdentity": call.get("identity") or identity(principal, session, call.get("key", "ASIAEXAMPLE0000001")),
+        "eventTime": f"{time:%Y-%m-%dT%H:%M:%SZ}",
+        "eventSource": f"{service}.amazonaws.com",
+        "eventName": name,
+        "awsRegion": call.get("region", "eu-west-1"),
+        "sourceIPAddress": "203.0.113.7",
+        "requestParameters": call.get("parameters"),
+        "responseElements": call.get("response"),
+        "eventID": str(uuid.uuid5(uuid.NAMESPACE_URL, f"{principal} {session} {time} {call}")),
+        "readOnly": call.get("read-only", name.startswith(("Get", "List", "Describe", "Head"))),
+        "eventType": call.get("type", "AwsApiCall"),
+        "managementEvent": not call.get("data", False),
+        "eventCategory": "Data" if call.get("data") else "Management",
+        "recipientAccountId": "111122223333",
+    }
+    if "resources" in call:
+        made["resources"] = [{"ARN": arn, "accountId": "111122223333"} for arn in call["resources"]]
+    if "error" in call:
+        made["errorCode"] = call["error"]
+        made["errorMessage"] = call.get("message", "")
+    return made
+
+
+def identity(principal: str, session: str, key: str) -> dict[str, Any]:
+    """The `userIdentity` of a role's session or of a user."""
+    account, path = principal.split(":")[4], principal.split(":", 5)[5]
+    name = path.rpartition("/")[2]
+    if path.startswith("user/"):
+        return {"type": "IAMUser", "arn": principal, "accountId": account, "userName": name, "accessKeyId": key}
+    return {
+        "type": "AssumedRole",
+        "arn": f"arn:aws:sts::{account}:assumed-role/{name}/{session}",
+        "accountId": account,
+        "accessKeyId": key,
+        "sessionContext": {"sessionIssuer": {"type": "Role", "arn": principal, "accountId": account, "userName": name}},
+    }
+
+
+def outcome(result: Result) -> dict[str, Any]:
+    """What a case may expect, in words."""
+    draft, evidence = result.subject.draft, result.subject.evidence
+    replay = result.subject.proof.replay
+    return {
+        "changes": sorted(change_words(change) for change in draft.changes),
+        "held-back": sorted({held_words(held) for held in draft.held_back}),
+        "refused": sorted({held_words(held) for held in draft.refused}),
+        "gaps": sorted(f"{gap.kind}: {gap.detail}" for gap in evidence.gaps),
+        "runs": len(evidence.runs),
+        "replay": f"{replay.allowed} of {replay.recorded}",
+        "policy": json.loads(draft.content),
+        "needs-security": sorted(change.action for change in draft.changes if change.security),
+        "conditional": sorted({usage.need.permission.action for usage in result.subject.difference.conditional}),
+    }
+
+
+def change_words(change: Change) -> str:
+    """`add A on R, R`, `remove A`, `narrow A to B, C`."""
+    if change.kind is ChangeKind.ADD:
+        return f"add {change.action} on {', '.join(change.resources)}"
+    if change.kind is ChangeKind.NARROW:
+        return f"narrow {change.action} to {', '.join(change.becomes)}"
+    return f"remove {change.action}"
+
+
+def held_words(held: HeldBack) -> str:
+    """`A: guard`."""
+    return f"{held.action}: {held.objection.guard}"

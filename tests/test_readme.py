@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -69,6 +70,18 @@ def test_examples_set_only_inputs_that_work() -> None:
     used = re.findall(r"outputs\.([a-z-]+)", README)
     assert used
     assert set(used) <= set(action["outputs"])
+
+
+def test_the_command_of_the_quick_start_works_as_it_is_written(tmp_path: Path) -> None:
+    found = re.search(r"^\.venv/bin/leastpriv (propose(?:.*\\\n)*.*)$", README, re.MULTILINE)
+    assert found is not None
+    arguments = shlex.split(found[1])
+    arguments[arguments.index("--output-dir") + 1] = str(tmp_path / "out")
+    program = Path(sys.executable).with_name("leastpriv")
+    done = subprocess.run([program, *arguments], cwd=ROOT, check=False, capture_output=True, text=True)
+    assert (done.returncode, "Traceback" in done.stderr) == (0, False), done.stderr
+    written = {path.name for path in (tmp_path / "out").iterdir()}
+    assert written == {"policy.json", "proposal.json", "patch.json", "pull-request.md"}
 
 
 def test_every_linked_or_named_file_of_the_repository_exists() -> None:

@@ -75,7 +75,7 @@ def test_examples_set_only_inputs_that_work() -> None:
 def test_the_command_of_the_quick_start_works_as_it_is_written(tmp_path: Path) -> None:
     found = re.search(r"^\.venv/bin/leastpriv (propose(?:.*\\\n)*.*)$", README, re.MULTILINE)
     assert found is not None
-    arguments = shlex.split(found[1])
+    arguments = shlex.split(found[1].replace("\\\n", " "))
     arguments[arguments.index("--output-dir") + 1] = str(tmp_path / "out")
     program = Path(sys.executable).with_name("leastpriv")
     done = subprocess.run([program, *arguments], cwd=ROOT, check=False, capture_output=True, text=True)

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from leastpriv.evidence.usage import Evidence
-from leastpriv.model import Outcome, Permission, Usage
+from leastpriv.model import Need, Outcome, Usage
 from leastpriv.permissions import catalog
-from leastpriv.permissions.patterns import action_matches, has_variable
+from leastpriv.permissions.patterns import action_matches, escape_observed, has_variable
 from leastpriv.permissions.resources import fits
 from leastpriv.policy.document import Document, Statement
 from leastpriv.policy.evaluate import Request, evaluate, grants
@@ -69,15 +69,20 @@ def compare(document: Document | None, attached: Sequence[Document], evidence: E
 
 def request_of(usage: Usage, principal: str) -> Request:
     """The request to replay for one usage."""
-    return request(usage.need.permission, principal, usage.regions)
+    return request(usage.need, principal, usage.regions)
 
 
-def request(permission: Permission, principal: str, regions: Sequence[str]) -> Request:
-    """A replayed request; its context holds what a record shows: several regions leave `aws:RequestedRegion` open."""
+def request(need: Need, principal: str, regions: Sequence[str]) -> Request:
+    """A replayed request; its context holds what a record shows: several regions leave `aws:RequestedRegion` open.
+
+    An action without resource types is asked for on the one resource `*`, which a Deny on some ARN does not touch.
+    """
     context = {"aws:PrincipalArn": (principal,), "aws:PrincipalAccount": (principal.split(":")[4],)}
     if len(regions) == 1:
         context["aws:RequestedRegion"] = (regions[0],)
-    return Request(permission.action, permission.resource, context)
+    permission = need.permission
+    resource = escape_observed("*") if need.exact and permission.resource == "*" else permission.resource
+    return Request(permission.action, resource, context)
 
 
 def decide(request: Request, documents: Sequence[Document], *, exact: bool) -> str:

@@ -1,7 +1,7 @@
 """A request against policy documents: allowed, implicitly or explicitly denied, or not to be known.
 
 The order of decision is IAM's for identity-based policies of one principal
-(https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_evaluation-logic.html, read 2026-11-24):
+(https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_evaluation-logic.html):
 an explicit deny wins, then any allow, else the request is denied implicitly.
 """
 
@@ -96,7 +96,7 @@ def grants(statement: Statement, request: Request) -> Grant:
 def policy_size(document: Document) -> int:
     """Return the number of characters that IAM counts against its quotas for policies: white space is free.
 
-    https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_iam-quotas.html, read 2026-11-24.
+    https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_iam-quotas.html.
     """
     return len(minified(document.policy))
 

@@ -1,5 +1,7 @@
 """What an error of a record says about authorisation."""
 
+from importlib.resources import files
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -47,6 +49,8 @@ def test_an_error_code_tells_whether_authorisation_was_passed(code: str, outcome
     [
         ("AccessDenied", "IAM user access not activated"),
         ("AccessDenied", "Cross-account pass role is not allowed."),
+        ("NotAuthorizedException", "Incorrect username or password."),
+        ("InvalidAccessException", "Account 123123123123 is not subscribed to AWS Security Hub"),
         (
             "InvalidCloudWatchLogsRoleArnException",
             "Access denied. Check the trust relationships for your role.",
@@ -74,3 +78,11 @@ def test_every_error_has_an_outcome(code: str, message: str) -> None:
 @given(st.text(min_size=1).filter(lambda text: text.isalpha()), st.text(min_size=1))
 def test_a_denial_is_never_taken_for_an_allowed_call(code: str, message: str) -> None:
     assert outcome_of(code, f"{message} {REFUSAL}") is not Outcome.ALLOWED
+
+
+@pytest.mark.parametrize("name", ["error_codes", "refusal_texts"])
+def test_every_fact_of_a_table_has_a_source(name: str) -> None:
+    text = (files("leastpriv.evidence") / "data" / f"{name}.tsv").read_text(encoding="utf-8")
+    rows = [line.split("\t") for line in text.splitlines() if not line.startswith("#")]
+    assert rows[0][-1] == "source"
+    assert all(len(row) == len(rows[0]) and row[-1].strip() for row in rows)

@@ -63,7 +63,8 @@ def run(settings: Settings, place: Workplace, now: datetime, say: Say, run_url: 
         LeastprivError: the proposal fails its own proof, or cannot be published.
     """
     repository = LocalRepository.open(place.repository) if settings.mode is Mode.PULL_REQUEST else None
-    committed = _committed(settings, place, repository)
+    base = repository.head_of(settings.base)[1] if repository else ""
+    committed = _committed(place, repository, base)
     attached = [parse(_read(path, "also-attached"), str(path)) for path in place.attached]
     sources = [TrailFolder(path) for path in place.trails]
     say(f"Reading {len(sources)} trail folder(s) for {settings.principal.arn}")
@@ -97,7 +98,7 @@ def run(settings: Settings, place: Workplace, now: datetime, say: Say, run_url: 
     _insist(subject)
     name, text = title(subject), body(subject)
     say(name)
-    published = _publish(settings, place, subject, name, repository, now) if repository else None
+    published = _publish(settings, base, subject, name, repository, now) if repository else None
     return Result(subject, name, text, published)
 
 
@@ -124,10 +125,9 @@ def write_files(result: Result, folder: Path) -> Path:
     return folder / "proposal.json"
 
 
-def _committed(settings: Settings, place: Workplace, repository: LocalRepository | None) -> Document | None:
-    """The policy at the base branch's head in the mode pull-request, else the file on disk, if there is one."""
+def _committed(place: Workplace, repository: LocalRepository | None, base: str) -> Document | None:
+    """The policy in the commit `base` where a branch is made from it, else the file on disk, if there is one."""
     if repository:
-        _, base = repository.head_of(settings.base)
         raw = repository.read(base, place.policy_path)
     else:
         raw = _read(place.policy_file, "policy-file") if place.policy_file.exists() else None
@@ -153,20 +153,16 @@ def _insist(subject: Subject) -> None:
 
 
 def _publish(
-    settings: Settings,
-    place: Workplace,
-    subject: Subject,
-    name: str,
-    repository: LocalRepository,
-    now: datetime,
+    settings: Settings, base: str, subject: Subject, name: str, repository: LocalRepository, now: datetime
 ) -> Published:
     publication = Publication(
         branch=settings.branch,
         base=settings.base,
-        path=place.policy_path,
+        path=subject.policy_file,
         content=subject.draft.content,
         title=name,
         body="The pull request's text has the evidence for each change and the replay of the recorded calls.",
         fingerprint=subject.fingerprint,
+        expected_base=base,
     )
     return publish(repository, publication, now)

@@ -44,6 +44,8 @@ class Publication:
     """Short; the pull request's own text is elsewhere."""
     fingerprint: str
     """Lower-case hexadecimal; equal for equal proposals."""
+    expected_base: str = ""
+    """Commit of the base that the proposal was made from; empty where nothing of the base was read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +113,8 @@ def _checked_names(repository: LocalRepository, publication: Publication) -> tup
         if name and not repository.accepts_branch(name):
             raise PullRequestError(f"The input {given} is {name!r}: git does not take that as a branch name.")
     base, base_sha = repository.head_of(publication.base)
+    if publication.expected_base not in ("", base_sha):
+        raise PullRequestError(f"The branch {base!r} moved while the proposal was made: run again.")
     if not branch or branch == base:
         raise PullRequestError(f"The input branch is {branch!r}: name a branch other than the base {base!r}.")
     return base, base_sha

@@ -227,6 +227,14 @@ def test_somebody_elses_branch_is_refused_and_the_input_named(folder: Path, ahea
     assert run(folder, "rev-parse", PROPOSED.branch) == theirs
 
 
+def test_a_proposal_made_from_an_older_base_is_not_laid_on_the_newer_one(folder: Path) -> None:
+    compared = run(folder, "rev-parse", "main")
+    advance_main(folder)
+    with pytest.raises(PullRequestError, match="moved while the proposal was made"):
+        publish(LocalRepository.open(folder), replace(PROPOSED, expected_base=compared), NOW)
+    assert run(folder, "branch", "--list", PROPOSED.branch) == ""
+
+
 def test_a_branch_that_is_checked_out_in_any_worktree_is_not_moved(folder: Path, tmp_path: Path) -> None:
     head = published(folder).head_sha
     run(folder, "worktree", "add", "--quiet", str(tmp_path / "other"), PROPOSED.branch)

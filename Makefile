@@ -35,7 +35,7 @@ check: $(STAMP) ## Run every check that CI runs
 	$(call step,hadolint,$(BIN)/hadolint Dockerfile)
 	$(call step,zizmor,$(BIN)/zizmor --offline --no-progress action.yml .github)
 	$(call step,README tables,$(BIN)/python tools/readme_tables.py --check)
-	$(call step,pytest,$(BIN)/python -m pytest -q -m "not slow")
+	@$(BIN)/python -m pytest -q -m "not slow"
 
 format: $(STAMP) ## Format the code and mend what ruff can mend
 	@$(BIN)/ruff format . && $(BIN)/ruff check --fix .

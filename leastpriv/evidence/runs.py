@@ -19,8 +19,8 @@ from leastpriv.model import Call, Outcome, Run
 SILENCE = timedelta(minutes=60)
 """A longer one ends a run."""
 
-# GitHub's run ids had 11 digits in 2025; CodeBuild names its sessions so itself (AWS CodeBuild User Guide,
-# read 2026-11-24).
+# This project's own definition of a run: GitHub's run ids are such numbers where a workflow makes them its
+# role session name; the other is the session name of a CodeBuild build.
 _NAMED = re.compile(r"\d{8,}|AWSCodeBuild-[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", re.ASCII)
 
 RunToken = int

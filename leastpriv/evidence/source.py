@@ -12,9 +12,8 @@ from typing import Protocol
 from leastpriv.errors import InputError
 from leastpriv.model import Call, Gap, Principal
 
-# Names: IAM allows letters, digits and +=,.@_- (IAM User Guide, "IAM and AWS STS quotas", read 2026-11-24);
-# paths may hold any printable ASCII between slashes. The account is kept loose because published logs mask
-# it.
+# Names: IAM allows letters, digits and +=,.@_- (IAM User Guide, "IAM and AWS STS quotas", read 2026-11-24).
+# Paths are kept looser (printable ASCII), and accounts too, because published logs mask them.
 _PRINCIPAL = re.compile(
     r"arn:(?P<partition>aws(?:-[a-z]+)*):(?:iam|sts)::(?P<account>[0-9A-Za-z_<>*-]{1,64}):"
     r"(?P<kind>role|user)/(?P<path>(?:[!-.0-~]+/)*)(?P<name>[\w+=,.@-]{1,64})",

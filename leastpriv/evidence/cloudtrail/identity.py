@@ -10,9 +10,9 @@ from enum import Enum
 from leastpriv.evidence.source import principal_of, session_of
 from leastpriv.model import Principal
 
-# Types whose permissions come from a role or user of the account ("CloudTrail userIdentity element", read
-# 2026-11-24). The others are services, other accounts, root, directories, or logins
-# (AssumeRoleWithWebIdentity) that hold no permissions yet.
+# Types whose permissions come from a role or user of the account ("CloudTrail userIdentity element" of the
+# CloudTrail User Guide, and the types that public records hold). The others are services, other accounts, root,
+# directories, or logins (AssumeRoleWithWebIdentity) that hold no permissions yet.
 _OF_A_PRINCIPAL = frozenset({"AssumedRole", "Role", "IAMUser", "FederatedUser"})
 _SESSION_NAME = re.compile(r"[\w+=,.@-]{2,64}", re.ASCII)
 

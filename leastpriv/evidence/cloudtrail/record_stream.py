@@ -18,9 +18,9 @@ from typing import BinaryIO
 CHUNK = 256 * 1024
 """Bytes read, and at most decompressed, at a time."""
 MAX_RECORD = 16 * 1024 * 1024
-"""Characters of one JSON value. CloudTrail's own limit for an event is far below it."""
+"""Characters of one JSON value: bounds what a quote that never closes can swallow."""
 MAX_DECOMPRESSED = 1024**3
-"""Bytes that one compressed file may unfold to, some twenty times a large file of CloudTrail's."""
+"""Bytes that one compressed file may unfold to: bounds the time that a gzip bomb can cost."""
 
 _GZIP = b"\x1f\x8b"
 _BLANK = re.compile(r"[ \t\r\n,\ufeff]*")

@@ -58,9 +58,8 @@ class ReadStatistics:
 class SeenEvents:
     """Remembers event ids, to drop copies; at least the last `capacity`, at most twice as many.
 
-    Copies of a record are delivered within minutes of each other (a second trail, a delivery that was
-    repeated), and files are read in order of time, so a bound of 100,000 calls of the targets finds them
-    without memory that grows.
+    Files are read in order of time, and copies (a second trail, a repeated delivery) are taken to lie near each
+    other: a copy that comes after 200,000 other calls of the targets is counted again.
     """
 
     def __init__(self, capacity: int = _REMEMBERED) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from leastpriv.evidence.source import Window
 
-# "Finding your CloudTrail log files" of the CloudTrail User Guide (read 2026-11-24):
+# File names: "CloudTrail log file examples" of the CloudTrail User Guide (read 2026-11-24). Whole keys:
 # AWSLogs/[o-xxx/]ACCOUNT/CloudTrail/REGION/YYYY/MM/DD/ACCOUNT_CloudTrail_REGION_YYYYMMDDTHHMMZ_RANDOM.json.gz
 _SUFFIXES = (".json.gz", ".json", ".jsonl", ".jsonl.gz")
 _OTHER_LOGS = ("CloudTrail-Digest", "CloudTrail-Insight")
@@ -25,7 +25,8 @@ _PART_OF_DATE = (
     re.compile(r"(?:0[1-9]|1[0-2])"),
     re.compile(r"(?:0[1-9]|[12]\d|3[01])"),
 )
-# Files arrive some minutes after the calls in them, and a folder is named by the day of delivery.
+# A folder is named by the day of delivery, and a file "can contain records written at any point before that
+# time" (same page). A day is our bound: records delivered later than that are missed where a window ends early.
 _SLACK = timedelta(days=1)
 _NAMES = 20_000
 """Names of one folder held at a time."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 import traceback
@@ -96,15 +95,14 @@ def _propose(options: Namespace, stdout: TextIO, console: Console, clock: Clock)
 def _permissions(options: Namespace, stdout: TextIO, console: Console, clock: Clock) -> int:  # noqa: ARG001
     from leastpriv.evidence.cloudtrail.trail_files import TrailFolder
     from leastpriv.evidence.read import read_evidence
-    from leastpriv.evidence.source import parse_principal
-    from leastpriv.report.terminal import rows_of, table
-    from leastpriv.settings import trails, window
+    from leastpriv.report.terminal import json_lines, rows_of, table
+    from leastpriv.settings import named_principal, trails, window
 
     if bool(options.role_arn) == options.all_roles:
         raise InputError("Name one role with --role-arn, or all with --all-roles.")
     if options.cache_dir:
         raise InputError("--cache is set, but not built yet: leave it out.")
-    target = parse_principal(options.role_arn) if options.role_arn else None
+    target = named_principal(options.role_arn, "--role-arn") if options.role_arn else None
     sources = [TrailFolder(Path(name)) for name in trails(tuple(options.trails), "--trail")]
     found = read_evidence(
         sources,
@@ -113,10 +111,7 @@ def _permissions(options: Namespace, stdout: TextIO, console: Console, clock: Cl
         lambda calls: console.log(f"… {calls:,} calls"),
     )
     rows = rows_of(found, options.resources == "pattern", name_principals=options.all_roles)
-    if options.format == "table":
-        print_text(stdout, table(rows))
-    else:
-        print_text(stdout, "".join(json.dumps(row) + "\n" for row in rows))
+    print_text(stdout, table(rows) if options.format == "table" else json_lines(rows))
     return 0
 
 
@@ -124,9 +119,23 @@ _COMMANDS = {"propose": _propose, "permissions": _permissions}
 
 
 def print_text(stdout: TextIO, text: str) -> None:
-    """Writes a command's result as it is: Markdown and JSON have been escaped where they were made."""
-    stdout.write(text if text.endswith("\n") or not text else text + "\n")
-    stdout.flush()
+    """Writes a command's result as it is: Markdown and JSON have been escaped where they were made.
+
+    What the stream's encoding lacks is written as an escape.
+
+    Raises:
+        BrokenPipeError: whoever read it has gone.
+        LeastprivError: it cannot be written, as on a full disk.
+    """
+    encoding = stdout.encoding or "utf-8"
+    shown = text if text.endswith("\n") or not text else text + "\n"
+    try:
+        stdout.write(shown.encode(encoding, "backslashreplace").decode(encoding))
+        stdout.flush()
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise LeastprivError(f"The result cannot be written to standard output: {error.strerror}.") from error
 
 
 def _shell_workplace(settings: Settings) -> Workplace:
@@ -137,8 +146,8 @@ def _shell_workplace(settings: Settings) -> Workplace:
     policy = Path(settings.policy_file)
     repository, path = Path(), policy.as_posix()
     if settings.mode is Mode.PULL_REQUEST:
-        absolute = policy.absolute()
-        repository = next((folder for folder in absolute.parents if (folder / ".git").exists()), Path.cwd())
+        absolute = policy.parent.resolve() / policy.name
+        repository = next((folder for folder in absolute.parents if (folder / ".git").exists()), absolute.parent)
         path = absolute.relative_to(repository).as_posix()
     return Workplace(
         repository=repository,
@@ -194,15 +203,18 @@ def _say_published(result: Result, console: Console) -> None:
 
 def _annotate(result: Result, console: Console) -> None:
     """One notice for removals and one warning for refused calls at most: ten a step is the runner's own limit."""
+    from leastpriv.report.words import plural
+
     subject = result.subject
     unused = [change for change in subject.draft.changes if change.line]
     if unused:
-        message = f"{len(unused)} entries grant more than {subject.role} used."
+        entries = plural(len(unused), "entry grants", "entries grant")
+        message = f"{entries} more than {subject.role} used."
         console.notice(message, file=subject.policy_file, line=unused[0].line, title="Not used")
     denied = sum(usage.count for change in subject.draft.changes for usage in change.usages if usage.denial)
     if denied:
         console.warning(
-            f"{denied} calls were refused that the proposal would allow.",
+            f"{plural(denied, 'call was', 'calls were')} refused that the proposal would allow.",
             file=subject.policy_file,
             title="Refused",
         )

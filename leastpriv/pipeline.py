@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 
@@ -74,7 +74,8 @@ def run(settings: Settings, place: Workplace, now: datetime, say: Say, run_url: 
         settings.principal,
         lambda calls: say(f"… {calls:,} calls of the role so far"),
     )
-    evidence = found[settings.principal.arn]
+    covered = sorted({region for source in sources for region in source.statistics.regions})
+    evidence = replace(found[settings.principal.arn], covered_regions=tuple(covered))
     files = sum(source.statistics.files for source in sources)
     records = sum(source.statistics.records for source in sources)
     say(f"Read {records:,} records in {files:,} files: {evidence.counts.calls:,} calls in {len(evidence.runs)} runs")

@@ -128,8 +128,8 @@ def settings(values: Mapping[str, Value], labels: Mapping[str, str], start: str 
     missing = next((known.name for known in INPUTS if known.required and not text[known.name]), "")
     if missing:
         raise InputError(f"{labels[missing]} is missing: {_help(missing)}.")
-    parse_integer(text["lookback-days"], labels["lookback-days"], 1)
-    principal = _principal(text["role-arn"], labels["role-arn"])
+    _integer(text, labels, "lookback-days", 1)
+    principal = named_principal(text["role-arn"], labels["role-arn"])
     return Settings(
         principal=principal,
         policy_file=text["policy-file"],
@@ -177,17 +177,17 @@ def _time(text: str, flag: str) -> datetime | None:
         return None
     try:
         time = datetime.fromisoformat(text)
-    except ValueError:
+        return time.astimezone(UTC) if time.tzinfo else time.replace(tzinfo=UTC)
+    except (ValueError, OverflowError):
         raise InputError(
             f"{flag} is {text!r}: write a date like 2026-11-03 or a time like 2026-11-03T09:00:00Z."
         ) from None
-    return time.astimezone(UTC) if time.tzinfo else time.replace(tzinfo=UTC)
 
 
 def _options(text: Mapping[str, str], values: Mapping[str, Value], labels: Mapping[str, str]) -> Options:
     return Options(
-        minimum_days=parse_integer(text["minimum-days"], labels["minimum-days"]),
-        minimum_runs=parse_integer(text["minimum-runs"], labels["minimum-runs"]),
+        minimum_days=_integer(text, labels, "minimum-days"),
+        minimum_runs=_integer(text, labels, "minimum-runs"),
         drop_unseen_services=_one_of(text, labels, "unseen-services", ["keep", "drop"]) == "drop",
         keep=_patterns(values, labels, "keep"),
         never_add=_patterns(values, labels, "never-add"),
@@ -201,11 +201,20 @@ def _refuse_unbuilt(values: Mapping[str, Value], labels: Mapping[str, str]) -> N
             raise InputError(f"{labels[known.name]} is set, but not built yet: leave it out.")
 
 
-def _principal(arn: str, label: str) -> Principal:
+def named_principal(arn: str, label: str) -> Principal:
+    """The role or user of an input.
+
+    Raises:
+        InputError: it is not the ARN of a role or user.
+    """
     try:
         return parse_principal(arn)
     except InputError as error:
         raise InputError(f"{label}: {error}") from error
+
+
+def _integer(text: Mapping[str, str], labels: Mapping[str, str], name: str, minimum: int = 0) -> int:
+    return parse_integer(text[name], labels[name].removeprefix("The input "), minimum)
 
 
 def _one_of(
@@ -242,7 +251,7 @@ def _files(values: Mapping[str, Value], labels: Mapping[str, str], name: str) ->
 
 
 def _list(value: Value) -> tuple[str, ...]:
-    return split_list(value) if isinstance(value, str) else tuple(value)
+    return split_list(value) if isinstance(value, str) else tuple(entry for entry in value if entry.strip())
 
 
 def _text(values: Mapping[str, Value], known: Input) -> str:

@@ -56,30 +56,32 @@ def compare(document: Document | None, attached: Sequence[Document], evidence: E
     conditional: list[Usage] = []
     overruled: list[Usage] = []
     for usage in evidence.usages:
-        decision = decide(request_of(usage, evidence.principal), documents, exact=usage.need.exact)
-        if decision == "unknown":
-            conditional.append(usage)
-        elif decision == "explicitDeny" and usage.outcome is Outcome.ALLOWED:
+        effects = {
+            decide(request, documents, exact=usage.need.exact) for request in requests_of(usage, evidence.principal)
+        }
+        if "explicitDeny" in effects and usage.outcome is Outcome.ALLOWED:
             overruled.append(usage)
-        elif decision != "allowed" and usage.outcome is not Outcome.UNKNOWN:
+        elif effects & {"implicitDeny", "explicitDeny"} and usage.outcome is not Outcome.UNKNOWN:
             missing.append(usage)
+        elif "unknown" in effects:
+            conditional.append(usage)
     entries = tuple(_entries(document, evidence)) if document else ()
     return Difference(entries, tuple(missing), tuple(conditional), tuple(overruled))
 
 
-def request_of(usage: Usage, principal: str) -> Request:
-    """The request to replay for one usage."""
-    return request(usage.need, principal, usage.regions)
+def requests_of(usage: Usage, principal: str) -> tuple[Request, ...]:
+    """The requests to replay for one usage, one for each region it was seen in."""
+    return tuple(request(usage.need, principal, region) for region in usage.regions or ("",))
 
 
-def request(need: Need, principal: str, regions: Sequence[str]) -> Request:
-    """A replayed request; its context holds what a record shows: several regions leave `aws:RequestedRegion` open.
+def request(need: Need, principal: str, region: str) -> Request:
+    """A replayed request; its context holds what a record shows.
 
     An action without resource types is asked for on the one resource `*`, which a Deny on some ARN does not touch.
     """
     context = {"aws:PrincipalArn": (principal,), "aws:PrincipalAccount": (principal.split(":")[4],)}
-    if len(regions) == 1:
-        context["aws:RequestedRegion"] = (regions[0],)
+    if region:
+        context["aws:RequestedRegion"] = (region,)
     permission = need.permission
     resource = escape_observed("*") if need.exact and permission.resource == "*" else permission.resource
     return Request(permission.action, resource, context)
@@ -132,6 +134,6 @@ def _uses(statement: Statement, pattern: str, evidence: Evidence) -> Mapping[str
 
 def _may_come_through(statement: Statement, usage: Usage, principal: str) -> bool:
     """Whether a statement may have granted a usage; a resource that is known whole has to be covered whole."""
-    grant = grants(statement, request_of(usage, principal))
     undecided = statement.conditions or statement.not_resources or any(map(has_variable, statement.resources))
-    return grant == "yes" or (grant == "maybe" and (not usage.need.exact or bool(undecided)))
+    found = {grants(statement, request) for request in requests_of(usage, principal)}
+    return "yes" in found or ("maybe" in found and (not usage.need.exact or bool(undecided)))

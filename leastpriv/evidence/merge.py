@@ -14,7 +14,8 @@ def by_pattern(usages: Sequence[Usage]) -> tuple[Usage, ...]:
     """Usages with what changes from run to run opened, equal ones added up; the order of the input is kept."""
     groups: dict[tuple[object, ...], list[Usage]] = {}
     for usage in usages:
-        refused_by = usage.denial.denied_by if usage.denial else ""
+        denial = usage.denial
+        refused_by = (denial.denied_by, denial.explicit, denial.mendable) if denial else ()
         permission = usage.need.permission
         key = (permission.action, permission.conditions, usage.need.basis, usage.outcome, refused_by)
         groups.setdefault(key, []).append(usage)

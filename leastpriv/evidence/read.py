@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 
 from leastpriv.evidence.source import Principals, Source, Window
 from leastpriv.evidence.usage import Evidence, UsageBook
@@ -29,8 +30,9 @@ def read_evidence(
         if isinstance(item, Gap):
             gaps.append(item)
         else:
-            name = target.arn if target else item.principal
-            books.setdefault(name, UsageBook(name)).note(item)
+            # A record without sessionIssuer has lost the role's path: it is the same role, and the same run.
+            call = replace(item, principal=target.arn) if target and item.principal != target.arn else item
+            books.setdefault(call.principal, UsageBook(call.principal)).note(call)
         if number % _SAY_EVERY == 0:
             progress(number)
     for book in books.values():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
@@ -24,6 +24,7 @@ from leastpriv.model import (
 from leastpriv.permissions import catalog
 from leastpriv.permissions.events import Verdict
 from leastpriv.permissions.mapping import CallNeeds, needs_of
+from leastpriv.permissions.patterns import escape_observed, unescape
 from leastpriv.permissions.resources import fits
 
 _MOST_RESOURCES_PER_ACTION = 500
@@ -70,6 +71,9 @@ class Evidence:
     last: datetime | None = None
     counts: Counts = Counts()
     regions: tuple[str, ...] = ()
+    """Of the principal's calls."""
+    covered_regions: tuple[str, ...] = ()
+    """Of anybody's records: what was read."""
     data_recorded: frozenset[tuple[str, str]] = frozenset()
     """(`arn:aws:s3:::bucket`, `read` or `write`) of which data events were seen."""
 
@@ -109,8 +113,8 @@ class _Tally:
         self.denial = self.denial or other.denial
 
 
-_GroupKey = tuple[tuple[Need, ...], Outcome, str]
-"""Needs, outcome and, for refused calls, who refused: an SCP's refusal is not the identity policy's."""
+_GroupKey = tuple[tuple[Need, ...], Outcome, str, str]
+"""Needs, outcome, who refused (an SCP's refusal is not the identity policy's) and region (conditions may name one)."""
 _RunIds = Mapping[int, Run]
 
 
@@ -145,12 +149,21 @@ class UsageBook:
         self._note_verdict(call, mapped)
         denial = read_denial(call.error_message, error_code=call.error_code) if call.outcome is Outcome.DENIED else None
         needs = _refused_needs(mapped, denial) if denial else mapped.needs
-        if needs:
-            refused_by = f"{denial.denied_by} {denial.mendable}" if denial else ""
-            key = (tuple(self._folded(need) for need in needs), call.outcome, refused_by)
-            tally = self._groups.setdefault(key, _Tally(call.time, call.time))
-            tally.note(call, run)
-            tally.denial = denial or tally.denial
+        self._tally(call, run, needs, call.outcome, denial)
+        if denial and denial.actions:
+            # Refused for want of another action (`iam:PassRole`): its own was attempted, with an unknown answer.
+            named = {need.permission.action for need in needs}
+            own = tuple(need for need in mapped.needs if need.permission.action not in named)
+            self._tally(call, run, own, Outcome.UNKNOWN, None)
+
+    def _tally(self, call: Call, run: int, needs: tuple[Need, ...], outcome: Outcome, denial: Denial | None) -> None:
+        if not needs:
+            return
+        refused_by = f"{denial.denied_by} {denial.mendable}" if denial else ""
+        key = (tuple(self._folded(need) for need in needs), outcome, refused_by, call.region)
+        tally = self._groups.setdefault(key, _Tally(call.time, call.time))
+        tally.note(call, run)
+        tally.denial = denial or tally.denial
 
     def close(self) -> Evidence:
         """The evidence so far; usages sorted by action, resource and outcome."""
@@ -167,7 +180,7 @@ class UsageBook:
                     tuple(sorted(tally.regions)),
                     min(tally.events),
                 )
-                for (needs, outcome, _), tally in self._groups.items()
+                for (needs, outcome, *_), tally in self._groups.items()
             ),
             gaps=tuple(Gap(*key, count=count) for key, count in self._gaps.items()),
             runs=tuple(sorted(set(runs.values()), key=lambda run: (run.first, run.id))),
@@ -203,6 +216,8 @@ class UsageBook:
 
     def _folded(self, need: Need) -> Need:
         permission = need.permission
+        if permission.resource == "*":
+            return need
         seen = self._resources.setdefault(permission.action, set())
         if permission.resource in seen or len(seen) < _MOST_RESOURCES_PER_ACTION:
             seen.add(permission.resource)
@@ -221,36 +236,42 @@ def data_event_root(arn: str) -> str:
 
 
 def _parents(resource: str) -> Iterable[str]:
-    """Ever wider patterns over a resource: `b/x/*`, then `b/*`; at the end the type."""
+    """Ever wider patterns over a resource: `b/x/*`, then `b/*`; at the end the region and account."""
     head, slash, path = resource.partition("/")
     if slash:
         folder = path.rpartition("/")[0]
         yield f"{head}/{folder}/*" if folder else f"{head}/*"
         yield f"{head}/*"
-    yield resource.rpartition(":")[0] + ":*"
+    yield ":".join(resource.split(":", 5)[:5]) + ":*"
 
 
 def _refused_needs(mapped: CallNeeds, denial: Denial) -> tuple[Need, ...]:
     """Needs of a refused call: what the message names comes before what the event maps to."""
-    observed = [need for need in mapped.needs if need.basis is Basis.OBSERVED]
+    observed = [replace(need, basis=Basis.DENIED) for need in mapped.needs if need.basis is Basis.OBSERVED]
     if not denial.actions:
-        return tuple(replace(need, basis=Basis.DENIED) for need in observed)
-    return tuple(_named_need(action, denial, observed) for action in denial.actions)
+        return tuple(observed)
+    return tuple(need for action in denial.actions for need in _named_needs(action, denial, observed))
 
 
-def _named_need(action: str, denial: Denial, observed: list[Need]) -> Need:
+def _named_needs(action: str, denial: Denial, observed: Sequence[Need]) -> Sequence[Need]:
     spelled = catalog.spelling(action)
-    name = spelled or action
-    verified = spelled is not None
+    name, verified = spelled or action, spelled is not None
+    own = [need for need in observed if need.permission.action == name]
     if denial.resource.startswith("arn:") and fits(name, denial.resource):
-        permission = Permission(name, denial.resource)
+        if literal := [need for need in own if unescape(need.permission.resource) == denial.resource]:
+            return literal
         exact = "*" not in denial.resource
-        return Need(permission, Basis.DENIED, "named by the refusal", verified=verified, exact=exact)
-    for need in observed:
-        if need.permission.action == name:
-            return replace(need, basis=Basis.DENIED)
+        permission = Permission(name, _as_pattern(denial.resource))
+        return [Need(permission, Basis.DENIED, "named by the refusal", verified=verified, exact=exact)]
+    if own:
+        return own
     exact = denial.resource == "*" or (verified and not fits(name, "arn:"))
-    return Need(Permission(name, "*"), Basis.DENIED, "the refusal names no resource", verified=verified, exact=exact)
+    return [Need(Permission(name, "*"), Basis.DENIED, "the refusal names no resource", verified=verified, exact=exact)]
+
+
+def _as_pattern(resource: str) -> str:
+    """A refusal's resource: AWS writes `*` itself (`instance/*`); all else in it is a name, and no policy variable."""
+    return "*".join(escape_observed(part) for part in resource.split("*"))
 
 
 def _ids(tally: _Tally, runs: _RunIds) -> tuple[str, ...]:
@@ -260,7 +281,7 @@ def _ids(tally: _Tally, runs: _RunIds) -> tuple[str, ...]:
 
 def _usages(groups: Mapping[_GroupKey, _Tally], runs: _RunIds) -> list[Usage]:
     merged: dict[tuple[Need, Outcome, str], _Tally] = {}
-    for (needs, outcome, refused_by), tally in groups.items():
+    for (needs, outcome, refused_by, _), tally in groups.items():
         for need in dict.fromkeys(needs):
             merged.setdefault((need, outcome, refused_by), _Tally(tally.first, tally.last)).absorb(tally)
     usages = [_usage(need, outcome, tally, runs) for (need, outcome, _), tally in merged.items()]

@@ -52,6 +52,7 @@ class MappedEvent:
 @lru_cache(maxsize=16_384)
 def map_event(source: str, name: str) -> MappedEvent:
     """What the event `name` of `source` (`lambda.amazonaws.com`) needs; never a guess."""
+    source = source.removesuffix(".cn")
     prefix = _prefix(source)
     bare = _without_suffix(source, name)
     if _rows("no-permission", source, bare):
@@ -99,10 +100,8 @@ def _without_suffix(source: str, name: str) -> str:
 
 
 def _prefix(source: str) -> str:
-    label = re.sub(r"\.amazonaws\.com(\.cn)?$", "", source)
-    canonical = f"{label}.amazonaws.com"
-    known = _prefixes()
-    return known.get(canonical) or label.lower()
+    label = source.removesuffix(".amazonaws.com")
+    return _prefixes().get(f"{label}.amazonaws.com") or label.lower()
 
 
 @cache

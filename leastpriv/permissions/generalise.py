@@ -1,7 +1,7 @@
 """Opens the parts of observed resources that change from run to run: `resources: pattern`.
 
-What is opened is decided by the shape of one path segment: content hashes, UUIDs and generated suffixes never return.
-An ARN's partition, service, region and account stay literal, and at least the first part of the resource does.
+What is opened is decided by shape: content hashes and UUIDs do not return. An ARN's partition, service, region and
+account stay literal. An id that is the whole name (`key/UUID`) stays too, since its pattern would be every key.
 """
 
 from __future__ import annotations
@@ -25,7 +25,10 @@ def _open(resource: str) -> str:
     head, tail = _split(resource)
     for volatile in (_UUID, _HASH):
         tail = volatile.sub("*", tail)
-    return head + re.sub(r"\*{2,}", "*", tail)
+    opened = re.sub(r"\*{2,}", "*", tail)
+    if opened == "*" and ":s3:::" not in head:
+        return resource
+    return head + opened
 
 
 def _split(resource: str) -> tuple[str, str]:
@@ -42,9 +45,9 @@ def _split(resource: str) -> tuple[str, str]:
 def _fold_folders(resources: Sequence[str]) -> list[str]:
     folders: dict[str, list[str]] = {}
     for resource in resources:
-        folder = resource.rpartition("/")[0] if resource.count("/") else resource
-        folders.setdefault(folder, []).append(resource)
+        folder, slash, _ = resource.rpartition("/")
+        folders.setdefault(folder + slash, []).append(resource)
     folded: list[str] = []
     for folder, inside in folders.items():
-        folded.extend([f"{folder}/*"] if len(inside) > _MOST_SIBLINGS and ":s3:::" in folder else inside)
+        folded.extend([f"{folder}*"] if len(inside) > _MOST_SIBLINGS and ":s3:::" in folder else inside)
     return folded

@@ -53,14 +53,27 @@ def _actions(call: Call, event: MappedEvent) -> Iterator[MappedAction]:
         yield from _by_request(call)
         return
     actions = _one_api(call, event.actions)
-    keys = {key for key, _ in request_values(call.parameters)} | {str(key).lower() for key in call.parameters}
-    triggered = [row for row in _triggers(call.source, call.name) if row["parameter"].lower() in keys]
+    keys = _trigger_keys(call)
+    triggered = [
+        row for row in _triggers(call.source.removesuffix(".cn"), call.name) if row["parameter"].lower() in keys
+    ]
     replaced = {row["replaces"] for row in triggered if row["mode"] == "instead"}
     yield from (mapped for mapped in actions if mapped.action not in replaced)
     for row in triggered:
         found = catalog.spelling(row["action"])
         if found:
-            yield MappedAction(found)
+            yield MappedAction(found, on=next((each.on for each in actions if each.action == row["replaces"]), ""))
+
+
+def _trigger_keys(call: Call) -> set[str]:
+    """Keys of the request in lower case; a key whose value carries a query counts with its members too (`…?versionid`)."""
+    keys = {str(key).lower() for key in call.parameters}
+    for key, value in request_values(call.parameters):
+        keys.add(key)
+        query = value.partition("?")[2].lower()
+        if query and key == "x-amz-copy-source":
+            keys.update(f"{key}?{member.partition('=')[0]}" for member in query.split("&"))
+    return keys
 
 
 def _one_api(call: Call, actions: tuple[MappedAction, ...]) -> tuple[MappedAction, ...]:
@@ -105,10 +118,14 @@ _PARTIQL = {
 """https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/ql-iam.html"""
 
 
+def _is_object(value: object) -> bool:
+    return isinstance(value, Mapping)
+
+
 def _by_request(call: Call) -> Iterator[MappedAction]:
     found: list[str] = []
     items = call.parameters.get("transactItems")
-    for item in items if isinstance(items, list) else ():
+    for item in filter(_is_object, items) if isinstance(items, list) else ():
         found += [_TRANSACTION_ITEMS[str(key).lower()] for key in item if str(key).lower() in _TRANSACTION_ITEMS]
     for key, value in request_values(call.parameters):
         verb = re.match(r"\s*(\w+)", value) if key == "statement" else None

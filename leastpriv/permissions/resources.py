@@ -8,9 +8,10 @@ type of the action: the bucket's ARN never stands under `s3:GetObject`.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cache, lru_cache
+from urllib.parse import unquote
 
 from leastpriv.model import Call
 from leastpriv.permissions import catalog
@@ -23,6 +24,8 @@ _PLACES = ("Partition", "Region", "Account")
 _MOST_VALUES = 2_000
 """A request may hold any number of values; the first ones name its resources."""
 _MOST_RESOURCES = 50
+_MOST_TYPES = 10
+"""An action may take one of many types (`ec2:CreateTags`: 90); more than this are written as one pattern."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,30 +40,45 @@ class Resource:
 def resources_of(call: Call, action: str, *, on: str = "", template: str = "") -> tuple[Resource, ...]:
     """The resources that `action` was authorised on in `call`; at least one.
 
-    `on` is `source` for the object that a copy reads; `template` is an ARN template of the events table.
+    `on` is `source` or `target` where the event copies one thing to another; `template` is an ARN template of the
+    events table.
     """
-    known = catalog.action(action)
+    known = _action(action)
     if template:
         return (_from_template(call, template),)
     if known is None or not known.resource_types:
         return (Resource("*", "the action has no resource type", exact=known is not None),)
     prefix = action.partition(":")[0]
     values = request_values(call.parameters)
-    if on == "source":
+    if on == "source" and prefix == "s3":
         return _copy_source(call, values)
+    side = _of_one_side(call, on, prefix, known, values) if on else ()
+    if side:
+        return side
     found = _listed(call, prefix, known, values)
-    return found or tuple(_filled(call, prefix, known, values))
+    return (*found, *_named_besides(call, prefix, known, values, found)) or tuple(_filled(call, prefix, known, values))
 
 
-def request_values(parameters: object) -> list[tuple[str, str]]:
-    """All (key, text) pairs of request parameters, keys in lower case, outermost first."""
+def _of_one_side(
+    call: Call, on: str, prefix: str, action: catalog.Action, values: Sequence[tuple[str, str]]
+) -> tuple[Resource, ...]:
+    """Resources of one end of a copy: CloudTrail lists both, the request's keys (`sourceKeyId`) tell them apart."""
+    own = [pair for pair in values if pair[0].startswith(("source", "x-amz-copy-source")) == (on == "source")]
+    alone = replace(call, resources=())
+    named = tuple(resource for resource in _filled(alone, prefix, action, own) if resource.exact)
+    return _listed(alone, prefix, action, own) or named
+
+
+def request_values(parameters: object, skip: Collection[str] = ()) -> list[tuple[str, str]]:
+    """All (key, text) pairs of request parameters, keys in lower case, outermost first; nothing under `skip` keys."""
     pairs: list[tuple[str, str]] = []
     level: list[tuple[str, object]] = [("", parameters)]
     while level and len(pairs) < _MOST_VALUES:
         deeper: list[tuple[str, object]] = []
         for key, value in level[:_MOST_VALUES]:
             if isinstance(value, Mapping):
-                deeper.extend((str(name).lower(), item) for name, item in value.items())
+                named = ((str(name).lower(), item) for name, item in value.items())
+                deeper.extend(pair for pair in named if pair[0] not in skip)
             elif isinstance(value, list | tuple):
                 deeper.extend((key, item) for item in value)
             elif isinstance(value, str) and value:
@@ -74,7 +92,7 @@ def widest(action: str, principal: str, regions: Sequence[str]) -> tuple[str, ..
 
     `*` where the action has no resource type; required types alone where it has some.
     """
-    known = catalog.action(action)
+    known = _action(action)
     if known is None or not known.resource_types:
         return ("*",)
     required = [kind for kind in known.resource_types if kind.required]
@@ -93,12 +111,30 @@ def _placed(template: str, places: Mapping[str, str]) -> str:
 
 def fits(action: str, resource: str) -> bool:
     """Whether a resource ARN or pattern can be one of the action's resource types (promise 2)."""
-    known = catalog.action(action)
+    known = _action(action)
     if known is None or resource == "*":
         return True
     if not known.resource_types:
         return False
-    return any(_shape_overlaps(kind.arn, resource) for kind in known.resource_types)
+    templates = (*(kind.arn for kind in known.resource_types), *_uris(known.name))
+    return any(_shape_overlaps(template, resource) for template in templates)
+
+
+@cache
+def _action(name: str) -> catalog.Action | None:
+    """The catalogue's action; a cell of AWS's page that holds two ARNs of one type gives two (13 types, 2026-10)."""
+    known = catalog.action(name)
+    if known is None:
+        return None
+    kinds = [replace(kind, arn=arn) for kind in known.resource_types for arn in kind.arn.split(", ")]
+    return replace(known, resource_types=tuple(kinds))
+
+
+@cache
+def _uris(action: str) -> tuple[str, ...]:
+    """Templates of the events table; the catalogue lacks some resources of API Gateway (`/apis`, 2026-10)."""
+    rows = (row for row in table("events") if row["resource"] and row["actions"] == action)
+    return tuple(re.sub(r"\{([\w-]+)\}", r"${x}", row["resource"].replace("::/v2/", "::/")) for row in rows)
 
 
 @lru_cache(maxsize=65_536)
@@ -118,18 +154,35 @@ def _listed(call: Call, prefix: str, action: catalog.Action, values: Sequence[tu
     ):
         found = [arn for arn in dict.fromkeys(candidates) if _is_of(action, prefix, arn)]
         if found:
-            return tuple(Resource(_usable(prefix, arn), derivation, True) for arn in found[:_MOST_RESOURCES])
+            usable = [_usable(prefix, arn) for arn in found[:_MOST_RESOURCES]]
+            return tuple(Resource(arn, derivation, exact="??????" not in arn) for arn in usable)
     return ()
 
 
+def _named_besides(
+    call: Call,
+    prefix: str,
+    action: catalog.Action,
+    values: Sequence[tuple[str, str]],
+    found: Sequence[Resource],
+) -> Iterator[Resource]:
+    """Resources of required types that the request names beside the ARNs found: the alias, not only its key."""
+    for kind in action.resource_types if found else ():
+        if kind.required and not any(_shape_overlaps(kind.arn, resource.pattern) for resource in found):
+            yield from (resource for resource in _fill(call, prefix, kind, values) if resource.exact)
+
+
 def _usable(prefix: str, arn: str) -> str:
-    """An observed ARN as policies name it: a log group's ARN is granted as `log-group:NAME:*`.
+    """An observed ARN as policies name it: a log group's with `:*`, a secret's with its six random characters.
 
     https://docs.aws.amazon.com/AmazonCloudWatch/latest/logs/iam-access-control-overview-cwl.html
+    https://docs.aws.amazon.com/secretsmanager/latest/userguide/troubleshoot.html#ARN_secretnamehyphen
     """
     escaped = escape_observed(arn)
     if prefix == "logs" and re.fullmatch(r"arn:[^:]*:logs:[^:]*:[^:]*:log-group:[^:]+(:\*|:log-stream:)?", arn):
         return escape_observed(re.sub(r"(:\*|:log-stream:)$", "", arn)) + ":*"
+    if prefix == "secretsmanager" and not re.search(r"-[A-Za-z0-9]{6}$", arn):
+        return escaped + "-??????"
     return escaped
 
 
@@ -139,7 +192,7 @@ def _types_of_arn(prefix: str, arn: str) -> frozenset[str]:
     fitting = [
         (len(_VARIABLE.sub("", kind.arn)), kind.name)
         for kind in catalog.resource_types(prefix)
-        if _template_regex(kind.arn).fullmatch(arn)
+        if any(_template_regex(template).fullmatch(arn) for template in kind.arn.split(", "))
     ]
     best = max((length for length, _ in fitting), default=0)
     return frozenset(name for length, name in fitting if length == best)
@@ -182,15 +235,18 @@ def _filled(call: Call, prefix: str, action: catalog.Action, values: Sequence[tu
         if created:
             yield Resource(_usable(prefix, created[0]), "ARN in the response", exact=False)
             return
-    for kind in _widest(open_types, alone=not (full or partial)):
-        yield Resource(_wildcard(kind.arn, call), f"any {kind.name}: the request names none", exact=False)
+    yield from _any([kind for kind in open_types if kind.required] or open_types, call)
 
 
-def _widest(kinds: Sequence[catalog.ResourceType], *, alone: bool) -> Sequence[catalog.ResourceType]:
-    required = [kind for kind in kinds if kind.required]
-    if required or not alone:
-        return required
-    return kinds[:_MOST_RESOURCES]
+def _any(kinds: Sequence[catalog.ResourceType], call: Call) -> Iterator[Resource]:
+    patterns = {kind.name: _wildcard(kind.arn, call) for kind in kinds}
+    if len(patterns) <= _MOST_TYPES:
+        for name, pattern in patterns.items():
+            yield Resource(pattern, f"any {name}: the request names none", exact=False)
+        return
+    heads = dict.fromkeys(":".join(pattern.split(":")[:5]) for pattern in patterns.values())
+    for head in heads:
+        yield Resource(f"{head}:*", f"any of {len(patterns)} types: the request names none", exact=False)
 
 
 def _fill(call: Call, prefix: str, kind: catalog.ResourceType, values: Sequence[tuple[str, str]]) -> list[Resource]:
@@ -217,12 +273,14 @@ def _values_for(prefix: str, variable: str, values: Sequence[tuple[str, str]]) -
     found = [
         text
         for key, value in values
-        if not value.startswith("arn:")
         for transform in [wanted.get(key) or (wanted.get(key[:-1]) if key.endswith("s") else None)]
-        if transform
+        if transform and (transform == "last-path" or not value.startswith("arn:"))
         for text in [_transformed(transform, value)]
         if text
     ]
+    if prefix == "iam" and variable.endswith("WithPath"):
+        path = next((escape_observed(value.strip("/")) for key, value in values if key == "path"), "")
+        found = [f"{path}/{name}" if path else name for name in found]
     return list(dict.fromkeys(found))
 
 
@@ -241,6 +299,14 @@ def _transformed(transform: str, value: str) -> str:
             return escape_observed(value.rstrip("/").rpartition("/")[2])
         case "strip-slash":
             return escape_observed(value.lstrip("/"))
+        case "before-colon":
+            return escape_observed(value.partition(":")[0])
+        case "after-function":
+            return escape_observed(value.rpartition(":function:")[2])
+        case "after-slash":
+            return escape_observed(value.partition("/")[2])
+        case starts if starts.startswith("starts "):
+            return escape_observed(value) if re.match(rf"{starts[7:]}-[0-9a-z]", value) else ""
         case "id-only":
             return value if re.fullmatch(r"(mrk-)?[0-9a-f-]{32,36}", value) else ""
         case "secret-suffix":
@@ -275,13 +341,16 @@ def _from_template(call: Call, template: str) -> Resource:
         open_names.append(name)
         return "*"
 
-    filled = re.sub(r"\{([\w-]+)\}", value, template)
+    # The URI of version 2 begins with /v2, the resource does not
+    # (https://docs.aws.amazon.com/apigateway/latest/developerguide/arn-format-reference.html, read 2026-11-24).
+    filled = re.sub(r"\{([\w-]+)\}", value, template.replace("::/v2/", "::/"))
     return Resource(filled, "URI of the operation, filled from the request", exact=not open_names)
 
 
 def _copy_source(call: Call, values: Sequence[tuple[str, str]]) -> tuple[Resource, ...]:
     for key, value in values:
         if key == "x-amz-copy-source":
-            path = value.lstrip("/").partition("?")[0]
-            return (Resource(f"arn:{_partition(call)}:s3:::{escape_observed(path)}", "copy source", True),)
+            path = escape_observed(unquote(value.partition("?versionId=")[0]).lstrip("/"))
+            arn = path if path.startswith("arn:") else f"arn:{_partition(call)}:s3:::{path}"
+            return (Resource(arn, "copy source", True),)
     return (Resource(f"arn:{_partition(call)}:s3:::*/*", "copy source not in the record", False),)

@@ -76,3 +76,9 @@ def _rows() -> Mapping[str, Mapping[str, str]]:
 @cache
 def _pages() -> Mapping[str, str]:
     return {row["prefix"]: row["source"] for row in table("trail_services") if row["coverage"] in ("all", "listed")}
+
+
+@cache
+def home_region(prefix: str, partition: str) -> str:
+    """The one region that records all events of a global service; empty for a service that each region records."""
+    return next((row.get(partition, "") for row in table("global_services") if row["prefix"] == prefix), "")

@@ -5,13 +5,13 @@ A guard looks at one action that an entry would no longer grant and answers with
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from leastpriv.evidence.usage import data_event_root
 from leastpriv.model import Gap, Outcome
 from leastpriv.permissions import catalog
 from leastpriv.permissions.patterns import action_matches
-from leastpriv.permissions.visibility import Visibility, visibility
+from leastpriv.permissions.visibility import Visibility, home_region, visibility
 from leastpriv.proposal.situation import Candidate, Objection, Situation
 
 Guard = Callable[[Candidate, Situation], str]
@@ -53,12 +53,14 @@ def gap_in_scope(candidate: Candidate, situation: Situation) -> str:
     return ""
 
 
-def inconclusive(candidate: Candidate, situation: Situation) -> str:
-    """It was called, and refused or without a clear answer: that vetoes a removal."""
-    outcomes = {usage.outcome for usage in situation.used.get(candidate.action, ())}
+def inconclusive(candidate: Candidate, situation: Situation) -> str:  # noqa: ARG001
+    """It was called through this entry, and refused or without a clear answer: that vetoes a removal."""
+    outcomes = {usage.outcome for usage in candidate.entry.uses.get(candidate.action, ())}
     if Outcome.DENIED in outcomes:
         return "it was called and refused"
-    return "it was called, with an answer that says nothing about authorisation" if outcomes else ""
+    if Outcome.UNKNOWN in outcomes:
+        return "it was called, with an answer that says nothing about authorisation"
+    return ""
 
 
 def unseen_service(candidate: Candidate, situation: Situation) -> str:
@@ -67,6 +69,23 @@ def unseen_service(candidate: Candidate, situation: Situation) -> str:
     if not candidate.entry.is_wildcard or prefix in situation.services or situation.options.drop_unseen_services:
         return ""
     return f"no call of {prefix} in the window; set `unseen-services: drop` to remove such grants"
+
+
+def region_not_read(candidate: Candidate, situation: Situation) -> str:
+    """The region that would have recorded its use is not in the evidence."""
+    evidence = situation.evidence
+    home = home_region(candidate.action.partition(":")[0], evidence.principal.split(":")[1])
+    needed = {home} if home else _literal_regions(candidate.entry.statement.resources)
+    missing = sorted(needed - set(evidence.covered_regions))
+    if not missing:
+        return ""
+    return f"no record of {missing[0]} was read, where its use would have been recorded"
+
+
+def _literal_regions(resources: Sequence[str]) -> set[str]:
+    fields = (resource.split(":", 5) for resource in resources)
+    regions = {field[3] for field in fields if len(field) == 6}
+    return {region for region in regions if region and not set(region) & set("*?$")}
 
 
 def not_visible(candidate: Candidate, situation: Situation) -> str:
@@ -105,6 +124,7 @@ GUARDS: tuple[tuple[str, Guard], ...] = (
     ("gap-in-scope", gap_in_scope),
     ("inconclusive", inconclusive),
     ("unseen-service", unseen_service),
+    ("region-not-read", region_not_read),
     ("not-visible", not_visible),
     ("sibling", sibling),
 )

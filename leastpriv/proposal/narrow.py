@@ -5,10 +5,11 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
 from leastpriv.diff.compare import Difference, Entry
 from leastpriv.model import ChangeKind, Outcome
-from leastpriv.permissions.patterns import action_covers, action_matches
+from leastpriv.permissions.patterns import action_covers
 from leastpriv.policy.document import Document
 from leastpriv.proposal.guards import objection_to
 from leastpriv.proposal.situation import Candidate, Change, HeldBack, Objection, Situation
@@ -57,6 +58,9 @@ def _judge_wildcard(entry: Entry, situation: Situation) -> Change | HeldBack | N
     unused = [action for action in entry.granted if action not in used]
     stays = {action: found for action in unused if (found := objection_to(Candidate(action, entry), situation))}
     unverified = {action: _UNVERIFIED for action in entry.uses if action not in entry.granted}
+    unseen = next((found for found in stays.values() if found.guard == "unseen-service"), None)
+    if unseen and _spans_services(entry.pattern):
+        return _held(entry, ChangeKind.NARROW, _ALL_SERVICES)
     if len(stays) == len(unused):
         return _held(entry, ChangeKind.NARROW, _commonest(stays)) if stays else None
     stays = {**stays, **unverified}
@@ -65,7 +69,15 @@ def _judge_wildcard(entry: Entry, situation: Situation) -> Change | HeldBack | N
     return _change(entry, ChangeKind.NARROW, used=used, stays=stays)
 
 
+_ALL_SERVICES = Objection(
+    "unseen-service",
+    "it also grants services without any call in the window; set `unseen-services: drop` to narrow it to those in use",
+)
 _UNVERIFIED = Objection("unknown-action", "it was called, and the catalogue does not know it yet")
+
+
+def _spans_services(pattern: str) -> bool:
+    return any(wildcard in pattern.partition(":")[0] for wildcard in "*?")
 
 
 def _is_used(entry: Entry, action: str) -> bool:
@@ -126,22 +138,41 @@ def entries_for(used: Sequence[str], stays: Sequence[str], entry: Entry) -> tupl
     return tuple(sorted({*used, *entries, *rest}))
 
 
+@dataclass(frozen=True, slots=True)
+class _Fold:
+    """A wildcard over whole words of action names: `lambda:List*`, `lambda:*Layer*`."""
+
+    prefix: str
+    text: str
+    anchored: bool
+    """The names begin with the text."""
+
+    @property
+    def pattern(self) -> str:
+        return f"{self.prefix}:{'' if self.anchored else '*'}{self.text}*"
+
+    def grants(self, action: str) -> bool:
+        prefix, _, name = action.lower().partition(":")
+        text = self.text.lower()
+        return prefix == self.prefix and (name.startswith(text) if self.anchored else text in name)
+
+
 def _folds(stays: Sequence[str], gone: set[str], committed: str) -> dict[str, set[str]]:
-    """Wildcards over whole words of the kept actions' names that grant nothing that goes, with what they do grant."""
-    candidates = {pattern for action in stays for pattern in _word_patterns(action)}
-    harmless = (
-        pattern
-        for pattern in candidates
-        if action_covers(committed, pattern) and not any(action_matches(pattern, other) for other in gone)
-    )
-    return {pattern: {action for action in stays if action_matches(pattern, action)} for pattern in harmless}
+    """Wildcards that grant several of the kept actions and nothing that goes, with what they grant of the kept."""
+    counts = Counter(fold for action in stays for fold in set(_word_folds(action)))
+    return {
+        fold.pattern: {action for action in stays if fold.grants(action)}
+        for fold, count in counts.items()
+        if count >= _WORTH_A_WILDCARD
+        and action_covers(committed, fold.pattern)
+        and not any(fold.grants(action) for action in gone)
+    }
 
 
-def _word_patterns(action: str) -> Iterator[str]:
-    """`lambda:List*`, `lambda:*Layer*`, `lambda:*LayerVersion*` … for `lambda:ListLayerVersions`."""
+def _word_folds(action: str) -> Iterator[_Fold]:
+    """All runs of words of a name: `ListLayerVersions` gives `List*`, `*Layer*`, `*LayerVersions*` …."""
     prefix, _, name = action.partition(":")
     words = re.findall(r"[A-Z]+(?![a-z])|[A-Z][a-z0-9]*|[a-z0-9]+", name)
     for start in range(len(words)):
         for end in range(start + 1, len(words) + 1):
-            text = "".join(words[start:end])
-            yield f"{prefix}:{'*' if start else ''}{text}*"
+            yield _Fold(prefix, "".join(words[start:end]), anchored=start == 0)

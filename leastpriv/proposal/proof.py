@@ -86,8 +86,9 @@ def replay(evidence: Evidence, documents: Sequence[Document]) -> Replay:
         if group.outcome is not Outcome.ALLOWED or not all(need.verified for need in group.needs):
             continue
         effects = {
-            decide(request(need, evidence.principal, group.regions), documents, exact=need.exact)
+            decide(request(need, evidence.principal, region), documents, exact=need.exact)
             for need in group.needs
+            for region in group.regions
         }
         if effects == {"allowed"}:
             allowed += group.count

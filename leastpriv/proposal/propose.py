@@ -25,6 +25,11 @@ def propose(document: Document | None, difference: Difference, evidence: Evidenc
     situation = situation_of(evidence, options)
     narrowed, held_back = removals(difference, situation)
     held_back.extend(not_judged(document))
+    if not added and _empties(document, narrowed):
+        held_back.extend(
+            HeldBack(change.kind, change.action, change.resources, _WHOLE, change.sid) for change in narrowed
+        )
+        narrowed = []
     changes = (*added, *narrowed)
     proposed = apply(document, _edits(document, narrowed, added))
     return Draft(document, proposed, proposed.to_bytes(), changes, tuple(held_back), tuple(refused))
@@ -39,6 +44,21 @@ def situation_of(evidence: Evidence, options: Options) -> Situation:
     allowed = {action for action, usages in used.items() if any(usage.outcome is Outcome.ALLOWED for usage in usages)}
     services = frozenset(action.partition(":")[0] for action in used)
     return Situation(evidence, options, used, siblings_of(allowed), services)
+
+
+_WHOLE = Objection("whole-policy", "no statement would be left, which IAM refuses: detach the policy instead")
+
+
+def _empties(document: Document, changes: Sequence[Change]) -> bool:
+    """Whether every entry of every statement would go."""
+    removed = [(change.statement, change.action) for change in changes if change.kind is ChangeKind.REMOVE]
+    left = [
+        entry
+        for statement in document.statements
+        for entry in (*statement.actions, *statement.not_actions)
+        if statement.effect == "Deny" or (statement.index, entry) not in removed
+    ]
+    return bool(removed) and not left
 
 
 def _overruled(usage: Usage) -> HeldBack:

@@ -1,7 +1,8 @@
 r"""The only way for untrusted text (event names, ARNs, file contents, messages) into Markdown.
 
 Everything goes into code spans: there GitHub starts no mention, reference or link, and HTML stays text. What
-could leave a code span or a table cell, or deceive the eye, is written as `\u{…}`.
+could leave a code span or a table cell, pass for our own marker, run a command in a workflow's log, or deceive the
+eye, is written as `\u{…}`.
 """
 
 from __future__ import annotations
@@ -12,6 +13,19 @@ import unicodedata
 _LONGEST = 300
 _NAME = re.compile(r"[^A-Za-z0-9+=,.@_-]")
 """IAM's own alphabet for names: https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_iam-quotas.html."""
+_INVISIBLE = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0") | {
+    chr(point)
+    for first, last in ((0x180B, 0x180F), (0xFE00, 0xFE0F), (0xE0100, 0xE01EF))
+    for point in range(first, last + 1)
+}
+"""What shows as nothing though Unicode calls it a letter, mark or symbol: fillers, joiners, selectors, Braille's blank
+(Default_Ignorable_Code_Point, https://www.unicode.org/Public/UCD/latest/ucd/DerivedCoreProperties.txt).
+"""
+_MARK = re.compile(r"<(?=!--)|(?<=#)#(?=\[)")
+"""Begins of a comment, as our marker is one, and of `##[name]`, which a runner executes anywhere in a line."""
+_TOKEN = re.compile(r"(\(*)(?:`([^`]+)`|([^ ]+?))([),;:.]*)(?= |\Z)")
+"""A word between blanks, or what a sentence of ours has in a code span; two spans that touch would become one."""
+_PLAIN_WORD = re.compile(r"[A-Za-z]+(?:[-'][a-z]+)*|[A-Z][0-9]|[0-9]{1,4}", re.ASCII)
 
 
 def code(text: str, longest: int = _LONGEST) -> str:
@@ -22,20 +36,18 @@ def code(text: str, longest: int = _LONGEST) -> str:
     return f"{fence}{pad}{shown}{pad}{fence}"
 
 
+def prose(text: str) -> str:
+    """A sentence of ours that quotes others, as Markdown: plain words stay words, all else goes into code spans."""
+    return _TOKEN.sub(_token, text)
+
+
 def visible(text: str) -> str:
     """`text` on one line with what cannot be seen, splits table cells or directs the eye written out.
 
     A mention is broken even here, since mail clients read the plain text of a comment again.
     """
     shown = "".join(_shown(character) for character in text)
-    return shown.replace("@", "@\u200b")
-
-
-def _shown(character: str) -> str:
-    category = unicodedata.category(character)
-    if character in "|" or category[0] == "C" or category in {"Zl", "Zp"} or character in "\u115f\u1160\u3164":
-        return f"\\u{{{ord(character):x}}}"
-    return " " if category == "Zs" else character
+    return _MARK.sub(lambda found: _written_out(found[0]), shown).replace("@", "@\u200b")
 
 
 def name(text: str) -> str:
@@ -44,5 +56,24 @@ def name(text: str) -> str:
 
 
 def plain(text: str, longest: int = _LONGEST) -> str:
-    """`text` for a log line or a JSON-free sentence: one line, nothing invisible, cut."""
-    return "".join(_shown(character) if character != "|" else character for character in text[:longest])
+    """`text` for a log line or a JSON-free sentence: one line, nothing invisible, no command to a runner, cut."""
+    shown = "".join(_shown(character) if character != "|" else character for character in text[:longest])
+    return _MARK.sub(lambda found: _written_out(found[0]), shown)
+
+
+def _token(found: re.Match[str]) -> str:
+    before, quoted, word, after = found.groups()
+    if quoted is None and (_PLAIN_WORD.fullmatch(word) or not word.strip("(),;:.")):
+        return found[0]
+    return f"{before}{code(quoted or word)}{after}"
+
+
+def _shown(character: str) -> str:
+    category = unicodedata.category(character)
+    if character == "|" or category[0] == "C" or category in {"Zl", "Zp"} or character in _INVISIBLE:
+        return _written_out(character)
+    return " " if category == "Zs" else character
+
+
+def _written_out(character: str) -> str:
+    return f"\\u{{{ord(character):x}}}"

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from leastpriv.model import GapKind
 from leastpriv.proposal.situation import HeldBack
-from leastpriv.report.escape import code
+from leastpriv.report.escape import code, prose
 from leastpriv.report.subject import Subject
 from leastpriv.report.words import codes, plural
 
@@ -23,13 +23,14 @@ _GAPS = {
 def unseen(subject: Subject) -> Iterator[str]:
     """What this run could not see: its own gaps, not boiler-plate."""
     evidence = subject.evidence
+    covered = evidence.covered_regions
     lines = []
     for kind, label in _GAPS.items():
         gaps = [gap for gap in evidence.gaps if gap.kind is kind]
         if gaps:
             shown = codes((gap.detail for gap in gaps), 6)
             lines.append(f"- {label} ({sum(gap.count for gap in gaps):,}): {shown}.")
-    lines.append(f"- Other regions than {codes(evidence.regions, 20)}." if evidence.regions else "- Any region.")
+    lines.append(f"- Other regions than {codes(covered, 20)}." if covered else "- Any region.")
     recorded = sorted({root for root, _ in evidence.data_recorded})
     lines.append(
         f"- Data events other than those of {codes(recorded, 4)}: actions that only they would show stay."
@@ -56,7 +57,7 @@ def held_back(subject: Subject) -> Iterator[str]:
         rows.setdefault((held.objection.guard, held.objection.reason), []).append(held)
     if rows:
         table = "\n".join(
-            f"| {code(guard)} | {codes((held.action for held in group), 12)} | {reason} |"
+            f"| {code(guard)} | {codes((held.action for held in group), 12)} | {prose(reason)} |"
             for (guard, reason), group in rows.items()
         )
         yield f"### Held back\n\n| Guard | Entries | Why |\n| --- | --- | --- |\n{table}"
@@ -74,4 +75,4 @@ def _refused_line(held: HeldBack) -> str:
     count = sum(usage.count for usage in held.usages)
     runs = len({run for usage in held.usages for run in usage.runs})
     seen = f" ({count:,}× in {plural(runs, 'run')})" if count else ""
-    return f"- {code(held.action)} on {codes(held.resources, 3)}{seen}: {held.objection.reason}."
+    return f"- {code(held.action)} on {codes(held.resources, 3)}{seen}: {prose(held.objection.reason)}."

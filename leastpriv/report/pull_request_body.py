@@ -8,11 +8,12 @@ from leastpriv import __version__
 from leastpriv.model import Basis, ChangeKind
 from leastpriv.proposal.situation import Change
 from leastpriv.report import escape
-from leastpriv.report.escape import code
+from leastpriv.report.escape import code, prose
+from leastpriv.report.fit import fit
 from leastpriv.report.limits import held_back, refused, unseen
 from leastpriv.report.proof import proof_lines
 from leastpriv.report.subject import Subject
-from leastpriv.report.words import codes, day, joined, last_of, plural, runs_of, times
+from leastpriv.report.words import codes, day, in_time, joined, last_of, plural, runs_of, times
 
 _LONGEST_BODY = 58_000
 """GitHub takes 65,536 characters; headers and escapes count (Renovate caps at the same figure)."""
@@ -40,9 +41,14 @@ def title(subject: Subject) -> str:
 
 
 def body(subject: Subject) -> str:
-    """The whole body in Markdown, at most 58,000 characters; only the evidence is ever cut."""
+    """The whole body in Markdown, at most 58,000 characters.
+
+    What grows too long loses the evidence first, then the ends of its longest sections; verdict and proof stay whole.
+    """
+    marker = f"<!-- leastpriv v=1 version={__version__} fingerprint={subject.fingerprint} -->"
+    before = [verdict(subject)]
+    after = [*proof_lines(subject), _what_happens(subject)]
     sections = [
-        verdict(subject),
         *_security(subject),
         *_additions(subject),
         *_narrowed(subject),
@@ -50,15 +56,15 @@ def body(subject: Subject) -> str:
         *refused(subject),
         *unseen(subject),
         *held_back(subject),
-        *proof_lines(subject),
-        _what_happens(subject),
     ]
-    marker = f"<!-- leastpriv v=1 version={__version__} fingerprint={subject.fingerprint} -->"
-    text = "\n\n".join(sections)
     evidence = _evidence(subject)
-    if len(text) + len(evidence) + len(marker) > _LONGEST_BODY:
-        evidence = "*The evidence table is too long for this page: it is in `proposal.json`.*"
-    return f"{text}\n\n{evidence}\n\n{marker}\n"
+    whole = "\n\n".join([*before, *sections, *after, evidence, marker]) + "\n"
+    if len(whole) <= _LONGEST_BODY:
+        return whole
+    evidence = "*The evidence table is too long for this page: it is in `proposal.json`.*"
+    rest = [*before, *after, evidence, marker]
+    room = _LONGEST_BODY - sum(len(part) + 2 for part in rest) - 2 * len(sections)
+    return "\n\n".join([*before, *fit(sections, room), *after, evidence, marker]) + "\n"
 
 
 def verdict(subject: Subject) -> str:
@@ -128,7 +134,7 @@ def _narrowed_entry(change: Change) -> str:
         usages = [usage for usage in change.usages if usage.need.permission.action == action]
         lines.append(f"| {code(action)} | used | {times(usages)} | {len(runs_of(usages))} | {day(last_of(usages))} |")
     lines.extend(
-        f"| {codes(actions, 8)} | {code(guard)}: {reason} | | | |" for guard, reason, actions in _stays(change)
+        f"| {codes(actions, 8)} | {code(guard)}: {prose(reason)} | | | |" for guard, reason, actions in _stays(change)
     )
     return "\n".join(lines)
 
@@ -196,7 +202,7 @@ def _evidence_row(subject: Subject, change: Change) -> list[str]:
         usages = [usage for usage in change.usages if usage.need.permission.action == action]
         events = dict.fromkeys(event for usage in usages for event in usage.events)
         first = min((usage.first_seen for usage in usages), default=None)
-        runs = _run_links(subject, runs_of(usages))
+        runs = _run_links(subject, in_time(runs_of(usages), subject.evidence.runs))
         rows.append(f"| {code(action)} | {codes(events, 4)} | {day(first)} | {day(last_of(usages))} | {runs} |")
     return rows
 

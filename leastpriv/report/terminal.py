@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from leastpriv.evidence.merge import by_pattern
 from leastpriv.evidence.usage import Evidence
@@ -34,6 +35,11 @@ def _rows(usages: Sequence[Usage]) -> Iterator[dict[str, object]]:
         elif usage.outcome is Outcome.DENIED:
             mendable = usage.denial is not None and usage.denial.mendable
             yield permission_row(usage) if mendable else denied_row(usage)
+
+
+def json_lines(rows: Iterable[Mapping[str, object]]) -> str:
+    """One JSON object a line, in ASCII; `##[`, a command to a workflow's runner wherever it stands, gets an escape."""
+    return "".join(json.dumps(row).replace("##[", "#\\u0023[") + "\n" for row in rows)
 
 
 def table(rows: Sequence[Mapping[str, object]]) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 
-from leastpriv.model import Usage
+from leastpriv.model import Run, Usage
 from leastpriv.report.escape import code
 
 
@@ -32,8 +32,14 @@ def times(usages: Sequence[Usage]) -> str:
 
 
 def runs_of(usages: Sequence[Usage]) -> tuple[str, ...]:
-    """Ids of all runs of some usages, each once."""
+    """Ids of all runs of some usages, each once, in no order."""
     return tuple(dict.fromkeys(run for usage in usages for run in usage.runs))
+
+
+def in_time(ids: Iterable[str], runs: Iterable[Run]) -> tuple[str, ...]:
+    """Ids of runs, oldest first."""
+    wanted = set(ids)
+    return tuple(dict.fromkeys(run.id for run in runs if run.id in wanted))
 
 
 def last_of(usages: Sequence[Usage]) -> datetime | None:

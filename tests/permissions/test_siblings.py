@@ -10,11 +10,7 @@ from leastpriv.permissions import catalog
 from leastpriv.permissions.siblings import siblings_of
 from leastpriv.permissions.tables import table
 
-ACTIONS = [
-    name
-    for prefix in ("sqs", "lambda", "iam", "s3", "ec2", "logs", "ecs")
-    for name in catalog.actions(prefix)
-]
+ACTIONS = [name for prefix in ("sqs", "lambda", "iam", "s3", "ec2", "logs", "ecs") for name in catalog.actions(prefix)]
 
 
 @pytest.mark.parametrize(

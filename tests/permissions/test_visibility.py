@@ -56,9 +56,7 @@ def generator() -> ModuleType:
         ("ecs:Poll", "AWS::ECS::ContainerInstance"),
     ],
 )
-def test_data_plane_actions_are_visible_only_with_their_resource_type(
-    action: str, resource_type: str
-) -> None:
+def test_data_plane_actions_are_visible_only_with_their_resource_type(action: str, resource_type: str) -> None:
     seen = visibility(action)
     assert (seen.visibility, seen.resource_type) == (Visibility.DATA, resource_type)
 
@@ -148,9 +146,7 @@ def test_only_data_events_have_a_resource_type_and_all_of_them_do() -> None:
 
 def test_no_action_that_puts_tags_on_things_counts_as_visible() -> None:
     for row in ROWS:
-        if "Tagging" in catalog.access_level(row["action"]) and row["action"].partition(":")[2].startswith(
-            "Tag"
-        ):
+        if "Tagging" in catalog.access_level(row["action"]) and row["action"].partition(":")[2].startswith("Tag"):
             assert row["visibility"] == "permission-only", row
 
 
@@ -159,9 +155,7 @@ def test_no_operation_that_has_data_events_makes_its_action_a_management_action(
     checked = 0
     for row in table("data_events"):
         actions = [action for action in row["actions"].split(",") if action]
-        for action in actions or actions_of_operation(
-            f"{sources[row['prefix']]}.amazonaws.com", row["operation"]
-        ):
+        for action in actions or actions_of_operation(f"{sources[row['prefix']]}.amazonaws.com", row["operation"]):
             checked += 1
             assert visibility(action).visibility is not Visibility.MANAGEMENT, (row["operation"], action)
     assert checked > 90

@@ -1,0 +1,35 @@
+"""Long sections cut to what a page takes: whole lines go, and the reader is told where the rest is."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+_CUT = "\n\n*Cut here, {rest:,} more lines: `proposal.json` has all of them.*"
+_LONGEST_CUT = len(_CUT) + 20
+
+
+def fit(sections: Sequence[str], longest: int) -> list[str]:
+    """`sections` with at most `longest` characters together; only the longest ones lose lines, at their ends."""
+    share = _share(sorted(map(len, sections)), longest)
+    return [section if len(section) <= share else _cut(section, share) for section in sections]
+
+
+def _share(lengths: Sequence[int], longest: int) -> int:
+    """The most that one section may have, so that what short ones leave over goes to the long ones."""
+    left, share = longest, 0
+    for place, length in enumerate(lengths):
+        share = left // (len(lengths) - place)
+        if length > share:
+            return share
+        left -= length
+    return max(lengths, default=0)
+
+
+def _cut(section: str, longest: int) -> str:
+    lines = section.split("\n")
+    kept = 0
+    size = _LONGEST_CUT
+    while kept < len(lines) and size + len(lines[kept]) + 1 <= longest:
+        size += len(lines[kept]) + 1
+        kept += 1
+    return ("\n".join(lines[:kept]).rstrip("\n") + _CUT.format(rest=len(lines) - kept)).lstrip("\n")

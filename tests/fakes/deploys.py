@@ -1,0 +1,148 @@
+"""A role that deploys, as CloudTrail records it: records, a trail of files, and a proposal made from them."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+from uuid import NAMESPACE_URL, uuid5
+
+from leastpriv.pipeline import Result, Workplace, run
+from leastpriv.settings import from_options
+
+ROLE = "arn:aws:iam::111122223333:role/ci-deploy"
+NOW = datetime(2026, 11, 24, tzinfo=UTC)
+FIRST = datetime(2026, 10, 1, 9, tzinfo=UTC)
+
+Record = Mapping[str, Any]
+
+UPDATE = {"event": "lambda:UpdateFunctionCode20150331v2", "parameters": {"functionName": "orders"}}
+CREATE_QUEUE = {"event": "sqs:CreateQueue", "parameters": {"queueName": "orders"}}
+ALARM = "arn:aws:cloudwatch:eu-west-1:111122223333:alarm:orders"
+REFUSED = {
+    "event": "monitoring:PutMetricAlarm",
+    "parameters": {"alarmName": "orders"},
+    "error": "AccessDenied",
+    "message": f"User: arn:aws:sts::111122223333:assumed-role/ci-deploy/1 is not authorized to perform: "
+    f"cloudwatch:PutMetricAlarm on resource: {ALARM} because no identity-based policy allows the "
+    "cloudwatch:PutMetricAlarm action",
+}
+POLICY: dict[str, Any] = {
+    "Version": "2012-10-17",
+    "Statement": [
+        {
+            "Sid": "Functions",
+            "Effect": "Allow",
+            "Action": "lambda:*",
+            "Resource": "arn:aws:lambda:eu-west-1:111122223333:function:orders",
+        },
+        {
+            "Sid": "Queues",
+            "Effect": "Allow",
+            "Action": ["sqs:CreateQueue", "sqs:PurgeQueue"],
+            "Resource": "arn:aws:sqs:eu-west-1:111122223333:orders",
+        },
+        {
+            "Sid": "Topics",
+            "Effect": "Allow",
+            "Action": "sns:CreateTopic",
+            "Resource": "arn:aws:sns:eu-west-1:111122223333:orders",
+        },
+    ],
+}
+"""The usual deploys use one function and one queue of it: `lambda:*` narrows, `sqs:PurgeQueue` and `sns:CreateTopic` go."""
+
+
+def usual_deploys() -> list[Record]:
+    """Six runs in five weeks; in the third one an alarm is refused, which `POLICY` lacks."""
+    return [*deploys([UPDATE, CREATE_QUEUE]), *deploys([REFUSED], first=FIRST + timedelta(days=14, minutes=1), times=1, number=2)]
+
+
+def as_committed() -> dict[str, Any]:
+    """A policy that grants what the usual deploys without the alarm use, and nothing that could go."""
+    actions = {"Functions": "lambda:UpdateFunctionCode", "Queues": "sqs:CreateQueue"}
+    kept = [statement for statement in POLICY["Statement"] if statement["Sid"] in actions]
+    return {**POLICY, "Statement": [{**statement, "Action": actions[statement["Sid"]]} for statement in kept]}
+
+
+def deploys(
+    calls: Sequence[Record], *, first: datetime = FIRST, times: int = 6, days: int = 7, number: int = 0
+) -> list[Record]:
+    """The calls, repeated every `days` days in runs of their own; run ids count from `number`."""
+    return [
+        record(call, first + timedelta(days=turn * days, seconds=second), str(17650000000 + number + turn))
+        for turn in range(times)
+        for second, call in enumerate(calls)
+    ]
+
+
+def record(call: Record, time: datetime, session: str, principal: str = ROLE) -> Record:
+    """One CloudTrail record; `call` has `event` and may have parameters, resources, error, message, data, region."""
+    service, _, name = call["event"].partition(":")
+    made: dict[str, Any] = {
+        "eventVersion": "1.11",
+        "userIdentity": _identity(principal, session),
+        "eventTime": f"{time:%Y-%m-%dT%H:%M:%SZ}",
+        "eventSource": f"{service}.amazonaws.com",
+        "eventName": name,
+        "awsRegion": call.get("region", "eu-west-1"),
+        "requestParameters": call.get("parameters"),
+        "responseElements": None,
+        "eventID": str(uuid5(NAMESPACE_URL, f"{principal} {session} {time} {call}")),
+        "readOnly": name.startswith(("Get", "List", "Describe")),
+        "eventType": "AwsApiCall",
+        "managementEvent": not call.get("data"),
+        "eventCategory": "Data" if call.get("data") else "Management",
+        "recipientAccountId": "111122223333",
+        "resources": [{"ARN": arn, "accountId": "111122223333"} for arn in call.get("resources", ())],
+    }
+    if "error" in call:
+        made |= {"errorCode": call["error"], "errorMessage": call.get("message", "")}
+    return made
+
+
+def _identity(principal: str, session: str) -> dict[str, Any]:
+    name = principal.rpartition("/")[2]
+    issuer = {"type": "Role", "arn": principal, "accountId": "111122223333", "userName": name}
+    return {
+        "type": "AssumedRole",
+        "arn": f"arn:aws:sts::111122223333:assumed-role/{name}/{session}",
+        "accountId": "111122223333",
+        "accessKeyId": "ASIAEXAMPLE0000001",
+        "sessionContext": {"sessionIssuer": issuer},
+    }
+
+
+def write_trail(folder: Path, records: Iterable[Record]) -> Path:
+    """The records under CloudTrail's own keys; the home regions of global services are covered by a record of nobody."""
+    regions: dict[str, list[Record]] = {"us-east-1": [], "eu-west-1": []}
+    for made in records:
+        regions.setdefault(made["awsRegion"], []).append(made)
+    for region, inside in regions.items():
+        name = f"111122223333_CloudTrail_{region}_20261110T2355Z_AbCdEfGhIjKlMnOp.json.gz"
+        path = folder / "AWSLogs/111122223333/CloudTrail" / region / "2026/11/10" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(gzip.compress(json.dumps({"Records": inside}).encode()))
+    return folder
+
+
+def proposal(
+    folder: Path,
+    policy: Mapping[str, Any] | None = None,
+    records: Iterable[Record] | None = None,
+    *,
+    path: str = "iam/ci-deploy.json",
+    run_url: str = "",
+    **options: str | tuple[str, ...],
+) -> Result:
+    """What the pipeline makes of a policy (None: there is none yet) and records; `path` is the policy file's name."""
+    trail = write_trail(folder / "trail", usual_deploys() if records is None else records)
+    file = folder / "policy.json"
+    if policy is not None:
+        file.write_text(json.dumps(policy, indent=2), encoding="utf-8")
+    named = {name.replace("_", "-"): value for name, value in options.items()}
+    settings = from_options({"role-arn": ROLE, "policy-file": str(file), "trails": (str(trail),), **named})
+    return run(settings, Workplace(folder, path, file, (), (trail,)), NOW, lambda line: None, run_url)

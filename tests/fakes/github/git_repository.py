@@ -1,0 +1,258 @@
+"""The bare git repository behind the fake, by git's plumbing commands."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+NO_OID = "0" * 40
+_ENVIRONMENT = {"GIT_CONFIG_NOSYSTEM": "1", "GIT_CONFIG_GLOBAL": os.devnull, "LC_ALL": "C"}
+_LOG_FORMAT = "%H%x00%T%x00%P%x00%an%x00%ae%x00%aI%x00%cn%x00%ce%x00%cI%x00%B%x00"
+
+
+class GitError(Exception):
+    """Git refused; the message is git's own."""
+
+
+@dataclass(frozen=True, slots=True)
+class Signature:
+    """Who wrote or committed, and when (an ISO 8601 time with its offset)."""
+
+    name: str
+    email: str
+    date: str
+
+
+@dataclass(frozen=True, slots=True)
+class Commit:
+    """One commit as git stores it."""
+
+    sha: str
+    tree: str
+    parents: tuple[str, ...]
+    author: Signature
+    committer: Signature
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class FileChange:
+    """What happened to one file between two commits; `patch` begins with its first `@@`."""
+
+    path: str
+    status: str
+    additions: int
+    deletions: int
+    sha: str
+    patch: str
+
+
+@dataclass(frozen=True, slots=True)
+class TreeEntry:
+    """One entry of a tree; `sha` of None deletes the path when a tree is written."""
+
+    path: str
+    mode: str
+    sha: str | None
+    kind: str = "blob"
+    size: int | None = None
+
+
+@dataclass(slots=True)
+class GitRepository:
+    """A bare repository; every method takes and gives full object ids unless it says otherwise."""
+
+    folder: Path
+    _indexes: int = 0
+
+    def create(self, default_branch: str) -> None:
+        """Make the empty repository on disk."""
+        self.folder.mkdir(parents=True)
+        command = ["git", "init", "--quiet", "--bare", "--initial-branch", default_branch, str(self.folder)]
+        subprocess.run(command, check=True, env={**os.environ, **_ENVIRONMENT})
+
+    def run(self, *arguments: str, stdin: bytes = b"", environment: Mapping[str, str] | None = None) -> bytes:
+        """Run one git command; raises GitError with git's words when it fails."""
+        done = self._process(arguments, stdin, environment)
+        if done.returncode:
+            raise GitError(done.stderr.decode(errors="replace").strip())
+        return done.stdout
+
+    def text(self, *arguments: str, stdin: bytes = b"", environment: Mapping[str, str] | None = None) -> str:
+        """Run one git command and give its output without the last line end."""
+        return self.run(*arguments, stdin=stdin, environment=environment).decode().removesuffix("\n")
+
+    def succeeds(self, *arguments: str) -> bool:
+        """Whether a git command ends with 0."""
+        return self._process(arguments, b"", None).returncode == 0
+
+    def _process(
+        self, arguments: Sequence[str], stdin: bytes, environment: Mapping[str, str] | None
+    ) -> subprocess.CompletedProcess[bytes]:
+        return subprocess.run(
+            ["git", f"--git-dir={self.folder}", *arguments],
+            input=stdin,
+            capture_output=True,
+            env={**os.environ, **_ENVIRONMENT, **(environment or {})},
+            check=False,
+        )
+
+    def resolve(self, revision: str, kind: str = "commit") -> str | None:
+        """The object id that a revision names, or None; `kind` may be `commit`, `tree`, `blob` or `object`."""
+        if not revision or revision.startswith("-") or ".." in revision:
+            return None
+        try:
+            return self.text("rev-parse", "--quiet", "--verify", f"{revision}^{{{kind}}}")
+        except GitError:
+            return None
+
+    def branch(self, name: str) -> str | None:
+        """The commit at the head of a branch, or None."""
+        return self.resolve(f"refs/heads/{name}")
+
+    def refs(self, prefix: str) -> dict[str, str]:
+        """Every ref whose full name starts with `prefix`, with its object id, sorted by name."""
+        listed = self.text("for-each-ref", "--format=%(refname) %(objectname)").splitlines()
+        pairs = (line.split(" ") for line in listed)
+        return {name: oid for name, oid in pairs if name.startswith(prefix)}
+
+    def well_formed(self, ref: str) -> bool:
+        """Whether git takes `ref` as a full name."""
+        return ref.count("/") >= 2 and self.succeeds("check-ref-format", ref)
+
+    def move_ref(self, ref: str, new: str | None, old: str | None) -> None:
+        """Create, move or (new None) delete a ref that is at `old` now; raises GitError when it is not."""
+        if new is None:
+            self.run("update-ref", "-d", ref, old or NO_OID)
+        else:
+            self.run("update-ref", ref, new, old or NO_OID)
+
+    def write_blob(self, content: bytes) -> str:
+        """Store a blob."""
+        return self.text("hash-object", "-w", "--stdin", stdin=content)
+
+    def read_blob(self, oid: str) -> bytes:
+        """The content of a blob."""
+        return self.run("cat-file", "blob", oid)
+
+    def kind(self, oid: str) -> str | None:
+        """`blob`, `tree`, `commit` or `tag`, or None where there is no such object."""
+        try:
+            return self.text("cat-file", "-t", oid)
+        except GitError:
+            return None
+
+    def write_tree(self, base: str | None, entries: Sequence[TreeEntry]) -> str:
+        """Store a tree: `base` (empty when None) with the entries laid over it."""
+        self._indexes += 1
+        index = self.folder / f"index-{self._indexes}"
+        environment = {"GIT_INDEX_FILE": str(index)}
+        self.run("read-tree", base or "--empty", environment=environment)
+        lines = (f"{one.mode if one.sha else '0'} {one.sha or NO_OID}\t{one.path}\0" for one in entries)
+        self.run("update-index", "-z", "--index-info", stdin="".join(lines).encode(), environment=environment)
+        tree = self.text("write-tree", environment=environment)
+        index.unlink(missing_ok=True)
+        return tree
+
+    def read_tree(self, tree: str, recursive: bool = False) -> list[TreeEntry]:
+        """The entries of a tree; with `recursive`, those of its folders too."""
+        flags = ["-r", "-t"] if recursive else []
+        listed = self.text("ls-tree", "-z", "--long", *flags, tree).split("\0")
+        return [_tree_entry(line) for line in listed if line]
+
+    def write_commit(
+        self, tree: str, parents: Sequence[str], message: str, author: Signature, committer: Signature
+    ) -> str:
+        """Store a commit; the message is kept as it is given."""
+        lines = [f"tree {tree}", *(f"parent {parent}" for parent in parents)]
+        lines += [f"author {_raw(author)}", f"committer {_raw(committer)}", "", message]
+        return self.text("hash-object", "-w", "-t", "commit", "--stdin", stdin="\n".join(lines).encode())
+
+    def commits(self, *revisions: str, paths: Sequence[str] = ()) -> list[Commit]:
+        """The commits that `git log` shows for the revisions, newest first."""
+        arguments = ["log", "--topo-order", f"--format={_LOG_FORMAT}", *revisions, "--", *paths]
+        return _parsed_log(self.text(*arguments))
+
+    def commit(self, sha: str) -> Commit:
+        """One commit."""
+        return self.commits("-1", sha)[0]
+
+    def count(self, base: str, head: str) -> int:
+        """How many commits `head` has that `base` has not."""
+        return int(self.text("rev-list", "--count", f"{base}..{head}"))
+
+    def is_ancestor(self, older: str, newer: str) -> bool:
+        """Whether `older` is `newer` or lies behind it."""
+        return self.succeeds("merge-base", "--is-ancestor", older, newer)
+
+    def merge_base(self, one: str, other: str) -> str | None:
+        """The best common ancestor, or None for histories without one."""
+        try:
+            return self.text("merge-base", one, other)
+        except GitError:
+            return None
+
+    def merged_tree(self, one: str, other: str) -> str | None:
+        """The tree of a merge of two commits, or None where they conflict."""
+        try:
+            return self.text("merge-tree", "--write-tree", one, other)
+        except GitError:
+            return None
+
+    def changes(self, old: str, new: str) -> list[FileChange]:
+        """What happened to each file between two trees or commits, sorted by path."""
+        flags = ["diff", "--no-renames", "--no-ext-diff", "--no-color", "--no-abbrev", "-z"]
+        fields = self.text(*flags, "--raw", old, new).split("\0")
+        counts = [line.split("\t", 2) for line in self.text(*flags, "--numstat", old, new).split("\0") if line]
+        pairs = zip(fields[::2], counts, strict=False)
+        return [self._change(old, new, raw, numbers) for raw, numbers in pairs]
+
+    def _change(self, old: str, new: str, raw: str, numbers: Sequence[str]) -> FileChange:
+        added, deleted, path = numbers
+        _, _, before, after, letter = raw.removeprefix(":").split(" ")
+        patch = self.text("diff", "--no-renames", "--no-ext-diff", "--no-color", old, new, "--", f":(literal){path}")
+        status = {"A": "added", "D": "removed"}.get(letter, "modified")
+        return FileChange(
+            path=path,
+            status=status,
+            additions=int(added) if added != "-" else 0,
+            deletions=int(deleted) if deleted != "-" else 0,
+            sha=before if status == "removed" else after,
+            patch=patch[start:] if (start := patch.find("\n@@") + 1) else "",
+        )
+
+
+def signature(name: str, email: str, when: datetime) -> Signature:
+    """A signature at a time that knows its zone."""
+    return Signature(name, email, when.isoformat(timespec="seconds"))
+
+
+def _raw(who: Signature) -> str:
+    when = datetime.fromisoformat(who.date)
+    return f"{who.name} <{who.email}> {int(when.timestamp())} {when.strftime('%z')}"
+
+
+def _tree_entry(line: str) -> TreeEntry:
+    about, path = line.split("\t", 1)
+    mode, kind, sha, size = about.split()
+    return TreeEntry(path=path, mode=mode, sha=sha, kind=kind, size=None if size == "-" else int(size))
+
+
+def _parsed_log(text: str) -> list[Commit]:
+    fields = text.split("\0")
+    rows = [fields[start : start + 10] for start in range(0, len(fields) - 9, 10)]
+    return [
+        Commit(
+            sha=row[0].strip(),
+            tree=row[1],
+            parents=tuple(row[2].split()),
+            author=Signature(*row[3:6]),
+            committer=Signature(*row[6:9]),
+            message=row[9].removesuffix("\n"),
+        )
+        for row in rows
+    ]

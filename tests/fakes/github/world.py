@@ -1,0 +1,316 @@
+"""What the fake remembers beside git: people, pull requests, comments, workflow runs, and what was asked."""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from tests.fakes.github.git_repository import Commit, GitRepository, Signature, signature
+
+ACTIONS_BOT = "github-actions[bot]"
+WEB_FLOW = Signature("GitHub", "noreply@github.com", "")
+"""Committer of what GitHub commits itself, the "Update branch" button for one (it signs those commits)."""
+ROLES = ("none", "read", "triage", "write", "maintain", "admin")
+_NOREPLY = re.compile(r"(?:\d+\+)?(?P<login>[^@+]+)@users\.noreply\.github\.com")
+_REAL_IDS = {ACTIONS_BOT: 41898282, "web-flow": 19864447}
+
+
+class ApiError(Exception):
+    """An answer of GitHub that refuses; `errors` are the entries of a validation failure."""
+
+    def __init__(
+        self,
+        status: int,
+        message: str,
+        errors: Sequence[dict[str, str] | str] = (),
+        headers: Sequence[tuple[str, str]] = (),
+    ) -> None:
+        super().__init__(message)
+        self.status, self.message, self.errors, self.headers = status, message, list(errors), list(headers)
+
+
+def not_found(what: str = "Not Found") -> ApiError:
+    """GitHub's answer for what is not there, or may not be seen."""
+    return ApiError(404, what)
+
+
+@dataclass(frozen=True, slots=True)
+class Exchange:
+    """One request and how it was answered; `path` is without the API's prefix and not decoded."""
+
+    method: str
+    path: str
+    query: dict[str, str]
+    body: Any
+    status: int
+    login: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """A user, an app's bot or an organisation."""
+
+    login: str
+    id: int
+    kind: str
+
+    def sign(self, when: datetime) -> Signature:
+        """Their signature with the no-reply address that GitHub gives to everybody."""
+        return signature(self.login, f"{self.id}+{self.login}@users.noreply.github.com", when)
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """Whose token it is; `permissions` (None: all that the person has) maps a permission to `read` or `write`."""
+
+    login: str
+    permissions: dict[str, str] | None = None
+
+    @property
+    def installation(self) -> bool:
+        """Whether it belongs to an app (`GITHUB_TOKEN` does) and not to a person."""
+        return self.login.endswith("[bot]")
+
+
+@dataclass(slots=True)
+class Label:
+    """A label of the repository."""
+
+    id: int
+    name: str
+    color: str = "ededed"
+    description: str | None = None
+
+
+@dataclass(slots=True)
+class PullRequest:
+    """The part of an issue that makes it a pull request."""
+
+    head: str
+    base: str
+    head_sha: str
+    base_sha: str
+    draft: bool = False
+    merged_at: str | None = None
+    merged_by: str | None = None
+    merge_sha: str | None = None
+    reviewers: list[str] = field(default_factory=list)
+    teams: list[str] = field(default_factory=list)
+    head_was_moved: bool = False
+    """The head branch was moved, deleted or made anew while it was closed: GitHub then refuses to reopen it."""
+
+
+@dataclass(slots=True)
+class Issue:
+    """An issue; a pull request is one too, and shares its numbers, labels and comments."""
+
+    number: int
+    title: str
+    body: str | None
+    author: str
+    created_at: str
+    updated_at: str
+    state: str = "open"
+    state_reason: str | None = None
+    closed_at: str | None = None
+    closed_by: str | None = None
+    labels: list[str] = field(default_factory=list)
+    assignees: list[str] = field(default_factory=list)
+    pull: PullRequest | None = None
+
+
+@dataclass(slots=True)
+class Comment:
+    """A comment on an issue or a pull request."""
+
+    id: int
+    number: int
+    author: str
+    body: str
+    created_at: str
+    updated_at: str
+
+
+@dataclass(frozen=True, slots=True)
+class Review:
+    """A review of a pull request; `state` as GitHub stores it: APPROVED, CHANGES_REQUESTED or COMMENTED."""
+
+    id: int
+    number: int
+    author: str
+    body: str
+    state: str
+    sha: str
+    submitted_at: str
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """A workflow run."""
+
+    id: int
+    head_branch: str | None
+    head_sha: str
+    event: str
+    status: str
+    conclusion: str | None
+    attempt: int
+    actor: str
+    path: str
+    head_repository: str
+    created_at: str
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A job of a workflow run; a log of None has expired or is not there yet."""
+
+    id: int
+    run_id: int
+    attempt: int
+    name: str
+    status: str
+    conclusion: str | None
+    log: bytes | None
+
+
+@dataclass(slots=True)
+class RateLimit:
+    """The primary rate limit."""
+
+    limit: int = 5000
+    remaining: int = 5000
+    reset: int = 4102444800
+
+
+@dataclass(slots=True)
+class World:
+    """All state of one repository and of the people around it."""
+
+    full_name: str
+    default_branch: str
+    git: GitRepository
+    clock: Callable[[], datetime]
+    private: bool = True
+    accounts: dict[str, Account] = field(default_factory=dict)
+    roles: dict[str, str] = field(default_factory=dict)
+    teams: dict[str, int] = field(default_factory=dict)
+    labels: dict[str, Label] = field(default_factory=dict)
+    issues: dict[int, Issue] = field(default_factory=dict)
+    comments: dict[int, Comment] = field(default_factory=dict)
+    reviews: list[Review] = field(default_factory=list)
+    runs: dict[int, Run] = field(default_factory=dict)
+    jobs: dict[int, Job] = field(default_factory=dict)
+    protected: set[str] = field(default_factory=set)
+    signed: set[str] = field(default_factory=set)
+    """Commits that GitHub signed."""
+    rate: RateLimit = field(default_factory=RateLimit)
+    actions_may_open_pull_requests: bool = True
+    graphql_update_refs: bool = True
+    ids: Iterator[int] = field(default_factory=lambda: itertools.count(1001))
+
+    @property
+    def owner(self) -> str:
+        """Of the repository."""
+        return self.full_name.partition("/")[0]
+
+    @property
+    def name(self) -> str:
+        """Of the repository, without its owner."""
+        return self.full_name.partition("/")[2]
+
+    def now(self) -> datetime:
+        """The clock's time, whole seconds."""
+        return self.clock().astimezone(UTC).replace(microsecond=0)
+
+    def timestamp(self, later: timedelta = timedelta()) -> str:
+        """The time as GitHub writes it."""
+        return (self.now() + later).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+    def account(self, login: str) -> Account:
+        """The account of a login, made on first sight."""
+        if login not in self.accounts:
+            kind = "Organization" if login == self.owner else "Bot" if login.endswith("[bot]") else "User"
+            self.accounts[login] = Account(login, _REAL_IDS.get(login) or next(self.ids), kind)
+        return self.accounts[login]
+
+    def account_of_email(self, email: str) -> Account | None:
+        """Whom GitHub shows for a commit's address; anybody can write any address into a commit."""
+        if email == WEB_FLOW.email:
+            return self.account("web-flow")
+        matched = _NOREPLY.fullmatch(email)
+        return self.accounts.get(matched["login"]) if matched else None
+
+    def web_flow(self) -> Signature:
+        """GitHub's own signature, now."""
+        return signature(WEB_FLOW.name, WEB_FLOW.email, self.now())
+
+    def role(self, login: str) -> str:
+        """One of ROLES."""
+        return self.roles.get(login, "none")
+
+    def may_write(self, login: str) -> bool:
+        """Whether a person may push."""
+        return ROLES.index(self.role(login)) >= ROLES.index("write")
+
+    def issue(self, number: int | str) -> Issue:
+        """An issue or pull request; raises ApiError 404."""
+        found = self.issues.get(int(number))
+        if found is None:
+            raise not_found()
+        return found
+
+    def pulls(self) -> list[tuple[Issue, PullRequest]]:
+        """Every pull request, the oldest first."""
+        return [(issue, issue.pull) for _, issue in sorted(self.issues.items()) if issue.pull]
+
+    def pull(self, number: int | str) -> tuple[Issue, PullRequest]:
+        """A pull request; raises ApiError 404."""
+        issue = self.issue(number)
+        if issue.pull is None:
+            raise not_found()
+        return issue, issue.pull
+
+    def touch(self, issue: Issue) -> None:
+        """Note that something about an issue changed."""
+        issue.updated_at = self.timestamp()
+
+    def label(self, name: str) -> Label:
+        """A label, found without regard to case, as GitHub does; made when it is missing."""
+        for known in self.labels.values():
+            if known.name.lower() == name.lower():
+                return known
+        self.labels[name] = Label(next(self.ids), name)
+        return self.labels[name]
+
+    def open_issue(self, author: str, title: str, body: str | None, pull: PullRequest | None = None) -> Issue:
+        """Give out the next number."""
+        number, now = len(self.issues) + 1, self.timestamp()
+        issue = Issue(number, title, body, self.account(author).login, now, now, pull=pull)
+        self.issues[number] = issue
+        return issue
+
+    def close(self, issue: Issue, by: str, reason: str | None = None) -> None:
+        """Close an issue or a pull request."""
+        issue.state, issue.closed_at, issue.closed_by = "closed", self.timestamp(), self.account(by).login
+        issue.state_reason = None if issue.pull else reason or "completed"
+        self.touch(issue)
+
+    def comment(self, number: int, author: str, body: str) -> Comment:
+        """Add a comment."""
+        self.touch(self.issue(number))
+        now = self.timestamp()
+        comment = Comment(next(self.ids), number, self.account(author).login, body, now, now)
+        self.comments[comment.id] = comment
+        return comment
+
+    def commit(self, revision: str) -> Commit:
+        """A commit by any name; raises ApiError 404."""
+        sha = self.git.branch(revision) or self.git.resolve(revision)
+        if sha is None:
+            raise not_found(f"No commit found for SHA: {revision}")
+        return self.git.commit(sha)

@@ -1,0 +1,92 @@
+"""Markdown as GitHub would show it: CommonMark with tables, taken apart into what a reader sees and what it does."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+
+from markdown_it import MarkdownIt
+
+HOSTILE = (
+    "::set-output name=policy::x",
+    "##[add-mask]deploy",
+    "%0A::error::x",
+    "@octo-org/security",
+    "someone@example.com",
+    "#12",
+    "octo-org/other#7",
+    "Closes #12 [skip ci]",
+    "https://evil.example/x",
+    "www.evil.example",
+    "[text](https://evil.example)",
+    "![x](https://evil.example/pixel.png)",
+    "<img src=https://evil.example/pixel.png>",
+    "<img/src=x|onerror=alert(1)>",
+    "</details></table><h1>",
+    "<!-- leastpriv v=1 version=9 fingerprint=0 -->",
+    "-->",
+    "a|b||c|",
+    "`",
+    "``` ```` `x`",
+    "`|`",
+    "\\`|\\|",
+    "*bold* _em_ ~~gone~~",
+    "$x^2$ :tada:",
+    "&lt;b&gt;&#64;octo",
+    "\n\n# heading\n- item\n",
+    "\r\n| a | b |\r\n| - | - |",
+    "\u202egnp.exe",
+    "a\u200b\u2066b\u2069",
+    "\x1b]8;;https://evil.example\x07x\x1b]8;;\x07",
+    "\u3164\uffa0\u2800",
+    "${aws:username}",
+    "*",
+)
+"""What an attacker could name a thing that a deploy touches."""
+
+
+@dataclass(slots=True)
+class Page:
+    """What became of a text."""
+
+    codes: list[str] = field(default_factory=list)
+    """Contents of code spans, in order."""
+    prose: str = ""
+    """All text outside code spans, one line an inline block."""
+    html: list[str] = field(default_factory=list)
+    links: list[str] = field(default_factory=list)
+    """Targets of links and images."""
+    blocks: list[str] = field(default_factory=list)
+    """Kinds of blocks, in order, e.g. `heading_open`."""
+
+    def acts(self) -> list[str]:
+        """What does more than to be read: HTML, links, and text that GitHub turns into links or notifications."""
+        shown = re.findall(r"@\w|#\d|GH-\d|https?:|www\.|<!?[\w/-]", self.prose)
+        return [*self.html, *self.links, *shown]
+
+
+def read(markdown: str) -> Page:
+    """Takes a text apart."""
+    page = Page()
+    for token in MarkdownIt("commonmark").enable("table").parse(markdown):
+        page.blocks.append(token.type)
+        if token.type in {"html_block", "fence", "code_block"}:
+            page.html.append(token.content)
+        for child in token.children or ():
+            if child.type == "code_inline":
+                page.codes.append(child.content)
+            elif child.type == "html_inline":
+                page.html.append(child.content)
+            elif child.type in {"link_open", "image"}:
+                page.links.append(str(child.attrs.get("href") or child.attrs.get("src")))
+            elif child.type in {"text", "text_special"}:
+                page.prose += child.content
+        page.prose += "\n" if token.children else ""
+    return page
+
+
+def table_widths(markdown: str) -> list[set[int]]:
+    """For each table the numbers of columns that its lines have: one number where it is whole."""
+    blocks = re.split(r"\n{2,}", markdown)
+    tables = [block for block in blocks if re.search(r"^\| [-:]", block, re.MULTILINE)]
+    return [{line.count("|") for line in block.splitlines() if line.startswith("|")} for block in tables]

@@ -1,0 +1,164 @@
+"""One call -> what it needs: events, parameters that change the action, and honest verdicts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from leastpriv.model import Basis, Call, Outcome
+from leastpriv.permissions import catalog
+from leastpriv.permissions.events import Verdict
+from leastpriv.permissions.mapping import CallNeeds, actions_of_operation, needs_of
+from leastpriv.permissions.resources import fits
+from leastpriv.permissions.tables import table
+
+
+def needs(service: str, name: str, parameters: Mapping[str, object] | None = None) -> CallNeeds:
+    return needs_of(
+        Call(
+            event_id="",
+            principal="arn:aws:iam::111122223333:role/ci/deploy",
+            session="12345678901",
+            time=datetime(2026, 11, 1, tzinfo=UTC),
+            account="111122223333",
+            region="eu-west-1",
+            source=service if "." in service else f"{service}.amazonaws.com",
+            name=name,
+            parameters=parameters or {},
+            response={},
+            resources=(),
+            outcome=Outcome.ALLOWED,
+        )
+    )
+
+
+def actions(found: CallNeeds) -> list[str]:
+    return [need.permission.action for need in found.needs]
+
+
+@pytest.mark.parametrize(
+    ("service", "name", "parameters", "expected"),
+    [
+        ("s3", "GetObject", {}, "s3:GetObject"),
+        ("s3", "GetObject", {"versionId": "v"}, "s3:GetObjectVersion"),
+        ("s3", "GetObject", {"VERSIONID": "v"}, "s3:GetObjectVersion"),
+        ("s3", "DeleteObject", {"versionId": "v"}, "s3:DeleteObjectVersion"),
+        ("s3", "PutObject", {"x-amz-acl": "private"}, "s3:PutObject s3:PutObjectAcl"),
+        (
+            "s3",
+            "PutObject",
+            {"x-amz-tagging": "a=b", "x-amz-acl": "p"},
+            "s3:PutObject s3:PutObjectAcl s3:PutObjectTagging",
+        ),
+        ("s3.amazonaws.com.cn", "GetObject", {"versionId": "v"}, "s3:GetObjectVersion"),
+        ("s3", "CopyObject", {}, "s3:GetObject s3:PutObject"),
+        ("sts", "AssumeRole", {"roleArn": "arn:aws:iam::1:role/x"}, "sts:AssumeRole"),
+        ("sts", "AssumeRole", {"tags": [{"key": "a", "value": "b"}]}, "sts:AssumeRole sts:TagSession"),
+        ("sts", "AssumeRole", {"tags": []}, "sts:AssumeRole sts:TagSession"),
+        ("sts", "AssumeRole", {"sourceIdentity": "me"}, "sts:AssumeRole sts:SetSourceIdentity"),
+        (
+            "dynamodb",
+            "TransactWriteItems",
+            {"transactItems": [{"Put": {}}, {"delete": {}}]},
+            "dynamodb:DeleteItem dynamodb:PutItem",
+        ),
+        ("dynamodb", "ExecuteStatement", {"statement": ' select * FROM "t"'}, "dynamodb:PartiQLSelect"),
+        (
+            "dynamodb",
+            "BatchExecuteStatement",
+            {"statements": [{"statement": "INSERT INTO t"}, {"statement": "DELETE FROM t"}]},
+            "dynamodb:PartiQLDelete dynamodb:PartiQLInsert",
+        ),
+        ("apigateway", "GetStage", {"restApiId": "a", "stageName": "s"}, "apigateway:GET"),
+        ("apigateway", "CreateDeployment", {"apiId": "a"}, "apigateway:POST"),
+    ],
+)
+def test_parameters_change_what_a_call_needs(
+    service: str, name: str, parameters: dict[str, object], expected: str
+) -> None:
+    found = needs(service, name, parameters)
+    assert found.verdict is Verdict.MAPPED
+    assert sorted(set(actions(found))) == sorted(expected.split())
+    assert all(need.verified and need.basis is Basis.OBSERVED for need in found.needs)
+
+
+def test_the_two_api_gateway_apis_are_told_apart_by_their_parameters() -> None:
+    first = needs("apigateway", "GetStage", {"restApiId": "a", "stageName": "s"})
+    second = needs("apigateway", "GetStage", {"apiId": "a", "stageName": "s"})
+    assert [need.permission.resource for need in first.needs] == ["arn:aws:apigateway:eu-west-1::/restapis/a/stages/s"]
+    assert [need.permission.resource for need in second.needs] == ["arn:aws:apigateway:eu-west-1::/apis/a/stages/s"]
+
+
+@pytest.mark.parametrize(
+    "parameters",
+    [
+        {},
+        {"transactItems": None},
+        {"transactItems": "put"},
+        {"transactItems": [1, "put", None, ["put"]]},
+        {"transactItems": [{"Frobnicate": {}}]},
+    ],
+)
+def test_a_transaction_whose_items_cannot_be_read_is_unmapped(parameters: dict[str, object]) -> None:
+    found = needs("dynamodb", "TransactWriteItems", parameters)
+    assert (found.verdict, found.needs) == (Verdict.UNMAPPED, ())
+
+
+def test_a_call_that_needs_no_permission_has_no_needs() -> None:
+    assert needs("sts", "GetCallerIdentity") == CallNeeds(Verdict.NO_PERMISSION, "sts")
+
+
+def test_an_unknown_event_has_no_needs_not_even_inferred_ones() -> None:
+    found = needs("nosuch", "DoIt", {"roleArn": "arn:aws:iam::111122223333:role/x"})
+    assert (found.verdict, found.needs) == (Verdict.UNMAPPED, ())
+
+
+def test_an_action_newer_than_the_catalogue_is_a_need_that_is_not_verified() -> None:
+    (need,) = needs("s3", "FrobnicateBucket", {"bucketName": "b"}).needs
+    assert need.permission.action == "s3:FrobnicateBucket"
+    assert not need.verified
+    assert not need.exact
+
+
+def test_inferred_needs_follow_the_observed_ones() -> None:
+    found = needs("lambda", "CreateFunction20150331", {"functionName": "f", "role": "arn:aws:iam::111122223333:role/x"})
+    assert [(need.permission.action, need.basis) for need in found.needs] == [
+        ("lambda:CreateFunction", Basis.OBSERVED),
+        ("iam:PassRole", Basis.INFERRED),
+    ]
+
+
+def test_an_operation_maps_without_parameters() -> None:
+    assert actions_of_operation("s3.amazonaws.com", "HeadObject") == ("s3:GetObject",)
+    assert actions_of_operation("sts.amazonaws.com", "GetCallerIdentity") == ()
+    assert actions_of_operation("s3.amazonaws.com", "FrobnicateBucket") == ()
+
+
+EVENTS = sorted({(row["event_source"], row["event_name"]) for row in table("events") if row["match"] == "exact"}) + [
+    (f"{prefix}.amazonaws.com", name.partition(":")[2])
+    for prefix in ("ec2", "iam", "rds")
+    for name in catalog.actions(prefix)
+]
+KEYS = st.sampled_from(
+    ["name", "roleArn", "versionId", "transactItems", "statement", "resourceArn", "bucketName", "key"]
+)
+JSON = st.recursive(
+    st.none() | st.integers() | st.text(max_size=10) | st.just("arn:aws:iam::111122223333:role/x"),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(KEYS, inner, max_size=3),
+    max_leaves=12,
+)
+
+
+@given(st.sampled_from(EVENTS), st.dictionaries(KEYS, JSON, max_size=4))
+def test_no_request_breaks_the_mapping_and_every_need_is_real(
+    event: tuple[str, str], parameters: dict[str, object]
+) -> None:
+    found = needs(*event, parameters)
+    for need in found.needs:
+        assert catalog.spelling(need.permission.action) == need.permission.action or not need.verified
+        assert fits(need.permission.action, need.permission.resource)
+    assert len(set(found.needs)) == len(found.needs)

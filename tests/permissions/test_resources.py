@@ -1,0 +1,361 @@
+"""Resources: found where a record names them, of a type the action takes, and escaped: an observed name is no wildcard."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from leastpriv.model import Call, Outcome
+from leastpriv.permissions import catalog
+from leastpriv.permissions.patterns import has_variable, resource_matches
+from leastpriv.permissions.resources import Resource, fits, request_values, resources_of, widest
+
+ACCOUNT = "111122223333"
+ROLE = f"arn:aws:iam::{ACCOUNT}:role/ci/deploy"
+HERE = f"eu-west-1:{ACCOUNT}"
+KEY = "1234abcd-12ab-34cd-56ef-1234567890ab"
+
+
+def call(
+    service: str,
+    name: str,
+    parameters: Mapping[str, object] | None = None,
+    *,
+    response: Mapping[str, object] | None = None,
+    resources: Sequence[str] = (),
+    principal: str = ROLE,
+    region: str = "eu-west-1",
+) -> Call:
+    return Call(
+        event_id="",
+        principal=principal,
+        session="12345678901",
+        time=datetime(2026, 11, 1, tzinfo=UTC),
+        account=ACCOUNT,
+        region=region,
+        source=f"{service}.amazonaws.com",
+        name=name,
+        parameters=parameters or {},
+        response=response or {},
+        resources=tuple(resources),
+        outcome=Outcome.ALLOWED,
+    )
+
+
+def patterns(found: Sequence[Resource]) -> list[str]:
+    return [resource.pattern for resource in found]
+
+
+@pytest.mark.parametrize(
+    ("action", "parameters", "expected"),
+    [
+        (
+            "sqs:SendMessage",
+            {"queueUrl": f"https://sqs.eu-west-1.amazonaws.com/{ACCOUNT}/orders"},
+            f"sqs:{HERE}:orders",
+        ),
+        ("sqs:CreateQueue", {"queueName": "orders.fifo"}, f"sqs:{HERE}:orders.fifo"),
+        ("ssm:GetParameter", {"name": "/app/db"}, f"ssm:{HERE}:parameter/app/db"),
+        ("ssm:GetParameter", {"name": "plain"}, f"ssm:{HERE}:parameter/plain"),
+        ("ssm:GetParameters", {"names": ["/a", "b"]}, f"ssm:{HERE}:parameter/a ssm:{HERE}:parameter/b"),
+        ("ssm:GetParametersByPath", {"path": "/app/"}, f"ssm:{HERE}:parameter/app/"),
+        ("secretsmanager:GetSecretValue", {"secretId": "app/db"}, f"secretsmanager:{HERE}:secret:app/db-??????"),
+        (
+            "secretsmanager:GetSecretValue",
+            {"secretId": f"arn:aws:secretsmanager:{HERE}:secret:app/db"},
+            f"secretsmanager:{HERE}:secret:app/db-??????",
+        ),
+        (
+            "secretsmanager:GetSecretValue",
+            {"secretId": f"arn:aws:secretsmanager:{HERE}:secret:app/db-AbC123"},
+            f"secretsmanager:{HERE}:secret:app/db-AbC123",
+        ),
+        ("kms:Decrypt", {"keyId": KEY}, f"kms:{HERE}:key/{KEY}"),
+        ("kms:Decrypt", {"keyId": "alias/app"}, f"kms:{HERE}:key/*"),
+        ("kms:Decrypt", {"keyId": f"arn:aws:kms:{HERE}:alias/app"}, f"kms:{HERE}:key/*"),
+        (
+            "kms:CreateAlias",
+            {"aliasName": "alias/app/blue", "targetKeyId": KEY},
+            f"kms:{HERE}:alias/app/blue kms:{HERE}:key/{KEY}",
+        ),
+        (
+            "kms:CreateAlias",
+            {"aliasName": "alias/app", "targetKeyId": f"arn:aws:kms:{HERE}:key/{KEY}"},
+            f"kms:{HERE}:alias/app kms:{HERE}:key/{KEY}",
+        ),
+        ("logs:CreateLogGroup", {"logGroupName": "/aws/lambda/f"}, f"logs:{HERE}:log-group:/aws/lambda/f:*"),
+        (
+            "logs:PutLogEvents",
+            {"logGroupName": "g", "logStreamName": "s"},
+            f"logs:{HERE}:log-group:g:log-stream:s",
+        ),
+        ("lambda:InvokeFunction", {"functionName": f"{ACCOUNT}:function:f"}, f"lambda:{HERE}:function:f"),
+        ("lambda:InvokeFunction", {"functionName": f"arn:aws:lambda:{HERE}:function:f"}, f"lambda:{HERE}:function:f"),
+        ("ecs:UpdateService", {"cluster": "c", "service": "s"}, f"ecs:{HERE}:service/c/s"),
+        (
+            "ecs:UpdateService",
+            {"cluster": f"arn:aws:ecs:{HERE}:cluster/c", "service": "s"},
+            f"ecs:{HERE}:service/c/s",
+        ),
+        ("ecs:RegisterTaskDefinition", {"family": "web"}, f"ecs:{HERE}:task-definition/web:*"),
+        ("ecs:RunTask", {"taskDefinition": "web:7"}, f"ecs:{HERE}:task-definition/web:*"),
+        (
+            "autoscaling:UpdateAutoScalingGroup",
+            {"autoScalingGroupName": "g"},
+            f"autoscaling:{HERE}:autoScalingGroup:*:autoScalingGroupName/g",
+        ),
+        ("cloudformation:CreateStack", {"stackName": "orders"}, f"cloudformation:{HERE}:stack/orders/*"),
+        ("route53:ChangeResourceRecordSets", {"hostedZoneId": "/hostedzone/Z1"}, "route53:::hostedzone/Z1"),
+        ("cloudfront:CreateInvalidation", {"distributionId": "E1"}, f"cloudfront::{ACCOUNT}:distribution/E1"),
+        ("iam:CreateRole", {"roleName": "r"}, f"iam::{ACCOUNT}:role/r"),
+        ("iam:CreateRole", {"roleName": "r", "path": "/"}, f"iam::{ACCOUNT}:role/r"),
+        ("iam:CreateRole", {"roleName": "r", "path": "/ci/eu/"}, f"iam::{ACCOUNT}:role/ci/eu/r"),
+        (
+            "iam:AttachRolePolicy",
+            {"roleName": "r", "policyArn": "arn:aws:iam::aws:policy/ReadOnlyAccess"},
+            f"iam::{ACCOUNT}:role/r",
+        ),
+        (
+            "ec2:TerminateInstances",
+            {"instancesSet": {"items": [{"instanceId": "i-1"}, {"instanceId": "i-2"}]}},
+            f"ec2:{HERE}:instance/i-1 ec2:{HERE}:instance/i-2",
+        ),
+        (
+            "ec2:CreateTags",
+            {"resourcesSet": {"items": [{"resourceId": "vpc-0a"}, {"resourceId": "sg-0b"}]}, "tagSet": {"items": []}},
+            f"ec2:{HERE}:security-group/sg-0b ec2:{HERE}:vpc/vpc-0a",
+        ),
+        ("rds:DescribeDBInstances", {"dBInstanceIdentifier": "d"}, f"rds:{HERE}:db:d"),
+        ("dynamodb:PutItem", {"tableName": "t"}, f"dynamodb:{HERE}:table/t"),
+        ("s3:ListBucket", {"bucketName": "b", "prefix": "p/"}, "s3:::b"),
+        ("s3:PutObject", {"bucketName": "b", "key": "p/k"}, "s3:::b/p/k"),
+    ],
+)
+def test_the_request_names_the_resource(action: str, parameters: dict[str, object], expected: str) -> None:
+    service = action.partition(":")[0]
+    found = resources_of(call(service, "Any", parameters), action)
+    assert sorted(patterns(found)) == sorted(f"arn:aws:{arn}" for arn in expected.split())
+    assert all(fits(action, pattern) for pattern in patterns(found))
+
+
+@pytest.mark.parametrize(
+    ("action", "expected"),
+    [
+        ("rds:DescribeDBInstances", [f"rds:{HERE}:db:*"]),
+        ("cloudformation:DescribeStacks", [f"cloudformation:{HERE}:stack/*/*"]),
+        ("iam:GetRole", [f"iam::{ACCOUNT}:role/*"]),
+        ("sqs:SendMessage", [f"sqs:{HERE}:*"]),
+    ],
+)
+def test_a_list_call_is_authorised_on_any_of_its_type_and_not_called_exact(action: str, expected: list[str]) -> None:
+    found = resources_of(call(action.partition(":")[0], "Any"), action)
+    assert patterns(found) == [f"arn:aws:{arn}" for arn in expected]
+    assert not any(resource.exact for resource in found)
+
+
+def test_an_action_without_resource_type_stands_on_star_and_is_exact() -> None:
+    found = resources_of(call("ec2", "DescribeInstances", {"instanceId": "i-1"}), "ec2:DescribeInstances")
+    assert [(resource.pattern, resource.exact) for resource in found] == [("*", True)]
+
+
+def test_an_action_that_the_catalogue_lacks_is_not_exact() -> None:
+    found = resources_of(call("s3", "New", {"bucketName": "b"}), "s3:FrobnicateBucket")
+    assert [(resource.pattern, resource.exact) for resource in found] == [("*", False)]
+
+
+def test_one_of_very_many_types_is_one_pattern_that_covers_them_all() -> None:
+    """`ec2:CreateTags` takes 90 types: a cut list would leave the one out that was meant."""
+    found = resources_of(call("ec2", "CreateTags", {"resourcesSet": {"items": []}}), "ec2:CreateTags")
+    assert f"arn:aws:ec2:{HERE}:*" in patterns(found)
+    assert len(found) < 6
+    for kind in ("vpc/vpc-1", "volume/vol-1", "transit-gateway/tgw-1"):
+        assert any(resource_matches(each, f"arn:aws:ec2:{HERE}:{kind}") for each in patterns(found))
+
+
+@pytest.mark.parametrize("resources", [["arn:aws:s3:::b"], ["arn:aws:s3:::b", "arn:aws:s3:::b/k"], []])
+def test_a_bucket_never_stands_under_an_object_action(resources: list[str]) -> None:
+    request = {"bucketName": "b", "key": "k"}
+    assert patterns(resources_of(call("s3", "GetObject", request, resources=resources), "s3:GetObject")) == [
+        "arn:aws:s3:::b/k"
+    ]
+
+
+def test_an_object_never_stands_under_a_bucket_action() -> None:
+    listed = ["arn:aws:s3:::b/p/k", "arn:aws:s3:::b"]
+    assert patterns(resources_of(call("s3", "ListObjects", {}, resources=listed), "s3:ListBucket")) == [
+        "arn:aws:s3:::b"
+    ]
+
+
+@pytest.mark.parametrize("tail", ["", ":*", ":log-stream:"])
+def test_a_log_group_is_granted_with_its_streams(tail: str) -> None:
+    listed = [f"arn:aws:logs:{HERE}:log-group:/aws/lambda/f{tail}"]
+    assert patterns(resources_of(call("logs", "Put", {}, resources=listed), "logs:PutRetentionPolicy")) == [
+        f"arn:aws:logs:{HERE}:log-group:/aws/lambda/f:*"
+    ]
+
+
+@pytest.mark.parametrize("partition", ["aws", "aws-cn", "aws-us-gov"])
+def test_the_partition_is_the_caller_s(partition: str) -> None:
+    made = call("s3", "CreateBucket", {"bucketName": "b"}, principal=f"arn:{partition}:iam::{ACCOUNT}:user/u")
+    assert patterns(resources_of(made, "s3:CreateBucket")) == [f"arn:{partition}:s3:::b"]
+
+
+def test_a_call_without_a_region_opens_the_region_only() -> None:
+    made = call("sqs", "CreateQueue", {"queueName": "q"}, region="")
+    assert patterns(resources_of(made, "sqs:CreateQueue")) == [f"arn:aws:sqs:*:{ACCOUNT}:q"]
+
+
+def test_what_cloudtrail_lists_comes_before_what_the_request_says() -> None:
+    listed = [f"arn:aws:kms:{HERE}:key/{KEY}"]
+    found = resources_of(call("kms", "Decrypt", {"keyId": "alias/app"}, resources=listed), "kms:Decrypt")
+    assert [(resource.pattern, resource.derivation) for resource in found] == [(listed[0], "listed by CloudTrail")]
+
+
+def test_a_created_thing_is_found_in_the_response_and_not_called_exact() -> None:
+    arn = f"arn:aws:elasticloadbalancing:{HERE}:targetgroup/web/0123456789abcdef"
+    made = call("elasticloadbalancing", "CreateTargetGroup", {"name": "web"}, response={"targetGroups": [{"arn": arn}]})
+    found = resources_of(made, "elasticloadbalancing:CreateTargetGroup")
+    assert [(resource.pattern, resource.exact) for resource in found] == [(arn, False)]
+
+
+@pytest.mark.parametrize(
+    ("source", "expected"),
+    [
+        ("src/k.txt", "arn:aws:s3:::src/k.txt"),
+        ("/src/a%20b+c.txt?versionId=1", "arn:aws:s3:::src/a b+c.txt"),
+        ("src/what%3Fis*it", "arn:aws:s3:::src/what${?}is${*}it"),
+        (
+            f"arn:aws:s3:eu-west-1:{ACCOUNT}:accesspoint/ap/object/k",
+            f"arn:aws:s3:eu-west-1:{ACCOUNT}:accesspoint/ap/object/k",
+        ),
+    ],
+)
+def test_a_copy_reads_its_source_and_writes_its_target_only(source: str, expected: str) -> None:
+    """CloudTrail lists both objects of a copy; the target alone is written."""
+    request = {"bucketName": "dst", "key": "k", "x-amz-copy-source": source}
+    made = call("s3", "CopyObject", request, resources=["arn:aws:s3:::dst/k", "arn:aws:s3:::dst", "arn:aws:s3:::src/k"])
+    assert patterns(resources_of(made, "s3:GetObject", on="source")) == [expected]
+    assert patterns(resources_of(made, "s3:PutObject", on="target")) == ["arn:aws:s3:::dst/k"]
+
+
+def test_the_two_keys_of_a_re_encryption_are_told_apart() -> None:
+    other = f"arn:aws:kms:{HERE}:key/99999999-12ab-34cd-56ef-1234567890ab"
+    made = call("kms", "ReEncrypt", {"sourceKeyId": KEY, "destinationKeyId": other}, resources=[other])
+    assert patterns(resources_of(made, "kms:ReEncryptFrom", on="source")) == [f"arn:aws:kms:{HERE}:key/{KEY}"]
+    assert patterns(resources_of(made, "kms:ReEncryptTo", on="target")) == [other]
+
+
+def test_a_uri_template_is_filled_and_what_is_missing_is_open() -> None:
+    template = "arn:{partition}:apigateway:{region}::/restapis/{restapi_id}/stages/{stage_name}"
+    made = call("apigateway", "GetStage", {"restApiId": "abc"})
+    (found,) = resources_of(made, "apigateway:GET", template=template)
+    assert (found.pattern, found.exact) == ("arn:aws:apigateway:eu-west-1::/restapis/abc/stages/*", False)
+
+
+NASTY = st.text(alphabet="ab/*?${}:'\"\\\n é", min_size=1, max_size=20)
+
+
+@given(NASTY)
+def test_an_observed_name_matches_itself_and_is_never_a_wildcard_or_a_variable(key: str) -> None:
+    made = call("s3", "PutObject", {"bucketName": "b", "key": key})
+    (found,) = resources_of(made, "s3:PutObject")
+    assert not has_variable(found.pattern)
+    assert resource_matches(found.pattern, f"arn:aws:s3:::b/{key}")
+    assert not resource_matches(found.pattern, f"arn:aws:s3:::b/{key}x")
+    assert not resource_matches(found.pattern, "arn:aws:s3:::b/other")
+
+
+@given(NASTY)
+def test_a_listed_arn_matches_itself_only(key: str) -> None:
+    arn = f"arn:aws:s3:::b/x{key}"
+    (found,) = resources_of(call("s3", "GetObject", {}, resources=[arn]), "s3:GetObject")
+    assert resource_matches(found.pattern, arn)
+    assert not resource_matches(found.pattern, arn + "x")
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=12) | st.sampled_from([ROLE, "arn:aws:s3:::b/k"]),
+    lambda inner: (
+        st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=8) | st.just("name"), inner, max_size=4)
+    ),
+    max_leaves=20,
+)
+ACTIONS = [
+    name for prefix in ("s3", "iam", "kms", "ec2", "logs", "ecs", "rds", "sns") for name in catalog.actions(prefix)
+]
+
+
+@given(st.sampled_from(ACTIONS), st.dictionaries(st.text(max_size=8), JSON, max_size=5), st.lists(st.text(max_size=30)))
+def test_any_request_gives_at_least_one_resource_and_each_fits_the_action(
+    action: str, parameters: dict[str, object], resources: list[str]
+) -> None:
+    found = resources_of(call(action.partition(":")[0], "Any", parameters, resources=resources), action)
+    assert found
+    assert all(fits(action, resource.pattern) for resource in found)
+
+
+def test_request_values_come_outermost_first_with_lower_case_keys() -> None:
+    request = {"Deep": {"Name": "inner"}, "Name": "outer", "List": ["a", {"Key": "b"}, ""], "n": 1, "none": None}
+    assert request_values(request) == [("name", "outer"), ("name", "inner"), ("list", "a"), ("key", "b")]
+
+
+def test_request_values_leave_out_what_is_under_a_skipped_key() -> None:
+    assert request_values({"Tags": {"a": "b"}, "x": {"tags": "c", "d": "e"}}, skip={"tags"}) == [("d", "e")]
+
+
+@pytest.mark.parametrize("parameters", [None, "text", 3, [], {}])
+def test_request_values_of_no_object_are_few(parameters: object) -> None:
+    assert len(request_values(parameters)) <= 1
+
+
+def test_request_values_of_huge_and_deep_requests_are_bounded() -> None:
+    """A request of a million values, or one nested 50,000 deep, costs neither memory nor the recursion limit."""
+    deep: object = "bottom"
+    for _ in range(50_000):
+        deep = {"a": [deep]}
+    wide = {"names": [f"n{number}" for number in range(1_000_000)], "items": [{"x": ["y"] * 100}] * 10_000}
+    started = time.process_time()
+    assert request_values(deep) == [("a", "bottom")]
+    assert len(request_values(wide)) <= 4_000
+    made = call("ssm", "GetParameters", {"names": [f"n{number}" for number in range(5_000)]})
+    assert len(resources_of(made, "ssm:GetParameters")) <= 50
+    assert time.process_time() - started < 5
+
+
+@pytest.mark.parametrize(
+    ("action", "resource", "expected"),
+    [
+        ("s3:GetObject", "arn:aws:s3:::b/k", True),
+        ("s3:GetObject", "arn:aws:s3:::b", False),
+        ("s3:GetObject", "arn:aws:s3:::b/*", True),
+        ("s3:GetObject", "arn:aws:s3:::*", True),
+        ("s3:ListBucket", "arn:aws:sqs:eu-west-1:1:q", False),
+        ("s3:GetObject", "*", True),
+        ("ec2:DescribeInstances", "*", True),
+        ("ec2:DescribeInstances", f"arn:aws:ec2:{HERE}:instance/i-1", False),
+        ("s3:Frobnicate", "arn:aws:s3:::b", True),
+        ("sqs:SendMessage", f"arn:*:sqs:*:{ACCOUNT}:q", True),
+        ("sqs:SendMessage", f"arn:aws:sns:eu-west-1:{ACCOUNT}:q", False),
+    ],
+)
+def test_a_resource_fits_an_action_when_some_type_of_it_can_match(action: str, resource: str, expected: bool) -> None:
+    assert fits(action, resource) is expected
+
+
+def test_the_widest_resource_stays_in_the_account_and_the_regions_seen() -> None:
+    assert widest("sqs:SendMessage", ROLE, ["eu-west-1", "us-east-1"]) == (
+        f"arn:aws:sqs:eu-west-1:{ACCOUNT}:*",
+        f"arn:aws:sqs:us-east-1:{ACCOUNT}:*",
+    )
+    assert widest("ec2:DescribeInstances", ROLE, ["eu-west-1"]) == ("*",)
+
+
+@given(st.sampled_from(ACTIONS))
+def test_the_widest_resources_fit_their_action(action: str) -> None:
+    assert all(fits(action, resource) for resource in widest(action, ROLE, ["eu-west-1"]))

@@ -66,7 +66,7 @@ def _actions(call: Call, event: MappedEvent) -> Iterator[MappedAction]:
 
 
 def _trigger_keys(call: Call) -> set[str]:
-    """Keys of the request in lower case; a key whose value carries a query counts with its members too (`…?versionid`)."""
+    """Keys of the request in lower case; a copy source counts with the members of its query too (`…?versionid`)."""
     keys = {str(key).lower() for key in call.parameters}
     for key, value in request_values(call.parameters):
         keys.add(key)

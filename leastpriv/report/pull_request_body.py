@@ -136,6 +136,9 @@ def _narrowed_entry(change: Change) -> str:
     lines.extend(
         f"| {codes(actions, 8)} | {code(guard)}: {prose(reason)} | | | |" for guard, reason, actions in _stays(change)
     )
+    folded = [entry for entry in change.becomes if "*" in entry]
+    if folded:
+        lines += ["", f"{codes(folded, 20)} stand for the unused ones among them: they grant no action that goes."]
     return "\n".join(lines)
 
 

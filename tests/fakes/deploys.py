@@ -53,12 +53,13 @@ POLICY: dict[str, Any] = {
         },
     ],
 }
-"""The usual deploys use one function and one queue of it: `lambda:*` narrows, `sqs:PurgeQueue` and `sns:CreateTopic` go."""
+"""The usual deploys use one function and one queue: `lambda:*` narrows, `sqs:PurgeQueue` and `sns:CreateTopic` go."""
 
 
 def usual_deploys() -> list[Record]:
     """Six runs in five weeks; in the third one an alarm is refused, which `POLICY` lacks."""
-    return [*deploys([UPDATE, CREATE_QUEUE]), *deploys([REFUSED], first=FIRST + timedelta(days=14, minutes=1), times=1, number=2)]
+    third = FIRST + timedelta(days=14, minutes=1)
+    return [*deploys([UPDATE, CREATE_QUEUE]), *deploys([REFUSED], first=third, times=1, number=2)]
 
 
 def as_committed() -> dict[str, Any]:
@@ -117,7 +118,7 @@ def _identity(principal: str, session: str) -> dict[str, Any]:
 
 
 def write_trail(folder: Path, records: Iterable[Record]) -> Path:
-    """The records under CloudTrail's own keys; the home regions of global services are covered by a record of nobody."""
+    """The records under CloudTrail's own keys; us-east-1 and eu-west-1 are covered even without any."""
     regions: dict[str, list[Record]] = {"us-east-1": [], "eu-west-1": []}
     for made in records:
         regions.setdefault(made["awsRegion"], []).append(made)
@@ -145,4 +146,4 @@ def proposal(
         file.write_text(json.dumps(policy, indent=2), encoding="utf-8")
     named = {name.replace("_", "-"): value for name, value in options.items()}
     settings = from_options({"role-arn": ROLE, "policy-file": str(file), "trails": (str(trail),), **named})
-    return run(settings, Workplace(folder, path, file, (), (trail,)), NOW, lambda line: None, run_url)
+    return run(settings, Workplace(folder, path, file, (), (trail,)), NOW, list[str]().append, run_url)

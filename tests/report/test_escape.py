@@ -48,7 +48,10 @@ def test_a_mention_is_broken_even_in_plain_text(text: str) -> None:
     assert "@" not in code(text).replace("@\u200b", "")
 
 
-@pytest.mark.parametrize("character", "\u034f\u115f\u3164\uffa0\u2800\u17b5\ufe0f\U000e0101\u180e\u200d\u00ad\ufeff\u2028")
+FILLERS_MARKS_AND_CONTROLS = "\u034f\u115f\u3164\uffa0\u2800\u17b5\ufe0f\U000e0101\u180e\u200d\u00ad\ufeff\u2028"
+
+
+@pytest.mark.parametrize("character", FILLERS_MARKS_AND_CONTROLS)
 def test_a_character_that_shows_as_nothing_is_written_out(character: str) -> None:
     assert visible(f"a{character}b") == f"a\\u{{{ord(character):x}}}b"
 
@@ -91,7 +94,7 @@ def test_the_words_of_a_sentence_stay_words_and_its_quotes_become_code(sentence:
 def test_a_name_for_titles_is_of_the_alphabet_of_iam_and_notifies_nobody(text: str) -> None:
     shown = name(text)
     assert "@" not in shown
-    assert read(f"# {shown}").acts() in ([], ["www."])
+    assert set(read(f"# {shown}").acts()) <= {"www."}
     assert len(shown) <= 64 + 3 * text[:64].count("@")
 
 

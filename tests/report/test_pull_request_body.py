@@ -1,0 +1,267 @@
+"""The promises of the pull request's text: what a reviewer finds where, in which order, and that nothing in it acts."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from leastpriv.model import ChangeKind
+from leastpriv.pipeline import Result
+from leastpriv.proposal.situation import Change, HeldBack, Objection
+from leastpriv.report.pull_request_body import body, title, verdict
+from leastpriv.report.subject import Subject
+from leastpriv.report.escape import visible
+from tests.fakes.deploys import ALARM, CREATE_QUEUE, FIRST, POLICY, UPDATE, as_committed, deploys, proposal
+from tests.fakes.markdown import HOSTILE, read, table_widths
+
+LIMIT = 58_000
+MARKER = re.compile(r"<!-- leastpriv v=1 version=[0-9.]+ fingerprint=[0-9a-f]{32} -->")
+DETAILS = ["<details><summary>Evidence for each action</summary>\n", "</details>\n"]
+ROLES = "arn:aws:iam::111122223333:role/"
+
+
+@pytest.fixture(scope="module")
+def usual(tmp_path_factory: pytest.TempPathFactory) -> Subject:
+    """The usual deploys: one addition, one narrowing, two removals."""
+    return proposal(tmp_path_factory.mktemp("usual"), POLICY).subject
+
+
+@pytest.fixture(scope="module")
+def settled(tmp_path_factory: pytest.TempPathFactory) -> Subject:
+    """A policy that is as it should be."""
+    records = deploys([UPDATE, CREATE_QUEUE])
+    return proposal(tmp_path_factory.mktemp("settled"), as_committed(), records).subject
+
+
+@pytest.fixture(scope="module")
+def sensitive(tmp_path_factory: pytest.TempPathFactory) -> Subject:
+    """Besides the usual, one sensitive call that the policy lacks, and one that must not be written."""
+    attach = {"event": "iam:AttachRolePolicy", "region": "us-east-1"}
+    parameters = {"roleName": "orders", "policyArn": "arn:aws:iam::aws:policy/ReadOnlyAccess"}
+    records = deploys([UPDATE, CREATE_QUEUE, {**attach, "parameters": parameters}])
+    return proposal(tmp_path_factory.mktemp("sensitive"), POLICY, records, never_add="cloudwatch:*").subject
+
+
+def headings(text: str) -> list[str]:
+    return re.findall(r"^### (.+)$", text, re.MULTILINE)
+
+
+def test_security_comes_first_then_additions_narrowings_removals_limits_and_proof(sensitive: Subject) -> None:
+    assert headings(body(sensitive)) == [
+        "Needs a security reviewer",
+        "Adds",
+        "Narrows",
+        "Removes",
+        "What this run could not see",
+        "Proof",
+        "What happens next",
+    ]
+
+
+def test_what_was_not_found_has_no_section(settled: Subject) -> None:
+    text = body(settled)
+    assert headings(text) == ["What this run could not see", "Proof", "What happens next"]
+    assert "<details>" not in text
+
+
+def test_refusals_and_held_back_changes_have_sections_of_their_own(tmp_path: Path) -> None:
+    subject = proposal(tmp_path, POLICY, never_add="cloudwatch:*", keep="sns:*").subject
+    assert {"Refused, not proposed", "Held back"} <= set(headings(body(subject)))
+    assert "| `keep` | `sns:CreateTopic` | `keep` names `sns:*` |" in body(subject)
+    assert f"- `cloudwatch:PutMetricAlarm` on `{ALARM}` (1× in 1 run): " in body(subject)
+
+
+def test_the_verdict_counts_what_is_proposed_and_what_it_rests_on(usual: Subject) -> None:
+    granted = next(change.granted for change in usual.changes(ChangeKind.NARROW))
+    assert verdict(usual) == (
+        f"**Adds 1 action it was refused 1×, narrows 1 wildcard ({granted} actions granted, 1 used) and removes "
+        "2 entries without any use** in `iam/ci-deploy.json`: what `ci-deploy` did in 35 days and 6 runs."
+    )
+    assert body(usual).startswith(verdict(usual))
+
+
+def test_without_a_change_the_verdict_says_so(settled: Subject) -> None:
+    assert verdict(settled).startswith("**Changes nothing** in `iam/ci-deploy.json`")
+    assert title(settled) == "Least privilege for ci-deploy: nothing to change"
+
+
+def test_the_title_counts_changes_by_kind_and_names_the_role(usual: Subject) -> None:
+    assert title(usual) == "Least privilege for ci-deploy: add 1, narrow 1, remove 2"
+
+
+def test_a_first_draft_says_that_it_is_one_and_removes_nothing(tmp_path: Path) -> None:
+    subject = proposal(tmp_path).subject
+    assert title(subject) == "First least-privilege policy for ci-deploy"
+    assert verdict(subject).startswith("**A first draft** of `iam/ci-deploy.json`")
+    assert "3 actions" in verdict(subject)
+    assert {"Narrows", "Removes", "Held back"}.isdisjoint(headings(body(subject)))
+
+
+def test_an_addition_shows_resource_basis_times_runs_and_day(usual: Subject) -> None:
+    assert f"| `cloudwatch:PutMetricAlarm` | `{ALARM}` | refused by AWS | 1× | 1 | 2026-10-15 |" in body(usual)
+
+
+def test_what_is_removed_is_shown_with_its_statement_and_line_of_the_committed_file(usual: Subject) -> None:
+    committed = usual.draft.committed
+    assert committed
+    lines = committed.text.splitlines()
+    found = re.findall(r"\| `(sqs:PurgeQueue|sns:CreateTopic)` \| statement `(\w+)` \(line (\d+)\)", body(usual))
+    assert [name for name, _, _ in found] == ["sqs:PurgeQueue", "sns:CreateTopic"]
+    for _, sid, line in found:
+        assert f'"Sid": "{sid}"' in "".join(lines[int(line) - 1 : int(line) + 1])
+
+
+def test_the_proof_says_how_many_calls_were_replayed_and_what_is_not_modelled(usual: Subject) -> None:
+    assert (
+        "- **12 of 12** recorded calls replayed and allowed by the result, 0 unmapped; "
+        "SCPs, permissions boundaries and resource policies are not modelled."
+    ) in body(usual)
+
+
+def test_runs_link_to_their_page_and_the_three_latest_are_named_in_time(tmp_path: Path) -> None:
+    """A second resource that was used in early runs alone must not pass for the latest."""
+    other = {**UPDATE, "parameters": {"functionName": "zebra"}}
+    records = [*deploys([UPDATE, CREATE_QUEUE]), *deploys([other], first=FIRST + timedelta(minutes=5), times=2)]
+    policy = json.loads(json.dumps(POLICY).replace("function:orders", "function:*"))
+    url = "https://github.com/octo-org/shop/actions/runs/{run}"
+    text = proposal(tmp_path, policy, records, run_url=url).body
+    latest = ", ".join(f"[{run}]({url.format(run=run)})" for run in (17650000003, 17650000004, 17650000005))
+    assert f"| 2026-10-01 | 2026-11-05 | {latest} and 3 earlier |" in text
+
+
+def test_the_marker_stands_once_at_the_end_and_names_version_and_fingerprint(usual: Subject) -> None:
+    text = body(usual)
+    assert len(MARKER.findall(text)) == 1
+    assert MARKER.fullmatch(text.splitlines()[-1])
+    assert usual.fingerprint in text.splitlines()[-1]
+
+
+@pytest.fixture(scope="module")
+def hostile(tmp_path_factory: pytest.TempPathFactory) -> Result:
+    """Every name that an attacker can choose is hostile: objects, events, services, resources, Sids, the file."""
+    bucket = "arn:aws:s3:::shop"
+    put = [
+        {
+            "event": "s3:PutObject",
+            "data": True,
+            "parameters": {"bucketName": "shop", "key": text},
+            "resources": [f"{bucket}/{text}"],
+        }
+        for text in HOSTILE
+    ]
+    events = [{"event": f"lambda:{text}"} for text in HOSTILE] + [{"event": f"{text}:Do"} for text in HOSTILE]
+    refused = [
+        {
+            "event": "s3:GetObject",
+            "data": True,
+            "error": "AccessDenied",
+            "message": f"User: x is not authorized to perform: s3:GetObject on resource: {bucket}/{text} "
+            f"with an explicit deny in a service control policy {text}",
+        }
+        for text in HOSTILE
+    ]
+    statements = [
+        {"Sid": text, "Effect": "Allow", "Action": ["sqs:CreateQueue", "sqs:PurgeQueue"], "Resource": f"*{text}"}
+        for text in HOSTILE
+    ]
+    odd = [{"Sid": text, "Effect": "Allow", "Action": f"s3:{text}", "Resource": "*"} for text in HOSTILE]
+    policy: Mapping[str, Any] = {**POLICY, "Statement": [*POLICY["Statement"], *statements, *odd]}
+    return proposal(
+        tmp_path_factory.mktemp("hostile"),
+        policy,
+        deploys([UPDATE, *put, *events, *refused]),
+        path="iam/" + "".join(HOSTILE[:12]),
+        resources="exact",
+        run_url="https://github.com/octo-org/shop/actions/runs/{run}",
+    )
+
+
+def test_hostile_names_do_nothing_but_to_be_read(hostile: Result) -> None:
+    page = read(f"## {hostile.title}\n\n{hostile.body}")
+    marker = hostile.body.splitlines()[-1]
+    assert [html for html in page.html if html not in DETAILS] == [f"{marker}\n"] or page.html[-1].strip() == marker
+    assert {html.strip() for html in page.html} <= {*(html.strip() for html in DETAILS), marker}
+    assert all(link.startswith("https://github.com/octo-org/shop/actions/runs/1765") for link in page.links)
+    acts = set(page.acts()) - set(page.html) - set(page.links)
+    assert acts == set()
+
+
+def test_the_marker_stands_once_whatever_others_write(hostile: Result) -> None:
+    assert hostile.body.count("<!--") == 1
+    assert hostile.body.count("-->") >= 1
+    assert MARKER.fullmatch(hostile.body.splitlines()[-1])
+
+
+def test_hostile_names_leave_every_table_whole(hostile: Result) -> None:
+    widths = table_widths(hostile.body)
+    assert widths
+    assert all(len(numbers) == 1 for numbers in widths)
+
+
+def test_hostile_names_are_shown(hostile: Result) -> None:
+    """They are evidence: hiding one would hide the attack."""
+    refused = {resource for held in hostile.subject.draft.refused for resource in held.resources}
+    named = refused | {resource for change in hostile.subject.draft.changes for resource in change.resources}
+    assert sum(any(visible(text)[:20] in visible(name) for name in named) for text in HOSTILE) > len(HOSTILE) / 2
+    shown = "\n".join(read(hostile.body).codes)
+    assert "##\u200b[" not in shown
+    assert visible("@octo-org/security") in shown
+
+
+def test_hostile_names_cannot_lengthen_the_page(hostile: Result) -> None:
+    assert len(hostile.body) <= LIMIT
+
+
+def many(subject: Subject, kind: ChangeKind, count: int = 5_000) -> Subject:
+    """The subject with its first change of a kind made many, each on a long resource of its own."""
+    first = subject.changes(kind)[0]
+    changes = tuple(_numbered(first, number) for number in range(count))
+    return replace(subject, draft=replace(subject.draft, changes=changes))
+
+
+def _numbered(change: Change, number: int) -> Change:
+    resources = tuple(f"arn:aws:s3:::{number}/{'x' * 200}" for _ in range(3))
+    return replace(change, resources=resources, sid=f"S{number}", security="changes who may do what")
+
+
+@pytest.mark.parametrize("kind", list(ChangeKind))
+def test_five_thousand_changes_fit_a_page_with_verdict_and_proof_whole(usual: Subject, kind: ChangeKind) -> None:
+    subject = many(usual, kind)
+    text = body(subject)
+    assert len(text) <= LIMIT
+    assert text.startswith(f"{verdict(subject)}\n\n")
+    assert text[text.index("### Proof") : text.index("### What happens next")] in body(usual)
+    assert "`proposal.json` has all of them" in text
+    assert MARKER.fullmatch(text.splitlines()[-1])
+    assert all(len(numbers) == 1 for numbers in table_widths(text))
+
+
+def test_five_thousand_held_back_and_refused_changes_fit_too(usual: Subject) -> None:
+    held = tuple(
+        HeldBack(ChangeKind.ADD, f"s3:X{number}", ("*",), Objection("resource-type", f"reason {number} {'y' * 90}"))
+        for number in range(5_000)
+    )
+    subject = replace(usual, draft=replace(usual.draft, held_back=held, refused=held))
+    text = body(subject)
+    assert len(text) <= LIMIT
+    assert text.startswith(verdict(usual))
+    assert "`sqs:PurgeQueue`" in text
+
+
+def test_the_evidence_table_goes_before_anything_else(usual: Subject) -> None:
+    subject = many(usual, ChangeKind.NARROW, 25)
+    text = body(subject)
+    assert "The evidence table is too long" in text
+    assert "Cut here" not in text
+    assert text.count("**`lambda:*`**") == 25
+
+
+def test_a_wildcard_of_a_role_is_named_as_written() -> None:
+    assert ROLES.endswith("/")

@@ -93,7 +93,9 @@ FIELDS: Mapping[str, Sequence[str]] = {
     "CreateCommitOnBranchPayload": ["clientMutationId", "commit", "ref"],
     "UpdateRefsPayload": ["clientMutationId"],
 }  # fmt: skip
-_WORDS = frozenset({"description", "summary", "externalDocs", "example", "x-github", "x-octokit", "tags", "deprecated", "title"})
+_WORDS = frozenset(
+    {"description", "summary", "externalDocs", "example", "x-github", "x-octokit", "tags", "deprecated", "title"}
+)
 SOURCES = """\
 # Where these descriptions come from
 

@@ -110,9 +110,7 @@ def silent(action: str, *, has_event: bool) -> str:
 def is_tagging(action: str) -> bool:
     """Tell whether an action puts tags on something."""
     name = action.partition(":")[2]
-    return "Tagging" in catalog.access_level(action) and not re.match(
-        "Untag|Remove|Delete|List|Get|Describe", name
-    )
+    return "Tagging" in catalog.access_level(action) and not re.match("Untag|Remove|Delete|List|Get|Describe", name)
 
 
 def permissionless(prefix: str) -> Mapping[str, str]:
@@ -164,8 +162,7 @@ def operations_of(prefix: str) -> tuple[tuple[str, str], ...]:
         found.update(
             (source, row["event_name"])
             for row in table("events")
-            if (row["kind"], row["match"], row["event_source"])
-            == ("rename", "exact", f"{source}.amazonaws.com")
+            if (row["kind"], row["match"], row["event_source"]) == ("rename", "exact", f"{source}.amazonaws.com")
         )
     return tuple(sorted(found))
 
@@ -180,9 +177,7 @@ def event_of(prefix: str, operation: str) -> Event:
         if coverage in rows and operation in rows[coverage]["operations"].split(","):
             return Event(operation, visibility, "", "", rows[coverage]["source"])
     if "listed" in rows and operation not in rows["listed"]["operations"].split(","):
-        return Event(
-            operation, "unknown", "", "", f"not among the operations listed by {rows['listed']['source']}"
-        )
+        return Event(operation, "unknown", "", "", f"not among the operations listed by {rows['listed']['source']}")
     return Event(operation, "management", "", read_only(operation))
 
 

@@ -21,6 +21,7 @@ _INVISIBLE = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0") | {
 """What shows as nothing though Unicode calls it a letter, mark or symbol: fillers, joiners, selectors, Braille's blank
 (Default_Ignorable_Code_Point, https://www.unicode.org/Public/UCD/latest/ucd/DerivedCoreProperties.txt).
 """
+_ODD = re.compile(r"[^ -{}~]")
 _MARK = re.compile(r"<(?=!--)|(?<=#)#(?=\[)")
 """Begins of a comment, as our marker is one, and of `##[name]`, which a runner executes anywhere in a line."""
 _TOKEN = re.compile(r"(\(*)(?:`([^`]+)`|([^ ]+?))([),;:.]*)(?= |\Z)")
@@ -46,7 +47,7 @@ def visible(text: str) -> str:
 
     A mention is broken even here, since mail clients read the plain text of a comment again.
     """
-    shown = "".join(_shown(character) for character in text)
+    shown = _ODD.sub(lambda found: _shown(found[0]), text)
     return _MARK.sub(lambda found: _written_out(found[0]), shown).replace("@", "@\u200b")
 
 
@@ -57,7 +58,7 @@ def name(text: str) -> str:
 
 def plain(text: str, longest: int = _LONGEST) -> str:
     """`text` for a log line or a JSON-free sentence: one line, nothing invisible, no command to a runner, cut."""
-    shown = "".join(_shown(character) if character != "|" else character for character in text[:longest])
+    shown = _ODD.sub(lambda found: "|" if found[0] == "|" else _shown(found[0]), text[:longest])
     return _MARK.sub(lambda found: _written_out(found[0]), shown)
 
 

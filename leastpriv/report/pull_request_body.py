@@ -58,13 +58,17 @@ def body(subject: Subject) -> str:
         *held_back(subject),
     ]
     evidence = _evidence(subject)
-    whole = "\n\n".join([*before, *sections, *after, evidence, marker]) + "\n"
+    whole = _page([*before, *sections, *after, evidence, marker])
     if len(whole) <= _LONGEST_BODY:
         return whole
     evidence = "*The evidence table is too long for this page: it is in `proposal.json`.*"
     rest = [*before, *after, evidence, marker]
     room = _LONGEST_BODY - sum(len(part) + 2 for part in rest) - 2 * len(sections)
-    return "\n\n".join([*before, *fit(sections, room), *after, evidence, marker]) + "\n"
+    return _page([*before, *fit(sections, room), *after, evidence, marker])
+
+
+def _page(sections: Sequence[str]) -> str:
+    return "\n\n".join(filter(None, sections)) + "\n"
 
 
 def verdict(subject: Subject) -> str:

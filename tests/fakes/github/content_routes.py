@@ -5,11 +5,11 @@ from __future__ import annotations
 import base64
 from urllib.parse import quote
 
-from tests.fakes.github import branches, git_routes
+from tests.fakes.github import branches
 from tests.fakes.github.bodies import Body
 from tests.fakes.github.git_repository import Signature, TreeEntry
 from tests.fakes.github.git_routes import decoded
-from tests.fakes.github.routing import REPO, Answer, Call, Route, page_of
+from tests.fakes.github.routing import Answer, Call, page_of
 from tests.fakes.github.world import ApiError, not_found
 
 _INLINE_LIMIT = 1024 * 1024
@@ -152,27 +152,3 @@ def _written(call: Call, path: str, sha: str, branch: str, status: int) -> Answe
     body = _file(call, path, blob, git.read_blob(blob), branch)
     shown = {key: value for key, value in body.items() if key not in ("content", "encoding")}
     return Answer({"content": shown, "commit": call.bodies.git_commit(git.commit(sha))}, status)
-
-
-ROUTES = (
-    Route("GET", f"{REPO}/branches", list_branches, ("contents",)),
-    Route("GET", f"{REPO}/branches/{{branch}}", get_branch, ("contents",)),
-    Route("GET", f"{REPO}/branches/{{branch}}/protection", get_protection, ("administration",)),
-    Route("GET", f"{REPO}/commits", git_routes.list_commits, ("contents",)),
-    Route("GET", f"{REPO}/commits/{{commit_sha}}/pulls", git_routes.pulls_of_commit, ("pull_requests",)),
-    Route("GET", f"{REPO}/commits/{{ref}}", git_routes.get_commit, ("contents",)),
-    Route("GET", f"{REPO}/compare/{{basehead}}", git_routes.compare, ("contents",)),
-    Route("GET", f"{REPO}/contents/{{path}}", get_contents, ("contents",)),
-    Route("PUT", f"{REPO}/contents/{{path}}", put_contents, ("contents",)),
-    Route("POST", f"{REPO}/git/blobs", git_routes.create_blob, ("contents",)),
-    Route("GET", f"{REPO}/git/blobs/{{file_sha}}", git_routes.get_blob, ("contents",)),
-    Route("POST", f"{REPO}/git/commits", git_routes.create_commit, ("contents",)),
-    Route("GET", f"{REPO}/git/commits/{{commit_sha}}", git_routes.get_git_commit, ("contents",)),
-    Route("GET", f"{REPO}/git/matching-refs/{{ref}}", git_routes.matching_refs, ("contents",)),
-    Route("GET", f"{REPO}/git/ref/{{ref}}", git_routes.get_ref, ("contents",)),
-    Route("POST", f"{REPO}/git/refs", git_routes.create_ref, ("contents",)),
-    Route("PATCH", f"{REPO}/git/refs/{{ref}}", git_routes.update_ref, ("contents",)),
-    Route("DELETE", f"{REPO}/git/refs/{{ref}}", git_routes.delete_ref, ("contents",)),
-    Route("POST", f"{REPO}/git/trees", git_routes.create_tree, ("contents",)),
-    Route("GET", f"{REPO}/git/trees/{{tree_sha}}", git_routes.get_tree, ("contents",)),
-)

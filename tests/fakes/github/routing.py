@@ -17,6 +17,8 @@ REPO = "/repos/{owner}/{repo}"
 _WITH_SLASHES = frozenset({"ref", "path", "branch", "basehead", "name"})
 """Parameters that GitHub also takes with their slashes not encoded."""
 _MAXIMUM_PAGE = 100
+_MAXIMUM_BODY = 65536
+"""Characters: longer bodies are refused (message seen on real repositories)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,3 +126,9 @@ def invalid(resource: str, field_name: str, code: str = "invalid", message: str 
 def custom(resource: str, message: str) -> ApiError:
     """GitHub's validation failure that is a sentence."""
     return ApiError(422, "Validation Failed", [{"resource": resource, "code": "custom", "message": message}])
+
+
+def refuse_long_body(resource: str, body: str | None) -> None:
+    """Raise ApiError 422 for a body over GitHub's limit."""
+    if body is not None and len(body) > _MAXIMUM_BODY:
+        raise invalid(resource, "body", "custom", f"body is too long (maximum is {_MAXIMUM_BODY} characters)")

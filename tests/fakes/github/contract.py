@@ -1,0 +1,122 @@
+"""Holds requests and answers to GitHub's official OpenAPI description (the committed part of it)."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from openapi_core import Config, OpenAPI
+from openapi_core.exceptions import OpenAPIError
+from openapi_core.testing import MockRequest, MockResponse
+
+from tests.fakes.github.routing import Route
+
+_FOLDER = Path(__file__).parent
+_HOST = "https://api.github.com"
+_SHOWN_ERRORS = 4
+
+
+@cache
+def description() -> dict[str, Any]:
+    """The committed part of GitHub's description."""
+    loaded: dict[str, Any] = json.loads((_FOLDER / "openapi.json").read_text(encoding="utf-8"))
+    return loaded
+
+
+@cache
+def _validator() -> OpenAPI:
+    # Validating the description itself takes seconds and is no business of the tests.
+    return OpenAPI.from_dict(description(), config=Config(spec_validator_cls=None))
+
+
+def operations() -> set[tuple[str, str]]:
+    """Method and path template of every operation in the description."""
+    return {(method.upper(), path) for path, item in description()["paths"].items() for method in item}
+
+
+def request_violations(route: Route, params: dict[str, str], query: dict[str, str], body: Any) -> list[str]:
+    """What a request breaks; an unknown query parameter or body property counts, as a slip of the pen would be one."""
+    found = [f"unknown {what}" for what in _unknown(route, query, body)]
+    request = _request(route, params, query, _as_described(route, body))
+    try:
+        _validator().validate_request(request)
+    except OpenAPIError as error:
+        found.append(_words(error))
+    return found
+
+
+def response_violations(route: Route, params: dict[str, str], status: int, body: Any) -> list[str]:
+    """What an answer breaks; of refusals only the statuses that the description knows are judged."""
+    operation = description()["paths"][route.template][route.method.lower()]
+    described = operation["responses"].get(str(status))
+    if described is None:
+        return [f"status {status} is not described"] if status < 400 else []
+    if status >= 400 and _texts_as_errors(body):
+        return []
+    data = b"" if body is None else json.dumps(body).encode()
+    answer = MockResponse(data=data, status_code=status, content_type="application/json")
+    try:
+        _validator().validate_response(_request(route, params, {}, None), answer)
+    except OpenAPIError as error:
+        return [_words(error)]
+    return []
+
+
+def _texts_as_errors(body: Any) -> bool:
+    """GitHub's `errors` are sometimes sentences where its description has only objects (PyGithub issue 1499)."""
+    return any(isinstance(one, str) for one in body.get("errors", []))
+
+
+def _as_described(route: Route, body: Any) -> Any:
+    """A bare list of labels, which the description offers twice in a `oneOf`, so that no list passes."""
+    bare_labels = route.template.endswith("/labels") and isinstance(body, list)
+    return {"labels": body} if bare_labels else body
+
+
+def _request(route: Route, params: dict[str, str], query: Mapping[str, str], body: Any) -> MockRequest:
+    return MockRequest(
+        _HOST,
+        route.method.lower(),
+        route.standard_path(params),
+        args=dict(query),
+        data=None if body is None else json.dumps(body).encode(),
+        content_type="application/json",
+    )
+
+
+def _unknown(route: Route, query: Mapping[str, str], body: Any) -> Iterable[str]:
+    operation = description()["paths"][route.template][route.method.lower()]
+    parameters = {_resolved(one)["name"] for one in operation.get("parameters", [])}
+    yield from (f"query parameter {name!r}" for name in query if name not in parameters)
+    if body is not None and "requestBody" not in operation:
+        yield "body: the operation takes none"
+    elif isinstance(body, dict):
+        schema = operation["requestBody"]["content"]["application/json"]["schema"]
+        known = _property_names(_resolved(schema))
+        yield from (f"property {name!r}" for name in body if name not in known)
+
+
+def _property_names(schema: dict[str, Any]) -> set[str]:
+    names = set(schema.get("properties", {}))
+    for key in ("oneOf", "anyOf", "allOf"):
+        for one in schema.get(key, []):
+            names |= _property_names(_resolved(one))
+    return names
+
+
+def _resolved(node: dict[str, Any]) -> dict[str, Any]:
+    if "$ref" not in node:
+        return node
+    found: Any = description()
+    for part in node["$ref"].split("/")[1:]:
+        found = found[part]
+    return _resolved(found)
+
+
+def _words(error: OpenAPIError) -> str:
+    causes = list(getattr(error.__cause__, "schema_errors", []))[:_SHOWN_ERRORS]
+    shown = [f"{one.message[:120]} at /{'/'.join(map(str, one.absolute_path))}" for one in causes]
+    return f"{type(error).__name__}: {'; '.join(shown) or error}"

@@ -1,0 +1,369 @@
+"""The fake as tests hold it: start it, arrange the world, read what was asked."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import tempfile
+import threading
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from werkzeug.serving import BaseWSGIServer, WSGIRequestHandler, make_server
+
+from tests.fakes.github import branches, contract, pull_routes
+from tests.fakes.github.bodies import Bodies
+from tests.fakes.github.git_repository import GitRepository
+from tests.fakes.github.storage import LogStorage
+from tests.fakes.github.web import Desk, Fault
+from tests.fakes.github.world import ACTIONS_BOT, Exchange, Issue, Job, Run, Token, World
+
+Content = str | bytes | None
+DEFAULT_PERMISSIONS: Mapping[str, str] = {
+    "metadata": "read", "contents": "write", "pull_requests": "write", "actions": "read",
+}  # fmt: skip
+SECONDARY_LIMIT = (
+    "You have exceeded a secondary rate limit. Please wait a few minutes before you try again. If you reach out to "
+    "GitHub Support for help, please include the request ID."
+)
+
+
+class _Quiet(WSGIRequestHandler):
+    def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
+        """Say nothing: the exchanges are kept."""
+
+
+class FakeGitHub:
+    """A GitHub with one repository, from entering the context to leaving it.
+
+    Leaving raises AssertionError when a request or an answer broke GitHub's description, unless the test emptied
+    `violations` because it meant to.
+
+    Args:
+        full_name: Owner and name of the repository.
+        login: Whom `token` belongs to: `github-actions[bot]` is a workflow's own token, another `…[bot]` an app's,
+            anything else a person's.
+        permissions: What `token` may do when it is an app's, as in a workflow's `permissions` (with underscores).
+        default_branch: Exists with one commit.
+        files: Of that commit.
+        prefix: `/api/v3` makes the addresses those of GitHub Enterprise Server.
+        clock: Gives the time; it must know its zone.
+    """
+
+    def __init__(  # noqa: D417
+        self,
+        full_name: str = "acme/shop",
+        *,
+        login: str = ACTIONS_BOT,
+        permissions: Mapping[str, str] = DEFAULT_PERMISSIONS,
+        default_branch: str = "main",
+        files: Mapping[str, Content] | None = None,
+        prefix: str = "",
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        self._folder = Path(tempfile.mkdtemp(prefix="fake-github-"))
+        self.git_dir = self._folder / "repository.git"
+        self.world = World(full_name, default_branch, GitRepository(self.git_dir), clock)
+        self.default_branch, self._prefix = default_branch, prefix
+        self.world.git.create(default_branch)
+        self._first_commit(files or {"README.md": f"# {self.world.name}\n"})
+        self.token, self.read_only_token = "fake-token-write", "fake-token-read"
+        self._tokens = self._first_tokens(login, dict(permissions))
+        self._servers: list[BaseWSGIServer] = []
+        self._threads: list[threading.Thread] = []
+
+    def _first_tokens(self, login: str, permissions: dict[str, str]) -> dict[str, Token]:
+        self.world.account(login)
+        if not login.endswith("[bot]"):
+            self.world.roles[login] = "write"
+        reading = dict.fromkeys(permissions, "read")
+        granted = permissions if login.endswith("[bot]") else None
+        return {self.token: Token(login, granted), self.read_only_token: Token(login, reading)}
+
+    def _first_commit(self, files: Mapping[str, Content]) -> None:
+        git, author = self.world.git, self.world.account("octocat").sign(self.world.now())
+        empty = git.write_tree(None, [])
+        root = git.write_commit(empty, [], "Begin", author, author)
+        sha = branches.commit_files(self.world, root, _bytes(files), "Add the first files", author, signed=False)
+        git.move_ref(f"refs/heads/{self.default_branch}", sha, None)
+        self.world.roles["octocat"] = "admin"
+
+    def __enter__(self) -> FakeGitHub:
+        storage = self._serve(LogStorage(self.world))
+        api = make_server("127.0.0.1", 0, _unready, threaded=True, request_handler=_Quiet)
+        self.server_url = f"http://127.0.0.1:{api.server_port}"
+        self.url = self.server_url + self._prefix
+        self.graphql_url = self.server_url + self._prefix.removesuffix("/v3") + "/graphql"
+        web = self.server_url if self._prefix else "https://github.com"
+        bodies = Bodies(self.world, self.url, web, contract.description()["components"]["examples"])
+        self._desk = Desk(self.world, bodies, self._prefix, storage, self._tokens)
+        api.app = self._desk
+        self._start(api)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for server in self._servers:
+            server.shutdown()
+            server.server_close()
+        for thread in self._threads:
+            thread.join()
+        shutil.rmtree(self._folder)
+        if kind is None and self.violations:
+            raise AssertionError("GitHub's description was broken:\n" + "\n".join(self.violations))
+
+    def _serve(self, app: Any) -> str:
+        server = make_server("127.0.0.1", 0, app, threaded=True, request_handler=_Quiet)
+        self._start(server)
+        return f"http://127.0.0.1:{server.server_port}"
+
+    def _start(self, server: BaseWSGIServer) -> None:
+        self._servers.append(server)
+        thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
+        self._threads.append(thread)
+        thread.start()
+
+    @property
+    def requests(self) -> list[Exchange]:
+        """Every request so far, in the order of their ends."""
+        return self._desk.exchanges
+
+    @property
+    def violations(self) -> list[str]:
+        """What broke GitHub's description; each was answered with 500."""
+        return self._desk.violations
+
+    # What tests may arrange about the server.
+
+    def token_for(self, login: str, permissions: Mapping[str, str] | None = None) -> str:
+        """A further token: of an app with these permissions, or of a person with all that they may do."""
+        token = f"fake-token-{len(self._tokens)}"
+        self.world.account(login)
+        self._tokens[token] = Token(login, None if permissions is None else dict(permissions))
+        return token
+
+    def fail_next(
+        self,
+        method: str,
+        path_pattern: str,
+        status: int,
+        times: int = 1,
+        headers: Mapping[str, str] | None = None,
+        body: Any = None,
+        *,
+        carried_out: bool = False,
+    ) -> None:
+        """Answer the next matching requests so; with `carried_out` they take effect although the answer says not.
+
+        `path_pattern` is a regular expression that is searched in the path without the API's prefix.
+        """
+        words = {"message": "Server Error"} if body is None else body
+        response = (status, words, list((headers or {}).items()))
+        self._desk.faults.append(
+            Fault(method, re.compile(path_pattern), times, response=response, carried_out=carried_out)
+        )
+
+    def limit_next(self, method: str, path_pattern: str, times: int = 1, retry_after: int = 1, status: int = 403) -> None:
+        """Refuse the next matching requests by the secondary rate limit."""
+        body = {"message": SECONDARY_LIMIT, "documentation_url": "https://docs.github.com/rest/rate-limit"}
+        self.fail_next(method, path_pattern, status, times, {"Retry-After": str(retry_after)}, body)
+
+    def before_next(self, method: str, path_pattern: str, action: Callable[[], object]) -> None:
+        """Do something right before the next matching request is answered: what loses a race."""
+        self._desk.faults.append(Fault(method, re.compile(path_pattern), 1, before=action))
+
+    def set_rate_limit(self, remaining: int, reset: int) -> None:
+        """How many requests are left until `reset` (seconds since 1970); with 0 every one is refused."""
+        self.world.rate.remaining, self.world.rate.reset = remaining, reset
+
+    def forbid_pull_request_creation(self) -> None:
+        """Switch off "Allow GitHub Actions to create and approve pull requests"."""
+        self.world.actions_may_open_pull_requests = False
+
+    @property
+    def graphql_update_refs(self) -> bool:
+        """Whether the server has the `updateRefs` mutation."""
+        return self.world.graphql_update_refs
+
+    @graphql_update_refs.setter
+    def graphql_update_refs(self, has: bool) -> None:
+        self.world.graphql_update_refs = has
+
+    def protect(self, branch: str) -> None:
+        """Let a branch change by pull requests only."""
+        self.world.protected.add(branch)
+
+    # Who is there.
+
+    def add_user(self, login: str, permission: str = "write") -> None:
+        """A person with a role: none, read, triage, write, maintain or admin."""
+        with self._lock():
+            self.world.account(login)
+            self.world.roles[login] = permission
+
+    def add_team(self, slug: str) -> None:
+        """A team of the owner that may read the repository."""
+        self.world.teams[slug] = next(self.world.ids)
+
+    def add_run(
+        self,
+        run_id: int,
+        head_branch: str | None = None,
+        event: str = "push",
+        *,
+        head_sha: str | None = None,
+        status: str = "completed",
+        conclusion: str | None = "success",
+        attempt: int = 1,
+        actor: str = "octocat",
+        path: str = ".github/workflows/deploy.yml",
+        head_repository: str | None = None,
+    ) -> None:
+        """A workflow run; another `head_repository` is a fork's."""
+        branch = head_branch or self.default_branch
+        sha = head_sha or self.world.git.branch(branch) or self.head(self.default_branch)
+        where = head_repository or self.world.full_name
+        made = self.world.timestamp()
+        self.world.runs[run_id] = Run(
+            run_id, branch, sha, event, status, conclusion, attempt, actor, path, where, made
+        )
+
+    def add_job(
+        self,
+        run_id: int,
+        name: str = "deploy",
+        log: str | bytes | None = "",
+        *,
+        status: str = "completed",
+        conclusion: str | None = "success",
+        attempt: int | None = None,
+    ) -> int:
+        """A job of a run, and its id; a log of None has expired."""
+        job_id, text = next(self.world.ids), log.encode() if isinstance(log, str) else log
+        tried = attempt or self.world.runs[run_id].attempt
+        self.world.jobs[job_id] = Job(job_id, run_id, tried, name, status, conclusion, text)
+        return job_id
+
+    # What people do.
+
+    def commit_as(
+        self, login: str, branch: str, files: Mapping[str, Content], message: str = "Change", *, on_web: bool = False
+    ) -> str:
+        """A person commits (None deletes a file) and pushes, past any protection; gives the commit.
+
+        A branch that does not exist starts at the default branch. What is done on GitHub's pages is signed by it.
+        """
+        with self._lock():
+            head = self.world.git.branch(branch) or self.head(self.default_branch)
+            author = self.world.account(login).sign(self.world.now())
+            sha = branches.commit_files(self.world, head, _bytes(files), message, author, signed=on_web)
+            branches.move(self.world, f"refs/heads/{branch}", sha, login)
+            return sha
+
+    def update_branch_as(self, login: str, number: int) -> str:
+        """A person presses "Update branch": the base is merged into the head, and GitHub signs."""
+        with self._lock():
+            _, pull = self.world.pull(number)
+            base, head = self.head(pull.base), self.head(pull.head)
+            tree = self.world.git.merged_tree(head, base)
+            if tree is None:
+                raise ValueError(f"{pull.base} and {pull.head} are in conflict")
+            author = self.world.account(login).sign(self.world.now())
+            message = f"Merge branch '{pull.base}' into {pull.head}"
+            sha = branches.commit_signed(self.world, tree, [head, base], message, author)
+            branches.move(self.world, f"refs/heads/{pull.head}", sha, login)
+            return sha
+
+    def move_branch_as(self, login: str, branch: str, sha: str | None) -> None:
+        """A person forces a branch to a commit, or (None) deletes it."""
+        with self._lock():
+            branches.move(self.world, f"refs/heads/{branch}", sha, login)
+
+    def open_pull_as(self, login: str, head: str, base: str | None = None, title: str = "A change", body: str = "") -> int:
+        """A person opens a pull request for a branch; gives its number."""
+        with self._lock():
+            target = base or self.default_branch
+            pull = pull_routes.PullRequest(head, target, self.head(head), self.head(target))
+            return self.world.open_issue(login, title, body, pull).number
+
+    def close_pull(self, number: int, by: str) -> None:
+        """A person closes a pull request."""
+        self._change_state(number, "closed", by)
+
+    def reopen_pull(self, number: int, by: str) -> None:
+        """A person opens it again; raises ApiError where GitHub refuses."""
+        self._change_state(number, "open", by)
+
+    def _change_state(self, number: int, state: str, by: str) -> None:
+        with self._lock():
+            pull_routes.change_state(self.world, self.world.pull(number)[0], state, by)
+
+    def merge_pull(self, number: int, by: str = "octocat", method: str = "merge", *, delete_branch: bool = False) -> str:
+        """A person merges (`merge` or `squash`); gives the new commit of the base."""
+        with self._lock():
+            sha = branches.merge(self.world, number, by, method)
+            if delete_branch:
+                self.move_branch_as(by, self.world.pull(number)[1].head, None)
+            return sha
+
+    def comment_as(self, login: str, number: int, body: str) -> int:
+        """A person comments; gives the comment's id."""
+        with self._lock():
+            return self.world.comment(number, login, body).id
+
+    def review_as(self, login: str, number: int, state: str = "APPROVED", body: str = "") -> None:
+        """A person reviews: APPROVED, CHANGES_REQUESTED or COMMENTED."""
+        with self._lock():
+            pull_routes.add_review(self.world, number, login, state, body)
+
+    def edit_body_as(self, login: str, number: int, body: str) -> None:
+        """A person edits the description; GitHub's REST API does not tell who did."""
+        with self._lock():
+            self.world.account(login)
+            issue = self.world.issue(number)
+            issue.body = body
+            self.world.touch(issue)
+
+    def label_as(self, login: str, number: int, *labels: str) -> None:
+        """A person adds labels."""
+        with self._lock():
+            self.world.account(login)
+            issue = self.world.issue(number)
+            issue.labels += [name for one in labels if (name := self.world.label(one).name) not in issue.labels]
+            self.world.touch(issue)
+
+    # What is so.
+
+    def head(self, branch: str) -> str:
+        """The commit at the head of a branch; raises KeyError where there is no such branch."""
+        sha = self.world.git.branch(branch)
+        if sha is None:
+            raise KeyError(branch)
+        return sha
+
+    def file(self, path: str, branch: str | None = None) -> bytes:
+        """The content of a file on a branch; raises GitError where there is none."""
+        return self.world.git.run("cat-file", "blob", f"refs/heads/{branch or self.default_branch}:{path}")
+
+    def pull(self, number: int) -> Issue:
+        """A pull request's state; do not change it."""
+        return self.world.pull(number)[0]
+
+    def comments(self, number: int) -> Sequence[str]:
+        """The bodies of the comments on an issue or pull request, the oldest first."""
+        return [one.body for one in self.world.comments.values() if one.number == number]
+
+    def _lock(self) -> threading.RLock:
+        return self._desk.lock
+
+
+def _bytes(files: Mapping[str, Content]) -> dict[str, bytes | None]:
+    return {path: one.encode() if isinstance(one, str) else one for path, one in files.items()}
+
+
+def _unready(_environ: Any, _start_response: Any) -> Iterable[bytes]:
+    raise RuntimeError("the server is not ready")

@@ -1,0 +1,38 @@
+"""The promises of the step's outputs."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from leastpriv.report.outputs import outputs
+from tests.fakes.deploys import CREATE_QUEUE, POLICY, UPDATE, as_committed, deploys, proposal
+
+
+def test_outputs_name_what_is_added_and_what_no_statement_grants_any_more(tmp_path: Path) -> None:
+    subject = proposal(tmp_path, POLICY).subject
+    told = outputs(subject, "/out/proposal.json", "created", "c0ffee", "leastpriv/ci-deploy")
+    assert told["has-changes"] == "true"
+    assert json.loads(told["added-actions"]) == ["cloudwatch:PutMetricAlarm"]
+    removed = json.loads(told["removed-actions"])
+    assert {"sns:CreateTopic", "sqs:PurgeQueue", "lambda:DeleteAlias"} <= set(removed)
+    assert "lambda:UpdateFunctionCode" not in removed
+    assert removed == sorted(removed)
+    assert json.loads(told["policy"]) == json.loads(subject.draft.content)
+    assert (told["proposal-file"], told["pull-request-operation"]) == ("/out/proposal.json", "created")
+    assert (told["pull-request-head-sha"], told["pull-request-branch"]) == ("c0ffee", "leastpriv/ci-deploy")
+
+
+def test_an_action_that_another_statement_still_grants_is_not_told_as_removed(tmp_path: Path) -> None:
+    twice = {**POLICY["Statement"][1], "Sid": "More", "Action": "sqs:P*", "Resource": "*"}
+    policy = {**POLICY, "Statement": [*POLICY["Statement"], twice]}
+    subject = proposal(tmp_path, policy, keep="sqs:PurgeQueue").subject
+    told = outputs(subject, "", "none", "", "")
+    assert "sqs:PurgeQueue" not in json.loads(told["removed-actions"])
+
+
+def test_without_a_change_the_lists_are_empty_and_the_policy_is_the_committed_one(tmp_path: Path) -> None:
+    subject = proposal(tmp_path, as_committed(), deploys([UPDATE, CREATE_QUEUE])).subject
+    told = outputs(subject, "", "none", "", "")
+    assert (told["has-changes"], told["added-actions"], told["removed-actions"]) == ("false", "[]", "[]")
+    assert told["policy"] == json.dumps(as_committed(), indent=2)

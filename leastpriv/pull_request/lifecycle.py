@@ -1,0 +1,140 @@
+"""What to do with the one pull request of a proposal: a pure table from what is found to the next step.
+
+The rows are those of the bots that people already know (Renovate, Dependabot, create-pull-request), with two
+differences: a branch that a person touched is left alone, and a proposal that was declined does not come back. No
+network, no state: everything that decides is in the arguments.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+PAUSED_LABEL = "leastpriv: paused"
+"""A person sets it: the pull request is left as it is until the label is gone."""
+EDITED_LABEL = "leastpriv: edited"
+"""Set beside the comment that says that the branch is a person's now."""
+_REBASE_TICKED = re.compile(r"^\s*[-*] \[[xX]\] <!-- leastpriv:rebase -->", re.MULTILINE)
+
+
+class Step(StrEnum):
+    """The next step."""
+
+    CREATE = "create"
+    """Commit on the base, branch, pull request."""
+    CREATE_PULL = "create-pull"
+    """The branch is there and right; the pull request is not (its creation was forbidden)."""
+    UPDATE = "update"
+    """One commit on the base's head, the branch moved once, title and body edited; a pull request if there is none."""
+    NOTHING = "nothing"
+    CLOSE = "close"
+    """Comment why, close, delete the branch."""
+    DELETE_BRANCH = "delete-branch"
+    """Nothing left to change, and no pull request to close."""
+    LEAVE_EDITED = "leave-edited"
+    """A person's: one comment, edited in place, and a label."""
+    LEAVE_OBSOLETE = "leave-obsolete"
+    """A person's, and nothing is left to change: one comment that closing was skipped."""
+    FOREIGN = "foreign"
+    """The branch was never ours: stop, and name the input `branch`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Branch:
+    """The branch of the proposal as it is."""
+
+    head: str
+    ours: bool
+    """Every commit since the base was made by this program and touched by nobody."""
+    ever_ours: bool
+    """Some commit since the base was made by this program."""
+    fingerprint: str
+    """Of the head commit; empty where it has none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pull:
+    """The open pull request of the branch."""
+
+    number: int
+    base: str
+    """Name of the branch that it asks to be merged into."""
+    body: str
+    labels: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Declined:
+    """A pull request of the branch that was closed without being merged."""
+
+    number: int
+    fingerprint: str
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """The proposal as it should become."""
+
+    fingerprint: str
+    base: str
+    """Name of the base branch."""
+    changes: bool
+    """Whether there is anything to change."""
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """A step, why, and the declined pull request that it has to do with (0: none)."""
+
+    step: Step
+    reason: str
+    declined: int = 0
+
+
+def decide(wanted: Wanted, branch: Branch | None, pull: Pull | None, declined: Sequence[Declined]) -> Decision:
+    """The next step for what was found; `declined` newest first."""
+    if pull and PAUSED_LABEL in pull.labels:
+        return Decision(Step.NOTHING, f"#{pull.number} has the label {PAUSED_LABEL!r}.")
+    if branch and not branch.ours:
+        return _of_a_person(wanted, branch, pull)
+    if branch and pull:
+        return _open(wanted, branch, pull)
+    if not wanted.changes:
+        if branch:
+            return Decision(Step.DELETE_BRANCH, "Nothing is left to change.")
+        return Decision(Step.NOTHING, "Nothing to change.")
+    return _without_pull(wanted, branch, declined)
+
+
+def _of_a_person(wanted: Wanted, branch: Branch, pull: Pull | None) -> Decision:
+    if not branch.ever_ours:
+        return Decision(Step.FOREIGN, "The branch holds nothing but somebody else's work.")
+    if pull and wanted.changes and _REBASE_TICKED.search(pull.body):
+        return Decision(Step.UPDATE, "The box that hands the branch back was ticked.")
+    if not wanted.changes:
+        return Decision(Step.LEAVE_OBSOLETE, "Nothing is left to change, but somebody worked on the branch.")
+    return Decision(Step.LEAVE_EDITED, "Somebody worked on the branch.")
+
+
+def _open(wanted: Wanted, branch: Branch, pull: Pull) -> Decision:
+    if pull.base != wanted.base:
+        return Decision(Step.LEAVE_EDITED, f"Somebody changed the target of #{pull.number} to another branch.")
+    if not wanted.changes:
+        return Decision(Step.CLOSE, "Nothing is left to change.")
+    if branch.fingerprint == wanted.fingerprint and not _REBASE_TICKED.search(pull.body):
+        return Decision(Step.NOTHING, f"#{pull.number} already holds this proposal.")
+    return Decision(Step.UPDATE, f"#{pull.number} holds another proposal.")
+
+
+def _without_pull(wanted: Wanted, branch: Branch | None, declined: Sequence[Declined]) -> Decision:
+    same = next((each for each in declined if each.fingerprint == wanted.fingerprint), None)
+    if same:
+        return Decision(Step.NOTHING, f"The same proposal was declined in #{same.number}.", same.number)
+    earlier = declined[0].number if declined else 0
+    if branch is None:
+        return Decision(Step.CREATE, "There is no pull request yet.", earlier)
+    if branch.fingerprint == wanted.fingerprint:
+        return Decision(Step.CREATE_PULL, "The branch is there, its pull request is not.", earlier)
+    return Decision(Step.UPDATE, "The branch holds another proposal.", earlier)

@@ -110,11 +110,12 @@ def write_files(result: Result, folder: Path) -> Path:
     """
     subject = result.subject
     contents = {
-        "policy.json": subject.draft.content,
-        "patch.json": json_patch(subject.draft.committed, subject.draft.document).encode(),
         "pull-request.md": f"# {result.title}\n\n{result.body}".encode(),
         "proposal.json": proposal_json(subject, result.title, result.body).encode(),
     }
+    if subject.draft.changes or subject.draft.committed:
+        contents["policy.json"] = subject.draft.content
+        contents["patch.json"] = json_patch(subject.draft.committed, subject.draft.document).encode()
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for name, content in contents.items():
@@ -160,7 +161,7 @@ def _publish(
         branch=settings.branch,
         base=settings.base,
         path=subject.policy_file,
-        content=subject.draft.content,
+        content=subject.draft.content if subject.draft.changes or subject.draft.committed else None,
         title=name,
         body="The pull request's text has the evidence for each change and the replay of the recorded calls.",
         fingerprint=subject.fingerprint,

@@ -47,6 +47,8 @@ class Difference:
     """Allowed only where a condition holds that the evidence does not show."""
     overruled: tuple[Usage, ...]
     """Used in the evidence, and now refused by an explicit Deny of the policy."""
+    refused_elsewhere: tuple[Usage, ...]
+    """Allowed by the policies, and refused by something else: an SCP, a boundary, a resource policy …."""
 
 
 def compare(document: Document | None, attached: Sequence[Document], evidence: Evidence) -> Difference:
@@ -55,6 +57,7 @@ def compare(document: Document | None, attached: Sequence[Document], evidence: E
     missing: list[Usage] = []
     conditional: list[Usage] = []
     overruled: list[Usage] = []
+    elsewhere: list[Usage] = []
     for usage in evidence.usages:
         effects = {
             decide(request, documents, exact=usage.need.exact) for request in requests_of(usage, evidence.principal)
@@ -63,10 +66,12 @@ def compare(document: Document | None, attached: Sequence[Document], evidence: E
             overruled.append(usage)
         elif effects & {"implicitDeny", "explicitDeny"} and usage.outcome is not Outcome.UNKNOWN:
             missing.append(usage)
+        elif usage.denial and not usage.denial.mendable:
+            elsewhere.append(usage)
         elif "unknown" in effects:
             conditional.append(usage)
     entries = tuple(_entries(document, evidence)) if document else ()
-    return Difference(entries, tuple(missing), tuple(conditional), tuple(overruled))
+    return Difference(entries, tuple(missing), tuple(conditional), tuple(overruled), tuple(elsewhere))
 
 
 def requests_of(usage: Usage, principal: str) -> tuple[Request, ...]:

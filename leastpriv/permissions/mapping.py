@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from functools import cache
+from functools import lru_cache
 
 from leastpriv.model import Basis, Call, Need, Permission
 from leastpriv.permissions import catalog
@@ -53,10 +53,9 @@ def _actions(call: Call, event: MappedEvent) -> Iterator[MappedAction]:
         yield from _by_request(call)
         return
     actions = _one_api(call, event.actions)
-    keys = _trigger_keys(call)
-    triggered = [
-        row for row in _triggers(call.source.removesuffix(".cn"), call.name) if row["parameter"].lower() in keys
-    ]
+    rows = _triggers(call.source.removesuffix(".cn"), call.name)
+    keys = _trigger_keys(call) if rows else ()
+    triggered = [row for row in rows if row["parameter"].lower() in keys]
     replaced = {row["replaces"] for row in triggered if row["mode"] == "instead"}
     yield from (mapped for mapped in actions if mapped.action not in replaced)
     for row in triggered:
@@ -97,7 +96,7 @@ def _observed(call: Call, mapped: MappedAction, verdict: Verdict) -> Iterator[Ne
         )
 
 
-@cache
+@lru_cache(maxsize=16_384)
 def _triggers(source: str, name: str) -> tuple[Mapping[str, str], ...]:
     return tuple(row for row in table("triggers") if (row["event_source"], row["event_name"]) == (source, name))
 

@@ -77,8 +77,8 @@ def request_values(parameters: object, skip: Collection[str] = ()) -> list[tuple
         deeper: list[tuple[str, object]] = []
         for key, value in level[:_MOST_VALUES]:
             if isinstance(value, Mapping):
-                named = ((str(name).lower(), item) for name, item in value.items())
-                deeper.extend(pair for pair in named if pair[0] not in skip)
+                named = [(str(name).lower(), item) for name, item in value.items()]
+                deeper.extend([pair for pair in named if pair[0] not in skip] if skip else named)
             elif isinstance(value, list | tuple):
                 deeper.extend((key, item) for item in value)
             elif isinstance(value, str) and value:
@@ -120,7 +120,7 @@ def fits(action: str, resource: str) -> bool:
     return any(_shape_overlaps(template, resource) for template in templates)
 
 
-@cache
+@lru_cache(maxsize=16_384)
 def _action(name: str) -> catalog.Action | None:
     """The catalogue's action; a cell of AWS's page that holds two ARNs of one type gives two (13 types, 2026-10)."""
     known = catalog.action(name)

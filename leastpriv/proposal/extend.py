@@ -86,7 +86,16 @@ _REFUSERS: Mapping[str, str] = {
 }
 
 
+def refused_elsewhere(usage: Usage) -> HeldBack:
+    """A refusal that no identity policy mends, for the report."""
+    permission = usage.need.permission
+    objection = Objection("not-mendable", _who_refused(usage))
+    return HeldBack(ChangeKind.ADD, permission.action, (permission.resource,), objection, usages=(usage,))
+
+
 def _who_refused(usage: Usage) -> str:
+    if usage.denial and "Encoded authorization failure message" in usage.denial.message and not usage.denial.actions:
+        return "the refusal is encoded: `aws sts decode-authorization-message` tells what was lacking"
     return _REFUSERS[usage.denial.denied_by.value] if usage.denial else ""
 
 

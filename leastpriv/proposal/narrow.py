@@ -130,7 +130,7 @@ def entries_for(used: Sequence[str], stays: Sequence[str], entry: Entry) -> tupl
     folds = _folds(stays, gone, entry.pattern)
     rest, entries = set(stays), list[str]()
     while rest:
-        pattern = max(folds, key=lambda fold: (len(folds[fold] & rest), -len(fold), fold), default="")
+        pattern = max(folds, key=lambda fold: (len(folds[fold] & rest), len(fold), fold), default="")
         if not pattern or len(folds[pattern] & rest) < _WORTH_A_WILDCARD:
             break
         entries.append(pattern)

@@ -10,7 +10,7 @@ from leastpriv.model import ChangeKind, Outcome, Usage
 from leastpriv.permissions.siblings import siblings_of
 from leastpriv.policy.document import Document, parse
 from leastpriv.policy.edit import AppendStatement, DropStatement, Edit, ReplaceActions, apply, create
-from leastpriv.proposal.extend import additions, statements
+from leastpriv.proposal.extend import additions, refused_elsewhere, statements
 from leastpriv.proposal.narrow import not_judged, removals
 from leastpriv.proposal.situation import Change, Draft, HeldBack, Objection, Options, Situation
 
@@ -19,6 +19,7 @@ def propose(document: Document | None, difference: Difference, evidence: Evidenc
     """Decides every change and makes the smallest edit; without a committed document, writes a draft from usage."""
     added, refused = additions(difference.missing, evidence, options)
     refused.extend(_overruled(usage) for usage in difference.overruled)
+    refused.extend(refused_elsewhere(usage) for usage in difference.refused_elsewhere)
     if document is None:
         content = create(statements(added, ()))
         return Draft(None, parse(content, "the first draft"), content, tuple(added), (), tuple(refused))

@@ -38,7 +38,8 @@ class Publication:
     """Branch the commit is based on; empty for the one that is checked out."""
     path: str
     """Relative to the repository's root, with `/`."""
-    content: bytes
+    content: bytes | None
+    """None: nothing to propose for a file that does not exist yet."""
     title: str
     body: str
     """Short; the pull request's own text is elsewhere."""
@@ -74,23 +75,27 @@ def publish(repository: LocalRepository, publication: Publication, now: datetime
     branch = publication.branch
     base, base_sha = _checked_names(repository, publication)
     head = repository.commit_at(f"refs/heads/{branch}")
-    unchanged = repository.read(base_sha, publication.path) == publication.content
-    if head is None and unchanged:
-        return Published(Operation.NONE, branch, "", base_sha, f"{base} already has the proposed content.")
+    if head is not None and (edited := _edited(repository, branch, base_sha, head)):
+        return Published(Operation.NONE, branch, head, base_sha, edited)
+    content = publication.content
+    if content is None or repository.read(base_sha, publication.path) == content:
+        return _nothing_left(repository, branch, head, base, base_sha)
     if head is not None:
-        edited = _edited(repository, branch, base_sha, head)
-        if edited:
-            return Published(Operation.NONE, branch, head, base_sha, edited)
-        if unchanged:
-            repository.move(branch, head, None)
-            return Published(Operation.CLOSED, branch, "", base_sha, f"{base} already has the proposed content.")
         latest = repository.look_at(head)
         if latest.fingerprint == publication.fingerprint and latest.parents == (base_sha,):
             return Published(Operation.NONE, branch, head, base_sha, "The branch already holds this proposal.")
-    tree = repository.tree_with(f"{base_sha}^{{tree}}", publication.path, publication.content)
+    tree = repository.tree_with(f"{base_sha}^{{tree}}", publication.path, content)
     new = repository.commit(tree, base_sha, commit_message(publication), now)
     repository.move(branch, head, new)
     return Published(Operation.CREATED if head is None else Operation.UPDATED, branch, new, base_sha)
+
+
+def _nothing_left(repository: LocalRepository, branch: str, head: str | None, base: str, base_sha: str) -> Published:
+    """Delete a branch of ours that has nothing left to propose."""
+    if head is None:
+        return Published(Operation.NONE, branch, "", base_sha, f"Nothing to change on {base}.")
+    repository.move(branch, head, None)
+    return Published(Operation.CLOSED, branch, "", base_sha, f"Nothing is left to change on {base}.")
 
 
 def commit_message(publication: Publication) -> str:

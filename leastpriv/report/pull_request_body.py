@@ -35,7 +35,7 @@ def title(subject: Subject) -> str:
         )
         if (changes := subject.changes(kind))
     ]
-    if subject.draft.committed is None:
+    if subject.draft.committed is None and subject.draft.changes:
         return f"First least-privilege policy for {escape.name(subject.role)}"
     return f"Least privilege for {escape.name(subject.role)}: {', '.join(parts) or 'nothing to change'}"
 
@@ -75,6 +75,8 @@ def verdict(subject: Subject) -> str:
     """The one sentence that a reviewer reads first."""
     evidence = subject.evidence
     basis = f"in {plural(evidence.span.days, 'day')} and {plural(len(evidence.runs), 'run')}"
+    if subject.draft.committed is None and not subject.draft.changes:
+        return f"**Nothing to draft**: no call of {code(subject.role)} {basis} needed a permission that can be written."
     if subject.draft.committed is None:
         return (
             f"**A first draft** of {code(subject.policy_file)} from what {code(subject.role)} used {basis}: "

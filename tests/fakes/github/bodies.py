@@ -15,7 +15,8 @@ from typing import Any
 from urllib.parse import quote
 
 from tests.fakes.github.git_repository import Commit, FileChange, Signature
-from tests.fakes.github.world import Label, World
+from tests.fakes.github.records import Label
+from tests.fakes.github.world import World
 
 Body = dict[str, Any]
 _EXAMPLE_API = re.compile(r"https://api\.github\.com/repos/[\w.-]+/[\w.-]+")
@@ -120,7 +121,8 @@ class Bodies:
         body = self.example("full-repository-default-response")
         for other in ("parent", "source", "template_repository", "temp_clone_token", "license"):
             del body[other]
-        return {**body, **self._repository_facts(), "license": None, "permissions": permissions}
+        facts = {"license": None, "language": None, "organization": self.user(self.world.owner)}
+        return {**body, **self._repository_facts(), **facts, "permissions": permissions}
 
     def short_repository(self, body: Body) -> Body:
         """An example of a repository inside another body, turned into this one."""

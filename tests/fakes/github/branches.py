@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from tests.fakes.github.git_repository import GitError, Signature, TreeEntry
-from tests.fakes.github.world import ApiError, Issue, PullRequest, World
+from tests.fakes.github.records import Issue, PullRequest
+from tests.fakes.github.world import ApiError, World
 
 PULL_REQUEST_DEMANDED = "Changes must be made through a pull request."
 _HEADS = "refs/heads/"

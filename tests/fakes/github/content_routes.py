@@ -74,11 +74,10 @@ def get_contents(call: Call) -> Answer:
     commit = git.branch(revision) or git.resolve(revision.removeprefix("refs/heads/")) or git.resolve(revision)
     if commit is None:
         raise not_found(f"No commit found for the ref {revision}")
-    tree, blob = git.resolve(f"{commit}:{path}", "tree"), git.resolve(f"{commit}:{path}", "blob")
-    if tree:
-        entries = [_entry(call, f"{path}/{one.path}", one, revision) for one in git.read_tree(tree)]
-        return Answer(entries)
-    if blob is None:
+    kind, blob = git.at(commit, path) or ("", "")
+    if kind == "tree":
+        return Answer([_entry(call, f"{path}/{one.path}".lstrip("/"), one, revision) for one in git.read_tree(blob)])
+    if kind != "blob":
         raise not_found()
     content = git.read_blob(blob)
     if "raw" in call.accept:
@@ -119,7 +118,8 @@ def put_contents(call: Call) -> Answer:
     head = git.branch(branch)
     if head is None:
         raise not_found(f"Branch {branch} not found")
-    known = git.resolve(f"{head}:{path}", "blob")
+    kind, oid = git.at(head, path) or ("", "")
+    known = oid if kind == "blob" else None
     _refuse_stale(path, known, body.get("sha"))
     if branch in call.world.protected:
         verb = "update" if known else "create"
@@ -148,7 +148,7 @@ def _commit_content(call: Call, head: str, path: str, content: bytes) -> str:
 
 def _written(call: Call, path: str, sha: str, branch: str, status: int) -> Answer:
     git = call.world.git
-    blob = git.resolve(f"{sha}:{path}", "blob") or ""
+    _, blob = git.at(sha, path) or ("", "")
     body = _file(call, path, blob, git.read_blob(blob), branch)
     shown = {key: value for key, value in body.items() if key not in ("content", "encoding")}
     return Answer({"content": shown, "commit": call.bodies.git_commit(git.commit(sha))}, status)

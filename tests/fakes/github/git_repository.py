@@ -110,6 +110,14 @@ class GitRepository:
         except GitError:
             return None
 
+    def at(self, commit: str, path: str) -> tuple[str, str] | None:
+        """Kind and object id of what lies at a path of a commit, or None."""
+        try:
+            oid = self.text("rev-parse", "--quiet", "--verify", "--end-of-options", f"{commit}:{path}")
+        except GitError:
+            return None
+        return self.kind(oid) or "commit", oid
+
     def branch(self, name: str) -> str | None:
         """The commit at the head of a branch, or None."""
         return self.resolve(f"refs/heads/{name}")

@@ -25,8 +25,9 @@ from graphql import (
 from tests.fakes.github import branches
 from tests.fakes.github.bodies import Bodies, node_id
 from tests.fakes.github.git_repository import NO_OID
+from tests.fakes.github.records import Issue, PullRequest, Token
 from tests.fakes.github.repository_routes import INTEGRATION_REFUSED
-from tests.fakes.github.world import ApiError, Issue, PullRequest, Token, World
+from tests.fakes.github.world import ApiError, World
 
 Input = dict[str, Any]
 _FOLDER = Path(__file__).parent
@@ -191,7 +192,9 @@ class Resolvers:
     def _update_refs(self, given: Input) -> Input:
         """All updates or none."""
         if given["repositoryId"] not in (node_id("R", self.world.full_name),):
-            raise RefusedError("NOT_FOUND", f"Could not resolve to a node with the global id of '{given['repositoryId']}'")
+            raise RefusedError(
+                "NOT_FOUND", f"Could not resolve to a node with the global id of '{given['repositoryId']}'"
+            )
         updates = given["refUpdates"]
         if not all(self._may_move(one) for one in updates):
             raise RefusedError("", _GENERIC)

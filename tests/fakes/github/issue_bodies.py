@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from tests.fakes.github.bodies import Bodies, Body, node_id
-from tests.fakes.github.world import Comment, Issue, PullRequest, Review, World
+from tests.fakes.github.records import Comment, Issue, PullRequest, Review
+from tests.fakes.github.world import World
 
 _ONLY_ALONE = (
     "merged", "mergeable", "rebaseable", "mergeable_state", "merged_by", "comments", "review_comments",

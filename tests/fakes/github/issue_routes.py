@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from tests.fakes.github import pull_routes
 from tests.fakes.github.issue_bodies import comment_body, comments_of, issue_body
+from tests.fakes.github.records import Comment, Issue
 from tests.fakes.github.routing import Answer, Call, invalid, page_of, refuse_long_body
-from tests.fakes.github.world import ApiError, Comment, Issue, not_found
+from tests.fakes.github.world import ApiError, not_found
 
 
 def _issue(call: Call) -> Issue:

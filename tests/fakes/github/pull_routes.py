@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from tests.fakes.github.bodies import Body
 from tests.fakes.github.issue_bodies import full_pull_body, pull_body, review_body
+from tests.fakes.github.records import Issue, PullRequest, Review
 from tests.fakes.github.routing import Answer, Call, custom, invalid, page_of, refuse_long_body
-from tests.fakes.github.world import ACTIONS_BOT, ApiError, Issue, PullRequest, Review, World
+from tests.fakes.github.world import ACTIONS_BOT, ApiError, World
 
 ACTIONS_REFUSED = "GitHub Actions is not permitted to create or approve pull requests."
 _REVIEW_STATES = {"APPROVE": "APPROVED", "REQUEST_CHANGES": "CHANGES_REQUESTED", "COMMENT": "COMMENTED"}

@@ -10,7 +10,8 @@ from typing import Any, TypeVar
 from urllib.parse import quote, unquote, urlencode
 
 from tests.fakes.github.bodies import Bodies, Body
-from tests.fakes.github.world import ApiError, Token, World
+from tests.fakes.github.records import Token
+from tests.fakes.github.world import ApiError, World
 
 T = TypeVar("T")
 REPO = "/repos/{owner}/{repo}"
@@ -71,7 +72,7 @@ class Route:
         """What a path without the API's prefix must look like."""
         parts = re.split(r"\{(\w+)\}", self.template)
         names = [f"(?P<{name}>{'.+' if name in _WITH_SLASHES else '[^/]+'})" for name in parts[1::2]]
-        return re.compile("".join(re.escape(text) + name for text, name in zip(parts, [*names, ""], strict=True)))
+        return re.compile("".join(re.escape(text) + name for text, name in zip(parts[::2], [*names, ""], strict=True)))
 
     @property
     def level(self) -> str:

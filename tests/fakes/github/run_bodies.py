@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tests.fakes.github.bodies import Bodies, Body, node_id
-from tests.fakes.github.world import Job, Run
+from tests.fakes.github.records import Job, Run
 
 
 def run_body(bodies: Bodies, run: Run) -> Body:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-import threading
+import traceback
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -14,10 +14,11 @@ from werkzeug.wrappers import Request, Response
 
 from tests.fakes.github import contract, graphql_api
 from tests.fakes.github.bodies import Bodies
+from tests.fakes.github.records import Exchange, Token
 from tests.fakes.github.repository_routes import INTEGRATION_REFUSED
 from tests.fakes.github.routes import ROUTES
 from tests.fakes.github.routing import Answer, Call, Route, find
-from tests.fakes.github.world import ApiError, Exchange, Token, World
+from tests.fakes.github.world import ApiError, World
 
 _DOCUMENTATION = "https://docs.github.com/rest"
 _UNLIMITED = ("/rate_limit",)
@@ -56,7 +57,6 @@ class Desk:
     faults: list[Fault] = field(default_factory=list)
     exchanges: list[Exchange] = field(default_factory=list)
     violations: list[str] = field(default_factory=list)
-    lock: threading.RLock = field(default_factory=threading.RLock)
 
     def __call__(self, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
         """Answer as a WSGI application."""
@@ -66,18 +66,16 @@ class Desk:
         known = dict(parse_qsl(query, keep_blank_values=True))
         response, login = self._answer(request, path, known, body)
         short = path.removeprefix(self.prefix)
-        with self.lock:
+        with self.world.lock:
             self.exchanges.append(Exchange(request.method, short, known, body, response.status_code, login))
         return response(environ, start_response)
 
-    def _answer(
-        self, request: Request, path: str, query: dict[str, str], body: Any
-    ) -> tuple[Response, str | None]:
+    def _answer(self, request: Request, path: str, query: dict[str, str], body: Any) -> tuple[Response, str | None]:
         short = path.removeprefix(self.prefix)
         fault = self._next_fault(request.method, short)
         if fault and fault.before:
             fault.before()
-        with self.lock:
+        with self.world.lock:
             token = self._token(request)
             if fault and fault.response and not fault.carried_out:
                 return self._plain(*fault.response), token and token.login
@@ -87,7 +85,7 @@ class Desk:
         return response, token and token.login
 
     def _next_fault(self, method: str, path: str) -> Fault | None:
-        with self.lock:
+        with self.world.lock:
             for fault in self.faults:
                 if fault.matches(method, path):
                     fault.times -= 1
@@ -98,21 +96,22 @@ class Desk:
         scheme, _, given = request.headers.get("Authorization", "").partition(" ")
         return self.tokens.get(given) if scheme.lower() in ("bearer", "token") else None
 
-    def _judged(
-        self, request: Request, path: str, query: dict[str, str], body: Any, token: Token | None
-    ) -> Response:
+    def _judged(self, request: Request, path: str, query: dict[str, str], body: Any, token: Token | None) -> Response:
         try:
             answer = self._handled(request, path, query, body, token)
         except ApiError as error:
             return self._refusal(error)
         except ViolationError as error:
-            self.violations.append(f"{request.method} {path}: {error}")
-            return self._plain(500, {"message": f"Violation: {error}"}, ())
+            return self._violated(f"{request.method} {path}: {error}")
+        except Exception:  # a defect of the fake must not pass for an outage of GitHub
+            return self._violated(f"{request.method} {path}: the fake broke: {traceback.format_exc()}")
         return self._plain(answer.status, answer.body, answer.headers, answer.content_type)
 
-    def _handled(
-        self, request: Request, path: str, query: dict[str, str], body: Any, token: Token | None
-    ) -> Answer:
+    def _violated(self, what: str) -> Response:
+        self.violations.append(what)
+        return self._plain(500, {"message": f"Violation: {what}"}, ())
+
+    def _handled(self, request: Request, path: str, query: dict[str, str], body: Any, token: Token | None) -> Answer:
         if not request.headers.get("User-Agent"):
             raise ApiError(403, "Request forbidden by administrative rules. Please make sure your request has a "
                                 "User-Agent header.")  # fmt: skip

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import itertools
 import re
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
 from tests.fakes.github.git_repository import Commit, GitRepository, Signature, signature
+from tests.fakes.github.records import Account, Comment, Issue, Job, Label, PullRequest, RateLimit, Review, Run
 
 ACTIONS_BOT = "github-actions[bot]"
 WEB_FLOW = Signature("GitHub", "noreply@github.com", "")
@@ -38,155 +39,6 @@ def not_found(what: str = "Not Found") -> ApiError:
     return ApiError(404, what)
 
 
-@dataclass(frozen=True, slots=True)
-class Exchange:
-    """One request and how it was answered; `path` is without the API's prefix and not decoded."""
-
-    method: str
-    path: str
-    query: dict[str, str]
-    body: Any
-    status: int
-    login: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class Account:
-    """A user, an app's bot or an organisation."""
-
-    login: str
-    id: int
-    kind: str
-
-    def sign(self, when: datetime) -> Signature:
-        """Their signature with the no-reply address that GitHub gives to everybody."""
-        return signature(self.login, f"{self.id}+{self.login}@users.noreply.github.com", when)
-
-
-@dataclass(frozen=True, slots=True)
-class Token:
-    """Whose token it is; `permissions` (None: all that the person has) maps a permission to `read` or `write`."""
-
-    login: str
-    permissions: dict[str, str] | None = None
-
-    @property
-    def installation(self) -> bool:
-        """Whether it belongs to an app (`GITHUB_TOKEN` does) and not to a person."""
-        return self.login.endswith("[bot]")
-
-
-@dataclass(slots=True)
-class Label:
-    """A label of the repository."""
-
-    id: int
-    name: str
-    color: str = "ededed"
-    description: str | None = None
-
-
-@dataclass(slots=True)
-class PullRequest:
-    """The part of an issue that makes it a pull request."""
-
-    head: str
-    base: str
-    head_sha: str
-    base_sha: str
-    draft: bool = False
-    merged_at: str | None = None
-    merged_by: str | None = None
-    merge_sha: str | None = None
-    reviewers: list[str] = field(default_factory=list)
-    teams: list[str] = field(default_factory=list)
-    head_was_moved: bool = False
-    """The head branch was moved, deleted or made anew while it was closed: GitHub then refuses to reopen it."""
-
-
-@dataclass(slots=True)
-class Issue:
-    """An issue; a pull request is one too, and shares its numbers, labels and comments."""
-
-    number: int
-    title: str
-    body: str | None
-    author: str
-    created_at: str
-    updated_at: str
-    state: str = "open"
-    state_reason: str | None = None
-    closed_at: str | None = None
-    closed_by: str | None = None
-    labels: list[str] = field(default_factory=list)
-    assignees: list[str] = field(default_factory=list)
-    pull: PullRequest | None = None
-
-
-@dataclass(slots=True)
-class Comment:
-    """A comment on an issue or a pull request."""
-
-    id: int
-    number: int
-    author: str
-    body: str
-    created_at: str
-    updated_at: str
-
-
-@dataclass(frozen=True, slots=True)
-class Review:
-    """A review of a pull request; `state` as GitHub stores it: APPROVED, CHANGES_REQUESTED or COMMENTED."""
-
-    id: int
-    number: int
-    author: str
-    body: str
-    state: str
-    sha: str
-    submitted_at: str
-
-
-@dataclass(frozen=True, slots=True)
-class Run:
-    """A workflow run."""
-
-    id: int
-    head_branch: str | None
-    head_sha: str
-    event: str
-    status: str
-    conclusion: str | None
-    attempt: int
-    actor: str
-    path: str
-    head_repository: str
-    created_at: str
-
-
-@dataclass(frozen=True, slots=True)
-class Job:
-    """A job of a workflow run; a log of None has expired or is not there yet."""
-
-    id: int
-    run_id: int
-    attempt: int
-    name: str
-    status: str
-    conclusion: str | None
-    log: bytes | None
-
-
-@dataclass(slots=True)
-class RateLimit:
-    """The primary rate limit."""
-
-    limit: int = 5000
-    remaining: int = 5000
-    reset: int = 4102444800
-
-
 @dataclass(slots=True)
 class World:
     """All state of one repository and of the people around it."""
@@ -211,6 +63,8 @@ class World:
     rate: RateLimit = field(default_factory=RateLimit)
     actions_may_open_pull_requests: bool = True
     graphql_update_refs: bool = True
+    lock: threading.RLock = field(default_factory=threading.RLock)
+    """Held by whoever changes anything: a request, or a person."""
     ids: Iterator[int] = field(default_factory=lambda: itertools.count(1001))
 
     @property

@@ -1,0 +1,87 @@
+"""Sources into evidence: one pass, one book a principal, every gap counts for everybody."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+
+from leastpriv.evidence.read import read_evidence
+from leastpriv.evidence.source import Principals, Window, parse_principal
+from leastpriv.model import Call, Gap, GapKind, Outcome, Scope
+
+DEPLOY = "arn:aws:iam::111122223333:role/ci/deploy"
+OTHER = "arn:aws:iam::111122223333:user/ann"
+LOST = Gap(GapKind.UNREADABLE_FILE, Scope(), "one.json.gz: it is cut")
+
+
+def call(principal: str, session: str = "12345678901") -> Call:
+    return Call(
+        event_id="",
+        principal=principal,
+        session=session,
+        time=datetime(2026, 11, 1, tzinfo=UTC),
+        account="111122223333",
+        region="eu-west-1",
+        source="sqs.amazonaws.com",
+        name="CreateQueue",
+        parameters={"queueName": "q"},
+        response={},
+        resources=(),
+        outcome=Outcome.ALLOWED,
+    )
+
+
+class Listed:
+    """A source that hands out what it was given, to those who are asked for."""
+
+    def __init__(self, *items: Call | Gap) -> None:
+        self.items = items
+        self.asked: list[tuple[Window, Principals]] = []
+
+    def read(self, window: Window, principals: Principals) -> Iterator[Call | Gap]:
+        self.asked.append((window, principals))
+        return (item for item in self.items if isinstance(item, Gap) or principals.wants(item.principal))
+
+
+def test_everybody_is_read_in_one_pass_of_each_source() -> None:
+    first, second = Listed(call(DEPLOY), call(OTHER, "")), Listed(call(DEPLOY))
+    found = read_evidence([first, second], Window(), None)
+    assert {arn: evidence.counts.calls for arn, evidence in found.items()} == {DEPLOY: 2, OTHER: 1}
+    assert [len(source.asked) for source in (first, second)] == [1, 1]
+    assert list(found) == sorted(found)
+
+
+def test_a_target_is_in_the_answer_also_without_a_call() -> None:
+    found = read_evidence([Listed(call(OTHER, ""))], Window(), parse_principal(DEPLOY))
+    assert list(found) == [DEPLOY]
+    assert found[DEPLOY].counts.calls == 0
+
+
+def test_a_target_and_its_calls_without_the_path_are_one_role_and_one_run() -> None:
+    source = Listed(call(DEPLOY, "laptop"), call("arn:aws:iam::111122223333:role/deploy", "laptop"))
+    found = read_evidence([source], Window(), parse_principal(DEPLOY))
+    assert list(found) == [DEPLOY]
+    assert found[DEPLOY].counts.calls == 2
+    assert len(found[DEPLOY].runs) == 1
+    assert found[DEPLOY].usages[0].need.permission.resource == "arn:aws:sqs:eu-west-1:111122223333:q"
+
+
+def test_a_gap_counts_for_every_principal_wherever_it_stands() -> None:
+    found = read_evidence([Listed(call(DEPLOY), LOST, call(OTHER, ""))], Window(), None)
+    assert [evidence.gaps for evidence in found.values()] == [(LOST,), (LOST,)]
+
+
+def test_sources_hear_the_window_and_whose_calls_are_wanted() -> None:
+    window = Window(datetime(2026, 10, 1, tzinfo=UTC), None)
+    source = Listed()
+    read_evidence([source], window, parse_principal(DEPLOY))
+    ((asked, principals),) = source.asked
+    assert asked == window
+    assert principals.wants(DEPLOY)
+    assert not principals.wants(OTHER)
+
+
+def test_progress_is_told_now_and_then() -> None:
+    heard: list[int] = []
+    read_evidence([Listed(*[call(DEPLOY)] * 20_500)], Window(), None, heard.append)
+    assert heard == [10_000, 20_000]

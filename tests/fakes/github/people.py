@@ -1,0 +1,184 @@
+"""What people and workflows do on GitHub while nobody's program is looking, and how things stand then."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from tests.fakes.github import branches, pull_routes
+from tests.fakes.github.records import Issue, Job, PullRequest, Run
+from tests.fakes.github.world import World
+
+Content = str | bytes | None
+
+
+class People:
+    """Everybody but the client under test; works on one world."""
+
+    world: World
+
+    # Who is there.
+
+    def add_user(self, login: str, permission: str = "write") -> None:
+        """A person with a role: none, read, triage, write, maintain or admin."""
+        with self.world.lock:
+            self.world.account(login)
+            self.world.roles[login] = permission
+
+    def add_team(self, slug: str) -> None:
+        """A team of the owner that may read the repository."""
+        self.world.teams[slug] = next(self.world.ids)
+
+    def add_run(
+        self,
+        run_id: int,
+        head_branch: str | None = None,
+        event: str = "push",
+        *,
+        head_sha: str | None = None,
+        status: str = "completed",
+        conclusion: str | None = "success",
+        attempt: int = 1,
+        actor: str = "octocat",
+        path: str = ".github/workflows/deploy.yml",
+        head_repository: str | None = None,
+    ) -> None:
+        """A workflow run; another `head_repository` is a fork's."""
+        branch = head_branch or self.world.default_branch
+        sha = head_sha or self.world.git.branch(branch) or self.head(self.world.default_branch)
+        where = head_repository or self.world.full_name
+        made = self.world.timestamp()
+        self.world.runs[run_id] = Run(run_id, branch, sha, event, status, conclusion, attempt, actor, path, where, made)
+
+    def add_job(
+        self,
+        run_id: int,
+        name: str = "deploy",
+        log: str | bytes | None = "",
+        *,
+        status: str = "completed",
+        conclusion: str | None = "success",
+        attempt: int | None = None,
+    ) -> int:
+        """A job of a run, and its id; a log of None has expired."""
+        job_id, text = next(self.world.ids), log.encode() if isinstance(log, str) else log
+        tried = attempt or self.world.runs[run_id].attempt
+        self.world.jobs[job_id] = Job(job_id, run_id, tried, name, status, conclusion, text)
+        return job_id
+
+    # What people do.
+
+    def commit_as(
+        self, login: str, branch: str, files: Mapping[str, Content], message: str = "Change", *, on_web: bool = False
+    ) -> str:
+        """A person commits (None deletes a file) and pushes, past any protection; gives the commit.
+
+        A branch that does not exist starts at the default branch. What is done on GitHub's pages is signed by it.
+        """
+        with self.world.lock:
+            head = self.world.git.branch(branch) or self.head(self.world.default_branch)
+            author = self.world.account(login).sign(self.world.now())
+            sha = branches.commit_files(self.world, head, as_bytes(files), message, author, signed=on_web)
+            branches.move(self.world, f"refs/heads/{branch}", sha, login)
+            return sha
+
+    def update_branch_as(self, login: str, number: int) -> str:
+        """A person presses "Update branch": the base is merged into the head, and GitHub signs."""
+        with self.world.lock:
+            _, pull = self.world.pull(number)
+            base, head = self.head(pull.base), self.head(pull.head)
+            tree = self.world.git.merged_tree(head, base)
+            if tree is None:
+                raise ValueError(f"{pull.base} and {pull.head} are in conflict")
+            author = self.world.account(login).sign(self.world.now())
+            message = f"Merge branch '{pull.base}' into {pull.head}"
+            sha = branches.commit_signed(self.world, tree, [head, base], message, author)
+            branches.move(self.world, f"refs/heads/{pull.head}", sha, login)
+            return sha
+
+    def move_branch_as(self, login: str, branch: str, sha: str | None) -> None:
+        """A person forces a branch to a commit, or (None) deletes it."""
+        with self.world.lock:
+            branches.move(self.world, f"refs/heads/{branch}", sha, login)
+
+    def open_pull_as(
+        self, login: str, head: str, base: str | None = None, title: str = "A change", body: str = ""
+    ) -> int:
+        """A person opens a pull request for a branch; gives its number."""
+        with self.world.lock:
+            target = base or self.world.default_branch
+            pull = PullRequest(head, target, self.head(head), self.head(target))
+            return self.world.open_issue(login, title, body, pull).number
+
+    def close_pull(self, number: int, by: str) -> None:
+        """A person closes a pull request."""
+        self._change_state(number, "closed", by)
+
+    def reopen_pull(self, number: int, by: str) -> None:
+        """A person opens it again; raises ApiError where GitHub refuses."""
+        self._change_state(number, "open", by)
+
+    def _change_state(self, number: int, state: str, by: str) -> None:
+        with self.world.lock:
+            pull_routes.change_state(self.world, self.world.pull(number)[0], state, by)
+
+    def merge_pull(
+        self, number: int, by: str = "octocat", method: str = "merge", *, delete_branch: bool = False
+    ) -> str:
+        """A person merges (`merge` or `squash`); gives the new commit of the base."""
+        with self.world.lock:
+            sha = branches.merge(self.world, number, by, method)
+            if delete_branch:
+                self.move_branch_as(by, self.world.pull(number)[1].head, None)
+            return sha
+
+    def comment_as(self, login: str, number: int, body: str) -> int:
+        """A person comments; gives the comment's id."""
+        with self.world.lock:
+            return self.world.comment(number, login, body).id
+
+    def review_as(self, login: str, number: int, state: str = "APPROVED", body: str = "") -> None:
+        """A person reviews: APPROVED, CHANGES_REQUESTED or COMMENTED."""
+        with self.world.lock:
+            pull_routes.add_review(self.world, number, login, state, body)
+
+    def edit_body_as(self, login: str, number: int, body: str) -> None:
+        """A person edits the description; GitHub's REST API does not tell who did."""
+        with self.world.lock:
+            self.world.account(login)
+            issue = self.world.issue(number)
+            issue.body = body
+            self.world.touch(issue)
+
+    def label_as(self, login: str, number: int, *labels: str) -> None:
+        """A person adds labels."""
+        with self.world.lock:
+            self.world.account(login)
+            issue = self.world.issue(number)
+            issue.labels += [name for one in labels if (name := self.world.label(one).name) not in issue.labels]
+            self.world.touch(issue)
+
+    # What is so.
+
+    def head(self, branch: str) -> str:
+        """The commit at the head of a branch; raises KeyError where there is no such branch."""
+        sha = self.world.git.branch(branch)
+        if sha is None:
+            raise KeyError(branch)
+        return sha
+
+    def file(self, path: str, branch: str | None = None) -> bytes:
+        """The content of a file on a branch; raises GitError where there is none."""
+        return self.world.git.run("cat-file", "blob", f"refs/heads/{branch or self.world.default_branch}:{path}")
+
+    def pull(self, number: int) -> Issue:
+        """A pull request's state; do not change it."""
+        return self.world.pull(number)[0]
+
+    def comments(self, number: int) -> Sequence[str]:
+        """The bodies of the comments on an issue or pull request, the oldest first."""
+        return [one.body for one in self.world.comments.values() if one.number == number]
+
+
+def as_bytes(files: Mapping[str, Content]) -> dict[str, bytes | None]:
+    """Files with text as UTF-8."""
+    return {path: one.encode() if isinstance(one, str) else one for path, one in files.items()}

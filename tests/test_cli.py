@@ -40,11 +40,12 @@ SCP = {
     "event": "ec2:CreateVpc",
     "parameters": {"cidrBlock": "10.0.0.0/16"},
     "error": "Client.UnauthorizedOperation",
-    "message": "You are not authorized to perform this operation. User: arn:aws:sts::111122223333:assumed-role/ci-deploy/1 "
-    "is not authorized to perform: ec2:CreateVpc on resource: arn:aws:ec2:eu-west-1:111122223333:vpc/* "
+    "message": "You are not authorized to perform this operation. "
+    "User: arn:aws:sts::111122223333:assumed-role/ci-deploy/1 is not authorized to perform: "
+    "ec2:CreateVpc on resource: arn:aws:ec2:eu-west-1:111122223333:vpc/* "
     "with an explicit deny in a service control policy",
 }
-NOBODY_KNOWS = {"event": "lambda:DoWhatNobodyKnows"}
+NOBODY_KNOWS = {"event": "nobody:DoWhatNobodyKnows"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,10 +57,10 @@ class Told:
     err: str
 
 
-def leastpriv(*arguments: str, environment: dict[str, str] | None = None) -> Told:
+def leastpriv(*arguments: str) -> Told:
     """Runs a command in this process."""
     out, err = io.StringIO(), io.StringIO()
-    code = main(arguments, environment or {}, out, err, lambda: NOW)
+    code = main(arguments, out, err, lambda: NOW)
     return Told(code, out.getvalue(), err.getvalue())
 
 
@@ -129,8 +130,8 @@ class TestPermissions:
         found = rows(leastpriv("permissions", "--trail", trail, "--role-arn", ROLE))
         gaps = [row for row in found if "gap" in row]
         assert [list(row) for row in gaps] == [GAP]
-        assert gaps[0]["scope"] == {"services": ["lambda"]}
-        assert gaps[0]["detail"] == "lambda.amazonaws.com:DoWhatNobodyKnows"
+        assert gaps[0]["scope"] == "all"
+        assert gaps[0]["detail"] == "nobody.amazonaws.com:DoWhatNobodyKnows"
         assert not any("DoWhatNobodyKnows" in row.get("action", "") for row in found)
 
     def test_with_all_roles_each_row_says_whose_it_is(self, tmp_path: Path) -> None:
@@ -219,7 +220,7 @@ class TestPropose:
         told = self.propose(policy, plain_trail)
         assert told.code == 0
         assert told.out.startswith("# Least privilege for ci-deploy: add 1, narrow 1, remove 2\n\n**Adds 1 action")
-        assert "Read 13 records in 2 files: 13 calls in 6 runs" in told.err
+        assert "Read 13 records in 7 files: 13 calls in 6 runs" in told.err
         assert "Reading" not in told.out
 
     def test_four_files_are_written_and_agree(self, policy: Path, plain_trail: str, tmp_path: Path) -> None:

@@ -119,7 +119,7 @@ def test_what_a_principal_did_is_allowed_by_the_policy_made_from_it(proposals: l
         withheld = {
             usage.need.permission
             for entry in draft.refused
-            if entry.objection.guard in ("forbidden", "sensitive")
+            if entry.objection.guard in ("forbidden", "sensitive", "unknown-resource")
             for usage in entry.usages
         }
         assert not proof.replay.uncertain

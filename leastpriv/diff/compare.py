@@ -6,14 +6,15 @@ A wildcard entry is one grant: it is listed with the catalogue actions it grants
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
+from typing import Literal
 
 from leastpriv.evidence.usage import Evidence
 from leastpriv.model import Need, Outcome, Usage
 from leastpriv.permissions import catalog
 from leastpriv.permissions.patterns import action_matches, escape_observed, has_variable
-from leastpriv.permissions.resources import fits
+from leastpriv.permissions.resources import NAMED, fits, with_any_path
 from leastpriv.policy.document import Document, Statement
 from leastpriv.policy.evaluate import Request, evaluate, grants
 
@@ -59,9 +60,7 @@ def compare(document: Document | None, attached: Sequence[Document], evidence: E
     overruled: list[Usage] = []
     elsewhere: list[Usage] = []
     for usage in evidence.usages:
-        effects = {
-            decide(request, documents, exact=usage.need.exact) for request in requests_of(usage, evidence.principal)
-        }
+        effects = {decide(usage.need, evidence.principal, region, documents) for region in usage.regions or ("",)}
         if "explicitDeny" in effects and usage.outcome is Outcome.ALLOWED:
             overruled.append(usage)
         elif effects & {"implicitDeny", "explicitDeny"} and usage.outcome is not Outcome.UNKNOWN:
@@ -72,11 +71,6 @@ def compare(document: Document | None, attached: Sequence[Document], evidence: E
             conditional.append(usage)
     entries = tuple(_entries(document, evidence)) if document else ()
     return Difference(entries, tuple(missing), tuple(conditional), tuple(overruled), tuple(elsewhere))
-
-
-def requests_of(usage: Usage, principal: str) -> tuple[Request, ...]:
-    """The requests to replay for one usage, one for each region it was seen in."""
-    return tuple(request(usage.need, principal, region) for region in usage.regions or ("",))
 
 
 def request(need: Need, principal: str, region: str) -> Request:
@@ -92,17 +86,29 @@ def request(need: Need, principal: str, region: str) -> Request:
     return Request(permission.action, resource, context)
 
 
-def decide(request: Request, documents: Sequence[Document], *, exact: bool) -> str:
-    """`allowed`, `implicitDeny`, `explicitDeny` or `unknown`.
+Verdict = Literal["allowed", "allowedInPart", "implicitDeny", "explicitDeny", "unknown"]
 
-    A resource known only in part (`exact` false) counts as allowed where some statement allows a part of it:
-    which part the call meant is not in the record.
+
+def decide(need: Need, principal: str, region: str, documents: Sequence[Document]) -> Verdict:
+    """What the documents say to one need.
+
+    `allowedInPart`: the record names the resource in part (`stack/orders/*`, a role without its path) and some
+    statement allows a part of that; which part the call meant nobody knows.
     """
-    effect = evaluate(request, documents).effect
-    if effect != "implicitDeny" or exact:
+    effect = evaluate(request(need, principal, region), documents).effect
+    if effect != "implicitDeny":
         return effect
-    statements = (statement for document in documents for statement in document.statements)
-    return "allowed" if any(grants(statement, request) == "maybe" for statement in statements) else effect
+    statements = [statement for document in documents for statement in document.statements]
+    in_part = any(_grants_part(statement, need, principal, region) for statement in statements)
+    return "allowedInPart" if in_part else effect
+
+
+def _grants_part(statement: Statement, need: Need, principal: str, region: str) -> bool:
+    if not need.exact and grants(statement, request(need, principal, region)) == "maybe":
+        return True
+    other = with_any_path(need.permission.resource) if need.derivation == NAMED else ""
+    permission = replace(need.permission, resource=other)
+    return bool(other) and grants(statement, request(replace(need, permission=permission), principal, region)) != "no"
 
 
 def _entries(document: Document, evidence: Evidence) -> list[Entry]:
@@ -140,5 +146,8 @@ def _uses(statement: Statement, pattern: str, evidence: Evidence) -> Mapping[str
 def _may_come_through(statement: Statement, usage: Usage, principal: str) -> bool:
     """Whether a statement may have granted a usage; a resource that is known whole has to be covered whole."""
     undecided = statement.conditions or statement.not_resources or any(map(has_variable, statement.resources))
-    found = {grants(statement, request) for request in requests_of(usage, principal)}
-    return "yes" in found or ("maybe" in found and (not usage.need.exact or bool(undecided)))
+    for region in usage.regions or ("",):
+        grant = grants(statement, request(usage.need, principal, region))
+        if grant == "yes" or (grant == "maybe" and undecided) or _grants_part(statement, usage.need, principal, region):
+            return True
+    return False

@@ -24,6 +24,9 @@ _PLACES = ("Partition", "Region", "Account")
 _MOST_VALUES = 2_000
 """A request may hold any number of values; the first ones name its resources."""
 _MOST_RESOURCES = 50
+NAMED = "named by the request"
+"""Derivation of a resource whose ARN was made from its name."""
+_IAM_NAME = re.compile(r"(arn:[^:]*:iam::[^:]*:(?:role|user|group|policy|instance-profile)/)([^/*]+)")
 _MOST_TYPES = 10
 """An action may take one of many types (`ec2:CreateTags`: 90); more than this are written as one pattern."""
 
@@ -135,6 +138,12 @@ def _uris(action: str) -> tuple[str, ...]:
     """Templates of the events table; the catalogue lacks some resources of API Gateway (`/apis`, 2026-10)."""
     rows = (row for row in table("events") if row["resource"] and row["actions"] == action)
     return tuple(re.sub(r"\{([\w-]+)\}", r"${x}", row["resource"].replace("::/v2/", "::/")) for row in rows)
+
+
+def with_any_path(arn: str) -> str:
+    """An IAM resource made from its name, under any path: requests name a role without it; empty for other ARNs."""
+    match = _IAM_NAME.fullmatch(arn)
+    return f"{match[1]}*/{match[2]}" if match else ""
 
 
 @lru_cache(maxsize=65_536)
@@ -262,7 +271,7 @@ def _fill(call: Call, prefix: str, kind: catalog.ResourceType, values: Sequence[
         arn = _substitute(kind.arn, call, chosen)
         if prefix == "logs" and kind.name == "log-group":
             arn += ":*"
-        resources.append(Resource(arn, "named by the request" if exact else "named in part by the request", exact))
+        resources.append(Resource(arn, NAMED if exact else "named in part by the request", exact))
     return resources
 
 

@@ -68,6 +68,8 @@ def _objection(usage: Usage, options: Options) -> Objection | None:
         return Objection("unverified-action", "the catalogue does not know this action")
     if not fits(action, resource):
         return Objection("resource-type", f"{action} is not authorised on such a resource")
+    if not need.exact and ":s3:::*" in resource:
+        return Objection("unknown-resource", "the record does not name the bucket")
     if sensitivity(action) and (not need.exact or "*" in resource.replace("${*}", "")):
         return Objection("sensitive", f"{sensitivity(action)}; the evidence does not name an exact resource")
     return None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from leastpriv.diff.compare import decide, request
+from leastpriv.diff.compare import decide
 from leastpriv.evidence.usage import CallGroup, Evidence
 from leastpriv.model import ChangeKind, Outcome
 from leastpriv.permissions.patterns import action_covers, resource_covers
@@ -86,14 +86,12 @@ def replay(evidence: Evidence, documents: Sequence[Document]) -> Replay:
         if group.outcome is not Outcome.ALLOWED or not all(need.verified for need in group.needs):
             continue
         effects = {
-            decide(request(need, evidence.principal, region), documents, exact=need.exact)
-            for need in group.needs
-            for region in group.regions
+            decide(need, evidence.principal, region, documents) for need in group.needs for region in group.regions
         }
-        if effects == {"allowed"}:
+        if effects <= {"allowed", "allowedInPart"}:
             allowed += group.count
-            in_part += 0 if all(need.exact for need in group.needs) else group.count
-        elif effects <= {"allowed", "unknown"}:
+            in_part += group.count if "allowedInPart" in effects else 0
+        elif effects <= {"allowed", "allowedInPart", "unknown"}:
             uncertain.append(group)
         else:
             refused.append(group)

@@ -119,12 +119,12 @@ def _identity(principal: str, session: str) -> dict[str, Any]:
 
 def write_trail(folder: Path, records: Iterable[Record]) -> Path:
     """The records under CloudTrail's own keys; us-east-1 and eu-west-1 are covered even without any."""
-    regions: dict[str, list[Record]] = {"us-east-1": [], "eu-west-1": []}
+    files: dict[tuple[str, str], list[Record]] = {("us-east-1", "2026-10-01"): [], ("eu-west-1", "2026-10-01"): []}
     for made in records:
-        regions.setdefault(made["awsRegion"], []).append(made)
-    for region, inside in regions.items():
-        name = f"111122223333_CloudTrail_{region}_20261110T2355Z_AbCdEfGhIjKlMnOp.json.gz"
-        path = folder / "AWSLogs/111122223333/CloudTrail" / region / "2026/11/10" / name
+        files.setdefault((made["awsRegion"], made["eventTime"][:10]), []).append(made)
+    for (region, day), inside in files.items():
+        name = f"111122223333_CloudTrail_{region}_{day.replace('-', '')}T2355Z_AbCdEfGhIjKlMnOp.json.gz"
+        path = folder / "AWSLogs/111122223333/CloudTrail" / region / day.replace("-", "/") / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(gzip.compress(json.dumps({"Records": inside}).encode()))
     return folder

@@ -19,7 +19,7 @@ from tests.fakes.github.records import Label
 from tests.fakes.github.world import World
 
 Body = dict[str, Any]
-_EXAMPLE_API = re.compile(r"https://api\.github\.com/repos/[\w.-]+/[\w.-]+")
+_EXAMPLE_API = re.compile(r"https?://api\.github\.com/repos/[\w.-]+/[\w.-]+")
 _EXAMPLE_PAGE = re.compile(r"https://github\.com/(?:octocat|octo-org|octokit|github)/[\w.-]+(?=[/\"])")
 _USER_LINKS = (
     "followers", "gists", "starred", "subscriptions", "organizations", "repos", "events", "received_events",
@@ -53,7 +53,7 @@ class Bodies:
         text = json.dumps(self.examples[name]["value"])
         text = _EXAMPLE_API.sub(self.url(), text)
         text = _EXAMPLE_PAGE.sub(self.page(), text)
-        return json.loads(text.replace("https://api.github.com", self.api))
+        return json.loads(re.sub(r"https?://api\.github\.com", self.api, text))
 
     def url(self, path: str = "") -> str:
         """An address of the API below the repository."""
@@ -187,7 +187,6 @@ class Bodies:
     def commit(self, commit: Commit) -> Body:
         """A commit with the accounts of its author and committer."""
         git = self.git_commit(commit)
-        author, committer = (self.world.account_of_email(who.email) for who in (commit.author, commit.committer))
         url = self.url(f"/commits/{commit.sha}")
         kept = ("author", "committer", "message", "tree", "url", "verification")
         return {
@@ -197,10 +196,14 @@ class Bodies:
             "html_url": git["html_url"],
             "comments_url": f"{url}/comments",
             "commit": {**{key: git[key] for key in kept}, "comment_count": 0},
-            "author": self.maybe_user(author and author.login),
-            "committer": self.maybe_user(committer and committer.login),
+            "author": self._account(commit.author),
+            "committer": self._account(commit.committer),
             "parents": [self._parent(sha, "/commits/") for sha in commit.parents],
         }
+
+    def _account(self, who: Signature) -> Body | None:
+        account = self.world.account_of_email(who.email)
+        return self.user(account.login) if account else None
 
     def _parent(self, sha: str, below: str) -> Body:
         return {"sha": sha, "url": self.url(below + sha), "html_url": self.page(f"/commit/{sha}")}

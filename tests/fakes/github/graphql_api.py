@@ -30,6 +30,7 @@ from tests.fakes.github.repository_routes import INTEGRATION_REFUSED
 from tests.fakes.github.world import ApiError, World
 
 Input = dict[str, Any]
+Info = GraphQLResolveInfo[Any]
 _FOLDER = Path(__file__).parent
 _GENERIC = (
     "Something went wrong while executing your query. This may be the result of a timeout, or it could be a "
@@ -132,7 +133,7 @@ class Resolvers:
         }
 
     def _mutation(self, needs: str, resolve: Callable[[Input], Input]) -> Callable[..., Input]:
-        def field(_info: GraphQLResolveInfo, **arguments: Input) -> Input:
+        def field(_info: Info, **arguments: Input) -> Input:
             granted = self.token.permissions
             if granted is not None and granted.get(needs) != "write":
                 raise RefusedError("FORBIDDEN", INTEGRATION_REFUSED)
@@ -141,7 +142,7 @@ class Resolvers:
 
         return field
 
-    def _repository(self, _info: GraphQLResolveInfo, owner: str, name: str, **_: Any) -> Input:
+    def _repository(self, _info: Info, owner: str, name: str, **_: Any) -> Input:
         world = self.world
         if f"{owner}/{name}" != world.full_name:
             raise RefusedError("NOT_FOUND", f"Could not resolve to a Repository with the name '{owner}/{name}'.")

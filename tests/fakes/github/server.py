@@ -19,8 +19,9 @@ from tests.fakes.github.bodies import Bodies
 from tests.fakes.github.git_repository import GitRepository
 from tests.fakes.github.people import Content, People, as_bytes
 from tests.fakes.github.records import Exchange, Token
+from tests.fakes.github.routing import Answer
 from tests.fakes.github.storage import LogStorage
-from tests.fakes.github.web import Desk, Fault
+from tests.fakes.github.web import Desk, Fault, Hook
 from tests.fakes.github.world import ACTIONS_BOT, World
 
 DEFAULT_PERMISSIONS: Mapping[str, str] = {
@@ -163,7 +164,7 @@ class FakeGitHub(People):
         `path_pattern` is a regular expression that is searched in the path without the API's prefix.
         """
         words = {"message": "Server Error"} if body is None else body
-        response = (status, words, list((headers or {}).items()))
+        response = Answer(words, status, list((headers or {}).items()))
         self._desk.faults.append(
             Fault(method, re.compile(path_pattern), times, response=response, carried_out=carried_out)
         )
@@ -177,7 +178,7 @@ class FakeGitHub(People):
 
     def before_next(self, method: str, path_pattern: str, action: Callable[[], object]) -> None:
         """Do something right before the next matching request is answered: what loses a race."""
-        self._desk.faults.append(Fault(method, re.compile(path_pattern), 1, before=action))
+        self._desk.hooks.append(Hook(method, re.compile(path_pattern), action=action))
 
     def set_rate_limit(self, remaining: int, reset: int) -> None:
         """How many requests are left until `reset` (seconds since 1970); with 0 every one is refused."""

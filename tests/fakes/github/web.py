@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import re
 import traceback
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import parse_qsl
 
+from werkzeug.datastructures import Headers
 from werkzeug.wrappers import Request, Response
 
 from tests.fakes.github import contract, graphql_api
@@ -21,28 +22,61 @@ from tests.fakes.github.routing import Answer, Call, Route, find
 from tests.fakes.github.world import ApiError, World
 
 _DOCUMENTATION = "https://docs.github.com/rest"
-_UNLIMITED = ("/rate_limit",)
+_NO_USER_AGENT = "Request forbidden by administrative rules. Please make sure your request has a User-Agent header."
 
 
 class ViolationError(Exception):
     """A request or an answer that GitHub's description does not allow, or a path that it does not have."""
 
+    def __init__(self, message: str, status: int = 500) -> None:
+        super().__init__(message)
+        self.status = status
+
 
 @dataclass(slots=True)
-class Fault:
-    """What is to happen to the next requests that match."""
+class Expected:
+    """Waits for the next requests of a method whose path contains a pattern."""
 
     method: str
     path: re.Pattern[str]
-    times: int
-    response: tuple[int, Any, Sequence[tuple[str, str]]] | None = None
-    before: Callable[[], object] | None = None
-    carried_out: bool = False
-    """The request takes effect although its answer is the fault."""
+    times: int = 1
 
-    def matches(self, method: str, path: str) -> bool:
-        """Whether it waits for such a request."""
-        return self.times > 0 and method == self.method and self.path.search(path) is not None
+    def takes(self, arrival: Arrival) -> bool:
+        """Whether the request is one of them; counts it."""
+        wanted = self.times > 0 and arrival.method == self.method and bool(self.path.search(arrival.path))
+        self.times -= wanted
+        return wanted
+
+
+@dataclass(slots=True)
+class Hook(Expected):
+    """Something to do right before a request is answered."""
+
+    action: Callable[[], object] = lambda: None
+
+
+@dataclass(slots=True)
+class Fault(Expected):
+    """An answer that is not the request's own; `carried_out` requests take effect nevertheless."""
+
+    response: Answer = field(default_factory=lambda: Answer(None, 500))
+    carried_out: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """A request as it came in; `path` is not decoded, and without the prefix where `in_api`."""
+
+    method: str
+    address: str
+    path: str
+    in_api: bool
+    query: dict[str, str]
+    body: Any
+    headers: Headers
+
+    def __str__(self) -> str:
+        return f"{self.method} {self.path}"
 
 
 @dataclass(slots=True)
@@ -54,97 +88,105 @@ class Desk:
     prefix: str
     storage_url: str
     tokens: dict[str, Token] = field(default_factory=dict)
+    hooks: list[Hook] = field(default_factory=list)
     faults: list[Fault] = field(default_factory=list)
     exchanges: list[Exchange] = field(default_factory=list)
     violations: list[str] = field(default_factory=list)
 
     def __call__(self, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
         """Answer as a WSGI application."""
-        request = Request(environ)
-        path, _, query = str(environ["RAW_URI"]).partition("?")
-        body = _json(request.get_data())
-        known = dict(parse_qsl(query, keep_blank_values=True))
-        response, login = self._answer(request, path, known, body)
-        short = path.removeprefix(self.prefix)
+        arrival = self._arrival(Request(environ), str(environ["RAW_URI"]))
+        for hook in self.hooks:
+            if hook.takes(arrival):
+                hook.action()
         with self.world.lock:
-            self.exchanges.append(Exchange(request.method, short, known, body, response.status_code, login))
+            token = self._token(arrival)
+            answer = self._answer(arrival, token)
+            login = token.login if token else None
+            done = Exchange(arrival.method, arrival.path, arrival.query, arrival.body, answer.status, login)
+            self.exchanges.append(done)
+            response = self._response(answer)
         return response(environ, start_response)
 
-    def _answer(self, request: Request, path: str, query: dict[str, str], body: Any) -> tuple[Response, str | None]:
-        short = path.removeprefix(self.prefix)
-        fault = self._next_fault(request.method, short)
-        if fault and fault.before:
-            fault.before()
-        with self.world.lock:
-            token = self._token(request)
-            if fault and fault.response and not fault.carried_out:
-                return self._plain(*fault.response), token and token.login
-            response = self._judged(request, path, query, body, token)
-        if fault and fault.response:
-            response = self._plain(*fault.response)
-        return response, token and token.login
+    def _arrival(self, request: Request, target: str) -> Arrival:
+        path, _, query = target.partition("?")
+        in_api = path.startswith(f"{self.prefix}/")
+        return Arrival(
+            method=request.method,
+            address=f"{request.host_url.rstrip('/')}{path}",
+            path=path.removeprefix(self.prefix) if in_api else path,
+            in_api=in_api,
+            query=dict(parse_qsl(query, keep_blank_values=True)),
+            body=_json(request.get_data()),
+            headers=request.headers,
+        )
 
-    def _next_fault(self, method: str, path: str) -> Fault | None:
-        with self.world.lock:
-            for fault in self.faults:
-                if fault.matches(method, path):
-                    fault.times -= 1
-                    return fault
-        return None
-
-    def _token(self, request: Request) -> Token | None:
-        scheme, _, given = request.headers.get("Authorization", "").partition(" ")
+    def _token(self, arrival: Arrival) -> Token | None:
+        scheme, _, given = arrival.headers.get("Authorization", "").partition(" ")
         return self.tokens.get(given) if scheme.lower() in ("bearer", "token") else None
 
-    def _judged(self, request: Request, path: str, query: dict[str, str], body: Any, token: Token | None) -> Response:
+    def _answer(self, arrival: Arrival, token: Token | None) -> Answer:
+        fault = next((one for one in self.faults if one.takes(arrival)), None)
+        if fault is None:
+            return self._judged(arrival, token)
+        if fault.carried_out:
+            self._judged(arrival, token)
+        return fault.response
+
+    def _judged(self, arrival: Arrival, token: Token | None) -> Answer:
         try:
-            answer = self._handled(request, path, query, body, token)
+            return self._handled(arrival, token)
         except ApiError as error:
-            return self._refusal(error)
+            return Answer(_refusal_body(error), error.status, error.headers)
         except ViolationError as error:
-            return self._violated(f"{request.method} {path}: {error}")
+            return self._violated(f"{arrival}: {error}", error.status)
         except Exception:  # a defect of the fake must not pass for an outage of GitHub
-            return self._violated(f"{request.method} {path}: the fake broke: {traceback.format_exc()}")
-        return self._plain(answer.status, answer.body, answer.headers, answer.content_type)
+            return self._violated(f"{arrival}: the fake broke: {traceback.format_exc()}")
 
-    def _violated(self, what: str) -> Response:
+    def _violated(self, what: str, status: int = 500) -> Answer:
         self.violations.append(what)
-        return self._plain(500, {"message": f"Violation: {what}"}, ())
+        return Answer({"message": f"Violation: {what}"}, status)
 
-    def _handled(self, request: Request, path: str, query: dict[str, str], body: Any, token: Token | None) -> Answer:
-        if not request.headers.get("User-Agent"):
-            raise ApiError(403, "Request forbidden by administrative rules. Please make sure your request has a "
-                                "User-Agent header.")  # fmt: skip
+    def _handled(self, arrival: Arrival, token: Token | None) -> Answer:
+        if not arrival.headers.get("User-Agent"):
+            raise ApiError(403, _NO_USER_AGENT)
         if token is None:
-            given = "Authorization" in request.headers
-            raise ApiError(401, "Bad credentials" if given else "Requires authentication")
-        self._count(path)
-        if path == self._graphql_path():
-            return self._graphql(request, body, token)
-        short = path.removeprefix(self.prefix)
-        found = find(ROUTES, request.method, short) if path.startswith(self.prefix) else None
+            raise ApiError(401, "Bad credentials" if "Authorization" in arrival.headers else "Requires authentication")
+        self._count(arrival.path)
+        if arrival.path == self._graphql_path():
+            return self._graphql(arrival, token)
+        found = find(ROUTES, arrival.method, arrival.path) if arrival.in_api else None
         if found is None:
-            raise ViolationError("no such operation in the committed part of GitHub's description")
-        address = f"{request.host_url.rstrip('/')}{path}"
-        accept = request.headers.get("Accept", "")
-        route, params = found
-        call = Call(self.world, self.bodies, token, address, params, query, accept, body, self.storage_url)
-        return self._checked(route, call)
+            raise ViolationError("no such operation in the committed part of GitHub's description", 404)
+        return self._checked(found[0], self._call(arrival, token, found[1]))
+
+    def _call(self, arrival: Arrival, token: Token, params: dict[str, str]) -> Call:
+        return Call(
+            world=self.world,
+            bodies=self.bodies,
+            token=token,
+            address=arrival.address,
+            params=params,
+            query=arrival.query,
+            accept=arrival.headers.get("Accept", ""),
+            body=arrival.body,
+            storage_url=self.storage_url,
+        )
 
     def _graphql_path(self) -> str:
         return self.prefix.removesuffix("/v3") + "/graphql"
 
-    def _graphql(self, request: Request, body: Any, token: Token) -> Answer:
-        if request.method != "POST":
+    def _graphql(self, arrival: Arrival, token: Token) -> Answer:
+        if arrival.method != "POST":
             raise ApiError(404, "Not Found")
         try:
-            return Answer(graphql_api.answer(self.world, self.bodies, token, body))
+            return Answer(graphql_api.answer(self.world, self.bodies, token, arrival.body))
         except graphql_api.UnknownQueryError as error:
             raise ViolationError(str(error)) from error
 
     def _count(self, path: str) -> None:
         rate = self.world.rate
-        if path.endswith(_UNLIMITED):
+        if path == "/rate_limit":
             return
         if rate.remaining == 0:
             raise ApiError(403, "API rate limit exceeded for installation.")
@@ -179,28 +221,18 @@ class Desk:
         elif route.needs and not any(granted.get(need) in (route.level, "write") for need in route.needs):
             raise ApiError(403, INTEGRATION_REFUSED)
 
-    def _refusal(self, error: ApiError) -> Response:
-        return self._plain(error.status, _refusal_body(error), error.headers)
-
-    def _plain(
-        self,
-        status: int,
-        body: Any,
-        headers: Sequence[tuple[str, str]],
-        content_type: str = "application/json; charset=utf-8",
-    ) -> Response:
-        rate = self.world.rate
+    def _response(self, answer: Answer) -> Response:
+        rate, body = self.world.rate, answer.body
+        text = b"" if body is None else body if isinstance(body, bytes) else json.dumps(body).encode()
+        response = Response(text, status=answer.status, content_type=answer.content_type)
         standard = {
             "X-GitHub-Request-Id": f"FAKE:{len(self.exchanges):04X}",
-            "X-RateLimit-Limit": rate.limit,
-            "X-RateLimit-Remaining": rate.remaining,
-            "X-RateLimit-Reset": rate.reset,
-            "X-RateLimit-Used": rate.limit - rate.remaining,
+            "X-RateLimit-Limit": str(rate.limit),
+            "X-RateLimit-Remaining": str(rate.remaining),
+            "X-RateLimit-Reset": str(rate.reset),
+            "X-RateLimit-Used": str(rate.limit - rate.remaining),
         }
-        text = b"" if body is None else body if isinstance(body, bytes) else json.dumps(body).encode()
-        given = [*((name, str(value)) for name, value in standard.items()), *headers]
-        response = Response(text, status=status, content_type=content_type)
-        for name, value in given:
+        for name, value in [*standard.items(), *answer.headers]:
             response.headers[name] = value
         return response
 

@@ -297,7 +297,7 @@ class TestPullRequest:
         assert "leastpriv/ci-deploy" in step.annotations("error")[0]
 
 
-BAD: Mapping[str, tuple[Mapping[str, str], str]] = {
+BAD: Mapping[str, tuple[Mapping[str, Any], str]] = {
     "no role": ({"role_arn": ""}, "role-arn is missing"),
     "a session for a role": ({"role_arn": "arn:aws:sts::111122223333:assumed-role/ci/1"}, "role-arn"),
     "no policy file": ({"policy_file": " "}, "policy-file is missing"),

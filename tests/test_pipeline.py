@@ -134,8 +134,10 @@ def test_a_proposal_that_fails_its_own_proof_never_leaves(
     """A defect anywhere before the proof ends in an error: no branch, no files."""
     real = in_folder(folder).subject.proof
 
+    found: dict[str, Any] = {part: ("s3:* on *",)}
+
     def failing(*_: object) -> Proof:
-        return replace(real, **{part: ("s3:* on *",)})
+        return replace(real, **found)
 
     git(folder, "init", "-q", "-b", "main")
     git(folder, "add", "iam")

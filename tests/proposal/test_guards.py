@@ -167,11 +167,8 @@ def action_of(visibility: str) -> str:
     [("management", ""), ("permission-only", "no event of its own"), ("never", "never"), ("unknown", "not known")],
 )
 def test_only_an_action_that_a_trail_would_have_shown_may_go(evidence: Evidence, visibility: str, word: str) -> None:
-    kinds = {row["visibility"] for row in table("visibility")}
-    action = action_of(visibility) if visibility in kinds else "nobody:Checked"
-    if visibility in {*kinds, "unknown"}:
-        told = guards.not_visible(candidate(action, evidence), situation(evidence))
-        assert (word in told) if word else (told == "")
+    told = guards.not_visible(candidate(action_of(visibility), evidence), situation(evidence))
+    assert (word in told) if word else (told == "")
 
 
 @pytest.mark.parametrize(
@@ -189,8 +186,26 @@ def test_an_action_of_data_events_may_go_only_where_such_events_of_its_resources
     evidence: Evidence, recorded: tuple[tuple[str, str], ...], resources: list[str] | str, holds: bool
 ) -> None:
     seen = replace(evidence, data_recorded=frozenset(recorded))
-    told = guards.not_visible(candidate("s3:GetObject", seen, resources=resources), situation(seen))
+    told = guards.not_visible(candidate("s3:GetObjectAcl", seen, resources=resources), situation(seen))
     assert ("data event (AWS::S3::Object)" in told) if holds else (told == "")
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        "read",
+        pytest.param(
+            "write", marks=pytest.mark.xfail(reason="an action of events of both kinds is taken for one of writes")
+        ),
+    ],
+)
+def test_an_action_that_reading_and_writing_events_need_may_go_only_where_both_were_recorded(
+    evidence: Evidence, kind: str
+) -> None:
+    """`s3:GetObject` is needed by GetObject, which is a read, and by CopyObject, which is a write."""
+    seen = replace(evidence, data_recorded=frozenset({("arn:aws:s3:::shop", kind)}))
+    told = guards.not_visible(candidate("s3:GetObject", seen, resources="arn:aws:s3:::shop/*"), situation(seen))
+    assert "data event (AWS::S3::Object)" in told
 
 
 def test_a_lifecycle_counterpart_of_a_used_action_stays_and_says_of_which(evidence: Evidence) -> None:

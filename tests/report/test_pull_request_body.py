@@ -7,6 +7,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import timedelta
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -127,9 +128,10 @@ def test_the_proof_says_how_many_calls_were_replayed_and_what_is_not_modelled(us
 
 
 def test_runs_link_to_their_page_and_the_three_latest_are_named_in_time(tmp_path: Path) -> None:
-    """A second resource that was used in early runs alone must not pass for the latest."""
-    other = {**UPDATE, "parameters": {"functionName": "zebra"}}
-    records = [*deploys([UPDATE, CREATE_QUEUE]), *deploys([other], first=FIRST + timedelta(minutes=5), times=2)]
+    """A second resource that early runs alone used must not pass for the latest."""
+    early = {**UPDATE, "parameters": {"functionName": "zebra"}}
+    late = deploys([UPDATE], first=FIRST + timedelta(days=21), times=3, number=3)
+    records = [*deploys([CREATE_QUEUE]), *deploys([early], times=3), *late]
     policy = json.loads(json.dumps(POLICY).replace("function:orders", "function:*"))
     url = "https://github.com/octo-org/shop/actions/runs/{run}"
     text = proposal(tmp_path, policy, records, run_url=url).body
@@ -244,7 +246,8 @@ def many(subject: Subject, kind: ChangeKind, count: int = 5_000) -> Subject:
 
 def _numbered(change: Change, number: int) -> Change:
     resources = tuple(f"arn:aws:s3:::{number}/{'x' * 200}" for _ in range(3))
-    return replace(change, resources=resources, sid=f"S{number}", security="changes who may do what")
+    stays = dict(islice((change.stays or {}).items(), 3))
+    return replace(change, resources=resources, sid=f"S{number}", stays=stays, security="changes who may do what")
 
 
 @pytest.mark.parametrize("kind", list(ChangeKind))

@@ -99,14 +99,20 @@ def commit_signed(world: World, tree: str, parents: Sequence[str], message: str,
 
 
 def commit_files(
-    world: World, parent: str, files: Mapping[str, bytes | None], message: str, author: Signature, *, signed: bool
+    world: World,
+    parent: str | None,
+    files: Mapping[str, bytes | None],
+    message: str,
+    author: Signature,
+    *,
+    signed: bool,
 ) -> str:
-    """Write a commit that lays `files` (None deletes) over its parent; no ref moves."""
+    """Write a commit that lays `files` (None deletes) over its parent, if it has one; no ref moves."""
     entries = [
         TreeEntry(path, "100644", None if content is None else world.git.write_blob(content))
         for path, content in files.items()
     ]
-    tree = world.git.write_tree(parent, entries)
+    tree, parents = world.git.write_tree(parent, entries), [parent] if parent else []
     if signed:
-        return commit_signed(world, tree, [parent], message, author)
-    return world.git.write_commit(tree, [parent], message, author, author)
+        return commit_signed(world, tree, parents, message, author)
+    return world.git.write_commit(tree, parents, message, author, author)

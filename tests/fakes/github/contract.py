@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -62,29 +62,40 @@ def operations() -> set[tuple[str, str]]:
 def request_violations(route: Route, params: dict[str, str], query: dict[str, str], body: Any) -> list[str]:
     """What a request breaks; an unknown query parameter or body property counts, as a slip of the pen would be one."""
     found = [f"unknown {what}" for what in _unknown(route, query, body)]
-    request = _request(route, params, query, _as_described(route, body))
-    try:
-        _validator().validate_request(request)
-    except OpenAPIError as error:
-        found.append(_words(error))
-    return found
+    described = _as_described(route, body)
+    data = None if described is None else json.dumps(described)
+    return [*found, *_request_errors(route.method, route.standard_path(params), tuple(query.items()), data)]
 
 
 def response_violations(route: Route, params: dict[str, str], status: int, body: Any) -> list[str]:
     """What an answer breaks; of refusals only the statuses that the description knows are judged."""
     operation = description()["paths"][route.template][route.method.lower()]
-    described = operation["responses"].get(str(status))
-    if described is None:
+    if str(status) not in operation["responses"]:
         return [f"status {status} is not described"] if status < 400 else []
     if status >= 400 and _texts_as_errors(body):
         return []
-    data = b"" if body is None else json.dumps(body).encode()
-    answer = MockResponse(data=data, status_code=status, content_type="application/json")
+    data = "" if body is None else json.dumps(body)
+    return list(_response_errors(route.method, route.standard_path(params), status, data))
+
+
+# openapi-core takes milliseconds, and tests ask for the same things again and again.
+@lru_cache(maxsize=4096)
+def _request_errors(method: str, path: str, query: tuple[tuple[str, str], ...], data: str | None) -> tuple[str, ...]:
     try:
-        _validator().validate_response(_request(route, params, {}, None), answer)
+        _validator().validate_request(_request(method, path, query, data))
     except OpenAPIError as error:
-        return [_words(error)]
-    return []
+        return (_words(error),)
+    return ()
+
+
+@lru_cache(maxsize=4096)
+def _response_errors(method: str, path: str, status: int, data: str) -> tuple[str, ...]:
+    answer = MockResponse(data=data.encode(), status_code=status, content_type="application/json")
+    try:
+        _validator().validate_response(_request(method, path, (), None), answer)
+    except OpenAPIError as error:
+        return (_words(error),)
+    return ()
 
 
 def _texts_as_errors(body: Any) -> bool:
@@ -98,15 +109,9 @@ def _as_described(route: Route, body: Any) -> Any:
     return {"labels": body} if bare_labels else body
 
 
-def _request(route: Route, params: dict[str, str], query: Mapping[str, str], body: Any) -> MockRequest:
-    return MockRequest(
-        _HOST,
-        route.method.lower(),
-        route.standard_path(params),
-        args=dict(query),
-        data=None if body is None else json.dumps(body).encode(),
-        content_type="application/json",
-    )
+def _request(method: str, path: str, query: tuple[tuple[str, str], ...], data: str | None) -> MockRequest:
+    body = None if data is None else data.encode()
+    return MockRequest(_HOST, method.lower(), path, args=dict(query), data=body, content_type="application/json")
 
 
 def _unknown(route: Route, query: Mapping[str, str], body: Any) -> Iterable[str]:

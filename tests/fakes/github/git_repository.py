@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 
 NO_OID = "0" * 40
 _ENVIRONMENT = {"GIT_CONFIG_NOSYSTEM": "1", "GIT_CONFIG_GLOBAL": os.devnull, "LC_ALL": "C"}
+_OID = re.compile(r"[0-9a-f]{40}")
+_DIFF = ("diff", "--no-renames", "--no-ext-diff", "--no-color")
 _LOG_FORMAT = "%H%x00%T%x00%P%x00%an%x00%ae%x00%aI%x00%cn%x00%ce%x00%cI%x00%B%x00"
 
 
@@ -68,6 +71,7 @@ class GitRepository:
 
     folder: Path
     _indexes: int = 0
+    _constants: dict[tuple[str, ...], str] = field(default_factory=dict)
 
     def create(self, default_branch: str) -> None:
         """Make the empty repository on disk."""
@@ -85,6 +89,12 @@ class GitRepository:
     def text(self, *arguments: str, stdin: bytes = b"", environment: Mapping[str, str] | None = None) -> str:
         """Run one git command and give its output without the last line end."""
         return self.run(*arguments, stdin=stdin, environment=environment).decode().removesuffix("\n")
+
+    def constant(self, *arguments: str) -> str:
+        """As `text`, for what never changes because every argument names objects by their ids: asked once."""
+        if arguments not in self._constants:
+            self._constants[arguments] = self.text(*arguments)
+        return self._constants[arguments]
 
     def succeeds(self, *arguments: str) -> bool:
         """Whether a git command ends with 0."""
@@ -106,7 +116,8 @@ class GitRepository:
         if not revision or revision.startswith("-") or ".." in revision:
             return None
         try:
-            return self.text("rev-parse", "--quiet", "--verify", f"{revision}^{{{kind}}}")
+            ask = self.constant if _OID.fullmatch(revision) else self.text
+            return ask("rev-parse", "--quiet", "--verify", f"{revision}^{{{kind}}}")
         except GitError:
             return None
 
@@ -150,7 +161,7 @@ class GitRepository:
     def kind(self, oid: str) -> str | None:
         """`blob`, `tree`, `commit` or `tag`, or None where there is no such object."""
         try:
-            return self.text("cat-file", "-t", oid)
+            return self.constant("cat-file", "-t", oid)
         except GitError:
             return None
 
@@ -187,42 +198,42 @@ class GitRepository:
 
     def commit(self, sha: str) -> Commit:
         """One commit."""
-        return self.commits("-1", sha)[0]
+        return _parsed_log(self.constant("log", "-1", f"--format={_LOG_FORMAT}", sha, "--"))[0]
 
     def count(self, base: str, head: str) -> int:
         """How many commits `head` has that `base` has not."""
-        return int(self.text("rev-list", "--count", f"{base}..{head}"))
+        return int(self.constant("rev-list", "--count", f"{base}..{head}"))
 
     def is_ancestor(self, older: str, newer: str) -> bool:
         """Whether `older` is `newer` or lies behind it."""
-        return self.succeeds("merge-base", "--is-ancestor", older, newer)
+        return self.merge_base(older, newer) == older
 
     def merge_base(self, one: str, other: str) -> str | None:
         """The best common ancestor, or None for histories without one."""
         try:
-            return self.text("merge-base", one, other)
+            return self.constant("merge-base", one, other)
         except GitError:
             return None
 
     def merged_tree(self, one: str, other: str) -> str | None:
         """The tree of a merge of two commits, or None where they conflict."""
         try:
-            return self.text("merge-tree", "--write-tree", one, other)
+            return self.constant("merge-tree", "--write-tree", one, other)
         except GitError:
             return None
 
     def changes(self, old: str, new: str) -> list[FileChange]:
         """What happened to each file between two trees or commits, sorted by path."""
-        flags = ["diff", "--no-renames", "--no-ext-diff", "--no-color", "--no-abbrev", "-z"]
-        fields = self.text(*flags, "--raw", old, new).split("\0")
-        counts = [line.split("\t", 2) for line in self.text(*flags, "--numstat", old, new).split("\0") if line]
+        flags = [*_DIFF, "--no-abbrev", "-z"]
+        fields = self.constant(*flags, "--raw", old, new).split("\0")
+        counts = [line.split("\t", 2) for line in self.constant(*flags, "--numstat", old, new).split("\0") if line]
         pairs = zip(fields[::2], counts, strict=False)
         return [self._change(old, new, raw, numbers) for raw, numbers in pairs]
 
     def _change(self, old: str, new: str, raw: str, numbers: Sequence[str]) -> FileChange:
         added, deleted, path = numbers
         _, _, before, after, letter = raw.removeprefix(":").split(" ")
-        patch = self.text("diff", "--no-renames", "--no-ext-diff", "--no-color", old, new, "--", f":(literal){path}")
+        patch = self.constant(*_DIFF, "-p", old, new, "--", f":(literal){path}")
         status = {"A": "added", "D": "removed"}.get(letter, "modified")
         return FileChange(
             path=path,

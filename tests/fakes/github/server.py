@@ -87,9 +87,7 @@ class FakeGitHub(People):
 
     def _first_commit(self, files: Mapping[str, Content]) -> None:
         git, author = self.world.git, self.world.account("octocat").sign(self.world.now())
-        empty = git.write_tree(None, [])
-        root = git.write_commit(empty, [], "Begin", author, author)
-        sha = branches.commit_files(self.world, root, as_bytes(files), "Add the first files", author, signed=False)
+        sha = branches.commit_files(self.world, None, as_bytes(files), "Begin", author, signed=False)
         git.move_ref(f"refs/heads/{self.default_branch}", sha, None)
         self.world.roles["octocat"] = "admin"
 

@@ -1,0 +1,46 @@
+"""What GitHub refuses, as one sentence with the way out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from leastpriv.errors import PullRequestError
+
+if TYPE_CHECKING:
+    from github import GithubException
+
+
+class CreationForbiddenError(PullRequestError):
+    """The token may not create pull requests: the branch stays, and the message has a link to do it by hand."""
+
+
+@contextmanager
+def explained(doing: str) -> Iterator[None]:
+    """Turns refusals while `doing` something into a PullRequestError."""
+    from github import GithubException
+
+    try:
+        yield
+    except GithubException as error:
+        raise PullRequestError(sentence(doing, error)) from error
+    except OSError as error:
+        raise PullRequestError(f"GitHub could not be reached while {doing}: {type(error).__name__}.") from error
+
+
+def sentence(doing: str, error: GithubException) -> str:
+    """The sentence of one refusal."""
+    said = error.data.get("message", "") if isinstance(error.data, dict) else ""
+    if error.status == 401:
+        return f"GitHub refused the token while {doing}: check the input github-token."
+    if error.status == 403 and "not accessible" in said:
+        return (
+            f"The token may not do this ({doing}: {said}): the job needs `permissions: contents: write, "
+            "pull-requests: write`."
+        )
+    if error.status in (403, 422) and "protected" in said.lower():
+        return f"GitHub protects the branch ({doing}: {said}): name another in the input branch."
+    if error.status in (403, 429) and "rate limit" in said.lower():
+        return f"GitHub's rate limit was reached while {doing}: run again later."
+    return f"GitHub answered {error.status} while {doing}{': ' + said if said else ''}."

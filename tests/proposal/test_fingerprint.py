@@ -1,0 +1,39 @@
+"""The promises of the fingerprint: equal for the same proposal, different for any other."""
+
+from __future__ import annotations
+
+import re
+
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from leastpriv.proposal.fingerprint import fingerprint
+
+Parts = tuple[str, bytes | None, bytes]
+PARTS = st.tuples(st.text(), st.none() | st.binary(), st.binary())
+
+
+@given(PARTS)
+def test_it_is_stable_and_hexadecimal(parts: Parts) -> None:
+    assert fingerprint(*parts) == fingerprint(*parts)
+    assert re.fullmatch(r"[0-9a-f]{32}", fingerprint(*parts))
+
+
+@given(PARTS, PARTS)
+def test_it_changes_with_each_part(
+    one: tuple[str, bytes | None, bytes], other: tuple[str, bytes | None, bytes]
+) -> None:
+    for place in range(3):
+        scope, committed, proposed = (other if part == place else one for part in range(3))
+        mixed = (scope[0], committed[1], proposed[2])
+        assume((mixed[1] or b"") != (one[1] or b"") or mixed[0] != one[0] or mixed[2] != one[2])
+        assert fingerprint(*mixed) != fingerprint(*one)
+
+
+def test_it_is_the_same_in_every_version_so_that_an_update_does_not_make_every_pull_request_anew() -> None:
+    assert fingerprint("arn iam/ci.json", b"{}", b"[]") == "593832621889c8f97894291e5192c020"
+
+
+@given(st.binary(min_size=1), st.binary(min_size=1))
+def test_bytes_that_move_from_one_file_to_the_other_make_another_fingerprint(one: bytes, other: bytes) -> None:
+    assert fingerprint("s", one + other, b"") != fingerprint("s", one, other)

@@ -1,0 +1,240 @@
+"""The promises of the proof: a widened or broken document is caught, whoever made it."""
+
+from __future__ import annotations
+
+import copy
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from itertools import product
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from leastpriv.evidence.usage import Evidence
+from leastpriv.model import ChangeKind
+from leastpriv.policy.document import Document, parse
+from leastpriv.policy.evaluate import Request, evaluate
+from leastpriv.proposal.proof import MANAGED_POLICY_LIMIT, Proof, prove
+from leastpriv.proposal.situation import Change, Draft
+from leastpriv.report.subject import Subject
+from tests.fakes.deploys import ALARM, POLICY, ROLE, proposal
+
+Statements = list[dict[str, Any]]
+QUEUE = "arn:aws:sqs:eu-west-1:111122223333:orders"
+DENY = {"Sid": "Never", "Effect": "Deny", "Action": "sqs:DeleteQueue", "Resource": "*"}
+TAGGED = {
+    "Sid": "Tagged",
+    "Effect": "Allow",
+    "Action": "dynamodb:*",
+    "Resource": "arn:aws:dynamodb:eu-west-1:111122223333:table/orders",
+    "Condition": {"StringEquals": {"aws:ResourceTag/team": "shop"}},
+}
+COMMITTED = {**POLICY, "Statement": [*POLICY["Statement"], DENY, TAGGED]}
+
+
+@pytest.fixture(scope="module")
+def subject(tmp_path_factory: pytest.TempPathFactory) -> Subject:
+    return proposal(tmp_path_factory.mktemp("proof"), COMMITTED).subject
+
+
+def document(policy: object) -> Document:
+    return parse(json.dumps(policy).encode(), "p.json")
+
+
+def proof_of(subject: Subject, change: Callable[[Statements], object]) -> Proof:
+    """The proof of the proposal after somebody changed its statements."""
+    policy = json.loads(subject.draft.content)
+    statements = copy.deepcopy(policy["Statement"])
+    change(statements)
+    made = document({**policy, "Statement": statements})
+    return prove(replace(subject.draft, document=made), [], subject.evidence)
+
+
+def by_sid(statements: Statements, sid: str) -> dict[str, Any]:
+    return next(statement for statement in statements if statement.get("Sid") == sid)
+
+
+def test_the_proposal_itself_grants_nothing_new_and_breaks_nothing(subject: Subject) -> None:
+    proof = proof_of(subject, len)
+    assert (proof.new_access, proof.broken) == ((), ())
+
+
+WIDENED: dict[str, tuple[Callable[[Statements], object], str]] = {
+    "another action": (
+        lambda s: by_sid(s, "Queues").update(Action=["sqs:CreateQueue", "sqs:SendMessage"]),
+        "sqs:SendMessage on",
+    ),
+    "a wildcard for an action": (lambda s: by_sid(s, "Queues").update(Action="sqs:*"), "sqs:* on"),
+    "a wider wildcard": (lambda s: by_sid(s, "Functions").update(Action="l*"), "l* on"),
+    "another resource": (
+        lambda s: by_sid(s, "Queues").update(Resource="arn:aws:sqs:eu-west-1:111122223333:other"),
+        "other",
+    ),
+    "every resource": (lambda s: by_sid(s, "Queues").update(Resource="*"), "sqs:CreateQueue on *"),
+    "a wider resource": (lambda s: by_sid(s, "Queues").update(Resource=QUEUE.replace("eu-west-1", "*")), ":*:"),
+    "a variable": (
+        lambda s: by_sid(s, "Queues").update(Resource="arn:aws:sqs:eu-west-1:111122223333:${aws:username}"),
+        "${",
+    ),
+    "a condition dropped": (lambda s: by_sid(s, "Tagged").pop("Condition"), "dynamodb:* on"),
+    "another condition": (
+        lambda s: by_sid(s, "Tagged").update(Condition={"StringLike": {"aws:ResourceTag/team": "*"}}),
+        "dynamodb:* on",
+    ),
+    "an action under no condition": (
+        lambda s: s.append({**by_sid(s, "Tagged"), "Sid": "X", "Condition": {}, "Action": "dynamodb:GetItem"}),
+        "dynamodb:GetItem on",
+    ),
+    "a Deny gone": (lambda s: s.remove(by_sid(s, "Never")), "a Deny is gone: Never"),
+    "a Deny narrowed": (lambda s: by_sid(s, "Never").update(Resource="arn:aws:sqs:*:*:x"), "a Deny is gone: Never"),
+    "a Deny under a condition": (
+        lambda s: by_sid(s, "Never").update(Condition={"Bool": {"aws:SecureTransport": "false"}}),
+        "a Deny is gone: Never",
+    ),
+    "a Deny turned round": (lambda s: by_sid(s, "Never").update(Effect="Allow"), "sqs:DeleteQueue on *"),
+    "a new statement": (lambda s: s.append({"Effect": "Allow", "Action": "s3:*", "Resource": "*"}), "s3:* on *"),
+    "everything but": (lambda s: s.append({"Effect": "Allow", "NotAction": "iam:*", "Resource": "*"}), "* on *"),
+    "every resource but": (
+        lambda s: by_sid(s, "Queues").pop("Resource") and by_sid(s, "Queues").update(NotResource="arn:aws:sqs:::x"),
+        "sqs:CreateQueue on *",
+    ),
+    "a listed action elsewhere": (
+        lambda s: by_sid(s, "AllowCloudwatchPutMetricAlarm").update(Resource=[ALARM, f"{ALARM}-2"]),
+        f"cloudwatch:PutMetricAlarm on {ALARM}-2",
+    ),
+    "an unlisted action on a listed resource": (
+        lambda s: by_sid(s, "AllowCloudwatchPutMetricAlarm").update(Action="cloudwatch:*"),
+        "cloudwatch:* on",
+    ),
+}
+
+
+@pytest.mark.parametrize("how", WIDENED)
+def test_a_document_that_grants_more_than_is_listed_is_caught(subject: Subject, how: str) -> None:
+    change, told = WIDENED[how]
+    proof = proof_of(subject, change)
+    assert any(told in found for found in proof.new_access), proof.new_access
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda s: s.remove(by_sid(s, "Tagged")),
+        lambda s: by_sid(s, "Tagged").update(Action=["dynamodb:GetItem", "dynamodb:Query*"]),
+        lambda s: by_sid(s, "Functions").update(Sid="Renamed"),
+        lambda s: s.append({**DENY, "Sid": "More", "Action": "*"}),
+        lambda s: s.reverse(),
+    ],
+)
+def test_a_document_that_grants_the_same_or_less_is_no_new_access(
+    subject: Subject, change: Callable[[Statements], object]
+) -> None:
+    assert proof_of(subject, change).new_access == ()
+
+
+@pytest.mark.parametrize(
+    ("change", "event"),
+    [
+        (lambda s: s.remove(by_sid(s, "Queues")), "sqs.amazonaws.com:CreateQueue"),
+        (lambda s: by_sid(s, "Queues").update(Action="sqs:PurgeQueue"), "sqs.amazonaws.com:CreateQueue"),
+        (lambda s: by_sid(s, "Queues").update(Resource="arn:aws:sqs:::x"), "sqs.amazonaws.com:CreateQueue"),
+        (lambda s: s.append({**DENY, "Action": "lambda:*"}), "lambda.amazonaws.com:UpdateFunctionCode20150331v2"),
+        (
+            lambda s: by_sid(s, "Queues").update(Condition={"Bool": {"aws:SecureTransport": "true"}}),
+            "sqs.amazonaws.com:CreateQueue",
+        ),
+    ],
+)
+def test_a_document_that_would_refuse_a_recorded_call_is_caught(
+    subject: Subject, change: Callable[[Statements], object], event: str
+) -> None:
+    assert proof_of(subject, change).broken == (event,)
+
+
+def test_a_call_that_the_committed_policy_refuses_as_well_is_not_broken(subject: Subject) -> None:
+    """Such a call needs what else is attached to the role, which nobody named."""
+    poor = document({**POLICY, "Statement": [TAGGED]})
+    draft = Draft(poor, poor, poor.to_bytes(), (), (), ())
+    proof = prove(draft, [], subject.evidence)
+    assert proof.broken == ()
+    assert sum(group.count for group in proof.replay.refused) == proof.replay.recorded == 12
+
+
+def test_what_else_is_attached_counts_in_the_replay(subject: Subject) -> None:
+    poor = document({**POLICY, "Statement": [TAGGED]})
+    draft = Draft(poor, poor, poor.to_bytes(), (), (), ())
+    rich = document({"Version": "2012-10-17", "Statement": {"Effect": "Allow", "Action": "*", "Resource": "*"}})
+    assert prove(draft, [rich], subject.evidence).replay.allowed == 12
+
+
+def test_sizes_are_those_that_iam_counts_and_the_limit_is_told(subject: Subject) -> None:
+    small = document({"Statement": []})
+    text = '{"Statement":[]}'
+    large = document({"Statement": [{**TAGGED, "Resource": "x" * MANAGED_POLICY_LIMIT}]})
+    proof = prove(Draft(small, large, b"", (), (), ()), [], Evidence(ROLE))
+    assert proof.size_before == len(text)
+    assert not proof.fits_managed_policy
+    assert prove(Draft(large, small, b"", (), (), ()), [], Evidence(ROLE)).fits_managed_policy
+    assert subject.proof.fits_managed_policy
+
+
+def test_used_actions_of_a_narrowed_wildcard_that_one_run_alone_has_shown_are_named(subject: Subject) -> None:
+    narrowed = subject.changes(ChangeKind.NARROW)[0]
+    once = replace(narrowed, usages=tuple(replace(usage, runs=usage.runs[:1]) for usage in narrowed.usages))
+    assert subject.proof.seen_once == ()
+    draft = replace(subject.draft, changes=(once,))
+    assert prove(draft, [], subject.evidence).seen_once == ("lambda:UpdateFunctionCode",)
+
+
+ACTIONS = ("sqs:Ab", "sqs:Ac", "sns:Ab")
+NAMES = ("arn:q:a", "arn:q:ab", "arn:r:a")
+CONDITIONS = st.sampled_from(
+    [None, {"Bool": {"aws:SecureTransport": "true"}}, {"StringEquals": {"aws:RequestedRegion": "x"}}]
+)
+SOME_ACTIONS = st.lists(st.sampled_from([*ACTIONS, "sqs:*", "s*:Ab", "SQS:a?", "*"]), min_size=1, max_size=2)
+SOME_RESOURCES = st.lists(st.sampled_from([*NAMES, "arn:q:*", "arn:?:a", "*"]), min_size=1, max_size=2)
+
+
+@st.composite
+def statement(draw: st.DrawFn) -> dict[str, Any]:
+    action, resource = draw(
+        st.sampled_from([("Action", "Resource")] * 4 + [("NotAction", "Resource"), ("Action", "NotResource")])
+    )
+    made: dict[str, Any] = {
+        "Effect": draw(st.sampled_from(["Allow", "Allow", "Deny"])),
+        action: draw(SOME_ACTIONS),
+        resource: draw(SOME_RESOURCES),
+    }
+    condition = draw(CONDITIONS)
+    return {**made, "Condition": condition} if condition else made
+
+
+@st.composite
+def two_documents(draw: st.DrawFn) -> tuple[Document, Document]:
+    """A committed policy and one that somebody made from it: statements dropped, changed or added."""
+    committed = draw(st.lists(statement(), max_size=3))
+    proposed = [draw(st.just(one) | statement()) for one in committed if draw(st.booleans())] + draw(
+        st.lists(statement(), max_size=1)
+    )
+    return tuple(document({"Version": "2012-10-17", "Statement": made}) for made in (committed, proposed))  # type: ignore[return-value]
+
+
+@settings(max_examples=300)
+@given(two_documents(), st.lists(st.tuples(st.sampled_from(ACTIONS), st.sampled_from(NAMES)), max_size=2))
+def test_where_no_new_access_is_told_no_request_is_newly_allowed(
+    documents: tuple[Document, Document], listed: list[tuple[str, str]]
+) -> None:
+    """By asking both documents about every request of a small world, under every truth of the conditions."""
+    committed, proposed = documents
+    changes = tuple(Change(ChangeKind.ADD, action, (resource,)) for action, resource in listed)
+    proof = prove(Draft(committed, proposed, proposed.to_bytes(), changes, (), ()), [], Evidence(ROLE))
+    if proof.new_access:
+        return
+    for action, name, secure, region in product(ACTIONS, NAMES, ("true", "false"), ("x", "y")):
+        context = {"aws:SecureTransport": (secure,), "aws:RequestedRegion": (region,)}
+        request = Request(action, name, context, context_complete=True)
+        if evaluate(request, [proposed]).effect == "allowed" and (action, name) not in listed:
+            assert evaluate(request, [committed]).effect == "allowed", request

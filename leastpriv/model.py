@@ -56,8 +56,6 @@ class GapKind(StrEnum):
     """The service is known, the action is newer than the catalogue."""
     PARAMETERS_OMITTED = "parameters-omitted"
     """CloudTrail left the request parameters out (over 100 KB)."""
-    RESOURCE_FOLDED = "resource-folded"
-    """So many distinct resources that they were folded into their parent."""
 
 
 class ChangeKind(StrEnum):

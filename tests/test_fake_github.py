@@ -129,14 +129,18 @@ class TestStrictness:
     def test_the_description_is_mended_only_while_it_still_contradicts_itself(self) -> None:
         kinds: dict[str, int] = {}
 
+        def is_text(schema: Any) -> bool:
+            return bool(schema == {"type": "string"})
+
         def count(node: dict[str, Any]) -> dict[str, Any]:
             null_is_missing = node.get("nullable") is True and None not in node.get("enum", [None])
             for kind, found in (
                 ("null", null_is_missing),
                 ("choice", isinstance(node.get("oneOf"), list)),
                 ("discriminator", "propertyName" in node.get("discriminator", {})),
+                ("label", node.get("properties", {}).get("color") and is_text(node["properties"].get("description"))),
             ):
-                kinds[kind] = kinds.get(kind, 0) + found
+                kinds[kind] = kinds.get(kind, 0) + bool(found)
             return node
 
         json.loads((Path(contract.__file__).parent / "openapi.json").read_text(encoding="utf-8"), object_hook=count)
@@ -165,6 +169,63 @@ class TestStrictness:
 
     def test_a_request_without_a_user_agent_is_refused(self, hub: FakeGitHub) -> None:
         assert ask(hub, "GET", below(""), **{"User-Agent": ""}).status_code == 403
+
+
+@pytest.fixture(scope="module")
+def crowded() -> Iterator[FakeGitHub]:
+    """A GitHub with one of everything that its answers can show, and an app that may read all of it."""
+    granted = dict.fromkeys(("metadata", "contents", "pull_requests", "issues", "actions", "administration"), "write")
+    with FakeGitHub(login="lp[bot]", permissions={**granted, "members": "read"}) as hub:
+        hub.add_user("ann")
+        hub.add_team("platform")
+        for branch in ("open", "closed", "merged", "draft", "gone"):
+            hub.commit_as("ann", branch, {f"{branch}/file": "1\n", "README.md": None if branch == "open" else "x"})
+        numbers = [hub.open_pull_as("ann", branch) for branch in ("open", "closed", "merged", "draft", "gone")]
+        api = repository(hub)
+        first = api.get_pull(numbers[0])
+        first.add_to_labels("a/b")
+        first.add_to_assignees("ann")
+        hub.add_user("bob")
+        first.create_review_request(reviewers=["bob"], team_reviewers=["platform"])
+        hub.close_pull(numbers[1], by="ann")
+        hub.merge_pull(numbers[2])
+        api.get_pull(numbers[3]).convert_to_draft()
+        hub.move_branch_as("ann", "gone", None)
+        api.create_issue("Drift", assignee="ann", labels=["a/b"]).edit(state="closed", body="")
+        hub.world.issue(numbers[0]).body = None
+        for number in numbers:
+            hub.label_as("ann", number, "plain")
+            hub.comment_as("ann", number, "why?")
+            hub.review_as("bob" if number > 1 else "ann", number)
+        hub.add_run(1, "open", status="in_progress", conclusion=None)
+        hub.add_job(1, status="queued", conclusion=None)
+        hub.add_job(1)
+        hub.protect("main")
+        yield hub
+
+
+LISTS = ("/repos/{owner}/{repo}/pulls", "/repos/{owner}/{repo}/issues")
+READS = sorted(route.template for route in ROUTES if route.method == "GET" and not route.template.endswith("/logs"))
+
+
+class TestEveryRead:
+    @pytest.mark.parametrize("template", READS)
+    def test_it_keeps_to_the_description_whatever_it_shows(self, crowded: FakeGitHub, template: str) -> None:
+        commit = crowded.head("open")
+        blob = crowded.world.git.at(commit, "open/file") or ("", "")
+        fixed = {
+            "owner": "acme", "repo": "shop", "org": "acme", "team_slug": "platform", "username": "ann",
+            "branch": "main", "path": "merged", "ref": "heads/open" if "/git/" in template else "open",
+            "basehead": "main...open", "commit_sha": commit, "tree_sha": commit, "file_sha": blob[1],
+            "name": "a%2Fb", "run_id": "1", "attempt_number": "1", "job_id": str(max(crowded.world.jobs)),
+            "comment_id": str(max(crowded.world.comments)),
+        }  # fmt: skip
+        for number in range(1, 7 if "/issues/" in template else 6):
+            path = template.format(**fixed, issue_number=number, pull_number=number)
+            answer = ask(crowded, "GET", path + ("?state=all" if template in LISTS else ""))
+            assert answer.status_code == (403 if template == "/user" else 200), answer.text
+            if "number}" not in template:
+                break
 
 
 class TestTokens:

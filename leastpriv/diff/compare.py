@@ -47,9 +47,9 @@ class Difference:
     conditional: tuple[Usage, ...]
     """Allowed only where a condition holds that the evidence does not show."""
     overruled: tuple[Usage, ...]
-    """Used in the evidence, and now refused by an explicit Deny of the policy."""
+    """Called, and refused by an explicit Deny of the policies."""
     refused_elsewhere: tuple[Usage, ...]
-    """Allowed by the policies, and refused by something else: an SCP, a boundary, a resource policy …."""
+    """Refused by something that no identity policy mends: an SCP, a boundary, a resource policy …."""
 
 
 def compare(document: Document | None, attached: Sequence[Document], evidence: Evidence) -> Difference:
@@ -61,12 +61,12 @@ def compare(document: Document | None, attached: Sequence[Document], evidence: E
     elsewhere: list[Usage] = []
     for usage in evidence.usages:
         effects = {decide(usage.need, evidence.principal, region, documents) for region in usage.regions or ("",)}
-        if "explicitDeny" in effects and usage.outcome is Outcome.ALLOWED:
+        if usage.denial and not usage.denial.mendable:
+            elsewhere.append(usage)
+        elif "explicitDeny" in effects and usage.outcome is not Outcome.UNKNOWN:
             overruled.append(usage)
         elif effects & {"implicitDeny", "explicitDeny"} and usage.outcome is not Outcome.UNKNOWN:
             missing.append(usage)
-        elif usage.denial and not usage.denial.mendable:
-            elsewhere.append(usage)
         elif "unknown" in effects:
             conditional.append(usage)
     entries = tuple(_entries(document, evidence)) if document else ()
@@ -145,7 +145,12 @@ def _uses(statement: Statement, pattern: str, evidence: Evidence) -> Mapping[str
 
 def _may_come_through(statement: Statement, usage: Usage, principal: str) -> bool:
     """Whether a statement may have granted a usage; a resource that is known whole has to be covered whole."""
-    undecided = statement.conditions or statement.not_resources or any(map(has_variable, statement.resources))
+    undecided = (
+        not statement.conditions_readable
+        or statement.conditions
+        or statement.not_resources
+        or any(map(has_variable, statement.resources))
+    )
     for region in usage.regions or ("",):
         grant = grants(statement, request(usage.need, principal, region))
         if grant == "yes" or (grant == "maybe" and undecided) or _grants_part(statement, usage.need, principal, region):

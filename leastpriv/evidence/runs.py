@@ -21,7 +21,7 @@ SILENCE = timedelta(minutes=60)
 
 # This project's own definition of a run: GitHub's run ids are such numbers where a workflow makes them its
 # role session name; the other is the session name of a CodeBuild build.
-_NAMED = re.compile(r"\d{8,}|AWSCodeBuild-[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", re.ASCII)
+_NAMED = re.compile(r"\d{8,12}|AWSCodeBuild-[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", re.ASCII)
 
 RunToken = int
 

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from leastpriv.evidence.refusals.denial import read_denial
 from leastpriv.evidence.runs import RunTracker
+from leastpriv.evidence.source import principal_of, same_principal
 from leastpriv.model import (
     Basis,
     Call,
     Denial,
+    DeniedBy,
     Gap,
     GapKind,
     Need,
@@ -24,7 +27,7 @@ from leastpriv.model import (
 from leastpriv.permissions import catalog
 from leastpriv.permissions.events import Verdict
 from leastpriv.permissions.mapping import CallNeeds, needs_of
-from leastpriv.permissions.patterns import escape_observed, unescape
+from leastpriv.permissions.patterns import escape_observed
 from leastpriv.permissions.resources import fits
 
 _MOST_RESOURCES_PER_ACTION = 500
@@ -147,7 +150,7 @@ class UsageBook:
         self._note_data_event(call)
         mapped = needs_of(call)
         self._note_verdict(call, mapped)
-        denial = read_denial(call.error_message, error_code=call.error_code) if call.outcome is Outcome.DENIED else None
+        denial = self._denial(call) if call.outcome is Outcome.DENIED else None
         needs = _refused_needs(mapped, denial) if denial else mapped.needs
         self._tally(call, run, needs, call.outcome, denial)
         if denial and denial.actions:
@@ -155,6 +158,15 @@ class UsageBook:
             named = {need.permission.action for need in needs}
             own = tuple(need for need in mapped.needs if need.permission.action not in named)
             self._tally(call, run, own, Outcome.UNKNOWN, None)
+
+    def _denial(self, call: Call) -> Denial:
+        """The refusal of a call; one that names another principal cannot be mended in this one's policy."""
+        denial = read_denial(call.error_message, error_code=call.error_code)
+        if not denial.principal:
+            return denial
+        refused, own = principal_of(denial.principal), principal_of(self._principal)
+        is_own = refused is not None and own is not None and same_principal(refused, own)
+        return denial if is_own else replace(denial, mendable=False, denied_by=DeniedBy.UNKNOWN)
 
     def _tally(self, call: Call, run: int, needs: tuple[Need, ...], outcome: Outcome, denial: Denial | None) -> None:
         if not needs:
@@ -254,24 +266,36 @@ def _refused_needs(mapped: CallNeeds, denial: Denial) -> tuple[Need, ...]:
 
 
 def _named_needs(action: str, denial: Denial, observed: Sequence[Need]) -> Sequence[Need]:
-    spelled = catalog.spelling(action)
-    name, verified = spelled or action, spelled is not None
+    """Needs for one action that a refusal names.
+
+    What the request says of the resource comes first: the message repeats names that the caller chose, and cuts them.
+    """
+    known = catalog.action(action)
+    name = known.name if known else action
     own = [need for need in observed if need.permission.action == name]
-    if denial.resource.startswith("arn:") and fits(name, denial.resource):
-        if literal := [need for need in own if unescape(need.permission.resource) == denial.resource]:
-            return literal
-        exact = "*" not in denial.resource
-        permission = Permission(name, _as_pattern(denial.resource))
-        return [Need(permission, Basis.DENIED, "named by the refusal", verified=verified, exact=exact)]
+    if own and all(need.exact for need in own):
+        return own
+    resource = denial.resource
+    literal = resource.startswith("arn:") and not set(resource) & set("*?")
+    if (literal or _TYPE_OF_EC2.fullmatch(resource)) and fits(name, resource):
+        permission = Permission(name, escape_observed(resource) if literal else resource)
+        return [Need(permission, Basis.DENIED, "named by the refusal", verified=known is not None)]
     if own:
         return own
-    exact = denial.resource == "*" or (verified and not fits(name, "arn:"))
-    return [Need(Permission(name, "*"), Basis.DENIED, "the refusal names no resource", verified=verified, exact=exact)]
+    exact = known is not None and not known.resource_types
+    return [
+        Need(
+            Permission(name, "*"),
+            Basis.DENIED,
+            "the refusal names no resource",
+            verified=known is not None,
+            exact=exact,
+        )
+    ]
 
 
-def _as_pattern(resource: str) -> str:
-    """A refusal's resource: AWS writes `*` itself (`instance/*`); all else in it is a name, and no policy variable."""
-    return "*".join(escape_observed(part) for part in resource.split("*"))
+_TYPE_OF_EC2 = re.compile(r"arn:[^:*?]*:ec2:[^:*?]*:\d*:[a-z-]+/\*")
+"""What AWS itself writes for something not made yet: `arn:aws:ec2:eu-west-1:111122223333:vpc/*`."""
 
 
 def _ids(tally: _Tally, runs: _RunIds) -> tuple[str, ...]:

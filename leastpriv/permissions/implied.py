@@ -12,14 +12,12 @@ from collections.abc import Iterator
 
 from leastpriv.model import Basis, Call, Need, Outcome, Permission
 from leastpriv.permissions.patterns import escape_observed
-from leastpriv.permissions.resources import request_values
+from leastpriv.permissions.resources import FREE_MAPS, NAMED, request_values
 
 _ROLE_ARN = re.compile(r"arn:aws[a-z-]*:iam::\d{12}:role/[\w+=,.@/-]+")
 _ROLE_KEY = re.compile(r"role|deliverlogspermissionarn|feedbackrolearn")
 _NOT_PASSED = frozenset({("sts.amazonaws.com", ""), ("eks.amazonaws.com", "principalarn")})
 """Roles that are assumed or named, not passed; "" stands for every key (checked on real records, 2026-11-24)."""
-_LABELS = frozenset({"tags", "variables"})
-"""Maps whose keys people choose (Lambda's environment, tags): an ARN there is handed to nobody."""
 
 
 def implied_needs(call: Call) -> Iterator[Need]:
@@ -37,7 +35,7 @@ def implied_needs(call: Call) -> Iterator[Need]:
 
 def _passed(call: Call) -> Iterator[tuple[str, str]]:
     source = call.source.removesuffix(".cn")
-    for key, value in request_values(call.parameters, skip=_LABELS):
+    for key, value in request_values(call.parameters, skip=FREE_MAPS):
         if not _ROLE_KEY.search(key) or not _ROLE_ARN.fullmatch(value):
             continue
         if not ({(source, ""), (source, key)} & _NOT_PASSED or "/aws-service-role/" in value):
@@ -45,4 +43,4 @@ def _passed(call: Call) -> Iterator[tuple[str, str]]:
     # The one call that passes a role by its bare name (IAM User Guide, "Grant a user permissions to pass a role").
     name = call.parameters.get("roleName")
     if (source, call.name) == ("iam.amazonaws.com", "AddRoleToInstanceProfile") and isinstance(name, str):
-        yield f"arn:{call.principal.split(':')[1]}:iam::{call.account}:role/{name}", "role name in the request"
+        yield f"arn:{call.principal.split(':')[1]}:iam::{call.account}:role/{name}", NAMED

@@ -15,7 +15,7 @@ from urllib.parse import unquote
 
 from leastpriv.model import Call
 from leastpriv.permissions import catalog
-from leastpriv.permissions.patterns import escape_observed, resource_overlaps
+from leastpriv.permissions.patterns import escape_observed, resource_matches, resource_overlaps
 from leastpriv.permissions.tables import table
 
 _VARIABLE = re.compile(r"\$\{(\w+)\}")
@@ -24,6 +24,13 @@ _PLACES = ("Partition", "Region", "Account")
 _MOST_VALUES = 2_000
 """A request may hold any number of values; the first ones name its resources."""
 _MOST_RESOURCES = 50
+FREE_MAPS = frozenset(
+    {
+        "tags", "tagset", "tagging", "variables", "environment", "parameters", "arguments", "defaultarguments",
+        "hyperparameters", "input", "metadata", "options",
+    }
+)  # fmt: skip
+"""Maps whose keys or values people choose: what stands there names no resource and hands no role to anybody."""
 NAMED = "named by the request"
 """Derivation of a resource whose ARN was made from its name."""
 _IAM_NAME = re.compile(r"(arn:[^:]*:iam::[^:]*:(?:role|user|group|policy|instance-profile)/)([^/*]+)")
@@ -52,13 +59,13 @@ def resources_of(call: Call, action: str, *, on: str = "", template: str = "") -
     if known is None or not known.resource_types:
         return (Resource("*", "the action has no resource type", exact=known is not None),)
     prefix = action.partition(":")[0]
-    values = request_values(call.parameters)
+    values = request_values(call.parameters, skip=FREE_MAPS)
     if on == "source" and prefix == "s3":
         return _copy_source(call, values)
     side = _of_one_side(call, on, prefix, known, values) if on else ()
     if side:
         return side
-    found = _listed(call, prefix, known, values)
+    found = _listed(call, prefix, known) or _in_request(call, prefix, known, values)
     return (*found, *_named_besides(call, prefix, known, values, found)) or tuple(_filled(call, prefix, known, values))
 
 
@@ -69,7 +76,7 @@ def _of_one_side(
     own = [pair for pair in values if pair[0].startswith(("source", "x-amz-copy-source")) == (on == "source")]
     alone = replace(call, resources=())
     named = tuple(resource for resource in _filled(alone, prefix, action, own) if resource.exact)
-    return _listed(alone, prefix, action, own) or named
+    return named or _in_request(alone, prefix, action, own)
 
 
 def request_values(parameters: object, skip: Collection[str] = ()) -> list[tuple[str, str]]:
@@ -155,17 +162,35 @@ def _shape_overlaps(template: str, resource: str) -> bool:
     return all(resource_overlaps(one, other) for one, other in zip(shape, fields, strict=True))
 
 
-def _listed(call: Call, prefix: str, action: catalog.Action, values: Sequence[tuple[str, str]]) -> tuple[Resource, ...]:
-    in_request = [value for _, value in values if value.startswith("arn:")]
-    for candidates, derivation in (
-        (call.resources, "listed by CloudTrail"),
-        (in_request, "ARN in the request"),
-    ):
-        found = [arn for arn in dict.fromkeys(candidates) if _is_of(action, prefix, arn)]
-        if found:
-            usable = [_usable(prefix, arn) for arn in found[:_MOST_RESOURCES]]
-            return tuple(Resource(arn, derivation, exact="??????" not in arn) for arn in usable)
-    return ()
+def _listed(call: Call, prefix: str, action: catalog.Action) -> tuple[Resource, ...]:
+    return _of_arns(call.resources, prefix, action, "listed by CloudTrail")
+
+
+def _in_request(
+    call: Call, prefix: str, action: catalog.Action, values: Sequence[tuple[str, str]]
+) -> tuple[Resource, ...]:
+    """ARNs in the request, unless the request names the resource: then only those that the name covers.
+
+    A request may hold other ARNs of the same type (the destination of a bucket's replication, a stack as a parameter).
+    """
+    named = {kind.name.lower(): _fill(call, prefix, kind, values) for kind in action.resource_types}
+    arns = [value for _, value in values if value.startswith("arn:") and _is_meant(prefix, value, named)]
+    found = _of_arns(arns, prefix, action, "ARN in the request")
+    if not found:
+        return ()
+    return (*found, *(resource for filled in named.values() for resource in filled if resource.exact))
+
+
+def _is_meant(prefix: str, arn: str, named: Mapping[str, Sequence[Resource]]) -> bool:
+    """Whether the request names no resource of the ARN's type, or this one."""
+    patterns = [resource.pattern for kind in _types_of_arn(prefix, arn) for resource in named.get(kind.lower(), ())]
+    return not patterns or any(resource_matches(pattern, arn) for pattern in patterns)
+
+
+def _of_arns(arns: Sequence[str], prefix: str, action: catalog.Action, derivation: str) -> tuple[Resource, ...]:
+    found = [arn for arn in dict.fromkeys(arns) if _is_of(action, prefix, arn)]
+    usable = [_usable(prefix, arn) for arn in found[:_MOST_RESOURCES]]
+    return tuple(Resource(arn, derivation, exact="??????" not in arn) for arn in usable)
 
 
 def _named_besides(

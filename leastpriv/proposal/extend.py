@@ -30,7 +30,8 @@ def _change(action: str, usages: Sequence[Usage], evidence: Evidence, options: O
     security = sensitivity(action)
     observed = [resource for usage in usages for resource in _written(usage.need, evidence)]
     resources = tuple(dict.fromkeys(observed))
-    if not (options.exact_resources or security):
+    if not (options.exact_resources or security or all(usage.denial for usage in usages)):
+        # One refusal is no habit: only what allowed calls showed is opened.
         resources = generalise(resources)
     return Change(
         kind=ChangeKind.ADD,
@@ -68,10 +69,12 @@ def _objection(usage: Usage, options: Options) -> Objection | None:
         return Objection("unverified-action", "the catalogue does not know this action")
     if not fits(action, resource):
         return Objection("resource-type", f"{action} is not authorised on such a resource")
-    if not need.exact and ":s3:::*" in resource:
-        return Objection("unknown-resource", "the record does not name the bucket")
+    if "*" in action or "?" in action:
+        return Objection("wildcard-action", "a refusal names one action, never a pattern")
     if sensitivity(action) and (not need.exact or "*" in resource.replace("${*}", "")):
         return Objection("sensitive", f"{sensitivity(action)}; the evidence does not name an exact resource")
+    if not need.exact and (denial or ":s3:::*" in resource):
+        return Objection("unknown-resource", "neither the request nor the refusal names the resource")
     return None
 
 

@@ -5,13 +5,14 @@ A guard looks at one action that an entry would no longer grant and answers with
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping
 
 from leastpriv.evidence.usage import data_event_root
 from leastpriv.model import Gap, Outcome
 from leastpriv.permissions import catalog
 from leastpriv.permissions.patterns import action_matches
 from leastpriv.permissions.visibility import Visibility, home_region, visibility
+from leastpriv.policy.document import Statement
 from leastpriv.proposal.situation import Candidate, Objection, Situation
 
 Guard = Callable[[Candidate, Situation], str]
@@ -63,6 +64,13 @@ def inconclusive(candidate: Candidate, situation: Situation) -> str:  # noqa: AR
     return ""
 
 
+def unexplained_use(candidate: Candidate, situation: Situation) -> str:
+    """It was allowed on a resource that no known policy grants: then its resource may have been read wrongly."""
+    if candidate.action in situation.unexplained:
+        return "it was allowed on a resource that no known policy covers: this grant may be the one that was used"
+    return ""
+
+
 def unseen_service(candidate: Candidate, situation: Situation) -> str:
     """A wildcard's unit is the service: without any call it is dropped only where the user says so."""
     prefix = candidate.action.partition(":")[0]
@@ -75,17 +83,25 @@ def region_not_read(candidate: Candidate, situation: Situation) -> str:
     """The region that would have recorded its use is not in the evidence."""
     evidence = situation.evidence
     home = home_region(candidate.action.partition(":")[0], evidence.principal.split(":")[1])
-    needed = {home} if home else _literal_regions(candidate.entry.statement.resources)
+    needed = {home} if home else _named_regions(candidate.entry.statement)
     missing = sorted(needed - set(evidence.covered_regions))
     if not missing:
         return ""
     return f"no record of {missing[0]} was read, where its use would have been recorded"
 
 
-def _literal_regions(resources: Sequence[str]) -> set[str]:
-    fields = (resource.split(":", 5) for resource in resources)
+def _named_regions(statement: Statement) -> set[str]:
+    """Regions that a statement's resources or its condition on `aws:RequestedRegion` name."""
+    fields = (resource.split(":", 5) for resource in statement.resources)
     regions = {field[3] for field in fields if len(field) == 6}
+    for condition in statement.conditions:
+        if condition.key.lower() == "aws:requestedregion" and "Not" not in condition.operator:
+            regions.update(condition.values)
     return {region for region in regions if region and not set(region) & set("*?$")}
+
+
+_KINDS: Mapping[bool | None, tuple[str, ...]] = {True: ("read",), False: ("write",), None: ("read", "write")}
+"""Which data events show an action; some are needed by reading and writing calls (`s3:GetObject` by a copy)."""
 
 
 def not_visible(candidate: Candidate, situation: Situation) -> str:
@@ -97,7 +113,7 @@ def not_visible(candidate: Candidate, situation: Situation) -> str:
         case Visibility.MANAGEMENT:
             return ""
         case Visibility.DATA:
-            if _data_recorded(candidate, situation, "read" if seen.read_only else "write"):
+            if _data_recorded(candidate, situation, _KINDS[seen.read_only]):
                 return ""
             return f"data event ({seen.resource_type}), not known to be recorded for these resources"
         case Visibility.PERMISSION_ONLY:
@@ -123,6 +139,7 @@ GUARDS: tuple[tuple[str, Guard], ...] = (
     ("minimum-runs", minimum_runs),
     ("gap-in-scope", gap_in_scope),
     ("inconclusive", inconclusive),
+    ("unexplained-use", unexplained_use),
     ("unseen-service", unseen_service),
     ("region-not-read", region_not_read),
     ("not-visible", not_visible),
@@ -154,8 +171,11 @@ def _dropped_with_service(candidate: Candidate, situation: Situation) -> bool:
     return candidate.entry.is_wildcard and situation.options.drop_unseen_services and prefix not in situation.services
 
 
-def _data_recorded(candidate: Candidate, situation: Situation, kind: str) -> bool:
+def _data_recorded(candidate: Candidate, situation: Situation, kinds: Collection[str]) -> bool:
     """Whether such data events were seen for each resource of the statement: a selector may name a single bucket."""
     resources = candidate.entry.statement.resources
-    roots = {data_event_root(resource.removesuffix("*").removesuffix("/")) for resource in resources}
-    return bool(roots) and all((root, kind) in situation.evidence.data_recorded for root in roots)
+    roots = {data_event_root(resource.removesuffix("/*")) for resource in resources}
+    recorded = situation.evidence.data_recorded
+    return bool(roots) and all(
+        not set(root) & set("*?") and (root, kind) in recorded for root in roots for kind in kinds
+    )

@@ -23,7 +23,7 @@ def propose(document: Document | None, difference: Difference, evidence: Evidenc
     if document is None:
         content = create(statements(added, ()))
         return Draft(None, parse(content, "the first draft"), content, tuple(added), (), tuple(refused))
-    situation = situation_of(evidence, options)
+    situation = situation_of(evidence, options, difference.missing)
     narrowed, held_back = removals(difference, situation)
     held_back.extend(not_judged(document))
     if not added and _empties(document, narrowed):
@@ -36,7 +36,7 @@ def propose(document: Document | None, difference: Difference, evidence: Evidenc
     return Draft(document, proposed, proposed.to_bytes(), changes, tuple(held_back), tuple(refused))
 
 
-def situation_of(evidence: Evidence, options: Options) -> Situation:
+def situation_of(evidence: Evidence, options: Options, missing: Sequence[Usage] = ()) -> Situation:
     """What guards look at, computed once."""
     used: dict[str, tuple[Usage, ...]] = {}
     for usage in evidence.usages:
@@ -44,7 +44,8 @@ def situation_of(evidence: Evidence, options: Options) -> Situation:
         used[action] = (*used.get(action, ()), usage)
     allowed = {action for action, usages in used.items() if any(usage.outcome is Outcome.ALLOWED for usage in usages)}
     services = frozenset(action.partition(":")[0] for action in used)
-    return Situation(evidence, options, used, siblings_of(allowed), services)
+    unexplained = {usage.need.permission.action for usage in missing if usage.outcome is Outcome.ALLOWED}
+    return Situation(evidence, options, used, siblings_of(allowed), services, frozenset(unexplained))
 
 
 _WHOLE = Objection("whole-policy", "no statement would be left, which IAM refuses: detach the policy instead")
@@ -63,7 +64,7 @@ def _empties(document: Document, changes: Sequence[Change]) -> bool:
 
 
 def _overruled(usage: Usage) -> HeldBack:
-    reason = "it was allowed in the evidence, and the policy now denies it explicitly"
+    reason = "the policy itself, or another one attached, denies it explicitly"
     permission = usage.need.permission
     return HeldBack(
         ChangeKind.ADD,

@@ -35,6 +35,8 @@ class Situation:
     """Lifecycle sibling -> the used action that explains it."""
     services: frozenset[str]
     """Prefixes of the services with any call."""
+    unexplained: frozenset[str] = frozenset()
+    """Actions with an allowed call that no known policy grants."""
 
 
 @dataclass(frozen=True, slots=True)

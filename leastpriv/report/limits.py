@@ -16,7 +16,6 @@ _GAPS = {
     GapKind.UNMAPPED_EVENT: "Events that nobody can map to an action",
     GapKind.UNVERIFIED_ACTION: "Events newer than the catalogue of actions",
     GapKind.PARAMETERS_OMITTED: "Calls whose request CloudTrail left out",
-    GapKind.RESOURCE_FOLDED: "Resources folded into their parent",
 }
 
 

@@ -189,9 +189,15 @@ def test_a_name_in_a_refusal_becomes_neither_a_wildcard_nor_a_variable() -> None
 
 
 def test_a_variable_in_a_refusal_is_text_also_where_the_request_is_missing() -> None:
-    (usage,) = denied(f'{USER}s3:GetObject on resource: "arn:aws:s3:::b/${{aws:username}}/*"{NO_POLICY}', parameters={})
-    assert usage.need.permission.resource == "arn:aws:s3:::b/${$}{aws:username}/*"
-    assert not usage.need.exact
+    (usage,) = denied(f'{USER}s3:GetObject on resource: "arn:aws:s3:::b/${{aws:username}}/k"{NO_POLICY}', parameters={})
+    assert usage.need.permission.resource == "arn:aws:s3:::b/${$}{aws:username}/k"
+
+
+def test_a_wildcard_in_the_name_that_a_refusal_repeats_is_never_taken_for_a_pattern() -> None:
+    """The caller chose the key `*`: the message alone cannot tell it from a pattern, so it names no resource."""
+    found = denied(f'{USER}s3:GetObject on resource: "arn:aws:s3:::shop/*"{NO_POLICY}', parameters={})
+    assert not any(usage.need.exact for usage in found)
+    assert "arn:aws:s3:::shop/*" not in {usage.need.permission.resource for usage in found}
 
 
 def test_an_action_that_only_the_refusal_names_is_not_verified() -> None:

@@ -42,6 +42,33 @@ ACTIONS = [name for prefix in ("sqs", "lambda", "iam", "s3", "ec2", "logs", "ecs
         ("elasticloadbalancing:RegisterTargets", "DeregisterTargets"),
         ("kms:CreateKey", "ScheduleKeyDeletion PutKeyPolicy"),
         ("apigateway:POST", "DELETE GET PATCH PUT"),
+        ("elasticloadbalancing:CreateLoadBalancer", "SetSubnets SetSecurityGroups SetIpAddressType"),
+        ("iam:CreateRole", "DetachRolePolicy DeleteRolePolicy ListRolePolicies ListInstanceProfilesForRole"),
+        ("iam:CreateInstanceProfile", "AddRoleToInstanceProfile RemoveRoleFromInstanceProfile"),
+        ("iam:CreateUser", "DetachUserPolicy DeleteUserPolicy RemoveUserFromGroup ListAccessKeys"),
+        (
+            "s3:CreateBucket",
+            "DeleteBucketPolicy PutEncryptionConfiguration PutBucketVersioning PutBucketPublicAccessBlock "
+            "PutLifecycleConfiguration PutBucketTagging",
+        ),
+        ("ec2:CreateInternetGateway", "AttachInternetGateway DetachInternetGateway DeleteInternetGateway"),
+        ("ec2:CreateVolume", "AttachVolume DetachVolume DeleteVolume"),
+        ("ec2:AllocateAddress", "AssociateAddress DisassociateAddress ReleaseAddress"),
+        ("ec2:CreateLaunchTemplate", "CreateLaunchTemplateVersion ModifyLaunchTemplate"),
+        ("cloudformation:CreateChangeSet", "UpdateStack"),
+        ("cloudformation:CreateStackSet", "DeleteStackInstances StopStackSetOperation"),
+        (
+            "elasticache:CreateReplicationGroup",
+            "IncreaseReplicaCount DecreaseReplicaCount ModifyReplicationGroupShardConfiguration",
+        ),
+        ("ecs:CreateCluster", "PutClusterCapacityProviders"),
+        ("cognito-idp:CreateUserPool", "SetUserPoolMfaConfig"),
+        ("secretsmanager:CreateSecret", "RestoreSecret RotateSecret"),
+        ("logs:CreateLogGroup", "AssociateKmsKey DisassociateKmsKey"),
+        ("elasticfilesystem:CreateFileSystem", "CreateMountTarget DeleteMountTarget"),
+        ("elasticfilesystem:CreateMountTarget", "DeleteMountTarget ModifyMountTargetSecurityGroups"),
+        ("es:CreateDomain", "UpgradeDomain"),
+        ("rds:CreateDBInstance", "StartDBInstance StopDBInstance CreateDBSnapshot"),
     ],
 )
 def test_making_a_thing_explains_its_later_update_tags_and_end(used: str, siblings: str) -> None:
@@ -73,6 +100,9 @@ def test_ending_a_thing_explains_only_the_reads_before_it() -> None:
     [
         ("iam:CreateRole", "iam:PutRolePolicy"),
         ("iam:CreateRole", "iam:AttachRolePolicy"),
+        ("iam:CreateRole", "iam:AddRoleToInstanceProfile"),
+        ("iam:CreateUser", "iam:AddUserToGroup"),
+        ("iam:CreateUser", "iam:CreateAccessKey"),
         ("iam:PutRolePolicy", "iam:AttachRolePolicy"),
         ("iam:AttachRolePolicy", "iam:PutRolePolicy"),
         ("iam:TagRole", "iam:DeleteRole"),

@@ -190,15 +190,7 @@ def test_an_action_of_data_events_may_go_only_where_such_events_of_its_resources
     assert ("data event (AWS::S3::Object)" in told) if holds else (told == "")
 
 
-@pytest.mark.parametrize(
-    "kind",
-    [
-        "read",
-        pytest.param(
-            "write", marks=pytest.mark.xfail(reason="an action of events of both kinds is taken for one of writes")
-        ),
-    ],
-)
+@pytest.mark.parametrize("kind", ["read", "write"])
 def test_an_action_that_reading_and_writing_events_need_may_go_only_where_both_were_recorded(
     evidence: Evidence, kind: str
 ) -> None:

@@ -29,10 +29,10 @@ def outcome_of(error_code: str, error_message: str) -> Outcome:
     certain = _by_text(code, error_message) or _rules()[0].get(code)
     if certain:
         return certain
-    # A code that says nothing, or only that an argument was refused, may still carry the authoriser's
-    # sentence.
     if _REFUSAL.search(error_message):
-        return Outcome.DENIED
+        # The authoriser's sentence under a code that is no refusal: a validation error quotes its argument, which the
+        # caller chose. It vetoes a removal and can never become an addition.
+        return Outcome.UNKNOWN
     return _by_pattern(code) or Outcome.UNKNOWN
 
 

@@ -15,7 +15,7 @@ from leastpriv.permissions import catalog
 
 _PHRASE = re.compile(r"not authorized to perform:? *", re.IGNORECASE)
 _PRINCIPAL = re.compile(r"(?:arn:[^\s\"'`]+|assumed-role/[^\s\"'`]+)(?=['`\"]? is $)", re.IGNORECASE)
-_ACTION = re.compile(r"[`'\"]?(?P<action>[A-Za-z][A-Za-z0-9-]*:[A-Za-z*][A-Za-z0-9*]*)[`'\"]?(?![\w:/-])")
+_ACTION = re.compile(r"[`'\"]?(?P<action>[A-Za-z][A-Za-z0-9-]*:[A-Za-z][A-Za-z0-9]*)[`'\"]?(?![\w:/*?-])")
 # IAM and others name a resource by kind and name: `role NAME`, `policy ARN version v2`, `instance profile
 # NAME`.
 _RESOURCE = re.compile(

@@ -18,6 +18,8 @@ from tests.fakes.github.routing import Route
 _FOLDER = Path(__file__).parent
 _HOST = "https://api.github.com"
 _SHOWN_ERRORS = 4
+_LABEL = frozenset({"color", "default", "description", "name"})
+"""Properties by which the schema of a label is known; GitHub repeats it in several places."""
 
 
 @cache
@@ -29,15 +31,18 @@ def description() -> dict[str, Any]:
 
 
 def as_meant(node: dict[str, Any]) -> dict[str, Any]:
-    """One object of the description as it is meant; what it says is too strict in three ways.
+    """One object of the description as it is meant; what it says is too strict in four ways.
 
     - A nullable enumeration or choice does not list null, as OpenAPI 3.0.3 demands, and GitHub answers null: an
       issue's `state_reason`, the `author` of a commit with a stranger's address.
     - The alternatives of `oneOf` overlap, so that nothing passes: the two errors of a stale `sha`.
+    - The `description` of a label is text or null, but not null in a pull request of a list.
     - `discriminator` names a property that the answer cannot have: a folder's contents are a list.
     """
     if "propertyName" in node.get("discriminator", {}):
         del node["discriminator"]
+    if set(node.get("properties", {})) >= _LABEL:
+        node["properties"]["description"]["nullable"] = True
     if isinstance(node.get("oneOf"), list):
         node["anyOf"] = node.pop("oneOf")
     if node.get("nullable") is True:

@@ -213,3 +213,5 @@ class Usage:
     regions: tuple[str, ...] = ()
     denial: Denial | None = None
     """Set where the outcome is denied."""
+    succeeded: bool = True
+    """Some call did what it should; false where all failed behind authorisation (`NoSuchBucket`)."""

@@ -10,8 +10,9 @@ from pathlib import Path
 from leastpriv.diff.compare import compare
 from leastpriv.diff.json_patch import json_patch
 from leastpriv.errors import InputError, LeastprivError
-from leastpriv.evidence.cloudtrail.trail_files import TrailFolder
+from leastpriv.evidence.cloudtrail.trail_files import ReadStatistics, TrailFolder
 from leastpriv.evidence.read import read_evidence
+from leastpriv.evidence.usage import Coverage
 from leastpriv.policy.document import Document, parse
 from leastpriv.proposal.fingerprint import fingerprint
 from leastpriv.proposal.proof import prove
@@ -74,8 +75,7 @@ def run(settings: Settings, place: Workplace, now: datetime, say: Say, run_url: 
         settings.principal,
         lambda calls: say(f"… {calls:,} calls of the role so far"),
     )
-    covered = sorted({region for source in sources for region in source.statistics.regions})
-    evidence = replace(found[settings.principal.arn], covered_regions=tuple(covered))
+    evidence = replace(found[settings.principal.arn], coverage=_coverage([source.statistics for source in sources]))
     files = sum(source.statistics.files for source in sources)
     records = sum(source.statistics.records for source in sources)
     say(f"Read {records:,} records in {files:,} files: {evidence.counts.calls:,} calls in {len(evidence.runs)} runs")
@@ -125,6 +125,20 @@ def write_files(result: Result, folder: Path) -> Path:
     except OSError as error:
         raise LeastprivError(f"The folder {folder} cannot be written: {error.strerror}.") from error
     return folder / "proposal.json"
+
+
+def _coverage(figures: Sequence[ReadStatistics]) -> Coverage:
+    """What all sources together show of anybody."""
+    spans: dict[str, tuple[datetime, datetime]] = {}
+    for each in figures:
+        for region, (first, last) in each.spans.items():
+            known = spans.get(region, (first, last))
+            spans[region] = (min(known[0], first), max(known[1], last))
+    return Coverage(
+        regions={region: last - first for region, (first, last) in sorted(spans.items())},
+        reads=any(each.kinds["management-read"] for each in figures),
+        sources=frozenset(source for each in figures for source in each.sources),
+    )
 
 
 def _committed(place: Workplace, repository: LocalRepository | None, base: str) -> Document | None:

@@ -80,7 +80,17 @@ def write_trail(folder: Path, found: list[dict[str, Any]]) -> None:
 def records(case: Mapping[str, Any]) -> list[dict[str, Any]]:
     """All records of a case: its runs, repeated as they say, and its raw records."""
     found = [record for number, block in enumerate(case.get("runs", [])) for record in run_records(case, block, number)]
-    return found + list(case.get("records", []))
+    found += list(case.get("records", []))
+    return found + (list(others(found)) if case.get("others", True) else [])
+
+
+def others(found: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    """A reading call of somebody else in each region, before and after all of the case: the trail has read them."""
+    times = sorted(datetime.fromisoformat(str(each["eventTime"])) for each in found)
+    for region in sorted({str(each["awsRegion"]) for each in found if each.get("awsRegion")}):
+        for time in (times[0] - timedelta(minutes=1), times[-1] + timedelta(minutes=1)):
+            call = {"event": "ec2:DescribeRegions", "region": region}
+            yield record("arn:aws:iam::444455556666:role/somebody-else", "watch", time, call)
 
 
 def run_records(case: Mapping[str, Any], block: Mapping[str, Any], number: int) -> Iterator[dict[str, Any]]:

@@ -62,6 +62,18 @@ class Counts:
 
 
 @dataclass(frozen=True, slots=True)
+class Coverage:
+    """What the trail shows of anybody: silence proves something only where others were heard."""
+
+    regions: Mapping[str, timedelta] = field(default_factory=dict)
+    """Region -> time from its first to its last record."""
+    reads: bool = False
+    """Some management event of a reading call was seen: the trail does not log writes only."""
+    sources: frozenset[str] = frozenset()
+    """Event sources seen: a trail may leave out AWS KMS and the RDS Data API."""
+
+
+@dataclass(frozen=True, slots=True)
 class Evidence:
     """All that was read about one principal."""
 
@@ -75,8 +87,7 @@ class Evidence:
     counts: Counts = Counts()
     regions: tuple[str, ...] = ()
     """Of the principal's calls."""
-    covered_regions: tuple[str, ...] = ()
-    """Of anybody's records: what was read."""
+    coverage: Coverage = Coverage()
     data_recorded: frozenset[tuple[str, str]] = frozenset()
     """(`arn:aws:s3:::bucket`, `read` or `write`) of which data events were seen."""
 
@@ -93,6 +104,7 @@ class _Tally:
     first: datetime
     last: datetime
     count: int = 0
+    succeeded: bool = False
     runs: set[int] = field(default_factory=set)
     regions: set[str] = field(default_factory=set)
     events: set[str] = field(default_factory=set)
@@ -105,6 +117,7 @@ class _Tally:
         self.runs.add(run)
         self.regions.add(call.region)
         self.events.add(f"{call.source}:{call.name}")
+        self.succeeded = self.succeeded or not call.error_code
 
     def absorb(self, other: _Tally) -> None:
         self.count += other.count
@@ -113,6 +126,7 @@ class _Tally:
         self.runs |= other.runs
         self.regions |= other.regions
         self.events |= other.events
+        self.succeeded = self.succeeded or other.succeeded
         self.denial = self.denial or other.denial
 
 
@@ -323,4 +337,5 @@ def _usage(need: Need, outcome: Outcome, tally: _Tally, runs: _RunIds) -> Usage:
         events=tuple(sorted(tally.events)),
         regions=tuple(sorted(tally.regions)),
         denial=tally.denial,
+        succeeded=tally.succeeded,
     )

@@ -60,6 +60,7 @@ def resources_of(call: Call, action: str, *, on: str = "", template: str = "") -
         return (Resource("*", "the action has no resource type", exact=known is not None),)
     prefix = action.partition(":")[0]
     values = request_values(call.parameters, skip=FREE_MAPS)
+    call = replace(call, account=_owner(values) or call.account)
     if on == "source" and prefix == "s3":
         return _copy_source(call, values)
     side = _of_one_side(call, on, prefix, known, values) if on else ()
@@ -67,6 +68,18 @@ def resources_of(call: Call, action: str, *, on: str = "", template: str = "") -
         return side
     found = _listed(call, prefix, known) or _in_request(call, prefix, known, values)
     return (*found, *_named_besides(call, prefix, known, values, found)) or tuple(_filled(call, prefix, known, values))
+
+
+def _owner(values: Sequence[tuple[str, str]]) -> str:
+    """The account that the request names as the resource's owner; empty where it names none.
+
+    `queueUrl` ends in account and name (SQS API reference); `registryId` and `catalogId` are accounts (ECR, Glue).
+    """
+    for key, value in values:
+        match = re.search(r"/(\d{12})/[^/]+$", value) if key == "queueurl" else None
+        if match or (key in ("registryid", "catalogid") and re.fullmatch(r"\d{12}", value)):
+            return match[1] if match else value
+    return ""
 
 
 def _of_one_side(
@@ -130,6 +143,13 @@ def fits(action: str, resource: str) -> bool:
     return any(_shape_overlaps(template, resource) for template in templates)
 
 
+def kinds_of(action: str, resource: str) -> tuple[str, ...]:
+    """Names of the action's resource types that a resource pattern can be of."""
+    known = _action(action)
+    kinds = known.resource_types if known else ()
+    return tuple(dict.fromkeys(kind.name for kind in kinds if resource == "*" or _shape_overlaps(kind.arn, resource)))
+
+
 @lru_cache(maxsize=16_384)
 def _action(name: str) -> catalog.Action | None:
     """The catalogue's action; a cell of AWS's page that holds two ARNs of one type gives two (13 types, 2026-10)."""
@@ -156,7 +176,9 @@ def with_any_path(arn: str) -> str:
 @lru_cache(maxsize=65_536)
 def _shape_overlaps(template: str, resource: str) -> bool:
     """Whether some ARN of the template's shape matches the pattern; field by field where the fields are literal."""
-    fields, shape = resource.split(":", 5), _VARIABLE.sub("?*", template).split(":", 5)
+    # AWS's own resources have no account (`arn:aws:ssm:eu-west-1::document/AWS-RunShellScript`).
+    shape = _VARIABLE.sub("?*", template.replace(":${Account}:", ":*:")).split(":", 5)
+    fields = resource.split(":", 5)
     if len(fields) < 6 or any("*" in field or "?" in field for field in fields[:5]):
         return resource_overlaps(_VARIABLE.sub("*", template), resource)
     return all(resource_overlaps(one, other) for one, other in zip(shape, fields, strict=True))

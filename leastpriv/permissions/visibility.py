@@ -47,6 +47,9 @@ def visibility(action: str) -> Seen:
     row = _rows().get(action.lower())
     if row is None:
         prefix = action.partition(":")[0]
+        silent = next((each for each in table("silent_services") if each["prefix"] == prefix.lower()), None)
+        if silent:
+            return Seen(Visibility.NEVER, source=f"{silent['what']}; {silent['source']}")
         reason = "newer than the table" if prefix.lower() in _pages() else f"nobody checked the service {prefix}"
         return Seen(Visibility.UNKNOWN, source=reason)
     return Seen(

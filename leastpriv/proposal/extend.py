@@ -73,6 +73,8 @@ def _objection(usage: Usage, options: Options) -> Objection | None:
         return Objection("wildcard-action", "a refusal names one action, never a pattern")
     if sensitivity(action) and (not need.exact or "*" in resource.replace("${*}", "")):
         return Objection("sensitive", f"{sensitivity(action)}; the evidence does not name an exact resource")
+    if sensitivity(action) and denial is None and not usage.succeeded:
+        return Objection("sensitive", f"{sensitivity(action)}; every call of it failed")
     if not need.exact and (denial or ":s3:::*" in resource):
         return Objection("unknown-resource", "neither the request nor the refusal names the resource")
     return None

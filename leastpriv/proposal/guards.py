@@ -6,11 +6,15 @@ A guard looks at one action that an entry would no longer grant and answers with
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
+from datetime import datetime, timedelta
+from functools import lru_cache
 
-from leastpriv.evidence.usage import data_event_root
+from leastpriv.evidence.runs import SILENCE
+from leastpriv.evidence.usage import Evidence, data_event_root
 from leastpriv.model import Gap, Outcome
 from leastpriv.permissions import catalog
 from leastpriv.permissions.patterns import action_matches
+from leastpriv.permissions.resources import kinds_of
 from leastpriv.permissions.visibility import Visibility, home_region, visibility
 from leastpriv.policy.document import Statement
 from leastpriv.proposal.situation import Candidate, Objection, Situation
@@ -41,9 +45,22 @@ def minimum_days(candidate: Candidate, situation: Situation) -> str:  # noqa: AR
 
 def minimum_runs(candidate: Candidate, situation: Situation) -> str:  # noqa: ARG001
     """Too few runs without a refusal."""
-    runs = sum(1 for run in situation.evidence.runs if not run.denied)
-    least = situation.options.minimum_runs
+    runs, least = _separate_runs(situation.evidence), situation.options.minimum_runs
     return f"the evidence holds {runs} of {least} runs without a refusal" if runs < least else ""
+
+
+def _separate_runs(evidence: Evidence) -> int:
+    """Runs without a refusal that needed a permission; those within an hour of each other may be one deploy."""
+    working = {run for usage in evidence.usages if usage.outcome is Outcome.ALLOWED for run in usage.runs}
+    ends: list[datetime] = []
+    for run in evidence.runs:
+        if run.denied or run.id not in working:
+            continue
+        if ends and run.first - ends[-1] <= SILENCE:
+            ends[-1] = max(ends[-1], run.last)
+        else:
+            ends.append(run.last)
+    return len(ends)
 
 
 def gap_in_scope(candidate: Candidate, situation: Situation) -> str:
@@ -81,13 +98,62 @@ def unseen_service(candidate: Candidate, situation: Situation) -> str:
 
 def region_not_read(candidate: Candidate, situation: Situation) -> str:
     """The region that would have recorded its use is not in the evidence."""
+    if _dropped_with_service(candidate, situation):
+        return ""
     evidence = situation.evidence
     home = home_region(candidate.action.partition(":")[0], evidence.principal.split(":")[1])
     needed = {home} if home else _named_regions(candidate.entry.statement)
-    missing = sorted(needed - set(evidence.covered_regions))
-    if not missing:
+    least = timedelta(days=situation.options.minimum_days)
+    spans = evidence.coverage.regions
+    for region in sorted(needed):
+        if region not in spans:
+            return f"no record of {region} was read, where its use would have been recorded"
+        if spans[region] < least:
+            return f"the records of {region} span {spans[region].days} of {least.days} days"
+    return ""
+
+
+def not_recorded(candidate: Candidate, situation: Situation) -> str:
+    """The trail may leave out events of its kind: reads, or those of a service that AWS lets trails exclude."""
+    if _dropped_with_service(candidate, situation):
         return ""
-    return f"no record of {missing[0]} was read, where its use would have been recorded"
+    coverage = situation.evidence.coverage
+    source = _EXCLUDABLE.get(candidate.action.partition(":")[0], "")
+    if source and source not in coverage.sources:
+        return f"no event of {source} was seen from anybody: the trail may exclude them"
+    seen = visibility(candidate.action)
+    if seen.visibility is Visibility.MANAGEMENT and _may_read(candidate.action, seen.read_only) and not coverage.reads:
+        return "no reading call of anybody was seen: the trail may log writes only"
+    return ""
+
+
+def _may_read(action: str, read_only: bool | None) -> bool:
+    """Whether CloudTrail may mark the call as a read; KMS and STS show that its flag is not IAM's access level."""
+    if read_only is not None:
+        return read_only
+    level = catalog.access_level(action)
+    writes = "Write" in level or "Tagging" in level or "Permissions management" in level
+    return not writes or action.partition(":")[0] in ("kms", "sts")
+
+
+_EXCLUDABLE: Mapping[str, str] = {"kms": "kms.amazonaws.com", "rds-data": "rdsdata.amazonaws.com"}
+"""Management events that a trail may exclude: https://docs.aws.amazon.com/awscloudtrail/latest/userguide/logging-management-events-with-cloudtrail.html."""
+
+
+def other_resource(candidate: Candidate, situation: Situation) -> str:
+    """A call needs a grant for each of several kinds of resource, and its record names only some of them."""
+    known = catalog.action(candidate.action)
+    used = [usage for usage in situation.used.get(candidate.action, ()) if usage.outcome is Outcome.ALLOWED]
+    if known is None or len(known.resource_types) < 2 or not used:
+        return ""
+    named = {
+        kind for usage in used if usage.need.exact for kind in kinds_of(known.name, usage.need.permission.resource)
+    }
+    for resource in candidate.entry.statement.resources:
+        others = [kind for kind in kinds_of(known.name, resource) if kind not in named]
+        if others:
+            return f"it was called, and this grant may have served the call's {others[0]}, which no record names"
+    return ""
 
 
 def _named_regions(statement: Statement) -> set[str]:
@@ -142,6 +208,8 @@ GUARDS: tuple[tuple[str, Guard], ...] = (
     ("unexplained-use", unexplained_use),
     ("unseen-service", unseen_service),
     ("region-not-read", region_not_read),
+    ("not-recorded", not_recorded),
+    ("other-resource", other_resource),
     ("not-visible", not_visible),
     ("sibling", sibling),
 )
@@ -168,7 +236,19 @@ def _could_hide(gap: Gap, action: str) -> bool:
 def _dropped_with_service(candidate: Candidate, situation: Situation) -> bool:
     """A wildcard over a service without any call goes whole when the user chose so (promise 4)."""
     prefix = candidate.action.partition(":")[0]
-    return candidate.entry.is_wildcard and situation.options.drop_unseen_services and prefix not in situation.services
+    if not candidate.entry.is_wildcard or not situation.options.drop_unseen_services or prefix in situation.services:
+        return False
+    if candidate.entry.pattern.partition(":")[0] != prefix:
+        return True
+    # Somebody wrote `rds-db:*` on purpose, and no trail shows anything of it: silence says nothing about the service.
+    return prefix in _shown_services(candidate.entry.granted)
+
+
+@lru_cache(maxsize=1_024)
+def _shown_services(granted: tuple[str, ...]) -> frozenset[str]:
+    """Services of which some granted action leaves management events, or of which nobody checked."""
+    shown = (Visibility.MANAGEMENT, Visibility.UNKNOWN)
+    return frozenset(action.partition(":")[0] for action in granted if visibility(action).visibility in shown)
 
 
 def _data_recorded(candidate: Candidate, situation: Situation, kinds: Collection[str]) -> bool:

@@ -22,7 +22,7 @@ _GAPS = {
 def unseen(subject: Subject) -> Iterator[str]:
     """What this run could not see: its own gaps, not boiler-plate."""
     evidence = subject.evidence
-    covered = evidence.covered_regions
+    covered = list(evidence.coverage.regions)
     lines = []
     for kind, label in _GAPS.items():
         gaps = [gap for gap in evidence.gaps if gap.kind is kind]

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from leastpriv.diff.compare import Entry, compare
-from leastpriv.evidence.usage import Evidence
+from leastpriv.evidence.usage import Coverage, Evidence
 from leastpriv.model import Gap, GapKind, Outcome, Scope, Usage
 from leastpriv.permissions import catalog
 from leastpriv.permissions.tables import table
@@ -148,7 +148,8 @@ def test_a_wildcard_over_a_service_without_any_call_stays_unless_the_user_drops_
 def test_a_region_that_was_not_read_holds_what_it_would_have_shown(
     evidence: Evidence, action: str, resources: list[str] | str, covered: tuple[str, ...], missing: str
 ) -> None:
-    read = replace(evidence, covered_regions=covered)
+    regions = dict.fromkeys(covered, timedelta(days=400))
+    read = replace(evidence, coverage=Coverage(regions, reads=True))
     told = guards.region_not_read(candidate(action, read, resources=resources), situation(read))
     assert (missing in told) if missing else (told == "")
 

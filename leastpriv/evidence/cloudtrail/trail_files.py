@@ -50,6 +50,10 @@ class ReadStatistics:
     """Regions of files and records of anybody: the evidence covers them."""
     data_types: set[tuple[str, str]] = field(default_factory=set)
     """Event source and resource type (empty where unknown) of data events of anybody: the trail logs them."""
+    sources: set[str] = field(default_factory=set)
+    """Event sources of anybody's records."""
+    spans: dict[str, tuple[datetime, datetime]] = field(default_factory=dict)
+    """First and last record of anybody, by region."""
     first: datetime | None = None
     last: datetime | None = None
     """The span of the records of anybody that lie in the window."""
@@ -230,7 +234,9 @@ class _FileReader:
 
 
 def _cover(figures: ReadStatistics, record: Mapping[str, object], time: datetime | None) -> None:
-    _remember(figures.regions, region_of(record))
+    region = region_of(record)
+    _remember(figures.regions, region)
+    _remember(figures.sources, str(record.get("eventSource") or ""))
     data = is_data_event(record)
     reads = read_only(record)
     if reads is not None:
@@ -240,6 +246,9 @@ def _cover(figures: ReadStatistics, record: Mapping[str, object], time: datetime
         for kind in resource_types(record) or ("",):
             if len(figures.data_types) < _DISTINCT:
                 figures.data_types.add((source, kind))
+    if time and region in figures.regions:
+        first, last = figures.spans.get(region, (time, time))
+        figures.spans[region] = (min(first, time), max(last, time))
     if time:
         figures.first = min(figures.first or time, time)
         figures.last = max(figures.last or time, time)

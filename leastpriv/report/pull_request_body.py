@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from leastpriv import __version__
+from leastpriv.evidence.usage import Evidence
 from leastpriv.model import Basis, ChangeKind
 from leastpriv.proposal.situation import Change
 from leastpriv.report import escape
@@ -18,7 +19,7 @@ from leastpriv.report.words import codes, day, in_time, joined, last_of, plural,
 _LONGEST_BODY = 58_000
 """GitHub takes 65,536 characters; headers and escapes count (Renovate caps at the same figure)."""
 _WORDS = {
-    Basis.OBSERVED: "observed: an allowed call",
+    Basis.OBSERVED: "observed: allowed, though no known policy grants it",
     Basis.INFERRED: "inferred from an allowed call",
     Basis.DENIED: "refused by AWS",
 }
@@ -87,8 +88,10 @@ def verdict(subject: Subject) -> str:
     added = subject.changes(ChangeKind.ADD)
     parts = []
     if added:
-        refusals = sum(usage.count for change in added for usage in change.usages if usage.denial)
-        why = f" it was refused {refusals:,}×" if refusals else " it needs"
+        refused_ones = sum(any(usage.denial for usage in change.usages) for change in added)
+        why = (
+            " that AWS refused" if refused_ones == len(added) else f" ({refused_ones} refused)" if refused_ones else ""
+        )
         parts.append(f"adds {plural(len(added), 'action')}{why}")
     if narrowed:
         grants = sum(change.granted for change in narrowed)
@@ -114,21 +117,27 @@ def _additions(subject: Subject) -> Iterator[str]:
     if not added:
         return
     rows = [
-        f"| {code(change.action)} | {codes(change.resources, 4)} | {_WORDS.get(change.basis or Basis.OBSERVED, '')} | "
-        f"{times(change.usages)} | {len(runs_of(change.usages))} | {day(last_of(change.usages))} |"
+        f"| {code(change.action)} | {codes(change.resources, 4)} | {_basis(subject, change)} | "
+        f"{times(change.usages, subject.evidence)} | {len(runs_of(change.usages))} | {day(last_of(change.usages))} |"
         for change in added
     ]
     head = "| Action | Resource | Basis | Times | Runs | Last seen |\n| --- | --- | --- | ---: | ---: | --- |"
     yield f"### Adds\n\n{head}\n" + "\n".join(rows)
 
 
+def _basis(subject: Subject, change: Change) -> str:
+    if change.basis is Basis.OBSERVED and subject.draft.committed is None:
+        return "observed"
+    return _WORDS.get(change.basis or Basis.OBSERVED, "")
+
+
 def _narrowed(subject: Subject) -> Iterator[str]:
     narrowed = subject.changes(ChangeKind.NARROW)
     if narrowed:
-        yield "### Narrows\n\n" + "\n\n".join(_narrowed_entry(change) for change in narrowed)
+        yield "### Narrows\n\n" + "\n\n".join(_narrowed_entry(change, subject.evidence) for change in narrowed)
 
 
-def _narrowed_entry(change: Change) -> str:
+def _narrowed_entry(change: Change, evidence: Evidence) -> str:
     lines = [
         f"**{code(change.action)}** in {_place(change)} granted {plural(change.granted, 'action')} on "
         f"{codes(change.resources, 3)}; {plural(len(change.used), 'action')} used.",
@@ -138,7 +147,9 @@ def _narrowed_entry(change: Change) -> str:
     ]
     for action in change.used:
         usages = [usage for usage in change.usages if usage.need.permission.action == action]
-        lines.append(f"| {code(action)} | used | {times(usages)} | {len(runs_of(usages))} | {day(last_of(usages))} |")
+        lines.append(
+            f"| {code(action)} | used | {times(usages, evidence)} | {len(runs_of(usages))} | {day(last_of(usages))} |"
+        )
     lines.extend(
         f"| {codes(actions, 8)} | {code(guard)}: {prose(reason)} | | | |" for guard, reason, actions in _stays(change)
     )

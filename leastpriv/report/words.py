@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 
+from leastpriv.evidence.usage import Evidence
 from leastpriv.model import Run, Usage
 from leastpriv.report.escape import code
 
@@ -26,9 +27,11 @@ def codes(items: Iterable[str], most: int = 12) -> str:
     return shown if len(every) <= most else f"{shown} and {len(every) - most:,} more"
 
 
-def times(usages: Sequence[Usage]) -> str:
-    """`14×`."""
-    return f"{sum(usage.count for usage in usages):,}×"
+def times(usages: Sequence[Usage], evidence: Evidence) -> str:
+    """`14×`: the calls behind some usages, each once though it may need several resources."""
+    wanted = {(usage.need, usage.outcome) for usage in usages}
+    groups = (group for group in evidence.groups if any((need, group.outcome) in wanted for need in group.needs))
+    return f"{sum(group.count for group in groups):,}×"
 
 
 def runs_of(usages: Sequence[Usage]) -> tuple[str, ...]:

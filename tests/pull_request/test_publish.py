@@ -139,7 +139,5 @@ def test_a_branch_that_moves_between_look_and_move_is_not_overwritten(github: Fa
 
 def test_a_wrong_token_is_one_sentence_that_names_the_input(github: FakeGitHub) -> None:
     with pytest.raises(PullRequestError, match="github-token"):
-        GitHubRepository.open(
-            "wrong", "acme/orders", api_url=github.url, web_url=github.url, sleep=time.sleep, pause=0
-        )
+        GitHubRepository.open("wrong", "acme/orders", api_url=github.url, web_url=github.url, sleep=time.sleep, pause=0)
     github.violations.clear()

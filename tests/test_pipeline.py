@@ -73,7 +73,7 @@ def test_the_fingerprint_changes_with_the_committed_file_and_not_with_the_eviden
     folder: Path,
 ) -> None:
     before = in_folder(folder).subject
-    write_trail(folder / "trail", [*usual_deploys(), *deploys([UPDATE], times=1, number=1)])
+    write_trail(folder / "trail", [*usual_deploys(), *deploys([UPDATE], times=1, number=9)])
     assert in_folder(folder).subject.fingerprint == before.fingerprint
     (folder / "iam/ci.json").write_text(json.dumps(POLICY, indent=4))
     assert in_folder(folder).subject.fingerprint != before.fingerprint

@@ -8,14 +8,27 @@ from leastpriv.policy.document import Document
 
 
 def json_patch(committed: Document | None, proposed: Document) -> str:
-    """A JSON Patch that turns the committed file's JSON value into the proposed one, as indented JSON."""
+    """A JSON Patch that turns the committed file's JSON value into the proposed one, as indented JSON.
+
+    Applied once before it is handed out: where the library's shortest patch does not give the proposed value (its moves
+    within lists of equal items), the whole value is replaced.
+    """
     import jsonpatch
 
-    before = _value(committed) if committed else None
     after = _value(proposed)
-    if before is None:
-        return json.dumps([{"op": "add", "path": "", "value": after}], indent=2) + "\n"
-    return json.dumps(jsonpatch.make_patch(before, after).patch, indent=2) + "\n"
+    if committed is None:
+        return _text([{"op": "add", "path": "", "value": after}])
+    before = _value(committed)
+    operations = jsonpatch.make_patch(before, after).patch
+    try:
+        right = jsonpatch.apply_patch(before, operations) == after
+    except jsonpatch.JsonPatchException:
+        right = False
+    return _text(operations if right else [{"op": "replace", "path": "", "value": after}])
+
+
+def _text(operations: list[dict[str, object]]) -> str:
+    return json.dumps(operations, indent=2) + "\n"
 
 
 def _value(document: Document) -> object:

@@ -4,6 +4,7 @@ LeastprivError              exit 1   something could not be done
 ├── InputError              exit 2   an input is wrong: the message names it and the way out
 │   └── PolicyFileError     exit 2   the policy file cannot be read as a policy
 └── PullRequestError        exit 1   the proposal could not be put where people review it
+        └── CreationForbiddenError       the branch is there, the pull request is not (pull_request/github_errors.py)
 """
 
 from __future__ import annotations

@@ -68,7 +68,7 @@ def run(settings: Settings, place: Workplace, now: datetime, say: Say, run_url: 
     committed = _committed(place, repository, base)
     attached = [parse(_read(path, "also-attached"), str(path)) for path in place.attached]
     sources = [TrailFolder(path) for path in place.trails]
-    say(f"Reading {len(sources)} trail folder(s) for {settings.principal.arn}")
+    say(f"Reading {', '.join(str(path) for path in place.trails)} for {settings.principal.arn}")
     found = read_evidence(
         sources,
         settings.window,

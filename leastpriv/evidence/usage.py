@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from leastpriv.evidence.refusals.denial import read_denial
+from leastpriv.evidence.refusals.needs import refused_needs
 from leastpriv.evidence.runs import RunTracker
 from leastpriv.evidence.source import principal_of, same_principal
 from leastpriv.model import (
-    Basis,
     Call,
     Denial,
     DeniedBy,
@@ -27,8 +26,6 @@ from leastpriv.model import (
 from leastpriv.permissions import catalog
 from leastpriv.permissions.events import Verdict
 from leastpriv.permissions.mapping import CallNeeds, needs_of
-from leastpriv.permissions.patterns import escape_observed
-from leastpriv.permissions.resources import fits
 
 _MOST_RESOURCES_PER_ACTION = 500
 """Beyond it, further resources are folded into their parent: object keys never end (measured: 216 MB at 5 GB)."""
@@ -165,7 +162,7 @@ class UsageBook:
         mapped = needs_of(call)
         self._note_verdict(call, mapped)
         denial = self._denial(call) if call.outcome is Outcome.DENIED else None
-        needs = _refused_needs(mapped, denial) if denial else mapped.needs
+        needs = refused_needs(mapped, denial) if denial else mapped.needs
         self._tally(call, run, needs, call.outcome, denial)
         if denial and denial.actions:
             # Refused for want of another action (`iam:PassRole`): its own was attempted, with an unknown answer.
@@ -269,47 +266,6 @@ def _parents(resource: str) -> Iterable[str]:
         yield f"{head}/{folder}/*" if folder else f"{head}/*"
         yield f"{head}/*"
     yield ":".join(resource.split(":", 5)[:5]) + ":*"
-
-
-def _refused_needs(mapped: CallNeeds, denial: Denial) -> tuple[Need, ...]:
-    """Needs of a refused call: what the message names comes before what the event maps to."""
-    observed = [replace(need, basis=Basis.DENIED) for need in mapped.needs if need.basis is Basis.OBSERVED]
-    if not denial.actions:
-        return tuple(observed)
-    return tuple(need for action in denial.actions for need in _named_needs(action, denial, observed))
-
-
-def _named_needs(action: str, denial: Denial, observed: Sequence[Need]) -> Sequence[Need]:
-    """Needs for one action that a refusal names.
-
-    What the request says of the resource comes first: the message repeats names that the caller chose, and cuts them.
-    """
-    known = catalog.action(action)
-    name = known.name if known else action
-    own = [need for need in observed if need.permission.action == name]
-    if own and all(need.exact for need in own):
-        return own
-    resource = denial.resource
-    literal = resource.startswith("arn:") and not set(resource) & set("*?")
-    if (literal or _TYPE_OF_EC2.fullmatch(resource)) and fits(name, resource):
-        permission = Permission(name, escape_observed(resource) if literal else resource)
-        return [Need(permission, Basis.DENIED, "named by the refusal", verified=known is not None)]
-    if own:
-        return own
-    exact = known is not None and not known.resource_types
-    return [
-        Need(
-            Permission(name, "*"),
-            Basis.DENIED,
-            "the refusal names no resource",
-            verified=known is not None,
-            exact=exact,
-        )
-    ]
-
-
-_TYPE_OF_EC2 = re.compile(r"arn:[^:*?]*:ec2:[^:*?]*:\d*:[a-z-]+/\*")
-"""What AWS itself writes for something not made yet: `arn:aws:ec2:eu-west-1:111122223333:vpc/*`."""
 
 
 def _ids(tally: _Tally, runs: _RunIds) -> tuple[str, ...]:

@@ -12,7 +12,8 @@ from collections.abc import Iterator
 
 from leastpriv.model import Basis, Call, Need, Outcome, Permission
 from leastpriv.permissions.patterns import escape_observed
-from leastpriv.permissions.resources import FREE_MAPS, NAMED, request_values
+from leastpriv.permissions.request import FREE_MAPS, request_values
+from leastpriv.permissions.resources import NAMED
 
 _ROLE_ARN = re.compile(r"arn:aws[a-z-]*:iam::\d{12}:role/[\w+=,.@/-]+")
 _ROLE_KEY = re.compile(r"role|deliverlogspermissionarn|feedbackrolearn")

@@ -11,7 +11,8 @@ from leastpriv.model import Basis, Call, Need, Permission
 from leastpriv.permissions import catalog
 from leastpriv.permissions.events import MappedAction, MappedEvent, Verdict, map_event
 from leastpriv.permissions.implied import implied_needs
-from leastpriv.permissions.resources import request_values, resources_of
+from leastpriv.permissions.request import request_values
+from leastpriv.permissions.resources import resources_of
 from leastpriv.permissions.tables import table
 
 

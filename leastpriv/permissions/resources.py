@@ -8,7 +8,7 @@ type of the action: the bucket's ARN never stands under `s3:GetObject`.
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache, lru_cache
 from urllib.parse import unquote
@@ -16,21 +16,13 @@ from urllib.parse import unquote
 from leastpriv.model import Call
 from leastpriv.permissions import catalog
 from leastpriv.permissions.patterns import escape_observed, resource_matches, resource_overlaps
+from leastpriv.permissions.request import FREE_MAPS, owner, request_values, values_for
 from leastpriv.permissions.tables import table
 
 _VARIABLE = re.compile(r"\$\{(\w+)\}")
 _ARN = re.compile(r"arn:aws[a-z-]*:[a-z0-9-]+:[^:]*:[^:]*:.+", re.DOTALL)
 _PLACES = ("Partition", "Region", "Account")
-_MOST_VALUES = 2_000
-"""A request may hold any number of values; the first ones name its resources."""
 _MOST_RESOURCES = 50
-FREE_MAPS = frozenset(
-    {
-        "tags", "tagset", "tagging", "variables", "environment", "parameters", "arguments", "defaultarguments",
-        "hyperparameters", "input", "metadata", "options",
-    }
-)  # fmt: skip
-"""Maps whose keys or values people choose: what stands there names no resource and hands no role to anybody."""
 NAMED = "named by the request"
 """Derivation of a resource whose ARN was made from its name."""
 _IAM_NAME = re.compile(r"(arn:[^:]*:iam::[^:]*:(?:role|user|group|policy|instance-profile)/)([^/*]+)")
@@ -60,7 +52,7 @@ def resources_of(call: Call, action: str, *, on: str = "", template: str = "") -
         return (Resource("*", "the action has no resource type", exact=known is not None),)
     prefix = action.partition(":")[0]
     values = request_values(call.parameters, skip=FREE_MAPS)
-    call = replace(call, account=_owner(values) or call.account)
+    call = replace(call, account=owner(values) or call.account)
     if on == "source" and prefix == "s3":
         return _copy_source(call, values)
     side = _of_one_side(call, on, prefix, known, values) if on else ()
@@ -68,18 +60,6 @@ def resources_of(call: Call, action: str, *, on: str = "", template: str = "") -
         return side
     found = _listed(call, prefix, known) or _in_request(call, prefix, known, values)
     return (*found, *_named_besides(call, prefix, known, values, found)) or tuple(_filled(call, prefix, known, values))
-
-
-def _owner(values: Sequence[tuple[str, str]]) -> str:
-    """The account that the request names as the resource's owner; empty where it names none.
-
-    `queueUrl` ends in account and name (SQS API reference); `registryId` and `catalogId` are accounts (ECR, Glue).
-    """
-    for key, value in values:
-        match = re.search(r"/(\d{12})/[^/]+$", value) if key == "queueurl" else None
-        if match or (key in ("registryid", "catalogid") and re.fullmatch(r"\d{12}", value)):
-            return match[1] if match else value
-    return ""
 
 
 def _of_one_side(
@@ -90,24 +70,6 @@ def _of_one_side(
     alone = replace(call, resources=())
     named = tuple(resource for resource in _filled(alone, prefix, action, own) if resource.exact)
     return named or _in_request(alone, prefix, action, own)
-
-
-def request_values(parameters: object, skip: Collection[str] = ()) -> list[tuple[str, str]]:
-    """All (key, text) pairs of request parameters, keys in lower case, outermost first; nothing under `skip` keys."""
-    pairs: list[tuple[str, str]] = []
-    level: list[tuple[str, object]] = [("", parameters)]
-    while level and len(pairs) < _MOST_VALUES:
-        deeper: list[tuple[str, object]] = []
-        for key, value in level[:_MOST_VALUES]:
-            if isinstance(value, Mapping):
-                named = [(str(name).lower(), item) for name, item in value.items()]
-                deeper.extend([pair for pair in named if pair[0] not in skip] if skip else named)
-            elif isinstance(value, list | tuple):
-                deeper.extend((key, item) for item in value)
-            elif isinstance(value, str) and value:
-                pairs.append((key, value))
-        level = deeper
-    return pairs
 
 
 def widest(action: str, principal: str, regions: Sequence[str]) -> tuple[str, ...]:
@@ -307,7 +269,7 @@ def _any(kinds: Sequence[catalog.ResourceType], call: Call) -> Iterator[Resource
 
 def _fill(call: Call, prefix: str, kind: catalog.ResourceType, values: Sequence[tuple[str, str]]) -> list[Resource]:
     variables = [name for name in _VARIABLE.findall(kind.arn) if name not in _PLACES]
-    found = {name: _values_for(prefix, name, values) for name in variables}
+    found = {name: values_for(prefix, name, values) for name in variables}
     if not any(found.values()):
         return [] if variables else [Resource(_wildcard(kind.arn, call), "the only one of its type", True)]
     widest = max((len(texts) for texts in found.values()), default=1)
@@ -320,55 +282,6 @@ def _fill(call: Call, prefix: str, kind: catalog.ResourceType, values: Sequence[
             arn += ":*"
         resources.append(Resource(arn, NAMED if exact else "named in part by the request", exact))
     return resources
-
-
-def _values_for(prefix: str, variable: str, values: Sequence[tuple[str, str]]) -> list[str]:
-    """Texts of the request that fill a template variable, escaped; empty when nothing does."""
-    aliases = _aliases(prefix, variable)
-    wanted = {variable.lower(): "whole", **aliases}
-    found = [
-        text
-        for key, value in values
-        for transform in [wanted.get(key) or (wanted.get(key[:-1]) if key.endswith("s") else None)]
-        if transform and (transform == "last-path" or not value.startswith("arn:"))
-        for text in [_transformed(transform, value)]
-        if text
-    ]
-    if prefix == "iam" and variable.endswith("WithPath"):
-        path = next((escape_observed(value.strip("/")) for key, value in values if key == "path"), "")
-        found = [f"{path}/{name}" if path else name for name in found]
-    return list(dict.fromkeys(found))
-
-
-@cache
-def _aliases(prefix: str, variable: str) -> Mapping[str, str]:
-    return {
-        row["parameter"].lower(): row["transform"]
-        for row in table("parameters")
-        if row["prefix"] == prefix and row["variable"] == variable
-    }
-
-
-def _transformed(transform: str, value: str) -> str:
-    match transform:
-        case "last-path":
-            return escape_observed(value.rstrip("/").rpartition("/")[2])
-        case "strip-slash":
-            return escape_observed(value.lstrip("/"))
-        case "before-colon":
-            return escape_observed(value.partition(":")[0])
-        case "after-function":
-            return escape_observed(value.rpartition(":function:")[2])
-        case "after-slash":
-            return escape_observed(value.partition("/")[2])
-        case starts if starts.startswith("starts "):
-            return escape_observed(value) if re.match(rf"{starts[7:]}-[0-9a-z]", value) else ""
-        case "id-only":
-            return value if re.fullmatch(r"(mrk-)?[0-9a-f-]{32,36}", value) else ""
-        case "secret-suffix":
-            return escape_observed(value) + "-??????"
-        case _:
-            return escape_observed(value)
 
 
 def _substitute(template: str, call: Call, values: Mapping[str, str]) -> str:

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from leastpriv.model import Call, Outcome
 from leastpriv.permissions import catalog
 from leastpriv.permissions.patterns import has_variable, resource_matches
-from leastpriv.permissions.resources import Resource, fits, request_values, resources_of, widest
+from leastpriv.permissions.request import request_values
+from leastpriv.permissions.resources import Resource, fits, resources_of, widest
 
 ACCOUNT = "111122223333"
 ROLE = f"arn:aws:iam::{ACCOUNT}:role/ci/deploy"

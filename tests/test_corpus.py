@@ -26,7 +26,7 @@ from leastpriv.permissions import catalog
 from leastpriv.permissions.events import Verdict
 from leastpriv.permissions.mapping import needs_of
 from leastpriv.permissions.patterns import has_variable
-from leastpriv.permissions.resources import fits
+from leastpriv.permissions.resource_types import fits
 from leastpriv.proposal.proof import prove
 from leastpriv.proposal.propose import propose
 from leastpriv.proposal.situation import Draft, Options

@@ -14,7 +14,8 @@ from leastpriv.evidence.usage import Evidence
 from leastpriv.model import Need, Outcome, Usage
 from leastpriv.permissions import catalog
 from leastpriv.permissions.patterns import action_matches, escape_observed, has_variable
-from leastpriv.permissions.resources import NAMED, fits, with_any_path
+from leastpriv.permissions.resource_types import fits, with_any_path
+from leastpriv.permissions.resources import NAMED
 from leastpriv.policy.document import Document, Statement
 from leastpriv.policy.evaluate import Request, evaluate, grants
 

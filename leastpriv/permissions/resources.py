@@ -10,22 +10,18 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cache, lru_cache
 from urllib.parse import unquote
 
 from leastpriv.model import Call
 from leastpriv.permissions import catalog
-from leastpriv.permissions.patterns import escape_observed, resource_matches, resource_overlaps
+from leastpriv.permissions.patterns import escape_observed, resource_matches
 from leastpriv.permissions.request import FREE_MAPS, owner, request_values, values_for
-from leastpriv.permissions.tables import table
+from leastpriv.permissions.resource_types import VARIABLE, action_of, is_of, shape_overlaps, types_of_arn
 
-_VARIABLE = re.compile(r"\$\{(\w+)\}")
-_ARN = re.compile(r"arn:aws[a-z-]*:[a-z0-9-]+:[^:]*:[^:]*:.+", re.DOTALL)
 _PLACES = ("Partition", "Region", "Account")
 _MOST_RESOURCES = 50
 NAMED = "named by the request"
 """Derivation of a resource whose ARN was made from its name."""
-_IAM_NAME = re.compile(r"(arn:[^:]*:iam::[^:]*:(?:role|user|group|policy|instance-profile)/)([^/*]+)")
 _MOST_TYPES = 10
 """An action may take one of many types (`ec2:CreateTags`: 90); more than this are written as one pattern."""
 
@@ -45,7 +41,7 @@ def resources_of(call: Call, action: str, *, on: str = "", template: str = "") -
     `on` is `source` or `target` where the event copies one thing to another; `template` is an ARN template of the
     events table.
     """
-    known = _action(action)
+    known = action_of(action)
     if template:
         return (_from_template(call, template),)
     if known is None or not known.resource_types:
@@ -72,80 +68,6 @@ def _of_one_side(
     return named or _in_request(alone, prefix, action, own)
 
 
-def widest(action: str, principal: str, regions: Sequence[str]) -> tuple[str, ...]:
-    """The widest resources of an action in the principal's partition and account and the regions seen.
-
-    `*` where the action has no resource type; required types alone where it has some.
-    """
-    known = _action(action)
-    if known is None or not known.resource_types:
-        return ("*",)
-    required = [kind for kind in known.resource_types if kind.required]
-    partition, account = principal.split(":")[1], principal.split(":")[4]
-    found = [
-        _placed(kind.arn, {"Partition": partition, "Region": region, "Account": account})
-        for kind in required or known.resource_types
-        for region in regions or ("*",)
-    ]
-    return tuple(dict.fromkeys(found))
-
-
-def _placed(template: str, places: Mapping[str, str]) -> str:
-    return _VARIABLE.sub(lambda match: places.get(match[1], "*"), template)
-
-
-def fits(action: str, resource: str) -> bool:
-    """Whether a resource ARN or pattern can be one of the action's resource types (promise 2)."""
-    known = _action(action)
-    if known is None or resource == "*":
-        return True
-    if not known.resource_types:
-        return False
-    templates = (*(kind.arn for kind in known.resource_types), *_uris(known.name))
-    return any(_shape_overlaps(template, resource) for template in templates)
-
-
-def kinds_of(action: str, resource: str) -> tuple[str, ...]:
-    """Names of the action's resource types that a resource pattern can be of."""
-    known = _action(action)
-    kinds = known.resource_types if known else ()
-    return tuple(dict.fromkeys(kind.name for kind in kinds if resource == "*" or _shape_overlaps(kind.arn, resource)))
-
-
-@lru_cache(maxsize=16_384)
-def _action(name: str) -> catalog.Action | None:
-    """The catalogue's action; a cell of AWS's page that holds two ARNs of one type gives two (13 types, 2026-10)."""
-    known = catalog.action(name)
-    if known is None:
-        return None
-    kinds = [replace(kind, arn=arn) for kind in known.resource_types for arn in kind.arn.split(", ")]
-    return replace(known, resource_types=tuple(kinds))
-
-
-@cache
-def _uris(action: str) -> tuple[str, ...]:
-    """Templates of the events table; the catalogue lacks some resources of API Gateway (`/apis`, 2026-10)."""
-    rows = (row for row in table("events") if row["resource"] and row["actions"] == action)
-    return tuple(re.sub(r"\{([\w-]+)\}", r"${x}", row["resource"].replace("::/v2/", "::/")) for row in rows)
-
-
-def with_any_path(arn: str) -> str:
-    """An IAM resource made from its name, under any path: requests name a role without it; empty for other ARNs."""
-    match = _IAM_NAME.fullmatch(arn)
-    return f"{match[1]}*/{match[2]}" if match else ""
-
-
-@lru_cache(maxsize=65_536)
-def _shape_overlaps(template: str, resource: str) -> bool:
-    """Whether some ARN of the template's shape matches the pattern; field by field where the fields are literal."""
-    # AWS's own resources have no account (`arn:aws:ssm:eu-west-1::document/AWS-RunShellScript`).
-    shape = _VARIABLE.sub("?*", template.replace(":${Account}:", ":*:")).split(":", 5)
-    fields = resource.split(":", 5)
-    if len(fields) < 6 or any("*" in field or "?" in field for field in fields[:5]):
-        return resource_overlaps(_VARIABLE.sub("*", template), resource)
-    return all(resource_overlaps(one, other) for one, other in zip(shape, fields, strict=True))
-
-
 def _listed(call: Call, prefix: str, action: catalog.Action) -> tuple[Resource, ...]:
     return _of_arns(call.resources, prefix, action, "listed by CloudTrail")
 
@@ -167,12 +89,12 @@ def _in_request(
 
 def _is_meant(prefix: str, arn: str, named: Mapping[str, Sequence[Resource]]) -> bool:
     """Whether the request names no resource of the ARN's type, or this one."""
-    patterns = [resource.pattern for kind in _types_of_arn(prefix, arn) for resource in named.get(kind.lower(), ())]
+    patterns = [resource.pattern for kind in types_of_arn(prefix, arn) for resource in named.get(kind.lower(), ())]
     return not patterns or any(resource_matches(pattern, arn) for pattern in patterns)
 
 
 def _of_arns(arns: Sequence[str], prefix: str, action: catalog.Action, derivation: str) -> tuple[Resource, ...]:
-    found = [arn for arn in dict.fromkeys(arns) if _is_of(action, prefix, arn)]
+    found = [arn for arn in dict.fromkeys(arns) if is_of(action, prefix, arn)]
     usable = [_usable(prefix, arn) for arn in found[:_MOST_RESOURCES]]
     return tuple(Resource(arn, derivation, exact="??????" not in arn) for arn in usable)
 
@@ -186,7 +108,7 @@ def _named_besides(
 ) -> Iterator[Resource]:
     """Resources of required types that the request names beside the ARNs found: the alias, not only its key."""
     for kind in action.resource_types if found else ():
-        if kind.required and not any(_shape_overlaps(kind.arn, resource.pattern) for resource in found):
+        if kind.required and not any(shape_overlaps(kind.arn, resource.pattern) for resource in found):
             yield from (resource for resource in _fill(call, prefix, kind, values) if resource.exact)
 
 
@@ -204,36 +126,6 @@ def _usable(prefix: str, arn: str) -> str:
     return escaped
 
 
-@lru_cache(maxsize=65_536)
-def _types_of_arn(prefix: str, arn: str) -> frozenset[str]:
-    """Names of the service's resource types whose template fits the ARN most closely."""
-    fitting = [
-        (len(_VARIABLE.sub("", kind.arn)), kind.name)
-        for kind in catalog.resource_types(prefix)
-        if any(_template_regex(template).fullmatch(arn) for template in kind.arn.split(", "))
-    ]
-    best = max((length for length, _ in fitting), default=0)
-    return frozenset(name for length, name in fitting if length == best)
-
-
-def _is_of(action: catalog.Action, prefix: str, arn: str) -> bool:
-    if not _ARN.fullmatch(arn):
-        return False
-    own = {kind.name.lower() for kind in action.resource_types}
-    return bool(own & _types_of_arn(prefix, arn))
-
-
-@cache
-def _template_regex(template: str) -> re.Pattern[str]:
-    """Matches ARNs of a template: only its last variable may hold separators."""
-    parts = _VARIABLE.split(template)
-    last = len(parts) - 2
-    pieces = [
-        re.escape(part) if index % 2 == 0 else (".+" if index == last else "[^:/]*") for index, part in enumerate(parts)
-    ]
-    return re.compile("".join(pieces), re.DOTALL)
-
-
 def _filled(call: Call, prefix: str, action: catalog.Action, values: Sequence[tuple[str, str]]) -> Iterator[Resource]:
     """Templates filled from the request; required types that nothing names stay as type wildcards."""
     full: list[Resource] = []
@@ -249,7 +141,7 @@ def _filled(call: Call, prefix: str, action: catalog.Action, values: Sequence[tu
         yield from (full or partial)[:_MOST_RESOURCES]
         open_types = [kind for kind in open_types if kind.required]
     else:
-        created = [arn for _, arn in request_values(call.response) if _is_of(action, prefix, arn)]
+        created = [arn for _, arn in request_values(call.response) if is_of(action, prefix, arn)]
         if created:
             yield Resource(_usable(prefix, created[0]), "ARN in the response", exact=False)
             return
@@ -268,7 +160,7 @@ def _any(kinds: Sequence[catalog.ResourceType], call: Call) -> Iterator[Resource
 
 
 def _fill(call: Call, prefix: str, kind: catalog.ResourceType, values: Sequence[tuple[str, str]]) -> list[Resource]:
-    variables = [name for name in _VARIABLE.findall(kind.arn) if name not in _PLACES]
+    variables = [name for name in VARIABLE.findall(kind.arn) if name not in _PLACES]
     found = {name: values_for(prefix, name, values) for name in variables}
     if not any(found.values()):
         return [] if variables else [Resource(_wildcard(kind.arn, call), "the only one of its type", True)]
@@ -286,7 +178,7 @@ def _fill(call: Call, prefix: str, kind: catalog.ResourceType, values: Sequence[
 
 def _substitute(template: str, call: Call, values: Mapping[str, str]) -> str:
     places = {"Partition": _partition(call), "Region": call.region, "Account": call.account}
-    return _VARIABLE.sub(lambda match: places.get(match[1]) or values.get(match[1]) or "*", template)
+    return VARIABLE.sub(lambda match: places.get(match[1]) or values.get(match[1]) or "*", template)
 
 
 def _wildcard(template: str, call: Call) -> str:

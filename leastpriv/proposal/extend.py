@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from leastpriv.evidence.usage import Evidence
 from leastpriv.model import Basis, ChangeKind, Need, Outcome, Usage
 from leastpriv.permissions.generalise import generalise
-from leastpriv.permissions.resources import fits, widest
+from leastpriv.permissions.resource_types import fits, widest
 from leastpriv.permissions.sensitive import forbidden, sensitivity
 from leastpriv.proposal.situation import Change, HeldBack, Objection, Options
 

@@ -14,7 +14,7 @@ from leastpriv.evidence.usage import Evidence, data_event_root
 from leastpriv.model import Gap, Outcome
 from leastpriv.permissions import catalog
 from leastpriv.permissions.patterns import action_matches
-from leastpriv.permissions.resources import kinds_of
+from leastpriv.permissions.resource_types import kinds_of
 from leastpriv.permissions.visibility import Visibility, home_region, visibility
 from leastpriv.policy.document import Statement
 from leastpriv.proposal.situation import Candidate, Objection, Situation

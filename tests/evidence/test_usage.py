@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from leastpriv.evidence.usage import Evidence, UsageBook, data_event_root
 from leastpriv.model import Basis, Call, DeniedBy, Gap, GapKind, Outcome, Scope, Usage
 from leastpriv.permissions.patterns import resource_covers
-from leastpriv.permissions.resources import fits
+from leastpriv.permissions.resource_types import fits
 
 ROLE = "arn:aws:iam::111122223333:role/ci/deploy"
 START = datetime(2026, 11, 1, tzinfo=UTC)

@@ -13,7 +13,7 @@ from leastpriv.model import Basis, Call, Outcome
 from leastpriv.permissions import catalog
 from leastpriv.permissions.events import Verdict
 from leastpriv.permissions.mapping import CallNeeds, actions_of_operation, needs_of
-from leastpriv.permissions.resources import fits
+from leastpriv.permissions.resource_types import fits
 from leastpriv.permissions.tables import table
 
 

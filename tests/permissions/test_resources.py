@@ -14,7 +14,8 @@ from leastpriv.model import Call, Outcome
 from leastpriv.permissions import catalog
 from leastpriv.permissions.patterns import has_variable, resource_matches
 from leastpriv.permissions.request import request_values
-from leastpriv.permissions.resources import Resource, fits, resources_of, widest
+from leastpriv.permissions.resource_types import fits, widest
+from leastpriv.permissions.resources import Resource, resources_of
 
 ACCOUNT = "111122223333"
 ROLE = f"arn:aws:iam::{ACCOUNT}:role/ci/deploy"

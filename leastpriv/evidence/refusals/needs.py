@@ -10,7 +10,7 @@ from leastpriv.model import Basis, Denial, Need, Permission
 from leastpriv.permissions import catalog
 from leastpriv.permissions.mapping import CallNeeds
 from leastpriv.permissions.patterns import escape_observed
-from leastpriv.permissions.resources import fits
+from leastpriv.permissions.resource_types import fits
 
 _TYPE_OF_EC2 = re.compile(r"arn:[^:*?]*:ec2:[^:*?]*:\d*:[a-z-]+/\*")
 """What AWS itself writes for something not made yet: `arn:aws:ec2:eu-west-1:111122223333:vpc/*`."""

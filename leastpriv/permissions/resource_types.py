@@ -1,0 +1,124 @@
+"""Which resources an action takes: its types, their ARN templates, and whether an ARN or pattern is one of them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from functools import cache, lru_cache
+
+from leastpriv.permissions import catalog
+from leastpriv.permissions.patterns import resource_overlaps
+from leastpriv.permissions.tables import table
+
+VARIABLE = re.compile(r"\$\{(\w+)\}")
+"""A variable of an ARN template, `${QueueName}`."""
+_ARN = re.compile(r"arn:aws[a-z-]*:[a-z0-9-]+:[^:]*:[^:]*:.+", re.DOTALL)
+
+
+_IAM_NAME = re.compile(r"(arn:[^:]*:iam::[^:]*:(?:role|user|group|policy|instance-profile)/)([^/*]+)")
+
+
+def fits(action: str, resource: str) -> bool:
+    """Whether a resource ARN or pattern can be one of the action's resource types (promise 2)."""
+    known = action_of(action)
+    if known is None or resource == "*":
+        return True
+    if not known.resource_types:
+        return False
+    templates = (*(kind.arn for kind in known.resource_types), *_uris(known.name))
+    return any(shape_overlaps(template, resource) for template in templates)
+
+
+def kinds_of(action: str, resource: str) -> tuple[str, ...]:
+    """Names of the action's resource types that a resource pattern can be of."""
+    known = action_of(action)
+    kinds = known.resource_types if known else ()
+    return tuple(dict.fromkeys(kind.name for kind in kinds if resource == "*" or shape_overlaps(kind.arn, resource)))
+
+
+def widest(action: str, principal: str, regions: Sequence[str]) -> tuple[str, ...]:
+    """The widest resources of an action in the principal's partition and account and the regions seen.
+
+    `*` where the action has no resource type; required types alone where it has some.
+    """
+    known = action_of(action)
+    if known is None or not known.resource_types:
+        return ("*",)
+    required = [kind for kind in known.resource_types if kind.required]
+    partition, account = principal.split(":")[1], principal.split(":")[4]
+    found = [
+        _placed(kind.arn, {"Partition": partition, "Region": region, "Account": account})
+        for kind in required or known.resource_types
+        for region in regions or ("*",)
+    ]
+    return tuple(dict.fromkeys(found))
+
+
+def _placed(template: str, places: Mapping[str, str]) -> str:
+    return VARIABLE.sub(lambda match: places.get(match[1], "*"), template)
+
+
+def with_any_path(arn: str) -> str:
+    """An IAM resource made from its name, under any path: requests name a role without it; empty for other ARNs."""
+    match = _IAM_NAME.fullmatch(arn)
+    return f"{match[1]}*/{match[2]}" if match else ""
+
+
+@lru_cache(maxsize=16_384)
+def action_of(name: str) -> catalog.Action | None:
+    """The catalogue's action; a cell of AWS's page that holds two ARNs of one type gives two (13 types, 2026-10)."""
+    known = catalog.action(name)
+    if known is None:
+        return None
+    kinds = [replace(kind, arn=arn) for kind in known.resource_types for arn in kind.arn.split(", ")]
+    return replace(known, resource_types=tuple(kinds))
+
+
+@cache
+def _uris(action: str) -> tuple[str, ...]:
+    """Templates of the events table; the catalogue lacks some resources of API Gateway (`/apis`, 2026-10)."""
+    rows = (row for row in table("events") if row["resource"] and row["actions"] == action)
+    return tuple(re.sub(r"\{([\w-]+)\}", r"${x}", row["resource"].replace("::/v2/", "::/")) for row in rows)
+
+
+@lru_cache(maxsize=65_536)
+def shape_overlaps(template: str, resource: str) -> bool:
+    """Whether some ARN of the template's shape matches the pattern; field by field where the fields are literal."""
+    # AWS's own resources have no account (`arn:aws:ssm:eu-west-1::document/AWS-RunShellScript`).
+    shape = VARIABLE.sub("?*", template.replace(":${Account}:", ":*:")).split(":", 5)
+    fields = resource.split(":", 5)
+    if len(fields) < 6 or any("*" in field or "?" in field for field in fields[:5]):
+        return resource_overlaps(VARIABLE.sub("*", template), resource)
+    return all(resource_overlaps(one, other) for one, other in zip(shape, fields, strict=True))
+
+
+def is_of(action: catalog.Action, prefix: str, arn: str) -> bool:
+    """Whether an ARN is of one of the action's resource types, and of none that fits it more closely."""
+    if not _ARN.fullmatch(arn):
+        return False
+    own = {kind.name.lower() for kind in action.resource_types}
+    return bool(own & types_of_arn(prefix, arn))
+
+
+@lru_cache(maxsize=65_536)
+def types_of_arn(prefix: str, arn: str) -> frozenset[str]:
+    """Names of the service's resource types whose template fits the ARN most closely."""
+    fitting = [
+        (len(VARIABLE.sub("", kind.arn)), kind.name)
+        for kind in catalog.resource_types(prefix)
+        if any(_template_regex(template).fullmatch(arn) for template in kind.arn.split(", "))
+    ]
+    best = max((length for length, _ in fitting), default=0)
+    return frozenset(name for length, name in fitting if length == best)
+
+
+@cache
+def _template_regex(template: str) -> re.Pattern[str]:
+    """Matches ARNs of a template: only its last variable may hold separators."""
+    parts = VARIABLE.split(template)
+    last = len(parts) - 2
+    pieces = [
+        re.escape(part) if index % 2 == 0 else (".+" if index == last else "[^:/]*") for index, part in enumerate(parts)
+    ]
+    return re.compile("".join(pieces), re.DOTALL)

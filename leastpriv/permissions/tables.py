@@ -8,13 +8,13 @@ from importlib.resources import files
 
 
 @cache
-def table(name: str) -> tuple[Mapping[str, str], ...]:
-    """All rows of `data/<name>.tsv`, missing trailing cells as empty strings."""
-    return tuple(_rows(name))
+def table(name: str, package: str = __package__) -> tuple[Mapping[str, str], ...]:
+    """All rows of `data/<name>.tsv` of a room, missing trailing cells as empty strings."""
+    return tuple(_rows(name, package))
 
 
-def _rows(name: str) -> Iterator[Mapping[str, str]]:
-    text = (files(__package__) / "data" / f"{name}.tsv").read_text(encoding="utf-8")
+def _rows(name: str, package: str) -> Iterator[Mapping[str, str]]:
+    text = (files(package) / "data" / f"{name}.tsv").read_text(encoding="utf-8")
     lines = (line for line in text.splitlines() if line and not line.startswith("#"))
     columns = next(lines).split("\t")
     for line in lines:

@@ -12,12 +12,14 @@ from leastpriv.permissions.sensitive import forbidden, sensitivity
 from leastpriv.proposal.situation import Change, HeldBack, Objection, Options
 
 
-def additions(missing: Sequence[Usage], evidence: Evidence, options: Options) -> tuple[list[Change], list[HeldBack]]:
+def additions(
+    missing: Sequence[Usage], evidence: Evidence, options: Options, *, escapes: bool = True
+) -> tuple[list[Change], list[HeldBack]]:
     """Changes that add what is missing, one an action and resource set; and what is refused, with the reason."""
     accepted: dict[str, list[Usage]] = {}
     refused: list[HeldBack] = []
     for usage in missing:
-        objection = _objection(usage, options)
+        objection = _objection(usage, options) or (None if escapes else _unescaped(usage))
         if objection:
             action, resource = usage.need.permission.action, usage.need.permission.resource
             refused.append(HeldBack(ChangeKind.ADD, action, (resource,), objection, usages=(usage,)))
@@ -78,6 +80,14 @@ def _objection(usage: Usage, options: Options) -> Objection | None:
     if not need.exact and (denial or ":s3:::*" in resource):
         return Objection("unknown-resource", "neither the request nor the refusal names the resource")
     return None
+
+
+def _unescaped(usage: Usage) -> Objection | None:
+    if "${" not in usage.need.permission.resource:
+        return None
+    return Objection(
+        "policy-version", "its name has `*`, `?` or `$`, which only a policy of Version 2012-10-17 can write"
+    )
 
 
 _REFUSERS: Mapping[str, str] = {

@@ -8,7 +8,7 @@ from leastpriv.diff.compare import Difference
 from leastpriv.evidence.usage import Evidence
 from leastpriv.model import ChangeKind, Outcome, Usage
 from leastpriv.permissions.siblings import siblings_of
-from leastpriv.policy.document import Document, parse
+from leastpriv.policy.document import VARIABLES_VERSION, Document, parse
 from leastpriv.policy.edit import AppendStatement, DropStatement, Edit, ReplaceActions, apply, create
 from leastpriv.proposal.extend import additions, refused_elsewhere, statements
 from leastpriv.proposal.narrow import not_judged, removals
@@ -17,7 +17,8 @@ from leastpriv.proposal.situation import Change, Draft, HeldBack, Objection, Opt
 
 def propose(document: Document | None, difference: Difference, evidence: Evidence, options: Options) -> Draft:
     """Decides every change and makes the smallest edit; without a committed document, writes a draft from usage."""
-    added, refused = additions(difference.missing, evidence, options)
+    escapes = document is None or document.version == VARIABLES_VERSION
+    added, refused = additions(difference.missing, evidence, options, escapes=escapes)
     refused.extend(_overruled(usage) for usage in difference.overruled)
     refused.extend(refused_elsewhere(usage) for usage in difference.refused_elsewhere)
     if document is None:

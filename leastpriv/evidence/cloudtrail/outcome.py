@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from functools import cache, lru_cache
-from importlib.resources import files
 
 from leastpriv.model import Outcome
+from leastpriv.permissions.tables import table
+
+_ROOM = "leastpriv.evidence"
 
 # The one sentence that AWS's own authoriser writes; no look-alike of 57 in a labelled set of 343 messages has
 # it.
@@ -38,7 +40,7 @@ def outcome_of(error_code: str, error_message: str) -> Outcome:
 
 def _by_text(code: str, message: str) -> Outcome | None:
     folded = message.casefold()
-    for row in _table("refusal_texts"):
+    for row in table("refusal_texts", _ROOM):
         if row["code"] in ("", code) and row["text"].casefold() in folded:
             return Outcome(row["outcome"])
     return None
@@ -61,19 +63,6 @@ def _fits(kind: str, pattern: str, code: str) -> bool:
 
 @cache
 def _rules() -> tuple[Mapping[str, Outcome], tuple[Mapping[str, str], ...]]:
-    rows = _table("error_codes")
+    rows = table("error_codes", _ROOM)
     exact = {row["code"]: Outcome(row["outcome"]) for row in rows if row["match"] == "exact"}
     return exact, tuple(row for row in rows if row["match"] != "exact")
-
-
-@cache
-def _table(name: str) -> tuple[Mapping[str, str], ...]:
-    return tuple(_rows(name))
-
-
-def _rows(name: str) -> Iterator[Mapping[str, str]]:
-    text = (files("leastpriv.evidence") / "data" / f"{name}.tsv").read_text(encoding="utf-8")
-    lines = [line for line in text.splitlines() if line and not line.startswith("#")]
-    columns = lines[0].split("\t")
-    for line in lines[1:]:
-        yield dict(zip(columns, line.split("\t"), strict=True))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from leastpriv.model import GapKind
+from leastpriv.model import ChangeKind, GapKind
 from leastpriv.proposal.situation import HeldBack
 from leastpriv.report.escape import code, prose
 from leastpriv.report.subject import Subject
@@ -43,9 +43,9 @@ def unseen(subject: Subject) -> Iterator[str]:
         )
     if subject.difference.conditional:
         actions = dict.fromkeys(usage.need.permission.action for usage in subject.difference.conditional)
-        lines.append(
-            f"- Conditions: {codes(actions, 8)} are allowed only where a condition holds that the record does not show."
-        )
+        lines.append(f"- Conditions: allowed only where one holds that the record does not show: {codes(actions, 8)}.")
+    if subject.changes(ChangeKind.ADD):
+        lines.append("- The branch that each run deployed from: look whether additions come from runs that you trust.")
     yield "### What this run could not see\n\n" + "\n".join(lines)
 
 

@@ -89,11 +89,11 @@ def _propose(options: Namespace, stdout: TextIO, console: Console, clock: Clock)
         console.log(f"Wrote {write_files(result, Path(options.output_dir)).parent}")
     _say_published(result, console)
     print_text(stdout, f"# {result.title}\n\n{result.body}")
-    return _code(settings, result)
+    return _code(settings, result, console)
 
 
 def _permissions(options: Namespace, stdout: TextIO, console: Console, clock: Clock) -> int:  # noqa: ARG001
-    from leastpriv.evidence.cloudtrail.trail_files import TrailFolder
+    from leastpriv.evidence.cloudtrail.trail_files import SeenEvents, TrailFolder
     from leastpriv.evidence.read import read_evidence
     from leastpriv.report.terminal import json_lines, rows_of, table
     from leastpriv.settings import named_principal, trails, window
@@ -103,7 +103,8 @@ def _permissions(options: Namespace, stdout: TextIO, console: Console, clock: Cl
     if options.cache_dir:
         raise InputError("--cache is set, but not built yet: leave it out.")
     target = named_principal(options.role_arn, "--role-arn") if options.role_arn else None
-    sources = [TrailFolder(Path(name)) for name in trails(tuple(options.trails), "--trail")]
+    seen = SeenEvents()
+    sources = [TrailFolder(Path(name), seen=seen) for name in trails(tuple(options.trails), "--trail")]
     found = read_evidence(
         sources,
         window(options.start or "", options.end or ""),
@@ -174,7 +175,7 @@ def _step(environment: Mapping[str, str], runner: Runner, console: Console, cloc
     _write_outputs(runner, result, written)
     if runner.summary_file:
         append_summary(runner.summary_file, f"## {result.title}\n\n{result.body}")
-    return _code(settings, result)
+    return _code(settings, result, console)
 
 
 def _step_workplace(settings: Settings, runner: Runner) -> Workplace:
@@ -206,6 +207,10 @@ def _annotate(result: Result, console: Console) -> None:
     from leastpriv.report.words import plural
 
     subject = result.subject
+    if not subject.evidence.counts.calls:
+        console.warning(
+            f"No call of {subject.principal} was found: is the ARN right, and the trail?", title="No evidence"
+        )
     unused = [change for change in subject.draft.changes if change.line]
     if unused:
         entries = plural(len(unused), "entry grants", "entries grant")
@@ -230,5 +235,8 @@ def _write_outputs(runner: Runner, result: Result, written: Path) -> None:
             write_output(runner.output_file, name, value)
 
 
-def _code(settings: Settings, result: Result) -> int:
-    return DRIFT if settings.mode.value == "check" and result.has_changes else 0
+def _code(settings: Settings, result: Result, console: Console) -> int:
+    if settings.mode.value != "check" or not result.has_changes:
+        return 0
+    console.error(f"{result.subject.policy_file} is not what the evidence says ({result.title}): exit code {DRIFT}.")
+    return DRIFT

@@ -10,7 +10,7 @@ from pathlib import Path
 from leastpriv.diff.compare import compare
 from leastpriv.diff.json_patch import json_patch
 from leastpriv.errors import InputError, LeastprivError
-from leastpriv.evidence.cloudtrail.trail_files import ReadStatistics, TrailFolder
+from leastpriv.evidence.cloudtrail.trail_files import ReadStatistics, SeenEvents, TrailFolder
 from leastpriv.evidence.read import read_evidence
 from leastpriv.evidence.usage import Coverage
 from leastpriv.policy.document import Document, parse
@@ -67,7 +67,8 @@ def run(settings: Settings, place: Workplace, now: datetime, say: Say, run_url: 
     base = repository.head_of(settings.base)[1] if repository else ""
     committed = _committed(place, repository, base)
     attached = [parse(_read(path, "also-attached"), str(path)) for path in place.attached]
-    sources = [TrailFolder(path) for path in place.trails]
+    seen = SeenEvents()
+    sources = [TrailFolder(path, seen=seen) for path in place.trails]
     say(f"Reading {', '.join(str(path) for path in place.trails)} for {settings.principal.arn}")
     found = read_evidence(
         sources,

@@ -181,3 +181,15 @@ def test_a_first_draft_allows_every_call_that_was_allowed_and_nothing_that_was_n
     recorded = {(u.need.permission.action, u.need.permission.resource) for u in result.subject.evidence.usages}
     assert granted == recorded
     assert result.subject.proof.replay.allowed == result.subject.proof.replay.recorded == 12
+
+
+def test_records_that_lie_in_two_folders_count_once(folder: Path) -> None:
+    once = in_folder(folder).subject.evidence
+    place = Workplace(folder, "iam/ci.json", folder / "iam/ci.json", (), (folder / "trail", folder / "trail"))
+    twice = run(from_options(settings_of()), place, NOW, lambda _: None).subject.evidence
+    assert twice.counts == once.counts
+
+
+def test_a_role_without_a_single_call_is_told_and_not_praised(folder: Path) -> None:
+    result = in_folder(folder, role_arn=ROLE + "-mistyped")
+    assert result.body.startswith("**No call of")

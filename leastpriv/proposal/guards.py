@@ -6,8 +6,9 @@ A guard looks at one action that an entry would no longer grant and answers with
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
-from datetime import datetime, timedelta
+from datetime import timedelta
 from functools import lru_cache
+from itertools import pairwise
 
 from leastpriv.evidence.runs import SILENCE
 from leastpriv.evidence.usage import Evidence, data_event_root
@@ -50,17 +51,11 @@ def minimum_runs(candidate: Candidate, situation: Situation) -> str:  # noqa: AR
 
 
 def _separate_runs(evidence: Evidence) -> int:
-    """Runs without a refusal that needed a permission; those within an hour of each other may be one deploy."""
+    """Runs without a refusal that needed a permission; those that began within an hour may be one deploy."""
     working = {run for usage in evidence.usages if usage.outcome is Outcome.ALLOWED for run in usage.runs}
-    ends: list[datetime] = []
-    for run in evidence.runs:
-        if run.denied or run.id not in working:
-            continue
-        if ends and run.first - ends[-1] <= SILENCE:
-            ends[-1] = max(ends[-1], run.last)
-        else:
-            ends.append(run.last)
-    return len(ends)
+    starts = sorted(run.first for run in evidence.runs if not run.denied and run.id in working)
+    apart = sum(1 for before, start in pairwise(starts) if start - before > SILENCE)
+    return apart + bool(starts)
 
 
 def gap_in_scope(candidate: Candidate, situation: Situation) -> str:
@@ -183,7 +178,7 @@ def not_visible(candidate: Candidate, situation: Situation) -> str:
                 return ""
             return f"data event ({seen.resource_type}), not known to be recorded for these resources"
         case Visibility.PERMISSION_ONLY:
-            return "CloudTrail has no event of its own for it"
+            return "CloudTrail does not show every use of it: other calls check it too, or it has no event of its own"
         case Visibility.NEVER:
             return "CloudTrail never records it"
         case _:

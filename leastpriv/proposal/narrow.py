@@ -96,7 +96,7 @@ def _held(entry: Entry, kind: ChangeKind, objection: Objection) -> HeldBack:
 def _change(
     entry: Entry, kind: ChangeKind, used: tuple[str, ...] = (), stays: Mapping[str, Objection] | None = None
 ) -> Change:
-    usages = tuple(usage for action in used for usage in entry.uses[action])
+    usages = tuple(usage for action in used for usage in entry.uses[action] if usage.outcome is Outcome.ALLOWED)
     return Change(
         kind=kind,
         action=entry.pattern,

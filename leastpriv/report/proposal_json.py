@@ -70,6 +70,7 @@ def _change(change: Change) -> dict[str, object]:
         "line": change.line or None,
         "granted": change.granted,
         "used": list(change.used),
+        "gone": list(change.gone),
         "becomes": list(change.becomes),
         "stays": {
             action: {"guard": objection.guard, "reason": objection.reason}

@@ -84,6 +84,11 @@ def verdict(subject: Subject) -> str:
             f"{plural(len(subject.draft.changes), 'action')}. Nothing is removed by it: attach it beside the role's "
             "present grants, watch some runs, then detach the wide one."
         )
+    if not evidence.counts.calls:
+        return (
+            f"**No call of {code(subject.principal)}** is among the {subject.records:,} records that were read: "
+            "is the ARN right, and the trail?"
+        )
     removed, narrowed = subject.changes(ChangeKind.REMOVE), subject.changes(ChangeKind.NARROW)
     added = subject.changes(ChangeKind.ADD)
     parts = []
@@ -97,7 +102,8 @@ def verdict(subject: Subject) -> str:
         grants = sum(change.granted for change in narrowed)
         used = sum(len(change.used) for change in narrowed)
         entries = plural(len(narrowed), "wildcard")
-        parts.append(f"narrows {entries} ({grants:,} actions granted, {used:,} used)")
+        left = grants - sum(len(change.gone) for change in narrowed)
+        parts.append(f"narrows {entries} ({grants:,} → {left:,} actions granted, {used:,} used)")
     if removed:
         parts.append(f"removes {plural(len(removed), 'entry', 'entries')} without any use")
     sentence = joined(parts) or "changes nothing"
@@ -153,6 +159,7 @@ def _narrowed_entry(change: Change, evidence: Evidence) -> str:
     lines.extend(
         f"| {codes(actions, 8)} | {code(guard)}: {prose(reason)} | | | |" for guard, reason, actions in _stays(change)
     )
+    lines += ["", f"Goes ({len(change.gone)}): {codes(change.gone, 150)}."]
     folded = [entry for entry in change.becomes if "*" in entry]
     if folded:
         lines += ["", f"{codes(folded, 20)} stand for the unused ones among them: they grant no action that goes."]

@@ -86,8 +86,10 @@ class SeenEvents:
 class TrailFolder:
     """A source: a folder of any depth, or one file, of CloudTrail records in any known wrapping."""
 
-    def __init__(self, path: Path, *, max_decompressed: int = MAX_DECOMPRESSED) -> None:
+    def __init__(self, path: Path, *, seen: SeenEvents | None = None, max_decompressed: int = MAX_DECOMPRESSED) -> None:
+        """`seen` is shared by folders that may hold copies of each other's records."""
         self.path = path
+        self._shared = seen
         self.statistics = ReadStatistics()
         self._max_decompressed = max_decompressed
 
@@ -124,7 +126,7 @@ class TrailFolder:
             )
 
     def _read(self, window: Window, principals: Principals) -> Iterator[Call | Gap]:
-        seen = SeenEvents()
+        seen = self._shared or SeenEvents()
         unlisted: list[Gap] = []
 
         def note(folder: Path, error: OSError) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from leastpriv.diff.compare import compare
 from leastpriv.diff.json_patch import json_patch
-from leastpriv.errors import InputError, LeastprivError
+from leastpriv.errors import InputError, LeastprivError, PolicyFileError
 from leastpriv.evidence.cloudtrail.trail_files import ReadStatistics, SeenEvents, TrailFolder
 from leastpriv.evidence.read import read_evidence
 from leastpriv.evidence.usage import Coverage
@@ -148,7 +148,18 @@ def _committed(place: Workplace, repository: LocalRepository | None, base: str) 
         raw = repository.read(base, place.policy_path)
     else:
         raw = _read(place.policy_file, "policy-file") if place.policy_file.exists() else None
-    return None if raw is None else parse(raw, place.policy_path)
+    return None if raw is None else _complete(parse(raw, place.policy_path))
+
+
+def _complete(document: Document) -> Document:
+    """A policy that IAM would take: nothing can be proposed for one that nobody can have attached."""
+    for statement in document.statements:
+        if not (statement.resources or statement.not_resources) or not (statement.actions or statement.not_actions):
+            raise PolicyFileError(
+                f"{document.where}: the statement on line {statement.line} lacks its Action or its Resource, which IAM "
+                "refuses; add it."
+            )
+    return document
 
 
 def _read(path: Path, name: str) -> bytes:

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from leastpriv.errors import InputError, LeastprivError
+from leastpriv.errors import InputError, LeastprivError, PolicyFileError
 from leastpriv.pipeline import Result, Workplace, run, write_files
 from leastpriv.proposal.proof import Proof
 from leastpriv.settings import from_options
@@ -193,3 +193,9 @@ def test_records_that_lie_in_two_folders_count_once(folder: Path) -> None:
 def test_a_role_without_a_single_call_is_told_and_not_praised(folder: Path) -> None:
     result = in_folder(folder, role_arn=ROLE + "-mistyped")
     assert result.body.startswith("**No call of")
+
+
+def test_a_statement_that_iam_refuses_is_bad_input_and_no_defect_of_ours(folder: Path) -> None:
+    (folder / "iam/ci.json").write_text('{"Statement": [{"Effect": "Allow", "Action": "s3:*"}]}')
+    with pytest.raises(PolicyFileError, match="line 1 lacks its Action or its Resource"):
+        in_folder(folder)

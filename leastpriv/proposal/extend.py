@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 
 from leastpriv.evidence.usage import Evidence
-from leastpriv.model import Basis, ChangeKind, Need, Outcome, Usage
+from leastpriv.model import Basis, ChangeKind, Need, Usage
 from leastpriv.permissions.generalise import generalise
 from leastpriv.permissions.resource_types import fits, widest
 from leastpriv.permissions.sensitive import forbidden, sensitivity
@@ -128,11 +128,6 @@ def statements(changes: Sequence[Change], taken_sids: Iterable[str]) -> list[Map
         taken.add(sid.lower())
         made.append({"Sid": sid, "Effect": "Allow", "Action": sorted(set(names)), "Resource": list(resources)})
     return made
-
-
-def first_draft(usages: Sequence[Usage]) -> tuple[Usage, ...]:
-    """What a first policy is made from: everything used; refused calls only where a policy can mend them."""
-    return tuple(usage for usage in usages if usage.outcome is not Outcome.UNKNOWN)
 
 
 def _sid(actions: Sequence[str], taken: set[str]) -> str:

@@ -34,6 +34,12 @@ _MARKED = re.compile(rf"\n\n{TRAILER}: ([0-9a-f]+)\s*\Z")
 _IDENTITY = re.compile(r"(?:author|committer) .*<([^<>]*)> [0-9]+ [+-][0-9]{4}")
 
 
+def fingerprint_of(message: str) -> str:
+    """Return the fingerprint in our trailer, the last paragraph of a commit message; empty where it has none."""
+    match = _MARKED.search(message)
+    return match[1] if match else ""
+
+
 @dataclass(frozen=True, slots=True)
 class Commit:
     """What ownership needs to know of one commit."""
@@ -160,10 +166,9 @@ class LocalRepository:
         """Read one commit."""
         text = self._run("cat-file", "commit", commit).decode("utf-8", "replace")
         headers = text.split("\n\n", 1)[0].splitlines()
-        marked = _MARKED.search(text)
         return Commit(
             parents=tuple(line.removeprefix("parent ") for line in headers if line.startswith("parent ")),
-            fingerprint=marked[1] if marked else "",
+            fingerprint=fingerprint_of(text),
             untouched=[found[1] for line in headers if (found := _IDENTITY.fullmatch(line))] == [AUTHOR_EMAIL] * 2,
         )
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from leastpriv.errors import PullRequestError
-from leastpriv.pull_request.git import TRAILER
+from leastpriv.pull_request.git import fingerprint_of
 from leastpriv.pull_request.github_errors import CreationForbiddenError, explained, sentence
 from leastpriv.pull_request.lifecycle import Branch, Declined, Pull
 
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from github.PullRequest import PullRequest
     from github.Repository import Repository
 
-_MARKED = re.compile(rf"\n\n{TRAILER}: ([0-9a-f]+)\s*\Z")
 _BODY_FINGERPRINT = re.compile(r"<!-- leastpriv v=1 [^>]*?fingerprint=([0-9a-f]+)")
 _NOBODY = "0" * 40
 _WEB_FLOW = "web-flow"
@@ -141,7 +140,7 @@ class GitHubRepository:
             return None
         with explained(f"comparing {name} with its base"):
             commits = list(self._repository.compare(base_sha, head).commits) or [self._repository.get_commit(head)]
-        fingerprints = [_fingerprint(commit.commit.message) for commit in commits]
+        fingerprints = [fingerprint_of(commit.commit.message) for commit in commits]
         ours = all(fingerprints) and all(self._is_ours(commit) for commit in commits)
         return Branch(head, ours, any(fingerprints), fingerprints[-1])
 
@@ -320,8 +319,3 @@ class GitHubRepository:
             f"at {link}, or switch on 'Allow GitHub Actions to create and approve pull requests' in the settings of "
             "the repository and of the organization (Actions > General)."
         )
-
-
-def _fingerprint(message: str) -> str:
-    match = _MARKED.search(message)
-    return match[1] if match else ""

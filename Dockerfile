@@ -18,13 +18,7 @@ FROM base
 LABEL org.opencontainers.image.title="leastpriv-action" \
       org.opencontainers.image.description="Works out from CloudTrail which permissions a CI role needs and proposes the policy change" \
       org.opencontainers.image.licenses="Apache-2.0"
-# git: mode pull-request commits to the workspace's repository. Its version is the distribution's newest security
-# update; a pinned one disappears from the archive with the next update.
-# hadolint ignore=DL3008
-RUN apt-get update \
-    && apt-get install --yes --no-install-recommends git \
-    && rm -rf /var/lib/apt/lists/* \
-    && python -m pip uninstall --yes --quiet --root-user-action ignore pip
+RUN python -m pip uninstall --yes --quiet --root-user-action ignore pip
 COPY --from=build /install /usr/local
 COPY --from=build /build/app /app
 # No USER: Docker actions must run as root to read and write what the runner mounts

@@ -13,18 +13,18 @@ from typing import TYPE_CHECKING, TextIO
 from leastpriv.arguments import parser
 from leastpriv.errors import InputError, LeastprivError
 from leastpriv.runner.commands import Console
-from leastpriv.runner.context import Runner, repository_path
-from leastpriv.runner.files import append_summary, write_output
+from leastpriv.runner.context import Runner
 
 if TYPE_CHECKING:
     from argparse import Namespace
 
-    from leastpriv.pipeline import Result, Workplace
+    from leastpriv.pipeline import Workplace
+    from leastpriv.policy.document import Document
+    from leastpriv.policy.evaluate import Layer
     from leastpriv.settings import Settings
 
 Clock = Callable[[], datetime]
-DRIFT = 3
-"""Exit code of the mode `check` when the policy differs from what is needed."""
+_NEW_ACCESS = 3
 _INTERRUPTED = 130
 _SHORT_SIGPIPE = 141
 
@@ -81,15 +81,16 @@ def _explain(console: Console, verbose: bool) -> None:
 def _propose(options: Namespace, stdout: TextIO, console: Console, clock: Clock) -> int:
     from leastpriv.pipeline import run, write_files
     from leastpriv.settings import INPUTS, from_options
+    from leastpriv.step import exit_code, say_published
 
-    values = {known.name: getattr(options, known.name.replace("-", "_")) or "" for known in INPUTS}
+    values = {known.name: getattr(options, known.name.replace("-", "_"), "") or "" for known in INPUTS}
     settings = from_options(values, options.start or "", options.end or "")
     result = run(settings, _shell_workplace(settings), clock(), console.log)
     if options.output_dir:
         console.log(f"Wrote {write_files(result, Path(options.output_dir)).parent}")
-    _say_published(result, console)
+    say_published(result, console)
     print_text(stdout, f"# {result.title}\n\n{result.body}")
-    return _code(settings, result, console)
+    return exit_code(settings, result, console)
 
 
 def _permissions(options: Namespace, stdout: TextIO, console: Console, clock: Clock) -> int:  # noqa: ARG001
@@ -116,7 +117,81 @@ def _permissions(options: Namespace, stdout: TextIO, console: Console, clock: Cl
     return 0
 
 
-_COMMANDS = {"propose": _propose, "permissions": _permissions}
+def _why(options: Namespace, stdout: TextIO, console: Console, clock: Clock) -> int:
+    from leastpriv.arguments import EXPLAINED
+    from leastpriv.pipeline import Workplace, run
+    from leastpriv.report.explain import explain
+    from leastpriv.settings import from_options
+
+    values = {name: getattr(options, name.replace("-", "_")) or "" for name in EXPLAINED}
+    if options.policy_file and not Path(options.policy_file).is_file():
+        raise InputError(f"--policy-file names {options.policy_file!r}, which is no file.")
+    values["policy-file"] = options.policy_file or "policy"
+    settings = from_options(values, options.start or "", options.end or "")
+    trails = tuple(Path(name) for name in settings.trails)
+    workplace = _shell_workplace(settings) if options.policy_file else Workplace(settings.policy_file, None, trails)
+    result = run(settings, workplace, clock(), console.log)
+    print_text(stdout, explain(options.actions, result.subject, has_policy=bool(options.policy_file)))
+    return 0
+
+
+def _step(environment: Mapping[str, str], runner: Runner, console: Console, clock: Clock) -> int:
+    from leastpriv.step import step
+
+    return step(environment, runner, console, clock)
+
+
+def _evaluate(options: Namespace, stdout: TextIO, console: Console, clock: Clock) -> int:  # noqa: ARG001
+    from leastpriv.policy.evaluate import evaluate_layers
+    from leastpriv.policy.requests import read_requests
+    from leastpriv.report.decisions import decision_row
+    from leastpriv.report.terminal import json_lines
+
+    layers: dict[Layer, list[Document]] = {"identity": [_policy(name, "--policy") for name in options.policies]}
+    if options.boundary:
+        layers["boundary"] = [_policy(options.boundary, "--boundary")]
+    if options.session_policy:
+        layers["session"] = [_policy(options.session_policy, "--session-policy")]
+    requests = read_requests(_bytes_of(options.request, "--request"), options.request)
+    rows = (decision_row(evaluate_layers(request, layers), layers) for request in requests)
+    print_text(stdout, json_lines(rows))
+    return 0
+
+
+def _contains(options: Namespace, stdout: TextIO, console: Console, clock: Clock) -> int:  # noqa: ARG001
+    from leastpriv.policy.contain import contained
+    from leastpriv.report.decisions import excess_row, excess_sentence
+    from leastpriv.report.terminal import json_lines
+
+    old, new = [_policy(options.old, "--old")], [_policy(options.new, "--new")]
+    smallest = contained(old, new).smallest
+    if smallest is None:
+        return 0
+    print_text(stdout, json_lines([excess_row(smallest, new)]))
+    console.error(excess_sentence(smallest, new))
+    return _NEW_ACCESS
+
+
+def _policy(name: str, flag: str) -> Document:
+    from leastpriv.policy.document import parse
+
+    return parse(_bytes_of(name, flag), name)
+
+
+def _bytes_of(name: str, flag: str) -> bytes:
+    try:
+        return Path(name).read_bytes()
+    except OSError as error:
+        raise InputError(f"{flag} names {name!r}, which cannot be read: {error.strerror}.") from error
+
+
+_COMMANDS = {
+    "propose": _propose,
+    "permissions": _permissions,
+    "explain": _why,
+    "evaluate": _evaluate,
+    "contains": _contains,
+}
 
 
 def print_text(stdout: TextIO, text: str) -> None:
@@ -144,99 +219,13 @@ def _shell_workplace(settings: Settings) -> Workplace:
     from leastpriv.pipeline import Workplace
     from leastpriv.settings import Mode
 
-    policy = Path(settings.policy_file)
-    repository, path = Path(), policy.as_posix()
-    if settings.mode is Mode.PULL_REQUEST:
-        absolute = policy.parent.resolve() / policy.name
-        repository = next((folder for folder in absolute.parents if (folder / ".git").exists()), absolute.parent)
-        path = absolute.relative_to(repository).as_posix()
-    return Workplace(
-        repository=repository,
-        policy_path=path,
-        policy_file=policy,
-        attached=tuple(Path(name) for name in settings.also_attached),
-        trails=tuple(Path(name) for name in settings.trails),
-    )
+    policy, trails = Path(settings.policy_file), tuple(Path(name) for name in settings.trails)
+    if settings.mode is not Mode.PULL_REQUEST:
+        return Workplace(policy.as_posix(), Path(), trails)
+    from leastpriv.pull_request.git import LocalRepository
+    from leastpriv.pull_request.local import LocalPlace
 
-
-def _step(environment: Mapping[str, str], runner: Runner, console: Console, clock: Clock) -> int:
-    from leastpriv.pipeline import run, write_files
-    from leastpriv.settings import from_environment
-
-    settings = from_environment(environment)
-    place = _step_workplace(settings, runner)
-    run_url = f"{runner.server_url}/{runner.repository}/actions/runs/{{run}}" if runner.repository else ""
-    with console.group("Least privilege from evidence"):
-        result = run(settings, place, clock(), console.log, run_url)
-    folder = (runner.temporary or runner.workspace) / "leastpriv"
-    written = write_files(result, folder)
-    _say_published(result, console)
-    _annotate(result, console)
-    _write_outputs(runner, result, written)
-    if runner.summary_file:
-        append_summary(runner.summary_file, f"## {result.title}\n\n{result.body}")
-    return _code(settings, result, console)
-
-
-def _step_workplace(settings: Settings, runner: Runner) -> Workplace:
-    """In a step every path starts at, and stays in, the workspace."""
-    from leastpriv.pipeline import Workplace
-
-    def inside(value: str, name: str) -> Path:
-        return repository_path(runner.workspace, value, name)
-
-    return Workplace(
-        repository=runner.workspace,
-        policy_path=Path(settings.policy_file).as_posix(),
-        policy_file=inside(settings.policy_file, "policy-file"),
-        attached=tuple(inside(name, "also-attached") for name in settings.also_attached),
-        trails=tuple(inside(name, "trails") for name in settings.trails),
-    )
-
-
-def _say_published(result: Result, console: Console) -> None:
-    published = result.published
-    if published:
-        at = f" at {published.head_sha[:12]}" if published.head_sha else ""
-        reason = f": {published.reason}" if published.reason else ""
-        console.log(f"Branch {published.branch} {published.operation}{at}{reason}")
-
-
-def _annotate(result: Result, console: Console) -> None:
-    """One notice for removals and one warning for refused calls at most: ten a step is the runner's own limit."""
-    from leastpriv.report.words import plural
-
-    subject = result.subject
-    if not subject.evidence.counts.calls:
-        console.warning(
-            f"No call of {subject.principal} was found: is the ARN right, and the trail?", title="No evidence"
-        )
-    unused = [change for change in subject.draft.changes if change.line]
-    if unused:
-        entries = plural(len(unused), "entry grants", "entries grant")
-        message = f"{entries} more than {subject.role} used."
-        console.notice(message, file=subject.policy_file, line=unused[0].line, title="Not used")
-    denied = sum(usage.count for change in subject.draft.changes for usage in change.usages if usage.denial)
-    if denied:
-        console.warning(
-            f"{plural(denied, 'call was', 'calls were')} refused that the proposal would allow.",
-            file=subject.policy_file,
-            title="Refused",
-        )
-
-
-def _write_outputs(runner: Runner, result: Result, written: Path) -> None:
-    from leastpriv.report.outputs import outputs
-
-    if runner.output_file:
-        published = result.published
-        branch = (published.operation.value, published.head_sha, published.branch) if published else ("none", "", "")
-        for name, value in outputs(result.subject, written.as_posix(), *branch).items():
-            write_output(runner.output_file, name, value)
-
-
-def _code(settings: Settings, result: Result, console: Console) -> int:
-    if settings.mode.value != "check" or not result.has_changes:
-        return 0
-    console.error(f"{result.subject.policy_file} is not what the evidence says ({result.title}): exit code {DRIFT}.")
-    return DRIFT
+    absolute = policy.parent.resolve() / policy.name
+    root = next((folder for folder in absolute.parents if (folder / ".git").exists()), absolute.parent)
+    place = LocalPlace(LocalRepository.open(root))
+    return Workplace(absolute.relative_to(root).as_posix(), Path(), trails, place)

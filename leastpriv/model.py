@@ -56,6 +56,10 @@ class GapKind(StrEnum):
     """The service is known, the action is newer than the catalogue."""
     PARAMETERS_OMITTED = "parameters-omitted"
     """CloudTrail left the request parameters out (over 100 KB)."""
+    MAY_PASS_ROLE = "may-pass-role"
+    """The call hands a role to a service, if any, that its request does not name."""
+    MAPPING_DISAGREES = "mapping-disagrees"
+    """AWS refused an action that the call's event is not known to need."""
 
 
 class ChangeKind(StrEnum):
@@ -64,6 +68,24 @@ class ChangeKind(StrEnum):
     ADD = "add"
     REMOVE = "remove"
     NARROW = "narrow"
+
+
+class Trust(StrEnum):
+    """Whether a run's code had passed the repository's review."""
+
+    TRUSTED = "trusted"
+    """Its commit is on the base branch or another protected one."""
+    UNTRUSTED = "untrusted"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where the code of a run came from."""
+
+    trust: Trust
+    where: str
+    """In words: `main`, `the branch feature/x, which is not protected`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,3 +237,5 @@ class Usage:
     """Set where the outcome is denied."""
     succeeded: bool = True
     """Some call did what it should; false where all failed behind authorisation (`NoSuchBucket`)."""
+    forwarded_by: tuple[str, ...] = ()
+    """Services that forwarded some of the calls in the principal's name, sorted."""

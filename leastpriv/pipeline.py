@@ -2,40 +2,56 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
+from typing import Protocol, TypeVar
 
 from leastpriv.diff.compare import compare
 from leastpriv.diff.json_patch import json_patch
-from leastpriv.errors import InputError, LeastprivError, PolicyFileError
+from leastpriv.errors import InputError, LeastprivError, PolicyFileError, PullRequestError
 from leastpriv.evidence.cloudtrail.trail_files import ReadStatistics, SeenEvents, TrailFolder
 from leastpriv.evidence.read import read_evidence
-from leastpriv.evidence.usage import Coverage
+from leastpriv.evidence.usage import Coverage, Evidence
+from leastpriv.model import Origin, Run, Usage
 from leastpriv.policy.document import Document, parse
-from leastpriv.proposal.fingerprint import fingerprint
+from leastpriv.proposal.fingerprint import change_ids, fingerprint
 from leastpriv.proposal.proof import prove
 from leastpriv.proposal.propose import propose
-from leastpriv.pull_request.git import LocalRepository
-from leastpriv.pull_request.local import Publication, Published, publish
+from leastpriv.proposal.provenance import origins_of
+from leastpriv.proposal.situation import History
+from leastpriv.pull_request.controls import controls
+from leastpriv.pull_request.lifecycle import Declined
+from leastpriv.pull_request.publication import Operation, Place, Publication, Published
 from leastpriv.report.proposal_json import proposal_json
 from leastpriv.report.pull_request_body import body, title
 from leastpriv.report.subject import Subject
 from leastpriv.settings import Mode, Settings
 
 
+class Historian(Protocol):
+    """Who remembers what was declined, and where runs came from: GitHub."""
+
+    def declined(self, branch: str) -> Sequence[Declined]:
+        """Pull requests of the branch that a person closed without merging, newest first."""
+
+    def origins(self, base: str) -> Callable[[Run], Origin]:
+        """Asks where a run came from, judged against the branch `base` (empty: the default branch)."""
+
+
 @dataclass(frozen=True, slots=True)
 class Workplace:
     """Where the names in the settings lead."""
 
-    repository: Path
-    """Root of the repository, for the mode pull-request."""
     policy_path: str
     """The policy file relative to the repository's root, with `/`."""
-    policy_file: Path
-    attached: tuple[Path, ...]
+    folder: Path | None
+    """Where policy files lie on disk; None: they are read in `place`."""
     trails: tuple[Path, ...]
+    place: Place | None = None
+    """Where the base branch is read and, in the mode pull-request, the proposal published."""
+    historian: Historian | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,20 +72,55 @@ class Result:
 Say = Callable[[str], None]
 
 
-def run(settings: Settings, place: Workplace, now: datetime, say: Say, run_url: str = "") -> Result:
+def run(settings: Settings, workplace: Workplace, now: datetime, say: Say, run_url: str = "") -> Result:
     """Makes a proposal for one role and one policy file, and publishes it in the mode pull-request.
 
     Raises:
         InputError: an input leads to nothing readable.
-        LeastprivError: the proposal fails its own proof, or cannot be published.
+        LeastprivError: the proposal fails its own proof, or the base branch cannot be read.
     """
-    repository = LocalRepository.open(place.repository) if settings.mode is Mode.PULL_REQUEST else None
-    base = repository.head_of(settings.base)[1] if repository else ""
-    committed = _committed(place, repository, base)
-    attached = [parse(_read(path, "also-attached"), str(path)) for path in place.attached]
+    place = workplace.place
+    base = place.head_of(settings.base)[1] if place else ""
+    committed = _committed(workplace, base)
+    attached = [parse(_read(workplace, base, name, "also-attached"), name) for name in settings.also_attached]
+    evidence, files, records = _evidence(settings, workplace, say)
+    difference = compare(committed, attached, evidence)
+    history = _history(settings, workplace.historian, difference.missing, evidence, say)
+    draft = propose(committed, difference, evidence, settings.options, history)
+    subject = Subject(
+        principal=settings.principal.arn,
+        policy_file=workplace.policy_path,
+        draft=draft,
+        difference=difference,
+        proof=prove(draft, attached, evidence),
+        evidence=evidence,
+        fingerprint=fingerprint(
+            f"{settings.principal.arn} {workplace.policy_path}",
+            committed.to_bytes() if committed else None,
+            draft.content,
+        ),
+        attached=settings.also_attached,
+        files=files,
+        records=records,
+        run_url=run_url,
+        history=history,
+    )
+    _insist(subject)
+    name = title(subject)
+    ends = controls(change_ids(draft))
+    text = body(subject, len(ends))
+    say(name)
+    published = None
+    if place and settings.mode is Mode.PULL_REQUEST:
+        published = _publish(settings, place, base, subject, name, f"{text}\n{ends}", now)
+    return Result(subject, name, text, published)
+
+
+def _evidence(settings: Settings, workplace: Workplace, say: Say) -> tuple[Evidence, int, int]:
+    """The principal's evidence, and how many files and records were read for it."""
     seen = SeenEvents()
-    sources = [TrailFolder(path, seen=seen) for path in place.trails]
-    say(f"Reading {', '.join(str(path) for path in place.trails)} for {settings.principal.arn}")
+    sources = [TrailFolder(path, seen=seen) for path in workplace.trails]
+    say(f"Reading {', '.join(str(path) for path in workplace.trails)} for {settings.principal.arn}")
     found = read_evidence(
         sources,
         settings.window,
@@ -80,28 +131,38 @@ def run(settings: Settings, place: Workplace, now: datetime, say: Say, run_url: 
     files = sum(source.statistics.files for source in sources)
     records = sum(source.statistics.records for source in sources)
     say(f"Read {records:,} records in {files:,} files: {evidence.counts.calls:,} calls in {len(evidence.runs)} runs")
-    difference = compare(committed, attached, evidence)
-    draft = propose(committed, difference, evidence, settings.options)
-    proof = prove(draft, attached, evidence)
-    scope = f"{settings.principal.arn} {place.policy_path}"
-    subject = Subject(
-        principal=settings.principal.arn,
-        policy_file=place.policy_path,
-        draft=draft,
-        difference=difference,
-        proof=proof,
-        evidence=evidence,
-        fingerprint=fingerprint(scope, committed.to_bytes() if committed else None, draft.content),
-        attached=tuple(settings.also_attached),
-        files=files,
-        records=records,
-        run_url=run_url,
+    return evidence, files, records
+
+
+_Answer = TypeVar("_Answer")
+
+
+def _history(
+    settings: Settings, historian: Historian | None, missing: Sequence[Usage], evidence: Evidence, say: Say
+) -> History:
+    """What the repository remembers; where nothing is published, a token that may not read it is no reason to stop."""
+    if historian is None:
+        return History()
+
+    def asked(ask: Callable[[], _Answer], otherwise: _Answer, what: str) -> _Answer:
+        try:
+            return ask()
+        except PullRequestError as error:
+            if settings.mode is Mode.PULL_REQUEST:
+                raise
+            say(f"Not known: {what}. {error}")
+            return otherwise
+
+    nothing: Sequence[Declined] = ()
+    closed = asked(lambda: historian.declined(settings.branch), nothing, "what was declined earlier")
+    declined = {change: pull.number for pull in reversed(closed) for change in pull.changes}
+    unknown: Mapping[str, Origin] = {}
+    origins = asked(
+        lambda: origins_of(missing, evidence.runs, historian.origins(settings.base)),
+        unknown,
+        "the branches that the runs deployed from",
     )
-    _insist(subject)
-    name, text = title(subject), body(subject)
-    say(name)
-    published = _publish(settings, base, subject, name, repository, now) if repository else None
-    return Result(subject, name, text, published)
+    return History(declined, origins)
 
 
 def write_files(result: Result, folder: Path) -> Path:
@@ -142,13 +203,16 @@ def _coverage(figures: Sequence[ReadStatistics]) -> Coverage:
     )
 
 
-def _committed(place: Workplace, repository: LocalRepository | None, base: str) -> Document | None:
+def _committed(workplace: Workplace, base: str) -> Document | None:
     """The policy in the commit `base` where a branch is made from it, else the file on disk, if there is one."""
-    if repository:
-        raw = repository.read(base, place.policy_path)
+    path, place, folder = workplace.policy_path, workplace.place, workplace.folder
+    if place:
+        raw = place.read(base, path)
+    elif folder is not None and (folder / path).exists():
+        raw = _read_file(folder / path, "policy-file")
     else:
-        raw = _read(place.policy_file, "policy-file") if place.policy_file.exists() else None
-    return None if raw is None else _complete(parse(raw, place.policy_path))
+        raw = None
+    return None if raw is None else _complete(parse(raw, path))
 
 
 def _complete(document: Document) -> Document:
@@ -162,7 +226,16 @@ def _complete(document: Document) -> Document:
     return document
 
 
-def _read(path: Path, name: str) -> bytes:
+def _read(workplace: Workplace, base: str, name: str, label: str) -> bytes:
+    if workplace.folder is not None or workplace.place is None:
+        return _read_file((workplace.folder or Path()) / name, label)
+    raw = workplace.place.read(base, name)
+    if raw is None:
+        raise InputError(f"The input {label} names {name!r}, which the base branch does not hold.")
+    return raw
+
+
+def _read_file(path: Path, name: str) -> bytes:
     try:
         return path.read_bytes()
     except OSError as error:
@@ -181,16 +254,21 @@ def _insist(subject: Subject) -> None:
 
 
 def _publish(
-    settings: Settings, base: str, subject: Subject, name: str, repository: LocalRepository, now: datetime
+    settings: Settings, place: Place, base: str, subject: Subject, name: str, text: str, now: datetime
 ) -> Published:
+    """Publishes; a failure is part of the result, so that report and outputs are written all the same."""
     publication = Publication(
         branch=settings.branch,
         base=settings.base,
         path=subject.policy_file,
         content=subject.draft.content if subject.draft.changes or subject.draft.committed else None,
         title=name,
-        body="The pull request's text has the evidence for each change and the replay of the recorded calls.",
+        summary="The pull request's text has the evidence for each change and the replay of the recorded calls.",
         fingerprint=subject.fingerprint,
         expected_base=base,
+        body=text,
     )
-    return publish(repository, publication, now)
+    try:
+        return place.publish(publication, now)
+    except PullRequestError as error:
+        return Published(Operation.NONE, settings.branch, "", base, failure=str(error))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
 
@@ -11,7 +11,9 @@ from leastpriv.errors import InputError
 from leastpriv.evidence.source import Window, parse_principal
 from leastpriv.model import Principal
 from leastpriv.proposal.situation import Options
-from leastpriv.runner.inputs import parse_integer, read_input, split_list
+from leastpriv.pull_request.publication import is_branch_name
+from leastpriv.pull_request.repository.pulls import Manners
+from leastpriv.runner.inputs import parse_boolean, parse_integer, read_input, split_list
 
 Value = str | tuple[str, ...]
 """An input as it arrived: text, or the values of a repeated option."""
@@ -31,6 +33,8 @@ class Input:
 
     name: str
     default: str = ""
+    shell_default: str = ""
+    """On a shell, where it differs."""
     option: str = ""
     """The command line's spelling where it differs from `--NAME`."""
     help: str = ""
@@ -38,6 +42,8 @@ class Input:
     built: bool = True
     several: bool = False
     """A list: the option may be repeated."""
+    step_only: bool = False
+    """No option of the command line: it speaks of a pull request on GitHub, or is a secret."""
 
     @property
     def flag(self) -> str:
@@ -51,7 +57,8 @@ INPUTS: tuple[Input, ...] = (
     Input("also-attached", several=True, help="another policy file of the same role, never edited"),
     Input(
         "mode",
-        "report",
+        "pull-request",
+        shell_default="report",
         help="report, check (exit code 3 on drift) or pull-request (a branch in the local git repository)",
     ),
     Input("trails", several=True, option="--trail", help="a folder of CloudTrail files"),
@@ -59,7 +66,7 @@ INPUTS: tuple[Input, ...] = (
     Input("minimum-days", "30", help="no removal before the evidence spans this many days"),
     Input("minimum-runs", "5", help="no removal before the evidence holds this many runs without a refusal"),
     Input("unseen-services", "keep", help="keep or drop wildcard grants of services without any call"),
-    Input("resources", "pattern", help="pattern or exact: how resources of additions are written"),
+    Input("resources", "pattern", help="pattern, exact or keep: how resources of additions are written"),
     Input("keep", several=True, help="action pattern that is never removed"),
     Input("never-add", several=True, help="action pattern that is never added"),
     Input("base", help="branch the proposal is based on"),
@@ -73,12 +80,12 @@ INPUTS: tuple[Input, ...] = (
     Input("job-logs", option="--job-log", several=True, built=False),
     Input("access-analyzer", built=False),
     Input("last-accessed", built=False),
-    Input("github-token", built=False),
-    Input("labels", built=False),
-    Input("reviewers", built=False),
-    Input("team-reviewers", built=False),
-    Input("assignees", built=False),
-    Input("draft", built=False),
+    Input("github-token", step_only=True, help="opens and updates the pull request"),
+    Input("labels", "leastpriv", several=True, step_only=True, help="labels of the pull request"),
+    Input("reviewers", several=True, step_only=True, help="people asked to review"),
+    Input("team-reviewers", several=True, step_only=True, help="teams asked to review"),
+    Input("assignees", several=True, step_only=True, help="people the pull request is assigned to"),
+    Input("draft", "false", step_only=True, help="true or false: whether it is opened as a draft"),
     Input("evidence-branch", built=False),
     Input("drift-report", built=False),
     Input("cache-dir", option="--cache", built=False),
@@ -100,6 +107,8 @@ class Settings:
     options: Options
     base: str
     branch: str
+    manners: Manners = field(default_factory=Manners)
+    github_token: str = field(default="", repr=False)
 
 
 def from_environment(environment: Mapping[str, str]) -> Settings:
@@ -118,7 +127,9 @@ def from_options(values: Mapping[str, Value], start: str = "", end: str = "") ->
     Raises:
         InputError: as `from_environment`.
     """
-    return settings(values, {known.name: known.flag for known in INPUTS}, start, end)
+    shell = {known.name: known.shell_default for known in INPUTS if known.shell_default}
+    given = {**values, **{name: default for name, default in shell.items() if not values.get(name)}}
+    return settings(given, {known.name: known.flag for known in INPUTS}, start, end)
 
 
 def settings(values: Mapping[str, Value], labels: Mapping[str, str], start: str = "", end: str = "") -> Settings:
@@ -138,8 +149,10 @@ def settings(values: Mapping[str, Value], labels: Mapping[str, str], start: str 
         trails=trails(values.get("trails", ()), labels["trails"]),
         window=window(start, end),
         options=_options(text, values, labels),
-        base=text["base"],
-        branch=text["branch"] or f"leastpriv/{principal.name}",
+        base=_branch(text["base"], labels["base"]),
+        branch=_branch(text["branch"], labels["branch"]) or f"leastpriv/{principal.name}",
+        manners=_manners(values, text, labels),
+        github_token=text["github-token"],
     )
 
 
@@ -191,7 +204,25 @@ def _options(text: Mapping[str, str], values: Mapping[str, Value], labels: Mappi
         drop_unseen_services=_one_of(text, labels, "unseen-services", ["keep", "drop"]) == "drop",
         keep=_patterns(values, labels, "keep"),
         never_add=_patterns(values, labels, "never-add"),
-        exact_resources=_one_of(text, labels, "resources", ["pattern", "exact"], ["keep"]) == "exact",
+        exact_resources=_one_of(text, labels, "resources", ["pattern", "exact", "keep"]) == "exact",
+        keep_forms=text["resources"] == "keep",
+    )
+
+
+def _branch(name: str, label: str) -> str:
+    if name and not is_branch_name(name):
+        raise InputError(f"{label} is {name!r}: git does not take that as the name of a branch.")
+    return name
+
+
+def _manners(values: Mapping[str, Value], text: Mapping[str, str], labels: Mapping[str, str]) -> Manners:
+    lists = {name: _list(values.get(name, ())) for name in ("reviewers", "team-reviewers", "assignees")}
+    return Manners(
+        labels=split_list(text["labels"]),
+        reviewers=lists["reviewers"],
+        team_reviewers=lists["team-reviewers"],
+        assignees=lists["assignees"],
+        draft=parse_boolean(text["draft"], labels["draft"].removeprefix("The input ")),
     )
 
 

@@ -57,10 +57,15 @@ def test_file_and_code_agree_on_every_input(action: dict[str, Any]) -> None:
 
     in_code = {entry.name: (entry.default or "", entry.built, entry.required) for entry in CODE}
     in_file = {
-        name: (entry.get("default", ""), not entry["description"].startswith(NOT_BUILT), entry["required"])
+        name: (_text(entry.get("default", "")), not entry["description"].startswith(NOT_BUILT), entry["required"])
         for name, entry in action["inputs"].items()
     }
     assert in_code == in_file
+
+
+def _text(default: str) -> str:
+    """A default that the runner puts in, such as the job's token, is none of the code's."""
+    return "" if default.startswith("${{") else default
 
 
 def test_the_action_can_be_published_on_the_marketplace(action: dict[str, Any]) -> None:

@@ -60,8 +60,7 @@ def run_case(case: Mapping[str, Any], folder: Path) -> Result:
     principal = case.get("principal", ROLE)
     inputs = {"role-arn": principal, "policy-file": str(policy), "trails": (str(folder / "trail"),), **options}
     settings = from_options({**inputs, "also-attached": tuple(attached)})
-    place = Workplace(folder, "policy.json", policy, tuple(map(Path, attached)), (folder / "trail",))
-    return run(settings, place, NOW, lambda _: None)
+    return run(settings, Workplace("policy.json", folder, (folder / "trail",)), NOW, lambda _: None)
 
 
 def write_trail(folder: Path, found: list[dict[str, Any]]) -> None:

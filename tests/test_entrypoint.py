@@ -7,7 +7,7 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ import jsonpatch
 import pytest
 from ruamel.yaml import YAML
 
+from leastpriv.pull_request.lifecycle import RECONSIDER_LABEL
 from tests.fakes.deploys import (
     CREATE_QUEUE,
     POLICY,
@@ -26,6 +27,7 @@ from tests.fakes.deploys import (
     usual_deploys,
     write_trail,
 )
+from tests.fakes.github import FakeGitHub
 
 ROOT = Path(__file__).parents[1]
 POLICY_FILE = "iam/ci-deploy.json"
@@ -38,7 +40,10 @@ OUTPUTS = {
     "pull-request-operation",
     "pull-request-head-sha",
     "pull-request-branch",
+    "pull-request-number",
+    "pull-request-url",
 }
+SCHEDULED = '{"schedule": "0 3 * * 1"}'
 COMMAND = re.compile(r"^\s*::([a-z-]+)(?: ([^:]*(?::[^:]+)*))?::(.*)$")
 
 
@@ -61,7 +66,9 @@ class Step:
 class Job:
     """A job of a workflow: a workspace with a checkout, and the runner's own files."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, github: FakeGitHub | None = None, event: str = SCHEDULED) -> None:
+        self.github = github
+        self.event = event
         self.workspace = folder / "workspace"
         self.runner = folder / "runner"
         (self.workspace / "iam").mkdir(parents=True)
@@ -92,14 +99,14 @@ class Job:
         self.git("commit", "-q", "-m", "Begin")
         return self
 
-    def step(self, debug: bool = False, **inputs: str) -> Step:
+    def step(self, debug: bool = False, extra: Mapping[str, str] | None = None, **inputs: str) -> Step:
         """Runs the step with the inputs that a workflow writes under `with:`."""
         output, summary = self.runner / "output", self.runner / "summary"
         for file in (output, summary):
             file.write_text("")
         done = subprocess.run(
             [sys.executable, str(ROOT / "entrypoint.py")],
-            env={**self.environment(inputs), "RUNNER_DEBUG": "1" if debug else ""},
+            env={**self.environment(inputs), "RUNNER_DEBUG": "1" if debug else "", **(extra or {})},
             cwd=self.runner,
             capture_output=True,
             text=True,
@@ -111,10 +118,10 @@ class Job:
     def environment(self, inputs: Mapping[str, str]) -> dict[str, str]:
         """The variables that a runner sets: every input of action.yml, with its default or empty."""
         event = self.runner / "event.json"
-        event.write_text('{"schedule": "0 3 * * 1"}')
-        named = {"role-arn": ROLE, "policy-file": POLICY_FILE, "trails": "cloudtrail"}
+        event.write_text(self.event)
+        named = {"role-arn": ROLE, "policy-file": POLICY_FILE, "trails": "cloudtrail", "mode": "report"}
         named |= {name.replace("_", "-"): value for name, value in inputs.items()}
-        given = {name: entry.get("default", "") for name, entry in declared().items()} | named
+        given = {name: entry.get("default", "") for name, entry in declared().items()} | {"github-token": ""} | named
         return {
             "PATH": os.environ["PATH"],
             "HOME": str(self.runner),
@@ -124,14 +131,14 @@ class Job:
             "GITHUB_OUTPUT": str(self.runner / "output"),
             "GITHUB_STEP_SUMMARY": str(self.runner / "summary"),
             "GITHUB_EVENT_PATH": str(event),
-            "GITHUB_EVENT_NAME": "schedule",
+            "GITHUB_EVENT_NAME": "schedule" if self.event == SCHEDULED else "pull_request",
             "GITHUB_REPOSITORY": "octo-org/shop",
             "GITHUB_REF": "refs/heads/main",
             "GITHUB_SHA": "c0ffee" + "0" * 34,
             "GITHUB_ACTOR": "kim",
             "GITHUB_RUN_ID": "17650000099",
-            "GITHUB_SERVER_URL": "https://github.com",
-            "GITHUB_API_URL": "https://api.github.com",
+            "GITHUB_SERVER_URL": self.github.server_url if self.github else "https://github.com",
+            "GITHUB_API_URL": self.github.url if self.github else "https://api.github.com",
             "RUNNER_TEMP": str(self.runner / "temp"),
             **{f"INPUT_{name.upper()}": value for name, value in given.items()},
         }
@@ -170,7 +177,7 @@ def job(tmp_path: Path) -> Job:
 def report(tmp_path_factory: pytest.TempPathFactory) -> tuple[Job, Step]:
     """A step in mode report whose proposal has changes."""
     job = Job(tmp_path_factory.mktemp("report"))
-    return job, job.step()
+    return job, job.step(mode="report")
 
 
 class TestReport:
@@ -297,6 +304,122 @@ class TestPullRequest:
         assert "leastpriv/ci-deploy" in step.annotations("error")[0]
 
 
+@pytest.fixture
+def hub() -> Iterator[FakeGitHub]:
+    """The repository on GitHub, with the policy on `main` and the runs that the session names speak of."""
+    with FakeGitHub("octo-org/shop", files={POLICY_FILE: json.dumps(POLICY, indent=2)}) as fake:
+        fake.add_user("kim", "write")
+        yield fake
+
+
+def add_runs(hub: FakeGitHub, branch: str = "main", event: str = "push") -> None:
+    """The workflow runs of the usual deploys; as old as their calls."""
+    for deploy in usual_deploys():
+        session = deploy["userIdentity"]["arn"].rpartition("/")[2]
+        hub.add_run(int(session), branch, event, created_at=deploy["eventTime"])
+
+
+class TestGitHub:
+    def test_no_checkout_is_needed_and_the_outputs_name_the_pull_request(self, tmp_path: Path, hub: FakeGitHub) -> None:
+        job = Job(tmp_path, hub)
+        job.policy.unlink()
+        step = job.step(mode="pull-request", github_token=hub.token)
+        assert step.code == 0
+        number = int(step.outputs["pull-request-number"])
+        pull = hub.pull(number)
+        assert step.outputs["pull-request-operation"] == "created"
+        assert step.outputs["pull-request-url"].endswith(f"/octo-org/shop/pull/{number}")
+        assert step.outputs["pull-request-head-sha"] == hub.head("leastpriv/ci-deploy")
+        assert hub.file(POLICY_FILE, "leastpriv/ci-deploy").decode() == step.outputs["policy"]
+        assert (pull.title, pull.labels) == ("Least privilege for ci-deploy: add 1, narrow 1, remove 2", ["leastpriv"])
+        assert f"[#{number}]" in step.summary
+        assert not (job.workspace / ".git").exists()
+        assert hub.violations == []
+
+        again = job.step(mode="pull-request", github_token=hub.token)
+        assert (again.code, again.outputs["pull-request-operation"]) == (0, "none")
+        assert again.outputs["pull-request-number"] == str(number)
+
+        hub.commit_as("kim", "main", {POLICY_FILE: json.dumps(as_committed(), indent=2)})
+        write_trail(job.workspace / "settled", deploys([UPDATE, CREATE_QUEUE]))
+        closed = job.step(mode="pull-request", github_token=hub.token, trails="settled")
+        assert (closed.code, closed.outputs["pull-request-operation"]) == (0, "closed")
+        assert hub.pull(number).state == "closed"
+
+    def test_declined_changes_stay_away_one_by_one_and_others_still_come(self, tmp_path: Path, hub: FakeGitHub) -> None:
+        job = Job(tmp_path, hub)
+        first = job.step(mode="pull-request", github_token=hub.token, keep="sns:*")
+        hub.close_pull(int(first.outputs["pull-request-number"]), "kim")
+        number = first.outputs["pull-request-number"]
+        second = job.step(mode="pull-request", github_token=hub.token)
+        assert second.outputs["pull-request-operation"] == "created"
+        assert json.loads(second.outputs["removed-actions"]) == ["sns:CreateTopic"]
+        assert second.outputs["added-actions"] == "[]"
+        assert f"it was declined in `#{number}`" in second.summary
+        report = job.step(github_token=hub.token)
+        assert json.loads(report.outputs["removed-actions"]) == ["sns:CreateTopic"]
+        hub.close_pull(int(second.outputs["pull-request-number"]), "kim")
+        check = job.step(mode="check", github_token=hub.token)
+        assert (check.code, check.outputs["has-changes"]) == (0, "false")
+        hub.label_as("kim", int(number), RECONSIDER_LABEL)
+        assert "sqs:PurgeQueue" in job.step(github_token=hub.token).outputs["removed-actions"]
+
+    def test_additions_come_from_runs_of_the_base_branch_alone(self, tmp_path: Path, hub: FakeGitHub) -> None:
+        job = Job(tmp_path, hub)
+        hub.commit_as("kim", "feature/x", {"a.txt": "x"})
+        add_runs(hub, "feature/x")
+        step = job.step(mode="pull-request", github_token=hub.token)
+        assert step.outputs["added-actions"] == "[]"
+        assert "it was seen only in runs of the branch `feature/x`, which is not protected" in step.summary
+        add_runs(hub, "main")
+        step = job.step(mode="pull-request", github_token=hub.token)
+        assert step.outputs["added-actions"] == '["cloudwatch:PutMetricAlarm"]'
+        assert "branch unknown" not in step.summary
+
+    def test_runs_that_github_does_not_know_are_marked(self, tmp_path: Path, hub: FakeGitHub) -> None:
+        step = Job(tmp_path, hub).step(mode="pull-request", github_token=hub.token)
+        assert "(branch unknown)" in step.summary
+        assert "The branch of the runs behind `cloudwatch:PutMetricAlarm`" in step.summary
+
+    def test_forbidden_creation_is_one_with_branch_link_summary_and_outputs(
+        self, tmp_path: Path, hub: FakeGitHub
+    ) -> None:
+        hub.forbid_pull_request_creation()
+        step = Job(tmp_path, hub).step(mode="pull-request", github_token=hub.token)
+        assert step.code == 1
+        link = f"{hub.server_url}/octo-org/shop/compare/main...leastpriv/ci-deploy?expand=1"
+        assert link in step.annotations("error")[0]
+        assert step.outputs["pull-request-head-sha"] == hub.head("leastpriv/ci-deploy")
+        assert "Not published" in step.summary
+        assert "**Adds 1 action" in step.summary
+
+    @pytest.mark.parametrize("whose", ["fork", "dependabot"])
+    def test_a_run_with_a_read_only_token_reports_by_itself(self, tmp_path: Path, hub: FakeGitHub, whose: str) -> None:
+        head = "eve/shop" if whose == "fork" else "octo-org/shop"
+        pull = {"head": {"repo": {"full_name": head}}, "base": {"repo": {"full_name": "octo-org/shop"}}}
+        job = Job(tmp_path, hub, json.dumps({"pull_request": pull}))
+        actor = {"GITHUB_ACTOR": "dependabot[bot]"} if whose == "dependabot" else {}
+        step = job.step(extra=actor, mode="pull-request", github_token=hub.read_only_token)
+        assert (step.code, step.outputs["has-changes"]) == (0, "true")
+        assert step.outputs["pull-request-operation"] == "none"
+        assert any("read-only" in notice for notice in step.annotations("notice"))
+        assert all(each.method == "GET" or "query {" in str(each.body) for each in hub.requests)
+
+    def test_a_token_that_may_read_contents_only_is_no_reason_to_fail_a_report(
+        self, tmp_path: Path, hub: FakeGitHub
+    ) -> None:
+        token = hub.token_for("github-actions[bot]", {"metadata": "read", "contents": "read"})
+        step = Job(tmp_path, hub).step(github_token=token)
+        assert (step.code, step.outputs["has-changes"]) == (0, "true")
+        assert "Not known: what was declined earlier" in step.log
+
+    def test_without_a_checkout_a_report_reads_the_policy_on_github(self, tmp_path: Path, hub: FakeGitHub) -> None:
+        job = Job(tmp_path, hub)
+        job.policy.unlink()
+        step = job.step(github_token=hub.token)
+        assert "sqs:PurgeQueue" in step.outputs["removed-actions"]
+
+
 BAD: Mapping[str, tuple[Mapping[str, Any], str]] = {
     "no role": ({"role_arn": ""}, "role-arn is missing"),
     "a session for a role": ({"role_arn": "arn:aws:sts::111122223333:assumed-role/ci/1"}, "role-arn"),
@@ -305,7 +428,9 @@ BAD: Mapping[str, tuple[Mapping[str, Any], str]] = {
     "an unknown mode": ({"mode": "pr"}, "mode is 'pr'"),
     "a mode that is not built": ({"mode": "review"}, "mode is 'review', which is not built yet"),
     "an input that is not built": ({"athena_table": "trails"}, "athena-table is set, but not built yet"),
-    "a token": ({"github_token": "ghs_verysecret"}, "github-token is set, but not built yet"),
+    "a draft that is neither": ({"draft": "yes"}, "draft is 'yes'"),
+    "a branch that git refuses": ({"branch": "a..b"}, "branch is 'a..b'"),
+    "a base that git refuses": ({"base": "-x"}, "base is '-x'"),
     "days that are no number": ({"minimum_days": "a month"}, "minimum-days is 'a month'"),
     "a number of runs below zero": ({"minimum_runs": "-1"}, "minimum-runs is '-1'"),
     "a policy outside the workspace": ({"policy_file": "../runner/event.json"}, "policy-file"),
@@ -351,7 +476,8 @@ class TestBadInput:
         assert "leads out of the repository" in step.annotations("error")[0]
 
     def test_a_token_is_masked_before_anything_else_is_said(self, job: Job) -> None:
-        step = job.step(github_token="ghs_verysecret")  # noqa: S106 - an invented one
+        nowhere = {"GITHUB_API_URL": "http://127.0.0.1:9"}
+        step = job.step(extra=nowhere, github_token="ghs_verysecret")  # noqa: S106 - an invented one
         assert step.log.splitlines()[0] == "::add-mask::ghs_verysecret"
         assert step.log.count("ghs_verysecret") == 1
 

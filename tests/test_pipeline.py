@@ -14,7 +14,9 @@ import pytest
 from leastpriv.errors import InputError, LeastprivError, PolicyFileError
 from leastpriv.pipeline import Result, Workplace, run, write_files
 from leastpriv.proposal.proof import Proof
-from leastpriv.settings import from_options
+from leastpriv.pull_request.git import LocalRepository
+from leastpriv.pull_request.local import LocalPlace
+from leastpriv.settings import Mode, from_options
 from tests.fakes.deploys import (
     CREATE_QUEUE,
     NOW,
@@ -37,15 +39,10 @@ def settings_of(**options: str | tuple[str, ...]) -> Mapping[str, str | tuple[st
 
 def in_folder(folder: Path, said: list[str] | None = None, attached: tuple[str, ...] = (), **options: Any) -> Result:
     """Runs the flow on `iam/ci.json` and `trail` of a folder."""
-    place = Workplace(
-        repository=folder,
-        policy_path="iam/ci.json",
-        policy_file=folder / "iam/ci.json",
-        attached=tuple(folder / name for name in attached),
-        trails=(folder / "trail",),
-    )
-    say = (said if said is not None else []).append
-    return run(from_options(settings_of(also_attached=attached, **options)), place, NOW, say)
+    settings = from_options(settings_of(also_attached=attached, **options))
+    place = LocalPlace(LocalRepository.open(folder)) if settings.mode is Mode.PULL_REQUEST else None
+    workplace = Workplace("iam/ci.json", folder, (folder / "trail",), place)
+    return run(settings, workplace, NOW, (said if said is not None else []).append)
 
 
 @pytest.fixture
@@ -185,7 +182,7 @@ def test_a_first_draft_allows_every_call_that_was_allowed_and_nothing_that_was_n
 
 def test_records_that_lie_in_two_folders_count_once(folder: Path) -> None:
     once = in_folder(folder).subject.evidence
-    place = Workplace(folder, "iam/ci.json", folder / "iam/ci.json", (), (folder / "trail", folder / "trail"))
+    place = Workplace("iam/ci.json", folder, (folder / "trail", folder / "trail"))
     twice = run(from_options(settings_of()), place, NOW, lambda _: None).subject.evidence
     assert twice.counts == once.counts
 

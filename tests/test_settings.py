@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from leastpriv.errors import InputError
+from leastpriv.pull_request.repository.pulls import Manners
 from leastpriv.settings import INPUTS, Mode, Settings, from_environment, from_options, named_principal, trails, window
 from tests.fakes.deploys import ROLE
 
@@ -27,9 +28,11 @@ WRONG = {
     "minimum-days": ["-1", "x", "30 days", "9999999999"],
     "minimum-runs": ["-1", "x", "5,0"],
     "unseen-services": ["yes", "Keep"],
-    "resources": ["all", "keep"],
+    "resources": ["all", "keep forms"],
     "keep": ["DeleteBucket", "s3"],
     "never-add": ["iam"],
+    "base": ["a..b", "-x", "a b"],
+    "branch": ["x.lock", "HEAD"],
 }
 """Wrong values by input; inputs that are missing here take any text."""
 
@@ -105,11 +108,29 @@ def test_empty_text_is_the_default_as_the_runner_passes_inputs_without_one(name:
 def test_defaults_are_those_of_the_contract() -> None:
     found = from_environment(environment())
     assert found.principal.arn == ROLE
-    assert (found.mode, found.trails, found.also_attached) == (Mode.REPORT, ("trail",), ())
+    assert (found.mode, found.trails, found.also_attached) == (Mode.PULL_REQUEST, ("trail",), ())
     assert (found.options.minimum_days, found.options.minimum_runs) == (30, 5)
     assert (found.options.drop_unseen_services, found.options.exact_resources) == (False, False)
     assert (found.options.keep, found.options.never_add) == ((), ())
     assert (found.base, found.branch) == ("", "leastpriv/ci-deploy")
+    assert found.manners == Manners(labels=("leastpriv",))
+    assert found.github_token == ""
+
+
+def test_on_a_shell_a_proposal_is_reported_unless_asked_otherwise() -> None:
+    assert from_options(NEEDED).mode is Mode.REPORT
+    assert from_options({**NEEDED, "mode": "pull-request"}).mode is Mode.PULL_REQUEST
+
+
+def test_what_a_new_pull_request_is_given() -> None:
+    found = from_environment(
+        environment(labels="a, b", reviewers="kim\nlee", team_reviewers="platform", assignees="max", draft="true")
+    )
+    assert found.manners == Manners(("a", "b"), ("kim", "lee"), ("platform",), ("max",), draft=True)
+
+
+def test_the_token_does_not_show_when_settings_are_printed() -> None:
+    assert "secret" not in repr(from_environment(environment(github_token="secret")))  # noqa: S106 - an invented one
 
 
 def test_every_input_reaches_its_setting() -> None:

@@ -32,8 +32,12 @@ INPUTS = {
     "policy-file": POLICY_FILE,
     "trails": "cloudtrail",
     "mode": "pull-request",
+    "github-token": "",
 }
-"""What the workflow of the example writes under `with:`; the other inputs keep the defaults of action.yml."""
+"""What the workflow of the example writes under `with:`; the other inputs keep the defaults of action.yml.
+
+Without a token the proposal becomes a branch of the repository in the workspace.
+"""
 _PERSON = {"NAME": "Kim", "EMAIL": "kim@example.com", "DATE": "2026-10-01T09:00:00Z"}
 _COMMITTER = {f"GIT_{part}_{key}": text for part in ("AUTHOR", "COMMITTER") for key, text in _PERSON.items()}
 _LOG_LINES = 40

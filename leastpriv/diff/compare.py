@@ -15,7 +15,7 @@ from leastpriv.model import Need, Outcome, Usage
 from leastpriv.permissions import catalog
 from leastpriv.permissions.patterns import action_matches, escape_observed, has_variable
 from leastpriv.permissions.resource_types import fits, with_any_path
-from leastpriv.permissions.resources import NAMED
+from leastpriv.permissions.templates import NAMED
 from leastpriv.policy.document import Document, Statement
 from leastpriv.policy.evaluate import Request, evaluate, grants
 
@@ -36,6 +36,12 @@ class Entry:
     def is_wildcard(self) -> bool:
         """Whether the entry names more than one action."""
         return "*" in self.pattern or "?" in self.pattern
+
+    @property
+    def resources(self) -> tuple[str, ...]:
+        """The statement's resources as a change shows them: `NotResource: arn…` where it excludes them."""
+        statement = self.statement
+        return statement.resources or tuple(f"NotResource: {resource}" for resource in statement.not_resources)
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +89,8 @@ def request(need: Need, principal: str, region: str) -> Request:
     if region:
         context["aws:RequestedRegion"] = (region,)
     permission = need.permission
+    # Several values: AWS checks the action once for each, and the record does not say of which this need is.
+    context.update({shown.key: shown.values for shown in permission.conditions if len(shown.values) == 1})
     resource = escape_observed("*") if need.exact and permission.resource == "*" else permission.resource
     return Request(permission.action, resource, context)
 

@@ -2,39 +2,90 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 
+from leastpriv.evidence.made import maker
 from leastpriv.evidence.usage import Evidence
 from leastpriv.model import Basis, ChangeKind, Need, Usage
-from leastpriv.permissions.generalise import generalise
+from leastpriv.permissions.generalise import Pattern, Seen, patterns_of
 from leastpriv.permissions.resource_types import fits, widest
 from leastpriv.permissions.sensitive import forbidden, sensitivity
-from leastpriv.proposal.situation import Change, HeldBack, Objection, Options
+from leastpriv.policy.document import Statement
+from leastpriv.proposal.fingerprint import addition_id
+from leastpriv.proposal.forms import in_committed_form
+from leastpriv.proposal.provenance import untrusted
+from leastpriv.proposal.situation import Change, HeldBack, History, Objection, Options
 
 
 def additions(
-    missing: Sequence[Usage], evidence: Evidence, options: Options, *, escapes: bool = True
+    missing: Sequence[Usage],
+    evidence: Evidence,
+    options: Options,
+    history: History,
+    committed: Sequence[Statement] = (),
+    *,
+    escapes: bool = True,
 ) -> tuple[list[Change], list[HeldBack]]:
     """Changes that add what is missing, one an action and resource set; and what is refused, with the reason."""
     accepted: dict[str, list[Usage]] = {}
     refused: list[HeldBack] = []
     for usage in missing:
-        objection = _objection(usage, options) or (None if escapes else _unescaped(usage))
+        objection = (
+            _objection(usage, options)
+            or _guessed(usage, evidence)
+            or (None if escapes else _unescaped(usage))
+            or untrusted(usage, history.origins)
+        )
         if objection:
             action, resource = usage.need.permission.action, usage.need.permission.resource
             refused.append(HeldBack(ChangeKind.ADD, action, (resource,), objection, usages=(usage,)))
         else:
             accepted.setdefault(usage.need.permission.action, []).append(usage)
-    return [_change(action, usages, evidence, options) for action, usages in accepted.items()], refused
+    changes: list[Change] = []
+    is_made = maker(evidence.usages)
+    for action, usages in accepted.items():
+        change = _change(action, usages, evidence, options, is_made)
+        change, declined = _undeclined(_in_form(change, committed) if options.keep_forms else change, history.declined)
+        changes.extend([change] if change.resources else [])
+        refused.extend(declined)
+    return changes, refused
 
 
-def _change(action: str, usages: Sequence[Usage], evidence: Evidence, options: Options) -> Change:
+def _undeclined(change: Change, declined: Mapping[str, int]) -> tuple[Change, list[HeldBack]]:
+    """The change without the resources that a person declined for its action, and these with the reason."""
+    numbers = {
+        resource: number
+        for resource in change.resources
+        if (number := declined.get(addition_id(change.action, resource)))
+    }
+    left = tuple(resource for resource in change.resources if resource not in numbers)
+    refused = [
+        HeldBack(
+            ChangeKind.ADD,
+            change.action,
+            (resource,),
+            Objection("declined", f"it was declined in #{number}"),
+            usages=change.usages,
+        )
+        for resource, number in numbers.items()
+    ]
+    return replace(change, resources=left), refused
+
+
+def _change(
+    action: str, usages: Sequence[Usage], evidence: Evidence, options: Options, is_made: Callable[[Usage], bool]
+) -> Change:
     security = sensitivity(action)
-    observed = [resource for usage in usages for resource in _written(usage.need, evidence)]
-    resources = tuple(dict.fromkeys(observed))
+    observed = [
+        Seen(resource, usage.runs, is_made(usage)) for usage in usages for resource in _written(usage.need, evidence)
+    ]
+    resources = tuple(dict.fromkeys(each.resource for each in observed))
+    patterns: tuple[Pattern, ...] = ()
     if not (options.exact_resources or security or all(usage.denial for usage in usages)):
         # One refusal is no habit: only what allowed calls showed is opened.
-        resources = generalise(resources)
+        patterns = patterns_of(observed)
+        resources = tuple(found.pattern for found in patterns)
     return Change(
         kind=ChangeKind.ADD,
         action=action,
@@ -43,7 +94,15 @@ def _change(action: str, usages: Sequence[Usage], evidence: Evidence, options: O
         basis=_strongest(usage.need.basis for usage in usages),
         usages=tuple(usages),
         security=security,
+        patterns=patterns,
     )
+
+
+def _in_form(change: Change, committed: Sequence[Statement]) -> Change:
+    """The change with its resources as committed statements write them; what was not to be opened stays exact."""
+    patterns = in_committed_form(change.action, change.patterns, committed)
+    resources = tuple(found.pattern for found in patterns)
+    return replace(change, patterns=patterns, resources=resources) if patterns else change
 
 
 def _written(need: Need, evidence: Evidence) -> tuple[str, ...]:
@@ -80,6 +139,18 @@ def _objection(usage: Usage, options: Options) -> Objection | None:
     if not need.exact and (denial or ":s3:::*" in resource):
         return Objection("unknown-resource", "neither the request nor the refusal names the resource")
     return None
+
+
+def _guessed(usage: Usage, evidence: Evidence) -> Objection | None:
+    """An inferred need widens nothing: its resource is known whole, or an observed need has it too."""
+    need = usage.need
+    if need.basis is not Basis.INFERRED or need.exact:
+        return None
+    resource = need.permission.resource
+    shown = (other.need for other in evidence.usages if other.need.basis is Basis.OBSERVED)
+    if any(other.permission.resource == resource for other in shown):
+        return None
+    return Objection("unknown-resource", "a call implies it, and nothing names its resource")
 
 
 def _unescaped(usage: Usage) -> Objection | None:

@@ -1,12 +1,46 @@
-"""Identity of a proposal: the same scope, base and result give the same fingerprint, so that it is not made twice."""
+"""Identities: a proposal has one, so that it is not made twice, and a change, so that a declined one stays declined."""
 
 from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Iterable, Sequence
+
+from leastpriv.model import ChangeKind
+from leastpriv.proposal.situation import Draft
+
+DRAFT_ID = "first-draft"
+"""A first draft is one change: without some of its actions nothing could be deployed with it."""
 
 
 def fingerprint(scope: str, committed: bytes | None, proposed: bytes) -> str:
     """32 hexadecimal digits over the scope (principal and file), the committed and the proposed file."""
     parts = [scope, hashlib.sha256(committed or b"").hexdigest(), hashlib.sha256(proposed).hexdigest()]
-    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:32]
+    return _hash(parts)[:32]
+
+
+def change_ids(draft: Draft) -> tuple[str, ...]:
+    """Ids of a draft's changes, each once: one per addition and resource, one per entry that goes or is narrowed."""
+    if draft.committed is None:
+        return (DRAFT_ID,)
+    found: list[str] = []
+    for change in draft.changes:
+        if change.kind is ChangeKind.ADD:
+            found.extend(addition_id(change.action, resource) for resource in change.resources)
+        else:
+            found.append(entry_id(change.action, change.sid, change.resources))
+    return tuple(dict.fromkeys(found))
+
+
+def addition_id(action: str, resource: str) -> str:
+    """Twelve hexadecimal digits for an action added on one resource."""
+    return _hash(["+", action, resource])[:12]
+
+
+def entry_id(entry: str, sid: str, resources: Iterable[str]) -> str:
+    """Twelve hexadecimal digits for an entry removed or narrowed, whatever it would have become."""
+    return _hash(["-", entry, sid, sorted(resources)])[:12]
+
+
+def _hash(parts: Sequence[object]) -> str:
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()

@@ -18,6 +18,7 @@ from leastpriv.permissions.patterns import action_matches
 from leastpriv.permissions.resource_types import kinds_of
 from leastpriv.permissions.visibility import Visibility, home_region, visibility
 from leastpriv.policy.document import Statement
+from leastpriv.proposal.fingerprint import entry_id
 from leastpriv.proposal.situation import Candidate, Objection, Situation
 
 Guard = Callable[[Candidate, Situation], str]
@@ -29,6 +30,15 @@ def kept(candidate: Candidate, situation: Situation) -> str:
         if action_matches(pattern, candidate.action):
             return f"`keep` names {pattern}"
     return ""
+
+
+def declined(candidate: Candidate, situation: Situation) -> str:
+    """A person closed the pull request that changed this entry."""
+    if not situation.declined:
+        return ""
+    entry = candidate.entry
+    number = situation.declined.get(entry_id(entry.pattern, entry.statement.sid, entry.resources))
+    return f"it was declined in #{number}" if number else ""
 
 
 def unknown_action(candidate: Candidate, situation: Situation) -> str:  # noqa: ARG001 - one shape for all guards
@@ -61,7 +71,7 @@ def _separate_runs(evidence: Evidence) -> int:
 def gap_in_scope(candidate: Candidate, situation: Situation) -> str:
     """Something that could not be read may have been a use of it."""
     for gap in situation.evidence.gaps:
-        if _could_hide(gap, candidate.action):
+        if could_hide(gap, candidate.action):
             return f"{gap.kind}: {gap.detail}"
     return ""
 
@@ -195,6 +205,7 @@ def sibling(candidate: Candidate, situation: Situation) -> str:
 
 GUARDS: tuple[tuple[str, Guard], ...] = (
     ("keep", kept),
+    ("declined", declined),
     ("unknown-action", unknown_action),
     ("minimum-days", minimum_days),
     ("minimum-runs", minimum_runs),
@@ -220,7 +231,8 @@ def objection_to(candidate: Candidate, situation: Situation) -> Objection | None
     return None
 
 
-def _could_hide(gap: Gap, action: str) -> bool:
+def could_hide(gap: Gap, action: str) -> bool:
+    """Whether what a gap could not see may have been a use of the action."""
     scope = gap.scope
     if not scope.services and not scope.actions:
         return True

@@ -90,7 +90,7 @@ def _commonest(stays: Mapping[str, Objection]) -> Objection:
 
 
 def _held(entry: Entry, kind: ChangeKind, objection: Objection) -> HeldBack:
-    return HeldBack(kind, entry.pattern, _resources(entry), objection, entry.statement.sid)
+    return HeldBack(kind, entry.pattern, entry.resources, objection, entry.statement.sid)
 
 
 def _change(
@@ -100,7 +100,7 @@ def _change(
     return Change(
         kind=kind,
         action=entry.pattern,
-        resources=_resources(entry),
+        resources=entry.resources,
         statement=entry.statement.index,
         sid=entry.statement.sid,
         line=entry.statement.line,
@@ -111,11 +111,6 @@ def _change(
         stays=stays,
         usages=usages,
     )
-
-
-def _resources(entry: Entry) -> tuple[str, ...]:
-    statement = entry.statement
-    return statement.resources or tuple(f"NotResource: {resource}" for resource in statement.not_resources)
 
 
 def entries_for(used: Sequence[str], stays: Sequence[str], entry: Entry) -> tuple[str, ...]:

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 from leastpriv.diff.compare import decide
 from leastpriv.evidence.usage import CallGroup, Evidence
-from leastpriv.model import ChangeKind, Outcome
-from leastpriv.permissions.patterns import action_covers, resource_covers
-from leastpriv.policy.document import Document, Statement
+from leastpriv.model import ChangeKind, Outcome, Permission
+from leastpriv.policy.contain import contained, lost_denies
+from leastpriv.policy.document import Document
 from leastpriv.policy.evaluate import policy_size
 from leastpriv.proposal.situation import Change, Draft
 
@@ -110,64 +110,23 @@ def _broken(before: Replay | None, after: Replay) -> tuple[str, ...]:
 
 
 def _new_access(draft: Draft) -> list[str]:
-    """Action and resource pairs of the result that are neither committed nor listed (promise 3); sound, not exact.
+    """Action and resource entries of the result whose access is neither committed nor listed (promise 3).
 
-    A pair counts as committed when one Allow statement with the same conditions covers it, so a pair that only
-    several statements cover together would be reported although it is not new.
+    Exact for wildcards; where conditions or policy variables leave it open, the entry counts as new. A Deny that is
+    gone counts even where this document allows nothing of it: what else is attached may.
     """
-    committed = draft.committed.statements if draft.committed else ()
-    additions = [change for change in draft.changes if change.kind is ChangeKind.ADD]
-    found = [
-        f"{action} on {resource}"
-        for statement in draft.document.statements
-        if statement.effect == "Allow" and not any(_same(statement, other) for other in committed)
-        for action, resource in _pairs(statement)
-        if not any(_covers(other, action, resource, statement) for other in committed)
-        and not any(_is_listed(change, action, resource) for change in additions)
+    committed = [draft.committed] if draft.committed else []
+    listed = [
+        Permission(change.action, resource)
+        for change in draft.changes
+        if change.kind is ChangeKind.ADD
+        for resource in change.resources
     ]
-    denies = [statement for statement in committed if statement.effect == "Deny"]
-    kept = draft.document.statements
-    found += [f"a Deny is gone: {deny.sid or deny.index}" for deny in denies if not any(_same(deny, s) for s in kept)]
-    return found
-
-
-def _pairs(statement: Statement) -> list[tuple[str, str]]:
-    actions = statement.actions or ("*",)
-    resources = statement.resources or ("*",)
-    return [(action, resource) for action in actions for resource in resources]
-
-
-def _same(one: Statement, other: Statement) -> bool:
-    return _grant(one) == _grant(other)
-
-
-def _grant(statement: Statement) -> tuple[object, ...]:
-    return (
-        statement.effect,
-        statement.actions,
-        statement.not_actions,
-        statement.resources,
-        statement.not_resources,
-        statement.conditions,
-    )
-
-
-def _covers(committed: Statement, action: str, resource: str, proposed: Statement) -> bool:
-    if committed.effect != "Allow" or committed.conditions != proposed.conditions:
-        return False
-    if committed.not_resources or committed.not_actions or proposed.not_resources or proposed.not_actions:
-        same_resources = (committed.resources, committed.not_resources) == (
-            proposed.resources,
-            proposed.not_resources,
-        )
-        return same_resources and any(action_covers(entry, action) for entry in committed.actions)
-    return any(action_covers(entry, action) for entry in committed.actions) and any(
-        resource_covers(entry, resource) for entry in committed.resources
-    )
-
-
-def _is_listed(change: Change, action: str, resource: str) -> bool:
-    return change.action == action and resource in change.resources
+    found = [
+        f"{excess.action} on {excess.resource}" for excess in contained(committed, [draft.document], listed).excesses
+    ]
+    denies = lost_denies(committed, [draft.document])
+    return found + [f"a Deny is gone: {deny.sid or deny.index}" for deny in denies]
 
 
 def _seen_once(changes: Sequence[Change]) -> tuple[str, ...]:

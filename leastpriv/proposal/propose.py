@@ -11,20 +11,33 @@ from leastpriv.permissions.siblings import siblings_of
 from leastpriv.policy.document import VARIABLES_VERSION, Document, parse
 from leastpriv.policy.edit import AppendStatement, DropStatement, Edit, ReplaceActions, apply, create
 from leastpriv.proposal.extend import additions, refused_elsewhere, statements
+from leastpriv.proposal.fingerprint import DRAFT_ID
 from leastpriv.proposal.narrow import not_judged, removals
-from leastpriv.proposal.situation import Change, Draft, HeldBack, Objection, Options, Situation
+from leastpriv.proposal.situation import Change, Draft, HeldBack, History, Objection, Options, Situation
+
+_NOTHING_KNOWN = History()
 
 
-def propose(document: Document | None, difference: Difference, evidence: Evidence, options: Options) -> Draft:
+def propose(
+    document: Document | None,
+    difference: Difference,
+    evidence: Evidence,
+    options: Options,
+    history: History = _NOTHING_KNOWN,
+) -> Draft:
     """Decides every change and makes the smallest edit; without a committed document, writes a draft from usage."""
     escapes = document is None or document.version == VARIABLES_VERSION
-    added, refused = additions(difference.missing, evidence, options, escapes=escapes)
+    committed = document.statements if document else ()
+    added, refused = additions(difference.missing, evidence, options, history, committed, escapes=escapes)
     refused.extend(_overruled(usage) for usage in difference.overruled)
     refused.extend(refused_elsewhere(usage) for usage in difference.refused_elsewhere)
     if document is None:
+        if DRAFT_ID in history.declined:
+            refused.extend(_declined(change, history.declined[DRAFT_ID]) for change in added)
+            added = []
         content = create(statements(added, ()))
         return Draft(None, parse(content, "the first draft"), content, tuple(added), (), tuple(refused))
-    situation = situation_of(evidence, options, difference.missing)
+    situation = situation_of(evidence, options, difference.missing, history)
     narrowed, held_back = removals(difference, situation)
     held_back.extend(not_judged(document))
     if not added and _empties(document, narrowed):
@@ -37,7 +50,9 @@ def propose(document: Document | None, difference: Difference, evidence: Evidenc
     return Draft(document, proposed, proposed.to_bytes(), changes, tuple(held_back), tuple(refused))
 
 
-def situation_of(evidence: Evidence, options: Options, missing: Sequence[Usage] = ()) -> Situation:
+def situation_of(
+    evidence: Evidence, options: Options, missing: Sequence[Usage] = (), history: History = _NOTHING_KNOWN
+) -> Situation:
     """What guards look at, computed once."""
     used: dict[str, tuple[Usage, ...]] = {}
     for usage in evidence.usages:
@@ -46,7 +61,8 @@ def situation_of(evidence: Evidence, options: Options, missing: Sequence[Usage] 
     allowed = {action for action, usages in used.items() if any(usage.outcome is Outcome.ALLOWED for usage in usages)}
     services = frozenset(action.partition(":")[0] for action in used)
     unexplained = {usage.need.permission.action for usage in missing if usage.outcome is Outcome.ALLOWED}
-    return Situation(evidence, options, used, siblings_of(allowed), services, frozenset(unexplained))
+    siblings = siblings_of(allowed)
+    return Situation(evidence, options, used, siblings, services, frozenset(unexplained), history.declined)
 
 
 _WHOLE = Objection("whole-policy", "no statement would be left, which IAM refuses: detach the policy instead")
@@ -62,6 +78,11 @@ def _empties(document: Document, changes: Sequence[Change]) -> bool:
         if statement.effect == "Deny" or (statement.index, entry) not in removed
     ]
     return bool(removed) and not left
+
+
+def _declined(change: Change, number: int) -> HeldBack:
+    objection = Objection("declined", f"the first draft was declined in #{number}")
+    return HeldBack(ChangeKind.ADD, change.action, change.resources, objection, usages=change.usages)
 
 
 def _overruled(usage: Usage) -> HeldBack:

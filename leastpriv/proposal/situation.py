@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from leastpriv.diff.compare import Entry
 from leastpriv.evidence.usage import Evidence
-from leastpriv.model import Basis, ChangeKind, Usage
+from leastpriv.model import Basis, ChangeKind, Origin, Usage
+from leastpriv.permissions.generalise import Pattern
 from leastpriv.policy.document import Document
 
 
@@ -21,6 +22,18 @@ class Options:
     keep: tuple[str, ...] = ()
     never_add: tuple[str, ...] = ()
     exact_resources: bool = False
+    keep_forms: bool = False
+    """Additions are written as the committed policy writes such resources."""
+
+
+@dataclass(frozen=True, slots=True)
+class History:
+    """What the repository's history says: declined changes, and where the runs came from; empty where nobody asked."""
+
+    declined: Mapping[str, int] = field(default_factory=dict)
+    """Id of a change (`fingerprint.change_ids`) -> number of the pull request that was closed unmerged with it."""
+    origins: Mapping[str, Origin] = field(default_factory=dict)
+    """Run id -> where its code came from; only of runs that additions hang on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +50,8 @@ class Situation:
     """Prefixes of the services with any call."""
     unexplained: frozenset[str] = frozenset()
     """Actions with an allowed call that no known policy grants."""
+    declined: Mapping[str, int] = field(default_factory=dict)
+    """As in `History`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +96,8 @@ class Change:
     usages: tuple[Usage, ...] = ()
     security: str = ""
     """Why a security reviewer should look, or empty."""
+    patterns: tuple[Pattern, ...] = ()
+    """Of additions: what each resource stands for, and which of its parts are open for which reason."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,6 @@ import os
 import re
 import shutil
 import subprocess
-import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -76,7 +75,7 @@ class LocalRepository:
         """
         git = shutil.which("git")
         if git is None:
-            raise PullRequestError("git is not installed here: install it, or use mode report.")
+            raise PullRequestError("git is not installed here: give a github-token, install git, or use mode report.")
         repository = cls(folder.resolve(), str(Path(git).absolute()))
         if not folder.is_dir() or repository._try("rev-parse", "--git-dir") is None:
             raise PullRequestError(f"The folder {folder} is not the root of a git repository: check it out first.")
@@ -171,12 +170,6 @@ class LocalRepository:
             fingerprint=fingerprint_of(text),
             untouched=[found[1] for line in headers if (found := _IDENTITY.fullmatch(line))] == [AUTHOR_EMAIL] * 2,
         )
-
-    def accepts_branch(self, name: str) -> bool:
-        """Whether `name` can be the name of a branch (git check-ref-format)."""
-        shown = all(unicodedata.category(character) not in {"Cc", "Cf", "Cs"} for character in name)
-        plain = shown and not name.startswith("-") and name != "HEAD"
-        return plain and self._try("check-ref-format", f"refs/heads/{name}") is not None
 
     def _checked_out(self) -> str:
         found = self._try("symbolic-ref", "--quiet", "HEAD")

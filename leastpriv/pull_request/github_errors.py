@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -10,6 +11,10 @@ from leastpriv.errors import PullRequestError
 
 if TYPE_CHECKING:
     from github import GithubException
+
+
+_PROTECTED = re.compile("protected|must be made through a pull request|rule violations", re.IGNORECASE)
+"""What branch protection and rulesets answer to a move (docs.github.com, "About protected branches", read 2026-11)."""
 
 
 class CreationForbiddenError(PullRequestError):
@@ -31,7 +36,7 @@ def explained(doing: str) -> Iterator[None]:
 
 def sentence(doing: str, error: GithubException) -> str:
     """The sentence of one refusal."""
-    said = error.data.get("message", "") if isinstance(error.data, dict) else ""
+    said = str(error.data.get("message", "")).rstrip(".") if isinstance(error.data, dict) else ""
     if error.status == 401:
         return f"GitHub refused the token while {doing}: check the input github-token."
     if error.status == 403 and "not accessible" in said:
@@ -39,7 +44,7 @@ def sentence(doing: str, error: GithubException) -> str:
             f"The token may not do this ({doing}: {said}): the job needs `permissions: contents: write, "
             "pull-requests: write`."
         )
-    if error.status in (403, 422) and "protected" in said.lower():
+    if error.status in (403, 422) and _PROTECTED.search(said):
         return f"GitHub protects the branch ({doing}: {said}): name another in the input branch."
     if error.status in (403, 429) and "rate limit" in said.lower():
         return f"GitHub's rate limit was reached while {doing}: run again later."

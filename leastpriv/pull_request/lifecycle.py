@@ -1,8 +1,9 @@
 """What to do with the one pull request of a proposal: a pure table from what is found to the next step.
 
 The rows are those of the bots that people already know (Renovate, Dependabot, create-pull-request), with two
-differences: a branch that a person touched is left alone, and a proposal that was declined does not come back. No
-network, no state: everything that decides is in the arguments.
+differences: a branch that a person touched is left alone, and a proposal that was declined does not come back (its
+single changes neither: they are taken out before there is a proposal). No network, no state: all that decides is in
+the arguments.
 """
 
 from __future__ import annotations
@@ -16,6 +17,10 @@ PAUSED_LABEL = "leastpriv: paused"
 """A person sets it: the pull request is left as it is until the label is gone."""
 EDITED_LABEL = "leastpriv: edited"
 """Set beside the comment that says that the branch is a person's now."""
+RECONSIDER_LABEL = "leastpriv: reconsider"
+"""A person sets it on a closed pull request: what was declined with it may be proposed again."""
+REBASE_BOX = "- [ ] <!-- leastpriv:rebase -->"
+"""How the line with the box begins that hands the branch back."""
 _REBASE_TICKED = re.compile(r"^\s*[-*] \[[xX]\] <!-- leastpriv:rebase -->", re.MULTILINE)
 
 
@@ -35,6 +40,8 @@ class Step(StrEnum):
     """Nothing left to change, and no pull request to close."""
     LEAVE_EDITED = "leave-edited"
     """A person's: one comment, edited in place, and a label."""
+    LEAVE_RETARGETED = "leave-retargeted"
+    """Its target branch was changed: as `LEAVE_EDITED`."""
     LEAVE_OBSOLETE = "leave-obsolete"
     """A person's, and nothing is left to change: one comment that closing was skipped."""
     FOREIGN = "foreign"
@@ -71,6 +78,8 @@ class Declined:
 
     number: int
     fingerprint: str
+    changes: tuple[str, ...] = ()
+    """Ids of its changes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,9 +111,7 @@ def decide(wanted: Wanted, branch: Branch | None, pull: Pull | None, declined: S
     if branch and pull:
         return _open(wanted, branch, pull)
     if not wanted.changes:
-        if branch:
-            return Decision(Step.DELETE_BRANCH, "Nothing is left to change.")
-        return Decision(Step.NOTHING, "Nothing to change.")
+        return _nothing_left(branch, declined)
     return _without_pull(wanted, branch, declined)
 
 
@@ -120,12 +127,22 @@ def _of_a_person(wanted: Wanted, branch: Branch, pull: Pull | None) -> Decision:
 
 def _open(wanted: Wanted, branch: Branch, pull: Pull) -> Decision:
     if pull.base != wanted.base:
-        return Decision(Step.LEAVE_EDITED, f"Somebody changed the target of #{pull.number} to another branch.")
+        return Decision(Step.LEAVE_RETARGETED, f"Somebody changed the target of #{pull.number} to another branch.")
     if not wanted.changes:
         return Decision(Step.CLOSE, "Nothing is left to change.")
     if branch.fingerprint == wanted.fingerprint and not _REBASE_TICKED.search(pull.body):
         return Decision(Step.NOTHING, f"#{pull.number} already holds this proposal.")
     return Decision(Step.UPDATE, f"#{pull.number} holds another proposal.")
+
+
+def _nothing_left(branch: Branch | None, declined: Sequence[Declined]) -> Decision:
+    if branch is None:
+        return Decision(Step.NOTHING, "Nothing to change.")
+    own = next((each for each in declined if each.fingerprint == branch.fingerprint), None)
+    if own:
+        # Without its branch a closed pull request cannot be opened again.
+        return Decision(Step.NOTHING, f"Nothing to change; the branch is that of #{own.number}.", own.number)
+    return Decision(Step.DELETE_BRANCH, "Nothing is left to change.")
 
 
 def _without_pull(wanted: Wanted, branch: Branch | None, declined: Sequence[Declined]) -> Decision:

@@ -6,60 +6,38 @@ moved it meanwhile.
 
 from __future__ import annotations
 
-import re
-import unicodedata
 from dataclasses import dataclass
 from datetime import datetime
-from enum import StrEnum
 
 from leastpriv.errors import PullRequestError
-from leastpriv.pull_request.git import TRAILER, LocalRepository
-
-__all__ = ["LocalRepository", "Operation", "Publication", "Published", "commit_message", "publish"]
-
-_TITLE_LIMIT = 120
-
-
-class Operation(StrEnum):
-    """What publishing did to the branch; the values of the output `pull-request-operation`."""
-
-    CREATED = "created"
-    UPDATED = "updated"
-    CLOSED = "closed"
-    NONE = "none"
+from leastpriv.pull_request.git import LocalRepository
+from leastpriv.pull_request.publication import (
+    Operation,
+    Publication,
+    Published,
+    checked_fingerprint,
+    commit_message,
+    is_branch_name,
+)
 
 
 @dataclass(frozen=True, slots=True)
-class Publication:
-    """One file as it should become, and the words that go with it."""
+class LocalPlace:
+    """A `Place` on disk: a branch is all there is, no pull request."""
 
-    branch: str
-    base: str
-    """Branch the commit is based on; empty for the one that is checked out."""
-    path: str
-    """Relative to the repository's root, with `/`."""
-    content: bytes | None
-    """None: nothing to propose for a file that does not exist yet."""
-    title: str
-    body: str
-    """Short; the pull request's own text is elsewhere."""
-    fingerprint: str
-    """Lower-case hexadecimal; equal for equal proposals."""
-    expected_base: str = ""
-    """Commit of the base that the proposal was made from; empty where nothing of the base was read."""
+    repository: LocalRepository
 
+    def head_of(self, base: str) -> tuple[str, str]:
+        """As `LocalRepository.head_of`."""
+        return self.repository.head_of(base)
 
-@dataclass(frozen=True, slots=True)
-class Published:
-    """What publishing did."""
+    def read(self, commit: str, path: str) -> bytes | None:
+        """As `LocalRepository.read`."""
+        return self.repository.read(commit, path)
 
-    operation: Operation
-    branch: str
-    head_sha: str
-    """Head of the branch afterwards; empty where there is no branch."""
-    base_sha: str
-    reason: str = ""
-    """A sentence, where the operation is `none` or `closed`."""
+    def publish(self, publication: Publication, now: datetime) -> Published:
+        """As `publish`."""
+        return publish(self.repository, publication, now)
 
 
 def publish(repository: LocalRepository, publication: Publication, now: datetime) -> Published:
@@ -98,24 +76,11 @@ def _nothing_left(repository: LocalRepository, branch: str, head: str | None, ba
     return Published(Operation.CLOSED, branch, "", base_sha, f"Nothing is left to change on {base}.")
 
 
-def commit_message(publication: Publication) -> str:
-    """Return title, body and trailer; whatever title and body hold, the trailer is the last paragraph alone.
-
-    Line breaks in the title become blanks, and what GitHub acts on in a commit message (`@name`, `#12`,
-    `[skip ci]`) is broken by a zero-width space.
-    """
-    title = " ".join(_calm(publication.title).split())[:_TITLE_LIMIT].rstrip() or "Change permissions"
-    body = _calm(publication.body).strip("\n")
-    paragraphs = [title, *([body] if body.strip() else []), f"{TRAILER}: {publication.fingerprint}"]
-    return "\n\n".join(paragraphs) + "\n"
-
-
 def _checked_names(repository: LocalRepository, publication: Publication) -> tuple[str, str]:
     branch = publication.branch
-    if re.fullmatch(r"[0-9a-f]{8,128}", publication.fingerprint) is None:
-        raise PullRequestError(f"The fingerprint {publication.fingerprint!r} is not hexadecimal.")
+    checked_fingerprint(publication)
     for given, name in (("branch", branch), ("base", publication.base)):
-        if name and not repository.accepts_branch(name):
+        if name and not is_branch_name(name):
             raise PullRequestError(f"The input {given} is {name!r}: git does not take that as a branch name.")
     base, base_sha = repository.head_of(publication.base)
     if publication.expected_base not in ("", base_sha):
@@ -137,10 +102,3 @@ def _edited(repository: LocalRepository, branch: str, base_sha: str, head: str) 
     if all(commit.fingerprint and commit.untouched for commit in commits):
         return ""
     return f"Somebody worked on the branch {branch}: it is left as it is; delete it to have it proposed anew."
-
-
-def _calm(text: str) -> str:
-    shown = "".join(c for c in text if c == "\n" or unicodedata.category(c) not in {"Cc", "Cf", "Cs", "Zl", "Zp"})
-    # https://docs.github.com/en/actions/how-tos/manage-workflow-runs/skip-workflow-runs, read 2026-11
-    skipping = r"\[(?=(?:skip (?:ci|actions)|ci skip|no ci|actions skip)\])|^skip(?=-checks)"
-    return re.sub(rf"(?im)(?:@|#(?=\d)|\bGH-(?=\d)|/(?:issues|pull)/(?=\d)|{skipping})", "\\g<0>\u200b", shown)

@@ -1,19 +1,37 @@
-"""Carries out one step of the life cycle on GitHub."""
+"""GitHub as the place of the pull request: carries out one step of the life cycle."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import datetime
 
 from leastpriv.errors import PullRequestError
-from leastpriv.pull_request.lifecycle import EDITED_LABEL, Branch, Decision, Step, Wanted, decide
-from leastpriv.pull_request.local import Operation, Publication, commit_message
-from leastpriv.pull_request.repository import GitHubRepository, OpenPull, Words
+from leastpriv.model import Origin, Run
+from leastpriv.pull_request.github_errors import CreationForbiddenError
+from leastpriv.pull_request.lifecycle import EDITED_LABEL, Branch, Decision, Declined, Step, Wanted, decide
+from leastpriv.pull_request.publication import (
+    Operation,
+    Publication,
+    Published,
+    checked_fingerprint,
+    commit_message,
+    is_branch_name,
+)
+from leastpriv.pull_request.repository.branches import Branches
+from leastpriv.pull_request.repository.connection import Connection
+from leastpriv.pull_request.repository.pulls import Manners, OpenPull, PullRequests
+from leastpriv.pull_request.repository.runs import WorkflowRuns
 
 _EDITED_MARKER = "<!-- leastpriv:edited v=1 -->"
 _OBSOLETE_MARKER = "<!-- leastpriv:obsolete v=1 -->"
 _EDITED = (
     "Somebody worked on this branch, so it is left as it is. The latest proposal differs from it: tick the box in the "
     "description to have the branch made anew (your commits on it are lost), or close this pull request."
+)
+_RETARGETED = (
+    "Somebody changed the target of this pull request, so it is left as it is: set the target back, or close it and "
+    "name the other branch in the input `base`."
 )
 _OBSOLETE = (
     "Nothing is left to change: the policy now is as the evidence says. The pull request is not closed, because "
@@ -22,83 +40,116 @@ _OBSOLETE = (
 _CLOSED = "Nothing is left to change: the policy on the base branch now is as the evidence says."
 
 
-@dataclass(frozen=True, slots=True)
-class OnGitHub:
-    """What publishing did on GitHub."""
+class GitHubPlace:
+    """A `Place` on GitHub, by API only: no checkout, no git, no write in the workspace."""
 
-    operation: Operation
-    branch: str
-    head_sha: str
-    base_sha: str
-    reason: str
-    number: int = 0
-    url: str = ""
+    def __init__(self, connection: Connection, manners: Manners) -> None:
+        self._connection = connection
+        self._branches = Branches(connection)
+        self._pulls = PullRequests(connection)
+        self._manners = manners
 
+    def head_of(self, base: str) -> tuple[str, str]:
+        """As `Branches.head_of`."""
+        return self._branches.head_of(base)
 
-def publish_on_github(repository: GitHubRepository, publication: Publication, words: Words) -> OnGitHub:
-    """Brings branch and pull request to the proposal, or leaves them alone and says why.
+    def read(self, commit: str, path: str) -> bytes | None:
+        """As `Branches.read`."""
+        return self._branches.read(commit, path)
 
-    Raises:
-        PullRequestError: the branch is not ours, was moved meanwhile, or GitHub refuses.
-    """
-    base, base_sha = repository.head_of(publication.base)
-    if publication.expected_base not in ("", base_sha):
-        raise PullRequestError(f"The branch {base!r} moved while the proposal was made: run again.")
-    if publication.branch == base:
-        raise PullRequestError(f"The input branch is {base!r}, the base itself: name another.")
-    content = publication.content
-    changes = content is not None and repository.read(base_sha, publication.path) != content
-    branch = repository.branch(publication.branch, base_sha)
-    found = repository.open_pull(publication.branch)
-    declined = () if found else repository.declined(publication.branch)
-    pull = found[0] if found else None
-    decision = decide(Wanted(publication.fingerprint, base, changes), branch, pull, declined)
-    return _Work(repository, publication, words, base, base_sha, branch, found[1] if found else None).do(decision)
+    def declined(self, branch: str) -> tuple[Declined, ...]:
+        """As `PullRequests.declined`."""
+        return self._pulls.declined(branch)
+
+    def origins(self, base: str) -> Callable[[Run], Origin]:
+        """Asks where a run came from, judged against the branch `base` (empty: the default branch)."""
+        name = base or self._connection.repository.default_branch
+        return WorkflowRuns(self._connection, self._branches, name).origin
+
+    def publish(self, publication: Publication, now: datetime) -> Published:  # noqa: ARG002 - GitHub dates commits
+        """Brings branch and pull request to the proposal, or leaves them alone and says why.
+
+        Raises:
+            PullRequestError: the names are unusable, the branch is not ours or was moved meanwhile, or GitHub refuses.
+        """
+        base, base_sha = self._checked(publication)
+        content = publication.content
+        changes = content is not None and self.read(base_sha, publication.path) != content
+        branch = self._branches.branch(publication.branch, base_sha, publication.path)
+        found = self._pulls.open_pull(publication.branch)
+        declined = () if found else self._pulls.declined(publication.branch)
+        pull = found[0] if found else None
+        decision = decide(Wanted(publication.fingerprint, base, changes), branch, pull, declined)
+        work = _Work(self._branches, self._pulls, self._manners, publication, base, base_sha, branch)
+        return work.do(decision, found[1] if found else None)
+
+    def _checked(self, publication: Publication) -> tuple[str, str]:
+        checked_fingerprint(publication)
+        if not is_branch_name(publication.branch):
+            raise PullRequestError(f"The input branch is {publication.branch!r}: git does not take that as a name.")
+        base, base_sha = self.head_of(publication.base)
+        if publication.expected_base not in ("", base_sha):
+            raise PullRequestError(f"The branch {base!r} moved while the proposal was made: run again.")
+        if publication.branch == base:
+            raise PullRequestError(f"The input branch is {base!r}, the base itself: name another.")
+        return base, base_sha
 
 
 @dataclass(frozen=True, slots=True)
 class _Work:
     """Everything that a step needs."""
 
-    repository: GitHubRepository
+    branches: Branches
+    pulls: PullRequests
+    manners: Manners
     publication: Publication
-    words: Words
     base: str
     base_sha: str
     branch: Branch | None
-    opened: OpenPull | None
 
-    def do(self, decision: Decision) -> OnGitHub:
+    def do(self, decision: Decision, opened: OpenPull | None) -> Published:
         """Carries out the decision."""
-        operation, head, at = self._step(decision)
-        number, url = (at.number, at.url) if at else (0, "")
-        return OnGitHub(operation, self.publication.branch, head, self.base_sha, decision.reason, number, url)
+        try:
+            operation, head, at = self._step(decision, opened)
+        except CreationForbiddenError as error:
+            name = self.publication.branch
+            head = self.branches.commit_at(name) or ""
+            return Published(Operation.NONE, name, head, self.base_sha, failure=str(error))
+        number, url, lacking = (at.number, at.url, at.lacking) if at else (decision.declined, "", "")
+        reason = " ".join(filter(None, [decision.reason, lacking]))
+        return Published(operation, self.publication.branch, head, self.base_sha, reason, number, url)
 
-    def _step(self, decision: Decision) -> tuple[Operation, str, OpenPull | None]:
+    def _step(self, decision: Decision, opened: OpenPull | None) -> tuple[Operation, str, OpenPull | None]:
         name, head = self.publication.branch, self.branch.head if self.branch else ""
         match decision.step:
             case Step.FOREIGN:
                 raise PullRequestError(f"The branch {name!r} is not this program's: name another in the input branch.")
             case Step.CREATE | Step.UPDATE:
-                return self._written(self._renewed())
+                return self._written(self._renewed(), opened, decision.declined)
             case Step.CREATE_PULL:
-                return self._written(head)
+                return self._written(head, opened, decision.declined)
             case Step.CLOSE | Step.DELETE_BRANCH:
-                if self.opened:
-                    self.repository.close_pull(self.opened.number, _CLOSED)
-                self.repository.move(name, head, None)
-                return Operation.CLOSED, "", self.opened
-            case Step.LEAVE_EDITED if self.opened:
-                self.repository.say_once(self.opened.number, _EDITED_MARKER, _EDITED, EDITED_LABEL)
-            case Step.LEAVE_OBSOLETE if self.opened:
-                self.repository.say_once(self.opened.number, _OBSOLETE_MARKER, _OBSOLETE)
-        return Operation.NONE, head, self.opened
+                if opened:
+                    self.pulls.close_pull(opened.number, _CLOSED)
+                self.branches.move(name, head, None)
+                return Operation.CLOSED, "", opened
+            case Step.LEAVE_EDITED if opened:
+                self.pulls.say_once(opened.number, _EDITED_MARKER, _EDITED, EDITED_LABEL)
+            case Step.LEAVE_RETARGETED if opened:
+                self.pulls.say_once(opened.number, _EDITED_MARKER, _RETARGETED, EDITED_LABEL)
+            case Step.LEAVE_OBSOLETE if opened:
+                self.pulls.say_once(opened.number, _OBSOLETE_MARKER, _OBSOLETE)
+        return Operation.NONE, head, opened
 
-    def _written(self, head: str) -> tuple[Operation, str, OpenPull]:
-        if self.opened:
-            self.repository.edit_pull(self.opened.number, self.words)
-            return Operation.UPDATED, head, self.opened
-        return Operation.CREATED, head, self.repository.create_pull(self.base, self.publication.branch, self.words)
+    def _written(self, head: str, opened: OpenPull | None, earlier: int) -> tuple[Operation, str, OpenPull]:
+        title, body = self.publication.title, self.publication.body
+        if opened:
+            self.pulls.edit_pull(opened.number, title, body)
+            return Operation.UPDATED, head, opened
+        if earlier:
+            body += f"\nWhat was declined in #{earlier} is not part of this.\n"
+        made = self.pulls.create_pull(self.base, self.publication.branch, title, body, self.manners)
+        return Operation.CREATED, head, made
 
     def _renewed(self) -> str:
         """One commit on the base's head, and the branch moved to it once."""
@@ -106,6 +157,6 @@ class _Work:
         if publication.content is None:
             raise PullRequestError("There is no content to commit.")
         message = commit_message(publication)
-        head = self.repository.commit(self.base_sha, publication.path, publication.content, message)
-        self.repository.move(publication.branch, self.branch.head if self.branch else None, head)
+        head = self.branches.commit(self.base_sha, publication.path, publication.content, message)
+        self.branches.move(publication.branch, self.branch.head if self.branch else None, head)
         return head

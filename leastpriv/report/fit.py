@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-_CUT = "\n\n*Cut here, {rest:,} more lines: `proposal.json` has all of them.*"
-_LONGEST_CUT = len(_CUT) + 20
+_CUT = "\n\n*Cut here, {rest:,} more lines: {place} has all of them.*"
+_LONGEST_CUT = len(_CUT) + 40
 
 
-def fit(sections: Sequence[str], longest: int) -> list[str]:
-    """`sections` with at most `longest` characters together; only the longest ones lose lines, at their ends."""
+def fit(sections: Sequence[str], longest: int, place: str = "`proposal.json`") -> list[str]:
+    """`sections` with at most `longest` characters together; only the longest ones lose lines, at their ends.
+
+    `place`, at most 20 characters of Markdown, is where the reader finds all of them.
+    """
     share = _share(sorted(map(len, sections)), longest)
-    return [section if len(section) <= share else _cut(section, share) for section in sections]
+    return [section if len(section) <= share else _cut(section, share, place) for section in sections]
 
 
 def _share(lengths: Sequence[int], longest: int) -> int:
@@ -25,11 +28,11 @@ def _share(lengths: Sequence[int], longest: int) -> int:
     return max(lengths, default=0)
 
 
-def _cut(section: str, longest: int) -> str:
+def _cut(section: str, longest: int, place: str) -> str:
     lines = section.split("\n")
     kept = 0
     size = _LONGEST_CUT
     while kept < len(lines) and size + len(lines[kept]) + 1 <= longest:
         size += len(lines[kept]) + 1
         kept += 1
-    return ("\n".join(lines[:kept]).rstrip("\n") + _CUT.format(rest=len(lines) - kept)).lstrip("\n")
+    return ("\n".join(lines[:kept]).rstrip("\n") + _CUT.format(rest=len(lines) - kept, place=place)).lstrip("\n")

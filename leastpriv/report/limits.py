@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from leastpriv.evidence.usage import Evidence
 from leastpriv.model import ChangeKind, GapKind
+from leastpriv.proposal.provenance import is_unknown
 from leastpriv.proposal.situation import HeldBack
 from leastpriv.report.escape import code, prose
 from leastpriv.report.subject import Subject
@@ -16,37 +18,55 @@ _GAPS = {
     GapKind.UNMAPPED_EVENT: "Events that nobody can map to an action",
     GapKind.UNVERIFIED_ACTION: "Events newer than the catalogue of actions",
     GapKind.PARAMETERS_OMITTED: "Calls whose request CloudTrail left out",
+    GapKind.MAY_PASS_ROLE: "Calls that may pass a role that their request does not name",
+    GapKind.MAPPING_DISAGREES: "Calls refused for an action that their event is not known to need",
 }
 
 
 def unseen(subject: Subject) -> Iterator[str]:
     """What this run could not see: its own gaps, not boiler-plate."""
-    evidence = subject.evidence
+    lines = list(unseen_lines(subject.evidence, bool(subject.attached)))
+    if subject.difference.conditional:
+        actions = dict.fromkeys(usage.need.permission.action for usage in subject.difference.conditional)
+        lines.append(f"- Conditions: allowed only where one holds that the record does not show: {codes(actions, 8)}.")
+    lines.extend(_unknown_branches(subject))
+    yield f"{UNSEEN}\n\n" + "\n".join(lines)
+
+
+UNSEEN = "### What this run could not see"
+
+
+def unseen_lines(evidence: Evidence, has_attached: bool) -> Iterator[str]:
+    """The part of it that the evidence alone tells, one item of a list a line."""
     covered = list(evidence.coverage.regions)
-    lines = []
     for kind, label in _GAPS.items():
         gaps = [gap for gap in evidence.gaps if gap.kind is kind]
         if gaps:
             shown = codes((gap.detail for gap in gaps), 6)
-            lines.append(f"- {label} ({sum(gap.count for gap in gaps):,}): {shown}.")
-    lines.append(f"- Other regions than {codes(covered, 20)}." if covered else "- Any region.")
+            yield f"- {label} ({sum(gap.count for gap in gaps):,}): {shown}."
+    yield f"- Other regions than {codes(covered, 20)}." if covered else "- Any region."
     recorded = sorted({root for root, _ in evidence.data_recorded})
-    lines.append(
+    yield (
         f"- Data events other than those of {codes(recorded, 4)}: actions that only they would show stay."
         if recorded
         else "- Data events (objects, items, messages, invocations): none was recorded, so what only they show stays."
     )
-    if not subject.attached:
-        lines.append(
+    if not has_attached:
+        yield (
             "- Other policies of the role: none was named (`also-attached`), so what is missing is measured "
             "against this file alone."
         )
-    if subject.difference.conditional:
-        actions = dict.fromkeys(usage.need.permission.action for usage in subject.difference.conditional)
-        lines.append(f"- Conditions: allowed only where one holds that the record does not show: {codes(actions, 8)}.")
-    if subject.changes(ChangeKind.ADD):
-        lines.append("- The branch that each run deployed from: look whether additions come from runs that you trust.")
-    yield "### What this run could not see\n\n" + "\n".join(lines)
+
+
+def _unknown_branches(subject: Subject) -> Iterator[str]:
+    """Additions must come from reviewed code; where nobody could tell, the reader has to."""
+    added = subject.changes(ChangeKind.ADD)
+    if added and not subject.history.origins:
+        yield "- The branch that each run deployed from: look whether additions come from runs that you trust."
+        return
+    unknown = [change.action for change in added if is_unknown(change.usages, subject.history.origins)]
+    if unknown:
+        yield f"- The branch of the runs behind {codes(unknown, 8)}: look whether they ran code that you trust."
 
 
 def held_back(subject: Subject) -> Iterator[str]:

@@ -9,8 +9,8 @@ from leastpriv.permissions.patterns import action_covers
 from leastpriv.report.subject import Subject
 
 
-def outputs(subject: Subject, proposal_file: str, operation: str, head: str, branch: str) -> dict[str, str]:
-    """Texts of the outputs; lists are JSON, so that no name can become anything else."""
+def outputs(subject: Subject, proposal_file: str) -> dict[str, str]:
+    """Texts of the outputs about the proposal; lists are JSON, so that no name can become anything else."""
     has_policy = bool(subject.draft.changes or subject.draft.committed)
     added = sorted({change.action for change in subject.changes(ChangeKind.ADD)})
     return {
@@ -19,9 +19,6 @@ def outputs(subject: Subject, proposal_file: str, operation: str, head: str, bra
         "removed-actions": json.dumps(removed_actions(subject)),
         "policy": subject.draft.document.text.removeprefix("\ufeff") if has_policy else "",
         "proposal-file": proposal_file,
-        "pull-request-operation": operation,
-        "pull-request-head-sha": head,
-        "pull-request-branch": branch,
     }
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from leastpriv.proposal.proof import MANAGED_POLICY_LIMIT
+from leastpriv.proposal.proof import MANAGED_POLICY_LIMIT, Replay
 from leastpriv.report.subject import Subject
 from leastpriv.report.words import codes, plural
 
@@ -18,14 +18,7 @@ def proof_sentences(subject: Subject) -> Iterator[str]:
     """Replay, what is left open, new access, runs seen once, sizes; Markdown."""
     proof = subject.proof
     replay = proof.replay
-    yield (
-        f"**{replay.allowed:,} of {replay.recorded:,}** recorded calls replayed and allowed by the result, "
-        f"{replay.unmapped:,} unmapped; SCPs, permissions boundaries and resource policies are not modelled."
-    )
-    if replay.in_part:
-        yield f"{plural(replay.in_part, 'call')} of these name the resource in part: the result allows a part of it."
-    if replay.conditional:
-        yield f"{plural(replay.conditional, 'more call')} allowed if a condition holds that the record does not show."
+    yield from replay_sentences(replay, "the result")
     if replay.refused:
         events = codes((group.event for group in replay.refused), 6)
         yield f"**{plural(sum(group.count for group in replay.refused), 'call')} would be refused**: {events}."
@@ -40,3 +33,15 @@ def proof_sentences(subject: Subject) -> Iterator[str]:
         )
     over = "" if proof.fits_managed_policy else f" **over the limit of {MANAGED_POLICY_LIMIT:,} of one managed policy**"
     yield f"Size {proof.size_before:,} → {proof.size_after:,} characters{over}."
+
+
+def replay_sentences(replay: Replay, by: str) -> Iterator[str]:
+    """How many calls `by` (`the result`) allows again, and how surely."""
+    yield (
+        f"**{replay.allowed:,} of {replay.recorded:,}** recorded calls replayed and allowed by {by}, "
+        f"{replay.unmapped:,} unmapped; SCPs, permissions boundaries and resource policies are not modelled."
+    )
+    if replay.in_part:
+        yield f"{plural(replay.in_part, 'call')} of these name the resource in part: {by} allows a part of it."
+    if replay.conditional:
+        yield f"{plural(replay.conditional, 'more call')} allowed if a condition holds that the record does not show."

@@ -8,6 +8,7 @@ from datetime import datetime
 from leastpriv import __version__
 from leastpriv.model import Gap, Need, Usage
 from leastpriv.permissions import catalog
+from leastpriv.permissions.generalise import Pattern
 from leastpriv.proposal.situation import Change, HeldBack
 from leastpriv.report.subject import Subject
 
@@ -78,7 +79,16 @@ def _change(change: Change) -> dict[str, object]:
         },
         "basis": change.basis,
         "security": change.security,
+        "patterns": [_pattern(found) for found in change.patterns if found.pattern in change.resources],
         "usages": [_usage(usage) for usage in change.usages],
+    }
+
+
+def _pattern(found: Pattern) -> dict[str, object]:
+    return {
+        "pattern": found.pattern,
+        "covers": list(found.covers),
+        "openings": [{"part": opening.part, "reason": opening.reason} for opening in found.openings],
     }
 
 
@@ -111,6 +121,7 @@ def permission_row(usage: Usage) -> dict[str, object]:
         "last_seen": _time(usage.last_seen),
         "runs": list(usage.runs),
         "events": list(usage.events),
+        **({"forwarded_by": list(usage.forwarded_by)} if usage.forwarded_by else {}),
     }
 
 

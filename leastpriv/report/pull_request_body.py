@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from leastpriv import __version__
 from leastpriv.evidence.usage import Evidence
 from leastpriv.model import Basis, ChangeKind
+from leastpriv.proposal.provenance import is_unknown
 from leastpriv.proposal.situation import Change
 from leastpriv.report import escape
 from leastpriv.report.escape import code, prose
@@ -14,7 +15,7 @@ from leastpriv.report.fit import fit
 from leastpriv.report.limits import held_back, refused, unseen
 from leastpriv.report.proof import proof_lines
 from leastpriv.report.subject import Subject
-from leastpriv.report.words import codes, day, in_time, joined, last_of, plural, runs_of, times
+from leastpriv.report.words import codes, day, in_time, joined, last_of, plural, run_links, runs_of, times
 
 _LONGEST_BODY = 58_000
 """GitHub takes 65,536 characters; headers and escapes count (Renovate caps at the same figure)."""
@@ -41,8 +42,8 @@ def title(subject: Subject) -> str:
     return f"Least privilege for {escape.name(subject.role)}: {', '.join(parts) or 'nothing to change'}"
 
 
-def body(subject: Subject) -> str:
-    """The whole body in Markdown, at most 58,000 characters.
+def body(subject: Subject, reserved: int = 0) -> str:
+    """The whole body in Markdown, at most 58,000 characters less those `reserved` for what follows it.
 
     What grows too long loses the evidence first, then the ends of its longest sections; verdict and proof stay whole.
     """
@@ -60,11 +61,12 @@ def body(subject: Subject) -> str:
     ]
     evidence = _evidence(subject)
     whole = _page([*before, *sections, *after, evidence, marker])
-    if len(whole) <= _LONGEST_BODY:
+    longest = _LONGEST_BODY - reserved
+    if len(whole) <= longest:
         return whole
     evidence = "*The evidence table is too long for this page: it is in `proposal.json`.*"
     rest = [*before, *after, evidence, marker]
-    room = _LONGEST_BODY - sum(len(part) + 2 for part in rest) - 2 * len(sections)
+    room = longest - sum(len(part) + 2 for part in rest) - 2 * len(sections)
     return _page([*before, *fit(sections, room), *after, evidence, marker])
 
 
@@ -132,9 +134,11 @@ def _additions(subject: Subject) -> Iterator[str]:
 
 
 def _basis(subject: Subject, change: Change) -> str:
+    origins = subject.history.origins
+    mark = " (branch unknown)" if origins and is_unknown(change.usages, origins) else ""
     if change.basis is Basis.OBSERVED and subject.draft.committed is None:
-        return "observed"
-    return _WORDS.get(change.basis or Basis.OBSERVED, "")
+        return f"observed{mark}"
+    return f"{_WORDS.get(change.basis or Basis.OBSERVED, '')}{mark}"
 
 
 def _narrowed(subject: Subject) -> Iterator[str]:
@@ -229,17 +233,6 @@ def _evidence_row(subject: Subject, change: Change) -> list[str]:
         usages = [usage for usage in change.usages if usage.need.permission.action == action]
         events = dict.fromkeys(event for usage in usages for event in usage.events)
         first = min((usage.first_seen for usage in usages), default=None)
-        runs = _run_links(subject, in_time(runs_of(usages), subject.evidence.runs))
+        runs = run_links(in_time(runs_of(usages), subject.evidence.runs), subject.run_url)
         rows.append(f"| {code(action)} | {codes(events, 4)} | {day(first)} | {day(last_of(usages))} | {runs} |")
     return rows
-
-
-def _run_links(subject: Subject, runs: Sequence[str]) -> str:
-    shown = [
-        f"[{run}]({subject.run_url.format(run=run)})"
-        if subject.run_url and run.isdecimal() and run.isascii()
-        else code(run)
-        for run in runs[-3:]
-    ]
-    more = f" and {len(runs) - 3} earlier" if len(runs) > 3 else ""
-    return ", ".join(shown) + more

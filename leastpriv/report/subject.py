@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from leastpriv.diff.compare import Difference
 from leastpriv.evidence.usage import Evidence
 from leastpriv.model import ChangeKind
 from leastpriv.proposal.proof import Proof
-from leastpriv.proposal.situation import Change, Draft
+from leastpriv.proposal.situation import Change, Draft, History
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +28,7 @@ class Subject:
     records: int
     run_url: str = ""
     """Template of a workflow run's page with `{run}`, or empty."""
+    history: History = field(default_factory=History)
 
     @property
     def role(self) -> str:

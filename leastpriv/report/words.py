@@ -45,6 +45,16 @@ def in_time(ids: Iterable[str], runs: Iterable[Run]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(run.id for run in runs if run.id in wanted))
 
 
+def run_links(runs: Sequence[str], run_url: str) -> str:
+    """The three latest of some run ids, oldest first, as links where `run_url` (with `{run}`) can lead to them."""
+    shown = [
+        f"[{run}]({run_url.format(run=run)})" if run_url and run.isdecimal() and run.isascii() else code(run)
+        for run in runs[-3:]
+    ]
+    more = f" and {len(runs) - 3} earlier" if len(runs) > 3 else ""
+    return ", ".join(shown) + more
+
+
 def last_of(usages: Sequence[Usage]) -> datetime | None:
     """When the latest of some usages was seen."""
     return max((usage.last_seen for usage in usages), default=None)

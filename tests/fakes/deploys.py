@@ -141,9 +141,10 @@ def proposal(
 ) -> Result:
     """What the pipeline makes of a policy (None: there is none yet) and records; `path` is the policy file's name."""
     trail = write_trail(folder / "trail", usual_deploys() if records is None else records)
-    file = folder / "policy.json"
+    file = folder / path
     if policy is not None:
+        file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(json.dumps(policy, indent=2), encoding="utf-8")
     named = {name.replace("_", "-"): value for name, value in options.items()}
     settings = from_options({"role-arn": ROLE, "policy-file": str(file), "trails": (str(trail),), **named})
-    return run(settings, Workplace(folder, path, file, (), (trail,)), NOW, list[str]().append, run_url)
+    return run(settings, Workplace(path, folder, (trail,)), NOW, list[str]().append, run_url)

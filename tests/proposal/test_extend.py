@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from leastpriv.evidence.usage import Evidence
 from leastpriv.model import Basis, ChangeKind, Denial, DeniedBy, Need, Outcome, Permission, Usage
 from leastpriv.proposal.extend import additions, statements
-from leastpriv.proposal.situation import Change, Options
+from leastpriv.proposal.situation import Change, History, Options
 from tests.fakes.deploys import ROLE
 
 TIME = datetime(2026, 11, 3, tzinfo=UTC)
@@ -84,7 +84,7 @@ def test_actions_on_the_same_resources_share_a_statement() -> None:
 
 def add(*usages: Usage, **options: object) -> tuple[list[tuple[str, tuple[str, ...]]], list[str]]:
     """(action, resources) of what is added, and guards of what is refused."""
-    changes, refused = additions(usages, EVIDENCE, replace(Options(), **options))  # type: ignore[arg-type]
+    changes, refused = additions(usages, EVIDENCE, replace(Options(), **options), History())  # type: ignore[arg-type]
     return [(change.action, change.resources) for change in changes], [held.objection.guard for held in refused]
 
 
@@ -96,7 +96,7 @@ def test_a_used_or_mendable_action_is_added_on_its_resource() -> None:
 
 @pytest.mark.parametrize("who", [who for who in DeniedBy if who is not DeniedBy.IDENTITY])
 def test_a_refusal_by_anybody_but_the_identity_policy_is_told_and_not_mended(who: DeniedBy) -> None:
-    changes, refused = additions([usage("sqs:CreateQueue", QUEUE, denied_by=who)], EVIDENCE, Options())
+    changes, refused = additions([usage("sqs:CreateQueue", QUEUE, denied_by=who)], EVIDENCE, Options(), History())
     assert changes == []
     assert [held.objection.guard for held in refused] == ["not-mendable"]
     assert refused[0].objection.reason
@@ -134,7 +134,7 @@ def test_a_sensitive_action_is_never_written_on_more_than_an_exact_resource(
 
 def test_a_sensitive_action_on_an_exact_resource_is_added_for_a_security_reviewer_and_stays_exact() -> None:
     roles = [f"arn:aws:iam::111122223333:role/orders/{number}{'a' * 31}" for number in range(3)]
-    changes, refused = additions([usage("iam:PassRole", role) for role in roles], EVIDENCE, Options())
+    changes, refused = additions([usage("iam:PassRole", role) for role in roles], EVIDENCE, Options(), History())
     assert refused == []
     assert changes[0].resources == tuple(roles)
     assert changes[0].security
@@ -155,5 +155,5 @@ def test_resources_are_opened_by_default_and_written_as_seen_on_demand() -> None
 
 def test_of_several_reasons_the_strongest_is_told() -> None:
     usages = [usage("sqs:CreateQueue", QUEUE, denied_by=DeniedBy.IDENTITY), usage("sqs:CreateQueue", QUEUE)]
-    changes, _ = additions(usages, EVIDENCE, Options())
+    changes, _ = additions(usages, EVIDENCE, Options(), History())
     assert [change.basis for change in changes] == [Basis.OBSERVED]

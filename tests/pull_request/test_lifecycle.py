@@ -30,7 +30,7 @@ OTHER = Declined(4, "cc" * 16)
         pytest.param(WANTED, OURS, PULL, (), Step.NOTHING, id="open, ours, same fingerprint"),
         pytest.param(WANTED, STALE, PULL, (), Step.UPDATE, id="open, ours, other fingerprint or base"),
         pytest.param(WANTED, EDITED, PULL, (), Step.LEAVE_EDITED, id="open, a person pushed"),
-        pytest.param(WANTED, OURS, replace(PULL, base="release"), (), Step.LEAVE_EDITED, id="open, other target"),
+        pytest.param(WANTED, OURS, replace(PULL, base="release"), (), Step.LEAVE_RETARGETED, id="open, other target"),
         pytest.param(WANTED, EDITED, TICKED, (), Step.UPDATE, id="edited, box ticked"),
         pytest.param(WANTED, OURS, TICKED, (), Step.UPDATE, id="ours, box ticked: made anew"),
         pytest.param(WANTED, STALE, replace(PULL, labels=(PAUSED_LABEL,)), (), Step.NOTHING, id="paused"),
@@ -42,6 +42,7 @@ OTHER = Declined(4, "cc" * 16)
         pytest.param(WANTED, OURS, None, (), Step.CREATE_PULL, id="branch ours, creation was forbidden"),
         pytest.param(WANTED, STALE, None, (), Step.UPDATE, id="branch ours and stale, no pull request"),
         pytest.param(NOTHING_LEFT, OURS, None, (), Step.DELETE_BRANCH, id="branch ours, nothing left, none open"),
+        pytest.param(NOTHING_LEFT, OURS, None, (SAME,), Step.NOTHING, id="closed unmerged, all declined, branch kept"),
         pytest.param(WANTED, FOREIGN, None, (), Step.FOREIGN, id="branch is not ours"),
     ],
 )

@@ -17,14 +17,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from leastpriv.errors import PullRequestError
-from leastpriv.pull_request.local import (
-    LocalRepository,
-    Operation,
-    Publication,
-    Published,
-    commit_message,
-    publish,
-)
+from leastpriv.pull_request.git import LocalRepository
+from leastpriv.pull_request.local import publish
+from leastpriv.pull_request.publication import Operation, Publication, Published, commit_message
 
 NOW = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
 OLD = b'{"Version": "2012-10-17", "Statement": []}\r\n'
@@ -35,7 +30,7 @@ PROPOSED = Publication(
     path="iam/ci-deploy.json",
     content=NEW,
     title="Remove 14 actions from ci-deploy",
-    body="14 actions were not used in 35 days.",
+    summary="14 actions were not used in 35 days.",
     fingerprint="ab" * 32,
 )
 
@@ -391,7 +386,7 @@ HOSTILE = st.lists(
 
 @given(HOSTILE, HOSTILE)
 def test_no_title_or_body_adds_a_trailer_or_a_second_fingerprint(title: str, body: str) -> None:
-    message = commit_message(replace(PROPOSED, title=title, body=body))
+    message = commit_message(replace(PROPOSED, title=title, summary=body))
     first, second, rest = (message + "\n\n").split("\n", 2)
     assert first.strip()
     assert second == ""
@@ -405,7 +400,7 @@ def test_no_title_or_body_adds_a_trailer_or_a_second_fingerprint(title: str, bod
 @given(HOSTILE, HOSTILE)
 def test_git_reads_exactly_our_trailer_back_from_hostile_words(title: str, body: str) -> None:
     with tempfile.TemporaryDirectory() as name:
-        message = commit_message(replace(PROPOSED, title=title, body=body))
+        message = commit_message(replace(PROPOSED, title=title, summary=body))
         read = run(Path(name), "interpret-trailers", "--parse", given=message)
     assert read == f"Leastpriv-Fingerprint: {PROPOSED.fingerprint}"
 
@@ -414,7 +409,7 @@ def test_git_reads_exactly_our_trailer_back_from_hostile_words(title: str, body:
     "word", ["@octo", "#12", "org/repo#12", "GH-3", "/issues/5", "[CI skip]", "[no ci]", "skip-checks: true"]
 )
 def test_what_github_acts_on_in_a_message_is_broken(word: str) -> None:
-    message = commit_message(replace(PROPOSED, title=word, body=f"line\n{word}"))
+    message = commit_message(replace(PROPOSED, title=word, summary=f"line\n{word}"))
     assert word not in message
     assert word in message.replace("\u200b", "")
 

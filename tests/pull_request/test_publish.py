@@ -2,142 +2,450 @@
 
 from __future__ import annotations
 
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
+from datetime import UTC, datetime
 
 import pytest
 
 from leastpriv.errors import PullRequestError
-from leastpriv.pull_request.github_errors import CreationForbiddenError
-from leastpriv.pull_request.lifecycle import EDITED_LABEL, PAUSED_LABEL
-from leastpriv.pull_request.local import Operation, Publication
-from leastpriv.pull_request.publish import OnGitHub, publish_on_github
-from leastpriv.pull_request.repository import GitHubRepository, Words
+from leastpriv.pull_request.controls import controls
+from leastpriv.pull_request.lifecycle import EDITED_LABEL, PAUSED_LABEL, REBASE_BOX, RECONSIDER_LABEL
+from leastpriv.pull_request.publication import Operation, Publication, Published
+from leastpriv.pull_request.publish import GitHubPlace
+from leastpriv.pull_request.repository.branches import Branches
+from leastpriv.pull_request.repository.connection import Connection
+from leastpriv.pull_request.repository.pulls import Manners, PullRequests
 from tests.fakes.github.server import FakeGitHub
 
+NOW = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
 OLD = b'{"Version": "2012-10-17", "Statement": []}\n'
 NEW = b'{"Version": "2012-10-17", "Statement": [1]}\n'
-PROPOSED = Publication("leastpriv/ci-deploy", "", "iam/ci-deploy.json", NEW, "Remove 14 actions", "Short.", "ab" * 16)
-BOX = "- [ ] <!-- leastpriv:rebase --> make the branch anew"
+CHANGES = ("0123456789ab", "ba9876543210")
 
 
-def words(fingerprint: str = PROPOSED.fingerprint) -> Words:
-    return Words("Remove 14 actions", f"Evidence.\n\n{BOX}\n\n<!-- leastpriv v=1 fingerprint={fingerprint} -->\n")
+def proposal(fingerprint: str, content: bytes | None, title: str) -> Publication:
+    body = f"Evidence.\n\n<!-- leastpriv v=1 version=1 fingerprint={fingerprint} -->\n\n{controls(CHANGES)}"
+    return Publication(
+        "leastpriv/ci-deploy", "", "iam/ci-deploy.json", content, title, "Short.", fingerprint, body=body
+    )
+
+
+PROPOSED = proposal("ab" * 16, NEW, "Remove 14 actions")
+OTHER = proposal("cd" * 16, b"[2]\n", "Remove 15 actions")
+BRANCH, PATH = PROPOSED.branch, PROPOSED.path
 
 
 @pytest.fixture
 def github() -> Iterator[FakeGitHub]:
-    with FakeGitHub("acme/orders", files={PROPOSED.path: OLD, "README.md": b"hello\n"}) as fake:
+    with FakeGitHub("acme/orders", files={PATH: OLD, "README.md": b"hello\n"}) as fake:
+        fake.add_user("kim", "write")
         yield fake
 
 
-def connect(github: FakeGitHub) -> GitHubRepository:
-    return GitHubRepository.open(
-        github.token, "acme/orders", api_url=github.url, web_url="https://github.example", sleep=lambda _: None, pause=0
+def connect(github: FakeGitHub, sleep: Callable[[float], None] = lambda _: None, token: str = "") -> Connection:
+    return Connection.open(
+        token or github.token, "acme/orders", api_url=github.url, web_url="https://github.example", sleep=sleep
     )
 
 
-def published(github: FakeGitHub, publication: Publication = PROPOSED, text: Words | None = None) -> OnGitHub:
-    return publish_on_github(connect(github), publication, text or words(publication.fingerprint))
+def published(github: FakeGitHub, publication: Publication = PROPOSED, manners: Manners | None = None) -> Published:
+    return GitHubPlace(connect(github), manners or Manners()).publish(publication, NOW)
 
 
-def test_the_first_proposal_makes_one_signed_commit_a_branch_and_a_pull_request(github: FakeGitHub) -> None:
-    result = published(github)
-    assert (result.operation, result.number > 0) == (Operation.CREATED, True)
-    repository = connect(github)
-    assert repository.read(result.head_sha, PROPOSED.path) == NEW
-    assert repository.read(result.head_sha, "README.md") == b"hello\n"
+def writes(github: FakeGitHub) -> list[str]:
+    """Requests that could change something, without questions by GraphQL."""
+    return [
+        f"{each.method} {each.path}"
+        for each in github.requests
+        if each.method not in ("GET", "HEAD") and "query {" not in str(each.body)
+    ]
 
 
-def test_the_same_proposal_again_changes_nothing_at_all(github: FakeGitHub) -> None:
-    first = published(github)
-    writes_before = len([each for each in github.requests if each.method not in ("GET", "HEAD")])
-    again = published(github)
-    assert (again.operation, again.head_sha, again.number) == (Operation.NONE, first.head_sha, first.number)
-    writes = [each for each in github.requests if each.method not in ("GET", "HEAD")][writes_before:]
-    assert [each.path for each in writes if "graphql" not in each.path] == []
+def untouched(github: FakeGitHub, again: Callable[[], Published]) -> Published:
+    """The result of a step that must not change anything."""
+    before = writes(github)
+    result = again()
+    assert writes(github) == before
+    return result
 
 
-def test_another_proposal_is_the_same_pull_request_with_one_commit_on_the_base(github: FakeGitHub) -> None:
-    first = published(github)
-    other = replace(PROPOSED, fingerprint="cd" * 16, content=b"[2]\n")
-    result = published(github, other, replace(words(other.fingerprint), title="Remove 15 actions"))
-    assert (result.operation, result.number) == (Operation.UPDATED, first.number)
-    assert connect(github).read(result.head_sha, PROPOSED.path) == b"[2]\n"
+class TestOpen:
+    def test_the_first_proposal_is_one_signed_commit_on_the_base_a_branch_and_a_pull_request(
+        self, github: FakeGitHub
+    ) -> None:
+        base = github.head("main")
+        result = published(github)
+        pull = github.pull(result.number)
+        assert (result.operation, result.head_sha) == (Operation.CREATED, github.head(BRANCH))
+        assert (pull.title, pull.body, pull.state) == (PROPOSED.title, PROPOSED.body, "open")
+        assert github.file(PATH, BRANCH) == NEW
+        assert github.file("README.md", BRANCH) == b"hello\n"
+        commit = connect(github).repository.get_commit(result.head_sha)
+        assert [parent.sha for parent in commit.parents] == [base]
+        assert commit.commit.message.endswith(f"\n\nLeastpriv-Fingerprint: {PROPOSED.fingerprint}\n".rstrip("\n"))
+        assert commit.commit.raw_data["verification"]["verified"] is True
+
+    def test_the_same_proposal_again_changes_nothing_at_all(self, github: FakeGitHub) -> None:
+        first = published(github)
+        again = untouched(github, lambda: published(github))
+        assert (again.operation, again.head_sha, again.number) == (Operation.NONE, first.head_sha, first.number)
+
+    def test_another_proposal_is_the_same_pull_request_with_one_commit_on_the_base_head(
+        self, github: FakeGitHub
+    ) -> None:
+        first = published(github)
+        base = github.commit_as("kim", "main", {"README.md": "moved on\n"})
+        result = published(github, OTHER)
+        assert (result.operation, result.number) == (Operation.UPDATED, first.number)
+        assert (github.pull(first.number).title, github.pull(first.number).body) == (OTHER.title, OTHER.body)
+        comparison = connect(github).repository.compare(base, result.head_sha)
+        assert (comparison.ahead_by, comparison.behind_by) == (1, 0)
+        assert github.file(PATH, BRANCH) == b"[2]\n"
+
+    def test_the_policy_is_read_at_the_commit_that_becomes_the_parent(self, github: FakeGitHub) -> None:
+        expected = replace(PROPOSED, expected_base=github.head("main"))
+        github.commit_as("kim", "main", {PATH: b"[9]\n"})
+        with pytest.raises(PullRequestError, match="moved while the proposal was made"):
+            published(github, expected)
+        assert "POST /repos/acme/orders/git/commits" not in writes(github)
+
+    def test_a_file_keeps_its_mode_and_a_link_is_refused(self, github: FakeGitHub) -> None:
+        branches = Branches(connect(github))
+        base = github.head("main")
+        repository = connect(github).repository
+        from github import InputGitTreeElement
+
+        tree = repository.create_git_tree(
+            [
+                InputGitTreeElement("iam/run.json", "100755", "blob", content="{}"),
+                InputGitTreeElement("iam/link.json", "120000", "blob", content="ci-deploy.json"),
+            ],
+            base_tree=repository.get_git_commit(base).tree,
+        )
+        odd = repository.create_git_commit("Odd", tree, [repository.get_git_commit(base)]).sha
+        new = branches.commit(odd, "iam/run.json", b"[]", "x")
+        folder = next(entry for entry in repository.get_git_commit(new).tree.tree if entry.path == "iam")
+        assert {e.path: e.mode for e in repository.get_git_tree(folder.sha).tree}["run.json"] == "100755"
+        with pytest.raises(PullRequestError, match="symbolic link"):
+            branches.commit(odd, "iam/link.json", b"[]", "x")
+        with pytest.raises(PullRequestError, match="leads through"):
+            branches.commit(odd, "README.md/x.json", b"[]", "x")
+
+    def test_labels_reviewers_teams_assignees_and_draft_are_set_once_on_creation(self, github: FakeGitHub) -> None:
+        for login in ("lee", "max"):
+            github.add_user(login, "write")
+        github.add_team("platform")
+        token = github.token_for(
+            "policy-bot[bot]", {"metadata": "read", "contents": "write", "pull_requests": "write", "members": "read"}
+        )
+        manners = Manners(("leastpriv", "iam"), ("lee",), ("platform",), ("max",), draft=True)
+        place = GitHubPlace(connect(github, token=token), manners)
+        number = place.publish(PROPOSED, NOW).number
+        pull = connect(github).repository.get_pull(number)
+        people, teams = pull.get_review_requests()
+        assert [label.name for label in pull.labels] == ["leastpriv", "iam"]
+        assert ([p.login for p in people], [t.slug for t in teams]) == (["lee"], ["platform"])
+        assert ([p.login for p in pull.assignees], pull.draft) == (["max"], True)
+        before = len([w for w in writes(github) if "labels" in w or "reviewers" in w])
+        place.publish(OTHER, NOW)
+        assert len([w for w in writes(github) if "labels" in w or "reviewers" in w]) == before
+
+    def test_a_reviewer_that_github_refuses_is_told_and_the_pull_request_stays(self, github: FakeGitHub) -> None:
+        result = published(github, manners=Manners(reviewers=("nobody-here",), labels=("leastpriv",)))
+        assert result.operation is Operation.CREATED
+        assert "reviewers" in result.reason
+        assert github.pull(result.number).labels == ["leastpriv"]
+
+    def test_a_new_proposal_after_a_declined_one_says_which(self, github: FakeGitHub) -> None:
+        first = published(github)
+        github.close_pull(first.number, "kim")
+        second = published(github, OTHER)
+        assert second.number != first.number
+        assert f"#{first.number}" in str(github.pull(second.number).body)
 
 
-def test_a_branch_that_a_person_pushed_to_is_left_alone_and_told_once(github: FakeGitHub) -> None:
-    first = published(github)
-    github.add_user("kim", "write")
-    github.commit_as("kim", PROPOSED.branch, {PROPOSED.path: b"[3]\n"}, "Mine")
-    other = replace(PROPOSED, fingerprint="cd" * 16, content=b"[2]\n")
-    for _ in range(2):
-        result = published(github, other)
-        assert result.operation is Operation.NONE
-    assert connect(github).read(result.head_sha, PROPOSED.path) == b"[3]\n"
-    pull = connect(github).open_pull(PROPOSED.branch)
-    assert pull is not None
-    assert EDITED_LABEL in pull[0].labels
-    assert first.number == pull[0].number
+class TestAPersonsWork:
+    def test_a_branch_that_a_person_pushed_to_is_left_alone_and_told_once(self, github: FakeGitHub) -> None:
+        first = published(github)
+        head = github.commit_as("kim", BRANCH, {PATH: b"[3]\n"}, "Mine")
+        assert published(github, OTHER).operation is Operation.NONE
+        untouched(github, lambda: published(github, OTHER))
+        assert github.head(BRANCH) == head
+        assert github.pull(first.number).labels == [EDITED_LABEL]
+        assert len(github.comments(first.number)) == 1
 
-
-def test_a_proposal_that_a_person_declined_does_not_come_back(github: FakeGitHub) -> None:
-    first = published(github)
-    github.add_user("kim", "write")
-    github.close_pull(first.number, "kim")
-    assert published(github).operation is Operation.NONE
-    other = replace(PROPOSED, fingerprint="cd" * 16, content=b"[2]\n")
-    assert published(github, other).number != first.number
-
-
-def test_nothing_left_to_change_closes_the_pull_request_and_deletes_the_branch(github: FakeGitHub) -> None:
-    published(github)
-    github.add_user("kim", "write")
-    github.commit_as("kim", "main", {PROPOSED.path: NEW}, "By hand")
-    assert published(github).operation is Operation.CLOSED
-    repository = connect(github)
-    assert repository.commit_at(PROPOSED.branch) is None
-    assert repository.open_pull(PROPOSED.branch) is None
-
-
-def test_the_paused_label_stops_everything(github: FakeGitHub) -> None:
-    first = published(github)
-    github.add_user("kim", "write")
-    github.label_as("kim", first.number, PAUSED_LABEL)
-    other = replace(PROPOSED, fingerprint="cd" * 16, content=b"[2]\n")
-    assert published(github, other).head_sha == first.head_sha
-
-
-def test_forbidden_creation_keeps_the_branch_and_gives_the_link(github: FakeGitHub) -> None:
-    github.forbid_pull_request_creation()
-    with pytest.raises(CreationForbiddenError, match=r"compare/main\.\.\.leastpriv/ci-deploy"):
+    def test_a_commit_that_a_person_forged_with_our_trailer_is_a_persons(self, github: FakeGitHub) -> None:
         published(github)
-    assert connect(github).commit_at(PROPOSED.branch) is not None
+        message = f"Mine\n\nLeastpriv-Fingerprint: {OTHER.fingerprint}"
+        head = github.commit_as("kim", BRANCH, {PATH: b"[3]\n"}, message, on_web=True)
+        assert published(github, OTHER).operation is Operation.NONE
+        assert github.head(BRANCH) == head
+
+    def test_the_ticked_box_takes_the_branch_back_and_is_unticked(self, github: FakeGitHub) -> None:
+        first = published(github)
+        github.commit_as("kim", BRANCH, {PATH: b"[3]\n"}, "Mine")
+        published(github, OTHER)
+        ticked = str(github.pull(first.number).body).replace(REBASE_BOX, REBASE_BOX.replace("[ ]", "[x]"))
+        github.edit_body_as("kim", first.number, ticked)
+        result = published(github, OTHER)
+        assert (result.operation, result.number) == (Operation.UPDATED, first.number)
+        assert github.file(PATH, BRANCH) == b"[2]\n"
+        assert REBASE_BOX in str(github.pull(first.number).body)
+        assert EDITED_LABEL not in github.pull(first.number).labels
+
+    def test_the_ticked_box_renews_our_own_branch_too(self, github: FakeGitHub) -> None:
+        first = published(github)
+        ticked = str(github.pull(first.number).body).replace(REBASE_BOX, REBASE_BOX.replace("[ ]", "[x]"))
+        github.edit_body_as("kim", first.number, ticked)
+        base = github.commit_as("kim", "main", {"README.md": "moved on\n"})
+        result = published(github)
+        assert result.operation is Operation.UPDATED
+        assert connect(github).repository.compare(base, result.head_sha).behind_by == 0
+
+    def test_the_button_update_branch_is_nobodys_work(self, github: FakeGitHub) -> None:
+        first = published(github)
+        github.commit_as("kim", "main", {"README.md": "moved on\n"})
+        github.update_branch_as("kim", first.number)
+        assert untouched(github, lambda: published(github)).operation is Operation.NONE
+        assert published(github, OTHER).operation is Operation.UPDATED
+
+    def test_a_changed_target_is_left_alone_and_told(self, github: FakeGitHub) -> None:
+        first = published(github)
+        github.commit_as("kim", "release", {"a.txt": "x"})
+        connect(github).repository.get_pull(first.number).edit(base="release")
+        assert published(github, OTHER).operation is Operation.NONE
+        assert "target" in github.comments(first.number)[0]
+        assert github.head(BRANCH) == first.head_sha
+
+    def test_the_paused_label_stops_everything(self, github: FakeGitHub) -> None:
+        first = published(github)
+        github.label_as("kim", first.number, PAUSED_LABEL)
+        assert untouched(github, lambda: published(github, OTHER)).head_sha == first.head_sha
+
+    def test_a_branch_that_was_never_ours_stops_the_run(self, github: FakeGitHub) -> None:
+        github.commit_as("kim", BRANCH, {"a.txt": b"x"}, "Kim's own")
+        with pytest.raises(PullRequestError, match="input branch"):
+            published(github)
 
 
-def test_a_branch_that_was_never_ours_stops_the_run(github: FakeGitHub) -> None:
-    github.add_user("kim", "write")
-    github.commit_as("kim", PROPOSED.branch, {"a.txt": b"x"}, "Kim's own")
-    with pytest.raises(PullRequestError, match="input branch"):
+class TestNothingLeft:
+    def test_the_pull_request_is_closed_with_a_reason_and_the_branch_deleted(self, github: FakeGitHub) -> None:
+        first = published(github)
+        github.commit_as("kim", "main", {PATH: NEW}, "By hand")
+        result = published(github)
+        assert (result.operation, result.number, result.head_sha) == (Operation.CLOSED, first.number, "")
+        assert github.pull(first.number).state == "closed"
+        assert "Nothing is left to change" in github.comments(first.number)[0]
+        assert Branches(connect(github)).commit_at(BRANCH) is None
+
+    def test_a_person_worked_on_it_so_it_is_told_and_stays_open(self, github: FakeGitHub) -> None:
+        first = published(github)
+        head = github.commit_as("kim", BRANCH, {"notes.txt": "x"}, "Mine")
+        github.commit_as("kim", "main", {PATH: NEW}, "By hand")
+        for _ in range(2):
+            assert published(github).operation is Operation.NONE
+        assert (github.pull(first.number).state, github.head(BRANCH)) == ("open", head)
+        assert len(github.comments(first.number)) == 1
+
+    def test_after_a_merge_the_left_over_branch_goes(self, github: FakeGitHub) -> None:
+        first = published(github)
+        github.merge_pull(first.number, "kim")
+        assert published(github).operation is Operation.CLOSED
+        assert Branches(connect(github)).commit_at(BRANCH) is None
+        assert untouched(github, lambda: published(github)).operation is Operation.NONE
+
+    def test_what_we_closed_ourselves_is_not_declined(self, github: FakeGitHub) -> None:
+        first = published(github)
+        github.commit_as("kim", "main", {PATH: NEW}, "By hand")
         published(github)
+        github.commit_as("kim", "main", {PATH: OLD}, "And back")
+        again = published(github)
+        assert (again.operation, again.number != first.number) == (Operation.CREATED, True)
 
 
-@pytest.mark.parametrize("by_graphql", [True, False])
-def test_a_branch_that_moves_between_look_and_move_is_not_overwritten(github: FakeGitHub, by_graphql: bool) -> None:
-    github.graphql_update_refs = by_graphql
-    first = published(github)
-    github.add_user("kim", "write")
-    repository = connect(github)
-    repository.branch(PROPOSED.branch, first.base_sha)
-    github.commit_as("kim", PROPOSED.branch, {"a.txt": b"x"}, "Mine")
-    kims = repository.commit_at(PROPOSED.branch)
-    with pytest.raises(PullRequestError, match="moved"):
-        repository.move(PROPOSED.branch, first.head_sha, first.base_sha)
-    assert repository.commit_at(PROPOSED.branch) == kims
+class TestDeclined:
+    def test_the_same_proposal_does_not_come_back(self, github: FakeGitHub) -> None:
+        first = published(github)
+        github.close_pull(first.number, "kim")
+        again = untouched(github, lambda: published(github))
+        assert (again.operation, again.number) == (Operation.NONE, first.number)
+        assert f"declined in #{first.number}" in again.reason
+
+    def test_its_changes_are_remembered_one_by_one_until_the_label_takes_it_back(self, github: FakeGitHub) -> None:
+        first = published(github)
+        github.close_pull(first.number, "kim")
+        declined = PullRequests(connect(github)).declined(BRANCH)
+        assert [(each.number, each.changes) for each in declined] == [(first.number, CHANGES)]
+        github.label_as("kim", first.number, RECONSIDER_LABEL)
+        assert PullRequests(connect(github)).declined(BRANCH) == ()
+
+    def test_merged_pull_requests_and_those_of_others_decline_nothing(self, github: FakeGitHub) -> None:
+        first = published(github)
+        github.merge_pull(first.number, "kim", delete_branch=True)
+        github.commit_as("kim", BRANCH, {"a.txt": "x"})
+        theirs = github.open_pull_as("kim", BRANCH, body=PROPOSED.body)
+        github.close_pull(theirs, "kim")
+        assert PullRequests(connect(github)).declined(BRANCH) == ()
+
+    def test_the_branch_of_a_declined_pull_request_stays_so_that_it_can_be_opened_again(
+        self, github: FakeGitHub
+    ) -> None:
+        first = published(github)
+        github.close_pull(first.number, "kim")
+        nothing = replace(PROPOSED, content=OLD)
+        assert untouched(github, lambda: published(github, nothing)).operation is Operation.NONE
+        github.reopen_pull(first.number, "kim")
+        assert published(github).number == first.number
 
 
-def test_a_wrong_token_is_one_sentence_that_names_the_input(github: FakeGitHub) -> None:
-    with pytest.raises(PullRequestError, match="github-token"):
-        GitHubRepository.open("wrong", "acme/orders", api_url=github.url, web_url=github.url, sleep=time.sleep, pause=0)
-    github.violations.clear()
+class TestRefused:
+    def test_forbidden_creation_keeps_the_branch_and_gives_the_link_then_is_tried_again(
+        self, github: FakeGitHub
+    ) -> None:
+        github.forbid_pull_request_creation()
+        result = published(github)
+        assert "compare/main...leastpriv/ci-deploy?expand=1" in result.failure
+        assert "Allow GitHub Actions to create and approve pull requests" in result.failure
+        assert result.head_sha == github.head(BRANCH)
+        github.world.actions_may_open_pull_requests = True
+        again = published(github)
+        assert (again.operation, again.head_sha) == (Operation.CREATED, result.head_sha)
+
+    def test_a_wrong_token_is_one_sentence_that_names_the_input(self, github: FakeGitHub) -> None:
+        with pytest.raises(PullRequestError, match="github-token"):
+            connect(github, token="wrong")  # noqa: S106 - an invented one
+        github.violations.clear()
+
+    def test_a_token_that_may_only_read_is_told_which_permissions_are_missing(self, github: FakeGitHub) -> None:
+        with pytest.raises(PullRequestError, match="contents: write"):
+            GitHubPlace(connect(github, token=github.read_only_token), Manners()).publish(PROPOSED, NOW)
+
+    def test_a_protected_branch_is_told_as_such(self, github: FakeGitHub) -> None:
+        first = published(github)
+        github.protect(BRANCH)
+        with pytest.raises(PullRequestError, match="protects the branch"):
+            published(github, OTHER)
+        assert github.head(BRANCH) == first.head_sha
+
+    def test_a_base_that_is_not_there_names_the_input(self, github: FakeGitHub) -> None:
+        with pytest.raises(PullRequestError, match="input base"):
+            published(github, replace(PROPOSED, base="nowhere"))
+
+
+class TestPatience:
+    @pytest.mark.parametrize("status", [500, 502, 503])
+    def test_a_server_error_is_waited_out(self, github: FakeGitHub, status: int) -> None:
+        waits: list[float] = []
+        github.fail_next("POST", "/git/trees", status, times=2)
+        result = GitHubPlace(connect(github, waits.append), Manners()).publish(PROPOSED, NOW)
+        assert result.operation is Operation.CREATED
+        assert 1 <= sum(waits) <= 10
+
+    def test_a_secondary_rate_limit_is_waited_out_for_as_long_as_github_says(self, github: FakeGitHub) -> None:
+        waits: list[float] = []
+        github.limit_next("POST", "/pulls$", times=1, retry_after=7)
+        result = GitHubPlace(connect(github, waits.append), Manners()).publish(PROPOSED, NOW)
+        assert (result.operation, waits) == (Operation.CREATED, [7.0])
+
+    def test_a_wait_of_an_hour_is_not_slept_through(self, github: FakeGitHub) -> None:
+        waits: list[float] = []
+        github.limit_next("POST", "/git/blobs", times=1, retry_after=3_600)
+        with pytest.raises(PullRequestError, match="rate limit"):
+            GitHubPlace(connect(github, waits.append), Manners()).publish(PROPOSED, NOW)
+        assert waits == []
+
+    def test_the_primary_rate_limit_ends_the_run_with_a_sentence(self, github: FakeGitHub) -> None:
+        place = GitHubPlace(connect(github), Manners())
+        github.set_rate_limit(0, int(time.time()) + 3_000)
+        with pytest.raises(PullRequestError, match="rate limit"):
+            place.publish(PROPOSED, NOW)
+
+    def test_a_pull_request_not_found_right_after_its_creation_is_asked_for_again(self, github: FakeGitHub) -> None:
+        waits: list[float] = []
+        github.fail_next("POST", "/labels$", 422, times=2, body={"message": "Validation Failed"})
+        place = GitHubPlace(connect(github, waits.append), Manners(labels=("leastpriv",)))
+        number = place.publish(PROPOSED, NOW).number
+        assert github.pull(number).labels == ["leastpriv"]
+        assert waits == [1.0, 2.0]
+
+    @pytest.mark.parametrize("by_graphql", [True, False])
+    def test_a_move_whose_answer_got_lost_is_not_taken_for_somebody_elses(
+        self, github: FakeGitHub, by_graphql: bool
+    ) -> None:
+        github.graphql_update_refs = by_graphql
+        where = ("POST", "/graphql") if by_graphql else ("POST", "/git/refs$")
+        connection = connect(github)
+        connection.is_me("kim")  # the question who we are goes by GraphQL too
+        github.fail_next(*where, 502, carried_out=True)
+        assert GitHubPlace(connection, Manners()).publish(PROPOSED, NOW).operation is Operation.CREATED
+
+    def test_a_creation_whose_answer_got_lost_makes_no_second_pull_request(self, github: FakeGitHub) -> None:
+        github.fail_next("POST", "/pulls$", 502, carried_out=True)
+        result = published(github, manners=Manners(labels=("leastpriv",)))
+        assert result.operation is Operation.CREATED
+        assert github.pull(result.number).labels == ["leastpriv"]
+        assert connect(github).repository.get_pulls(state="all").totalCount == 1
+
+
+class TestRaces:
+    @pytest.mark.parametrize("by_graphql", [True, False])
+    def test_a_branch_that_moves_between_look_and_move_is_not_overwritten(
+        self, github: FakeGitHub, by_graphql: bool
+    ) -> None:
+        github.graphql_update_refs = by_graphql
+        published(github)
+        pushed: list[str] = []
+        github.before_next(
+            "POST", "/git/commits", lambda: pushed.append(github.commit_as("kim", BRANCH, {"a.txt": b"x"}, "Mine"))
+        )
+        with pytest.raises(PullRequestError, match="moved"):
+            published(github, OTHER)
+        assert pushed == [github.head(BRANCH)]
+
+    @pytest.mark.parametrize("by_graphql", [True, False])
+    def test_two_runs_at_once_lose_no_commit_and_open_one_pull_request(
+        self, github: FakeGitHub, by_graphql: bool
+    ) -> None:
+        github.graphql_update_refs = by_graphql
+        for round_ in range(5):
+            race(github, f"{round_:02x}")
+        assert connect(github).repository.get_pulls(state="all").totalCount == 1
+
+
+def race(github: FakeGitHub, stamp: str) -> None:
+    """Two runs with different proposals at the same time: the branch ends as one of them, whole."""
+    proposals = [proposal(letter + stamp * 15, f'["{letter}{stamp}"]\n'.encode(), letter) for letter in ("aa", "bb")]
+    done: list[Published | PullRequestError] = []
+
+    def one(publication: Publication) -> None:
+        try:
+            done.append(published(github, publication))
+        except PullRequestError as error:
+            done.append(error)
+
+    threads = [threading.Thread(target=one, args=(publication,)) for publication in proposals]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert len(done) == 2
+    assert any(isinstance(each, Published) for each in done)
+    assert all("moved" in str(each) for each in done if isinstance(each, PullRequestError)), done
+    assert github.file(PATH, BRANCH) in [each.content for each in proposals]
+    assert connect(github).repository.compare("main", BRANCH).ahead_by == 1
+
+
+@pytest.mark.slow
+def test_fifty_races_lose_no_commit_and_open_one_pull_request(github: FakeGitHub) -> None:
+    for round_ in range(50):
+        race(github, f"{round_:02x}")
+    assert connect(github).repository.get_pulls(state="all").totalCount == 1
+
+
+def test_on_a_server_of_ones_own_everything_lies_below_its_prefix() -> None:
+    with FakeGitHub("acme/orders", files={PATH: OLD}, prefix="/api/v3") as github:
+        assert "/api/v3" in github.url
+        assert published(github).operation is Operation.CREATED

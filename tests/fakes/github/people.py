@@ -41,13 +41,18 @@ class People:
         actor: str = "octocat",
         path: str = ".github/workflows/deploy.yml",
         head_repository: str | None = None,
+        created_at: str | None = None,
+        updated_at: str | None = None,
     ) -> None:
-        """A workflow run; another `head_repository` is a fork's."""
+        """A workflow run; another `head_repository` is a fork's. Times are ISO 8601, by default now."""
         branch = head_branch or self.world.default_branch
         sha = head_sha or self.world.git.branch(branch) or self.head(self.world.default_branch)
         where = head_repository or self.world.full_name
-        made = self.world.timestamp()
-        self.world.runs[run_id] = Run(run_id, branch, sha, event, status, conclusion, attempt, actor, path, where, made)
+        made = created_at or self.world.timestamp()
+        ended = updated_at or made
+        self.world.runs[run_id] = Run(
+            run_id, branch, sha, event, status, conclusion, attempt, actor, path, where, made, ended
+        )
 
     def add_job(
         self,

@@ -134,6 +134,7 @@ class Run:
     path: str
     head_repository: str
     created_at: str
+    updated_at: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,7 +30,7 @@ def run_body(bodies: Bodies, run: Run) -> Body:
         "actor": bodies.user(run.actor),
         "triggering_actor": bodies.user(run.actor),
         "created_at": run.created_at,
-        "updated_at": run.created_at,
+        "updated_at": run.updated_at,
         "run_started_at": run.created_at,
         "pull_requests": [],
         "repository": bodies.short_repository(body["repository"]),

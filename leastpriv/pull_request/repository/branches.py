@@ -1,0 +1,208 @@
+"""Files, commits and branches on GitHub, without checkout, git or a write in the workspace.
+
+Commits are made from blob, tree and commit objects without author fields, so that GitHub signs them; the branch then
+moves once, by compare-and-swap.
+"""
+
+from __future__ import annotations
+
+import base64
+from typing import TYPE_CHECKING, Any
+
+from leastpriv.errors import PullRequestError
+from leastpriv.pull_request.git import fingerprint_of
+from leastpriv.pull_request.github_errors import explained
+from leastpriv.pull_request.lifecycle import Branch
+from leastpriv.pull_request.repository.connection import Connection
+
+if TYPE_CHECKING:
+    from github.Commit import Commit
+    from github.GitTree import GitTree
+
+_NOBODY = "0" * 40
+_WEB_FLOW = "web-flow"
+"""Login of GitHub's own committer, who signs what the API commits and the button "Update branch" merges."""
+_NEW_FILE = "100644"
+_FILE_MODES = ("100644", "100755")
+
+
+class Branches:
+    """The git side of one repository."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._repository = connection.repository
+        self._read: dict[tuple[str, str], bytes | None] = {}
+
+    def head_of(self, base: str = "") -> tuple[str, str]:
+        """Name and commit of the branch `base`, or of the default branch.
+
+        Raises:
+            PullRequestError: there is no such branch.
+        """
+        name = base or self._repository.default_branch
+        commit = self.commit_at(name)
+        if commit is None:
+            raise PullRequestError(f"The branch {name!r} does not exist on GitHub: name another in the input base.")
+        return name, commit
+
+    def commit_at(self, branch: str) -> str | None:
+        """Commit at the head of a branch; None where there is no such branch."""
+        from github import UnknownObjectException
+
+        with explained(f"reading the branch {branch}"):
+            try:
+                return self._repository.get_git_ref(f"heads/{branch}").object.sha
+            except UnknownObjectException:
+                return None
+
+    def read(self, commit: str, path: str) -> bytes | None:
+        """Content of a file in a commit; None where there is none. What a commit holds is asked for once.
+
+        Raises:
+            PullRequestError: the path is a folder, or a link that leads out of the repository.
+        """
+        if (commit, path) not in self._read:
+            self._read[commit, path] = self._fetch(commit, path)
+        return self._read[commit, path]
+
+    def branch(self, name: str, base_sha: str, path: str) -> Branch | None:
+        """The branch as the life cycle sees it; None where there is none. `path` is the one file that we change."""
+        head = self.commit_at(name)
+        if head is None:
+            return None
+        with explained(f"comparing {name} with its base"):
+            comparison = self._repository.compare(base_sha, head)
+            commits = list(comparison.commits) or [self._repository.get_commit(head)]
+        own = [commit for commit in commits if self._is_ours(commit)]
+        marked = [print_ for commit in commits if (print_ := fingerprint_of(commit.commit.message))]
+        ours = len(own) == max(len(commits), comparison.total_commits)
+        if own and not ours and all(commit in own or _is_update(commit) for commit in commits):
+            # The button "Update branch" merges the base and signs as GitHub: nobody's work, if our change is all.
+            files = [file.filename for file in comparison.files]
+            ours = files == [path] and self.read(head, path) == self.read(own[-1].sha, path)
+        return Branch(head, ours, bool(marked), marked[-1] if marked else "")
+
+    def commit(self, base_sha: str, path: str, content: bytes, message: str) -> str:
+        """A signed commit on `base_sha` that changes one file; no branch points to it yet. The file keeps its mode."""
+        from github import InputGitTreeElement
+
+        with explained("making the commit"):
+            base = self._repository.get_git_commit(base_sha)
+            mode = self._mode(base.tree, path)
+            blob = self._repository.create_git_blob(base64.b64encode(content).decode(), "base64")
+            element = InputGitTreeElement(path=path, mode=mode, type="blob", sha=blob.sha)
+            tree = self._repository.create_git_tree([element], base_tree=base.tree)
+            return self._repository.create_git_commit(message, tree, [base]).sha
+
+    def move(self, branch: str, before: str | None, after: str | None) -> None:
+        """Moves, makes (`before` None) or deletes (`after` None) the branch, if it still stands where it was seen.
+
+        Raises:
+            PullRequestError: it stands elsewhere now, or is protected.
+        """
+        from github import GithubException
+
+        with explained(f"moving the branch {branch}"):
+            try:
+                self._compare_and_swap(branch, before, after)
+            except GithubException:
+                if self._is_moved(branch, before, after):
+                    return
+                try:
+                    self._move_by_rest(branch, before, after)
+                except GithubException:
+                    if not self._is_moved(branch, before, after):
+                        raise
+
+    def contains(self, branch: str, commit: str) -> bool:
+        """Whether a commit is the head of a branch or one of its ancestors; False where either is not there."""
+        from github import UnknownObjectException
+
+        with explained(f"looking for a commit on {branch}"):
+            try:
+                return self._repository.compare(branch, commit).status in ("identical", "behind")
+            except UnknownObjectException:
+                return False
+
+    def is_protected(self, branch: str) -> bool:
+        """Whether a branch is protected; False where there is none."""
+        from github import UnknownObjectException
+
+        with explained(f"reading the branch {branch}"):
+            try:
+                return self._repository.get_branch(branch).protected
+            except UnknownObjectException:
+                return False
+
+    def _fetch(self, commit: str, path: str) -> bytes | None:
+        from github import UnknownObjectException
+
+        with explained(f"reading {path}"):
+            try:
+                found = self._repository.get_contents(path, ref=commit)
+            except UnknownObjectException:
+                return None
+            if isinstance(found, list) or found.type != "file":
+                raise PullRequestError(f"The path {path!r} is no regular file on GitHub: name another.")
+            if found.encoding == "base64":
+                return found.decoded_content
+            # Over 1 MB the content is left out (docs.github.com, "Repository contents", read 2026-11).
+            return base64.b64decode(self._repository.get_git_blob(found.sha).content)
+
+    def _mode(self, tree: GitTree, path: str) -> str:
+        """Mode of the file at `path`; that of a new file where there is none."""
+        *folders, name = path.split("/")
+        for folder in folders:
+            below = next((entry for entry in tree.tree if entry.path == folder), None)
+            if below is None:
+                return _NEW_FILE
+            if below.type != "tree":
+                raise PullRequestError(f"The path {path!r} leads through a link or submodule: name the file itself.")
+            tree = self._repository.get_git_tree(below.sha)
+        mode = next((entry.mode for entry in tree.tree if entry.path == name), _NEW_FILE)
+        if mode not in _FILE_MODES:
+            raise PullRequestError(f"The path {path!r} is a symbolic link, folder or submodule: name a regular file.")
+        return mode
+
+    def _is_ours(self, commit: Commit) -> bool:
+        author = commit.author.login if commit.author else ""
+        committer = commit.committer.login if commit.committer else ""
+        made_by_us = self._connection.is_me(author) and (committer == _WEB_FLOW or self._connection.is_me(committer))
+        return made_by_us and bool(fingerprint_of(commit.commit.message))
+
+    def _compare_and_swap(self, branch: str, before: str | None, after: str | None) -> None:
+        update = {
+            "name": f"refs/heads/{branch}",
+            "beforeOid": before or _NOBODY,
+            "afterOid": after or _NOBODY,
+            "force": True,
+        }
+        wish: dict[str, Any] = {"repositoryId": self._repository.node_id, "refUpdates": [update]}
+        self._repository.requester.graphql_named_mutation("updateRefs", wish, "clientMutationId")
+
+    def _is_moved(self, branch: str, before: str | None, after: str | None) -> bool:
+        """Whether the branch stands at `after` already: a request was carried out, and its answer got lost.
+
+        The answer to a stale `beforeOid` is generic, so only a second look tells that somebody else was faster.
+
+        Raises:
+            PullRequestError: it stands neither there nor at `before`.
+        """
+        now = self.commit_at(branch)
+        if now not in (before, after):
+            raise PullRequestError(f"Somebody moved the branch {branch!r} meanwhile: run again.")
+        return now == after
+
+    def _move_by_rest(self, branch: str, before: str | None, after: str | None) -> None:
+        """For servers and tokens without `updateRefs`: looked at just before, so the window is one request wide."""
+        if before is None and after is not None:
+            self._repository.create_git_ref(f"refs/heads/{branch}", after)
+        elif after is None:
+            self._repository.get_git_ref(f"heads/{branch}").delete()
+        else:
+            self._repository.get_git_ref(f"heads/{branch}").edit(after, force=True)
+
+
+def _is_update(commit: Commit) -> bool:
+    return len(commit.parents) == 2 and commit.committer is not None and commit.committer.login == _WEB_FLOW

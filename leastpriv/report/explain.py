@@ -1,0 +1,201 @@
+"""Text of `leastpriv explain`: what is known of one action, what it rests on, and what becomes of it in the policy."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from leastpriv.diff.compare import Entry
+from leastpriv.errors import InputError
+from leastpriv.model import ChangeKind, DeniedBy, Outcome, Usage
+from leastpriv.permissions import catalog
+from leastpriv.permissions.generalise import Pattern
+from leastpriv.permissions.patterns import action_matches
+from leastpriv.permissions.sensitive import forbidden, sensitivity
+from leastpriv.permissions.visibility import Visibility, visibility
+from leastpriv.proposal.guards import could_hide
+from leastpriv.proposal.situation import Change, HeldBack
+from leastpriv.report.escape import plain
+from leastpriv.report.subject import Subject
+from leastpriv.report.words import day, plural
+
+_MOST_USAGES = 20
+_MOST_COVERED = 5
+_LONGEST = 500
+
+
+def explain(asked: Sequence[str], subject: Subject, *, has_policy: bool) -> str:
+    """One block for each action asked for, a pattern standing for those of its actions that were called or changed.
+
+    Without a policy (`has_policy` false) it is told how the use would be written. Raises InputError where
+    something asked for is no action.
+    """
+    actions = dict.fromkeys(action for entry in asked for action in _meant(entry, subject))
+    return "\n".join("\n".join(_block(action, subject, has_policy)) + "\n" for action in actions)
+
+
+def _meant(entry: str, subject: Subject) -> list[str]:
+    if not entry.partition(":")[2]:
+        raise InputError(f"ACTION is {entry!r}: write an action like s3:PutObject, or a pattern like s3:*.")
+    if not set(entry) & set("*?"):
+        return [catalog.spelling(entry) or entry]
+    known = [usage.need.permission.action for usage in subject.evidence.usages]
+    known += [action for change in subject.draft.changes for action in (change.action, *change.used, *change.gone)]
+    found = sorted({action for action in known if action_matches(entry, action) and not set(action) & set("*?")})
+    if not found:
+        raise InputError(f"ACTION is {entry!r}: no action of that pattern was called, and none would change.")
+    return found
+
+
+def _block(action: str, subject: Subject, has_policy: bool) -> Iterator[str]:
+    level = catalog.access_level(action)
+    yield plain(f"{action} ({level})" if level else f"{action} (not in the catalogue {catalog.version()})")
+    usages = [usage for usage in subject.evidence.usages if usage.need.permission.action == action]
+    yield from _evidence(usages)
+    yield from _visibility(action)
+    yield from _warnings(action, subject)
+    yield from _fate(action, subject) if has_policy else _draft(action, subject)
+
+
+def _evidence(usages: Sequence[Usage]) -> Iterator[str]:
+    if not usages:
+        yield "  evidence: no call that needs it"
+    for usage in usages[:_MOST_USAGES]:
+        yield from _usage(usage)
+    if len(usages) > _MOST_USAGES:
+        yield f"  … and {len(usages) - _MOST_USAGES:,} more resources"
+
+
+def _usage(usage: Usage) -> Iterator[str]:
+    need = usage.need
+    span = day(usage.first_seen)
+    if day(usage.last_seen) != span:
+        span += f" to {day(usage.last_seen)}"
+    yield f"  {need.basis}: {_outcome(usage)} in {plural(len(usage.runs), 'run')}, {span}"
+    yield f"    resource:   {_shown(need.permission.resource)}"
+    yield f"    found:      {_shown(need.derivation)}"
+    yield f"    confidence: {_confidence(usage)}"
+    for condition in need.permission.conditions:
+        yield _shown(f"    condition:  {condition.operator} {condition.key} {', '.join(condition.values)}")
+    if need.because:
+        yield f"    because:    {_shown(need.because)}"
+    yield f"    events:     {_shown(', '.join(usage.events))}"
+    if usage.denial and usage.denial.message:
+        yield f"    refusal:    {_shown(usage.denial.message)}"
+
+
+def _outcome(usage: Usage) -> str:
+    calls = plural(usage.count, "call")
+    if usage.outcome is Outcome.DENIED:
+        denial = usage.denial
+        by = denial.denied_by if denial else DeniedBy.UNKNOWN
+        helps = "" if denial and denial.mendable else ", which no identity-based policy mends"
+        return f"{calls} refused (denied by: {by}{helps})"
+    if usage.outcome is Outcome.UNKNOWN:
+        return f"{calls} with an answer that says nothing about authorisation"
+    return calls if usage.succeeded else f"{calls}, each of which failed behind authorisation"
+
+
+def _confidence(usage: Usage) -> str:
+    if not usage.need.verified:
+        return "low: the catalogue does not know the action"
+    if usage.need.exact:
+        return "high: the whole resource is known"
+    return "medium: the resource is known in part, or by a like name, or by its type only"
+
+
+def _visibility(action: str) -> Iterator[str]:
+    seen = visibility(action)
+    kinds = {
+        Visibility.MANAGEMENT: "as a management event",
+        Visibility.DATA: f"as a data event of {seen.resource_type}",
+        Visibility.PERMISSION_ONLY: "not as an event of its own",
+        Visibility.NEVER: "never",
+        Visibility.UNKNOWN: "not known",
+    }
+    yield f"  visible in a trail: {kinds[seen.visibility]} ({_shown(seen.source)})"
+
+
+def _warnings(action: str, subject: Subject) -> Iterator[str]:
+    if forbidden(action):
+        yield f"  never written: {_shown(forbidden(action))}"
+    elif sensitivity(action):
+        yield f"  sensitive: {_shown(sensitivity(action))}"
+    for gap in subject.evidence.gaps:
+        if could_hide(gap, action):
+            yield f"  not seen: {gap.kind}, {_shown(gap.detail)}"
+
+
+def _fate(action: str, subject: Subject) -> Iterator[str]:
+    """What becomes of the action in the committed policy."""
+    told = [*_entries(action, subject), *_additions(action, subject, "would be added")]
+    yield from told or [f"  in {_shown(subject.policy_file)}: neither granted nor needed"]
+
+
+def _draft(action: str, subject: Subject) -> Iterator[str]:
+    yield from _additions(action, subject, "a policy made from this evidence would have it")
+
+
+def _entries(action: str, subject: Subject) -> Iterator[str]:
+    for entry in subject.difference.entries:
+        if action in (*entry.granted, *entry.uses):
+            sid = f" ({entry.statement.sid})" if entry.statement.sid else ""
+            where = f"{subject.policy_file}:{entry.statement.line}{sid}"
+            on = ", ".join(entry.statement.resources) or "every resource but those of its NotResource"
+            yield f"  {_shown(f'{where} grants it by {entry.pattern} on {on}')}: {_decision(action, entry, subject)}"
+
+
+def _decision(action: str, entry: Entry, subject: Subject) -> str:
+    change = _change_of(entry, subject.draft.changes)
+    used = any(usage.outcome is Outcome.ALLOWED for usage in entry.uses.get(action, ()))
+    if change and action in change.gone:
+        becomes = f", which becomes {', '.join(change.becomes)}" if change.becomes else ""
+        return _shown(f"it goes with {change.action}{becomes}")
+    objection = (change.stays or {}).get(action) if change else None
+    held = _held_of(entry, subject.draft.held_back)
+    if used:
+        return "it stays, since it was used"
+    if objection or (held and not change):
+        found = objection or (held.objection if held else None)
+        return _shown(f"it stays, held back by {found.guard}: {found.reason}") if found else "it stays"
+    return "it stays"
+
+
+def _change_of(entry: Entry, changes: Sequence[Change]) -> Change | None:
+    matching = (
+        change
+        for change in changes
+        if change.kind is not ChangeKind.ADD
+        and (change.statement, change.action) == (entry.statement.index, entry.pattern)
+    )
+    return next(matching, None)
+
+
+def _held_of(entry: Entry, held_back: Sequence[HeldBack]) -> HeldBack | None:
+    return next((held for held in held_back if (held.action, held.sid) == (entry.pattern, entry.statement.sid)), None)
+
+
+def _additions(action: str, subject: Subject, head: str) -> Iterator[str]:
+    for change in subject.draft.changes:
+        if change.kind is ChangeKind.ADD and change.action == action:
+            yield f"  {head}, basis {change.basis}, on"
+            patterns = {found.pattern: found for found in change.patterns}
+            for resource in change.resources:
+                yield f"    {_shown(resource)}"
+                yield from _pattern(patterns[resource]) if resource in patterns else ()
+    for held in subject.draft.refused:
+        if held.action == action:
+            resources = ", ".join(held.resources)
+            yield _shown(f"  not added on {resources}, refused by {held.objection.guard}: {held.objection.reason}")
+
+
+def _pattern(pattern: Pattern) -> Iterator[str]:
+    for opening in pattern.openings:
+        yield f"      open: {_shown(opening.part)}, since {_shown(opening.reason)}"
+    if pattern.openings:
+        covered = ", ".join(pattern.covers[:_MOST_COVERED])
+        more = len(pattern.covers) - _MOST_COVERED
+        yield _shown(f"      covers: {covered}" + (f" and {more:,} more" if more > 0 else ""))
+
+
+def _shown(text: str) -> str:
+    return plain(text, _LONGEST)

@@ -1,0 +1,28 @@
+"""What the review of a person's edit speaks about."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from leastpriv.evidence.usage import Evidence
+from leastpriv.proposal.findings import Review
+
+
+@dataclass(frozen=True, slots=True)
+class Reviewed:
+    """All that the comment needs; nothing in it is escaped yet."""
+
+    principal: str
+    policy_file: str
+    review: Review
+    evidence: Evidence
+    attached: tuple[str, ...]
+    """Names of the other policies that were taken into account."""
+    records: int
+    run_url: str = ""
+    """Template of a workflow run's page with `{run}`, or empty."""
+
+    @property
+    def role(self) -> str:
+        """The principal's name without its path."""
+        return self.principal.rpartition("/")[2]

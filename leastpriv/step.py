@@ -1,0 +1,159 @@
+"""The action as a step of a job: what the runner says goes in, outputs, annotations and the summary come out."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from datetime import datetime
+from pathlib import Path
+
+from leastpriv.errors import PullRequestError
+from leastpriv.pipeline import Result, Workplace, run, write_files
+from leastpriv.pull_request.git import LocalRepository
+from leastpriv.pull_request.local import LocalPlace
+from leastpriv.pull_request.publication import pull_request_outputs
+from leastpriv.pull_request.publish import GitHubPlace
+from leastpriv.pull_request.repository.connection import Connection
+from leastpriv.report.escape import prose
+from leastpriv.report.outputs import outputs
+from leastpriv.report.words import plural
+from leastpriv.runner.commands import Console
+from leastpriv.runner.context import Runner, repository_path
+from leastpriv.runner.files import append_summary, write_output
+from leastpriv.settings import Mode, Settings, from_environment
+
+DRIFT = 3
+"""Exit code of the mode `check` when the policy differs from what is needed."""
+
+
+def step(environment: Mapping[str, str], runner: Runner, console: Console, clock: Callable[[], datetime]) -> int:
+    """Runs the action once; gives the step's exit code.
+
+    Raises:
+        LeastprivError: an input is wrong, or the proposal could not be made; one that was made is written all the same.
+    """
+    settings = _within_rights(from_environment(environment), runner, console)
+    run_url = f"{runner.server_url}/{runner.repository}/actions/runs/{{run}}" if runner.repository else ""
+    with console.group("Least privilege from evidence"):
+        result = run(settings, _step_workplace(settings, runner, console), clock(), console.log, run_url)
+    folder = (runner.temporary or runner.workspace) / "leastpriv"
+    written = write_files(result, folder)
+    say_published(result, console)
+    _annotate(result, console)
+    _write_outputs(runner, result, written)
+    if runner.summary_file:
+        append_summary(runner.summary_file, _summary(result))
+    return exit_code(settings, result, console)
+
+
+def _within_rights(settings: Settings, runner: Runner, console: Console) -> Settings:
+    """A run whose token cannot write reports by itself: a fork's pull request, or Dependabot's."""
+    if settings.mode is not Mode.PULL_REQUEST or not runner.read_only_token():
+        return settings
+    console.notice(
+        "The token of this run is read-only (a pull request from a fork, or Dependabot's): the proposal is only "
+        "reported, as with mode report.",
+        title="Read-only token",
+    )
+    return replace(settings, mode=Mode.REPORT)
+
+
+def _step_workplace(settings: Settings, runner: Runner, console: Console) -> Workplace:
+    """In a step every path starts at, and stays in, the workspace; with a token, policies may come from GitHub."""
+
+    def inside(value: str, name: str) -> Path:
+        return repository_path(runner.workspace, value, name)
+
+    policy = inside(settings.policy_file, "policy-file")
+    for name in settings.also_attached:
+        inside(name, "also-attached")
+    trails = tuple(inside(name, "trails") for name in settings.trails)
+    path = Path(settings.policy_file).as_posix()
+    github = _github(settings, runner, console)
+    if github is None and settings.mode is Mode.PULL_REQUEST:
+        # Another forge, or none: the branch is made in the repository that the workspace holds.
+        return Workplace(path, runner.workspace, trails, LocalPlace(LocalRepository.open(runner.workspace)))
+    if github and (settings.mode is Mode.PULL_REQUEST or not policy.exists()):
+        return Workplace(path, None, trails, github, github)
+    return Workplace(path, runner.workspace, trails, historian=github)
+
+
+def _github(settings: Settings, runner: Runner, console: Console) -> GitHubPlace | None:
+
+    if not (settings.github_token and runner.repository):
+        return None
+    try:
+        connection = Connection.open(
+            settings.github_token,
+            runner.repository,
+            api_url=runner.api_url,
+            web_url=runner.server_url,
+            sleep=time.sleep,
+        )
+    except PullRequestError as error:
+        if settings.mode is Mode.PULL_REQUEST:
+            raise
+        console.log(f"GitHub is left out: {error}")
+        return None
+    return GitHubPlace(connection, settings.manners)
+
+
+def _summary(result: Result) -> str:
+    published = result.published
+    where = ""
+    if published and published.failure:
+        where = f"> **Not published.** {prose(published.failure)}\n\n"
+    elif published and published.url:
+        where = f"Pull request [#{published.number}]({published.url}): {published.operation}.\n\n"
+    return f"## {result.title}\n\n{where}{result.body}"
+
+
+def _annotate(result: Result, console: Console) -> None:
+    """One notice for removals and one warning for refused calls at most: ten a step is the runner's own limit."""
+    subject = result.subject
+    if not subject.evidence.counts.calls:
+        console.warning(
+            f"No call of {subject.principal} was found: is the ARN right, and the trail?", title="No evidence"
+        )
+    unused = [change for change in subject.draft.changes if change.line]
+    if unused:
+        entries = plural(len(unused), "entry grants", "entries grant")
+        message = f"{entries} more than {subject.role} used."
+        console.notice(message, file=subject.policy_file, line=unused[0].line, title="Not used")
+    denied = sum(usage.count for change in subject.draft.changes for usage in change.usages if usage.denial)
+    if denied:
+        console.warning(
+            f"{plural(denied, 'call was', 'calls were')} refused that the proposal would allow.",
+            file=subject.policy_file,
+            title="Refused",
+        )
+
+
+def _write_outputs(runner: Runner, result: Result, written: Path) -> None:
+
+    if runner.output_file:
+        found = {**outputs(result.subject, written.as_posix()), **pull_request_outputs(result.published)}
+        for name, value in found.items():
+            write_output(runner.output_file, name, value)
+
+
+def say_published(result: Result, console: Console) -> None:
+    """One line about branch and pull request."""
+    published = result.published
+    if published:
+        at = f" at {published.head_sha[:12]}" if published.head_sha else ""
+        pull = f", pull request {published.url}" if published.url else ""
+        reason = f": {published.reason}" if published.reason else ""
+        console.log(f"Branch {published.branch} {published.operation}{at}{pull}{reason}")
+
+
+def exit_code(settings: Settings, result: Result, console: Console) -> int:
+    """0, or 1 where publishing failed, or 3 for drift in the mode `check`; says why."""
+    if result.published and result.published.failure:
+        console.error(result.published.failure)
+        return 1
+    if settings.mode.value != "check" or not result.has_changes:
+        return 0
+    console.error(f"{result.subject.policy_file} is not what the evidence says ({result.title}): exit code {DRIFT}.")
+    return DRIFT

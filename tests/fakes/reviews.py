@@ -1,0 +1,69 @@
+"""A person's edit of a policy and what a role did, as the review sees them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from leastpriv.evidence.cloudtrail.trail_files import TrailFolder
+from leastpriv.evidence.read import read_evidence
+from leastpriv.evidence.source import Window, parse_principal
+from leastpriv.evidence.usage import Coverage, Evidence
+from leastpriv.policy.document import Document, parse
+from leastpriv.proposal.review import review
+from leastpriv.proposal.situation import Options
+from leastpriv.report.reviewed import Reviewed
+from tests.fakes.deploys import ROLE, write_trail
+
+RUN_URL = "https://github.com/octo-org/shop/actions/runs/{run}"
+
+Policy = Mapping[str, Any] | str | None
+"""The JSON value of a policy, its text, or None: there is no file."""
+
+
+def reviewed(
+    folder: Path,
+    base: Policy,
+    head: Policy,
+    records: Iterable[Mapping[str, Any]] = (),
+    attached: Sequence[Policy] = (),
+    options: Options | None = None,
+    principal: str = ROLE,
+    path: str = "iam/ci-deploy.json",
+) -> Reviewed:
+    """The review of an edit by the evidence of some CloudTrail records."""
+    evidence, count = _evidence(folder, list(records), principal)
+    others = [found for number, policy in enumerate(attached) if (found := document(policy, f"attached {number}"))]
+    return Reviewed(
+        principal=principal,
+        policy_file=path,
+        review=review(document(base, "base"), document(head, "head"), others, evidence, options or Options()),
+        evidence=evidence,
+        attached=tuple(other.where for other in others),
+        records=count,
+        run_url=RUN_URL,
+    )
+
+
+def document(policy: Policy, where: str = "p.json") -> Document | None:
+    """A policy as a document."""
+    if policy is None:
+        return None
+    return parse((policy if isinstance(policy, str) else json.dumps(policy, indent=2)).encode(), where)
+
+
+def _evidence(folder: Path, records: list[Mapping[str, Any]], principal: str) -> tuple[Evidence, int]:
+    target = parse_principal(principal)
+    assert target
+    source = TrailFolder(write_trail(folder / "trail", records))
+    found = read_evidence([source], Window(None, None), target)[principal]
+    figures = source.statistics
+    coverage = Coverage(
+        regions={region: last - first for region, (first, last) in sorted(figures.spans.items())},
+        reads=bool(figures.kinds["management-read"]),
+        sources=frozenset(figures.sources),
+    )
+    return replace(found, coverage=coverage), figures.records

@@ -1,0 +1,207 @@
+"""The promises of the review: what it calls broken is what a replay shows, and every broken call has its line."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from leastpriv.evidence.usage import CallGroup, Counts, Evidence
+from leastpriv.model import Basis, Denial, DeniedBy, Need, Outcome, Permission, Run, Usage
+from leastpriv.proposal.findings import Review, Verdict
+from leastpriv.proposal.review import review
+from leastpriv.proposal.situation import Options
+from tests.diff.test_edits import NAMES, OF_TWO_SERVICES, QUEUE, allow, document
+from tests.fakes.deploys import ROLE
+
+TIME = datetime(2026, 11, 3, tzinfo=UTC)
+RUN = Run("17650000000", "17650000000", TIME, TIME)
+
+
+def usage(
+    action: str, resource: str, region: str = "eu-west-1", outcome: Outcome = Outcome.ALLOWED, **more: Any
+) -> Usage:
+    """One call as the evidence shows it; `more` are fields of its need and `denial`."""
+    denial = more.pop("denial", None)
+    need = Need(Permission(action, resource), Basis.OBSERVED, "of the record", **more)
+    return Usage(need, outcome, 1, TIME, TIME, (RUN.id,), ("x:Y",), (region,), denial)
+
+
+def evidence(usages: Iterable[Usage]) -> Evidence:
+    """A call for each usage."""
+    found = tuple(dict.fromkeys(usages))
+    groups = tuple(CallGroup((each.need,), each.outcome, 1, each.runs, each.regions, "x:Y") for each in found)
+    allowed = sum(each.outcome is Outcome.ALLOWED for each in found)
+    return Evidence(
+        ROLE,
+        found,
+        groups,
+        (),
+        (RUN,),
+        TIME,
+        TIME,
+        Counts(len(found), allowed),
+        tuple({r for u in found for r in u.regions}),
+    )
+
+
+USAGES = st.lists(
+    st.builds(
+        usage,
+        st.sampled_from(["sqs:CreateQueue", "sqs:DeleteQueue", "sqs:TagQueue"]),
+        st.sampled_from([QUEUE, NAMES[1]]),
+        st.sampled_from(["eu-west-1", "us-east-1"]),
+        st.sampled_from(list(Outcome)),
+    ),
+    max_size=6,
+)
+
+
+def told(found: Review) -> set[str]:
+    """Actions of the usages that some line calls refused."""
+    lost = {action for removal in found.removals for action in removal.lost}
+    refused = [each for change in found.denies_added for each in change.refused]
+    refused += [each for change in found.conditions for each in change.refused]
+    return lost | {each.need.permission.action for each in refused}
+
+
+@given(OF_TWO_SERVICES, OF_TWO_SERVICES, USAGES)
+def test_what_breaks_is_what_the_replay_newly_refuses_and_some_line_says_why(
+    before: Any, after: Any, usages: list[Usage]
+) -> None:
+    found = review(document(before), document(after), [], evidence(usages))
+    known = set(found.before.refused)
+    assert {group for group in found.after.refused if group not in known} <= set(found.broken)
+    assert set(found.broken) <= set(found.after.refused)
+    assert {need.permission.action for group in found.broken for need in group.needs} <= told(found)
+    assert not set(found.broken) & set(found.may_break)
+
+
+@given(OF_TWO_SERVICES, OF_TWO_SERVICES, USAGES)
+def test_what_becomes_allowed_has_a_line_and_is_never_called_less(before: Any, after: Any, usages: list[Usage]) -> None:
+    found = review(document(before), document(after), [], evidence(usages))
+    if found.after.allowed > found.before.allowed:
+        assert found.verdict in {Verdict.BREAKS, Verdict.NEW_ACCESS, Verdict.NEEDED_ACCESS}
+
+
+@given(OF_TWO_SERVICES, USAGES)
+def test_without_an_edit_nothing_changes_whatever_was_called(policy: Any, usages: list[Usage]) -> None:
+    found = review(document(policy), document(policy), [], evidence(usages))
+    assert found.verdict is Verdict.UNCHANGED
+    assert not found.breaks
+    assert found.before == found.after
+
+
+def test_a_refused_call_of_an_action_newer_than_the_catalogue_is_doubtful_and_no_break() -> None:
+    """The replay does not count it, since its event's name alone says what it needs."""
+    policy = document([allow(["sqs:NewThing", "sqs:TagQueue"], QUEUE)])
+    calls = evidence([usage("sqs:NewThing", QUEUE, verified=False)])
+    found = review(policy, document([allow("sqs:TagQueue", QUEUE)]), [], calls)
+    assert not found.breaks
+    assert len(found.may_break) == 1
+    assert list(found.removals[0].doubtful) == ["sqs:NewThing"]
+    assert found.verdict is Verdict.NARROWS
+
+
+@pytest.mark.parametrize("outcome", [Outcome.DENIED, Outcome.UNKNOWN])
+def test_a_call_that_was_not_allowed_does_not_break(outcome: Outcome) -> None:
+    found = review(
+        document([allow(["sqs:TagQueue", "sqs:CreateQueue"], QUEUE)]),
+        document([allow("sqs:CreateQueue", QUEUE)]),
+        [],
+        evidence([usage("sqs:TagQueue", QUEUE, outcome=outcome)]),
+    )
+    assert not found.breaks
+    assert [objection.guard for objection in found.removals[0].unseen]
+
+
+def denial(by: DeniedBy, *, explicit: bool, mendable: bool) -> Denial:
+    return Denial(("sqs:TagQueue",), QUEUE, ROLE, by, explicit, mendable)
+
+
+@pytest.mark.parametrize(
+    ("refused", "verdict"),
+    [
+        (denial(DeniedBy.IDENTITY, explicit=True, mendable=False), Verdict.NEEDED_ACCESS),
+        (denial(DeniedBy.SCP, explicit=True, mendable=False), Verdict.NEW_ACCESS),
+        (denial(DeniedBy.BOUNDARY, explicit=False, mendable=False), Verdict.NEW_ACCESS),
+    ],
+)
+def test_a_lifted_deny_is_asked_for_by_the_refusals_of_such_a_deny_alone(refused: Denial, verdict: Verdict) -> None:
+    grant = allow("sqs:TagQueue", QUEUE)
+    deny = {**grant, "Effect": "Deny"}
+    calls = evidence([usage("sqs:TagQueue", QUEUE, outcome=Outcome.DENIED, denial=refused)])
+    assert review(document([grant, deny]), document([grant]), [], calls).verdict is verdict
+
+
+def test_a_deny_lifted_on_more_than_was_refused_is_new_access() -> None:
+    grant = allow("sqs:TagQueue", "*")
+    refused = denial(DeniedBy.IDENTITY, explicit=True, mendable=False)
+    calls = evidence([usage("sqs:TagQueue", QUEUE, outcome=Outcome.DENIED, denial=refused)])
+    found = review(document([grant, {**grant, "Effect": "Deny"}]), document([grant]), [], calls)
+    assert found.verdict is Verdict.NEW_ACCESS
+
+
+def test_witnesses_of_containment_are_new_access() -> None:
+    """Where somebody has computed them, they count, though the evidence speaks for every line."""
+    policy = document([allow("sqs:TagQueue", QUEUE)])
+    found = replace(review(policy, policy, [], evidence([])), new_access=("sqs:TagQueue on *",))
+    assert found.has_new_access_without_evidence
+    assert found.verdict is Verdict.NEW_ACCESS
+
+
+def test_a_lifted_deny_of_what_nothing_allows_is_not_said_to_allow_it() -> None:
+    other, deny = allow("sqs:CreateQueue", QUEUE), {**allow("sqs:TagQueue", QUEUE), "Effect": "Deny"}
+    refused = denial(DeniedBy.IDENTITY, explicit=True, mendable=False)
+    calls = evidence([usage("sqs:TagQueue", QUEUE, outcome=Outcome.DENIED, denial=refused)])
+    found = review(document([other, deny]), document([other]), [], calls)
+    assert found.denies_removed[0].granted == ()
+    assert found.verdict is Verdict.NEW_ACCESS
+
+
+def test_a_grant_on_all_resources_but_some_is_never_what_a_call_asked_for() -> None:
+    calls = evidence([usage("sqs:TagQueue", QUEUE)])
+    grant = {"Effect": "Allow", "Action": "sqs:TagQueue", "NotResource": NAMES[1]}
+    found = review(None, document([grant]), [], calls)
+    assert found.additions[0].unproven == ("sqs:TagQueue",)
+    assert found.verdict is Verdict.NEW_ACCESS
+
+
+def test_a_lost_action_needs_no_guard_and_one_without_a_use_hears_the_first_that_fits() -> None:
+    """The evidence is a day old: that says nothing of an action that was used."""
+    calls = evidence([usage("sqs:TagQueue", QUEUE)])
+    policy = document([allow(["sqs:TagQueue", "sqs:PurgeQueue", "sqs:CreateQueue"], QUEUE)])
+    found = review(policy, document([allow("sqs:CreateQueue", QUEUE)]), [], calls)
+    by_action = {removal.edit.entry: removal for removal in found.removals}
+    assert by_action["sqs:TagQueue"].unseen == {}
+    assert [objection.guard for objection in by_action["sqs:PurgeQueue"].unseen] == ["minimum-days"]
+
+
+def test_what_a_proposal_may_do_is_no_guard_of_a_persons_edit() -> None:
+    """No call of the service is what the evidence says, not a reason to doubt it."""
+    options = Options(minimum_days=0, minimum_runs=0)
+    policy = document([allow(["sns:*Topic", "sqs:TagQueue"], "*")])
+    found = review(
+        policy, document([allow("sqs:TagQueue", "*")]), [], evidence([usage("sqs:TagQueue", QUEUE)]), options
+    )
+    guards = {objection.guard for removal in found.removals for objection in removal.unseen}
+    assert guards <= {"region-not-read", "not-recorded", "not-visible", "sibling"}
+
+
+def test_a_use_that_no_known_policy_grants_speaks_against_the_grant_that_goes() -> None:
+    calls = evidence([usage("sqs:TagQueue", NAMES[1])])
+    policy = document([allow(["sqs:TagQueue", "sqs:CreateQueue"], QUEUE)])
+    after = document([allow("sqs:CreateQueue", QUEUE)])
+    found = review(policy, after, [], calls, Options(minimum_days=0, minimum_runs=0))
+    assert [objection.guard for objection in found.removals[0].unseen] == ["unexplained-use"]
+
+
+def test_what_nobody_may_add_is_not_told_again_as_sensitive() -> None:
+    found = review(None, document([allow(["iam:PassRole", "iam:CreateAccessKey"], "*")]), [], evidence([]))
+    told = {addition.edit.entry: (bool(addition.forbidden), bool(addition.sensitive)) for addition in found.additions}
+    assert told == {"iam:PassRole": (False, True), "iam:CreateAccessKey": (True, False)}

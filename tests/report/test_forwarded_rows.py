@@ -1,0 +1,29 @@
+"""Rows of `leastpriv permissions` say which services forwarded the calls, and nothing of it where none did."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from leastpriv.evidence.merge import by_pattern
+from leastpriv.evidence.usage import UsageBook
+from leastpriv.report.proposal_json import permission_row
+from tests.fakes.calls import a_call
+
+
+def test_a_row_of_forwarded_calls_names_the_services_that_forwarded_them() -> None:
+    own = a_call("sqs:CreateQueue", {"queueName": "orders"})
+    book = UsageBook(own.principal)
+    for service in ("cloudformation.amazonaws.com", "", "cloudformation.amazonaws.com"):
+        book.note(replace(own, invoked_by=service))
+    (usage,) = by_pattern(book.close().usages)
+    row = permission_row(usage)
+    assert row["count"] == 3
+    assert row["forwarded_by"] == ["cloudformation.amazonaws.com"]
+
+
+def test_a_row_of_direct_calls_has_no_such_field() -> None:
+    own = a_call("sqs:CreateQueue", {"queueName": "orders"})
+    book = UsageBook(own.principal)
+    book.note(own)
+    (usage,) = book.close().usages
+    assert "forwarded_by" not in permission_row(usage)

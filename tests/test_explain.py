@@ -1,0 +1,138 @@
+"""The promises of `leastpriv explain`, asked through the command line."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Mapping
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from leastpriv.cli import main
+from tests.fakes.deploys import FIRST, NOW, POLICY, ROLE, deploys, usual_deploys, write_trail
+
+SCP = {
+    "event": "ec2:CreateVpc",
+    "error": "Client.UnauthorizedOperation",
+    "message": "You are not authorized to perform this operation. "
+    "User: arn:aws:sts::111122223333:assumed-role/ci-deploy/1 is not authorized to perform: "
+    "ec2:CreateVpc on resource: arn:aws:ec2:eu-west-1:111122223333:vpc/* "
+    "with an explicit deny in a service control policy",
+}
+STACK = "arn:aws:cloudformation:eu-west-1:111122223333:stack/orders/7b2f3c10-9a1e-11ef-8f3a-0a58a9feac02"
+
+
+def explained(*arguments: str, trail: Path, policy: Path | None = None) -> str:
+    """What the command prints; it must succeed."""
+    out, err = io.StringIO(), io.StringIO()
+    given = ["explain", *arguments, "--role-arn", ROLE, "--trail", str(trail)]
+    code = main([*given, *(["--policy-file", str(policy)] if policy else [])], out, err, lambda: NOW)
+    assert code == 0, err.getvalue()
+    return out.getvalue()
+
+
+@pytest.fixture(scope="module")
+def trail(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The usual deploys, a stack by its id, and refusals."""
+    odd = [SCP, {"event": "cloudformation:DescribeStacks", "parameters": {"stackName": STACK}}]
+    late = deploys(odd, first=FIRST + timedelta(days=14, minutes=2), times=1, number=2)
+    return write_trail(tmp_path_factory.mktemp("trail"), [*usual_deploys(), *late])
+
+
+@pytest.fixture
+def policy(tmp_path: Path) -> Path:
+    path = tmp_path / "ci-deploy.json"
+    path.write_text(json.dumps(POLICY, indent=2))
+    return path
+
+
+def test_a_used_action_shows_events_basis_derivation_confidence_and_visibility(trail: Path) -> None:
+    text = explained("lambda:updatefunctioncode", trail=trail)
+    assert text.startswith("lambda:UpdateFunctionCode (Write)\n")
+    for told in (
+        "observed: 6 calls in 6 runs, 2026-10-01 to 2026-11-05",
+        "resource:   arn:aws:lambda:eu-west-1:111122223333:function:orders",
+        "found:      named by the request",
+        "confidence: high",
+        "events:     lambda.amazonaws.com:UpdateFunctionCode20150331v2",
+        "visible in a trail: as a management event",
+    ):
+        assert told in text
+
+
+@pytest.mark.parametrize(
+    ("action", "fate"),
+    [
+        ("lambda:UpdateFunctionCode", "grants it by lambda:* on"),
+        ("lambda:UpdateFunctionCode", "it stays, since it was used"),
+        ("lambda:CreateAlias", "it goes with lambda:*, which becomes"),
+        ("sqs:PurgeQueue", "(Queues) grants it by sqs:PurgeQueue"),
+        ("sqs:PurgeQueue", "it goes with sqs:PurgeQueue"),
+        ("lambda:InvokeFunction", "it stays, held back by not-visible"),
+        ("cloudwatch:PutMetricAlarm", "would be added, basis denied, on\n    arn:aws:cloudwatch:"),
+        ("cloudformation:DescribeStacks", "open: Id, since a stack made again has another id"),
+        ("cloudformation:DescribeStacks", f"covers: {STACK}"),
+        ("ec2:CreateVpc", "not-mendable: a service control policy refused it"),
+        ("s3:GetObject", "neither granted nor needed"),
+        ("s3:GetObject", "evidence: no call that needs it"),
+    ],
+)
+def test_with_a_policy_file_it_is_told_what_becomes_of_the_action(
+    action: str, fate: str, trail: Path, policy: Path
+) -> None:
+    assert fate in explained(action, trail=trail, policy=policy)
+
+
+def test_the_same_dials_as_of_a_proposal_decide(trail: Path, policy: Path) -> None:
+    assert "held back by minimum-runs" in explained(
+        "sqs:PurgeQueue", "--minimum-runs", "50", trail=trail, policy=policy
+    )
+    assert "held back by keep" in explained("sqs:PurgeQueue", "--keep", "sqs:Purge*", trail=trail, policy=policy)
+
+
+def test_without_a_policy_file_it_is_told_how_the_use_would_be_written(trail: Path) -> None:
+    text = explained("cloudformation:DescribeStacks", trail=trail)
+    assert "a policy made from this evidence would have it, basis observed, on" in text
+    assert "stack/orders/*" in text
+    assert "neither granted" not in text
+
+
+def test_a_pattern_stands_for_the_actions_that_were_called_or_would_change(trail: Path, policy: Path) -> None:
+    text = explained("sqs:*", trail=trail, policy=policy)
+    heads = [line for line in text.splitlines() if line and not line.startswith(" ")]
+    assert heads == ["sqs:CreateQueue (Write)", "sqs:PurgeQueue (Write)"]
+
+
+def test_several_actions_are_blocks_apart(trail: Path) -> None:
+    assert explained("sqs:CreateQueue", "s3:GetObject", trail=trail).count("\n\n") == 1
+
+
+def test_an_action_that_the_catalogue_lacks_is_called_so(trail: Path) -> None:
+    assert "(not in the catalogue " in explained("s3:Frobnicate", trail=trail)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["PutObject"], "write an action like s3:PutObject"),
+        (["rds:*"], "no action of that pattern was called"),
+        (["s3:GetObject", "--policy-file", "nowhere.json"], "is no file"),
+    ],
+)
+def test_bad_input_is_one_sentence_and_exit_code_2(arguments: list[str], told: str, trail: Path) -> None:
+    out, err = io.StringIO(), io.StringIO()
+    code = main(["explain", *arguments, "--role-arn", ROLE, "--trail", str(trail)], out, err, lambda: NOW)
+    assert (code, out.getvalue()) == (2, "")
+    assert told in err.getvalue()
+
+
+def test_names_that_others_chose_cannot_command_a_runner_or_a_terminal(tmp_path: Path) -> None:
+    name = "x\n::error::owned\x1b[2J##[group]"
+    hostile: Mapping[str, Any] = {"event": "sqs:CreateQueue", "parameters": {"queueName": name}}
+    text = explained("sqs:CreateQueue", trail=write_trail(tmp_path, deploys([hostile])))
+    assert "\x1b" not in text
+    assert "##[" not in text
+    assert not [line for line in text.splitlines() if line.lstrip().startswith("::")]

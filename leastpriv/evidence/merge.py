@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 
+from leastpriv.evidence.made import maker, seen
 from leastpriv.model import Usage
-from leastpriv.permissions.generalise import generalise
+from leastpriv.permissions.generalise import patterns_of
 from leastpriv.permissions.patterns import resource_covers
 
 
 def by_pattern(usages: Sequence[Usage]) -> tuple[Usage, ...]:
     """Usages with what changes from run to run opened, equal ones added up; the order of the input is kept."""
+    is_made = maker(usages)
     groups: dict[tuple[object, ...], list[Usage]] = {}
     for usage in usages:
         denial = usage.denial
@@ -19,11 +21,11 @@ def by_pattern(usages: Sequence[Usage]) -> tuple[Usage, ...]:
         permission = usage.need.permission
         key = (permission.action, permission.conditions, usage.need.basis, usage.outcome, refused_by)
         groups.setdefault(key, []).append(usage)
-    return tuple(merged for group in groups.values() for merged in _merged(group))
+    return tuple(merged for group in groups.values() for merged in _merged(group, is_made))
 
 
-def _merged(usages: Sequence[Usage]) -> Iterable[Usage]:
-    patterns = generalise([usage.need.permission.resource for usage in usages])
+def _merged(usages: Sequence[Usage], is_made: Callable[[Usage], bool]) -> Iterable[Usage]:
+    patterns = [found.pattern for found in patterns_of(seen(usages, is_made))]
     by_resource: dict[str, list[Usage]] = {}
     for usage in usages:
         resource = usage.need.permission.resource
@@ -46,4 +48,5 @@ def _sum(pattern: str, usages: Sequence[Usage]) -> Usage:
         runs=tuple(runs),
         events=tuple(sorted({event for usage in usages for event in usage.events})),
         regions=tuple(sorted({region for usage in usages for region in usage.regions})),
+        forwarded_by=tuple(sorted({service for usage in usages for service in usage.forwarded_by})),
     )

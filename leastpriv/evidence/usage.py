@@ -10,6 +10,7 @@ from leastpriv.evidence.refusals.denial import read_denial
 from leastpriv.evidence.refusals.needs import refused_needs
 from leastpriv.evidence.runs import RunTracker
 from leastpriv.evidence.source import principal_of, same_principal
+from leastpriv.evidence.tally import Tally
 from leastpriv.model import (
     Call,
     Denial,
@@ -26,6 +27,7 @@ from leastpriv.model import (
 from leastpriv.permissions import catalog
 from leastpriv.permissions.events import Verdict
 from leastpriv.permissions.mapping import CallNeeds, needs_of
+from leastpriv.permissions.partners import unknown_refusals
 
 _MOST_RESOURCES_PER_ACTION = 500
 """Beyond it, further resources are folded into their parent: object keys never end (measured: 216 MB at 5 GB)."""
@@ -42,6 +44,8 @@ class CallGroup:
     runs: tuple[str, ...]
     regions: tuple[str, ...]
     event: str
+    forwarded_by: tuple[str, ...] = ()
+    """Services that forwarded the calls in the principal's name (`cloudformation.amazonaws.com`), sorted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,39 +98,6 @@ class Evidence:
         return self.last - self.first if self.first and self.last else timedelta()
 
 
-@dataclass(slots=True)
-class _Tally:
-    """Running figures of one key."""
-
-    first: datetime
-    last: datetime
-    count: int = 0
-    succeeded: bool = False
-    runs: set[int] = field(default_factory=set)
-    regions: set[str] = field(default_factory=set)
-    events: set[str] = field(default_factory=set)
-    denial: Denial | None = None
-
-    def note(self, call: Call, run: int) -> None:
-        self.count += 1
-        self.first = min(self.first, call.time)
-        self.last = max(self.last, call.time)
-        self.runs.add(run)
-        self.regions.add(call.region)
-        self.events.add(f"{call.source}:{call.name}")
-        self.succeeded = self.succeeded or not call.error_code
-
-    def absorb(self, other: _Tally) -> None:
-        self.count += other.count
-        self.first = min(self.first, other.first)
-        self.last = max(self.last, other.last)
-        self.runs |= other.runs
-        self.regions |= other.regions
-        self.events |= other.events
-        self.succeeded = self.succeeded or other.succeeded
-        self.denial = self.denial or other.denial
-
-
 _GroupKey = tuple[tuple[Need, ...], Outcome, str, str]
 """Needs, outcome, who refused (an SCP's refusal is not the identity policy's) and region (conditions may name one)."""
 _RunIds = Mapping[int, Run]
@@ -138,7 +109,7 @@ class UsageBook:
     def __init__(self, principal: str) -> None:
         self._principal = principal
         self._runs = RunTracker()
-        self._groups: dict[_GroupKey, _Tally] = {}
+        self._groups: dict[_GroupKey, Tally] = {}
         self._gaps: dict[tuple[GapKind, Scope, str], int] = {}
         self._resources: dict[str, set[str]] = {}
         self._data: set[tuple[str, str]] = set()
@@ -162,6 +133,8 @@ class UsageBook:
         mapped = needs_of(call)
         self._note_verdict(call, mapped)
         denial = self._denial(call) if call.outcome is Outcome.DENIED else None
+        if denial:
+            self._check_mapping(call, mapped, denial)
         needs = refused_needs(mapped, denial) if denial else mapped.needs
         self._tally(call, run, needs, call.outcome, denial)
         if denial and denial.actions:
@@ -184,7 +157,7 @@ class UsageBook:
             return
         refused_by = f"{denial.denied_by} {denial.mendable}" if denial else ""
         key = (tuple(self._folded(need) for need in needs), outcome, refused_by, call.region)
-        tally = self._groups.setdefault(key, _Tally(call.time, call.time))
+        tally = self._groups.setdefault(key, Tally(call.time, call.time))
         tally.note(call, run)
         tally.denial = denial or tally.denial
 
@@ -202,6 +175,7 @@ class UsageBook:
                     _ids(tally, runs),
                     tuple(sorted(tally.regions)),
                     min(tally.events),
+                    tuple(sorted(tally.forwarded)),
                 )
                 for (needs, outcome, *_), tally in self._groups.items()
             ),
@@ -229,8 +203,18 @@ class UsageBook:
         elif mapped.verdict is Verdict.UNVERIFIED:
             self._add("unmapped", allowed)
             self.note_gap(Gap(GapKind.UNVERIFIED_ACTION, Scope(services=(mapped.prefix,)), event))
+        for gap in mapped.gaps:
+            self.note_gap(gap)
         if call.parameters_omitted:
             self.note_gap(Gap(GapKind.PARAMETERS_OMITTED, Scope(actions=("iam:PassRole",)), event))
+
+    def _check_mapping(self, call: Call, mapped: CallNeeds, denial: Denial) -> None:
+        """AWS names what it refused: an action that the event is not known to need shows that the mapping is wrong."""
+        strange = unknown_refusals(call.source, call.name, mapped, denial.actions)
+        if strange:
+            actions = dict.fromkeys((*strange, *(need.permission.action for need in mapped.needs)))
+            detail = f"{call.source}:{call.name} was refused {', '.join(strange)}"
+            self.note_gap(Gap(GapKind.MAPPING_DISAGREES, Scope(actions=tuple(actions)), detail))
 
     def _note_data_event(self, call: Call) -> None:
         if call.data_event:
@@ -268,21 +252,21 @@ def _parents(resource: str) -> Iterable[str]:
     yield ":".join(resource.split(":", 5)[:5]) + ":*"
 
 
-def _ids(tally: _Tally, runs: _RunIds) -> tuple[str, ...]:
+def _ids(tally: Tally, runs: _RunIds) -> tuple[str, ...]:
     found = {runs[token] for token in tally.runs}
     return tuple(run.id for run in sorted(found, key=lambda run: (run.first, run.id)))
 
 
-def _usages(groups: Mapping[_GroupKey, _Tally], runs: _RunIds) -> list[Usage]:
-    merged: dict[tuple[Need, Outcome, str], _Tally] = {}
+def _usages(groups: Mapping[_GroupKey, Tally], runs: _RunIds) -> list[Usage]:
+    merged: dict[tuple[Need, Outcome, str], Tally] = {}
     for (needs, outcome, refused_by, _), tally in groups.items():
         for need in dict.fromkeys(needs):
-            merged.setdefault((need, outcome, refused_by), _Tally(tally.first, tally.last)).absorb(tally)
+            merged.setdefault((need, outcome, refused_by), Tally(tally.first, tally.last)).absorb(tally)
     usages = [_usage(need, outcome, tally, runs) for (need, outcome, _), tally in merged.items()]
     return sorted(usages, key=lambda usage: (usage.need.permission, usage.outcome, usage.need.derivation))
 
 
-def _usage(need: Need, outcome: Outcome, tally: _Tally, runs: _RunIds) -> Usage:
+def _usage(need: Need, outcome: Outcome, tally: Tally, runs: _RunIds) -> Usage:
     return Usage(
         need=need,
         outcome=outcome,
@@ -294,4 +278,5 @@ def _usage(need: Need, outcome: Outcome, tally: _Tally, runs: _RunIds) -> Usage:
         regions=tuple(sorted(tally.regions)),
         denial=tally.denial,
         succeeded=tally.succeeded,
+        forwarded_by=tuple(sorted(tally.forwarded)),
     )

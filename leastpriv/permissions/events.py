@@ -47,6 +47,8 @@ class MappedEvent:
     verdict: Verdict
     prefix: str
     actions: tuple[MappedAction, ...] = ()
+    operation: str = ""
+    """IAM prefix and API operation without a date (`lambda:CreateFunction`): the key of further tables."""
 
 
 @lru_cache(maxsize=16_384)
@@ -55,24 +57,30 @@ def map_event(source: str, name: str) -> MappedEvent:
     source = source.removesuffix(".cn")
     prefix = _prefix(source)
     bare = _without_suffix(source, name)
-    if _rows("no-permission", source, bare):
-        return MappedEvent(Verdict.NO_PERMISSION, prefix)
-    if _rows("by-statement", source, bare):
-        return MappedEvent(Verdict.BY_REQUEST, prefix)
-    renamed = tuple(_renamed(source, bare))
-    if renamed:
-        return MappedEvent(Verdict.MAPPED, prefix, renamed)
-    return _plain(prefix, bare)
+    verdict, actions = _mapped(source, prefix, bare)
+    return MappedEvent(verdict, prefix, actions, f"{prefix}:{bare}")
 
 
-def _plain(prefix: str, name: str) -> MappedEvent:
+_Mapped = tuple[Verdict, tuple[MappedAction, ...]]
+
+
+def _mapped(source: str, prefix: str, name: str) -> _Mapped:
+    if _rows("no-permission", source, name):
+        return Verdict.NO_PERMISSION, ()
+    if _rows("by-statement", source, name):
+        return Verdict.BY_REQUEST, ()
+    renamed = tuple(_renamed(source, name))
+    return (Verdict.MAPPED, renamed) if renamed else _plain(prefix, name)
+
+
+def _plain(prefix: str, name: str) -> _Mapped:
     for candidate in (name, *_fallbacks(name)):
         found = catalog.spelling(f"{prefix}:{candidate}")
         if found:
-            return MappedEvent(Verdict.MAPPED, prefix, (MappedAction(found),))
+            return Verdict.MAPPED, (MappedAction(found),)
     if prefix in catalog.services() and re.fullmatch(r"[A-Za-z][A-Za-z0-9]*", name):
-        return MappedEvent(Verdict.UNVERIFIED, prefix, (MappedAction(f"{prefix}:{name}"),))
-    return MappedEvent(Verdict.UNMAPPED, prefix)
+        return Verdict.UNVERIFIED, (MappedAction(f"{prefix}:{name}"),)
+    return Verdict.UNMAPPED, ()
 
 
 def _renamed(source: str, name: str) -> Iterator[MappedAction]:
@@ -100,8 +108,8 @@ def _without_suffix(source: str, name: str) -> str:
 
 
 def _prefix(source: str) -> str:
-    label = source.removesuffix(".amazonaws.com")
-    return _prefixes().get(f"{label}.amazonaws.com") or label.lower()
+    label = source.removesuffix(".amazonaws.com").lower()
+    return _prefixes().get(f"{label}.amazonaws.com") or label
 
 
 @cache

@@ -1,53 +1,178 @@
 """Opens the parts of observed resources that change from run to run: `resources: pattern`.
 
-What is opened is decided by shape: content hashes and UUIDs do not return. An ARN's partition, service, region and
-account stay literal. An id that is the whole name (`key/UUID`) stays too, since its pattern would be every key.
+Three steps, each remembered by the pattern it makes: parts that are known to be volatile (`volatility.py`), parts of
+which every run showed another (their common beginning and end stay), objects of one folder of a bucket. The floor: an
+ARN's partition, service, region and account stay literal, and a pattern never becomes every resource of a type, but
+where the role's own runs make things of that type whose id AWS chooses.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from leastpriv.permissions.patterns import resource_covers
+from leastpriv.permissions.volatility import Opening, common_ends, is_kept, open_parts, parts_of, service_of
 
 _MOST_SIBLINGS = 5
-"""More resources than this in one folder, or under one name, are opened to the folder."""
-_HASH = re.compile(r"[0-9a-f]{32,64}", re.IGNORECASE)
-_UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", re.IGNORECASE)
+"""More objects than this in one folder are opened to the folder."""
+_LEAST_RUNS = 3
+"""A part is open when this many runs, and no two of them alike, showed different texts in its place."""
+_LEAST_LITERAL = 3
+"""Letters that have to stay literal in an opened part."""
+_SEPARATORS = "-_./:"
+_Place = tuple[str, str, str, str, int]
+"""Variable, what stands before and after a piece of an ARN, the piece's first word with its digits as 0 (only pieces alike
+are compared), letters and digits of the part that stay beside the piece.
+"""
 
 
-def generalise(resources: Sequence[str]) -> tuple[str, ...]:
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """A resource as the evidence shows it, observed names escaped."""
+
+    resource: str
+    runs: tuple[str, ...] = ()
+    """Ids of the runs that used it."""
+    made: bool = False
+    """A run of the same principal made things of its type before it was used."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pattern:
+    """A resource as it is written, and what it stands for."""
+
+    pattern: str
+    covers: tuple[str, ...]
+    """The observed resources, sorted."""
+    openings: tuple[Opening, ...]
+    """Which parts are open, and why; empty where nothing is."""
+
+
+def generalise(resources: Iterable[str]) -> tuple[str, ...]:
     """Patterns that cover all of `resources`, sorted; a resource with nothing volatile stays as it is."""
-    opened = sorted({_open(resource) for resource in resources})
-    return tuple(sorted(_fold_folders(opened)))
+    return tuple(found.pattern for found in patterns_of([Seen(resource) for resource in resources]))
 
 
-def _open(resource: str) -> str:
-    head, tail = _split(resource)
-    for volatile in (_UUID, _HASH):
-        tail = volatile.sub("*", tail)
-    opened = re.sub(r"\*{2,}", "*", tail)
-    if opened == "*" and ":s3:::" not in head:
-        return resource
-    return head + opened
+def patterns_of(seen: Sequence[Seen]) -> tuple[Pattern, ...]:
+    """Patterns that cover all that was seen, sorted by pattern; each with what it covers and why it is open."""
+    opened: dict[str, _Group] = {}
+    for each in seen:
+        pattern, openings = open_parts(each.resource, each.made)
+        opened.setdefault(pattern, _Group()).add(each, openings)
+    for step in (_learned, _folded, _swallowed):
+        opened = step(opened)
+    return tuple(
+        Pattern(pattern, tuple(sorted(group.resources)), tuple(dict.fromkeys(group.openings)))
+        for pattern, group in sorted(opened.items())
+    )
 
 
-def _split(resource: str) -> tuple[str, str]:
-    """The part that stays literal (through the bucket, or `stack/` and its name) and the part that may open."""
-    fields = resource.split(":", 5)
-    if len(fields) < 6:
-        return resource, ""
-    first, slash, rest = fields[5].partition("/")
-    if not slash:
-        return resource, ""
-    return ":".join(fields[:5]) + f":{first}/", rest
+class _Group:
+    """What one pattern stands for, while patterns are still being joined."""
+
+    __slots__ = ("openings", "resources", "runs")
+
+    def __init__(self) -> None:
+        self.resources: set[str] = set()
+        self.runs: set[str] = set()
+        self.openings: list[Opening] = []
+
+    def add(self, seen: Seen, openings: Iterable[Opening]) -> None:
+        self.resources.add(seen.resource)
+        self.runs.update(seen.runs)
+        self.openings.extend(openings)
+
+    def absorb(self, other: _Group, *openings: Opening) -> None:
+        self.resources |= other.resources
+        self.runs |= other.runs
+        self.openings += [*other.openings, *openings]
 
 
-def _fold_folders(resources: Sequence[str]) -> list[str]:
+def _join(groups: Mapping[str, _Group], replaced: Mapping[str, tuple[str, Opening | None]]) -> dict[str, _Group]:
+    """The groups with some patterns replaced by wider ones, each for a reason (None: the wider one has its own)."""
+    joined: dict[str, _Group] = {}
+    for pattern, group in groups.items():
+        wider, opening = replaced.get(pattern, (pattern, None))
+        joined.setdefault(wider, _Group()).absorb(group, *([opening] if opening else []))
+    return joined
+
+
+def _learned(groups: Mapping[str, _Group]) -> dict[str, _Group]:
+    """Opens a part in whose place every run showed another text: `releases/1041/app.zip`, `table/preview-1041`."""
+    alike: dict[_Place, dict[str, str]] = {}
+    for pattern in groups:
+        for place, text in _places(pattern):
+            alike.setdefault(place, {})[text] = pattern
+    replaced: dict[str, tuple[str, Opening | None]] = {}
+    for (variable, before, after, _, beside), members in alike.items():
+        ends = _ends_to_learn(members, groups) if len(members) >= _LEAST_RUNS else None
+        if ends is not None and (":s3:::" in before or beside + len(ends[0].strip(_SEPARATORS)) >= _LEAST_LITERAL):
+            opening = Opening(variable, "every run showed another")
+            wider = f"{before}{ends[0]}*{ends[1]}{after}"
+            replaced |= {pattern: (wider, opening) for pattern in members.values() if pattern not in replaced}
+    return _join(groups, replaced)
+
+
+def _places(pattern: str) -> Iterable[tuple[_Place, str]]:
+    """Each piece between `/` of a part that may be learned, and its text."""
+    if "${" in pattern:
+        return
+    for part in parts_of(service_of(pattern), pattern):
+        text = pattern[part.start : part.end]
+        if is_kept(pattern, part.variable, text):
+            continue
+        start = part.start
+        for piece in text.split("/"):
+            end = start + len(piece)
+            if piece and not set(piece) & set("*?"):
+                beside = sum(letter.isalnum() for letter in text) - sum(letter.isalnum() for letter in piece)
+                word = re.sub(r"[0-9]+", "0", re.split(r"[-_.:]", piece, maxsplit=1)[0])
+                yield (part.variable, pattern[:start], pattern[end:], word, beside), piece
+            start = end + 1
+
+
+def _ends_to_learn(members: Mapping[str, str], groups: Mapping[str, _Group]) -> tuple[str, str] | None:
+    """The common beginning and end of texts that alternate by run, cut at a separator; None where they do not."""
+    runs = [groups[pattern].runs for pattern in members.values()]
+    together = set().union(*runs)
+    if len(together) < _LEAST_RUNS or not all(runs) or sum(len(each) for each in runs) != len(together):
+        return None
+    begin, end = common_ends(list(members))
+    cut = max(begin.rfind(separator) for separator in _SEPARATORS) + 1
+    keep = next((place for place, letter in enumerate(end) if letter in _SEPARATORS), len(end))
+    return begin[:cut], end[keep:]
+
+
+def _folded(groups: Mapping[str, _Group]) -> dict[str, _Group]:
+    """Opens a folder of a bucket of which many objects were seen."""
     folders: dict[str, list[str]] = {}
-    for resource in resources:
-        folder, slash, _ = resource.rpartition("/")
-        folders.setdefault(folder + slash, []).append(resource)
-    folded: list[str] = []
+    for pattern in groups:
+        folder, slash, _ = pattern.rpartition("/")
+        if ":s3:::" in folder:
+            folders.setdefault(folder + slash, []).append(pattern)
+    replaced: dict[str, tuple[str, Opening | None]] = {}
     for folder, inside in folders.items():
-        folded.extend([f"{folder}*"] if len(inside) > _MOST_SIBLINGS and ":s3:::" in folder else inside)
-    return folded
+        if len(inside) > _MOST_SIBLINGS:
+            opening = Opening("ObjectName", f"more than {_MOST_SIBLINGS} objects of this folder were used")
+            replaced |= dict.fromkeys(inside, (f"{folder}*", opening))
+    return _join(groups, replaced)
+
+
+def _swallowed(groups: Mapping[str, _Group]) -> dict[str, _Group]:
+    """Leaves out patterns that another one covers."""
+    wide = [pattern for pattern in groups if "*" in pattern or "?" in pattern]
+    replaced: dict[str, tuple[str, Opening | None]] = {}
+    for pattern in groups:
+        cover = next((each for each in wide if each != pattern and resource_covers(each, pattern)), None)
+        if cover and not resource_covers(pattern, cover):
+            replaced[pattern] = (cover, None)
+    final = {pattern: _last(pattern, replaced) for pattern in replaced}
+    return _join(groups, {pattern: (cover, None) for pattern, cover in final.items()})
+
+
+def _last(pattern: str, replaced: Mapping[str, tuple[str, Opening | None]]) -> str:
+    while pattern in replaced:
+        pattern = replaced[pattern][0]
+    return pattern

@@ -1,47 +1,76 @@
-"""What a call needs that CloudTrail never names: `iam:PassRole` on each role the request hands to a service.
+"""What a call needs that CloudTrail never names, each with what in the call implies it; nothing that is only likely.
 
-AWS: "iam:PassRole … is not tracked by CloudTrail" (IAM user guide, access-analyzer-policy-generation). The role
-stands in the request: botocore 1.43.121 (2026-10-28) has 1,570 such parameters in 958 operations, all under a key
-that says so.
+Left out on purpose: `iam:CreateServiceLinkedRole`. A service makes its role once for an account, so a call that may
+make it seldom does; where it does, CloudTrail shows an event of its own under the caller's name.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from leastpriv.model import Basis, Call, Need, Outcome, Permission
+from leastpriv.permissions.pass_role import passed_roles
 from leastpriv.permissions.patterns import escape_observed
-from leastpriv.permissions.request import FREE_MAPS, request_values
-from leastpriv.permissions.resources import NAMED
+from leastpriv.permissions.presence import Presence
+from leastpriv.permissions.request import request_values
+from leastpriv.permissions.tagging import tagging_needs
+from leastpriv.permissions.templates import partition
 
-_ROLE_ARN = re.compile(r"arn:aws[a-z-]*:iam::\d{12}:role/[\w+=,.@/-]+")
-_ROLE_KEY = re.compile(r"role|deliverlogspermissionarn|feedbackrolearn")
-_NOT_PASSED = frozenset({("sts.amazonaws.com", ""), ("eks.amazonaws.com", "principalarn")})
-"""Roles that are assumed or named, not passed; "" stands for every key (checked on real records, 2026-11-24)."""
+_ABSENT = frozenset({"NoSuchKey", "404", "NotFound"})
+_ALIAS = "resolve:ssm:"
 
 
-def implied_needs(call: Call) -> Iterator[Need]:
-    """`iam:PassRole` needs of one call; none for reads and for refused or inconclusive calls."""
-    if call.read_only or call.outcome is not Outcome.ALLOWED or call.error_code:
+def implied_needs(call: Call, operation: str, presence: Presence, observed: Sequence[Need]) -> Iterator[Need]:
+    """Inferred needs of one call; none for refused and inconclusive calls, which prove no need.
+
+    `operation` is the `operation` of its event (`lambda:CreateFunction`), `observed` are its observed needs.
+    """
+    if call.outcome is not Outcome.ALLOWED:
         return
-    for role, derivation in dict(_passed(call)).items():
+    if call.error_code:
+        yield from _told_absent(call, operation, observed)
+    elif not call.read_only:
+        yield from passed_roles(call, operation)
+        yield from tagging_needs(call, operation, presence, observed)
+        yield from _image_alias(call, operation)
+
+
+def _told_absent(call: Call, operation: str, observed: Sequence[Need]) -> Iterator[Need]:
+    """Only to a caller with `s3:ListBucket` S3 says 404 of an object that is not there, to others 403.
+
+    https://docs.aws.amazon.com/AmazonS3/latest/API/API_GetObject.html, "Permissions" (read 2026-11-24).
+    """
+    if operation not in ("s3:GetObject", "s3:HeadObject") or call.error_code not in _ABSENT:
+        return
+    objects = [need.permission.resource for need in observed if need.exact and ":s3:::" in need.permission.resource]
+    for bucket in dict.fromkeys(resource.partition("/")[0] for resource in objects):
         yield Need(
-            permission=Permission("iam:PassRole", escape_observed(role)),
+            permission=Permission("s3:ListBucket", bucket),
             basis=Basis.INFERRED,
-            derivation=derivation,
-            because=f"{call.source.partition('.')[0]}:{call.name} passes this role",
+            derivation="bucket of the object",
+            because=f"s3:{call.name} was told that the object is absent",
         )
 
 
-def _passed(call: Call) -> Iterator[tuple[str, str]]:
-    source = call.source.removesuffix(".cn")
-    for key, value in request_values(call.parameters, skip=FREE_MAPS):
-        if not _ROLE_KEY.search(key) or not _ROLE_ARN.fullmatch(value):
+def _image_alias(call: Call, operation: str) -> Iterator[Need]:
+    """EC2 reads the parameter of `resolve:ssm:NAME` in the caller's name.
+
+    https://docs.aws.amazon.com/systems-manager/latest/userguide/parameter-store-ec2-aliases.html (read 2026-11-24);
+    parameters under `/aws/` are AWS's own, whose ARNs have no account.
+    """
+    if operation != "ec2:RunInstances":
+        return
+    for key, value in request_values(call.parameters):
+        if key != "imageid" or not value.startswith(_ALIAS):
             continue
-        if not ({(source, ""), (source, key)} & _NOT_PASSED or "/aws-service-role/" in value):
-            yield value, "role ARN in the request"
-    # The one call that passes a role by its bare name (IAM User Guide, "Grant a user permissions to pass a role").
-    name = call.parameters.get("roleName")
-    if (source, call.name) == ("iam.amazonaws.com", "AddRoleToInstanceProfile") and isinstance(name, str):
-        yield f"arn:{call.principal.split(':')[1]}:iam::{call.account}:role/{name}", NAMED
+        alias = value.removeprefix(_ALIAS)
+        name = alias.rpartition("parameter/")[2] if alias.startswith("arn:") else alias
+        path = name.partition(":")[0].strip("/")
+        account = "" if path.startswith("aws/") else call.account
+        arn = f"arn:{partition(call)}:ssm:{call.region}:{account}:parameter/{escape_observed(path)}"
+        yield Need(
+            permission=Permission("ssm:GetParameters", arn),
+            basis=Basis.INFERRED,
+            derivation="parameter that stands for the image",
+            because=f"ec2:{call.name} names its image by a parameter",
+        )

@@ -1,13 +1,11 @@
-"""What the parameters of a request say: its texts by key, the names they give resources, the account they name."""
+"""What the parameters of a request say: its texts by key, which of them stand outermost, the account they name."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping, Sequence
-from functools import cache
-
-from leastpriv.permissions.patterns import escape_observed
-from leastpriv.permissions.tables import table
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
 
 _MOST_VALUES = 2_000
 """A request may hold any number of values; the first ones name its resources."""
@@ -18,6 +16,35 @@ FREE_MAPS = frozenset(
     }
 )  # fmt: skip
 """Maps whose keys or values people choose: what stands there names no resource and hands no role to anybody."""
+_WRAPPER = re.compile(r"(request|input)$")
+"""A key whose object is the request itself: `CreateVpcEndpointRequest`, Glue's `databaseInput`."""
+_VERB = re.compile(r"[A-Z][a-z]+")
+_CREATES = re.compile(r"(Create|Run|Allocate|Request|Import|Register|Start|Copy|Restore|Clone|Purchase|Publish)[A-Z]")
+_DATE = re.compile(r"20\d{2}_?\d{2}_?\d{2}(v\d+)?$")
+
+
+@dataclass(frozen=True, slots=True)
+class RequestTexts:
+    """The texts of one request, as far as they may name a resource."""
+
+    values: tuple[tuple[str, str], ...]
+    """(key in lower case, text), outermost first; nothing of `FREE_MAPS`."""
+    outer: tuple[tuple[str, str], ...]
+    """Those of the request's own members: deeper ones may be about something else."""
+    members: frozenset[str]
+    """Keys of the request's own members, in lower case, whatever they hold."""
+    noun: str
+    """What the event is about: `CreateTrail` -> `trail`."""
+
+
+def texts_of(event: str, parameters: object) -> RequestTexts:
+    """The texts of a request of the event named."""
+    return RequestTexts(
+        values=tuple(request_values(parameters, skip=FREE_MAPS)),
+        outer=tuple(_outer(parameters)),
+        members=frozenset(str(key).lower() for key in parameters) if isinstance(parameters, Mapping) else frozenset(),
+        noun=noun_of(event),
+    )
 
 
 def request_values(parameters: object, skip: Collection[str] = ()) -> list[tuple[str, str]]:
@@ -38,6 +65,27 @@ def request_values(parameters: object, skip: Collection[str] = ()) -> list[tuple
     return pairs
 
 
+def _outer(parameters: object) -> Iterator[tuple[str, str]]:
+    """Texts of the outermost members, or of those of a member that wraps the whole request."""
+    for name, value in parameters.items() if isinstance(parameters, Mapping) else ():
+        key = str(name).lower()
+        if isinstance(value, Mapping) and _WRAPPER.search(key) and key not in FREE_MAPS:
+            yield from ((str(inner).lower(), text) for inner, text in value.items() if isinstance(text, str) and text)
+        entries = value[:_MOST_VALUES] if isinstance(value, list) else [value]
+        yield from ((key, text) for text in entries if isinstance(text, str) and text)
+
+
+@lru_cache(maxsize=16_384)
+def noun_of(event: str) -> str:
+    """What an event is about, in lower case: `CreateFunction20150331` -> `function`."""
+    return _VERB.sub("", _DATE.sub("", event), count=1).lower()
+
+
+def creates(event: str) -> bool:
+    """Whether an event makes a thing whose id AWS chooses."""
+    return _CREATES.match(event) is not None
+
+
 def owner(values: Sequence[tuple[str, str]]) -> str:
     """The account that the request names as the resource's owner; empty where it names none.
 
@@ -48,52 +96,3 @@ def owner(values: Sequence[tuple[str, str]]) -> str:
         if match or (key in ("registryid", "catalogid") and re.fullmatch(r"\d{12}", value)):
             return match[1] if match else value
     return ""
-
-
-def values_for(prefix: str, variable: str, values: Sequence[tuple[str, str]]) -> list[str]:
-    """Texts of the request that fill a template variable, escaped; empty when nothing does."""
-    aliases = _aliases(prefix, variable)
-    wanted = {variable.lower(): "whole", **aliases}
-    found = [
-        text
-        for key, value in values
-        for transform in [wanted.get(key) or (wanted.get(key[:-1]) if key.endswith("s") else None)]
-        if transform and (transform == "last-path" or not value.startswith("arn:"))
-        for text in [_transformed(transform, value)]
-        if text
-    ]
-    if prefix == "iam" and variable.endswith("WithPath"):
-        path = next((escape_observed(value.strip("/")) for key, value in values if key == "path"), "")
-        found = [f"{path}/{name}" if path else name for name in found]
-    return list(dict.fromkeys(found))
-
-
-@cache
-def _aliases(prefix: str, variable: str) -> Mapping[str, str]:
-    return {
-        row["parameter"].lower(): row["transform"]
-        for row in table("parameters")
-        if row["prefix"] == prefix and row["variable"] == variable
-    }
-
-
-def _transformed(transform: str, value: str) -> str:
-    match transform:
-        case "last-path":
-            return escape_observed(value.rstrip("/").rpartition("/")[2])
-        case "strip-slash":
-            return escape_observed(value.lstrip("/"))
-        case "before-colon":
-            return escape_observed(value.partition(":")[0])
-        case "after-function":
-            return escape_observed(value.rpartition(":function:")[2])
-        case "after-slash":
-            return escape_observed(value.partition("/")[2])
-        case starts if starts.startswith("starts "):
-            return escape_observed(value) if re.match(rf"{starts[7:]}-[0-9a-z]", value) else ""
-        case "id-only":
-            return value if re.fullmatch(r"(mrk-)?[0-9a-f-]{32,36}", value) else ""
-        case "secret-suffix":
-            return escape_observed(value) + "-??????"
-        case _:
-            return escape_observed(value)

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from functools import cache, lru_cache
 
 from leastpriv.permissions import catalog
-from leastpriv.permissions.patterns import resource_overlaps
+from leastpriv.permissions.patterns import escape_observed, resource_overlaps
 from leastpriv.permissions.tables import table
 
 VARIABLE = re.compile(r"\$\{(\w+)\}")
 """A variable of an ARN template, `${QueueName}`."""
+_PLACES = frozenset({"Partition", "Region", "Account"})
 _ARN = re.compile(r"arn:aws[a-z-]*:[a-z0-9-]+:[^:]*:[^:]*:.+", re.DOTALL)
-
-
 _IAM_NAME = re.compile(r"(arn:[^:]*:iam::[^:]*:(?:role|user|group|policy|instance-profile)/)([^/*]+)")
 
 
@@ -26,7 +25,9 @@ def fits(action: str, resource: str) -> bool:
         return True
     if not known.resource_types:
         return False
-    templates = (*(kind.arn for kind in known.resource_types), *_uris(known.name))
+    prefix = known.name.partition(":")[0]
+    forms = (form for kind in known.resource_types for form in _forms(prefix, kind.name))
+    templates = (*(kind.arn for kind in known.resource_types), *forms, *_uris(known.name))
     return any(shape_overlaps(template, resource) for template in templates)
 
 
@@ -105,20 +106,92 @@ def is_of(action: catalog.Action, prefix: str, arn: str) -> bool:
 def types_of_arn(prefix: str, arn: str) -> frozenset[str]:
     """Names of the service's resource types whose template fits the ARN most closely."""
     fitting = [
-        (len(VARIABLE.sub("", kind.arn)), kind.name)
-        for kind in catalog.resource_types(prefix)
-        if any(_template_regex(template).fullmatch(arn) for template in kind.arn.split(", "))
+        (len(VARIABLE.sub("", template)), kind.name)
+        for kind, template in _templates(prefix)
+        if _template_regex(template).fullmatch(arn)
     ]
     best = max((length for length, _ in fitting), default=0)
     return frozenset(name for length, name in fitting if length == best)
 
 
+def is_of_type(prefix: str, text: str, kind: str) -> bool:
+    """Whether a text is an ARN of the type named, in any form."""
+    return text.startswith("arn:") and kind.lower() in {each.lower() for each in types_of_arn(prefix, text)}
+
+
+@lru_cache(maxsize=65_536)
+def parts_of_arn(prefix: str, arn: str) -> tuple[tuple[str, tuple[tuple[str, int, int], ...]], ...]:
+    """For each type that fits an ARN or pattern most closely: (type, its own variables and where they stand)."""
+    kinds = types_of_arn(prefix, arn) if prefix else frozenset()
+    found = []
+    for kind, template in _templates(prefix) if kinds else ():
+        match = _template_regex(template).fullmatch(arn) if kind.name in kinds else None
+        if match:
+            names = VARIABLE.findall(template)
+            spans = ((name, *match.span(index)) for index, name in enumerate(names, start=1) if name not in _PLACES)
+            found.append((kind.name, tuple(spans)))
+    return tuple(found)
+
+
+def variables_of_arn(prefix: str, arn: str) -> tuple[tuple[str, str], ...]:
+    """(variable, text) of an ARN by the template of its type, without partition, region and account."""
+    return tuple((name, arn[start:end]) for _, parts in parts_of_arn(prefix, arn)[:1] for name, start, end in parts)
+
+
+def with_open_parts(prefix: str, arn: str, known: Collection[str]) -> str:
+    """An ARN with `*` in place of each part whose text is not among the known ones, the rest escaped."""
+    pieces, at = [], 0
+    for _, parts in parts_of_arn(prefix, arn)[:1]:
+        for _, start, end in parts:
+            if arn[start:end] not in known:
+                pieces += [escape_observed(arn[at:start]), "*"]
+                at = end
+    return "".join(pieces) + escape_observed(arn[at:])
+
+
+def is_of_other_form(prefix: str, arn: str) -> bool:
+    """Whether an ARN has a form that the catalogue lacks, like ECS's service ARNs without their cluster."""
+    kinds = types_of_arn(prefix, arn)
+    own = [
+        template for kind in catalog.resource_types(prefix) if kind.name in kinds for template in kind.arn.split(", ")
+    ]
+    return bool(kinds) and not any(_template_regex(template).fullmatch(arn) for template in own)
+
+
+@cache
+def _templates(prefix: str) -> tuple[tuple[catalog.ResourceType, str], ...]:
+    """Every form of the ARNs of every type of a service."""
+    return tuple(
+        (kind, template)
+        for kind in catalog.resource_types(prefix)
+        for template in (*kind.arn.split(", "), *_forms(prefix, kind.name))
+    )
+
+
+@cache
+def _forms(prefix: str, kind: str) -> tuple[str, ...]:
+    """Forms of a type's ARNs besides the catalogue's."""
+    return tuple(row["arn"] for row in table("arn_forms") if (row["prefix"], row["type"]) == (prefix, kind.lower()))
+
+
+def own_variables(template: str) -> list[str]:
+    """Variables of a template but those of the place: partition, region, account."""
+    return [name for name in VARIABLE.findall(template) if name not in _PLACES]
+
+
 @cache
 def _template_regex(template: str) -> re.Pattern[str]:
-    """Matches ARNs of a template: only its last variable may hold separators."""
+    """Matches ARNs of a template: only its last variable may hold any separator, one before a `:` may hold `/`."""
     parts = VARIABLE.split(template)
     last = len(parts) - 2
     pieces = [
-        re.escape(part) if index % 2 == 0 else (".+" if index == last else "[^:/]*") for index, part in enumerate(parts)
+        re.escape(part) if index % 2 == 0 else _any_text(parts[index + 1], index == last)
+        for index, part in enumerate(parts)
     ]
     return re.compile("".join(pieces), re.DOTALL)
+
+
+def _any_text(after: str, is_last: bool) -> str:
+    if is_last:
+        return "(.+)"
+    return "([^:]*)" if after.startswith(":") else "([^:/]*)"

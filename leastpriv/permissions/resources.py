@@ -1,38 +1,44 @@
 """Which resource a call was authorised on, as far as its record tells.
 
 In order: ARNs the record lists (`resources[]`), ARNs in the request, the action's ARN template filled from the request,
-ARNs in the response (for things just created), the template with wildcards. An ARN counts only when it is of a resource
-type of the action: the bucket's ARN never stands under `s3:GetObject`.
+ARNs in the response (for things just created), the template filled in part, the template with wildcards. An ARN counts
+only when it is of a resource type of the action: the bucket's ARN never stands under `s3:GetObject`. What comes out
+is checked once more: a resource that fits no type of its action is widened to all of its types.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from urllib.parse import unquote
 
 from leastpriv.model import Call
 from leastpriv.permissions import catalog
-from leastpriv.permissions.patterns import escape_observed, resource_matches
-from leastpriv.permissions.request import FREE_MAPS, owner, request_values, values_for
-from leastpriv.permissions.resource_types import VARIABLE, action_of, is_of, shape_overlaps, types_of_arn
+from leastpriv.permissions.patterns import escape_observed, resource_covers, resource_matches
+from leastpriv.permissions.request import RequestTexts, creates, owner, request_values, texts_of
+from leastpriv.permissions.resource_types import (
+    action_of,
+    fits,
+    is_of,
+    is_of_other_form,
+    is_of_type,
+    shape_overlaps,
+    types_of_arn,
+    with_open_parts,
+)
+from leastpriv.permissions.templates import (
+    MOST_RESOURCES,
+    Resource,
+    fill,
+    from_uri,
+    is_meant_otherwise,
+    partition,
+    wildcard,
+)
 
-_PLACES = ("Partition", "Region", "Account")
-_MOST_RESOURCES = 50
-NAMED = "named by the request"
-"""Derivation of a resource whose ARN was made from its name."""
 _MOST_TYPES = 10
 """An action may take one of many types (`ec2:CreateTags`: 90); more than this are written as one pattern."""
-
-
-@dataclass(frozen=True, slots=True)
-class Resource:
-    """A resource of one call: an ARN (observed names escaped) or pattern, how it was found, whether it is all known."""
-
-    pattern: str
-    derivation: str
-    exact: bool
 
 
 def resources_of(call: Call, action: str, *, on: str = "", template: str = "") -> tuple[Resource, ...]:
@@ -43,73 +49,89 @@ def resources_of(call: Call, action: str, *, on: str = "", template: str = "") -
     """
     known = action_of(action)
     if template:
-        return (_from_template(call, template),)
+        return (from_uri(call, template),)
     if known is None or not known.resource_types:
         return (Resource("*", "the action has no resource type", exact=known is not None),)
     prefix = action.partition(":")[0]
-    values = request_values(call.parameters, skip=FREE_MAPS)
-    call = replace(call, account=owner(values) or call.account)
+    texts = texts_of(call.name, call.parameters)
+    call = replace(call, account=owner(texts.values) or call.account)
     if on == "source" and prefix == "s3":
-        return _copy_source(call, values)
-    side = _of_one_side(call, on, prefix, known, values) if on else ()
-    if side:
-        return side
-    found = _listed(call, prefix, known) or _in_request(call, prefix, known, values)
-    return (*found, *_named_besides(call, prefix, known, values, found)) or tuple(_filled(call, prefix, known, values))
+        found = _copy_source(call, texts)
+    else:
+        found = _of_one_side(call, on, prefix, known, texts) if on else ()
+    return _fitting(action, found or _of_call(call, prefix, known, texts), known, call)
 
 
-def _of_one_side(
-    call: Call, on: str, prefix: str, action: catalog.Action, values: Sequence[tuple[str, str]]
-) -> tuple[Resource, ...]:
+def _fitting(action: str, found: Sequence[Resource], known: catalog.Action, call: Call) -> tuple[Resource, ...]:
+    """The resources that fit the action's types; all of its types where none does (promise 2)."""
+    fitting = tuple(dict.fromkeys(resource for resource in found if fits(action, resource.pattern)))
+    return fitting or tuple(_any(known.resource_types, call))
+
+
+def _of_call(call: Call, prefix: str, action: catalog.Action, texts: RequestTexts) -> Sequence[Resource]:
+    listed = _of_arns(call.resources, prefix, action, "listed by CloudTrail")
+    found = listed or _in_request(call, prefix, action, texts)
+    if not found:
+        return tuple(_filled(call, prefix, action, texts))
+    return (*found, *_named_besides(call, prefix, action, texts, found))
+
+
+def _of_one_side(call: Call, on: str, prefix: str, action: catalog.Action, texts: RequestTexts) -> tuple[Resource, ...]:
     """Resources of one end of a copy: CloudTrail lists both, the request's keys (`sourceKeyId`) tell them apart."""
-    own = [pair for pair in values if pair[0].startswith(("source", "x-amz-copy-source")) == (on == "source")]
+    values = [pair for pair in texts.values if pair[0].startswith(("source", "x-amz-copy-source")) == (on == "source")]
+    own = replace(texts, values=tuple(values))
     alone = replace(call, resources=())
     named = tuple(resource for resource in _filled(alone, prefix, action, own) if resource.exact)
     return named or _in_request(alone, prefix, action, own)
 
 
-def _listed(call: Call, prefix: str, action: catalog.Action) -> tuple[Resource, ...]:
-    return _of_arns(call.resources, prefix, action, "listed by CloudTrail")
-
-
-def _in_request(
-    call: Call, prefix: str, action: catalog.Action, values: Sequence[tuple[str, str]]
-) -> tuple[Resource, ...]:
+def _in_request(call: Call, prefix: str, action: catalog.Action, texts: RequestTexts) -> tuple[Resource, ...]:
     """ARNs in the request, unless the request names the resource: then only those that the name covers.
 
     A request may hold other ARNs of the same type (the destination of a bucket's replication, a stack as a parameter).
     """
-    named = {kind.name.lower(): _fill(call, prefix, kind, values) for kind in action.resource_types}
-    arns = [value for _, value in values if value.startswith("arn:") and _is_meant(prefix, value, named)]
+    named: dict[str, list[Resource]] = {}
+    for kind in action.resource_types:
+        named.setdefault(kind.name.lower(), []).extend(fill(call, prefix, kind, texts))
+    arns = [value for _, value in texts.values if value.startswith("arn:") and _is_meant(prefix, value, named)]
     found = _of_arns(arns, prefix, action, "ARN in the request")
     if not found:
         return ()
-    return (*found, *(resource for filled in named.values() for resource in filled if resource.exact))
+    return (*found, *(resource for filled in named.values() for resource in filled if _is_whole(resource)))
 
 
 def _is_meant(prefix: str, arn: str, named: Mapping[str, Sequence[Resource]]) -> bool:
     """Whether the request names no resource of the ARN's type, or this one."""
     patterns = [resource.pattern for kind in types_of_arn(prefix, arn) for resource in named.get(kind.lower(), ())]
-    return not patterns or any(resource_matches(pattern, arn) for pattern in patterns)
+    return not patterns or is_of_other_form(prefix, arn) or any(resource_matches(pattern, arn) for pattern in patterns)
+
+
+def _is_whole(resource: Resource) -> bool:
+    """Whether every part is named, be it only under a like name; of a secret's ARN AWS adds the end."""
+    return resource.exact or "*" not in resource.pattern.replace("${*}", "")
 
 
 def _of_arns(arns: Sequence[str], prefix: str, action: catalog.Action, derivation: str) -> tuple[Resource, ...]:
     found = [arn for arn in dict.fromkeys(arns) if is_of(action, prefix, arn)]
-    usable = [_usable(prefix, arn) for arn in found[:_MOST_RESOURCES]]
+    usable = [_usable(prefix, arn) for arn in found[:MOST_RESOURCES]]
     return tuple(Resource(arn, derivation, exact="??????" not in arn) for arn in usable)
 
 
 def _named_besides(
-    call: Call,
-    prefix: str,
-    action: catalog.Action,
-    values: Sequence[tuple[str, str]],
-    found: Sequence[Resource],
+    call: Call, prefix: str, action: catalog.Action, texts: RequestTexts, found: Sequence[Resource]
 ) -> Iterator[Resource]:
-    """Resources of required types that the request names beside the ARNs found: the alias, not only its key."""
-    for kind in action.resource_types if found else ():
-        if kind.required and not any(shape_overlaps(kind.arn, resource.pattern) for resource in found):
-            yield from (resource for resource in _fill(call, prefix, kind, values) if resource.exact)
+    """Resources of other types that the request means beside the ARNs found: the alias, not only its key."""
+    for kind in action.resource_types:
+        if any(_may_be(prefix, resource.pattern, kind) for resource in found):
+            continue
+        filled = [resource for resource in fill(call, prefix, kind, texts) if kind.required or _is_whole(resource)]
+        yield from filled
+        if not filled and is_meant_otherwise(prefix, kind.name, texts):
+            yield from _any([kind], call)
+
+
+def _may_be(prefix: str, resource: str, kind: catalog.ResourceType) -> bool:
+    return shape_overlaps(kind.arn, resource) or is_of_type(prefix, resource, kind.name)
 
 
 def _usable(prefix: str, arn: str) -> str:
@@ -126,92 +148,66 @@ def _usable(prefix: str, arn: str) -> str:
     return escaped
 
 
-def _filled(call: Call, prefix: str, action: catalog.Action, values: Sequence[tuple[str, str]]) -> Iterator[Resource]:
+def _filled(call: Call, prefix: str, action: catalog.Action, texts: RequestTexts) -> Iterator[Resource]:
     """Templates filled from the request; required types that nothing names stay as type wildcards."""
     full: list[Resource] = []
     partial: list[Resource] = []
     open_types: list[catalog.ResourceType] = []
     for kind in action.resource_types:
-        filled = _fill(call, prefix, kind, values)
+        filled = fill(call, prefix, kind, texts)
         if not filled:
             open_types.append(kind)
         for resource in filled:
-            (full if resource.exact else partial).append(resource)
+            (full if _is_whole(resource) else partial).append(resource)
+    meant = [kind for kind in open_types if is_meant_otherwise(prefix, kind.name, texts)]
+    answered = None if full else _in_response(call, prefix, action, texts, partial)
+    if answered:
+        partial = [resource for resource in partial if not resource_covers(resource.pattern, answered.pattern)]
+        partial.insert(0, answered)
     if full or partial:
-        yield from (full or partial)[:_MOST_RESOURCES]
-        open_types = [kind for kind in open_types if kind.required]
-    else:
-        created = [arn for _, arn in request_values(call.response) if is_of(action, prefix, arn)]
-        if created:
-            yield Resource(_usable(prefix, created[0]), "ARN in the response", exact=False)
-            return
-    yield from _any([kind for kind in open_types if kind.required] or open_types, call)
+        yield from (full or partial)[:MOST_RESOURCES]
+        open_types = [kind for kind in open_types if kind.required or kind in meant]
+    if answered:
+        open_types = [kind for kind in open_types if not _may_be(prefix, answered.pattern, kind)]
+    elif not (full or partial):
+        open_types = [kind for kind in open_types if kind.required or kind in meant] or open_types
+    yield from _any(open_types, call)
+
+
+def _in_response(
+    call: Call, prefix: str, action: catalog.Action, texts: RequestTexts, partial: Sequence[Resource]
+) -> Resource | None:
+    """The resource that the response names, within what the request says of it.
+
+    What a creating call made had no id yet when IAM was asked: parts that the request does not name stay open.
+    """
+    arns = [arn for _, arn in request_values(call.response) if is_of(action, prefix, arn)]
+    for arn in arns:
+        kinds = types_of_arn(prefix, arn)
+        own = [resource for resource in partial if types_of_arn(prefix, resource.pattern) & kinds]
+        if not own or any(resource_matches(resource.pattern, arn) for resource in own):
+            usable = _usable(prefix, arn)
+            if creates(call.name):
+                usable = with_open_parts(prefix, arn, {text for _, text in texts.values})
+            return Resource(usable, "ARN in the response", exact=False)
+    return None
 
 
 def _any(kinds: Sequence[catalog.ResourceType], call: Call) -> Iterator[Resource]:
-    patterns = {kind.name: _wildcard(kind.arn, call) for kind in kinds}
+    patterns = {(kind.name, wildcard(kind.arn, call)): kind.name for kind in kinds}
     if len(patterns) <= _MOST_TYPES:
-        for name, pattern in patterns.items():
+        for (_, pattern), name in patterns.items():
             yield Resource(pattern, f"any {name}: the request names none", exact=False)
         return
-    heads = dict.fromkeys(":".join(pattern.split(":")[:5]) for pattern in patterns.values())
+    heads = dict.fromkeys(":".join(pattern.split(":")[:5]) for _, pattern in patterns)
     for head in heads:
         yield Resource(f"{head}:*", f"any of {len(patterns)} types: the request names none", exact=False)
 
 
-def _fill(call: Call, prefix: str, kind: catalog.ResourceType, values: Sequence[tuple[str, str]]) -> list[Resource]:
-    variables = [name for name in VARIABLE.findall(kind.arn) if name not in _PLACES]
-    found = {name: values_for(prefix, name, values) for name in variables}
-    if not any(found.values()):
-        return [] if variables else [Resource(_wildcard(kind.arn, call), "the only one of its type", True)]
-    widest = max((len(texts) for texts in found.values()), default=1)
-    exact = all(found.values()) and "??????" not in str(found)
-    resources = []
-    for index in range(min(widest, _MOST_RESOURCES)):
-        chosen = {name: texts[min(index, len(texts) - 1)] if texts else "*" for name, texts in found.items()}
-        arn = _substitute(kind.arn, call, chosen)
-        if prefix == "logs" and kind.name == "log-group":
-            arn += ":*"
-        resources.append(Resource(arn, NAMED if exact else "named in part by the request", exact))
-    return resources
-
-
-def _substitute(template: str, call: Call, values: Mapping[str, str]) -> str:
-    places = {"Partition": _partition(call), "Region": call.region, "Account": call.account}
-    return VARIABLE.sub(lambda match: places.get(match[1]) or values.get(match[1]) or "*", template)
-
-
-def _wildcard(template: str, call: Call) -> str:
-    return _substitute(template, call, {})
-
-
-def _partition(call: Call) -> str:
-    return call.principal.split(":")[1] if call.principal.startswith("arn:") else "aws"
-
-
-def _from_template(call: Call, template: str) -> Resource:
-    """A template of the events table, `arn:{partition}:apigateway:{region}::/apis/{apiId}`, filled by member names."""
-    named = {re.sub(r"[^a-z0-9]", "", key): value for key, value in reversed(request_values(call.parameters))}
-    open_names = []
-
-    def value(match: re.Match[str]) -> str:
-        name = re.sub(r"[^a-z0-9]", "", match[1].lower())
-        fixed = {"partition": _partition(call), "region": call.region}.get(name)
-        if fixed or name in named:
-            return fixed or escape_observed(named[name].replace(":", "%3A") if "arn" in name else named[name])
-        open_names.append(name)
-        return "*"
-
-    # The URI of version 2 begins with /v2, the resource does not
-    # (https://docs.aws.amazon.com/apigateway/latest/developerguide/arn-format-reference.html, read 2026-11-24).
-    filled = re.sub(r"\{([\w-]+)\}", value, template.replace("::/v2/", "::/"))
-    return Resource(filled, "URI of the operation, filled from the request", exact=not open_names)
-
-
-def _copy_source(call: Call, values: Sequence[tuple[str, str]]) -> tuple[Resource, ...]:
-    for key, value in values:
+def _copy_source(call: Call, texts: RequestTexts) -> tuple[Resource, ...]:
+    for key, value in texts.values:
         if key == "x-amz-copy-source":
             path = escape_observed(unquote(value.partition("?versionId=")[0]).lstrip("/"))
-            arn = path if path.startswith("arn:") else f"arn:{_partition(call)}:s3:::{path}"
+            arn = path if path.startswith("arn:") else f"arn:{partition(call)}:s3:::{path}"
             return (Resource(arn, "copy source", True),)
-    return (Resource(f"arn:{_partition(call)}:s3:::*/*", "copy source not in the record", False),)
+    return (Resource(f"arn:{partition(call)}:s3:::*/*", "copy source not in the record", False),)

@@ -1,23 +1,43 @@
 """Does a condition hold for a request? True, False, or None where that cannot be known.
 
-Rules: https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_elements_condition_operators.html,
-read 2026-11-24. A key that the request lacks makes a positive operator False, a negated one True, one with
-`IfExists` True. Operators that are not written down here, set operators among them, are answered with None.
+Rules: https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_elements_condition_operators.html and
+https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_condition-single-vs-multi-valued-context-keys.html,
+read 2026-11-24. Of a key that the request lacks: a positive operator is False, a negated one True, one with
+`IfExists` True; `ForAllValues` is True and `ForAnyValue` False, also where the key's only value is empty.
+An operator that is not written down here, a value that is not of its format and a key of several values under an
+operator without `ForAllValues` or `ForAnyValue` are answered with None: AWS does not say what becomes of them.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Literal
 
 from leastpriv.model import Condition
 from leastpriv.permissions.patterns import has_variable, resource_matches, unescape
+from leastpriv.policy.operands import binary, moment, network, number
+from leastpriv.policy.variables import Context, as_2012, resolve
 
 Truth = bool | None
-Comparison = Callable[[str, str, bool], Truth]
-"""(value in the policy, value in the request, whether `${…}` means anything)"""
+Comparison = Callable[[str, str], Truth]
+"""(value in the policy, in the spelling of version 2012-10-17 and without variables; value in the request)"""
+Quantifier = Literal["", "ForAllValues", "ForAnyValue"]
 
 _ARN_PARTS = 6
-_IF_EXISTS = "IfExists"
+_IF_EXISTS = "ifexists"
+
+
+@dataclass(frozen=True, slots=True)
+class Operator:
+    """A condition operator taken apart."""
+
+    base: str
+    """The positive one of `COMPARISONS`, or `Null`; `ArnEquals` is `ArnLike`, which AWS says behaves identically."""
+    negated: bool
+    quantifier: Quantifier
+    if_exists: bool
 
 
 def all_of(truths: Iterable[Truth]) -> Truth:
@@ -32,80 +52,147 @@ def any_of(truths: Iterable[Truth]) -> Truth:
     return True if True in seen else None if None in seen else False
 
 
-def holds(condition: Condition, context: Mapping[str, tuple[str, ...]], complete: bool, variables: bool) -> Truth:
+@lru_cache(maxsize=1024)
+def operator_of(name: str) -> Operator | None:
+    """Take an operator's name apart, in any case, as IAM takes it; None where there is none of that name."""
+    prefix, colon, rest = name.lower().rpartition(":")
+    quantifier = _QUANTIFIERS.get(prefix + colon)
+    stem = rest.removesuffix(_IF_EXISTS)
+    found = _OPERATORS.get(stem)
+    if quantifier is None or found is None or (stem == "null" and (colon or stem != rest)):
+        return None
+    return Operator(*found, quantifier, stem != rest)
+
+
+def holds(condition: Condition, context: Context, complete: bool, variables: bool) -> Truth:
     """Tell whether `condition` holds for a request.
 
-    `context` has its keys in lower case; `complete` says that a key absent from it is absent from the
-    request; `variables` that the policy is of version 2012-10-17.
+    `context` has its keys in lower case, a key without values is absent; `complete` says that a key that it does
+    not have is absent from the request; `variables` that the policy is of version 2012-10-17.
     """
-    values = context.get(condition.key.lower(), ())
-    if condition.operator == "Null":
-        return _null(condition.values, bool(values), complete)
-    name = condition.operator.removesuffix(_IF_EXISTS)
-    negated = name in _NEGATED
-    compare = _COMPARISONS.get(_NEGATED.get(name, name))
-    if compare is None or len(values) > 1:
+    operator = operator_of(condition.operator)
+    if operator is None:
         return None
+    key = condition.key.lower()
+    values = context.get(key, ())
+    if values == ("",) and (operator.quantifier or operator.base == "Null"):
+        values = ()
+    known = complete or key in context
+    if operator.base == "Null":
+        return _null(condition.values, bool(values)) if values or known else None
     if not values:
-        return (negated or name != condition.operator) if complete else None
-    found = any_of(compare(value, values[0], variables) for value in condition.values)
-    return found if found is None or not negated else not found
-
-
-def _null(wanted: tuple[str, ...], present: bool, complete: bool) -> Truth:
-    if not present and not complete:
+        return _when_absent(operator) if known else None
+    if len(values) > 1 and not operator.quantifier:
         return None
+    wanted = [resolve(as_2012(value, variables), context, complete) for value in condition.values]
+    truths = (_fits(operator, wanted, actual) for actual in values)
+    return any_of(truths) if operator.quantifier == "ForAnyValue" else all_of(truths)
+
+
+def _when_absent(operator: Operator) -> bool:
+    if operator.if_exists or operator.quantifier == "ForAllValues":
+        return True
+    return operator.negated and not operator.quantifier
+
+
+def _fits(operator: Operator, wanted: Iterable[str | None], actual: str) -> Truth:
+    found = any_of(_compare(operator, value, actual) for value in wanted)
+    return found if found is None or not operator.negated else not found
+
+
+def _compare(operator: Operator, value: str | None, actual: str) -> Truth:
+    if value is None:
+        return False
+    return None if has_variable(value) else COMPARISONS[operator.base](value, actual)
+
+
+def _null(wanted: tuple[str, ...], present: bool) -> bool:
     return ("false" if present else "true") in {value.lower() for value in wanted}
 
 
-def _string_equals(value: str, actual: str, variables: bool) -> Truth:
-    if not variables:
-        return value == actual
-    if has_variable(value):
-        return None
+def _string_equals(value: str, actual: str) -> bool:
     return unescape(value) == actual
 
 
-def _string_equals_ignore_case(value: str, actual: str, variables: bool) -> Truth:
-    return _string_equals(value.casefold(), actual.casefold(), variables)
+def _string_equals_ignore_case(value: str, actual: str) -> bool:
+    return unescape(value).lower() == actual.lower()
 
 
-def _string_like(value: str, actual: str, variables: bool) -> Truth:
-    if variables and has_variable(value):
+def _arn_like(value: str, actual: str) -> Truth:
+    """Compare the six parts of both ARNs one by one."""
+    parts, actual_parts = arn_parts(value), arn_parts(actual)
+    if parts is None:
         return None
-    return resource_matches(value, actual, variables=variables)
-
-
-def _arn_like(value: str, actual: str, variables: bool) -> Truth:
-    """Compare the six parts of both ARNs one by one, as ArnEquals and ArnLike alike do."""
-    parts, actual_parts = value.split(":", _ARN_PARTS - 1), actual.split(":", _ARN_PARTS - 1)
-    if len(parts) < _ARN_PARTS:
-        return None
-    if len(actual_parts) < _ARN_PARTS:
+    if actual_parts is None:
         return False
-    return all_of(
-        _string_like(part, actual_part, variables) for part, actual_part in zip(parts, actual_parts, strict=True)
-    )
+    return all(resource_matches(part, actual_part) for part, actual_part in zip(parts, actual_parts, strict=True))
 
 
-def _bool(value: str, actual: str, variables: bool) -> Truth:
-    if variables and has_variable(value):
-        return None
+def arn_parts(text: str) -> list[str] | None:
+    """Split an ARN or a pattern of one into its six parts; None where it has fewer."""
+    parts = text.split(":", _ARN_PARTS - 1)
+    return parts if len(parts) == _ARN_PARTS else None
+
+
+def _bool(value: str, actual: str) -> bool:
     return value.lower() == actual.lower() and value.lower() in {"true", "false"}
 
 
-_COMPARISONS: Mapping[str, Comparison] = {
+def _binary_equals(value: str, actual: str) -> Truth:
+    wanted, found = binary(value), binary(actual)
+    return None if wanted is None or found is None else wanted == found
+
+
+def _ip_address(value: str, actual: str) -> Truth:
+    wanted, found = network(value), network(actual)
+    if wanted is None or found is None or "/" in actual:
+        return None
+    return wanted.version == found.version and found.network_address in wanted
+
+
+def _ordered(read: Callable[[str], object], holds_for: Callable[[int], bool]) -> Comparison:
+    """Make a comparison; `holds_for` takes -1, 0 or 1: the request's value is less, equal or greater."""
+
+    def compare(value: str, actual: str) -> Truth:
+        wanted, found = read(value), read(actual)
+        if wanted is None or found is None:
+            return None
+        return holds_for((found > wanted) - (found < wanted))  # type: ignore[operator]
+
+    return compare
+
+
+_ORDERS: Mapping[str, Callable[[int], bool]] = {
+    "Equals": lambda sign: sign == 0,
+    "LessThan": lambda sign: sign < 0,
+    "LessThanEquals": lambda sign: sign <= 0,
+    "GreaterThan": lambda sign: sign > 0,
+    "GreaterThanEquals": lambda sign: sign >= 0,
+}
+COMPARISONS: Mapping[str, Comparison] = {
     "StringEquals": _string_equals,
     "StringEqualsIgnoreCase": _string_equals_ignore_case,
-    "StringLike": _string_like,
-    "ArnEquals": _arn_like,
+    "StringLike": resource_matches,
     "ArnLike": _arn_like,
     "Bool": _bool,
+    "BinaryEquals": _binary_equals,
+    "IpAddress": _ip_address,
+    **{f"Numeric{name}": _ordered(number, order) for name, order in _ORDERS.items()},
+    **{f"Date{name}": _ordered(moment, order) for name, order in _ORDERS.items()},
 }
-_NEGATED: Mapping[str, str] = {
-    "StringNotEquals": "StringEquals",
-    "StringNotEqualsIgnoreCase": "StringEqualsIgnoreCase",
-    "StringNotLike": "StringLike",
-    "ArnNotEquals": "ArnEquals",
-    "ArnNotLike": "ArnLike",
+"""Positive operator -> does the request's value fit one value of the policy?"""
+
+_OPERATORS: Mapping[str, tuple[str, bool]] = {
+    **{name.lower(): (name, False) for name in COMPARISONS},
+    "null": ("Null", False),
+    "arnequals": ("ArnLike", False),
+    "arnnotequals": ("ArnLike", True),
+    "arnnotlike": ("ArnLike", True),
+    "datenotequals": ("DateEquals", True),
+    "notipaddress": ("IpAddress", True),
+    "numericnotequals": ("NumericEquals", True),
+    "stringnotequals": ("StringEquals", True),
+    "stringnotequalsignorecase": ("StringEqualsIgnoreCase", True),
+    "stringnotlike": ("StringLike", True),
 }
+_QUANTIFIERS: Mapping[str, Quantifier] = {"": "", "forallvalues:": "ForAllValues", "foranyvalue:": "ForAnyValue"}

@@ -1,14 +1,15 @@
 """A request against policy documents: allowed, implicitly or explicitly denied, or not to be known.
 
-The order of decision is IAM's for identity-based policies of one principal
-(https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_evaluation-logic.html):
-an explicit deny wins, then any allow, else the request is denied implicitly.
+The order of decision is IAM's for one principal
+(https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_evaluation-logic.html, read 2026-11-24):
+an explicit deny wins, then any allow, else the request is denied implicitly. A permissions boundary and a session
+policy are further layers: each that there is has to allow as well.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Literal
 
@@ -22,9 +23,12 @@ from leastpriv.permissions.patterns import (
 from leastpriv.policy.conditions import Truth, all_of, holds
 from leastpriv.policy.document import Document, Statement
 from leastpriv.policy.spans import minified
+from leastpriv.policy.variables import Context, resolve
 
 Effect = Literal["allowed", "implicitDeny", "explicitDeny", "unknown"]
 Grant = Literal["yes", "no", "maybe"]
+Layer = Literal["identity", "boundary", "session"]
+"""Identity-based policies, the permissions boundary, the session policy."""
 
 _Reach = Literal["all", "part", "unknown", "none"]
 """How much of a requested resource pattern a statement is about; unknown where a policy variable decides."""
@@ -52,6 +56,8 @@ class Decision:
     effect: Effect
     document: int | None = None
     statement: int | None = None
+    layer: Layer = "identity"
+    """The layer that decided it, of which `document` counts the documents."""
 
 
 def evaluate(request: Request, documents: Sequence[Document]) -> Decision:
@@ -59,8 +65,8 @@ def evaluate(request: Request, documents: Sequence[Document]) -> Decision:
 
     A request for a resource pattern asks for all of it: an Allow has to cover the pattern, in one statement;
     a Deny that covers it denies explicitly, one that only overlaps it leaves an otherwise allowed request
-    unknown. What hangs on a policy variable, an absent key of an incomplete context or an operator that is
-    not understood is unknown, unless another statement decides for sure.
+    unknown. What hangs on an absent key of an incomplete context, in a condition or a policy variable, or on an
+    operator that is not understood is unknown, unless another statement decides for sure.
     """
     found: dict[tuple[str, Truth], Decision] = {}
     for place, effect, truth in _judged(request, documents):
@@ -71,6 +77,17 @@ def evaluate(request: Request, documents: Sequence[Document]) -> Decision:
     if allowed:
         return found.get(("Deny", None), allowed)
     return maybe_allowed or Decision("implicitDeny")
+
+
+def evaluate_layers(request: Request, layers: Mapping[Layer, Sequence[Document]]) -> Decision:
+    """Decide `request` by several layers; one without an entry sets no limit, one without documents allows nothing.
+
+    The decision that is told is the first explicit deny, else the first layer that does not allow, else the first
+    that may not, else the one of the first layer.
+    """
+    decisions = [replace(evaluate(request, documents), layer=layer) for layer, documents in layers.items()]
+    order: tuple[Effect, ...] = ("explicitDeny", "implicitDeny", "unknown", "allowed")
+    return min(decisions, key=lambda decision: order.index(decision.effect))
 
 
 def statements_granting(document: Document, action: str) -> tuple[int, ...]:
@@ -86,8 +103,9 @@ def grants(statement: Statement, request: Request) -> Grant:
     """
     if statement.effect != "Allow" or not _names(statement, request.action):
         return "no"
-    reach = _reach(statement, request.resource)
-    truth = _conditions_hold(statement, request)
+    context = _context(request)
+    reach = _reach(statement, request, context)
+    truth = _conditions_hold(statement, request, context)
     if reach == "none" or truth is False:
         return "no"
     return "yes" if reach == "all" and truth else "maybe"
@@ -104,18 +122,23 @@ def policy_size(document: Document) -> int:
 def _judged(request: Request, documents: Sequence[Document]) -> Iterator[tuple[tuple[int, int], str, Truth]]:
     """Yield place, effect and truth of every statement that applies for sure (True) or perhaps (None)."""
     action = request.action.lower()
+    context = _context(request)
     for number, document in enumerate(documents):
         for statement in _about(document, action):
-            truth = _applies(statement, request)
+            truth = _applies(statement, request, context)
             if truth is not False:
                 yield (number, statement.index), statement.effect, truth
 
 
-def _applies(statement: Statement, request: Request) -> Truth:
-    reach = _reach(statement, request.resource)
+def _context(request: Request) -> Context:
+    return {key.lower(): values for key, values in request.context.items()}
+
+
+def _applies(statement: Statement, request: Request, context: Context) -> Truth:
+    reach = _reach(statement, request, context)
     if reach == "none" or (reach == "part" and statement.effect == "Allow"):
         return False
-    return all_of((True if reach == "all" else None, _conditions_hold(statement, request)))
+    return all_of((True if reach == "all" else None, _conditions_hold(statement, request, context)))
 
 
 @lru_cache(maxsize=32768)
@@ -142,25 +165,33 @@ def _names(statement: Statement, action: str) -> bool:
     return any(action_matches(pattern, action) for pattern in statement.actions)
 
 
-def _reach(statement: Statement, resource: str) -> _Reach:
-    if statement.not_resources:
-        return _complement(_widest(statement.not_resources, resource, statement.variables))
-    if statement.resources:
-        return _widest(statement.resources, resource, statement.variables)
-    # Neither Resource nor NotResource: IAM would not have stored it, so that nobody knows what it does.
-    return "unknown"
-
-
-def _widest(entries: Iterable[str], resource: str, variables: bool) -> _Reach:
-    found = {_entry_reach(entry, resource, variables) for entry in entries}
+def _reach(statement: Statement, request: Request, context: Context) -> _Reach:
+    entries = statement.not_resources or statement.resources
+    if not entries:
+        # Neither Resource nor NotResource: IAM would not have stored it, so that nobody knows what it does.
+        return "unknown"
+    null: _Reach = "unknown" if statement.not_resources else "none"
+    found = {_entry_reach(entry, statement.variables, request, context) or null for entry in entries}
     order: tuple[_Reach, ...] = ("all", "unknown", "part")
-    return next((reach for reach in order if reach in found), "none")
+    widest: _Reach = next((reach for reach in order if reach in found), "none")
+    return _complement(widest) if statement.not_resources else widest
 
 
-def _entry_reach(entry: str, resource: str, variables: bool) -> _Reach:
-    if resource_covers(entry, resource, variables=variables):
+def _entry_reach(entry: str, variables: bool, request: Request, context: Context) -> _Reach | None:
+    """Compare one entry; None where a variable of it has no value.
+
+    "The resource that includes a policy variable with no value will not match any resource"
+    (https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_variables.html, read 2026-11-24): in a
+    NotResource that can be read as all resources and as none.
+    """
+    if variables and has_variable(entry):
+        resolved = resolve(entry, context, request.context_complete)
+        if resolved is None:
+            return None
+        entry = resolved
+    if resource_covers(entry, request.resource, variables=variables):
         return "all"
-    if not resource_overlaps(entry, resource, variables=variables):
+    if not resource_overlaps(entry, request.resource, variables=variables):
         return "none"
     return "unknown" if variables and has_variable(entry) else "part"
 
@@ -169,10 +200,9 @@ def _complement(reach: _Reach) -> _Reach:
     return "none" if reach == "all" else "all" if reach == "none" else reach
 
 
-def _conditions_hold(statement: Statement, request: Request) -> Truth:
+def _conditions_hold(statement: Statement, request: Request, context: Context) -> Truth:
     if not statement.conditions and statement.conditions_readable:
         return True
-    context = {key.lower(): values for key, values in request.context.items()}
     truths = [
         holds(condition, context, request.context_complete, statement.variables) for condition in statement.conditions
     ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -66,6 +67,38 @@ def closed(*calls: Call) -> Evidence:
 def denied(message: str, name: str = "GetObject", source: str = "s3", **more: object) -> list[Usage]:
     found = closed(call(name, source=source, outcome=Outcome.DENIED, message=message, **more))  # type: ignore[arg-type]
     return [usage for usage in found.usages if usage.outcome is Outcome.DENIED]
+
+
+def test_a_refusal_of_an_action_that_the_event_is_not_known_to_need_shows_a_wrong_mapping() -> None:
+    """AWS's own word against the mapping: the actions concerned stay, others do not care."""
+    found = closed(call(outcome=Outcome.DENIED, message=f"{USER}sqs:SendMessage on resource: x{NO_POLICY}"))
+    (gap,) = found.gaps
+    assert gap.kind is GapKind.MAPPING_DISAGREES
+    assert gap.scope == Scope(actions=("sqs:SendMessage", "s3:GetObject"))
+    assert gap.detail == "s3.amazonaws.com:GetObject was refused sqs:SendMessage"
+
+
+@pytest.mark.parametrize("action", ["s3:GetObject", "s3:GetObjectVersion", "kms:Decrypt", "iam:PassRole"])
+def test_a_refusal_that_agrees_with_the_mapping_is_no_gap(action: str) -> None:
+    found = closed(call(outcome=Outcome.DENIED, message=f"{USER}{action} on resource: x{NO_POLICY}"))
+    assert found.gaps == ()
+
+
+def test_a_role_that_a_request_does_not_name_is_a_gap_counted_by_event() -> None:
+    run_task = call("RunTask", {"taskDefinition": "app"}, source="ecs")
+    found = closed(run_task, run_task)
+    assert [(gap.kind, gap.scope.actions, gap.detail, gap.count) for gap in found.gaps] == [
+        (GapKind.MAY_PASS_ROLE, ("iam:PassRole",), "ecs.amazonaws.com:RunTask", 2)
+    ]
+
+
+def test_forwarded_calls_are_the_principals_own_and_say_who_forwarded_them() -> None:
+    """Identity decides whose call it is; `invokedBy` is told."""
+    own = call("CreateQueue", {"queueName": "q"}, source="sqs")
+    found = closed(own, replace(own, invoked_by="cloudformation.amazonaws.com"))
+    (usage,) = found.usages
+    assert (usage.count, usage.forwarded_by) == (2, ("cloudformation.amazonaws.com",))
+    assert [group.forwarded_by for group in found.groups] == [("cloudformation.amazonaws.com",)]
 
 
 def test_equal_needs_are_counted_with_first_last_runs_regions_and_events() -> None:

@@ -6,8 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from leastpriv.permissions.generalise import generalise
+from leastpriv.permissions import catalog
+from leastpriv.permissions.generalise import Seen, generalise, patterns_of
 from leastpriv.permissions.patterns import escape_observed, resource_covers
+from leastpriv.permissions.resource_types import fits, types_of_arn
+from leastpriv.permissions.tables import table
 
 HASH = "3f786850e387550fdab836ed7e6dc881de23001b3f786850e387550fdab836ed"
 UUID = "1234abcd-12ab-34cd-56ef-1234567890ab"
@@ -67,6 +70,140 @@ def test_many_things_of_other_services_stay_one_by_one() -> None:
     assert generalise(roles) == tuple(roles)
 
 
+@pytest.mark.parametrize(
+    ("resource", "opened"),
+    [
+        (
+            "logs:{}:log-group:/aws/lambda/f:log-stream:2026/11/01/[1]abc",
+            "logs:{}:log-group:/aws/lambda/f:log-stream:*",
+        ),
+        ("ec2:{}:network-interface/eni-0a1b2c3d4e5f60718", "ec2:{}:network-interface/*"),
+        ("cloudformation:{}:changeSet/deploy/not-a-uuid", "cloudformation:{}:changeSet/deploy/*"),
+        ("cloudformation:{}:stackset/baseline:0123", "cloudformation:{}:stackset/baseline:*"),
+        ("ecs:{}:task-definition/web:17", "ecs:{}:task-definition/web:*"),
+        ("lambda:{}:function:orders:17", "lambda:{}:function:orders:*"),
+        ("elasticloadbalancing:{}:targetgroup/web/0123456789abcdef", "elasticloadbalancing:{}:targetgroup/web/*"),
+        ("wafv2:{}:regional/webacl/edge/0123", "wafv2:{}:regional/webacl/edge/*"),
+        ("secretsmanager:{}:secret:app/db-AbC123", "secretsmanager:{}:secret:app/db-??????"),
+        ("iam::111122223333:role/orders-FunctionRole-1ABC2DEF3GHI", "iam::111122223333:role/orders-FunctionRole-*"),
+        ("lambda:{}:function:orders-Api-AbC123dEf456", "lambda:{}:function:orders-Api-*"),
+        ("logs:{}:log-group:/aws/lambda/orders-Api-AbC123dEf456:*", "logs:{}:log-group:/aws/lambda/orders-Api-*:*"),
+        ("sqs:{}:orders-dead-1a2b3c4d5e6f", "sqs:{}:orders-dead-*"),
+        ("rds:{}:db:terraform-20230710121504061500000001", "rds:{}:db:terraform-*"),
+    ],
+)
+def test_what_is_volatile_by_its_type_or_generated_is_open_though_seen_once(resource: str, opened: str) -> None:
+    assert generalise([f"arn:aws:{resource.format(HERE)}"]) == (f"arn:aws:{opened.format(HERE)}",)
+
+
+@pytest.mark.parametrize(
+    "resource",
+    [
+        "lambda:{}:function:orders:live",
+        "iam::111122223333:role/orders-production12",
+        "iam::111122223333:role/team-AdministratorX",
+        "sqs:{}:orders-v20261101120",
+        "sqs:{}:orders-20261101120000",
+        "secretsmanager:{}:secret:app/db-??????",
+        "kms:{}:key/mrk-0123456789abcdef0123456789abcdef",
+        "ec2:{}:vpc/vpc-0a1b2c3d4e5f60718",
+        "route53:::hostedzone/Z0123456789ABCDEFGHIJ",
+        "acm-pca:{}:certificate-authority/1234abcd-12ab-34cd-56ef-1234567890ab",
+        "apigateway:eu-west-1::/restapis/a1b2c3d4e5/stages/prod",
+        "s3:::orders-assets-1a2b3c4d5e6f",
+    ],
+)
+def test_names_that_people_gave_and_ids_that_live_long_stay(resource: str) -> None:
+    arn = f"arn:aws:{resource.format(HERE)}"
+    assert generalise([arn]) == (arn,)
+
+
+@pytest.mark.parametrize(
+    ("resource", "opened"),
+    [
+        (f"kms:{HERE}:key/{UUID}", f"kms:{HERE}:key/*"),
+        (f"ec2:{HERE}:vpc/vpc-0a1b2c3d4e5f60718", f"ec2:{HERE}:vpc/*"),
+        ("apigateway:eu-west-1::/restapis/a1b2c3d4e5/stages/prod", "apigateway:eu-west-1::/restapis/*/stages/prod"),
+        ("s3:::orders-assets-1a2b3c4d5e6f", "s3:::orders-assets-1a2b3c4d5e6f"),
+        ("iam::111122223333:role/ci", "iam::111122223333:role/ci"),
+    ],
+)
+def test_an_id_that_the_role_s_own_runs_made_is_open_and_a_name_is_not(resource: str, opened: str) -> None:
+    """A bucket's ARN has no account: `orders-assets-*` would be other people's buckets too."""
+    (found,) = patterns_of([Seen(f"arn:aws:{resource}", ("1",), made=True)])
+    assert found.pattern == f"arn:aws:{opened}"
+
+
+def preview(names: str, runs: str) -> list[Seen]:
+    return [
+        Seen(f"arn:aws:sqs:{HERE}:{name}", tuple(which))
+        for name, which in zip(names.split(), runs.split(), strict=True)
+    ]
+
+
+def test_a_part_that_every_run_showed_anew_is_open_between_what_stays() -> None:
+    found = patterns_of(preview("preview-17-orders preview-18-orders preview-190-orders", "1 2 3"))
+    assert [each.pattern for each in found] == [f"arn:aws:sqs:{HERE}:preview-*-orders"]
+    (only,) = found
+    assert only.covers == tuple(f"arn:aws:sqs:{HERE}:preview-{number}-orders" for number in (17, 18, 190))
+    assert [(opening.part, opening.reason) for opening in only.openings] == [("QueueName", "every run showed another")]
+
+
+def test_a_folder_of_a_bucket_that_every_run_showed_anew_is_open() -> None:
+    seen = [Seen(f"arn:aws:s3:::b/releases/{number}/app.zip", (str(number),)) for number in (104, 105, 206)]
+    assert [each.pattern for each in patterns_of(seen)] == ["arn:aws:s3:::b/releases/*/app.zip"]
+
+
+@pytest.mark.parametrize(
+    ("names", "runs"),
+    [
+        ("preview-17 preview-18", "1 2"),
+        ("preview-17 preview-18 preview-19", "1 1 1"),
+        ("preview-17 preview-18 preview-19", "1 12 3"),
+        ("orders billing users", "1 2 3"),
+        ("pa pb pc", "1 2 3"),
+    ],
+    ids=["two runs", "one run", "one of them returned", "nothing in common", "too little in common"],
+)
+def test_nothing_is_learned_from(names: str, runs: str) -> None:
+    seen = preview(names, runs)
+    assert [each.pattern for each in patterns_of(seen)] == sorted(each.resource for each in seen)
+
+
+def test_ids_of_long_lived_things_teach_nothing() -> None:
+    seen = [Seen(f"arn:aws:ec2:{HERE}:subnet/subnet-0a1b2c3d4e5f6071{number}", (str(number),)) for number in range(5)]
+    assert len(patterns_of(seen)) == 5
+
+
+def test_nothing_is_learned_across_accounts_regions_and_partitions() -> None:
+    seen = [
+        Seen(f"arn:{partition}:sqs:{region}:{account}:q", (partition + region + account,))
+        for partition, region, account in (
+            ("aws", "eu-west-1", "111122223333"),
+            ("aws", "eu-west-2", "111122223333"),
+            ("aws", "eu-west-1", "444455556666"),
+            ("aws-cn", "cn-north-1", "111122223333"),
+        )
+    ]
+    assert len(patterns_of(seen)) == len(seen)
+
+
+def test_a_pattern_that_another_covers_is_left_out_and_what_it_stood_for_is_kept() -> None:
+    (found,) = patterns_of([Seen(f"arn:aws:ec2:{HERE}:instance/*"), Seen(f"arn:aws:ec2:{HERE}:instance/i-1")])
+    assert found.covers == (f"arn:aws:ec2:{HERE}:instance/*", f"arn:aws:ec2:{HERE}:instance/i-1")
+
+
+def test_a_pattern_says_which_part_is_open_and_why() -> None:
+    (found,) = patterns_of([Seen(f"arn:aws:s3:::cdk-assets/{HASH}.zip")])
+    assert [(opening.part, opening.reason) for opening in found.openings] == [("ObjectName", "a content hash")]
+    assert patterns_of([Seen("arn:aws:s3:::cdk-assets/a.zip")])[0].openings == ()
+
+
+@pytest.mark.parametrize("row", [row for row in table("volatile") if row["volatility"] == "always"], ids=str)
+def test_every_part_that_is_always_open_says_why(row: dict[str, str]) -> None:
+    assert row["reason"]
+
+
 PART = st.sampled_from(["a", "b*", "x?", "${aws:username}", HASH, HASH[:32], UUID, UUID.upper(), "ab-" + UUID, "é", ""])
 PATH = st.lists(PART, min_size=1, max_size=4).map("/".join)
 RESOURCE = st.one_of(
@@ -106,3 +243,94 @@ def test_opening_twice_changes_nothing_and_order_does_not_count(resources: list[
 def test_any_text_is_covered_by_what_it_becomes(text: str) -> None:
     escaped = escape_observed(text)
     assert any(resource_covers(pattern, escaped) for pattern in generalise([escaped]))
+
+
+TYPES = [
+    (prefix, kind.arn.split(", ")[0])
+    for prefix in (
+        "s3",
+        "sqs",
+        "iam",
+        "kms",
+        "ec2",
+        "logs",
+        "ecs",
+        "lambda",
+        "secretsmanager",
+        "cloudformation",
+        "wafv2",
+    )
+    for kind in catalog.resource_types(prefix)
+    if f":{prefix}:" in kind.arn
+]
+TEXT = st.sampled_from(
+    [
+        "orders",
+        "preview-17",
+        "preview-18",
+        "preview-1904",
+        "i-0a1b2c3d4e5f",
+        UUID,
+        HASH,
+        "fn-AbC123dEf456",
+        "17",
+        "*",
+    ]
+)
+SEEN = st.builds(
+    lambda kind, texts, runs, made: Seen(filled(kind[1], texts), tuple(sorted(runs)), made),
+    st.sampled_from(TYPES),
+    st.lists(TEXT, min_size=6, max_size=6),
+    st.frozensets(st.sampled_from("12345"), max_size=2),
+    st.booleans(),
+)
+
+
+def filled(template: str, texts: list[str]) -> str:
+    """An ARN of a type, its places fixed and its own variables taken from `texts` in turn."""
+    arn = (
+        template.replace("${Partition}", "aws").replace("${Region}", "eu-west-1").replace("${Account}", "111122223333")
+    )
+    for text in texts:
+        before, found, after = arn.partition("${")
+        arn = before + text + after.partition("}")[2] if found else arn
+    return arn
+
+
+@given(st.lists(SEEN, max_size=12))
+def test_patterns_cover_what_was_seen_stay_of_its_type_and_never_leave_its_place(seen: list[Seen]) -> None:
+    found = patterns_of(seen)
+    assert {resource for each in found for resource in each.covers} == {each.resource for each in seen}
+    for pattern in found:
+        assert all(resource_covers(pattern.pattern, resource) for resource in pattern.covers)
+        assert {tuple(pattern.pattern.split(":", 5)[:5])} == {tuple(arn.split(":", 5)[:5]) for arn in pattern.covers}
+        prefix = pattern.pattern.split(":")[2]
+        kinds = types_of_arn(prefix, pattern.pattern)
+        assert kinds & {kind for arn in pattern.covers for kind in types_of_arn(prefix, arn)}
+        assert bool(pattern.openings) or pattern.pattern in pattern.covers
+
+
+@given(st.lists(SEEN, max_size=12))
+def test_no_pattern_is_every_resource_of_a_type_unless_the_table_or_the_runs_say_so(seen: list[Seen]) -> None:
+    for pattern in patterns_of(seen):
+        tail = pattern.pattern.split(":", 5)[5]
+        if tail.rpartition("/")[2] == "*" and "/" not in tail.rpartition("/")[0] and ":s3:::" not in pattern.pattern:
+            reasons = {opening.reason for opening in pattern.openings}
+            known = {row["reason"] for row in table("volatile")} | {"this role's own runs made it"}
+            assert reasons & known or pattern.pattern in pattern.covers
+
+
+@pytest.mark.parametrize(
+    ("action", "resource"),
+    [
+        ("cloudformation:DescribeStacks", f"cloudformation:{HERE}:stack/orders/{UUID}"),
+        ("logs:PutLogEvents", f"logs:{HERE}:log-group:g:log-stream:s"),
+        ("secretsmanager:GetSecretValue", f"secretsmanager:{HERE}:secret:app/db-AbC123"),
+        ("ecs:RunTask", f"ecs:{HERE}:task-definition/web:17"),
+        ("lambda:InvokeFunction", f"lambda:{HERE}:function:orders-Api-AbC123dEf456"),
+        ("ec2:DeleteNetworkInterface", f"ec2:{HERE}:network-interface/eni-0a1b2c3d4e5f60718"),
+    ],
+)
+def test_a_pattern_fits_the_action_that_the_resource_fitted(action: str, resource: str) -> None:
+    assert fits(action, f"arn:aws:{resource}")
+    assert all(fits(action, pattern) for pattern in generalise([f"arn:aws:{resource}"]))

@@ -1,116 +1,60 @@
-"""`iam:PassRole` from requests: only where a role is handed to a service."""
+"""What calls need besides roles and tags: told by the record, never by what is likely."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from datetime import UTC, datetime
-
 import pytest
 
-from leastpriv.model import Basis, Call, Need, Outcome
-from leastpriv.permissions.implied import implied_needs
-
-PASSED = "arn:aws:iam::111122223333:role/app/task"
+from leastpriv.model import Outcome
+from tests.fakes.calls import a_call, inferred
 
 
-def needs(
-    service: str,
-    name: str,
-    parameters: Mapping[str, object],
-    *,
-    outcome: Outcome = Outcome.ALLOWED,
-    error_code: str = "",
-    read_only: bool | None = False,
-) -> list[Need]:
-    made = Call(
-        event_id="",
-        principal="arn:aws:iam::111122223333:role/ci/deploy",
-        session="12345678901",
-        time=datetime(2026, 11, 1, tzinfo=UTC),
-        account="111122223333",
-        region="eu-west-1",
-        source=service if "." in service else f"{service}.amazonaws.com",
-        name=name,
-        parameters=parameters,
-        response={},
-        resources=(),
-        outcome=outcome,
-        error_code=error_code,
-        read_only=read_only,
+@pytest.mark.parametrize("event", ["s3:GetObject", "s3:HeadObject"])
+def test_an_object_that_is_told_absent_shows_the_right_to_list_the_bucket(event: str) -> None:
+    """S3 says 404 only to those who may list, 403 to others: without it a deploy would stop at its first run."""
+    (need,) = inferred(
+        a_call(event, {"bucketName": "state", "key": "a/b.tfstate"}, error_code="NoSuchKey", read_only=True)
     )
-    return list(implied_needs(made))
-
-
-@pytest.mark.parametrize(
-    ("service", "name", "parameters"),
-    [
-        ("lambda", "CreateFunction20150331", {"role": PASSED}),
-        ("cloudformation", "CreateStack", {"roleARN": PASSED}),
-        ("ecs", "RegisterTaskDefinition", {"executionRoleArn": PASSED, "taskRoleArn": PASSED}),
-        ("events", "PutTargets", {"targets": [{"arn": "arn:aws:lambda:r:a:function:f", "roleArn": PASSED}]}),
-        ("codebuild", "CreateProject", {"serviceRole": PASSED}),
-        ("redshift", "CreateCluster", {"iamRoles": [PASSED]}),
-        ("ec2", "CreateFlowLogs", {"CreateFlowLogsRequest": {"DeliverLogsPermissionArn": PASSED}}),
-        ("sns", "SetPlatformApplicationAttributes", {"attributes": {"SuccessFeedbackRoleArn": PASSED}}),
-        ("s3", "PutBucketReplication", {"ReplicationConfiguration": {"Role": PASSED}}),
-    ],
-)
-def test_a_role_under_a_role_key_of_a_write_is_passed(service: str, name: str, parameters: dict[str, object]) -> None:
-    (need,) = needs(service, name, parameters)
-    assert (need.permission.action, need.permission.resource) == ("iam:PassRole", PASSED)
-    assert need.basis is Basis.INFERRED
-    assert need.because.startswith(service)
+    assert (need.permission.action, need.permission.resource) == ("s3:ListBucket", "arn:aws:s3:::state")
     assert need.exact
 
 
 @pytest.mark.parametrize(
-    ("service", "name", "parameters"),
+    ("event", "parameters", "error_code", "outcome"),
     [
-        ("sts", "AssumeRole", {"roleArn": PASSED}),
-        ("sts.amazonaws.com.cn", "AssumeRole", {"roleArn": PASSED}),
-        ("eks", "CreateAccessEntry", {"principalArn": PASSED}),
-        ("iam", "CreateRole", {"assumeRolePolicyDocument": f'{{"Principal": {{"AWS": "{PASSED}"}}}}'}),
-        ("kms", "PutKeyPolicy", {"policy": f'{{"Principal": {{"AWS": "{PASSED}"}}}}'}),
-        ("kms", "CreateGrant", {"granteePrincipal": PASSED}),
-        ("lambda", "CreateFunction20150331", {"tags": {"deploy-role": PASSED}}),
-        ("lambda", "UpdateFunctionConfiguration20150331v2", {"environment": {"variables": {"ROLE_ARN": PASSED}}}),
-        ("cloudformation", "CreateStack", {"parameters": [{"parameterKey": "RoleArn", "parameterValue": PASSED}]}),
-        ("lambda", "CreateFunction20150331", {"role": "arn:aws:iam::111122223333:role/*"}),
-        ("lambda", "CreateFunction20150331", {"role": f"{PASSED}, and {PASSED}"}),
-        ("batch", "CreateJobQueue", {"role": "arn:aws:iam::111122223333:role/aws-service-role/batch.amazonaws.com/X"}),
-        ("iam", "AttachRolePolicy", {"roleName": "task", "policyArn": "arn:aws:iam::aws:policy/ReadOnlyAccess"}),
+        ("s3:GetObject", {"bucketName": "state", "key": "k"}, "NoSuchBucket", Outcome.ALLOWED),
+        ("s3:GetObject", {"bucketName": "state", "key": "k"}, "", Outcome.ALLOWED),
+        ("s3:GetObject", {"bucketName": "state", "key": "k"}, "NoSuchKey", Outcome.UNKNOWN),
+        ("s3:GetObject", {"key": "k"}, "NoSuchKey", Outcome.ALLOWED),
+        ("s3:DeleteObject", {"bucketName": "state", "key": "k"}, "NoSuchKey", Outcome.ALLOWED),
+        ("lambda:GetFunction", {"functionName": "f"}, "NotFound", Outcome.ALLOWED),
     ],
 )
-def test_a_role_that_is_only_named_is_not_passed(service: str, name: str, parameters: dict[str, object]) -> None:
-    assert needs(service, name, parameters) == []
+def test_other_answers_show_no_right_to_list(
+    event: str, parameters: dict[str, object], error_code: str, outcome: Outcome
+) -> None:
+    assert inferred(a_call(event, parameters, error_code=error_code, outcome=outcome)) == []
 
 
-@pytest.mark.parametrize("outcome", [Outcome.DENIED, Outcome.UNKNOWN])
-def test_a_call_that_was_not_allowed_passes_nothing(outcome: Outcome) -> None:
-    """A refused call proves no need: whether the role would have been passed is not known."""
-    assert needs("lambda", "CreateFunction20150331", {"role": PASSED}, outcome=outcome) == []
+@pytest.mark.parametrize(
+    ("image", "resource"),
+    [
+        ("resolve:ssm:/golden/ami", "arn:aws:ssm:eu-west-1:111122223333:parameter/golden/ami"),
+        ("resolve:ssm:golden", "arn:aws:ssm:eu-west-1:111122223333:parameter/golden"),
+        ("resolve:ssm:/golden/ami:3", "arn:aws:ssm:eu-west-1:111122223333:parameter/golden/ami"),
+        ("resolve:ssm:/aws/service/ami-x/latest", "arn:aws:ssm:eu-west-1::parameter/aws/service/ami-x/latest"),
+        ("resolve:ssm:/odd*name", "arn:aws:ssm:eu-west-1:111122223333:parameter/odd${*}name"),
+    ],
+)
+def test_an_image_named_by_a_parameter_needs_that_parameter(image: str, resource: str) -> None:
+    call = a_call("ec2:RunInstances", {"instancesSet": {"items": [{"imageId": image}]}})
+    (need,) = inferred(call)
+    assert (need.permission.action, need.permission.resource) == ("ssm:GetParameters", resource)
 
 
-def test_a_call_that_failed_after_authorisation_passes_nothing() -> None:
-    assert needs("lambda", "CreateFunction20150331", {"role": PASSED}, error_code="ResourceConflictException") == []
+def test_an_image_named_by_its_id_needs_no_parameter() -> None:
+    assert inferred(a_call("ec2:RunInstances", {"instancesSet": {"items": [{"imageId": "ami-1"}]}})) == []
 
 
-def test_a_read_passes_nothing() -> None:
-    assert needs("ecs", "DescribeTasks", {"roleArn": PASSED}, read_only=True) == []
-
-
-def test_a_call_of_unknown_kind_counts_as_a_write() -> None:
-    assert len(needs("ecs", "RunTask", {"roleArn": PASSED}, read_only=None)) == 1
-
-
-def test_an_instance_profile_takes_its_role_by_name() -> None:
-    (need,) = needs("iam", "AddRoleToInstanceProfile", {"roleName": "app", "instanceProfileName": "app"})
-    assert need.permission.resource == "arn:aws:iam::111122223333:role/app"
-
-
-def test_each_passed_role_is_one_need() -> None:
-    other = PASSED + "-2"
-    found = needs(
-        "ecs", "RegisterTaskDefinition", {"taskRoleArn": PASSED, "executionRoleArn": other, "x": {"role": other}}
-    )
-    assert sorted(need.permission.resource for need in found) == [PASSED, other]
+def test_a_service_linked_role_is_never_guessed() -> None:
+    """The role is made once: a call that would make it if it were missing does not show that it was."""
+    assert inferred(a_call("autoscaling:CreateAutoScalingGroup", {"autoScalingGroupName": "web"})) == []

@@ -15,6 +15,7 @@ from leastpriv.permissions.events import Verdict
 from leastpriv.permissions.mapping import CallNeeds, actions_of_operation, needs_of
 from leastpriv.permissions.resource_types import fits
 from leastpriv.permissions.tables import table
+from tests.fakes.calls import a_call
 
 
 def needs(service: str, name: str, parameters: Mapping[str, object] | None = None) -> CallNeeds:
@@ -56,6 +57,34 @@ def actions(found: CallNeeds) -> list[str]:
         ),
         ("s3.amazonaws.com.cn", "GetObject", {"versionId": "v"}, "s3:GetObjectVersion"),
         ("s3", "CopyObject", {}, "s3:GetObject s3:PutObject"),
+        ("s3", "CopyObject", {"x-amz-tagging": "a=b"}, "s3:GetObject s3:PutObject s3:PutObjectTagging"),
+        ("s3", "PutObject", {"accessControlList": {"x-amz-grant-read": "id=1"}}, "s3:PutObject s3:PutObjectAcl"),
+        ("s3", "CreateBucket", {"x-amz-acl": "private"}, "s3:CreateBucket"),
+        ("s3", "CreateBucket", {"x-amz-acl": "public-read"}, "s3:CreateBucket s3:PutBucketAcl"),
+        ("s3", "CreateBucket", {"x-amz-bucket-object-lock-enabled": "false"}, "s3:CreateBucket"),
+        (
+            "s3",
+            "CreateBucket",
+            {"x-amz-bucket-object-lock-enabled": ["true"]},
+            "s3:CreateBucket s3:PutBucketObjectLockConfiguration s3:PutBucketVersioning",
+        ),
+        ("s3", "GetObjectAttributes", {"versionId": "v"}, "s3:GetObjectVersion s3:GetObjectVersionAttributes"),
+        (
+            "s3",
+            "DeleteObject",
+            {"x-amz-bypass-governance-retention": "true"},
+            "s3:BypassGovernanceRetention s3:DeleteObject",
+        ),
+        ("cloudformation", "DescribeStacks", {}, "cloudformation:DescribeStacks cloudformation:ListStacks"),
+        ("cloudformation", "DescribeStacks", {"stackName": "a"}, "cloudformation:DescribeStacks"),
+        (
+            "lambda",
+            "UpdateFunctionConfiguration20150331v2",
+            {"layers": ["arn:aws:lambda:eu-west-1:111122223333:layer:tools:3"]},
+            "lambda:GetLayerVersion lambda:UpdateFunctionConfiguration",
+        ),
+        ("bedrock", "Converse", {"guardrailConfig": {}}, "bedrock:ApplyGuardrail bedrock:InvokeModel"),
+        ("sts", "AssumeRole", {"providedContexts": []}, "sts:AssumeRole sts:SetContext"),
         ("sts", "AssumeRole", {"roleArn": "arn:aws:iam::1:role/x"}, "sts:AssumeRole"),
         ("sts", "AssumeRole", {"tags": [{"key": "a", "value": "b"}]}, "sts:AssumeRole sts:TagSession"),
         ("sts", "AssumeRole", {"tags": []}, "sts:AssumeRole sts:TagSession"),
@@ -106,6 +135,48 @@ def test_the_two_api_gateway_apis_are_told_apart_by_their_parameters() -> None:
 def test_a_transaction_whose_items_cannot_be_read_is_unmapped(parameters: dict[str, object]) -> None:
     found = needs("dynamodb", "TransactWriteItems", parameters)
     assert (found.verdict, found.needs) == (Verdict.UNMAPPED, ())
+
+
+def test_each_item_of_a_transaction_needs_its_own_action_on_its_own_table() -> None:
+    items = [{"put": {"tableName": "orders"}}, {"delete": {"tableName": "locks"}}, {"put": {"tableName": "orders"}}]
+    found = needs("dynamodb", "TransactWriteItems", {"transactItems": items}).needs
+    table_arn = "arn:aws:dynamodb:eu-west-1:111122223333:table/"
+    assert [(need.permission.action, need.permission.resource) for need in found] == [
+        ("dynamodb:PutItem", f"{table_arn}orders"),
+        ("dynamodb:DeleteItem", f"{table_arn}locks"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("statement", "action", "resource"),
+    [
+        ('SELECT * FROM "orders" WHERE id = ?', "dynamodb:PartiQLSelect", "table/orders"),
+        ('select a from "orders"."by-date"', "dynamodb:PartiQLSelect", "table/orders/index/by-date"),
+        ("INSERT INTO orders VALUE {'id': 1}", "dynamodb:PartiQLInsert", "table/orders"),
+        ("UPDATE 'orders' SET a = 1", "dynamodb:PartiQLUpdate", "table/orders"),
+        ("DELETE FROM orders", "dynamodb:PartiQLDelete", "table/orders"),
+    ],
+)
+def test_a_statement_names_its_action_and_its_table(statement: str, action: str, resource: str) -> None:
+    found = needs("dynamodb", "ExecuteStatement", {"statement": statement}).needs
+    named = {(need.permission.action, need.permission.resource.partition("111122223333:")[2]) for need in found}
+    assert (action, resource) in named
+    assert {name for name, _ in named} == {action}
+
+
+def test_a_layer_is_the_resource_of_the_right_to_read_it() -> None:
+    layer = "arn:aws:lambda:eu-west-1:111122223333:layer:tools:3"
+    found = needs("lambda", "CreateFunction20150331", {"functionName": "f", "layers": [layer]}).needs
+    assert (layer,) == tuple(n.permission.resource for n in found if n.permission.action == "lambda:GetLayerVersion")
+
+
+def test_equal_requests_get_equal_answers_and_different_ones_their_own() -> None:
+    """Answers are remembered by what they depend on."""
+    first, again = (needs("s3", "GetObject", {"bucketName": "b", "key": "k"}) for _ in range(2))
+    assert first == again
+    assert needs("s3", "GetObject", {"bucketName": "b", "key": "other"}) != first
+    assert needs_of(a_call("s3:GetObject", {"bucketName": "b", "key": "k"}, error_code="NoSuchKey")) != first
+    assert needs_of(a_call("s3:GetObject", {"bucketName": "b", "key": "k"}, partition="aws-cn")) != first
 
 
 def test_a_call_that_needs_no_permission_has_no_needs() -> None:

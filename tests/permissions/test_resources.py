@@ -219,11 +219,195 @@ def test_what_cloudtrail_lists_comes_before_what_the_request_says() -> None:
     assert [(resource.pattern, resource.derivation) for resource in found] == [(listed[0], "listed by CloudTrail")]
 
 
-def test_a_created_thing_is_found_in_the_response_and_not_called_exact() -> None:
+def test_the_id_of_a_created_thing_is_open_since_it_was_not_there_when_iam_was_asked() -> None:
     arn = f"arn:aws:elasticloadbalancing:{HERE}:targetgroup/web/0123456789abcdef"
     made = call("elasticloadbalancing", "CreateTargetGroup", {"name": "web"}, response={"targetGroups": [{"arn": arn}]})
     found = resources_of(made, "elasticloadbalancing:CreateTargetGroup")
-    assert [(resource.pattern, resource.exact) for resource in found] == [(arn, False)]
+    assert [(resource.pattern, resource.exact) for resource in found] == [
+        (f"arn:aws:elasticloadbalancing:{HERE}:targetgroup/web/*", False)
+    ]
+
+
+def test_a_thing_that_the_request_does_not_name_is_found_in_the_response() -> None:
+    arn = f"arn:aws:athena:{HERE}:workgroup/reports"
+    asked = call("athena", "GetQueryExecution", {"queryExecutionId": KEY}, response={"workGroup": arn})
+    found = resources_of(asked, "athena:GetQueryExecution")
+    assert [(each.pattern, each.derivation, each.exact) for each in found] == [(arn, "ARN in the response", False)]
+
+
+def test_an_arn_of_the_response_counts_only_within_what_the_request_names() -> None:
+    """The answer to a copy may hold the ARN of the copy and of what was copied."""
+    other = f"arn:aws:cloudformation:{HERE}:stack/billing/{KEY}"
+    asked = call("cloudformation", "UpdateStack", {"stackName": "orders"}, response={"parentId": other})
+    assert patterns(resources_of(asked, "cloudformation:UpdateStack")) == [
+        f"arn:aws:cloudformation:{HERE}:stack/orders/*"
+    ]
+
+
+DOCUMENT = "arn:aws:ssm:eu-west-1"
+
+
+@pytest.mark.parametrize(
+    ("request_", "expected"),
+    [
+        (
+            {"documentName": "AWS-RunShellScript", "instanceIds": ["i-0a1b2c3d", "mi-0a1b2c3d4e5f"]},
+            [
+                f"arn:aws:ec2:{HERE}:instance/i-0a1b2c3d",
+                f"arn:aws:ssm:{HERE}:managed-instance/mi-0a1b2c3d4e5f",
+                f"{DOCUMENT}::document/AWS-RunShellScript",
+            ],
+        ),
+        (
+            {"documentName": "deploy-app", "instanceIds": ["i-0a1b2c3d"]},
+            [f"arn:aws:ec2:{HERE}:instance/i-0a1b2c3d", f"arn:aws:ssm:{HERE}:document/deploy-app"],
+        ),
+        (
+            {"documentName": f"arn:aws:ssm:{HERE}:document/deploy-app", "instanceIds": ["i-0a1b2c3d"]},
+            [f"arn:aws:ec2:{HERE}:instance/i-0a1b2c3d", f"arn:aws:ssm:{HERE}:document/deploy-app"],
+        ),
+        (
+            {"documentName": "deploy-app", "targets": [{"key": "tag:app", "values": ["orders"]}]},
+            [
+                f"arn:aws:ec2:{HERE}:instance/*",
+                f"arn:aws:ssm:{HERE}:document/deploy-app",
+                f"arn:aws:ssm:{HERE}:managed-instance/*",
+            ],
+        ),
+    ],
+)
+def test_a_command_is_sent_with_a_document_to_instances(request_: dict[str, object], expected: list[str]) -> None:
+    """AWS refuses it on the document, which has no account where it is AWS's own, and on each instance."""
+    found = patterns(resources_of(call("ssm", "SendCommand", request_), "ssm:SendCommand"))
+    assert sorted(found) == sorted(expected)
+
+
+@pytest.mark.parametrize(
+    ("action", "request_", "expected"),
+    [
+        ("events:PutRule", {"name": "nightly"}, ["rule/nightly"]),
+        ("events:PutRule", {"name": "nightly", "eventBusName": "default"}, ["rule/nightly"]),
+        ("events:PutRule", {"name": "nightly", "eventBusName": "orders"}, ["rule/orders/nightly"]),
+        (
+            "events:PutTargets",
+            {"rule": "nightly", "eventBusName": f"arn:aws:events:{HERE}:event-bus/orders"},
+            ["rule/orders/nightly"],
+        ),
+        ("events:DeleteEventBus", {"name": "orders"}, ["event-bus/orders"]),
+    ],
+)
+def test_a_rule_is_of_the_event_bus_that_the_request_names(
+    action: str, request_: dict[str, object], expected: list[str]
+) -> None:
+    found = patterns(resources_of(call("events", action.partition(":")[2], request_), action))
+    assert found == [f"arn:aws:events:{HERE}:{each}" for each in expected]
+
+
+@pytest.mark.parametrize(
+    ("action", "request_", "expected"),
+    [
+        ("ecs:UpdateService", {"service": "web"}, "service/default/web"),
+        ("ecs:UpdateService", {"cluster": "c", "service": f"arn:aws:ecs:{HERE}:service/web"}, "service/web"),
+        ("ecs:UpdateService", {"cluster": "c", "service": f"arn:aws:ecs:{HERE}:service/c/web"}, "service/c/web"),
+        ("ecs:StopTask", {"cluster": "c", "task": f"arn:aws:ecs:{HERE}:task/{KEY}"}, f"task/{KEY}"),
+        ("ecs:StopTask", {"cluster": "c", "task": KEY}, f"task/c/{KEY}"),
+    ],
+)
+def test_an_ecs_arn_of_the_old_form_stays_as_it_is(action: str, request_: dict[str, object], expected: str) -> None:
+    """Its ARN is what IAM compares: https://docs.aws.amazon.com/AmazonECS/latest/developerguide/ecs-account-settings.html."""
+    found = patterns(resources_of(call("ecs", action.partition(":")[2], request_), action))
+    assert found == [f"arn:aws:ecs:{HERE}:{expected}"]
+
+
+@pytest.mark.parametrize(
+    ("action", "request_", "expected", "derivation"),
+    [
+        (
+            "route53resolver:DeleteResolverQueryLogConfig",
+            {"resolverQueryLogConfigId": "rqlc-1"},
+            f"route53resolver:{HERE}:resolver-query-log-config/rqlc-1",
+            "named by the request, under the name of its type",
+        ),
+        (
+            "codedeploy:GetDeploymentConfig",
+            {"deploymentConfigName": "half"},
+            f"codedeploy:{HERE}:deploymentconfig:half",
+            "named by the request, under the name of its type",
+        ),
+        (
+            "codeartifact:DescribeRepository",
+            {"domain": "d", "repository": "r"},
+            f"codeartifact:{HERE}:repository/d/r",
+            "named by the request, under a like name",
+        ),
+        (
+            "appsync:DeleteGraphqlApi",
+            {"apiId": "a1"},
+            f"appsync:{HERE}:apis/*",
+            "any graphqlapi: the request names none",
+        ),
+        (
+            "glue:DeleteCrawler",
+            {"name": "c"},
+            f"glue:{HERE}:crawler/c",
+            "named by the request, as its plain name or id",
+        ),
+        (
+            "elasticloadbalancing:CreateListener",
+            {"loadBalancerArn": f"arn:aws:elasticloadbalancing:{HERE}:loadbalancer/app/web/0123"},
+            f"elasticloadbalancing:{HERE}:loadbalancer/app/web/0123",
+            "ARN in the request",
+        ),
+    ],
+)
+def test_a_name_is_recognised_by_likeness_and_says_so(
+    action: str, request_: dict[str, object], expected: str, derivation: str
+) -> None:
+    service, _, name = action.partition(":")
+    (found,) = resources_of(call(service, name, request_), action)
+    assert (found.pattern, found.derivation) == (f"arn:aws:{expected}", derivation)
+    assert found.exact is (derivation in ("ARN in the request", "named by the request, as its plain name or id"))
+
+
+@pytest.mark.parametrize(
+    ("action", "request_"),
+    [
+        ("appsync:UpdateGraphqlApi", {"name": "orders", "apiId": "a1"}),
+        ("ec2:DeleteLaunchTemplate", {"launchTemplateName": "web"}),
+    ],
+)
+def test_a_name_never_stands_for_an_id(action: str, request_: dict[str, object]) -> None:
+    service, _, name = action.partition(":")
+    (found,) = resources_of(call(service, name, request_), action)
+    assert found.pattern.endswith("/*")
+
+
+def test_a_launch_template_that_is_named_is_asked_for_too() -> None:
+    """RunInstances is refused on `launch-template/…`, whose id the request may not have."""
+    request = {"launchTemplate": {"launchTemplateName": "web"}, "subnetId": "subnet-1", "imageId": "ami-1"}
+    assert f"arn:aws:ec2:{HERE}:launch-template/*" in patterns(
+        resources_of(call("ec2", "RunInstances", request), "ec2:RunInstances")
+    )
+
+
+def test_parts_of_an_arn_fill_the_templates_of_other_types() -> None:
+    request = {"stateMachineArn": f"arn:aws:states:{HERE}:stateMachine:orders", "name": "alias"}
+    found = patterns(resources_of(call("states", "StartExecution", request), "states:StartExecution"))
+    assert found == [f"arn:aws:states:{HERE}:stateMachine:orders"]
+
+
+def test_what_people_choose_in_maps_names_no_resource() -> None:
+    request = {"tags": {"trailName": "evil"}, "environment": {"variables": {"name": "evil"}}}
+    found = patterns(resources_of(call("cloudtrail", "UpdateTrail", request), "cloudtrail:UpdateTrail"))
+    assert found == [f"arn:aws:cloudtrail:{HERE}:trail/*"]
+
+
+def test_a_resource_that_fits_no_type_of_its_action_is_widened_to_its_types() -> None:
+    """Promise 2, checked where resources are made: the source of a copy may be anything that a header says."""
+    request = {"bucketName": "b", "key": "k", "x-amz-copy-source": f"arn:aws:sqs:{HERE}:q"}
+    found = patterns(resources_of(call("s3", "CopyObject", request), "s3:GetObject", on="source"))
+    assert all(fits("s3:GetObject", each) for each in found)
+    assert "arn:aws:s3:::*/*" in found
 
 
 @pytest.mark.parametrize(

@@ -23,6 +23,7 @@ KINDS = {
 }
 TRANSFORM = re.compile(
     r"whole|last-path|strip-slash|id-only|secret-suffix|before-colon|after-function|after-slash|starts [a-z]+"
+    r"|alias|digits-only|letters-only|waf-scope"
 )
 
 
@@ -39,12 +40,16 @@ def test_no_cell_has_blanks_around_it(name: str) -> None:
     assert not [cell for row in table(name) for cell in row.values() if cell != cell.strip()]
 
 
-@pytest.mark.parametrize("name", ["events", "triggers", "parameters"])
+SOURCED = ["events", "triggers", "parameters", "roles", "passed_to", "tags_on_create", "kms_contexts", "dependents"]
+OF_RESOURCES = ["type_choices", "absent_parameters", "names_of_aws", "meant_otherwise", "arn_forms", "volatile"]
+
+
+@pytest.mark.parametrize("name", [*SOURCED, *OF_RESOURCES])
 def test_every_row_names_its_source(name: str) -> None:
     assert not [row for row in table(name) if not row["source"]]
 
 
-@pytest.mark.parametrize("name", ["events", "triggers", "parameters"])
+@pytest.mark.parametrize("name", SOURCED)
 def test_every_row_stands_once(name: str) -> None:
     counted = Counter(tuple(value for column, value in row.items() if column != "source") for row in table(name))
     assert [row for row, times in counted.items() if times > 1] == []
@@ -90,3 +95,14 @@ def test_every_parameter_row_fills_a_variable_of_its_service_by_a_known_transfor
         templates = [kind.arn for kind in catalog.resource_types(row["prefix"])]
         assert any("${" + row["variable"] + "}" in arn for arn in templates), row
         assert TRANSFORM.fullmatch(row["transform"]), row
+
+
+@pytest.mark.parametrize("name", ["parameters", *OF_RESOURCES])
+def test_every_type_and_variable_of_a_row_is_one_of_its_service(name: str) -> None:
+    """A misspelt type would be a rule that nothing ever meets."""
+    for row in table(name):
+        kinds = {kind.name.lower(): kind.arn for kind in catalog.resource_types(row["prefix"])}
+        assert not row["type"] or row["type"] in kinds, row
+        variable = row.get("variable", "*")
+        templates = [kinds[row["type"]]] if row["type"] else list(kinds.values())
+        assert variable == "*" or any(f"${{{variable}}}" in template for template in templates), row

@@ -2,28 +2,42 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from leastpriv.model import Condition
-from leastpriv.policy.conditions import Truth, all_of, any_of, holds
+from leastpriv.policy.conditions import Operator, Truth, all_of, any_of, arn_parts, holds, operator_of
 
-POSITIVE = ["StringEquals", "StringEqualsIgnoreCase", "StringLike", "ArnEquals", "ArnLike"]
-NEGATED = ["StringNotEquals", "StringNotEqualsIgnoreCase", "StringNotLike", "ArnNotEquals", "ArnNotLike"]
+NEGATIONS = {
+    "StringEquals": "StringNotEquals",
+    "StringEqualsIgnoreCase": "StringNotEqualsIgnoreCase",
+    "StringLike": "StringNotLike",
+    "ArnEquals": "ArnNotEquals",
+    "ArnLike": "ArnNotLike",
+    "NumericEquals": "NumericNotEquals",
+    "DateEquals": "DateNotEquals",
+    "IpAddress": "NotIpAddress",
+}
+ORDERS = ["LessThan", "LessThanEquals", "GreaterThan", "GreaterThanEquals"]
+OTHERS = ["Bool", "BinaryEquals", *(f"{kind}{order}" for kind in ("Numeric", "Date") for order in ORDERS)]
 ARN = "arn:aws:sns:eu-west-1:1:topic"
 
 
 def truth(
     operator: str,
     values: tuple[str, ...],
-    actual: str | None,
+    actual: str | tuple[str, ...] | None,
     *,
     complete: bool = True,
     variables: bool = True,
+    others: Mapping[str, tuple[str, ...]] | None = None,
 ) -> Truth:
     """Judge one condition on the key aws:Key; None for `actual` leaves the key out of the request."""
-    context = {} if actual is None else {"aws:key": (actual,)}
+    given_values = (actual,) if isinstance(actual, str) else actual
+    context = {**(others or {}), **({} if given_values is None else {"aws:key": given_values})}
     return holds(Condition(operator, "aws:Key", values), context, complete, variables)
 
 
@@ -33,9 +47,12 @@ def truth(
         ("StringEquals", "a", "a", True),
         ("StringEquals", "a", "A", False),
         ("StringEquals", "a*", "ab", False),
+        ("StringEquals", "a*", "a*", True),
         ("StringEquals", "${*}", "*", True),
+        ("StringEquals", "", "", True),
         ("StringEqualsIgnoreCase", "aB", "Ab", True),
         ("StringEqualsIgnoreCase", "a", "b", False),
+        ("StringEqualsIgnoreCase", "${*}", "*", True),
         ("StringLike", "a*c?", "abbcd", True),
         ("StringLike", "a*", "Ab", False),
         ("StringLike", "a${*}", "ab", False),
@@ -43,60 +60,159 @@ def truth(
         ("ArnEquals", "arn:aws:sns:*:1:t*", ARN, True),
         ("ArnLike", "arn:aws:sns:*:topic", ARN, None),
         ("ArnLike", "arn:*:*:*:2:topic", ARN, False),
+        ("ArnLike", "arn:*:*:*:*:*", "arn:aws:sns:eu-west-1:1:topic:x", True),
         ("ArnLike", "arn:aws:*:1:topic:x", "arn:aws:sns:eu-west-1:1:topic:x", False),
         ("ArnLike", "arn:aws:s3:::*", "no arn", False),
         ("Bool", "true", "True", True),
+        ("Bool", "TRUE", "true", True),
         ("Bool", "true", "false", False),
         ("Bool", "yes", "yes", False),
-        ("Null", "true", "x", False),
-        ("Null", "false", "x", True),
+        ("NumericEquals", "10", "10.0", True),
+        ("NumericEquals", "10", "9", False),
+        ("NumericLessThan", "10", "9.99", True),
+        ("NumericLessThan", "10", "10", False),
+        ("NumericLessThanEquals", "10", "10", True),
+        ("NumericLessThanEquals", "10", "11", False),
+        ("NumericGreaterThan", "10", "100", True),
+        ("NumericGreaterThan", "10", "10", False),
+        ("NumericGreaterThanEquals", "-10", "-10", True),
+        ("NumericGreaterThanEquals", "-10", "-11", False),
+        ("NumericEquals", "ten", "10", None),
+        ("NumericEquals", "10", "ten", None),
+        ("DateEquals", "2026-11-24T00:00:00Z", "1795478400", True),
+        ("DateLessThan", "2026-11-24", "2026-11-23T23:59:59Z", True),
+        ("DateLessThan", "2026-11-24", "2026-11-24T00:00:00Z", False),
+        ("DateLessThanEquals", "2026-11-24", "2026-11-24T00:00:00Z", True),
+        ("DateGreaterThan", "2026-11-24", "2026-11-24T00:00:00.1Z", True),
+        ("DateGreaterThan", "2026-11-24", "2026-11-24T00:00:00Z", False),
+        ("DateGreaterThanEquals", "2026-11-24", "2026-11-24T00:00:00Z", True),
+        ("DateEquals", "soon", "2026-11-24T00:00:00Z", None),
+        ("IpAddress", "203.0.113.0/24", "203.0.113.7", True),
+        ("IpAddress", "203.0.113.0/24", "203.0.114.7", False),
+        ("IpAddress", "203.0.113.7", "203.0.113.7", True),
+        ("IpAddress", "203.0.113.7", "203.0.113.8", False),
+        ("IpAddress", "0.0.0.0/0", "203.0.113.7", True),
+        ("IpAddress", "2001:DB8::/32", "2001:db8::1", True),
+        ("IpAddress", "0.0.0.0/0", "2001:db8::1", False),
+        ("IpAddress", "203.0.113.0/24", "203.0.113.0/25", None),
+        ("IpAddress", "203.0.113.0/24", "here", None),
+        ("IpAddress", "here", "203.0.113.7", None),
+        ("BinaryEquals", "QUJD", "QUJD", True),
+        ("BinaryEquals", "QUJD", "QUJE", False),
+        ("BinaryEquals", "QUJD", "*", None),
+        ("BinaryEquals", "*", "QUJD", None),
     ],
 )
 def test_each_operator_compares_as_aws_says(operator: str, value: str, actual: str, expected: Truth) -> None:
     assert truth(operator, (value,), actual) is expected
     assert truth(operator, (value,), actual, complete=False) is expected
-    if operator != "Null":
-        assert truth(operator + "IfExists", (value,), actual) is expected
-    if operator in POSITIVE:
-        negated = operator.replace("String", "StringNot").replace("Arn", "ArnNot")
-        assert truth(negated, (value,), actual) is (None if expected is None else not expected)
+    assert truth(operator + "IfExists", (value,), actual) is expected
+    assert truth("ForAnyValue:" + operator, (value,), (actual, actual)) is expected
+    assert truth("ForAllValues:" + operator, (value,), (actual, actual)) is expected
+    if operator in NEGATIONS:
+        assert truth(NEGATIONS[operator], (value,), actual) is (None if expected is None else not expected)
 
 
-@pytest.mark.parametrize("operator", [*POSITIVE, *NEGATED, "Bool"])
+@pytest.mark.parametrize("operator", [*NEGATIONS, *NEGATIONS.values(), *OTHERS])
 def test_an_absent_key_fails_positive_operators_passes_negated_ones_and_if_exists(operator: str) -> None:
-    assert truth(operator, (ARN,), None) is (operator in NEGATED)
+    assert truth(operator, (ARN,), None) is (operator in NEGATIONS.values())
+    assert truth(operator, (ARN,), ()) is (operator in NEGATIONS.values())
     assert truth(operator + "IfExists", (ARN,), None) is True
-    assert truth(operator, (ARN,), None, complete=False) is None
-    assert truth(operator + "IfExists", (ARN,), None, complete=False) is None
+    assert truth("ForAllValues:" + operator, (ARN,), None) is True
+    assert truth("ForAnyValue:" + operator, (ARN,), None) is False
+    assert truth("ForAnyValue:" + operator + "IfExists", (ARN,), None) is True
+    for prefix, suffix in (("", ""), ("", "IfExists"), ("ForAllValues:", ""), ("ForAnyValue:", "")):
+        assert truth(prefix + operator + suffix, (ARN,), None, complete=False) is None
+
+
+def test_a_key_that_is_known_to_have_no_value_is_absent_though_the_context_is_incomplete() -> None:
+    assert truth("StringEquals", ("a",), (), complete=False) is False
+    assert truth("Null", ("true",), (), complete=False) is True
+
+
+@pytest.mark.parametrize("values", [("a",), ("a", "b")])
+def test_quantifiers_ask_for_all_or_any_of_the_requests_values(values: tuple[str, ...]) -> None:
+    assert truth("ForAllValues:StringEquals", values, ("a", "a")) is True
+    assert truth("ForAllValues:StringEquals", values, ("a", "c")) is False
+    assert truth("ForAnyValue:StringEquals", values, ("c", "a")) is True
+    assert truth("ForAnyValue:StringEquals", values, ("c", "d")) is False
+    assert truth("ForAllValues:StringNotEquals", values, ("c", "d")) is True
+    assert truth("ForAllValues:StringNotEquals", values, ("c", "a")) is False
+    assert truth("ForAnyValue:StringNotEquals", values, ("c", "a")) is True
+    assert truth("ForAnyValue:StringNotEquals", values, ("a", "a")) is False
+
+
+def test_an_empty_value_is_none_to_quantifiers_and_null() -> None:
+    """AWS: such a key "resolves to a null dataset, such as an empty string"."""
+    assert truth("ForAllValues:StringEquals", ("a",), "") is True
+    assert truth("ForAnyValue:StringNotEquals", ("a",), "") is False
+    assert truth("Null", ("true",), "") is True
+    assert truth("Null", ("false",), "") is False
+    assert truth("ForAllValues:StringEquals", ("a",), ("", "a")) is False
+    assert truth("StringNotEquals", ("a",), "") is True
 
 
 def test_null_asks_for_absence() -> None:
     assert truth("Null", ("true",), None) is True
     assert truth("Null", ("false",), None) is False
+    assert truth("Null", ("TRUE", "false"), None) is True
+    assert truth("Null", ("true",), "x") is False
+    assert truth("Null", ("false",), "x") is True
+    assert truth("Null", ("false",), "x", complete=False) is True
+    assert truth("Null", ("false",), ("x", "y")) is True
     assert truth("Null", ("true",), None, complete=False) is None
 
 
 @pytest.mark.parametrize(
     "operator",
     [
-        "ForAllValues:StringLike",
-        "ForAnyValue:StringEquals",
-        "IpAddress",
-        "DateLessThan",
-        "NumericEquals",
+        "ForSomeValues:StringLike",
+        ":StringLike",
+        "ForAllValues:Null",
+        "ForAnyValue:ForAllValues:StringLike",
+        "BinaryNotEquals",
         "NullIfExists",
         "X",
+        "",
+        "IfExists",
     ],
 )
 def test_other_operators_are_unknown(operator: str) -> None:
+    assert operator_of(operator) is None
     assert truth(operator, ("a",), "a") is None
     assert truth(operator, ("a",), None) is None
 
 
-@pytest.mark.parametrize("operator", ["StringEquals", "StringLike", "StringNotEquals"])
-def test_a_policy_variable_is_unknown_unless_another_value_decides(operator: str) -> None:
-    assert truth(operator, ("${aws:username}",), "me") is None
-    assert truth(operator, ("${aws:username}", "me"), "me") is (operator != "StringNotEquals")
+def test_an_operators_name_has_no_case() -> None:
+    assert operator_of("forallvalues:stringNOTequalsIFEXISTS") == Operator("StringEquals", True, "ForAllValues", True)
+    assert operator_of("bool") == Operator("Bool", False, "", False)
+    assert operator_of("NULL") == Operator("Null", False, "", False)
+    assert operator_of("ArnNotEquals") == Operator("ArnLike", True, "", False)
+
+
+@pytest.mark.parametrize("operator", ["StringEquals", "StringLike", "StringNotEquals", "ArnLike", "Bool"])
+def test_a_policy_variable_of_an_incomplete_context_is_unknown_unless_another_value_decides(operator: str) -> None:
+    value = {"ArnLike": ARN, "Bool": "true"}.get(operator, "me")
+    assert truth(operator, ("${aws:username}",), value, complete=False) is None
+    decided = operator != "StringNotEquals"
+    assert truth(operator, ("${aws:username}", value), value, complete=False) is decided
+
+
+def test_a_policy_variable_takes_the_value_of_its_key() -> None:
+    me = {"aws:username": ("me",)}
+    assert truth("StringEquals", ("${aws:username}",), "me", others=me) is True
+    assert truth("StringEquals", ("${aws:username}",), "you", others=me) is False
+    assert truth("StringNotEquals", ("${aws:username}",), "you", others=me, complete=False) is True
+    assert truth("StringLike", ("${aws:username}*",), "me-1", others=me) is True
+    assert truth("StringLike", ("${aws:username}",), "me", others={"aws:username": ("*",)}) is False
+    assert truth("ArnLike", ("arn:aws:iam::1:user/${aws:username}",), "arn:aws:iam::1:user/me", others=me) is True
+
+
+def test_a_policy_variable_without_value_is_equal_to_nothing() -> None:
+    assert truth("StringEquals", ("${aws:username}",), "me") is False
+    assert truth("StringLike", ("*${aws:username}",), "me") is False
+    assert truth("StringNotEquals", ("${aws:username}",), "me") is True
+    assert truth("StringEquals", ("${aws:username, 'me'}",), "me") is True
 
 
 def test_without_the_newer_version_a_variable_is_plain_text() -> None:
@@ -111,9 +227,14 @@ def test_several_values_in_the_policy_are_alternatives() -> None:
     assert truth("StringEquals", (), "b") is False
 
 
-def test_a_key_with_several_values_needs_a_set_operator() -> None:
-    condition = Condition("StringEquals", "aws:Key", ("a",))
-    assert holds(condition, {"aws:key": ("a", "b")}, True, True) is None
+def test_a_key_with_several_values_needs_a_quantifier() -> None:
+    assert truth("StringEquals", ("a",), ("a", "b")) is None
+    assert truth("StringNotEqualsIfExists", ("a",), ("b", "c")) is None
+
+
+def test_an_arn_has_six_parts_of_which_the_last_may_have_colons() -> None:
+    assert arn_parts("a:b:c:d:e:f:g") == ["a", "b", "c", "d", "e", "f:g"]
+    assert arn_parts("a:b:c:d:e") is None
 
 
 @given(st.lists(st.sampled_from([True, False, None]), max_size=4))

@@ -13,7 +13,15 @@ from hypothesis import strategies as st
 
 from leastpriv.permissions.patterns import escape_observed
 from leastpriv.policy.document import Document, parse
-from leastpriv.policy.evaluate import Decision, Request, evaluate, grants, policy_size, statements_granting
+from leastpriv.policy.evaluate import (
+    Decision,
+    Request,
+    evaluate,
+    evaluate_layers,
+    grants,
+    policy_size,
+    statements_granting,
+)
 
 ALLOWED: Final = "allowed"
 DENIED: Final = "explicitDeny"
@@ -118,6 +126,67 @@ def test_a_deny_counts_as_soon_as_it_overlaps_what_is_requested(requested: str, 
 def test_not_resource_is_the_complement(requested: str, entries: object, when_allow: str, when_deny: str) -> None:
     assert effect(requested, {"NotResource": entries}) == when_allow
     assert effect(requested, {}, {"Effect": "Deny", "NotResource": entries}) == when_deny
+
+
+@pytest.mark.parametrize(
+    ("entry", "context", "complete", "as_resource", "as_not_resource"),
+    [
+        ("b/${aws:username}", {"AWS:username": ("k",)}, False, ALLOWED, IMPLICIT),
+        ("b/${aws:username}", {"aws:username": ("x",)}, True, IMPLICIT, ALLOWED),
+        ("b/${aws:username}", {"aws:username": ("*",)}, True, IMPLICIT, ALLOWED),
+        ("b/${aws:username}", {}, False, UNKNOWN, UNKNOWN),
+        ("b/${aws:username}", {}, True, IMPLICIT, UNKNOWN),
+        ("b/${aws:username, 'k'}", {}, True, ALLOWED, IMPLICIT),
+        ("b/${aws:username}", {"aws:username": ("k", "l")}, True, UNKNOWN, UNKNOWN),
+    ],
+)
+def test_a_policy_variable_in_a_resource_takes_the_value_of_its_key(
+    entry: str, context: dict[str, tuple[str, ...]], complete: bool, as_resource: str, as_not_resource: str
+) -> None:
+    request = Request("s3:GetObject", "b/k", context, complete)
+    assert evaluate(request, [policy({"Resource": entry})]).effect == as_resource
+    assert evaluate(request, [policy({"NotResource": entry})]).effect == as_not_resource
+
+
+def test_a_not_resource_that_names_the_resource_decides_whatever_a_variable_is() -> None:
+    request = Request("s3:GetObject", "b/k", {}, True)
+    assert evaluate(request, [policy({"NotResource": ["b/${aws:username}", "b/*"]})]).effect == IMPLICIT
+
+
+LAYERS = {
+    "allow": policy({}),
+    "deny": policy({"Effect": "Deny"}),
+    "other": policy({"Action": "ec2:*"}),
+    "maybe": policy({"Condition": {"Bool": {"a:B": "true"}}}),
+}
+
+
+@pytest.mark.parametrize(
+    ("identity", "boundary", "session", "expected"),
+    [
+        ("allow", None, None, Decision(ALLOWED, 0, 0, "identity")),
+        ("allow", "allow", "allow", Decision(ALLOWED, 0, 0, "identity")),
+        ("allow", "other", None, Decision(IMPLICIT, None, None, "boundary")),
+        ("allow", "allow", "other", Decision(IMPLICIT, None, None, "session")),
+        ("other", "allow", "allow", Decision(IMPLICIT, None, None, "identity")),
+        ("other", "deny", None, Decision(DENIED, 0, 0, "boundary")),
+        ("allow", "other", "deny", Decision(DENIED, 0, 0, "session")),
+        ("allow", "maybe", None, Decision(UNKNOWN, 0, 0, "boundary")),
+        ("maybe", "other", None, Decision(IMPLICIT, None, None, "boundary")),
+    ],
+)
+def test_each_layer_has_to_allow_and_any_can_deny(
+    identity: str, boundary: str | None, session: str | None, expected: Decision
+) -> None:
+    named = {"identity": identity, "boundary": boundary, "session": session}
+    layers = {layer: [LAYERS[name]] for layer, name in named.items() if name}
+    assert evaluate_layers(Request("s3:GetObject", "b/k"), layers) == expected  # type: ignore[arg-type]
+
+
+def test_a_layer_without_documents_allows_nothing() -> None:
+    layers = {"identity": [policy({})], "boundary": list[Document]()}
+    decision = evaluate_layers(Request("s3:GetObject", "b/k"), layers)  # type: ignore[arg-type]
+    assert decision == Decision(IMPLICIT, layer="boundary")
 
 
 def test_in_an_older_policy_variables_and_escapes_are_plain_text() -> None:

@@ -1,0 +1,64 @@
+"""Measures how many API operations map to an existing action: `python bench/botocore_coverage.py [--list]`.
+
+Asks the mapping for every operation of every API model that the installed botocore has, as CloudTrail would name it
+(the signing name stands for the event source). Prints the share that maps to an action of the catalogue or needs none,
+and the operations that are open by service; `--list` names them. What was launched between the dates of the catalogue
+and of the models cannot be mapped. To compare equal dates, put another release of botocore first:
+
+    python -m pip install --no-deps --target OTHER botocore==1.43.121
+    PYTHONPATH=OTHER python bench/botocore_coverage.py
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections import Counter, defaultdict
+
+import botocore
+import botocore.session
+
+from leastpriv.permissions import catalog
+from leastpriv.permissions.events import Verdict, map_event
+
+_OPEN = (Verdict.UNMAPPED, Verdict.UNVERIFIED)
+
+
+def main(arguments: list[str]) -> int:
+    """Print the figures."""
+    started = time.perf_counter()
+    verdicts: Counter[Verdict] = Counter()
+    open_operations: dict[str, list[str]] = defaultdict(list)
+    for source, operation in operations():
+        verdict = map_event(f"{source}.amazonaws.com", operation).verdict
+        verdicts[verdict] += 1
+        if verdict in _OPEN:
+            open_operations[source].append(operation)
+    total = sum(verdicts.values())
+    covered = total - sum(verdicts[verdict] for verdict in _OPEN)
+    print(f"botocore {botocore.__version__}, catalogue {catalog.version()}")
+    print(f"{total:,} operations: {', '.join(f'{verdict} {count:,}' for verdict, count in verdicts.most_common())}")
+    print(f"mapped to an existing action or in need of none: {covered / total:.2%}")
+    by_size = sorted(open_operations.items(), key=lambda pair: (-len(pair[1]), pair[0]))
+    print("open by service: " + ", ".join(f"{source} {len(names)}" for source, names in by_size))
+    if "--list" in arguments:
+        for source, names in by_size:
+            print(f"  {source}: {', '.join(sorted(names))}")
+    print(f"{time.perf_counter() - started:.1f} s")
+    return 0
+
+
+def operations() -> list[tuple[str, str]]:
+    """(signing name, operation) of all API models."""
+    session = botocore.session.get_session()
+    loader = session.get_component("data_loader")
+    found: list[tuple[str, str]] = []
+    for service in session.get_available_services():
+        model = loader.load_service_model(service, "service-2")
+        signing = model["metadata"].get("signingName") or model["metadata"]["endpointPrefix"]
+        found.extend((signing, operation) for operation in model["operations"])
+    return found
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,142 @@
+"""Holds the mapping against AWS's own word: `python bench/oracle.py FOLDER`.
+
+A refusal that names an action says what AWS authorised. FOLDER has `records/*.jsonl.gz` (CloudTrail records, one a
+line) and `refusals.jsonl` (one labelled message a line: `message`, `expected.actions`). Each denied record, and each
+message that names its operation too, is one case, equal ones counted once:
+
+- same: the mapping of the event yields the action;
+- partner: the event is known to need it besides (a role that is passed, tags, a key);
+- other: neither. In production this is the gap `mapping-disagrees`.
+
+Prints the counts and each case that is not "same". Needs the package installed; loads all API models for the messages,
+since they name the operation and not always the service.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+from leastpriv.evidence.cloudtrail.trail_files import TrailFolder
+from leastpriv.evidence.refusals.denial import read_denial
+from leastpriv.evidence.source import Principals, Window
+from leastpriv.model import Call, Outcome
+from leastpriv.permissions import catalog
+from leastpriv.permissions.events import Verdict, map_event
+from leastpriv.permissions.mapping import CallNeeds, needs_of
+from leastpriv.permissions.partners import unknown_refusals
+
+_USAGE = 2
+_OPERATION = re.compile(
+    r"when calling the (?P<boto>\w+) operation|operation error [\w ]+: (?P<go>\w+)|: (?P<java>\w+) operation\b"
+)
+EXPLAINED: Mapping[tuple[str, str], str] = {
+    ("CreateFunction", "s3:GetObject"): "Lambda fetches the code in the caller's name",
+    ("UpdateEnvironment", "s3:CreateBucket"): "Elastic Beanstalk makes its bucket in the caller's name",
+}
+"""(operation, refused action) of the public messages for which neither answer is a defect of the mapping."""
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """One event and the action that AWS refused in its course."""
+
+    source: str
+    event: str
+    action: str
+    verdict: str
+    """`same`, `partner` or `other`."""
+    where: str
+    """`records` or `refusals`."""
+
+
+def main(arguments: list[str]) -> int:
+    """Print the figures; 2 where the folder has no such files."""
+    folder = Path(arguments[0]) if arguments else Path()
+    if not arguments or not ((folder / "records").is_dir() or (folder / "refusals.jsonl").is_file()):
+        print("Name a folder with records/*.jsonl.gz and refusals.jsonl.", file=sys.stderr)
+        return _USAGE
+    cases = list(dict.fromkeys((*of_records(folder / "records"), *of_messages(folder / "refusals.jsonl"))))
+    counts = Counter((case.where, case.verdict) for case in cases)
+    print(f"catalogue {catalog.version()}\n\n{'':10}{'cases':>7}{'same':>7}{'partner':>9}{'other':>7}{'explained':>11}")
+    for where in ("records", "refusals"):
+        found = {verdict: counts[where, verdict] for verdict in ("same", "partner", "other")}
+        explained = sum(1 for case in cases if case.where == where and case.verdict == "other" and _why(case))
+        print(
+            f"{where:10}{sum(found.values()):>7}{found['same']:>7}{found['partner']:>9}{found['other']:>7}{explained:>11}"
+        )
+    for case in sorted(cases, key=lambda case: (case.verdict, case.source, case.event)):
+        if case.verdict != "same":
+            print(f"{case.verdict}: {case.source}:{case.event} was refused {case.action}  {_why(case)}")
+    return 0
+
+
+def _why(case: Case) -> str:
+    return EXPLAINED.get((case.event, case.action), "")
+
+
+def of_records(folder: Path) -> Iterator[Case]:
+    """Denied records whose message names the action."""
+    for file in sorted(folder.glob("*.jsonl.gz")):
+        for call in TrailFolder(file).read(Window(), Principals()):
+            if isinstance(call, Call) and call.outcome is Outcome.DENIED:
+                mapped = needs_of(call)
+                for action in read_denial(call.error_message, error_code=call.error_code).actions:
+                    needed = {need.permission.action for need in mapped.needs}
+                    yield _case(call.source, call.name, action, needed, mapped, "records")
+
+
+def of_messages(file: Path) -> Iterator[Case]:
+    """Labelled messages that name an operation and an action."""
+    for line in file.read_text(encoding="utf-8").splitlines() if file.is_file() else ():
+        row = json.loads(line)
+        found = _OPERATION.search(row["message"])
+        actions = (row.get("expected") or {}).get("actions") or ()
+        for action in actions if found else ():
+            operation = found["boto"] or found["go"] or found["java"] if found else ""
+            source = _source(operation, action, row["message"].lower())
+            if source:
+                event = map_event(source, operation)
+                mapped = CallNeeds(event.verdict, event.prefix)
+                yield _case(source, operation, action, {each.action for each in event.actions}, mapped, "refusals")
+
+
+def _case(source: str, event: str, action: str, needed: set[str], mapped: CallNeeds, where: str) -> Case:
+    if mapped.verdict is Verdict.NO_PERMISSION or catalog.spelling(action) in needed or action in needed:
+        return Case(source, event, action, "same", where)
+    strange = unknown_refusals(source, event, mapped, (action,))
+    return Case(source, event, action, "other" if strange else "partner", where)
+
+
+def _source(operation: str, action: str, message: str) -> str:
+    """The event source of an operation: of the action's service, else of one that the message names, else of any."""
+    prefix = action.partition(":")[0].lower()
+    sources = _sources().get(operation, set())
+    own = sorted(source for source in sources if map_event(source, operation).prefix == prefix)
+    told = sorted(source for source in sources if source.partition(".")[0] in message.replace(" ", ""))
+    return next(iter((*own, *told, *sorted(sources))), "")
+
+
+@cache
+def _sources() -> Mapping[str, set[str]]:
+    import botocore.session
+
+    session = botocore.session.get_session()
+    loader = session.get_component("data_loader")
+    found: dict[str, set[str]] = defaultdict(set)
+    for service in session.get_available_services():
+        model = loader.load_service_model(service, "service-2")
+        signing = model["metadata"].get("signingName") or model["metadata"]["endpointPrefix"]
+        for operation in model["operations"]:
+            found[operation].add(f"{signing}.amazonaws.com")
+    return found
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

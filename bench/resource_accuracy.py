@@ -1,0 +1,226 @@
+"""Measures the resources derived from requests: `python bench/resource_accuracy.py FOLDER_OF_JSONL_GZ [--list CLASS]`.
+
+Some records say themselves which resource a call was authorised on: they list it (`resources[]`), or a refusal names
+it. That truth is hidden, the resource is derived from the rest of the record, and both are compared:
+
+- exact: the derived resources are the true ones, letter by letter;
+- pattern: a derived pattern matches the true resource, and every part of it that the request names is literal;
+- too wide: it matches, but leaves a part open that the request names;
+- wrong: nothing derived matches, or something derived of the same type is not what was used.
+
+Equal cases (event, action, request, truth) count once, since one script may call the same thing a thousand times.
+Prints a table by service, the share of type wildcards, and how often `*` was given where the action takes an ARN.
+`--list` shows the cases of one class. Needs the package installed; reads nothing but the folder.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from leastpriv.evidence.cloudtrail.trail_files import TrailFolder
+from leastpriv.evidence.refusals.denial import read_denial
+from leastpriv.evidence.source import Principals, Window
+from leastpriv.model import Call, Outcome
+from leastpriv.permissions import catalog
+from leastpriv.permissions.events import map_event
+from leastpriv.permissions.mapping import needs_of
+from leastpriv.permissions.patterns import escape_observed, resource_matches
+from leastpriv.permissions.request import request_values
+from leastpriv.permissions.resource_types import action_of, is_of, types_of_arn
+
+_USAGE = 2
+CLASSES = ("exact", "pattern", "too wide", "wrong")
+_PLACES = ("Partition", "Region", "Account")
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """One action of one call whose resources are known."""
+
+    event: str
+    action: str
+    truth: tuple[str, ...]
+    derived: tuple[str, ...]
+    verdict: str
+    type_wildcard: bool
+    request: str
+
+    @property
+    def bare(self) -> bool:
+        """Whether `*` was given though the action takes an ARN."""
+        known = action_of(self.action)
+        return "*" in self.derived and bool(known and known.resource_types)
+
+
+def cases(call: Call) -> Iterator[Case]:
+    """All cases of a call: what CloudTrail lists, and what a refusal names."""
+    hidden = needs_of(replace(call, resources=(), error_message=""))
+    observed: dict[str, list[tuple[str, str]]] = defaultdict(list)
+    for need in hidden.needs:
+        if need.basis.value != "inferred" and need.verified:
+            observed[need.permission.action].append((need.permission.resource, need.derivation))
+    for action, found in observed.items():
+        truth = true_resources(call, action)
+        if truth:
+            derived = tuple(dict.fromkeys(resource for resource, _ in found))
+            yield Case(
+                event=f"{call.source.partition('.')[0]}:{call.name}",
+                action=action,
+                truth=truth,
+                derived=derived,
+                verdict=verdict(call, action, truth, derived),
+                type_wildcard=any(how.startswith("any ") for _, how in found),
+                request=str(call.parameters),
+            )
+
+
+def true_resources(call: Call, action: str) -> tuple[str, ...]:
+    """The resources that the record itself says the action was authorised on; empty where it does not say."""
+    known = action_of(action)
+    prefix = action.partition(":")[0]
+    if known is None or not known.resource_types:
+        return ()
+    event = map_event(call.source, call.name)
+    if any(mapped.on for mapped in event.actions):
+        return ()  # A copy lists both ends; the record does not say which is which.
+    listed = [arn for arn in call.resources if is_of(known, prefix, arn)]
+    if call.outcome is Outcome.DENIED:
+        denial = read_denial(call.error_message, error_code=call.error_code)
+        named = [catalog.spelling(each) for each in denial.actions]
+        if action in named and is_of(known, prefix, denial.resource) and not set(denial.resource) & set("*?"):
+            listed.append(denial.resource)
+    return tuple(dict.fromkeys(listed))
+
+
+def verdict(call: Call, action: str, truth: Sequence[str], derived: Sequence[str]) -> str:
+    """One of `CLASSES`."""
+    prefix = action.partition(":")[0]
+    told = [plain(prefix, arn) for arn in truth]
+    if all(any(resource_matches(pattern, arn) for pattern in derived) for arn in told):
+        kinds = {kind for arn in told for kind in types_of_arn(prefix, arn)}
+        beside = [
+            pattern
+            for pattern in derived
+            if types_of_arn(prefix, pattern) & kinds and not any(resource_matches(pattern, arn) for arn in told)
+        ]
+        if beside:
+            return "wrong"
+        if {escape_observed(arn) for arn in told} == {without_suffix(pattern) for pattern in derived}:
+            return "exact"
+        known = known_texts(call)
+        opened = [arn for arn in told if opens_what_is_known(prefix, arn, derived, known)]
+        return "too wide" if opened else "pattern"
+    return "wrong"
+
+
+def plain(prefix: str, arn: str) -> str:
+    """A true ARN as policies write it: a log group's stands with its streams."""
+    return arn if prefix != "logs" or ":log-stream:" in arn or arn.endswith(":*") else arn + ":*"
+
+
+def without_suffix(pattern: str) -> str:
+    """A log group's pattern without the `*` that stands for its streams, which every policy has."""
+    return escape_observed(pattern) if re.search(r":log-group:[^:]+:\*$", pattern) else pattern
+
+
+def known_texts(call: Call) -> frozenset[str]:
+    """Everything that the request names, whole and in its parts, and where it was made."""
+    texts = {text for _, text in request_values(call.parameters)}
+    parts = {part for text in texts for part in re.split(r"[/:,]", text)}
+    tails = {text.partition(sep)[2] for text in texts for sep in (":::", "/") if sep in text}
+    return frozenset(texts | parts | tails | {call.region, call.account, call.principal.split(":")[1]}) - {""}
+
+
+def opens_what_is_known(prefix: str, arn: str, derived: Iterable[str], known: frozenset[str]) -> bool:
+    """Whether every derived pattern that matches leaves a known part of the ARN open."""
+    return all(
+        any(resource_matches(pattern, other) for other in with_one_part_changed(prefix, arn, known))
+        for pattern in derived
+        if resource_matches(pattern, arn)
+    )
+
+
+def with_one_part_changed(prefix: str, arn: str, known: frozenset[str]) -> Iterator[str]:
+    """The ARN with each of its parts that the request names replaced in turn."""
+    kinds = types_of_arn(prefix, arn)
+    for kind in catalog.resource_types(prefix):
+        for template in kind.arn.split(", ") if kind.name in kinds else ():
+            expression = re.sub(r"\\\$\\\{(\w+)\\\}", r"(?P<\1>.+?)", re.escape(template))
+            match = re.fullmatch(expression, arn, re.DOTALL)
+            if not match:
+                continue
+            for name, text in match.groupdict().items():
+                if text in known:
+                    start, end = match.span(name)
+                    yield f"{arn[:start]}zz9{text[:2]}{arn[end:]}"
+
+
+def main(arguments: list[str]) -> int:
+    """Print the figures; 2 where the folder holds no records."""
+    shown = arguments[arguments.index("--list") + 1] if "--list" in arguments[:-1] else ""
+    folder = Path(arguments[0]) if arguments else Path()
+    files = sorted(folder.glob("*.jsonl.gz")) if arguments else []
+    if not files or (shown and shown not in (*CLASSES, "wildcard")):
+        print(f"Name a folder of *.jsonl.gz files; --list takes {', '.join(CLASSES)} or wildcard.", file=sys.stderr)
+        return _USAGE
+    items = [item for file in files for item in TrailFolder(file).read(Window(), Principals())]
+    calls = [item for item in items if isinstance(item, Call)]
+    found = [case for call in calls for case in cases(call)]
+    distinct = list(dict.fromkeys(found))
+    print_table(distinct)
+    counts = Counter(case.verdict for case in found)
+    told = ", ".join(f"{name} {counts[name]:,} ({counts[name] / max(len(found), 1):.1%})" for name in CLASSES)
+    print(f"\n{len(found):,} counted singly: {told}")
+    print_wildcards(calls, distinct)
+    for case in distinct if shown else ():
+        if case.verdict == shown or (shown == "wildcard" and case.type_wildcard):
+            print(f"\n{case.event} -> {case.action}\n  true    {', '.join(case.truth)[:300]}")
+            print(f"  derived {', '.join(case.derived)[:300]}\n  request {case.request[:400]}")
+    return 0
+
+
+def print_table(found: Sequence[Case]) -> None:
+    """Distinct cases by service and in sum."""
+    print(f"{'service':24} {'cases':>7} " + " ".join(f"{name:>9}" for name in CLASSES))
+    services: dict[str, Counter[str]] = defaultdict(Counter)
+    for case in found:
+        services[case.action.partition(":")[0]][case.verdict] += 1
+    whole = sum(services.values(), Counter[str]())
+    for service, counts in (*sorted(services.items(), key=lambda entry: -entry[1].total()), ("all", whole)):
+        print(f"{service:24} {counts.total():>7,} " + " ".join(f"{counts[name]:>9,}" for name in CLASSES))
+    shares = " ".join(f"{whole[name] / max(whole.total(), 1):>9.1%}" for name in CLASSES)
+    print(f"{'share':24} {'':>7} {shares}")
+
+
+def print_wildcards(calls: Sequence[Call], judged: Sequence[Case]) -> None:
+    """Type wildcards among the judged, and among all resources of the records."""
+    bare = [case for case in judged if case.bare]
+    open_judged = sum(case.type_wildcard for case in judged)
+    print(f"type wildcards among them: {open_judged:,} ({open_judged / max(len(judged), 1):.1%})")
+    print(f"`*` where the action takes an ARN: {len(bare)}")
+    needs = dict.fromkeys(need for call in calls for need in needs_of(call).needs if need.verified)
+    kinds = Counter("any" if need.derivation.startswith("any ") else "other" for need in needs)
+    named = Counter("any" if all_open else "other" for all_open in _by_action(calls).values())
+    print(f"of all {kinds.total():,} distinct needs of the records, {kinds['any']:,} are type wildcards;")
+    print(f"{named['any']:,} of {named.total():,} actions with a resource type have never another resource")
+
+
+def _by_action(calls: Sequence[Call]) -> dict[str, bool]:
+    """Action with resource types -> whether the records name its resource in no call."""
+    found: dict[str, bool] = {}
+    for call in calls:
+        for need in needs_of(call).needs:
+            known = action_of(need.permission.action)
+            if known and known.resource_types:
+                is_open = need.derivation.startswith("any ")
+                found[known.name] = found.get(known.name, True) and is_open
+    return found
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

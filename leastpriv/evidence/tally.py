@@ -1,0 +1,46 @@
+"""Running figures of the calls that need the same permissions."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from leastpriv.model import Call, Denial
+
+
+@dataclass(slots=True)
+class Tally:
+    """Running figures of one key."""
+
+    first: datetime
+    last: datetime
+    count: int = 0
+    succeeded: bool = False
+    runs: set[int] = field(default_factory=set)
+    regions: set[str] = field(default_factory=set)
+    events: set[str] = field(default_factory=set)
+    forwarded: set[str] = field(default_factory=set)
+    denial: Denial | None = None
+
+    def note(self, call: Call, run: int) -> None:
+        """Count one call of a run."""
+        self.count += 1
+        self.first = min(self.first, call.time)
+        self.last = max(self.last, call.time)
+        self.runs.add(run)
+        self.regions.add(call.region)
+        self.events.add(f"{call.source}:{call.name}")
+        self.forwarded.update((call.invoked_by,) if call.invoked_by else ())
+        self.succeeded = self.succeeded or not call.error_code
+
+    def absorb(self, other: Tally) -> None:
+        """Take the figures of another key in."""
+        self.count += other.count
+        self.first = min(self.first, other.first)
+        self.last = max(self.last, other.last)
+        self.runs |= other.runs
+        self.regions |= other.regions
+        self.events |= other.events
+        self.forwarded |= other.forwarded
+        self.succeeded = self.succeeded or other.succeeded
+        self.denial = self.denial or other.denial

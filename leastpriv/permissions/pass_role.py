@@ -1,0 +1,90 @@
+"""`iam:PassRole`, which CloudTrail never shows: the roles that a request hands to a service.
+
+AWS: "iam:PassRole … is not tracked by CloudTrail" (IAM user guide, access-analyzer-policy-generation). The role
+mostly stands in the request: botocore 1.43.121 (2026-10-28) has 1,570 such parameters in 958 operations, nearly all
+under a key that says so; `data/roles.tsv` has the others.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from functools import cache
+
+from leastpriv.model import Basis, Call, Condition, Need, Permission
+from leastpriv.permissions.patterns import escape_observed
+from leastpriv.permissions.presence import Presence
+from leastpriv.permissions.request import FREE_MAPS, request_values
+from leastpriv.permissions.tables import table
+from leastpriv.permissions.templates import NAMED, partition
+
+_ROLE_ARN = re.compile(r"arn:aws[a-z-]*:iam::(?P<account>\d{12}):role/[\w+=,.@/-]+")
+_ROLE_NAME = re.compile(r"/?[\w+=,.@/-]{1,128}")
+_ROLE_KEY = re.compile(r"role|deliverlogspermissionarn|feedbackrolearn")
+
+
+def passed_roles(call: Call, operation: str) -> Iterator[Need]:
+    """One need for each role that the request of a call names; none for a role of another account.
+
+    "You can only use the PassRole permission to pass an IAM role to a service that shares the same AWS account"
+    (https://docs.aws.amazon.com/IAM/latest/UserGuide/id_roles_use_passrole.html, read 2026-11-24).
+    """
+    named: dict[tuple[str, str], str] = {}
+    # A map that people fill may hold ARNs of roles by the way; where a row names the key, the service reads it there.
+    sure = "arn" in _forms(operation).values()
+    for key, value in request_values(call.parameters, skip=() if sure else FREE_MAPS):
+        for role, derivation in _role(call, operation, key, value):
+            named.setdefault((role, _services(operation, key)), derivation)
+    for (role, services), derivation in named.items():
+        passed_to = (Condition("StringEquals", "iam:PassedToService", tuple(services.split(","))),) if services else ()
+        yield Need(
+            permission=Permission("iam:PassRole", escape_observed(role), passed_to),
+            basis=Basis.INFERRED,
+            derivation=derivation,
+            because=f"{call.source.partition('.')[0]}:{call.name} passes this role",
+        )
+
+
+def passes_unnamed_role(operation: str, presence: Presence) -> bool:
+    """Whether a call may pass a role that its request does not name: the one of an instance profile, of a stack …."""
+    forms = _forms(operation)
+    return any(form in ("profile", "unnamed") and presence.has(key) for key, form in forms.items())
+
+
+def _role(call: Call, operation: str, key: str, value: str) -> Iterator[tuple[str, str]]:
+    forms = _forms(operation)
+    form = forms.get(key) or forms.get("*", "")
+    if form == "not-passed" or "/aws-service-role/" in value:
+        return
+    match = _ROLE_ARN.fullmatch(value)
+    if match and match["account"] == call.account and (form or _ROLE_KEY.search(key)):
+        yield value, "role ARN in the request"
+    elif form == "name" and _ROLE_NAME.fullmatch(value):
+        yield f"arn:{partition(call)}:iam::{call.account}:role/{value.lstrip('/')}", NAMED
+
+
+def _services(operation: str, key: str) -> str:
+    rows = _passed_to().get(operation, {})
+    return rows.get(key) or rows.get("*", "")
+
+
+def _forms(operation: str) -> Mapping[str, str]:
+    """Parameter in lower case -> what it says of a role, for one operation."""
+    return {**_roles().get(f"{operation.partition(':')[0]}:*", {}), **_roles().get(operation, {})}
+
+
+@cache
+def _roles() -> Mapping[str, Mapping[str, str]]:
+    return _by_operation("roles", "form")
+
+
+@cache
+def _passed_to() -> Mapping[str, Mapping[str, str]]:
+    return _by_operation("passed_to", "services")
+
+
+def _by_operation(name: str, column: str) -> Mapping[str, Mapping[str, str]]:
+    found: dict[str, dict[str, str]] = {}
+    for row in table(name):
+        found.setdefault(row["operation"], {})[row["parameter"].lower()] = row[column]
+    return found

@@ -1,0 +1,42 @@
+"""Condition keys whose values a record shows, so that a policy's condition on them can be decided.
+
+Trails carry no condition keys; these follow from the request by a page of AWS.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cache
+
+from leastpriv.model import Call, Condition
+from leastpriv.permissions.tables import table
+from leastpriv.permissions.templates import partition
+
+
+def shown_conditions(call: Call, action: str) -> tuple[Condition, ...]:
+    """The conditions under which one action of a call was authorised, as far as the record shows them."""
+    if action == "iam:CreateServiceLinkedRole":
+        service = next((value for key, value in call.parameters.items() if key.lower() == "awsservicename"), None)
+        # https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_iam-condition-keys.html (2026-11-24)
+        return (_equals("iam:AWSServiceName", service),) if isinstance(service, str) and service else ()
+    if call.invoked_by and action.startswith("kms:"):
+        return _via_service(call)
+    return ()
+
+
+def _via_service(call: Call) -> tuple[Condition, ...]:
+    """`kms:ViaService` of a call that a service forwarded; in China the form of its value is not documented."""
+    context = call.parameters.get("encryptionContext")
+    if not isinstance(context, Mapping) or partition(call) == "aws-cn":
+        return ()
+    services = dict.fromkeys(_contexts()[key] for key in context if key in _contexts())
+    return tuple(_equals("kms:ViaService", f"{name}.{call.region}.amazonaws.com") for name in list(services)[:1])
+
+
+def _equals(key: str, value: str) -> Condition:
+    return Condition("StringEquals", key, (value,))
+
+
+@cache
+def _contexts() -> Mapping[str, str]:
+    return {row["context"]: row["service"] for row in table("kms_contexts")}

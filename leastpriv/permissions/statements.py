@@ -1,0 +1,73 @@
+"""DynamoDB's transactions and statements: the request's items name the actions, each on a table of its own."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+
+from leastpriv.model import Call
+from leastpriv.permissions.events import MappedAction
+from leastpriv.permissions.request import request_values
+
+_TRANSACTION_ITEMS = {
+    "put": "dynamodb:PutItem",
+    "update": "dynamodb:UpdateItem",
+    "delete": "dynamodb:DeleteItem",
+    "conditioncheck": "dynamodb:ConditionCheckItem",
+}
+"""https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/transaction-apis-iam.html"""
+_PARTIQL = {
+    "select": "dynamodb:PartiQLSelect",
+    "insert": "dynamodb:PartiQLInsert",
+    "update": "dynamodb:PartiQLUpdate",
+    "delete": "dynamodb:PartiQLDelete",
+}
+"""https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/ql-iam.html"""
+_STATEMENT = re.compile(
+    r"\s*(?:(?P<update>update)|(?P<insert>insert)\s+into|(?P<delete>delete)\s+from|(?P<select>select)\b.*?\bfrom)"
+    r"\s+(?P<quote>[\"']?)(?P<table>[\w.-]+)(?P=quote)(?:\s*\.\s*\"?(?P<index>[\w.-]+))?",
+    re.IGNORECASE | re.DOTALL,
+)
+"""https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/ql-reference.statements.html"""
+
+
+def actions_of_items(call: Call) -> Iterator[tuple[Call, MappedAction]]:
+    """Each action that the items name, with the part of the call that is about it; nothing where none can be read."""
+    found: dict[tuple[str, str, str], None] = {}
+    found.update(dict.fromkeys(_of_transaction(call)))
+    found.update(dict.fromkeys(_of_statements(call)))
+    for action, name, index in found:
+        yield _part(call, name, index), MappedAction(action)
+
+
+def _of_transaction(call: Call) -> Iterator[tuple[str, str, str]]:
+    items = call.parameters.get("transactItems")
+    for item in items if isinstance(items, list) else ():
+        for key, value in item.items() if isinstance(item, Mapping) else ():
+            action = _TRANSACTION_ITEMS.get(str(key).lower())
+            if action:
+                yield action, next((text for key, text in request_values(value) if key == "tablename"), ""), ""
+
+
+def _of_statements(call: Call) -> Iterator[tuple[str, str, str]]:
+    for key, value in request_values(call.parameters):
+        verb = re.match(r"\s*(\w+)", value) if key == "statement" else None
+        action = _PARTIQL.get(verb[1].lower()) if verb else None
+        if action:
+            match = _STATEMENT.match(value)
+            yield action, match["table"] if match else "", (match["index"] or "") if match else ""
+
+
+def _part(call: Call, name: str, index: str) -> Call:
+    """The call as if it named one table; the whole call where the item names none, or where the record says more.
+
+    `resources[]` lists the ARNs of all tables of the request: the item's own is told by its name.
+    """
+    if not name:
+        return call
+    if name.startswith("arn:"):
+        return replace(call, parameters={"resourceArn": name}, resources=())
+    listed = tuple(arn for arn in call.resources if re.search(rf":table/{re.escape(name)}(/|$)", arn))
+    parameters = {"tableName": name, **({"indexName": index} if index else {})}
+    return replace(call, parameters=parameters, resources=listed)

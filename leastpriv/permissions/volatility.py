@@ -1,0 +1,168 @@
+"""Which parts of one observed ARN change from run to run: by its resource type (`volatile.tsv`), else by their look.
+
+Looks that do not return: content hashes, UUIDs, the random ends that CloudFormation and Terraform give to names. A part
+that is all there is of a name stays (`key/UUID`), since its pattern would be every resource of the type; an object's
+key may open whole, because its bucket stays.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+
+from leastpriv.permissions import catalog
+from leastpriv.permissions.resource_types import parts_of_arn
+from leastpriv.permissions.tables import table
+
+
+@dataclass(frozen=True, slots=True)
+class Opening:
+    """One part of a resource that a pattern leaves open."""
+
+    part: str
+    """Variable of the ARN template, `LogStreamName`; `name` where the type is not known."""
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One part of an ARN: the variable it fills and where it stands, counted in characters."""
+
+    variable: str
+    start: int
+    end: int
+
+
+_HASH = "a content hash"
+_LOOKS = (
+    (re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", re.IGNORECASE), "a random id"),
+    (re.compile(r"[0-9a-f]{32,64}", re.IGNORECASE), _HASH),
+)
+_END = re.compile(r"(?<=-)([A-Za-z0-9]{12,13})(?=$|[/:.*])")
+"""CloudFormation ends the names it makes in 12 or 13 random letters and digits
+(https://docs.aws.amazon.com/AWSCloudFormation/latest/TemplateReference/aws-properties-name.html).
+"""
+_MADE_UNIQUE = re.compile(r"(?<=\D)20\d{24}(?=$|[/:.*])")
+"""Terraform's `name_prefix` adds a time and a counter, 26 digits (`id.PrefixedUniqueId` of its plugin SDK)."""
+_SECRET_END = re.compile(r"-[A-Za-z0-9]{6}$")
+_CHANGES = re.compile(r"(?<=\d)(?=[A-Za-z])|(?<=[A-Za-z])(?=\d)")
+_LEAST_CHANGES = 4
+"""Between letters and digits, so that `production123` and `v20261101120` are names, and `1A2B3C4D5E6F` is none."""
+
+
+def open_parts(resource: str, made: bool) -> tuple[str, tuple[Opening, ...]]:
+    """The resource with its volatile parts open, and what was opened; `made`: the role's own runs make such things."""
+    prefix = service_of(resource)
+    parts = parts_of(prefix, resource)
+    if not parts:
+        opened = _by_look(resource, _tail_start(resource), ":s3:::" in resource)
+        return opened, (Opening("name", _look_of(resource)),) if opened != resource else ()
+    openings: list[Opening] = []
+    opened, shift = resource, 0
+    for part in parts:
+        text = resource[part.start : part.end]
+        new, reason = _part(prefix, resource, part, text, made, alone=len(parts) == 1)
+        if new != text:
+            opened = opened[: part.start + shift] + new + opened[part.end + shift :]
+            shift += len(new) - len(text)
+            openings.append(Opening(part.variable, reason))
+    return opened, tuple(openings)
+
+
+def _part(prefix: str, resource: str, part: Part, text: str, made: bool, *, alone: bool) -> tuple[str, str]:
+    """What stands in place of one part, and why."""
+    row = _row(prefix, resource, part.variable, text)
+    match row.get("volatility", ""):
+        case "always":
+            return "*", row["reason"]
+        case "suffix":
+            return _SECRET_END.sub("-??????", text), row["reason"]
+        case "kept":
+            return ("*", "this role's own runs made it") if made and prefix != "s3" else (text, "")
+    opened = _by_look(text, 0, whole_may_open=not alone)
+    return opened, _look_of(text)
+
+
+def is_kept(resource: str, variable: str, text: str) -> bool:
+    """Whether a part is an id or name that lives long: nothing is learned from its changes."""
+    return _row(service_of(resource), resource, variable, text).get("volatility") == "kept"
+
+
+def _row(prefix: str, resource: str, variable: str, text: str) -> Mapping[str, str]:
+    return next((row for row in _rows(prefix, variable) if _is_about(row, prefix, resource, variable, text)), {})
+
+
+def _is_about(row: Mapping[str, str], prefix: str, resource: str, variable: str, text: str) -> bool:
+    kinds = {name.lower() for name, parts in parts_of_arn(prefix, resource) if variable in {each[0] for each in parts}}
+    return (not row["type"] or row["type"] in kinds) and re.fullmatch(row["text"] or ".*", text, re.DOTALL) is not None
+
+
+@lru_cache(maxsize=4_096)
+def _rows(prefix: str, variable: str) -> tuple[Mapping[str, str], ...]:
+    return tuple(row for row in table("volatile") if row["prefix"] == prefix and row["variable"] in (variable, "*"))
+
+
+@lru_cache(maxsize=16_384)
+def parts_of(prefix: str, resource: str) -> tuple[Part, ...]:
+    """The parts of an ARN by the template of its type; none where no type fits.
+
+    Of two types of one shape (a function's version and its alias) the one that the volatile table knows.
+    """
+    best: tuple[Part, ...] = ()
+    for _, parts in parts_of_arn(prefix, resource):
+        found = tuple(Part(*part) for part in parts)
+        known = any(_row(prefix, resource, part.variable, resource[part.start : part.end]) for part in found)
+        if not best or known:
+            best = found
+        if known:
+            break
+    return best
+
+
+def service_of(resource: str) -> str:
+    """The service of an ARN where the catalogue knows it, else the empty string."""
+    fields = resource.split(":", 5)
+    return fields[2] if len(fields) == 6 and fields[2] in catalog.services() else ""
+
+
+def _tail_start(resource: str) -> int:
+    """Where the part begins that may open in an ARN of an unknown type: after the first `/` of its last field."""
+    fields = resource.split(":", 5)
+    if len(fields) < 6 or "/" not in fields[5]:
+        return len(resource)
+    return len(resource) - len(fields[5].partition("/")[2])
+
+
+def _by_look(text: str, start: int, whole_may_open: bool) -> str:
+    """`text` with what does not return opened from `start` on."""
+    tail = text[start:]
+    for look, _ in _LOOKS:
+        tail = look.sub("*", tail)
+    tail = _MADE_UNIQUE.sub("*", tail)
+    tail = _END.sub(lambda found: "*" if _is_random(found[1]) else found[1], tail)
+    tail = re.sub(r"\*{2,}", "*", tail)
+    return text if tail == "*" and not whole_may_open else text[:start] + tail
+
+
+def _is_random(text: str) -> bool:
+    mixed = any(letter.isupper() for letter in text) and any(letter.isdigit() for letter in text)
+    return len(_CHANGES.findall(text)) >= (2 if mixed else _LEAST_CHANGES)
+
+
+def _look_of(text: str) -> str:
+    for look, reason in _LOOKS:
+        if look.search(text):
+            return reason
+    return "a random end of a generated name"
+
+
+def common_ends(texts: list[str]) -> tuple[str, str]:
+    """The longest common beginning and end of some texts, which do not overlap."""
+    shortest = min(texts, key=len)
+    begin = next((n for n, letters in enumerate(zip(*texts, strict=False)) if len(set(letters)) > 1), len(shortest))
+    backwards = [text[::-1] for text in texts]
+    end = next((n for n, letters in enumerate(zip(*backwards, strict=False)) if len(set(letters)) > 1), len(shortest))
+    end = min(end, len(shortest) - begin)
+    return shortest[:begin], shortest[len(shortest) - end :] if end else ""

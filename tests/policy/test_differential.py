@@ -1,0 +1,21 @@
+"""The evaluator against another one, which is installed for the purpose; see bench/differential."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+COMPARE = Path(__file__).resolve().parents[2] / "bench" / "differential" / "run.py"
+NOT_HERE = 77
+
+
+@pytest.mark.slow
+def test_no_difference_is_unexplained() -> None:
+    command = [sys.executable, str(COMPARE), "10000", "20261124"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode == NOT_HERE:
+        pytest.skip(done.stdout)
+    assert done.returncode == 0, done.stdout + done.stderr

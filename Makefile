@@ -1,6 +1,6 @@
 # Every target does its own set-up; needed beside this file: git, make and a Python 3.11 or newer.
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all check format readme lock clean
+.PHONY: help demo demo-github test test-all check format readme lock clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -13,10 +13,13 @@ step = @if output=$$($(2) 2>&1); then echo "ok      $(1)"; \
 	else echo "FAILED  $(1)"; printf '%s\n' "$$output"; exit 1; fi
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: $(STAMP) ## Run the action on the bundled example and show its pull request (no AWS account, no GitHub)
 	@$(BIN)/python tools/demo.py
+
+demo-github: $(STAMP) ## Run it four times against a GitHub on this machine and keep the repository
+	@$(BIN)/python tools/demo_github.py
 
 test: $(STAMP) ## Run the tests
 	@$(BIN)/python -m pytest -q -m "not slow"
@@ -51,7 +54,7 @@ lock: $(STAMP) ## Write requirements.txt, which the image installs, from require
 	   --no-emit-package setuptools --custom-compile-command "make lock" requirements.in --output-file requirements.txt
 
 clean: ## Remove what these targets made
-	rm -rf $(VENV) .demo .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) .demo .demo-github .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 
 # A dependency group needs pip 25.1. An environment whose Python is gone is made anew.
 $(STAMP): pyproject.toml

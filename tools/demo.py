@@ -91,7 +91,7 @@ def main(arguments: list[str]) -> int:
         return 2
     set_up(stage)
     code = run_action(stage)
-    for part in (_log, _outputs, _pull_request, _change, _pointers):
+    for part in (log_lines, output_lines, _pull_request, _change, _pointers):
         print("\n".join(part(stage)), end="\n\n")
     if code:
         print(f"The entry point ended with exit code {code}.", file=sys.stderr)
@@ -117,13 +117,13 @@ def set_up(stage: Stage) -> None:
         path.touch()
 
 
-def run_action(stage: Stage) -> int:
-    """Run the entry point with the runner's environment and nothing else; its log goes to `stage.log`."""
+def run_action(stage: Stage, extra: Mapping[str, str] | None = None) -> int:
+    """Run the entry point with the runner's environment and `extra` alone; its log goes to `stage.log`."""
     with stage.log.open("w", encoding="utf-8") as log:
         finished = subprocess.run(
             [sys.executable, str(ROOT / "entrypoint.py")],
             cwd=stage.workspace,
-            env=environment(stage),
+            env={**environment(stage), **(extra or {})},
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,
@@ -157,7 +157,7 @@ def environment(stage: Stage) -> dict[str, str]:
         "GITHUB_REF": "refs/heads/main",
         "GITHUB_REF_NAME": "main",
         "GITHUB_REF_TYPE": "branch",
-        "GITHUB_SHA": git(stage, "rev-parse", "main").strip(),
+        "GITHUB_SHA": git(stage, "rev-parse", "main").strip() if (stage.workspace / ".git").exists() else "",
         "GITHUB_SERVER_URL": "https://github.com",
         "GITHUB_API_URL": "https://api.github.com",
         "GITHUB_GRAPHQL_URL": "https://api.github.com/graphql",
@@ -237,23 +237,25 @@ def _event() -> Mapping[str, object]:
     }
 
 
-def _heading(text: str) -> str:
+def heading(text: str) -> str:
+    """A line that begins a part of what is shown."""
     return f"── {text} ".ljust(_WIDTH, "─")
 
 
-def _log(stage: Stage) -> Iterator[str]:
+def log_lines(stage: Stage) -> Iterator[str]:
     """Show what the runner's log shows: groups by their names, no workflow commands."""
-    yield _heading("The runner's log")
+    yield heading("The runner's log")
     hidden = re.compile(r"::(?:endgroup|add-mask|stop-commands|debug)\b.*|::[A-Za-z0-9]{20,}::")
     lines = [line for line in stage.log.read_text(encoding="utf-8").splitlines() if not hidden.match(line)]
     for line in lines[:_LOG_LINES]:
         yield re.sub(r"^::(notice|warning|error)\b[^:]*::", r"\1: ", line).replace("::group::", "▸ ", 1)
     if len(lines) > _LOG_LINES:
-        yield f"… {len(lines) - _LOG_LINES} more lines in {_shown(stage.log)}"
+        yield f"… {len(lines) - _LOG_LINES} more lines in {shown(stage.log)}"
 
 
-def _outputs(stage: Stage) -> Iterator[str]:
-    yield _heading("Outputs of the step")
+def output_lines(stage: Stage) -> Iterator[str]:
+    """Show each output on a line, long ones cut."""
+    yield heading("Outputs of the step")
     for name, value in read_outputs(stage.outputs.read_text(encoding="utf-8")).items():
         lines = value.splitlines()
         short = f"({len(lines)} lines)" if len(lines) > 1 else textwrap.shorten(value, _WIDTH - 32, placeholder=" …")
@@ -261,7 +263,7 @@ def _outputs(stage: Stage) -> Iterator[str]:
 
 
 def _pull_request(stage: Stage) -> Iterator[str]:
-    yield _heading("The pull request")
+    yield heading("The pull request")
     path = stage.results / "pull-request.md"
     if not path.exists():
         yield "There is none."
@@ -271,7 +273,7 @@ def _pull_request(stage: Stage) -> Iterator[str]:
 
 def _change(stage: Stage) -> Iterator[str]:
     """Compare the policy file on `main` with the proposal's branch."""
-    yield _heading(f"The change of {POLICY_FILE}")
+    yield heading(f"The change of {POLICY_FILE}")
     branch = read_outputs(stage.outputs.read_text(encoding="utf-8")).get("pull-request-branch", "")
     if not branch:
         yield "No branch was written."
@@ -280,15 +282,15 @@ def _change(stage: Stage) -> Iterator[str]:
 
 
 def _pointers(stage: Stage) -> Iterator[str]:
-    yield _heading("Look yourself")
+    yield heading("Look yourself")
     branch = read_outputs(stage.outputs.read_text(encoding="utf-8")).get("pull-request-branch", "")
     if branch:
-        yield f"git -C {_shown(stage.workspace)} log --stat main..{branch}"
-    yield from (f"less {_shown(path)}" for path in sorted(stage.results.glob("*")))
-    yield f"less {_shown(stage.summary)}"
+        yield f"git -C {shown(stage.workspace)} log --stat main..{branch}"
+    yield from (f"less {shown(path)}" for path in sorted(stage.results.glob("*")))
+    yield f"less {shown(stage.summary)}"
 
 
-def _shown(path: Path) -> str:
+def shown(path: Path) -> str:
     """Write a path to copy: relative to the current folder where that is shorter."""
     here = Path.cwd()
     return str(path.relative_to(here) if path.is_relative_to(here) else path)

@@ -116,7 +116,8 @@ class _Work:
             head = self.branches.commit_at(name) or ""
             return Published(Operation.NONE, name, head, self.base_sha, failure=str(error))
         number, url, lacking = (at.number, at.url, at.lacking) if at else (decision.declined, "", "")
-        reason = " ".join(filter(None, [decision.reason, lacking]))
+        why = decision.reason if operation in (Operation.NONE, Operation.CLOSED) else ""
+        reason = " ".join(filter(None, [why, lacking]))
         return Published(operation, self.publication.branch, head, self.base_sha, reason, number, url)
 
     def _step(self, decision: Decision, opened: OpenPull | None) -> tuple[Operation, str, OpenPull | None]:

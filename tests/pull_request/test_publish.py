@@ -391,6 +391,15 @@ class TestPatience:
 
 
 class TestRaces:
+    def test_where_the_server_can_compare_and_swap_nothing_else_moves_a_branch(self, github: FakeGitHub) -> None:
+        for method in ("POST", "PATCH", "DELETE"):
+            github.fail_next(method, "/git/refs", 422, times=9, body={"message": "Not by REST"})
+        assert published(github).operation is Operation.CREATED
+        assert published(github, OTHER).operation is Operation.UPDATED
+        github.commit_as("kim", "main", {PATH: b"[2]\n"}, "By hand")
+        assert published(github, OTHER).operation is Operation.CLOSED
+        assert Branches(connect(github)).commit_at(BRANCH) is None
+
     @pytest.mark.parametrize("by_graphql", [True, False])
     def test_a_branch_that_moves_between_look_and_move_is_not_overwritten(
         self, github: FakeGitHub, by_graphql: bool

@@ -131,6 +131,7 @@ class Bodies:
     def _repository_facts(self) -> Body:
         world = self.world
         return {
+            "node_id": node_id("R", world.full_name),
             "name": world.name,
             "full_name": world.full_name,
             "owner": self.user(world.owner),

@@ -9,7 +9,9 @@ it. That truth is hidden, the resource is derived from the rest of the record, a
 - wrong: nothing derived matches, or something derived of the same type is not what was used.
 
 Equal cases (event, action, request, truth) count once, since one script may call the same thing a thousand times.
-Prints a table by service, the share of type wildcards, and how often `*` was given where the action takes an ARN.
+Prints a table by service, the share of type wildcards, and how often `*` was given where the action takes an ARN. A
+last line judges the same way calls whose answer has one ARN of the action's types, with the answer hidden: a weaker
+truth, but of more services.
 `--list` shows the cases of one class. Needs the package installed; reads nothing but the folder.
 """
 
@@ -57,15 +59,15 @@ class Case:
         return "*" in self.derived and bool(known and known.resource_types)
 
 
-def cases(call: Call) -> Iterator[Case]:
-    """All cases of a call: what CloudTrail lists, and what a refusal names."""
-    hidden = needs_of(replace(call, resources=(), error_message=""))
+def cases(call: Call, *, answered: bool = False) -> Iterator[Case]:
+    """All cases of a call: what CloudTrail lists and what a refusal names, or (`answered`) what the answer names."""
+    hidden = needs_of(replace(call, resources=(), error_message="", response={} if answered else call.response))
     observed: dict[str, list[tuple[str, str]]] = defaultdict(list)
     for need in hidden.needs:
         if need.basis.value != "inferred" and need.verified:
             observed[need.permission.action].append((need.permission.resource, need.derivation))
     for action, found in observed.items():
-        truth = true_resources(call, action)
+        truth = answered_resource(call, action) if answered else true_resources(call, action)
         if truth:
             derived = tuple(dict.fromkeys(resource for resource, _ in found))
             yield Case(
@@ -95,6 +97,15 @@ def true_resources(call: Call, action: str) -> tuple[str, ...]:
         if action in named and is_of(known, prefix, denial.resource) and not set(denial.resource) & set("*?"):
             listed.append(denial.resource)
     return tuple(dict.fromkeys(listed))
+
+
+def answered_resource(call: Call, action: str) -> tuple[str, ...]:
+    """The one ARN of the action's types in the answer; empty where there is none, or more."""
+    known = action_of(action)
+    prefix = action.partition(":")[0]
+    texts = dict.fromkeys(text for _, text in request_values(call.response))
+    found = tuple(text for text in texts if known and is_of(known, prefix, text))
+    return found if len(found) == 1 else ()
 
 
 def verdict(call: Call, action: str, truth: Sequence[str], derived: Sequence[str]) -> str:
@@ -177,6 +188,11 @@ def main(arguments: list[str]) -> int:
     told = ", ".join(f"{name} {counts[name]:,} ({counts[name] / max(len(found), 1):.1%})" for name in CLASSES)
     print(f"\n{len(found):,} counted singly: {told}")
     print_wildcards(calls, distinct)
+    others = Counter(
+        case.verdict for case in dict.fromkeys(case for call in calls for case in cases(call, answered=True))
+    )
+    told = ", ".join(f"{name} {others[name]:,}" for name in CLASSES)
+    print(f"\n{others.total():,} cases by the ARN of the answer: {told}")
     for case in distinct if shown else ():
         if case.verdict == shown or (shown == "wildcard" and case.type_wildcard):
             print(f"\n{case.event} -> {case.action}\n  true    {', '.join(case.truth)[:300]}")

@@ -125,8 +125,9 @@ def _add_evaluate(commands: _SubParsersAction[ArgumentParser]) -> None:
         "--request",
         required=True,
         metavar="R",
-        help='JSON, one object or a list: {"principal", "action", "resource", "context", "context_complete"}; a key '
-        "that a context lacks is absent where context_complete is true, else unknown",
+        help='JSON, one object or a list: {"principal", "action", "resource", "context", "context_complete"}; a '
+        "resource with wildcards asks for all of it; a key that a context lacks is absent where context_complete is "
+        "true, else unknown",
     )
     _add_verbose(command)
 

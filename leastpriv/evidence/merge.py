@@ -8,7 +8,6 @@ from dataclasses import replace
 from leastpriv.evidence.made import maker, seen
 from leastpriv.model import Usage
 from leastpriv.permissions.generalise import patterns_of
-from leastpriv.permissions.patterns import resource_covers
 
 
 def by_pattern(usages: Sequence[Usage]) -> tuple[Usage, ...]:
@@ -25,12 +24,10 @@ def by_pattern(usages: Sequence[Usage]) -> tuple[Usage, ...]:
 
 
 def _merged(usages: Sequence[Usage], is_made: Callable[[Usage], bool]) -> Iterable[Usage]:
-    patterns = [found.pattern for found in patterns_of(seen(usages, is_made))]
+    patterns = {covered: found.pattern for found in patterns_of(seen(usages, is_made)) for covered in found.covers}
     by_resource: dict[str, list[Usage]] = {}
     for usage in usages:
-        resource = usage.need.permission.resource
-        pattern = next((entry for entry in patterns if resource_covers(entry, resource)), resource)
-        by_resource.setdefault(pattern, []).append(usage)
+        by_resource.setdefault(patterns[usage.need.permission.resource], []).append(usage)
     return (_sum(pattern, group) for pattern, group in by_resource.items())
 
 

@@ -23,8 +23,8 @@ _LEAST_LITERAL = 3
 """Letters that have to stay literal in an opened part."""
 _SEPARATORS = "-_./:"
 _Place = tuple[str, str, str, str, int]
-"""Variable, what stands before and after a piece of an ARN, the piece's first word with its digits as 0 (only pieces alike
-are compared), letters and digits of the part that stay beside the piece.
+"""Variable, what stands before and after a piece of an ARN, the piece's first word with its digits as 0 (only pieces
+alike are compared), letters and digits of the part that stay beside the piece.
 """
 
 
@@ -141,8 +141,10 @@ def _ends_to_learn(members: Mapping[str, str], groups: Mapping[str, _Group]) -> 
         return None
     begin, end = common_ends(list(members))
     cut = max(begin.rfind(separator) for separator in _SEPARATORS) + 1
-    keep = next((place for place, letter in enumerate(end) if letter in _SEPARATORS), len(end))
-    return begin[:cut], end[keep:]
+    begin, end = begin[:cut], end[next((at for at, letter in enumerate(end) if letter in _SEPARATORS), len(end)) :]
+    # What has no digit is one of a few names that people gave: dev, staging, prod.
+    middles = (text[len(begin) : len(text) - len(end)] for text in members)
+    return (begin, end) if all(re.search(r"[0-9]", middle) for middle in middles) else None
 
 
 def _folded(groups: Mapping[str, _Group]) -> dict[str, _Group]:
@@ -162,10 +164,16 @@ def _folded(groups: Mapping[str, _Group]) -> dict[str, _Group]:
 
 def _swallowed(groups: Mapping[str, _Group]) -> dict[str, _Group]:
     """Leaves out patterns that another one covers."""
-    wide = [pattern for pattern in groups if "*" in pattern or "?" in pattern]
+    # What covers a pattern begins as it does: most pairs need not be compared.
+    heads: dict[str, list[str]] = {}
+    for pattern in groups:
+        if set(pattern) & set("*?"):
+            heads.setdefault(re.split(r"[*?]", pattern, maxsplit=1)[0], []).append(pattern)
+    lengths = sorted({len(head) for head in heads})
     replaced: dict[str, tuple[str, Opening | None]] = {}
     for pattern in groups:
-        cover = next((each for each in wide if each != pattern and resource_covers(each, pattern)), None)
+        wide = (each for length in lengths for each in heads.get(pattern[:length], ()) if each != pattern)
+        cover = next((each for each in wide if resource_covers(each, pattern)), None)
         if cover and not resource_covers(pattern, cover):
             replaced[pattern] = (cover, None)
     final = {pattern: _last(pattern, replaced) for pattern in replaced}

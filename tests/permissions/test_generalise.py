@@ -161,9 +161,10 @@ def test_a_folder_of_a_bucket_that_every_run_showed_anew_is_open() -> None:
         ("preview-17 preview-18 preview-19", "1 1 1"),
         ("preview-17 preview-18 preview-19", "1 12 3"),
         ("orders billing users", "1 2 3"),
-        ("pa pb pc", "1 2 3"),
+        ("p1 p2 p3", "1 2 3"),
+        ("deploy-dev deploy-staging deploy-prod", "1 2 3"),
     ],
-    ids=["two runs", "one run", "one of them returned", "nothing in common", "too little in common"],
+    ids=["two runs", "one run", "one of them returned", "nothing in common", "too little in common", "environments"],
 )
 def test_nothing_is_learned_from(names: str, runs: str) -> None:
     seen = preview(names, runs)

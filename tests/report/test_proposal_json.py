@@ -10,7 +10,7 @@ import pytest
 
 from leastpriv.pipeline import Result
 from leastpriv.report.proposal_json import proposal_json
-from tests.fakes.deploys import ALARM, POLICY, ROLE, proposal
+from tests.fakes.deploys import ALARM, POLICY, ROLE, deploys, proposal
 
 
 @pytest.fixture(scope="module")
@@ -66,3 +66,17 @@ def test_without_a_committed_policy_every_change_is_an_addition(tmp_path: Path) 
     made = proposal(tmp_path)
     changes = json.loads(proposal_json(made.subject, made.title, made.body))["changes"]
     assert {change["kind"] for change in changes} == {"add"}
+
+
+def test_an_open_resource_says_what_it_covers_and_why_it_is_open(tmp_path: Path) -> None:
+    stack = "arn:aws:cloudformation:eu-west-1:111122223333:stack/orders"
+    call = {"event": "cloudformation:DescribeStacks", "parameters": {"stackName": f"{stack}/7b2f3c10-9a1e-11ef"}}
+    result = proposal(tmp_path, None, deploys([call]))
+    told = json.loads(proposal_json(result.subject, result.title, result.body))
+    assert told["changes"][0]["patterns"] == [
+        {
+            "pattern": f"{stack}/*",
+            "covers": [f"{stack}/7b2f3c10-9a1e-11ef"],
+            "openings": [{"part": "Id", "reason": "a stack made again has another id"}],
+        }
+    ]

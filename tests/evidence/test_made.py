@@ -1,0 +1,59 @@
+"""Which resources a principal's own runs made: only these may lose the ids that AWS chose."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import pytest
+
+from leastpriv.evidence.made import maker
+from leastpriv.model import Basis, Need, Outcome, Permission, Usage
+
+TIME = datetime(2026, 11, 1, tzinfo=UTC)
+VPC = "arn:aws:ec2:eu-west-1:111122223333:vpc/vpc-0a1b2c3d4e5f60718"
+
+
+def usage(action: str, resource: str, event: str, runs: str, **fields: object) -> Usage:
+    need = Need(Permission(action, resource), Basis.OBSERVED, "")
+    return Usage(need, Outcome.ALLOWED, 1, TIME, TIME, tuple(runs.split()), (event,), **fields)  # type: ignore[arg-type]
+
+
+def created(event: str, runs: str, action: str = "ec2:CreateVpc", **fields: object) -> Usage:
+    return usage(action, "*", f"ec2.amazonaws.com:{event}", runs, **fields)
+
+
+@pytest.mark.parametrize(
+    ("making", "used_in", "made"),
+    [
+        (created("CreateVpc", "7"), "7 8", True),
+        (created("CreateVpc", "8"), "7 8", False),
+        (created("CreateVpc", "7", succeeded=False), "7", False),
+        (created("CreateSubnet", "7", "ec2:CreateSubnet"), "7", False),
+        (created("DescribeVpcs", "7", "ec2:DescribeVpcs"), "7", False),
+    ],
+    ids=["in its first run", "only later", "in vain", "something else", "nothing"],
+)
+def test_a_resource_may_be_made_when_its_first_run_made_one_of_its_type(
+    making: Usage, used_in: str, made: bool
+) -> None:
+    using = usage("ec2:DeleteVpc", VPC, "ec2.amazonaws.com:DeleteVpc", used_in)
+    assert maker([making, using])(using) is made
+
+
+@pytest.mark.parametrize(
+    ("action", "event", "resource"),
+    [
+        ("ec2:RunInstances", "RunInstances", "arn:aws:ec2:eu-west-1:111122223333:instance/i-1"),
+        (
+            "cloudfront:CreateDistribution",
+            "CreateDistributionWithTags",
+            "arn:aws:cloudfront::111122223333:distribution/E1",
+        ),
+        ("route53:CreateHostedZone", "CreateHostedZone", "arn:aws:route53:::hostedzone/Z1"),
+        ("apigateway:POST", "CreateRestApi", "arn:aws:apigateway:eu-west-1::/restapis/a1"),
+    ],
+)
+def test_the_type_is_read_off_the_event(action: str, event: str, resource: str) -> None:
+    making = usage(action, "*", f"x.amazonaws.com:{event}", "7")
+    using = usage(action.partition(":")[0] + ":Any", resource, "x.amazonaws.com:Any", "7")
+    assert maker([making, using])(using)

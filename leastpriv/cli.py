@@ -85,12 +85,36 @@ def _propose(options: Namespace, stdout: TextIO, console: Console, clock: Clock)
 
     values = {known.name: getattr(options, known.name.replace("-", "_"), "") or "" for known in INPUTS}
     settings = from_options(values, options.start or "", options.end or "")
+    if settings.mode.value == "review":
+        return _review(settings, options, stdout, console)
     result = run(settings, _shell_workplace(settings), clock(), console.log)
     if options.output_dir:
         console.log(f"Wrote {write_files(result, Path(options.output_dir)).parent}")
     say_published(result, console)
     print_text(stdout, f"# {result.title}\n\n{result.body}")
     return exit_code(settings, result, console)
+
+
+def _review(settings: Settings, options: Namespace, stdout: TextIO, console: Console) -> int:
+    """The file on disk against the one of the base branch; without a base, against the commit that is checked out."""
+    from leastpriv.review import Edited, run_review
+    from leastpriv.review_step import review_code
+
+    workplace = _shell_workplace(settings)
+    place, disk = workplace.place, Path(settings.policy_file)
+    if options.output_dir:
+        raise InputError("--output-dir is set, but a review writes no files: leave it out.")
+    if place is None:
+        raise InputError("--mode review needs a git repository around the policy file.")
+    base = place.head_of(settings.base)[1]
+
+    def on_disk(path: str) -> bytes | None:
+        file = disk if path == workplace.policy_path else Path(path)
+        return file.read_bytes() if file.is_file() else None
+
+    result = run_review(settings, workplace, Edited(lambda path: place.read(base, path), on_disk), console.log)
+    print_text(stdout, f"# {result.title}\n\n{result.whole}")
+    return review_code(result, console)
 
 
 def _permissions(options: Namespace, stdout: TextIO, console: Console, clock: Clock) -> int:  # noqa: ARG001
@@ -128,6 +152,8 @@ def _why(options: Namespace, stdout: TextIO, console: Console, clock: Clock) -> 
         raise InputError(f"--policy-file names {options.policy_file!r}, which is no file.")
     values["policy-file"] = options.policy_file or "policy"
     settings = from_options(values, options.start or "", options.end or "")
+    if settings.mode.value == "review":
+        return _review(settings, options, stdout, console)
     trails = tuple(Path(name) for name in settings.trails)
     workplace = _shell_workplace(settings) if options.policy_file else Workplace(settings.policy_file, None, trails)
     result = run(settings, workplace, clock(), console.log)
@@ -220,7 +246,7 @@ def _shell_workplace(settings: Settings) -> Workplace:
     from leastpriv.settings import Mode
 
     policy, trails = Path(settings.policy_file), tuple(Path(name) for name in settings.trails)
-    if settings.mode is not Mode.PULL_REQUEST:
+    if settings.mode not in (Mode.PULL_REQUEST, Mode.REVIEW):
         return Workplace(policy.as_posix(), Path(), trails)
     from leastpriv.pull_request.git import LocalRepository
     from leastpriv.pull_request.local import LocalPlace

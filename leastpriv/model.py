@@ -56,7 +56,7 @@ class GapKind(StrEnum):
     """The service is known, the action is newer than the catalogue."""
     PARAMETERS_OMITTED = "parameters-omitted"
     """CloudTrail left the request parameters out (over 100 KB)."""
-    MAY_PASS_ROLE = "may-pass-role"
+    MAY_PASS_ROLE = "may-pass-role"  # noqa: S105 - the name of a gap
     """The call hands a role to a service, if any, that its request does not name."""
     MAPPING_DISAGREES = "mapping-disagrees"
     """AWS refused an action that the call's event is not known to need."""

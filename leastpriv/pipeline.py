@@ -83,7 +83,7 @@ def run(settings: Settings, workplace: Workplace, now: datetime, say: Say, run_u
     base = place.head_of(settings.base)[1] if place else ""
     committed = _committed(workplace, base)
     attached = [parse(_read(workplace, base, name, "also-attached"), name) for name in settings.also_attached]
-    evidence, files, records = _evidence(settings, workplace, say)
+    evidence, files, records = read_calls(settings, workplace, say)
     difference = compare(committed, attached, evidence)
     history = _history(settings, workplace.historian, difference.missing, evidence, say)
     draft = propose(committed, difference, evidence, settings.options, history)
@@ -116,7 +116,7 @@ def run(settings: Settings, workplace: Workplace, now: datetime, say: Say, run_u
     return Result(subject, name, text, published)
 
 
-def _evidence(settings: Settings, workplace: Workplace, say: Say) -> tuple[Evidence, int, int]:
+def read_calls(settings: Settings, workplace: Workplace, say: Say) -> tuple[Evidence, int, int]:
     """The principal's evidence, and how many files and records were read for it."""
     seen = SeenEvents()
     sources = [TrailFolder(path, seen=seen) for path in workplace.trails]
@@ -212,11 +212,16 @@ def _committed(workplace: Workplace, base: str) -> Document | None:
         raw = _read_file(folder / path, "policy-file")
     else:
         raw = None
-    return None if raw is None else _complete(parse(raw, path))
+    return None if raw is None else read_policy(raw, path)
 
 
-def _complete(document: Document) -> Document:
-    """A policy that IAM would take: nothing can be proposed for one that nobody can have attached."""
+def read_policy(raw: bytes, path: str) -> Document:
+    """A policy that IAM would take: nothing can be said about one that nobody can have attached.
+
+    Raises:
+        PolicyFileError: it is no such policy.
+    """
+    document = parse(raw, path)
     for statement in document.statements:
         if not (statement.resources or statement.not_resources) or not (statement.actions or statement.not_actions):
             raise PolicyFileError(

@@ -25,6 +25,7 @@ class Mode(StrEnum):
     REPORT = "report"
     PULL_REQUEST = "pull-request"
     CHECK = "check"
+    REVIEW = "review"
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +60,10 @@ INPUTS: tuple[Input, ...] = (
         "mode",
         "pull-request",
         shell_default="report",
-        help="report, check (exit code 3 on drift) or pull-request (a branch in the local git repository)",
+        help=(
+            "report, check (exit code 3 on drift), pull-request (a branch in the local git repository) or review (the "
+            "file on disk against the base branch; exit code 3 when it would refuse recorded calls)"
+        ),
     ),
     Input("trails", several=True, option="--trail", help="a folder of CloudTrail files"),
     Input("lookback-days", "90", help="for sources without an end of their own; trail folders are read whole"),
@@ -145,7 +149,7 @@ def settings(values: Mapping[str, Value], labels: Mapping[str, str], start: str 
         principal=principal,
         policy_file=text["policy-file"],
         also_attached=_files(values, labels, "also-attached"),
-        mode=Mode(_one_of(text, labels, "mode", [mode.value for mode in Mode], ["review"])),
+        mode=Mode(_one_of(text, labels, "mode", [mode.value for mode in Mode])),
         trails=trails(values.get("trails", ()), labels["trails"]),
         window=window(start, end),
         options=_options(text, values, labels),

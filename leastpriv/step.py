@@ -18,6 +18,7 @@ from leastpriv.pull_request.repository.connection import Connection
 from leastpriv.report.escape import prose
 from leastpriv.report.outputs import outputs
 from leastpriv.report.words import plural
+from leastpriv.review_step import review_step
 from leastpriv.runner.commands import Console
 from leastpriv.runner.context import Runner, repository_path
 from leastpriv.runner.files import append_summary, write_output
@@ -35,6 +36,8 @@ def step(environment: Mapping[str, str], runner: Runner, console: Console, clock
     """
     settings = _within_rights(from_environment(environment), runner, console)
     run_url = f"{runner.server_url}/{runner.repository}/actions/runs/{{run}}" if runner.repository else ""
+    if settings.mode is Mode.REVIEW:
+        return review_step(settings, _inside(settings, runner), github_of(settings, runner, console), runner, console)
     with console.group("Least privilege from evidence"):
         result = run(settings, _step_workplace(settings, runner, console), clock(), console.log, run_url)
     folder = (runner.temporary or runner.workspace) / "leastpriv"
@@ -61,26 +64,32 @@ def _within_rights(settings: Settings, runner: Runner, console: Console) -> Sett
 
 def _step_workplace(settings: Settings, runner: Runner, console: Console) -> Workplace:
     """In a step every path starts at, and stays in, the workspace; with a token, policies may come from GitHub."""
+    here = _inside(settings, runner)
+    path, trails = here.policy_path, here.trails
+    github = github_of(settings, runner, console)
+    if github is None and settings.mode is Mode.PULL_REQUEST:
+        # Another forge, or none: the branch is made in the repository that the workspace holds.
+        return Workplace(path, runner.workspace, trails, LocalPlace(LocalRepository.open(runner.workspace)))
+    if github and (settings.mode is Mode.PULL_REQUEST or not (runner.workspace / path).exists()):
+        return Workplace(path, None, trails, github, github)
+    return replace(here, historian=github)
+
+
+def _inside(settings: Settings, runner: Runner) -> Workplace:
+    """The workspace; paths that lead out of it are refused."""
 
     def inside(value: str, name: str) -> Path:
         return repository_path(runner.workspace, value, name)
 
-    policy = inside(settings.policy_file, "policy-file")
+    inside(settings.policy_file, "policy-file")
     for name in settings.also_attached:
         inside(name, "also-attached")
     trails = tuple(inside(name, "trails") for name in settings.trails)
-    path = Path(settings.policy_file).as_posix()
-    github = _github(settings, runner, console)
-    if github is None and settings.mode is Mode.PULL_REQUEST:
-        # Another forge, or none: the branch is made in the repository that the workspace holds.
-        return Workplace(path, runner.workspace, trails, LocalPlace(LocalRepository.open(runner.workspace)))
-    if github and (settings.mode is Mode.PULL_REQUEST or not policy.exists()):
-        return Workplace(path, None, trails, github, github)
-    return Workplace(path, runner.workspace, trails, historian=github)
+    return Workplace(Path(settings.policy_file).as_posix(), runner.workspace, trails)
 
 
-def _github(settings: Settings, runner: Runner, console: Console) -> GitHubPlace | None:
-
+def github_of(settings: Settings, runner: Runner, console: Console) -> GitHubPlace | None:
+    """The repository on GitHub; None without a token, or where nothing is written and it cannot be reached."""
     if not (settings.github_token and runner.repository):
         return None
     try:
@@ -92,7 +101,7 @@ def _github(settings: Settings, runner: Runner, console: Console) -> GitHubPlace
             sleep=time.sleep,
         )
     except PullRequestError as error:
-        if settings.mode is Mode.PULL_REQUEST:
+        if settings.mode in (Mode.PULL_REQUEST, Mode.REVIEW):
             raise
         console.log(f"GitHub is left out: {error}")
         return None

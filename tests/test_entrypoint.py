@@ -426,7 +426,6 @@ BAD: Mapping[str, tuple[Mapping[str, Any], str]] = {
     "no policy file": ({"policy_file": " "}, "policy-file is missing"),
     "no trail": ({"trails": "\n"}, "trails is missing"),
     "an unknown mode": ({"mode": "pr"}, "mode is 'pr'"),
-    "a mode that is not built": ({"mode": "review"}, "mode is 'review', which is not built yet"),
     "an input that is not built": ({"athena_table": "trails"}, "athena-table is set, but not built yet"),
     "a draft that is neither": ({"draft": "yes"}, "draft is 'yes'"),
     "a branch that git refuses": ({"branch": "a..b"}, "branch is 'a..b'"),

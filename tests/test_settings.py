@@ -22,7 +22,7 @@ BUILT = [known for known in INPUTS if known.built]
 WRONG = {
     "role-arn": ["ci-deploy", "arn:aws:sts::111122223333:assumed-role/ci/1", "arn:aws:s3:::b", "x\n::error::y"],
     "also-attached": ["arn:aws:iam::aws:policy/ReadOnlyAccess"],
-    "mode": ["pr", "REPORT", "review", "report,check"],
+    "mode": ["pr", "REPORT", "report,check"],
     "trails": ["s3://bucket/AWSLogs"],
     "lookback-days": ["0", "-1", "ten", "1.5", "1e9", "\u0663"],
     "minimum-days": ["-1", "x", "30 days", "9999999999"],

@@ -61,6 +61,14 @@ class GitHubPlace:
         """As `PullRequests.declined`."""
         return self._pulls.declined(branch)
 
+    def fork_point(self, base: str, head: str) -> tuple[str, tuple[str, ...]]:
+        """As `Branches.fork_point`."""
+        return self._branches.fork_point(base, head)
+
+    def say_once(self, number: int, marker: str, comment: str, *, anew: bool) -> str:
+        """As `PullRequests.say_once`."""
+        return self._pulls.say_once(number, marker, comment, anew=anew)
+
     def origins(self, base: str) -> Callable[[Run], Origin]:
         """Asks where a run came from, judged against the branch `base` (empty: the default branch)."""
         name = base or self._connection.repository.default_branch

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Sequence
 
 from leastpriv.evidence.usage import CallGroup
@@ -15,10 +16,14 @@ from leastpriv.report.review_sections import additions, conditions, needs_securi
 from leastpriv.report.reviewed import Reviewed
 from leastpriv.report.words import codes, plural
 
-MARKER = "<!-- leastpriv:review v=1 -->"
-"""The last line of the comment, by which the next run finds it again."""
 _LONGEST = 58_000
 """GitHub takes 65,536 characters; headers and escapes count, as in a pull request's body."""
+
+
+def marker(principal: str, policy_file: str) -> str:
+    """The last line of the comment, by which the next run finds it again: one a principal and policy file."""
+    scope = hashlib.sha256(f"{principal} {policy_file}".encode()).hexdigest()[:12]
+    return f"<!-- leastpriv:review v=1 scope={scope} -->"
 
 
 def review_title(subject: Reviewed) -> str:
@@ -39,11 +44,11 @@ def review_title(subject: Reviewed) -> str:
 
 
 def review_body(subject: Reviewed, longest: int = _LONGEST) -> str:
-    """The whole comment in Markdown, at most `longest` characters, with `MARKER` as its last line.
+    """The whole comment in Markdown, at most `longest` characters, with `marker` as its last line.
 
     What grows too long loses the ends of its longest sections; verdict and replay stay whole.
     """
-    before, after = [verdict(subject)], [_replay(subject), MARKER]
+    before, after = [verdict(subject)], [_replay(subject), marker(subject.principal, subject.policy_file)]
     sections = [
         *needs_security(subject),
         *removals(subject),

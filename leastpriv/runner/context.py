@@ -87,6 +87,22 @@ class Runner:
             raise InputError(f"The event file {self.event_path} (GITHUB_EVENT_PATH) does not hold a JSON object.")
         return event
 
+    def pull_request(self) -> PullRequestEvent:
+        """The pull request that started the run.
+
+        Raises:
+            InputError: as `event`, or the event is about no pull request.
+        """
+        event = self.event()
+        number = _dig(event, "pull_request", "number")
+        base, head = (_dig(event, "pull_request", side, "sha") for side in ("base", "head"))
+        if not (isinstance(number, int) and isinstance(base, str) and isinstance(head, str)):
+            raise InputError(
+                f"The input mode is 'review', which needs an event of a pull request, and this run is one of "
+                f"{self.event_name or 'no event'}: run it on pull_request."
+            )
+        return PullRequestEvent(number, base, head)
+
     def read_only_token(self) -> bool:
         """Whether GitHub gives this run a token that cannot write: a fork's pull request, or Dependabot's.
 
@@ -94,6 +110,15 @@ class Runner:
             InputError: as `event`.
         """
         return self.actor == _DEPENDABOT or from_fork(self.event())
+
+
+@dataclass(frozen=True, slots=True)
+class PullRequestEvent:
+    """What an event says of its pull request; both sides as commits."""
+
+    number: int
+    base: str
+    head: str
 
 
 def from_fork(event: Mapping[str, object]) -> bool:

@@ -10,12 +10,20 @@ from typing import Any
 
 def rewritten(policy: Mapping[str, Any], chance: random.Random) -> str:
     """JSON text of a policy that allows and denies exactly the same."""
-    statements = [part for statement in policy["Statement"] for part in _split(statement, chance)]
-    statements = [_statement(statement, chance) for statement in statements]
+    found = policy["Statement"]
+    whole = [_listed(statement) for statement in (found if isinstance(found, list) else [found])]
+    statements = [_statement(part, chance) for statement in whole for part in _split(statement, chance)]
     chance.shuffle(statements)
-    if len(statements) == 1 and chance.random() < 0.5:
-        return _text({"Version": policy["Version"], "Statement": statements[0]}, chance)
-    return _text({"Statement": statements, "Version": policy["Version"]}, chance)
+    single = len(statements) == 1 and chance.random() < 0.5
+    others = {key: value for key, value in policy.items() if key != "Statement"}
+    return _text({"Statement": statements[0] if single else statements, **others}, chance)
+
+
+_LISTS = ("Action", "NotAction", "Resource", "NotResource")
+
+
+def _listed(statement: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: [value] if key in _LISTS and isinstance(value, str) else value for key, value in statement.items()}
 
 
 def _split(statement: Mapping[str, Any], chance: random.Random) -> list[dict[str, Any]]:
@@ -29,7 +37,7 @@ def _split(statement: Mapping[str, Any], chance: random.Random) -> list[dict[str
 
 def _statement(statement: Mapping[str, Any], chance: random.Random) -> dict[str, Any]:
     made = dict(statement)
-    for key in ("Action", "NotAction", "Resource", "NotResource"):
+    for key in _LISTS:
         if key in made:
             entries = [_cased(entry, chance) if "Action" in key else entry for entry in made[key]]
             chance.shuffle(entries)

@@ -14,13 +14,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from leastpriv.proposal.situation import Objection
-from leastpriv.report.review_comment import MARKER, review_body, review_title, verdict
+from leastpriv.report.review_comment import marker, review_body, review_title, verdict
 from leastpriv.report.reviewed import Reviewed
 from tests.fakes.deploys import CREATE_QUEUE, POLICY, UPDATE, deploys, usual_deploys
 from tests.fakes.markdown import HOSTILE, read, table_widths
 from tests.fakes.reviews import reviewed
 
 LIMIT = 58_000
+
+MARKER = re.compile(r"<!-- leastpriv:review v=1 scope=[0-9a-f]{12} -->")
 
 
 def edited(**fields: object) -> dict[str, Any]:
@@ -109,7 +111,9 @@ def test_witnesses_of_containment_are_shown(breaking: Reviewed) -> None:
 
 
 def test_the_marker_is_the_last_line(breaking: Reviewed) -> None:
-    assert review_body(breaking).splitlines()[-1] == MARKER
+    mark = marker(breaking.principal, breaking.policy_file)
+    assert review_body(breaking).splitlines()[-1] == mark
+    assert marker(breaking.principal, "iam/other.json") != mark != marker("arn:aws:iam::1:role/x", breaking.policy_file)
 
 
 def hostile_policy(texts: list[str], entries: int, *, excludes: bool = True) -> dict[str, Any]:
@@ -142,7 +146,7 @@ def acts_beyond_its_own(text: str) -> set[str]:
     """What a page does apart from our own marker and the links to runs."""
     page = read(text)
     own = {link for link in page.links if re.fullmatch(r"https://github.com/octo-org/shop/actions/runs/1765\d+", link)}
-    assert [html.strip() for html in page.html] == [MARKER]
+    assert [bool(MARKER.fullmatch(html.strip())) for html in page.html] == [True]
     return set(page.acts()) - own - set(page.html)
 
 
@@ -179,7 +183,7 @@ def test_hostile_names_do_nothing_but_to_be_read(hostile: Reviewed) -> None:
     assert read(text).links
     assert text.count("<!--") == 1
     assert all(len(numbers) == 1 for numbers in table_widths(text))
-    assert text.splitlines()[-1] == MARKER
+    assert MARKER.fullmatch(text.splitlines()[-1])
 
 
 def test_reasons_that_quote_hostile_names_do_nothing_but_to_be_read(breaking: Reviewed) -> None:
@@ -215,7 +219,7 @@ def test_no_text_of_either_version_breaks_out(
     text = review_body(subject)
     assert acts_beyond_its_own(text) == set()
     assert all(len(numbers) == 1 for numbers in table_widths(text))
-    assert text.splitlines()[-1] == MARKER
+    assert MARKER.fullmatch(text.splitlines()[-1])
     assert len(text) <= LIMIT
 
 
@@ -238,4 +242,4 @@ def test_thousands_of_entries_fit_a_comment_with_verdict_and_replay_whole(tmp_pa
     assert text.startswith(f"{verdict(subject)}\n\n")
     assert "the job's summary has all of them" in text
     assert text[text.index("### Replay") :] in review_body(subject, 10_000_000)
-    assert text.splitlines()[-1] == MARKER
+    assert MARKER.fullmatch(text.splitlines()[-1])

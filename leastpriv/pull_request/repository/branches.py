@@ -125,6 +125,13 @@ class Branches:
             except UnknownObjectException:
                 return False
 
+    def fork_point(self, base: str, head: str) -> tuple[str, tuple[str, ...]]:
+        """The commit from which `head` went its own way, and the paths it changed since, old and new ones."""
+        with explained(f"comparing {head[:12]} with its base"):
+            comparison = self._repository.compare(base, head)
+            names = [name for file in comparison.files for name in (file.filename, file.previous_filename)]
+            return comparison.merge_base_commit.sha, tuple(filter(None, names))
+
     def is_protected(self, branch: str) -> bool:
         """Whether a branch is protected; False where there is none."""
         from github import UnknownObjectException

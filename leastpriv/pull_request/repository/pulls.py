@@ -109,15 +109,17 @@ class PullRequests:
             pull.create_issue_comment(comment)
             pull.edit(state="closed")
 
-    def say_once(self, number: int, marker: str, comment: str, label: str = "") -> str:
-        """One comment of ours with this marker, written or edited in place; gives its address.
+    def say_once(self, number: int, marker: str, comment: str, label: str = "", *, anew: bool = True) -> str:
+        """One comment of ours with this marker, its last line, written or edited in place; gives its address.
 
-        The marker is the last line of the comment.
+        Without `anew` one that is not there yet is not written either: the address is empty.
         """
         with explained(f"commenting on #{number}"):
             issue = self._repository.get_issue(number)
             text = f"{comment.rstrip()}\n\n{marker}"
             own = next((each for each in issue.get_comments() if self._is_own(each.body, each.user, marker)), None)
+            if own is None and not anew:
+                return ""
             if own is None:
                 own = issue.create_comment(text)
             elif own.body != text:

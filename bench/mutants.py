@@ -150,7 +150,7 @@ class _Changer(ast.NodeTransformer):
     def visit_Return(self, node: ast.Return) -> ast.AST:
         """Return nothing."""
         self.generic_visit(node)
-        if node.value and self._now(node, "return None"):
+        if node.value and ast.unparse(node.value) != "None" and self._now(node, "return None"):
             node.value = ast.Constant(None)
         return node
 

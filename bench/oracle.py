@@ -5,8 +5,13 @@ line) and `refusals.jsonl` (one labelled message a line: `message`, `expected.ac
 message that names its operation too, is one case, equal ones counted once:
 
 - same: the mapping of the event yields the action;
-- partner: the event is known to need it besides (a role that is passed, tags, a key);
-- other: neither. In production this is the gap `mapping-disagrees`.
+- partner: the event is known to need it besides (a role that is passed, tags);
+- key: an action of AWS KMS in the course of another service's call, which counts as known for any call;
+- other: the mapping yields something else, nothing, or the word that no permission is needed. In production this is
+  the gap `mapping-disagrees`, or the event is unmapped.
+
+A message names its operation and not always the service. Where several services have the operation and the message,
+without the refused action, names none of them, it is no case: the answer must not choose the question.
 
 Prints the counts and each case that is not "same". Needs the package installed; loads all API models for the messages,
 since they name the operation and not always the service.
@@ -39,8 +44,12 @@ _OPERATION = re.compile(
 EXPLAINED: Mapping[tuple[str, str], str] = {
     ("CreateFunction", "s3:GetObject"): "Lambda fetches the code in the caller's name",
     ("UpdateEnvironment", "s3:CreateBucket"): "Elastic Beanstalk makes its bucket in the caller's name",
+    ("AssumeRoleWithWebIdentity", "sts:AssumeRoleWithWebIdentity"): "the role's trust policy refused it, not a grant",
 }
 """(operation, refused action) of the public messages for which neither answer is a defect of the mapping."""
+
+
+_VERDICTS = ("same", "partner", "key", "other")
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +60,7 @@ class Case:
     event: str
     action: str
     verdict: str
-    """`same`, `partner` or `other`."""
+    """`same`, `partner`, `key` or `other`."""
     where: str
     """`records` or `refusals`."""
 
@@ -64,13 +73,15 @@ def main(arguments: list[str]) -> int:
         return _USAGE
     cases = list(dict.fromkeys((*of_records(folder / "records"), *of_messages(folder / "refusals.jsonl"))))
     counts = Counter((case.where, case.verdict) for case in cases)
-    print(f"catalogue {catalog.version()}\n\n{'':10}{'cases':>7}{'same':>7}{'partner':>9}{'other':>7}{'explained':>11}")
+    print(
+        f"catalogue {catalog.version()}\n\n{'':10}{'cases':>7}"
+        + "".join(f"{each:>9}" for each in _VERDICTS)
+        + "  explained"
+    )
     for where in ("records", "refusals"):
-        found = {verdict: counts[where, verdict] for verdict in ("same", "partner", "other")}
+        found = [counts[where, verdict] for verdict in _VERDICTS]
         explained = sum(1 for case in cases if case.where == where and case.verdict == "other" and _why(case))
-        print(
-            f"{where:10}{sum(found.values()):>7}{found['same']:>7}{found['partner']:>9}{found['other']:>7}{explained:>11}"
-        )
+        print(f"{where:10}{sum(found):>7}" + "".join(f"{count:>9}" for count in found) + f"{explained:>11}")
     for case in sorted(cases, key=lambda case: (case.verdict, case.source, case.event)):
         if case.verdict != "same":
             print(f"{case.verdict}: {case.source}:{case.event} was refused {case.action}  {_why(case)}")
@@ -108,19 +119,23 @@ def of_messages(file: Path) -> Iterator[Case]:
 
 
 def _case(source: str, event: str, action: str, needed: set[str], mapped: CallNeeds, where: str) -> Case:
-    if mapped.verdict is Verdict.NO_PERMISSION or catalog.spelling(action) in needed or action in needed:
+    if catalog.spelling(action) in needed or action in needed:
         return Case(source, event, action, "same", where)
-    strange = unknown_refusals(source, event, mapped, (action,))
-    return Case(source, event, action, "other" if strange else "partner", where)
+    if mapped.verdict in (Verdict.NO_PERMISSION, Verdict.UNMAPPED) or unknown_refusals(
+        source, event, mapped, (action,)
+    ):
+        return Case(source, event, action, "other", where)
+    of_a_key = action.lower().startswith("kms:") and mapped.prefix != "kms"
+    return Case(source, event, action, "key" if of_a_key else "partner", where)
 
 
 def _source(operation: str, action: str, message: str) -> str:
-    """The event source of an operation: of the action's service, else of one that the message names, else of any."""
-    prefix = action.partition(":")[0].lower()
+    """The event source of an operation: the only one that has it, else the only one that the message names."""
     sources = _sources().get(operation, set())
-    own = sorted(source for source in sources if map_event(source, operation).prefix == prefix)
-    told = sorted(source for source in sources if source.partition(".")[0] in message.replace(" ", ""))
-    return next(iter((*own, *told, *sorted(sources))), "")
+    told = message.replace(action.lower(), "").replace(" ", "")
+    named = {source for source in sources if source.partition(".")[0] in told}
+    found = sources if len(sources) == 1 else named
+    return next(iter(found)) if len(found) == 1 else ""
 
 
 @cache

@@ -7,6 +7,7 @@ from argparse import ArgumentParser, _SubParsersAction
 from leastpriv import __version__
 
 _EXIT_CODES = "exit codes: 0 done; 1 could not do its job; 2 bad input; 3 drift found (mode check)"
+_DENIALS_CODES = "exit codes: 0 there are refusals; 1 there are none, or the job could not be done; 2 bad input"
 _CONTAINS_CODES = "exit codes: 0 nothing new is allowed; 1 could not do its job; 2 bad input; 3 new access found"
 
 
@@ -24,6 +25,7 @@ def parser() -> ArgumentParser:
     _add_explain(commands)
     _add_evaluate(commands)
     _add_contains(commands)
+    _add_denials(commands)
     return whole
 
 
@@ -138,6 +140,22 @@ def _add_contains(commands: _SubParsersAction[ArgumentParser]) -> None:
     )
     command.add_argument("--old", required=True, metavar="A", help="a file with the policy that sets the limit")
     command.add_argument("--new", required=True, metavar="B", help="a file with the policy that has to stay within it")
+    _add_verbose(command)
+
+
+def _add_denials(commands: _SubParsersAction[ArgumentParser]) -> None:
+    command = commands.add_parser(
+        "denials",
+        help="list the refusals that logs tell, as JSON lines",
+        description="Lists each distinct refusal of AWS once: action, resource, who refused, whether a grant can help.",
+        epilog=_DENIALS_CODES,
+    )
+    command.add_argument(
+        "files",
+        nargs="*",
+        metavar="FILE",
+        help="logs of any tool, folders of them, or zip archives as GitHub gives them; - or none: standard input",
+    )
     _add_verbose(command)
 
 

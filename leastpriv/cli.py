@@ -101,7 +101,7 @@ def _review(settings: Settings, options: Namespace, stdout: TextIO, console: Con
     from leastpriv.review_step import review_code
 
     workplace = _shell_workplace(settings)
-    place, disk = workplace.place, Path(settings.policy_file)
+    place, disk = workplace.place, Path(settings.policy.path)
     if options.output_dir:
         raise InputError("--output-dir is set, but a review writes no files: leave it out.")
     if place is None:
@@ -144,11 +144,12 @@ def _permissions(options: Namespace, stdout: TextIO, console: Console, clock: Cl
 def _why(options: Namespace, stdout: TextIO, console: Console, clock: Clock) -> int:
     from leastpriv.arguments import EXPLAINED
     from leastpriv.pipeline import Workplace, run
+    from leastpriv.policy.location import Location
     from leastpriv.report.explain import explain
     from leastpriv.settings import from_options
 
     values = {name: getattr(options, name.replace("-", "_")) or "" for name in EXPLAINED}
-    if options.policy_file and not Path(options.policy_file).is_file():
+    if options.policy_file and not Path(Location.of(options.policy_file).path).is_file():
         raise InputError(f"--policy-file names {options.policy_file!r}, which is no file.")
     values["policy-file"] = options.policy_file or "policy"
     settings = from_options(values, options.start or "", options.end or "")
@@ -198,10 +199,24 @@ def _contains(options: Namespace, stdout: TextIO, console: Console, clock: Clock
     return _NEW_ACCESS
 
 
+def _denials(options: Namespace, stdout: TextIO, console: Console, clock: Clock) -> int:  # noqa: ARG001
+    from leastpriv.evidence.refusals.job_log import distinct
+    from leastpriv.evidence.refusals.log_files import read_logs
+    from leastpriv.report.denials import logged_row, sum_up
+    from leastpriv.report.terminal import json_lines
+
+    found, more = distinct(read_logs(options.files, sys.stdin.buffer))
+    print_text(stdout, json_lines(logged_row(one) for one in found))
+    console.log(sum_up(found, more=more))
+    return 0 if found else 1
+
+
 def _policy(name: str, flag: str) -> Document:
     from leastpriv.policy.document import parse
+    from leastpriv.policy.location import Location
 
-    return parse(_bytes_of(name, flag), name)
+    location = Location.of(name)
+    return parse(_bytes_of(location.path, flag), location.path, location.pointer)
 
 
 def _bytes_of(name: str, flag: str) -> bytes:
@@ -217,6 +232,7 @@ _COMMANDS = {
     "explain": _why,
     "evaluate": _evaluate,
     "contains": _contains,
+    "denials": _denials,
 }
 
 
@@ -245,13 +261,14 @@ def _shell_workplace(settings: Settings) -> Workplace:
     from leastpriv.pipeline import Workplace
     from leastpriv.settings import Mode
 
-    policy, trails = Path(settings.policy_file), tuple(Path(name) for name in settings.trails)
+    policy, trails = Path(settings.policy.path), tuple(Path(name) for name in settings.trails)
+    pointer = settings.policy.pointer
     if settings.mode not in (Mode.PULL_REQUEST, Mode.REVIEW):
-        return Workplace(policy.as_posix(), Path(), trails)
+        return Workplace(policy.as_posix(), Path(), trails, pointer=pointer)
     from leastpriv.pull_request.git import LocalRepository
     from leastpriv.pull_request.local import LocalPlace
 
     absolute = policy.parent.resolve() / policy.name
     root = next((folder for folder in absolute.parents if (folder / ".git").exists()), absolute.parent)
     place = LocalPlace(LocalRepository.open(root))
-    return Workplace(absolute.relative_to(root).as_posix(), Path(), trails, place)
+    return Workplace(absolute.relative_to(root).as_posix(), Path(), trails, place, pointer=pointer)

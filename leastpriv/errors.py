@@ -3,6 +3,7 @@
 LeastprivError              exit 1   something could not be done
 ├── InputError              exit 2   an input is wrong: the message names it and the way out
 │   └── PolicyFileError     exit 2   the policy file cannot be read as a policy
+│       └── NoPolicyError            it can be read, and holds none where the pointer leads
 └── PullRequestError        exit 1   the proposal could not be put where people review it
         └── CreationForbiddenError       the branch is there, the pull request is not (pull_request/github_errors.py)
 """
@@ -24,6 +25,10 @@ class InputError(LeastprivError):
 
 class PolicyFileError(InputError):
     """The policy file is not a policy that can be read and written back unharmed."""
+
+
+class NoPolicyError(PolicyFileError):
+    """The file holds no policy where the pointer leads."""
 
 
 class PullRequestError(LeastprivError):

@@ -59,7 +59,7 @@ class GapKind(StrEnum):
     MAY_PASS_ROLE = "may-pass-role"  # noqa: S105 - the name of a gap
     """The call hands a role to a service, if any, that its request does not name."""
     MAPPING_DISAGREES = "mapping-disagrees"
-    """AWS refused an action that the call's event is not known to need."""
+    """AWS refused an action, or on a resource, that the call's event is not known to need."""
 
 
 class ChangeKind(StrEnum):
@@ -149,6 +149,10 @@ class Denial:
     mendable: bool
     """Adding the actions to the identity policy can help."""
     message: str = ""
+    inferred: bool = False
+    """The message names no action: it follows from the operation, the resource type or what a tool was doing."""
+    why: str = ""
+    """Why no grant helps, in words; empty where one can."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,15 +14,17 @@ from leastpriv.errors import InputError, LeastprivError, PolicyFileError, PullRe
 from leastpriv.evidence.cloudtrail.trail_files import ReadStatistics, SeenEvents, TrailFolder
 from leastpriv.evidence.read import read_evidence
 from leastpriv.evidence.usage import Coverage, Evidence
-from leastpriv.model import Origin, Run, Usage
+from leastpriv.model import Origin, Principal, Run, Trust, Usage
 from leastpriv.policy.document import Document, parse
+from leastpriv.policy.location import Location, is_hcl
+from leastpriv.policy.quotas import continuations
 from leastpriv.proposal.fingerprint import change_ids, fingerprint
 from leastpriv.proposal.proof import prove
 from leastpriv.proposal.propose import propose
 from leastpriv.proposal.provenance import origins_of
 from leastpriv.proposal.situation import History
 from leastpriv.pull_request.controls import controls
-from leastpriv.pull_request.lifecycle import Declined
+from leastpriv.pull_request.lifecycle import Declined, scope_of
 from leastpriv.pull_request.publication import Operation, Place, Publication, Published
 from leastpriv.report.proposal_json import proposal_json
 from leastpriv.report.pull_request_body import body, title
@@ -52,6 +54,13 @@ class Workplace:
     place: Place | None = None
     """Where the base branch is read and, in the mode pull-request, the proposal published."""
     historian: Historian | None = None
+    pointer: str = ""
+    """Where in the policy file the policy stands; empty where the file is the policy."""
+
+    @property
+    def policy_name(self) -> str:
+        """The policy file with its pointer."""
+        return str(Location(self.policy_path, self.pointer))
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,25 +90,26 @@ def run(settings: Settings, workplace: Workplace, now: datetime, say: Say, run_u
     """
     place = workplace.place
     base = place.head_of(settings.base)[1] if place else ""
-    committed = _committed(workplace, base)
-    attached = [parse(_read(workplace, base, name, "also-attached"), name) for name in settings.also_attached]
+    committed = _committed(workplace, base, settings)
+    named = (*settings.also_attached, *_continuations(settings, workplace, base))
+    attached = [
+        read_attached(_read(workplace, base, Location.of(name).path, "also-attached"), name, settings.principal)
+        for name in named
+    ]
     evidence, files, records = read_calls(settings, workplace, say)
     difference = compare(committed, attached, evidence)
-    history = _history(settings, workplace.historian, difference.missing, evidence, say)
-    draft = propose(committed, difference, evidence, settings.options, history)
+    scope = f"{settings.principal.arn} {workplace.policy_name}"
+    history, failure = _history(settings, workplace.historian, scope, difference.missing, evidence, say)
+    draft = propose(committed, difference, evidence, settings.options, history, len(attached))
     subject = Subject(
         principal=settings.principal.arn,
-        policy_file=workplace.policy_path,
+        policy_file=workplace.policy_name,
         draft=draft,
         difference=difference,
-        proof=prove(draft, attached, evidence),
+        proof=prove(draft, attached, evidence, settings.options, history),
         evidence=evidence,
-        fingerprint=fingerprint(
-            f"{settings.principal.arn} {workplace.policy_path}",
-            committed.to_bytes() if committed else None,
-            draft.content,
-        ),
-        attached=settings.also_attached,
+        fingerprint=fingerprint(scope, committed.to_bytes() if committed else None, draft.content),
+        attached=named,
         files=files,
         records=records,
         run_url=run_url,
@@ -111,8 +121,10 @@ def run(settings: Settings, workplace: Workplace, now: datetime, say: Say, run_u
     text = body(subject, len(ends))
     say(name)
     published = None
-    if place and settings.mode is Mode.PULL_REQUEST:
-        published = _publish(settings, place, base, subject, name, f"{text}\n{ends}", now)
+    if place and settings.mode is Mode.PULL_REQUEST and failure:
+        published = Published(Operation.NONE, settings.branch, "", base, failure=failure)
+    elif place and settings.mode is Mode.PULL_REQUEST:
+        published = _publish(settings, place, base, subject, name, f"{text}\n{ends}", scope, now)
     return Result(subject, name, text, published)
 
 
@@ -138,36 +150,45 @@ _Answer = TypeVar("_Answer")
 
 
 def _history(
-    settings: Settings, historian: Historian | None, missing: Sequence[Usage], evidence: Evidence, say: Say
-) -> History:
-    """What the repository remembers; where nothing is published, a token that may not read it is no reason to stop."""
+    settings: Settings,
+    historian: Historian | None,
+    scope: str,
+    missing: Sequence[Usage],
+    evidence: Evidence,
+    say: Say,
+) -> tuple[History, str]:
+    """What the repository remembers, and a sentence where it could not be asked: then nothing may be published."""
     if historian is None:
-        return History()
+        return History(), ""
+    failures: list[str] = []
 
     def asked(ask: Callable[[], _Answer], otherwise: _Answer, what: str) -> _Answer:
         try:
             return ask()
         except PullRequestError as error:
-            if settings.mode is Mode.PULL_REQUEST:
-                raise
+            failures.append(str(error))
             say(f"Not known: {what}. {error}")
             return otherwise
 
     nothing: Sequence[Declined] = ()
     closed = asked(lambda: historian.declined(settings.branch), nothing, "what was declined earlier")
-    declined = {change: pull.number for pull in reversed(closed) for change in pull.changes}
+    own = [pull for pull in closed if scope_of(pull.fingerprint) == scope_of(fingerprint(scope, None, b""))]
+    declined = {change: pull.number for pull in reversed(own) for change in pull.changes}
     unknown: Mapping[str, Origin] = {}
     origins = asked(
         lambda: origins_of(missing, evidence.runs, historian.origins(settings.base)),
         unknown,
         "the branches that the runs deployed from",
     )
-    return History(declined, origins)
+    for where in sorted({origin.where for origin in origins.values() if origin.trust is Trust.UNKNOWN}):
+        say(f"Not known where these runs came from: {where}")
+    return History(declined, origins), " ".join(failures[:1])
 
 
 def write_files(result: Result, folder: Path) -> Path:
     """Writes `policy.json`, `proposal.json`, `patch.json` and `pull-request.md`, each whole or not at all.
 
+    A policy that was split is written under the names of its files as well.
     Returns the path of `proposal.json`. Raises LeastprivError where the folder cannot be written.
     """
     subject = result.subject
@@ -176,8 +197,11 @@ def write_files(result: Result, folder: Path) -> Path:
         "proposal.json": proposal_json(subject, result.title, result.body).encode(),
     }
     if subject.draft.changes or subject.draft.committed:
-        contents["policy.json"] = subject.draft.content
+        contents[_written_name(subject)] = subject.draft.content
         contents["patch.json"] = json_patch(subject.draft.committed, subject.draft.document).encode()
+    for path, document in zip(subject.further, subject.draft.documents[1:], strict=True):
+        contents[Path(path).name] = document.to_bytes()
+        contents[Path(subject.policy_path).name] = subject.draft.content
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for name, content in contents.items():
@@ -203,7 +227,13 @@ def _coverage(figures: Sequence[ReadStatistics]) -> Coverage:
     )
 
 
-def _committed(workplace: Workplace, base: str) -> Document | None:
+def _written_name(subject: Subject) -> str:
+    """Name of the changed file: `policy.json` for JSON that is a policy, its own name for a file that holds one."""
+    source = subject.draft.document.source
+    return "policy.json" if source.format != "yaml" and not source.shell else Path(subject.policy_path).name
+
+
+def _committed(workplace: Workplace, base: str, settings: Settings) -> Document | None:
     """The policy in the commit `base` where a branch is made from it, else the file on disk, if there is one."""
     path, place, folder = workplace.policy_path, workplace.place, workplace.folder
     if place:
@@ -212,16 +242,47 @@ def _committed(workplace: Workplace, base: str) -> Document | None:
         raw = _read_file(folder / path, "policy-file")
     else:
         raw = None
-    return None if raw is None else read_policy(raw, path)
+    if raw is None and (workplace.pointer or is_hcl(path)):
+        raise InputError(f"The input policy-file names a policy in {path!r}, which does not exist; create that first.")
+    document = None if raw is None else read_policy(raw, workplace, settings.principal)
+    if document and not document.editable and settings.mode is Mode.PULL_REQUEST:
+        raise InputError(
+            f"The input policy-file is {workplace.policy_name!r}: Terraform's own language is read, not edited. Set "
+            "mode: report, which shows what to copy."
+        )
+    return document
 
 
-def read_policy(raw: bytes, path: str) -> Document:
+def _continuations(settings: Settings, workplace: Workplace, base: str) -> list[str]:
+    """Files that an earlier proposal split off the policy file, where they are not named already."""
+
+    def is_there(name: str) -> bool:
+        if workplace.folder is not None or workplace.place is None:
+            return ((workplace.folder or Path()) / name).exists()
+        return workplace.place.read(base, name) is not None
+
+    found = [] if workplace.pointer else continuations(workplace.policy_path, is_there)
+    return [name for name in found if name not in settings.also_attached]
+
+
+def read_attached(raw: bytes, name: str, principal: Principal) -> Document:
+    """A policy of the role by its name, which may be `file#pointer`; the role says what its stack's account is.
+
+    Raises:
+        PolicyFileError: it is no identity-based policy.
+    """
+    location = Location.of(name)
+    _, partition, *_, account, _ = principal.arn.split(":", 5)
+    return parse(raw, location.path, location.pointer, {"AWS::Partition": partition, "AWS::AccountId": account})
+
+
+def read_policy(raw: bytes, workplace: Workplace, principal: Principal) -> Document:
     """A policy that IAM would take: nothing can be said about one that nobody can have attached.
 
     Raises:
         PolicyFileError: it is no such policy.
     """
-    document = parse(raw, path)
+    document = read_attached(raw, workplace.policy_name, principal)
     for statement in document.statements:
         if not (statement.resources or statement.not_resources) or not (statement.actions or statement.not_actions):
             raise PolicyFileError(
@@ -259,19 +320,27 @@ def _insist(subject: Subject) -> None:
 
 
 def _publish(
-    settings: Settings, place: Place, base: str, subject: Subject, name: str, text: str, now: datetime
+    settings: Settings, place: Place, base: str, subject: Subject, name: str, text: str, scope: str, now: datetime
 ) -> Published:
     """Publishes; a failure is part of the result, so that report and outputs are written all the same."""
+    if subject.further:
+        # Without the further files calls would be refused: nothing is better than a part.
+        failure = (
+            f"The policy has to be split over {len(subject.draft.documents)} files, which one commit cannot hold yet: "
+            "take them from the step's output folder, or set mode: report."
+        )
+        return Published(Operation.NONE, settings.branch, "", base, failure=failure)
     publication = Publication(
         branch=settings.branch,
         base=settings.base,
-        path=subject.policy_file,
+        path=subject.policy_path,
         content=subject.draft.content if subject.draft.changes or subject.draft.committed else None,
         title=name,
         summary="The pull request's text has the evidence for each change and the replay of the recorded calls.",
         fingerprint=subject.fingerprint,
         expected_base=base,
         body=text,
+        certify=lambda before, after: fingerprint(scope, before, after),
     )
     try:
         return place.publish(publication, now)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from leastpriv.errors import InputError
-from leastpriv.pipeline import Say, Workplace, read_calls, read_policy
-from leastpriv.policy.document import Document, parse
+from leastpriv.errors import InputError, NoPolicyError
+from leastpriv.pipeline import Say, Workplace, read_attached, read_calls, read_policy
+from leastpriv.policy.document import Document
+from leastpriv.policy.location import Location
+from leastpriv.policy.quotas import continuations
 from leastpriv.proposal.findings import Verdict
 from leastpriv.proposal.review import review
 from leastpriv.report.review_comment import review_body, review_title
@@ -57,17 +59,18 @@ def run_review(settings: Settings, workplace: Workplace, edited: Edited, say: Sa
         InputError: an input leads to nothing readable, or neither version has the file.
     """
     path = workplace.policy_path
-    before, after = _policy(edited.before, path), _policy(edited.after, path)
-    if before is None and after is None:
-        raise InputError(f"The input policy-file is {path!r}: neither the base nor the head has such a file.")
-    attached = [parse(_needed(edited.after, name), name) for name in settings.also_attached]
+    before, after = _both(edited, workplace, settings)
+    split_off = () if workplace.pointer else continuations(path, lambda name: _is_there(edited, name))
+    named = tuple(dict.fromkeys((*settings.also_attached, *split_off)))
+    _insist_on(edited, named)
+    beside_before, beside_after = (_attached(read, named, settings) for read in (edited.before, edited.after))
     evidence, _, records = read_calls(settings, workplace, say)
     subject = Reviewed(
         principal=settings.principal.arn,
-        policy_file=path,
-        review=review(before, after, attached, evidence, settings.options),
+        policy_file=workplace.policy_name,
+        review=review(before, after, beside_after, evidence, settings.options, beside_before),
         evidence=evidence,
-        attached=settings.also_attached,
+        attached=named,
         records=records,
         run_url=run_url,
     )
@@ -86,13 +89,34 @@ def review_outputs(result: ReviewResult) -> dict[str, str]:
     }
 
 
-def _policy(read: Read, path: str) -> Document | None:
-    raw = read(path)
-    return None if raw is None else read_policy(raw, path)
+def _both(edited: Edited, workplace: Workplace, settings: Settings) -> tuple[Document | None, Document | None]:
+    """The policy in both versions; in one of them the file, or the policy in it, may not be there yet or any more."""
+    found: list[Document | None] = []
+    lacks: list[NoPolicyError] = []
+    for read in (edited.before, edited.after):
+        raw = read(workplace.policy_path)
+        try:
+            found.append(None if raw is None else read_policy(raw, workplace, settings.principal))
+        except NoPolicyError as error:
+            found.append(None)
+            lacks.append(error)
+    if not any(found):
+        nowhere = f"The input policy-file is {workplace.policy_path!r}: neither the base nor the head has such a file."
+        raise lacks[-1] if lacks else InputError(nowhere)
+    return found[0], found[1]
 
 
-def _needed(read: Read, name: str) -> bytes:
-    raw = read(name)
-    if raw is None:
-        raise InputError(f"The input also-attached names {name!r}, which is not in the pull request's repository.")
-    return raw
+def _is_there(edited: Edited, path: str) -> bool:
+    return edited.before(path) is not None or edited.after(path) is not None
+
+
+def _insist_on(edited: Edited, names: Sequence[str]) -> None:
+    for name in names:
+        if not _is_there(edited, Location.of(name).path):
+            raise InputError(f"The input also-attached names {name!r}: neither the base nor the head has such a file.")
+
+
+def _attached(read: Read, names: Sequence[str], settings: Settings) -> list[Document]:
+    """The other policies in one version; one that is not there yet, or any more, grants nothing."""
+    found = ((name, read(Location.of(name).path)) for name in names)
+    return [read_attached(raw, name, settings.principal) for name, raw in found if raw is not None]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from leastpriv.errors import InputError, PullRequestError
 from leastpriv.pipeline import Workplace
+from leastpriv.policy.location import Location
 from leastpriv.pull_request.publish import GitHubPlace
 from leastpriv.report.escape import code
 from leastpriv.report.review_comment import marker
@@ -29,9 +30,10 @@ def review_step(
     if github is None:
         raise InputError("The input github-token is empty: leave it out, a review reads both versions on GitHub.")
     pull = runner.pull_request()
-    base, changed = github.fork_point(pull.base, pull.head)
-    if workplace.policy_path not in changed:
-        return _not_touched(settings, workplace.policy_path, github, pull, runner, console)
+    base = github.fork_point(pull.base, pull.head)
+    files = {workplace.policy_path, *(Location.of(name).path for name in settings.also_attached)}
+    if all(github.read(base, path) == github.read(pull.head, path) for path in sorted(files)):
+        return _not_touched(settings, workplace.policy_name, github, pull, runner, console)
     run_url = f"{runner.server_url}/{runner.repository}/actions/runs/{{run}}"
     edited = Edited(lambda path: github.read(base, path), lambda path: github.read(pull.head, path))
     with console.group("Review of the policy"):
@@ -41,7 +43,7 @@ def review_step(
             write_output(runner.output_file, name, value)
     if runner.summary_file:
         append_summary(runner.summary_file, f"## {result.title}\n\n{result.whole}")
-    said = _comment(github, pull.number, result.body, runner, console, anew=result.has_changes)
+    said = _comment(github, pull, result.body, runner, console, anew=result.has_changes)
     _annotate(result, console)
     return review_code(result, console) or (0 if said else 1)
 
@@ -62,17 +64,22 @@ def _not_touched(
     text = f"This pull request does not change {code(path)} any more.\n\n{marker(settings.principal.arn, path)}\n"
     if runner.output_file:
         write_output(runner.output_file, "has-changes", "false")
-    return 0 if _comment(github, pull.number, text, runner, console, anew=False) else 1
+    return 0 if _comment(github, pull, text, runner, console, anew=False) else 1
 
 
-def _comment(github: GitHubPlace, number: int, body: str, runner: Runner, console: Console, *, anew: bool) -> bool:
+def _comment(
+    github: GitHubPlace, pull: PullRequestEvent, body: str, runner: Runner, console: Console, *, anew: bool
+) -> bool:
     """Whether the comment stands as it should; the token of a fork's run cannot write, so there it is the summary."""
     if runner.read_only_token():
         console.log("The token of this run is read-only: the review is in the job's summary alone.")
         return True
     text, _, mark = body.rstrip().rpartition("\n")
     try:
-        url = github.say_once(number, mark, text, anew=anew)
+        if github.head_of_pull(pull.number) != pull.head:
+            console.log("Meanwhile something else was pushed: the comment is left to the run of that.")
+            return True
+        url = github.say_once(pull.number, mark, text, anew=anew)
     except PullRequestError as error:
         console.error(f"The comment could not be written: {error}")
         return False
@@ -86,6 +93,6 @@ def _annotate(result: ReviewResult, console: Console) -> None:
     if result.subject.review.has_new_access_without_evidence:
         console.warning(
             "Something becomes allowed that no evidence asks for: see the job's summary.",
-            file=result.subject.policy_file,
+            file=result.subject.policy_path,
             title="New access",
         )

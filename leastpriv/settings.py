@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -10,6 +11,7 @@ from enum import StrEnum
 from leastpriv.errors import InputError
 from leastpriv.evidence.source import Window, parse_principal
 from leastpriv.model import Principal
+from leastpriv.policy.location import Location
 from leastpriv.proposal.situation import Options
 from leastpriv.pull_request.publication import is_branch_name
 from leastpriv.pull_request.repository.pulls import Manners
@@ -54,7 +56,14 @@ class Input:
 
 INPUTS: tuple[Input, ...] = (
     Input("role-arn", required=True, help="ARN of the role or user whose use is measured"),
-    Input("policy-file", required=True, help="the committed policy; drafted from usage where it does not exist"),
+    Input(
+        "policy-file",
+        required=True,
+        help=(
+            "the committed policy, or file#pointer where it stands in a larger file; drafted from usage where it does "
+            "not exist"
+        ),
+    ),
     Input("also-attached", several=True, help="another policy file of the same role, never edited"),
     Input(
         "mode",
@@ -70,7 +79,7 @@ INPUTS: tuple[Input, ...] = (
     Input("minimum-days", "30", help="no removal before the evidence spans this many days"),
     Input("minimum-runs", "5", help="no removal before the evidence holds this many runs without a refusal"),
     Input("unseen-services", "keep", help="keep or drop wildcard grants of services without any call"),
-    Input("resources", "pattern", help="pattern, exact or keep: how resources of additions are written"),
+    Input("resources", "pattern", help="pattern, exact or keep: how resources are written"),
     Input("keep", several=True, help="action pattern that is never removed"),
     Input("never-add", several=True, help="action pattern that is never added"),
     Input("base", help="branch the proposal is based on"),
@@ -114,6 +123,11 @@ class Settings:
     manners: Manners = field(default_factory=Manners)
     github_token: str = field(default="", repr=False)
 
+    @property
+    def policy(self) -> Location:
+        """The policy file, and where in it the policy stands."""
+        return Location.of(self.policy_file)
+
 
 def from_environment(environment: Mapping[str, str]) -> Settings:
     """Settings of a step from its `INPUT_…` variables.
@@ -154,7 +168,7 @@ def settings(values: Mapping[str, Value], labels: Mapping[str, str], start: str 
         window=window(start, end),
         options=_options(text, values, labels),
         base=_branch(text["base"], labels["base"]),
-        branch=_branch(text["branch"], labels["branch"]) or f"leastpriv/{principal.name}",
+        branch=_branch(text["branch"], labels["branch"]) or f"leastpriv/{_as_branch(principal.name)}",
         manners=_manners(values, text, labels),
         github_token=text["github-token"],
     )
@@ -217,6 +231,11 @@ def _branch(name: str, label: str) -> str:
     if name and not is_branch_name(name):
         raise InputError(f"{label} is {name!r}: git does not take that as the name of a branch.")
     return name
+
+
+def _as_branch(name: str) -> str:
+    """A principal's name as part of a branch's: IAM takes some that git does not (`ci..x`, `ci.lock`)."""
+    return name if is_branch_name(name) else re.sub(r"\.(?=\.|$|lock$)|^[.-]", "_", name)
 
 
 def _manners(values: Mapping[str, Value], text: Mapping[str, str], labels: Mapping[str, str]) -> Manners:

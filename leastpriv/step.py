@@ -10,6 +10,7 @@ from pathlib import Path
 
 from leastpriv.errors import PullRequestError
 from leastpriv.pipeline import Result, Workplace, run, write_files
+from leastpriv.policy.location import Location
 from leastpriv.pull_request.git import LocalRepository
 from leastpriv.pull_request.local import LocalPlace
 from leastpriv.pull_request.publication import pull_request_outputs
@@ -65,13 +66,13 @@ def _within_rights(settings: Settings, runner: Runner, console: Console) -> Sett
 def _step_workplace(settings: Settings, runner: Runner, console: Console) -> Workplace:
     """In a step every path starts at, and stays in, the workspace; with a token, policies may come from GitHub."""
     here = _inside(settings, runner)
-    path, trails = here.policy_path, here.trails
+    path = here.policy_path
     github = github_of(settings, runner, console)
     if github is None and settings.mode is Mode.PULL_REQUEST:
         # Another forge, or none: the branch is made in the repository that the workspace holds.
-        return Workplace(path, runner.workspace, trails, LocalPlace(LocalRepository.open(runner.workspace)))
+        return replace(here, place=LocalPlace(LocalRepository.open(runner.workspace)))
     if github and (settings.mode is Mode.PULL_REQUEST or not (runner.workspace / path).exists()):
-        return Workplace(path, None, trails, github, github)
+        return replace(here, folder=None, place=github, historian=github)
     return replace(here, historian=github)
 
 
@@ -81,11 +82,12 @@ def _inside(settings: Settings, runner: Runner) -> Workplace:
     def inside(value: str, name: str) -> Path:
         return repository_path(runner.workspace, value, name)
 
-    inside(settings.policy_file, "policy-file")
+    policy = settings.policy
+    inside(policy.path, "policy-file")
     for name in settings.also_attached:
-        inside(name, "also-attached")
+        inside(Location.of(name).path, "also-attached")
     trails = tuple(inside(name, "trails") for name in settings.trails)
-    return Workplace(Path(settings.policy_file).as_posix(), runner.workspace, trails)
+    return Workplace(Path(policy.path).as_posix(), runner.workspace, trails, pointer=policy.pointer)
 
 
 def github_of(settings: Settings, runner: Runner, console: Console) -> GitHubPlace | None:
@@ -101,7 +103,8 @@ def github_of(settings: Settings, runner: Runner, console: Console) -> GitHubPla
             sleep=time.sleep,
         )
     except PullRequestError as error:
-        if settings.mode in (Mode.PULL_REQUEST, Mode.REVIEW):
+        if settings.mode in (Mode.PULL_REQUEST, Mode.REVIEW) or not (runner.workspace / settings.policy.path).exists():
+            # Without the file on disk nothing is known of the policy: that it does not exist would be a guess.
             raise
         console.log(f"GitHub is left out: {error}")
         return None
@@ -112,9 +115,12 @@ def _summary(result: Result) -> str:
     published = result.published
     where = ""
     if published and published.failure:
-        where = f"> **Not published.** {prose(published.failure)}\n\n"
-    elif published and published.url:
-        where = f"Pull request [#{published.number}]({published.url}): {published.operation}.\n\n"
+        by_hand = f" [Open it by hand]({published.link})." if published.link else ""
+        where = f"> **Not published.** {prose(published.failure)}{by_hand}\n\n"
+    elif published:
+        pull = f"Pull request [#{published.number}]({published.url})" if published.url else "Pull request"
+        why = f" {prose(published.reason)}" if published.reason else ""
+        where = f"{pull}: {published.operation}.{why}\n\n"
     return f"## {result.title}\n\n{where}{result.body}"
 
 
@@ -129,12 +135,12 @@ def _annotate(result: Result, console: Console) -> None:
     if unused:
         entries = plural(len(unused), "entry grants", "entries grant")
         message = f"{entries} more than {subject.role} used."
-        console.notice(message, file=subject.policy_file, line=unused[0].line, title="Not used")
+        console.notice(message, file=subject.policy_path, line=unused[0].line, title="Not used")
     denied = sum(usage.count for change in subject.draft.changes for usage in change.usages if usage.denial)
     if denied:
         console.warning(
             f"{plural(denied, 'call was', 'calls were')} refused that the proposal would allow.",
-            file=subject.policy_file,
+            file=subject.policy_path,
             title="Refused",
         )
 
@@ -160,7 +166,7 @@ def say_published(result: Result, console: Console) -> None:
 def exit_code(settings: Settings, result: Result, console: Console) -> int:
     """0, or 1 where publishing failed, or 3 for drift in the mode `check`; says why."""
     if result.published and result.published.failure:
-        console.error(result.published.failure)
+        console.error(f"{result.published.failure} {result.published.link}".rstrip())
         return 1
     if settings.mode.value != "check" or not result.has_changes:
         return 0

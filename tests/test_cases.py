@@ -153,6 +153,7 @@ def outcome(result: Result) -> dict[str, Any]:
         "changes": sorted(change_words(change) for change in draft.changes),
         "held-back": sorted({held_words(held) for held in draft.held_back}),
         "refused": sorted({held_words(held) for held in draft.refused}),
+        "stays-on-all": sorted({held_words(held) for held in draft.held_open}),
         "gaps": sorted(f"{gap.kind}: {gap.detail}" for gap in evidence.gaps),
         "runs": len(evidence.runs),
         "replay": f"{replay.allowed} of {replay.recorded}",
@@ -163,9 +164,12 @@ def outcome(result: Result) -> dict[str, Any]:
 
 
 def change_words(change: Change) -> str:
-    """`add A on R, R`, `remove A`, `narrow A to B, C`."""
+    """`add A on R, R if KEY=VALUE|VALUE`, `remove A`, `narrow A to B, C`."""
     if change.kind is ChangeKind.ADD:
-        return f"add {change.action} on {', '.join(change.resources)}"
+        conditions = [f" if {each.key}={'|'.join(each.values)}" for each in change.conditions]
+        return f"add {change.action} on {', '.join(change.resources)}{''.join(conditions)}"
+    if change.onto:
+        return f"narrow {change.action} to {', '.join(change.onto)}"
     if change.kind is ChangeKind.NARROW:
         return f"narrow {change.action} to {', '.join(change.becomes)}"
     return f"remove {change.action}"

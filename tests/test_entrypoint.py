@@ -389,6 +389,7 @@ class TestGitHub:
         assert step.code == 1
         link = f"{hub.server_url}/octo-org/shop/compare/main...leastpriv/ci-deploy?expand=1"
         assert link in step.annotations("error")[0]
+        assert f"[Open it by hand]({link})" in step.summary
         assert step.outputs["pull-request-head-sha"] == hub.head("leastpriv/ci-deploy")
         assert "Not published" in step.summary
         assert "**Adds 1 action" in step.summary
@@ -412,6 +413,40 @@ class TestGitHub:
         step = Job(tmp_path, hub).step(github_token=token)
         assert (step.code, step.outputs["has-changes"]) == (0, "true")
         assert "Not known: what was declined earlier" in step.log
+
+    @pytest.mark.parametrize("mode", ["report", "check"])
+    def test_without_checkout_and_github_a_policy_is_not_taken_for_missing(
+        self, tmp_path: Path, hub: FakeGitHub, mode: str
+    ) -> None:
+        job = Job(tmp_path, hub)
+        job.policy.unlink()
+        step = job.step(mode=mode, github_token="wrong")  # noqa: S106 - an invented one
+        assert step.code == 1
+        assert "github-token" in step.annotations("error")[0]
+        hub.violations.clear()
+
+    def test_where_declines_cannot_be_read_nothing_is_published_and_the_report_stands(
+        self, tmp_path: Path, hub: FakeGitHub
+    ) -> None:
+        token = hub.token_for("github-actions[bot]", {"metadata": "read", "contents": "write"})
+        step = Job(tmp_path, hub).step(mode="pull-request", github_token=token)
+        assert step.code == 1
+        assert "pull-requests: read" in step.annotations("error")[0]
+        assert "Not published" in step.summary
+        assert "leastpriv/ci-deploy" not in str([each.path for each in hub.requests if each.method == "POST"])
+
+    def test_two_files_of_one_role_do_not_share_a_branch_by_accident(self, tmp_path: Path, hub: FakeGitHub) -> None:
+        Job(tmp_path / "1", hub).step(mode="pull-request", github_token=hub.token)
+        step = Job(tmp_path / "2", hub).step(mode="pull-request", github_token=hub.token, policy_file="iam/other.json")
+        assert step.code == 1
+        assert "input branch" in step.annotations("error")[0]
+
+    def test_a_declined_draft_is_said_to_be_declined(self, tmp_path: Path, hub: FakeGitHub) -> None:
+        first = Job(tmp_path / "1", hub).step(mode="pull-request", github_token=hub.token, policy_file="iam/new.json")
+        hub.close_pull(int(first.outputs["pull-request-number"]), "kim")
+        again = Job(tmp_path / "2", hub).step(mode="pull-request", github_token=hub.token, policy_file="iam/new.json")
+        assert again.outputs["has-changes"] == "false"
+        assert "The first draft was declined" in again.summary
 
     def test_without_a_checkout_a_report_reads_the_policy_on_github(self, tmp_path: Path, hub: FakeGitHub) -> None:
         job = Job(tmp_path, hub)

@@ -118,6 +118,40 @@ def test_an_edit_of_the_form_alone_needs_no_comment(tmp_path: Path, hub: FakeGit
     assert "no change of permissions" in step.summary
 
 
+def test_an_edit_of_an_attached_policy_is_part_of_it(tmp_path: Path, hub: FakeGitHub) -> None:
+    grants, rest = [[s for s in POLICY["Statement"] if (s["Sid"] == "Functions") is which] for which in (True, False)]
+    hub.commit_as("kim", "main", {"iam/more.json": json.dumps({**POLICY, "Statement": grants})})
+    hub.commit_as("kim", "main", {POLICY_FILE: json.dumps({**POLICY, "Statement": rest})})
+    hub.commit_as("kim", BRANCH, {"iam/more.json": None})
+    step = review(tmp_path, hub, hub.open_pull_as("kim", BRANCH), also_attached="iam/more.json")
+    assert step.code == 3
+    assert "refuses 6 recorded calls" in step.summary
+
+
+def test_among_hundreds_of_files_the_policy_is_found(tmp_path: Path, hub: FakeGitHub) -> None:
+    hub.commit_as("kim", BRANCH, {f"a/{number}.txt": "x" for number in range(320)})
+    number = edited(hub, without("Functions"))
+    assert review(tmp_path, hub, number).code == 3
+
+
+def test_the_run_of_an_older_push_leaves_the_comment_to_the_newer_one(tmp_path: Path, hub: FakeGitHub) -> None:
+    number = edited(hub, without("Functions"))
+    newer: list[str] = []
+    hub.before_next(
+        "GET", f"/pulls/{number}$", lambda: newer.append(hub.commit_as("kim", BRANCH, {"README.md": "later\n"}))
+    )
+    step = review(tmp_path, hub, number)
+    assert (step.code, hub.comments(number), len(newer)) == (3, [], 1)
+
+
+def test_a_second_comment_of_two_runs_at_once_goes_with_the_next(tmp_path: Path, hub: FakeGitHub) -> None:
+    number = edited(hub, without("Functions"))
+    review(tmp_path / "1", hub, number)
+    hub.comment_as("github-actions[bot]", number, hub.comments(number)[0])
+    review(tmp_path / "2", hub, number)
+    assert len(hub.comments(number)) == 1
+
+
 def test_a_pull_request_that_does_not_touch_the_file_is_not_reviewed(tmp_path: Path, hub: FakeGitHub) -> None:
     number = edited(hub, POLICY, path="docs/policy.json")
     step = review(tmp_path, hub, number)

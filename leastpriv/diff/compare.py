@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Literal
 
+from leastpriv.diff.coverage import named
 from leastpriv.evidence.usage import Evidence
 from leastpriv.model import Need, Outcome, Usage
 from leastpriv.permissions import catalog
@@ -22,11 +23,11 @@ from leastpriv.policy.evaluate import Request, evaluate, grants
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One `Action` entry of an Allow statement."""
+    """One `Action` entry of an Allow statement, or its whole `NotAction`."""
 
     statement: Statement
     pattern: str
-    """As written."""
+    """As written; `NotAction: …` for all of these."""
     granted: tuple[str, ...]
     """Catalogue actions it grants on the statement's resources."""
     uses: Mapping[str, tuple[Usage, ...]]
@@ -35,7 +36,7 @@ class Entry:
     @property
     def is_wildcard(self) -> bool:
         """Whether the entry names more than one action."""
-        return "*" in self.pattern or "?" in self.pattern
+        return "*" in self.pattern or "?" in self.pattern or bool(self.statement.not_actions)
 
     @property
     def resources(self) -> tuple[str, ...]:
@@ -104,12 +105,24 @@ def decide(need: Need, principal: str, region: str, documents: Sequence[Document
     `allowedInPart`: the record names the resource in part (`stack/orders/*`, a role without its path) and some
     statement allows a part of that; which part the call meant nobody knows.
     """
-    effect = evaluate(request(need, principal, region), documents).effect
-    if effect != "implicitDeny":
-        return effect
-    statements = [statement for document in documents for statement in document.statements]
-    in_part = any(_grants_part(statement, need, principal, region) for statement in statements)
-    return "allowedInPart" if in_part else effect
+    return deciding(need, principal, region, documents)[0]
+
+
+Place = tuple[int, int]
+"""Number of a document and of its statement, both 0-based."""
+
+
+def deciding(need: Need, principal: str, region: str, documents: Sequence[Document]) -> tuple[Verdict, Place | None]:
+    """As `decide`, with the statement that decides or leaves it open; None where there is none."""
+    decision = evaluate(request(need, principal, region), documents)
+    if decision.effect != "implicitDeny":
+        known = decision.document is not None and decision.statement is not None
+        return decision.effect, (decision.document or 0, decision.statement or 0) if known else None
+    for number, document in enumerate(documents):
+        for statement in document.statements:
+            if _grants_part(statement, need, principal, region):
+                return "allowedInPart", (number, statement.index)
+    return "implicitDeny", None
 
 
 def _grants_part(statement: Statement, need: Need, principal: str, region: str) -> bool:
@@ -124,17 +137,33 @@ def _entries(document: Document, evidence: Evidence) -> list[Entry]:
     return [
         Entry(statement, pattern, _granted(statement, pattern), _uses(statement, pattern, evidence))
         for statement in document.statements
-        if statement.effect == "Allow" and statement.actions
-        for pattern in dict.fromkeys(statement.actions)
+        if statement.effect == "Allow"
+        for pattern in entries_of(statement)
     ]
+
+
+def entries_of(statement: Statement) -> tuple[str, ...]:
+    """What a statement names, each once: its `Action` entries, or `NotAction: …` as one."""
+    if statement.not_actions:
+        return (f"NotAction: {', '.join(statement.not_actions)}",)
+    return tuple(dict.fromkeys(statement.actions))
 
 
 def _granted(statement: Statement, pattern: str) -> tuple[str, ...]:
     """Catalogue actions of an entry that its statement's resources let through; a literal entry is always itself."""
-    expanded = catalog.expand(pattern)
-    if "*" not in pattern and "?" not in pattern:
-        return expanded or (pattern,)
+    if statement.not_actions:
+        expanded = tuple(sorted(named(statement.not_actions)))
+    else:
+        expanded = catalog.expand(pattern)
+        if "*" not in pattern and "?" not in pattern:
+            return expanded or (pattern,)
     return tuple(name for name in expanded if _grantable(name, statement.resources))
+
+
+def _names(statement: Statement, pattern: str, action: str) -> bool:
+    if statement.not_actions:
+        return not any(action_matches(excluded, action) for excluded in statement.not_actions)
+    return action_matches(pattern, action)
 
 
 @lru_cache(maxsize=65_536)
@@ -147,7 +176,7 @@ def _uses(statement: Statement, pattern: str, evidence: Evidence) -> Mapping[str
     found: dict[str, list[Usage]] = {}
     for usage in evidence.usages:
         action = usage.need.permission.action
-        if action_matches(pattern, action) and _may_come_through(statement, usage, evidence.principal):
+        if _names(statement, pattern, action) and _may_come_through(statement, usage, evidence.principal):
             found.setdefault(action, []).append(usage)
     return {action: tuple(usages) for action, usages in found.items()}
 

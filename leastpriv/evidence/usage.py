@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from leastpriv.evidence.refusals.denial import read_denial
-from leastpriv.evidence.refusals.needs import refused_needs
+from leastpriv.evidence.refusals.needs import contradicted, refused_needs
 from leastpriv.evidence.runs import RunTracker
 from leastpriv.evidence.source import principal_of, same_principal
 from leastpriv.evidence.tally import Tally
@@ -24,10 +24,10 @@ from leastpriv.model import (
     Scope,
     Usage,
 )
-from leastpriv.permissions import catalog
 from leastpriv.permissions.events import Verdict
 from leastpriv.permissions.mapping import CallNeeds, needs_of
 from leastpriv.permissions.partners import unknown_refusals
+from leastpriv.permissions.unmapped import scope_of_unmapped
 
 _MOST_RESOURCES_PER_ACTION = 500
 """Beyond it, further resources are folded into their parent: object keys never end (measured: 216 MB at 5 GB)."""
@@ -198,8 +198,7 @@ class UsageBook:
             self._add("no_permission", allowed)
         elif mapped.verdict is Verdict.UNMAPPED:
             self._add("unmapped", allowed)
-            known = mapped.prefix in catalog.services()
-            self.note_gap(Gap(GapKind.UNMAPPED_EVENT, Scope(services=(mapped.prefix,) if known else ()), event))
+            self.note_gap(Gap(GapKind.UNMAPPED_EVENT, scope_of_unmapped(call.source, call.name, mapped.prefix), event))
         elif mapped.verdict is Verdict.UNVERIFIED:
             self._add("unmapped", allowed)
             self.note_gap(Gap(GapKind.UNVERIFIED_ACTION, Scope(services=(mapped.prefix,)), event))
@@ -215,6 +214,9 @@ class UsageBook:
             actions = dict.fromkeys((*strange, *(need.permission.action for need in mapped.needs)))
             detail = f"{call.source}:{call.name} was refused {', '.join(strange)}"
             self.note_gap(Gap(GapKind.MAPPING_DISAGREES, Scope(actions=tuple(actions)), detail))
+        for action in contradicted(mapped, denial):
+            detail = f"{call.source}:{call.name} was refused {action} on another resource than its request names"
+            self.note_gap(Gap(GapKind.MAPPING_DISAGREES, Scope(actions=(action,)), detail))
 
     def _note_data_event(self, call: Call) -> None:
         if call.data_event:

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any
 
 from leastpriv.permissions.patterns import action_matches
+from leastpriv.permissions.tables import table
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,25 +70,48 @@ def _service(prefix: str) -> Mapping[str, Action]:
 
 def _action(prefix: str, details: Mapping[str, Any]) -> Action:
     arns = _resource_arns(prefix)
+    name = f"{prefix}:{details['name']}"
+    kinds = tuple(
+        ResourceType(kind["name"], arns[kind["name"].lower()], bool(kind["required"]))
+        for kind in details["resourceTypes"]
+        if kind["name"].lower() in arns
+    )
     return Action(
-        name=f"{prefix}:{details['name']}",
+        name=name,
         access_level=details["accessLevel"],
-        resource_types=tuple(
-            ResourceType(kind["name"], arns[kind["name"].lower()], bool(kind["required"]))
-            for kind in details["resourceTypes"]
-            if kind["name"].lower() in arns
-        ),
+        resource_types=_corrected(name, kinds, arns),
         condition_keys=tuple(details["conditionKeys"]),
     )
+
+
+def _corrected(action: str, kinds: tuple[ResourceType, ...], arns: Mapping[str, str]) -> tuple[ResourceType, ...]:
+    """The types of an action with what `action_types.tsv` knows better."""
+    for row in _corrections().get(action, ()):
+        if row["change"] == "or":
+            kinds = tuple(replace(kind, required=False) for kind in kinds)
+        named = {kind.name.lower() for kind in kinds}
+        new = [name for name in row["types"].split(",") if name and name not in named]
+        kinds += tuple(ResourceType(name, arns[name], False) for name in new)
+    return kinds
+
+
+@cache
+def _corrections() -> Mapping[str, tuple[Mapping[str, str], ...]]:
+    found: dict[str, tuple[Mapping[str, str], ...]] = {}
+    for row in table("action_types"):
+        found[row["action"]] = (*found.get(row["action"], ()), row)
+    return found
 
 
 @cache
 def _resource_arns(prefix: str) -> Mapping[str, str]:
     resources = _data().resources
-    return {
+    known = {
         name.lower(): resources.get_resource_type_details(prefix, name)["arn"]
         for name in resources.get_resource_types_for_service(prefix)
     }
+    rows = (row for row in table("action_types") if row["arn"] and row["action"].startswith(f"{prefix}:"))
+    return known | {row["types"]: row["arn"] for row in rows}
 
 
 def action(name: str) -> Action | None:

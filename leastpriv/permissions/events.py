@@ -74,10 +74,9 @@ def _mapped(source: str, prefix: str, name: str) -> _Mapped:
 
 
 def _plain(prefix: str, name: str) -> _Mapped:
-    for candidate in (name, *_fallbacks(name)):
-        found = catalog.spelling(f"{prefix}:{candidate}")
-        if found:
-            return Verdict.MAPPED, (MappedAction(found),)
+    found = catalog.spelling(f"{prefix}:{name}") or catalog.spelling(_fallbacks().get(f"{prefix}:{name}", ""))
+    if found:
+        return Verdict.MAPPED, (MappedAction(found),)
     if prefix in catalog.services() and re.fullmatch(r"[A-Za-z][A-Za-z0-9]*", name):
         return Verdict.UNVERIFIED, (MappedAction(f"{prefix}:{name}"),)
     return Verdict.UNMAPPED, ()
@@ -92,13 +91,6 @@ def _renamed(source: str, name: str) -> Iterator[MappedAction]:
                 yield MappedAction(found, on, row["resource"])
 
 
-def _fallbacks(name: str) -> Iterator[str]:
-    for row in _by_kind("fallback"):
-        match = re.fullmatch(row["event_name"], name)
-        if match:
-            yield match["op"]
-
-
 def _without_suffix(source: str, name: str) -> str:
     for row in _by_kind("suffix"):
         match = re.fullmatch(row["event_name"], name) if row["event_source"] in (source, "*.amazonaws.com") else None
@@ -110,6 +102,12 @@ def _without_suffix(source: str, name: str) -> str:
 def _prefix(source: str) -> str:
     label = source.removesuffix(".amazonaws.com").lower()
     return _prefixes().get(f"{label}.amazonaws.com") or label
+
+
+@cache
+def _fallbacks() -> Mapping[str, str]:
+    """Operation -> action, for those that have none of their own; a name that no API model has is never guessed."""
+    return {row["operation"]: row["action"] for row in table("fallbacks")}
 
 
 @cache

@@ -17,6 +17,8 @@ from leastpriv.permissions.volatility import Opening, common_ends, is_kept, open
 
 _MOST_SIBLINGS = 5
 """More objects than this in one folder are opened to the folder."""
+_MOST_OF_ONE_RUN = 50
+"""And more than this where a single run used them all: it may use the same ones next time."""
 _LEAST_RUNS = 3
 """A part is open when this many runs, and no two of them alike, showed different texts in its place."""
 _LEAST_LITERAL = 3
@@ -148,7 +150,7 @@ def _ends_to_learn(members: Mapping[str, str], groups: Mapping[str, _Group]) -> 
 
 
 def _folded(groups: Mapping[str, _Group]) -> dict[str, _Group]:
-    """Opens a folder of a bucket of which many objects were seen."""
+    """Opens a folder of a bucket of which many objects were seen; the whole bucket only where the runs differ."""
     folders: dict[str, list[str]] = {}
     for pattern in groups:
         folder, slash, _ = pattern.rpartition("/")
@@ -156,23 +158,36 @@ def _folded(groups: Mapping[str, _Group]) -> dict[str, _Group]:
             folders.setdefault(folder + slash, []).append(pattern)
     replaced: dict[str, tuple[str, Opening | None]] = {}
     for folder, inside in folders.items():
-        if len(inside) > _MOST_SIBLINGS:
+        if _grows(folder, [groups[pattern].runs for pattern in inside]):
             opening = Opening("ObjectName", f"more than {_MOST_SIBLINGS} objects of this folder were used")
             replaced |= dict.fromkeys(inside, (f"{folder}*", opening))
     return _join(groups, replaced)
 
 
+def _grows(folder: str, runs: Sequence[set[str]]) -> bool:
+    """Whether a folder's next object may be a new one: many were seen, and not all of them by the same single run.
+
+    Of a whole bucket three runs have to show it, each with an object that it did not share with all.
+    """
+    together = set().union(*runs)
+    if "/" in folder.partition(":::")[2].rstrip("/"):
+        return len(runs) > _MOST_SIBLINGS and (len(together) != 1 or len(runs) > _MOST_OF_ONE_RUN)
+    return len(runs) > _MOST_SIBLINGS and len(set().union(*(each for each in runs if each < together))) >= _LEAST_RUNS
+
+
 def _swallowed(groups: Mapping[str, _Group]) -> dict[str, _Group]:
     """Leaves out patterns that another one covers."""
-    # What covers a pattern begins as it does: most pairs need not be compared.
-    heads: dict[str, list[str]] = {}
+    # What covers a pattern begins and ends as it does: most pairs need not be compared.
+    ends: dict[tuple[str, str], list[str]] = {}
     for pattern in groups:
         if set(pattern) & set("*?"):
-            heads.setdefault(re.split(r"[*?]", pattern, maxsplit=1)[0], []).append(pattern)
-    lengths = sorted({len(head) for head in heads})
+            literal = re.split(r"[*?]", pattern)
+            ends.setdefault((literal[0], literal[-1]), []).append(pattern)
+    lengths = sorted({(len(head), len(tail)) for head, tail in ends})
     replaced: dict[str, tuple[str, Opening | None]] = {}
     for pattern in groups:
-        wide = (each for length in lengths for each in heads.get(pattern[:length], ()) if each != pattern)
+        keys = ((pattern[:head], pattern[len(pattern) - tail :]) for head, tail in lengths if head + tail <= len(pattern))
+        wide = (each for key in keys for each in ends.get(key, ()) if each != pattern)
         cover = next((each for each in wide if resource_covers(each, pattern)), None)
         if cover and not resource_covers(pattern, cover):
             replaced[pattern] = (cover, None)

@@ -31,7 +31,7 @@ def implied_needs(call: Call, operation: str, presence: Presence, observed: Sequ
         yield from _told_absent(call, operation, observed)
     elif not call.read_only:
         yield from passed_roles(call, operation)
-        yield from tagging_needs(call, operation, presence, observed)
+        yield from tagging_needs(call, operation, presence)
         yield from _image_alias(call, operation)
 
 

@@ -73,7 +73,7 @@ def values_for(prefix: str, kind: ResourceType, variable: str, texts: RequestTex
         if like:
             return Named(tuple(dict.fromkeys(like)), likeness)
     if rules.nouns and _is_about(texts.noun, rules.nouns):
-        plain = [escape_observed(value) for key, value in texts.outer if key in rules.plain and _is_name(value)]
+        plain = [escape_observed(value) for key, value in texts.outer if _like(key, rules.plain) and _is_name(value)]
         return Named(tuple(dict.fromkeys(plain)), Likeness.PLAIN)
     return Named()
 
@@ -168,11 +168,15 @@ def _with_path(names: Sequence[str], values: Sequence[tuple[str, str]]) -> list[
 def _transformed(transform: str, value: str) -> str:
     """The part of a text that stands in the ARN, escaped; empty where the text is of another kind."""
     if transform.startswith("starts "):
-        found = value if re.match(rf"{transform[7:]}-[0-9a-z]", value) else ""
+        found = value if re.fullmatch(rf"{transform[7:]}-[0-9a-z]+", value) else ""
     else:
         found = _TRANSFORMS.get(transform, str)(value)
     escaped = escape_observed(found)
-    return escaped + "-??????" if transform == "secret-suffix" and found else escaped
+    return _OPEN_FORMS[transform].format(escaped) if found and transform in _OPEN_FORMS else escaped
+
+
+_OPEN_FORMS = {"secret-suffix": "{}-??????", "service-role": "aws-service-role/{}/*"}
+"""Transforms whose text AWS goes on with: six random characters, the name of the role."""
 
 
 _TRANSFORMS: Mapping[str, Callable[[str], str]] = {
@@ -183,7 +187,10 @@ _TRANSFORMS: Mapping[str, Callable[[str], str]] = {
     "after-slash": lambda value: value.partition("/")[2],
     "id-only": lambda value: value if re.fullmatch(r"(mrk-)?[0-9a-f-]{32,36}", value) else "",
     "alias": lambda value: value.partition("/")[2] if value.startswith("alias/") else "",
-    "digits-only": lambda value: value if value.isdecimal() else "",
+    "version": lambda value: value if value.isdecimal() or value == "$LATEST" else "",
+    "after-colon": lambda value: value.partition(":")[2],
+    "parameter-name": lambda value: value.lstrip("/").partition(":")[0],
+    "without-scheme": lambda value: value.partition("://")[2] or value,
     "letters-only": lambda value: "" if value.isdecimal() or value.startswith("$") else value,
     "waf-scope": lambda value: {"REGIONAL": "regional", "CLOUDFRONT": "global"}.get(value, ""),
 }

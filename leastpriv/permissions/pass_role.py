@@ -34,9 +34,9 @@ def passed_roles(call: Call, operation: str) -> Iterator[Need]:
     sure = "arn" in _forms(operation).values()
     for key, value in request_values(call.parameters, skip=() if sure else FREE_MAPS):
         for role, derivation in _role(call, operation, key, value):
-            named.setdefault((role, _services(operation, key)), derivation)
-    for (role, services), derivation in named.items():
-        passed_to = (Condition("StringEquals", "iam:PassedToService", tuple(services.split(","))),) if services else ()
+            named.setdefault((role, _service(operation, key)), derivation)
+    for (role, service), derivation in named.items():
+        passed_to = (Condition("StringEquals", "iam:PassedToService", (service,)),) if service else ()
         yield Need(
             permission=Permission("iam:PassRole", escape_observed(role), passed_to),
             basis=Basis.INFERRED,
@@ -63,7 +63,7 @@ def _role(call: Call, operation: str, key: str, value: str) -> Iterator[tuple[st
         yield f"arn:{partition(call)}:iam::{call.account}:role/{value.lstrip('/')}", NAMED
 
 
-def _services(operation: str, key: str) -> str:
+def _service(operation: str, key: str) -> str:
     rows = _passed_to().get(operation, {})
     return rows.get(key) or rows.get("*", "")
 
@@ -80,7 +80,7 @@ def _roles() -> Mapping[str, Mapping[str, str]]:
 
 @cache
 def _passed_to() -> Mapping[str, Mapping[str, str]]:
-    return _by_operation("passed_to", "services")
+    return _by_operation("passed_to", "service")
 
 
 def _by_operation(name: str, column: str) -> Mapping[str, Mapping[str, str]]:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from functools import lru_cache
+from dataclasses import dataclass, replace
+from functools import cache, lru_cache
+
+from leastpriv.permissions.tables import table
 
 _MOST_VALUES = 2_000
 """A request may hold any number of values; the first ones name its resources."""
@@ -16,6 +18,10 @@ FREE_MAPS = frozenset(
     }
 )  # fmt: skip
 """Maps whose keys or values people choose: what stands there names no resource and hands no role to anybody."""
+_NAMED_BY_KEY = frozenset({"requestitems"})
+"""Maps whose keys name resources: DynamoDB's BatchGetItem and BatchWriteItem
+(https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_BatchGetItem.html, read 2026-11-24).
+"""
 _WRAPPER = re.compile(r"(request|input)$")
 """A key whose object is the request itself: `CreateVpcEndpointRequest`, Glue's `databaseInput`."""
 _VERB = re.compile(r"[A-Z][a-z]+")
@@ -41,10 +47,18 @@ def texts_of(event: str, parameters: object) -> RequestTexts:
     """The texts of a request of the event named."""
     return RequestTexts(
         values=tuple(request_values(parameters, skip=FREE_MAPS)),
-        outer=tuple(_outer(parameters)),
+        outer=tuple(_outer(parameters, noun_of(event))),
         members=frozenset(str(key).lower() for key in parameters) if isinstance(parameters, Mapping) else frozenset(),
         noun=noun_of(event),
     )
+
+
+def without(texts: RequestTexts, keys: Collection[str]) -> RequestTexts:
+    """The texts without those under some keys, in lower case."""
+    if not keys:
+        return texts
+    values = tuple(pair for pair in texts.values if pair[0] not in keys)
+    return replace(texts, values=values, outer=tuple(pair for pair in texts.outer if pair[0] not in keys))
 
 
 def request_values(parameters: object, skip: Collection[str] = ()) -> list[tuple[str, str]]:
@@ -53,10 +67,12 @@ def request_values(parameters: object, skip: Collection[str] = ()) -> list[tuple
     level: list[tuple[str, object]] = [("", parameters)]
     while level and len(pairs) < _MOST_VALUES:
         deeper: list[tuple[str, object]] = []
-        for key, value in level[:_MOST_VALUES]:
+        for key, found in level[:_MOST_VALUES]:
+            value = _content(found)
             if isinstance(value, Mapping):
                 named = [(str(name).lower(), item) for name, item in value.items()]
                 deeper.extend([pair for pair in named if pair[0] not in skip] if skip else named)
+                pairs.extend((key, str(name)) for name in value if key in _NAMED_BY_KEY and name)
             elif isinstance(value, list | tuple):
                 deeper.extend((key, item) for item in value)
             elif isinstance(value, str) and value:
@@ -65,11 +81,17 @@ def request_values(parameters: object, skip: Collection[str] = ()) -> list[tuple
     return pairs
 
 
-def _outer(parameters: object) -> Iterator[tuple[str, str]]:
-    """Texts of the outermost members, or of those of a member that wraps the whole request."""
+def _content(value: object) -> object:
+    """What EC2's `{"tag": 1, "content": "rtb-…"}` holds, which stands for a member of a numbered list; else the value."""
+    is_numbered = isinstance(value, Mapping) and "content" in value and set(value) <= {"tag", "content"}
+    return value["content"] if is_numbered else value  # type: ignore[index]
+
+
+def _outer(parameters: object, noun: str) -> Iterator[tuple[str, str]]:
+    """Texts of the outermost members, or of those of a member that wraps the whole request or what it is about."""
     for name, value in parameters.items() if isinstance(parameters, Mapping) else ():
         key = str(name).lower()
-        if isinstance(value, Mapping) and _WRAPPER.search(key) and key not in FREE_MAPS:
+        if isinstance(value, Mapping) and (_WRAPPER.search(key) or key == noun) and key not in FREE_MAPS:
             yield from ((str(inner).lower(), text) for inner, text in value.items() if isinstance(text, str) and text)
         entries = value[:_MOST_VALUES] if isinstance(value, list) else [value]
         yield from ((key, text) for text in entries if isinstance(text, str) and text)
@@ -78,7 +100,7 @@ def _outer(parameters: object) -> Iterator[tuple[str, str]]:
 @lru_cache(maxsize=16_384)
 def noun_of(event: str) -> str:
     """What an event is about, in lower case: `CreateFunction20150331` -> `function`."""
-    return _VERB.sub("", _DATE.sub("", event), count=1).lower()
+    return _VERB.sub("", _DATE.sub("", event).removeprefix("Batch"), count=1).lower()
 
 
 def creates(event: str) -> bool:
@@ -86,13 +108,17 @@ def creates(event: str) -> bool:
     return _CREATES.match(event) is not None
 
 
-def owner(values: Sequence[tuple[str, str]]) -> str:
-    """The account that the request names as the resource's owner; empty where it names none.
-
-    `queueUrl` ends in account and name (SQS API reference); `registryId` and `catalogId` are accounts (ECR, Glue).
-    """
-    for key, value in values:
-        match = re.search(r"/(\d{12})/[^/]+$", value) if key == "queueurl" else None
-        if match or (key in ("registryid", "catalogid") and re.fullmatch(r"\d{12}", value)):
-            return match[1] if match else value
+def owner(prefix: str, values: Sequence[tuple[str, str]]) -> str:
+    """The account that the request names as the resource's owner; empty where it names none (`owners.tsv`)."""
+    owners = _owners(prefix)
+    for key, value in values if owners else ():
+        match = owners[key].fullmatch(value) if key in owners else None
+        if match:
+            return match[1]
     return ""
+
+
+@cache
+def _owners(prefix: str) -> Mapping[str, re.Pattern[str]]:
+    rows = (row for row in table("owners") if row["prefix"] == prefix)
+    return {row["parameter"].lower(): re.compile(row["text"]) for row in rows}

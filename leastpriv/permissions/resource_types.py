@@ -8,7 +8,7 @@ from dataclasses import replace
 from functools import cache, lru_cache
 
 from leastpriv.permissions import catalog
-from leastpriv.permissions.patterns import escape_observed, resource_overlaps
+from leastpriv.permissions.patterns import escape_observed, resource_overlaps, unescape
 from leastpriv.permissions.tables import table
 
 VARIABLE = re.compile(r"\$\{(\w+)\}")
@@ -26,16 +26,51 @@ def fits(action: str, resource: str) -> bool:
     if not known.resource_types:
         return False
     prefix = known.name.partition(":")[0]
-    forms = (form for kind in known.resource_types for form in _forms(prefix, kind.name))
-    templates = (*(kind.arn for kind in known.resource_types), *forms, *_uris(known.name))
-    return any(shape_overlaps(template, resource) for template in templates)
+    if any(_can_be(prefix, kind, resource) for kind in known.resource_types):
+        return not _is_another(known, prefix, resource)
+    return any(shape_overlaps(template, resource) for template in _uris(known.name))
+
+
+def _can_be(prefix: str, kind: catalog.ResourceType, resource: str) -> bool:
+    """Whether a pattern can name a resource of a type, in any form of its ARN."""
+    templates = (kind.arn, *_forms(prefix, kind.name))
+    return any(
+        shape_overlaps(template, resource) and not _is_misnamed(prefix, kind.name, template, resource)
+        for template in templates
+    )
+
+
+@lru_cache(maxsize=65_536)
+def _is_misnamed(prefix: str, kind: str, template: str, resource: str) -> bool:
+    """Whether a part of a pattern that has a template's shape is no text of its variable: `b/k` names no bucket."""
+    rules = _texts(prefix, kind.lower())
+    match = _template_regex(template).fullmatch(resource) if rules else None
+    if not match:
+        return False
+    parts = zip(VARIABLE.findall(template), match.groups(), strict=True)
+    return any(rules[name].fullmatch(unescape(text)) is None for name, text in parts if name in rules)
+
+
+@cache
+def _texts(prefix: str, kind: str) -> Mapping[str, re.Pattern[str]]:
+    rows = [row for row in table("variable_texts") if row["prefix"] == prefix and row["type"] in ("", kind)]
+    return {row["variable"]: re.compile(row["text"], re.DOTALL) for row in sorted(rows, key=lambda row: row["type"])}
+
+
+def _is_another(action: catalog.Action, prefix: str, resource: str) -> bool:
+    """Whether a whole ARN is of other types of the service only: a volume has the shape of no instance."""
+    if set(resource.replace("${*}", "").replace("${?}", "")) & set("*?"):
+        return False
+    kinds = types_of_arn(prefix, resource)
+    return bool(kinds) and kinds.isdisjoint(kind.name.lower() for kind in action.resource_types)
 
 
 def kinds_of(action: str, resource: str) -> tuple[str, ...]:
     """Names of the action's resource types that a resource pattern can be of."""
     known = action_of(action)
     kinds = known.resource_types if known else ()
-    return tuple(dict.fromkeys(kind.name for kind in kinds if resource == "*" or shape_overlaps(kind.arn, resource)))
+    prefix = known.name.partition(":")[0] if known else ""
+    return tuple(dict.fromkeys(kind.name for kind in kinds if resource == "*" or _can_be(prefix, kind, resource)))
 
 
 def widest(action: str, principal: str, regions: Sequence[str]) -> tuple[str, ...]:
@@ -104,14 +139,21 @@ def is_of(action: catalog.Action, prefix: str, arn: str) -> bool:
 
 @lru_cache(maxsize=65_536)
 def types_of_arn(prefix: str, arn: str) -> frozenset[str]:
-    """Names of the service's resource types whose template fits the ARN most closely."""
+    """Names of the service's resource types, in lower case, whose template fits the ARN most closely."""
     fitting = [
-        (len(VARIABLE.sub("", template)), kind.name)
+        (len(VARIABLE.sub("", template)), kind.name.lower())
         for kind, template in _templates(prefix)
-        if _template_regex(template).fullmatch(arn)
+        if _template_regex(template).fullmatch(arn) and not _is_misnamed(prefix, kind.name, template, arn)
     ]
     best = max((length for length, _ in fitting), default=0)
     return frozenset(name for length, name in fitting if length == best)
+
+
+def end_of(action: str, kind: str) -> str:
+    """What a policy writes behind the ARN of a type (lower case) for an action: `:*` of a log group, mostly."""
+    prefix, _, name = action.partition(":")
+    rows = (row for row in table("arn_ends") if (row["prefix"], row["type"]) == (prefix, kind))
+    return next((row["end"] for row in rows if not row["actions"] or name in row["actions"].split(",")), "")
 
 
 def is_of_type(prefix: str, text: str, kind: str) -> bool:
@@ -149,6 +191,15 @@ def with_open_parts(prefix: str, arn: str, known: Collection[str]) -> str:
     return "".join(pieces) + escape_observed(arn[at:])
 
 
+def ends_in_a_word(arn: str) -> bool:
+    """Whether the last six characters, where AWS puts random ones, look like a word: `my-secret`, `db-STAGES`.
+
+    Of six random letters and digits 1 % are all small, all capital or all digits.
+    """
+    end = arn[-6:]
+    return arn[-7:-6] == "-" and (end.isdigit() or (end.isalpha() and (end.islower() or end.isupper())))
+
+
 def is_of_other_form(prefix: str, arn: str) -> bool:
     """Whether an ARN has a form that the catalogue lacks, like ECS's service ARNs without their cluster."""
     kinds = types_of_arn(prefix, arn)
@@ -181,11 +232,14 @@ def own_variables(template: str) -> list[str]:
 
 @cache
 def _template_regex(template: str) -> re.Pattern[str]:
-    """Matches ARNs of a template: only its last variable may hold any separator, one before a `:` may hold `/`."""
+    """Matches ARNs of a template: only its last variable may hold any separator, one before a `:` may hold `/`.
+
+    Some templates have a `*` of their own, like DMS's `endpoint:*`, in place of an id.
+    """
     parts = VARIABLE.split(template)
     last = len(parts) - 2
     pieces = [
-        re.escape(part) if index % 2 == 0 else _any_text(parts[index + 1], index == last)
+        re.escape(part).replace(r"\*", ".+") if index % 2 == 0 else _any_text(parts[index + 1], index == last)
         for index, part in enumerate(parts)
     ]
     return re.compile("".join(pieces), re.DOTALL)

@@ -9,30 +9,38 @@ is checked once more: a resource that fits no type of its action is widened to a
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import lru_cache
 from urllib.parse import unquote
 
 from leastpriv.model import Call
 from leastpriv.permissions import catalog
 from leastpriv.permissions.patterns import escape_observed, resource_covers, resource_matches
-from leastpriv.permissions.request import RequestTexts, creates, owner, request_values, texts_of
+from leastpriv.permissions.request import RequestTexts, creates, owner, request_values, texts_of, without
 from leastpriv.permissions.resource_types import (
     action_of,
+    end_of,
+    ends_in_a_word,
     fits,
     is_of,
     is_of_other_form,
     is_of_type,
+    own_variables,
     shape_overlaps,
     types_of_arn,
     with_open_parts,
 )
+from leastpriv.permissions.tables import table
 from leastpriv.permissions.templates import (
     MOST_RESOURCES,
     Resource,
     fill,
     from_uri,
+    is_chosen,
     is_meant_otherwise,
+    more_than_told,
+    only_one,
     partition,
     wildcard,
 )
@@ -41,11 +49,13 @@ _MOST_TYPES = 10
 """An action may take one of many types (`ec2:CreateTags`: 90); more than this are written as one pattern."""
 
 
-def resources_of(call: Call, action: str, *, on: str = "", template: str = "") -> tuple[Resource, ...]:
+def resources_of(
+    call: Call, action: str, *, on: str = "", template: str = "", of_types: Collection[str] = ()
+) -> tuple[Resource, ...]:
     """The resources that `action` was authorised on in `call`; at least one.
 
     `on` is `source` or `target` where the event copies one thing to another; `template` is an ARN template of the
-    events table.
+    events table; `of_types` are the resource types meant (lower case), where not all of the action's are.
     """
     known = action_of(action)
     if template:
@@ -53,13 +63,27 @@ def resources_of(call: Call, action: str, *, on: str = "", template: str = "") -
     if known is None or not known.resource_types:
         return (Resource("*", "the action has no resource type", exact=known is not None),)
     prefix = action.partition(":")[0]
-    texts = texts_of(call.name, call.parameters)
-    call = replace(call, account=owner(texts.values) or call.account)
+    known = replace(known, resource_types=_of_types(known, prefix, of_types)) if of_types else known
+    texts = without(texts_of(call.name, call.parameters), _told_only(known.name))
+    chosen = tuple(kind for kind in known.resource_types if is_chosen(known.name, kind.name, texts))
+    known = replace(known, resource_types=chosen or known.resource_types)
+    call = replace(call, account=owner(prefix, texts.values) or call.account)
     if on == "source" and prefix == "s3":
         found = _copy_source(call, texts)
     else:
         found = _of_one_side(call, on, prefix, known, texts) if on else ()
     return _fitting(action, found or _of_call(call, prefix, known, texts), known, call)
+
+
+@lru_cache(maxsize=4_096)
+def _told_only(action: str) -> frozenset[str]:
+    """Keys of a request that its action is not authorised on: the resources that a simulation is about."""
+    return frozenset(row["parameter"].lower() for row in table("other_arns") if row["action"] == action)
+
+
+def _of_types(action: catalog.Action, prefix: str, names: Collection[str]) -> tuple[catalog.ResourceType, ...]:
+    kinds = tuple(kind for kind in action.resource_types if kind.name.lower() in names)
+    return kinds or tuple(kind for kind in catalog.resource_types(prefix) if kind.name.lower() in names)
 
 
 def _fitting(action: str, found: Sequence[Resource], known: catalog.Action, call: Call) -> tuple[Resource, ...]:
@@ -69,11 +93,35 @@ def _fitting(action: str, found: Sequence[Resource], known: catalog.Action, call
 
 
 def _of_call(call: Call, prefix: str, action: catalog.Action, texts: RequestTexts) -> Sequence[Resource]:
-    listed = _of_arns(call.resources, prefix, action, "listed by CloudTrail")
+    listed = _of_arns(call, call.resources, action, "listed by CloudTrail")
     found = listed or _in_request(call, prefix, action, texts)
-    if not found:
-        return tuple(_filled(call, prefix, action, texts))
-    return (*found, *_named_besides(call, prefix, action, texts, found))
+    if found:
+        found = (*found, *_named_besides(call, prefix, action, texts, found))
+    else:
+        found = tuple(_filled(call, prefix, action, texts))
+    return found if listed else _with_other_ids(call, action, texts, found)
+
+
+def _with_other_ids(
+    call: Call, action: catalog.Action, texts: RequestTexts, found: Sequence[Resource]
+) -> Sequence[Resource]:
+    """The resources found, and those whose ids no type's variable took; type wildcards give way to an id."""
+    ends = tuple(resource.pattern for resource in found)
+    others: dict[str, Resource] = {}
+    for row in _id_rows(action.name):
+        for key, value in texts.values:
+            is_new = key == row["parameter"].lower() and value not in others
+            if is_new and re.fullmatch(row["text"], value) and not any(end.endswith(f"/{value}") for end in ends):
+                pattern = wildcard(row["arn"].replace("${Id}", value), call)
+                others[value] = Resource(pattern, "named by the request, by its id", exact="*" not in pattern)
+    if not others:
+        return found
+    return (*(resource for resource in found if not resource.derivation.startswith("any ")), *others.values())
+
+
+@lru_cache(maxsize=4_096)
+def _id_rows(action: str) -> tuple[Mapping[str, str], ...]:
+    return tuple(row for row in table("ids_of_any_type") if row["action"] == action)
 
 
 def _of_one_side(call: Call, on: str, prefix: str, action: catalog.Action, texts: RequestTexts) -> tuple[Resource, ...]:
@@ -92,9 +140,9 @@ def _in_request(call: Call, prefix: str, action: catalog.Action, texts: RequestT
     """
     named: dict[str, list[Resource]] = {}
     for kind in action.resource_types:
-        named.setdefault(kind.name.lower(), []).extend(fill(call, prefix, kind, texts))
+        named.setdefault(kind.name.lower(), []).extend(fill(call, action.name, kind, texts))
     arns = [value for _, value in texts.values if value.startswith("arn:") and _is_meant(prefix, value, named)]
-    found = _of_arns(arns, prefix, action, "ARN in the request")
+    found = _of_arns(call, arns, action, "ARN in the request", in_part=True)
     if not found:
         return ()
     return (*found, *(resource for filled in named.values() for resource in filled if _is_whole(resource)))
@@ -111,10 +159,17 @@ def _is_whole(resource: Resource) -> bool:
     return resource.exact or "*" not in resource.pattern.replace("${*}", "")
 
 
-def _of_arns(arns: Sequence[str], prefix: str, action: catalog.Action, derivation: str) -> tuple[Resource, ...]:
+def _of_arns(
+    call: Call, arns: Sequence[str], action: catalog.Action, derivation: str, *, in_part: bool = False
+) -> tuple[Resource, ...]:
+    """Those of some ARNs that are of the action's types; `in_part`: a caller may have left out a secret's end."""
+    prefix = action.name.partition(":")[0]
     found = [arn for arn in dict.fromkeys(arns) if is_of(action, prefix, arn)]
-    usable = [_usable(prefix, arn) for arn in found[:MOST_RESOURCES]]
-    return tuple(Resource(arn, derivation, exact="??????" not in arn) for arn in usable)
+    if len(found) > MOST_RESOURCES:
+        names = {name for arn in found for name in types_of_arn(prefix, arn)}
+        return tuple(more_than_told(kind, call) for kind in action.resource_types if kind.name.lower() in names)
+    usable = [pattern for arn in found for pattern in _usable(action.name, arn, in_part=in_part)]
+    return tuple(Resource(arn, derivation, exact="??????" not in arn) for arn in dict.fromkeys(usable))
 
 
 def _named_besides(
@@ -124,7 +179,7 @@ def _named_besides(
     for kind in action.resource_types:
         if any(_may_be(prefix, resource.pattern, kind) for resource in found):
             continue
-        filled = [resource for resource in fill(call, prefix, kind, texts) if kind.required or _is_whole(resource)]
+        filled = [resource for resource in fill(call, action.name, kind, texts) if kind.required or _is_whole(resource)]
         yield from filled
         if not filled and is_meant_otherwise(prefix, kind.name, texts):
             yield from _any([kind], call)
@@ -134,18 +189,22 @@ def _may_be(prefix: str, resource: str, kind: catalog.ResourceType) -> bool:
     return shape_overlaps(kind.arn, resource) or is_of_type(prefix, resource, kind.name)
 
 
-def _usable(prefix: str, arn: str) -> str:
+def _usable(action: str, arn: str, *, in_part: bool = False) -> tuple[str, ...]:
     """An observed ARN as policies name it: a log group's with `:*`, a secret's with its six random characters.
 
+    A partial ARN of a secret whose name ends like `-secret` looks whole: both forms are told.
     https://docs.aws.amazon.com/AmazonCloudWatch/latest/logs/iam-access-control-overview-cwl.html
     https://docs.aws.amazon.com/secretsmanager/latest/userguide/troubleshoot.html#ARN_secretnamehyphen
     """
+    prefix = action.partition(":")[0]
     escaped = escape_observed(arn)
     if prefix == "logs" and re.fullmatch(r"arn:[^:]*:logs:[^:]*:[^:]*:log-group:[^:]+(:\*|:log-stream:)?", arn):
-        return escape_observed(re.sub(r"(:\*|:log-stream:)$", "", arn)) + ":*"
+        return (escape_observed(re.sub(r"(:\*|:log-stream:)$", "", arn)) + end_of(action, "log-group"),)
     if prefix == "secretsmanager" and not re.search(r"-[A-Za-z0-9]{6}$", arn):
-        return escaped + "-??????"
-    return escaped
+        return (escaped + "-??????",)
+    if prefix == "secretsmanager" and in_part and ends_in_a_word(arn):
+        return (escaped, escaped + "-??????")
+    return (escaped,)
 
 
 def _filled(call: Call, prefix: str, action: catalog.Action, texts: RequestTexts) -> Iterator[Resource]:
@@ -154,7 +213,7 @@ def _filled(call: Call, prefix: str, action: catalog.Action, texts: RequestTexts
     partial: list[Resource] = []
     open_types: list[catalog.ResourceType] = []
     for kind in action.resource_types:
-        filled = fill(call, prefix, kind, texts)
+        filled = fill(call, action.name, kind, texts)
         if not filled:
             open_types.append(kind)
         for resource in filled:
@@ -165,7 +224,7 @@ def _filled(call: Call, prefix: str, action: catalog.Action, texts: RequestTexts
         partial = [resource for resource in partial if not resource_covers(resource.pattern, answered.pattern)]
         partial.insert(0, answered)
     if full or partial:
-        yield from (full or partial)[:MOST_RESOURCES]
+        yield from full or partial
         open_types = [kind for kind in open_types if kind.required or kind in meant]
     if answered:
         open_types = [kind for kind in open_types if not _may_be(prefix, answered.pattern, kind)]
@@ -186,14 +245,17 @@ def _in_response(
         kinds = types_of_arn(prefix, arn)
         own = [resource for resource in partial if types_of_arn(prefix, resource.pattern) & kinds]
         if not own or any(resource_matches(resource.pattern, arn) for resource in own):
-            usable = _usable(prefix, arn)
-            if creates(call.name):
+            usable = _usable(action.name, arn)[0]
+            if creates(call.name) and prefix != "iam":  # IAM's ARNs hold names, which no service chooses anew.
                 usable = with_open_parts(prefix, arn, {text for _, text in texts.values})
             return Resource(usable, "ARN in the response", exact=False)
     return None
 
 
 def _any(kinds: Sequence[catalog.ResourceType], call: Call) -> Iterator[Resource]:
+    if len(kinds) == 1 and not own_variables(kinds[0].arn):
+        yield only_one(kinds[0], call)
+        return
     patterns = {(kind.name, wildcard(kind.arn, call)): kind.name for kind in kinds}
     if len(patterns) <= _MOST_TYPES:
         for (_, pattern), name in patterns.items():

@@ -5,6 +5,7 @@ Trails carry no condition keys; these follow from the request by a page of AWS.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from functools import cache
 
@@ -12,13 +13,18 @@ from leastpriv.model import Call, Condition
 from leastpriv.permissions.tables import table
 from leastpriv.permissions.templates import partition
 
+_NAME = re.compile(r"[a-z0-9.-]{1,128}")
+"""A service's name as it may stand in a condition: no variable, no wildcard."""
+
 
 def shown_conditions(call: Call, action: str) -> tuple[Condition, ...]:
     """The conditions under which one action of a call was authorised, as far as the record shows them."""
     if action == "iam:CreateServiceLinkedRole":
         service = next((value for key, value in call.parameters.items() if key.lower() == "awsservicename"), None)
         # https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_iam-condition-keys.html (2026-11-24)
-        return (_equals("iam:AWSServiceName", service),) if isinstance(service, str) and service else ()
+        return (
+            (_equals("iam:AWSServiceName", service),) if isinstance(service, str) and _NAME.fullmatch(service) else ()
+        )
     if call.invoked_by and action.startswith("kms:"):
         return _via_service(call)
     return ()
@@ -30,7 +36,8 @@ def _via_service(call: Call) -> tuple[Condition, ...]:
     if not isinstance(context, Mapping) or partition(call) == "aws-cn":
         return ()
     services = dict.fromkeys(_contexts()[key] for key in context if key in _contexts())
-    return tuple(_equals("kms:ViaService", f"{name}.{call.region}.amazonaws.com") for name in list(services)[:1])
+    via = [f"{name}.{call.region}.amazonaws.com" for name in list(services)[:1]]
+    return tuple(_equals("kms:ViaService", name) for name in via if _NAME.fullmatch(name))
 
 
 def _equals(key: str, value: str) -> Condition:

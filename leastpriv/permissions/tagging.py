@@ -1,33 +1,38 @@
 """Tags set while a thing is made: AWS checks the tagging action too, and CloudTrail has no event for it.
 
-Only where a page of AWS says so: `data/tags_on_create.tsv`.
+Only where a page of AWS says so: `data/tags_on_create.tsv`. What the call makes: `data/made_types.tsv`.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 from functools import cache, lru_cache
 
 from leastpriv.model import Basis, Call, Condition, Need, Permission
+from leastpriv.permissions.patterns import escape_observed
 from leastpriv.permissions.presence import Presence
-from leastpriv.permissions.resource_types import fits
+from leastpriv.permissions.request import noun_of, request_values
+from leastpriv.permissions.resource_types import action_of, fits
 from leastpriv.permissions.resources import resources_of
 from leastpriv.permissions.tables import table
-from leastpriv.permissions.templates import Resource, partition
+from leastpriv.permissions.templates import Resource, from_uri, partition
 
 _EC2_TYPE = re.compile(r"[a-z][a-z0-9-]+")
+_TYPE_AND_ID = 2
+"""Parts of `agent/*`, which names nothing."""
 _TAGS_ITSELF = re.compile(r"(Tag|Untag|AddTags|RemoveTags|CreateTags|DeleteTags|ListTags|Describe|Get|List)")
 
 
-def tagging_needs(call: Call, operation: str, presence: Presence, observed: Sequence[Need]) -> Iterator[Need]:
-    """The tagging actions of a creating call that carries tags, on what the call itself was authorised on."""
+def tagging_needs(call: Call, operation: str, presence: Presence) -> Iterator[Need]:
+    """The tagging actions of a creating call that carries tags, on what it makes and nothing else."""
     for row in tags_of(operation):
-        if row["parameter"].lower() not in presence.filled and not _specifications(call, row["parameter"]):
+        if not _carries_tags(call, row, presence):
             continue
         name = operation.partition(":")[2]
         conditions = (Condition("StringEquals", row["condition"], (name,)),) if row["condition"] else ()
-        for resource in _tagged(call, row, observed):
+        for resource in _tagged(call, operation, row):
             yield Need(
                 permission=Permission(row["action"], resource.pattern, conditions),
                 basis=Basis.INFERRED,
@@ -35,6 +40,12 @@ def tagging_needs(call: Call, operation: str, presence: Presence, observed: Sequ
                 because=f"{call.source.partition('.')[0]}:{call.name} sets tags on what it makes",
                 exact=resource.exact,
             )
+
+
+def _carries_tags(call: Call, row: Mapping[str, str], presence: Presence) -> bool:
+    key = row["parameter"].lower()
+    is_there = key in presence.texts if row["empty"] == "yes" else key in presence.filled
+    return is_there or bool(_specifications(call, row["parameter"]))
 
 
 @lru_cache(maxsize=16_384)
@@ -54,7 +65,7 @@ def _rows() -> Mapping[str, tuple[Mapping[str, str], ...]]:
     return found
 
 
-def _tagged(call: Call, row: Mapping[str, str], observed: Sequence[Need]) -> Iterator[Resource]:
+def _tagged(call: Call, operation: str, row: Mapping[str, str]) -> Iterator[Resource]:
     if row["action"] == "ec2:CreateTags":
         for kind in _specifications(call, row["parameter"]):
             pattern = f"arn:{partition(call)}:ec2:{call.region}:{call.account}:{kind}/*"
@@ -63,12 +74,80 @@ def _tagged(call: Call, row: Mapping[str, str], observed: Sequence[Need]) -> Ite
                 # name that, https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/supported-iam-actions-tagging.html).
                 yield Resource(pattern, f"a new {kind}, as the request's tags say", exact=True)
         return
-    own = [need for need in observed if need.permission.resource != "*"]
-    fitting = [need for need in own if fits(row["action"], need.permission.resource)]
-    if fitting:
-        yield from (Resource(need.permission.resource, need.derivation, need.exact) for need in fitting)
-    else:
-        yield from resources_of(call, row["action"])
+    if row["resource"]:
+        asked = from_uri(call, row["resource"].replace("{account}", call.account))
+        yield replace(asked, derivation="as AWS asks for it")
+        return
+    made = made_by(operation, row["action"])
+    under = _under(call, row["action"], made)
+    if under:
+        yield under
+        return
+    # Which of several types is made the tables tell of the creating action.
+    by_creating = len(made.types) > 1 and {*made.types} <= {*_types(operation)}
+    action = operation if by_creating else row["action"]
+    for resource in resources_of(_about_the_new(call, made), action, of_types=made.types):
+        yield replace(resource, exact=resource.exact or (made.asked and _is_named_in_part(resource)))
+
+
+def _about_the_new(call: Call, made: Made) -> Call:
+    """The call without what it copies or restores from, which it does not tag, in the region of what it makes."""
+    named = {str(key).lower(): value for key, value in call.parameters.items()}
+    own = {re.sub("^target", "", key): value for key, value in named.items() if not key.startswith("source")}
+    region = named.get(made.region.lower())
+    return replace(call, parameters=own, region=region if isinstance(region, str) and region else call.region)
+
+
+def _under(call: Call, action: str, made: Made) -> Resource | None:
+    """A thing whose ARN goes on from that of its parent: `listener/app/web/5…` gives `listener-rule/app/web/5…/*`."""
+    for key, value in request_values(call.parameters) if made.under else ():
+        head, slash, path = escape_observed(value).partition("/")
+        if key == made.under.lower() and slash and value.startswith("arn:"):
+            pattern = f"{head.rpartition(':')[0]}:{made.types[0].partition('/')[0]}/{path}/*"
+            if fits(action, pattern):
+                return Resource(pattern, f"named in part by {key} of the request", made.asked)
+    return None
+
+
+def _is_named_in_part(resource: Resource) -> bool:
+    """Whether the request names all but the id that AWS gives: `targetgroup/web/*`, not `targetgroup/*/*`."""
+    path = resource.pattern.split(":", 5)[5].split("/")
+    return len(path) > _TYPE_AND_ID and path[-1] == "*" and "*" not in path[:-1]
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """What a creating operation makes."""
+
+    types: tuple[str, ...]
+    """Resource types in lower case; empty where nothing tells them apart."""
+    asked: bool = False
+    """AWS asks for `*` in place of the new thing's id (its refusals show it)."""
+    region: str = ""
+    """Key of the request that holds the new thing's region; empty where that is the call's."""
+    under: str = ""
+    """Key of the request that holds the ARN of the thing's parent, whose path its own goes on from."""
+
+
+@lru_cache(maxsize=4_096)
+def made_by(operation: str, tagging: str) -> Made:
+    """What an `operation` (`rds:CreateDBInstance`) makes of the types that its `tagging` action takes.
+
+    By `data/made_types.tsv`, the type with the operation's noun, or the only type that both actions take.
+    """
+    row = next((row for row in table("made_types") if row["operation"] == operation), None)
+    if row:
+        return Made(tuple(row["types"].split(",")), row["asked"] == "yes", row["region"], row["under"])
+    types = _types(tagging)
+    noun = noun_of(operation.partition(":")[2])
+    named = [name for name in types if re.sub("resource$|[^a-z]", "", name) == noun]
+    common = [name for name in types if name in _types(operation)]
+    return Made(tuple(named or (common if len(common) == 1 else types)))
+
+
+def _types(action: str) -> tuple[str, ...]:
+    known = action_of(action)
+    return tuple(dict.fromkeys(kind.name.lower() for kind in known.resource_types)) if known else ()
 
 
 def _specifications(call: Call, parameter: str) -> tuple[str, ...]:

@@ -6,16 +6,18 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
+from urllib.parse import quote
 
 from leastpriv.model import Call
 from leastpriv.permissions.catalog import ResourceType
 from leastpriv.permissions.names import Likeness, Named, is_vague, values_for
 from leastpriv.permissions.patterns import escape_observed
 from leastpriv.permissions.request import RequestTexts, request_values
-from leastpriv.permissions.resource_types import VARIABLE, is_of_type, own_variables, variables_of_arn
+from leastpriv.permissions.resource_types import VARIABLE, end_of, is_of_type, own_variables, variables_of_arn
 from leastpriv.permissions.tables import table
 
-MOST_RESOURCES = 50
+MOST_RESOURCES = 1_000
+"""More than these of one call are told as all of their type: EC2's CreateTags takes a thousand ids."""
 NAMED = "named by the request"
 """Derivation of a resource whose ARN was made from its name."""
 _DERIVATIONS = {
@@ -26,6 +28,7 @@ _DERIVATIONS = {
     Likeness.PART: "named by the request, in part by another ARN",
 }
 _IN_PART = "named in part by the request"
+_CALLER = "<caller>"
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,22 +40,35 @@ class Resource:
     exact: bool
 
 
-def fill(call: Call, prefix: str, kind: ResourceType, texts: RequestTexts) -> list[Resource]:
-    """Resources of one type that the request names, whole or in part; empty where it names none."""
-    if not _is_chosen(prefix, kind.name, texts):
-        return []
+def fill(call: Call, action: str, kind: ResourceType, texts: RequestTexts) -> list[Resource]:
+    """Resources of one type of an action that the request names, whole or in part; empty where it names none."""
+    prefix = action.partition(":")[0]
     variables = own_variables(kind.arn)
     if not variables:
-        return [Resource(wildcard(kind.arn, call), "the only one of its type", True)]
+        return [only_one(kind, call)] if kind.required else []
     found = {name: _named(prefix, kind, name, texts) for name in variables}
     named = [each for each in found.values() if each.texts and each.likeness is not Likeness.PART]
-    if not texts.values or not (named or len(variables) == 1):
+    if not (named or len(variables) == 1):
         return []
     for name in [name for name, each in found.items() if not each.texts]:
-        found[name] = Named(_default(prefix, kind.name.lower(), name))
+        found[name] = Named(_default(call, action, kind.name.lower(), name, texts))
     if not any(each.texts for each in found.values()) or all(each.likeness is Likeness.PART for each in found.values()):
         return []
-    return [_filled(call, prefix, kind, found, index) for index in range(min(_most(found), MOST_RESOURCES))]
+    if _most(found) > MOST_RESOURCES:
+        return [more_than_told(kind, call)]
+    return [_filled(call, action, kind, found, index) for index in range(_most(found))]
+
+
+def only_one(kind: ResourceType, call: Call) -> Resource:
+    """The resource of a type whose ARN has no variable; some templates have a `*` of their own (`endpoint:*`)."""
+    arn = wildcard(kind.arn, call)
+    return Resource(arn, "the only one of its type", "*" not in arn)
+
+
+def more_than_told(kind: ResourceType, call: Call) -> Resource:
+    """All of a type, of which a call names more than are told one by one."""
+    told = f"any {kind.name}: the request names more than {MOST_RESOURCES}"
+    return Resource(wildcard(kind.arn, call), told, exact=False)
 
 
 def _most(found: Mapping[str, Named]) -> int:
@@ -74,15 +90,15 @@ def _named(prefix: str, kind: ResourceType, variable: str, texts: RequestTexts) 
     return Named(tuple(dict.fromkeys(parts)), Likeness.PART)
 
 
-def _filled(call: Call, prefix: str, kind: ResourceType, found: Mapping[str, Named], index: int) -> Resource:
+def _filled(call: Call, action: str, kind: ResourceType, found: Mapping[str, Named], index: int) -> Resource:
+    prefix = action.partition(":")[0]
     chosen = {
         name: named.texts[min(index, len(named.texts) - 1)] if named.texts else "*" for name, named in found.items()
     }
-    whole = all(named.texts for named in found.values()) and "??????" not in "".join(chosen.values())
+    whole = not set("".join(chosen.values()).replace("${*}", "").replace("${?}", "")) & set("*?")
     likeness = max(named.likeness for named in found.values())
     arn = _substitute(kind.arn, call, chosen, is_owned_by_aws(prefix, kind.name, chosen))
-    if prefix == "logs" and kind.name == "log-group":
-        arn += ":*"
+    arn += end_of(action, kind.name.lower())
     return Resource(arn, _DERIVATIONS[likeness] if whole else _IN_PART, whole and likeness <= Likeness.PLAIN)
 
 
@@ -112,7 +128,7 @@ def from_uri(call: Call, template: str) -> Resource:
         name = re.sub(r"[^a-z0-9]", "", match[1].lower())
         fixed = {"partition": partition(call), "region": call.region}.get(name)
         if fixed or name in named:
-            return fixed or escape_observed(named[name].replace(":", "%3A") if "arn" in name else named[name])
+            return fixed or escape_observed(quote(named[name], safe="") if "arn" in name else named[name])
         open_names.append(name)
         return "*"
 
@@ -135,27 +151,46 @@ def _other_keys(prefix: str, kind: str) -> frozenset[str]:
     )
 
 
-def _is_chosen(prefix: str, kind: str, texts: RequestTexts) -> bool:
-    """Whether a type is the one meant, where a parameter decides between two: a rule on the default event bus."""
-    for row in _choices(prefix, kind.lower()):
-        values = [value for key, value in texts.values if key == row["parameter"].lower()] or [row["value"]]
-        is_value = all(re.split("[/:]", value)[-1] == row["value"] for value in values)
-        if is_value != (row["means"] == "this"):
-            return False
-    return True
+def is_chosen(action: str, kind: str, texts: RequestTexts) -> bool:
+    """Whether a type may be the one meant, where a parameter decides: a rule on the default event bus."""
+    return all(_agrees(row, texts) for row in _choices(action, kind.lower()))
+
+
+def _agrees(row: Mapping[str, str], texts: RequestTexts) -> bool:
+    named = texts.outer if row["means"] == "only" else texts.values
+    values = [re.split("[/:]", value)[-1] for key, value in named if key == row["parameter"].lower()]
+    if row["means"] == "only":
+        return bool(values) and row["value"] in ("*", *values)
+    return all(value == row["value"] for value in values or [row["value"]]) == (row["means"] == "this")
 
 
 @lru_cache(maxsize=4_096)
-def _choices(prefix: str, kind: str) -> tuple[Mapping[str, str], ...]:
-    return tuple(row for row in table("type_choices") if (row["prefix"], row["type"]) == (prefix, kind))
+def _choices(action: str, kind: str) -> tuple[Mapping[str, str], ...]:
+    prefix, _, name = action.partition(":")
+    rows = (row for row in table("type_choices") if (row["prefix"], row["type"]) == (prefix, kind))
+    return tuple(row for row in rows if row["action"] in ("", name))
+
+
+def _default(call: Call, action: str, kind: str, variable: str, texts: RequestTexts) -> tuple[str, ...]:
+    """What AWS takes where a request does not name a part of the resource; a request without a word may list all."""
+    found = []
+    for value in _defaults(action, kind, variable):
+        if value != _CALLER:
+            found += [escape_observed(value)] if texts.values else []
+        elif ":user/" in call.principal:
+            found.append(escape_observed(call.principal.partition(":user/")[2]))
+    return tuple(found)
 
 
 @lru_cache(maxsize=4_096)
-def _default(prefix: str, kind: str, variable: str) -> tuple[str, ...]:
+def _defaults(action: str, kind: str, variable: str) -> tuple[str, ...]:
+    prefix, _, name = action.partition(":")
     return tuple(
-        escape_observed(row["value"])
+        row["value"]
         for row in table("absent_parameters")
-        if (row["prefix"], row["variable"]) == (prefix, variable) and row["type"] in ("", kind)
+        if (row["prefix"], row["variable"]) == (prefix, variable)
+        and row["type"] in ("", kind)
+        and (not row["actions"] or name in row["actions"].split(","))
     )
 
 

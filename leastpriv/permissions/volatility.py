@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from leastpriv.permissions import catalog
-from leastpriv.permissions.resource_types import parts_of_arn
+from leastpriv.permissions.resource_types import ends_in_a_word, parts_of_arn
 from leastpriv.permissions.tables import table
 
 
@@ -40,16 +40,23 @@ _LOOKS = (
     (re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", re.IGNORECASE), "a random id"),
     (re.compile(r"[0-9a-f]{32,64}", re.IGNORECASE), _HASH),
 )
-_END = re.compile(r"(?<=-)([A-Za-z0-9]{12,13})(?=$|[/:.*])")
-"""CloudFormation ends the names it makes in 12 or 13 random letters and digits
-(https://docs.aws.amazon.com/AWSCloudFormation/latest/TemplateReference/aws-properties-name.html).
+_END = re.compile(r"(?<=[A-Za-z0-9]-)([A-Za-z0-9]{12,13})(?=$|[/:.*])")
+"""CloudFormation ends the names it makes in 12 or 13 random letters and digits, behind the names of the stack and of
+the resource (https://docs.aws.amazon.com/AWSCloudFormation/latest/TemplateReference/aws-properties-name.html).
 """
+_STACK_AND_RESOURCE = re.compile(r"(?:.*[/:])?[A-Za-z][A-Za-z0-9]*-(?:[A-Za-z0-9]+-)+", re.DOTALL)
 _MADE_UNIQUE = re.compile(r"(?<=\D)20\d{24}(?=$|[/:.*])")
 """Terraform's `name_prefix` adds a time and a counter, 26 digits (`id.PrefixedUniqueId` of its plugin SDK)."""
 _SECRET_END = re.compile(r"-[A-Za-z0-9]{6}$")
-_CHANGES = re.compile(r"(?<=\d)(?=[A-Za-z])|(?<=[A-Za-z])(?=\d)")
-_LEAST_CHANGES = 4
-"""Between letters and digits, so that `production123` and `v20261101120` are names, and `1A2B3C4D5E6F` is none."""
+_PIECE = re.compile(r"[A-Z]?[a-z]+|[A-Z]+|[0-9]+")
+_LEAST_PIECES = 3
+"""Words, letters and numbers in a random end: `v20261101120` has two, `1A2B3C4D5E6F` twelve."""
+_WORD_LENGTH = 5
+_ODD = re.compile(
+    r"[bcdfghjklmnpqrstvwxz]{5}|[aeiou]{4}|[jqxz][bcdfghjklmnpqrstvwxz]|[bcdfghjklmnpqrstvwxz]q|[vwj]x"
+    r"|uu|[ajqvwxy][jqx]|(?!(.)\1|mb|mp|km)(?:[fgjkmpqvwxz][cdfgjkmqvwxz]|[bdhjkmpqvwx][bfgjkmpqvwxz])"
+)
+"""Letters that stand together in no English word: without them, five letters with a vowel may be a word of a name."""
 
 
 def open_parts(resource: str, made: bool) -> tuple[str, tuple[Opening, ...]]:
@@ -78,7 +85,7 @@ def _part(prefix: str, resource: str, part: Part, text: str, made: bool, *, alon
         case "always":
             return "*", row["reason"]
         case "suffix":
-            return _SECRET_END.sub("-??????", text), row["reason"]
+            return text if ends_in_a_word(text) else _SECRET_END.sub("-??????", text), row["reason"]
         case "kept":
             return ("*", "this role's own runs made it") if made and prefix != "s3" else (text, "")
     opened = _by_look(text, 0, whole_may_open=not alone)
@@ -141,14 +148,28 @@ def _by_look(text: str, start: int, whole_may_open: bool) -> str:
     for look, _ in _LOOKS:
         tail = look.sub("*", tail)
     tail = _MADE_UNIQUE.sub("*", tail)
-    tail = _END.sub(lambda found: "*" if _is_random(found[1]) else found[1], tail)
+    tail = _END.sub(_opened_end, tail)
     tail = re.sub(r"\*{2,}", "*", tail)
     return text if tail == "*" and not whole_may_open else text[:start] + tail
 
 
+def _opened_end(found: re.Match[str]) -> str:
+    named = _STACK_AND_RESOURCE.fullmatch(found.string[: found.start()]) is not None
+    return "*" if named and _is_random(found[1]) else found[1]
+
+
 def _is_random(text: str) -> bool:
-    mixed = any(letter.isupper() for letter in text) and any(letter.isdigit() for letter in text)
-    return len(_CHANGES.findall(text)) >= (2 if mixed else _LEAST_CHANGES)
+    """Whether 12 or 13 letters and digits look random; bench/generated_names.py measures how often that is wrong."""
+    pieces = _PIECE.findall(text)
+    if text.isalpha() and (text.islower() or text.isupper()):
+        return _ODD.search(text.lower()) is not None
+    if len(pieces) < _LEAST_PIECES:
+        return False
+    return text.isupper() or not any(_is_word(piece.lower()) for piece in pieces)
+
+
+def _is_word(letters: str) -> bool:
+    return len(letters) >= _WORD_LENGTH and not set(letters).isdisjoint("aeiouy") and not _ODD.search(letters)
 
 
 def _look_of(text: str) -> str:

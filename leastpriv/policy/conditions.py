@@ -79,7 +79,7 @@ def holds(condition: Condition, context: Context, complete: bool, variables: boo
         values = ()
     known = complete or key in context
     if operator.base == "Null":
-        return _null(condition.values, bool(values)) if values or known else None
+        return _null(condition.values, bool(values)) if known else None
     if not values:
         return _when_absent(operator) if known else None
     if len(values) > 1 and not operator.quantifier:
@@ -147,7 +147,8 @@ def _ip_address(value: str, actual: str) -> Truth:
     wanted, found = network(value), network(actual)
     if wanted is None or found is None or "/" in actual:
         return None
-    return wanted.version == found.version and found.network_address in wanted
+    # An address of the other family is in no range.
+    return found.network_address in wanted
 
 
 def _ordered(read: Callable[[str], object], holds_for: Callable[[int], bool]) -> Comparison:

@@ -14,13 +14,16 @@ from dataclasses import dataclass, replace
 
 from leastpriv.model import Permission
 from leastpriv.policy.document import Document, Statement
-from leastpriv.policy.globs import Effort, EffortError, Element, Universe
+from leastpriv.policy.globs import Universe
 from leastpriv.policy.provisos import Proviso, both, cases, exclude, implies
 from leastpriv.policy.rules import EVERYTHING, Rule, listed_rule, rules_of
+from leastpriv.policy.walk import Effort, EffortError, Element
 from leastpriv.policy.witness import Witness, actions_to_name, shown
 
 _MOST_EFFORT = 2_000_000
 """Steps of about a microsecond after which the answer is "cannot tell"; real policies take some thousands."""
+_IMPLIES = 8
+"""Steps that comparing two provisos takes."""
 
 CONDITIONS = "its conditions or policy variables are not provably narrower"
 EFFORT = "its wildcards are too entangled to be compared"
@@ -63,11 +66,12 @@ class Containment:
 def contained(
     old: Sequence[Document], new: Sequence[Document], listed: Iterable[Permission] = (), *, effort: int = _MOST_EFFORT
 ) -> Containment:
-    """Compare what `new` allows with what `old` and the `listed` grants, which hold without condition, allow."""
-    grants = [listed_rule(permission.action, permission.resource) for permission in listed]
+    """Compare what `new` allows with what `old` and the `listed` grants, under their conditions, allow."""
+    grants = [listed_rule(permission) for permission in listed]
     question = _Question([*rules_of(old), *grants], rules_of(new), Effort(effort))
-    gaps = question.gaps(rule for rule in question.new if rule.allow)
-    return Containment(tuple(_excess(gap, statement, old, new) for gap in gaps if (statement := gap.rule.statement)))
+    gaps = list(question.gaps(rule for rule in question.new if rule.allow))
+    left = Effort(effort)
+    return Containment(tuple(_excess(gap, it, old, new, left) for gap in gaps if (it := gap.rule.statement)))
 
 
 def lost_denies(
@@ -102,9 +106,15 @@ class _Gap:
     """A plain text."""
 
 
-def _excess(gap: _Gap, statement: Statement, old: Sequence[Document], new: Sequence[Document]) -> Excess:
-    witness = shown(gap.action, gap.resource, gap.rule, old, new) if gap.action else None
-    reason = "" if witness else CONDITIONS if gap.action else EFFORT
+def _excess(
+    gap: _Gap, statement: Statement, old: Sequence[Document], new: Sequence[Document], effort: Effort
+) -> Excess:
+    witness, reason = None, EFFORT
+    if gap.action:
+        with suppress(EffortError):
+            effort.spend(sum(len(document.statements) for document in (*old, *new)))
+            witness = shown(gap.action, gap.resource, gap.rule, old, new)
+            reason = "" if witness else CONDITIONS
     return Excess(gap.rule.document, statement, gap.action_entry, gap.resource_entry, witness, reason)
 
 
@@ -145,6 +155,7 @@ class _Question:
         self.rules = (*self.old, *(rule for rule in self.new if not rule.allow))
         self.actions = Universe([rule.actions for rule in self.rules], actions=True, effort=effort)
         self.resources = Universe([rule.resources for rule in self.rules], actions=False, effort=effort)
+        self.effort = effort
         self.views: dict[Proviso, _View] = {}
         self.known: dict[tuple[Proviso, Element, int], str | None] = {}
 
@@ -232,6 +243,7 @@ class _Question:
 
     def _seen(self, proviso: Proviso) -> _View:
         alternatives = cases(proviso)
+        self.effort.spend(_IMPLIES * len(alternatives) * len(self.rules))
         covering, removing, barring = dict[int, int](), dict[int, int](), dict[int, int]()
         new_denies = [(1 << place, rule) for place, rule in enumerate(self.rules) if place >= len(self.old)]
         for place, rule in enumerate(self.rules):

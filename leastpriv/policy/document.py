@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-import re
+import json
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 
 from leastpriv.errors import PolicyFileError
 from leastpriv.model import Condition
-from leastpriv.policy.spans import Node, line_of, place, read
+from leastpriv.policy.placeholders import Parts, Placeholder, parts_of, spelled
+from leastpriv.policy.source import Source, locate, rendered
+from leastpriv.policy.spans import Node, value_of
 
 VARIABLES_VERSION = "2012-10-17"
 """The version from which `${…}` means something; without it, and in 2008-10-17, it is plain text
@@ -17,16 +21,17 @@ VARIABLES_VERSION = "2012-10-17"
 _MAX_BYTES = 4 * 1024 * 1024
 """A policy has some 10 KB; account-wide exports, which may hold one, some hundreds."""
 
-_WRAPPERS = ("", "/PolicyVersion/Document", "/Policy", "/PolicyDocument")
-"""Where the policy stands in a policy file and in the output of `aws iam get-policy-version`,
-`get-role-policy` and their like, which people commit as it is."""
-
 _EXCLUSIVE = (("Action", "NotAction"), ("Resource", "NotResource"))
+_LISTS = ("Action", "NotAction", "Resource", "NotResource")
+_NOTHING: Mapping[str, str] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
 class Statement:
-    """One statement, its lists as written; a single string counts as a list of one."""
+    """One statement, its lists as written; a single string counts as a list of one.
+
+    Parts that only a rendered template knows are placeholders, `${Bucket.Arn}`.
+    """
 
     index: int
     """0-based place in the document."""
@@ -43,7 +48,8 @@ class Statement:
     conditions_readable: bool
     """False where the Condition block has a shape that `conditions` cannot express."""
     variables: bool
-    """Whether `${…}` means anything here, that is, whether the document is of version 2012-10-17."""
+    """Whether `${…}` means anything here: the document is of version 2012-10-17, or the statement has placeholders, in
+    which case its other texts are spelled as in that version."""
     line: int
     """1-based line of the file on which the statement begins."""
 
@@ -54,20 +60,58 @@ class Document:
 
     raw: bytes = field(repr=False)
     pointer: str
-    """JSON pointer (RFC 6901) to the policy object; empty where the file is the policy."""
+    """JSON pointer (RFC 6901) to the policy object, or its address in HCL; empty where the file is the policy."""
     where: str = field(compare=False)
     """How messages call the file."""
     version: str = field(compare=False)
     """The `Version` element; empty where absent, which IAM reads as 2008-10-17."""
     statements: tuple[Statement, ...] = field(compare=False)
-    text: str = field(compare=False, repr=False)
-    """`raw` decoded; a byte order mark is its first character."""
-    policy: Node = field(compare=False, repr=False)
-    """The policy object, with offsets into `text`."""
+    source: Source = field(compare=False, repr=False)
+    known: Mapping[str, str] = field(compare=False, repr=False)
+    """Values of CloudFormation's own parameters."""
+
+    @property
+    def text(self) -> str:
+        """What the policy's nodes have their offsets in: `raw` decoded, or the string in it that is the policy."""
+        return self.source.text
+
+    @property
+    def policy(self) -> Node:
+        """The policy object, with offsets into `text`."""
+        return self.source.policy
+
+    @property
+    def is_file(self) -> bool:
+        """Whether the file holds nothing but the policy and what the AWS command line writes around it."""
+        return self.source.format == "json" and self.source.language == "plain" and not self.source.shell
+
+    @property
+    def editable(self) -> bool:
+        """Whether an edit can be written into the file; a policy in HCL is rendered as JSON."""
+        return self.source.format != "hcl"
 
     def to_bytes(self) -> bytes:
         """Return the file, byte for byte as it was read."""
         return self.raw
+
+    def value_in_file(self) -> tuple[str, object]:
+        """Return a JSON pointer and the value there, the smallest that an edit changes: the file, policy or string."""
+        source = self.source
+        if source.shell:
+            return self.pointer, self.text
+        if source.format == "yaml":
+            return self.pointer, value_of(self.policy)
+        return "", json.loads(self.text.removeprefix("\ufeff"))
+
+    def with_text(self, text: str) -> Document:
+        """Return the document with another `text`, which is read anew."""
+        source, shell = self.source, self.source.shell
+        if text == self.text:
+            return self
+        if not self.editable:
+            return _document(text.encode(), self.where, rendered(text, self.where, self.pointer), self.known)
+        outer = shell.wrap(self.text, text) if shell else text
+        return parse(outer.encode(), self.where, source.pointer, self.known)
 
     @property
     def statement_nodes(self) -> tuple[Node, ...]:
@@ -76,13 +120,15 @@ class Document:
         return (node.items if node.kind == "array" else (node,)) if node else ()
 
 
-def parse(raw: bytes, where: str, pointer: str = "") -> Document:
-    """Read an identity-based policy from the bytes of a JSON file in UTF-8, with or without byte order mark.
+def parse(raw: bytes, where: str, pointer: str = "", known: Mapping[str, str] = _NOTHING) -> Document:
+    """Read an identity-based policy from the bytes of a file in UTF-8, with or without byte order mark.
 
-    `where` names the file in messages. The policy is found at `pointer`, without one at the top of the file
-    or where the AWS command line puts it. Keys of the policy language count in any case, as IAM takes them.
-    Raises PolicyFileError, in one sentence with the way out, where the file is not strict JSON, holds no
-    policy, or holds one that has a principal or that IAM would not accept.
+    `where` is the file's name, for messages and to know YAML (`.yaml`, `.yml`, `.template`), Terraform (`.tf`,
+    `.tf.json`) and JSON (all else) by. The policy is found at `pointer`, without one at the top of the file or where
+    the AWS command line puts it. `known` holds values of CloudFormation's own parameters, such as `AWS::Partition`.
+    Keys of the policy language count in any case, as IAM takes them.
+    Raises PolicyFileError, in one sentence with the way out, where the file cannot be read, holds no policy there, or
+    holds one that has a principal or that IAM would not accept.
     """
     if len(raw) > _MAX_BYTES:
         raise PolicyFileError(f"{where}: {len(raw):,} bytes are too many for a policy file; name the policy itself.")
@@ -90,54 +136,30 @@ def parse(raw: bytes, where: str, pointer: str = "") -> Document:
         text = raw.decode("utf-8")
     except UnicodeDecodeError as error:
         raise PolicyFileError(f"{where}: byte {error.start + 1} is not UTF-8; save the file as UTF-8.") from error
-    found_at, policy = _find(read(text, where), where, pointer)
-    reader = _Reader(text, where)
-    version = reader.string(policy, "Version")
-    statements = reader.statements(policy, version == VARIABLES_VERSION)
-    return Document(raw, found_at, where, version, statements, text, policy)
+    return _document(raw, where, locate(text, where, pointer), known)
 
 
-def _find(root: Node, where: str, pointer: str) -> tuple[str, Node]:
-    for candidate in (pointer,) if pointer else _WRAPPERS:
-        node = _resolve(root, candidate)
-        if node and node.get_any_case("Statement"):
-            return candidate, node
-    if pointer:
-        raise PolicyFileError(
-            f"{where}: there is no policy (an object with a Statement) at {pointer}; correct the pointer."
-        )
-    raise PolicyFileError(
-        f"{where}: no policy, an object with Statement, stands at the top or at {', '.join(_WRAPPERS[1:])}; "
-        "name the JSON file of an IAM policy."
-    )
-
-
-def _resolve(root: Node, pointer: str) -> Node | None:
-    node: Node | None = root
-    for token in pointer.split("/")[1:]:
-        key = token.replace("~1", "/").replace("~0", "~")
-        if node is None:
-            return None
-        if node.kind == "array":
-            index = int(key) if re.fullmatch(r"0|[1-9][0-9]{0,6}", key) else len(node.items)
-            node = node.items[index] if index < len(node.items) else None
-        else:
-            node = node.get(key)
-    return node
+def _document(raw: bytes, where: str, source: Source, known: Mapping[str, str]) -> Document:
+    reader = _Reader(source, where, known)
+    version = reader.string(source.policy, "Version")
+    statements = reader.statements(source.policy, version == VARIABLES_VERSION)
+    return Document(raw, source.pointer, where, version, statements, source, known)
 
 
 class _Reader:
-    """Reads the parts of a policy; `text` and `where` serve its messages."""
+    """Reads the parts of a policy; `where` serves its messages."""
 
-    def __init__(self, text: str, where: str) -> None:
-        self.text = text
+    def __init__(self, source: Source, where: str, known: Mapping[str, str]) -> None:
+        self.source = source
         self.where = where
+        self.known = known
 
     def error(self, node: Node, advice: str) -> PolicyFileError:
-        return PolicyFileError(f"{self.where}: {place(self.text, node.start)}: {advice}.")
+        return PolicyFileError(f"{self.where}: {self.source.place(node.start)}: {advice}.")
 
     def statements(self, policy: Node, variables: bool) -> tuple[Statement, ...]:
         self.refuse_twins(policy)
+        self.refuse_aliases(policy)
         node = policy.get_any_case("Statement")
         if node is None or node.kind not in {"array", "object"}:
             raise self.error(node or policy, "Statement must be an object or a list of objects; correct the policy")
@@ -149,24 +171,31 @@ class _Reader:
         effect = self.string(node, "Effect")
         if effect not in {"Allow", "Deny"}:
             raise self.error(node, "the Effect of this statement is neither Allow nor Deny; correct the policy")
-        conditions, readable = self.conditions(node.get_any_case("Condition"))
+        lists = {key: self.lists(node, key) for key in _LISTS}
+        escaped = not variables and any(_open(parts) for found in lists.values() for parts in found)
+        texts = {key: tuple(spelled(parts, escaped=escaped) for parts in found) for key, found in lists.items()}
+        conditions, readable = self.conditions(node.get_any_case("Condition"), variables, escaped)
         return Statement(
             index=index,
             sid=self.string(node, "Sid"),
             effect=effect,
-            actions=self.strings(node, "Action"),
-            not_actions=self.strings(node, "NotAction"),
-            resources=self.strings(node, "Resource"),
-            not_resources=self.strings(node, "NotResource"),
+            actions=texts["Action"],
+            not_actions=texts["NotAction"],
+            resources=texts["Resource"],
+            not_resources=texts["NotResource"],
             conditions=conditions,
             conditions_readable=readable,
-            variables=variables,
-            line=line_of(self.text, node.start),
+            variables=variables or escaped,
+            line=self.source.line(index, node),
         )
 
     def check_statement(self, node: Node) -> None:
         if node.kind != "object":
             raise self.error(node, "a statement must be an object; correct the policy")
+        if len(node.members) == 1 and node.members[0].key.startswith("Fn::"):
+            raise self.error(
+                node, f"this statement is made by {node.members[0].key}; name a file in which it is written out"
+            )
         self.refuse_twins(node)
         if node.get_any_case("Principal") or node.get_any_case("NotPrincipal"):
             raise self.error(
@@ -181,45 +210,73 @@ class _Reader:
                 )
 
     def refuse_twins(self, node: Node) -> None:
-        keys = [member.key.casefold() for member in node.members]
-        for member, key in zip(node.members, keys, strict=True):
-            if keys.count(key) > 1:
-                raise self.error(node, f"the key {member.key} stands twice, in different case; keep one")
+        seen: dict[str, str] = {}
+        for member in node.members:
+            other = seen.setdefault(member.key.casefold(), member.key)
+            if other is not member.key:
+                case = "" if other == member.key else ", in different case"
+                raise self.error(node, f"the key {member.key} stands twice{case}; keep one")
+
+    def refuse_aliases(self, policy: Node) -> None:
+        """An edit of what other places repeat, or of a repetition, would change more than the policy."""
+        for node in _below(policy):
+            if node.kind == "alias" or node.anchor:
+                raise self.error(node, "the policy has a YAML anchor or alias; write the value out in both places")
 
     def string(self, node: Node, key: str) -> str:
         value = node.get_any_case(key)
-        if value is not None and value.kind != "string":
+        parts = self.parts(value) if value else ("",)
+        if value and parts is None:
             raise self.error(value, f"{key} must be a string; correct the policy")
-        return value.text if value else ""
+        return spelled(parts or ())
 
-    def strings(self, node: Node, key: str) -> tuple[str, ...]:
+    def lists(self, node: Node, key: str) -> list[Parts]:
         value = node.get_any_case(key)
         if value is None:
-            return ()
-        items = value.items if value.kind == "array" else (value,)
-        for item in items:
-            if item.kind != "string":
+            return []
+        found: list[Parts] = []
+        for item in value.items if value.kind == "array" else (value,):
+            parts = self.parts(item)
+            if parts is None:
                 raise self.error(item, f"{key} must be a string or a list of strings; render templates first")
-        return tuple(item.text for item in items)
+            if key == "NotAction" and _open(parts):
+                raise self.error(item, "what this NotAction leaves out is not known before the template is rendered")
+            found.append(parts)
+        return found
 
-    def conditions(self, node: Node | None) -> tuple[tuple[Condition, ...], bool]:
+    def parts(self, node: Node) -> Parts | None:
+        return parts_of(node, self.source.language, self.known)
+
+    def conditions(self, node: Node | None, variables: bool, escaped: bool) -> tuple[tuple[Condition, ...], bool]:
         if node is None:
             return (), True
-        read_conditions = [
-            Condition(operator.key, key.key, _texts(key.value))
-            for operator in node.members
-            for key in operator.value.members
-            if _plain(key.value)
-        ]
         blocks = node.kind == "object" and all(operator.value.kind == "object" for operator in node.members)
-        plain = all(_plain(key.value) for operator in node.members for key in operator.value.members)
-        return tuple(read_conditions), blocks and plain
+        found, plain = list[Condition](), True
+        for operator in node.members:
+            for key in operator.value.members:
+                values = [self.value(value) for value in _items(key.value)]
+                if any(parts is None or (_open(parts) and not (variables or escaped)) for parts in values):
+                    plain = False
+                else:
+                    texts = tuple(spelled(parts or (), escaped=escaped) for parts in values)
+                    found.append(Condition(operator.key, key.key, texts))
+        return tuple(found), blocks and plain
+
+    def value(self, node: Node) -> Parts | None:
+        if node.kind == "number" or node.text in {"true", "false"}:
+            return (node.text,)
+        return self.parts(node) if node.kind == "string" else None
 
 
-def _plain(node: Node) -> bool:
-    items = node.items if node.kind == "array" else (node,)
-    return all(item.kind in {"string", "number"} or item.text in {"true", "false"} for item in items)
+def _items(node: Node) -> tuple[Node, ...]:
+    return node.items if node.kind == "array" else (node,)
 
 
-def _texts(node: Node) -> tuple[str, ...]:
-    return tuple(item.text for item in node.items) if node.kind == "array" else (node.text,)
+def _open(parts: Iterable[object]) -> bool:
+    return any(isinstance(part, Placeholder) for part in parts)
+
+
+def _below(node: Node) -> Iterator[Node]:
+    yield node
+    for child in (*node.items, *(member.value for member in node.members)):
+        yield from _below(child)

@@ -6,22 +6,13 @@ same document, however many statements they drop.
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import pairwise
 
 from leastpriv.errors import PolicyFileError
 from leastpriv.policy.document import VARIABLES_VERSION, Document, parse
-from leastpriv.policy.layout import (
-    Layout,
-    indentation,
-    layout_of,
-    list_text,
-    statement_list_text,
-    statement_text,
-)
-from leastpriv.policy.spans import Node, quoted
+from leastpriv.policy.lists import Slots, Splice
+from leastpriv.policy.writers import BlockWriter, BracketWriter, Writer
 
 _EMPTY_POLICY = b'{\n  "Version": "2012-10-17",\n  "Statement": []\n}\n'
 
@@ -60,15 +51,26 @@ class AppendActions:
     actions: tuple[str, ...]
 
 
-Edit = ReplaceActions | DropStatement | AppendStatement | AppendActions
+@dataclass(frozen=True, slots=True)
+class ReplaceResources:
+    """Drop entries from a statement's Resource and put others where they stood."""
+
+    statement: int
+    remove: frozenset[str]
+    """Entries exactly as written; every duplicate goes."""
+    insert: tuple[str, ...] = ()
+    """They take the place of the first entry removed, or follow the last one."""
 
 
-@dataclass(slots=True)
-class _Slots:
-    """What becomes of the entries of one list: each slot loses its entry, gains followers, or stays."""
+@dataclass(frozen=True, slots=True)
+class ReplaceNotAction:
+    """Write a statement with Action in the place of its NotAction."""
 
-    drop: set[int] = field(default_factory=set)
-    after: dict[int, list[str]] = field(default_factory=lambda: defaultdict(list))
+    statement: int
+    actions: tuple[str, ...]
+
+
+Edit = ReplaceActions | DropStatement | AppendStatement | AppendActions | ReplaceResources | ReplaceNotAction
 
 
 def apply(document: Document, edits: Sequence[Edit]) -> Document:
@@ -76,23 +78,31 @@ def apply(document: Document, edits: Sequence[Edit]) -> Document:
 
     A statement that loses its last action goes whole. An action that the statement's list already has (in any
     case) is not written again. Raises PolicyFileError where a statement with `${` is appended to a document
-    in which that would be plain text, ValueError where an edit names a statement or an entry that does not
-    exist.
+    in which that would be plain text, or a list is laid out in a way that no edit fits; ValueError where an edit
+    names a statement or an entry that does not exist.
     """
-    layout = layout_of(document)
-    texts = [document.text[node.start : node.end] for node in document.statement_nodes]
-    dropped: set[int] = set()
-    for index in sorted({edit.statement for edit in edits if not isinstance(edit, AppendStatement)}):
-        if not 0 <= index < len(texts):
-            raise ValueError(f"the policy has no statement {index}")
-        new = _edited_statement(document, index, edits, layout)
-        dropped |= {index} if new is None else set()
-        texts[index] = new or texts[index]
     appended = [edit.statement for edit in edits if isinstance(edit, AppendStatement)]
     for statement in appended:
         _refuse_unescaped(document, statement)
-    new_text = _with_statements(document, texts, dropped, appended, layout)
-    return parse(new_text.encode("utf-8"), document.where, document.pointer)
+    writer = _writer(document)
+    splices: dict[int, list[Splice]] = {}
+    dropped: set[int] = set()
+    for index in sorted({edit.statement for edit in edits if not isinstance(edit, AppendStatement)}):
+        if not 0 <= index < len(document.statements):
+            raise ValueError(f"the policy has no statement {index}")
+        found = _splices(document, index, edits, writer)
+        if found is None:
+            dropped.add(index)
+        else:
+            splices[index] = found
+    return document.with_text(writer.whole(splices, dropped, appended))
+
+
+def _writer(document: Document) -> Writer:
+    value = document.policy.get_any_case("Statement")
+    is_empty = value is not None and not (value.items or value.members)
+    in_blocks = value is not None and (value.block or (is_empty and document.policy.block))
+    return BlockWriter(document) if in_blocks else BracketWriter(document)
 
 
 def create(statements: Sequence[Mapping[str, object]]) -> bytes:
@@ -121,24 +131,51 @@ def _strings(value: object) -> Iterator[str]:
             yield from _strings(item)
 
 
-def _edited_statement(document: Document, index: int, edits: Sequence[Edit], layout: Layout) -> str | None:
-    """Return the new text of a statement; None where it goes whole."""
-    slots = _Slots()
+def _splices(document: Document, index: int, edits: Sequence[Edit], writer: Writer) -> list[Splice] | None:
+    """Return what changes within a statement; None where it goes whole."""
+    slots, splices = Slots(), list[Splice]()
     entries = document.statements[index].actions
     for edit in edits:
         if isinstance(edit, AppendStatement) or edit.statement != index:
             continue
         if isinstance(edit, DropStatement):
             return None
-        _plan(slots, entries, edit)
+        if isinstance(edit, ReplaceResources):
+            splices.append(writer.rewritten(index, "Resource", _with_resources(document, edit)))
+        elif isinstance(edit, ReplaceNotAction):
+            splices.append(_without_not_action(document, edit, writer))
+        else:
+            _plan(slots, entries, edit)
+    if slots.drop or slots.after:
+        kept = [entry for place, entry in enumerate(entries) if place not in slots.drop]
+        _forget_duplicates(slots, kept, str.casefold)
+        if not (kept or any(slots.after.values())):
+            return None
+        splices.append(writer.rewritten(index, "Action", slots))
+    return splices
+
+
+def _with_resources(document: Document, edit: ReplaceResources) -> Slots:
+    entries = document.statements[edit.statement].resources
+    if missing := edit.remove - set(entries):
+        raise ValueError(f"statement {edit.statement} has no resource {min(missing)}")
+    slots = Slots({place for place, entry in enumerate(entries) if entry in edit.remove})
+    slots.after[min(slots.drop, default=len(entries) - 1)] += edit.insert
     kept = [entry for place, entry in enumerate(entries) if place not in slots.drop]
-    _forget_duplicates(slots, kept)
-    if len(kept) == 0 and not any(slots.after.values()):
-        return None
-    return _with_actions(document, document.statement_nodes[index], entries, slots, layout)
+    _forget_duplicates(slots, kept, str)
+    if not (kept or any(slots.after.values())):
+        raise ValueError(f"statement {edit.statement} would have no resource")
+    return slots
 
 
-def _plan(slots: _Slots, entries: tuple[str, ...], edit: ReplaceActions | AppendActions) -> None:
+def _without_not_action(document: Document, edit: ReplaceNotAction, writer: Writer) -> Splice:
+    member = document.statement_nodes[edit.statement].member_any_case("NotAction")
+    if member is None or not edit.actions:
+        raise ValueError(f"statement {edit.statement} has no NotAction to replace")
+    return writer.renamed(member, "Action", edit.actions)
+
+
+def _plan(slots: Slots, entries: tuple[str, ...], edit: ReplaceActions | AppendActions) -> None:
     if not entries:
         raise ValueError(f"statement {edit.statement} has no Action list to edit")
     if isinstance(edit, AppendActions):
@@ -151,92 +188,12 @@ def _plan(slots: _Slots, entries: tuple[str, ...], edit: ReplaceActions | Append
         slots.after[entries.index(place)] += actions
 
 
-def _forget_duplicates(slots: _Slots, kept: Sequence[str]) -> None:
-    seen = {entry.casefold() for entry in kept}
+def _forget_duplicates(slots: Slots, kept: Sequence[str], same: Callable[[str], str]) -> None:
+    """Leave out new entries that are there already; `same` makes equal what counts as equal."""
+    seen = {same(entry) for entry in kept}
     for place in sorted(slots.after):
         fresh: dict[str, str] = {}
-        for action in slots.after[place]:
-            fresh.setdefault(action.casefold(), action)
-        slots.after[place] = [action for name, action in fresh.items() if name not in seen]
+        for entry in slots.after[place]:
+            fresh.setdefault(same(entry), entry)
+        slots.after[place] = [entry for name, entry in fresh.items() if name not in seen]
         seen |= fresh.keys()
-
-
-def _with_actions(document: Document, node: Node, entries: tuple[str, ...], slots: _Slots, layout: Layout) -> str:
-    text, value = document.text, node.get_any_case("Action")
-    if value is None:
-        raise ValueError("the statement has no Action")
-    after = {place: [quoted(action) for action in actions] for place, actions in slots.after.items()}
-    if value.kind == "array":
-        written = [text[item.start : item.end] for item in value.items]
-        new = _rewritten(text, value, written, _Slots(slots.drop, after), layout)
-    else:
-        actions = [entry for entry in entries if not slots.drop] + slots.after.get(0, [])
-        new = quoted(actions[0]) if len(actions) == 1 else _list_for_string(text, value, actions, layout)
-        new = text[value.start : value.end] if actions == list(entries) else new
-    return text[node.start : value.start] + new + text[value.end : node.end]
-
-
-def _list_for_string(text: str, value: Node, actions: Sequence[str], layout: Layout) -> str:
-    return list_text(actions, indentation(text, value.start), layout)
-
-
-def _with_statements(
-    document: Document,
-    texts: Sequence[str],
-    dropped: set[int],
-    appended: Sequence[Mapping[str, object]],
-    layout: Layout,
-) -> str:
-    text, value = document.text, document.policy.get_any_case("Statement")
-    if value is None:
-        raise ValueError("the document has no Statement")
-    if len(dropped) == len(texts):
-        indent = indentation(text, value.start)
-        fresh = [statement_text(statement, indent + layout.unit, layout) for statement in appended]
-        new = statement_list_text(fresh, indent, layout)
-    else:
-        indent = indentation(text, document.statement_nodes[-1].end - 1)
-        slots = _Slots(dropped)
-        slots.after[len(texts) - 1] += [statement_text(statement, indent, layout) for statement in appended]
-        new = _rewritten(text, value, texts, slots, layout)
-    return text[: value.start] + new + text[value.end :]
-
-
-def _rewritten(text: str, value: Node, written: Sequence[str], slots: _Slots, layout: Layout) -> str:
-    """Return the text of a list of which at least one entry remains, keeping the separators it has."""
-    if value.kind == "object":
-        entries = [*written, *slots.after.get(0, [])]
-        return entries[0] if len(entries) == 1 else "[" + layout.comma.join(entries) + "]"
-    items = value.items
-    lead, tail = text[value.start + 1 : items[0].start], text[items[-1].end : value.end - 1]
-    between = [text[one.end : other.start] for one, other in pairwise(items)]
-    usual = _usual_separator(lead, between, layout)
-    result, last = "", -1
-    for place, entry in enumerate(written):
-        entries = ([] if place in slots.drop else [entry]) + slots.after.get(place, [])
-        if entries:
-            result += (lead if last < 0 else _joined(between[last:place])) + usual.join(entries)
-            last = place
-    return "[" + result + tail + "]"
-
-
-def _usual_separator(lead: str, between: Sequence[str], layout: Layout) -> str:
-    if broken := [separator for separator in between if "\n" in separator]:
-        return min(broken, key=lambda separator: separator.count("\n"))
-    if between:
-        return between[0]
-    if "\n" in lead:
-        return "," + layout.newline + lead[lead.rfind("\n") + 1 :]
-    return layout.comma
-
-
-def _joined(separators: Sequence[str]) -> str:
-    """Make one separator of those around dropped entries: the first's end of line, the last's beginning."""
-    first, last = separators[0], separators[-1]
-    if "\n" not in first or "\n" not in last:
-        return first if "\n" in first else last
-    if first.count("\n") >= last.count("\n"):
-        joined = first[: first.rfind("\n") + 1] + last[last.rfind("\n") + 1 :]
-    else:
-        joined = first[: first.find("\n") + 1] + last[last.find("\n") + 1 :]
-    return joined if joined.count(",") == 1 else first

@@ -74,11 +74,14 @@ def statement_text(statement: Mapping[str, object], indent: str, layout: Layout)
 
 def list_text(entries: Sequence[object], indent: str, layout: Layout) -> str:
     """Write a list whose opening bracket stands on a line indented by `indent`."""
-    tall = layout.tall_one if len(entries) == 1 else layout.tall_several
     inner = indent + layout.unit
-    return _block(
-        "[]", [_value_text(entry, inner, layout) for entry in entries], indent, layout, tall and bool(entries)
-    )
+    return entry_list_text([_value_text(entry, inner, layout) for entry in entries], indent, layout)
+
+
+def entry_list_text(texts: Sequence[str], indent: str, layout: Layout) -> str:
+    """Write a list of entries that are text already."""
+    tall = layout.tall_one if len(texts) == 1 else layout.tall_several
+    return _block("[]", texts, indent, layout, tall and bool(texts))
 
 
 def statement_list_text(statements: Sequence[str], indent: str, layout: Layout) -> str:

@@ -145,9 +145,7 @@ def _arn_within(value: str, wider: str) -> bool:
 
 def _network_within(value: str, wider: str) -> bool:
     mine, its = network(value), network(wider)
-    if mine is None or its is None or mine.version != its.version:
-        return False
-    return mine.network_address in its and mine.broadcast_address in its
+    return mine is not None and its is not None and mine.network_address in its and mine.broadcast_address in its
 
 
 def _bound(read: Callable[[str], Decimal | None], below: bool) -> Callable[[str, str], bool]:
@@ -178,7 +176,7 @@ def _apart(one: Condition, other: Condition) -> bool:
     mine, its = operator_of(one.operator), operator_of(other.operator)
     if mine is None or its is None or one.key != other.key:
         return False
-    if mine.negated or mine.quantifier or its.quantifier or mine.if_exists or "Null" in {mine.base, its.base}:
+    if mine.negated or mine.quantifier or its.quantifier or mine.if_exists:
         return False
     if its.negated:
         return all(any(_within(mine.base, value, its.base, barred) for barred in other.values) for value in one.values)
@@ -188,6 +186,5 @@ def _apart(one: Condition, other: Condition) -> bool:
 def _strangers(base: str, value: str, other_base: str, other: str) -> bool:
     """Tell whether no actual value fits both values."""
     if {base, other_base} <= {"StringEquals", "StringLike"}:
-        patterns = [_as_pattern(base, value), _as_pattern(other_base, other)]
-        return not any(map(has_variable, patterns)) and not resource_overlaps(*patterns)
+        return not resource_overlaps(_as_pattern(base, value), _as_pattern(other_base, other))
     return base == other_base == "Bool" and {value.lower(), other.lower()} == {"true", "false"}

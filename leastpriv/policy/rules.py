@@ -6,12 +6,13 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
+from leastpriv.model import Permission
 from leastpriv.permissions.patterns import has_variable
 from leastpriv.policy.document import Document, Statement
-from leastpriv.policy.globs import Element
 from leastpriv.policy.provisos import Proviso, proviso_of
 from leastpriv.policy.spans import minified
 from leastpriv.policy.variables import as_2012
+from leastpriv.policy.walk import Element
 
 _VARIABLE = re.compile(r"\$\{(?![*?$]\})[^}]*\}?")
 EVERYTHING = Element(("*",))
@@ -44,10 +45,11 @@ def rules_of(documents: Sequence[Document]) -> tuple[Rule, ...]:
     )
 
 
-def listed_rule(action: str, resource: str) -> Rule:
-    """Make the rule that grants one action pattern on one resource pattern."""
-    resources, fits = _loosened(resource)
-    return Rule(True, Element((action,)), Element((resources,)), Proviso(fits=fits), -1, None)
+def listed_rule(listed: Permission) -> Rule:
+    """Make the rule that grants one action pattern on one resource pattern, all of its conditions to hold."""
+    resources, fits = _loosened(listed.resource)
+    proviso = replace(proviso_of(listed.conditions, variables=True, unread=""), fits=fits)
+    return Rule(True, Element((listed.action,)), Element((resources,)), proviso, -1, None)
 
 
 def loosened(pattern: str) -> str:

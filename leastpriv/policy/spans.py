@@ -1,4 +1,7 @@
-"""Strict JSON (RFC 8259) read with the place of every value, so that a file can be edited as text."""
+"""Values with the place of their text, so that a file can be edited as text; strict JSON (RFC 8259) read so.
+
+YAML becomes the same nodes in `yaml_spans`.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,8 @@ from typing import Literal
 
 from leastpriv.errors import PolicyFileError
 
-Kind = Literal["object", "array", "string", "number", "literal"]
+Kind = Literal["object", "array", "string", "number", "literal", "alias"]
+"""A literal is `true`, `false` or `null`; an alias, of YAML, stands for a node elsewhere."""
 
 _MAX_DEPTH = 64
 """A policy is 5 levels deep, in a wrapper of some tool perhaps 12; beyond this a file is hostile."""
@@ -22,7 +26,7 @@ _LITERAL = re.compile(r"true|false|null")
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """One JSON value; `start` and `end` are offsets of its text."""
+    """One value; `start` and `end` are offsets of its text."""
 
     kind: Kind
     start: int
@@ -31,6 +35,12 @@ class Node:
     """A string decoded; a number, `true`, `false` or `null` as written."""
     members: tuple[Member, ...] = ()
     items: tuple[Node, ...] = ()
+    block: bool = False
+    """Written as a YAML block, without brackets: `end` is that of its last value, before any comment."""
+    quote: str = ""
+    """Of a YAML string: `'`, `"`, `|` or `>`; empty for a plain one."""
+    anchor: str = ""
+    """Of YAML: other places of the file may say the same by this name."""
 
     def get(self, key: str) -> Node | None:
         """Return the value of the member `key`, spelled exactly so."""
@@ -38,13 +48,18 @@ class Node:
 
     def get_any_case(self, key: str) -> Node | None:
         """Return the value of the first member whose key is `key` in any case."""
+        member = self.member_any_case(key)
+        return member.value if member else None
+
+    def member_any_case(self, key: str) -> Member | None:
+        """Return the first member whose key is `key` in any case."""
         wanted = key.casefold()
-        return next((member.value for member in self.members if member.key.casefold() == wanted), None)
+        return next((member for member in self.members if member.key.casefold() == wanted), None)
 
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """One key of an object, decoded, and its value; `start` is the offset of the key's opening quote."""
+    """One key of an object, decoded, and its value; `start` is the offset of the key's first character."""
 
     key: str
     start: int
@@ -79,6 +94,21 @@ def minified(node: Node) -> str:
     if node.kind == "array":
         return "[" + ",".join(map(minified, node.items)) + "]"
     return quoted(node.text) if node.kind == "string" else node.text
+
+
+def value_of(node: Node) -> object:
+    """Return the value as `json.loads` would; a string of an alias is its name."""
+    if node.kind == "object":
+        return {member.key: value_of(member.value) for member in node.members}
+    if node.kind == "array":
+        return [value_of(item) for item in node.items]
+    if node.kind in {"number", "literal"}:
+        try:
+            return json.loads(node.text)
+        except ValueError:
+            # A number of YAML that JSON cannot write, as 0o17.
+            return node.text
+    return node.text
 
 
 def quoted(text: str) -> str:

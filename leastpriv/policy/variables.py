@@ -45,8 +45,9 @@ def resolve(text: str, context: Context, complete: bool) -> str | None:
             return "${$}" if found[0] == "$" else found[0]
         name = key.strip().lower()
         values = tuple(filter(None, context.get(name, ())))
-        known = complete or name in context
-        if len(values) > 1 or not (values or known):
+        # A name without a colon is no condition key: a placeholder, which only a rendered template knows.
+        known = (complete and ":" in name) or name in context
+        if len(values) > 1 or not known:
             return found[0]
         value = values[0] if values else found[2]
         null = null or not value

@@ -15,11 +15,11 @@ from leastpriv.permissions.resource_types import fits
 from leastpriv.policy.conditions import Operator, operator_of
 from leastpriv.policy.document import Document
 from leastpriv.policy.evaluate import Request, evaluate
-from leastpriv.policy.globs import Element
 from leastpriv.policy.operands import moment, network, number
 from leastpriv.policy.provisos import Proviso, cases
 from leastpriv.policy.rules import Rule, loosened, rules_of
 from leastpriv.policy.variables import resolve
+from leastpriv.policy.walk import Element
 
 _MOST_TRIALS = 32
 _ANY = "x"

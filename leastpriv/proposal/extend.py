@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from leastpriv.evidence.made import maker
 from leastpriv.evidence.usage import Evidence
-from leastpriv.model import Basis, ChangeKind, Need, Usage
+from leastpriv.model import Basis, ChangeKind, Condition, Need, Usage
 from leastpriv.permissions.generalise import Pattern, Seen, patterns_of
+from leastpriv.permissions.patterns import resource_covers
 from leastpriv.permissions.resource_types import fits, widest
 from leastpriv.permissions.sensitive import forbidden, sensitivity
 from leastpriv.policy.document import Statement
@@ -27,7 +28,7 @@ def additions(
     *,
     escapes: bool = True,
 ) -> tuple[list[Change], list[HeldBack]]:
-    """Changes that add what is missing, one an action and resource set; and what is refused, with the reason."""
+    """Changes that add what is missing, one an action, resources and conditions; what is refused, with the reason."""
     accepted: dict[str, list[Usage]] = {}
     refused: list[HeldBack] = []
     for usage in missing:
@@ -44,12 +45,50 @@ def additions(
             accepted.setdefault(usage.need.permission.action, []).append(usage)
     changes: list[Change] = []
     is_made = maker(evidence.usages)
-    for action, usages in accepted.items():
+    for action, usages, conditions in _groups(accepted, evidence):
         change = _change(action, usages, evidence, options, is_made)
+        change = replace(change, conditions=conditions)
         change, declined = _undeclined(_in_form(change, committed) if options.keep_forms else change, history.declined)
         changes.extend([change] if change.resources else [])
         refused.extend(declined)
-    return changes, refused
+    return _joined(changes), refused
+
+
+def _groups(
+    accepted: Mapping[str, Sequence[Usage]], evidence: Evidence
+) -> Iterator[tuple[str, list[Usage], tuple[Condition, ...]]]:
+    """Usages of an action under the same conditions, one that an unconditional one covers among those without."""
+    for action, usages in accepted.items():
+        free = [resource for each in usages if not _under(each) for resource in _written(each.need, evidence)]
+        found: dict[tuple[Condition, ...], list[Usage]] = {}
+        for usage in usages:
+            own = _written(usage.need, evidence)
+            is_covered = all(any(resource_covers(wide, resource) for wide in free) for resource in own)
+            found.setdefault(() if is_covered else _under(usage), []).append(usage)
+        yield from ((action, found[conditions], conditions) for conditions in found)
+
+
+def _under(usage: Usage) -> tuple[Condition, ...]:
+    return usage.need.permission.conditions
+
+
+def _joined(changes: Sequence[Change]) -> list[Change]:
+    """Changes that differ in the values of one condition alone as one: its values are alternatives."""
+    found: dict[object, Change] = {}
+    for place, change in enumerate(changes):
+        alone = change.conditions[0] if len(change.conditions) == 1 else None
+        key = (change.action, change.resources, alone.operator, alone.key) if alone else place
+        known = found.setdefault(key, change)
+        if alone and known is not change:
+            values = tuple(sorted({*known.conditions[0].values, *alone.values}))
+            bases = filter(None, (known.basis, change.basis))
+            found[key] = replace(
+                known,
+                conditions=(replace(alone, values=values),),
+                usages=(*known.usages, *change.usages),
+                basis=_strongest(bases),
+            )
+    return list(found.values())
 
 
 def _undeclined(change: Change, declined: Mapping[str, int]) -> tuple[Change, list[HeldBack]]:
@@ -185,30 +224,3 @@ def _who_refused(usage: Usage) -> str:
     if usage.denial and "Encoded authorization failure message" in usage.denial.message and not usage.denial.actions:
         return "the refusal is encoded: `aws sts decode-authorization-message` tells what was lacking"
     return _REFUSERS[usage.denial.denied_by.value] if usage.denial else ""
-
-
-def statements(changes: Sequence[Change], taken_sids: Iterable[str]) -> list[Mapping[str, object]]:
-    """New statements for additions: one for each set of resources, so that nothing but the listed pairs is granted."""
-    by_resources: dict[tuple[str, ...], list[str]] = {}
-    for change in changes:
-        by_resources.setdefault(tuple(sorted(change.resources)), []).append(change.action)
-    taken = {sid.lower() for sid in taken_sids}
-    made: list[Mapping[str, object]] = []
-    for resources, names in by_resources.items():
-        sid = _sid(names, taken)
-        taken.add(sid.lower())
-        made.append({"Sid": sid, "Effect": "Allow", "Action": sorted(set(names)), "Resource": list(resources)})
-    return made
-
-
-def _sid(actions: Sequence[str], taken: set[str]) -> str:
-    """A telling Sid of letters and digits: `AllowCloudwatchPutMetricAlarm`, `AllowSqs`."""
-    prefixes = sorted({action.partition(":")[0] for action in actions})
-    stem = "".join(part.title() for prefix in prefixes for part in prefix.split("-"))
-    if len(actions) == 1:
-        stem += actions[0].partition(":")[2]
-    stem = f"Allow{stem[:60]}"
-    sid, number = stem, 2
-    while sid.lower() in taken:
-        sid, number = f"{stem}{number}", number + 1
-    return sid

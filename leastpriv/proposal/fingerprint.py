@@ -14,9 +14,9 @@ DRAFT_ID = "first-draft"
 
 
 def fingerprint(scope: str, committed: bytes | None, proposed: bytes) -> str:
-    """32 hexadecimal digits over the scope (principal and file), the committed and the proposed file."""
+    """32 hexadecimal digits: 8 of the scope (principal and file), 24 of the committed and the proposed file."""
     parts = [scope, hashlib.sha256(committed or b"").hexdigest(), hashlib.sha256(proposed).hexdigest()]
-    return _hash(parts)[:32]
+    return _hash([scope])[:8] + _hash(parts)[:24]
 
 
 def change_ids(draft: Draft) -> tuple[str, ...]:

@@ -56,11 +56,12 @@ def minimum_days(candidate: Candidate, situation: Situation) -> str:  # noqa: AR
 
 def minimum_runs(candidate: Candidate, situation: Situation) -> str:  # noqa: ARG001
     """Too few runs without a refusal."""
-    runs, least = _separate_runs(situation.evidence), situation.options.minimum_runs
+    known, least = situation.separate_runs, situation.options.minimum_runs
+    runs = separate_runs(situation.evidence) if known is None else known
     return f"the evidence holds {runs} of {least} runs without a refusal" if runs < least else ""
 
 
-def _separate_runs(evidence: Evidence) -> int:
+def separate_runs(evidence: Evidence) -> int:
     """Runs without a refusal that needed a permission; those that began within an hour may be one deploy."""
     working = {run for usage in evidence.usages if usage.outcome is Outcome.ALLOWED for run in usage.runs}
     starts = sorted(run.first for run in evidence.runs if not run.denied and run.id in working)

@@ -1,20 +1,21 @@
-"""What can be shown about a proposal: replay, no new access beyond the listed additions, runs seen only once, sizes."""
+"""What can be shown about a proposal: replay, no new access beyond the listed additions, runs left out, sizes."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from leastpriv.diff.compare import decide
+from leastpriv.diff.compare import Verdict, decide, deciding
 from leastpriv.evidence.usage import CallGroup, Evidence
 from leastpriv.model import ChangeKind, Outcome, Permission
 from leastpriv.policy.contain import contained, lost_denies
-from leastpriv.policy.document import Document
+from leastpriv.policy.document import Document, Statement
 from leastpriv.policy.evaluate import policy_size
-from leastpriv.proposal.situation import Change, Draft
+from leastpriv.policy.quotas import Kind, kind_of, quota
+from leastpriv.proposal.left_out import LeftOut, leave_one_out
+from leastpriv.proposal.situation import Change, Draft, History, Options
 
-MANAGED_POLICY_LIMIT = 6_144
-"""Characters without white space (https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_iam-quotas.html, 2026)."""
+_NOTHING_KNOWN = History()
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,18 +54,51 @@ class Proof:
     """Used actions of narrowed wildcards that a single run alone has shown."""
     runs: int
     size_before: int
-    size_after: int
+    sizes: tuple[int, ...]
+    """Of the changed file, and of the new ones that it was split into."""
+    kind: Kind
+    """What the changed file is taken to be attached as; the new ones are managed policies."""
+    fits: bool
+    """Each is within its quota, and they are not too many for one role."""
+    left_out: LeftOut | None = None
+    """None where nobody asked."""
+    allowances: tuple[Allowance, ...] = ()
+    """What allows each replayed need, in the order of the calls."""
 
     @property
-    def fits_managed_policy(self) -> bool:
-        """Whether the result fits one managed policy."""
-        return self.size_after <= MANAGED_POLICY_LIMIT
+    def size_after(self) -> int:
+        """Size of the changed file."""
+        return self.sizes[0]
 
 
-def prove(draft: Draft, attached: Sequence[Document], evidence: Evidence) -> Proof:
-    """Replays every allowed call against the draft and the attached policies, and checks what it grants anew."""
-    after = replay(evidence, [draft.document, *attached])
+@dataclass(frozen=True, slots=True)
+class Allowance:
+    """What the policies say to one need of the recorded allowed calls in one region."""
+
+    permission: Permission
+    region: str
+    effect: Verdict
+    document: Document | None
+    """The policy that decides: one of the proposal's, or another attached one; None where none does."""
+    statement: Statement | None
+
+
+def prove(
+    draft: Draft,
+    attached: Sequence[Document],
+    evidence: Evidence,
+    options: Options | None = None,
+    history: History = _NOTHING_KNOWN,
+) -> Proof:
+    """Replays every allowed call against the draft and the attached policies, and checks what it grants anew.
+
+    With the `options` that the draft was made with, each run is left out once as well.
+    """
+    documents = [*draft.documents, *attached]
+    after = replay(evidence, documents)
     before = replay(evidence, [draft.committed, *attached]) if draft.committed else None
+    kind = kind_of(draft.committed or draft.document, evidence.principal)
+    sizes = tuple(policy_size(document) for document in draft.documents)
     return Proof(
         replay=after,
         new_access=tuple(_new_access(draft)),
@@ -72,8 +106,28 @@ def prove(draft: Draft, attached: Sequence[Document], evidence: Evidence) -> Pro
         seen_once=_seen_once(draft.changes),
         runs=len(evidence.runs),
         size_before=policy_size(draft.committed) if draft.committed else 0,
-        size_after=policy_size(draft.document),
+        sizes=sizes,
+        kind=kind,
+        fits=sizes[0] <= quota(kind) and (draft.packed is None or draft.packed.fits),
+        left_out=leave_one_out(draft, attached, evidence, options, history) if options else None,
+        allowances=tuple(_allowances(evidence, documents)),
     )
+
+
+def _allowances(evidence: Evidence, documents: Sequence[Document]) -> Iterator[Allowance]:
+    asked = {
+        (need, region): None
+        for group in evidence.groups
+        if group.outcome is Outcome.ALLOWED
+        for need in group.needs
+        if need.verified
+        for region in group.regions
+    }
+    for need, region in asked:
+        effect, place = deciding(need, evidence.principal, region, documents)
+        document = documents[place[0]] if place else None
+        statement = document.statements[place[1]] if place and document else None
+        yield Allowance(need.permission, region, effect, document, statement)
 
 
 def replay(evidence: Evidence, documents: Sequence[Document]) -> Replay:
@@ -117,15 +171,15 @@ def _new_access(draft: Draft) -> list[str]:
     """
     committed = [draft.committed] if draft.committed else []
     listed = [
-        Permission(change.action, resource)
+        Permission(change.action, resource, change.conditions)
         for change in draft.changes
         if change.kind is ChangeKind.ADD
         for resource in change.resources
     ]
     found = [
-        f"{excess.action} on {excess.resource}" for excess in contained(committed, [draft.document], listed).excesses
+        f"{excess.action} on {excess.resource}" for excess in contained(committed, draft.documents, listed).excesses
     ]
-    denies = lost_denies(committed, [draft.document])
+    denies = lost_denies(committed, draft.documents)
     return found + [f"a Deny is gone: {deny.sid or deny.index}" for deny in denies]
 
 

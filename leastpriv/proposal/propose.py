@@ -4,15 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from leastpriv.diff.compare import Difference
+from leastpriv.diff.compare import Difference, entries_of
 from leastpriv.evidence.usage import Evidence
 from leastpriv.model import ChangeKind, Outcome, Usage
 from leastpriv.permissions.siblings import siblings_of
-from leastpriv.policy.document import VARIABLES_VERSION, Document, parse
-from leastpriv.policy.edit import AppendStatement, DropStatement, Edit, ReplaceActions, apply, create
-from leastpriv.proposal.extend import additions, refused_elsewhere, statements
+from leastpriv.policy.contain import contained
+from leastpriv.policy.document import VARIABLES_VERSION, Document, Statement, parse
+from leastpriv.policy.edit import DropStatement, ReplaceActions, apply, create
+from leastpriv.policy.pack import Packed, pack
+from leastpriv.policy.quotas import kind_of
+from leastpriv.proposal.extend import additions, refused_elsewhere
 from leastpriv.proposal.fingerprint import DRAFT_ID
-from leastpriv.proposal.narrow import not_judged, removals
+from leastpriv.proposal.guards import separate_runs
+from leastpriv.proposal.narrow import removals
+from leastpriv.proposal.onto import narrowed_resources
+from leastpriv.proposal.placing import edits_of, statements
 from leastpriv.proposal.situation import Change, Draft, HeldBack, History, Objection, Options, Situation
 
 _NOTHING_KNOWN = History()
@@ -24,8 +30,12 @@ def propose(
     evidence: Evidence,
     options: Options,
     history: History = _NOTHING_KNOWN,
+    attached: int = 0,
 ) -> Draft:
-    """Decides every change and makes the smallest edit; without a committed document, writes a draft from usage."""
+    """Decides every change and makes the smallest edit; without a committed document, writes a draft from usage.
+
+    What is too large for AWS is packed; `attached` is the number of other policies of the role.
+    """
     escapes = document is None or document.version == VARIABLES_VERSION
     committed = document.statements if document else ()
     added, refused = additions(difference.missing, evidence, options, history, committed, escapes=escapes)
@@ -35,19 +45,40 @@ def propose(
         if DRAFT_ID in history.declined:
             refused.extend(_declined(change, history.declined[DRAFT_ID]) for change in added)
             added = []
-        content = create(statements(added, ()))
-        return Draft(None, parse(content, "the first draft"), content, tuple(added), (), tuple(refused))
+        first = pack(parse(create(statements(added, ())), "the first draft"), attached=attached)
+        return Draft(None, first.document, first.document.to_bytes(), tuple(added), (), tuple(refused), packed=first)
     situation = situation_of(evidence, options, difference.missing, history)
     narrowed, held_back = removals(difference, situation)
-    held_back.extend(not_judged(document))
+    onto, held_open = narrowed_resources(difference, narrowed, situation, escapes=escapes)
     if not added and _empties(document, narrowed):
         held_back.extend(
             HeldBack(change.kind, change.action, change.resources, _WHOLE, change.sid) for change in narrowed
         )
         narrowed = []
-    changes = (*added, *narrowed)
-    proposed = apply(document, _edits(document, narrowed, added))
-    return Draft(document, proposed, proposed.to_bytes(), changes, tuple(held_back), tuple(refused))
+    changes = (*added, *narrowed, *onto)
+    packed = _packed(document, changes, evidence.principal, attached) if changes else Packed(document)
+    return Draft(
+        document,
+        packed.document,
+        packed.document.to_bytes(),
+        changes,
+        tuple(held_back),
+        tuple(refused),
+        tuple(held_open),
+        packed,
+    )
+
+
+def _packed(document: Document, changes: Sequence[Change], principal: str, attached: int) -> Packed:
+    """The edited document within its quota; a wildcard is written only where the committed document granted it."""
+
+    def may_fold(edited: Document, statement: Statement, pattern: str) -> bool:
+        others = [DropStatement(index) for index in range(len(edited.statements)) if index != statement.index]
+        narrow = ReplaceActions(statement.index, frozenset(statement.actions), ((statement.actions[0], (pattern,)),))
+        return contained([document], [apply(edited, [*others, narrow])]).holds
+
+    edited = apply(document, edits_of(document, changes))
+    return pack(edited, kind_of(document, principal), attached=attached, may_fold=may_fold)
 
 
 def situation_of(
@@ -62,7 +93,8 @@ def situation_of(
     services = frozenset(action.partition(":")[0] for action in used)
     unexplained = {usage.need.permission.action for usage in missing if usage.outcome is Outcome.ALLOWED}
     siblings = siblings_of(allowed)
-    return Situation(evidence, options, used, siblings, services, frozenset(unexplained), history.declined)
+    runs = separate_runs(evidence)
+    return Situation(evidence, options, used, siblings, services, frozenset(unexplained), history.declined, runs)
 
 
 _WHOLE = Objection("whole-policy", "no statement would be left, which IAM refuses: detach the policy instead")
@@ -74,7 +106,7 @@ def _empties(document: Document, changes: Sequence[Change]) -> bool:
     left = [
         entry
         for statement in document.statements
-        for entry in (*statement.actions, *statement.not_actions)
+        for entry in entries_of(statement)
         if statement.effect == "Deny" or (statement.index, entry) not in removed
     ]
     return bool(removed) and not left
@@ -95,21 +127,3 @@ def _overruled(usage: Usage) -> HeldBack:
         Objection("explicit-deny", reason),
         usages=(usage,),
     )
-
-
-def _edits(document: Document, narrowed: Sequence[Change], added: Sequence[Change]) -> list[Edit]:
-    edits: list[Edit] = []
-    for statement in document.statements:
-        changes = [change for change in narrowed if change.statement == statement.index]
-        if not changes:
-            continue
-        remaining = set(statement.actions) - {change.action for change in changes}
-        inserted = tuple((change.action, change.becomes) for change in changes if change.becomes)
-        if remaining or inserted:
-            gone = frozenset(change.action for change in changes)
-            edits.append(ReplaceActions(statement.index, gone, inserted))
-        else:
-            edits.append(DropStatement(statement.index))
-    sids = [statement.sid for statement in document.statements]
-    edits.extend(AppendStatement(statement) for statement in statements(added, sids))
-    return edits

@@ -16,14 +16,20 @@ def origins_of(missing: Sequence[Usage], runs: Sequence[Run], ask: Callable[[Run
     """Run id -> origin for the runs that additions hang on, newest first, until each has one to be trusted."""
     by_id = {run.id: run for run in runs}
     found: dict[str, Origin] = {}
+    asked = 0
     for usage in missing:
         newest = [by_id[run] for run in reversed(usage.runs) if run in by_id]
         for run in newest[:_MOST_RUNS_OF_ONE]:
-            if run.id not in found and len(found) < _MOST_RUNS:
-                found[run.id] = ask(run)
-            if run.id in found and found[run.id].trust is Trust.TRUSTED:
+            if run.id not in found:
+                # Whoever has many runs must not get past the question by them: not asked is not trusted.
+                found[run.id] = ask(run) if asked < _MOST_RUNS else _NOT_ASKED
+                asked += 1
+            if found[run.id].trust is Trust.TRUSTED:
                 break
     return found
+
+
+_NOT_ASKED = Origin(Trust.UNTRUSTED, f"refs that were not asked for, past {_MOST_RUNS} runs in all")
 
 
 def untrusted(usage: Usage, origins: Mapping[str, Origin]) -> Objection | None:

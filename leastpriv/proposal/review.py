@@ -33,15 +33,17 @@ def review(
     attached: Sequence[Document],
     evidence: Evidence,
     options: Options = _DEFAULTS,
+    attached_before: Sequence[Document] | None = None,
 ) -> Review:
     """Compares a policy at the pull request's base with the one at its head (None: there is no file).
 
-    `attached` are the other policies of the same principal, alike in both.
+    `attached` are the other policies of the same principal, `attached_before` the same at the base where they differ.
     """
+    beside = attached if attached_before is None else attached_before
     found = edits(before, after, attached)
-    documents_before, documents_after = _together(before, attached), _together(after, attached)
+    documents_before, documents_after = _together(before, beside), _together(after, attached)
     told = moves(evidence, documents_before, documents_after)
-    then, now = compare(before, attached, evidence), compare(after, attached, evidence)
+    then, now = compare(before, beside, evidence), compare(after, attached, evidence)
     situation = situation_of(evidence, options, then.missing)
     return Review(
         removals=tuple(_removal(edit, _entry(edit, then, evidence), told, situation) for edit in found.removed),

@@ -7,9 +7,10 @@ from dataclasses import dataclass, field
 
 from leastpriv.diff.compare import Entry
 from leastpriv.evidence.usage import Evidence
-from leastpriv.model import Basis, ChangeKind, Origin, Usage
+from leastpriv.model import Basis, ChangeKind, Condition, Origin, Usage
 from leastpriv.permissions.generalise import Pattern
 from leastpriv.policy.document import Document
+from leastpriv.policy.pack import Packed
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +53,8 @@ class Situation:
     """Actions with an allowed call that no known policy grants."""
     declined: Mapping[str, int] = field(default_factory=dict)
     """As in `History`."""
+    separate_runs: int | None = None
+    """Runs without a refusal, as `minimum-runs` counts them; None: not counted yet."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +100,11 @@ class Change:
     security: str = ""
     """Why a security reviewer should look, or empty."""
     patterns: tuple[Pattern, ...] = ()
-    """Of additions: what each resource stands for, and which of its parts are open for which reason."""
+    """Of `resources` or `onto`: what each stands for, and which of its parts are open for which reason."""
+    onto: tuple[str, ...] = ()
+    """Of an action that stays, granted on `*` so far: the resources on which it is granted from now on."""
+    conditions: tuple[Condition, ...] = ()
+    """Of an addition: under which all of its uses were authorised, all to hold."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,3 +130,12 @@ class Draft:
     held_back: tuple[HeldBack, ...]
     refused: tuple[HeldBack, ...]
     """Needed by a refused call or in use, and not proposed."""
+    held_open: tuple[HeldBack, ...] = ()
+    """Used actions that stay granted on `*`, and why."""
+    packed: Packed | None = None
+    """How `document` was brought within AWS's quotas; None where nothing was changed."""
+
+    @property
+    def documents(self) -> tuple[Document, ...]:
+        """The changed document, and the new ones that it was split into."""
+        return (self.document, *(self.packed.further if self.packed else ()))

@@ -18,12 +18,16 @@ _PROTECTED = re.compile("protected|must be made through a pull request|rule viol
 
 
 class CreationForbiddenError(PullRequestError):
-    """The token may not create pull requests: the branch stays, and the message has a link to do it by hand."""
+    """The token may not create pull requests: the branch stays; `link` is where a person does it by hand."""
+
+    def __init__(self, message: str, link: str) -> None:
+        super().__init__(message)
+        self.link = link
 
 
 @contextmanager
 def explained(doing: str) -> Iterator[None]:
-    """Turns refusals while `doing` something into a PullRequestError."""
+    """Turns refusals while `doing` something (a gerund) into a PullRequestError."""
     from github import GithubException
 
     try:
@@ -40,12 +44,20 @@ def sentence(doing: str, error: GithubException) -> str:
     if error.status == 401:
         return f"GitHub refused the token while {doing}: check the input github-token."
     if error.status == 403 and "not accessible" in said:
-        return (
-            f"The token may not do this ({doing}: {said}): the job needs `permissions: contents: write, "
-            "pull-requests: write`."
-        )
+        return f"The token may not do this ({doing}: {said}): the job needs `permissions: {_needed(doing)}`."
     if error.status in (403, 422) and _PROTECTED.search(said):
         return f"GitHub protects the branch ({doing}: {said}): name another in the input branch."
+    if error.status == 404 and doing.startswith("reading the repository"):
+        return f"GitHub has no such repository for this token ({doing}): check the input github-token."
     if error.status in (403, 429) and "rate limit" in said.lower():
         return f"GitHub's rate limit was reached while {doing}: run again later."
     return f"GitHub answered {error.status} while {doing}{': ' + said if said else ''}."
+
+
+def _needed(doing: str) -> str:
+    """Permissions of the job for something that was refused."""
+    if doing.startswith(("commenting", "taking a label", "editing #", "closing #", "reading #")):
+        return "pull-requests: write"
+    if doing.startswith("listing"):
+        return "pull-requests: read"
+    return "contents: write, pull-requests: write"

@@ -13,6 +13,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
+SCOPE_DIGITS = 8
+"""How many digits at the beginning of a fingerprint tell principal and policy file."""
 PAUSED_LABEL = "leastpriv: paused"
 """A person sets it: the pull request is left as it is until the label is gone."""
 EDITED_LABEL = "leastpriv: edited"
@@ -44,8 +46,12 @@ class Step(StrEnum):
     """Its target branch was changed: as `LEAVE_EDITED`."""
     LEAVE_OBSOLETE = "leave-obsolete"
     """A person's, and nothing is left to change: one comment that closing was skipped."""
+    REWORD = "reword"
+    """The branch is right; title and body are those of another proposal (an edit of them failed, or came too late)."""
     FOREIGN = "foreign"
     """The branch was never ours: stop, and name the input `branch`."""
+    OTHER_SCOPE = "other-scope"
+    """The branch is ours, for another principal or policy file: stop, and name the input `branch`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +64,9 @@ class Branch:
     ever_ours: bool
     """Some commit since the base was made by this program."""
     fingerprint: str
-    """Of the head commit; empty where it has none."""
+    """Of our newest commit; empty where there is none."""
+    merged: bool = False
+    """Its head is on the base already: nothing on it can be lost."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +78,14 @@ class Pull:
     """Name of the branch that it asks to be merged into."""
     body: str
     labels: tuple[str, ...] = ()
+    fingerprint: str = ""
+    """Of the proposal that the body is about; empty where a person has rewritten it."""
+    by_us: bool = True
+    """We opened it."""
+
+    def has(self, label: str) -> bool:
+        """Whether it has a label; GitHub keeps the case in which a label was first written and compares without."""
+        return label.casefold() in {each.casefold() for each in self.labels}
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,8 +120,12 @@ class Decision:
 
 def decide(wanted: Wanted, branch: Branch | None, pull: Pull | None, declined: Sequence[Declined]) -> Decision:
     """The next step for what was found; `declined` newest first."""
-    if pull and PAUSED_LABEL in pull.labels:
-        return Decision(Step.NOTHING, f"#{pull.number} has the label {PAUSED_LABEL!r}.")
+    if pull and pull.has(PAUSED_LABEL):
+        return Decision(Step.NOTHING, f"#{pull.number} has the label `{PAUSED_LABEL}`.")
+    if branch and branch.fingerprint and scope_of(branch.fingerprint) != scope_of(wanted.fingerprint):
+        return Decision(Step.OTHER_SCOPE, "The branch holds a proposal for another role or policy file.")
+    if branch and pull and pull.base != wanted.base:
+        return Decision(Step.LEAVE_RETARGETED, f"#{pull.number} asks to be merged into {pull.base}, not {wanted.base}.")
     if branch and not branch.ours:
         return _of_a_person(wanted, branch, pull)
     if branch and pull:
@@ -115,24 +135,32 @@ def decide(wanted: Wanted, branch: Branch | None, pull: Pull | None, declined: S
     return _without_pull(wanted, branch, declined)
 
 
+def scope_of(fingerprint: str) -> str:
+    """The part of a fingerprint that tells principal and policy file."""
+    return fingerprint[:SCOPE_DIGITS]
+
+
 def _of_a_person(wanted: Wanted, branch: Branch, pull: Pull | None) -> Decision:
     if not branch.ever_ours:
+        if not wanted.changes:
+            return Decision(Step.NOTHING, "Nothing to change; the branch of that name is somebody else's.")
         return Decision(Step.FOREIGN, "The branch holds nothing but somebody else's work.")
     if pull and wanted.changes and _REBASE_TICKED.search(pull.body):
         return Decision(Step.UPDATE, "The box that hands the branch back was ticked.")
     if not wanted.changes:
         return Decision(Step.LEAVE_OBSOLETE, "Nothing is left to change, but somebody worked on the branch.")
-    return Decision(Step.LEAVE_EDITED, "Somebody worked on the branch.")
+    way_out = "" if pull else ", and it has no open pull request: delete the branch to have it proposed anew"
+    return Decision(Step.LEAVE_EDITED, f"Somebody worked on the branch{way_out}.")
 
 
 def _open(wanted: Wanted, branch: Branch, pull: Pull) -> Decision:
-    if pull.base != wanted.base:
-        return Decision(Step.LEAVE_RETARGETED, f"Somebody changed the target of #{pull.number} to another branch.")
     if not wanted.changes:
         return Decision(Step.CLOSE, "Nothing is left to change.")
-    if branch.fingerprint == wanted.fingerprint and not _REBASE_TICKED.search(pull.body):
-        return Decision(Step.NOTHING, f"#{pull.number} already holds this proposal.")
-    return Decision(Step.UPDATE, f"#{pull.number} holds another proposal.")
+    if branch.fingerprint != wanted.fingerprint or _REBASE_TICKED.search(pull.body):
+        return Decision(Step.UPDATE, f"#{pull.number} holds another proposal.")
+    if pull.fingerprint != wanted.fingerprint and (pull.fingerprint or not pull.by_us):
+        return Decision(Step.REWORD, f"#{pull.number} spoke of another proposal.")
+    return Decision(Step.NOTHING, f"#{pull.number} already holds this proposal.")
 
 
 def _nothing_left(branch: Branch | None, declined: Sequence[Declined]) -> Decision:

@@ -11,6 +11,7 @@ from datetime import datetime
 
 from leastpriv.errors import PullRequestError
 from leastpriv.pull_request.git import LocalRepository
+from leastpriv.pull_request.lifecycle import scope_of
 from leastpriv.pull_request.publication import (
     Operation,
     Publication,
@@ -53,7 +54,7 @@ def publish(repository: LocalRepository, publication: Publication, now: datetime
     branch = publication.branch
     base, base_sha = _checked_names(repository, publication)
     head = repository.commit_at(f"refs/heads/{branch}")
-    if head is not None and (edited := _edited(repository, branch, base_sha, head)):
+    if head is not None and (edited := _edited(repository, publication, base_sha, head)):
         return Published(Operation.NONE, branch, head, base_sha, edited)
     content = publication.content
     if content is None or repository.read(base_sha, publication.path) == content:
@@ -90,13 +91,20 @@ def _checked_names(repository: LocalRepository, publication: Publication) -> tup
     return base, base_sha
 
 
-def _edited(repository: LocalRepository, branch: str, base_sha: str, head: str) -> str:
+def _edited(repository: LocalRepository, publication: Publication, base_sha: str, head: str) -> str:
     """Return why the branch is a person's now, empty where it is ours alone.
 
     Raises:
         PullRequestError: nothing on the branch is ours.
     """
+    branch = publication.branch
     commits = repository.commits(base_sha, head) or (repository.look_at(head),)
+    scopes = {scope_of(commit.fingerprint) for commit in commits if commit.fingerprint}
+    if scopes - {scope_of(publication.fingerprint)}:
+        raise PullRequestError(
+            f"The branch {branch!r} holds the proposal for another role or policy file: name a branch of its own for "
+            "each in the input branch."
+        )
     if not any(commit.fingerprint for commit in commits):
         raise PullRequestError(f"The branch {branch!r} is not this program's: name another in the input branch.")
     if all(commit.fingerprint and commit.untouched for commit in commits):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -13,6 +14,9 @@ from leastpriv.errors import PullRequestError
 from leastpriv.pull_request.git import TRAILER
 
 _TITLE_LIMIT = 120
+
+
+Certify = Callable[[bytes | None, bytes], str]
 
 
 class Operation(StrEnum):
@@ -44,6 +48,8 @@ class Publication:
     """Commit of the base that the proposal was made from; empty where nothing of the base was read."""
     body: str = ""
     """Of the pull request, with its controls."""
+    certify: Certify = lambda _, __: ""
+    """Fingerprint of the proposal of this principal and file that turns the first content into the second."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +68,8 @@ class Published:
     url: str = ""
     failure: str = ""
     """A sentence, where the branch or the pull request could not be made."""
+    link: str = ""
+    """Where a person opens the pull request by hand, if only that failed."""
 
 
 def pull_request_outputs(published: Published | None) -> dict[str, str]:
@@ -111,8 +119,9 @@ def is_branch_name(name: str) -> bool:
     """Whether git takes `name` for a branch (https://git-scm.com/docs/git-check-ref-format) and people can read it."""
     parts = name.split("/")
     return (
-        all(part and not part.startswith(".") and not part.endswith((".", ".lock")) for part in parts)
+        all(part and not part.startswith(".") and not part.endswith(".lock") for part in parts)
         and not name.startswith("-")
+        and not name.endswith(".")
         and name not in ("@", "HEAD")
         and not set(name) & set(" ~^:?*[\\")
         and ".." not in name

@@ -3,13 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from leastpriv.errors import PullRequestError
 from leastpriv.model import Origin, Run
 from leastpriv.pull_request.github_errors import CreationForbiddenError
-from leastpriv.pull_request.lifecycle import EDITED_LABEL, Branch, Decision, Declined, Step, Wanted, decide
+from leastpriv.pull_request.lifecycle import (
+    EDITED_LABEL,
+    PAUSED_LABEL,
+    Branch,
+    Decision,
+    Declined,
+    Pull,
+    Step,
+    Wanted,
+    decide,
+    scope_of,
+)
 from leastpriv.pull_request.publication import (
     Operation,
     Publication,
@@ -24,19 +35,20 @@ from leastpriv.pull_request.repository.pulls import Manners, OpenPull, PullReque
 from leastpriv.pull_request.repository.runs import WorkflowRuns
 
 _EDITED_MARKER = "<!-- leastpriv:edited v=1 -->"
-_OBSOLETE_MARKER = "<!-- leastpriv:obsolete v=1 -->"
+_CLOSED_MARKER = "<!-- leastpriv:closed v=1 -->"
 _EDITED = (
-    "Somebody worked on this branch, so it is left as it is. The latest proposal differs from it: tick the box in the "
-    "description to have the branch made anew (your commits on it are lost), or close this pull request."
+    "Somebody worked on this branch, so it is left as it is: tick the box in the description to have it made anew "
+    "(commits of others on it are lost), or close this pull request."
 )
 _RETARGETED = (
-    "Somebody changed the target of this pull request, so it is left as it is: set the target back, or close it and "
-    "name the other branch in the input `base`."
+    "This pull request asks to be merged into another branch than the one the proposal is made for, so it is left as "
+    "it is: set the target back, or close it and name the other branch in the input `base`."
 )
 _OBSOLETE = (
     "Nothing is left to change: the policy now is as the evidence says. The pull request is not closed, because "
     "somebody worked on its branch."
 )
+_TAKEN_BACK = "The branch was left as it is for a while; it follows the evidence again."
 _CLOSED = "Nothing is left to change: the policy on the base branch now is as the evidence says."
 
 
@@ -58,12 +70,16 @@ class GitHubPlace:
         return self._branches.read(commit, path)
 
     def declined(self, branch: str) -> tuple[Declined, ...]:
-        """As `PullRequests.declined`."""
-        return self._pulls.declined(branch)
+        """Proposals of the branch that a person closed without merging, newest first."""
+        return tuple(each.proposal for each in self._pulls.closed(branch) if each.declined)
 
-    def fork_point(self, base: str, head: str) -> tuple[str, tuple[str, ...]]:
+    def fork_point(self, base: str, head: str) -> str:
         """As `Branches.fork_point`."""
         return self._branches.fork_point(base, head)
+
+    def head_of_pull(self, number: int) -> str:
+        """As `PullRequests.head_of`."""
+        return self._pulls.head_of(number)
 
     def say_once(self, number: int, marker: str, comment: str, *, anew: bool) -> str:
         """As `PullRequests.say_once`."""
@@ -81,14 +97,19 @@ class GitHubPlace:
             PullRequestError: the names are unusable, the branch is not ours or was moved meanwhile, or GitHub refuses.
         """
         base, base_sha = self._checked(publication)
-        content = publication.content
+        content, scope = publication.content, scope_of(publication.fingerprint)
         changes = content is not None and self.read(base_sha, publication.path) != content
-        branch = self._branches.branch(publication.branch, base_sha, publication.path)
-        found = self._pulls.open_pull(publication.branch)
-        declined = () if found else self._pulls.declined(publication.branch)
+        branch = self._branches.branch(publication.branch, base_sha, publication.path, publication.certify)
+        found = self._pulls.open_pull(publication.branch, base)
+        closed = () if found else self._pulls.closed(publication.branch)
+        ours = [each for each in closed if scope_of(each.proposal.fingerprint) == scope]
+        if branch and branch.merged and any(each.merged for each in ours):
+            # What is left over from a merge, by whichever button: all of it is on the base.
+            branch = replace(branch, ours=True, ever_ours=True)
+        declined = [each.proposal for each in ours if each.declined]
         pull = found[0] if found else None
         decision = decide(Wanted(publication.fingerprint, base, changes), branch, pull, declined)
-        work = _Work(self._branches, self._pulls, self._manners, publication, base, base_sha, branch)
+        work = _Work(self._branches, self._pulls, self._manners, publication, base, base_sha, branch, pull)
         return work.do(decision, found[1] if found else None)
 
     def _checked(self, publication: Publication) -> tuple[str, str]:
@@ -96,8 +117,9 @@ class GitHubPlace:
         if not is_branch_name(publication.branch):
             raise PullRequestError(f"The input branch is {publication.branch!r}: git does not take that as a name.")
         base, base_sha = self.head_of(publication.base)
-        if publication.expected_base not in ("", base_sha):
-            raise PullRequestError(f"The branch {base!r} moved while the proposal was made: run again.")
+        expected = publication.expected_base or base_sha
+        if expected != base_sha and self.read(expected, publication.path) != self.read(base_sha, publication.path):
+            raise PullRequestError(f"The policy on {base!r} changed while the proposal was made: run again.")
         if publication.branch == base:
             raise PullRequestError(f"The input branch is {base!r}, the base itself: name another.")
         return base, base_sha
@@ -114,6 +136,7 @@ class _Work:
     base: str
     base_sha: str
     branch: Branch | None
+    pull: Pull | None
 
     def do(self, decision: Decision, opened: OpenPull | None) -> Published:
         """Carries out the decision."""
@@ -122,7 +145,7 @@ class _Work:
         except CreationForbiddenError as error:
             name = self.publication.branch
             head = self.branches.commit_at(name) or ""
-            return Published(Operation.NONE, name, head, self.base_sha, failure=str(error))
+            return Published(Operation.NONE, name, head, self.base_sha, failure=str(error), link=error.link)
         number, url, lacking = (at.number, at.url, at.lacking) if at else (decision.declined, "", "")
         why = decision.reason if operation in (Operation.NONE, Operation.CLOSED) else ""
         reason = " ".join(filter(None, [why, lacking]))
@@ -133,27 +156,48 @@ class _Work:
         match decision.step:
             case Step.FOREIGN:
                 raise PullRequestError(f"The branch {name!r} is not this program's: name another in the input branch.")
+            case Step.OTHER_SCOPE:
+                raise PullRequestError(
+                    f"The branch {name!r} holds the proposal for another role or policy file: name a branch of its own "
+                    "for each in the input branch."
+                )
             case Step.CREATE | Step.UPDATE:
                 return self._written(self._renewed(), opened, decision.declined)
-            case Step.CREATE_PULL:
+            case Step.CREATE_PULL | Step.REWORD:
                 return self._written(head, opened, decision.declined)
-            case Step.CLOSE | Step.DELETE_BRANCH:
-                if opened:
-                    self.pulls.close_pull(opened.number, _CLOSED)
+            case Step.CLOSE if opened:
+                self.pulls.close_pull(opened.number, _CLOSED_MARKER, _CLOSED)
                 self.branches.move(name, head, None)
                 return Operation.CLOSED, "", opened
-            case Step.LEAVE_EDITED if opened:
-                self.pulls.say_once(opened.number, _EDITED_MARKER, _EDITED, EDITED_LABEL)
-            case Step.LEAVE_RETARGETED if opened:
-                self.pulls.say_once(opened.number, _EDITED_MARKER, _RETARGETED, EDITED_LABEL)
-            case Step.LEAVE_OBSOLETE if opened:
-                self.pulls.say_once(opened.number, _OBSOLETE_MARKER, _OBSOLETE)
+            case Step.DELETE_BRANCH:
+                self.branches.move(name, head, None)
+                return Operation.NONE, "", None
+            case _ if opened:
+                self._leave(decision.step, opened)
         return Operation.NONE, head, opened
+
+    def _leave(self, step: Step, opened: OpenPull) -> None:
+        """Says once why a pull request is left as it is, or that it no longer is."""
+        match step:
+            case Step.LEAVE_EDITED:
+                self.pulls.say_once(opened.number, _EDITED_MARKER, _EDITED, EDITED_LABEL)
+            case Step.LEAVE_RETARGETED:
+                self.pulls.say_once(opened.number, _EDITED_MARKER, _RETARGETED, EDITED_LABEL)
+            case Step.LEAVE_OBSOLETE:
+                self.pulls.say_once(opened.number, _EDITED_MARKER, _OBSOLETE)
+            case _:
+                self._take_back(opened)
+
+    def _take_back(self, opened: OpenPull | None) -> None:
+        """Ends the label and the comment that said that a pull request is left alone; a paused one stays as it is."""
+        if opened and self.pull and self.pull.has(EDITED_LABEL) and not self.pull.has(PAUSED_LABEL):
+            self.pulls.take_back(opened.number, _EDITED_MARKER, _TAKEN_BACK, EDITED_LABEL)
 
     def _written(self, head: str, opened: OpenPull | None, earlier: int) -> tuple[Operation, str, OpenPull]:
         title, body = self.publication.title, self.publication.body
         if opened:
             self.pulls.edit_pull(opened.number, title, body)
+            self._take_back(opened)
             return Operation.UPDATED, head, opened
         if earlier:
             body += f"\nWhat was declined in #{earlier} is not part of this.\n"

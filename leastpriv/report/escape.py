@@ -37,6 +37,13 @@ def code(text: str, longest: int = _LONGEST) -> str:
     return f"{fence}{pad}{shown}{pad}{fence}"
 
 
+def block(text: str, language: str) -> str:
+    """Lines of code as a fenced block; `language` is a word of ours."""
+    lines = [visible(line) for line in text.rstrip("\n").split("\n")]
+    fence = "`" * max(3, max((len(run) for line in lines for run in re.findall("`+", line)), default=0) + 1)
+    return "\n".join([f"{fence}{language}", *lines, fence])
+
+
 def prose(text: str) -> str:
     """A sentence of ours that quotes others, as Markdown: plain words stay words, all else goes into code spans."""
     return _TOKEN.sub(_token, text)

@@ -150,6 +150,9 @@ def _decision(action: str, entry: Entry, subject: Subject) -> str:
     if change and action in change.gone:
         becomes = f", which becomes {', '.join(change.becomes)}" if change.becomes else ""
         return _shown(f"it goes with {change.action}{becomes}")
+    onto = _onto(action, entry, subject.draft.changes)
+    if onto:
+        return _shown(f"it stays, on {', '.join(onto)} alone")
     objection = (change.stays or {}).get(action) if change else None
     held = _held_of(entry, subject.draft.held_back)
     if used:
@@ -170,6 +173,12 @@ def _change_of(entry: Entry, changes: Sequence[Change]) -> Change | None:
     return next(matching, None)
 
 
+def _onto(action: str, entry: Entry, changes: Sequence[Change]) -> tuple[str, ...]:
+    """Resources on which a used action of an entry is granted from now on; none where that does not change."""
+    own = (change for change in changes if change.onto and change.statement == entry.statement.index)
+    return next((change.onto for change in own if change.used == (action,)), ())
+
+
 def _held_of(entry: Entry, held_back: Sequence[HeldBack]) -> HeldBack | None:
     return next((held for held in held_back if (held.action, held.sid) == (entry.pattern, entry.statement.sid)), None)
 
@@ -178,10 +187,12 @@ def _additions(action: str, subject: Subject, head: str) -> Iterator[str]:
     for change in subject.draft.changes:
         if change.kind is ChangeKind.ADD and change.action == action:
             yield f"  {head}, basis {change.basis}, on"
+            under = [f"{each.key} is {' or '.join(each.values)}" for each in change.conditions]
             patterns = {found.pattern: found for found in change.patterns}
             for resource in change.resources:
                 yield f"    {_shown(resource)}"
                 yield from _pattern(patterns[resource]) if resource in patterns else ()
+            yield from (f"    only if {_shown(condition)}" for condition in under)
     for held in subject.draft.refused:
         if held.action == action:
             resources = ", ".join(held.resources)

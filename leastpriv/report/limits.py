@@ -19,7 +19,7 @@ _GAPS = {
     GapKind.UNVERIFIED_ACTION: "Events newer than the catalogue of actions",
     GapKind.PARAMETERS_OMITTED: "Calls whose request CloudTrail left out",
     GapKind.MAY_PASS_ROLE: "Calls that may pass a role that their request does not name",
-    GapKind.MAPPING_DISAGREES: "Calls refused for an action that their event is not known to need",
+    GapKind.MAPPING_DISAGREES: "Calls refused for an action, or on a resource, that their event is not known to need",
 }
 
 

@@ -9,6 +9,10 @@ from leastpriv.permissions.patterns import action_covers
 from leastpriv.report.subject import Subject
 
 
+_LONGEST_OUTPUT = 500_000
+"""Bytes. A job's outputs are at most 1 MB together (docs.github.com, "Workflow syntax", jobs.<id>.outputs, 2026-11)."""
+
+
 def outputs(subject: Subject, proposal_file: str) -> dict[str, str]:
     """Texts of the outputs about the proposal; lists are JSON, so that no name can become anything else."""
     has_policy = bool(subject.draft.changes or subject.draft.committed)
@@ -17,9 +21,15 @@ def outputs(subject: Subject, proposal_file: str) -> dict[str, str]:
         "has-changes": "true" if subject.draft.changes else "false",
         "added-actions": json.dumps(added),
         "removed-actions": json.dumps(removed_actions(subject)),
-        "policy": subject.draft.document.text.removeprefix("\ufeff") if has_policy else "",
+        "policy": _policy(subject) if has_policy else "",
         "proposal-file": proposal_file,
     }
+
+
+def _policy(subject: Subject) -> str:
+    """The proposed file; empty past what a step may put out."""
+    text = subject.draft.document.text.removeprefix("\ufeff")
+    return text if len(text.encode()) <= _LONGEST_OUTPUT else ""
 
 
 def removed_actions(subject: Subject) -> list[str]:

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from datetime import datetime
 
 from leastpriv import __version__
-from leastpriv.model import Gap, Need, Usage
+from leastpriv.model import Condition, Gap, Usage
 from leastpriv.permissions import catalog
 from leastpriv.permissions.generalise import Pattern
 from leastpriv.proposal.situation import Change, HeldBack
+from leastpriv.report.proof_json import difference_value, proof_value
 from leastpriv.report.subject import Subject
 
 
 def proposal_json(subject: Subject, name: str, text: str) -> str:
     """The proposal as indented JSON; `name` and `text` are the pull request's title and body."""
-    evidence, proof, draft = subject.evidence, subject.proof, subject.draft
+    evidence, draft = subject.evidence, subject.draft
     value = {
         "schema": 1,
         "version": __version__,
@@ -27,6 +29,7 @@ def proposal_json(subject: Subject, name: str, text: str) -> str:
         "body": text,
         "changes": [_change(change) for change in draft.changes],
         "held_back": [_held(held) for held in draft.held_back],
+        "stays_on_all": [_held(held) for held in draft.held_open],
         "refused": [_held(held) for held in draft.refused],
         "gaps": [_gap(gap) for gap in evidence.gaps],
         "evidence": {
@@ -44,24 +47,14 @@ def proposal_json(subject: Subject, name: str, text: str) -> str:
                 for run in evidence.runs
             ],
         },
-        "proof": {
-            "recorded": proof.replay.recorded,
-            "allowed": proof.replay.allowed,
-            "in_part": proof.replay.in_part,
-            "conditional": proof.replay.conditional,
-            "unmapped": proof.replay.unmapped,
-            "refused": [{"event": group.event, "count": group.count} for group in proof.replay.refused],
-            "not_modelled": ["service control policies", "permissions boundaries", "resource policies"],
-            "new_access": list(proof.new_access),
-            "seen_once": list(proof.seen_once),
-            "size_before": proof.size_before,
-            "size_after": proof.size_after,
-        },
+        "difference": difference_value(subject.difference),
+        "proof": proof_value(subject),
     }
     return json.dumps(value, indent=2, ensure_ascii=True) + "\n"
 
 
 def _change(change: Change) -> dict[str, object]:
+    written = {*change.resources, *change.onto}
     return {
         "kind": change.kind,
         "action": change.action,
@@ -73,13 +66,15 @@ def _change(change: Change) -> dict[str, object]:
         "used": list(change.used),
         "gone": list(change.gone),
         "becomes": list(change.becomes),
+        "onto": list(change.onto),
         "stays": {
             action: {"guard": objection.guard, "reason": objection.reason}
             for action, objection in (change.stays or {}).items()
         },
         "basis": change.basis,
+        "conditions": _conditions(change.conditions),
         "security": change.security,
-        "patterns": [_pattern(found) for found in change.patterns if found.pattern in change.resources],
+        "patterns": [_pattern(found) for found in change.patterns if found.pattern in written],
         "usages": [_usage(usage) for usage in change.usages],
     }
 
@@ -114,7 +109,7 @@ def permission_row(usage: Usage) -> dict[str, object]:
     return {
         "action": need.permission.action,
         "resource": need.permission.resource,
-        "conditions": _conditions(need),
+        "conditions": _conditions(need.permission.conditions),
         "basis": need.basis,
         "count": usage.count,
         "first_seen": _time(usage.first_seen),
@@ -152,9 +147,9 @@ def _gap(gap: Gap) -> dict[str, object]:
     return {"gap": gap.kind, "scope": shown or "all", "detail": gap.detail, "count": gap.count}
 
 
-def _conditions(need: Need) -> dict[str, dict[str, list[str]]]:
+def _conditions(conditions: Sequence[Condition]) -> dict[str, dict[str, list[str]]]:
     found: dict[str, dict[str, list[str]]] = {}
-    for condition in need.permission.conditions:
+    for condition in conditions:
         found.setdefault(condition.operator, {})[condition.key] = list(condition.values)
     return found
 

@@ -13,8 +13,10 @@ from leastpriv.report import escape
 from leastpriv.report.escape import code, prose
 from leastpriv.report.fit import fit
 from leastpriv.report.limits import held_back, refused, unseen
+from leastpriv.report.onto import resources_narrowed
 from leastpriv.report.proof import proof_lines
 from leastpriv.report.subject import Subject
+from leastpriv.report.to_copy import to_copy
 from leastpriv.report.words import codes, day, in_time, joined, last_of, plural, run_links, runs_of, times
 
 _LONGEST_BODY = 58_000
@@ -49,11 +51,12 @@ def body(subject: Subject, reserved: int = 0) -> str:
     """
     marker = f"<!-- leastpriv v=1 version={__version__} fingerprint={subject.fingerprint} -->"
     before = [verdict(subject)]
-    after = [*proof_lines(subject), _what_happens(subject)]
+    after = [*to_copy(subject), *proof_lines(subject), _what_happens(subject)]
     sections = [
         *_security(subject),
         *_additions(subject),
         *_narrowed(subject),
+        *resources_narrowed(subject),
         *_removals(subject),
         *refused(subject),
         *unseen(subject),
@@ -78,6 +81,8 @@ def verdict(subject: Subject) -> str:
     """The one sentence that a reviewer reads first."""
     evidence = subject.evidence
     basis = f"in {plural(evidence.span.days, 'day')} and {plural(len(evidence.runs), 'run')}"
+    if subject.draft.committed is None and any(held.objection.guard == "declined" for held in subject.draft.refused):
+        return f"**The first draft was declined** for {code(subject.role)}, so there is none: see below."
     if subject.draft.committed is None and not subject.draft.changes:
         return f"**Nothing to draft**: no call of {code(subject.role)} {basis} needed a permission that can be written."
     if subject.draft.committed is None:
@@ -91,7 +96,9 @@ def verdict(subject: Subject) -> str:
             f"**No call of {code(subject.principal)}** is among the {subject.records:,} records that were read: "
             "is the ARN right, and the trail?"
         )
-    removed, narrowed = subject.changes(ChangeKind.REMOVE), subject.changes(ChangeKind.NARROW)
+    removed = subject.changes(ChangeKind.REMOVE)
+    narrowed = [change for change in subject.changes(ChangeKind.NARROW) if not change.onto]
+    onto = [change for change in subject.changes(ChangeKind.NARROW) if change.onto]
     added = subject.changes(ChangeKind.ADD)
     parts = []
     if added:
@@ -106,6 +113,8 @@ def verdict(subject: Subject) -> str:
         entries = plural(len(narrowed), "wildcard")
         left = grants - sum(len(change.gone) for change in narrowed)
         parts.append(f"narrows {entries} ({grants:,} → {left:,} actions granted, {used:,} used)")
+    if onto:
+        parts.append(f"narrows the resources of {plural(len(onto), 'action')}")
     if removed:
         parts.append(f"removes {plural(len(removed), 'entry', 'entries')} without any use")
     sentence = joined(parts) or "changes nothing"
@@ -116,7 +125,10 @@ def verdict(subject: Subject) -> str:
 def _security(subject: Subject) -> Iterator[str]:
     sensitive = [change for change in subject.changes(ChangeKind.ADD) if change.security]
     if sensitive:
-        rows = [f"- {code(change.action)} on {codes(change.resources)}: {change.security}" for change in sensitive]
+        rows = [
+            f"- {code(change.action)} on {codes(change.resources)}{_only_if(change)}: {change.security}"
+            for change in sensitive
+        ]
         yield "### Needs a security reviewer\n\n" + "\n".join(rows)
 
 
@@ -125,12 +137,18 @@ def _additions(subject: Subject) -> Iterator[str]:
     if not added:
         return
     rows = [
-        f"| {code(change.action)} | {codes(change.resources, 4)} | {_basis(subject, change)} | "
+        f"| {code(change.action)} | {codes(change.resources, 4)}{_only_if(change)} | {_basis(subject, change)} | "
         f"{times(change.usages, subject.evidence)} | {len(runs_of(change.usages))} | {day(last_of(change.usages))} |"
         for change in added
     ]
     head = "| Action | Resource | Basis | Times | Runs | Last seen |\n| --- | --- | --- | ---: | ---: | --- |"
     yield f"### Adds\n\n{head}\n" + "\n".join(rows)
+
+
+def _only_if(change: Change) -> str:
+    """The conditions of an addition, after its resources."""
+    conditions = [f"{code(each.key)} is {' or '.join(map(code, each.values))}" for each in change.conditions]
+    return f", only if {joined(conditions)}" if conditions else ""
 
 
 def _basis(subject: Subject, change: Change) -> str:
@@ -142,7 +160,7 @@ def _basis(subject: Subject, change: Change) -> str:
 
 
 def _narrowed(subject: Subject) -> Iterator[str]:
-    narrowed = subject.changes(ChangeKind.NARROW)
+    narrowed = [change for change in subject.changes(ChangeKind.NARROW) if not change.onto]
     if narrowed:
         yield "### Narrows\n\n" + "\n\n".join(_narrowed_entry(change, subject.evidence) for change in narrowed)
 

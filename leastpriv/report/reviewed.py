@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from leastpriv.evidence.usage import Evidence
+from leastpriv.policy.location import Location
 from leastpriv.proposal.findings import Review
 
 
@@ -14,6 +15,7 @@ class Reviewed:
 
     principal: str
     policy_file: str
+    """With the pointer to the policy, if it stands in a larger file."""
     review: Review
     evidence: Evidence
     attached: tuple[str, ...]
@@ -21,6 +23,11 @@ class Reviewed:
     records: int
     run_url: str = ""
     """Template of a workflow run's page with `{run}`, or empty."""
+
+    @property
+    def policy_path(self) -> str:
+        """The file itself."""
+        return Location.of(self.policy_file).path
 
     @property
     def role(self) -> str:

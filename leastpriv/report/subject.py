@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from itertools import count
 
 from leastpriv.diff.compare import Difference
 from leastpriv.evidence.usage import Evidence
 from leastpriv.model import ChangeKind
+from leastpriv.policy.location import Location
+from leastpriv.policy.quotas import name_of
 from leastpriv.proposal.proof import Proof
 from leastpriv.proposal.situation import Change, Draft, History
 
@@ -17,6 +20,7 @@ class Subject:
 
     principal: str
     policy_file: str
+    """With the pointer to the policy, if it stands in a larger file."""
     draft: Draft
     difference: Difference
     proof: Proof
@@ -29,6 +33,17 @@ class Subject:
     run_url: str = ""
     """Template of a workflow run's page with `{run}`, or empty."""
     history: History = field(default_factory=History)
+
+    @property
+    def policy_path(self) -> str:
+        """The file itself."""
+        return Location.of(self.policy_file).path
+
+    @property
+    def further(self) -> tuple[str, ...]:
+        """Names of the files that the policy was split into, beside the policy file."""
+        first = next(number for number in count(2) if name_of(self.policy_file, number) not in self.attached)
+        return tuple(name_of(self.policy_file, first + place) for place in range(len(self.draft.documents) - 1))
 
     @property
     def role(self) -> str:

@@ -11,6 +11,8 @@ from pathlib import Path, PurePosixPath
 from leastpriv.errors import InputError
 
 _DEPENDABOT = "dependabot[bot]"
+_READ_ONLY_EVENTS = frozenset({"push", "pull_request", "pull_request_review", "pull_request_review_comment"})
+"""For Dependabot (docs.github.com, "Troubleshooting Dependabot on GitHub Actions", read 2026-11)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,14 +29,10 @@ class Runner:
     event_name: str
     repository: str
     """`owner/name`"""
-    ref: str
-    """`refs/heads/main`, `refs/pull/5/merge`, `refs/tags/v1`"""
-    sha: str
     actor: str
     run_id: str
     server_url: str
     api_url: str
-    graphql_url: str
     in_actions: bool
     debug: bool
 
@@ -53,13 +51,10 @@ class Runner:
             event_path=path("GITHUB_EVENT_PATH"),
             event_name=environment.get("GITHUB_EVENT_NAME", ""),
             repository=environment.get("GITHUB_REPOSITORY", ""),
-            ref=environment.get("GITHUB_REF", ""),
-            sha=environment.get("GITHUB_SHA", ""),
             actor=environment.get("GITHUB_ACTOR", ""),
             run_id=environment.get("GITHUB_RUN_ID", ""),
             server_url=environment.get("GITHUB_SERVER_URL") or "https://github.com",
             api_url=environment.get("GITHUB_API_URL") or "https://api.github.com",
-            graphql_url=environment.get("GITHUB_GRAPHQL_URL") or "https://api.github.com/graphql",
             in_actions=environment.get("GITHUB_ACTIONS") == "true",
             debug=environment.get("RUNNER_DEBUG") == "1",
         )
@@ -109,7 +104,7 @@ class Runner:
         Raises:
             InputError: as `event`.
         """
-        return self.actor == _DEPENDABOT or from_fork(self.event())
+        return (self.actor == _DEPENDABOT and self.event_name in _READ_ONLY_EVENTS) or from_fork(self.event())
 
 
 @dataclass(frozen=True, slots=True)

@@ -138,12 +138,12 @@ def test_each_call_is_counted_by_what_became_of_it() -> None:
     assert found.counts.unmapped == 2
 
 
-def test_an_unmapped_event_is_a_gap_over_its_service_or_over_everything() -> None:
+def test_an_unmapped_event_is_a_gap_over_its_service_and_over_what_has_its_name() -> None:
     found = closed(
         call("DoIt", source="nosuch"), call("DoIt", source="nosuch"), call("Do It"), call("FrobnicateBucket")
     )
     assert {(gap.kind, gap.scope, gap.count) for gap in found.gaps} == {
-        (GapKind.UNMAPPED_EVENT, Scope(), 2),
+        (GapKind.UNMAPPED_EVENT, Scope(services=("nosuch",), actions=("*:DoIt",)), 2),
         (GapKind.UNMAPPED_EVENT, Scope(services=("s3",)), 1),
         (GapKind.UNVERIFIED_ACTION, Scope(services=("s3",)), 1),
     }

@@ -43,6 +43,8 @@ def names(event: MappedEvent) -> set[str]:
         ("kms", "ReEncrypt", "kms:ReEncryptFrom kms:ReEncryptTo"),
         ("bedrock", "Converse", "bedrock:InvokeModel"),
         ("dms", "DescribeDataProviders", "dms:ListDataProviders"),
+        ("quicksight", "UpdateTopicV2", "quicksight:UpdateTopic"),
+        ("verifiedpermissions", "BatchGetPolicy", "verifiedpermissions:GetPolicy"),
     ],
 )
 def test_an_event_maps_to_the_actions_aws_authorises(source: str, event: str, actions: str) -> None:
@@ -59,6 +61,10 @@ def test_an_event_maps_to_the_actions_aws_authorises(source: str, event: str, ac
         ("sts.amazonaws.com", "AssumeRoleWithWebIdentity", Verdict.NO_PERMISSION),
         ("dynamodb.amazonaws.com", "TransactWriteItems", Verdict.BY_REQUEST),
         ("s3.amazonaws.com", "FrobnicateBucket", Verdict.UNVERIFIED),
+        ("s3.amazonaws.com", "GetObjectV2", Verdict.UNVERIFIED),
+        ("ec2.amazonaws.com", "CreateDefaultVpcV2", Verdict.UNVERIFIED),
+        ("sqs.amazonaws.com", "PurgeQueueBatch", Verdict.UNVERIFIED),
+        ("cases.amazonaws.com", "BatchUpdateCase", Verdict.UNVERIFIED),
         ("nosuch.amazonaws.com", "DoIt", Verdict.UNMAPPED),
         ("s3.amazonaws.com", "Put Object", Verdict.UNMAPPED),
         ("s3.amazonaws.com", "*", Verdict.UNMAPPED),
@@ -110,6 +116,14 @@ def test_every_rename_row_is_reached_by_its_own_event(row: dict[str, str]) -> No
     assert found.verdict is Verdict.MAPPED
     assert wanted <= names(found)
     assert any(mapped.resource == row["resource"] for mapped in found.actions)
+
+
+@pytest.mark.parametrize("row", table("fallbacks"), ids=lambda row: row["operation"])
+def test_an_operation_without_an_action_of_its_own_goes_by_another_only_while_that_is_so(row: dict[str, str]) -> None:
+    """A new catalogue may have the action: then the table is to be made anew."""
+    prefix, _, name = row["operation"].partition(":")
+    assert catalog.spelling(row["operation"]) is None
+    assert names(map_event(f"{prefix}.amazonaws.com", name)) == {row["action"]}
 
 
 @given(st.text(max_size=60), st.text(max_size=60))

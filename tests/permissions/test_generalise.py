@@ -61,8 +61,23 @@ def test_more_than_five_objects_of_one_folder_are_the_folder() -> None:
 
 
 def test_the_bucket_stays_beside_its_opened_objects() -> None:
-    objects = [f"arn:aws:s3:::b/{number}" for number in range(9)]
-    assert generalise(["arn:aws:s3:::b", *objects]) == ("arn:aws:s3:::b", "arn:aws:s3:::b/*")
+    objects = [Seen(f"arn:aws:s3:::b/{name}", (str(run),)) for run, name in enumerate("aeiouy")]
+    found = patterns_of([Seen("arn:aws:s3:::b"), *objects])
+    assert [each.pattern for each in found] == ["arn:aws:s3:::b", "arn:aws:s3:::b/*"]
+
+
+def test_a_whole_bucket_is_opened_only_where_three_runs_showed_other_objects() -> None:
+    """Six state files at the root of a bucket are six state files, however often they are written."""
+    names = [f"arn:aws:s3:::tfstate/{name}.tfstate" for name in ("app", "db", "dns", "eks", "iam", "net")]
+    for runs in ((), ("1",), ("1", "2", "3")):
+        assert [each.pattern for each in patterns_of([Seen(name, runs) for name in names])] == names
+
+
+def test_objects_that_one_single_run_used_are_a_list_and_no_folder() -> None:
+    names = [f"arn:aws:s3:::b/conf/{name}.json" for name in "abcdef"]
+    assert [each.pattern for each in patterns_of([Seen(name, ("1",)) for name in names])] == names
+    both = [Seen(name, (run,)) for name, run in zip(names, "111222", strict=True)]
+    assert [each.pattern for each in patterns_of(both)] == ["arn:aws:s3:::b/conf/*"]
 
 
 def test_many_things_of_other_services_stay_one_by_one() -> None:

@@ -9,6 +9,9 @@ from types import ModuleType
 
 import pytest
 
+from leastpriv.permissions.events import map_event
+from leastpriv.permissions.mapping import CallNeeds
+
 
 @pytest.fixture(scope="module")
 def oracle() -> ModuleType:
@@ -30,6 +33,34 @@ def test_what_aws_refuses_is_what_the_mapping_says_but_for_two_explained_cases(
         *oracle.of_messages(shared_folder / "corpus" / "refusals.jsonl"),
     }
     others = [case for case in cases if case.verdict == "other"]
-    assert len(cases) >= 55
+    assert len(cases) >= 50
     assert [case for case in others if (case.event, case.action) not in oracle.EXPLAINED] == []
-    assert len(others) <= 2
+    assert len({(case.event, case.action) for case in others}) <= len(oracle.EXPLAINED)
+
+
+@pytest.mark.parametrize(
+    ("source", "event", "refused", "verdict"),
+    [
+        ("s3", "HeadObject", "s3:GetObject", "same"),
+        ("lambda", "CreateFunction", "lambda:TagResource", "partner"),
+        ("lambda", "CreateFunction", "kms:Decrypt", "key"),
+        ("lambda", "CreateFunction", "sqs:SendMessage", "other"),
+        ("sts", "AssumeRoleWithWebIdentity", "sts:AssumeRoleWithWebIdentity", "other"),
+        ("nosuch", "DoIt", "kms:Decrypt", "other"),
+    ],
+)
+def test_the_judge_takes_no_excuse_for_an_answer(
+    oracle: ModuleType, source: str, event: str, refused: str, verdict: str
+) -> None:
+    """Neither "no permission" nor "unmapped" counts as the action that AWS named, and a key is told apart."""
+    mapped = map_event(f"{source}.amazonaws.com", event)
+    needs = CallNeeds(mapped.verdict, mapped.prefix)
+    needed = {each.action for each in mapped.actions}
+    case = oracle._case(f"{source}.amazonaws.com", event, refused, needed, needs, "records")
+    assert case.verdict == verdict
+
+
+def test_the_refused_action_does_not_choose_the_service(oracle: ModuleType) -> None:
+    message = "an error occurred when calling the tagresource operation: not authorized to perform: sqs:tagresource"
+    assert oracle._source("TagResource", "sqs:TagResource", message) == ""
+    assert oracle._source("PurgeQueue", "sqs:PurgeQueue", message) == "sqs.amazonaws.com"

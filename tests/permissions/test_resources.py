@@ -105,7 +105,8 @@ def patterns(found: Sequence[Resource]) -> list[str]:
             f"ecs:{HERE}:service/c/s",
         ),
         ("ecs:RegisterTaskDefinition", {"family": "web"}, f"ecs:{HERE}:task-definition/web:*"),
-        ("ecs:RunTask", {"taskDefinition": "web:7"}, f"ecs:{HERE}:task-definition/web:*"),
+        ("ecs:RunTask", {"taskDefinition": "web:7"}, f"ecs:{HERE}:task-definition/web:7"),
+        ("ecs:RunTask", {"taskDefinition": "web"}, f"ecs:{HERE}:task-definition/web:*"),
         (
             "autoscaling:UpdateAutoScalingGroup",
             {"autoScalingGroupName": "g"},

@@ -17,13 +17,12 @@ KINDS = {
     "prefix-fallback",
     "suffix",
     "rename",
-    "fallback",
     "no-permission",
     "by-statement",
 }
 TRANSFORM = re.compile(
-    r"whole|last-path|strip-slash|id-only|secret-suffix|before-colon|after-function|after-slash|starts [a-z]+"
-    r"|alias|digits-only|letters-only|waf-scope"
+    r"whole|last-path|strip-slash|id-only|secret-suffix|before-colon|after-function|after-slash|starts [a-z-]+"
+    r"|alias|version|letters-only|waf-scope|after-colon|parameter-name|without-scheme|service-role"
 )
 
 
@@ -40,11 +39,18 @@ def test_no_cell_has_blanks_around_it(name: str) -> None:
     assert not [cell for row in table(name) for cell in row.values() if cell != cell.strip()]
 
 
-SOURCED = ["events", "triggers", "parameters", "roles", "passed_to", "tags_on_create", "kms_contexts", "dependents"]
-OF_RESOURCES = ["type_choices", "absent_parameters", "names_of_aws", "meant_otherwise", "arn_forms", "volatile"]
+SOURCED = [
+    *("events", "fallbacks", "triggers", "parameters", "roles", "passed_to"),
+    *("tags_on_create", "made_types", "kms_contexts", "dependents"),
+]
+OF_RESOURCES = [
+    *("type_choices", "absent_parameters", "names_of_aws", "meant_otherwise", "arn_forms", "volatile", "variable_texts"),
+    "arn_ends",
+]
+OF_ACTIONS = ["action_types", "ids_of_any_type", "other_arns"]
 
 
-@pytest.mark.parametrize("name", [*SOURCED, *OF_RESOURCES])
+@pytest.mark.parametrize("name", [*SOURCED, *OF_RESOURCES, *OF_ACTIONS, "owners"])
 def test_every_row_names_its_source(name: str) -> None:
     assert not [row for row in table(name) if not row["source"]]
 
@@ -106,3 +112,22 @@ def test_every_type_and_variable_of_a_row_is_one_of_its_service(name: str) -> No
         variable = row.get("variable", "*")
         templates = [kinds[row["type"]]] if row["type"] else list(kinds.values())
         assert variable == "*" or any(f"${{{variable}}}" in template for template in templates), row
+
+
+@pytest.mark.parametrize("name", OF_ACTIONS)
+def test_every_action_of_a_row_about_resources_is_in_the_catalogue(name: str) -> None:
+    for row in table(name):
+        assert catalog.spelling(row["action"]) == row["action"], row
+
+
+def test_every_type_that_an_action_takes_besides_is_one_of_its_service() -> None:
+    for row in table("action_types"):
+        kinds = {kind.name.lower() for kind in catalog.resource_types(row["action"].partition(":")[0])}
+        assert row["change"] in {"and", "or"}, row
+        assert set(filter(None, row["types"].split(","))) <= kinds, row
+
+
+def test_every_choice_between_types_is_of_a_known_kind() -> None:
+    for row in table("type_choices"):
+        assert row["means"] in {"this", "other", "only"}, row
+        assert not row["action"] or catalog.action(f"{row['prefix']}:{row['action']}"), row

@@ -133,6 +133,17 @@ EXCEEDING: Mapping[str, tuple[Sequence[Statement], Sequence[Statement], tuple[st
     "a Deny gone": ([A, deny(Resource="x*")], [A], ("s3:a", "x")),
     "a Deny narrowed": ([A, deny(Resource="x*")], [A, deny(Resource="x?*")], ("s3:a", "x")),
     "a Deny for other actions": ([A, deny(Resource="x*")], [A, deny(Resource="x*", Action="s3:b")], ("s3:a", "x")),
+    "a Deny under a condition that it had not": (
+        [A, deny()],
+        [A, deny(Condition={"Bool": {"aws:SecureTransport": "false"}})],
+        ("s3:a", "*"),
+    ),
+    "a Deny narrowed to what another statement is about": (
+        [A, {**A, "Resource": "a*"}, deny(Resource="?*")],
+        [A, deny(Resource="a*")],
+        ("s3:a", "*"),
+    ),
+    "a Deny gone that an Allow follows": ([A, deny(), A], [A], ("s3:a", "*")),
     "all but": ([{**A, "Resource": "a"}], [{**A, "NotResource": "x"}], ("s3:a", "y")),
     "an escape that was none": ([{**A, "Resource": "x${*}"}], [{**A, "Resource": "x*"}], ("s3:a", "x")),
     "a version that makes a text a wildcard": (
@@ -320,16 +331,16 @@ EVERYTHING: Sequence[Statement] = [{"Action": "*"}]
 @pytest.mark.parametrize(
     ("old", "new", "holds", "effort"),
     [
-        (large("Get", "Put"), large("Get", "Put"), True, 3_800),
-        (large("Get", "Put"), large("Get"), True, 3_800),
-        (large("Get", "P*", "*"), large("Get", "Put"), True, 7_800),
+        (large("Get", "Put"), large("Get", "Put"), True, 4_300),
+        (large("Get", "Put"), large("Get"), True, 4_300),
+        (large("Get", "P*", "*"), large("Get", "Put"), True, 7_900),
         ([*EVERYTHING, large()[-1]], large("Get", "Delete"), True, 1_700),
         (EVERYTHING, large("*"), True, 900),
         ([{"NotAction": "iam:*"}], [{"NotAction": ["iam:*", "svc0:*"]}, *large("*")], True, 900),
-        ([{"NotResource": "a*"}], [{"NotResource": ["a*", "b"]}], True, 10),
-        ([{"NotResource": ["a*", "b"]}], [{"Resource": ["c*", "d*"]}], True, 10),
+        ([{"NotResource": "a*"}], [{"NotResource": ["a*", "b"]}], True, 15),
+        ([{"NotResource": ["a*", "b"]}], [{"Resource": ["c*", "d*"]}], True, 15),
         (large("Get"), large("Get", "Put"), False, 12_000),
-        (large("Get"), EVERYTHING, False, 1_400),
+        (large("Get"), EVERYTHING, False, 1_500),
     ],
 )
 def test_real_policies_take_little_effort(
@@ -346,6 +357,15 @@ def test_hostile_wildcards_end_in_cannot_tell() -> None:
     answer = within([old], [new], effort=100_000)
     assert EFFORT in {excess.reason for excess in answer.excesses}
     assert within([{"Resource": ["*a*a*a*a*b"] * 300}], [{"Resource": ["*a*a*a*a*b"] * 300}]).holds
+
+
+def test_comparing_conditions_and_showing_requests_take_effort_too() -> None:
+    many = [{**A, "Resource": f"b{n}", "Condition": {"StringEquals": {"k": f"{n}"}}} for n in range(100)]
+    few = within(many, [{**each, "Resource": "*"} for each in many], effort=10_000)
+    assert few.excesses[-1].reason == EFFORT
+    shown = within([], [{"Action": f"s3:a{n}"} for n in range(100)], effort=1_000)
+    assert [bool(excess.witness) for excess in shown.excesses] == [True] * 10 + [False] * 90
+    assert shown.excesses[-1].reason == EFFORT
 
 
 def test_a_denys_loss_counts_even_where_nothing_is_allowed() -> None:

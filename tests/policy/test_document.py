@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from leastpriv.errors import PolicyFileError
+from leastpriv.errors import NoPolicyError, PolicyFileError
 from leastpriv.model import Condition
 from leastpriv.policy.document import Document, parse
 
@@ -116,10 +116,39 @@ def test_a_pointer_finds_the_policy_anywhere() -> None:
     assert parse(raw, "p.json", "/a~1b/1/~0").statements[0].actions == ("s3:GetObject",)
 
 
-@pytest.mark.parametrize("pointer", ["/a~1b/1/none", "/a~1b/7/~0", "/a~1b/-1/~0", "/a~1b/x", "/a~1b"])
-def test_a_pointer_to_no_policy_is_named(pointer: str) -> None:
+@pytest.mark.parametrize(
+    ("pointer", "lack"),
+    [
+        ("/a~1b/1/none", "leads nowhere: /a~1b/1 has no none, only ~; correct the pointer."),
+        ("/a~1b/7/~0", "leads nowhere: /a~1b is a list that has no 7, only 0 to 1; correct the pointer."),
+        ("/a~1b/-1/~0", "leads nowhere: /a~1b is a list that has no -1, only 0 to 1; correct the pointer."),
+        ("/a~1b/0/x", "leads nowhere: /a~1b/0 is a number, so that it has no x; correct the pointer."),
+        ("/b/x", "leads nowhere: the top has no b, only a/b; correct the pointer."),
+        ("/a~1b", "there is no policy at /a~1b: it is a list, no policy; the file has p.json#/a~1b/1/~0."),
+        ("/a~1b/1", "it is an object without Statement, only ~; the file has p.json#/a~1b/1/~0."),
+    ],
+)
+def test_a_pointer_that_leads_nowhere_is_told_with_the_part_that_is_not_there_and_the_names_that_are(
+    pointer: str, lack: str
+) -> None:
     raw = json.dumps({"a/b": [0, {"~": json.loads(of(ALLOW))}]}).encode()
-    assert f"at {pointer}; correct the pointer" in refusal(raw, pointer)
+    with pytest.raises(NoPolicyError) as caught:
+        parse(raw, "p.json", pointer)
+    assert str(caught.value).endswith(lack)
+
+
+def test_names_that_are_told_are_few_and_short() -> None:
+    message = refusal(json.dumps({f"{number:03}{'x' * 99}": 1 for number in range(300)}).encode(), "/y")
+    assert len(message) < 1_000
+    assert "and 288 more" in message
+
+
+def test_a_file_that_holds_policies_is_told_with_their_pointers() -> None:
+    role = {"AssumeRolePolicyDocument": json.loads(of({**ALLOW, "Principal": "*"})), "Policy": json.loads(of(ALLOW))}
+    raw = json.dumps({"Resources": {"A/B": role, "Text": {"Fn::Sub": of(ALLOW).decode()}}}).encode()
+    assert refusal(raw).endswith(
+        "name one inside the file by its pointer: p.json#/Resources/A~1B/Policy, p.json#/Resources/Text."
+    )
 
 
 @pytest.mark.parametrize(

@@ -192,6 +192,9 @@ def test_a_layer_without_documents_allows_nothing() -> None:
 def test_in_an_older_policy_variables_and_escapes_are_plain_text() -> None:
     assert effect("b/k", {"Resource": "b/${aws:username}"}, version="2008-10-17") == IMPLICIT
     assert effect("b/*", {"Resource": "b/${*}"}, version="2008-10-17") == IMPLICIT
+    assert effect("b/*", {"Resource": "b/${aws:username}"}, version="2008-10-17") == IMPLICIT
+    known = Request("s3:GetObject", "b/k", {"aws:username": ("k",)}, True)
+    assert evaluate(known, [policy({"Resource": "b/${aws:username}"}, version="2008-10-17")]).effect == IMPLICIT
 
 
 def test_a_statement_without_resource_is_unknown() -> None:
@@ -217,6 +220,10 @@ def test_conditions_decide_and_an_absent_key_of_an_incomplete_context_is_unknown
     request = Request("s3:GetObject", "b/k", context, complete)
     assert evaluate(request, [policy(WITH)]).effect == as_allow
     assert evaluate(request, [policy({}, {**WITH, "Effect": "Deny"})]).effect == as_deny
+
+
+def test_a_context_is_incomplete_unless_it_is_said_to_be_complete() -> None:
+    assert not Request("s3:GetObject", "b/k").context_complete
 
 
 def test_every_condition_of_a_block_has_to_hold() -> None:
@@ -252,6 +259,8 @@ def test_grants_looks_at_one_statement_alone() -> None:
     assert of({"Resource": "b${aws:username}"}) == "maybe"
     assert of(WITH) == "maybe"
     assert of({"Resource": "c", **WITH}) == "no"
+    false = Request("s3:GetObject", "b/k", {"aws:key": ("b",)})
+    assert grants(policy(WITH).statements[0], false) == "no"
 
 
 def test_statements_granting_names_the_allows_that_take_in_an_action() -> None:

@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from leastpriv.permissions.patterns import matches, resource_matches
-from leastpriv.policy.globs import Effort, EffortError, Element, Universe
+from leastpriv.policy.globs import Universe
+from leastpriv.policy.walk import Effort, EffortError, Element
 
 globs = st.text("ab*?", min_size=1, max_size=4)
 elements = st.builds(Element, st.lists(globs, max_size=2).map(tuple), st.booleans())
@@ -68,6 +69,7 @@ def test_what_is_said_without_a_walk_is_true(domain: Element, others: list[Eleme
         (Element(("s3:Get*",), negated=True), Element(("s3:*",)), 0, 1),
         (Element(("s3:Get*", "a"), negated=True), Element(("s3:Get*",), negated=True), 1, 0),
         (Element(("s3:Get*",), negated=True), Element(("s3:Get*", "a"), negated=True), 0, 1),
+        (Element(("s3:Get*",), negated=True), Element(("s3:Get*",), negated=True), 1, 0),
         (Element(("s3:GetObject",)), Element(("s3:Get*",)), 1, 0),
         (Element(("s3:GetObject",)), Element(("s3:Put*",)), 0, 0),
     ],
@@ -86,6 +88,18 @@ def test_resources_have_case_and_escapes_and_actions_do_not() -> None:
     assert universe(escaped, actions=False).text(Element(("b/${?}",))) == "b/?"
     assert universe().text(Element(("A", "b"))) is None
     assert universe().text(Element(("a",), negated=True)) is None
+
+
+def test_so_it_is_beside_wildcards() -> None:
+    escaped = Element(("B/${*}*",))
+    asked = universe(escaped, actions=False)
+    assert [asked.membership(text) for text in ("B/*", "B/*x", "B/x", "b/*x")] == [1, 1, 0, 0]
+    assert universe(Element(("B/*",))).membership("b/X") == 1
+    assert asked.reach(Element(("B/${*}x*",))).whole == 1
+    assert asked.reach(Element(("B/${?}*",))).part == 0
+    assert asked.reach(Element(("b/${*}x*",))).part == 0
+    assert universe(escaped).reach(Element(("b/$a*",))).part == 0
+    assert universe(escaped).reach(Element(("b/${*}a*",))).whole == 1
 
 
 def test_only_the_elements_that_are_asked_for_count() -> None:

@@ -29,6 +29,7 @@ CONTEXT = {"aws:username": ("ci",), "aws:team": ("a", "b"), "aws:empty": ("",), 
         ("${aws:empty}", None),
         ("${aws:absent, ''}", None),
         ("${aws:username}${aws:absent}", None),
+        ("${aws:absent}${aws:username}", None),
     ],
 )
 def test_a_variable_becomes_its_value_its_default_or_nothing(text: str, expected: str | None) -> None:

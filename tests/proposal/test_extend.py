@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from leastpriv.evidence.usage import Evidence
 from leastpriv.model import Basis, ChangeKind, Denial, DeniedBy, Need, Outcome, Permission, Usage
-from leastpriv.proposal.extend import additions, statements
+from leastpriv.proposal.extend import additions
+from leastpriv.proposal.placing import statements
 from leastpriv.proposal.situation import Change, History, Options
 from tests.fakes.deploys import ROLE
 

@@ -8,6 +8,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from leastpriv.proposal.fingerprint import fingerprint
+from leastpriv.pull_request.lifecycle import scope_of
 
 Parts = tuple[str, bytes | None, bytes]
 PARTS = st.tuples(st.text(), st.none() | st.binary(), st.binary())
@@ -31,7 +32,14 @@ def test_it_changes_with_each_part(
 
 
 def test_it_is_the_same_in_every_version_so_that_an_update_does_not_make_every_pull_request_anew() -> None:
-    assert fingerprint("arn iam/ci.json", b"{}", b"[]") == "593832621889c8f97894291e5192c020"
+    assert fingerprint("arn iam/ci.json", b"{}", b"[]") == "f03625af593832621889c8f97894291e"
+
+
+def test_its_beginning_tells_the_scope_whatever_is_proposed() -> None:
+    one, other, elsewhere = (
+        fingerprint(*given) for given in (("s", b"{}", b"[]"), ("s", None, b"x"), ("t", b"{}", b"[]"))
+    )
+    assert scope_of(one) == scope_of(other) != scope_of(elsewhere)
 
 
 @given(st.binary(min_size=1), st.binary(min_size=1))

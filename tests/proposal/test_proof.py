@@ -17,7 +17,8 @@ from leastpriv.evidence.usage import Evidence
 from leastpriv.model import ChangeKind
 from leastpriv.policy.document import Document, parse
 from leastpriv.policy.evaluate import Request, evaluate
-from leastpriv.proposal.proof import MANAGED_POLICY_LIMIT, Proof, prove
+from leastpriv.policy.quotas import Kind, quota
+from leastpriv.proposal.proof import Proof, prove
 from leastpriv.proposal.situation import Change, Draft
 from leastpriv.report.subject import Subject
 from tests.fakes.deploys import ALARM, POLICY, ROLE, proposal
@@ -173,12 +174,12 @@ def test_what_else_is_attached_counts_in_the_replay(subject: Subject) -> None:
 def test_sizes_are_those_that_iam_counts_and_the_limit_is_told(subject: Subject) -> None:
     small = document({"Statement": []})
     text = '{"Statement":[]}'
-    large = document({"Statement": [{**TAGGED, "Resource": "x" * MANAGED_POLICY_LIMIT}]})
+    large = document({"Statement": [{**TAGGED, "Resource": "x" * quota(Kind.MANAGED)}]})
     proof = prove(Draft(small, large, b"", (), (), ()), [], Evidence(ROLE))
     assert proof.size_before == len(text)
-    assert not proof.fits_managed_policy
-    assert prove(Draft(large, small, b"", (), (), ()), [], Evidence(ROLE)).fits_managed_policy
-    assert subject.proof.fits_managed_policy
+    assert (proof.kind, proof.fits) == (Kind.MANAGED, False)
+    assert prove(Draft(large, small, b"", (), (), ()), [], Evidence(ROLE)).fits
+    assert subject.proof.fits
 
 
 def test_used_actions_of_a_narrowed_wildcard_that_one_run_alone_has_shown_are_named(subject: Subject) -> None:

@@ -70,4 +70,5 @@ def test_the_number_of_questions_has_an_end_and_what_was_not_asked_is_not_truste
     assert len(asked) == len(set(asked)) == 40
     assert all(untrusted(used, origins) for used in many)
     hundreds = origins_of([usage(n) for n in range(100)], RUNS, ask)
-    assert len(hundreds) == 60
+    assert sum(origin is FEATURE for origin in hundreds.values()) == 60
+    assert untrusted(usage(99), hundreds) is not None

@@ -13,10 +13,11 @@ from leastpriv.pull_request.lifecycle import PAUSED_LABEL, Branch, Declined, Pul
 WANTED = Wanted("aa" * 16, "main", changes=True)
 NOTHING_LEFT = replace(WANTED, changes=False)
 OURS = Branch("c0ffee", ours=True, ever_ours=True, fingerprint=WANTED.fingerprint)
-STALE = replace(OURS, fingerprint="bb" * 16)
+STALE = replace(OURS, fingerprint=f"{'aa' * 4}{'bb' * 12}")
+ELSEWHERE = replace(OURS, fingerprint="bb" * 16)
 EDITED = replace(OURS, ours=False)
 FOREIGN = Branch("c0ffee", ours=False, ever_ours=False, fingerprint="")
-PULL = Pull(7, "main", "text\n- [ ] <!-- leastpriv:rebase --> take the branch back\n")
+PULL = Pull(7, "main", "- [ ] <!-- leastpriv:rebase --> take the branch back\n", fingerprint=WANTED.fingerprint)
 TICKED = replace(PULL, body=PULL.body.replace("[ ]", "[x]"))
 SAME = Declined(5, WANTED.fingerprint)
 OTHER = Declined(4, "cc" * 16)
@@ -34,6 +35,9 @@ OTHER = Declined(4, "cc" * 16)
         pytest.param(WANTED, EDITED, TICKED, (), Step.UPDATE, id="edited, box ticked"),
         pytest.param(WANTED, OURS, TICKED, (), Step.UPDATE, id="ours, box ticked: made anew"),
         pytest.param(WANTED, STALE, replace(PULL, labels=(PAUSED_LABEL,)), (), Step.NOTHING, id="paused"),
+        pytest.param(
+            WANTED, STALE, replace(PULL, labels=("Leastpriv: Paused",)), (), Step.NOTHING, id="paused, in capitals"
+        ),
         pytest.param(NOTHING_LEFT, OURS, PULL, (), Step.CLOSE, id="open, nothing left"),
         pytest.param(NOTHING_LEFT, EDITED, PULL, (), Step.LEAVE_OBSOLETE, id="edited, nothing left"),
         pytest.param(WANTED, None, None, (SAME,), Step.NOTHING, id="closed unmerged, same fingerprint"),
@@ -44,6 +48,26 @@ OTHER = Declined(4, "cc" * 16)
         pytest.param(NOTHING_LEFT, OURS, None, (), Step.DELETE_BRANCH, id="branch ours, nothing left, none open"),
         pytest.param(NOTHING_LEFT, OURS, None, (SAME,), Step.NOTHING, id="closed unmerged, all declined, branch kept"),
         pytest.param(WANTED, FOREIGN, None, (), Step.FOREIGN, id="branch is not ours"),
+        pytest.param(NOTHING_LEFT, FOREIGN, None, (), Step.NOTHING, id="branch is not ours, nothing to change"),
+        pytest.param(WANTED, ELSEWHERE, PULL, (), Step.OTHER_SCOPE, id="ours, of another role or file"),
+        pytest.param(
+            WANTED, OURS, replace(PULL, fingerprint=STALE.fingerprint), (), Step.REWORD, id="ours, text of another"
+        ),
+        pytest.param(
+            WANTED, OURS, replace(PULL, fingerprint=""), (), Step.NOTHING, id="ours, text rewritten by a person"
+        ),
+        pytest.param(
+            WANTED, OURS, replace(PULL, fingerprint="", by_us=False), (), Step.REWORD, id="ours, opened by hand"
+        ),
+        pytest.param(
+            WANTED,
+            EDITED,
+            replace(TICKED, base="release"),
+            (),
+            Step.LEAVE_RETARGETED,
+            id="edited, ticked, other target",
+        ),
+        pytest.param(WANTED, EDITED, None, (), Step.LEAVE_EDITED, id="edited, no pull request"),
     ],
 )
 def test_row(
@@ -58,7 +82,11 @@ def test_a_new_proposal_names_the_one_that_was_declined() -> None:
 
 
 branches = st.none() | st.builds(
-    Branch, st.just("c0ffee"), st.booleans(), st.booleans(), st.sampled_from([WANTED.fingerprint, "bb" * 16, ""])
+    Branch,
+    st.just("c0ffee"),
+    st.booleans(),
+    st.booleans(),
+    st.sampled_from([WANTED.fingerprint, STALE.fingerprint, ""]),
 )
 pulls = st.none() | st.sampled_from(
     [PULL, TICKED, replace(PULL, base="release"), replace(PULL, labels=(PAUSED_LABEL,))]

@@ -139,7 +139,7 @@ def test_the_commit_says_who_when_and_which_proposal(folder: Path) -> None:
 def test_working_tree_index_and_head_stay_as_they_were(folder: Path) -> None:
     before = snapshot(folder)
     published(folder)
-    published(folder, replace(PROPOSED, fingerprint="cd" * 32, content=b"[]"))
+    published(folder, replace(PROPOSED, fingerprint="abababab" + "cd" * 28, content=b"[]"))
     published(folder, replace(PROPOSED, content=OLD))
     assert snapshot(folder) == before
 
@@ -152,7 +152,7 @@ def test_the_same_proposal_again_changes_nothing(folder: Path) -> None:
 
 def test_another_proposal_replaces_the_commit_instead_of_adding_one(folder: Path) -> None:
     published(folder)
-    result = published(folder, replace(PROPOSED, fingerprint="cd" * 32, content=b"[]"))
+    result = published(folder, replace(PROPOSED, fingerprint="abababab" + "cd" * 28, content=b"[]"))
     assert result.operation is Operation.UPDATED
     assert run(folder, "rev-list", f"main..{PROPOSED.branch}").split() == [result.head_sha]
 
@@ -181,7 +181,10 @@ def test_nothing_to_change_and_no_branch_is_nothing_to_do(folder: Path) -> None:
 def test_a_merged_proposal_makes_room_for_the_next(folder: Path) -> None:
     head = published(folder).head_sha
     run(folder, "update-ref", "refs/heads/main", head)
-    assert published(folder, replace(PROPOSED, fingerprint="cd" * 32, content=b"[]")).operation is Operation.UPDATED
+    assert (
+        published(folder, replace(PROPOSED, fingerprint="abababab" + "cd" * 28, content=b"[]")).operation
+        is Operation.UPDATED
+    )
 
 
 FORGED = f"Mine\n\nLeastpriv-Fingerprint: {PROPOSED.fingerprint}"
@@ -205,7 +208,7 @@ def test_a_branch_that_a_person_worked_on_is_left_alone(
     published(folder)
     work_on(folder, PROPOSED.branch, *steps)
     theirs = run(folder, "rev-parse", PROPOSED.branch)
-    result = published(folder, replace(PROPOSED, fingerprint="cd" * 32, content=content))
+    result = published(folder, replace(PROPOSED, fingerprint="abababab" + "cd" * 28, content=content))
     assert (result.operation, result.head_sha) == (Operation.NONE, theirs)
     assert "left as it is" in result.reason
     assert run(folder, "rev-parse", PROPOSED.branch) == theirs
@@ -234,7 +237,7 @@ def test_a_branch_that_is_checked_out_in_any_worktree_is_not_moved(folder: Path,
     head = published(folder).head_sha
     run(folder, "worktree", "add", "--quiet", str(tmp_path / "other"), PROPOSED.branch)
     with pytest.raises(PullRequestError, match="checked out"):
-        published(folder, replace(PROPOSED, fingerprint="cd" * 32, content=b"[]"))
+        published(folder, replace(PROPOSED, fingerprint="abababab" + "cd" * 28, content=b"[]"))
     assert run(folder, "rev-parse", PROPOSED.branch) == head
 
 
@@ -438,3 +441,10 @@ def test_any_bytes_at_any_path_come_back_as_they_were_written(content: bytes, pa
 def test_a_draft_without_a_single_action_is_no_file(folder: Path) -> None:
     result = published(folder, replace(PROPOSED, path="iam/new.json", content=None))
     assert (result.operation, run(folder, "branch", "--list", PROPOSED.branch)) == (Operation.NONE, "")
+
+
+def test_the_branch_of_another_policy_file_is_not_overwritten(folder: Path) -> None:
+    head = published(folder).head_sha
+    with pytest.raises(PullRequestError, match="another role or policy file"):
+        published(folder, replace(PROPOSED, fingerprint="cd" * 32, path="iam/other.json"))
+    assert run(folder, "rev-parse", PROPOSED.branch) == head

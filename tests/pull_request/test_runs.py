@@ -76,10 +76,15 @@ def test_another_base_judges_by_its_own_commits(github: FakeGitHub) -> None:
     assert origin(github, base="release") == Origin(Trust.TRUSTED, "release")
 
 
-@pytest.mark.parametrize("event", ["pull_request", "pull_request_target", "pull_request_review"])
-def test_a_run_for_a_pull_request_is_not_trusted_whatever_its_commit(github: FakeGitHub, event: str) -> None:
+@pytest.mark.parametrize("event", ["pull_request", "pull_request_target", "pull_request_review", "issue_comment"])
+def test_a_run_that_others_can_start_is_not_trusted_whatever_its_commit(github: FakeGitHub, event: str) -> None:
     add_run(github, "main", event)
     assert origin(github).trust is Trust.UNTRUSTED
+
+
+def test_a_run_after_another_run_does_not_tell_what_it_deployed(github: FakeGitHub) -> None:
+    add_run(github, "main", "workflow_run")
+    assert origin(github).trust is Trust.UNKNOWN
 
 
 def test_a_fork_s_branch_of_the_same_name_is_not_the_base(github: FakeGitHub) -> None:
@@ -120,4 +125,4 @@ def test_commits_and_branches_are_asked_for_once(github: FakeGitHub) -> None:
     before = len(github.requests)
     for number in range(42, 47):
         ask(Run(str(number), str(number), START, START))
-    assert len(github.requests) - before == 5 + 2
+    assert len(github.requests) - before == 5 + 3

@@ -55,6 +55,23 @@ def test_the_proof_says_what_it_does_not_model(told: dict[str, Any]) -> None:
     assert proof["new_access"] == []
 
 
+def test_the_proof_names_the_statement_that_allows_each_replayed_need(told: dict[str, Any]) -> None:
+    rows = {row["action"]: row for row in told["proof"]["replayed"]}
+    assert rows["sqs:CreateQueue"]["decision"] == "allowed"
+    place = rows["sqs:CreateQueue"]["statement"]
+    assert (place["file"], place["sid"], place["index"]) == ("iam/ci-deploy.json", "Queues", 1)
+    assert told["proof"]["left_out"] == {"runs": 6, "refused": {}, "untried": 0}
+    assert (told["proof"]["attached_as"], told["proof"]["quota"], told["proof"]["fits"]) == ("managed", 6_144, True)
+
+
+def test_the_committed_policy_is_told_entry_by_entry_a_wildcard_as_one(told: dict[str, Any]) -> None:
+    entries = {entry["entry"]: entry for entry in told["difference"]["entries"]}
+    assert entries["lambda:*"]["used"] == ["lambda:UpdateFunctionCode"]
+    assert entries["lambda:*"]["granted"] > 30
+    assert (entries["sqs:PurgeQueue"]["granted"], entries["sqs:PurgeQueue"]["used"]) == (1, [])
+    assert [missing["action"] for missing in told["difference"]["missing"]] == ["cloudwatch:PutMetricAlarm"]
+
+
 def test_the_evidence_is_told_in_figures_and_runs(told: dict[str, Any]) -> None:
     evidence = told["evidence"]
     assert (evidence["calls"], evidence["allowed"], evidence["denied"]) == (13, 12, 1)

@@ -39,7 +39,7 @@ def test_the_surroundings_are_those_of_the_environment() -> None:
     assert runner.output_file == Path("/github/file_commands/output")
     assert runner.summary_file is None
     assert runner.run_url == "https://ghe.example.org/octo/infra/actions/runs/17650233411"
-    assert (runner.api_url, runner.graphql_url) == (SERVER["GITHUB_API_URL"], SERVER["GITHUB_GRAPHQL_URL"])
+    assert runner.api_url == SERVER["GITHUB_API_URL"]
 
 
 def test_an_empty_environment_is_a_shell_in_the_current_folder() -> None:
@@ -85,7 +85,7 @@ def test_runs_of_forks_and_of_dependabot_have_a_token_that_only_reads(tmp_path: 
     event = tmp_path / "event.json"
     event.write_text(json.dumps(pull_request("mallory/infra")))
     assert Runner.from_environment({"GITHUB_EVENT_PATH": str(event)}).read_only_token()
-    assert Runner.from_environment({"GITHUB_ACTOR": "dependabot[bot]"}).read_only_token()
+    assert Runner.from_environment({"GITHUB_ACTOR": "dependabot[bot]", "GITHUB_EVENT_NAME": "push"}).read_only_token()
     assert not Runner.from_environment(SERVER).read_only_token()
 
 

@@ -1,111 +1,139 @@
-"""One refusal message -> one denial: what was refused, on what, to whom, and who refused (pure).
+"""Refusals in a text -> denials: what was refused, on what, to whom, who refused, and whether a grant can help (pure).
 
-AWS's sentence is `User: PRINCIPAL is not authorized to perform: ACTION on resource: RESOURCE` and then the
-reason, if one is given: `because no identity-based policy allows the ACTION action`, or `with an explicit
-deny in a service control policy: ARN` ("Troubleshoot access denied (403 Forbidden) errors in Amazon S3",
-read 2026-11-24, and 343 labelled public messages). About half of the messages give no reason.
+First comes AWS's own sentence (sentence.py), which is believed over anything else. Where a tool prints only that an
+operation was refused, the action is inferred from the operation, and the denial says so.
 """
 
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
+from leastpriv.evidence.refusals.by_operation import by_operation
+from leastpriv.evidence.refusals.by_wording import READERS, by_tool
+from leastpriv.evidence.refusals.found import NEAR, Found, is_told, message_of
+from leastpriv.evidence.refusals.layout import Layout, lay_out, squeezed, unbroken
+from leastpriv.evidence.refusals.sentence import Sentence, sentences
+from leastpriv.evidence.refusals.wordings import refuser, why_refused_by
 from leastpriv.model import Denial, DeniedBy
 from leastpriv.permissions import catalog
 
-_PHRASE = re.compile(r"not authorized to perform:? *", re.IGNORECASE)
-_PRINCIPAL = re.compile(r"(?:arn:[^\s\"'`]+|assumed-role/[^\s\"'`]+)(?=['`\"]? is $)", re.IGNORECASE)
-_ACTION = re.compile(r"[`'\"]?(?P<action>[A-Za-z][A-Za-z0-9-]*:[A-Za-z][A-Za-z0-9]*)[`'\"]?(?![\w:/*?-])")
-# IAM and others name a resource by kind and name: `role NAME`, `policy ARN version v2`, `instance profile
-# NAME`.
-_RESOURCE = re.compile(
-    r"on (?:the )?resource:? *(?:\\?[\"`'](?P<quoted>[^\"`'\\]+)|"
-    r"(?P<kind>(?:instance profile|role|user|group|policy|mfa|server certificate) )?(?P<bare>[^\s\"`]+))",
-    re.IGNORECASE,
-)
-# A rule of the account or organisation that AWS adds in brackets: "(The management account can only …)". SDKs
-# add brackets too, which hold fields and no sentence: "(Service: Lambda, Status Code: 403)".
-_REMARK = re.compile(r"\((?:Your|The|This) [^()]*\)")
-_TAIL = re.compile(r"\b(?:because|with an explicit deny)\b", re.IGNORECASE)
-_EXPLICIT = re.compile(r"\bexplicit deny\b", re.IGNORECASE)
-
-# First match wins; the words of the reason and nothing else decide who refused.
-_REFUSERS = (
-    (re.compile(r"block public access", re.IGNORECASE), DeniedBy.BPA),
-    (re.compile(r"service control polic", re.IGNORECASE), DeniedBy.SCP),
-    (re.compile(r"resource control polic", re.IGNORECASE), DeniedBy.RCP),
-    (re.compile(r"permissions? boundary", re.IGNORECASE), DeniedBy.BOUNDARY),
-    (re.compile(r"session polic", re.IGNORECASE), DeniedBy.SESSION),
-    (re.compile(r"vpc endpoint polic", re.IGNORECASE), DeniedBy.VPCE),
-    (re.compile(r"resource-based polic", re.IGNORECASE), DeniedBy.RESOURCE),
-    (re.compile(r"identity-based polic", re.IGNORECASE), DeniedBy.IDENTITY),
-)
 _BY_CODE = {"VpceAccessDenied": DeniedBy.VPCE}
 # A login is governed by the trust policy of the role: no permission of the caller helps.
 _TRUST_ONLY = frozenset({"sts:assumerolewithwebidentity", "sts:assumerolewithsaml"})
-_LAYOUT = re.compile("\x1b\\[[0-9;]*[A-Za-z]|[│╷╵]|\\\\n")
-_BLANKS = re.compile(r"[\s>]+")
+_ENCODED = (
+    "the message is encoded: `aws sts decode-authorization-message --encoded-message …` tells action and resource"
+)
 
 
 def read_denial(message: str, *, error_code: str = "") -> Denial:
-    """Read what a message says was refused. Never raises.
+    """Read what one message says was refused. Never raises.
 
-    A message that names no action gives `actions` empty and is not mendable.
-    `mendable` is true only where an action is named, no explicit deny is, and the reason is an identity
-    policy or is not given. `resource` is as AWS names it, which for IAM may be `role NAME`; empty where the
-    message names none.
+    A message that names no action, and from which none follows, gives `actions` empty and is not mendable.
+    `mendable` is true only where there is an action, no explicit deny, and the reason is an identity policy or is not
+    given. `resource` is as AWS names it, which for IAM may be `role NAME`; empty where the message names none.
     """
-    text = _BLANKS.sub(" ", _LAYOUT.sub(" ", message)).strip()
-    found = _refusal(text)
-    if not found:
-        return Denial((), "", "", _BY_CODE.get(error_code, DeniedBy.UNKNOWN), False, False, message)
-    before, after = text[: found.start()], _sentence(text[found.end() :])
-    tail = _TAIL.search(after)
-    reason = after[tail.start() :] if tail else ""
-    head = after[: tail.start()] if tail else after
-    action = _ACTION.match(head)
-    explicit = _EXPLICIT.search(after) is not None
-    denied_by = _BY_CODE.get(error_code) or _refuser(reason)
-    principal = _PRINCIPAL.search(before)
+    found = [each.denial for each in find_denials(lay_out(message))]
+    best = next((denial for denial in found if denial.actions), found[0] if found else None)
+    by_code = _BY_CODE.get(error_code)
+    if best is None:
+        return Denial((), "", "", by_code or DeniedBy.UNKNOWN, False, False, message)
+    if by_code:
+        best = replace(best, denied_by=by_code, mendable=False, why=why_refused_by(by_code))
+    return replace(best, message=message)
+
+
+def find_denials(layout: Layout) -> list[Found]:
+    """All refusals in a text, in order; a text without any gives none. Never raises."""
+    words = squeezed(layout.text)
+    read = [*sentences(layout)] if "notauthorizedtoperform" in words else []
+    named = [sentence for sentence in read if sentence.action]
+    found = [Found(each.phrase, each.end, _stated(layout, each)) for each in named]
+    if any(sign in words for sign in ("whencallingthe", "operationerror", "api:")):
+        found += by_operation(layout, named)
+    if any(sign in words for sign in ("accessdenied", "forbidden", "thisoperation")):
+        found += [each for each in by_tool(layout, words) if not is_told(each, found)]
+    for sign, reader in READERS:
+        if sign in words:
+            found += [each for each in reader(layout) if not is_told(each, found)]
+    for sentence in read:
+        told = Found(sentence.phrase, sentence.end, _untold(layout, sentence))
+        if not sentence.action and _is_awss(layout, sentence) and not is_told(told, found, NEAR):
+            found.append(told)
+    return sorted(found, key=lambda each: each.start)
+
+
+def _stated(layout: Layout, sentence: Sentence) -> Denial:
+    """The denial of a sentence that names its action."""
+    refused = refuser(sentence.reason) if sentence.reason else None
+    denied_by = refused[0] if refused else _cut_reason(sentence.reason)
+    why = _why_not(sentence, denied_by, refused[1] if refused else "")
     return Denial(
-        actions=(action["action"],) if action else (),
-        resource=_resource(head),
-        principal=principal[0] if principal else "",
+        actions=(sentence.action,),
+        resource=sentence.resource.text,
+        principal=sentence.principal,
         denied_by=denied_by,
-        explicit=explicit,
-        mendable=action is not None and not (explicit or _REMARK.search(head)) and _can_help(denied_by, action),
-        message=message,
+        explicit=sentence.explicit,
+        mendable=not why,
+        message=message_of(layout, sentence.start, sentence.end),
+        why=why,
     )
 
 
-def _refusal(text: str) -> re.Match[str] | None:
-    """Find the sentence that names an action, else any: EC2 says it twice, first without."""
-    found = list(_PHRASE.finditer(text))
-    return next((each for each in found if _ACTION.match(text, each.end())), found[0] if found else None)
+def _cut_reason(reason: str) -> DeniedBy:
+    """A reason that a program has cut may still tell: `because no identity-ba`; no other begins so."""
+    return DeniedBy.IDENTITY if squeezed(reason).startswith("becausenoi") else DeniedBy.UNKNOWN
 
 
-def _sentence(text: str) -> str:
-    """Up to where the next refusal begins: its reason is not this one's."""
-    following = _PHRASE.search(text)
-    return text[: following.start()] if following else text
+def _why_not(sentence: Sentence, denied_by: DeniedBy, refused: str) -> str:
+    """Why no grant helps; empty where one can. The first reason that holds."""
+    name = sentence.action.lower()
+    prefix = name.partition(":")[0]
+    reasons = (
+        (sentence.explicit, "an explicit deny refused it, which no grant outweighs"),
+        (refused, refused),
+        (sentence.remark, f"the account's or the organisation's own rule: {sentence.remark}"),
+        # A prefix that no service has is a placeholder of somebody's documentation.
+        (prefix not in catalog.services(), f"no service has the prefix `{prefix}`"),
+        (name in _TRUST_ONLY, "the trust policy of the role decides who may log in"),
+        (
+            _is_service(sentence.principal) and name == "sts:assumerole",
+            "the trust policy of the role has to name the service",
+        ),
+        (
+            sentence.principal.lower() == "anonymous",
+            "the request was not signed, so no principal was there to be allowed",
+        ),
+        (
+            sentence.reason and denied_by is DeniedBy.UNKNOWN,
+            "the reason that is given is not one that a grant is known to mend",
+        ),
+    )
+    return next((why for holds, why in reasons if holds), "")
 
 
-def _refuser(reason: str) -> DeniedBy:
-    return next((who for words, who in _REFUSERS if words.search(reason)), DeniedBy.UNKNOWN)
+def _is_service(principal: str) -> bool:
+    """Whether a sentence speaks of a service (`CodeBuild is not authorized …`)."""
+    return re.fullmatch(r"[A-Z][A-Za-z]+|[a-z0-9.-]+\.amazonaws\.com", principal) is not None
 
 
-def _can_help(denied_by: DeniedBy, action: re.Match[str]) -> bool:
-    name = action["action"].lower()
-    # A prefix that no service has is a placeholder of somebody's documentation.
-    known = name.partition(":")[0] in catalog.services()
-    return known and denied_by in (DeniedBy.IDENTITY, DeniedBy.UNKNOWN) and name not in _TRUST_ONLY
+def _is_awss(layout: Layout, sentence: Sentence) -> bool:
+    """Whether a sentence without an action is AWS's all the same: it names an ARN, or EC2 wrote it."""
+    around = layout.text[max(0, sentence.phrase - NEAR) : sentence.end + 100]
+    return sentence.principal.startswith("arn:") or (
+        sentence.this_operation and (sentence.encoded or "UnauthorizedOperation" in unbroken(around))
+    )
 
 
-def _resource(head: str) -> str:
-    match = _RESOURCE.search(head)
-    if not match:
-        return ""
-    if match["quoted"]:
-        return match["quoted"].strip()
-    bare = match["bare"].rstrip(".,;)'")
-    return f"{match['kind'] or ''}{bare}"
+def _untold(layout: Layout, sentence: Sentence) -> Denial:
+    refused = refuser(sentence.reason) if sentence.reason else None
+    return Denial(
+        (),
+        sentence.resource.text,
+        sentence.principal,
+        refused[0] if refused else DeniedBy.UNKNOWN,
+        sentence.explicit,
+        False,
+        message_of(layout, sentence.start, sentence.end),
+        why=_ENCODED if sentence.encoded else "the message names no action",
+    )

@@ -9,45 +9,91 @@ from dataclasses import replace
 from leastpriv.model import Basis, Denial, Need, Permission
 from leastpriv.permissions import catalog
 from leastpriv.permissions.mapping import CallNeeds
-from leastpriv.permissions.patterns import escape_observed
+from leastpriv.permissions.patterns import escape_observed, resource_matches, unescape
 from leastpriv.permissions.resource_types import fits
 
 _TYPE_OF_EC2 = re.compile(r"arn:[^:*?]*:ec2:[^:*?]*:\d*:[a-z-]+/\*")
 """What AWS itself writes for something not made yet: `arn:aws:ec2:eu-west-1:111122223333:vpc/*`."""
+_CUT_BEFORE = re.compile(r"[\s\"`<>'].*|[.,;:'!…)\]}]+", re.DOTALL)
+"""Where a reader of a message takes a name to end: at a blank or a quote, before the sentence's own marks."""
+NAMED_BY_REFUSAL = "named by the refusal"
 
 
 def refused_needs(mapped: CallNeeds, denial: Denial) -> tuple[Need, ...]:
     """Needs of a refused call: what the message names comes before what the event maps to."""
-    observed = [replace(need, basis=Basis.DENIED) for need in mapped.needs if need.basis is Basis.OBSERVED]
+    observed = _observed(mapped)
     if not denial.actions:
         return tuple(observed)
     return tuple(need for action in denial.actions for need in _named_needs(action, denial, observed))
 
 
+def contradicted(mapped: CallNeeds, denial: Denial) -> tuple[str, ...]:
+    """Actions, as the catalogue spells them, that AWS refused on an ARN though the request names other resources only."""
+    names = (catalog.spelling(action) for action in denial.actions)
+    own = {name: [need for need in _observed(mapped) if need.permission.action == name] for name in names if name}
+    return tuple(name for name, needs in own.items() if _is_sure(needs) and _is_strange(denial.resource, needs))
+
+
+def _observed(mapped: CallNeeds) -> list[Need]:
+    return [replace(need, basis=Basis.DENIED) for need in mapped.needs if need.basis is Basis.OBSERVED]
+
+
 def _named_needs(action: str, denial: Denial, observed: Sequence[Need]) -> Sequence[Need]:
     """Needs for one action that a refusal names.
 
-    What the request says of the resource comes first: the message repeats names that the caller chose, and cuts them.
+    The message repeats names that the caller chose, and cuts them: what the request says of the resource comes first
+    where the two agree. Where they do not, AWS names what it checked.
     """
     known = catalog.action(action)
     name = known.name if known else action
     own = [need for need in observed if need.permission.action == name]
-    if own and all(need.exact for need in own):
-        return own
     resource = denial.resource
-    literal = resource.startswith("arn:") and not set(resource) & set("*?")
-    if (literal or _TYPE_OF_EC2.fullmatch(resource)) and fits(name, resource):
+    strange = _is_strange(resource, own)
+    if _is_sure(own) and not (strange and _is_of_service(name, resource)):
+        return own
+    agreed = [replace(need, exact=True) for need in own if need.permission.resource == resource]
+    if agreed:
+        return agreed
+    takes_arns = known is None or bool(known.resource_types)
+    named = fits(name, resource) or (strange and _is_of_service(name, resource))
+    literal = named and takes_arns and _is_literal(resource)
+    if literal or (_TYPE_OF_EC2.fullmatch(resource) and fits(name, resource)):
         permission = Permission(name, escape_observed(resource) if literal else resource)
-        return [Need(permission, Basis.DENIED, "named by the refusal", verified=known is not None)]
+        return [Need(permission, Basis.DENIED, NAMED_BY_REFUSAL, verified=known is not None)]
     if own:
         return own
-    exact = known is not None and not known.resource_types
     return [
         Need(
             Permission(name, "*"),
             Basis.DENIED,
             "the refusal names no resource",
             verified=known is not None,
-            exact=exact,
+            exact=not takes_arns,
         )
     ]
+
+
+def _is_sure(own: Sequence[Need]) -> bool:
+    return bool(own) and all(need.exact for need in own)
+
+
+def _is_of_service(action: str, arn: str) -> bool:
+    return arn.split(":")[2] == action.partition(":")[0]
+
+
+def _is_literal(resource: str) -> bool:
+    return re.fullmatch(r"arn(?::[^:*?]*){4}:[^*?]+", resource) is not None
+
+
+def _is_strange(resource: str, own: Sequence[Need]) -> bool:
+    """Whether a refusal names an ARN that none of the call's own resources is, also not one that the message cuts."""
+    if not own or not _is_literal(resource):
+        return False
+    return not any(_is_same(resource, need.permission.resource) for need in own)
+
+
+def _is_same(resource: str, pattern: str) -> bool:
+    if pattern == "*" or resource_matches(pattern, resource):
+        return True
+    whole = unescape(pattern)
+    return whole.startswith(resource) and _CUT_BEFORE.fullmatch(whole[len(resource) :]) is not None

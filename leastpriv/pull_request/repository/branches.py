@@ -13,6 +13,7 @@ from leastpriv.errors import PullRequestError
 from leastpriv.pull_request.git import fingerprint_of
 from leastpriv.pull_request.github_errors import explained
 from leastpriv.pull_request.lifecycle import Branch
+from leastpriv.pull_request.publication import Certify
 from leastpriv.pull_request.repository.connection import Connection
 
 if TYPE_CHECKING:
@@ -66,22 +67,37 @@ class Branches:
             self._read[commit, path] = self._fetch(commit, path)
         return self._read[commit, path]
 
-    def branch(self, name: str, base_sha: str, path: str) -> Branch | None:
+    def branch(self, name: str, base_sha: str, path: str, certify: Certify) -> Branch | None:
         """The branch as the life cycle sees it; None where there is none. `path` is the one file that we change."""
+        from github import UnknownObjectException
+
         head = self.commit_at(name)
         if head is None:
             return None
         with explained(f"comparing {name} with its base"):
-            comparison = self._repository.compare(base_sha, head)
-            commits = list(comparison.commits) or [self._repository.get_commit(head)]
+            try:
+                comparison = self._repository.compare(base_sha, head)
+                commits, total = list(comparison.commits), comparison.total_commits
+                files = {file.filename for file in comparison.files}
+            except UnknownObjectException:
+                # The base's history was rewritten: there is no common ancestor.
+                commits, total, files = [], 1, {path}
+            merged = not commits and total == 0
+            commits = commits or [self._repository.get_commit(head)]
         own = [commit for commit in commits if self._is_ours(commit)]
-        marked = [print_ for commit in commits if (print_ := fingerprint_of(commit.commit.message))]
-        ours = len(own) == max(len(commits), comparison.total_commits)
-        if own and not ours and all(commit in own or _is_update(commit) for commit in commits):
-            # The button "Update branch" merges the base and signs as GitHub: nobody's work, if our change is all.
-            files = [file.filename for file in comparison.files]
-            ours = files == [path] and self.read(head, path) == self.read(own[-1].sha, path)
-        return Branch(head, ours, bool(marked), marked[-1] if marked else "")
+        ours = bool(own) and len(commits) >= total and files <= {path}
+        # The button "Update branch" merges the base and signs as GitHub: nobody's work, if our change is all there is.
+        ours = ours and all(commit in own or _is_update(commit) for commit in commits)
+        if ours and not merged:
+            ours = self._is_as_certified(own[-1], head, path, certify)
+        marked = [stamp for commit in commits if (stamp := fingerprint_of(commit.commit.message))]
+        return Branch(head, ours, bool(marked), marked[-1] if marked else "", merged)
+
+    def _is_as_certified(self, own: Commit, head: str, path: str, certify: Certify) -> bool:
+        """Whether the file is what the commit's fingerprint was made of: names and trailers can be copied."""
+        content = self.read(head, path)
+        before = self.read(own.parents[0].sha, path) if own.parents else None
+        return content is not None and certify(before, content) == fingerprint_of(own.commit.message)
 
     def commit(self, base_sha: str, path: str, content: bytes, message: str) -> str:
         """A signed commit on `base_sha` that changes one file; no branch points to it yet. The file keeps its mode."""
@@ -116,21 +132,23 @@ class Branches:
                         raise
 
     def contains(self, branch: str, commit: str) -> bool:
-        """Whether a commit is the head of a branch or one of its ancestors; False where either is not there."""
+        """Whether a commit is the head of a branch or one of its ancestors; False where either is not there.
+
+        By the branch's commit: its name could also be a tag's.
+        """
         from github import UnknownObjectException
 
+        head = self.commit_at(branch)
         with explained(f"looking for a commit on {branch}"):
             try:
-                return self._repository.compare(branch, commit).status in ("identical", "behind")
+                return head is not None and self._repository.compare(head, commit).status in ("identical", "behind")
             except UnknownObjectException:
                 return False
 
-    def fork_point(self, base: str, head: str) -> tuple[str, tuple[str, ...]]:
-        """The commit from which `head` went its own way, and the paths it changed since, old and new ones."""
+    def fork_point(self, base: str, head: str) -> str:
+        """The commit from which `head` went its own way."""
         with explained(f"comparing {head[:12]} with its base"):
-            comparison = self._repository.compare(base, head)
-            names = [name for file in comparison.files for name in (file.filename, file.previous_filename)]
-            return comparison.merge_base_commit.sha, tuple(filter(None, names))
+            return self._repository.compare(base, head).merge_base_commit.sha
 
     def is_protected(self, branch: str) -> bool:
         """Whether a branch is protected; False where there is none."""
@@ -175,7 +193,9 @@ class Branches:
     def _is_ours(self, commit: Commit) -> bool:
         author = commit.author.login if commit.author else ""
         committer = commit.committer.login if commit.committer else ""
-        made_by_us = self._connection.is_me(author) and (committer == _WEB_FLOW or self._connection.is_me(committer))
+        made_by_us = self._connection.may_be_ours(author) and (
+            committer == _WEB_FLOW or self._connection.may_be_ours(committer)
+        )
         return made_by_us and bool(fingerprint_of(commit.commit.message))
 
     def _compare_and_swap(self, branch: str, before: str | None, after: str | None) -> None:

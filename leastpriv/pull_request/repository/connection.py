@@ -18,7 +18,6 @@ _LONGEST_WAIT = 120
 _SECONDARY_WAIT = 60
 """Seconds to wait at a secondary rate limit without `Retry-After`: "at least one minute" (docs.github.com,
 "Rate limits for the REST API", read 2026-11)."""
-_ACTIONS_LOGIN = "github-actions[bot]"
 
 
 class Connection:
@@ -55,19 +54,35 @@ class Connection:
         return self.repository.full_name.partition("/")[0]
 
     def is_me(self, login: str) -> bool:
-        """Whether the token belongs to this login; asked of GitHub once."""
+        """Whether the token belongs to this login; asked of GitHub once.
+
+        Raises:
+            PullRequestError: GitHub does not say whose token it is.
+        """
         if not self._own_login:
             self._own_login = self._viewer()
         return login == self._own_login
 
+    def may_be_ours(self, login: str) -> bool:
+        """Whether a login may be ours, now or before the token was changed: itself, or that of a bot."""
+        return is_bot(login) or self.is_me(login)
+
     def _viewer(self) -> str:
         from github import GithubException
 
-        try:
-            _, answer = self.repository.requester.graphql_query("query { viewer { login } }", {})
-            return str(answer["data"]["viewer"]["login"])
-        except (GithubException, KeyError, TypeError):
-            return _ACTIONS_LOGIN
+        with explained("asking whose token this is"):
+            try:
+                _, answer = self.repository.requester.graphql_query("query { viewer { login } }", {})
+                return str(answer["data"]["viewer"]["login"])
+            except (GithubException, KeyError, TypeError):
+                # A guess would take our own branch for a stranger's, or the other way round.
+                _, user = self.repository.requester.requestJsonAndCheck("GET", "/user")
+                return str(user["login"])
+
+
+def is_bot(login: str) -> bool:
+    """Whether a login is an app's, as that of `GITHUB_TOKEN` is."""
+    return login.endswith("[bot]")
 
 
 def _client(token: str, api_url: str, sleep: Callable[[float], None]) -> Github:
@@ -113,6 +128,11 @@ def _client(token: str, api_url: str, sleep: Callable[[float], None]) -> Github:
             secondary_rate_wait=_SECONDARY_WAIT,
             max_rate_limit_wait=_LONGEST_WAIT,
             status_forcelist=[429, 500, 502, 503, 504],
+            # PyGithub's own list lacks PATCH, which edits and moves.
+            allowed_methods=["DELETE", "GET", "HEAD", "PATCH", "POST", "PUT"],
+            # Once all tries are spent the last answer counts, with its status and words.
+            raise_on_status=False,
         ),
+        per_page=100,
         lazy=False,
     )

@@ -14,11 +14,16 @@ from leastpriv.pull_request.repository.connection import Connection
 if TYPE_CHECKING:
     from github.WorkflowRun import WorkflowRun
 
-_OF_PULL_REQUESTS = frozenset(
-    {"pull_request", "pull_request_target", "pull_request_review", "pull_request_review_comment"}
+_OF_OTHERS = frozenset(
+    {
+        *("pull_request", "pull_request_target", "pull_request_review", "pull_request_review_comment"),
+        *("issue_comment", "issues", "discussion", "discussion_comment", "fork", "watch"),
+    }
 )
-"""Events whose runs others can start, or whose code is not merged yet (docs.github.com, "Events that trigger
+"""Events whose code is not merged yet, or whose runs anybody can start (docs.github.com, "Events that trigger
 workflows", read 2026-11)."""
+_AFTER_OTHERS = frozenset({"workflow_run", "deployment_status", "check_run", "check_suite", "status"})
+"""Events that name the default branch's commit whatever they are about: which code they deploy nobody can tell."""
 _SLACK = timedelta(hours=1)
 """A session made at the end of a run lives on: one hour unless the role says otherwise (AWS STS, "AssumeRole")."""
 _LONGEST_RUN = timedelta(days=35)
@@ -73,8 +78,10 @@ class WorkflowRuns:
         branch = found.head_branch or ""
         if found.head_repository is None or found.head_repository.full_name != self._connection.repository.full_name:
             return Origin(Trust.UNTRUSTED, "a fork")
-        if found.event in _OF_PULL_REQUESTS:
-            return Origin(Trust.UNTRUSTED, f"a pull request of the branch {branch}")
+        if found.event in _OF_OTHERS:
+            return Origin(Trust.UNTRUSTED, f"the event {found.event} on the branch {branch}")
+        if found.event in _AFTER_OTHERS:
+            return Origin(Trust.UNKNOWN, f"the event {found.event}, which does not tell the commit that was deployed")
         if self._is_on(self._base, found.head_sha):
             return Origin(Trust.TRUSTED, self._base)
         if branch and self._is_protected(branch) and self._is_on(branch, found.head_sha):

@@ -1,7 +1,9 @@
 """One refusal message -> what was refused, and whether a grant can help."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
+from textwrap import wrap
 from typing import Any
 
 import pytest
@@ -145,6 +147,134 @@ def test_an_endpoints_own_error_code_tells_who_refused() -> None:
     assert (found.denied_by, found.mendable) == (DeniedBy.VPCE, False)
 
 
+@pytest.mark.parametrize(
+    ("message", "actions", "resource"),
+    [
+        (
+            "upload failed: ./a to s3://bucket-1/k An error occurred (AccessDenied) when calling the PutObject"
+            " operation: Access Denied",
+            "s3:PutObject",
+            "arn:aws:s3:::bucket-1/k",
+        ),
+        (
+            "copy failed: s3://bucket-1/x to s3://bucket-2/y An error occurred (AccessDenied) when calling the"
+            " CopyObject operation: Access Denied",
+            "s3:GetObject,s3:PutObject",
+            "",
+        ),
+        (
+            "$ aws s3 ls s3://bucket-1/\nAn error occurred (AccessDenied) when calling the ListObjectsV2 operation:"
+            " Access Denied",
+            "s3:ListBucket",
+            "arn:aws:s3:::bucket-1",
+        ),
+        (
+            "Error: reading S3 Bucket (bucket-1): operation error S3: HeadBucket, https response error StatusCode: 403,"
+            " RequestID: 1, HostID: 2, api error Forbidden: Forbidden\n│\n│   with aws_s3_bucket.x,",
+            "s3:ListBucket",
+            "arn:aws:s3:::bucket-1",
+        ),
+        ("API: s3:SetBucketEncryption Access Denied", "s3:PutEncryptionConfiguration", ""),
+        ("API: ec2:RunInstances You are not authorized to perform this operation. Encoded", "ec2:RunInstances", ""),
+        ("Error loading state: AccessDenied: Access Denied\n\tstatus code: 403", "s3:GetObject", ""),
+        ("error creating S3 bucket ACL for b-1: AccessDenied: Access Denied", "s3:PutBucketAcl", ""),
+        (
+            "CREATE_FAILED | AWS::S3::BucketPolicy | X\nAccess Denied (Service: S3, Status Code: 403, Request ID: 1)",
+            "s3:PutBucketPolicy",
+            "",
+        ),
+        (
+            "CREATE_FAILED | AWS::ApiGateway::RestApi | X\nAccess Denied (Service: ApiGateway, Status Code: 403)",
+            "apigateway:POST",
+            "",
+        ),
+        (
+            "Your access has been denied by S3, please make sure your request credentials have permission to GetObject"
+            " for b/k.zip. S3 Error Code: AccessDenied. S3 Error Message: Access Denied",
+            "s3:GetObject",
+            "arn:aws:s3:::b/k.zip",
+        ),
+        (
+            "An error occurred (AccessDenied) when calling the SendMessage operation: Access to the resource"
+            " https://sqs.eu-west-1.amazonaws.com/123456789012/q is denied.",
+            "sqs:SendMessage",
+            QUEUE,
+        ),
+        (
+            "Command run: ecs deploy\nAn error occurred (AccessDeniedException) when calling the DescribeServices"
+            " operation: User: arn:aws:sts::***:a",
+            "ecs:DescribeServices",
+            "",
+        ),
+        (
+            "The ciphertext refers to a customer master key that does not exist, does not exist in this region, or you"
+            " are not allowed to access.",
+            "kms:Decrypt",
+            "",
+        ),
+    ],
+)
+def test_an_action_that_is_not_named_is_inferred_and_the_denial_says_so(
+    message: str, actions: str, resource: str
+) -> None:
+    found = read_denial(message)
+    assert (",".join(found.actions), found.resource) == (actions, resource)
+    assert (found.inferred, found.mendable, found.principal) == (True, True, "")
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        "An error occurred (AccessDenied) when calling the DeleteObject operation: Access Denied because object"
+        " protected by object lock.",
+        "An error occurred (AccessDenied) when calling the AssumeRole operation: Roles may not be assumed by root"
+        " accounts.",
+        "operation error CloudWatch Logs: CreateLogGroup, https response error StatusCode: 400, RequestID: 1, api error"
+        " AccessDeniedException: The specified KMS key does not exist or is not allowed to be used",
+        "operation error S3: PutObject, exceeded maximum number of attempts",
+        "operation error S3: PutObject, https response error StatusCode: 403, RequestID: 1, api error ExpiredToken: x",
+        "You do not have permission to perform the 'cancel' action on this order.",
+        "The provided execution role does not have permissions to call SendMessage on SQS",
+        "The execution role does not have permission to perform: sqs:SendMessage",
+        "Error putting S3 policy: OperationAborted: A conflicting conditional operation",
+        "Error creating S3 bucket policy: AccessDenied: Access Denied",
+        "aws s3 cp a s3://b/k --endpoint-url http://store:9000\nAn error occurred (AccessDenied) when calling the"
+        " PutObject operation: Access Denied",
+        "CodeBuild is not authorized to perform: sts:AssumeRole on service role. Please verify",
+        "User: anonymous is not authorized to perform: execute-api:Invoke on resource: arn:aws:execute-api:x:1:a/b",
+        "User 'bob' is not authorized to perform: delete on resource: order/12",
+        "current credentials could not be used to assume 'arn:aws:iam::1:role/x', but are for the right account."
+        " Proceeding anyway.",
+        "API: ec2:disassociateAddress You do not have permission to access the specified resource.",
+        f"{SENTENCE} because",
+        f"{SENTENCE} because the moon is full",
+        f"User: {WHO} is not authorized to perform: kms:Decrypt on the resource associated with this ciphertext because"
+        " the resource does not exist in this Region, no resource-based policies allow access, or a resource-based"
+        " policy explicitly denies access",
+    ],
+)
+def test_what_looks_like_a_refusal_or_has_another_cause_is_not_mended(message: str) -> None:
+    assert not read_denial(message).mendable
+
+
+def test_who_cannot_mend_is_told_why_and_who_can_is_not() -> None:
+    assert "service control policy" in read_denial(f"{SENTENCE} because no service control policy allows it").why
+    assert "explicit deny" in read_denial(f"{SENTENCE} with an explicit deny").why
+    assert (
+        "decode-authorization-message"
+        in read_denial(
+            "UnauthorizedOperation: You are not authorized to perform this operation. Encoded authorization failure"
+            " message: a"
+        ).why
+    )
+    assert read_denial(SENTENCE).why == ""
+
+
+def test_a_reason_that_is_cut_counts_once_it_can_be_no_other() -> None:
+    assert read_denial(f"{SENTENCE} because no identity-ba").denied_by is DeniedBy.IDENTITY
+    assert read_denial(f"{SENTENCE} because no ").denied_by is DeniedBy.UNKNOWN
+
+
 PARTS = st.sampled_from(
     [
         SENTENCE,
@@ -164,7 +294,7 @@ PARTS = st.sampled_from(
 def test_no_text_makes_the_reader_fail_or_mends_without_an_action(message: str, code: str) -> None:
     found = read_denial(message, error_code=code)
     assert found.message == message
-    assert not found.mendable or (len(found.actions) == 1 and not found.explicit)
+    assert not found.mendable or (found.actions and not found.explicit and not found.why)
 
 
 @given(st.text(max_size=30))
@@ -184,10 +314,62 @@ def test_of_real_messages_none_that_a_grant_cannot_help_is_mendable(shared_folde
     assert [row["message"] for row in hopeless if read_denial(row["message"]).mendable] == []
 
 
-def test_of_real_messages_that_name_an_action_most_are_read_in_full(shared_folder: Path) -> None:
-    """Floors as measured: 166 of 175 actions, 162 of 175 resources."""
-    wanted = [row for row in rows(shared_folder) if row["action_in_text"] and row["grant"] == "yes"]
-    read = [(row["expected"], read_denial(row["message"])) for row in wanted]
-    actions = sum(list(found.actions) == expected["actions"] and found.mendable for expected, found in read)
-    resources = sum(found.resource == (expected["resource"] or "") for expected, found in read)
-    assert (actions >= 166, resources >= 162) == (True, True), (actions, resources, len(read))
+def test_of_real_messages_that_want_a_grant_nearly_all_are_read_exactly(shared_folder: Path) -> None:
+    """Floors as measured by bench/denials.py: 174 of 175 that name the action, 31 of 32 where it must be inferred."""
+    right = {True: 0, False: 0}
+    for row in rows(shared_folder):
+        if row["grant"] == "yes":
+            found, expected = read_denial(row["message"]), row["expected"]
+            wanted = (sorted(expected["actions"]), expected["resource"] or "", True)
+            right[row["action_in_text"]] += (sorted(found.actions), found.resource, found.mendable) == wanted
+    assert (right[True] >= 174, right[False] >= 31) == (True, True), right
+
+
+def read(denial: Denial) -> tuple[object, ...]:
+    return (denial.actions, denial.resource, denial.denied_by, denial.mendable)
+
+
+def hard(text: str, width: int) -> str:
+    """Cut at a column, as a terminal does."""
+    cut = [line[at : at + width] for line in text.split("\n") for at in range(0, max(1, len(line)), width)]
+    return "\n".join(cut)
+
+
+def soft(text: str, width: int) -> str:
+    """Wrapped between words in Terraform's box."""
+    lines = [part for line in text.split("\n") for part in wrap(line, width, break_long_words=False, break_on_hyphens=False) or [""]]
+    return "╷\n" + "\n".join("│ " + line for line in lines) + "\n╵"
+
+
+def column(text: str, width: int) -> str:
+    """The last column of SAM's table."""
+    lines = [part for line in text.split("\n") for part in wrap(line, width) or [""]]
+    return "\n".join(
+        ("CREATE_FAILED  AWS::X::Y  Name  " if at == 0 else " " * 32) + line for at, line in enumerate(lines)
+    )
+
+
+@pytest.mark.parametrize(
+    ("wrapped", "floor"),
+    [
+        (lambda text: soft(text, 78), 258),
+        (lambda text: hard(text, 177), 263),
+        (lambda text: hard(text, 80), 249),
+        (lambda text: column(text, 40), 250),
+        (lambda text: column(text, 24), 245),
+        (lambda text: text.replace("\n", "\r\n"), 269),
+        (lambda text: "\n".join(f"2026-03-02T10:11:00.1234567Z {line}" for line in text.split("\n")), 269),
+        (lambda text: json.dumps({"log": json.dumps({"message": text})}), 268),
+    ],
+    ids=["box", "terminal-177", "terminal-80", "column-40", "column-24", "crlf", "timestamps", "json-in-json"],
+)
+def test_of_real_messages_most_are_read_alike_when_wrapped_and_none_becomes_mendable(
+    shared_folder: Path, wrapped: Callable[[str], str], floor: int
+) -> None:
+    """Floors as measured, of 269 messages in which an action is found."""
+    alike = 0
+    for row in rows(shared_folder):
+        plain, found = read_denial(row["message"]), read_denial(wrapped(row["message"]))
+        assert plain.mendable or not found.mendable, row["id"]
+        alike += bool(plain.actions) and read(found) == read(plain)
+    assert alike >= floor

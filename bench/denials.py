@@ -1,0 +1,139 @@
+"""Measures the reader of refusals on labelled messages: `python bench/denials.py FILE_OF_JSONL`.
+
+Each line is a message with what a person reads in it: `expected` (actions, resource, denied_by), `grant` (yes, no,
+unsure: whether adding the action to the principal's identity policy can help), `action_in_text`, `near_miss`. Printed
+are the shares that are read exactly, the grants that would be wrong, tables by tool and by wording, and every miss.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from leastpriv.evidence.refusals.denial import read_denial
+from leastpriv.model import Denial
+
+_USAGE = 2
+_WORDINGS = (
+    ("with an explicit deny", r"explicit\s+deny"),
+    ("because no … policy allows", r"because\s+no"),
+    ("perform: ACTION, no reason", r"authorized\s+to\s+perform:?\s+[`'\"]?[a-zA-Z-]+:\w"),
+    ("when calling the X operation: bare", r"when\s+calling\s+the"),
+    ("operation error S: X", r"operation error"),
+    ("Lambda's code in S3", r"request credentials have permission"),
+    ("permission to perform the 'X' action", r"permission to"),
+    ("not authorized to perform this operation", r"this operation"),
+    ("Access Denied, no operation", r"access\s+denied|AccessDenied"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """A labelled message and what was read in it."""
+
+    label: Mapping[str, Any]
+    denial: Denial
+
+    @property
+    def exact(self) -> bool:
+        """Actions and resource are those of the label, letter by letter."""
+        expected = self.label["expected"]
+        return sorted(self.denial.actions) == sorted(expected["actions"]) and self.denial.resource == (
+            expected["resource"] or ""
+        )
+
+    @property
+    def granted(self) -> bool:
+        """It would be mended by a grant."""
+        return self.denial.mendable and bool(self.denial.actions)
+
+    @property
+    def kind(self) -> str:
+        """`stated`, `inferred`, `hopeless` (no grant helps) or `unsure`."""
+        if self.label["grant"] == "yes":
+            return "stated" if self.label["action_in_text"] else "inferred"
+        return "hopeless" if self.label["grant"] == "no" else "unsure"
+
+    @property
+    def right(self) -> bool:
+        """What the measure asks of a message of its kind."""
+        if self.kind == "unsure":
+            return True
+        return not self.granted if self.kind == "hopeless" else self.exact and self.granted
+
+
+def main(arguments: list[str]) -> int:
+    """Print the figures; 2 without a file."""
+    if not arguments:
+        print("Name a file of labelled messages, one JSON object a line.", file=sys.stderr)
+        return _USAGE
+    rows = judged(Path(arguments[0]))
+    print("\n".join(summary(rows)))
+    print("\n".join(table("tool", rows, lambda row: str(row.label["tool"]))))
+    print("\n".join(table("wording", rows, lambda row: wording(str(row.label["message"])))))
+    print("\nmisses")
+    for row in rows:
+        if not row.right:
+            print(f"  {row.label['id']} {row.kind}: {miss(row)}")
+    return 0
+
+
+def judged(file: Path) -> list[Judged]:
+    """Every labelled message of a file, read."""
+    lines = file.read_text(encoding="utf-8").splitlines()
+    return [Judged(label, read_denial(label["message"])) for label in map(json.loads, lines)]
+
+
+def summary(rows: Sequence[Judged]) -> list[str]:
+    """The shares that the issue asks for."""
+    lines = []
+    for kind in ("stated", "inferred"):
+        some = [row for row in rows if row.kind == kind]
+        exact = sum(row.right for row in some)
+        lines.append(f"{kind}: {exact} of {len(some)} exact and mendable ({exact / max(1, len(some)):.1%})")
+    hopeless = [row for row in rows if row.kind == "hopeless"]
+    lines.append(f"hopeless: {sum(row.granted for row in hopeless)} wrong grants of {len(hopeless)}")
+    told = [row for row in hopeless if not row.label["near_miss"]]
+    lines.append(
+        f"  of {len(told)} that name an action all the same, {sum(row.exact for row in told)} are read exactly"
+    )
+    unsure = [row for row in rows if row.kind == "unsure"]
+    lines.append(f"unsure: {sum(row.granted for row in unsure)} of {len(unsure)} would be granted")
+    named = [row for row in rows if row.label["expected"]["denied_by"] not in (None, "unknown")]
+    agreed = sum(row.denial.denied_by == row.label["expected"]["denied_by"] for row in named)
+    lines.append(f"who refused: {agreed} of {len(named)} as labelled")
+    return lines
+
+
+def table(title: str, rows: Sequence[Judged], key: Callable[[Judged], str]) -> list[str]:
+    """Right of all, by a key; nothing is asked of unsure ones."""
+    asked = [row for row in rows if row.kind != "unsure"]
+    all_of, right = Counter(map(key, asked)), Counter(key(row) for row in asked if row.right)
+    lines = [f"\n{title:42} messages  right"]
+    return lines + [f"{name:42} {count:8}  {right[name]:5}" for name, count in all_of.most_common()]
+
+
+def wording(message: str) -> str:
+    """The wording a message is of."""
+    return next((name for name, pattern in _WORDINGS if re.search(pattern, message, re.IGNORECASE)), "other")
+
+
+def miss(row: Judged) -> str:
+    """Expected and read, in one line."""
+    expected, found = row.label["expected"], row.denial
+    return (
+        f"expected {', '.join(expected['actions']) or '-'} on {expected['resource'] or '-'},"
+        f" read {', '.join(found.actions) or '-'} on {found.resource or '-'},"
+        f" {'mendable' if found.mendable else found.why or 'not mendable'}"
+        f" · {' '.join(row.label['message'].split())[:160]}"
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,93 @@
+"""Measures the search of logs: `python bench/log_speed.py FOLDER_OF_LOGS [MEBIBYTES]`.
+
+The logs of the folder are put one after the other, again and again, up to so many mebibytes (256 unless told), and
+read as one stream: with the lines cut in which a refusal begins or goes on (what most of any log is), and as they are
+(an eighth of the size). Each runs in a process of its own, which prints seconds of its core, megabytes for each, peak
+memory and refusals, at a quarter, half and the whole: linear time shows as equal speed, flat memory as equal mebibytes.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+import resource
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import BinaryIO
+
+from leastpriv.evidence.refusals.job_log import read_log
+
+_USAGE = 2
+_MEBIBYTE = 1024 if sys.platform != "darwin" else 1024 * 1024
+"""`ru_maxrss` is in kibibytes on Linux and in bytes on macOS (getrusage(2))."""
+_ROW = re.compile(rb"[A-Z]+_[A-Z_]+\b")
+_MOST_LINES = 20
+"""Lines that one refusal may take in these logs, in the columns of a table."""
+
+
+class Repeated(io.RawIOBase):
+    """A text again and again, up to a size, without holding more than two copies of a chunk."""
+
+    def __init__(self, text: bytes, size: int) -> None:
+        self._text = text * (1 + (4 << 20) // len(text))
+        self._period, self._left, self._at = len(text), size, 0
+
+    def read(self, size: int = -1) -> bytes:
+        """The next bytes, at most `size`."""
+        size = min(size, self._left, len(self._text) - self._period)
+        part = self._text[self._at : self._at + size]
+        self._at = (self._at + size) % self._period
+        self._left -= size
+        return part
+
+
+def main(arguments: list[str]) -> int:
+    """Print the figures of both runs; 2 without a folder of logs."""
+    if arguments[:1] == ["--one"]:
+        return one_run(Path(arguments[1]), int(arguments[2]), cut=arguments[3] == "cut")
+    files = sorted(Path(arguments[0]).glob("*.log")) if arguments else []
+    if not files:
+        print("Name a folder of *.log files.", file=sys.stderr)
+        return _USAGE
+    size = int(arguments[1]) if arguments[1:] else 256
+    print("refusals  MiB read  seconds   MB/s  peak MiB  refusals told")
+    for share in (4, 2, 1):
+        for kind in ("cut", "kept"):
+            here = max(1, size // share // (1 if kind == "cut" else 8))
+            subprocess.run([sys.executable, __file__, "--one", arguments[0], str(here), kind], check=True)
+    return 0
+
+
+def one_run(folder: Path, mebibytes: int, *, cut: bool) -> int:
+    """Read one stream of so many mebibytes and print its row."""
+    logs = [file.read_bytes() for file in sorted(folder.glob("*.log"))]
+    text = b"".join(without_refusals(log) if cut else log for log in logs)
+    stream: BinaryIO = io.BytesIO() if not text else Repeated(text, mebibytes << 20)  # type: ignore[assignment]
+    started = time.process_time()
+    told = sum(1 for _ in read_log(stream, "-"))
+    seconds = time.process_time() - started
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / _MEBIBYTE
+    speed = (mebibytes << 20) / 1e6 / seconds
+    print(
+        f"{'cut' if cut else 'kept':8}  {mebibytes:8,}  {seconds:7.2f}  {speed:5.0f}  {peak:8.0f}  {told:,}", flush=True
+    )
+    return 0
+
+
+def without_refusals(log: bytes) -> bytes:
+    """A log without its refusals, each to the next empty line or row of a table; colours and all else stay."""
+    while True:
+        first = next(read_log(io.BytesIO(log), "-"), None)
+        if first is None:
+            return log
+        lines = log.splitlines(keepends=True)
+        begin = max(0, first.line - 1)
+        behind = range(begin + 1, min(len(lines), begin + _MOST_LINES))
+        end = next((at for at in behind if not lines[at].strip() or _ROW.match(lines[at])), behind.stop)
+        log = b"".join(lines[:begin] + lines[end:])
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,187 @@
+"""Whole logs -> the refusals in them, streamed: time grows with the log, memory does not.
+
+A log is searched for a dozen words of which every refusal has one; only around such a place is it read as text. Logs
+are not fetched here: whoever has one gives its bytes.
+"""
+
+from __future__ import annotations
+
+import codecs
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+from leastpriv.evidence.refusals.denial import find_denials
+from leastpriv.evidence.refusals.layout import Layout, lay_out
+from leastpriv.model import Denial, DeniedBy
+
+CHUNK = 1 << 20
+_SIGNS = (
+    b"not authoriz", b"to perform", b"explicit deny", b"-based polic", b"on resource:", b"access denied",
+    b"denied by s3",
+    b"deniedexception) when", b"have permission", b"code: 403", b"(403)", b"ciphertext refers", b"used to assume",
+    b"is denied", b"denied due to", b'"allowed"',
+)  # fmt: skip
+"""In lower case; some of them, so that one survives wherever a tool breaks a line."""
+_BEFORE = 4_096
+"""Bytes before a sign that are read along: what the tool was doing, and a principal that a table's column breaks."""
+_OWN = 4_096
+"""Bytes from a sign on in which refusals begin that are told with it."""
+_AFTER = 12_288
+"""Bytes behind these that are read along, so that a refusal that begins there is read to its end."""
+_LEAD = 1_024
+"""Bytes before a sign in which its refusal may begin."""
+MOST_DISTINCT = 10_000
+"""Distinct refusals that are remembered: a log may be made up."""
+
+
+class ByteStream(Protocol):
+    """What a log is read from: a binary file, a member of an archive, the answer of a server."""
+
+    def read(self, size: int, /) -> bytes:
+        """The next bytes, at most `size` or so; none only at the end."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class LoggedDenial:
+    """A denial and where a log tells it."""
+
+    file: str
+    """As the user named it; `-` for standard input, `logs.zip/1_deploy.txt` in an archive."""
+    line: int
+    """From 1, of the word where the refusal begins."""
+    denial: Denial
+
+
+def read_log(stream: ByteStream, name: str) -> Iterator[LoggedDenial]:
+    """All refusals of one log in order, each as often as it is told. Any bytes will do.
+
+    Raises:
+        OSError: the stream cannot be read.
+    """
+    data, done, lines, at_end = b"", 0, 1, False
+    chunks = _utf8(stream)
+    while not at_end:
+        chunk = next(chunks, b"")
+        at_end = not chunk
+        data += chunk
+        limit = len(data) if at_end else max(done, len(data) - _OWN - _AFTER)
+        counted = done
+        for start, stop in _places(data.lower(), done, limit):
+            lines += data.count(b"\n", counted, start)
+            counted = start
+            yield from _read(data, start, stop, name, lines)
+            done = stop
+        done = max(done, limit)
+        lines += data.count(b"\n", counted, done)
+        cut = max(0, done - _BEFORE)
+        data, done = data[cut:], done - cut
+
+
+def distinct(found: Iterable[LoggedDenial]) -> tuple[list[LoggedDenial], bool]:
+    """Each refusal once, at its first place, with the most that any of its copies tells; whether some were left out.
+
+    Tools print the same refusal up to three times, now and then wrapped or cut. Copies have equal actions and an equal
+    resource; a principal or reason that one of them lacks is the other's.
+    """
+    kept: dict[tuple[object, ...], list[LoggedDenial]] = {}
+    count = 0
+    for one in found:
+        key = (tuple(action.lower() for action in one.denial.actions), one.denial.resource)
+        group = kept.setdefault(key, []) if key in kept or count < MOST_DISTINCT else None
+        if group is None:
+            return _in_order(kept), True
+        index = next((at for at, other in enumerate(group) if _are_copies(one.denial, other.denial)), None)
+        if index is None:
+            if count >= MOST_DISTINCT:
+                return _in_order(kept), True
+            group.append(one)
+            count += 1
+        elif _tells_more(one.denial, group[index].denial):
+            group[index] = replace(group[index], denial=one.denial)
+    return _in_order(kept), False
+
+
+def _in_order(kept: dict[tuple[object, ...], list[LoggedDenial]]) -> list[LoggedDenial]:
+    return [one for group in kept.values() for one in group]
+
+
+def _are_copies(one: Denial, other: Denial) -> bool:
+    known = {one.denied_by, other.denied_by} - {DeniedBy.UNKNOWN}
+    return (
+        _fit(one.principal, other.principal)
+        and len(known) < 2
+        and (one.explicit == other.explicit or not (_tells(one) and _tells(other)))
+    )
+
+
+def _fit(one: str, other: str) -> bool:
+    return not one or not other or one == other
+
+
+def _tells(denial: Denial) -> bool:
+    return denial.explicit or denial.denied_by is not DeniedBy.UNKNOWN
+
+
+def _tells_more(one: Denial, other: Denial) -> bool:
+    return (_tells(one), bool(one.principal)) > (_tells(other), bool(other.principal))
+
+
+def _utf8(stream: ByteStream) -> Iterator[bytes]:
+    """The stream in chunks; PowerShell's redirection writes UTF-16, told by its byte order mark."""
+    first = stream.read(CHUNK)
+    is_wide = first[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+    decoder = codecs.getincrementaldecoder("utf-16")("replace") if is_wide else None
+    while first:
+        yield decoder.decode(first).encode("utf-8", "replace") if decoder else first
+        first = stream.read(CHUNK)
+
+
+def _places(folded: bytes, start: int, limit: int) -> Iterator[tuple[int, int]]:
+    """Parts of the text in which refusals may begin, in order and apart from each other."""
+    upcoming = {sign: folded.find(sign, start, limit) for sign in _SIGNS}
+    upcoming = {sign: at for sign, at in upcoming.items() if at >= 0}
+    done = start
+    while upcoming:
+        sign, at = min(upcoming.items(), key=lambda pair: pair[1])
+        if at >= done:
+            first, stop = _to_lines(folded, max(done, at - _LEAD), min(limit, at + _OWN), at)
+            yield first, stop
+            done = stop
+        following = folded.find(sign, max(at + 1, done), limit)
+        if following < 0:
+            del upcoming[sign]
+        else:
+            upcoming[sign] = following
+
+
+def _to_lines(folded: bytes, first: int, stop: int, at: int) -> tuple[int, int]:
+    """A part made to begin and end where lines do, if it holds such places."""
+    begin = folded.find(b"\n", first, at)
+    end = folded.rfind(b"\n", at, stop)
+    return (begin + 1 if begin >= 0 else first), (end + 1 if end >= 0 else stop)
+
+
+def _read(data: bytes, start: int, stop: int, name: str, line: int) -> Iterator[LoggedDenial]:
+    first = max(0, start - _BEFORE)
+    first = max(first, data.find(b"\n", first, start) + 1)
+    parts = [
+        lay_out(part.decode("utf-8", "replace"))
+        for part in (data[first:start], data[start:stop], data[stop : stop + _AFTER])
+    ]
+    whole, own = _together(parts), len(parts[0].text)
+    for found in find_denials(whole):
+        if own <= found.start < own + len(parts[1].text):
+            yield LoggedDenial(name, line + whole.text.count("\n", own, found.start), found.denial)
+
+
+def _together(parts: list[Layout]) -> Layout:
+    text = ""
+    starts: list[int] = []
+    ends: list[int] = []
+    for part in parts:
+        starts += [len(text) + start for start in part.starts]
+        ends += part.ends
+        text += part.text
+    return Layout(text, tuple(starts), tuple(ends))

@@ -1,0 +1,110 @@
+"""A list in brackets rewritten so that what stays keeps its text, its separators and its comments."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+
+from leastpriv.policy.layout import Layout
+from leastpriv.policy.spans import Node
+
+Splice = tuple[int, int, str]
+"""Where a part of a text begins and ends, and what stands there instead."""
+
+
+@dataclass(slots=True)
+class Slots:
+    """What becomes of the entries of one list: each slot loses its entry, gains followers, or stays."""
+
+    drop: set[int] = field(default_factory=set)
+    after: dict[int, list[str]] = field(default_factory=lambda: defaultdict(list))
+    """Slot -> new entries that follow it; texts, or what stands in the file."""
+
+
+def rewritten(text: str, value: Node, written: Sequence[str], slots: Slots, layout: Layout) -> str:
+    """Return the text of a list of which at least one entry remains.
+
+    `written` is the text of each entry; an object in place of a list counts as a list of one.
+    """
+    if value.kind == "object":
+        entries = [*written, *slots.after.get(0, [])]
+        return entries[0] if len(entries) == 1 else "[" + layout.comma.join(entries) + "]"
+    items = value.items
+    lead, tail = text[value.start + 1 : items[0].start], text[items[-1].end : value.end - 1]
+    between = [text[one.end : other.start] for one, other in pairwise(items)]
+    if any("#" in separator for separator in (lead, *between, tail)):
+        return _commented(text, value, written, slots, layout)
+    usual = _usual_separator(lead, between, layout)
+    result, last = "", -1
+    for place, entry in enumerate(written):
+        entries = ([] if place in slots.drop else [entry]) + slots.after.get(place, [])
+        if entries:
+            result += (lead if last < 0 else _joined(between[last:place])) + usual.join(entries)
+            last = place
+    return "[" + result + tail + "]"
+
+
+def spliced(text: str, begin: int, end: int, splices: Sequence[Splice]) -> str:
+    """Carry splices out on `text[begin:end]`."""
+    result, at = "", begin
+    for start, stop, new in sorted(splices):
+        result += text[at:start] + new
+        at = stop
+    return result + text[at:end]
+
+
+def _usual_separator(lead: str, between: Sequence[str], layout: Layout) -> str:
+    if broken := [separator for separator in between if "\n" in separator]:
+        return min(broken, key=lambda separator: separator.count("\n"))
+    if between:
+        return between[0]
+    if "\n" in lead:
+        return "," + layout.newline + lead[lead.rfind("\n") + 1 :]
+    return layout.comma
+
+
+def _joined(separators: Sequence[str]) -> str:
+    """Make one separator of those around dropped entries: the first's end of line, the last's beginning."""
+    first, last = separators[0], separators[-1]
+    if "\n" not in first or "\n" not in last:
+        return first if "\n" in first else last
+    if first.count("\n") >= last.count("\n"):
+        joined = first[: first.rfind("\n") + 1] + last[last.rfind("\n") + 1 :]
+    else:
+        joined = first[: first.find("\n") + 1] + last[last.find("\n") + 1 :]
+    return joined if joined.count(",") == 1 else first
+
+
+_GONE = "\0"
+"""Marks what was taken out; neither JSON nor YAML has this character in a file."""
+
+
+def _commented(text: str, value: Node, written: Sequence[str], slots: Slots, layout: Layout) -> str:
+    """A list of YAML in which comments stand: entries and commas go, comments never; then lines left blank go."""
+    texts = [
+        layout.comma.join(([] if place in slots.drop else [entry]) + slots.after.get(place, []))
+        for place, entry in enumerate(written)
+    ]
+    result = text[value.start : value.items[0].start]
+    for place, (item, new) in enumerate(zip(value.items, texts, strict=True)):
+        last = place + 1 == len(texts)
+        end = value.end if last else value.items[place + 1].start
+        comma = -1 if last else _comma(text, item.end, end)
+        kept = "," if new and any(texts[place + 1 :]) else _GONE
+        result += (new or _GONE) + (
+            text[item.end : end] if last else text[item.end : comma] + kept + text[comma + 1 : end]
+        )
+    lines = result.splitlines(keepends=True)
+    return "".join(line.replace(_GONE, "") for line in lines if _GONE not in line or line.replace(_GONE, "").strip())
+
+
+def _comma(text: str, start: int, end: int) -> int:
+    """Offset of the comma between two entries, not one in a comment."""
+    comment = False
+    for at in range(start, end):
+        comment = text[at] == "#" or (comment and text[at] != "\n")
+        if text[at] == "," and not comment:
+            return at
+    return -1

@@ -1,0 +1,128 @@
+"""Where a policy stands: a file, and a pointer into it; and what to say where the pointer leads nowhere."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from leastpriv.errors import NoPolicyError
+from leastpriv.policy.spans import Node
+
+_MOST_NAMES = 12
+_LONGEST_NAME = 60
+_MOST_POLICIES = 5
+_INDEX = re.compile(r"0|[1-9][0-9]{0,6}")
+_ADDRESSED = (".tf", ".tofu", ".hcl")
+"""Files in which a policy goes by an address like `data.aws_iam_policy_document.deploy`, not by a JSON pointer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Location:
+    """What `template.yaml#/Resources/Role` names."""
+
+    path: str
+    pointer: str
+    """JSON pointer (RFC 6901), or the address of HCL; empty where the file is the policy."""
+
+    @classmethod
+    def of(cls, name: str) -> Location:
+        """Split a name; a `#` that no pointer follows belongs to the file's name."""
+        path, mark, pointer = name.partition("#")
+        if mark and (pointer.startswith("/") or is_hcl(path)):
+            return cls(path, pointer)
+        return cls(name, "")
+
+    def __str__(self) -> str:
+        return f"{self.path}#{self.pointer}" if self.pointer else self.path
+
+
+def is_hcl(path: str) -> bool:
+    """Whether a file is HCL, by its name."""
+    return path.lower().endswith(_ADDRESSED)
+
+
+def find(root: Node, pointer: str, where: str) -> Node:
+    """Follow a JSON pointer.
+
+    Raises NoPolicyError naming the first part that is not there, and the names that are.
+    """
+    node, done = root, ""
+    for token in pointer.split("/")[1:]:
+        key = token.replace("~1", "/").replace("~0", "~")
+        found = _child(node, key)
+        if found is None:
+            at = done or "the top"
+            raise NoPolicyError(
+                f"{where}: the pointer {pointer} leads nowhere: {at} {_lack(node, key)}; correct the pointer."
+            )
+        node, done = found, f"{done}/{token}"
+    return node
+
+
+def policies_in(root: Node) -> list[str]:
+    """Return pointers to what looks like identity-based policies, in the order of the file."""
+    return list(_policies(root, ""))
+
+
+def choices(where: str, pointers: Iterable[str]) -> str:
+    """Put ready names of a file's policies in words; empty where it has none."""
+    found = list(pointers)
+    shown = ", ".join(f"{where}#{pointer}" for pointer in found[:_MOST_POLICIES])
+    rest = f" and {len(found) - _MOST_POLICIES} more" if len(found) > _MOST_POLICIES else ""
+    return shown + rest
+
+
+def names(found: Iterable[str]) -> str:
+    """Put names in words, the first dozen of them."""
+    every = list(found)
+    shown = ", ".join(
+        name if len(name) <= _LONGEST_NAME else f"{name[:_LONGEST_NAME]}…" for name in every[:_MOST_NAMES]
+    )
+    return shown + (f" and {len(every) - _MOST_NAMES} more" if len(every) > _MOST_NAMES else "")
+
+
+def _child(node: Node, key: str) -> Node | None:
+    if node.kind == "array":
+        index = int(key) if _INDEX.fullmatch(key) else len(node.items)
+        return node.items[index] if index < len(node.items) else None
+    return node.get(key)
+
+
+def _lack(node: Node, key: str) -> str:
+    if node.kind == "array":
+        size = len(node.items)
+        has = f"only 0 to {size - 1}" if size > 1 else "only 0" if size else "for it is empty"
+        return f"is a list that has no {key}, {has}"
+    if node.kind == "object":
+        keys = [member.key for member in node.members]
+        return f"has no {key}, only {names(keys)}" if keys else f"has no {key}, for it is empty"
+    return f"is a {kind_name(node)}, so that it has no {key}"
+
+
+def kind_name(node: Node) -> str:
+    """Put a node's kind in words."""
+    return {"array": "list", "object": "object without members", "literal": "constant"}.get(node.kind, node.kind)
+
+
+def _policies(node: Node, pointer: str) -> Iterator[str]:
+    if node.kind == "array":
+        for number, item in enumerate(node.items):
+            yield from _policies(item, f"{pointer}/{number}")
+        return
+    sub = node.get("Fn::Sub") or node
+    if sub.kind == "string" and sub.text.lstrip().startswith("{") and '"Statement"' in sub.text:
+        yield pointer
+        return
+    statements = node.get_any_case("Statement")
+    if statements and not _is_resource_based(statements):
+        yield pointer
+        return
+    for member in node.members:
+        token = member.key.replace("~", "~0").replace("/", "~1")
+        yield from _policies(member.value, f"{pointer}/{token}")
+
+
+def _is_resource_based(statements: Node) -> bool:
+    nodes = statements.items if statements.kind == "array" else (statements,)
+    return any(node.get_any_case("Principal") or node.get_any_case("NotPrincipal") for node in nodes)

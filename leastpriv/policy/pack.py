@@ -1,0 +1,180 @@
+"""A policy within AWS's quotas: counted as AWS counts, shortened without loss, then split over several policies.
+
+Every policy of a role counts together with the others, and a statement stands for itself, so that statements may lie in
+any of them. What does not have to move stays: a policy that fits is never touched.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import chain, count
+from typing import Any
+
+from leastpriv.policy.document import Document, Statement, parse
+from leastpriv.policy.edit import DropStatement, Edit, ReplaceActions, ReplaceResources, apply
+from leastpriv.policy.evaluate import policy_size
+from leastpriv.policy.layout import layout_of
+from leastpriv.policy.quotas import Kind, most_managed, quota
+from leastpriv.policy.shrink import Fold, MayFold, fold, merge
+from leastpriv.policy.spans import minified
+
+
+@dataclass(frozen=True, slots=True)
+class Packed:
+    """A policy and those that it was split into."""
+
+    document: Document
+    """What is left in the file."""
+    further: tuple[Document, ...] = ()
+    """New managed policies, each of a file of its own."""
+    merged: tuple[str, ...] = ()
+    """Sids (or places) of statements that became part of another one."""
+    folds: tuple[Fold, ...] = ()
+    fits: bool = True
+    """Each policy is within its quota, and they are not too many."""
+
+
+def pack(
+    document: Document,
+    kind: Kind = Kind.MANAGED,
+    *,
+    attached: int = 0,
+    may_fold: MayFold = lambda _document, _statement, _pattern: False,
+) -> Packed:
+    """Bring a policy within its quota; `attached` is the number of other managed policies of the role.
+
+    Statements of equal effect, condition and resources (or actions) become one; then lists of actions become
+    wildcards that grant the same actions of the catalogue, where `may_fold` lets them. Where that is not enough the
+    last statements move to further managed policies instead, one that is too large being cut in several. Those that
+    deny have the first claim to stay.
+    """
+    limit = quota(kind)
+    if policy_size(document) <= limit:
+        return Packed(document)
+    shorter, merged = merge(document)
+    shortest, folds = fold(shorter, may_fold)
+    ways = (Packed(document), Packed(shorter, (), merged), Packed(shortest, (), merged, folds))
+    whole = next((way for way in ways if policy_size(way.document) <= limit), None)
+    if whole or not _can_be_split(document):
+        return whole or replace(ways[-1], fits=False)
+    # What does not become one policy keeps its statements as they are, unless that takes more policies.
+    best = min((_split(way, limit) for way in ways), key=lambda way: (not _has_room(way, limit), len(way.further)))
+    policies = len(best.further) + (kind is Kind.MANAGED)
+    return replace(best, fits=_has_room(best, limit) and policies <= most_managed() - attached)
+
+
+def _has_room(packed: Packed, limit: int) -> bool:
+    within = (policy_size(part) <= quota(Kind.MANAGED) for part in packed.further)
+    return policy_size(packed.document) <= limit and all(within)
+
+
+def _can_be_split(document: Document) -> bool:
+    """Whether a statement means the same in a file of its own: not where only a template knows its parts."""
+    return document.source.format == "json" and document.source.language == "plain"
+
+
+_Value = dict[str, Any]
+"""A statement as JSON."""
+
+
+def _split(way: Packed, first: int) -> Packed:
+    """The file with the statements that fit, and new policies with the others, as they find room."""
+    document = way.document
+    edits, moved = _overflow(document, first)
+    taken = {statement.sid.lower() for statement in document.statements}
+    parts: list[list[_Value]] = []
+    for piece in chain.from_iterable(_cut(document, value, quota(Kind.MANAGED), taken) for value in moved):
+        with_room = (part for part in parts if _length(document, [*part, piece]) <= quota(Kind.MANAGED))
+        part = next(with_room, None)
+        if part is None:
+            parts.append([piece])
+        else:
+            part.append(piece)
+    return replace(way, document=apply(document, edits), further=tuple(_policy(document, part) for part in parts))
+
+
+def _overflow(document: Document, limit: int) -> tuple[list[Edit], list[_Value]]:
+    """The statements that have no room, those that deny finding it first; one that alone is too large stays in part."""
+    order = sorted(document.statements, key=lambda statement: (statement.effect == "Allow", statement.index))
+    values = {statement.index: _value(document, statement) for statement in document.statements}
+    kept: list[int] = []
+    for statement in order:
+        if _length(document, [values[index] for index in (*kept, statement.index)]) <= limit:
+            kept.append(statement.index)
+    moved = [index for index in values if index not in kept]
+    if kept:
+        return [DropStatement(index) for index in moved], [values[index] for index in moved]
+    head, *rest = _cut(document, values[0], limit, {document.statements[0].sid.lower()})
+    edits = [*_reduced(document.statements[0], head), *(DropStatement(index) for index in moved[1:])]
+    return edits, [*rest, *(values[index] for index in moved[1:])]
+
+
+def _reduced(statement: Statement, value: _Value) -> Iterator[Edit]:
+    """What leaves of a statement only the lists of `value`."""
+    actions, resources = frozenset(_listed(value, "Action")), frozenset(_listed(value, "Resource"))
+    if gone := frozenset(statement.actions) - actions:
+        yield ReplaceActions(statement.index, gone)
+    if gone := frozenset(statement.resources) - resources:
+        yield ReplaceResources(statement.index, gone)
+
+
+def _cut(document: Document, value: _Value, limit: int, taken: set[str]) -> list[_Value]:
+    """A statement, or where it alone is too large several, each with a part of its actions or of its resources."""
+    if _length(document, [value]) <= limit:
+        return [value]
+    for name in ("Action", "Resource"):
+        entries = _listed(value, name)
+        if len(entries) > 1:
+            key = _key(value, name)
+            half = len(entries) // 2
+            one, other = {**value, key: entries[:half]}, {**value, key: entries[half:]}
+            sid = _key(value, "Sid")
+            if sid in value:
+                other[sid] = _numbered(str(value[sid]), taken)
+            return [*_cut(document, one, limit, taken), *_cut(document, other, limit, taken)]
+    return [value]
+
+
+def _numbered(sid: str, taken: set[str]) -> str:
+    number = next(number for number in count(2) if f"{sid}{number}".lower() not in taken)
+    taken.add(f"{sid}{number}".lower())
+    return f"{sid}{number}"
+
+
+def _key(value: _Value, name: str) -> str:
+    """How a statement spells one of its keys."""
+    return next((key for key in value if key.casefold() == name.casefold()), name)
+
+
+def _listed(value: _Value, name: str) -> list[str]:
+    found = value.get(_key(value, name), [])
+    return [found] if isinstance(found, str) else list(found)
+
+
+def _value(document: Document, statement: Statement) -> _Value:
+    # A number with a fraction as text, which means the same and is written back as it was.
+    return dict(json.loads(minified(document.statement_nodes[statement.index]), parse_float=str))
+
+
+def _whole(document: Document, values: Sequence[_Value]) -> dict[str, object]:
+    version: dict[str, object] = {"Version": document.version} if document.version else {}
+    return {**version, "Statement": list(values)}
+
+
+def _length(document: Document, values: Sequence[_Value]) -> int:
+    """Size of a policy of some statements, beside what else the document's own policy holds (`Id`)."""
+    others = sum(
+        len(minified(member.value)) + len(member.key) + 4
+        for member in document.policy.members
+        if member.key.casefold() not in {"version", "statement"}
+    )
+    return others + len(json.dumps(_whole(document, values), separators=(",", ":"), ensure_ascii=False))
+
+
+def _policy(document: Document, values: Sequence[_Value]) -> Document:
+    """A policy of some statements, of a document's version and in its hand."""
+    layout = layout_of(document)
+    text = json.dumps(_whole(document, values), indent=layout.unit) + "\n"
+    return parse(text.replace("\n", layout.newline).encode(), f"a part of {document.where}")

@@ -1,0 +1,125 @@
+"""A policy with fewer characters that allows and denies the same."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+from leastpriv.permissions import catalog
+from leastpriv.permissions.patterns import action_covers
+from leastpriv.policy.document import Document, Statement
+from leastpriv.policy.edit import DropStatement, Edit, ReplaceActions, ReplaceResources, apply
+from leastpriv.policy.folding import folded
+from leastpriv.policy.spans import minified
+
+
+@dataclass(frozen=True, slots=True)
+class Fold:
+    """A wildcard that stands for several actions, exactly those that it grants in the catalogue."""
+
+    pattern: str
+    actions: tuple[str, ...]
+
+
+MayFold = Callable[[Document, Statement, str], bool]
+"""Whether a wildcard may be written into a statement of a document: AWS may add actions that it grants."""
+
+
+def merge(document: Document) -> tuple[Document, tuple[str, ...]]:
+    """Statements that differ in their actions or their resources alone as one, and no entry that another one covers."""
+    edits: list[Edit] = []
+    gone: list[str] = []
+    left = [_Merging(statement, condition_of(document, statement)) for statement in document.statements]
+    for place, each in enumerate(left):
+        for other in left[:place]:
+            if not other.gone and other.takes(each):
+                each.gone = True
+                gone.append(each.statement.sid or f"line {each.statement.line}")
+                break
+    for each in left:
+        edits.extend(each.edits())
+    return apply(document, edits), tuple(gone)
+
+
+def condition_of(document: Document, statement: Statement) -> str:
+    """A statement's condition as JSON without white space; empty where it has none."""
+    node = document.statement_nodes[statement.index].get_any_case("Condition")
+    return minified(node) if node else ""
+
+
+@dataclass(slots=True)
+class _Merging:
+    """A statement that takes others in."""
+
+    statement: Statement
+    condition: str
+    actions: tuple[str, ...] = ()
+    resources: tuple[str, ...] = ()
+    gone: bool = False
+
+    def __post_init__(self) -> None:
+        self.actions, self.resources = self.statement.actions, self.statement.resources
+
+    def takes(self, other: _Merging) -> bool:
+        """Take the other statement in where that grants, or denies, nothing that neither did."""
+        one, two = self.statement, other.statement
+        if (one.effect, self.condition) != (two.effect, other.condition) or not (self.actions and other.actions):
+            return False
+        if {*self.resources} == {*other.resources} and {*one.not_resources} == {*two.not_resources}:
+            self.actions = (*self.actions, *other.actions)
+            return True
+        same = {action.lower() for action in self.actions} == {action.lower() for action in other.actions}
+        if same and self.resources and other.resources:
+            self.resources = (*self.resources, *other.resources)
+            return True
+        return False
+
+    def edits(self) -> Iterator[Edit]:
+        index = self.statement.index
+        if self.gone:
+            yield DropStatement(index)
+            return
+        kept = _uncovered(self.actions)
+        removed = frozenset(self.statement.actions) - {*kept}
+        new = tuple(action for action in kept if action not in self.statement.actions)
+        if removed or new:
+            yield ReplaceActions(index, removed, ((self.statement.actions[-1], new),) if new else ())
+        resources = tuple(entry for entry in self.resources if entry not in self.statement.resources)
+        if resources:
+            yield ReplaceResources(index, frozenset(), resources)
+
+
+def _uncovered(actions: Iterable[str]) -> tuple[str, ...]:
+    """Entries without those that another one grants as well."""
+    kept: list[str] = []
+    for action in actions:
+        if not any(action_covers(other, action) for other in kept):
+            kept = [other for other in kept if not action_covers(action, other)] + [action]
+    return tuple(kept)
+
+
+def fold(document: Document, may_fold: MayFold) -> tuple[Document, tuple[Fold, ...]]:
+    """Actions of Allow statements as wildcards that grant the same of the catalogue, where `may_fold` lets them."""
+    edits: list[Edit] = []
+    folds: list[Fold] = []
+    for statement in document.statements:
+        actions = [action for action in statement.actions if not set(action) & {"*", "?"} and catalog.action(action)]
+        if statement.effect == "Deny" or not actions:
+            continue
+        short = _short(document, statement, actions, may_fold)
+        found = [entry for entry in short if "*" in entry]
+        for pattern in found:
+            stands_for = tuple(action for action in actions if action_covers(pattern, action))
+            folds.append(Fold(pattern, stands_for))
+        if found:
+            gone = frozenset(action for action in actions if any(action_covers(pattern, action) for pattern in found))
+            first = next(action for action in statement.actions if action in gone)
+            edits.append(ReplaceActions(statement.index, gone, ((first, tuple(found)),)))
+    return apply(document, edits), tuple(folds)
+
+
+def _short(document: Document, statement: Statement, actions: Sequence[str], may_fold: MayFold) -> tuple[str, ...]:
+    names = {action.lower() for action in actions}
+    prefixes = {action.partition(":")[0] for action in actions}
+    others = [each for prefix in prefixes for each in catalog.actions(prefix) if each.lower() not in names]
+    return folded(actions, others, lambda pattern: may_fold(document, statement, pattern))

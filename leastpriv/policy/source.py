@@ -1,0 +1,155 @@
+"""Finds a policy in the text of a file: JSON, YAML, or text within a string of either."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Literal
+
+from leastpriv.errors import NoPolicyError, PolicyFileError
+from leastpriv.policy.location import choices, find, is_hcl, kind_name, names, policies_in
+from leastpriv.policy.placeholders import Language
+from leastpriv.policy.shell import Shell, open_shell
+from leastpriv.policy.spans import Node, line_of, place, read, value_of
+from leastpriv.policy.yaml_spans import read_yaml
+
+Format = Literal["json", "yaml", "hcl"]
+
+_WRAPPERS = ("", "/PolicyVersion/Document", "/Policy", "/PolicyDocument")
+"""Where the policy stands in a policy file and in the output of `aws iam get-policy-version`,
+`get-role-policy` and their like, which people commit as it is."""
+
+_YAML_NAMES = (".yaml", ".yml", ".template")
+_TERRAFORM_NAMES = (".tf.json", ".tofu.json")
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """The place of a policy."""
+
+    format: Format
+    pointer: str
+    text: str
+    """What the policy's nodes have their offsets in: the file, or the string in which the policy is written."""
+    policy: Node
+    language: Language
+    outer: str
+    """The whole file."""
+    shell: Shell | None = None
+    """Where the policy is written in a string."""
+    lines: tuple[int, ...] = ()
+    """Of a policy that was rendered as JSON: where its statements begin in the file."""
+
+    def offset(self, offset: int) -> int:
+        """Return the offset in the file of an offset in `text`."""
+        return self.shell.place(offset) if self.shell else offset
+
+    def place(self, offset: int) -> str:
+        """Return an offset of `text` in words, as of the file; of a policy that was rendered, its address."""
+        return self.pointer if self.format == "hcl" else place(self.outer, self.offset(offset))
+
+    def line(self, index: int, node: Node) -> int:
+        """Return the 1-based line of the file on which a statement begins."""
+        return self.lines[index] if self.lines else line_of(self.outer, self.offset(node.start))
+
+
+def locate(text: str, where: str, pointer: str) -> Source:
+    """Find the policy at `pointer`, without one at the top of the file or where the AWS command line puts it.
+
+    Raises PolicyFileError where the file cannot be read or has no policy there; it names those that it has.
+    """
+    if is_hcl(where):
+        from leastpriv.policy.hcl import read_hcl
+
+        return read_hcl(text, where, pointer)
+    form, root = _read(text, where)
+    terraform = where.lower().endswith(_TERRAFORM_NAMES)
+    found, policy = (pointer, find(root, pointer, where)) if pointer else _unwrapped(root, where)
+    functions = form == "yaml" or found not in _WRAPPERS
+    language: Language = "terraform" if terraform else "cloudformation" if functions else "plain"
+    source = Source(form, found, text, policy, language, text)
+    if terraform and "/aws_iam_policy_document/" in found:
+        return _data_source(source, where)
+    return _opened(source, root, where)
+
+
+def rendered(text: str, where: str, pointer: str, lines: tuple[int, ...] = ()) -> Source:
+    """Make the source of a Terraform policy that was written as JSON; `lines` are those of its statements."""
+    return Source("hcl", pointer, text, read(text, where), "terraform", text, lines=lines)
+
+
+def _read(text: str, where: str) -> tuple[Format, Node]:
+    if not where.lower().endswith(_YAML_NAMES):
+        return "json", read(text, where)
+    if text.removeprefix("\ufeff").lstrip().startswith("{"):
+        with suppress(PolicyFileError):
+            return "json", read(text, where)
+    return "yaml", read_yaml(text, where)
+
+
+def _unwrapped(root: Node, where: str) -> tuple[str, Node]:
+    for pointer in _WRAPPERS:
+        with suppress(PolicyFileError):
+            node = find(root, pointer, where)
+            if node.get_any_case("Statement"):
+                return pointer, node
+    inside = choices(where, policies_in(root))
+    raise NoPolicyError(
+        f"{where}: no policy, an object with Statement, stands at the top or at {', '.join(_WRAPPERS[1:])}; "
+        + (f"name one inside the file by its pointer: {inside}." if inside else "name the JSON file of an IAM policy.")
+    )
+
+
+def _opened(source: Source, root: Node, where: str) -> Source:
+    """The source itself where its node is a policy; where it is a string, the policy in it."""
+    node = source.policy
+    if node.get_any_case("Statement"):
+        return source
+    sub = node.get("Fn::Sub") if node.kind == "object" and len(node.members) == 1 else None
+    text = sub if sub and source.language == "cloudformation" else node
+    if text.kind != "string" or not text.text.lstrip().startswith(("{", "${")):
+        raise NoPolicyError(_no_policy(source, root, where))
+    opened = open_shell(source.text, text)
+    if opened is None:
+        raise PolicyFileError(
+            f"{where}: {source.place(text.start)}: the policy is a string of a form that cannot be edited in place; "
+            "write it as an object, in quotes on one line, or as a block with |."
+        )
+    inner, shell = opened
+    try:
+        policy = read(inner, where)
+    except PolicyFileError as error:
+        raise PolicyFileError(_no_json(source, inner, where)) from error
+    language: Language = "sub" if text is sub else "terraform" if source.language == "terraform" else "plain"
+    found = Source(source.format, source.pointer, inner, policy, language, source.outer, shell)
+    if not policy.get_any_case("Statement"):
+        raise NoPolicyError(_no_policy(found, root, where))
+    return found
+
+
+def _data_source(source: Source, where: str) -> Source:
+    """A Terraform data source in JSON: read like one in HCL."""
+    from leastpriv.policy.data_source import as_policy
+
+    statements = source.policy.get("statement")
+    nodes = () if statements is None else statements.items if statements.kind == "array" else (statements,)
+    text = as_policy(value_of(source.policy), where, source.pointer)
+    return rendered(text, where, source.pointer, tuple(line_of(source.text, node.start) for node in nodes))
+
+
+def _no_policy(source: Source, root: Node, where: str) -> str:
+    node = source.policy
+    keys = [member.key for member in node.members]
+    what = f"an object without Statement, only {names(keys)}" if keys else f"a {kind_name(node)}, no policy"
+    inside = choices(where, policies_in(root)) if source.shell is None else ""
+    advice = f"the file has {inside}" if inside else "correct the pointer"
+    return f"{where}: there is no policy at {source.pointer}: it is {what}; {advice}."
+
+
+def _no_json(source: Source, inner: str, where: str) -> str:
+    if source.language == "terraform" and inner.strip().startswith("${"):
+        return (
+            f"{where}: {source.pointer} is the expression {inner.strip()[:60]}; name what it leads to, such as "
+            f"{where}#/data/aws_iam_policy_document/NAME."
+        )
+    return f"{where}: the string at {source.pointer} is not JSON; correct the pointer."

@@ -1,0 +1,116 @@
+"""Leave one run out: whether a policy made from the other runs would have allowed what this run did.
+
+The best guess at the next run: each run of the past was the next one once. A run whose every permission another run
+has shown as well is allowed by the promise of the replay; for the others a proposal is made without them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from leastpriv.diff.compare import Difference, compare, decide
+from leastpriv.evidence.usage import Evidence
+from leastpriv.model import ChangeKind, Outcome, Permission, Usage
+from leastpriv.policy.document import Document
+from leastpriv.proposal.narrow import spans_services
+from leastpriv.proposal.propose import propose
+from leastpriv.proposal.situation import Draft, History, Options
+
+_MOST_PROPOSALS = 40
+"""Each takes some hundredths of a second: of more runs with something of their own, the latest are tried."""
+
+
+@dataclass(frozen=True, slots=True)
+class LeftOut:
+    """What came of leaving each run out once."""
+
+    runs: int
+    """How many runs with an allowed call were judged."""
+    refused: Mapping[str, tuple[str, ...]]
+    """Run id -> actions that would have been refused, by the runs in time."""
+    untried: int = 0
+    """Older runs with something of their own, that were too many to be tried."""
+
+    @property
+    def actions(self) -> tuple[str, ...]:
+        """All actions that some run would have been refused, sorted."""
+        return tuple(sorted({action for actions in self.refused.values() for action in actions}))
+
+
+def leave_one_out(
+    draft: Draft, attached: Sequence[Document], evidence: Evidence, options: Options, history: History
+) -> LeftOut:
+    """Leaves out each run once. Only what the proposal of all runs allows counts: the rest is told by the replay."""
+    own = _of_one_run(draft, attached, evidence)
+    working = {run for usage in evidence.usages if usage.outcome is Outcome.ALLOWED for run in usage.runs}
+    judged = [run.id for run in evidence.runs if run.id in working]
+    special = [run for run in judged if run in own]
+    tried = special[-_MOST_PROPOSALS:]
+    left = replace(options, minimum_runs=max(options.minimum_runs - 1, 0))
+    told = {run: _refused(run, own[run], draft, attached, evidence, left, history) for run in tried}
+    return LeftOut(len(judged), {run: found for run, found in told.items() if found}, len(special) - len(tried))
+
+
+def _of_one_run(draft: Draft, attached: Sequence[Document], evidence: Evidence) -> dict[str, list[Usage]]:
+    """Run id -> allowed usages that no other run has shown and that the proposal allows."""
+    shown: dict[Permission, set[str]] = {}
+    for usage in evidence.usages:
+        if usage.outcome is Outcome.ALLOWED:
+            shown.setdefault(usage.need.permission, set()).update(usage.runs)
+    documents = [*draft.documents, *attached]
+    found: dict[str, list[Usage]] = {}
+    for usage in evidence.usages:
+        is_alone = usage.outcome is Outcome.ALLOWED and len(shown[usage.need.permission]) == 1 and usage.need.verified
+        if is_alone and not _denied(usage, evidence.principal, documents):
+            found.setdefault(usage.runs[0], []).append(usage)
+    return found
+
+
+def _denied(usage: Usage, principal: str, documents: Sequence[Document]) -> bool:
+    effects = {decide(usage.need, principal, region, documents) for region in usage.regions or ("",)}
+    return bool(effects & {"implicitDeny", "explicitDeny"})
+
+
+def _refused(
+    run: str,
+    own: Iterable[Usage],
+    draft: Draft,
+    attached: Sequence[Document],
+    evidence: Evidence,
+    options: Options,
+    history: History,
+) -> tuple[str, ...]:
+    others = _without(run, evidence)
+    difference = _judged(compare(draft.committed, attached, others), draft, evidence)
+    made = propose(draft.committed, difference, others, options, history)
+    documents = [*made.documents, *attached]
+    return tuple(
+        sorted({usage.need.permission.action for usage in own if _denied(usage, evidence.principal, documents)})
+    )
+
+
+def _without(run: str, evidence: Evidence) -> Evidence:
+    """The evidence as it would be if the run had not been; its span stays, for the trail was read all the same."""
+    usages = [
+        replace(usage, runs=tuple(each for each in usage.runs if each != run)) if run in usage.runs else usage
+        for usage in evidence.usages
+        if usage.runs != (run,)
+    ]
+    runs = tuple(each for each in evidence.runs if each.id != run)
+    return replace(evidence, usages=tuple(usages), groups=(), runs=runs)
+
+
+def _judged(difference: Difference, draft: Draft, evidence: Evidence) -> Difference:
+    """The difference without what cannot change the answer: a wildcard grants up to some twenty thousand actions.
+
+    Actions that no run has used are left out, and with them whatever made an unchanged wildcard over all services stay.
+    """
+    changed = {(change.statement, change.action) for change in draft.changes if change.kind is not ChangeKind.ADD}
+    used = {usage.need.permission.action for usage in evidence.usages}
+    entries = tuple(
+        replace(entry, granted=tuple(action for action in entry.granted if action in used or not entry.is_wildcard))
+        for entry in difference.entries
+        if not spans_services(entry) or (entry.statement.index, entry.pattern) in changed
+    )
+    return replace(difference, entries=entries)

@@ -1,0 +1,185 @@
+"""Where each change is written: in the statement that fits it, else in a new one with a telling Sid."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from leastpriv.model import ChangeKind
+from leastpriv.permissions.patterns import has_variable
+from leastpriv.policy.document import Document, Statement
+from leastpriv.policy.edit import (
+    AppendActions,
+    AppendStatement,
+    DropStatement,
+    Edit,
+    ReplaceActions,
+    ReplaceNotAction,
+    ReplaceResources,
+)
+from leastpriv.policy.shrink import condition_of
+from leastpriv.proposal.situation import Change
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """Actions to allow on some resources."""
+
+    actions: tuple[str, ...]
+    resources: tuple[str, ...]
+    condition: str = ""
+    """The condition block as JSON without white space; empty for none."""
+
+
+def edits_of(document: Document, changes: Sequence[Change]) -> list[Edit]:
+    """All edits that the changes of a committed policy take; Deny statements are never among their statements."""
+    plan = _Plan(document)
+    for statement in document.statements:
+        own = [change for change in changes if change.statement == statement.index]
+        if own:
+            plan.rewrite(statement, own)
+    added = [change for change in changes if change.kind is ChangeKind.ADD]
+    plan.place(_grants((change.action, change.resources, _condition(change)) for change in added))
+    return plan.edits
+
+
+def statements(changes: Sequence[Change], taken_sids: Iterable[str]) -> list[Mapping[str, object]]:
+    """New statements for additions: one for each resources and condition, so that only the listed is granted."""
+    return _new(_grants((change.action, change.resources, _condition(change)) for change in changes), taken_sids)
+
+
+def _condition(change: Change) -> str:
+    """The conditions of an addition as a condition block, in the form of `Grant`."""
+    block: dict[str, dict[str, str | list[str]]] = {}
+    for each in change.conditions:
+        block.setdefault(each.operator, {})[each.key] = each.values[0] if len(each.values) == 1 else list(each.values)
+    return json.dumps(block, separators=(",", ":")) if block else ""
+
+
+def _same_condition(one: str, other: str) -> bool:
+    """Whether two condition blocks say the same: one value may be a list of one, values and keys in any order."""
+    return one == other or (bool(one and other) and _comparable(one) == _comparable(other))
+
+
+def _comparable(condition: str) -> object:
+    def values(value: object) -> object:
+        return frozenset(map(str, value)) if isinstance(value, list) else frozenset({str(value)})
+
+    block = json.loads(condition, parse_float=str)
+    if not all(isinstance(keys, dict) for keys in block.values()):
+        return condition
+    return {operator: {key.lower(): values(value) for key, value in keys.items()} for operator, keys in block.items()}
+
+
+def _grants(pairs: Iterable[tuple[str, tuple[str, ...], str]]) -> list[Grant]:
+    """Actions, resources and condition each, those of equal resources and condition as one."""
+    found: dict[tuple[tuple[str, ...], str], list[str]] = {}
+    for action, resources, condition in pairs:
+        found.setdefault((tuple(sorted(resources)), condition), []).append(action)
+    return [
+        Grant(tuple(sorted(set(actions))), resources, condition) for (resources, condition), actions in found.items()
+    ]
+
+
+def _new(grants: Iterable[Grant], taken_sids: Iterable[str]) -> list[Mapping[str, object]]:
+    taken = {sid.lower() for sid in taken_sids}
+    made: list[Mapping[str, object]] = []
+    for grant in grants:
+        sid = _sid(grant.actions, taken)
+        taken.add(sid.lower())
+        # A number with a fraction may be text as well, which alone is written back as it was.
+        condition = {"Condition": json.loads(grant.condition, parse_float=str)} if grant.condition else {}
+        lists = {"Action": list(grant.actions), "Resource": list(grant.resources)}
+        made.append({"Sid": sid, "Effect": "Allow", **lists, **condition})
+    return made
+
+
+def _sid(actions: Sequence[str], taken: set[str]) -> str:
+    """A telling Sid of letters and digits: `AllowCloudwatchPutMetricAlarm`, `AllowSqs`."""
+    prefixes = sorted({action.partition(":")[0] for action in actions})
+    stem = "".join(part.title() for prefix in prefixes for part in prefix.split("-"))
+    if len(actions) == 1:
+        stem += actions[0].partition(":")[2]
+    stem = f"Allow{stem[:60]}"
+    sid, number = stem, 2
+    while sid.lower() in taken:
+        sid, number = f"{stem}{number}", number + 1
+    return sid
+
+
+@dataclass(slots=True)
+class _Plan:
+    """The edits so far, and which statements still take more."""
+
+    document: Document
+    edits: list[Edit] = field(default_factory=list)
+    changed: set[int] = field(default_factory=set)
+    """Statements whose actions change."""
+    closed: set[int] = field(default_factory=set)
+    """Statements that go, or whose resources change."""
+
+    def rewrite(self, statement: Statement, changes: Sequence[Change]) -> None:
+        """Removes, narrows, and moves what is granted on fewer resources from now on."""
+        self.changed.add(statement.index)
+        moved = {change.action: change.onto for change in changes if change.onto}
+        gone = {change.action for change in changes} & {*statement.actions}
+        becomes = {change.action: change.becomes for change in changes if change.becomes}
+        stay = {entry for entry in statement.actions if entry not in gone}
+        stay |= {entry for entries in becomes.values() for entry in entries if entry not in moved}
+        condition = condition_of(self.document, statement)
+        grants = _grants((action, onto, condition) for action, onto in moved.items())
+        if not stay:
+            self.closed.add(statement.index)
+            first = max(grants, key=lambda grant: len(grant.actions), default=None)
+            if first is None:
+                self.edits.append(DropStatement(statement.index))
+                return
+            # The statement stays for what it still grants, with other resources.
+            grants.remove(first)
+            stay = set(first.actions)
+            self.edits.append(ReplaceResources(statement.index, frozenset(statement.resources), first.resources))
+        self._write(statement, gone - stay, becomes, stay)
+        self.place(grants)
+
+    def _write(
+        self, statement: Statement, gone: set[str], becomes: Mapping[str, tuple[str, ...]], stay: set[str]
+    ) -> None:
+        left = {action: tuple(entry for entry in entries if entry in stay) for action, entries in becomes.items()}
+        if statement.not_actions:
+            self.edits.extend(ReplaceNotAction(statement.index, entries) for entries in left.values())
+        elif gone:
+            inserted = tuple((action, entries) for action, entries in left.items() if entries)
+            self.edits.append(ReplaceActions(statement.index, frozenset(gone), inserted))
+
+    def place(self, grants: Iterable[Grant]) -> None:
+        """Writes grants into statements that fit, the others into new ones."""
+        new = [grant for grant in grants if not self._fitted(grant)]
+        own = (statement.sid for statement in self.document.statements)
+        appended = (str(edit.statement["Sid"]) for edit in self.edits if isinstance(edit, AppendStatement))
+        self.edits.extend([AppendStatement(statement) for statement in _new(new, [*own, *appended])])
+
+    def _fitted(self, grant: Grant) -> bool:
+        for statement in self._open(grant):
+            if {*statement.resources} == {*grant.resources}:
+                self.changed.add(statement.index)
+                self.edits.append(AppendActions(statement.index, grant.actions))
+                return True
+        for statement in self._open(grant):
+            names = {action.lower() for action in statement.actions}
+            # Beside a part that only a rendered template knows, nothing can be written.
+            is_open = not any(has_variable(entry) for entry in statement.resources)
+            is_same = names == {action.lower() for action in grant.actions}
+            if is_open and is_same and statement.index not in self.changed:
+                self.closed.add(statement.index)
+                self.edits.append(ReplaceResources(statement.index, frozenset(), grant.resources))
+                return True
+        return False
+
+    def _open(self, grant: Grant) -> Iterator[Statement]:
+        """Allow statements with Action, Resource and the grant's condition, whose resources stay as they are."""
+        for statement in self.document.statements:
+            fits = statement.effect == "Allow" and statement.actions and statement.resources
+            is_open = fits and statement.index not in self.closed
+            if is_open and _same_condition(condition_of(self.document, statement), grant.condition):
+                yield statement

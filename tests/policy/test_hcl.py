@@ -1,0 +1,264 @@
+"""Policies in Terraform's own language: read for comparison, shown to be copied, never edited."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from leastpriv.errors import NoPolicyError, PolicyFileError
+from leastpriv.model import Condition
+from leastpriv.policy.document import Document, parse
+from leastpriv.policy.edit import AppendStatement, ReplaceActions, apply
+from leastpriv.policy.hcl_text import hcl_of
+
+MAIN = """locals {
+  one = "x"
+}
+
+locals {
+  inline = jsonencode({ Statement = [{ Effect = "Allow", Action = "a:B", Resource = "*" }] })
+}
+
+data "aws_iam_policy_document" "deploy" {
+  # what it deploys
+  statement {
+    sid = "Buckets"
+    actions = [
+      "s3:GetObject", # read
+      "s3:PutObject",
+    ]
+    resources = ["${aws_s3_bucket.b.arn}/*", aws_s3_bucket.b.arn, "arn:aws:s3:::x/&{aws:username}"]
+    condition {
+      test     = "StringEquals"
+      variable = "aws:RequestedRegion"
+      values   = ["eu-west-1"]
+    }
+  }
+  statement {
+    effect    = "Deny"
+    actions   = concat(["a:b"], local.more)
+    resources = ["*"]
+  }
+}
+
+resource "aws_iam_role_policy" "deploy" {
+  role = aws_iam_role.deploy.id
+  policy = jsonencode({
+    Version = "2012-10-17"
+    Statement = [
+      {
+        Action      = ["ec2:Describe*"]
+        "Effect"    = "Allow"
+        Resource    = "*"
+        "Condition" = { Bool = { "aws:SecureTransport" = true } }
+      },
+      { Action = "s3:*", Effect = "Allow", Resource = [aws_s3_bucket.b.arn, "$${aws:userid}"] },
+    ]
+  })
+}
+
+resource "aws_iam_policy" "heredoc" {
+  policy = <<-EOF
+    {
+      "Version": "2012-10-17",
+      "Statement": [
+        {"Effect": "Allow", "Action": "s3:*", "Resource": "${aws_s3_bucket.b.arn}/*"}
+      ]
+    }
+  EOF
+}
+
+resource "aws_iam_role" "r" {
+  inline_policy {
+    policy = data.aws_iam_policy_document.deploy.json
+  }
+  inline_policy {
+    name   = "second"
+    policy = "{\\"Statement\\": [{\\"Effect\\": \\"Allow\\", \\"Action\\": \\"q:R\\", \\"Resource\\": \\"*\\"}]}"
+  }
+}
+"""
+
+
+def read(address: str, text: str = MAIN) -> Document:
+    return parse(text.encode(), "main.tf", address)
+
+
+def test_a_data_source_is_read_as_the_policy_it_makes() -> None:
+    document = read("data.aws_iam_policy_document.deploy")
+    first, second = document.statements
+    assert (document.version, first.sid, first.effect, first.line) == ("2012-10-17", "Buckets", "Allow", 11)
+    assert first.actions == ("s3:GetObject", "s3:PutObject")
+    assert first.resources == (
+        "${aws_s3_bucket.b.arn}/*",
+        "${aws_s3_bucket.b.arn}",
+        "arn:aws:s3:::x/${aws:username}",
+    )
+    assert first.conditions == (Condition("StringEquals", "aws:RequestedRegion", ("eu-west-1",)),)
+    assert (second.effect, second.line) == ("Deny", 24)
+    assert second.actions[0].startswith("${expression-")
+
+
+def test_a_call_of_jsonencode_is_read() -> None:
+    first, second = read("aws_iam_role_policy.deploy.policy").statements
+    assert (first.actions, first.line, second.line) == (("ec2:Describe*",), 36, 42)
+    assert first.conditions == (Condition("Bool", "aws:SecureTransport", ("true",)),)
+    assert second.resources == ("${aws_s3_bucket.b.arn}", "${aws:userid}")
+
+
+@pytest.mark.parametrize(
+    ("address", "actions", "line"),
+    [
+        ("aws_iam_policy.heredoc.policy", ("s3:*",), 52),
+        ("aws_iam_policy.heredoc", ("s3:*",), 52),
+        ("aws_iam_role.r.inline_policy.policy", ("s3:GetObject", "s3:PutObject"), 11),
+        ("aws_iam_role.r.inline_policy[1].policy", ("q:R",), 64),
+        ("local.inline", ("a:B",), 6),
+    ],
+)
+def test_other_places_of_a_policy_are_read_with_their_lines(address: str, actions: tuple[str, ...], line: int) -> None:
+    statement = read(address).statements[0]
+    assert (statement.actions, statement.line) == (actions, line)
+
+
+def test_carriage_returns_and_a_mark_do_not_matter() -> None:
+    address = "aws_iam_policy.heredoc.policy"
+    document = read(address, "\ufeff" + MAIN.replace("\n", "\r\n"))
+    assert document.statements == read(address).statements
+
+
+KNOWN = "data.aws_iam_policy_document.deploy, aws_iam_role_policy.deploy.policy, aws_iam_policy.heredoc.policy"
+
+
+@pytest.mark.parametrize(
+    "address",
+    ["", "data.aws_iam_policy_document.other", "aws_iam_policy.heredoc.x", "local.two", "x[", "aws_iam_role.r.policy"],
+)
+def test_an_address_that_leads_nowhere_is_told_with_those_that_lead_somewhere(address: str) -> None:
+    with pytest.raises(NoPolicyError) as caught:
+        read(address)
+    assert KNOWN in str(caught.value)
+    assert str(caught.value).startswith(f"main.tf: {address or 'the file'} ")
+
+
+DATA = 'data "aws_iam_policy_document" "d" {{\n{}\n}}\n'
+
+
+@pytest.mark.parametrize(
+    ("text", "address", "message"),
+    [
+        (MAIN, "aws_iam_role.r.inline_policy[2].policy", "there are 2 blocks inline_policy"),
+        (MAIN, "local.one", "is an expression that only Terraform can work out"),
+        ('a = "${"\n', "local.a", "line 1, column"),
+        ("x {\n", "local.a", "line 2, column"),
+        ("a = 1\n", "local.a", "has no policy"),
+        (DATA.format('dynamic "statement" {\n content {}\n }'), "data.aws_iam_policy_document.d", "dynamic blocks"),
+        (DATA.format("source_policy_documents = [local.x]"), "data.aws_iam_policy_document.d", "source_policy_doc"),
+        (
+            DATA.format('statement {\n effect = var.e\n actions = ["a:B"]\n resources = ["*"]\n }'),
+            "data.aws_iam_policy_document.d",
+            "data.aws_iam_policy_document.d: the Effect of this statement",
+        ),
+        (
+            DATA.format('statement {\n actions = ["a:B"]\n principals {\n type = "AWS"\n identifiers = ["*"]\n }\n }'),
+            "data.aws_iam_policy_document.d",
+            "has a principal",
+        ),
+        ('resource "r" "r" {\n policy = file("x.json")\n}\n', "r.r.policy", "only Terraform can work out"),
+        ('resource "r" "r" {\n policy = "{${x}}"\n}\n', "r.r.policy", "no JSON before Terraform renders it"),
+    ],
+)
+def test_what_is_not_written_out_is_refused_in_one_sentence(text: str, address: str, message: str) -> None:
+    with pytest.raises(PolicyFileError) as caught:
+        read(address, text)
+    assert message in str(caught.value)
+    assert str(caught.value).startswith("main.tf: ")
+    assert "\n" not in str(caught.value)
+
+
+NARROWED = ReplaceActions(0, frozenset({"s3:PutObject"}))
+ADDED = AppendStatement({"Sid": "New", "Effect": "Allow", "Action": "a:B", "Resource": "arn:aws:s3:::b/${*}"})
+
+
+def test_the_proposed_statements_are_written_as_a_data_source_takes_them() -> None:
+    document = read("data.aws_iam_policy_document.deploy")
+    assert not document.editable
+    assert document.to_bytes() == MAIN.encode()
+    shown = hcl_of(apply(document, [NARROWED, ADDED]))
+    assert shown.splitlines()[:18] == [
+        "statement {",
+        '  sid = "Buckets"',
+        '  effect = "Allow"',
+        "  actions = [",
+        '    "s3:GetObject",',
+        "  ]",
+        "  resources = [",
+        '    "${aws_s3_bucket.b.arn}/*",',
+        "    aws_s3_bucket.b.arn,",
+        '    "arn:aws:s3:::x/$${aws:username}",',
+        "  ]",
+        "  condition {",
+        '    test = "StringEquals"',
+        '    variable = "aws:RequestedRegion"',
+        "    values = [",
+        '      "eu-west-1",',
+        "    ]",
+        "  }",
+    ]
+    assert '  actions = concat(["a:b"], local.more)' in shown
+    assert '    "arn:aws:s3:::b/$${*}",' in shown
+
+
+@pytest.mark.parametrize(
+    "address", ["data.aws_iam_policy_document.deploy", "aws_iam_role_policy.deploy.policy", "aws_iam_policy.heredoc"]
+)
+def test_what_is_shown_means_the_same_where_it_is_put(address: str) -> None:
+    after = apply(read(address), [ADDED])
+    shown = hcl_of(after)
+    if address.startswith("data."):
+        again = read("data.aws_iam_policy_document.d", DATA.format(shown))
+    else:
+        again = read("r.r.policy", f'resource "r" "r" {{\n policy = jsonencode({shown})\n}}\n')
+    assert meaning(again) == meaning(after)
+
+
+def meaning(document: Document) -> list[object]:
+    return [
+        (statement.sid, statement.effect, statement.actions, statement.resources, statement.conditions)
+        for statement in document.statements
+    ]
+
+
+names = st.text(st.characters(codec="utf-8", exclude_categories=["Cs"]), max_size=8)
+
+
+@given(names)
+def test_any_text_is_shown_in_characters_that_markdown_leaves_alone_and_is_read_again(name: str) -> None:
+    text = f"arn:aws:s3:::b/{name}".replace("${", "").replace("%{", "")
+    document = read("aws_iam_role_policy.deploy.policy")
+    after = apply(document, [AppendStatement({"Effect": "Allow", "Action": "a:B", "Resource": text})])
+    shown = hcl_of(after)
+    assert not set(shown) & set("@`|<\t\r")
+    again = read("r.r.policy", f'resource "r" "r" {{\n policy = jsonencode({shown})\n}}\n')
+    assert again.statements[-1].resources == after.statements[-1].resources
+
+
+def test_a_data_source_in_json_is_read_like_one_in_hcl() -> None:
+    body = {
+        "statement": [
+            {
+                "actions": ["a:B"],
+                "resources": ["${x.y.arn}"],
+                "condition": {"test": "Bool", "variable": "a:b", "values": ["true"]},
+            }
+        ]
+    }
+    raw = json.dumps({"data": {"aws_iam_policy_document": {"d": body}}}, indent=1).encode()
+    document = parse(raw, "main.tf.json", "/data/aws_iam_policy_document/d")
+    assert document.statements[0].resources == ("${x.y.arn}",)
+    assert document.statements[0].conditions == (Condition("Bool", "a:b", ("true",)),)
+    assert document.statements[0].line == 6
+    assert not document.editable

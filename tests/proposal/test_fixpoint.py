@@ -1,0 +1,116 @@
+"""A second run on what the first one proposed proposes nothing, whatever the policy; and each proposal has its proof.
+
+The policies of public repositories are no part of this one: see `shared_folder`.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Iterator
+from pathlib import Path
+
+import jsonpatch
+import pytest
+
+from leastpriv.diff.compare import compare
+from leastpriv.diff.json_patch import json_patch
+from leastpriv.errors import PolicyFileError
+from leastpriv.evidence.usage import Evidence
+from leastpriv.policy.document import Document, Statement, parse
+from leastpriv.proposal.proof import prove
+from leastpriv.proposal.propose import propose
+from leastpriv.proposal.situation import Draft, History, Options
+from tests.fakes.evidence import evidence_for
+from tests.test_cases import CASES, change_words, run_case
+
+OPTIONS = (Options(), Options(drop_unseen_services=True, exact_resources=True), Options(keep_forms=True))
+SEEDS = range(4)
+
+
+@pytest.mark.parametrize("path", CASES, ids=lambda path: path.stem)
+def test_a_second_run_of_a_case_proposes_nothing(path: Path, tmp_path: Path) -> None:
+    case = json.loads(path.read_text(encoding="utf-8"))
+    first = run_case(case, tmp_path / "first")
+    if not first.has_changes:
+        return
+    again = run_case({**case, "policy": json.loads(first.subject.draft.content)}, tmp_path / "second")
+    assert [change_words(change) for change in again.subject.draft.changes] == []
+
+
+@pytest.fixture(scope="module")
+def drafts(shared_folder: Path) -> list[tuple[Draft, Evidence, Options]]:
+    return list(_drafts(shared_folder))
+
+
+def _drafts(shared_folder: Path) -> Iterator[tuple[Draft, Evidence, Options]]:
+    for path in sorted((shared_folder / "corpus" / "policies").glob("*.json")):
+        try:
+            document = parse(path.read_bytes(), path.name)
+        except PolicyFileError:
+            continue  # a trust policy, a policy of a resource, a template
+        if not all(_is_whole(statement) for statement in document.statements):
+            continue
+        for seed in SEEDS:
+            chance = random.Random(f"{path.name} {seed}")  # noqa: S311 - the same each time
+            evidence, options = evidence_for(document, chance), OPTIONS[seed % len(OPTIONS)]
+            yield _proposed(document, evidence, options), evidence, options
+
+
+def _is_whole(statement: Statement) -> bool:
+    return bool(statement.resources or statement.not_resources) and bool(statement.actions or statement.not_actions)
+
+
+def _proposed(document: Document, evidence: Evidence, options: Options) -> Draft:
+    return propose(document, compare(document, [], evidence), evidence, options)
+
+
+def test_the_policies_and_the_evidence_give_changes_of_every_kind(
+    drafts: list[tuple[Draft, Evidence, Options]],
+) -> None:
+    """So that the tests below cannot pass on nothing."""
+    kinds = {(change.kind, bool(change.onto)): change.action for draft, _, _ in drafts for change in draft.changes}
+    assert len(drafts) > 300
+    assert len(kinds) == 4
+
+
+def test_a_second_run_on_a_policy_of_the_corpus_proposes_nothing(
+    drafts: list[tuple[Draft, Evidence, Options]],
+) -> None:
+    for draft, evidence, options in drafts:
+        others = draft.documents[1:]
+        again = parse(draft.content, draft.document.where, draft.document.pointer)
+        second = propose(again, compare(again, others, evidence), evidence, options, attached=len(others))
+        assert [change_words(change) for change in second.changes] == [], draft.document.where
+
+
+def test_a_proposal_for_a_policy_of_the_corpus_grants_nothing_unlisted_and_breaks_nothing(
+    drafts: list[tuple[Draft, Evidence, Options]],
+) -> None:
+    for draft, evidence, _ in drafts:
+        proof = prove(draft, [], evidence)
+        assert (proof.new_access, proof.broken) == ((), ()), draft.document.where
+        assert proof.replay.refused == (), draft.document.where
+
+
+def test_leaving_a_run_out_of_the_corpus_judges_every_run(drafts: list[tuple[Draft, Evidence, Options]]) -> None:
+    found = [
+        prove(draft, [], evidence, options, History()).left_out
+        for draft, evidence, options in drafts[:: len(SEEDS) + 1]
+    ]
+    assert all(each and each.runs <= 12 and len(each.refused) + each.untried <= each.runs for each in found)
+    assert any(each and each.refused for each in found)
+
+
+def test_the_json_patch_turns_a_policy_of_the_corpus_into_the_proposed_one(
+    drafts: list[tuple[Draft, Evidence, Options]],
+) -> None:
+    for draft, _, _ in drafts:
+        assert draft.committed
+        patch = json.loads(json_patch(draft.committed, draft.document))
+        assert jsonpatch.apply_patch(_value(draft.committed), patch) == _value(draft.document)
+        assert (patch == []) == (not draft.changes)
+
+
+def _value(document: Document) -> object:
+    return json.loads(document.text.removeprefix("\ufeff"))

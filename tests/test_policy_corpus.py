@@ -1,0 +1,169 @@
+"""Real policies of public repositories: read, written back byte for byte, and edited on no other line than it takes.
+
+Skipped where the policies are not there: they are no part of the repository. See `shared_folder`.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from leastpriv.errors import PolicyFileError
+from leastpriv.policy.document import Document, Statement, parse
+from leastpriv.policy.edit import AppendStatement, DropStatement, Edit, ReplaceActions, apply
+
+REFUSED = {
+    "eksctl-io__eksctl___pkg__automode__assets__eks-auto-mode-policy-document.json": ("", "has a principal"),
+    "jijae92__IAMLeastPrivilegeGenerator___tests__negative__iam_star.json": (
+        "/Resources/WildPolicy/Properties/PolicyDocument",
+        "the Effect of this statement is neither",
+    ),
+}
+"""Files of the corpus that hold no policy that IAM would take -> where, and what is said of it."""
+
+ADDED = {"Sid": "Added", "Effect": "Allow", "Action": ["a:B", "c:D"], "Resource": ["arn:aws:a:::b", "arn:aws:a:::c"]}
+
+
+@pytest.fixture(scope="module")
+def files(shared_folder: Path) -> dict[str, tuple[bytes, tuple[str, ...]]]:
+    """Name -> content, and the pointers to policies."""
+    folder = shared_folder / "corpus" / "policies"
+    entries = json.loads((folder / "MANIFEST.json").read_text())
+    return {
+        entry["file"]: ((folder / entry["file"]).read_bytes(), tuple(entry["policy_paths"]))
+        for entry in entries
+        if entry["file"] not in REFUSED
+    }
+
+
+@pytest.fixture(scope="module")
+def documents(files: dict[str, tuple[bytes, tuple[str, ...]]]) -> list[Document]:
+    return [parse(raw, name, pointer) for name, (raw, pointers) in files.items() for pointer in pointers]
+
+
+WRITTEN = {
+    "as they are": lambda text: text,
+    "with a byte order mark": lambda text: "\ufeff" + text.removeprefix("\ufeff"),
+    "with other line ends": lambda text: text.replace("\r\n", "\n").replace("\n", "\r\n"),
+    "without a final line end": lambda text: text.rstrip(),
+    "indented by tabs": lambda text: json.dumps(json.loads(text.removeprefix("\ufeff")), indent="\t"),
+    "on one line": lambda text: json.dumps(json.loads(text.removeprefix("\ufeff"))),
+    "without white space": lambda text: json.dumps(json.loads(text.removeprefix("\ufeff")), separators=(",", ":")),
+}
+"""Ways to write the same file."""
+
+
+@pytest.fixture(scope="module", params=WRITTEN)
+def written(request: pytest.FixtureRequest, documents: list[Document]) -> list[Document]:
+    """The corpus, written in one of the ways."""
+    rewrite: Callable[[str], str] = WRITTEN[request.param]
+    return [parse(rewrite(document.raw.decode()).encode(), document.where, document.pointer) for document in documents]
+
+
+def test_all_policies_are_read_but_those_that_iam_would_refuse(documents: list[Document], shared_folder: Path) -> None:
+    assert len(documents) >= 142
+    assert sum(len(document.statements) for document in documents) > 600
+    for name, (pointer, reason) in REFUSED.items():
+        with pytest.raises(PolicyFileError, match=reason):
+            parse((shared_folder / "corpus" / "policies" / name).read_bytes(), name, pointer)
+
+
+def test_policies_at_the_top_and_in_the_wrappers_of_the_command_line_need_no_pointer(
+    files: dict[str, tuple[bytes, tuple[str, ...]]],
+) -> None:
+    alone = [name for name, (_, pointers) in files.items() if pointers[0].count("/") < 3]
+    assert len(alone) > 130
+    for name in alone:
+        raw, pointers = files[name]
+        assert parse(raw, name).pointer == pointers[0]
+
+
+def test_every_policy_comes_back_byte_for_byte_and_an_empty_edit_changes_nothing(written: list[Document]) -> None:
+    for document in written:
+        assert apply(document, []).to_bytes() == document.to_bytes() == document.text.encode()
+
+
+def changed(before: Document, after: Document) -> tuple[list[int], list[str]]:
+    """1-based lines of the file before that a diff takes away, and the new ones."""
+    one, other = before.text.splitlines(), after.text.splitlines()
+    gone: list[int] = []
+    new: list[str] = []
+    for tag, start, end, first, last in difflib.SequenceMatcher(None, one, other, autojunk=False).get_opcodes():
+        if tag != "equal":
+            gone += range(start + 1, end + 1)
+            new += other[first:last]
+    return gone, new
+
+
+def lines_of(document: Document, statement: Statement) -> range:
+    """1-based lines of a statement."""
+    node = document.statement_nodes[statement.index]
+    return range(statement.line, document.text.count("\n", 0, node.end) + 2)
+
+
+def removals(document: Document) -> Iterator[tuple[Statement, Edit, tuple[str, ...]]]:
+    """Each statement of several actions, the removal of one of them, and what is left."""
+    for statement in document.statements:
+        if len({*statement.actions}) > 1:
+            for action in {statement.actions[0], statement.actions[-1]}:
+                kept = tuple(entry for entry in statement.actions if entry != action)
+                yield statement, ReplaceActions(statement.index, frozenset({action})), kept
+
+
+def test_removing_an_action_touches_only_lines_of_its_statement_and_no_other_value(written: list[Document]) -> None:
+    tried = 0
+    for document in written:
+        for statement, edit, kept in removals(document):
+            after = apply(document, [edit])
+            gone, new = changed(document, after)
+            assert {*gone} <= {*lines_of(document, statement)}
+            # The line of the action, and the one before where that ends the list now.
+            assert len(new) <= 1 + (statement.actions[-1] not in kept)
+            assert after.statements[statement.index].actions == kept
+            assert others(document, statement.index) == others(after, statement.index)
+            tried += 1
+    assert tried > 300
+
+
+def others(document: Document, index: int) -> list[object]:
+    """The text of all statements but one."""
+    nodes = document.statement_nodes
+    return [document.text[node.start : node.end] for place, node in enumerate(nodes) if place != index]
+
+
+def test_dropping_a_statement_touches_only_its_lines_and_the_comma_before(written: list[Document]) -> None:
+    for document in written:
+        for statement in document.statements[1:]:
+            after = apply(document, [DropStatement(statement.index)])
+            above = lines_of(document, document.statements[statement.index - 1]).stop - 2
+            below = lines_of(document, statement).stop - 1
+            one, other = document.text.splitlines(), after.text.splitlines()
+            # Where the statement before ends, its comma may go with it; of two blank lines one stays.
+            assert other[:above] == one[:above]
+            assert list(filter(str.strip, other[above + 1 :])) == list(filter(str.strip, one[below:]))
+            assert others(document, statement.index) == others(after, -1)
+
+
+def test_adding_a_statement_touches_only_the_end_of_the_last_one(written: list[Document]) -> None:
+    for document in written:
+        after = apply(document, [AppendStatement(ADDED)])
+        gone, _ = changed(document, after)
+        last = lines_of(document, document.statements[-1])
+        single = document.policy.get_any_case("Statement").kind == "object"  # type: ignore[union-attr]
+        assert len(gone) <= 1 + single
+        assert {*gone} <= {last.start, last.stop - 1}
+        assert others(document, -1) == others(after, len(document.statements))
+        assert after.statements[-1].actions == ("a:B", "c:D")
+
+
+def test_carriage_returns_and_marks_stay_as_they_are(written: list[Document]) -> None:
+    for document in written:
+        after = apply(document, [AppendStatement(ADDED)])
+        assert ("\r" in after.text) == ("\r" in document.text)
+        assert after.text.count("\r\n") in (0, after.text.count("\n"))
+        assert after.text.startswith("\ufeff") == document.text.startswith("\ufeff")
+        assert after.text.endswith("\n") == document.text.endswith("\n")

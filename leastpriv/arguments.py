@@ -71,7 +71,7 @@ def _add_explain(commands: _SubParsersAction[ArgumentParser]) -> None:
 
     command = commands.add_parser(
         "explain",
-        help="tell why an action is needed, or what would become of it in a policy",
+        help="tell why an action is needed, or what would become of it in a policy; without a role what is known of it",
         epilog=_EXIT_CODES,
     )
     command.add_argument("actions", nargs="+", metavar="ACTION", help="an action like s3:PutObject, or a pattern")

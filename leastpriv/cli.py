@@ -145,10 +145,13 @@ def _why(options: Namespace, stdout: TextIO, console: Console, clock: Clock) -> 
     from leastpriv.arguments import EXPLAINED
     from leastpriv.pipeline import Workplace, run
     from leastpriv.policy.location import Location
-    from leastpriv.report.explain import explain
+    from leastpriv.report.explain import explain, explain_without_evidence
     from leastpriv.settings import from_options
 
     values = {name: getattr(options, name.replace("-", "_")) or "" for name in EXPLAINED}
+    if not (options.role_arn or options.trails or options.policy_file):
+        print_text(stdout, explain_without_evidence(options.actions))
+        return 0
     if options.policy_file and not Path(Location.of(options.policy_file).path).is_file():
         raise InputError(f"--policy-file names {options.policy_file!r}, which is no file.")
     values["policy-file"] = options.policy_file or "policy"

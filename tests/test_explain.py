@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from leastpriv.cli import main
+from leastpriv.permissions import catalog
 from tests.fakes.deploys import FIRST, NOW, POLICY, ROLE, deploys, usual_deploys, write_trail
 
 SCP = {
@@ -136,3 +137,36 @@ def test_names_that_others_chose_cannot_command_a_runner_or_a_terminal(tmp_path:
     assert "\x1b" not in text
     assert "##[" not in text
     assert not [line for line in text.splitlines() if line.lstrip().startswith("::")]
+
+
+def printed(*arguments: str) -> str:
+    out, err = io.StringIO(), io.StringIO()
+    assert main(["explain", *arguments], out, err, lambda: NOW) == 0, err.getvalue()
+    return out.getvalue()
+
+
+def test_without_a_role_it_is_told_what_is_known_of_an_action() -> None:
+    text = printed("iam:passrole", "S3:GetObject")
+    for told in (
+        "iam:PassRole (Write)\n  resource: role arn:${Partition}:iam::${Account}:role/${RoleNameWithPath}\n",
+        "  visible in a trail: not as an event of its own (",
+        "  sensitive: ",
+        "\n\ns3:GetObject (Read)\n",
+        "  visible in a trail: as a data event of AWS::S3::Object (",
+    ):
+        assert told in text
+    assert "evidence" not in text
+
+
+def test_without_a_role_a_pattern_stands_for_all_that_it_grants() -> None:
+    heads = [line for line in printed("sqs:*MessageMove*").splitlines() if line and not line.startswith(" ")]
+    assert len(heads) == len(catalog.expand("sqs:*MessageMove*")) > 1
+    out, err = io.StringIO(), io.StringIO()
+    assert main(["explain", "sqs:Frobnicate*"], out, err, lambda: NOW) == 2
+    assert "sqs:Frobnicate*" in err.getvalue()
+
+
+def test_an_action_with_events_of_its_own_is_not_said_to_have_none() -> None:
+    assert "visible in a trail: by events of its own, and inside other calls without one (" in printed(
+        "ec2:RunInstances"
+    )

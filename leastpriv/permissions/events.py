@@ -112,8 +112,8 @@ def _fallbacks() -> Mapping[str, str]:
 
 @cache
 def _prefixes() -> Mapping[str, str]:
-    rows = (*_by_kind("prefix-fallback"), *_by_kind("prefix"))
-    return {row["event_source"]: row["actions"] for row in rows}
+    known = {f"{row['label']}.amazonaws.com": row["prefix"] for row in table("sources")}
+    return known | {row["event_source"]: row["actions"] for row in _by_kind("prefix")}
 
 
 def _rows(kind: str, source: str, name: str) -> list[Mapping[str, str]]:

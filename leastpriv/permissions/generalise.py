@@ -186,7 +186,9 @@ def _swallowed(groups: Mapping[str, _Group]) -> dict[str, _Group]:
     lengths = sorted({(len(head), len(tail)) for head, tail in ends})
     replaced: dict[str, tuple[str, Opening | None]] = {}
     for pattern in groups:
-        keys = ((pattern[:head], pattern[len(pattern) - tail :]) for head, tail in lengths if head + tail <= len(pattern))
+        keys = (
+            (pattern[:head], pattern[len(pattern) - tail :]) for head, tail in lengths if head + tail <= len(pattern)
+        )
         wide = (each for key in keys for each in ends.get(key, ()) if each != pattern)
         cover = next((each for each in wide if resource_covers(each, pattern)), None)
         if cover and not resource_covers(pattern, cover):

@@ -33,6 +33,7 @@ def implied_needs(call: Call, operation: str, presence: Presence, observed: Sequ
         yield from passed_roles(call, operation)
         yield from tagging_needs(call, operation, presence)
         yield from _image_alias(call, operation)
+        yield from _root_volume(call, operation, observed)
 
 
 def _told_absent(call: Call, operation: str, observed: Sequence[Need]) -> Iterator[Need]:
@@ -49,6 +50,24 @@ def _told_absent(call: Call, operation: str, observed: Sequence[Need]) -> Iterat
             basis=Basis.INFERRED,
             derivation="bucket of the object",
             because=f"s3:{call.name} was told that the object is absent",
+        )
+
+
+def _root_volume(call: Call, operation: str, observed: Sequence[Need]) -> Iterator[Need]:
+    """EC2 makes the volume of an image on Amazon EBS, though no request names it: the answer tells the device's type.
+
+    "EC2-VPC-EBS: instance, image, security group, network interface, volume"
+    (https://docs.aws.amazon.com/IAM/latest/APIReference/API_SimulatePrincipalPolicy.html, read 2026-11-24).
+    """
+    is_on_ebs = operation == "ec2:RunInstances" and ("rootdevicetype", "ebs") in request_values(call.response)
+    if is_on_ebs and not any(":volume/" in need.permission.resource for need in observed):
+        yield Need(
+            permission=Permission(
+                "ec2:RunInstances", f"arn:{partition(call)}:ec2:{call.region}:{call.account}:volume/*"
+            ),
+            basis=Basis.INFERRED,
+            derivation="a new volume, as the answer says",
+            because=f"ec2:{call.name} makes the root volume of an image on Amazon EBS",
         )
 
 

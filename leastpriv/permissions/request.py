@@ -82,9 +82,10 @@ def request_values(parameters: object, skip: Collection[str] = ()) -> list[tuple
 
 
 def _content(value: object) -> object:
-    """What EC2's `{"tag": 1, "content": "rtb-…"}` holds, which stands for a member of a numbered list; else the value."""
-    is_numbered = isinstance(value, Mapping) and "content" in value and set(value) <= {"tag", "content"}
-    return value["content"] if is_numbered else value  # type: ignore[index]
+    """What EC2's `{"tag": 1, "content": "rtb-…"}`, a member of a numbered list, holds; else the value."""
+    if isinstance(value, Mapping) and "content" in value and set(value) <= {"tag", "content"}:
+        return value["content"]
+    return value
 
 
 def _outer(parameters: object, noun: str) -> Iterator[tuple[str, str]]:

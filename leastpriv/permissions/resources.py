@@ -61,7 +61,8 @@ def resources_of(
     if template:
         return (from_uri(call, template),)
     if known is None or not known.resource_types:
-        return (Resource("*", "the action has no resource type", exact=known is not None),)
+        why = "the action has no resource type" if known else "the catalogue does not know the action"
+        return (Resource("*", why, exact=known is not None),)
     prefix = action.partition(":")[0]
     known = replace(known, resource_types=_of_types(known, prefix, of_types)) if of_types else known
     texts = without(texts_of(call.name, call.parameters), _told_only(known.name))
@@ -168,7 +169,8 @@ def _of_arns(
     if len(found) > MOST_RESOURCES:
         names = {name for arn in found for name in types_of_arn(prefix, arn)}
         return tuple(more_than_told(kind, call) for kind in action.resource_types if kind.name.lower() in names)
-    usable = [pattern for arn in found for pattern in _usable(action.name, arn, in_part=in_part)]
+    whole = {arn for _, arn in request_values(call.response)} if in_part else ()
+    usable = [pattern for arn in found for pattern in _usable(action.name, arn, in_part=in_part and arn not in whole)]
     return tuple(Resource(arn, derivation, exact="??????" not in arn) for arn in dict.fromkeys(usable))
 
 

@@ -5,25 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from functools import cache
 
 from leastpriv.model import Call
 from leastpriv.permissions.events import MappedAction
 from leastpriv.permissions.request import request_values
+from leastpriv.permissions.tables import table
 
-_TRANSACTION_ITEMS = {
-    "put": "dynamodb:PutItem",
-    "update": "dynamodb:UpdateItem",
-    "delete": "dynamodb:DeleteItem",
-    "conditioncheck": "dynamodb:ConditionCheckItem",
-}
-"""https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/transaction-apis-iam.html"""
-_PARTIQL = {
-    "select": "dynamodb:PartiQLSelect",
-    "insert": "dynamodb:PartiQLInsert",
-    "update": "dynamodb:PartiQLUpdate",
-    "delete": "dynamodb:PartiQLDelete",
-}
-"""https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/ql-iam.html"""
 _STATEMENT = re.compile(
     r"\s*(?:(?P<update>update)|(?P<insert>insert)\s+into|(?P<delete>delete)\s+from|(?P<select>select)\b.*?\bfrom)"
     r"\s+(?P<quote>[\"']?)(?P<table>[\w.-]+)(?P=quote)(?:\s*\.\s*\"?(?P<index>[\w.-]+))?",
@@ -45,7 +33,7 @@ def _of_transaction(call: Call) -> Iterator[tuple[str, str, str]]:
     items = call.parameters.get("transactItems")
     for item in items if isinstance(items, list) else ():
         for key, value in item.items() if isinstance(item, Mapping) else ():
-            action = _TRANSACTION_ITEMS.get(str(key).lower())
+            action = _actions("transaction").get(str(key).lower())
             if action:
                 yield action, next((text for key, text in request_values(value) if key == "tablename"), ""), ""
 
@@ -53,10 +41,16 @@ def _of_transaction(call: Call) -> Iterator[tuple[str, str, str]]:
 def _of_statements(call: Call) -> Iterator[tuple[str, str, str]]:
     for key, value in request_values(call.parameters):
         verb = re.match(r"\s*(\w+)", value) if key == "statement" else None
-        action = _PARTIQL.get(verb[1].lower()) if verb else None
+        action = _actions("statement").get(verb[1].lower()) if verb else None
         if action:
             match = _STATEMENT.match(value)
             yield action, match["table"] if match else "", (match["index"] or "") if match else ""
+
+
+@cache
+def _actions(form: str) -> Mapping[str, str]:
+    """Word of an item -> action, of `data/item_actions.tsv`."""
+    return {row["word"]: row["action"] for row in table("item_actions") if row["form"] == form}
 
 
 def _part(call: Call, name: str, index: str) -> Call:

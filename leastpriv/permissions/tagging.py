@@ -17,7 +17,7 @@ from leastpriv.permissions.request import noun_of, request_values
 from leastpriv.permissions.resource_types import action_of, fits
 from leastpriv.permissions.resources import resources_of
 from leastpriv.permissions.tables import table
-from leastpriv.permissions.templates import Resource, from_uri, partition
+from leastpriv.permissions.templates import Resource, from_uri, wildcard
 
 _EC2_TYPE = re.compile(r"[a-z][a-z0-9-]+")
 _TYPE_AND_ID = 2
@@ -67,12 +67,12 @@ def _rows() -> Mapping[str, tuple[Mapping[str, str], ...]]:
 
 def _tagged(call: Call, operation: str, row: Mapping[str, str]) -> Iterator[Resource]:
     if row["action"] == "ec2:CreateTags":
+        templates = _ec2_templates()
         for kind in _specifications(call, row["parameter"]):
-            pattern = f"arn:{partition(call)}:ec2:{call.region}:{call.account}:{kind}/*"
-            if fits(row["action"], pattern):
+            if kind in templates:
                 # Exact: a new thing has no id yet, and EC2 checks the request on `instance/*` itself (its refusals
                 # name that, https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/supported-iam-actions-tagging.html).
-                yield Resource(pattern, f"a new {kind}, as the request's tags say", exact=True)
+                yield Resource(wildcard(templates[kind], call), f"a new {kind}, as the request's tags say", exact=True)
         return
     if row["resource"]:
         asked = from_uri(call, row["resource"].replace("{account}", call.account))
@@ -96,6 +96,14 @@ def _about_the_new(call: Call, made: Made) -> Call:
     own = {re.sub("^target", "", key): value for key, value in named.items() if not key.startswith("source")}
     region = named.get(made.region.lower())
     return replace(call, parameters=own, region=region if isinstance(region, str) and region else call.region)
+
+
+@cache
+def _ec2_templates() -> Mapping[str, str]:
+    """Type as a tag specification names it -> template of its ARNs; those of images and snapshots have no account."""
+    known = action_of("ec2:CreateTags")
+    arns = [kind.arn for kind in known.resource_types] if known else []
+    return {arn.split(":", 5)[5].partition("/")[0]: arn for arn in arns}
 
 
 def _under(call: Call, action: str, made: Made) -> Resource | None:

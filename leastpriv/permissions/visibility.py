@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from functools import cache
 
+from leastpriv.permissions import catalog
 from leastpriv.permissions.tables import table
 
 
@@ -36,6 +37,8 @@ class Seen:
     """CloudTrail's `readOnly` flag of the events; None where it is unknown or differs between them."""
     source: str = ""
     """In words for the reader, with the address of the page where there is one."""
+    also_event: bool = False
+    """A permission-only action that has events of its own as well: its use shows, its silence says nothing."""
 
 
 def visibility(action: str) -> Seen:
@@ -50,14 +53,23 @@ def visibility(action: str) -> Seen:
         silent = next((each for each in table("silent_services") if each["prefix"] == prefix.lower()), None)
         if silent:
             return Seen(Visibility.NEVER, source=f"{silent['what']}; {silent['source']}")
-        reason = "newer than the table" if prefix.lower() in _pages() else f"nobody checked the service {prefix}"
-        return Seen(Visibility.UNKNOWN, source=reason)
+        return Seen(Visibility.UNKNOWN, source=_why_unknown(action))
     return Seen(
         visibility=Visibility(row["visibility"]),
         resource_type=row["type"],
         read_only={"yes": True, "no": False}.get(row["read_only"]),
         source=_source(row),
+        also_event=row["also_event"] == "yes",
     )
+
+
+def _why_unknown(action: str) -> str:
+    prefix = action.partition(":")[0].lower()
+    if prefix not in catalog.services():
+        return f"the catalogue {catalog.version()} has no service {prefix}"
+    if catalog.action(action) is None:
+        return f"the catalogue {catalog.version()} has no such action"
+    return "the action is newer than the table" if prefix in _pages() else f"nobody checked the service {prefix}"
 
 
 def covered_services() -> frozenset[str]:

@@ -159,7 +159,7 @@ def _opened_end(found: re.Match[str]) -> str:
 
 
 def _is_random(text: str) -> bool:
-    """Whether 12 or 13 letters and digits look random; bench/generated_names.py measures how often that is wrong."""
+    """Whether 12 or 13 letters and digits look random; the tests measure how often that is wrong."""
     pieces = _PIECE.findall(text)
     if text.isalpha() and (text.islower() or text.isupper()):
         return _ODD.search(text.lower()) is not None

@@ -81,9 +81,6 @@ class Document:
         return self.source.policy
 
     @property
-    def is_file(self) -> bool:
-        """Whether the file holds nothing but the policy and what the AWS command line writes around it."""
-        return self.source.format == "json" and self.source.language == "plain" and not self.source.shell
 
     @property
     def editable(self) -> bool:

@@ -29,7 +29,8 @@ def merge(document: Document) -> tuple[Document, tuple[str, ...]]:
     """Statements that differ in their actions or their resources alone as one, and no entry that another one covers."""
     edits: list[Edit] = []
     gone: list[str] = []
-    left = [_Merging(statement, condition_of(document, statement)) for statement in document.statements]
+    is_plain = document.source.language == "plain"
+    left = [_Merging(statement, condition_of(document, statement), is_plain) for statement in document.statements]
     for place, each in enumerate(left):
         for other in left[:place]:
             if not other.gone and other.takes(each):
@@ -53,6 +54,8 @@ class _Merging:
 
     statement: Statement
     condition: str
+    is_plain: bool
+    """The file is no template."""
     actions: tuple[str, ...] = ()
     resources: tuple[str, ...] = ()
     gone: bool = False
@@ -69,7 +72,9 @@ class _Merging:
             self.actions = (*self.actions, *other.actions)
             return True
         same = {action.lower() for action in self.actions} == {action.lower() for action in other.actions}
-        if same and self.resources and other.resources:
+        # In a template `${…}` may be a part that only it knows, which is no text to be written beside others.
+        is_text = self.is_plain or not any("${" in entry for entry in other.resources)
+        if same and is_text and self.resources and other.resources:
             self.resources = (*self.resources, *other.resources)
             return True
         return False

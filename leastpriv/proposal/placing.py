@@ -40,7 +40,7 @@ def edits_of(document: Document, changes: Sequence[Change]) -> list[Edit]:
         if own:
             plan.rewrite(statement, own)
     added = [change for change in changes if change.kind is ChangeKind.ADD]
-    plan.place(_grants((change.action, change.resources, _condition(change)) for change in added))
+    plan.place(_grants([*plan.moved, *((change.action, change.resources, _condition(change)) for change in added)]))
     return plan.edits
 
 
@@ -72,7 +72,11 @@ def _comparable(condition: str) -> object:
     return {operator: {key.lower(): values(value) for key, value in keys.items()} for operator, keys in block.items()}
 
 
-def _grants(pairs: Iterable[tuple[str, tuple[str, ...], str]]) -> list[Grant]:
+_Pair = tuple[str, tuple[str, ...], str]
+"""Action, resources, condition."""
+
+
+def _grants(pairs: Iterable[_Pair]) -> list[Grant]:
     """Actions, resources and condition each, those of equal resources and condition as one."""
     found: dict[tuple[tuple[str, ...], str], list[str]] = {}
     for action, resources, condition in pairs:
@@ -108,6 +112,11 @@ def _sid(actions: Sequence[str], taken: set[str]) -> str:
     return sid
 
 
+def _name(change: Change) -> str:
+    """The action of a change of resources, in the catalogue's spelling."""
+    return change.used[0] if change.used else change.action
+
+
 @dataclass(slots=True)
 class _Plan:
     """The edits so far, and which statements still take more."""
@@ -118,46 +127,50 @@ class _Plan:
     """Statements whose actions change."""
     closed: set[int] = field(default_factory=set)
     """Statements that go, or whose resources change."""
+    moved: list[_Pair] = field(default_factory=list)
+    """What leaves its statement."""
 
     def rewrite(self, statement: Statement, changes: Sequence[Change]) -> None:
-        """Removes, narrows, and moves what is granted on fewer resources from now on."""
+        """Removes and narrows; what is granted on fewer resources from now on is kept to be placed."""
         self.changed.add(statement.index)
-        moved = {change.action: change.onto for change in changes if change.onto}
+        onto = {_name(change): change.onto for change in changes if change.onto}
+        moved = {action.lower() for action in onto}
         gone = {change.action for change in changes} & {*statement.actions}
         becomes = {change.action: change.becomes for change in changes if change.becomes}
-        stay = {entry for entry in statement.actions if entry not in gone}
-        stay |= {entry for entries in becomes.values() for entry in entries if entry not in moved}
+        stay = {entry.lower() for entry in statement.actions if entry not in gone}
+        stay |= {entry.lower() for entries in becomes.values() for entry in entries} - moved
         condition = condition_of(self.document, statement)
-        grants = _grants((action, onto, condition) for action, onto in moved.items())
+        grants = [(action, resources, condition) for action, resources in onto.items()]
         if not stay:
             self.closed.add(statement.index)
-            first = max(grants, key=lambda grant: len(grant.actions), default=None)
+            first = max(_grants(grants), key=lambda grant: len(grant.actions), default=None)
             if first is None:
                 self.edits.append(DropStatement(statement.index))
                 return
             # The statement stays for what it still grants, with other resources.
-            grants.remove(first)
-            stay = set(first.actions)
+            stay = {action.lower() for action in first.actions}
+            grants = [grant for grant in grants if grant[0] not in first.actions]
             self.edits.append(ReplaceResources(statement.index, frozenset(statement.resources), first.resources))
-        self._write(statement, gone - stay, becomes, stay)
-        self.place(grants)
+        self.moved.extend(grants)
+        self._write(statement, gone, becomes, stay)
 
     def _write(
         self, statement: Statement, gone: set[str], becomes: Mapping[str, tuple[str, ...]], stay: set[str]
     ) -> None:
-        left = {action: tuple(entry for entry in entries if entry in stay) for action, entries in becomes.items()}
+        """`stay`: in lower case, what the statement names afterwards."""
+        left = {action: tuple(each for each in entries if each.lower() in stay) for action, entries in becomes.items()}
+        lost = frozenset(entry for entry in gone if entry.lower() not in stay)
         if statement.not_actions:
             self.edits.extend(ReplaceNotAction(statement.index, entries) for entries in left.values())
-        elif gone:
+        elif lost:
             inserted = tuple((action, entries) for action, entries in left.items() if entries)
-            self.edits.append(ReplaceActions(statement.index, frozenset(gone), inserted))
+            self.edits.append(ReplaceActions(statement.index, lost, inserted))
 
     def place(self, grants: Iterable[Grant]) -> None:
         """Writes grants into statements that fit, the others into new ones."""
         new = [grant for grant in grants if not self._fitted(grant)]
-        own = (statement.sid for statement in self.document.statements)
-        appended = (str(edit.statement["Sid"]) for edit in self.edits if isinstance(edit, AppendStatement))
-        self.edits.extend([AppendStatement(statement) for statement in _new(new, [*own, *appended])])
+        sids = [statement.sid for statement in self.document.statements]
+        self.edits.extend(AppendStatement(statement) for statement in _new(new, sids))
 
     def _fitted(self, grant: Grant) -> bool:
         for statement in self._open(grant):

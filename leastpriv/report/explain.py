@@ -11,7 +11,7 @@ from leastpriv.permissions import catalog
 from leastpriv.permissions.generalise import Pattern
 from leastpriv.permissions.patterns import action_matches
 from leastpriv.permissions.sensitive import forbidden, sensitivity
-from leastpriv.permissions.visibility import Visibility, visibility
+from leastpriv.permissions.visibility import Seen, Visibility, visibility
 from leastpriv.proposal.guards import could_hide
 from leastpriv.proposal.situation import Change, HeldBack
 from leastpriv.report.escape import plain
@@ -33,11 +33,45 @@ def explain(asked: Sequence[str], subject: Subject, *, has_policy: bool) -> str:
     return "\n".join("\n".join(_block(action, subject, has_policy)) + "\n" for action in actions)
 
 
-def _meant(entry: str, subject: Subject) -> list[str]:
+def explain_without_evidence(asked: Sequence[str]) -> str:
+    """What is known of each action asked for without looking at any call, a pattern standing for all it grants.
+
+    Raises InputError where something asked for is no action.
+    """
+    actions = dict.fromkeys(action for entry in asked for action in _all_meant(entry))
+    return "\n".join("\n".join(_static_block(action)) + "\n" for action in actions)
+
+
+def _all_meant(entry: str) -> Sequence[str]:
+    named = _named(entry)
+    found = [named] if named else catalog.expand(entry)
+    if not found:
+        raise InputError(f"ACTION is {entry!r}: the catalogue {catalog.version()} has no action of that pattern.")
+    return found
+
+
+def _static_block(action: str) -> Iterator[str]:
+    yield _head(action)
+    known = catalog.action(action)
+    for kind in known.resource_types if known else ():
+        yield f"  resource: {_shown(kind.name)} {_shown(kind.arn)}"
+    if known and not known.resource_types:
+        yield "  resource: none, `*` alone"
+    yield from _visibility(action)
+    yield from _warnings(action)
+
+
+def _named(entry: str) -> str:
+    """The one action that an entry names, in the catalogue's spelling; empty for a pattern."""
     if not entry.partition(":")[2]:
         raise InputError(f"ACTION is {entry!r}: write an action like s3:PutObject, or a pattern like s3:*.")
-    if not set(entry) & set("*?"):
-        return [catalog.spelling(entry) or entry]
+    return "" if set(entry) & set("*?") else catalog.spelling(entry) or entry
+
+
+def _meant(entry: str, subject: Subject) -> list[str]:
+    named = _named(entry)
+    if named:
+        return [named]
     known = [usage.need.permission.action for usage in subject.evidence.usages]
     known += [action for change in subject.draft.changes for action in (change.action, *change.used, *change.gone)]
     found = sorted({action for action in known if action_matches(entry, action) and not set(action) & set("*?")})
@@ -47,13 +81,18 @@ def _meant(entry: str, subject: Subject) -> list[str]:
 
 
 def _block(action: str, subject: Subject, has_policy: bool) -> Iterator[str]:
-    level = catalog.access_level(action)
-    yield plain(f"{action} ({level})" if level else f"{action} (not in the catalogue {catalog.version()})")
+    yield _head(action)
     usages = [usage for usage in subject.evidence.usages if usage.need.permission.action == action]
     yield from _evidence(usages)
     yield from _visibility(action)
-    yield from _warnings(action, subject)
+    yield from _warnings(action)
+    yield from _not_seen(action, subject)
     yield from _fate(action, subject) if has_policy else _draft(action, subject)
+
+
+def _head(action: str) -> str:
+    level = catalog.access_level(action)
+    return plain(f"{action} ({level})" if level else f"{action} (not in the catalogue {catalog.version()})")
 
 
 def _evidence(usages: Sequence[Usage]) -> Iterator[str]:
@@ -108,18 +147,27 @@ def _visibility(action: str) -> Iterator[str]:
     kinds = {
         Visibility.MANAGEMENT: "as a management event",
         Visibility.DATA: f"as a data event of {seen.resource_type}",
-        Visibility.PERMISSION_ONLY: "not as an event of its own",
+        Visibility.PERMISSION_ONLY: _inside(seen),
         Visibility.NEVER: "never",
         Visibility.UNKNOWN: "not known",
     }
     yield f"  visible in a trail: {kinds[seen.visibility]} ({_shown(seen.source)})"
 
 
-def _warnings(action: str, subject: Subject) -> Iterator[str]:
+def _inside(seen: Seen) -> str:
+    if seen.also_event:
+        return "by events of its own, and inside other calls without one"
+    return "not as an event of its own"
+
+
+def _warnings(action: str) -> Iterator[str]:
     if forbidden(action):
         yield f"  never written: {_shown(forbidden(action))}"
     elif sensitivity(action):
         yield f"  sensitive: {_shown(sensitivity(action))}"
+
+
+def _not_seen(action: str, subject: Subject) -> Iterator[str]:
     for gap in subject.evidence.gaps:
         if could_hide(gap, action):
             yield f"  not seen: {gap.kind}, {_shown(gap.detail)}"

@@ -117,6 +117,7 @@ def permission_row(usage: Usage) -> dict[str, object]:
         "runs": list(usage.runs),
         "events": list(usage.events),
         **({"forwarded_by": list(usage.forwarded_by)} if usage.forwarded_by else {}),
+        **({} if need.verified else {"verified": False}),
     }
 
 

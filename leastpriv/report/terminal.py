@@ -44,7 +44,7 @@ def json_lines(rows: Iterable[Mapping[str, object]]) -> str:
 
 def table(rows: Sequence[Mapping[str, object]]) -> str:
     """Permission rows as aligned columns; refusals and gaps follow as sentences."""
-    cells = [[_cell(row, column) for column in _COLUMNS] for row in rows if "action" in row]
+    cells = [[_cell(row, column) + _mark(row, column) for column in _COLUMNS] for row in rows if "action" in row]
     widths = [max(len(line[index]) for line in [list(_COLUMNS), *cells]) for index in range(len(_COLUMNS))]
     lines = [
         "  ".join(text.ljust(width) for text, width in zip(line, widths, strict=True)).rstrip()
@@ -57,6 +57,11 @@ def table(rows: Sequence[Mapping[str, object]]) -> str:
     ]
     lines += [f"gap {row['gap']}: {_cell(row, 'detail')} ({row['count']}×)" for row in rows if "gap" in row]
     return "\n".join(lines) + "\n"
+
+
+def _mark(row: Mapping[str, object], column: str) -> str:
+    """The catalogue lacks the action: it may hold a removal back and is never written."""
+    return " (unverified)" if column == "action" and row.get("verified") is False else ""
 
 
 def _cell(row: Mapping[str, object], column: str) -> str:

@@ -93,7 +93,7 @@ def test_every_action_of_the_catalogue_maps_to_itself_or_to_a_row_of_the_table()
         for row in table("events")
         if row["kind"] in {"rename", "no-permission"} and row["match"] == "regex"
     ]
-    moved = {row["event_source"] for row in table("events") if row["kind"].startswith("prefix")}
+    moved = {row["event_source"] for row in table("events") if row["kind"] == "prefix"}
     strange = []
     for prefix in catalog.services():
         source = f"{prefix}.amazonaws.com"

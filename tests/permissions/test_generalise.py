@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import random
+import string
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -14,6 +17,8 @@ from leastpriv.permissions.tables import table
 
 HASH = "3f786850e387550fdab836ed7e6dc881de23001b3f786850e387550fdab836ed"
 UUID = "1234abcd-12ab-34cd-56ef-1234567890ab"
+UPPER = string.ascii_uppercase + string.digits
+LOWER = string.ascii_lowercase + string.digits
 HERE = "eu-west-1:111122223333"
 
 
@@ -104,6 +109,9 @@ def test_many_things_of_other_services_stay_one_by_one() -> None:
         ("lambda:{}:function:orders-Api-AbC123dEf456", "lambda:{}:function:orders-Api-*"),
         ("logs:{}:log-group:/aws/lambda/orders-Api-AbC123dEf456:*", "logs:{}:log-group:/aws/lambda/orders-Api-*:*"),
         ("sqs:{}:orders-dead-1a2b3c4d5e6f", "sqs:{}:orders-dead-*"),
+        ("sqs:{}:orders-QueueABCDEF-HGTRQWERTYUI", "sqs:{}:orders-QueueABCDEF-*"),
+        ("route53:::change/C0123456789ABCDEFGHIJ", "route53:::change/*"),
+        ("states:{}:express:sm:one:0a1b", "states:{}:express:sm:*:*"),
         ("rds:{}:db:terraform-20230710121504061500000001", "rds:{}:db:terraform-*"),
     ],
 )
@@ -119,6 +127,13 @@ def test_what_is_volatile_by_its_type_or_generated_is_open_though_seen_once(reso
         "iam::111122223333:role/team-AdministratorX",
         "sqs:{}:orders-v20261101120",
         "sqs:{}:orders-20261101120000",
+        "iam::111122223333:role/svc-2026Q1Deploy1",
+        "iam::111122223333:role/team-svc-2026Q1Deploy1",
+        "lambda:{}:function:app-web-Version12Api3",
+        "lambda:{}:function:app-Handler2Prod3",
+        "sqs:{}:orders-my-notification",
+        "sqs:{}:orders-my-applications",
+        "secretsmanager:{}:secret:my-secret",
         "secretsmanager:{}:secret:app/db-??????",
         "kms:{}:key/mrk-0123456789abcdef0123456789abcdef",
         "ec2:{}:vpc/vpc-0a1b2c3d4e5f60718",
@@ -350,3 +365,28 @@ def test_no_pattern_is_every_resource_of_a_type_unless_the_table_or_the_runs_say
 def test_a_pattern_fits_the_action_that_the_resource_fitted(action: str, resource: str) -> None:
     assert fits(action, f"arn:aws:{resource}")
     assert all(fits(action, pattern) for pattern in generalise([f"arn:aws:{resource}"]))
+
+
+def test_what_is_random_in_generated_names_is_found_in_most_of_them() -> None:
+    """Of 13 capitals and digits 2 % are missed, of 12 mixed ones 4 %, of 12 small ones 13 %."""
+    dice = random.Random(4)  # noqa: S311 - the names are no secrets
+    for alphabet, length, most in ((UPPER, 13, 0.05), (UPPER + LOWER, 12, 0.08), (LOWER, 12, 0.2)):
+        ends = ["".join(dice.choices(alphabet, k=length)) for _ in range(500)]
+        names = [f"arn:aws:sqs:{HERE}:orders-DeadLetters-{end}" for end in ends]
+        assert sum(generalise([name]) == (name,) for name in names) < most * len(names)
+
+
+def test_a_pattern_that_begins_like_thousands_of_others_is_compared_with_few_of_them(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Keys of one beginning and different ends: comparing all pairs took 13 s for 2,000 of them."""
+    asked: list[tuple[str, str]] = []
+
+    def counting(pattern: str, other: str) -> bool:
+        asked.append((pattern, other))
+        return resource_covers(pattern, other)
+
+    monkeypatch.setattr("leastpriv.permissions.generalise.resource_covers", counting)
+    names = [f"arn:aws:s3:::b/{number:032x}/{number}/x" for number in range(300)]
+    assert len(generalise(names)) == len(names)
+    assert len(asked) < 10 * len(names)

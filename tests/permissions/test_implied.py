@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from leastpriv.model import Outcome
@@ -53,6 +55,19 @@ def test_an_image_named_by_a_parameter_needs_that_parameter(image: str, resource
 
 def test_an_image_named_by_its_id_needs_no_parameter() -> None:
     assert inferred(a_call("ec2:RunInstances", {"instancesSet": {"items": [{"imageId": "ami-1"}]}})) == []
+
+
+def launched(root: str, parameters: dict[str, object] | None = None) -> list[str]:
+    call = a_call("ec2:RunInstances", {"instancesSet": {"items": [{"imageId": "ami-1"}]}, **(parameters or {})})
+    answer = {"instancesSet": {"items": [{"instanceId": "i-0123456789abcdef0", "rootDeviceType": root}]}}
+    needs = inferred(replace(call, response=answer))
+    return [need.permission.resource for need in needs if need.permission.action == "ec2:RunInstances"]
+
+
+def test_an_instance_that_starts_from_a_volume_needs_the_action_on_volumes() -> None:
+    """The request names no volume; EC2 asks for one wherever the image is on Amazon EBS."""
+    assert launched("ebs") == ["arn:aws:ec2:eu-west-1:111122223333:volume/*"]
+    assert launched("instance-store") == []
 
 
 def test_a_service_linked_role_is_never_guessed() -> None:

@@ -37,6 +37,11 @@ def may_pass(call: Call) -> bool:
         ("sns:SetTopicAttributes", {"attributeName": "SQSSuccessFeedbackRoleArn", "attributeValue": PASSED}),
         ("s3:PutBucketReplication", {"ReplicationConfiguration": {"Role": PASSED}}),
         ("qbusiness:CreateDataAccessor", {"principal": PASSED}),
+        (
+            "cognito-identity:SetIdentityPoolRoles",
+            {"identityPoolId": "eu-west-1:1", "roles": {"authenticated": PASSED}},
+        ),
+        ("cognito-identity:SetIdentityPoolRoles", {"roles": {"unauthenticated": PASSED}}),
     ],
 )
 def test_a_role_that_a_write_hands_to_a_service_is_passed(event: str, parameters: dict[str, object]) -> None:
@@ -132,6 +137,11 @@ def test_the_service_is_told_where_a_page_of_aws_tells_it_and_never_made_from_th
     assert [(shown.key, shown.values) for shown in told.permission.conditions] == [
         ("iam:PassedToService", ("ecs-tasks.amazonaws.com",))
     ]
+    (started,) = passed(a_call("ecs:RunTask", {"overrides": {"taskRoleArn": PASSED}}))
+    assert [shown.values for shown in started.permission.conditions] == [("ecs-tasks.amazonaws.com",)]
+    volume = {"managedEBSVolume": {"roleArn": PASSED}}
+    (manages,) = passed(a_call("ecs:RunTask", {"volumeConfigurations": [volume]}))
+    assert [shown.values for shown in manages.permission.conditions] == [("ecs.amazonaws.com",)]
     (untold,) = passed(a_call("codebuild:CreateProject", {"serviceRole": PASSED}))
     assert untold.permission.conditions == ()
 

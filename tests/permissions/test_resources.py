@@ -146,6 +146,293 @@ def test_the_request_names_the_resource(action: str, parameters: dict[str, objec
     assert all(fits(action, pattern) for pattern in patterns(found))
 
 
+ELB = f"elasticloadbalancing:{HERE}"
+FOREIGN = "eu-west-1:444455556666"
+
+
+@pytest.mark.parametrize(
+    ("event", "parameters", "expected"),
+    [
+        ("CreateLoadBalancer", {"name": "web", "type": "application"}, "loadbalancer/app/web/*"),
+        ("CreateLoadBalancer", {"name": "web"}, "loadbalancer/app/web/*"),
+        ("CreateLoadBalancer", {"name": "web", "type": "network"}, "loadbalancer/net/web/*"),
+        ("CreateLoadBalancer", {"loadBalancerName": "web"}, "loadbalancer/web"),
+        ("AddTags", {"resourceArns": [f"arn:aws:{ELB}:targetgroup/web/0a1b"]}, "targetgroup/web/0a1b"),
+        ("RemoveTags", {"resourceArns": [f"arn:aws:{ELB}:listener/app/web/0a/1b"]}, "listener/app/web/0a/1b"),
+        (
+            "DeleteLoadBalancer",
+            {"loadBalancerArn": f"arn:aws:{ELB}:loadbalancer/net/web/0a"},
+            "loadbalancer/net/web/0a",
+        ),
+        ("DeleteLoadBalancer", {"loadBalancerName": "web"}, "loadbalancer/web"),
+        (
+            "ModifyLoadBalancerAttributes",
+            {"loadBalancerArn": f"arn:aws:{ELB}:loadbalancer/app/web/0a"},
+            "loadbalancer/app/web/0a",
+        ),
+    ],
+)
+def test_both_generations_of_load_balancers_share_actions(
+    event: str, parameters: dict[str, object], expected: str
+) -> None:
+    """The catalogue keeps the classic ones' type only: two pages of AWS describe one prefix."""
+    found = resources_of(call("elasticloadbalancing", event, parameters), f"elasticloadbalancing:{event}")
+    assert patterns(found) == [f"arn:aws:{ELB}:{expected}"]
+
+
+@pytest.mark.parametrize(
+    ("action", "end"),
+    [
+        ("logs:TagResource", ""),
+        ("logs:UntagResource", ""),
+        ("logs:ListTagsForResource", ""),
+        ("logs:PutRetentionPolicy", ":*"),
+        ("logs:DeleteLogGroup", ":*"),
+    ],
+)
+def test_the_three_tagging_actions_take_a_log_group_s_bare_arn(action: str, end: str) -> None:
+    """https://docs.aws.amazon.com/AmazonCloudWatchLogs/latest/APIReference/API_LogGroup.html."""
+    group = f"arn:aws:logs:{HERE}:log-group:/aws/lambda/f"
+    for request_ in ({"resourceArn": group}, {"resourceArn": f"{group}:*"}, {"logGroupName": "/aws/lambda/f"}):
+        assert patterns(resources_of(call("logs", "Any", request_), action)) == [f"{group}{end}"]
+
+
+@pytest.mark.parametrize(
+    ("request_", "expected"),
+    [
+        ({"functionName": "f"}, ["function:f"]),
+        ({"functionName": "f", "qualifier": "live"}, ["function:f:live"]),
+        ({"functionName": "f", "qualifier": "7"}, ["function:f:7"]),
+        ({"functionName": f"arn:aws:lambda:{HERE}:function:f", "qualifier": "live"}, ["function:f:live"]),
+        ({"functionName": f"arn:aws:lambda:{HERE}:function:f:live"}, ["function:f:live"]),
+        ({"functionName": "f:live"}, ["function:f:live"]),
+        ({"functionName": "f", "qualifier": "$LATEST"}, ["function:f", "function:f:$LATEST"]),
+    ],
+)
+@pytest.mark.parametrize("action", ["InvokeFunction", "GetFunction", "DeleteFunction", "AddPermission", "GetPolicy"])
+def test_a_qualified_function_is_authorised_on_its_qualified_arn(
+    action: str, request_: dict[str, object], expected: list[str]
+) -> None:
+    """Since 2022-01-24: aws/aws-cdk#19273."""
+    found = resources_of(call("lambda", "Any", request_), f"lambda:{action}")
+    assert patterns(found) == [f"arn:aws:lambda:{HERE}:{each}" for each in expected]
+
+
+@pytest.mark.parametrize(
+    ("action", "request_", "expected"),
+    [
+        ("route53:GetChange", {"id": "/change/C1"}, ["route53:::change/C1"]),
+        (
+            "route53:ListTagsForResource",
+            {"resourceType": "hostedzone", "resourceId": "Z1"},
+            ["route53:::hostedzone/Z1"],
+        ),
+        (
+            "route53:ChangeTagsForResource",
+            {"resourceType": "healthcheck", "resourceId": KEY},
+            [f"route53:::healthcheck/{KEY}"],
+        ),
+        ("lambda:GetFunction", {"functionName": "444455556666:function:f"}, [f"lambda:{FOREIGN}:function:f"]),
+        (
+            "codeartifact:GetAuthorizationToken",
+            {"domain": "d", "domainOwner": "444455556666"},
+            [f"codeartifact:{FOREIGN}:domain/d"],
+        ),
+        ("ssm:GetParameter", {"name": "/a/b:3"}, [f"ssm:{HERE}:parameter/a/b"]),
+        (
+            "ssm:GetParameter",
+            {"name": "/aws/reference/secretsmanager/db"},
+            [f"ssm:{HERE}:parameter/aws/reference/secretsmanager/db"],
+        ),
+        (
+            "ssm:AddTagsToResource",
+            {"resourceType": "Parameter", "resourceId": "/a/b"},
+            [f"ssm:{HERE}:parameter/a/b"],
+        ),
+        (
+            "ssm:AddTagsToResource",
+            {"resourceType": "Document", "resourceId": "deploy"},
+            [f"ssm:{HERE}:document/deploy"],
+        ),
+        (
+            "iam:UploadServerCertificate",
+            {"serverCertificateName": "c", "path": "/edge/"},
+            [f"iam::{ACCOUNT}:server-certificate/edge/c"],
+        ),
+        (
+            "iam:CreateOpenIDConnectProvider",
+            {"url": "https://token.example.com"},
+            [f"iam::{ACCOUNT}:oidc-provider/token.example.com"],
+        ),
+        (
+            "iam:CreateServiceLinkedRole",
+            {"aWSServiceName": "ecs.amazonaws.com"},
+            [f"iam::{ACCOUNT}:role/aws-service-role/ecs.amazonaws.com/*"],
+        ),
+        ("codepipeline:CreatePipeline", {"pipeline": {"name": "p"}}, [f"codepipeline:{HERE}:p"]),
+        (
+            "codebuild:BatchGetProjects",
+            {"names": ["a", "b"]},
+            [f"codebuild:{HERE}:project/a", f"codebuild:{HERE}:project/b"],
+        ),
+        ("ses:CreateEmailIdentity", {"emailIdentity": "example.com"}, [f"ses:{HERE}:identity/example.com"]),
+        ("dynamodb:BatchGetItem", {"requestItems": {"t": {"keys": []}}}, [f"dynamodb:{HERE}:table/t"]),
+        ("events:TagResource", {"resourceARN": f"arn:aws:events:{HERE}:rule/r"}, [f"events:{HERE}:rule/r"]),
+        ("events:PutEvents", {"entries": [{"source": "app"}]}, [f"events:{HERE}:event-bus/default"]),
+        (
+            "bedrock:InvokeModel",
+            {"modelId": "anthropic.claude-v2"},
+            ["bedrock:eu-west-1::foundation-model/anthropic.claude-v2"],
+        ),
+        (
+            "bedrock:InvokeModel",
+            {"modelId": "eu.anthropic.claude-v2"},
+            [f"bedrock:{HERE}:inference-profile/eu.anthropic.claude-v2"],
+        ),
+        (
+            "bedrock:InvokeModel",
+            {"modelId": "arn:aws:bedrock:eu-west-1::foundation-model/anthropic.claude-v2"},
+            ["bedrock:eu-west-1::foundation-model/anthropic.claude-v2"],
+        ),
+        (
+            "iam:SimulatePrincipalPolicy",
+            {"policySourceArn": f"arn:aws:iam::{ACCOUNT}:role/a", "resourceArns": [f"arn:aws:iam::{ACCOUNT}:role/b"]},
+            [f"iam::{ACCOUNT}:role/a"],
+        ),
+        (
+            "ec2:CreateVpcEndpoint",
+            {
+                "CreateVpcEndpointRequest": {
+                    "VpcId": "vpc-0a",
+                    "VpcEndpointId": "vpce-0a",
+                    "RouteTableId": {"tag": 1, "content": "rtb-0a"},
+                    "SubnetId": [{"tag": 1, "content": "subnet-0a"}, {"tag": 2, "content": "subnet-0b"}],
+                }
+            },
+            [f"ec2:{HERE}:{each}" for each in ("route-table/rtb-0a", "subnet/subnet-0a", "subnet/subnet-0b")]
+            + [f"ec2:{HERE}:vpc/vpc-0a", f"ec2:{HERE}:vpc-endpoint/vpce-0a"],
+        ),
+        (
+            "ec2:DeleteFlowLogs",
+            {"DeleteFlowLogsRequest": {"FlowLogId": {"tag": 1, "content": "fl-0a"}}},
+            [f"ec2:{HERE}:vpc-flow-log/fl-0a"],
+        ),
+        ("dms:DeleteEndpoint", {"endpointArn": f"arn:aws:dms:{HERE}:endpoint:E1"}, [f"dms:{HERE}:endpoint:E1"]),
+    ],
+)
+def test_a_request_of_its_own_form_names_the_resource_and_nothing_else(
+    action: str, request_: dict[str, object], expected: list[str]
+) -> None:
+    found = resources_of(call(action.partition(":")[0], action.partition(":")[2], request_), action)
+    assert patterns(found) == [f"arn:aws:{each}" for each in expected]
+    assert all(fits(action, pattern) for pattern in patterns(found))
+
+
+@pytest.mark.parametrize(
+    ("id_", "expected"),
+    [
+        ("tgw-0a1b", "transit-gateway/tgw-0a1b"),
+        ("tgw-attach-0a1b", "transit-gateway-attachment/tgw-attach-0a1b"),
+        ("tgw-rtb-0a1b", "transit-gateway-route-table/tgw-rtb-0a1b"),
+        ("pcx-0a1b", "vpc-peering-connection/pcx-0a1b"),
+        ("dopt-0a1b", "dhcp-options/dopt-0a1b"),
+        ("vpce-svc-0a1b", "vpc-endpoint-service/vpce-svc-0a1b"),
+        ("key-0a1b", "key-pair/*"),
+        ("new-0a1b", "*/new-0a1b"),
+    ],
+)
+def test_an_id_of_ec2_that_is_tagged_is_never_lost_beside_others(id_: str, expected: str) -> None:
+    request_ = {"resourcesSet": {"items": [{"resourceId": "i-0a1b"}, {"resourceId": id_}]}}
+    found = resources_of(call("ec2", "CreateTags", request_), "ec2:CreateTags")
+    assert set(patterns(found)) == {f"arn:aws:ec2:{HERE}:instance/i-0a1b", f"arn:aws:ec2:{HERE}:{expected}"}
+
+
+def test_an_image_named_by_a_parameter_is_any_image() -> None:
+    request_ = {"instancesSet": {"items": [{"imageId": "resolve:ssm:/app/ami"}]}}
+    found = resources_of(call("ec2", "RunInstances", request_), "ec2:RunInstances")
+    assert [(each.pattern, each.exact) for each in found if "image" in each.pattern] == [
+        ("arn:aws:ec2:eu-west-1::image/*", False)
+    ]
+
+
+@pytest.mark.parametrize("number", [60, 1_000])
+def test_none_of_many_resources_is_dropped(number: int) -> None:
+    request_ = {"resourcesSet": {"items": [{"resourceId": f"i-{count:08x}"} for count in range(number)]}}
+    assert len(resources_of(call("ec2", "CreateTags", request_), "ec2:CreateTags")) == number
+
+
+def test_more_resources_than_are_told_are_all_of_their_type() -> None:
+    arns = [f"arn:aws:sns:{HERE}:t{count}" for count in range(1_200)]
+    found = resources_of(call("sns", "Publish", {"topicArns": arns}), "sns:Publish")
+    assert [(each.pattern, each.exact) for each in found] == [(f"arn:aws:sns:{HERE}:*", False)]
+    listed = resources_of(call("sns", "Publish", {}, resources=arns), "sns:Publish")
+    assert [(each.pattern, each.exact) for each in listed] == [(f"arn:aws:sns:{HERE}:*", False)]
+
+
+def test_a_secret_s_partial_arn_that_looks_whole_is_told_in_both_forms() -> None:
+    secret = f"arn:aws:secretsmanager:{HERE}:secret:my-secret"
+    asked = call("secretsmanager", "GetSecretValue", {"secretId": secret})
+    assert patterns(resources_of(asked, "secretsmanager:GetSecretValue")) == [secret, f"{secret}-??????"]
+    listed = call("secretsmanager", "GetSecretValue", {}, resources=[secret])
+    assert patterns(resources_of(listed, "secretsmanager:GetSecretValue")) == [secret]
+
+
+def test_a_user_who_names_nobody_means_itself() -> None:
+    user = f"arn:aws:iam::{ACCOUNT}:user/ci/ann"
+    assert patterns(resources_of(call("iam", "CreateAccessKey", principal=user), "iam:CreateAccessKey")) == [user]
+    assert patterns(resources_of(call("iam", "GetUser", {"userName": "bob"}, principal=user), "iam:GetUser")) == [
+        f"arn:aws:iam::{ACCOUNT}:user/bob"
+    ]
+
+
+def test_a_service_linked_role_is_named_by_the_response() -> None:
+    role = f"arn:aws:iam::{ACCOUNT}:role/aws-service-role/ecs.amazonaws.com/AWSServiceRoleForECS"
+    made = call(
+        "iam", "CreateServiceLinkedRole", {"aWSServiceName": "ecs.amazonaws.com"}, response={"role": {"arn": role}}
+    )
+    assert patterns(resources_of(made, "iam:CreateServiceLinkedRole")) == [role]
+
+
+def test_an_api_s_tags_stand_under_its_encoded_arn() -> None:
+    """As AWS's refusals write it: `/tags/arn%3Aaws%3Aapigateway%3Aap-northeast-2%3A%3A%2Frestapis%2F…`."""
+    tagged = call("apigateway", "TagResource", {"resourceArn": "arn:aws:apigateway:eu-west-1::/restapis/a1"})
+    template = "arn:{partition}:apigateway:{region}::/tags/{resource_arn}"
+    assert patterns(resources_of(tagged, "apigateway:PUT", template=template)) == [
+        "arn:aws:apigateway:eu-west-1::/tags/arn%3Aaws%3Aapigateway%3Aeu-west-1%3A%3A%2Frestapis%2Fa1"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("action", "resource"),
+    [
+        ("s3:ListBucket", "arn:aws:s3:::b/k"),
+        ("s3:ListBucket", "arn:aws:s3:::b/*"),
+        ("route53:GetChange", "arn:aws:route53:::change//change/C1"),
+        ("ec2:RunInstances", "arn:aws:ec2:eu-west-1::image/resolve:ssm:/app/ami"),
+        ("ec2:CreateTags", f"arn:aws:ec2:{HERE}:transit-gateway/tgw-attach-0a1b"),
+        ("elasticloadbalancing:CreateLoadBalancerListeners", f"arn:aws:{ELB}:loadbalancer/app/web/0a"),
+    ],
+)
+def test_a_text_that_no_resource_of_the_type_has_does_not_fit(action: str, resource: str) -> None:
+    assert not fits(action, resource)
+
+
+@pytest.mark.parametrize(
+    ("action", "resource"),
+    [
+        ("s3:ListBucket", "arn:aws:s3:::b*"),
+        ("s3:GetObject", "arn:aws:s3:::b*"),
+        ("s3:GetObject", "arn:aws:s3:::*"),
+        ("elasticloadbalancing:AddTags", f"arn:aws:{ELB}:targetgroup/web/0a"),
+        ("lambda:InvokeFunction", f"arn:aws:lambda:{HERE}:function:f:live"),
+        ("cloudformation:CreateChangeSet", "arn:aws:cloudformation:us-east-1:aws:transform/Serverless-2016-10-31"),
+        ("ec2:CreateTags", f"arn:aws:ec2:{HERE}:*/new-0a1b"),
+    ],
+)
+def test_a_pattern_that_some_resource_of_the_type_matches_fits(action: str, resource: str) -> None:
+    assert fits(action, resource)
+
+
 @pytest.mark.parametrize(
     ("action", "expected"),
     [

@@ -14,7 +14,6 @@ from leastpriv.permissions.tables import table
 NAMES = sorted(path.name.removesuffix(".tsv") for path in (files("leastpriv.permissions") / "data").iterdir())
 KINDS = {
     "prefix",
-    "prefix-fallback",
     "suffix",
     "rename",
     "no-permission",
@@ -40,11 +39,19 @@ def test_no_cell_has_blanks_around_it(name: str) -> None:
 
 
 SOURCED = [
-    *("events", "fallbacks", "triggers", "parameters", "roles", "passed_to"),
+    *("events", "sources", "fallbacks", "triggers", "parameters", "roles", "passed_to"),
     *("tags_on_create", "made_types", "kms_contexts", "dependents"),
 ]
 OF_RESOURCES = [
-    *("type_choices", "absent_parameters", "names_of_aws", "meant_otherwise", "arn_forms", "volatile", "variable_texts"),
+    *(
+        "type_choices",
+        "absent_parameters",
+        "names_of_aws",
+        "meant_otherwise",
+        "arn_forms",
+        "volatile",
+        "variable_texts",
+    ),
     "arn_ends",
 ]
 OF_ACTIONS = ["action_types", "ids_of_any_type", "other_arns"]

@@ -84,6 +84,20 @@ def test_each_type_that_is_tagged_is_a_need_and_one_that_ec2_does_not_know_is_no
 
 
 @pytest.mark.parametrize(
+    ("event", "kind", "resource"),
+    [
+        ("ec2:CreateImage", "image", "arn:aws:ec2:eu-west-1::image/*"),
+        ("ec2:CreateSnapshot", "snapshot", "arn:aws:ec2:eu-west-1::snapshot/*"),
+        ("ec2:CreateIpam", "ipam", "arn:aws:ec2::111122223333:ipam/*"),
+        ("ec2:AllocateAddress", "elastic-ip", "arn:aws:ec2:eu-west-1:111122223333:elastic-ip/*"),
+    ],
+)
+def test_a_type_whose_arns_have_no_account_or_region_is_written_without(event: str, kind: str, resource: str) -> None:
+    found = inferred(a_call(event, {"tagSpecificationSet": {"items": [{"resourceType": kind, "tags": TAGS}]}}))
+    assert [need.permission.resource for need in found] == [resource]
+
+
+@pytest.mark.parametrize(
     ("event", "parameters"),
     [
         ("sqs:CreateQueue", {"queueName": "orders"}),

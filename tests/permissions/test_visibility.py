@@ -222,3 +222,39 @@ def test_the_services_that_ci_roles_use_most_are_covered() -> None:
         "apigateway",
     }
     assert must <= covered_services()
+
+
+@pytest.mark.parametrize("action", ["codecommit:GitPull", "codecommit:GitPush", "codecommit:UploadArchive"])
+def test_calls_of_a_git_client_are_events_though_no_api_model_has_them(action: str) -> None:
+    """The page of AWS CodeCommit names them; before, their use counted as invisible."""
+    assert visibility(action).visibility is Visibility.MANAGEMENT
+
+
+@pytest.mark.parametrize(
+    ("action", "also_event"),
+    [
+        ("ec2:RunInstances", True),
+        ("ecs:TagResource", True),
+        ("kms:CreateGrant", True),
+        ("iam:PassRole", False),
+        ("lambda:InvokeFunctionUrl", False),
+        ("s3:PutObject", False),
+    ],
+)
+def test_an_action_that_is_also_checked_inside_other_calls_keeps_the_word_of_its_own_events(
+    action: str, also_event: bool
+) -> None:
+    assert visibility(action).also_event is also_event
+
+
+@pytest.mark.parametrize(
+    ("action", "told"),
+    [
+        ("s3:FrobnicateBucket", "has no such action"),
+        ("nosuch:DoIt", "has no service nosuch"),
+    ],
+)
+def test_what_the_catalogue_lacks_is_told_so(action: str, told: str) -> None:
+    seen = visibility(action)
+    assert seen.visibility is Visibility.UNKNOWN
+    assert told in seen.source

@@ -75,6 +75,7 @@ CONTAINED: Mapping[str, tuple[Sequence[Statement], Sequence[Statement]]] = {
     "an old Deny on other resources": ([{}, deny(Resource="a*")], [{"Resource": "b*"}]),
     "an old Deny split in two": ([{}, deny()], [{}, deny(Resource="a*"), deny(NotResource="a*")]),
     "the same condition": ([same_region("x")], [same_region("x")]),
+    "another old Allow under a condition": ([{}, same_region("x")], [{}]),
     "a condition gained": ([{}], [same_region("x")]),
     "a narrower condition": ([same_region("x", "y")], [same_region("y")]),
     "a condition split over two statements": ([same_region("x"), same_region("y")], [same_region("y", "x")]),

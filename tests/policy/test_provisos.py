@@ -75,6 +75,7 @@ def test_narrower(one: str, other: str) -> None:
         ("StringLike k a*", "StringEquals k a"),
         ("StringLike k a", "StringEquals k b"),
         ("StringEqualsIgnoreCase k a", "StringEquals k a"),
+        ("StringEqualsIgnoreCase k a", "StringEqualsIgnoreCase k b"),
         ("StringEquals k a", "StringLike k b*"),
         ("StringLike k a*", "StringLike k ab*"),
         ("StringEqualsIfExists k a", "StringEquals k a"),

@@ -99,6 +99,35 @@ def test_a_statement_that_keeps_nothing_on_all_resources_stays_with_those_that_w
     assert placed(document(wide), moved, gone) == [{**wide, "Action": ["sqs:SendMessage"], "Resource": [QUEUE, OTHER]}]
 
 
+def test_what_moves_is_not_lost_with_a_statement_that_goes() -> None:
+    wide = {"Sid": "Wide", "Effect": "Allow", "Action": ["sqs:SendMessage", "sqs:ListQueues"], "Resource": "*"}
+    purge = {"Sid": "Purge", "Effect": "Allow", "Action": "sqs:PurgeQueue", "Resource": QUEUE}
+    moved = Change(ChangeKind.NARROW, "sqs:SendMessage", ("*",), 0, onto=(QUEUE,))
+    gone = Change(ChangeKind.REMOVE, "sqs:PurgeQueue", (QUEUE,), 1)
+    found = placed(document(wide, purge), moved, gone)
+    assert [(each["Sid"], each["Action"]) for each in found] == [
+        ("Wide", ["sqs:ListQueues"]),
+        ("AllowSqsSendMessage", "sqs:SendMessage"),
+    ]
+
+
+def test_an_action_that_leaves_two_statements_is_written_once() -> None:
+    wide = {"Sid": "Wide", "Effect": "Allow", "Action": ["SQS:sendmessage", "sqs:ListQueues"], "Resource": "*"}
+    also = {"Sid": "Also", "Effect": "Allow", "Action": ["sqs:Send*", "sqs:GetQueueUrl"], "Resource": "*"}
+    one = Change(ChangeKind.NARROW, "SQS:sendmessage", ("*",), 0, used=("sqs:SendMessage",), onto=(QUEUE,))
+    other = Change(ChangeKind.NARROW, "sqs:Send*", ("*",), 1, becomes=("sqs:SendMessage",))
+    moved = Change(ChangeKind.NARROW, "sqs:SendMessage", ("*",), 1, onto=(QUEUE,))
+    found = placed(document(wide, also), one, other, moved)
+    assert [each["Sid"] for each in found] == ["Wide", "Also", "AllowSqsSendMessage"]
+    assert [each["Action"] for each in found] == [["sqs:ListQueues"], ["sqs:GetQueueUrl"], ["sqs:SendMessage"]]
+
+
+def test_an_action_in_odd_case_stays_in_place_as_it_is() -> None:
+    wide = {"Sid": "Wide", "Effect": "Allow", "Action": ["SQS:sendmessage"], "Resource": "*"}
+    one = Change(ChangeKind.NARROW, "SQS:sendmessage", ("*",), 0, used=("sqs:SendMessage",), onto=(QUEUE,))
+    assert placed(document(wide), one) == [{**wide, "Resource": QUEUE}]
+
+
 def test_a_not_action_becomes_an_action() -> None:
     statement = {"Sid": "All", "Effect": "Allow", "NotAction": ["iam:*"], "Resource": "*"}
     change = Change(ChangeKind.NARROW, "NotAction: iam:*", ("*",), 0, becomes=("sqs:CreateQueue", "sqs:ListQueues"))

@@ -47,3 +47,9 @@ def test_columns_line_up_and_runs_are_counted() -> None:
 
 def test_without_rows_the_table_is_its_head() -> None:
     assert table([]).split() == ["action", "resource", "basis", "count", "runs", "last_seen"]
+
+
+def test_an_action_that_the_catalogue_lacks_is_marked() -> None:
+    _, known, unknown = table([ROW, {**ROW, "action": "s3:FrobnicateBucket", "verified": False}]).splitlines()
+    assert "unverified" not in known
+    assert unknown.startswith("s3:FrobnicateBucket (unverified)  *")

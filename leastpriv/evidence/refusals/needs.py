@@ -28,7 +28,7 @@ def refused_needs(mapped: CallNeeds, denial: Denial) -> tuple[Need, ...]:
 
 
 def contradicted(mapped: CallNeeds, denial: Denial) -> tuple[str, ...]:
-    """Actions, as the catalogue spells them, that AWS refused on an ARN though the request names other resources only."""
+    """Actions, in the catalogue's spelling, that AWS refused on an ARN though the request names others only."""
     names = (catalog.spelling(action) for action in denial.actions)
     own = {name: [need for need in _observed(mapped) if need.permission.action == name] for name in names if name}
     return tuple(name for name, needs in own.items() if _is_sure(needs) and _is_strange(denial.resource, needs))

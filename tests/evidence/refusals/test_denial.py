@@ -337,7 +337,11 @@ def hard(text: str, width: int) -> str:
 
 def soft(text: str, width: int) -> str:
     """Wrapped between words in Terraform's box."""
-    lines = [part for line in text.split("\n") for part in wrap(line, width, break_long_words=False, break_on_hyphens=False) or [""]]
+    lines = [
+        part
+        for line in text.split("\n")
+        for part in wrap(line, width, break_long_words=False, break_on_hyphens=False) or [""]
+    ]
     return "╷\n" + "\n".join("│ " + line for line in lines) + "\n╵"
 
 

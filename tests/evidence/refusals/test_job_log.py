@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from leastpriv.evidence.refusals import job_log
 from leastpriv.evidence.refusals.job_log import LoggedDenial, distinct, read_log
+from leastpriv.evidence.refusals.layout import lay_out
 from leastpriv.model import Denial, DeniedBy
 
 WHO = "arn:aws:iam::123456789012:user/ci"
@@ -172,7 +173,6 @@ def lines_to_mutate(shared_folder: Path) -> list[str]:
 def read_counting(data: bytes, monkeypatch: pytest.MonkeyPatch) -> tuple[int, int]:
     """Refusals told, and characters that were read as text."""
     characters = 0
-    lay_out = job_log.lay_out
 
     def counting(raw: str) -> object:
         nonlocal characters

@@ -1,0 +1,60 @@
+"""Resources derived from made-up requests against the ARNs that refusals name: the measure of `bench/`."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+BENCH = Path(__file__).parents[2] / "bench"
+STREAM = "arn:aws:kinesis:eu-west-1:111122223333:stream/orders"
+
+
+@pytest.fixture
+def measure(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    monkeypatch.syspath_prepend(str(BENCH))
+    found = importlib.util.spec_from_file_location("refused_resources", BENCH / "refused_resources.py")
+    assert found
+    assert found.loader
+    module = importlib.util.module_from_spec(found)
+    monkeypatch.setitem(sys.modules, found.name, module)
+    found.loader.exec_module(module)
+    return module
+
+
+def write(path: Path, *rows: tuple[str, str]) -> Path:
+    expected = [{"expected": {"actions": [action], "resource": resource}} for action, resource in rows]
+    path.write_text("".join(json.dumps(row) + "\n" for row in expected), encoding="utf-8")
+    return path
+
+
+def test_a_request_is_made_up_from_the_parts_of_the_arn(measure: ModuleType) -> None:
+    made = list(measure.judged("kinesis:PutRecord", STREAM))
+    assert [(way, found) for way, found, *_ in made] == [("by name", "exact"), ("by ARN", "exact")]
+
+
+def test_masked_arns_and_actions_without_types_are_left_out_and_equal_ones_count_once(
+    measure: ModuleType, tmp_path: Path
+) -> None:
+    masked = STREAM.replace("111122223333", "***")
+    rows = [("kinesis:PutRecord", STREAM)] * 2 + [("kinesis:PutRecord", masked), ("kinesis:ListStreams", STREAM)]
+    assert list(measure.truths(write(tmp_path / "r.jsonl", *rows))) == [("kinesis:PutRecord", STREAM)]
+
+
+def test_the_quoted_refusals_are_derived_right(measure: ModuleType, shared_folder: Path) -> None:
+    """One ARN of them had its account taken out; two are of no type that any page of AWS names (2026-11-24)."""
+    found = [
+        (action, way, verdict)
+        for action, arn in measure.truths(shared_folder / "corpus" / "refusals.jsonl")
+        for way, verdict, *_ in measure.judged(action, arn)
+    ]
+    assert len(found) > 150
+    assert [action for action, _, verdict in found if verdict == "wrong"] == ["ssm:GetParameter"]
+    assert {action for action, _, verdict in found if verdict == "unknown"} == {
+        "ce:GetCostAndUsage",
+        "logs:PutLogEvents",
+    }

@@ -150,8 +150,8 @@ def main(arguments: list[str]) -> int:
         print(f"\n{way:24} {'cases':>6} " + " ".join(f"{name:>10}" for name in classes))
         rows = {service: found for (of, service), found in counts.items() if of == way}
         whole = sum(rows.values(), Counter[str]())
-        for service, found in (*sorted(rows.items(), key=lambda row: -row[1].total()), ("all", whole)):
-            print(f"{service:24} {found.total():>6} " + " ".join(f"{found[name]:>10}" for name in classes))
+        for service, told in (*sorted(rows.items(), key=lambda row: -row[1].total()), ("all", whole)):
+            print(f"{service:24} {told.total():>6} " + " ".join(f"{told[name]:>10}" for name in classes))
     print(f"\na whole account where the action takes an ARN: {wide}; catalogue {catalog.version()}")
     return 0
 

@@ -131,7 +131,7 @@ class TestPermissions:
         found = rows(leastpriv("permissions", "--trail", trail, "--role-arn", ROLE))
         gaps = [row for row in found if "gap" in row]
         assert [list(row) for row in gaps] == [GAP]
-        assert gaps[0]["scope"] == "all"
+        assert gaps[0]["scope"] == {"services": ["nobody"], "actions": ["*:DoWhatNobodyKnows"]}
         assert gaps[0]["detail"] == "nobody.amazonaws.com:DoWhatNobodyKnows"
         assert not any("DoWhatNobodyKnows" in row.get("action", "") for row in found)
 

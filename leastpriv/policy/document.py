@@ -81,8 +81,6 @@ class Document:
         return self.source.policy
 
     @property
-
-    @property
     def editable(self) -> bool:
         """Whether an edit can be written into the file; a policy in HCL is rendered as JSON."""
         return self.source.format != "hcl"

@@ -68,13 +68,15 @@ class _Merging:
         one, two = self.statement, other.statement
         if (one.effect, self.condition) != (two.effect, other.condition) or not (self.actions and other.actions):
             return False
+        entries = (*self.actions, *self.resources, *other.actions, *other.resources)
+        if not self.is_plain and any("${" in entry for entry in entries):
+            # A part that only the template knows is no text that could be written in another place, nor beside others.
+            return False
         if {*self.resources} == {*other.resources} and {*one.not_resources} == {*two.not_resources}:
             self.actions = (*self.actions, *other.actions)
             return True
         same = {action.lower() for action in self.actions} == {action.lower() for action in other.actions}
-        # In a template `${…}` may be a part that only it knows, which is no text to be written beside others.
-        is_text = self.is_plain or not any("${" in entry for entry in other.resources)
-        if same and is_text and self.resources and other.resources:
+        if same and self.resources and other.resources:
             self.resources = (*self.resources, *other.resources)
             return True
         return False

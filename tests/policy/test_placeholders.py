@@ -16,6 +16,7 @@ from leastpriv.policy.document import Document, parse
 from leastpriv.policy.edit import AppendStatement, ReplaceActions, apply
 from leastpriv.policy.evaluate import Request, evaluate
 from leastpriv.policy.placeholders import Language, Placeholder, escaped_for, parts_of, spelled
+from leastpriv.policy.shrink import merge
 from leastpriv.policy.spans import read
 
 KNOWN = {"AWS::Partition": "aws", "AWS::AccountId": "111122223333"}
@@ -184,3 +185,14 @@ def test_terraform_json_is_read_with_its_own_templates_and_new_text_is_escaped()
         "arn:aws:s3:::b/$${*}",
     ]
     assert after.statements[1].resources == ("arn:aws:s3:::b/${*}",)
+
+
+def test_statements_with_placeholders_are_not_merged_since_their_text_is_not_what_the_file_says() -> None:
+    one = {"Effect": "Allow", "Action": "s3:GetObject", "Resource": {"Fn::GetAtt": ["A", "Arn"]}}
+    two = {**one, "Resource": {"Fn::GetAtt": ["B", "Arn"]}}
+    plain = [{**one, "Resource": "arn:aws:s3:::a/*"}, {**one, "Resource": "arn:aws:s3:::b/*"}]
+    value = {"P": {"Version": "2012-10-17", "Statement": [one, two, *plain]}}
+    after, gone = merge(parse(json.dumps(value).encode(), "t.json", "/P"))
+    assert len(gone) == 1
+    resources = [statement["Resource"] for statement in json.loads(after.raw)["P"]["Statement"]]
+    assert resources == [one["Resource"], two["Resource"], ["arn:aws:s3:::a/*", "arn:aws:s3:::b/*"]]

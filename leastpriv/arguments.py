@@ -30,7 +30,7 @@ def parser() -> ArgumentParser:
 
 
 def _add_propose(commands: _SubParsersAction[ArgumentParser]) -> None:
-    from leastpriv.settings import INPUTS
+    from leastpriv.inputs import INPUTS
 
     command = commands.add_parser(
         "propose",
@@ -67,7 +67,7 @@ EXPLAINED = (
 
 
 def _add_explain(commands: _SubParsersAction[ArgumentParser]) -> None:
-    from leastpriv.settings import INPUTS
+    from leastpriv.inputs import INPUTS
 
     command = commands.add_parser(
         "explain",

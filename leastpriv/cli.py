@@ -18,10 +18,10 @@ from leastpriv.runner.context import Runner
 if TYPE_CHECKING:
     from argparse import Namespace
 
-    from leastpriv.pipeline import Workplace
     from leastpriv.policy.document import Document
     from leastpriv.policy.evaluate import Layer
     from leastpriv.settings import Settings
+    from leastpriv.workplace import Workplace
 
 Clock = Callable[[], datetime]
 _NEW_ACCESS = 3
@@ -79,8 +79,9 @@ def _explain(console: Console, verbose: bool) -> None:
 
 
 def _propose(options: Namespace, stdout: TextIO, console: Console, clock: Clock) -> int:
+    from leastpriv.inputs import INPUTS
     from leastpriv.pipeline import run, write_files
-    from leastpriv.settings import INPUTS, from_options
+    from leastpriv.settings import from_options
     from leastpriv.step import exit_code, say_published
 
     values = {known.name: getattr(options, known.name.replace("-", "_"), "") or "" for known in INPUTS}
@@ -143,10 +144,11 @@ def _permissions(options: Namespace, stdout: TextIO, console: Console, clock: Cl
 
 def _why(options: Namespace, stdout: TextIO, console: Console, clock: Clock) -> int:
     from leastpriv.arguments import EXPLAINED
-    from leastpriv.pipeline import Workplace, run
+    from leastpriv.pipeline import run
     from leastpriv.policy.location import Location
     from leastpriv.report.explain import explain, explain_without_evidence
     from leastpriv.settings import from_options
+    from leastpriv.workplace import Workplace
 
     values = {name: getattr(options, name.replace("-", "_")) or "" for name in EXPLAINED}
     if not (options.role_arn or options.trails or options.policy_file):
@@ -156,8 +158,6 @@ def _why(options: Namespace, stdout: TextIO, console: Console, clock: Clock) -> 
         raise InputError(f"--policy-file names {options.policy_file!r}, which is no file.")
     values["policy-file"] = options.policy_file or "policy"
     settings = from_options(values, options.start or "", options.end or "")
-    if settings.mode.value == "review":
-        return _review(settings, options, stdout, console)
     trails = tuple(Path(name) for name in settings.trails)
     workplace = _shell_workplace(settings) if options.policy_file else Workplace(settings.policy_file, None, trails)
     result = run(settings, workplace, clock(), console.log)
@@ -261,8 +261,8 @@ def print_text(stdout: TextIO, text: str) -> None:
 
 def _shell_workplace(settings: Settings) -> Workplace:
     """On a shell every path starts at the current folder; the repository is the one around the policy file."""
-    from leastpriv.pipeline import Workplace
     from leastpriv.settings import Mode
+    from leastpriv.workplace import Workplace
 
     policy, trails = Path(settings.policy.path), tuple(Path(name) for name in settings.trails)
     pointer = settings.policy.pointer

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from leastpriv.errors import InputError, NoPolicyError
-from leastpriv.pipeline import Say, Workplace, read_attached, read_calls, read_policy
+from leastpriv.pipeline import Say, read_calls
 from leastpriv.policy.document import Document
 from leastpriv.policy.location import Location
 from leastpriv.policy.quotas import continuations
@@ -17,6 +17,7 @@ from leastpriv.report.review_comment import review_body, review_title
 from leastpriv.report.reviewed import Reviewed
 from leastpriv.runner.files import SUMMARY_LIMIT
 from leastpriv.settings import Settings
+from leastpriv.workplace import Workplace, read_attached, read_policy
 
 Read = Callable[[str], bytes | None]
 """Content of a file by its path in the repository; None where there is none."""

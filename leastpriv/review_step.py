@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from leastpriv.errors import InputError, PullRequestError
-from leastpriv.pipeline import Workplace
 from leastpriv.policy.location import Location
 from leastpriv.pull_request.publish import GitHubPlace
 from leastpriv.report.escape import code
@@ -13,6 +12,7 @@ from leastpriv.runner.commands import Console
 from leastpriv.runner.context import PullRequestEvent, Runner
 from leastpriv.runner.files import append_summary, write_output
 from leastpriv.settings import Settings
+from leastpriv.workplace import Workplace
 
 REFUSES = 3
 """Exit code when recorded allowed calls would be refused after the edit."""

@@ -10,6 +10,7 @@ from enum import StrEnum
 
 from leastpriv.errors import InputError
 from leastpriv.evidence.source import Window, parse_principal
+from leastpriv.inputs import INPUTS, Input
 from leastpriv.model import Principal
 from leastpriv.policy.location import Location
 from leastpriv.proposal.situation import Options
@@ -28,83 +29,6 @@ class Mode(StrEnum):
     PULL_REQUEST = "pull-request"
     CHECK = "check"
     REVIEW = "review"
-
-
-@dataclass(frozen=True, slots=True)
-class Input:
-    """One input of the public contract (docs: action.yml)."""
-
-    name: str
-    default: str = ""
-    shell_default: str = ""
-    """On a shell, where it differs."""
-    option: str = ""
-    """The command line's spelling where it differs from `--NAME`."""
-    help: str = ""
-    required: bool = False
-    built: bool = True
-    several: bool = False
-    """A list: the option may be repeated."""
-    step_only: bool = False
-    """No option of the command line: it speaks of a pull request on GitHub, or is a secret."""
-
-    @property
-    def flag(self) -> str:
-        """The option on the command line, `--also-attached`."""
-        return self.option or f"--{self.name}"
-
-
-INPUTS: tuple[Input, ...] = (
-    Input("role-arn", required=True, help="ARN of the role or user whose use is measured"),
-    Input(
-        "policy-file",
-        required=True,
-        help=(
-            "the committed policy, or file#pointer where it stands in a larger file; drafted from usage where it does "
-            "not exist"
-        ),
-    ),
-    Input("also-attached", several=True, help="another policy file of the same role, never edited"),
-    Input(
-        "mode",
-        "pull-request",
-        shell_default="report",
-        help=(
-            "report, check (exit code 3 on drift), pull-request (a branch in the local git repository) or review (the "
-            "file on disk against the base branch; exit code 3 when it would refuse recorded calls)"
-        ),
-    ),
-    Input("trails", several=True, option="--trail", help="a folder of CloudTrail files"),
-    Input("lookback-days", "90", help="for sources without an end of their own; trail folders are read whole"),
-    Input("minimum-days", "30", help="no removal before the evidence spans this many days"),
-    Input("minimum-runs", "5", help="no removal before the evidence holds this many runs without a refusal"),
-    Input("unseen-services", "keep", help="keep or drop wildcard grants of services without any call"),
-    Input("resources", "pattern", help="pattern, exact or keep: how resources are written"),
-    Input("keep", several=True, help="action pattern that is never removed"),
-    Input("never-add", several=True, help="action pattern that is never added"),
-    Input("base", help="branch the proposal is based on"),
-    Input("branch", help="branch the proposal is committed to"),
-    Input("config", built=False),
-    Input("athena-table", built=False),
-    Input("aws-regions", built=False),
-    Input("minimum-confidence", built=False),
-    Input("max-changes", built=False),
-    Input("wait-for-events", built=False),
-    Input("job-logs", option="--job-log", several=True, built=False),
-    Input("access-analyzer", built=False),
-    Input("last-accessed", built=False),
-    Input("github-token", step_only=True, help="opens and updates the pull request"),
-    Input("labels", "leastpriv", several=True, step_only=True, help="labels of the pull request"),
-    Input("reviewers", several=True, step_only=True, help="people asked to review"),
-    Input("team-reviewers", several=True, step_only=True, help="teams asked to review"),
-    Input("assignees", several=True, step_only=True, help="people the pull request is assigned to"),
-    Input("draft", "false", step_only=True, help="true or false: whether it is opened as a draft"),
-    Input("evidence-branch", built=False),
-    Input("drift-report", built=False),
-    Input("cache-dir", option="--cache", built=False),
-    Input("sarif-file", built=False),
-    Input("page-file", option="--page", built=False),
-)
 
 
 @dataclass(frozen=True, slots=True)

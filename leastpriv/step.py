@@ -9,7 +9,7 @@ from datetime import datetime
 from pathlib import Path
 
 from leastpriv.errors import PullRequestError
-from leastpriv.pipeline import Result, Workplace, run, write_files
+from leastpriv.pipeline import Result, run, write_files
 from leastpriv.policy.location import Location
 from leastpriv.pull_request.git import LocalRepository
 from leastpriv.pull_request.local import LocalPlace
@@ -24,6 +24,7 @@ from leastpriv.runner.commands import Console
 from leastpriv.runner.context import Runner, repository_path
 from leastpriv.runner.files import append_summary, write_output
 from leastpriv.settings import Mode, Settings, from_environment
+from leastpriv.workplace import Workplace
 
 DRIFT = 3
 """Exit code of the mode `check` when the policy differs from what is needed."""

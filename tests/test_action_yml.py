@@ -53,7 +53,7 @@ def test_defaults_are_text_because_the_runner_passes_text(action: dict[str, Any]
 
 
 def test_file_and_code_agree_on_every_input(action: dict[str, Any]) -> None:
-    from leastpriv.settings import INPUTS as CODE
+    from leastpriv.inputs import INPUTS as CODE
 
     in_code = {entry.name: (entry.default or "", entry.built, entry.required) for entry in CODE}
     in_file = {

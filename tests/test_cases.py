@@ -16,9 +16,10 @@ from typing import Any
 import pytest
 
 from leastpriv.model import ChangeKind
-from leastpriv.pipeline import Result, Workplace, run
+from leastpriv.pipeline import Result, run
 from leastpriv.proposal.situation import Change, HeldBack
 from leastpriv.settings import from_options
+from leastpriv.workplace import Workplace
 
 CASES = sorted((Path(__file__).parent / "cases").glob("*.json"))
 NOW = datetime(2026, 11, 24, tzinfo=UTC)

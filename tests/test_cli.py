@@ -17,7 +17,7 @@ import pytest
 
 from leastpriv import __version__
 from leastpriv.cli import main
-from leastpriv.settings import INPUTS
+from leastpriv.inputs import INPUTS
 from leastpriv.step import DRIFT
 from tests.fakes.deploys import (
     ALARM,

@@ -8,7 +8,6 @@ from leastpriv.model import ChangeKind
 from leastpriv.permissions.patterns import action_covers
 from leastpriv.report.subject import Subject
 
-
 _LONGEST_OUTPUT = 500_000
 """Bytes. A job's outputs are at most 1 MB together (docs.github.com, "Workflow syntax", jobs.<id>.outputs, 2026-11)."""
 

@@ -213,7 +213,7 @@ def test_the_three_tagging_actions_take_a_log_group_s_bare_arn(action: str, end:
 def test_a_qualified_function_is_authorised_on_its_qualified_arn(
     action: str, request_: dict[str, object], expected: list[str]
 ) -> None:
-    """Since 2022-01-24: aws/aws-cdk#19273."""
+    """aws/aws-cdk#19273 says so of Invoke; the other operations with a qualifier are taken to be alike."""
     found = resources_of(call("lambda", "Any", request_), f"lambda:{action}")
     assert patterns(found) == [f"arn:aws:lambda:{HERE}:{each}" for each in expected]
 

@@ -123,7 +123,10 @@ def decide(wanted: Wanted, branch: Branch | None, pull: Pull | None, declined: S
     if pull and pull.has(PAUSED_LABEL):
         return Decision(Step.NOTHING, f"#{pull.number} has the label `{PAUSED_LABEL}`.")
     if branch and branch.fingerprint and scope_of(branch.fingerprint) != scope_of(wanted.fingerprint):
-        return Decision(Step.OTHER_SCOPE, "The branch holds a proposal for another role or policy file.")
+        other = "the branch holds a proposal for another role or policy file"
+        if not wanted.changes:
+            return Decision(Step.NOTHING, f"Nothing to change; {other}.")
+        return Decision(Step.OTHER_SCOPE, f"There is something to change, but {other}.")
     if branch and pull and pull.base != wanted.base:
         return Decision(Step.LEAVE_RETARGETED, f"#{pull.number} asks to be merged into {pull.base}, not {wanted.base}.")
     if branch and not branch.ours:

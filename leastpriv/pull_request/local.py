@@ -101,6 +101,8 @@ def _edited(repository: LocalRepository, publication: Publication, base_sha: str
     commits = repository.commits(base_sha, head) or (repository.look_at(head),)
     scopes = {scope_of(commit.fingerprint) for commit in commits if commit.fingerprint}
     if scopes - {scope_of(publication.fingerprint)}:
+        if publication.content is None or repository.read(base_sha, publication.path) == publication.content:
+            return f"Nothing to change; the branch {branch} holds the proposal for another role or policy file."
         raise PullRequestError(
             f"The branch {branch!r} holds the proposal for another role or policy file: name a branch of its own for "
             "each in the input branch."

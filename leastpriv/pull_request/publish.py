@@ -172,9 +172,14 @@ class _Work:
             case Step.DELETE_BRANCH:
                 self.branches.move(name, head, None)
                 return Operation.NONE, "", None
-            case _ if opened:
+            case _ if opened and self._is_of_this_scope():
                 self._leave(decision.step, opened)
         return Operation.NONE, head, opened
+
+    def _is_of_this_scope(self) -> bool:
+        """Whether what is there is about the same principal and file, so that anything may be said on it."""
+        own = scope_of(self.publication.fingerprint)
+        return self.branch is None or not self.branch.fingerprint or scope_of(self.branch.fingerprint) == own
 
     def _leave(self, step: Step, opened: OpenPull) -> None:
         """Says once why a pull request is left as it is, or that it no longer is."""

@@ -50,6 +50,7 @@ OTHER = Declined(4, "cc" * 16)
         pytest.param(WANTED, FOREIGN, None, (), Step.FOREIGN, id="branch is not ours"),
         pytest.param(NOTHING_LEFT, FOREIGN, None, (), Step.NOTHING, id="branch is not ours, nothing to change"),
         pytest.param(WANTED, ELSEWHERE, PULL, (), Step.OTHER_SCOPE, id="ours, of another role or file"),
+        pytest.param(NOTHING_LEFT, ELSEWHERE, PULL, (), Step.NOTHING, id="ours, of another, nothing to change"),
         pytest.param(
             WANTED, OURS, replace(PULL, fingerprint=STALE.fingerprint), (), Step.REWORD, id="ours, text of another"
         ),

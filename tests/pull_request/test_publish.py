@@ -278,9 +278,11 @@ class TestAPersonsWork:
     def test_the_branch_of_another_policy_file_is_not_overwritten(self, github: FakeGitHub) -> None:
         first = published(github)
         stamp = fingerprint("role/ci-deploy iam/other.json", None, NEW)
-        for content in (NEW, None):
-            with pytest.raises(PullRequestError, match="another role or policy file"):
-                published(github, replace(PROPOSED, path="iam/other.json", fingerprint=stamp, content=content))
+        other = replace(PROPOSED, path="iam/other.json", fingerprint=stamp)
+        with pytest.raises(PullRequestError, match="another role or policy file"):
+            published(github, other)
+        nothing = untouched(github, lambda: published(github, replace(other, content=None)))
+        assert (nothing.operation, "another role" in nothing.reason) == (Operation.NONE, True)
         assert (github.head(BRANCH), github.pull(first.number).state) == (first.head_sha, "open")
 
     def test_the_paused_label_stops_everything(self, github: FakeGitHub) -> None:

@@ -6,15 +6,16 @@ compared as text and by the catalogue.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 
 from leastpriv.diff.compare import Difference, Entry, compare, request
 from leastpriv.diff.coverage import EXCLUDED
-from leastpriv.diff.edits import ConditionEdit, Edit, edits
+from leastpriv.diff.edits import ConditionEdit, Edit, Edits, edits
 from leastpriv.evidence.usage import Evidence
-from leastpriv.model import Outcome, Usage
+from leastpriv.model import Outcome, Permission, Usage
 from leastpriv.permissions.patterns import resource_overlaps
 from leastpriv.permissions.sensitive import forbidden, sensitivity
+from leastpriv.policy.contain import contained
 from leastpriv.policy.document import Document
 from leastpriv.policy.evaluate import evaluate, grants
 from leastpriv.proposal.findings import Addition, ConditionChange, DenyChange, Removal, Review, asks, is_asked_for
@@ -61,9 +62,25 @@ def review(
         after=replay(evidence, documents_after),
         broken=told.broken,
         may_break=told.may_break,
+        new_access=tuple(_new_access(found, documents_before, documents_after)),
         is_created=before is None,
         is_deleted=after is None,
     )
+
+
+def _new_access(found: Edits, before: Sequence[Document], after: Sequence[Document]) -> Iterator[str]:
+    """Requests that only the version after allows, and that no addition told of names; by containment.
+
+    A Deny that went and conditions that changed are told as such: what they open is not one entry's. Nor are entries
+    that name what they leave out (`NotAction`, `NotResource`).
+    """
+    inverted = [edit for edit in found.added if edit.statement.not_actions or edit.statement.not_resources]
+    if found.denies_removed or found.conditions or inverted:
+        return
+    listed = [Permission(edit.entry, place) for edit in found.added for place in edit.on]
+    for excess in contained(before, after, listed).excesses:
+        if excess.witness:
+            yield f"{excess.witness.action} on {excess.witness.resource}"
 
 
 def _together(document: Document | None, attached: Sequence[Document]) -> list[Document]:

@@ -4,7 +4,8 @@ Some records say themselves which resource a call was authorised on: they list i
 it. That truth is hidden, the resource is derived from the rest of the record, and both are compared:
 
 - exact: the derived resources are the true ones, letter by letter;
-- pattern: a derived pattern matches the true resource, and every part of it that the request names is literal;
+- pattern: a derived pattern matches the true resource, and every part of it that the request names is literal; also a
+  secret's ARN beside the same with `-??????`, since the request may have given it whole or without its end;
 - too wide: it matches, but leaves a part open that the request names;
 - wrong: nothing derived matches, or something derived of the same type is not what was used;
 - unknown: the true ARN is of no type that the catalogue gives the action, so that nothing right could be derived.
@@ -129,16 +130,24 @@ def verdict(call: Call, action: str, truth: Sequence[str], derived: Sequence[str
         beside = [
             pattern
             for pattern in derived
-            if types_of_arn(prefix, pattern) & kinds and not any(resource_matches(pattern, arn) for arn in truth)
+            if types_of_arn(prefix, pattern) & kinds
+            and not any(resource_matches(pattern, arn) or is_other_form(pattern, arn) for arn in truth)
         ]
         if beside:
             return "wrong"
         if {escape_observed(arn) for arn in truth} == set(derived):
             return "exact"
+        if any(is_other_form(pattern, arn) for pattern in derived for arn in truth):
+            return "pattern"
         known = known_texts(call)
         opened = [arn for arn in truth if opens_what_is_known(prefix, arn, derived, known)]
         return "too wide" if opened else "pattern"
     return "wrong"
+
+
+def is_other_form(pattern: str, arn: str) -> bool:
+    """Whether a pattern is the other reading of a secret's ARN, which the request gave whole or without its end."""
+    return ":secretsmanager:" in arn and pattern == f"{escape_observed(arn)}-??????"
 
 
 def known_texts(call: Call) -> frozenset[str]:

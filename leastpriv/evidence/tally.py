@@ -5,7 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from leastpriv.model import Call, Denial
+from leastpriv.model import Call, Denial, Need, Outcome
+
+GroupKey = tuple[tuple[Need, ...], Outcome, str, str]
+"""Needs, outcome, who refused (an SCP's refusal is not the identity policy's) and region (conditions may name one)."""
 
 
 @dataclass(slots=True)

@@ -6,11 +6,12 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
+from leastpriv.evidence.iam_paths import with_known_paths
 from leastpriv.evidence.refusals.denial import read_denial
 from leastpriv.evidence.refusals.needs import contradicted, refused_needs
 from leastpriv.evidence.runs import RunTracker
 from leastpriv.evidence.source import principal_of, same_principal
-from leastpriv.evidence.tally import Tally
+from leastpriv.evidence.tally import GroupKey, Tally
 from leastpriv.model import (
     Call,
     Denial,
@@ -98,8 +99,6 @@ class Evidence:
         return self.last - self.first if self.first and self.last else timedelta()
 
 
-_GroupKey = tuple[tuple[Need, ...], Outcome, str, str]
-"""Needs, outcome, who refused (an SCP's refusal is not the identity policy's) and region (conditions may name one)."""
 _RunIds = Mapping[int, Run]
 
 
@@ -109,7 +108,7 @@ class UsageBook:
     def __init__(self, principal: str) -> None:
         self._principal = principal
         self._runs = RunTracker()
-        self._groups: dict[_GroupKey, Tally] = {}
+        self._groups: dict[GroupKey, Tally] = {}
         self._gaps: dict[tuple[GapKind, Scope, str], int] = {}
         self._resources: dict[str, set[str]] = {}
         self._data: set[tuple[str, str]] = set()
@@ -164,9 +163,10 @@ class UsageBook:
     def close(self) -> Evidence:
         """The evidence so far; usages sorted by action, resource and outcome."""
         runs = self._runs.resolve()
+        groups = with_known_paths(self._groups)
         return Evidence(
             principal=self._principal,
-            usages=tuple(_usages(self._groups, runs)),
+            usages=tuple(_usages(groups, runs)),
             groups=tuple(
                 CallGroup(
                     needs,
@@ -177,14 +177,14 @@ class UsageBook:
                     min(tally.events),
                     tuple(sorted(tally.forwarded)),
                 )
-                for (needs, outcome, *_), tally in self._groups.items()
+                for (needs, outcome, *_), tally in groups.items()
             ),
             gaps=tuple(Gap(*key, count=count) for key, count in self._gaps.items()),
             runs=tuple(sorted(set(runs.values()), key=lambda run: (run.first, run.id))),
             first=self._first,
             last=self._last,
             counts=Counts(**self._counts),
-            regions=tuple(sorted({region for tally in self._groups.values() for region in tally.regions})),
+            regions=tuple(sorted({region for tally in groups.values() for region in tally.regions})),
             data_recorded=frozenset(self._data),
         )
 
@@ -259,7 +259,7 @@ def _ids(tally: Tally, runs: _RunIds) -> tuple[str, ...]:
     return tuple(run.id for run in sorted(found, key=lambda run: (run.first, run.id)))
 
 
-def _usages(groups: Mapping[_GroupKey, Tally], runs: _RunIds) -> list[Usage]:
+def _usages(groups: Mapping[GroupKey, Tally], runs: _RunIds) -> list[Usage]:
     merged: dict[tuple[Need, Outcome, str], Tally] = {}
     for (needs, outcome, refused_by, _), tally in groups.items():
         for need in dict.fromkeys(needs):

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from leastpriv.permissions.patterns import resource_covers
-from leastpriv.permissions.volatility import Opening, common_ends, is_kept, open_parts, parts_of, service_of
+from leastpriv.permissions.volatility import MADE, Opening, common_ends, is_kept, open_parts, parts_of, service_of
 
 _MOST_SIBLINGS = 5
 """More objects than this in one folder are opened to the folder."""
@@ -38,7 +38,7 @@ class Seen:
     runs: tuple[str, ...] = ()
     """Ids of the runs that used it."""
     made: bool = False
-    """A run of the same principal made things of its type before it was used."""
+    """The same principal's runs make such things, and may have made this one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +85,13 @@ class _Group:
         self.resources.add(seen.resource)
         self.runs.update(seen.runs)
         self.openings.extend(openings)
+
+    def may_swallow(self, pattern: str, other: _Group) -> bool:
+        """Whether another group may be left out beside this one's pattern; what runs made stands for nothing else."""
+        return pattern in self.resources or not self._is_made() or other._is_made()
+
+    def _is_made(self) -> bool:
+        return any(opening.reason == MADE for opening in self.openings)
 
     def absorb(self, other: _Group, *openings: Opening) -> None:
         self.resources |= other.resources
@@ -176,7 +183,7 @@ def _grows(folder: str, runs: Sequence[set[str]]) -> bool:
 
 
 def _swallowed(groups: Mapping[str, _Group]) -> dict[str, _Group]:
-    """Leaves out patterns that another one covers."""
+    """Leaves out patterns that another one covers, but none that was not made beside those that runs made."""
     # What covers a pattern begins and ends as it does: most pairs need not be compared.
     ends: dict[tuple[str, str], list[str]] = {}
     for pattern in groups:
@@ -190,7 +197,8 @@ def _swallowed(groups: Mapping[str, _Group]) -> dict[str, _Group]:
             (pattern[:head], pattern[len(pattern) - tail :]) for head, tail in lengths if head + tail <= len(pattern)
         )
         wide = (each for key in keys for each in ends.get(key, ()) if each != pattern)
-        cover = next((each for each in wide if resource_covers(each, pattern)), None)
+        fit = (each for each in wide if groups[each].may_swallow(each, groups[pattern]))
+        cover = next((each for each in fit if resource_covers(each, pattern)), None)
         if cover and not resource_covers(pattern, cover):
             replaced[pattern] = (cover, None)
     final = {pattern: _last(pattern, replaced) for pattern in replaced}

@@ -16,7 +16,8 @@ from leastpriv.permissions.request import request_values
 from leastpriv.permissions.tagging import tagging_needs
 from leastpriv.permissions.templates import partition
 
-_ABSENT = frozenset({"NoSuchKey", "404", "NotFound"})
+_ABSENT = frozenset({"NoSuchKey", "NotFound"})
+"""Codes of a record; `404` is what SDKs make of an answer without a body (github.com/aws/aws-cli/issues/666)."""
 _ALIAS = "resolve:ssm:"
 
 

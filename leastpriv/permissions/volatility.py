@@ -35,6 +35,8 @@ class Part:
     end: int
 
 
+MADE = "this role's own runs made it"
+"""Reason of an opening: the id is another one in each run that makes such a thing."""
 _HASH = "a content hash"
 _LOOKS = (
     (re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", re.IGNORECASE), "a random id"),
@@ -87,7 +89,7 @@ def _part(prefix: str, resource: str, part: Part, text: str, made: bool, *, alon
         case "suffix":
             return text if ends_in_a_word(text) else _SECRET_END.sub("-??????", text), row["reason"]
         case "kept":
-            return ("*", "this role's own runs made it") if made and prefix != "s3" else (text, "")
+            return ("*", MADE) if made and prefix != "s3" else (text, "")
     opened = _by_look(text, 0, whole_may_open=not alone)
     return opened, _look_of(text)
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -25,19 +26,33 @@ def created(event: str, runs: str, action: str = "ec2:CreateVpc", **fields: obje
 @pytest.mark.parametrize(
     ("making", "used_in", "made"),
     [
-        (created("CreateVpc", "7"), "7 8", True),
-        (created("CreateVpc", "8"), "7 8", False),
-        (created("CreateVpc", "7", succeeded=False), "7", False),
-        (created("CreateSubnet", "7", "ec2:CreateSubnet"), "7", False),
-        (created("DescribeVpcs", "7", "ec2:DescribeVpcs"), "7", False),
+        (created("CreateVpc", "7 9"), "7 8", True),
+        (created("CreateVpc", "8 9"), "7 8", False),
+        (created("CreateVpc", "7"), "7 8", False),
+        (created("CreateVpc", "7 9"), "7 8 9", False),
+        (created("CreateVpc", "7 9", succeeded=False), "7", False),
+        (created("CreateSubnet", "7 9", "ec2:CreateSubnet"), "7", False),
+        (created("DescribeVpcs", "7 9", "ec2:DescribeVpcs"), "7", False),
     ],
-    ids=["in its first run", "only later", "in vain", "something else", "nothing"],
+    ids=["in its first run", "only later", "once", "each run the same", "in vain", "something else", "nothing"],
 )
 def test_a_resource_may_be_made_when_its_first_run_made_one_of_its_type(
     making: Usage, used_in: str, made: bool
 ) -> None:
     using = usage("ec2:DeleteVpc", VPC, "ec2.amazonaws.com:DeleteVpc", used_in)
     assert maker([making, using])(using) is made
+
+
+def test_a_thing_that_another_action_used_before_was_not_made() -> None:
+    """The run that made a VPC was the first to delete this one, but a run before had described it."""
+    making = created("CreateVpc", "7 9")
+    before = replace(
+        usage("ec2:DescribeVpcAttribute", VPC, "ec2.amazonaws.com:DescribeVpcAttribute", "6"),
+        first_seen=TIME - timedelta(days=1),
+    )
+    using = usage("ec2:DeleteVpc", VPC, "ec2.amazonaws.com:DeleteVpc", "7")
+    assert maker([making, using])(using)
+    assert not maker([making, using, before])(using)
 
 
 @pytest.mark.parametrize(
@@ -54,6 +69,6 @@ def test_a_resource_may_be_made_when_its_first_run_made_one_of_its_type(
     ],
 )
 def test_the_type_is_read_off_the_event(action: str, event: str, resource: str) -> None:
-    making = usage(action, "*", f"x.amazonaws.com:{event}", "7")
+    making = usage(action, "*", f"x.amazonaws.com:{event}", "7 8")
     using = usage(action.partition(":")[0] + ":Any", resource, "x.amazonaws.com:Any", "7")
     assert maker([making, using])(using)

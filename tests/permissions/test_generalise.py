@@ -164,6 +164,22 @@ def test_an_id_that_the_role_s_own_runs_made_is_open_and_a_name_is_not(resource:
     assert found.pattern == f"arn:aws:{opened}"
 
 
+def test_a_key_that_no_run_made_stays_listed_beside_those_that_runs_made() -> None:
+    """`key/*` stands for the keys that come and go; the one that was always there is told by itself."""
+    keys = [f"arn:aws:kms:{HERE}:key/{number}234abcd-12ab-34cd-56ef-1234567890ab" for number in range(3)]
+    found = patterns_of([Seen(keys[0], ("1",), made=True), Seen(keys[1], ("2",), made=True), Seen(keys[2], ("1", "2"))])
+    assert [(each.pattern, each.covers) for each in found] == [
+        (f"arn:aws:kms:{HERE}:key/*", tuple(keys[:2])),
+        (keys[2], (keys[2],)),
+    ]
+
+
+def test_where_a_call_was_about_any_key_that_is_all_that_is_written() -> None:
+    every, made, known = (f"arn:aws:kms:{HERE}:key/{name}" for name in ("*", UUID, UUID[::-1]))
+    (found,) = patterns_of([Seen(every), Seen(made, ("1",), made=True), Seen(known)])
+    assert found.pattern == every
+
+
 def preview(names: str, runs: str) -> list[Seen]:
     return [
         Seen(f"arn:aws:sqs:{HERE}:{name}", tuple(which))

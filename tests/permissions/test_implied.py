@@ -6,16 +6,17 @@ from dataclasses import replace
 
 import pytest
 
+from leastpriv.evidence.cloudtrail.outcome import outcome_of
 from leastpriv.model import Outcome
 from tests.fakes.calls import a_call, inferred
 
 
 @pytest.mark.parametrize("event", ["s3:GetObject", "s3:HeadObject"])
-def test_an_object_that_is_told_absent_shows_the_right_to_list_the_bucket(event: str) -> None:
+@pytest.mark.parametrize("code", ["NoSuchKey", "NotFound"])
+def test_an_object_that_is_told_absent_shows_the_right_to_list_the_bucket(event: str, code: str) -> None:
     """S3 says 404 only to those who may list, 403 to others: without it a deploy would stop at its first run."""
-    (need,) = inferred(
-        a_call(event, {"bucketName": "state", "key": "a/b.tfstate"}, error_code="NoSuchKey", read_only=True)
-    )
+    assert outcome_of(code, "") is Outcome.ALLOWED
+    (need,) = inferred(a_call(event, {"bucketName": "state", "key": "a/b.tfstate"}, error_code=code, read_only=True))
     assert (need.permission.action, need.permission.resource) == ("s3:ListBucket", "arn:aws:s3:::state")
     assert need.exact
 
@@ -25,6 +26,7 @@ def test_an_object_that_is_told_absent_shows_the_right_to_list_the_bucket(event:
     [
         ("s3:GetObject", {"bucketName": "state", "key": "k"}, "NoSuchBucket", Outcome.ALLOWED),
         ("s3:GetObject", {"bucketName": "state", "key": "k"}, "", Outcome.ALLOWED),
+        ("s3:HeadObject", {"bucketName": "state", "key": "k"}, "404", Outcome.UNKNOWN),
         ("s3:GetObject", {"bucketName": "state", "key": "k"}, "NoSuchKey", Outcome.UNKNOWN),
         ("s3:GetObject", {"key": "k"}, "NoSuchKey", Outcome.ALLOWED),
         ("s3:DeleteObject", {"bucketName": "state", "key": "k"}, "NoSuchKey", Outcome.ALLOWED),

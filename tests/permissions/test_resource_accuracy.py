@@ -80,6 +80,21 @@ def test_a_case_is_judged_by_what_the_record_names(
     assert [case.verdict for call in calls for case in measure.cases(call)] == [verdict]
 
 
+@pytest.mark.parametrize(("truth", "verdict"), [("app-agquim", "pattern"), ("other-agquim", "wrong")])
+def test_a_secret_told_whole_and_without_its_end_is_a_pattern(
+    truth: str, verdict: str, measure: ModuleType, tmp_path: Path
+) -> None:
+    """`app-agquim` may be all of a secret's ARN or all but its end: one of both forms is the true one."""
+    told = f"arn:aws:secretsmanager:{HERE}:secret:app-agquim"
+    hidden = f"arn:aws:secretsmanager:{HERE}:secret:{truth}"
+    answer = {"responseElements": {"aRN": hidden}}
+    folder = write(tmp_path, record("secretsmanager", "DeleteSecret", {"secretId": told}) | answer)
+    calls = [item for item in TrailFolder(folder).read(Window(), Principals()) if isinstance(item, Call)]
+    (case,) = [case for call in calls for case in measure.cases(call, answered=True)]
+    assert len(case.derived) == 2
+    assert case.verdict == verdict
+
+
 def test_the_figures_are_printed_by_service(
     measure: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

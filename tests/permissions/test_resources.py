@@ -209,13 +209,30 @@ def test_the_three_tagging_actions_take_a_log_group_s_bare_arn(action: str, end:
         ({"functionName": "f", "qualifier": "$LATEST"}, ["function:f", "function:f:$LATEST"]),
     ],
 )
-@pytest.mark.parametrize("action", ["InvokeFunction", "GetFunction", "DeleteFunction", "AddPermission", "GetPolicy"])
+@pytest.mark.parametrize("action", ["InvokeFunction", "AddPermission", "RemovePermission"])
 def test_a_qualified_function_is_authorised_on_its_qualified_arn(
     action: str, request_: dict[str, object], expected: list[str]
 ) -> None:
-    """aws/aws-cdk#19273 says so of Invoke; the other operations with a qualifier are taken to be alike."""
+    """aws/aws-cdk#19273 says so of Invoke, the developer guide of these actions."""
     found = resources_of(call("lambda", "Any", request_), f"lambda:{action}")
     assert patterns(found) == [f"arn:aws:lambda:{HERE}:{each}" for each in expected]
+
+
+@pytest.mark.parametrize("action", ["GetFunction", "DeleteFunction", "GetPolicy", "UpdateFunctionUrlConfig"])
+@pytest.mark.parametrize("qualifier", ["live", "7"])
+def test_a_qualifier_of_unsettled_meaning_names_the_function_and_its_qualified_arn(action: str, qualifier: str) -> None:
+    """No source tells which of the two these are authorised on: naming one alone could break a run."""
+    found = resources_of(call("lambda", "Any", {"functionName": "f", "qualifier": qualifier}), f"lambda:{action}")
+    assert patterns(found) == [f"arn:aws:lambda:{HERE}:function:f", f"arn:aws:lambda:{HERE}:function:f:{qualifier}"]
+    alone = resources_of(call("lambda", "Any", {"functionName": f"f:{qualifier}"}), f"lambda:{action}")
+    assert f"arn:aws:lambda:{HERE}:function:f:{qualifier}" in patterns(alone)
+
+
+@pytest.mark.parametrize("model", ["zz.amazon.nova-lite-v1:0", "zz-z.anthropic.claude-v2"])
+def test_a_model_behind_a_region_not_listed_is_no_foundation_model_by_that_name(model: str) -> None:
+    found = resources_of(call("bedrock", "InvokeModel", {"modelId": model}), "bedrock:InvokeModel")
+    assert f"arn:aws:bedrock:eu-west-1::foundation-model/{model}" not in patterns(found)
+    assert any(resource_matches(each, f"arn:aws:bedrock:{HERE}:inference-profile/{model}") for each in patterns(found))
 
 
 @pytest.mark.parametrize(

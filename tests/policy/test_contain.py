@@ -69,6 +69,10 @@ CONTAINED: Mapping[str, tuple[Sequence[Statement], Sequence[Statement]]] = {
         [{"Action": "s3:Get*"}],
         [{"Action": "s3:*"}, deny(NotAction="s3:Get*", Resource="*")],
     ),
+    "a new Deny leaves covered resources": (
+        [{**A, "Resource": "a*"}],
+        [A, deny(NotResource="a*"), deny(Resource="a?*b")],
+    ),
     "an old Deny that stays": ([{}, deny(Action="s3:Put*")], [{"Resource": BUCKET}, deny(Action="s3:Put*")]),
     "an old Deny that grows": ([{}, deny(Action="s3:Put*")], [{}, deny(Action="s3:P*")]),
     "an old Deny that does not matter": ([{}, deny(Action="s3:Put*")], [{"Action": "s3:Get*"}]),

@@ -102,6 +102,20 @@ def test_so_it_is_beside_wildcards() -> None:
     assert universe(escaped).reach(Element(("b/${*}a*",))).whole == 1
 
 
+@pytest.mark.parametrize(("actions", "expected"), [(False, "b/*xx"), (True, "b/${}xx")])
+def test_escapes_are_read_in_a_walk_of_resources_alone(actions: bool, expected: str) -> None:
+    asked = universe(Element(("b/${*}xx",)), actions=actions)
+    assert dict(asked.members(Element(("b/${*}xx*",)), 1))[1] == expected
+    asked = universe(Element(("*/${*}xx",)), actions=actions)
+    assert dict(asked.members(Element(("b/*",)), 1))[1] == expected
+
+
+def test_texts_that_leave_the_domain_are_not_followed() -> None:
+    others = [Element((f"*{letter}*",)) for letter in "pqrstuv"]
+    asked = universe(*others, effort=150)
+    assert len(list(asked.members(Element(("abc?",)), 0b1111111))) == 8
+
+
 def test_only_the_elements_that_are_asked_for_count() -> None:
     asked = universe(Element(("a*",)), Element(("*b",)), Element(("b*",)))
     assert {bits for bits, _ in asked.members(Element(("*",)), 0b010)} == {0b000, 0b010}

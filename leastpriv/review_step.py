@@ -10,7 +10,7 @@ from leastpriv.report.review_comment import marker
 from leastpriv.review import Edited, ReviewResult, review_outputs, run_review
 from leastpriv.runner.commands import Console
 from leastpriv.runner.context import PullRequestEvent, Runner
-from leastpriv.runner.files import append_summary, write_output
+from leastpriv.runner.files import append_summary, write_outputs
 from leastpriv.settings import Settings
 from leastpriv.workplace import Workplace
 
@@ -34,13 +34,10 @@ def review_step(
     files = {workplace.policy_path, *(Location.of(name).path for name in settings.also_attached)}
     if all(github.read(base, path) == github.read(pull.head, path) for path in sorted(files)):
         return _not_touched(settings, workplace.policy_name, github, pull, runner, console)
-    run_url = f"{runner.server_url}/{runner.repository}/actions/runs/{{run}}"
     edited = Edited(lambda path: github.read(base, path), lambda path: github.read(pull.head, path))
     with console.group("Review of the policy"):
-        result = run_review(settings, workplace, edited, console.log, run_url)
-    if runner.output_file:
-        for name, value in review_outputs(result).items():
-            write_output(runner.output_file, name, value)
+        result = run_review(settings, workplace, edited, console.log, runner.run_pages)
+    write_outputs(runner.output_file, review_outputs(result))
     if runner.summary_file:
         append_summary(runner.summary_file, f"## {result.title}\n\n{result.whole}")
     said = _comment(github, pull, result.body, runner, console, anew=result.has_changes)
@@ -62,8 +59,7 @@ def _not_touched(
     """Nothing to review; a comment from when there was something says so."""
     console.log(f"The pull request #{pull.number} does not change {path}: nothing to review.")
     text = f"This pull request does not change {code(path)} any more.\n\n{marker(settings.principal.arn, path)}\n"
-    if runner.output_file:
-        write_output(runner.output_file, "has-changes", "false")
+    write_outputs(runner.output_file, {"has-changes": "false"})
     return 0 if _comment(github, pull, text, runner, console, anew=False) else 1
 
 

@@ -22,7 +22,7 @@ from leastpriv.report.words import plural
 from leastpriv.review_step import review_step
 from leastpriv.runner.commands import Console
 from leastpriv.runner.context import Runner, repository_path
-from leastpriv.runner.files import append_summary, write_output
+from leastpriv.runner.files import append_summary, write_outputs
 from leastpriv.settings import Mode, Settings, from_environment
 from leastpriv.workplace import Workplace
 
@@ -37,16 +37,16 @@ def step(environment: Mapping[str, str], runner: Runner, console: Console, clock
         LeastprivError: an input is wrong, or the proposal could not be made; one that was made is written all the same.
     """
     settings = _within_rights(from_environment(environment), runner, console)
-    run_url = f"{runner.server_url}/{runner.repository}/actions/runs/{{run}}" if runner.repository else ""
     if settings.mode is Mode.REVIEW:
         return review_step(settings, _inside(settings, runner), github_of(settings, runner, console), runner, console)
     with console.group("Least privilege from evidence"):
-        result = run(settings, _step_workplace(settings, runner, console), clock(), console.log, run_url)
+        result = run(settings, _step_workplace(settings, runner, console), clock(), console.log, runner.run_pages)
     folder = (runner.temporary or runner.workspace) / "leastpriv"
     written = write_files(result, folder)
     say_published(result, console)
     _annotate(result, console)
-    _write_outputs(runner, result, written)
+    found = {**outputs(result.subject, written.as_posix()), **pull_request_outputs(result.published)}
+    write_outputs(runner.output_file, found)
     if runner.summary_file:
         append_summary(runner.summary_file, _summary(result))
     return exit_code(settings, result, console)
@@ -144,14 +144,6 @@ def _annotate(result: Result, console: Console) -> None:
             file=subject.policy_path,
             title="Refused",
         )
-
-
-def _write_outputs(runner: Runner, result: Result, written: Path) -> None:
-
-    if runner.output_file:
-        found = {**outputs(result.subject, written.as_posix()), **pull_request_outputs(result.published)}
-        for name, value in found.items():
-            write_output(runner.output_file, name, value)
 
 
 def say_published(result: Result, console: Console) -> None:

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import io
 import json
 import os
 import subprocess
 import sys
-from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -16,14 +14,13 @@ import jsonpatch
 import pytest
 
 from leastpriv import __version__
-from leastpriv.cli import main
 from leastpriv.inputs import INPUTS
 from leastpriv.step import DRIFT
+from tests.fakes.command import Told, leastpriv
 from tests.fakes.deploys import (
     ALARM,
     CREATE_QUEUE,
     FIRST,
-    NOW,
     POLICY,
     REFUSED,
     ROLE,
@@ -47,22 +44,6 @@ SCP = {
     "with an explicit deny in a service control policy",
 }
 NOBODY_KNOWS = {"event": "nobody:DoWhatNobodyKnows"}
-
-
-@dataclass(frozen=True, slots=True)
-class Told:
-    """What a command left behind."""
-
-    code: int
-    out: str
-    err: str
-
-
-def leastpriv(*arguments: str) -> Told:
-    """Runs a command in this process."""
-    out, err = io.StringIO(), io.StringIO()
-    code = main(arguments, out, err, lambda: NOW)
-    return Told(code, out.getvalue(), err.getvalue())
 
 
 def program(*arguments: str, **options: Any) -> subprocess.CompletedProcess[str]:

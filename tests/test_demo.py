@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import os
 import shutil
@@ -19,6 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from leastpriv.runner.files import heredoc
+from tests.fakes import scripts
 
 ROOT = Path(__file__).parents[1]
 DEMO = ROOT / "tools" / "demo.py"
@@ -32,13 +32,7 @@ def demo() -> ModuleType:
 
 @cache
 def load() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("leastpriv_demo", DEMO)
-    assert spec
-    assert spec.loader
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
+    return scripts.load("tools/demo.py")
 
 
 @pytest.fixture(scope="module")

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import io
 import json
 import subprocess
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import jsonpatch
 import pytest
 
-from leastpriv.cli import main
 from leastpriv.policy.document import parse
 from leastpriv.policy.spans import value_of
 from leastpriv.policy.yaml_spans import read_yaml
-from tests.fakes.deploys import NOW, ROLE, usual_deploys, write_trail
+from tests.fakes.command import Told, leastpriv
+from tests.fakes.deploys import ROLE, usual_deploys, write_trail
 from tests.fakes.github import FakeGitHub
 from tests.test_entrypoint import Job
 
@@ -71,21 +69,6 @@ MAIN_TF = """data "aws_iam_policy_document" "deploy" {
   }
 }
 """
-
-
-@dataclass(frozen=True, slots=True)
-class Told:
-    """What a command left behind."""
-
-    code: int
-    out: str
-    err: str
-
-
-def leastpriv(*arguments: str) -> Told:
-    out, err = io.StringIO(), io.StringIO()
-    code = main(arguments, out, err, lambda: NOW)
-    return Told(code, out.getvalue(), err.getvalue())
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import re
 import shlex
 import subprocess
@@ -13,6 +12,8 @@ from typing import Any
 
 import pytest
 from ruamel.yaml import YAML
+
+from tests.fakes.scripts import load
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -26,12 +27,7 @@ def parsed(text: str) -> Any:
 @pytest.fixture(scope="module")
 def tables() -> ModuleType:
     """Load tools/readme_tables.py, which is no package's module."""
-    spec = importlib.util.spec_from_file_location("readme_tables", ROOT / "tools/readme_tables.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load("tools/readme_tables.py")
 
 
 def test_the_tables_are_those_of_action_yml() -> None:

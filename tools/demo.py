@@ -83,11 +83,8 @@ class Stage:
 
 def main(arguments: list[str]) -> int:
     """Set the stage, run the entry point, show what came out; return the entry point's exit code."""
-    parser = argparse.ArgumentParser(description="Run the action on the bundled example.")
-    parser.add_argument("--folder", type=Path, default=ROOT / ".demo", help="made anew (default: %(default)s)")
-    stage = Stage(parser.parse_args(arguments).folder.absolute())
-    if stage.folder.exists() and any(stage.folder.iterdir()) and not (stage.runner / "event.json").exists():
-        print(f"{stage.folder} is not a folder of this demo: choose another one with --folder.", file=sys.stderr)
+    stage = stage_of(arguments, "Run the action on the bundled example.", ROOT / ".demo")
+    if stage is None:
         return 2
     set_up(stage)
     code = run_action(stage)
@@ -96,6 +93,17 @@ def main(arguments: list[str]) -> int:
     if code:
         print(f"The entry point ended with exit code {code}.", file=sys.stderr)
     return code
+
+
+def stage_of(arguments: list[str], description: str, default: Path) -> Stage | None:
+    """The stage that a command line asks for; None where its folder holds something else."""
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument("--folder", type=Path, default=default, help="made anew (default: %(default)s)")
+    stage = Stage(parser.parse_args(arguments).folder.absolute())
+    if stage.folder.exists() and any(stage.folder.iterdir()) and not (stage.runner / "event.json").exists():
+        print(f"{stage.folder} is not a folder of this demo: choose another one with --folder.", file=sys.stderr)
+        return None
+    return stage
 
 
 def set_up(stage: Stage) -> None:

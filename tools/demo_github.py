@@ -10,7 +10,6 @@ a new deploy is in the evidence; a person has closed the pull request. The repos
 
 from __future__ import annotations
 
-import argparse
 import gzip
 import json
 import shutil
@@ -34,6 +33,7 @@ from demo import (  # noqa: E402 - a script that finds its neighbours first
     run_action,
     set_up,
     shown,
+    stage_of,
 )
 
 from tests.fakes.github import FakeGitHub  # noqa: E402
@@ -44,11 +44,8 @@ _BODY_LINES = 30
 
 def main(arguments: list[str]) -> int:
     """Play the four runs; 0, or the exit code of the run that failed."""
-    parser = argparse.ArgumentParser(description="Run the action against a GitHub on this machine.")
-    parser.add_argument("--folder", type=Path, default=ROOT / ".demo-github", help="made anew (default: %(default)s)")
-    stage = Stage(parser.parse_args(arguments).folder.absolute())
-    if stage.folder.exists() and any(stage.folder.iterdir()) and not (stage.runner / "event.json").exists():
-        print(f"{stage.folder} is not a folder of this demo: choose another one with --folder.", file=sys.stderr)
+    stage = stage_of(arguments, "Run the action against a GitHub on this machine.", ROOT / ".demo-github")
+    if stage is None:
         return 2
     set_up(stage)
     shutil.rmtree(stage.workspace / ".git")

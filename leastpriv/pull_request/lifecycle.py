@@ -116,6 +116,8 @@ class Decision:
     step: Step
     reason: str
     declined: int = 0
+    settled: bool = False
+    """The pull request is as it should be: what said that it is left alone no longer holds."""
 
 
 def decide(wanted: Wanted, branch: Branch | None, pull: Pull | None, declined: Sequence[Declined]) -> Decision:
@@ -163,7 +165,7 @@ def _open(wanted: Wanted, branch: Branch, pull: Pull) -> Decision:
         return Decision(Step.UPDATE, f"#{pull.number} holds another proposal.")
     if pull.fingerprint != wanted.fingerprint and (pull.fingerprint or not pull.by_us):
         return Decision(Step.REWORD, f"#{pull.number} spoke of another proposal.")
-    return Decision(Step.NOTHING, f"#{pull.number} already holds this proposal.")
+    return Decision(Step.NOTHING, f"#{pull.number} already holds this proposal.", settled=True)
 
 
 def _nothing_left(branch: Branch | None, declined: Sequence[Declined]) -> Decision:

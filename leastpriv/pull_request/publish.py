@@ -11,7 +11,6 @@ from leastpriv.model import Origin, Run
 from leastpriv.pull_request.github_errors import CreationForbiddenError
 from leastpriv.pull_request.lifecycle import (
     EDITED_LABEL,
-    PAUSED_LABEL,
     Branch,
     Decision,
     Declined,
@@ -172,17 +171,14 @@ class _Work:
             case Step.DELETE_BRANCH:
                 self.branches.move(name, head, None)
                 return Operation.NONE, "", None
-            case _ if opened and self._is_of_this_scope():
+            case _ if opened and decision.settled:
+                self._take_back(opened)
+            case _ if opened:
                 self._leave(decision.step, opened)
         return Operation.NONE, head, opened
 
-    def _is_of_this_scope(self) -> bool:
-        """Whether what is there is about the same principal and file, so that anything may be said on it."""
-        own = scope_of(self.publication.fingerprint)
-        return self.branch is None or not self.branch.fingerprint or scope_of(self.branch.fingerprint) == own
-
     def _leave(self, step: Step, opened: OpenPull) -> None:
-        """Says once why a pull request is left as it is, or that it no longer is."""
+        """Says once why a pull request is left as it is, where there is something to say."""
         match step:
             case Step.LEAVE_EDITED:
                 self.pulls.say_once(opened.number, _EDITED_MARKER, _EDITED, EDITED_LABEL)
@@ -190,12 +186,10 @@ class _Work:
                 self.pulls.say_once(opened.number, _EDITED_MARKER, _RETARGETED, EDITED_LABEL)
             case Step.LEAVE_OBSOLETE:
                 self.pulls.say_once(opened.number, _EDITED_MARKER, _OBSOLETE)
-            case _:
-                self._take_back(opened)
 
-    def _take_back(self, opened: OpenPull | None) -> None:
-        """Ends the label and the comment that said that a pull request is left alone; a paused one stays as it is."""
-        if opened and self.pull and self.pull.has(EDITED_LABEL) and not self.pull.has(PAUSED_LABEL):
+    def _take_back(self, opened: OpenPull) -> None:
+        """Ends the label and the comment that said that a pull request is left alone."""
+        if self.pull and self.pull.has(EDITED_LABEL):
             self.pulls.take_back(opened.number, _EDITED_MARKER, _TAKEN_BACK, EDITED_LABEL)
 
     def _written(self, head: str, opened: OpenPull | None, earlier: int) -> tuple[Operation, str, OpenPull]:

@@ -10,7 +10,7 @@ from leastpriv.proposal.provenance import is_unknown
 from leastpriv.proposal.situation import HeldBack
 from leastpriv.report.escape import code, prose
 from leastpriv.report.subject import Subject
-from leastpriv.report.words import codes, plural
+from leastpriv.report.words import by_objection, codes, plural
 
 _GAPS = {
     GapKind.UNREADABLE_FILE: "Damaged trail files",
@@ -71,13 +71,11 @@ def _unknown_branches(subject: Subject) -> Iterator[str]:
 
 def held_back(subject: Subject) -> Iterator[str]:
     """Changes that a guard held back, grouped by guard and reason."""
-    rows: dict[tuple[str, str], list[HeldBack]] = {}
-    for held in subject.draft.held_back:
-        rows.setdefault((held.objection.guard, held.objection.reason), []).append(held)
-    if rows:
+    groups = by_objection(subject.draft.held_back)
+    if groups:
         table = "\n".join(
-            f"| {code(guard)} | {codes((held.action for held in group), 12)} | {prose(reason)} |"
-            for (guard, reason), group in rows.items()
+            f"| {code(objection.guard)} | {codes((held.action for held in group), 12)} | {prose(objection.reason)} |"
+            for objection, group in groups.items()
         )
         yield f"### Held back\n\n| Guard | Entries | Why |\n| --- | --- | --- |\n{table}"
 

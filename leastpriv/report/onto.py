@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from leastpriv.model import ChangeKind
-from leastpriv.proposal.situation import Change, HeldBack
+from leastpriv.proposal.situation import Change
 from leastpriv.report.escape import code, prose
 from leastpriv.report.subject import Subject
-from leastpriv.report.words import codes, day, last_of, plural, runs_of
+from leastpriv.report.words import by_objection, codes, day, last_of, plural, runs_of
 
 
 def resources_narrowed(subject: Subject) -> Iterator[str]:
@@ -36,13 +36,11 @@ def _row(change: Change) -> str:
 
 
 def _held_open(subject: Subject) -> Iterator[str]:
-    rows: dict[tuple[str, str], list[HeldBack]] = {}
-    for held in subject.draft.held_open:
-        rows.setdefault((held.objection.guard, held.objection.reason), []).append(held)
-    if rows:
+    groups = by_objection(subject.draft.held_open)
+    if groups:
         table = "\n".join(
-            f"| {codes((held.action for held in group), 12)} | {code(guard)}: {prose(reason)} |"
-            for (guard, reason), group in rows.items()
+            f"| {codes((held.action for held in group), 12)} | {code(objection.guard)}: {prose(objection.reason)} |"
+            for objection, group in groups.items()
         )
         count = plural(len(subject.draft.held_open), "used action stays", "used actions stay")
         head = "| Action | Because |\n| --- | --- |"

@@ -7,6 +7,7 @@ from datetime import datetime
 
 from leastpriv.evidence.usage import Evidence
 from leastpriv.model import Run, Usage
+from leastpriv.proposal.situation import HeldBack, Objection
 from leastpriv.report.escape import code
 
 
@@ -58,6 +59,14 @@ def run_links(runs: Sequence[str], run_url: str) -> str:
 def last_of(usages: Sequence[Usage]) -> datetime | None:
     """When the latest of some usages was seen."""
     return max((usage.last_seen for usage in usages), default=None)
+
+
+def by_objection(held: Iterable[HeldBack]) -> dict[Objection, list[HeldBack]]:
+    """What was held back, by guard and reason, in the order in which these first come up."""
+    groups: dict[Objection, list[HeldBack]] = {}
+    for each in held:
+        groups.setdefault(each.objection, []).append(each)
+    return groups
 
 
 def joined(parts: Sequence[str]) -> str:

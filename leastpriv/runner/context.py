@@ -62,9 +62,12 @@ class Runner:
     @property
     def run_url(self) -> str:
         """Address of this workflow run; empty outside Actions."""
-        if not (self.repository and self.run_id):
-            return ""
-        return f"{self.server_url}/{self.repository}/actions/runs/{self.run_id}"
+        return self.run_pages.format(run=self.run_id) if self.run_id else ""
+
+    @property
+    def run_pages(self) -> str:
+        """Template of the address of a workflow run with `{run}`; empty without a repository."""
+        return f"{self.server_url}/{self.repository}/actions/runs/{{run}}" if self.repository else ""
 
     def event(self) -> Mapping[str, object]:
         """Read the event that started the run; empty where there is none.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import secrets
+from collections.abc import Mapping
 from pathlib import Path
 
 from leastpriv.errors import LeastprivError
@@ -36,6 +37,17 @@ def write_output(path: Path, name: str, value: str) -> None:
         LeastprivError: the file cannot be written.
     """
     _append(path, heredoc(name, value, f"leastpriv_{secrets.token_hex(32)}"))
+
+
+def write_outputs(path: Path | None, outputs: Mapping[str, str]) -> None:
+    """As `write_output` for each; nothing where there is no such file, as outside Actions.
+
+    Raises:
+        LeastprivError: the file cannot be written.
+    """
+    if path:
+        for name, value in outputs.items():
+            write_output(path, name, value)
 
 
 def append_summary(path: Path, markdown: str) -> None:

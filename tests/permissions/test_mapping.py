@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import UTC, datetime
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from leastpriv.model import Basis, Call, Outcome
+from leastpriv.model import Basis
 from leastpriv.permissions import catalog
 from leastpriv.permissions.events import Verdict
 from leastpriv.permissions.mapping import CallNeeds, actions_of_operation, needs_of
@@ -19,22 +18,7 @@ from tests.fakes.calls import a_call
 
 
 def needs(service: str, name: str, parameters: Mapping[str, object] | None = None) -> CallNeeds:
-    return needs_of(
-        Call(
-            event_id="",
-            principal="arn:aws:iam::111122223333:role/ci/deploy",
-            session="12345678901",
-            time=datetime(2026, 11, 1, tzinfo=UTC),
-            account="111122223333",
-            region="eu-west-1",
-            source=service if "." in service else f"{service}.amazonaws.com",
-            name=name,
-            parameters=parameters or {},
-            response={},
-            resources=(),
-            outcome=Outcome.ALLOWED,
-        )
-    )
+    return needs_of(a_call(f"{service}:{name}", parameters, read_only=None))
 
 
 def actions(found: CallNeeds) -> list[str]:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
-import sys
 from pathlib import Path
 from types import ModuleType
 
@@ -11,18 +9,12 @@ import pytest
 
 from leastpriv.permissions.events import map_event
 from leastpriv.permissions.mapping import CallNeeds
+from tests.fakes.scripts import load
 
 
 @pytest.fixture(scope="module")
 def oracle() -> ModuleType:
-    path = Path(__file__).parents[2] / "bench" / "oracle.py"
-    spec = importlib.util.spec_from_file_location("oracle", path)
-    assert spec
-    assert spec.loader
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
+    return load("bench/oracle.py")
 
 
 def test_what_aws_refuses_is_what_the_mapping_says_but_for_two_explained_cases(

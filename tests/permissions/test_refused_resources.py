@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
-import sys
 from pathlib import Path
 from types import ModuleType
 
 import pytest
+
+from tests.fakes.scripts import load
 
 BENCH = Path(__file__).parents[2] / "bench"
 STREAM = "arn:aws:kinesis:eu-west-1:111122223333:stream/orders"
@@ -17,13 +17,7 @@ STREAM = "arn:aws:kinesis:eu-west-1:111122223333:stream/orders"
 @pytest.fixture
 def measure(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     monkeypatch.syspath_prepend(str(BENCH))
-    found = importlib.util.spec_from_file_location("refused_resources", BENCH / "refused_resources.py")
-    assert found
-    assert found.loader
-    module = importlib.util.module_from_spec(found)
-    monkeypatch.setitem(sys.modules, found.name, module)
-    found.loader.exec_module(module)
-    return module
+    return load("bench/refused_resources.py")
 
 
 def write(path: Path, *rows: tuple[str, str]) -> Path:

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import gzip
-import importlib.util
 import json
-import sys
 from pathlib import Path
 from types import ModuleType
 
@@ -14,6 +12,7 @@ import pytest
 from leastpriv.evidence.cloudtrail.trail_files import TrailFolder
 from leastpriv.evidence.source import Principals, Window
 from leastpriv.model import Call
+from tests.fakes.scripts import load
 
 HERE = "eu-west-1:111122223333"
 SCRIPT = Path(__file__).parents[2] / "bench" / "resource_accuracy.py"
@@ -21,13 +20,7 @@ SCRIPT = Path(__file__).parents[2] / "bench" / "resource_accuracy.py"
 
 @pytest.fixture(scope="module")
 def measure() -> ModuleType:
-    found = importlib.util.spec_from_file_location("resource_accuracy", SCRIPT)
-    assert found
-    assert found.loader
-    module = importlib.util.module_from_spec(found)
-    sys.modules[found.name] = module
-    found.loader.exec_module(module)
-    return module
+    return load("bench/resource_accuracy.py")
 
 
 def write(folder: Path, *records: dict[str, object]) -> Path:

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import importlib.util
-import sys
 from collections import Counter
-from pathlib import Path
 from types import ModuleType
 
 import pytest
@@ -16,20 +13,14 @@ from leastpriv.permissions import catalog
 from leastpriv.permissions.mapping import actions_of_operation
 from leastpriv.permissions.tables import table
 from leastpriv.permissions.visibility import Visibility, covered_services, visibility
+from tests.fakes.scripts import load
 
 ROWS = table("visibility")
 
 
 @pytest.fixture(scope="module")
 def generator() -> ModuleType:
-    path = Path(__file__).parents[2] / "tools" / "make_visibility.py"
-    spec = importlib.util.spec_from_file_location("make_visibility", path)
-    assert spec
-    assert spec.loader
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
+    return load("tools/make_visibility.py")
 
 
 @pytest.mark.parametrize(

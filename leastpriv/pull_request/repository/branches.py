@@ -131,17 +131,13 @@ class Branches:
                     if not self._is_moved(branch, before, after):
                         raise
 
-    def contains(self, branch: str, commit: str) -> bool:
-        """Whether a commit is the head of a branch or one of its ancestors; False where either is not there.
-
-        By the branch's commit: its name could also be a tag's.
-        """
+    def contains(self, head: str, commit: str) -> bool:
+        """Whether a commit is `head` or one of its ancestors; False where either is not there."""
         from github import UnknownObjectException
 
-        head = self.commit_at(branch)
-        with explained(f"looking for a commit on {branch}"):
+        with explained(f"looking for a commit before {head[:12]}"):
             try:
-                return head is not None and self._repository.compare(head, commit).status in ("identical", "behind")
+                return self._repository.compare(head, commit).status in ("identical", "behind")
             except UnknownObjectException:
                 return False
 

@@ -39,6 +39,7 @@ class WorkflowRuns:
         self._connection = connection
         self._branches = branches
         self._base = base
+        self._heads: dict[str, str | None] = {}
         self._contained: dict[tuple[str, str], bool] = {}
         self._protected: dict[str, bool] = {}
 
@@ -89,7 +90,11 @@ class WorkflowRuns:
         return Origin(Trust.UNTRUSTED, f"the branch {branch}, which is not protected")
 
     def _is_on(self, branch: str, commit: str) -> bool:
-        return _once(self._contained, (branch, commit), lambda: self._branches.contains(branch, commit))
+        # By the branch's commit: its name could also be a tag's.
+        head = _once(self._heads, branch, lambda: self._branches.commit_at(branch))
+        if head is None:
+            return False
+        return _once(self._contained, (head, commit), lambda: self._branches.contains(head, commit))
 
     def _is_protected(self, branch: str) -> bool:
         return _once(self._protected, branch, lambda: self._branches.is_protected(branch))

@@ -16,6 +16,7 @@ from leastpriv.evidence.read import read_evidence
 from leastpriv.evidence.usage import Coverage, Evidence
 from leastpriv.model import Origin, Trust, Usage
 from leastpriv.policy.location import Location
+from leastpriv.policy.quotas import number_of
 from leastpriv.proposal.fingerprint import change_ids, fingerprint
 from leastpriv.proposal.proof import prove
 from leastpriv.proposal.propose import propose
@@ -76,7 +77,9 @@ def run(settings: Settings, workplace: Workplace, now: datetime, say: Say, run_u
         difference=difference,
         proof=prove(draft, attached, evidence, settings.options, history),
         evidence=evidence,
-        fingerprint=fingerprint(scope, committed.to_bytes() if committed else None, draft.content),
+        fingerprint=fingerprint(
+            scope, committed.to_bytes() if committed else None, *(each.to_bytes() for each in draft.documents)
+        ),
         attached=named,
         files=files,
         records=records,
@@ -167,9 +170,8 @@ def write_files(result: Result, folder: Path) -> Path:
     if subject.draft.changes or subject.draft.committed:
         contents[_written_name(subject)] = subject.draft.content
         contents["patch.json"] = json_patch(subject.draft.committed, subject.draft.document).encode()
-    for path, document in zip(subject.further, subject.draft.documents[1:], strict=True):
-        contents[Path(path).name] = document.to_bytes()
-        contents[Path(subject.policy_path).name] = subject.draft.content
+    if subject.further:
+        contents |= {Path(path).name: content for path, content in subject.contents.items()}
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for name, content in contents.items():
@@ -216,13 +218,6 @@ def _publish(
     settings: Settings, place: Place, base: str, subject: Subject, name: str, text: str, scope: str, now: datetime
 ) -> Published:
     """Publishes; a failure is part of the result, so that report and outputs are written all the same."""
-    if subject.further:
-        # Without the further files calls would be refused: nothing is better than a part.
-        failure = (
-            f"The policy has to be split over {len(subject.draft.documents)} files, which one commit cannot hold yet: "
-            "take them from the step's output folder, or set mode: report."
-        )
-        return Published(Operation.NONE, settings.branch, "", base, failure=failure)
     publication = Publication(
         branch=settings.branch,
         base=settings.base,
@@ -233,9 +228,18 @@ def _publish(
         fingerprint=subject.fingerprint,
         expected_base=base,
         body=text,
-        certify=lambda before, after: fingerprint(scope, before, after),
+        certify=lambda before, after: _certified(scope, subject.policy_path, before, after),
+        further={path: content for path, content in subject.contents.items() if path != subject.policy_path},
     )
     try:
         return place.publish(publication, now)
     except PullRequestError as error:
         return Published(Operation.NONE, settings.branch, "", base, failure=str(error))
+
+
+def _certified(scope: str, path: str, before: bytes | None, after: Mapping[str, bytes]) -> str:
+    """Fingerprint of a proposal that changes the policy file `path` and those it continues in; of other files, none."""
+    numbers = {number_of(path, name): content for name, content in after.items()}
+    if 0 in numbers or 1 not in numbers:
+        return ""
+    return fingerprint(scope, before, *(content for _, content in sorted(numbers.items())))

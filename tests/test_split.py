@@ -14,6 +14,7 @@ from leastpriv.pipeline import Result, run, write_files
 from leastpriv.policy.contain import contained
 from leastpriv.policy.document import parse
 from leastpriv.policy.evaluate import policy_size
+from leastpriv.policy.quotas import number_of
 from leastpriv.pull_request.git import LocalRepository
 from leastpriv.pull_request.local import LocalPlace
 from leastpriv.pull_request.publication import Operation
@@ -85,7 +86,7 @@ def test_a_second_run_reads_the_further_file_and_proposes_nothing(split: Result,
     assert second.subject.proof.replay.allowed == split.subject.proof.replay.allowed
 
 
-def test_no_part_of_it_is_published(tmp_path: Path) -> None:
+def test_all_of_it_is_one_commit(tmp_path: Path) -> None:
     """A branch with the first file alone would take permissions away."""
     policy = tmp_path / "iam/ci.json"
     policy.parent.mkdir()
@@ -101,8 +102,31 @@ def test_no_part_of_it_is_published(tmp_path: Path) -> None:
         "mode": "pull-request",
     }
     settings = from_options(options)
-    place = LocalPlace(LocalRepository.open(tmp_path))
-    result = run(settings, Workplace("iam/ci.json", tmp_path, (trail,), place), NOW, list[str]().append)
+    repository = LocalRepository.open(tmp_path)
+    workplace = Workplace("iam/ci.json", tmp_path, (trail,), LocalPlace(repository))
+    result, again = (run(settings, workplace, NOW, list[str]().append) for _ in range(2))
     assert result.published
-    assert result.published.operation is Operation.NONE
-    assert "2 files" in result.published.failure
+    assert result.published.operation is Operation.CREATED
+    for path, document in zip(("iam/ci.json", "iam/ci-2.json"), result.subject.draft.documents, strict=True):
+        assert repository.read(result.published.head_sha, path) == document.to_bytes()
+    assert again.published
+    assert (again.published.operation, again.published.head_sha) == (Operation.NONE, result.published.head_sha)
+
+
+@pytest.mark.parametrize(
+    ("path", "name", "number"),
+    [
+        ("iam/ci.json", "iam/ci.json", 1),
+        ("iam/ci.json", "iam/ci-2.json", 2),
+        ("iam/ci.json", "iam/ci-12.json", 12),
+        ("ci", "ci-2.json", 2),
+        ("iam/ci-2.json", "iam/ci-2.json", 1),
+        ("iam/ci-2.json", "iam/ci-2-2.json", 2),
+        ("iam/ci.json", "iam/ci-1.json", 0),
+        ("iam/ci.json", "iam/ci-02.json", 0),
+        ("iam/ci.json", "ci-2.json", 0),
+        ("iam/ci.json", "README.md", 0),
+    ],
+)
+def test_a_files_number_is_read_as_it_was_written(path: str, name: str, number: int) -> None:
+    assert number_of(path, name) == number

@@ -75,6 +75,14 @@ def name_of(path: str, number: int) -> str:
     return f"{folder}{slash}{stem if dot else name}-{number}.json" if number > 1 else path
 
 
+def number_of(path: str, name: str) -> int:
+    """Which policy of the policy file `path` the file `name` is, as `name_of` counts; 0 where it is none."""
+    if name == path:
+        return 1
+    found = re.search(r"-([2-9]|[1-9][0-9]{1,2})\.json$", name)
+    return int(found[1]) if found and name_of(path, int(found[1])) == name else 0
+
+
 def continuations(path: str, is_there: Callable[[str], bool]) -> Iterator[str]:
     """Names of the files that the policy file `path` continues in: `ci-deploy-2.json`, `ci-deploy-3.json` …."""
     return takewhile(is_there, (name_of(path, number) for number in count(2)))

@@ -13,9 +13,9 @@ DRAFT_ID = "first-draft"
 """A first draft is one change: without some of its actions nothing could be deployed with it."""
 
 
-def fingerprint(scope: str, committed: bytes | None, proposed: bytes) -> str:
-    """32 hexadecimal digits: 8 of the scope (principal and file), 24 of the committed and the proposed file."""
-    parts = [scope, hashlib.sha256(committed or b"").hexdigest(), hashlib.sha256(proposed).hexdigest()]
+def fingerprint(scope: str, committed: bytes | None, *proposed: bytes) -> str:
+    """32 hexadecimal digits: 8 of the scope (principal and file), 24 of the committed and the proposed files."""
+    parts = [scope, *(hashlib.sha256(content).hexdigest() for content in (committed or b"", *proposed))]
     return _hash([scope])[:8] + _hash(parts)[:24]
 
 

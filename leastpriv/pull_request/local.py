@@ -56,17 +56,23 @@ def publish(repository: LocalRepository, publication: Publication, now: datetime
     head = repository.commit_at(f"refs/heads/{branch}")
     if head is not None and (edited := _edited(repository, publication, base_sha, head)):
         return Published(Operation.NONE, branch, head, base_sha, edited)
-    content = publication.content
-    if content is None or repository.read(base_sha, publication.path) == content:
+    if _is_there(repository, publication, base_sha):
         return _nothing_left(repository, branch, head, base, base_sha)
     if head is not None:
         latest = repository.look_at(head)
         if latest.fingerprint == publication.fingerprint and latest.parents == (base_sha,):
             return Published(Operation.NONE, branch, head, base_sha, "The branch already holds this proposal.")
-    tree = repository.tree_with(f"{base_sha}^{{tree}}", publication.path, content)
+    tree = f"{base_sha}^{{tree}}"
+    for path, content in publication.files.items():
+        tree = repository.tree_with(tree, path, content)
     new = repository.commit(tree, base_sha, commit_message(publication), now)
     repository.move(branch, head, new)
     return Published(Operation.CREATED if head is None else Operation.UPDATED, branch, new, base_sha)
+
+
+def _is_there(repository: LocalRepository, publication: Publication, commit: str) -> bool:
+    """Whether a commit holds all that is proposed."""
+    return all(repository.read(commit, path) == content for path, content in publication.files.items())
 
 
 def _nothing_left(repository: LocalRepository, branch: str, head: str | None, base: str, base_sha: str) -> Published:
@@ -101,7 +107,7 @@ def _edited(repository: LocalRepository, publication: Publication, base_sha: str
     commits = repository.commits(base_sha, head) or (repository.look_at(head),)
     scopes = {scope_of(commit.fingerprint) for commit in commits if commit.fingerprint}
     if scopes - {scope_of(publication.fingerprint)}:
-        if publication.content is None or repository.read(base_sha, publication.path) == publication.content:
+        if _is_there(repository, publication, base_sha):
             return f"Nothing to change; the branch {branch} holds the proposal for another role or policy file."
         raise PullRequestError(
             f"The branch {branch!r} holds the proposal for another role or policy file: name a branch of its own for "

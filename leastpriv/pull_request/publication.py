@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from typing import Protocol
@@ -16,7 +16,8 @@ from leastpriv.pull_request.git import TRAILER
 _TITLE_LIMIT = 120
 
 
-Certify = Callable[[bytes | None, bytes], str]
+Certify = Callable[[bytes | None, Mapping[str, bytes]], str]
+"""From the policy file as it was, and all files that a branch changes as they became, to the proposal's fingerprint."""
 
 
 class Operation(StrEnum):
@@ -30,7 +31,7 @@ class Operation(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Publication:
-    """One file as it should become, and the words that go with it."""
+    """A policy file as it should become, the files that it continues in, and the words that go with them."""
 
     branch: str
     base: str
@@ -49,7 +50,14 @@ class Publication:
     body: str = ""
     """Of the pull request, with its controls."""
     certify: Certify = lambda _, __: ""
-    """Fingerprint of the proposal of this principal and file that turns the first content into the second."""
+    """Gives the fingerprint of this principal's and file's proposal; empty where no proposal changes such files."""
+    further: Mapping[str, bytes] = field(default_factory=dict)
+    """New files that the policy continues in, by path as above."""
+
+    @property
+    def files(self) -> dict[str, bytes]:
+        """All files that the commit holds, the policy file first; none where there is nothing to propose."""
+        return {} if self.content is None else {self.path: self.content, **self.further}
 
 
 @dataclass(frozen=True, slots=True)

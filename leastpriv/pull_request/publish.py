@@ -96,8 +96,8 @@ class GitHubPlace:
             PullRequestError: the names are unusable, the branch is not ours or was moved meanwhile, or GitHub refuses.
         """
         base, base_sha = self._checked(publication)
-        content, scope = publication.content, scope_of(publication.fingerprint)
-        changes = content is not None and self.read(base_sha, publication.path) != content
+        scope = scope_of(publication.fingerprint)
+        changes = any(self.read(base_sha, path) != content for path, content in publication.files.items())
         branch = self._branches.branch(publication.branch, base_sha, publication.path, publication.certify)
         found = self._pulls.open_pull(publication.branch, base)
         closed = () if found else self._pulls.closed(publication.branch)
@@ -117,7 +117,8 @@ class GitHubPlace:
             raise PullRequestError(f"The input branch is {publication.branch!r}: git does not take that as a name.")
         base, base_sha = self.head_of(publication.base)
         expected = publication.expected_base or base_sha
-        if expected != base_sha and self.read(expected, publication.path) != self.read(base_sha, publication.path):
+        paths = {publication.path, *publication.further} if expected != base_sha else ()
+        if any(self.read(expected, path) != self.read(base_sha, path) for path in paths):
             raise PullRequestError(f"The policy on {base!r} changed while the proposal was made: run again.")
         if publication.branch == base:
             raise PullRequestError(f"The input branch is {base!r}, the base itself: name another.")
@@ -206,9 +207,9 @@ class _Work:
     def _renewed(self) -> str:
         """One commit on the base's head, and the branch moved to it once."""
         publication = self.publication
-        if publication.content is None:
+        if not publication.files:
             raise PullRequestError("There is no content to commit.")
         message = commit_message(publication)
-        head = self.branches.commit(self.base_sha, publication.path, publication.content, message)
+        head = self.branches.commit(self.base_sha, publication.files, message)
         self.branches.move(publication.branch, self.branch.head if self.branch else None, head)
         return head

@@ -42,8 +42,16 @@ class Subject:
     @property
     def further(self) -> tuple[str, ...]:
         """Names of the files that the policy was split into, beside the policy file."""
-        first = next(number for number in count(2) if name_of(self.policy_file, number) not in self.attached)
-        return tuple(name_of(self.policy_file, first + place) for place in range(len(self.draft.documents) - 1))
+        path = self.policy_path
+        first = next(number for number in count(2) if name_of(path, number) not in self.attached)
+        return tuple(name_of(path, first + place) for place in range(len(self.draft.documents) - 1))
+
+    @property
+    def contents(self) -> dict[str, bytes]:
+        """The proposed files by path, the policy file first."""
+        return {self.policy_path: self.draft.content} | {
+            path: document.to_bytes() for path, document in zip(self.further, self.draft.documents[1:], strict=True)
+        }
 
     @property
     def role(self) -> str:

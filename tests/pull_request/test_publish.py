@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 
@@ -14,7 +14,7 @@ from leastpriv.errors import PullRequestError
 from leastpriv.proposal.fingerprint import fingerprint
 from leastpriv.pull_request.controls import controls
 from leastpriv.pull_request.lifecycle import EDITED_LABEL, PAUSED_LABEL, REBASE_BOX, RECONSIDER_LABEL, Declined
-from leastpriv.pull_request.publication import Operation, Publication, Published
+from leastpriv.pull_request.publication import Operation, Publication, Published, commit_message
 from leastpriv.pull_request.publish import GitHubPlace
 from leastpriv.pull_request.repository.branches import Branches
 from leastpriv.pull_request.repository.connection import Connection
@@ -24,23 +24,29 @@ from tests.fakes.github.server import FakeGitHub
 NOW = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
 OLD = b'{"Version": "2012-10-17", "Statement": []}\n'
 NEW = b'{"Version": "2012-10-17", "Statement": [1]}\n'
+FURTHER = "iam/ci-deploy-2.json"
 CHANGES = ("0123456789ab", "ba9876543210")
 
 
-def certify(before: bytes | None, after: bytes) -> str:
-    return fingerprint("role/ci-deploy iam/ci-deploy.json", before, after)
+def certify(before: bytes | None, after: Mapping[str, bytes]) -> str:
+    """Of a policy that continues in one more file at most."""
+    known = [after[name] for name in ("iam/ci-deploy.json", FURTHER) if name in after]
+    return fingerprint("role/ci-deploy iam/ci-deploy.json", before, *known) if len(known) == len(after) else ""
 
 
-def proposal(content: bytes, title: str) -> Publication:
-    """A proposal that turns `OLD` into the content."""
-    stamp = certify(OLD, content)
+def proposal(content: bytes, title: str, further: Mapping[str, bytes] | None = None) -> Publication:
+    """A proposal that turns `OLD` into the content and the further files."""
+    stamp = certify(OLD, {"iam/ci-deploy.json": content, **(further or {})})
     body = f"Evidence.\n\n<!-- leastpriv v=1 version=1 fingerprint={stamp} -->\n\n{controls(CHANGES)}"
     branch, path = "leastpriv/ci-deploy", "iam/ci-deploy.json"
-    return Publication(branch, "", path, content, title, "Short.", stamp, body=body, certify=certify)
+    return Publication(
+        branch, "", path, content, title, "Short.", stamp, body=body, certify=certify, further=further or {}
+    )
 
 
 PROPOSED = proposal(NEW, "Remove 14 actions")
 OTHER = proposal(b"[2]\n", "Remove 15 actions")
+SPLIT = proposal(b"[3]\n", "Add 1 action", {FURTHER: b"[4]\n"})
 BRANCH, PATH = PROPOSED.branch, PROPOSED.path
 
 
@@ -142,13 +148,13 @@ class TestOpen:
             base_tree=repository.get_git_commit(base).tree,
         )
         odd = repository.create_git_commit("Odd", tree, [repository.get_git_commit(base)]).sha
-        new = branches.commit(odd, "iam/run.json", b"[]", "x")
+        new = branches.commit(odd, {"iam/run.json": b"[]"}, "x")
         folder = next(entry for entry in repository.get_git_commit(new).tree.tree if entry.path == "iam")
         assert {e.path: e.mode for e in repository.get_git_tree(folder.sha).tree}["run.json"] == "100755"
         with pytest.raises(PullRequestError, match="symbolic link"):
-            branches.commit(odd, "iam/link.json", b"[]", "x")
+            branches.commit(odd, {"iam/link.json": b"[]"}, "x")
         with pytest.raises(PullRequestError, match="leads through"):
-            branches.commit(odd, "README.md/x.json", b"[]", "x")
+            branches.commit(odd, {"README.md/x.json": b"[]"}, "x")
 
     def test_labels_reviewers_teams_assignees_and_draft_are_set_once_on_creation(self, github: FakeGitHub) -> None:
         for login in ("lee", "max"):
@@ -294,6 +300,54 @@ class TestAPersonsWork:
         github.commit_as("kim", BRANCH, {"a.txt": b"x"}, "Kim's own")
         with pytest.raises(PullRequestError, match="input branch"):
             published(github)
+
+
+class TestSplit:
+    """A policy that continues in a further file: one commit holds both, and the rules for one file hold for two."""
+
+    def test_one_commit_holds_all_files_and_the_same_again_changes_nothing(self, github: FakeGitHub) -> None:
+        base = github.head("main")
+        result = published(github, SPLIT)
+        assert (github.file(PATH, BRANCH), github.file(FURTHER, BRANCH)) == (b"[3]\n", b"[4]\n")
+        assert connect(github).repository.compare(base, result.head_sha).ahead_by == 1
+        again = untouched(github, lambda: published(github, SPLIT))
+        assert (again.operation, again.number) == (Operation.NONE, result.number)
+
+    def test_a_later_proposal_without_the_split_takes_the_further_file_off_the_branch(self, github: FakeGitHub) -> None:
+        first = published(github, SPLIT)
+        result = published(github)
+        assert (result.operation, result.number) == (Operation.UPDATED, first.number)
+        place = GitHubPlace(connect(github), Manners())
+        assert (place.read(result.head_sha, PATH), place.read(result.head_sha, FURTHER)) == (NEW, None)
+
+    @pytest.mark.parametrize("edited", [{FURTHER: "[5]\n"}, {"iam/ci-deploy-3.json": "[5]\n"}])
+    def test_a_person_who_touched_any_of_the_files_has_the_branch(
+        self, github: FakeGitHub, edited: dict[str, str | bytes]
+    ) -> None:
+        published(github, SPLIT)
+        head = github.commit_as("kim", BRANCH, edited)
+        published(github)
+        assert github.head(BRANCH) == head
+
+    @pytest.mark.parametrize("edited", [{FURTHER: "[5]\n"}, {"README.md": "[5]\n"}])
+    def test_our_name_and_trailer_on_other_contents_make_no_commit_ours(
+        self, github: FakeGitHub, edited: dict[str, str | bytes]
+    ) -> None:
+        published(github, SPLIT)
+        head = github.commit_as("github-actions[bot]", BRANCH, edited, commit_message(SPLIT))
+        published(github)
+        assert github.head(BRANCH) == head
+
+    def test_after_the_merge_nothing_is_left(self, github: FakeGitHub) -> None:
+        github.merge_pull(published(github, SPLIT).number, "kim")
+        assert published(github, SPLIT).operation is Operation.NONE
+        assert Branches(connect(github)).commit_at(BRANCH) is None
+
+    def test_a_base_on_which_the_further_file_changed_is_read_anew(self, github: FakeGitHub) -> None:
+        expected = replace(SPLIT, expected_base=github.head("main"))
+        github.commit_as("kim", "main", {FURTHER: "[9]\n"})
+        with pytest.raises(PullRequestError, match="changed while the proposal was made"):
+            published(github, expected)
 
 
 class TestNothingLeft:

@@ -7,6 +7,7 @@ moves once, by compare-and-swap.
 from __future__ import annotations
 
 import base64
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from leastpriv.errors import PullRequestError
@@ -25,6 +26,8 @@ _WEB_FLOW = "web-flow"
 """Login of GitHub's own committer, who signs what the API commits and the button "Update branch" merges."""
 _NEW_FILE = "100644"
 _FILE_MODES = ("100644", "100755")
+_MOST_FILES = 20
+"""More files than this no proposal changes: a role has ten managed policies, twenty where AWS has raised it."""
 
 
 class Branches:
@@ -68,7 +71,7 @@ class Branches:
         return self._read[commit, path]
 
     def branch(self, name: str, base_sha: str, path: str, certify: Certify) -> Branch | None:
-        """The branch as the life cycle sees it; None where there is none. `path` is the one file that we change."""
+        """The branch as the life cycle sees it; None where there is none. `path` is the policy file."""
         from github import UnknownObjectException
 
         head = self.commit_at(name)
@@ -81,34 +84,38 @@ class Branches:
                 files = {file.filename for file in comparison.files}
             except UnknownObjectException:
                 # The base's history was rewritten: there is no common ancestor.
-                commits, total, files = [], 1, {path}
+                alone = self._repository.get_commit(head)
+                commits, total, files = [], 1, {file.filename for file in alone.files}
             merged = not commits and total == 0
             commits = commits or [self._repository.get_commit(head)]
         own = [commit for commit in commits if self._is_ours(commit)]
-        ours = bool(own) and len(commits) >= total and files <= {path}
+        ours = bool(own) and len(commits) >= total and len(files) <= _MOST_FILES
         # The button "Update branch" merges the base and signs as GitHub: nobody's work, if our change is all there is.
         ours = ours and all(commit in own or _is_update(commit) for commit in commits)
         if ours and not merged:
-            ours = self._is_as_certified(own[-1], head, path, certify)
+            ours = self._is_as_certified(own[-1], head, path, files, certify)
         marked = [stamp for commit in commits if (stamp := fingerprint_of(commit.commit.message))]
         return Branch(head, ours, bool(marked), marked[-1] if marked else "", merged)
 
-    def _is_as_certified(self, own: Commit, head: str, path: str, certify: Certify) -> bool:
-        """Whether the file is what the commit's fingerprint was made of: names and trailers can be copied."""
-        content = self.read(head, path)
+    def _is_as_certified(self, own: Commit, head: str, path: str, files: set[str], certify: Certify) -> bool:
+        """Whether the files are what the commit's fingerprint was made of: names and trailers can be copied."""
+        found = {file: self.read(head, file) for file in sorted(files)}
+        contents = {file: content for file, content in found.items() if content is not None}
         before = self.read(own.parents[0].sha, path) if own.parents else None
-        return content is not None and certify(before, content) == fingerprint_of(own.commit.message)
+        return contents.keys() == files and certify(before, contents) == fingerprint_of(own.commit.message)
 
-    def commit(self, base_sha: str, path: str, content: bytes, message: str) -> str:
-        """A signed commit on `base_sha` that changes one file; no branch points to it yet. The file keeps its mode."""
+    def commit(self, base_sha: str, files: Mapping[str, bytes], message: str) -> str:
+        """A signed commit on `base_sha` that changes these files; no branch points to it yet. Modes are kept."""
         from github import InputGitTreeElement
 
         with explained("making the commit"):
             base = self._repository.get_git_commit(base_sha)
-            mode = self._mode(base.tree, path)
-            blob = self._repository.create_git_blob(base64.b64encode(content).decode(), "base64")
-            element = InputGitTreeElement(path=path, mode=mode, type="blob", sha=blob.sha)
-            tree = self._repository.create_git_tree([element], base_tree=base.tree)
+            elements = []
+            for path, content in files.items():
+                mode = self._mode(base.tree, path)
+                blob = self._repository.create_git_blob(base64.b64encode(content).decode(), "base64")
+                elements.append(InputGitTreeElement(path=path, mode=mode, type="blob", sha=blob.sha))
+            tree = self._repository.create_git_tree(elements, base_tree=base.tree)
             return self._repository.create_git_commit(message, tree, [base]).sha
 
     def move(self, branch: str, before: str | None, after: str | None) -> None:

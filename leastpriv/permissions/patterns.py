@@ -24,17 +24,19 @@ from functools import lru_cache
 from itertools import groupby
 
 
-class _Wildcard(Enum):
+class Wildcard(Enum):
+    """What matches more than itself."""
+
     ANY = "*"
     ONE = "?"
 
 
-_ANY, _ONE = _Wildcard.ANY, _Wildcard.ONE
+ANY, ONE = Wildcard.ANY, Wildcard.ONE
 
-_Token = str | _Wildcard
+Token = str | Wildcard
 """A wildcard, one literal character, or a whole policy variable (`${` and what follows)."""
 
-_WILDCARDS = {wildcard.value: wildcard for wildcard in _Wildcard}
+_WILDCARDS = {wildcard.value: wildcard for wildcard in Wildcard}
 _RESOURCE_TOKEN = re.compile(r"\$\{[*?$]\}|\$\{[^}]*\}?|.", re.DOTALL)
 _ESCAPED = re.compile(r"\$\{([*?$])\}")
 _VARIABLE = re.compile(r"\$\{(?![*?$]\})")
@@ -49,7 +51,7 @@ def matches(pattern: str, text: str, *, ignore_case: bool = False) -> bool:
     Only ASCII letters have a case here; IAM's own names have no others.
     """
     if ignore_case:
-        pattern, text = _fold(pattern), _fold(text)
+        pattern, text = folded(pattern), folded(text)
     return _regex(pattern, False).fullmatch(text) is not None
 
 
@@ -59,14 +61,14 @@ def covers(pattern: str, other: str, *, ignore_case: bool = False) -> bool:
     Never True wrongly. False may be wrong where only a combination of wildcards would show the inclusion.
     """
     if ignore_case:
-        pattern, other = _fold(pattern), _fold(other)
+        pattern, other = folded(pattern), folded(other)
     return _covers(pattern, False, other, False)
 
 
 def overlaps(pattern: str, other: str, *, ignore_case: bool = False) -> bool:
     """Tell whether some text matches both patterns; exact."""
     if ignore_case:
-        pattern, other = _fold(pattern), _fold(other)
+        pattern, other = folded(pattern), folded(other)
     return _overlaps(pattern, False, other, False)
 
 
@@ -118,12 +120,13 @@ def unescape(text: str) -> str:
     return _ESCAPED.sub(r"\1", text)
 
 
-def _fold(text: str) -> str:
+def folded(text: str) -> str:
+    """A text as it is compared without case."""
     # str.lower() may change the length of a text (U+0130), and `?` counts characters.
     return text.lower() if text.isascii() else text.translate(_ASCII_LOWER)
 
 
-def _resource_tokens(pattern: str) -> Iterator[_Token]:
+def _resource_tokens(pattern: str) -> Iterator[Token]:
     for found in _RESOURCE_TOKEN.finditer(pattern):
         text = found[0]
         if len(text) == _ESCAPE_LENGTH and text[2] in "*?$":
@@ -133,23 +136,24 @@ def _resource_tokens(pattern: str) -> Iterator[_Token]:
 
 
 @lru_cache(maxsize=16384)
-def _tokens(pattern: str, escapes: bool) -> tuple[_Token, ...]:
+def tokens_of(pattern: str, escapes: bool) -> tuple[Token, ...]:
     """Read a pattern; in a run of wildcards all `?` come first and one `*` last: equals look equal."""
     read = _resource_tokens(pattern) if escapes else (_WILDCARDS.get(char, char) for char in pattern)
-    tokens: list[_Token] = []
-    for _, run in groupby(read, lambda token: isinstance(token, _Wildcard)):
+    tokens: list[Token] = []
+    for _, run in groupby(read, lambda token: isinstance(token, Wildcard)):
         entries = list(run)
-        tokens += [token for token in entries if token is not _ANY]
-        tokens += [_ANY] if _ANY in entries else []
+        tokens += [token for token in entries if token is not ANY]
+        tokens += [ANY] if ANY in entries else []
     return tuple(tokens)
 
 
 @lru_cache(maxsize=16384)
-def _literal(pattern: str, escapes: bool) -> str | None:
+def literal_of(pattern: str, escapes: bool) -> str | None:
+    """The only text that a pattern matches; None where it matches several, or holds a policy variable."""
     if "*" not in pattern and "?" not in pattern and not (escapes and "${" in pattern):
         return pattern
-    chars = [token for token in _tokens(pattern, escapes) if isinstance(token, str) and len(token) == 1]
-    return "".join(chars) if len(chars) == len(_tokens(pattern, escapes)) else None
+    chars = [token for token in tokens_of(pattern, escapes) if isinstance(token, str) and len(token) == 1]
+    return "".join(chars) if len(chars) == len(tokens_of(pattern, escapes)) else None
 
 
 @lru_cache(maxsize=16384)
@@ -160,8 +164,8 @@ def _regex(pattern: str, escapes: bool) -> re.Pattern[str]:
     two `*` is as good as any other, so that no earlier choice is ever tried again.
     """
     pieces = [""]
-    for token in _tokens(pattern, escapes):
-        if token is _ANY:
+    for token in tokens_of(pattern, escapes):
+        if token is ANY:
             pieces.append("")
         else:
             pieces[-1] += _piece(token)
@@ -171,26 +175,26 @@ def _regex(pattern: str, escapes: bool) -> re.Pattern[str]:
     return re.compile(first + middle + last, re.DOTALL)
 
 
-def _piece(token: _Token) -> str:
-    if isinstance(token, _Wildcard):
+def _piece(token: Token) -> str:
+    if isinstance(token, Wildcard):
         return "."
     never = "(?!)"
     return re.escape(token) if len(token) == 1 else never
 
 
 def _covers(pattern: str, escapes: bool, other: str, other_escapes: bool) -> bool:
-    text = _literal(other, other_escapes)
+    text = literal_of(other, other_escapes)
     if text is not None:
         return _regex(pattern, escapes).fullmatch(text) is not None
-    return _swallows(_tokens(pattern, escapes), _tokens(other, other_escapes))
+    return _swallows(tokens_of(pattern, escapes), tokens_of(other, other_escapes))
 
 
-def _swallows(pattern: tuple[_Token, ...], other: tuple[_Token, ...]) -> bool:
+def _swallows(pattern: tuple[Token, ...], other: tuple[Token, ...]) -> bool:
     """Match the tokens of `other` as if they were letters: only `*` takes `*`, only `*` or `?` takes `?`."""
     at = seen = 0
     star, star_seen = -1, 0
     while seen < len(other):
-        if at < len(pattern) and pattern[at] is _ANY:
+        if at < len(pattern) and pattern[at] is ANY:
             star, star_seen = at, seen
             at += 1
         elif at < len(pattern) and _takes(pattern[at], other[seen]):
@@ -200,33 +204,33 @@ def _swallows(pattern: tuple[_Token, ...], other: tuple[_Token, ...]) -> bool:
             at, seen = star + 1, star_seen
         else:
             return False
-    return all(token is _ANY for token in pattern[at:])
+    return all(token is ANY for token in pattern[at:])
 
 
-def _takes(token: _Token, letter: _Token) -> bool:
-    if token is _ONE:
-        return letter is _ONE or (isinstance(letter, str) and len(letter) == 1)
+def _takes(token: Token, letter: Token) -> bool:
+    if token is ONE:
+        return letter is ONE or (isinstance(letter, str) and len(letter) == 1)
     return token == letter
 
 
 def _overlaps(pattern: str, escapes: bool, other: str, other_escapes: bool) -> bool:
-    if (text := _literal(other, other_escapes)) is not None and not (escapes and has_variable(pattern)):
+    if (text := literal_of(other, other_escapes)) is not None and not (escapes and has_variable(pattern)):
         return _regex(pattern, escapes).fullmatch(text) is not None
     return _meet(_loose(pattern, escapes), _loose(other, other_escapes))
 
 
 @lru_cache(maxsize=16384)
-def _loose(pattern: str, escapes: bool) -> tuple[_Token, ...]:
-    tokens = _tokens(pattern, escapes)
-    return tuple(_ANY if isinstance(token, str) and len(token) > 1 else token for token in tokens)
+def _loose(pattern: str, escapes: bool) -> tuple[Token, ...]:
+    tokens = tokens_of(pattern, escapes)
+    return tuple(ANY if isinstance(token, str) and len(token) > 1 else token for token in tokens)
 
 
-def _meet(left: tuple[_Token, ...], right: tuple[_Token, ...]) -> bool:
+def _meet(left: tuple[Token, ...], right: tuple[Token, ...]) -> bool:
     """Walk both patterns at once over all pairs of places that one text could have reached."""
     # Most pairs differ in their first letters (another service, another bucket): look there before the long walk.
     same = 0
     for one, other in zip(left, right, strict=False):
-        if one is _ANY or other is _ANY:
+        if one is ANY or other is ANY:
             break
         if not _fits(one, other):
             return False
@@ -240,24 +244,24 @@ def _meet(left: tuple[_Token, ...], right: tuple[_Token, ...]) -> bool:
     return len(right) in _drift(row, right)
 
 
-def _fits(one: _Token, other: _Token) -> bool:
-    return one is _ONE or other is _ONE or one == other
+def _fits(one: Token, other: Token) -> bool:
+    return one is ONE or other is ONE or one == other
 
 
-def _drift(row: set[int], right: tuple[_Token, ...]) -> set[int]:
+def _drift(row: set[int], right: tuple[Token, ...]) -> set[int]:
     """Add the places that are reached because a `*` of `right` stands for nothing (more)."""
     reached = set(row)
     for place in range(min(row), len(right)):
-        if place in reached and right[place] is _ANY:
+        if place in reached and right[place] is ANY:
             reached.add(place + 1)
     return reached
 
 
-def _step(token: _Token, row: set[int], right: tuple[_Token, ...]) -> set[int]:
+def _step(token: Token, row: set[int], right: tuple[Token, ...]) -> set[int]:
     """Spend one token of the left pattern."""
-    if token is _ANY:
+    if token is ANY:
         return set(range(min(row), len(right) + 1))
-    after = {place for place in row if place < len(right) and right[place] is _ANY}
+    after = {place for place in row if place < len(right) and right[place] is ANY}
     for place in row - after:
         if place < len(right) and _fits(token, right[place]):
             after.add(place + 1)

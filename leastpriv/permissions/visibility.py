@@ -72,11 +72,6 @@ def _why_unknown(action: str) -> str:
     return "the action is newer than the table" if prefix in _pages() else f"nobody checked the service {prefix}"
 
 
-def covered_services() -> frozenset[str]:
-    """IAM prefixes whose actions have been checked."""
-    return frozenset(_pages())
-
-
 def _source(row: Mapping[str, str]) -> str:
     if row["visibility"] != Visibility.MANAGEMENT:
         return row["why"]

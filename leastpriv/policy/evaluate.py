@@ -90,11 +90,6 @@ def evaluate_layers(request: Request, layers: Mapping[Layer, Sequence[Document]]
     return min(decisions, key=lambda decision: order.index(decision.effect))
 
 
-def statements_granting(document: Document, action: str) -> tuple[int, ...]:
-    """Return the indexes of the Allow statements that name `action`, on whatever resource."""
-    return tuple(statement.index for statement in _about(document, action.lower()) if statement.effect == "Allow")
-
-
 def grants(statement: Statement, request: Request) -> Grant:
     """Tell whether one Allow statement alone grants `request`; a Deny statement grants nothing.
 

@@ -10,13 +10,13 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from leastpriv.permissions.patterns import (
-    _fold,
-    _literal,
-    _tokens,
     action_matches,
     covers,
+    folded,
+    literal_of,
     resource_covers,
     resource_matches,
+    tokens_of,
 )
 from leastpriv.policy.walk import Effort, Element, Walk
 
@@ -56,10 +56,10 @@ class Universe:
         self._reaches: dict[Element, Reach] = {}
 
     def _spelled(self, pattern: str) -> str:
-        return _fold(pattern) if self.actions else pattern
+        return folded(pattern) if self.actions else pattern
 
     def _file(self, pattern: str, bit: int) -> None:
-        text = _literal(pattern, not self.actions)
+        text = literal_of(pattern, not self.actions)
         if text is None:
             self._globs.append((pattern, bit))
         else:
@@ -69,7 +69,7 @@ class Universe:
         """Return the only member of a domain of one literal pattern; None for any other."""
         if domain.negated or len(domain.patterns) != 1:
             return None
-        return _literal(self._spelled(domain.patterns[0]), not self.actions)
+        return literal_of(self._spelled(domain.patterns[0]), not self.actions)
 
     def membership(self, text: str) -> int:
         """Return the bits of all elements that have `text`, a plain text."""
@@ -167,7 +167,7 @@ def _may_meet(pattern: str, other: str, actions: bool) -> bool:
 @lru_cache(maxsize=16384)
 def _start(pattern: str, escapes: bool) -> str:
     text = ""
-    for token in _tokens(pattern, escapes):
+    for token in tokens_of(pattern, escapes):
         if not isinstance(token, str):
             break
         text += token

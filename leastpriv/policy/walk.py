@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
-from leastpriv.permissions.patterns import _ANY, _ONE, _tokens
+from leastpriv.permissions.patterns import ANY, ONE, tokens_of
 
 _FILLERS = "xyzabcdefghijklmnopqrstuvw0123456789-_/"
 
@@ -64,11 +64,11 @@ class _Chain:
 def _chain(pattern: str, escapes: bool) -> _Chain:
     literal: dict[str, int] = {}
     place = any_one = stay = 0
-    for token in _tokens(pattern, escapes):
-        if token is _ANY:
+    for token in tokens_of(pattern, escapes):
+        if token is ANY:
             stay |= 1 << place
             continue
-        if token is _ONE:
+        if token is ONE:
             any_one |= 1 << place
         else:
             literal[str(token)] = literal.get(str(token), 0) | 1 << place

@@ -19,29 +19,6 @@ def read_input(environment: Mapping[str, str], name: str) -> str:
     return environment.get("INPUT_" + name.replace(" ", "_").upper(), "").strip()
 
 
-def list_input(environment: Mapping[str, str], name: str) -> tuple[str, ...]:
-    """Return the entries of an input, one a line or separated by commas; trimmed, without empty ones."""
-    return split_list(read_input(environment, name))
-
-
-def boolean_input(environment: Mapping[str, str], name: str) -> bool:
-    """Whether an input says true.
-
-    Raises:
-        InputError: it is neither `true`/`True`/`TRUE` nor `false`/`False`/`FALSE`.
-    """
-    return parse_boolean(read_input(environment, name), name)
-
-
-def integer_input(environment: Mapping[str, str], name: str, minimum: int = 0) -> int:
-    """Return the whole number an input says.
-
-    Raises:
-        InputError: it is not a number in decimal digits, or less than `minimum`.
-    """
-    return parse_integer(read_input(environment, name), name, minimum)
-
-
 def split_list(text: str) -> tuple[str, ...]:
     """Return the entries of `text`, one a line or separated by commas; trimmed, without empty ones."""
     return tuple(entry for part in re.split(r"[\r\n,]", text) if (entry := part.strip()))

@@ -229,7 +229,6 @@ def _what_happens(subject: Subject) -> str:
             "### What happens next",
             "",
             f"- **Merge** changes {file}, not the account: apply it the way you apply it today.",
-            "- **Close** without merging keeps the file as it is.",
             "- **Edit** the branch and it is yours: it will not be touched again while it has commits of others.",
             "- To keep an action for good, name it in the input `keep`.",
         ]

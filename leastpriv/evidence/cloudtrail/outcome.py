@@ -39,11 +39,16 @@ def outcome_of(error_code: str, error_message: str) -> Outcome:
 
 
 def _by_text(code: str, message: str) -> Outcome | None:
-    folded = message.casefold()
     for row in table("refusal_texts", _ROOM):
-        if row["code"] in ("", code) and row["text"].casefold() in folded:
+        if row["code"] in ("", code) and _says(row, message):
             return Outcome(row["outcome"])
     return None
+
+
+def _says(row: Mapping[str, str], message: str) -> bool:
+    if row["match"] == "whole":
+        return re.fullmatch(row["text"], message) is not None
+    return row["text"].casefold() in message.casefold()
 
 
 def _by_pattern(code: str) -> Outcome | None:

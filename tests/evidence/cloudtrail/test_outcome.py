@@ -76,6 +76,24 @@ def test_every_error_has_an_outcome(code: str, message: str) -> None:
     assert outcome_of(code, message) in Outcome
 
 
+@pytest.mark.parametrize(
+    ("message", "outcome"),
+    [
+        ("Stack with id CDKToolkit does not exist", Outcome.ALLOWED),
+        ("Stack with id arn:aws:cloudformation:eu-west-1:111122223333:stack/a/1b-2c does not exist", Outcome.ALLOWED),
+        ("Stack [orders] does not exist", Outcome.ALLOWED),
+        ("No updates are to be performed.", Outcome.ALLOWED),
+        ("1 validation error detected: Value 'Stack with id a does not exist' at 'stackName' failed", Outcome.UNKNOWN),
+        ("Stack with id a does not exist\nand more", Outcome.UNKNOWN),
+        ("Template format error: unsupported structure", Outcome.UNKNOWN),
+    ],
+)
+def test_a_stack_that_is_not_there_was_looked_for_and_an_argument_proves_nothing(
+    message: str, outcome: Outcome
+) -> None:
+    assert outcome_of("ValidationError", message) is outcome
+
+
 @given(st.text(min_size=1).filter(lambda text: text.isalpha()), st.text(min_size=1))
 def test_a_denial_is_never_taken_for_an_allowed_call(code: str, message: str) -> None:
     assert outcome_of(code, f"{message} {REFUSAL}") is not Outcome.ALLOWED

@@ -1,10 +1,12 @@
 # Every target does its own set-up; needed beside this file: git, make and a Python 3.11 or newer.
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-github test test-all check format readme tables lock clean
+.PHONY: help demo demo-github lab test test-all check format readme tables lock clean
 
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+LAB_VENV := .lab/venv
+LAB_STAMP := $(LAB_VENV)/.installed
 PYTHON ?= $(shell for python in python3.11 python3.12 python3.13 python3 python; do \
 	$$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 && echo $$python && break; done)
 
@@ -21,22 +23,25 @@ demo: $(STAMP) ## Run the action on the bundled example and show its pull reques
 demo-github: $(STAMP) ## Run it four times against a GitHub on this machine and keep the repository
 	@$(BIN)/python tools/demo_github.py
 
-test: $(STAMP) ## Run the tests
+lab: $(STAMP) $(LAB_STAMP) ## Start an AWS on this machine that enforces IAM and records every call (docs/lab.md)
+	@$(BIN)/python -m tests.end_to_end.lab.by_hand $(LAB)
+
+test: $(STAMP) $(LAB_STAMP) ## Run the tests
 	@$(BIN)/python -m pytest -q -m "not slow"
 
-test-all: $(STAMP) ## Run the tests, the long ones too
+test-all: $(STAMP) $(LAB_STAMP) ## Run the tests, the long ones too
 	@$(BIN)/python -m pytest -q
 
-check: $(STAMP) ## Run every check that CI runs
+check: $(STAMP) $(LAB_STAMP) ## Run every check that CI runs
 	$(call step,ruff format,$(BIN)/ruff format --check .)
 	$(call step,ruff check,$(BIN)/ruff check .)
 	$(call step,mypy,$(BIN)/mypy)
 	$(call step,lint-imports,$(BIN)/lint-imports)
 	$(call step,action.yml,$(BIN)/check-jsonschema --builtin-schema vendor.github-actions action.yml)
-	$(call step,workflows,$(BIN)/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml)
+	$(call step,workflows,$(BIN)/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml examples/workflows/*.yml)
 	$(call step,dependabot,$(BIN)/check-jsonschema --builtin-schema vendor.dependabot .github/dependabot.yml)
 	$(call step,hadolint,$(BIN)/hadolint Dockerfile)
-	$(call step,zizmor,$(BIN)/zizmor --offline --no-progress action.yml .github)
+	$(call step,zizmor,$(BIN)/zizmor --offline --no-progress action.yml .github examples/workflows/*.yml)
 	$(call step,README tables,$(BIN)/python tools/readme_tables.py --check)
 	@$(BIN)/python -m pytest -q -m "not slow"
 
@@ -70,7 +75,7 @@ lock: $(STAMP) ## Write requirements.txt, which the image installs, from require
 	   --no-emit-package setuptools --custom-compile-command "make lock" requirements.in --output-file requirements.txt
 
 clean: ## Remove what these targets made
-	rm -rf $(VENV) .demo .demo-github .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) .lab .demo .demo-github .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 
 # A dependency group needs pip 25.1. An environment whose Python is gone is made anew.
 $(STAMP): pyproject.toml
@@ -82,4 +87,12 @@ $(STAMP): pyproject.toml
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade 'pip>=25.1' \
 	&& $(BIN)/python -m pip install --quiet --editable . --group dev || { \
 		echo "The packages of pyproject.toml could not be installed into $(VENV): is a package index reachable?"; exit 1; }
+	@touch $@
+
+# Its own environment: ministack pins botocore. Without it the tests that need the lab skip.
+$(LAB_STAMP): tests/end_to_end/lab/requirements.txt | $(STAMP)
+	@echo "Setting up $(LAB_VENV) ..."
+	@$(BIN)/python -m venv --clear $(LAB_VENV) \
+	&& $(LAB_VENV)/bin/python -m pip install --quiet --disable-pip-version-check -r $< || { \
+		echo "The packages of $< could not be installed into $(LAB_VENV): is a package index reachable?"; exit 1; }
 	@touch $@

@@ -8,6 +8,7 @@ from leastpriv import __version__
 
 _EXIT_CODES = "exit codes: 0 done; 1 could not do its job; 2 bad input; 3 drift found (mode check)"
 _DENIALS_CODES = "exit codes: 0 there are refusals; 1 there are none, or the job could not be done; 2 bad input"
+_TRIAL_CODES = "exit codes: 0 the command succeeds under the policy; 1 no progress, or rounds spent; 2 bad input"
 _CONTAINS_CODES = "exit codes: 0 nothing new is allowed; 1 could not do its job; 2 bad input; 3 new access found"
 
 
@@ -26,6 +27,8 @@ def parser() -> ArgumentParser:
     _add_evaluate(commands)
     _add_contains(commands)
     _add_denials(commands)
+    _add_init(commands)
+    _add_trial(commands)
     return whole
 
 
@@ -55,6 +58,15 @@ def _add_propose(commands: _SubParsersAction[ArgumentParser]) -> None:
         "--output-dir",
         metavar="OUT",
         help="folder for policy.json, proposal.json, patch.json, pull-request.md",
+    )
+    command.add_argument(
+        "--template",
+        dest="templates",
+        action="append",
+        default=[],
+        metavar="F",
+        help="a CloudFormation template: what its resource types need by their own account (asked of AWS) is kept and "
+        "offered",
     )
     _add_common(command)
 
@@ -96,7 +108,15 @@ def _add_permissions(commands: _SubParsersAction[ArgumentParser]) -> None:
         action="append",
         default=[],
         metavar="TRAIL",
-        help="a folder of CloudTrail files",
+        help="a folder of CloudTrail files, s3://BUCKET/PREFIX, a trail's ARN, or event-history",
+    )
+    command.add_argument(
+        "--aws-region",
+        dest="aws_regions",
+        action="append",
+        default=[],
+        metavar="REGION",
+        help="a region whose event history is read",
     )
     command.add_argument("--role-arn", metavar="ARN", help="ARN of the role or user")
     command.add_argument("--all-roles", action="store_true", help="every role and user of the trail")
@@ -106,7 +126,7 @@ def _add_permissions(commands: _SubParsersAction[ArgumentParser]) -> None:
         default="pattern",
         help="open what changes from run to run (default), or not",
     )
-    command.add_argument("--cache", dest="cache_dir", metavar="DIR", help="not built yet")
+    command.add_argument("--cache", dest="cache_dir", metavar="DIR", help="folder that keeps what was read of S3")
     command.add_argument("--format", choices=["json", "table"], default="json", help="JSON lines (default) or a table")
     _add_common(command)
 
@@ -138,8 +158,14 @@ def _add_contains(commands: _SubParsersAction[ArgumentParser]) -> None:
     command = commands.add_parser(
         "contains", help="tell whether a policy allows nothing that another does not", epilog=_CONTAINS_CODES
     )
-    command.add_argument("--old", required=True, metavar="A", help="a file with the policy that sets the limit")
-    command.add_argument("--new", required=True, metavar="B", help="a file with the policy that has to stay within it")
+    for flag, letter, what in (("--old", "A", "sets the limit"), ("--new", "B", "has to stay within it")):
+        command.add_argument(
+            flag,
+            action="append",
+            required=True,
+            metavar=letter,
+            help=f"a file with the policy that {what}; several add up, as those of one role",
+        )
     _add_verbose(command)
 
 
@@ -156,6 +182,78 @@ def _add_denials(commands: _SubParsersAction[ArgumentParser]) -> None:
         metavar="FILE",
         help="logs of any tool, folders of them, or zip archives as GitHub gives them; - or none: standard input",
     )
+    _add_verbose(command)
+
+
+def _add_trial(commands: _SubParsersAction[ArgumentParser]) -> None:
+    command = commands.add_parser(
+        "trial",
+        help="run a command under a policy, extend the policy by what is refused, and repeat",
+        description="Runs a command under the policy alone, extends the policy file by what it is refused, and repeats "
+        "until the command succeeds. Nothing permanent changes in the account.",
+        epilog=_TRIAL_CODES,
+    )
+    command.add_argument("--role-arn", required=True, metavar="ARN", help="ARN of the role or user")
+    command.add_argument("--policy-file", required=True, metavar="F", help="the policy that is tried and extended")
+    command.add_argument(
+        "--also-attached", action="append", metavar="F", help="another policy of the role, tried beside it, not changed"
+    )
+    command.add_argument(
+        "--strategy",
+        choices=["session-policy", "trial-role"],
+        help="session-policy: the role itself, narrowed by the policy (default for a role); trial-role: a temporary "
+        "role with the policy alone (default for a user)",
+    )
+    command.add_argument("--max-rounds", default="10", metavar="N", help="how often the command is run (default: 10)")
+    command.add_argument(
+        "--trail",
+        dest="trails",
+        action="append",
+        metavar="TRAIL",
+        help="where records of the command's calls arrive: a folder of CloudTrail files, or event-history",
+    )
+    command.add_argument(
+        "--wait-for-events",
+        dest="wait",
+        default="0",
+        metavar="SECONDS",
+        help="how long to wait for records where the output does not help (default: 0)",
+    )
+    command.add_argument(
+        "--settle",
+        default="10",
+        metavar="SECONDS",
+        help="how long IAM gets to heed a change of the temporary role (default: 10)",
+    )
+    command.add_argument("--never-add", action="append", metavar="ACTION", help="an action that is never added")
+    command.add_argument("--clean-up", action="store_true", help="remove what a dead trial left in the account")
+    _add_verbose(command)
+    command.add_argument("argv", nargs="*", metavar="COMMAND", help="behind --: the command and its arguments")
+
+
+def _add_init(commands: _SubParsersAction[ArgumentParser]) -> None:
+    from leastpriv.setup.grants import DEFAULT_SOURCES, known_sources
+
+    command = commands.add_parser(
+        "init",
+        help="write the role that reads the evidence, and the workflow",
+        description="Writes the reader role with exactly the permissions of the chosen sources and its trust in one "
+        "repository's jobs, as a CloudFormation template and as a Terraform configuration, and the workflow.",
+        epilog=_EXIT_CODES,
+    )
+    command.add_argument("--output-dir", default=".", metavar="D", help="where they are written (default: here)")
+    command.add_argument(
+        "--sources",
+        action="append",
+        default=[],
+        metavar="SOURCE",
+        help=f"what is read, one or more of {', '.join(known_sources())} (default: {', '.join(DEFAULT_SOURCES)})",
+    )
+    command.add_argument("--role-arn", default="", metavar="ARN", help="ARN of the role whose use is measured")
+    command.add_argument("--policy-file", default="", metavar="F", help="the committed policy in the repository")
+    command.add_argument("--repository", default="", metavar="OWNER/NAME", help="the repository whose jobs may read")
+    command.add_argument("--region", default="", metavar="REGION", help="region of the workflow's credentials")
+    command.add_argument("--overwrite", action="store_true", help="replace files that are there already")
     _add_verbose(command)
 
 

@@ -6,6 +6,7 @@ import os
 import sys
 import traceback
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
@@ -87,8 +88,9 @@ def _propose(options: Namespace, stdout: TextIO, console: Console, clock: Clock)
     values = {known.name: getattr(options, known.name.replace("-", "_"), "") or "" for known in INPUTS}
     settings = from_options(values, options.start or "", options.end or "")
     if settings.mode.value == "review":
-        return _review(settings, options, stdout, console)
-    result = run(settings, _shell_workplace(settings), clock(), console.log)
+        return _review(settings, options, stdout, console, clock)
+    workplace = replace(_shell_workplace(settings, clock()), templates=_templates(options.templates))
+    result = run(settings, workplace, clock(), console.log)
     if options.output_dir:
         console.log(f"Wrote {write_files(result, Path(options.output_dir)).parent}")
     say_published(result, console)
@@ -96,12 +98,12 @@ def _propose(options: Namespace, stdout: TextIO, console: Console, clock: Clock)
     return exit_code(settings, result, console)
 
 
-def _review(settings: Settings, options: Namespace, stdout: TextIO, console: Console) -> int:
+def _review(settings: Settings, options: Namespace, stdout: TextIO, console: Console, clock: Clock) -> int:
     """The file on disk against the one of the base branch; without a base, against the commit that is checked out."""
     from leastpriv.review import Edited, run_review
     from leastpriv.review_step import review_code
 
-    workplace = _shell_workplace(settings)
+    workplace = _shell_workplace(settings, clock())
     place, disk = workplace.place, Path(settings.policy.path)
     if options.output_dir:
         raise InputError("--output-dir is set, but a review writes no files: leave it out.")
@@ -118,19 +120,28 @@ def _review(settings: Settings, options: Namespace, stdout: TextIO, console: Con
     return review_code(result, console)
 
 
-def _permissions(options: Namespace, stdout: TextIO, console: Console, clock: Clock) -> int:  # noqa: ARG001
-    from leastpriv.evidence.cloudtrail.trail_files import SeenEvents, TrailFolder
+def _permissions(options: Namespace, stdout: TextIO, console: Console, clock: Clock) -> int:
+    from leastpriv.evidence.cloudtrail.file_reader import SeenEvents
+    from leastpriv.evidence.cloudtrail.trail_files import TrailFolder
     from leastpriv.evidence.read import read_evidence
     from leastpriv.report.terminal import json_lines, rows_of, table
-    from leastpriv.settings import named_principal, trails, window
+    from leastpriv.settings import EVENT_HISTORY, is_in_aws, named_principal, trails, window
+    from leastpriv.sources import DAYS, CountedSource, Reach, bucket_trail, event_history
 
     if bool(options.role_arn) == options.all_roles:
         raise InputError("Name one role with --role-arn, or all with --all-roles.")
-    if options.cache_dir:
-        raise InputError("--cache is set, but not built yet: leave it out.")
     target = named_principal(options.role_arn, "--role-arn") if options.role_arn else None
     seen = SeenEvents()
-    sources = [TrailFolder(Path(name), seen=seen) for name in trails(tuple(options.trails), "--trail")]
+    reach, days = Reach(os.environ, clock()), None if options.start else DAYS
+
+    def source(name: str) -> CountedSource:
+        if is_in_aws(name):
+            return bucket_trail(name, reach, seen, console.log, days, options.cache_dir or "")
+        if name == EVENT_HISTORY:
+            return event_history(target, tuple(options.aws_regions), reach, seen, console.log, DAYS)
+        return TrailFolder(Path(name), seen=seen)
+
+    sources = [source(name) for name in trails(tuple(options.trails), "--trail")]
     found = read_evidence(
         sources,
         window(options.start or "", options.end or ""),
@@ -148,6 +159,7 @@ def _why(options: Namespace, stdout: TextIO, console: Console, clock: Clock) -> 
     from leastpriv.policy.location import Location
     from leastpriv.report.explain import explain, explain_without_evidence
     from leastpriv.settings import from_options
+    from leastpriv.sources import Reach
     from leastpriv.workplace import Workplace
 
     values = {name: getattr(options, name.replace("-", "_")) or "" for name in EXPLAINED}
@@ -158,8 +170,10 @@ def _why(options: Namespace, stdout: TextIO, console: Console, clock: Clock) -> 
         raise InputError(f"--policy-file names {options.policy_file!r}, which is no file.")
     values["policy-file"] = options.policy_file or "policy"
     settings = from_options(values, options.start or "", options.end or "")
-    trails = tuple(Path(name) for name in settings.trails)
-    workplace = _shell_workplace(settings) if options.policy_file else Workplace(settings.policy_file, None, trails)
+    trails = tuple(Path(name) for name in settings.trail_folders)
+    workplace = Workplace(settings.policy_file, None, trails, reach=Reach(os.environ, clock()))
+    if options.policy_file:
+        workplace = _shell_workplace(settings, clock())
     result = run(settings, workplace, clock(), console.log)
     print_text(stdout, explain(options.actions, result.subject, has_policy=bool(options.policy_file)))
     return 0
@@ -193,7 +207,8 @@ def _contains(options: Namespace, stdout: TextIO, console: Console, clock: Clock
     from leastpriv.report.decisions import excess_row, excess_sentence
     from leastpriv.report.terminal import json_lines
 
-    old, new = [_policy(options.old, "--old")], [_policy(options.new, "--new")]
+    old = [_policy(name, "--old") for name in options.old]
+    new = [_policy(name, "--new") for name in options.new]
     smallest = contained(old, new).smallest
     if smallest is None:
         return 0
@@ -214,11 +229,41 @@ def _denials(options: Namespace, stdout: TextIO, console: Console, clock: Clock)
     return 0 if found else 1
 
 
+def _trial(options: Namespace, stdout: TextIO, console: Console, clock: Clock) -> int:
+    from leastpriv.trial.flow import trial
+    from leastpriv.trial.rounds import Surroundings
+    from leastpriv.trial.settings import from_options
+
+    # The command talks to whoever called us, in its own words; ours stay on standard error.
+    return trial(from_options(options), Surroundings(os.environ, stdout, sys.stderr, console.log, clock))
+
+
+def _init(options: Namespace, stdout: TextIO, console: Console, clock: Clock) -> int:  # noqa: ARG001
+    from leastpriv.inputs import INPUTS
+    from leastpriv.setup.files import files, write
+    from leastpriv.setup.target import sources_of, target_of
+
+    target = target_of(options.role_arn, options.policy_file, options.repository, options.region)
+    found = files(sources_of(options.sources, target), target, {known.name: known.built for known in INPUTS})
+    write(found, Path(options.output_dir), console.log, overwrite=options.overwrite)
+    return 0
+
+
+def _templates(names: Sequence[str]) -> tuple[Path, ...]:
+    for name in names:
+        if not Path(name).is_file():
+            raise InputError(f"--template names {name!r}, which is no file.")
+    return tuple(map(Path, names))
+
+
 def _policy(name: str, flag: str) -> Document:
     from leastpriv.policy.document import parse
     from leastpriv.policy.location import Location
 
     location = Location.of(name)
+    path, mark, pointer = name.partition("#")
+    if mark and not location.pointer and not Path(name).exists() and Path(path).is_file():
+        raise InputError(f"{flag} names {path!r} with the pointer {pointer!r}; a pointer begins with /, as #/Policy.")
     return parse(_bytes_of(location.path, flag), location.path, location.pointer)
 
 
@@ -236,6 +281,8 @@ _COMMANDS = {
     "evaluate": _evaluate,
     "contains": _contains,
     "denials": _denials,
+    "init": _init,
+    "trial": _trial,
 }
 
 
@@ -259,19 +306,34 @@ def print_text(stdout: TextIO, text: str) -> None:
         raise LeastprivError(f"The result cannot be written to standard output: {error.strerror}.") from error
 
 
-def _shell_workplace(settings: Settings) -> Workplace:
+def _shell_workplace(settings: Settings, now: datetime) -> Workplace:
     """On a shell every path starts at the current folder; the repository is the one around the policy file."""
-    from leastpriv.settings import Mode
-    from leastpriv.workplace import Workplace
+    from leastpriv.logs import JobLogs
+    from leastpriv.settings import AUTO_LOGS, Mode
+    from leastpriv.sources import Reach
+    from leastpriv.workplace import Workplace, changed_on_disk
 
-    policy, trails = Path(settings.policy.path), tuple(Path(name) for name in settings.trails)
+    policy, trails = Path(settings.policy.path), tuple(Path(name) for name in settings.trail_folders)
+    absolute = policy.parent.resolve() / policy.name
+    reach = Reach(os.environ, now)
+    if AUTO_LOGS in settings.job_logs:
+        raise InputError("--job-log auto reads the logs of a step's workflow run: here, name files of logs.")
+    logs = JobLogs(now, settings.job_logs)
     pointer = settings.policy.pointer
     if settings.mode not in (Mode.PULL_REQUEST, Mode.REVIEW):
-        return Workplace(policy.as_posix(), Path(), trails, pointer=pointer)
+        return Workplace(
+            policy.as_posix(),
+            Path(),
+            trails,
+            job_logs=logs,
+            reach=reach,
+            pointer=pointer,
+            changed=changed_on_disk(absolute),
+        )
     from leastpriv.pull_request.git import LocalRepository
     from leastpriv.pull_request.local import LocalPlace
 
-    absolute = policy.parent.resolve() / policy.name
     root = next((folder for folder in absolute.parents if (folder / ".git").exists()), absolute.parent)
     place = LocalPlace(LocalRepository.open(root))
-    return Workplace(absolute.relative_to(root).as_posix(), Path(), trails, place, pointer=pointer)
+    path = absolute.relative_to(root).as_posix()
+    return Workplace(path, Path(), trails, place, job_logs=logs, reach=reach, pointer=pointer)

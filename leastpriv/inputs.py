@@ -39,7 +39,11 @@ INPUTS: tuple[Input, ...] = (
             "not exist"
         ),
     ),
-    Input("also-attached", several=True, help="another policy file of the same role, never edited"),
+    Input(
+        "also-attached",
+        several=True,
+        help="another policy file of the same role, or a managed policy's ARN; never edited",
+    ),
     Input(
         "mode",
         "pull-request",
@@ -49,7 +53,15 @@ INPUTS: tuple[Input, ...] = (
             "file on disk against the base branch; exit code 3 when it would refuse recorded calls)"
         ),
     ),
-    Input("trails", several=True, option="--trail", help="a folder of CloudTrail files"),
+    Input(
+        "trails",
+        several=True,
+        option="--trail",
+        help=(
+            "a folder of CloudTrail files, s3://BUCKET/PREFIX or a trail's ARN, or event-history: what CloudTrail "
+            "keeps of the last 90 days"
+        ),
+    ),
     Input("lookback-days", "90", help="for sources without an end of their own; trail folders are read whole"),
     Input("minimum-days", "30", help="no removal before the evidence spans this many days"),
     Input("minimum-runs", "5", help="no removal before the evidence holds this many runs without a refusal"),
@@ -60,14 +72,31 @@ INPUTS: tuple[Input, ...] = (
     Input("base", help="branch the proposal is based on"),
     Input("branch", help="branch the proposal is committed to"),
     Input("config", built=False),
-    Input("athena-table", built=False),
-    Input("aws-regions", built=False),
+    Input(
+        "athena-table",
+        help="[WORKGROUP/]DATABASE.TABLE of CloudTrail records in Amazon Athena; made over a trail in S3 where missing",
+    ),
+    Input("aws-regions", several=True, option="--aws-region", help="a region whose event history is read"),
     Input("minimum-confidence", built=False),
     Input("max-changes", built=False),
-    Input("wait-for-events", built=False),
-    Input("job-logs", option="--job-log", several=True, built=False),
-    Input("access-analyzer", built=False),
-    Input("last-accessed", built=False),
+    Input("wait-for-events", "0", help="minutes to wait at most until CloudTrail has delivered the newest events"),
+    Input(
+        "job-logs",
+        option="--job-log",
+        several=True,
+        help="a log of a failed deploy whose refusals are read: a file, a folder, a zip archive, - for standard input",
+    ),
+    Input(
+        "access-analyzer",
+        "off",
+        help="off, or ARNs of a service role and a trail: has IAM Access Analyzer generate a policy as second opinion",
+    ),
+    Input(
+        "last-accessed",
+        "true",
+        shell_default="false",
+        help="true or false: whether IAM is asked when the role last used what it is granted",
+    ),
     Input("github-token", step_only=True, help="opens and updates the pull request"),
     Input("labels", "leastpriv", several=True, step_only=True, help="labels of the pull request"),
     Input("reviewers", several=True, step_only=True, help="people asked to review"),
@@ -76,7 +105,7 @@ INPUTS: tuple[Input, ...] = (
     Input("draft", "false", step_only=True, help="true or false: whether it is opened as a draft"),
     Input("evidence-branch", built=False),
     Input("drift-report", built=False),
-    Input("cache-dir", option="--cache", built=False),
+    Input("cache-dir", option="--cache", help="folder that keeps what was read of trails in S3 between runs"),
     Input("sarif-file", built=False),
     Input("page-file", option="--page", built=False),
 )

@@ -60,6 +60,40 @@ class GapKind(StrEnum):
     """The call hands a role to a service, if any, that its request does not name."""
     MAPPING_DISAGREES = "mapping-disagrees"
     """AWS refused an action, or on a resource, that the call's event is not known to need."""
+    SOURCE_FAILED = "source-failed"
+    """A source, or a part of it, could not be read to its end."""
+    NO_DATA_EVENTS = "no-data-events"
+    """A source holds management events only."""
+    EVENTS_LATE = "events-late"
+    """CloudTrail had not delivered the newest events yet."""
+    NOT_LOGGED = "not-logged"
+    """A trail's settings leave such events out."""
+    LOGGING_STOPPED = "logging-stopped"
+    """A trail was switched off for a time, or its files could not be delivered."""
+    SETTINGS_UNKNOWN = "settings-unknown"
+    """A trail's settings could not be read: the records alone tell what it logs (docs: decision 6)."""
+    LIVE_ROLE_UNREAD = "live-role-unread"
+    """What is attached to the role in the account is not known; it hides no call."""
+    UNREADABLE_LOG = "unreadable-log"
+    """A job log, or its rest, could not be had."""
+    UNTOLD_REFUSAL = "untold-refusal"
+    """A job log tells of a refusal, but not of which action."""
+    ENCODED_REFUSAL = "encoded-refusal"
+    """The refusal is encoded, and nobody could decode it."""
+    REFUSAL_OF_ANOTHER = "refusal-of-another"
+    """A job log tells of a refusal that names another principal."""
+
+    @property
+    def hides_use(self) -> bool:
+        """Whether an allowed call may lie in the gap: a job log tells refusals only, and CloudTrail has the rest."""
+        return self not in (
+            GapKind.SETTINGS_UNKNOWN,
+            GapKind.UNREADABLE_LOG,
+            GapKind.UNTOLD_REFUSAL,
+            GapKind.ENCODED_REFUSAL,
+            GapKind.REFUSAL_OF_ANOTHER,
+            GapKind.LIVE_ROLE_UNREAD,
+        )
 
 
 class ChangeKind(StrEnum):
@@ -153,6 +187,10 @@ class Denial:
     """The message names no action: it follows from the operation, the resource type or what a tool was doing."""
     why: str = ""
     """Why no grant helps, in words; empty where one can."""
+    encoded: str = ""
+    """EC2's encoded text, whole, which `sts:DecodeAuthorizationMessage` reads; empty where there is none."""
+    log: str = ""
+    """Where a job log tells it, `deploy:120`; empty for a call that CloudTrail recorded."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,6 +201,10 @@ class Scope:
     """IAM prefixes, e.g. `s3`."""
     actions: tuple[str, ...] = ()
     regions: tuple[str, ...] = ()
+    data_events: bool = False
+    """Only actions that nothing but data events shows (`permissions/visibility.py`)."""
+    events: tuple[str, ...] = ()
+    """`management-read`, `management-write`, or a data event's resource type, `AWS::S3::Object`."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,20 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TypeVar
 
+from leastpriv.attached import attached_to, with_account
 from leastpriv.diff.compare import compare
 from leastpriv.diff.json_patch import json_patch
 from leastpriv.errors import LeastprivError, PullRequestError
-from leastpriv.evidence.cloudtrail.trail_files import ReadStatistics, SeenEvents, TrailFolder
+from leastpriv.evidence.cloudtrail.file_reader import ReadStatistics
 from leastpriv.evidence.read import read_evidence
+from leastpriv.evidence.refusals.logged_usage import with_logs
+from leastpriv.evidence.runs import workflow_run_of
 from leastpriv.evidence.usage import Coverage, Evidence
-from leastpriv.model import Origin, Trust, Usage
-from leastpriv.policy.location import Location
+from leastpriv.hints import with_hints
+from leastpriv.judging import judgements, with_declared
+from leastpriv.logs import decoder_of, read_job_logs
+from leastpriv.model import Origin, Run, Trust, Usage
 from leastpriv.policy.quotas import number_of
 from leastpriv.proposal.fingerprint import change_ids, fingerprint
+from leastpriv.proposal.offers import offers
 from leastpriv.proposal.proof import prove
 from leastpriv.proposal.propose import propose
 from leastpriv.proposal.provenance import origins_of
@@ -29,7 +35,8 @@ from leastpriv.report.proposal_json import proposal_json
 from leastpriv.report.pull_request_body import body, title
 from leastpriv.report.subject import Subject
 from leastpriv.settings import Mode, Settings
-from leastpriv.workplace import Historian, Workplace, committed_policy, read_attached, read_other, split_off
+from leastpriv.sources import open_sources
+from leastpriv.workplace import Workplace, changed_at, committed_policy, free_names
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,15 +67,15 @@ def run(settings: Settings, workplace: Workplace, now: datetime, say: Say, run_u
     place = workplace.place
     base = place.head_of(settings.base)[1] if place else ""
     committed = committed_policy(workplace, base, settings)
-    named = (*settings.also_attached, *split_off(settings, workplace, base))
-    attached = [
-        read_attached(read_other(workplace, base, Location.of(name).path, "also-attached"), name, settings.principal)
-        for name in named
-    ]
+    beside = attached_to(settings, workplace, base, committed, say)
+    named, attached = beside.names, list(beside.documents)
     evidence, files, records = read_calls(settings, workplace, say)
+    evidence = with_account(evidence, beside)
+    evidence = with_hints(settings, workplace.reach, evidence, say)
+    evidence = with_declared(evidence, workplace.reach, workplace.templates, say)
     difference = compare(committed, attached, evidence)
     scope = f"{settings.principal.arn} {workplace.policy_name}"
-    history, failure = _history(settings, workplace.historian, scope, difference.missing, evidence, say)
+    history, failure = _history(settings, workplace, base, scope, difference.missing, evidence, say)
     draft = propose(committed, difference, evidence, settings.options, history, len(attached))
     subject = Subject(
         principal=settings.principal.arn,
@@ -81,12 +88,19 @@ def run(settings: Settings, workplace: Workplace, now: datetime, say: Say, run_u
             scope, committed.to_bytes() if committed else None, *(each.to_bytes() for each in draft.documents)
         ),
         attached=named,
+        assumed=beside.assumed,
+        further=free_names(workplace, base, len(draft.documents) - 1),
         files=files,
         records=records,
         run_url=run_url,
         history=history,
+        attached_documents=tuple(attached),
+        live=beside.live,
+        drift=beside.drift,
+        offers=offers(evidence, [*draft.documents, *attached], settings.options.never_add) if draft.changes else (),
     )
     _insist(subject)
+    subject = replace(subject, judgements=judgements(subject, workplace.reach, say))
     name = title(subject)
     ends = controls(change_ids(draft))
     text = body(subject, len(ends))
@@ -101,19 +115,30 @@ def run(settings: Settings, workplace: Workplace, now: datetime, say: Say, run_u
 
 def read_calls(settings: Settings, workplace: Workplace, say: Say) -> tuple[Evidence, int, int]:
     """The principal's evidence, and how many files and records were read for it."""
-    seen = SeenEvents()
-    sources = [TrailFolder(path, seen=seen) for path in workplace.trails]
-    say(f"Reading {', '.join(str(path) for path in workplace.trails)} for {settings.principal.arn}")
+    named = [*map(str, workplace.trails), *(["event history"] if settings.event_history else [])]
+    named += [settings.athena_table] if settings.athena_table else settings.bucket_trails
+    say(f"Reading {', '.join(named) or 'no record of calls'} for {settings.principal.arn}")
+    sources = open_sources(settings, workplace.trails, workplace.reach, say)
+    decoder = decoder_of(workplace.reach)
     found = read_evidence(
         sources,
         settings.window,
         settings.principal,
         lambda calls: say(f"… {calls:,} calls of the role so far"),
+        decoder,
     )
     evidence = replace(found[settings.principal.arn], coverage=_coverage([source.statistics for source in sources]))
     files = sum(source.statistics.files for source in sources)
     records = sum(source.statistics.records for source in sources)
-    say(f"Read {records:,} records in {files:,} files: {evidence.counts.calls:,} calls in {len(evidence.runs)} runs")
+    requests = sum(source.statistics.requests for source in sources)
+    read = {"files": files, "answers of AWS": requests}
+    where = " and ".join(f"{count:,} {what}" for what, count in read.items() if count)
+    say(
+        f"Read {records:,} records in {where or 'no file'}: {evidence.counts.calls:,} calls in {len(evidence.runs)} runs"
+    )
+    if workplace.job_logs:
+        logs = read_job_logs(workplace.job_logs, say)
+        evidence = with_logs(evidence, logs, settings.window, workplace.job_logs.read_at, decoder)
     return evidence, files, records
 
 
@@ -122,15 +147,14 @@ _Answer = TypeVar("_Answer")
 
 def _history(
     settings: Settings,
-    historian: Historian | None,
+    workplace: Workplace,
+    base: str,
     scope: str,
     missing: Sequence[Usage],
     evidence: Evidence,
     say: Say,
 ) -> tuple[History, str]:
     """What the repository remembers, and a sentence where it could not be asked: then nothing may be published."""
-    if historian is None:
-        return History(), ""
     failures: list[str] = []
 
     def asked(ask: Callable[[], _Answer], otherwise: _Answer, what: str) -> _Answer:
@@ -141,19 +165,32 @@ def _history(
             say(f"Not known: {what}. {error}")
             return otherwise
 
+    changed = asked(lambda: changed_at(workplace, base), None, "when the policy file was last changed")
+    historian = workplace.historian
+    if historian is None:
+        return History(changed=changed), " ".join(failures[:1])
     nothing: Sequence[Declined] = ()
     closed = asked(lambda: historian.declined(settings.branch), nothing, "what was declined earlier")
     own = [pull for pull in closed if scope_of(pull.fingerprint) == scope_of(fingerprint(scope, None, b""))]
     declined = {change: pull.number for pull in reversed(own) for change in pull.changes}
     unknown: Mapping[str, Origin] = {}
     origins = asked(
-        lambda: origins_of(missing, evidence.runs, historian.origins(settings.base)),
+        lambda: origins_of(
+            missing,
+            (*evidence.logged_runs, *evidence.runs),
+            _of_workflow_runs(historian.origins(settings.base)),
+        ),
         unknown,
         "the branches that the runs deployed from",
     )
     for where in sorted({origin.where for origin in origins.values() if origin.trust is Trust.UNKNOWN}):
         say(f"Not known where these runs came from: {where}")
-    return History(declined, origins), " ".join(failures[:1])
+    return History(declined, origins, changed), " ".join(failures[:1])
+
+
+def _of_workflow_runs(ask: Callable[[Run], Origin]) -> Callable[[Run], Origin]:
+    """Asks by the workflow run that a session's name gives, also in a rehearsal's."""
+    return lambda run: ask(replace(run, session=workflow_run_of(run.session) or run.session))
 
 
 def write_files(result: Result, folder: Path) -> Path:
@@ -194,6 +231,7 @@ def _coverage(figures: Sequence[ReadStatistics]) -> Coverage:
         regions={region: last - first for region, (first, last) in sorted(spans.items())},
         reads=any(each.kinds["management-read"] for each in figures),
         sources=frozenset(source for each in figures for source in each.sources),
+        whole=max((each.whole for each in figures), default=timedelta()),
     )
 
 
@@ -206,8 +244,8 @@ def _written_name(subject: Subject) -> str:
 def _insist(subject: Subject) -> None:
     """A proposal that fails its own proof is a defect of the product and never leaves it."""
     proof = subject.proof
-    if proof.new_access or proof.broken:
-        found: Sequence[str] = [*proof.new_access, *proof.broken]
+    found: Sequence[str] = [*proof.new_access, *proof.broken, *proof.unmade]
+    if found:
         raise LeastprivError(
             f"The proposal failed its own proof and was thrown away ({'; '.join(found[:3])}): "
             "please report this as a defect."

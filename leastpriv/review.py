@@ -6,7 +6,8 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from leastpriv.errors import InputError, NoPolicyError
+from leastpriv.attached import managed_policies, with_account
+from leastpriv.errors import InputError, NoPolicyError, PolicyFileError
 from leastpriv.pipeline import Say, read_calls
 from leastpriv.policy.document import Document
 from leastpriv.policy.location import Location
@@ -61,11 +62,16 @@ def run_review(settings: Settings, workplace: Workplace, edited: Edited, say: Sa
     """
     path = workplace.policy_path
     before, after = _both(edited, workplace, settings)
-    split_off = () if workplace.pointer else continuations(path, lambda name: _is_there(edited, name))
-    named = tuple(dict.fromkeys((*settings.also_attached, *split_off)))
+    split_off = () if workplace.pointer else continuations(path, lambda name: _continues(edited, name, settings))
+    named = tuple(dict.fromkeys((*settings.attached_files, *split_off)))
     _insist_on(edited, named)
-    beside_before, beside_after = (_attached(read, named, settings) for read in (edited.before, edited.after))
+    managed = managed_policies(settings, workplace.reach)
+    beside_before, beside_after = (
+        [*_attached(read, named, settings), *managed.documents] for read in (edited.before, edited.after)
+    )
+    named = (*named, *managed.names)
     evidence, _, records = read_calls(settings, workplace, say)
+    evidence = with_account(evidence, managed)
     subject = Reviewed(
         principal=settings.principal.arn,
         policy_file=workplace.policy_name,
@@ -109,6 +115,15 @@ def _both(edited: Edited, workplace: Workplace, settings: Settings) -> tuple[Doc
 
 def _is_there(edited: Edited, path: str) -> bool:
     return edited.before(path) is not None or edited.after(path) is not None
+
+
+def _continues(edited: Edited, name: str, settings: Settings) -> bool:
+    """Whether a file that is named as a split leaves it holds a policy, in the later version that has it."""
+    raw = edited.after(name) or edited.before(name)
+    try:
+        return raw is not None and bool(read_attached(raw, name, settings.principal))
+    except PolicyFileError:
+        return False
 
 
 def _insist_on(edited: Edited, names: Sequence[str]) -> None:

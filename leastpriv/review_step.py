@@ -31,7 +31,7 @@ def review_step(
         raise InputError("The input github-token is empty: leave it out, a review reads both versions on GitHub.")
     pull = runner.pull_request()
     base = github.fork_point(pull.base, pull.head)
-    files = {workplace.policy_path, *(Location.of(name).path for name in settings.also_attached)}
+    files = {workplace.policy_path, *(Location.of(name).path for name in settings.attached_files)}
     if all(github.read(base, path) == github.read(pull.head, path) for path in sorted(files)):
         return _not_touched(settings, workplace.policy_name, github, pull, runner, console)
     edited = Edited(lambda path: github.read(base, path), lambda path: github.read(pull.head, path))

@@ -9,6 +9,9 @@ from datetime import UTC, datetime
 from enum import StrEnum
 
 from leastpriv.errors import InputError
+from leastpriv.evidence.cloudtrail.athena_sql import is_table_name
+from leastpriv.evidence.hints.generated_policy import Generation, parse_generation
+from leastpriv.evidence.live_role import POLICY_ARN
 from leastpriv.evidence.source import Window, parse_principal
 from leastpriv.inputs import INPUTS, Input
 from leastpriv.model import Principal
@@ -20,6 +23,20 @@ from leastpriv.runner.inputs import parse_boolean, parse_integer, read_input, sp
 
 Value = str | tuple[str, ...]
 """An input as it arrived: text, or the values of a repeated option."""
+
+
+EVENT_HISTORY = "event-history"
+"""The name that stands among the trails for CloudTrail's event history."""
+
+AUTO_LOGS = "auto"
+"""The name that stands among the job logs for those of the workflow run itself."""
+
+# Names of buckets and trails: "General purpose bucket naming rules" (S3) and CreateTrail (CloudTrail), read 2026-11-24.
+_IN_AWS = re.compile(
+    r"s3://[a-z0-9][a-z0-9._-]{1,61}[a-z0-9](?:/.*)?|arn:[a-z-]+:cloudtrail:[a-z0-9-]+:\d{12}:trail/[\w.-]+", re.ASCII
+)
+# us-east-1, us-gov-west-1, ap-southeast-2 … (regions of botocore's endpoints.json)
+_REGION = re.compile(r"[a-z]{2,5}(?:-[a-z]+)+-[0-9]{1,2}", re.ASCII)
 
 
 class Mode(StrEnum):
@@ -46,6 +63,51 @@ class Settings:
     branch: str
     manners: Manners = field(default_factory=Manners)
     github_token: str = field(default="", repr=False)
+    aws_regions: tuple[str, ...] = ()
+    """Regions whose event history is read; empty: the one of the environment."""
+    lookback_days: int = 90
+    wait_for_events: int = 0
+    """Minutes."""
+    job_logs: tuple[str, ...] = ()
+    """Files, folders and archives, `-`, `auto`."""
+    athena_table: str = ""
+    """A table of CloudTrail records in Athena, through which trails in S3 are read then."""
+    cache_dir: str = ""
+    """Folder that keeps what was read of trails in S3."""
+    access_analyzer: Generation | None = None
+    """None: IAM Access Analyzer is not asked."""
+    last_accessed: bool = False
+    """Whether IAM is asked for last accessed information, where there are credentials."""
+
+    @property
+    def event_history(self) -> bool:
+        """Whether CloudTrail's event history is read."""
+        return EVENT_HISTORY in self.trails
+
+    @property
+    def asks_aws(self) -> bool:
+        """Whether something is read of AWS, so that there are credentials for more."""
+        return self.event_history or bool(self.bucket_trails or self.athena_table or self.attached_arns)
+
+    @property
+    def attached_files(self) -> tuple[str, ...]:
+        """Other policies of the role that lie in files."""
+        return tuple(name for name in self.also_attached if not name.startswith("arn:"))
+
+    @property
+    def attached_arns(self) -> tuple[str, ...]:
+        """Managed policies of the role, by their ARN."""
+        return tuple(name for name in self.also_attached if name.startswith("arn:"))
+
+    @property
+    def trail_folders(self) -> tuple[str, ...]:
+        """The trails that lie in folders."""
+        return tuple(name for name in self.trails if name != EVENT_HISTORY and not is_in_aws(name))
+
+    @property
+    def bucket_trails(self) -> tuple[str, ...]:
+        """The trails whose bucket is read: `s3://bucket/prefix`, or a trail's ARN."""
+        return tuple(name for name in self.trails if is_in_aws(name))
 
     @property
     def policy(self) -> Location:
@@ -60,6 +122,9 @@ def from_environment(environment: Mapping[str, str]) -> Settings:
         InputError: an input is missing, malformed, or not built yet.
     """
     values = {known.name: read_input(environment, known.name) for known in INPUTS}
+    if not any(values[name] for name in ("trails", "athena-table", "job-logs")):
+        # A step that names no evidence starts with what every account has.
+        values["trails"] = EVENT_HISTORY
     return settings(values, {known.name: f"The input {known.name}" for known in INPUTS})
 
 
@@ -81,38 +146,58 @@ def settings(values: Mapping[str, Value], labels: Mapping[str, str], start: str 
     missing = next((known.name for known in INPUTS if known.required and not text[known.name]), "")
     if missing:
         raise InputError(f"{labels[missing]} is missing: {_help(missing)}.")
-    _integer(text, labels, "lookback-days", 1)
     principal = named_principal(text["role-arn"], labels["role-arn"])
+    job_logs = _list(values.get("job-logs", ()))
     return Settings(
         principal=principal,
         policy_file=text["policy-file"],
         also_attached=_files(values, labels, "also-attached"),
         mode=Mode(_one_of(text, labels, "mode", [mode.value for mode in Mode])),
-        trails=trails(values.get("trails", ()), labels["trails"]),
+        trails=trails(values.get("trails", ()), labels["trails"], optional=bool(job_logs or text["athena-table"])),
         window=window(start, end),
         options=_options(text, values, labels),
         base=_branch(text["base"], labels["base"]),
         branch=_branch(text["branch"], labels["branch"]) or f"leastpriv/{_as_branch(principal.name)}",
         manners=_manners(values, text, labels),
         github_token=text["github-token"],
+        aws_regions=_regions(values, labels),
+        lookback_days=_integer(text, labels, "lookback-days", 1),
+        wait_for_events=_integer(text, labels, "wait-for-events"),
+        job_logs=job_logs,
+        athena_table=_athena_table(text["athena-table"], labels["athena-table"]),
+        cache_dir=text["cache-dir"],
+        access_analyzer=parse_generation(text["access-analyzer"], labels["access-analyzer"]),
+        last_accessed=parse_boolean(text["last-accessed"], labels["last-accessed"].removeprefix("The input ")),
     )
 
 
-def trails(value: Value, label: str) -> tuple[str, ...]:
-    """Names of trail folders.
+def trails(value: Value, label: str, *, optional: bool = False) -> tuple[str, ...]:
+    """Names of trail folders, trails in S3 and `event-history`; `optional` where other evidence is named.
 
     Raises:
-        InputError: there is none, or one is of a kind that is not built yet.
+        InputError: there is none, or one in AWS is named in a way that leads nowhere.
     """
     found = _list(value)
-    if not found:
-        raise InputError(f"{label} is missing: name a folder of CloudTrail files.")
+    if not found and not optional:
+        raise InputError(f"{label} is missing: name a folder of CloudTrail files, or {EVENT_HISTORY}.")
     for name in found:
-        if name.startswith("s3://"):
+        if is_in_aws(name) and not _IN_AWS.fullmatch(name):
             raise InputError(
-                f"{label} is {name!r}: trails in S3 are not built yet; copy the files into a folder and name that."
+                f"{label} is {name!r}: write s3://BUCKET/PREFIX, or a trail's ARN like "
+                "arn:aws:cloudtrail:eu-west-1:123456789012:trail/NAME."
             )
     return found
+
+
+def _athena_table(name: str, label: str) -> str:
+    if name and not is_table_name(name):
+        raise InputError(f"{label} is {name!r}: write DATABASE.TABLE, or WORKGROUP/DATABASE.TABLE.")
+    return name
+
+
+def is_in_aws(trail: str) -> bool:
+    """Whether a trail is named by its place in S3 or by its ARN, not by a folder."""
+    return trail.startswith(("s3://", "arn:"))
 
 
 def window(start: str, end: str) -> Window:
@@ -218,12 +303,21 @@ def _patterns(values: Mapping[str, Value], labels: Mapping[str, str], name: str)
     return found
 
 
+def _regions(values: Mapping[str, Value], labels: Mapping[str, str]) -> tuple[str, ...]:
+    found = _list(values.get("aws-regions", ()))
+    for region in found:
+        if not _REGION.fullmatch(region):
+            raise InputError(f"{labels['aws-regions']} holds {region!r}: write regions like eu-central-1.")
+    return found
+
+
 def _files(values: Mapping[str, Value], labels: Mapping[str, str], name: str) -> tuple[str, ...]:
     found = _list(values.get(name, ()))
     for file in found:
-        if file.startswith("arn:"):
+        if file.startswith("arn:") and not re.fullmatch(POLICY_ARN, file, re.ASCII):
             raise InputError(
-                f"{labels[name]} holds {file!r}: ARNs are not built yet; save the policy as a file and name that."
+                f"{labels[name]} holds {file!r}: write a file, or the ARN of a managed policy like "
+                "arn:aws:iam::123456789012:policy/NAME."
             )
     return found
 

@@ -8,7 +8,10 @@ from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
-from leastpriv.errors import PullRequestError
+from leastpriv.errors import InputError, PullRequestError
+from leastpriv.evidence.refusals.run_logs import RunLogs
+from leastpriv.logs import JobLogs
+from leastpriv.model import Basis
 from leastpriv.pipeline import Result, run, write_files
 from leastpriv.policy.location import Location
 from leastpriv.pull_request.git import LocalRepository
@@ -23,7 +26,8 @@ from leastpriv.review_step import review_step
 from leastpriv.runner.commands import Console
 from leastpriv.runner.context import Runner, repository_path
 from leastpriv.runner.files import append_summary, write_outputs
-from leastpriv.settings import Mode, Settings, from_environment
+from leastpriv.settings import AUTO_LOGS, Mode, Settings, from_environment
+from leastpriv.sources import Reach
 from leastpriv.workplace import Workplace
 
 DRIFT = 3
@@ -37,10 +41,15 @@ def step(environment: Mapping[str, str], runner: Runner, console: Console, clock
         LeastprivError: an input is wrong, or the proposal could not be made; one that was made is written all the same.
     """
     settings = _within_rights(from_environment(environment), runner, console)
+    reach = Reach(environment, clock())
+    logs = _job_logs(settings, runner, clock())
     if settings.mode is Mode.REVIEW:
-        return review_step(settings, _inside(settings, runner), github_of(settings, runner, console), runner, console)
+        inside = replace(_inside(settings, runner), job_logs=logs, reach=reach)
+        return review_step(settings, inside, github_of(settings, runner, console), runner, console)
     with console.group("Least privilege from evidence"):
-        result = run(settings, _step_workplace(settings, runner, console), clock(), console.log, runner.run_pages)
+        result = run(
+            settings, _step_workplace(settings, runner, console, reach, logs), clock(), console.log, runner.run_pages
+        )
     folder = (runner.temporary or runner.workspace) / "leastpriv"
     written = write_files(result, folder)
     say_published(result, console)
@@ -64,9 +73,9 @@ def _within_rights(settings: Settings, runner: Runner, console: Console) -> Sett
     return replace(settings, mode=Mode.REPORT)
 
 
-def _step_workplace(settings: Settings, runner: Runner, console: Console) -> Workplace:
+def _step_workplace(settings: Settings, runner: Runner, console: Console, reach: Reach, logs: JobLogs) -> Workplace:
     """In a step every path starts at, and stays in, the workspace; with a token, policies may come from GitHub."""
-    here = _inside(settings, runner)
+    here = replace(_inside(settings, runner), job_logs=logs, reach=reach)
     path = here.policy_path
     github = github_of(settings, runner, console)
     if github is None and settings.mode is Mode.PULL_REQUEST:
@@ -85,10 +94,32 @@ def _inside(settings: Settings, runner: Runner) -> Workplace:
 
     policy = settings.policy
     inside(policy.path, "policy-file")
-    for name in settings.also_attached:
+    for name in settings.attached_files:
         inside(Location.of(name).path, "also-attached")
-    trails = tuple(inside(name, "trails") for name in settings.trails)
+    trails = tuple(inside(name, "trails") for name in settings.trail_folders)
     return Workplace(Path(policy.path).as_posix(), runner.workspace, trails, pointer=policy.pointer)
+
+
+def _job_logs(settings: Settings, runner: Runner, now: datetime) -> JobLogs:
+    """The logs in the workspace and, for `auto`, those of the workflow run.
+
+    Raises:
+        InputError: a name leads out of the workspace, or `auto` lacks a token or a workflow run.
+    """
+    files = tuple(
+        str(repository_path(runner.workspace, name, "job-logs")) for name in settings.job_logs if name != AUTO_LOGS
+    )
+    root = f"{runner.workspace.resolve()}/"
+    if AUTO_LOGS not in settings.job_logs:
+        return JobLogs(now, files, root=root)
+    if not (settings.github_token and runner.repository and runner.run_id):
+        raise InputError(
+            "The input job-logs is 'auto', which reads the logs of this workflow run: give the input github-token."
+        )
+    run = RunLogs(
+        runner.api_url, runner.repository, runner.run_id, runner.run_attempt, settings.github_token, time.sleep
+    )
+    return JobLogs(now, files, run, root)
 
 
 def github_of(settings: Settings, runner: Runner, console: Console) -> GitHubPlace | None:
@@ -137,7 +168,8 @@ def _annotate(result: Result, console: Console) -> None:
         entries = plural(len(unused), "entry grants", "entries grant")
         message = f"{entries} more than {subject.role} used."
         console.notice(message, file=subject.policy_path, line=unused[0].line, title="Not used")
-    denied = sum(usage.count for change in subject.draft.changes for usage in change.usages if usage.denial)
+    usages = [usage for change in subject.draft.changes for usage in change.usages]
+    denied = sum(usage.count for usage in usages if usage.denial and usage.need.basis is Basis.DENIED)
     if denied:
         console.warning(
             f"{plural(denied, 'call was', 'calls were')} refused that the proposal would allow.",
@@ -161,7 +193,12 @@ def exit_code(settings: Settings, result: Result, console: Console) -> int:
     if result.published and result.published.failure:
         console.error(f"{result.published.failure} {result.published.link}".rstrip())
         return 1
-    if settings.mode.value != "check" or not result.has_changes:
+    differs = result.subject.evidence.live_differs
+    if settings.mode.value == "check" and differs:
+        console.error(f"The role in the account is not what {result.subject.policy_file} says: {differs}.")
+    if settings.mode.value != "check" or not (result.has_changes or differs):
         return 0
+    if not result.has_changes:
+        return DRIFT
     console.error(f"{result.subject.policy_file} is not what the evidence says ({result.title}): exit code {DRIFT}.")
     return DRIFT

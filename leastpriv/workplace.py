@@ -4,17 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from itertools import count, islice
 from pathlib import Path
 from typing import Protocol
 
-from leastpriv.errors import InputError, PolicyFileError
+from leastpriv.errors import InputError, PolicyFileError, PullRequestError
+from leastpriv.logs import JobLogs
 from leastpriv.model import Origin, Principal, Run
 from leastpriv.policy.document import Document, parse
 from leastpriv.policy.location import Location, is_hcl
-from leastpriv.policy.quotas import continuations
+from leastpriv.policy.quotas import continuations, name_of
+from leastpriv.pull_request.git import LocalRepository
 from leastpriv.pull_request.lifecycle import Declined
 from leastpriv.pull_request.publication import Place
 from leastpriv.settings import Mode, Settings
+from leastpriv.sources import Reach
 
 
 class Historian(Protocol):
@@ -36,11 +41,20 @@ class Workplace:
     folder: Path | None
     """Where policy files lie on disk; None: they are read in `place`."""
     trails: tuple[Path, ...]
+    """Those that lie in folders."""
     place: Place | None = None
     """Where the base branch is read and, in the mode pull-request, the proposal published."""
     historian: Historian | None = None
+    job_logs: JobLogs | None = None
+    """Logs whose refusals are read; None: none."""
+    reach: Reach | None = None
+    """What of AWS can be asked; None: nothing."""
+    templates: tuple[Path, ...] = ()
+    """CloudFormation templates whose resource types are asked what they need; each is there."""
     pointer: str = ""
     """Where in the policy file the policy stands; empty where the file is the policy."""
+    changed: datetime | None = None
+    """When the policy file on disk was last changed, where that is known; of `place` it is asked."""
 
     @property
     def policy_name(self) -> str:
@@ -72,16 +86,61 @@ def committed_policy(workplace: Workplace, base: str, settings: Settings) -> Doc
     return document
 
 
+def changed_at(workplace: Workplace, base: str) -> datetime | None:
+    """When the committed policy file was last changed; None where nobody knows.
+
+    Raises:
+        PullRequestError: its history cannot be read.
+    """
+    return workplace.place.changed_at(base, workplace.policy_path) if workplace.place else workplace.changed
+
+
+def changed_on_disk(file: Path) -> datetime | None:
+    """When a file on disk was last changed: by its commit where it is as committed, else by the disk's own word."""
+    root = next((folder for folder in file.parents if (folder / ".git").exists()), None)
+    if root and (found := _committed_at(root, file)):
+        return found
+    return datetime.fromtimestamp(file.stat().st_mtime, UTC) if file.is_file() else None
+
+
+def _committed_at(root: Path, file: Path) -> datetime | None:
+    path = file.relative_to(root).as_posix()
+    try:
+        repository = LocalRepository.open(root)
+        head = repository.commit_at("HEAD")
+        if head is None or repository.read(head, path) != file.read_bytes():
+            return None
+        return repository.changed_at(head, path)
+    except (PullRequestError, OSError):
+        return None
+
+
 def split_off(settings: Settings, workplace: Workplace, base: str) -> list[str]:
-    """Files that an earlier proposal split off the policy file, where they are not named already."""
+    """Files that an earlier proposal split off the policy file, judged by their names and by holding a policy."""
 
-    def is_there(name: str) -> bool:
-        if workplace.folder is not None or workplace.place is None:
-            return ((workplace.folder or Path()) / name).exists()
-        return workplace.place.read(base, name) is not None
+    def continues(name: str) -> bool:
+        if not _is_there(workplace, base, name):
+            return False
+        try:
+            read_attached(read_other(workplace, base, name, "policy-file"), name, settings.principal)
+        except PolicyFileError:
+            return False
+        return True
 
-    found = [] if workplace.pointer else continuations(workplace.policy_path, is_there)
-    return [name for name in found if name not in settings.also_attached]
+    found = [] if workplace.pointer else continuations(workplace.policy_path, continues)
+    return [name for name in found if name not in settings.attached_files]
+
+
+def free_names(workplace: Workplace, base: str, wanted: int) -> tuple[str, ...]:
+    """Names of so many new files that the policy file can continue in: nobody has a file of that name."""
+    names = (name_of(workplace.policy_path, number) for number in count(2))
+    return tuple(islice((name for name in names if not _is_there(workplace, base, name)), wanted))
+
+
+def _is_there(workplace: Workplace, base: str, name: str) -> bool:
+    if workplace.folder is not None or workplace.place is None:
+        return ((workplace.folder or Path()) / name).exists()
+    return workplace.place.read(base, name) is not None
 
 
 def read_attached(raw: bytes, name: str, principal: Principal) -> Document:

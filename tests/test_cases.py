@@ -6,16 +6,22 @@ How a case is written stands in `tests/cases/README.md`.
 from __future__ import annotations
 
 import gzip
+import io
 import json
 import uuid
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from leastpriv.model import ChangeKind
+from leastpriv.evidence.refusals.job_log import distinct
+from leastpriv.evidence.refusals.log_files import read_logs
+from leastpriv.evidence.refusals.logged_usage import Logs
+from leastpriv.logs import JobLogs
+from leastpriv.model import ChangeKind, Run
 from leastpriv.pipeline import Result, run
 from leastpriv.proposal.situation import Change, HeldBack
 from leastpriv.settings import from_options
@@ -48,7 +54,10 @@ def test_there_are_enough_cases_and_each_says_why() -> None:
 
 def run_case(case: Mapping[str, Any], folder: Path) -> Result:
     """Writes the case's records as a trail and its policies as files, and makes the proposal."""
-    write_trail(folder / "trail", records(case))
+    folder.mkdir(exist_ok=True)
+    found = records(case)
+    write_trail(folder / "trail", found)
+    trails = (folder / "trail",) if found else ()
     attached = []
     for number, document in enumerate(case.get("also-attached", [])):
         attached.append(str(folder / f"attached-{number}.json"))
@@ -59,9 +68,34 @@ def run_case(case: Mapping[str, Any], folder: Path) -> Result:
     given = case.get("options", {})
     options = {name: tuple(value) if isinstance(value, list) else str(value) for name, value in given.items()}
     principal = case.get("principal", ROLE)
-    inputs = {"role-arn": principal, "policy-file": str(policy), "trails": (str(folder / "trail"),), **options}
-    settings = from_options({**inputs, "also-attached": tuple(attached)})
-    return run(settings, Workplace("policy.json", folder, (folder / "trail",)), NOW, lambda _: None)
+    inputs = {"role-arn": principal, "policy-file": str(policy), "trails": tuple(map(str, trails)), **options}
+    settings = from_options({**inputs, "also-attached": tuple(attached), "job-logs": tuple(case.get("job-logs", ()))})
+    workplace = Workplace("policy.json", folder, trails, job_logs=job_logs(case, folder))
+    return run(settings, workplace, NOW, lambda _: None)
+
+
+def job_logs(case: Mapping[str, Any], folder: Path) -> JobLogs:
+    """The case's logs: files of nobody knows which run, or the jobs of the run that it names."""
+    files = []
+    for name, lines in case.get("job-logs", {}).items():
+        files.append(str(folder / name))
+        Path(files[-1]).write_text("\n".join([lines] if isinstance(lines, str) else lines), encoding="utf-8")
+    if "job-logs-of" not in case:
+        return JobLogs(NOW, tuple(files), root=f"{folder}/")
+    return JobLogs(NOW, run=KeptLogs(case["job-logs-of"], files))
+
+
+@dataclass(frozen=True, slots=True)
+class KeptLogs:
+    """The logs of a workflow run as files."""
+
+    run_id: str
+    files: list[str]
+
+    def read(self) -> Logs:
+        """The refusals in the files."""
+        run = Run(self.run_id, self.run_id, NOW, NOW)
+        return Logs(tuple(distinct(read_logs(self.files, io.BytesIO()))[0]), run=run)
 
 
 def write_trail(folder: Path, found: list[dict[str, Any]]) -> None:

@@ -168,7 +168,7 @@ class TestPermissions:
             ((), "--role-arn"),
             (("--all-roles", "--role-arn", ROLE), "--all-roles"),
             (("--role-arn", "ci-deploy"), "--role-arn"),
-            (("--all-roles", "--cache", "x"), "--cache"),
+            (("--all-roles", "--trail", "s3://"), "--trail"),
             (("--all-roles", "--from", "yesterday"), "--from"),
             (("--all-roles", "--to", "2026-13-01"), "--to"),
         ],
@@ -183,7 +183,7 @@ class TestPermissions:
 
     def test_a_trail_is_needed(self) -> None:
         told = leastpriv("permissions", "--all-roles")
-        assert (told.code, told.err) == (2, "error: --trail is missing: name a folder of CloudTrail files.\n")
+        assert (told.code, told.err) == (2, "error: --trail is missing: name a folder of CloudTrail files, or event-history.\n")
 
     @pytest.mark.parametrize("name", ["nowhere", ""])
     def test_a_trail_that_is_not_there_or_empty_is_bad_input(self, tmp_path: Path, name: str) -> None:

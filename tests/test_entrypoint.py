@@ -37,6 +37,7 @@ OUTPUTS = {
     "removed-actions",
     "policy",
     "proposal-file",
+    "inline-session-policy",
     "pull-request-operation",
     "pull-request-head-sha",
     "pull-request-branch",
@@ -459,9 +460,9 @@ BAD: Mapping[str, tuple[Mapping[str, Any], str]] = {
     "no role": ({"role_arn": ""}, "role-arn is missing"),
     "a session for a role": ({"role_arn": "arn:aws:sts::111122223333:assumed-role/ci/1"}, "role-arn"),
     "no policy file": ({"policy_file": " "}, "policy-file is missing"),
-    "no trail": ({"trails": "\n"}, "trails is missing"),
     "an unknown mode": ({"mode": "pr"}, "mode is 'pr'"),
-    "an input that is not built": ({"athena_table": "trails"}, "athena-table is set, but not built yet"),
+    "an input that is not built": ({"config": "x.yml"}, "config is set, but not built yet"),
+    "a table without a database": ({"athena_table": "trails"}, "athena-table is 'trails'"),
     "a draft that is neither": ({"draft": "yes"}, "draft is 'yes'"),
     "a branch that git refuses": ({"branch": "a..b"}, "branch is 'a..b'"),
     "a base that git refuses": ({"base": "-x"}, "base is '-x'"),
@@ -475,7 +476,7 @@ BAD: Mapping[str, tuple[Mapping[str, Any], str]] = {
     "an attached policy that is not there": ({"also_attached": "iam/none.json"}, "also-attached"),
     "a trail that is not there": ({"trails": "nowhere"}, "nowhere"),
     "a trail without a file": ({"trails": "iam/empty"}, "holds no CloudTrail file"),
-    "a bucket": ({"trails": "s3://logs/AWSLogs"}, "trails is 's3://logs/AWSLogs'"),
+    "a bucket without a name": ({"trails": "s3:///AWSLogs"}, "trails is 's3:///AWSLogs'"),
     "a policy that is a folder": ({"policy_file": "iam"}, "policy-file"),
     "a keep that is no pattern": ({"keep": "DeleteBucket"}, "keep holds 'DeleteBucket'"),
 }
@@ -495,6 +496,13 @@ class TestBadInput:
         assert errors[0].endswith(".")
         assert "Traceback" not in step.log
         assert step.outputs == {}
+
+    def test_without_a_trail_and_without_credentials_one_sentence_names_both_ways_out(self, job: Job) -> None:
+        step = job.step(trails="\n")
+        (error,) = step.annotations("error")
+        assert step.code == 1
+        assert "configure-aws-credentials" in error
+        assert "input trails" in error
 
     @pytest.mark.parametrize("text", ["", "{", "[]", '{"Statement": [{"Effect": "Maybe"}]}', '{"a": "\ud83d"}'])
     def test_a_malformed_policy_is_bad_input_that_names_the_file(self, job: Job, text: str) -> None:

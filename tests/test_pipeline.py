@@ -125,7 +125,7 @@ def test_an_attached_policy_that_is_none_is_named(folder: Path, text: str) -> No
         in_folder(folder, attached=("other.json",))
 
 
-@pytest.mark.parametrize("part", ["new_access", "broken"])
+@pytest.mark.parametrize("part", ["new_access", "broken", "unmade"])
 def test_a_proposal_that_fails_its_own_proof_never_leaves(
     folder: Path, part: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -22,9 +22,10 @@ NEEDED = {"role-arn": ROLE, "policy-file": "iam/ci.json", "trails": "trail"}
 BUILT = [known for known in INPUTS if known.built]
 WRONG = {
     "role-arn": ["ci-deploy", "arn:aws:sts::111122223333:assumed-role/ci/1", "arn:aws:s3:::b", "x\n::error::y"],
-    "also-attached": ["arn:aws:iam::aws:policy/ReadOnlyAccess"],
+    "also-attached": ["arn:aws:iam::111122223333:role/ci"],
     "mode": ["pr", "REPORT", "report,check"],
-    "trails": ["s3://bucket/AWSLogs"],
+    "trails": ["s3://", "s3:///AWSLogs", "s3://B", "arn:aws:s3:::bucket", "arn:aws:cloudtrail:x:1:trail/y"],
+    "athena-table": ["trails", "a.b.c.d", "db.table;", "x/y/db.table", "db.'table'"],
     "lookback-days": ["0", "-1", "ten", "1.5", "1e9", "\u0663"],
     "minimum-days": ["-1", "x", "30 days", "9999999999"],
     "minimum-runs": ["-1", "x", "5,0"],
@@ -93,7 +94,7 @@ def test_an_input_that_is_not_built_is_refused_and_never_ignored(name: str) -> N
     assert message_of_step(name, "x") == f"The input {name} is set, but not built yet: leave it out."
 
 
-@pytest.mark.parametrize("name", ["role-arn", "policy-file", "trails"])
+@pytest.mark.parametrize("name", ["role-arn", "policy-file"])
 @pytest.mark.parametrize("value", ["", " ", "\n"])
 def test_what_is_needed_and_missing_is_named(name: str, value: str) -> None:
     message = message_of_step(name, value)
@@ -116,6 +117,28 @@ def test_defaults_are_those_of_the_contract() -> None:
     assert (found.base, found.branch) == ("", "leastpriv/ci-deploy")
     assert found.manners == Manners(labels=("leastpriv",))
     assert found.github_token == ""
+
+
+@pytest.mark.parametrize("value", ["", " ", "\n"])
+def test_a_step_that_names_no_evidence_reads_event_history_in_the_region_of_the_environment(value: str) -> None:
+    found = from_environment(environment(trails=value))
+    assert found.event_history
+    assert (found.trail_folders, found.aws_regions) == ((), ())
+    assert (found.lookback_days, found.wait_for_events) == (90, 0)
+
+
+def test_event_history_may_stand_among_folders() -> None:
+    found = from_environment(
+        environment(
+            trails="logs,event-history",
+            aws_regions="eu-west-1\nus-gov-west-1",
+            lookback_days="30",
+            wait_for_events="15",
+        )
+    )
+    assert (found.event_history, found.trail_folders) == (True, ("logs",))
+    assert found.aws_regions == ("eu-west-1", "us-gov-west-1")
+    assert (found.lookback_days, found.wait_for_events) == (30, 15)
 
 
 def test_on_a_shell_a_proposal_is_reported_unless_asked_otherwise() -> None:

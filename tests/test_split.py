@@ -86,6 +86,24 @@ def test_a_second_run_reads_the_further_file_and_proposes_nothing(split: Result,
     assert second.subject.proof.replay.allowed == split.subject.proof.replay.allowed
 
 
+def test_a_split_takes_no_name_that_a_file_has(tmp_path: Path) -> None:
+    """The third file is a person's: the split leaves it alone, and it does not count as a part of the policy."""
+    (tmp_path / "iam").mkdir()
+    for number, text in ((2, '{"env": "prod"}'), (3, "{}")):
+        (tmp_path / f"iam/ci-deploy-{number}.json").write_text(text)
+    result = proposal(tmp_path, nearly_full())
+    assert (result.subject.further, result.subject.attached) == (("iam/ci-deploy-4.json",), ())
+
+
+def test_a_policy_that_is_attached_by_its_name_alone_is_named_in_the_report(tmp_path: Path) -> None:
+    (tmp_path / "iam").mkdir()
+    everything = {"Version": "2012-10-17", "Statement": {"Effect": "Allow", "Action": "*", "Resource": "*"}}
+    (tmp_path / "iam/ci-deploy-2.json").write_text(json.dumps(everything))
+    result = proposal(tmp_path, nearly_full())
+    assert result.subject.assumed == ("iam/ci-deploy-2.json",)
+    assert "for nothing but the name: `iam/ci-deploy-2.json`" in result.body
+
+
 def test_all_of_it_is_one_commit(tmp_path: Path) -> None:
     """A branch with the first file alone would take permissions away."""
     policy = tmp_path / "iam/ci.json"

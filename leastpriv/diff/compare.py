@@ -143,10 +143,16 @@ def _entries(document: Document, evidence: Evidence) -> list[Entry]:
 
 
 def entries_of(statement: Statement) -> tuple[str, ...]:
-    """What a statement names, each once: its `Action` entries, or `NotAction: …` as one."""
+    """What a statement names, each once: its `Action` entries, or `NotAction: …` as one.
+
+    Of entries that differ in case alone, which are one to IAM, the first as it is written.
+    """
     if statement.not_actions:
         return (f"NotAction: {', '.join(statement.not_actions)}",)
-    return tuple(dict.fromkeys(statement.actions))
+    found: dict[str, str] = {}
+    for action in statement.actions:
+        found.setdefault(action.lower(), action)
+    return tuple(found.values())
 
 
 def _granted(statement: Statement, pattern: str) -> tuple[str, ...]:

@@ -21,7 +21,13 @@ SILENCE = timedelta(minutes=60)
 
 # This project's own definition of a run: GitHub's run ids are such numbers where a workflow makes them its
 # role session name; the other is the session name of a CodeBuild build.
-_NAMED = re.compile(r"\d{8,12}|AWSCodeBuild-[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", re.ASCII)
+_NAMED = re.compile(
+    r"(?:leastpriv-rehearsal-)?\d{8,12}|AWSCodeBuild-[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}",
+    re.ASCII,
+)
+
+_WORKFLOW_RUN = re.compile(r"(?P<rehearsal>leastpriv-rehearsal-)?(?P<run>\d{8,12})", re.ASCII)
+"""docs/rehearsal.md: under such a session name a deploy runs with the proposal as its session policy."""
 
 RunToken = int
 
@@ -107,6 +113,18 @@ class RunTracker:
                 name = _distinct(stem, given)
                 given.add(name)
                 yield span, Run(name, session, span.first, span.last, span.denied)
+
+
+def workflow_run_of(session: str) -> str:
+    """The id of the workflow run that a session's name gives; empty where it gives none."""
+    named = _WORKFLOW_RUN.fullmatch(session)
+    return named["run"] if named else ""
+
+
+def is_rehearsal(session: str) -> bool:
+    """Whether a session's name says that the proposal was its session policy."""
+    named = _WORKFLOW_RUN.fullmatch(session)
+    return named is not None and named["rehearsal"] is not None
 
 
 def is_run_by_itself(session: str) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import lru_cache
 from typing import Protocol
@@ -36,6 +36,10 @@ class Window:
     def contains(self, time: datetime) -> bool:
         """Whether a call at this time counts."""
         return (self.start is None or time >= self.start) and (self.end is None or time < self.end)
+
+    def since(self, time: datetime | None) -> Window:
+        """The part of it that is not older than `time`; all of it where that is None."""
+        return replace(self, start=max(filter(None, (self.start, time)), default=None))
 
 
 @dataclass(frozen=True, slots=True)

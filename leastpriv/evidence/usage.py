@@ -6,16 +6,16 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
+from leastpriv.evidence.hints.found import NO_HINTS, Hints
 from leastpriv.evidence.iam_paths import with_known_paths
-from leastpriv.evidence.refusals.denial import read_denial
-from leastpriv.evidence.refusals.needs import contradicted, refused_needs
+from leastpriv.evidence.refusals.encoded import NO_DECODER, Decoder
+from leastpriv.evidence.refusals.needs import contradicted, partner_needs, refused_needs
+from leastpriv.evidence.refusals.recorded import recorded_denial
 from leastpriv.evidence.runs import RunTracker
-from leastpriv.evidence.source import principal_of, same_principal
 from leastpriv.evidence.tally import GroupKey, Tally
 from leastpriv.model import (
     Call,
     Denial,
-    DeniedBy,
     Gap,
     GapKind,
     Need,
@@ -73,6 +73,8 @@ class Coverage:
     """Some management event of a reading call was seen: the trail does not log writes only."""
     sources: frozenset[str] = frozenset()
     """Event sources seen: a trail may leave out AWS KMS and the RDS Data API."""
+    whole: timedelta = timedelta()
+    """Time whose every management event was looked through, as in event history, which leaves none out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,8 +92,14 @@ class Evidence:
     regions: tuple[str, ...] = ()
     """Of the principal's calls."""
     coverage: Coverage = Coverage()
+    live_differs: str = ""
+    """How the role in the account differs from the policy file, in words; empty where it does not, or nobody asked."""
     data_recorded: frozenset[tuple[str, str]] = frozenset()
     """(`arn:aws:s3:::bucket`, `read` or `write`) of which data events were seen."""
+    logged_runs: tuple[Run, ...] = ()
+    """Workflow runs whose own job logs were read; CloudTrail need not show them (yet)."""
+    hints: Hints = NO_HINTS
+    """What AWS itself says of the principal's use."""
 
     @property
     def span(self) -> timedelta:
@@ -105,8 +113,9 @@ _RunIds = Mapping[int, Run]
 class UsageBook:
     """Folds the calls of one principal as they stream by; `close` gives the evidence."""
 
-    def __init__(self, principal: str) -> None:
+    def __init__(self, principal: str, decoder: Decoder = NO_DECODER) -> None:
         self._principal = principal
+        self._decoder = decoder
         self._runs = RunTracker()
         self._groups: dict[GroupKey, Tally] = {}
         self._gaps: dict[tuple[GapKind, Scope, str], int] = {}
@@ -141,15 +150,15 @@ class UsageBook:
             named = {need.permission.action for need in needs}
             own = tuple(need for need in mapped.needs if need.permission.action not in named)
             self._tally(call, run, own, Outcome.UNKNOWN, None)
+        if denial and denial.mendable:
+            self._tally(call, run, partner_needs(call, needs), call.outcome, denial)
 
     def _denial(self, call: Call) -> Denial:
-        """The refusal of a call; one that names another principal cannot be mended in this one's policy."""
-        denial = read_denial(call.error_message, error_code=call.error_code)
-        if not denial.principal:
-            return denial
-        refused, own = principal_of(denial.principal), principal_of(self._principal)
-        is_own = refused is not None and own is not None and same_principal(refused, own)
-        return denial if is_own else replace(denial, mendable=False, denied_by=DeniedBy.UNKNOWN)
+        denial = recorded_denial(call, self._principal, self._decoder)
+        if denial.encoded and not denial.actions:
+            event = f"{call.source}:{call.name}"
+            self.note_gap(Gap(GapKind.ENCODED_REFUSAL, Scope(), f"{event}{self._decoder.trouble}"))
+        return denial
 
     def _tally(self, call: Call, run: int, needs: tuple[Need, ...], outcome: Outcome, denial: Denial | None) -> None:
         if not needs:

@@ -43,6 +43,11 @@ def _partners(operation: str, needed: tuple[str, ...]) -> Iterator[str]:
         yield from _dependents().get(action.lower(), ())
 
 
+def next_actions(action: str) -> tuple[str, ...]:
+    """Actions that AWS may check besides, once it allows this one (data/dependents.tsv)."""
+    return tuple(name for name in _dependents().get(action.lower(), ()) if name.lower() != action.lower())
+
+
 @cache
 def _dependents() -> Mapping[str, tuple[str, ...]]:
     return {row["action"].lower(): tuple(row["dependents"].split(",")) for row in table("dependents")}

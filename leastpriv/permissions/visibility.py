@@ -89,6 +89,18 @@ def _pages() -> Mapping[str, str]:
 
 
 @cache
+def global_services(partition: str) -> tuple[str, ...]:
+    """IAM prefixes of the global services of a partition, sorted."""
+    return tuple(sorted(row["prefix"] for row in table("global_services") if row.get(partition)))
+
+
+@cache
+def data_event_types() -> tuple[str, ...]:
+    """Resource types (`AWS::S3::Object`) whose data events show some action, sorted."""
+    return tuple(sorted({row["type"] for row in table("visibility") if row["visibility"] == Visibility.DATA}))
+
+
+@cache
 def home_region(prefix: str, partition: str) -> str:
     """The one region that records all events of a global service; empty for a service that each region records."""
     return next((row.get(partition, "") for row in table("global_services") if row["prefix"] == prefix), "")

@@ -18,6 +18,7 @@ _PLAIN = re.compile(r"[A-Za-z][A-Za-z0-9_-]*:[A-Za-z0-9_:./*+=@-]*[A-Za-z0-9_/*]
 """A narrow choice of what YAML takes without quotes: actions, ARNs, words."""
 _NOT_STRINGS = frozenset({"true", "false", "null", "yes", "no", "on", "off", "y", "n"})
 """Words that some version of YAML reads as something else."""
+_FLOW = re.compile(r"[][{},]")
 _UNPRINTABLE = re.compile("[\x7f-\x9f\u2028\u2029\ufeff\ufffe\uffff]")
 
 
@@ -79,6 +80,18 @@ def scalar(text: str, hand: Hand) -> str:
     if hand.quote == '"' or "'" in text or not text.isprintable():
         return _UNPRINTABLE.sub(lambda found: f"\\u{ord(found[0]):04x}", quoted(text))
     return f"'{text}'"
+
+
+def in_brackets(text: str, value: Node, hand: Hand) -> str:
+    """Return the text of a string, or of a function in its place, as it can stand in a list in brackets.
+
+    There `{`, `,` and their like end a string without quotes.
+    """
+    inner = value.members[0].value if value.kind == "object" else value
+    written = text[value.start : value.end]
+    if inner.kind == "string" and not inner.quote and _FLOW.search(inner.text):
+        written = text[value.start : inner.start] + scalar(inner.text, hand) + text[inner.end : value.end]
+    return f"{{{written}}}" if value.kind == "object" and not written.startswith(("!", "{")) else written
 
 
 def list_text(entries: Sequence[str], member: Member, text: str, hand: Hand) -> str:

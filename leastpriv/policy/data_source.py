@@ -52,16 +52,31 @@ def _statement(block: Mapping[str, object]) -> dict[str, object]:
     made: dict[str, object] = {"Sid": block["sid"]} if block.get("sid") else {}
     made["Effect"] = block.get("effect", "Allow")
     for key, name in _LISTS.items():
-        if key in block:
+        # An empty list is left out, as the provider does.
+        if block.get(key):
             made[name] = _variables(block[key])
     for key, name in (("principals", "Principal"), ("not_principals", "NotPrincipal")):
         if key in block:
             made[name] = block[key]
-    conditions: dict[str, dict[str, object]] = {}
-    for each in _several(block.get("condition")):
-        operator, key = str(each.get("test", "")), str(each.get("variable", ""))
-        conditions.setdefault(operator, {})[key] = _variables(each.get("values", []))
+    conditions = _conditions(block)
     return {**made, "Condition": conditions} if conditions else made
+
+
+def _conditions(block: Mapping[str, object]) -> dict[str, dict[str, object]]:
+    """The condition blocks; the values of those of equal test and variable follow each other, as in the provider.
+
+    https://github.com/hashicorp/terraform-provider-aws/blob/main/internal/service/iam/policy_model.go, read 2026-11-24.
+    """
+    found: dict[str, dict[str, object]] = {}
+    for each in _several(block.get("condition")):
+        keys, key = found.setdefault(str(each.get("test", "")), {}), str(each.get("variable", ""))
+        values = _variables(each.get("values", []))
+        keys[key] = [*_listed(keys[key]), *_listed(values)] if key in keys else values
+    return found
+
+
+def _listed(value: object) -> list[object]:
+    return list(value) if isinstance(value, Sequence) and not isinstance(value, str) else [value]
 
 
 def _several(value: object) -> Iterator[Mapping[str, object]]:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 from types import MappingProxyType
 
 from leastpriv.errors import PolicyFileError
 from leastpriv.model import Condition
+from leastpriv.policy.location import names
 from leastpriv.policy.placeholders import Parts, Placeholder, parts_of, spelled
 from leastpriv.policy.source import Source, locate, rendered
 from leastpriv.policy.spans import Node, value_of
@@ -23,6 +25,12 @@ _MAX_BYTES = 4 * 1024 * 1024
 
 _EXCLUSIVE = (("Action", "NotAction"), ("Resource", "NotResource"))
 _LISTS = ("Action", "NotAction", "Resource", "NotResource")
+_ELEMENTS = ("Sid", "Effect", "Principal", "NotPrincipal", *_LISTS, "Condition")
+_VERSIONS = (VARIABLES_VERSION, "2008-10-17", "")
+"""The grammar of a policy
+(read 2026-11-24 at https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_grammar.html); IAM refuses
+others with "Syntax errors in policy".
+"""
 _NOTHING: Mapping[str, str] = MappingProxyType({})
 
 
@@ -56,7 +64,10 @@ class Statement:
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """A policy inside the bytes that hold it. Two documents are equal when bytes and pointer are."""
+    """A policy inside the bytes that hold it.
+
+    Two documents are equal when bytes, pointer and what was read there are; the hash is of the former alone.
+    """
 
     raw: bytes = field(repr=False)
     pointer: str
@@ -65,9 +76,9 @@ class Document:
     """How messages call the file."""
     version: str = field(compare=False)
     """The `Version` element; empty where absent, which IAM reads as 2008-10-17."""
-    statements: tuple[Statement, ...] = field(compare=False)
+    statements: tuple[Statement, ...] = field(hash=False)
     source: Source = field(compare=False, repr=False)
-    known: Mapping[str, str] = field(compare=False, repr=False)
+    known: Mapping[str, str] = field(hash=False, repr=False)
     """Values of CloudFormation's own parameters."""
 
     @property
@@ -136,7 +147,7 @@ def parse(raw: bytes, where: str, pointer: str = "", known: Mapping[str, str] = 
 
 def _document(raw: bytes, where: str, source: Source, known: Mapping[str, str]) -> Document:
     reader = _Reader(source, where, known)
-    version = reader.string(source.policy, "Version")
+    version = reader.version(source.policy)
     statements = reader.statements(source.policy, version == VARIABLES_VERSION)
     return Document(raw, source.pointer, where, version, statements, source, known)
 
@@ -152,10 +163,20 @@ class _Reader:
     def error(self, node: Node, advice: str) -> PolicyFileError:
         return PolicyFileError(f"{self.where}: {self.source.place(node.start)}: {advice}.")
 
+    def version(self, policy: Node) -> str:
+        version = self.string(policy, "Version")
+        if version not in _VERSIONS:
+            raise self.error(
+                policy.get_any_case("Version") or policy,
+                f"IAM knows no Version {names([version])}; write {VARIABLES_VERSION}",
+            )
+        return version
+
     def statements(self, policy: Node, variables: bool) -> tuple[Statement, ...]:
         self.refuse_twins(policy)
         self.refuse_aliases(policy)
         node = policy.get_any_case("Statement")
+        self.refuse_expression(node, "Statement")
         if node is None or node.kind not in {"array", "object"}:
             raise self.error(node or policy, "Statement must be an object or a list of objects; correct the policy")
         nodes = node.items if node.kind == "array" else (node,)
@@ -185,6 +206,7 @@ class _Reader:
         )
 
     def check_statement(self, node: Node) -> None:
+        self.refuse_expression(node, "a statement")
         if node.kind != "object":
             raise self.error(node, "a statement must be an object; correct the policy")
         if len(node.members) == 1 and node.members[0].key.startswith("Fn::"):
@@ -192,6 +214,7 @@ class _Reader:
                 node, f"this statement is made by {node.members[0].key}; name a file in which it is written out"
             )
         self.refuse_twins(node)
+        self.refuse_unknown(node)
         if node.get_any_case("Principal") or node.get_any_case("NotPrincipal"):
             raise self.error(
                 node,
@@ -202,6 +225,34 @@ class _Reader:
             if node.get_any_case(one) and node.get_any_case(other):
                 raise self.error(
                     node, f"this statement has both {one} and {other}; IAM takes only one, remove the other"
+                )
+
+        if not (node.get_any_case("Action") or node.get_any_case("NotAction")):
+            raise self.error(node, "this statement has no Action, which IAM refuses; add it")
+        for member in node.members:
+            if member.value.kind == "array" and not member.value.items and member.key.casefold() != "condition":
+                raise self.error(
+                    member.value, f"{member.key} is empty, which IAM refuses; name something, or remove the statement"
+                )
+
+    def refuse_expression(self, node: Node | None, what: str) -> None:
+        """Terraform's `[for …]` or `concat(…)` is no mistake, and only Terraform can work it out."""
+        if node and node.kind == "string" and self.source.language == "terraform" and _open(self.parts(node) or ()):
+            raise self.error(
+                node,
+                f"{what} is an expression that only Terraform can work out; save what it renders as JSON and name that",
+            )
+
+    def refuse_unknown(self, statement: Node) -> None:
+        """A misspelled Condition must not be read as no condition."""
+        known = {element.casefold(): element for element in _ELEMENTS}
+        for member in statement.members:
+            if member.key.casefold() not in known:
+                near = get_close_matches(member.key.casefold(), known, n=1, cutoff=0.75)
+                advice = f"write {known[near[0]]}" if near else "remove it"
+                raise PolicyFileError(
+                    f"{self.where}: {self.source.place(member.start)}: IAM knows no {names([member.key])} in a "
+                    f"statement and refuses the policy; {advice}."
                 )
 
     def refuse_twins(self, node: Node) -> None:

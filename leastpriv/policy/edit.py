@@ -77,13 +77,12 @@ def apply(document: Document, edits: Sequence[Edit]) -> Document:
     """Return the document after all `edits`, changing only the lines that have to change.
 
     A statement that loses its last action goes whole. An action that the statement's list already has (in any
-    case) is not written again. Raises PolicyFileError where a statement with `${` is appended to a document
+    case) is not written again. Raises PolicyFileError where a statement or a resource with `${` is new to a document
     in which that would be plain text, or a list is laid out in a way that no edit fits; ValueError where an edit
     names a statement or an entry that does not exist.
     """
     appended = [edit.statement for edit in edits if isinstance(edit, AppendStatement)]
-    for statement in appended:
-        _refuse_unescaped(document, statement)
+    _refuse_unescaped(document, edits)
     writer = _writer(document)
     splices: dict[int, list[Splice]] = {}
     dropped: set[int] = set()
@@ -95,7 +94,15 @@ def apply(document: Document, edits: Sequence[Edit]) -> Document:
             dropped.add(index)
         else:
             splices[index] = found
-    return document.with_text(writer.whole(splices, dropped, appended))
+    text = writer.whole(splices, dropped, appended)
+    try:
+        return document.with_text(text)
+    except PolicyFileError as error:
+        # What we wrote is no policy: the file was read before, so that its owner has nothing to correct.
+        raise PolicyFileError(
+            f"{document.where}: the change finds no place in the way this file is laid out; write its lists with one "
+            "entry a line."
+        ) from error
 
 
 def _writer(document: Document) -> Writer:
@@ -111,10 +118,19 @@ def create(statements: Sequence[Mapping[str, object]]) -> bytes:
     return apply(empty, [AppendStatement(statement) for statement in statements]).to_bytes()
 
 
-def _refuse_unescaped(document: Document, statement: Mapping[str, object]) -> None:
+def takes(document: Document, index: int, key: str) -> bool:
+    """Whether entries can be put beside those of a statement's Action or Resource, which it has."""
+    return _writer(document).takes(index, key)
+
+
+def _refuse_unescaped(document: Document, edits: Sequence[Edit]) -> None:
     if document.version == VARIABLES_VERSION:
         return
-    if any("${" in text for text in _strings(list(statement.values()))):
+    new = [text for edit in edits if isinstance(edit, AppendStatement) for text in _strings(edit.statement)]
+    there = {resource for statement in document.statements for resource in statement.resources}
+    # A resource that moves within the document means what it did.
+    new += [text for edit in edits if isinstance(edit, ReplaceResources) for text in {*edit.insert} - there]
+    if any("${" in text for text in new):
         raise PolicyFileError(
             f"{document.where}: a resource that needs an escape such as ${{*}} cannot be added, because IAM "
             f'reads it as plain text without "Version": "{VARIABLES_VERSION}"; set that version first.'

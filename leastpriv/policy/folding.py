@@ -11,13 +11,15 @@ _WORTH_A_WILDCARD = 3
 """Fewer actions are as short by themselves."""
 
 
-def folded(actions: Collection[str], others: Collection[str], may_write: Callable[[str], bool]) -> tuple[str, ...]:
+def folded(
+    actions: Collection[str], others: Collection[str], may_write: Callable[[str], bool], *, inner: bool = True
+) -> tuple[str, ...]:
     """Entries, sorted, that stand for `actions` and for none of `others`.
 
-    A wildcard (`lambda:List*`, `lambda:*Layer*`) is over whole words of names, stands for three actions or more, and
-    is written only where `may_write` says so.
+    A wildcard is over whole words of names, at their beginning (`lambda:List*`) or with `inner` anywhere
+    (`lambda:*Layer*`), stands for three actions or more, and is written only where `may_write` says so.
     """
-    folds, rest, entries = _folds(actions, others), set(actions), list[str]()
+    folds, rest, entries = _folds(actions, others, inner), set(actions), list[str]()
     while rest:
         pattern = max(folds, key=lambda fold: (len(folds[fold] & rest), len(fold), fold), default="")
         if not pattern or len(folds[pattern] & rest) < _WORTH_A_WILDCARD:
@@ -50,14 +52,14 @@ class _Fold:
         return {action for name, action in names.items() if text in name}
 
 
-def _folds(actions: Collection[str], others: Collection[str]) -> dict[str, set[str]]:
+def _folds(actions: Collection[str], others: Collection[str], inner: bool) -> dict[str, set[str]]:
     """Wildcards that grant several of the actions and none of the others, with what they grant of the former."""
     own, foreign = _by_service(actions), _by_service(others)
     counts = Counter(fold for action in actions for fold in set(_word_folds(action)))
     return {
         fold.pattern: fold.among(own[fold.prefix])
         for fold, count in counts.items()
-        if count >= _WORTH_A_WILDCARD and not fold.among(foreign.get(fold.prefix, {}))
+        if count >= _WORTH_A_WILDCARD and (inner or fold.anchored) and not fold.among(foreign.get(fold.prefix, {}))
     }
 
 

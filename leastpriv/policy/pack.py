@@ -7,9 +7,10 @@ any of them. What does not have to move stays: a policy that fits is never touch
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import chain, count
+from itertools import accumulate, chain, count
 from typing import Any
 
 from leastpriv.policy.document import Document, Statement, parse
@@ -75,6 +76,10 @@ def _can_be_split(document: Document) -> bool:
     return document.source.format == "json" and document.source.language == "plain"
 
 
+_PART = re.compile(r"Part\d+\Z")
+_SPARE = len("Part999")
+"""What the Sid of a further piece may be longer."""
+
 _Value = dict[str, Any]
 """A statement as JSON."""
 
@@ -82,8 +87,8 @@ _Value = dict[str, Any]
 def _split(way: Packed, first: int) -> Packed:
     """The file with the statements that fit, and new policies with the others, as they find room."""
     document = way.document
-    edits, moved = _overflow(document, first)
     taken = {statement.sid.lower() for statement in document.statements}
+    edits, moved = _overflow(document, first, taken)
     parts: list[list[_Value]] = []
     for piece in chain.from_iterable(_cut(document, value, quota(Kind.MANAGED), taken) for value in moved):
         with_room = (part for part in parts if _length(document, [*part, piece]) <= quota(Kind.MANAGED))
@@ -95,7 +100,7 @@ def _split(way: Packed, first: int) -> Packed:
     return replace(way, document=apply(document, edits), further=tuple(_policy(document, part) for part in parts))
 
 
-def _overflow(document: Document, limit: int) -> tuple[list[Edit], list[_Value]]:
+def _overflow(document: Document, limit: int, taken: set[str]) -> tuple[list[Edit], list[_Value]]:
     """The statements that have no room, those that deny finding it first; one that alone is too large stays in part."""
     order = sorted(document.statements, key=lambda statement: (statement.effect == "Allow", statement.index))
     values = {statement.index: _value(document, statement) for statement in document.statements}
@@ -106,7 +111,7 @@ def _overflow(document: Document, limit: int) -> tuple[list[Edit], list[_Value]]
     moved = [index for index in values if index not in kept]
     if kept:
         return [DropStatement(index) for index in moved], [values[index] for index in moved]
-    head, *rest = _cut(document, values[0], limit, {document.statements[0].sid.lower()})
+    head, *rest = _cut(document, values[0], limit, taken)
     edits = [*_reduced(document.statements[0], head), *(DropStatement(index) for index in moved[1:])]
     return edits, [*rest, *(values[index] for index in moved[1:])]
 
@@ -121,26 +126,41 @@ def _reduced(statement: Statement, value: _Value) -> Iterator[Edit]:
 
 
 def _cut(document: Document, value: _Value, limit: int, taken: set[str]) -> list[_Value]:
-    """A statement, or where it alone is too large several, each with a part of its actions or of its resources."""
+    """A statement, or where it alone is too large several, each with as many of its actions or resources as fit.
+
+    `taken` are the Sids in lower case that no piece may get; it takes in those that pieces got.
+    """
     if _length(document, [value]) <= limit:
         return [value]
-    for name in ("Action", "Resource"):
-        entries = _listed(value, name)
-        if len(entries) > 1:
-            key = _key(value, name)
-            half = len(entries) // 2
-            one, other = {**value, key: entries[:half]}, {**value, key: entries[half:]}
-            sid = _key(value, "Sid")
-            if sid in value:
-                other[sid] = _numbered(str(value[sid]), taken)
-            return [*_cut(document, one, limit, taken), *_cut(document, other, limit, taken)]
-    return [value]
+    sid = _key(value, "Sid")
+    first, *rest = _pieces(document, value, limit - (_SPARE if sid in value else 0))
+    return [first, *({**piece, sid: _numbered(str(piece[sid]), taken)} if sid in piece else piece for piece in rest)]
+
+
+def _pieces(document: Document, value: _Value, limit: int) -> Iterator[_Value]:
+    name = next((name for name in ("Action", "Resource") if len(_listed(value, name)) > 1), None)
+    if name is None or _length(document, [value]) <= limit:
+        yield value
+        return
+    key, entries = _key(value, name), _listed(value, name)
+    while entries:
+        room = limit - _length(document, [{**value, key: []}])
+        number = max(1, sum(size <= room for size in accumulate(map(_entry_length, entries))))
+        # One entry alone may still be too much, with all those of the other list.
+        yield from _pieces(document, {**value, key: entries[:number]}, limit)
+        entries = entries[number:]
+
+
+def _entry_length(entry: str) -> int:
+    return len(json.dumps(entry, ensure_ascii=False)) + 1
 
 
 def _numbered(sid: str, taken: set[str]) -> str:
-    number = next(number for number in count(2) if f"{sid}{number}".lower() not in taken)
-    taken.add(f"{sid}{number}".lower())
-    return f"{sid}{number}"
+    """A Sid for a further piece, of letters and digits as IAM wants it: `DeployPart2`."""
+    stem = _PART.sub("", sid)
+    found = next(found for number in count(2) if (found := f"{stem}Part{number}").lower() not in taken)
+    taken.add(found.lower())
+    return found
 
 
 def _key(value: _Value, name: str) -> str:

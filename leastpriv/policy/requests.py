@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 from leastpriv.errors import InputError
@@ -11,6 +12,9 @@ from leastpriv.policy.evaluate import Request
 from leastpriv.policy.spans import Node, place, read
 
 _KEYS = ("principal", "action", "resource", "context", "context_complete")
+_IGNORED = ("statement",)
+"""What `leastpriv contains` tells beside a request."""
+_ACTION = re.compile(r"[A-Za-z0-9_-]+:[A-Za-z0-9_-]+")
 _ARN_PARTS = 6
 
 
@@ -18,8 +22,9 @@ def read_requests(raw: bytes, where: str) -> tuple[Request, ...]:
     """Read the requests of a JSON file in UTF-8; `where` names the file in messages.
 
     The principal's ARN stands for the context keys that AWS derives from it, unless the context has them. A
-    resource is a pattern as in a policy, and `*` alone, for an action that takes no resource, the text itself.
-    Raises InputError: not JSON of this shape, or an action with a wildcard.
+    resource is a pattern as in a policy, and `*` alone, for an action that takes no resource, the text itself. A line
+    of `leastpriv contains` is a request too.
+    Raises InputError: not JSON of this shape, a principal that is no ARN, or an action that is no name.
     """
     try:
         text = raw.decode("utf-8")
@@ -44,27 +49,37 @@ class _Reader:
         if node.kind != "object":
             raise self.error(node, f"a request must be an object with {', '.join(_KEYS)}")
         for member in node.members:
-            if member.key not in _KEYS:
+            if member.key not in (*_KEYS, *_IGNORED):
                 raise self.error(member.value, f"a request has no {member.key!r}; it has {', '.join(_KEYS)}")
         action = self.string(node, "action")
-        if ":" not in action or "*" in action or "?" in action:
-            raise self.error(node, "a request needs an action, as s3:GetObject, without wildcards")
-        resource = self.string(node, "resource") or "*"
+        if not _ACTION.fullmatch(action):
+            at = node.get("action") or node
+            raise self.error(at, "a request needs an action, as s3:GetObject, without wildcards or blanks")
+        resource = self.string(node, "resource", "*")
+        if not resource:
+            raise self.error(node.get("resource") or node, "resource is empty; write an ARN, or leave it out for all")
         known = catalog.action(action)
         if resource == "*" and known and not known.resource_types:
             resource = escape_observed(resource)
-        context = dict(_principal_keys(self.string(node, "principal")))
+        context = dict(self.principal(node))
         context |= self.context(node.get("context"))
         return Request(action, resource, context, self.complete(node.get("context_complete")))
 
-    def string(self, node: Node, key: str) -> str:
+    def string(self, node: Node, key: str, absent: str = "") -> str:
         value = node.get(key)
         if value is not None and value.kind != "string":
             raise self.error(value, f"{key} must be a string")
-        return value.text if value else ""
+        return value.text if value else absent
+
+    def principal(self, node: Node) -> Iterator[tuple[str, tuple[str, ...]]]:
+        """Yield the keys that the principal stands for."""
+        value, arn = node.get("principal"), self.string(node, "principal")
+        if value and (not arn.startswith("arn:") or arn.count(":") < _ARN_PARTS - 1):
+            raise self.error(value, "principal must be an ARN, as arn:aws:iam::111122223333:role/deploy")
+        return _principal_keys(arn)
 
     def complete(self, node: Node | None) -> bool:
-        if node and node.text not in {"true", "false"}:
+        if node and (node.kind != "literal" or node.text not in {"true", "false"}):
             raise self.error(node, "context_complete must be true or false")
         return node is not None and node.text == "true"
 

@@ -143,7 +143,9 @@ class _Reader:
     def value(self, depth: int) -> Node:
         char = self.skip_space()
         if depth > _MAX_DEPTH:
-            raise self.error(f"JSON nested deeper than {_MAX_DEPTH} levels is no policy; name the policy file itself")
+            raise self.error(
+                f"JSON nested deeper than {_MAX_DEPTH} levels is neither a policy nor a request; name another"
+            )
         if char == "{":
             return self.object(depth)
         if char == "[":

@@ -51,7 +51,8 @@ def actions_to_name(entry: Element, resources: Element) -> tuple[str, ...]:
         if not _WILDCARD.search(pattern):
             return (pattern,)
         if not _WILDCARD.search(pattern.partition(":")[0]):
-            return _by_fitness(catalog.expand(pattern), resources)
+            # A service that the catalogue does not know: a name that looks like one.
+            return _by_fitness(catalog.expand(pattern), resources) or (_WILDCARD.sub(_ANY, pattern),)
     known = (action for prefix in _WELL_KNOWN for action in catalog.actions(prefix))
     wanted = (each for each in known if entry.negated != any(action_matches(p, each) for p in entry.patterns))
     return _by_fitness(wanted, resources)

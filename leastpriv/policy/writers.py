@@ -24,6 +24,9 @@ Splices = Mapping[int, Sequence[Splice]]
 class Writer(Protocol):
     """How edits become text."""
 
+    def takes(self, index: int, key: str) -> bool:
+        """Tell whether entries can be put beside those of an Action or a Resource."""
+
     def rewritten(self, index: int, key: str, slots: Slots) -> Splice:
         """Edit an Action or a Resource of a statement; `slots` holds plain strings."""
 
@@ -43,9 +46,13 @@ class BracketWriter:
         self.layout = layout_of(document)
         self.escape = escaped_for(document.source.language)
 
+    def takes(self, index: int, key: str) -> bool:
+        """Tell whether entries can be put beside those of an Action or a Resource."""
+        return _takes(self.document, _member(self.document, index, key).value)
+
     def rewritten(self, index: int, key: str, slots: Slots) -> Splice:
         """Edit an Action or a Resource; one string becomes a list where it has to."""
-        value = _member(self.document, index, key).value
+        value = _editable(self.document, index, key, slots).value
         written = [self.text[item.start : item.end] for item in value.items or (value,)]
         after = {place: [quoted(self.escape(entry)) for entry in found] for place, found in slots.after.items()}
         if value.kind == "array":
@@ -93,9 +100,13 @@ class BlockWriter:
         self.text = document.text
         self.hand = blocks.hand_of(document)
 
+    def takes(self, index: int, key: str) -> bool:
+        """Tell whether entries can be put beside those of an Action or a Resource."""
+        return _takes(self.document, _member(self.document, index, key).value)
+
     def rewritten(self, index: int, key: str, slots: Slots) -> Splice:
         """Edit an Action or a Resource; one string becomes a list where it has to."""
-        member = _member(self.document, index, key)
+        member = _editable(self.document, index, key, slots)
         value, hand = member.value, blocks.like(self.hand, member.value)
         after = {place: [blocks.scalar(entry, hand) for entry in found] for place, found in slots.after.items()}
         if value.kind == "array" and value.block:
@@ -111,6 +122,8 @@ class BlockWriter:
             return value.start, value.end, entries[0]
         if not self.document.statement_nodes[index].block:
             return value.start, value.end, f"[{', '.join(entries)}]"
+        if self.hand.flow and not slots.drop:
+            entries[0] = blocks.in_brackets(self.text, value, hand)
         return member.key_end, value.end, blocks.list_text(entries, member, self.text, self.hand)
 
     def renamed(self, member: Member, key: str, entries: Sequence[str]) -> Splice:
@@ -188,14 +201,26 @@ def _member(document: Document, index: int, key: str) -> Member:
     member = document.statement_nodes[index].member_any_case(key)
     if member is None:
         raise ValueError(f"the statement has no {key}")
+    return member
+
+
+def _editable(document: Document, index: int, key: str, slots: Slots) -> Member:
+    member = _member(document, index, key)
     value = member.value
-    function = value.members[0].key if value.kind == "object" else ""
-    if function and (function not in _ONE_STRING or "\n" in document.text[value.start : value.end]):
+    if not slots.drop and not _takes(document, value):
+        function = value.members[0].key if value.members else value.text
         raise PolicyFileError(
             f"{document.where}: {document.source.place(value.start)}: nothing can be put beside this {function} in "
             f"{key}; write it as a list."
         )
     return member
+
+
+def _takes(document: Document, value: Node) -> bool:
+    """Whether entries can be put beside a value: not beside what is a list already, nor beside several lines."""
+    if value.kind != "object":
+        return value.kind == "array" or document.source.language != "terraform" or not value.text.startswith("${")
+    return value.members[0].key in _ONE_STRING and "\n" not in document.text[value.start : value.end]
 
 
 def _each(change: Callable[[str], str], value: object) -> object:

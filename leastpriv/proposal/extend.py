@@ -6,8 +6,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from leastpriv.evidence.made import maker
+from leastpriv.evidence.refusals.needs import OF_A_TYPE
 from leastpriv.evidence.usage import Evidence
-from leastpriv.model import Basis, ChangeKind, Condition, Need, Usage
+from leastpriv.model import Basis, ChangeKind, Condition, Denial, DeniedBy, Need, Usage
 from leastpriv.permissions.generalise import Pattern, Seen, patterns_of
 from leastpriv.permissions.patterns import resource_covers
 from leastpriv.permissions.resource_types import fits, widest
@@ -17,6 +18,11 @@ from leastpriv.proposal.fingerprint import addition_id
 from leastpriv.proposal.forms import in_committed_form
 from leastpriv.proposal.provenance import untrusted
 from leastpriv.proposal.situation import Change, HeldBack, History, Objection, Options
+
+OFFERED = "offered"
+"""The guard of what a refused call will need next, on a resource that nobody knows."""
+ONLY_LOGGED = "only-logged"
+"""The guard of what a job log tells and may not write."""
 
 
 def additions(
@@ -121,10 +127,11 @@ def _change(
     ]
     resources = tuple(dict.fromkeys(each.resource for each in observed))
     patterns: tuple[Pattern, ...] = ()
+    logged = tuple(resource for usage in usages if is_logged(usage) for resource in _written(usage.need, evidence))
     if not (options.exact_resources or security or all(usage.denial for usage in usages)):
         # One refusal is no habit: only what allowed calls showed is opened.
-        patterns = patterns_of(observed)
-        resources = tuple(found.pattern for found in patterns)
+        patterns = patterns_of([each for each in observed if each.resource not in logged])
+        resources = tuple(dict.fromkeys((*(found.pattern for found in patterns), *logged)))
     return Change(
         kind=ChangeKind.ADD,
         action=action,
@@ -164,7 +171,10 @@ def _objection(usage: Usage, options: Options) -> Objection | None:
         return Objection("forbidden", reason)
     if denial and not denial.mendable:
         return Objection("not-mendable", _who_refused(usage))
-    named_by_aws = denial is not None and bool(denial.actions)
+    objection = _of_refusal(need, denial) if denial else None
+    if objection:
+        return objection
+    named_by_aws = denial is not None and bool(denial.actions) and need.basis is Basis.DENIED and not denial.log
     if not need.verified and not named_by_aws:
         return Objection("unverified-action", "the catalogue does not know this action")
     if not fits(action, resource):
@@ -177,6 +187,28 @@ def _objection(usage: Usage, options: Options) -> Objection | None:
         return Objection("sensitive", f"{sensitivity(action)}; every call of it failed")
     if not need.exact and (denial or ":s3:::*" in resource):
         return Objection("unknown-resource", "neither the request nor the refusal names the resource")
+    return None
+
+
+def _of_refusal(need: Need, denial: Denial) -> Objection | None:
+    """What a refusal, for all that it is mendable, may not write."""
+    if need.basis is Basis.INFERRED and not need.exact:
+        return Objection(OFFERED, need.because or "the refused call implies it, and nothing names its resource")
+    return _only_logged(need, denial) if denial.log else None
+
+
+def _only_logged(need: Need, denial: Denial) -> Objection | None:
+    """What a job log alone may not write: it is anybody's text."""
+    action = need.permission.action
+    if not denial.principal:
+        return Objection(ONLY_LOGGED, "a job log tells it without saying whom AWS refused")
+    if need.exact and OF_A_TYPE.fullmatch(need.permission.resource):
+        # AWS writes `vpc/*` of what is not made yet; anybody could print it of what is.
+        return Objection(ONLY_LOGGED, "a job log names every resource of a type")
+    if not need.verified:
+        return Objection("unverified-action", "a job log names it, and the catalogue does not know this action")
+    if sensitivity(action):
+        return Objection(ONLY_LOGGED, f"{sensitivity(action)}; only a job log tells that it was refused")
     return None
 
 
@@ -200,13 +232,18 @@ def _unescaped(usage: Usage) -> Objection | None:
     )
 
 
+def is_logged(usage: Usage) -> bool:
+    """Whether a job log alone tells of it."""
+    return usage.denial is not None and bool(usage.denial.log)
+
+
 _REFUSERS: Mapping[str, str] = {
     "scp": "a service control policy refused it: ask the organization's administrators",
     "rcp": "a resource control policy refused it: ask the organization's administrators",
-    "boundary": "the role's permissions boundary refused it",
-    "session": "the session policy of the run refused it",
-    "resource": "the policy of the resource refused it",
-    "vpce": "the policy of the VPC endpoint refused it",
+    "boundary": "the role's permissions boundary refused it: it has to be allowed there as well",
+    "session": "the session policy of the run refused it: the step that assumes the role sets it",
+    "resource": "the policy of the resource refused it: its owner has to allow it there",
+    "vpce": "the policy of the VPC endpoint refused it: it has to be allowed there as well",
     "bpa": "S3 Block Public Access refused it",
     "identity": "an explicit Deny in an identity-based policy refused it",
     "unknown": "the refusal does not say that an identity-based policy lacks it",
@@ -221,6 +258,11 @@ def refused_elsewhere(usage: Usage) -> HeldBack:
 
 
 def _who_refused(usage: Usage) -> str:
-    if usage.denial and "Encoded authorization failure message" in usage.denial.message and not usage.denial.actions:
+    denial = usage.denial
+    if denial is None:
+        return ""
+    if "Encoded authorization failure message" in denial.message and not denial.actions:
         return "the refusal is encoded: `aws sts decode-authorization-message` tells what was lacking"
-    return _REFUSERS[usage.denial.denied_by.value] if usage.denial else ""
+    if denial.why and denial.denied_by is DeniedBy.UNKNOWN:
+        return denial.why
+    return _REFUSERS[denial.denied_by.value]

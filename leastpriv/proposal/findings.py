@@ -9,7 +9,7 @@ from enum import StrEnum
 from leastpriv.diff.coverage import EXCLUDED
 from leastpriv.diff.edits import ConditionEdit, Edit
 from leastpriv.evidence.usage import CallGroup
-from leastpriv.model import DeniedBy, Outcome, Usage
+from leastpriv.model import Basis, DeniedBy, Outcome, Usage
 from leastpriv.permissions.patterns import resource_covers
 from leastpriv.permissions.resource_types import fits
 from leastpriv.proposal.proof import Replay
@@ -152,13 +152,20 @@ class Review:
 
 def asks(usage: Usage) -> bool:
     """Whether a usage speaks for a grant: something unknown allowed it, or it was refused for want of one."""
-    return usage.denial.mendable if usage.denial else usage.outcome is Outcome.ALLOWED
+    denial, need = usage.denial, usage.need
+    if denial is None:
+        return usage.outcome is Outcome.ALLOWED
+    # A guess at what is needed next asks for nothing, nor does a line of a log that may be about anybody.
+    known = need.basis is Basis.DENIED or need.exact
+    return denial.mendable and known and bool(denial.principal or not denial.log)
 
 
 def asks_to_lift(usage: Usage) -> bool:
     """Whether a usage speaks against a Deny of an identity-based policy."""
     denial = usage.denial
-    return asks(usage) or (denial is not None and denial.explicit and denial.denied_by is DeniedBy.IDENTITY)
+    return asks(usage) or (
+        denial is not None and denial.explicit and denial.denied_by is DeniedBy.IDENTITY and not denial.log
+    )
 
 
 def _all_asked(edit: Edit | ConditionEdit, usages: Iterable[Usage]) -> bool:

@@ -18,7 +18,10 @@ from leastpriv.permissions.patterns import action_matches
 from leastpriv.permissions.resource_types import kinds_of
 from leastpriv.permissions.visibility import Visibility, home_region, visibility
 from leastpriv.policy.document import Statement
+from leastpriv.proposal.declared import declared
 from leastpriv.proposal.fingerprint import entry_id
+from leastpriv.proposal.last_accessed import is_never_attempted, is_outdated, last_accessed, shared_policy
+from leastpriv.proposal.second_opinion import generated_policy
 from leastpriv.proposal.situation import Candidate, Objection, Situation
 
 Guard = Callable[[Candidate, Situation], str]
@@ -39,6 +42,12 @@ def declined(candidate: Candidate, situation: Situation) -> str:
     entry = candidate.entry
     number = situation.declined.get(entry_id(entry.pattern, entry.statement.sid, entry.resources))
     return f"it was declined in #{number}" if number else ""
+
+
+def live_differs(candidate: Candidate, situation: Situation) -> str:  # noqa: ARG001
+    """The account is not what the file says: what was used was used under other permissions."""
+    differs = situation.evidence.live_differs
+    return f"{differs}: deploy the file, or commit what was changed in the account, first" if differs else ""
 
 
 def unknown_action(candidate: Candidate, situation: Situation) -> str:  # noqa: ARG001 - one shape for all guards
@@ -72,7 +81,8 @@ def separate_runs(evidence: Evidence) -> int:
 def gap_in_scope(candidate: Candidate, situation: Situation) -> str:
     """Something that could not be read may have been a use of it."""
     for gap in situation.evidence.gaps:
-        if could_hide(gap, candidate.action):
+        elsewhere = gap.scope.data_events and _shown(candidate, situation)
+        if could_hide(gap, candidate.action) and _reaches(candidate, gap.scope.regions, situation) and not elsewhere:
             return f"{gap.kind}: {gap.detail}"
     return ""
 
@@ -88,16 +98,24 @@ def inconclusive(candidate: Candidate, situation: Situation) -> str:  # noqa: AR
 
 
 def unexplained_use(candidate: Candidate, situation: Situation) -> str:
-    """It was allowed on a resource that no known policy grants: then its resource may have been read wrongly."""
+    """It was allowed where no known policy grants it, or granted it then: its resource may have been read wrongly."""
     if candidate.action in situation.unexplained:
         return "it was allowed on a resource that no known policy covers: this grant may be the one that was used"
+    uses = [usage for usage in situation.used.get(candidate.action, ()) if usage.outcome is Outcome.ALLOWED]
+    if situation.changed and uses and all(usage.last_seen < situation.changed for usage in uses):
+        # What grants the use now may be new: a second run right after a merge has to see what the first one saw.
+        day = situation.changed.date().isoformat()
+        return (
+            f"no use of it is younger than the policy file's last change ({day}): this grant may have been the used one"
+        )
     return ""
 
 
 def unseen_service(candidate: Candidate, situation: Situation) -> str:
     """A wildcard's unit is the service: without any call it is dropped only where the user says so."""
     prefix = candidate.action.partition(":")[0]
-    if not candidate.entry.is_wildcard or prefix in situation.services or situation.options.drop_unseen_services:
+    dropped = situation.options.drop_unseen_services or is_never_attempted(prefix, situation)
+    if not candidate.entry.is_wildcard or prefix in situation.services or dropped:
         return ""
     return f"no call of {prefix} in the window; set `unseen-services: drop` to remove such grants"
 
@@ -109,6 +127,8 @@ def region_not_read(candidate: Candidate, situation: Situation) -> str:
     evidence = situation.evidence
     home = home_region(candidate.action.partition(":")[0], evidence.principal.split(":")[1])
     needed = {home} if home else _named_regions(candidate.entry.statement)
+    if is_outdated(candidate, situation, frozenset(needed)):
+        return ""
     least = timedelta(days=situation.options.minimum_days)
     spans = evidence.coverage.regions
     for region in sorted(needed):
@@ -121,9 +141,11 @@ def region_not_read(candidate: Candidate, situation: Situation) -> str:
 
 def not_recorded(candidate: Candidate, situation: Situation) -> str:
     """The trail may leave out events of its kind: reads, or those of a service that AWS lets trails exclude."""
-    if _dropped_with_service(candidate, situation):
+    if _dropped_with_service(candidate, situation) or is_outdated(candidate, situation):
         return ""
     coverage = situation.evidence.coverage
+    if coverage.whole and coverage.whole >= timedelta(days=situation.options.minimum_days):
+        return ""
     source = _EXCLUDABLE.get(candidate.action.partition(":")[0], "")
     if source and source not in coverage.sources:
         return f"no event of {source} was seen from anybody: the trail may exclude them"
@@ -140,6 +162,41 @@ def _may_read(action: str, read_only: bool | None) -> bool:
     level = catalog.access_level(action)
     writes = "Write" in level or "Tagging" in level or "Permissions management" in level
     return not writes or action.partition(":")[0] in ("kms", "sts")
+
+
+def _shown_by(events: tuple[str, ...], action: str) -> bool:
+    """Whether a use of the action may be an event of these kinds (`Scope.events`; none: of any kind)."""
+    if not events:
+        return True
+    seen = visibility(action)
+    match seen.visibility:
+        case Visibility.DATA:
+            return seen.resource_type in events
+        case Visibility.MANAGEMENT:
+            reads = "management-read" in events and _may_read(action, seen.read_only)
+            return reads or ("management-write" in events and seen.read_only is not True)
+        case Visibility.NEVER:
+            return False
+        case _:
+            return True
+
+
+def _reaches(candidate: Candidate, regions: tuple[str, ...], situation: Situation) -> bool:
+    """Whether a use through this statement may have been recorded in one of these regions (none: in any)."""
+    home = home_region(candidate.action.partition(":")[0], situation.evidence.principal.split(":")[1])
+    where = {home} if home else _only_regions(candidate.entry.statement)
+    return not regions or where is None or not where.isdisjoint(regions)
+
+
+def _only_regions(statement: Statement) -> set[str] | None:
+    """The regions that a statement is limited to; None: it may act in any."""
+    for condition in statement.conditions:
+        literal = not any(set(value) & set("*?$") for value in condition.values)
+        if condition.key.lower() == "aws:requestedregion" and condition.operator == "StringEquals" and literal:
+            return set(condition.values)
+    fields = [resource.split(":", 5) for resource in statement.resources]
+    named = {field[3] if len(field) == 6 else "" for field in fields}
+    return named if named and all(region and not set(region) & set("*?$") for region in named) else None
 
 
 _EXCLUDABLE: Mapping[str, str] = {"kms": "kms.amazonaws.com", "rds-data": "rdsdata.amazonaws.com"}
@@ -185,7 +242,7 @@ def not_visible(candidate: Candidate, situation: Situation) -> str:
         case Visibility.MANAGEMENT:
             return ""
         case Visibility.DATA:
-            if _data_recorded(candidate, situation, _KINDS[seen.read_only]):
+            if _shown(candidate, situation):
                 return ""
             return f"data event ({seen.resource_type}), not known to be recorded for these resources"
         case Visibility.PERMISSION_ONLY:
@@ -207,18 +264,23 @@ def sibling(candidate: Candidate, situation: Situation) -> str:
 GUARDS: tuple[tuple[str, Guard], ...] = (
     ("keep", kept),
     ("declined", declined),
+    ("live-differs", live_differs),
     ("unknown-action", unknown_action),
     ("minimum-days", minimum_days),
     ("minimum-runs", minimum_runs),
     ("gap-in-scope", gap_in_scope),
     ("inconclusive", inconclusive),
     ("unexplained-use", unexplained_use),
+    ("last-accessed", last_accessed),
+    ("shared-policy", shared_policy),
+    ("access-analyzer", generated_policy),
     ("unseen-service", unseen_service),
     ("region-not-read", region_not_read),
     ("not-recorded", not_recorded),
     ("other-resource", other_resource),
     ("not-visible", not_visible),
     ("sibling", sibling),
+    ("declared", declared),
 )
 """In the order in which a reader should hear of them."""
 
@@ -235,6 +297,10 @@ def objection_to(candidate: Candidate, situation: Situation) -> Objection | None
 def could_hide(gap: Gap, action: str) -> bool:
     """Whether what a gap could not see may have been a use of the action."""
     scope = gap.scope
+    if not gap.kind.hides_use or not _shown_by(scope.events, action):
+        return False
+    if scope.data_events:
+        return visibility(action).visibility is Visibility.DATA
     if not scope.services and not scope.actions:
         return True
     prefix = action.partition(":")[0].lower()
@@ -244,9 +310,10 @@ def could_hide(gap: Gap, action: str) -> bool:
 def _dropped_with_service(candidate: Candidate, situation: Situation) -> bool:
     """A wildcard over a service without any call goes whole when the user chose so (promise 4)."""
     prefix = candidate.action.partition(":")[0]
-    if not candidate.entry.is_wildcard or not situation.options.drop_unseen_services or prefix in situation.services:
+    dropped = situation.options.drop_unseen_services or is_never_attempted(prefix, situation)
+    if not candidate.entry.is_wildcard or not dropped or prefix in situation.services:
         return False
-    if candidate.entry.pattern.partition(":")[0] != prefix:
+    if candidate.entry.pattern.partition(":")[0].lower() != prefix:
         return True
     # Somebody wrote `rds-db:*` on purpose, and no trail shows anything of it: silence says nothing about the service.
     return prefix in _shown_services(candidate.entry.granted)
@@ -257,6 +324,11 @@ def _shown_services(granted: tuple[str, ...]) -> frozenset[str]:
     """Services of which some granted action leaves management events, or of which nobody checked."""
     shown = (Visibility.MANAGEMENT, Visibility.UNKNOWN)
     return frozenset(action.partition(":")[0] for action in granted if visibility(action).visibility in shown)
+
+
+def _shown(candidate: Candidate, situation: Situation) -> bool:
+    """Whether the data events that show the action were recorded: another source may have what one lacks."""
+    return _data_recorded(candidate, situation, _KINDS[visibility(candidate.action).read_only])
 
 
 def _data_recorded(candidate: Candidate, situation: Situation, kinds: Collection[str]) -> bool:

@@ -9,10 +9,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from leastpriv.diff.compare import Difference, compare, decide
+from leastpriv.diff.compare import Difference, Verdict, compare, decide
 from leastpriv.evidence.usage import Evidence
 from leastpriv.model import ChangeKind, Outcome, Permission, Usage
 from leastpriv.policy.document import Document
+from leastpriv.proposal.last_accessed import as_without
 from leastpriv.proposal.narrow import spans_services
 from leastpriv.proposal.propose import propose
 from leastpriv.proposal.situation import Draft, History, Options
@@ -26,9 +27,11 @@ class LeftOut:
     """What came of leaving each run out once."""
 
     runs: int
-    """How many runs with an allowed call were judged."""
+    """How many runs were judged: those of which the result surely allows every recorded call."""
     refused: Mapping[str, tuple[str, ...]]
     """Run id -> actions that would have been refused, by the runs in time."""
+    not_judged: int = 0
+    """Runs of which the result itself refuses a call, or allows one only if a condition holds: the replay tells."""
     untried: int = 0
     """Older runs with something of their own, that were too many to be tried."""
 
@@ -41,15 +44,28 @@ class LeftOut:
 def leave_one_out(
     draft: Draft, attached: Sequence[Document], evidence: Evidence, options: Options, history: History
 ) -> LeftOut:
-    """Leaves out each run once. Only what the proposal of all runs allows counts: the rest is told by the replay."""
+    """Leaves out each run once. Only runs that the proposal of all allows count: the rest is told by the replay."""
     own = _of_one_run(draft, attached, evidence)
     working = {run for usage in evidence.usages if usage.outcome is Outcome.ALLOWED for run in usage.runs}
-    judged = [run.id for run in evidence.runs if run.id in working]
+    open_runs = _not_allowed(draft, attached, evidence)
+    judged = [run.id for run in evidence.runs if run.id in working - open_runs]
     special = [run for run in judged if run in own]
     tried = special[-_MOST_PROPOSALS:]
     left = replace(options, minimum_runs=max(options.minimum_runs - 1, 0))
     told = {run: _refused(run, own[run], draft, attached, evidence, left, history) for run in tried}
-    return LeftOut(len(judged), {run: found for run, found in told.items() if found}, len(special) - len(tried))
+    refused = {run: found for run, found in told.items() if found}
+    return LeftOut(len(judged), refused, len(working & open_runs), len(special) - len(tried))
+
+
+def _not_allowed(draft: Draft, attached: Sequence[Document], evidence: Evidence) -> set[str]:
+    """Runs with an allowed call that the proposal refuses, or of which it cannot be told."""
+    documents = [*draft.documents, *attached]
+    found: set[str] = set()
+    for usage in evidence.usages:
+        if usage.outcome is Outcome.ALLOWED and usage.need.verified and not found.issuperset(usage.runs):
+            effects = _effects(usage, evidence.principal, documents)
+            found.update(() if effects <= {"allowed", "allowedInPart"} else usage.runs)
+    return found
 
 
 def _of_one_run(draft: Draft, attached: Sequence[Document], evidence: Evidence) -> dict[str, list[Usage]]:
@@ -68,8 +84,11 @@ def _of_one_run(draft: Draft, attached: Sequence[Document], evidence: Evidence) 
 
 
 def _denied(usage: Usage, principal: str, documents: Sequence[Document]) -> bool:
-    effects = {decide(usage.need, principal, region, documents) for region in usage.regions or ("",)}
-    return bool(effects & {"implicitDeny", "explicitDeny"})
+    return bool(_effects(usage, principal, documents) & {"implicitDeny", "explicitDeny"})
+
+
+def _effects(usage: Usage, principal: str, documents: Sequence[Document]) -> set[Verdict]:
+    return {decide(usage.need, principal, region, documents) for region in usage.regions or ("",)}
 
 
 def _refused(
@@ -98,7 +117,9 @@ def _without(run: str, evidence: Evidence) -> Evidence:
         if usage.runs != (run,)
     ]
     runs = tuple(each for each in evidence.runs if each.id != run)
-    return replace(evidence, usages=tuple(usages), groups=(), runs=runs)
+    access = evidence.hints.access
+    hints = replace(evidence.hints, access=as_without(access, evidence, tuple(usages)) if access else None)
+    return replace(evidence, usages=tuple(usages), groups=(), runs=runs, hints=hints)
 
 
 def _judged(difference: Difference, draft: Draft, evidence: Evidence) -> Difference:

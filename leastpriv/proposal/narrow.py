@@ -111,14 +111,14 @@ def _change(
 def entries_for(used: Sequence[str], stays: Sequence[str], entry: Entry) -> tuple[str, ...]:
     """Action entries in the place of `entry` that grant exactly `used` and `stays`.
 
-    Used actions are always spelled out. A long list of kept ones is folded into wildcards (`lambda:*Layer*`) wherever
-    one grants nothing that goes, and nothing that the entry itself did not grant.
+    Used actions are always spelled out. A long list of kept ones is folded into wildcards by how their names begin
+    (`lambda:List*`), wherever one grants nothing that goes, and nothing that the entry itself did not grant.
     """
     if len(stays) <= _LONG_LIST:
         return tuple(sorted({*used, *stays}))
     left = {*used, *stays}
     gone = [action for action in entry.granted if action not in left]
-    return tuple(sorted({*used, *folded(stays, gone, lambda pattern: _grants(entry, pattern))}))
+    return tuple(sorted({*used, *folded(stays, gone, lambda pattern: _grants(entry, pattern), inner=False)}))
 
 
 def _grants(entry: Entry, pattern: str) -> bool:

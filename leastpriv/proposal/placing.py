@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from leastpriv.model import ChangeKind
-from leastpriv.permissions.patterns import has_variable
 from leastpriv.policy.document import Document, Statement
 from leastpriv.policy.edit import (
     AppendActions,
@@ -17,6 +17,7 @@ from leastpriv.policy.edit import (
     ReplaceActions,
     ReplaceNotAction,
     ReplaceResources,
+    takes,
 )
 from leastpriv.policy.shrink import condition_of
 from leastpriv.proposal.situation import Change
@@ -39,6 +40,7 @@ def edits_of(document: Document, changes: Sequence[Change]) -> list[Edit]:
         own = [change for change in changes if change.statement == statement.index]
         if own:
             plan.rewrite(statement, own)
+    # What moves is placed together with what is added.
     added = [change for change in changes if change.kind is ChangeKind.ADD]
     plan.place(_grants([*plan.moved, *((change.action, change.resources, _condition(change)) for change in added)]))
     return plan.edits
@@ -63,13 +65,17 @@ def _same_condition(one: str, other: str) -> bool:
 
 
 def _comparable(condition: str) -> object:
-    def values(value: object) -> object:
+    def values(value: object) -> frozenset[str]:
         return frozenset(map(str, value)) if isinstance(value, list) else frozenset({str(value)})
 
     block = json.loads(condition, parse_float=str)
     if not all(isinstance(keys, dict) for keys in block.values()):
         return condition
-    return {operator: {key.lower(): values(value) for key, value in keys.items()} for operator, keys in block.items()}
+    # A key may stand twice, in different case, so that its values have to hold each for itself.
+    return {
+        operator: Counter((key.lower(), values(value)) for key, value in keys.items())
+        for operator, keys in block.items()
+    }
 
 
 _Pair = tuple[str, tuple[str, ...], str]
@@ -129,29 +135,44 @@ class _Plan:
     """Statements that go, or whose resources change."""
     moved: list[_Pair] = field(default_factory=list)
     """What leaves its statement."""
+    emptied: dict[int, frozenset[str]] = field(default_factory=dict)
+    """Statements that keep no action, and the entries of their Action; they go unless something takes their place."""
+    written: set[tuple[frozenset[str], frozenset[str], str]] = field(default_factory=set)
+    """Actions in lower case, resources and condition of the rewritten statements."""
 
     def rewrite(self, statement: Statement, changes: Sequence[Change]) -> None:
         """Removes and narrows; what is granted on fewer resources from now on is kept to be placed."""
         self.changed.add(statement.index)
         onto = {_name(change): change.onto for change in changes if change.onto}
         moved = {action.lower() for action in onto}
-        gone = {change.action for change in changes} & {*statement.actions}
+        listed = {change.action.lower() for change in changes}
+        gone = {entry for entry in statement.actions if entry.lower() in listed}
         becomes = {change.action: change.becomes for change in changes if change.becomes}
         stay = {entry.lower() for entry in statement.actions if entry not in gone}
         stay |= {entry.lower() for entries in becomes.values() for entry in entries} - moved
         condition = condition_of(self.document, statement)
         grants = [(action, resources, condition) for action, resources in onto.items()]
+        on: tuple[str, ...] = statement.resources
         if not stay:
             self.closed.add(statement.index)
             first = max(_grants(grants), key=lambda grant: len(grant.actions), default=None)
             if first is None:
-                self.edits.append(DropStatement(statement.index))
+                self.emptied[statement.index] = frozenset(gone)
                 return
             # The statement stays for what it still grants, with other resources.
             stay = {action.lower() for action in first.actions}
             grants = [grant for grant in grants if grant[0] not in first.actions]
-            self.edits.append(ReplaceResources(statement.index, frozenset(statement.resources), first.resources))
+            on = first.resources
         self.moved.extend(grants)
+        result = frozenset(stay), frozenset(on or (f"not {entry}" for entry in statement.not_resources)), condition
+        if result in self.written:
+            # An earlier statement says the same from now on.
+            self.closed.add(statement.index)
+            self.edits.append(DropStatement(statement.index))
+            return
+        self.written.add(result)
+        if on != statement.resources:
+            self.edits.append(ReplaceResources(statement.index, frozenset(statement.resources), on))
         self._write(statement, gone, becomes, stay)
 
     def _write(
@@ -169,30 +190,35 @@ class _Plan:
     def place(self, grants: Iterable[Grant]) -> None:
         """Writes grants into statements that fit, the others into new ones."""
         new = [grant for grant in grants if not self._fitted(grant)]
+        self.edits.extend(DropStatement(index) for index in self.emptied)
         sids = [statement.sid for statement in self.document.statements]
         self.edits.extend(AppendStatement(statement) for statement in _new(new, sids))
 
     def _fitted(self, grant: Grant) -> bool:
-        for statement in self._open(grant):
-            if {*statement.resources} == {*grant.resources}:
+        like = [statement for statement in self._like(grant) if {*statement.resources} == {*grant.resources}]
+        for statement in like:
+            if statement.index not in self.closed and takes(self.document, statement.index, "Action"):
                 self.changed.add(statement.index)
                 self.edits.append(AppendActions(statement.index, grant.actions))
                 return True
-        for statement in self._open(grant):
+        for statement in like:
+            if gone := self.emptied.pop(statement.index, None):
+                place = next(entry for entry in statement.actions if entry in gone)
+                self.edits.append(ReplaceActions(statement.index, gone, ((place, grant.actions),)))
+                return True
+        for statement in self._like(grant):
             names = {action.lower() for action in statement.actions}
-            # Beside a part that only a rendered template knows, nothing can be written.
-            is_open = not any(has_variable(entry) for entry in statement.resources)
+            is_open = statement.index not in self.closed | self.changed
             is_same = names == {action.lower() for action in grant.actions}
-            if is_open and is_same and statement.index not in self.changed:
+            if is_open and is_same and takes(self.document, statement.index, "Resource"):
                 self.closed.add(statement.index)
                 self.edits.append(ReplaceResources(statement.index, frozenset(), grant.resources))
                 return True
         return False
 
-    def _open(self, grant: Grant) -> Iterator[Statement]:
-        """Allow statements with Action, Resource and the grant's condition, whose resources stay as they are."""
+    def _like(self, grant: Grant) -> Iterator[Statement]:
+        """Allow statements with Action, Resource and the grant's condition."""
         for statement in self.document.statements:
             fits = statement.effect == "Allow" and statement.actions and statement.resources
-            is_open = fits and statement.index not in self.closed
-            if is_open and _same_condition(condition_of(self.document, statement), grant.condition):
+            if fits and _same_condition(condition_of(self.document, statement), grant.condition):
                 yield statement

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from leastpriv.diff.compare import Verdict, decide, deciding
+from leastpriv.diff.compare import Verdict, decide, deciding, entries_of
 from leastpriv.evidence.usage import CallGroup, Evidence
-from leastpriv.model import ChangeKind, Outcome, Permission
+from leastpriv.model import ChangeKind, Condition, Outcome, Permission
 from leastpriv.policy.contain import contained, lost_denies
 from leastpriv.policy.document import Document, Statement
 from leastpriv.policy.evaluate import policy_size
@@ -60,6 +61,8 @@ class Proof:
     """What the changed file is taken to be attached as; the new ones are managed policies."""
     fits: bool
     """Each is within its quota, and they are not too many for one role."""
+    unmade: tuple[str, ...] = ()
+    """Listed removals of entries that the proposal still has; must be empty."""
     left_out: LeftOut | None = None
     """None where nobody asked."""
     allowances: tuple[Allowance, ...] = ()
@@ -108,6 +111,7 @@ def prove(
         size_before=policy_size(draft.committed) if draft.committed else 0,
         sizes=sizes,
         kind=kind,
+        unmade=tuple(_unmade(draft)),
         fits=sizes[0] <= quota(kind) and (draft.packed is None or draft.packed.fits),
         left_out=leave_one_out(draft, attached, evidence, options, history) if options else None,
         allowances=tuple(_allowances(evidence, documents)),
@@ -181,6 +185,41 @@ def _new_access(draft: Draft) -> list[str]:
     ]
     denies = lost_denies(committed, draft.documents)
     return found + [f"a Deny is gone: {deny.sid or deny.index}" for deny in denies]
+
+
+def _unmade(draft: Draft) -> Iterator[str]:
+    """Entries that a listed change takes away and that stand in as many statements as before."""
+    if draft.committed is None:
+        return
+    before, after = _named([draft.committed]), _named(draft.documents)
+    statements = draft.committed.statements
+    listed = {
+        (change.statement, change.action.lower()): _named_entry(statements[change.statement], change.action)
+        for change in draft.changes
+        if change.kind is not ChangeKind.ADD
+    }
+    for entry, count in Counter(listed.values()).items():
+        if after[entry] > before[entry] - count:
+            yield f"{entry[0]} is still there"
+
+
+_Named = tuple[str, frozenset[str], frozenset[str], tuple[Condition, ...]]
+"""An entry in lower case, and what its statement says beside it."""
+
+
+def _named(documents: Sequence[Document]) -> Counter[_Named]:
+    return Counter(
+        _named_entry(statement, entry)
+        for document in documents
+        for statement in document.statements
+        if statement.effect == "Allow"
+        for entry in entries_of(statement)
+    )
+
+
+def _named_entry(statement: Statement, entry: str) -> _Named:
+    resources, others = frozenset(statement.resources), frozenset(statement.not_resources)
+    return entry.lower(), resources, others, statement.conditions
 
 
 def _seen_once(changes: Sequence[Change]) -> tuple[str, ...]:

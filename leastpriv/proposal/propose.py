@@ -94,7 +94,9 @@ def situation_of(
     unexplained = {usage.need.permission.action for usage in missing if usage.outcome is Outcome.ALLOWED}
     siblings = siblings_of(allowed)
     runs = separate_runs(evidence)
-    return Situation(evidence, options, used, siblings, services, frozenset(unexplained), history.declined, runs)
+    return Situation(
+        evidence, options, used, siblings, services, frozenset(unexplained), history.declined, runs, history.changed
+    )
 
 
 _WHOLE = Objection("whole-policy", "no statement would be left, which IAM refuses: detach the policy instead")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 
 from leastpriv.diff.compare import Entry
 from leastpriv.evidence.usage import Evidence
@@ -35,6 +36,8 @@ class History:
     """Id of a change (`fingerprint.change_ids`) -> number of the pull request that was closed unmerged with it."""
     origins: Mapping[str, Origin] = field(default_factory=dict)
     """Run id -> where its code came from; only of runs that additions hang on."""
+    changed: datetime | None = None
+    """When the policy file was last changed; None where nobody knows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +58,8 @@ class Situation:
     """As in `History`."""
     separate_runs: int | None = None
     """Runs without a refusal, as `minimum-runs` counts them; None: not counted yet."""
+    changed: datetime | None = None
+    """As in `History`."""
 
 
 @dataclass(frozen=True, slots=True)

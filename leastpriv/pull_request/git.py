@@ -8,7 +8,7 @@ import shutil
 import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
 
 from leastpriv.errors import PullRequestError
@@ -116,6 +116,14 @@ class LocalRepository:
             tree = entry.oid.decode()
         entry = _file_in(self._entries(tree), name, path)
         return None if entry is None else self._run("cat-file", "blob", entry.oid.decode())
+
+    def changed_at(self, commit: str, path: str) -> datetime | None:
+        """Return when the file at `path` was last changed, as of `commit` (aware, UTC); None where it never was there.
+
+        A shallow clone knows no older time than that of its oldest commit.
+        """
+        found = self._try("log", "-1", "--format=%ct", "--end-of-options", commit, "--", path)
+        return datetime.fromtimestamp(int(found), UTC) if found and found.strip() else None
 
     def tree_with(self, tree: str, path: str, content: bytes) -> str:
         """Write `tree` with `content` as the file at `path` and return it; an existing file keeps its mode.

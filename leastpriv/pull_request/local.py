@@ -36,6 +36,10 @@ class LocalPlace:
         """As `LocalRepository.read`."""
         return self.repository.read(commit, path)
 
+    def changed_at(self, commit: str, path: str) -> datetime | None:
+        """As `LocalRepository.changed_at`."""
+        return self.repository.changed_at(commit, path)
+
     def publish(self, publication: Publication, now: datetime) -> Published:
         """As `publish`."""
         return publish(self.repository, publication, now)

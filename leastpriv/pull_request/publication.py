@@ -101,6 +101,9 @@ class Place(Protocol):
     def read(self, commit: str, path: str) -> bytes | None:
         """Content of a file in a commit; None where there is none."""
 
+    def changed_at(self, commit: str, path: str) -> datetime | None:
+        """When a file was last changed, as of a commit; None where there is none."""
+
     def publish(self, publication: Publication, now: datetime) -> Published:
         """Brings branch and pull request to the proposal, or leaves them alone and says why."""
 

@@ -68,6 +68,10 @@ class GitHubPlace:
         """As `Branches.read`."""
         return self._branches.read(commit, path)
 
+    def changed_at(self, commit: str, path: str) -> datetime | None:
+        """As `Branches.changed_at`."""
+        return self._branches.changed_at(commit, path)
+
     def declined(self, branch: str) -> tuple[Declined, ...]:
         """Proposals of the branch that a person closed without merging, newest first."""
         return tuple(each.proposal for each in self._pulls.closed(branch) if each.declined)

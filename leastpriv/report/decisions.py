@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from leastpriv.permissions.patterns import escape_observed
 from leastpriv.policy.contain import Excess
 from leastpriv.policy.document import Document, Statement
 from leastpriv.policy.evaluate import Decision, Layer
@@ -37,7 +38,7 @@ def excess_row(excess: Excess, new: Sequence[Document]) -> dict[str, object]:
         }
     return {
         "action": witness.action,
-        "resource": witness.resource,
+        "resource": escape_observed(witness.resource),
         "context": {key: list(values) for key, values in witness.context.items()},
         "context_complete": True,
         "statement": statement,

@@ -6,9 +6,12 @@ from collections.abc import Iterator
 
 from leastpriv.evidence.usage import Evidence
 from leastpriv.model import ChangeKind, GapKind
+from leastpriv.permissions.sensitive import sensitivity
+from leastpriv.proposal.extend import OFFERED, ONLY_LOGGED
 from leastpriv.proposal.provenance import is_unknown
 from leastpriv.proposal.situation import HeldBack
 from leastpriv.report.escape import code, prose
+from leastpriv.report.hints import unasked_lines
 from leastpriv.report.subject import Subject
 from leastpriv.report.words import by_objection, codes, plural
 
@@ -19,16 +22,35 @@ _GAPS = {
     GapKind.UNVERIFIED_ACTION: "Events newer than the catalogue of actions",
     GapKind.PARAMETERS_OMITTED: "Calls whose request CloudTrail left out",
     GapKind.MAY_PASS_ROLE: "Calls that may pass a role that their request does not name",
+    GapKind.UNREADABLE_LOG: "Job logs that could not be read",
+    GapKind.UNTOLD_REFUSAL: "Refusals in job logs that name no action",
+    GapKind.ENCODED_REFUSAL: "Refusals that EC2 encoded",
+    GapKind.REFUSAL_OF_ANOTHER: "Refusals in job logs that name another principal",
     GapKind.MAPPING_DISAGREES: "Calls refused for an action, or on a resource, that their event is not known to need",
+    GapKind.NOT_LOGGED: "Events that a trail is not set to log",
+    GapKind.LOGGING_STOPPED: "Times in which a trail logged nothing",
+    GapKind.SETTINGS_UNKNOWN: "What a trail is set to log, so its records alone tell",
+    GapKind.SOURCE_FAILED: "Sources that could not be read to their end",
+    GapKind.NO_DATA_EVENTS: "Data events, in sources that have none",
+    GapKind.EVENTS_LATE: "Events that CloudTrail had not delivered yet",
+    GapKind.LIVE_ROLE_UNREAD: "The role as it is in the account",
 }
 
 
 def unseen(subject: Subject) -> Iterator[str]:
     """What this run could not see: its own gaps, not boiler-plate."""
-    lines = list(unseen_lines(subject.evidence, bool(subject.attached)))
+    lines = list(
+        unseen_lines(subject.evidence, bool(subject.attached) or (subject.live is not None and subject.live.is_known))
+    )
     if subject.difference.conditional:
         actions = dict.fromkeys(usage.need.permission.action for usage in subject.difference.conditional)
         lines.append(f"- Conditions: allowed only where one holds that the record does not show: {codes(actions, 8)}.")
+    if subject.assumed:
+        lines.append(
+            f"- Taken as attached too, for nothing but the name: {codes(subject.assumed, 8)}. Where that is wrong, "
+            "what it grants is missing here: give the file another name."
+        )
+    lines.extend(unasked_lines(subject))
     lines.extend(_unknown_branches(subject))
     yield f"{UNSEEN}\n\n" + "\n".join(lines)
 
@@ -82,14 +104,33 @@ def held_back(subject: Subject) -> Iterator[str]:
 
 def refused(subject: Subject) -> Iterator[str]:
     """Needed or attempted, and not written into the policy."""
-    if not subject.draft.refused:
-        return
-    lines = [_refused_line(held) for held in subject.draft.refused]
-    yield "### Refused, not proposed\n\n" + "\n".join(dict.fromkeys(lines))
+    told = [held for held in subject.draft.refused if held.objection.guard != OFFERED and not for_security(held)]
+    if told:
+        yield "### Refused, not proposed\n\n" + "\n".join(dict.fromkeys(refused_line(held) for held in told))
 
 
-def _refused_line(held: HeldBack) -> str:
+def for_security(held: HeldBack) -> bool:
+    """Whether a job log alone tells of the refusal of a sensitive action: the security reviewer sees it first."""
+    return held.objection.guard == ONLY_LOGGED and bool(sensitivity(held.action))
+
+
+def offered(subject: Subject) -> Iterator[str]:
+    """What the refused calls will need next, where nothing names its resource."""
+    groups = by_objection(held for held in subject.draft.refused if held.objection.guard == OFFERED)
+    if groups:
+        lines = [
+            f"- {codes((held.action for held in group), 8)}: {prose(objection.reason)}."
+            for objection, group in groups.items()
+        ]
+        yield "### Needed next, not written\n\nNothing names the resource: add what you know of.\n\n" + "\n".join(lines)
+
+
+def refused_line(held: HeldBack) -> str:
+    """One item of a list: what was refused, how often, where a job log tells it, and why it is not written."""
     count = sum(usage.count for usage in held.usages)
     runs = len({run for usage in held.usages for run in usage.runs})
     seen = f" ({count:,}× in {plural(runs, 'run')})" if count else ""
+    logs = [usage.denial.log for usage in held.usages if usage.denial and usage.denial.log]
+    if logs:
+        seen = f" (job log {codes(logs, 2)})"
     return f"- {code(held.action)} on {codes(held.resources, 3)}{seen}: {prose(held.objection.reason)}."

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import json
+import re
+from collections.abc import Mapping
 
 from leastpriv.model import ChangeKind
 from leastpriv.permissions.patterns import action_covers
+from leastpriv.policy.quotas import session_policy
 from leastpriv.report.subject import Subject
 
+_PLACEHOLDER = re.compile(r"\$\{(?![a-zA-Z0-9-]+:[^:]|[*?$]\})|<[^<>]*>|\{\{")
+"""What a tool fills in; AWS's own variables are `${aws:username}` and the like, and `${*}`."""
 _LONGEST_OUTPUT = 500_000
 """Bytes. A job's outputs are at most 1 MB together (docs.github.com, "Workflow syntax", jobs.<id>.outputs, 2026-11)."""
 
@@ -22,6 +27,7 @@ def outputs(subject: Subject, proposal_file: str) -> dict[str, str]:
         "removed-actions": json.dumps(removed_actions(subject)),
         "policy": _policy(subject) if has_policy else "",
         "proposal-file": proposal_file,
+        "inline-session-policy": _session_policy(subject) if has_policy else "",
     }
 
 
@@ -29,6 +35,25 @@ def _policy(subject: Subject) -> str:
     """The proposed file; empty past what a step may put out."""
     text = subject.draft.document.text.removeprefix("\ufeff")
     return text if len(text.encode()) <= _LONGEST_OUTPUT else ""
+
+
+def _session_policy(subject: Subject) -> str:
+    """What the role would be allowed after the proposal, for a rehearsal; empty where AWS would not take it.
+
+    A session policy cuts off all that it does not allow, so what else is attached is in it too.
+    """
+    text = session_policy((*subject.draft.documents, *subject.attached_documents))
+    return text if text and all(map(_is_plain, json.loads(text)["Statement"])) else ""
+
+
+def _is_plain(statement: Mapping[str, object]) -> bool:
+    """Whether a statement is as AWS takes it: a template's functions and placeholders are filled in elsewhere."""
+    for key in ("Action", "NotAction", "Resource", "NotResource"):
+        value = statement.get(key, [])
+        entries = value if isinstance(value, list) else [value]
+        if not all(isinstance(entry, str) and not _PLACEHOLDER.search(entry) for entry in entries):
+            return False
+    return True
 
 
 def removed_actions(subject: Subject) -> list[str]:

@@ -62,6 +62,10 @@ def _unsure(replay: Replay, by: str) -> Iterator[str]:
 def _left_out(found: LeftOut) -> str:
     """How a policy made from the other runs would have done for each run."""
     untried = f" {plural(found.untried, 'older run')} with something of their own not tried." if found.untried else ""
+    if found.not_judged:
+        untried += f" {plural(found.not_judged, 'run')} not judged: the result does not surely allow all of it."
+    if not found.runs:
+        return f"Leaving one run out: nothing to judge.{untried}"
     if not found.refused:
         every = f"every one of {plural(found.runs - found.untried, 'run')}"
         return f"Leaving one run out: a policy made from the others would have allowed {every}.{untried}"

@@ -96,6 +96,7 @@ def _allowance(allowance: Allowance, names: dict[int, str]) -> dict[str, object]
 def _left_out(found: LeftOut) -> dict[str, object]:
     return {
         "runs": found.runs,
+        "not_judged": found.not_judged,
         "refused": {run: list(actions) for run, actions in found.refused.items()},
         "untried": found.untried,
     }

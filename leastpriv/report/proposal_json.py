@@ -11,6 +11,10 @@ from leastpriv.model import Condition, Gap, Usage
 from leastpriv.permissions import catalog
 from leastpriv.permissions.generalise import Pattern
 from leastpriv.proposal.situation import Change, HeldBack
+from leastpriv.report.hints_json import hints_value
+from leastpriv.report.judgement_json import judgement_value, offer_value
+from leastpriv.report.live import live_value
+from leastpriv.report.offers import statements
 from leastpriv.report.proof_json import difference_value, proof_value
 from leastpriv.report.subject import Subject
 
@@ -32,6 +36,7 @@ def proposal_json(subject: Subject, name: str, text: str) -> str:
         "stays_on_all": [_held(held) for held in draft.held_open],
         "refused": [_held(held) for held in draft.refused],
         "gaps": [_gap(gap) for gap in evidence.gaps],
+        "live": live_value(subject),
         "evidence": {
             "files": subject.files,
             "records": subject.records,
@@ -47,8 +52,12 @@ def proposal_json(subject: Subject, name: str, text: str) -> str:
                 for run in evidence.runs
             ],
         },
+        "hints": hints_value(subject),
         "difference": difference_value(subject.difference),
         "proof": proof_value(subject),
+        "judgements": [judgement_value(judgement) for judgement in subject.judgements],
+        "offers": [offer_value(offer) for offer in subject.offers],
+        "offered_statements": statements(subject.offers),
     }
     return json.dumps(value, indent=2, ensure_ascii=True) + "\n"
 
@@ -100,7 +109,8 @@ def _held(held: HeldBack) -> dict[str, object]:
 
 
 def _usage(usage: Usage) -> dict[str, object]:
-    return {**permission_row(usage), "outcome": usage.outcome, "derivation": usage.need.derivation}
+    log = {"log": usage.denial.log} if usage.denial and usage.denial.log else {}
+    return {**permission_row(usage), "outcome": usage.outcome, "derivation": usage.need.derivation, **log}
 
 
 def permission_row(usage: Usage) -> dict[str, object]:
@@ -143,8 +153,11 @@ def gap_row(gap: Gap) -> dict[str, object]:
 
 def _gap(gap: Gap) -> dict[str, object]:
     scope = gap.scope
-    named = {"services": scope.services, "actions": scope.actions, "regions": scope.regions}
-    shown = {part: list(values) for part, values in named.items() if values}
+    parts = ("services", "actions", "regions", "events")
+    named: dict[str, tuple[str, ...]] = {part: getattr(scope, part) for part in parts}
+    shown: dict[str, object] = {part: list(values) for part, values in named.items() if values}
+    if scope.data_events:
+        shown["data_events"] = True
     return {"gap": gap.kind, "scope": shown or "all", "detail": gap.detail, "count": gap.count}
 
 

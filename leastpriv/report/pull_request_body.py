@@ -6,13 +6,17 @@ from collections.abc import Iterator, Sequence
 
 from leastpriv import __version__
 from leastpriv.evidence.usage import Evidence
-from leastpriv.model import Basis, ChangeKind
+from leastpriv.model import Basis, ChangeKind, DeniedBy
 from leastpriv.proposal.provenance import is_unknown
 from leastpriv.proposal.situation import Change
 from leastpriv.report import escape
 from leastpriv.report.escape import code, prose
 from leastpriv.report.fit import fit
-from leastpriv.report.limits import held_back, refused, unseen
+from leastpriv.report.hints import outside_access, questions, told
+from leastpriv.report.judges import disagreements, judged
+from leastpriv.report.limits import for_security, held_back, offered, refused, refused_line, unseen
+from leastpriv.report.live import live_role
+from leastpriv.report.offers import lifecycle_offers
 from leastpriv.report.onto import resources_narrowed
 from leastpriv.report.proof import proof_lines
 from leastpriv.report.subject import Subject
@@ -50,17 +54,23 @@ def body(subject: Subject, reserved: int = 0) -> str:
     What grows too long loses the evidence first, then the ends of its longest sections; verdict and proof stay whole.
     """
     marker = f"<!-- leastpriv v=1 version={__version__} fingerprint={subject.fingerprint} -->"
-    before = [verdict(subject)]
-    after = [*to_copy(subject), *proof_lines(subject), _what_happens(subject)]
+    before = [verdict(subject), *disagreements(subject.judgements)]
+    after = [*to_copy(subject), *proof_lines(subject), *judged(subject.judgements), _what_happens(subject)]
     sections = [
         *_security(subject),
+        *outside_access(subject),
         *_additions(subject),
         *_narrowed(subject),
         *resources_narrowed(subject),
         *_removals(subject),
         *refused(subject),
+        *live_role(subject),
+        *offered(subject),
+        *questions(subject),
+        *told(subject),
         *unseen(subject),
         *held_back(subject),
+        *lifecycle_offers(subject.offers, subject.evidence.hints.declared.failure),
     ]
     evidence = _evidence(subject)
     whole = _page([*before, *sections, *after, evidence, marker])
@@ -91,7 +101,7 @@ def verdict(subject: Subject) -> str:
             f"{plural(len(subject.draft.changes), 'action')}. Nothing is removed by it: attach it beside the role's "
             "present grants, watch some runs, then detach the wide one."
         )
-    if not evidence.counts.calls:
+    if not evidence.counts.calls and not subject.changes(ChangeKind.ADD):
         return (
             f"**No call of {code(subject.principal)}** is among the {subject.records:,} records that were read: "
             "is the ARN right, and the trail?"
@@ -102,7 +112,7 @@ def verdict(subject: Subject) -> str:
     added = subject.changes(ChangeKind.ADD)
     parts = []
     if added:
-        refused_ones = sum(any(usage.denial for usage in change.usages) for change in added)
+        refused_ones = sum(any(usage.need.basis is Basis.DENIED for usage in change.usages) for change in added)
         why = (
             " that AWS refused" if refused_ones == len(added) else f" ({refused_ones} refused)" if refused_ones else ""
         )
@@ -118,17 +128,19 @@ def verdict(subject: Subject) -> str:
     if removed:
         parts.append(f"removes {plural(len(removed), 'entry', 'entries')} without any use")
     sentence = joined(parts) or "changes nothing"
-    role = f"{code(subject.role)} did {basis}"
+    role = f"{code(subject.role)} did {basis}" if evidence.counts.calls else f"job logs tell of {code(subject.role)}"
     return f"**{sentence[0].upper()}{sentence[1:]}** in {code(subject.policy_file)}: what {role}."
 
 
 def _security(subject: Subject) -> Iterator[str]:
     sensitive = [change for change in subject.changes(ChangeKind.ADD) if change.security]
-    if sensitive:
+    logged = dict.fromkeys(refused_line(held) for held in subject.draft.refused if for_security(held))
+    if sensitive or logged:
         rows = [
             f"- {code(change.action)} on {codes(change.resources)}{_only_if(change)}: {change.security}"
             for change in sensitive
         ]
+        rows += [f"{line} **Not written.**" for line in logged]
         yield "### Needs a security reviewer\n\n" + "\n".join(rows)
 
 
@@ -156,7 +168,20 @@ def _basis(subject: Subject, change: Change) -> str:
     mark = " (branch unknown)" if origins and is_unknown(change.usages, origins) else ""
     if change.basis is Basis.OBSERVED and subject.draft.committed is None:
         return f"observed{mark}"
-    return f"{_WORDS.get(change.basis or Basis.OBSERVED, '')}{mark}"
+    return f"{_words(change)}{mark}"
+
+
+def _words(change: Change) -> str:
+    """Why an addition is there."""
+    words = _WORDS.get(change.basis or Basis.OBSERVED, "")
+    denials = [usage.denial for usage in change.usages if usage.denial]
+    if not denials or len(denials) < len(change.usages):
+        return words
+    if change.basis is Basis.INFERRED:
+        words = "what the refused call will need next"
+    if all(denial.log for denial in denials):
+        return f"{words}, from the job log {codes(dict.fromkeys(denial.log for denial in denials), 2)}"
+    return f"{words} in a rehearsal" if all(denial.denied_by is DeniedBy.SESSION for denial in denials) else words
 
 
 def _narrowed(subject: Subject) -> Iterator[str]:

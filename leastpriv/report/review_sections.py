@@ -178,7 +178,7 @@ def _kind(usage: Usage) -> str:
         return "called, with an answer that says nothing about authorisation,"
     if usage.denial and not usage.denial.mendable:
         return f"{_NO_EVIDENCE}: {refused_elsewhere(usage).objection.reason}; refused"
-    return "refused"
+    return "refused, as a job log tells," if usage.denial and usage.denial.log else "refused"
 
 
 def conditions(subject: Reviewed) -> Iterator[str]:

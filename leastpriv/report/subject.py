@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from itertools import count
 
 from leastpriv.diff.compare import Difference
+from leastpriv.diff.drift import Drift
+from leastpriv.evidence.live_role import LiveRole
 from leastpriv.evidence.usage import Evidence
 from leastpriv.model import ChangeKind
+from leastpriv.policy.document import Document
 from leastpriv.policy.location import Location
-from leastpriv.policy.quotas import name_of
+from leastpriv.proposal.judgement import Judgement
+from leastpriv.proposal.offers import Offer
 from leastpriv.proposal.proof import Proof
 from leastpriv.proposal.situation import Change, Draft, History
 
@@ -30,21 +33,29 @@ class Subject:
     """Names of the other policies that were taken into account."""
     files: int
     records: int
+    assumed: tuple[str, ...] = ()
+    """Those of the attached that nobody named: their own names say that the policy file continues in them."""
+    further: tuple[str, ...] = ()
+    """Names of the new files that the policy was split into, beside the policy file."""
     run_url: str = ""
     """Template of a workflow run's page with `{run}`, or empty."""
     history: History = field(default_factory=History)
+    attached_documents: tuple[Document, ...] = ()
+    """The other policies themselves."""
+    judgements: tuple[Judgement, ...] = ()
+    """What AWS says of the proposal; empty where nobody asked."""
+    offers: tuple[Offer, ...] = ()
+    """What a later run may need and no policy grants."""
+
+    live: LiveRole | None = None
+    """The role in the account; None where nobody asked."""
+    drift: Drift | None = None
+    """How it differs from the policy file."""
 
     @property
     def policy_path(self) -> str:
         """The file itself."""
         return Location.of(self.policy_file).path
-
-    @property
-    def further(self) -> tuple[str, ...]:
-        """Names of the files that the policy was split into, beside the policy file."""
-        path = self.policy_path
-        first = next(number for number in count(2) if name_of(path, number) not in self.attached)
-        return tuple(name_of(path, first + place) for place in range(len(self.draft.documents) - 1))
 
     @property
     def contents(self) -> dict[str, bytes]:

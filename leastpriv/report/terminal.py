@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from leastpriv.evidence.merge import by_pattern
 from leastpriv.evidence.usage import Evidence
-from leastpriv.model import Outcome, Usage
+from leastpriv.model import Basis, Outcome, Usage
 from leastpriv.report.escape import plain
 from leastpriv.report.proposal_json import denied_row, gap_row, permission_row
 
@@ -32,7 +32,7 @@ def _rows(usages: Sequence[Usage]) -> Iterator[dict[str, object]]:
     for usage in usages:
         if usage.outcome is Outcome.ALLOWED:
             yield permission_row(usage)
-        elif usage.outcome is Outcome.DENIED:
+        elif usage.outcome is Outcome.DENIED and usage.need.basis is Basis.DENIED:
             mendable = usage.denial is not None and usage.denial.mendable
             yield permission_row(usage) if mendable else denied_row(usage)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 
+from leastpriv.evidence.runs import workflow_run_of
 from leastpriv.evidence.usage import Evidence
 from leastpriv.model import Run, Usage
 from leastpriv.proposal.situation import HeldBack, Objection
@@ -32,7 +33,8 @@ def times(usages: Sequence[Usage], evidence: Evidence) -> str:
     """`14×`: the calls behind some usages, each once though it may need several resources."""
     wanted = {(usage.need, usage.outcome) for usage in usages}
     groups = (group for group in evidence.groups if any((need, group.outcome) in wanted for need in group.needs))
-    return f"{sum(group.count for group in groups):,}×"
+    logged = sum(usage.count for usage in usages if usage.denial and usage.denial.log)
+    return f"{sum(group.count for group in groups) + logged:,}×"
 
 
 def runs_of(usages: Sequence[Usage]) -> tuple[str, ...]:
@@ -49,7 +51,7 @@ def in_time(ids: Iterable[str], runs: Iterable[Run]) -> tuple[str, ...]:
 def run_links(runs: Sequence[str], run_url: str) -> str:
     """The three latest of some run ids, oldest first, as links where `run_url` (with `{run}`) can lead to them."""
     shown = [
-        f"[{run}]({run_url.format(run=run)})" if run_url and run.isdecimal() and run.isascii() else code(run)
+        f"[{run}]({run_url.format(run=workflow_run_of(run))})" if run_url and workflow_run_of(run) else code(run)
         for run in runs[-3:]
     ]
     more = f" and {len(runs) - 3} earlier" if len(runs) > 3 else ""

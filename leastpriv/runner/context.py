@@ -31,6 +31,7 @@ class Runner:
     """`owner/name`"""
     actor: str
     run_id: str
+    run_attempt: str
     server_url: str
     api_url: str
     in_actions: bool
@@ -53,6 +54,7 @@ class Runner:
             repository=environment.get("GITHUB_REPOSITORY", ""),
             actor=environment.get("GITHUB_ACTOR", ""),
             run_id=environment.get("GITHUB_RUN_ID", ""),
+            run_attempt=environment.get("GITHUB_RUN_ATTEMPT") or "1",
             server_url=environment.get("GITHUB_SERVER_URL") or "https://github.com",
             api_url=environment.get("GITHUB_API_URL") or "https://api.github.com",
             in_actions=environment.get("GITHUB_ACTIONS") == "true",

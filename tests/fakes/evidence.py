@@ -38,6 +38,15 @@ def evidence_for(document: Document, chance: random.Random) -> Evidence:
     return evidence([*usages, *refused])
 
 
+def with_unknown_grants(document: Document, found: Evidence, chance: random.Random) -> Evidence:
+    """The evidence with allowed calls that the policy does not allow: some other policy did, which nobody knows."""
+    pairs = [pair for statement in document.statements for pair in _used(statement, chance)]
+    moved = [(action, re.sub(r"[A-Za-z0-9]$", "-elsewhere", resource)) for action, resource in pairs]
+    more = [_usage(*pair, _some_runs(chance)) for pair in dict.fromkeys(moved) if fits(*pair)]
+    unknown = [each for each in more if decide(each.need, ROLE, "eu-west-1", [document]) == "implicitDeny"]
+    return evidence([*found.usages, *unknown])
+
+
 def evidence(usages: Sequence[Usage]) -> Evidence:
     """Evidence of some usages, each of which was a call of its own in each of its runs."""
     groups = [

@@ -33,7 +33,7 @@ ODD = {
     "carriage returns": b'{"Statement": [\r\n{"Effect": "Deny",\r\n "Action": ["a:B", "a:B"]}\r\n]}\r\n',
     "byte order mark": b'\xef\xbb\xbf{"Statement": []}\n\n',
     "single object": b'{"Statement": {"Effect": "Allow", "NotAction": "iam:*", "NotResource": ["x"]}}',
-    "odd keys": b'{"version":"2012-10-17","STATEMENT":[{"effect":"Allow","action":"*","Note":[1e3,null]}]}',
+    "odd keys": b'{"version":"2012-10-17","STATEMENT":[{"effect":"Allow","action":"*","CONDITION":{"Null":{"a:B":[1e3,null]}}}]}',
     "escapes": '{"Statement":[{"Sid":"\\u00e9é\\/","Effect":"Allow","Action":"*"}]} \t\n'.encode(),
     "lone surrogate": b'{"Statement":[{"Sid":"\\ud800","Effect":"Allow","Action":"a:B","Resource":"*"}]}',
 }

@@ -233,7 +233,7 @@ def test_a_statement_is_appended_in_the_hand_of_the_file() -> None:
 
 
 def test_odd_keys_and_a_byte_order_mark_survive() -> None:
-    text = '\ufeff{"STATEMENT": [{"effect": "Allow", "ACTION": ["a:A", "a:B"], "Note": [1.0, null]}], "x": {}}'
+    text = '\ufeff{"STATEMENT": [{"effect": "Allow", "ACTION": ["a:A", "a:B"], "condition": {"Null": {"a:B": [1.0, null]}}}], "x": {}}'
     assert edited(text, remove(0, "a:B")) == text.replace(', "a:B"', "")
 
 

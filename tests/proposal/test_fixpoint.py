@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import random
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 
 import jsonpatch
@@ -17,11 +18,12 @@ from leastpriv.diff.compare import compare
 from leastpriv.diff.json_patch import json_patch
 from leastpriv.errors import PolicyFileError
 from leastpriv.evidence.usage import Evidence
+from leastpriv.model import ChangeKind
 from leastpriv.policy.document import Document, Statement, parse
 from leastpriv.proposal.proof import prove
 from leastpriv.proposal.propose import propose
 from leastpriv.proposal.situation import Draft, History, Options
-from tests.fakes.evidence import evidence_for
+from tests.fakes.evidence import RUNS, evidence_for, with_unknown_grants
 from tests.test_cases import CASES, change_words, run_case
 
 OPTIONS = (Options(), Options(drop_unseen_services=True, exact_resources=True), Options(keep_forms=True))
@@ -82,6 +84,23 @@ def test_a_second_run_on_a_policy_of_the_corpus_proposes_nothing(
         again = parse(draft.content, draft.document.where, draft.document.pointer)
         second = propose(again, compare(again, others, evidence), evidence, options, attached=len(others))
         assert [change_words(change) for change in second.changes] == [], draft.document.where
+
+
+def test_calls_that_another_policy_allowed_add_once_and_remove_nothing_when_the_addition_is_merged(
+    drafts: list[tuple[Draft, Evidence, Options]],
+) -> None:
+    """After the merge all calls are covered; that the grant is younger than they are is what then holds removals."""
+    added = 0
+    for number, (draft, found, options) in enumerate(drafts[::4]):
+        assert draft.committed
+        evidence = with_unknown_grants(draft.committed, found, random.Random(number))  # noqa: S311 - the same each time
+        first = _proposed(draft.committed, evidence, options)
+        added += any(change.kind is ChangeKind.ADD for change in first.changes)
+        again, others = parse(first.content, draft.document.where, draft.document.pointer), first.documents[1:]
+        merged = History(changed=RUNS[-1].first + timedelta(days=1))
+        second = propose(again, compare(again, others, evidence), evidence, options, merged, len(others))
+        assert [change_words(change) for change in second.changes] == [], draft.document.where
+    assert added > 30
 
 
 def test_a_proposal_for_a_policy_of_the_corpus_grants_nothing_unlisted_and_breaks_nothing(

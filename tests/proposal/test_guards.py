@@ -101,6 +101,62 @@ def test_a_gap_holds_what_it_could_hide_and_nothing_else(evidence: Evidence, sco
 
 
 @pytest.mark.parametrize(
+    ("action", "events", "holds"),
+    [
+        ("sqs:PurgeQueue", ("management-write",), True),
+        ("sqs:PurgeQueue", ("management-read",), False),
+        ("lambda:GetFunction", ("management-read",), True),
+        ("lambda:GetFunction", ("management-write",), False),
+        ("s3:GetObject", ("AWS::S3::Object",), True),
+        ("s3:GetObject", ("AWS::DynamoDB::Table", "management-read"), False),
+        ("sqs:PurgeQueue", ("AWS::S3::Object",), False),
+    ],
+)
+def test_events_that_a_trail_does_not_log_hide_the_actions_that_only_they_show(
+    evidence: Evidence, action: str, events: tuple[str, ...], holds: bool
+) -> None:
+    holed = replace(evidence, gaps=(Gap(GapKind.NOT_LOGGED, Scope(events=events), "not logged"),))
+    told = guards.gap_in_scope(candidate(action, evidence, resources=QUEUE), situation(holed))
+    assert told == ("not-logged: not logged" if holds else "")
+
+
+@pytest.mark.parametrize(
+    ("action", "resources", "regions", "holds"),
+    [
+        ("sqs:PurgeQueue", QUEUE, ("eu-west-1",), True),
+        ("sqs:PurgeQueue", QUEUE, ("us-east-1", "eu-central-1"), False),
+        ("sqs:PurgeQueue", "*", ("us-east-1",), True),
+        ("sqs:PurgeQueue", [QUEUE, "arn:aws:sqs:*:111122223333:orders"], ("us-east-1",), True),
+        ("s3:CreateBucket", "arn:aws:s3:::shop", ("us-east-1",), True),
+        ("iam:GetRole", "*", ("us-east-1",), True),
+        ("iam:GetRole", "*", ("eu-west-1",), False),
+    ],
+)
+def test_a_gap_of_some_regions_holds_what_may_have_been_recorded_there(
+    evidence: Evidence, action: str, resources: list[str] | str, regions: tuple[str, ...], holds: bool
+) -> None:
+    holed = replace(evidence, gaps=(Gap(GapKind.SOURCE_FAILED, Scope(regions=regions), "lost"),))
+    told = guards.gap_in_scope(candidate(action, evidence, resources=resources), situation(holed))
+    assert told == ("source-failed: lost" if holds else "")
+
+
+def test_a_gap_of_another_region_than_a_condition_names_holds_nothing(evidence: Evidence) -> None:
+    judged = candidate("sqs:PurgeQueue", evidence)
+    for operator, holds in (("StringEquals", False), ("StringEqualsIfExists", True), ("StringNotEquals", True)):
+        condition = {operator: {"aws:RequestedRegion": "eu-west-1"}}
+        statement = {"Effect": "Allow", "Action": "sqs:PurgeQueue", "Resource": "*", "Condition": condition}
+        document = parse(json.dumps({"Version": "2012-10-17", "Statement": statement}).encode(), "p.json")
+        entry = replace(judged.entry, statement=document.statements[0])
+        holed = replace(evidence, gaps=(Gap(GapKind.SOURCE_FAILED, Scope(regions=("us-east-1",)), "lost"),))
+        assert bool(guards.gap_in_scope(replace(judged, entry=entry), situation(holed))) is holds
+
+
+def test_unknown_settings_of_a_trail_hold_nothing_by_themselves(evidence: Evidence) -> None:
+    told = replace(evidence, gaps=(Gap(GapKind.SETTINGS_UNKNOWN, Scope(), "nobody tells"),))
+    assert guards.gap_in_scope(candidate("sqs:PurgeQueue", evidence), situation(told)) == ""
+
+
+@pytest.mark.parametrize(
     ("outcome", "word"), [(Outcome.DENIED, "refused"), (Outcome.UNKNOWN, "says nothing about authorisation")]
 )
 def test_a_call_that_was_refused_or_unclear_vetoes_a_removal(evidence: Evidence, outcome: Outcome, word: str) -> None:
@@ -224,3 +280,48 @@ def test_the_days_are_whole_ones_from_first_to_last_call(evidence: Evidence) -> 
     short = replace(evidence, last=evidence.first + timedelta(days=29, hours=23))
     told = guards.minimum_days(candidate("sqs:PurgeQueue", short), situation(short))
     assert told == "the evidence spans 29 of 30 days"
+
+
+def test_a_role_that_is_not_what_the_file_says_is_not_narrowed_further(evidence: Evidence) -> None:
+    judged = candidate("sqs:PurgeQueue", evidence, resources=QUEUE)
+    differs = replace(evidence, live_differs="the file allows sqs:PurgeQueue on *, which inline policy ci does not")
+    objection = guards.objection_to(judged, situation(differs))
+    assert objection is not None
+    assert objection.guard == "live-differs"
+    assert objection.reason.startswith(differs.live_differs)
+
+
+@pytest.mark.parametrize(("action", "holds"), [("s3:PutObject", True), ("sqs:PurgeQueue", False)])
+def test_a_source_without_data_events_holds_what_only_they_show(evidence: Evidence, action: str, holds: bool) -> None:
+    gap = Gap(GapKind.NO_DATA_EVENTS, Scope(data_events=True), "management events only")
+    judged = candidate(action, evidence, resources="arn:aws:s3:::assets/*")
+    assert bool(guards.gap_in_scope(judged, situation(replace(evidence, gaps=(gap,))))) is holds
+
+
+def test_what_another_source_recorded_is_not_held_for_the_source_that_could_not(evidence: Evidence) -> None:
+    gap = Gap(GapKind.NO_DATA_EVENTS, Scope(data_events=True), "management events only")
+    recorded = frozenset({("arn:aws:s3:::assets", "read"), ("arn:aws:s3:::assets", "write")})
+    judged = candidate("s3:PutObject", evidence, resources="arn:aws:s3:::assets/*")
+    assert guards.gap_in_scope(judged, situation(replace(evidence, gaps=(gap,), data_recorded=recorded))) == ""
+
+
+@pytest.mark.parametrize("kind", [GapKind.SOURCE_FAILED, GapKind.EVENTS_LATE])
+def test_a_region_that_could_not_be_read_to_its_end_holds_what_it_records(evidence: Evidence, kind: GapKind) -> None:
+    gap = Gap(kind, Scope(regions=("eu-west-1",)), "AWS kept refusing")
+    judged = candidate("sqs:PurgeQueue", evidence, resources=QUEUE)
+    assert guards.gap_in_scope(judged, situation(replace(evidence, gaps=(gap,))))
+
+
+def test_what_is_attached_besides_hides_no_call(evidence: Evidence) -> None:
+    gap = Gap(GapKind.LIVE_ROLE_UNREAD, Scope(), "AWS refused iam:GetRole")
+    judged = candidate("sqs:PurgeQueue", evidence, resources=QUEUE)
+    assert guards.objection_to(judged, situation(replace(evidence, gaps=(gap,)))) is None
+
+
+@pytest.mark.parametrize(("days", "holds"), [(90, False), (29, True), (0, True)])
+def test_where_every_management_event_was_looked_through_no_source_need_have_been_seen(
+    evidence: Evidence, days: int, holds: bool
+) -> None:
+    coverage = replace(evidence.coverage, sources=frozenset(), reads=False, whole=timedelta(days=days))
+    judged = candidate("kms:DescribeKey", evidence, resources="*")
+    assert bool(guards.not_recorded(judged, situation(replace(evidence, coverage=coverage)))) is holds

@@ -70,3 +70,15 @@ def test_one_run_less_is_no_reason_to_hold_everything_back() -> None:
 def test_what_the_proposal_refuses_anyway_is_not_told_a_second_time() -> None:
     found = evidence([usage(UPDATE, FUNCTION), usage("iam:CreateAccessKey", "arn:aws:iam::111122223333:user/x", [1])])
     assert left_out(document(UPDATE), found).refused == {}
+
+
+def test_a_run_that_the_result_refuses_or_allows_under_a_condition_is_not_judged() -> None:
+    statement = {"Effect": "Allow", "Action": UPDATE, "Resource": FUNCTION}
+    condition = {"Condition": {"StringEquals": {"aws:SourceVpc": "vpc-1"}}}
+    hanging = parse(json.dumps({"Version": "2012-10-17", "Statement": {**statement, **condition}}).encode(), "p.json")
+    denied = {**statement, "Effect": "Deny", "Action": PUBLISH}
+    policy = {"Version": "2012-10-17", "Statement": [{**statement, "Action": [UPDATE, PUBLISH]}, denied]}
+    refusing = parse(json.dumps(policy).encode(), "p.json")
+    always = usage(UPDATE, FUNCTION)
+    assert left_out(hanging, evidence([always])) == LeftOut(0, {}, not_judged=12)
+    assert left_out(refusing, evidence([always, usage(PUBLISH, FUNCTION, [3, 4])])) == LeftOut(10, {}, not_judged=2)

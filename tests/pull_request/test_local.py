@@ -448,3 +448,13 @@ def test_the_branch_of_another_policy_file_is_not_overwritten(folder: Path) -> N
     with pytest.raises(PullRequestError, match="another role or policy file"):
         published(folder, replace(PROPOSED, fingerprint="cd" * 32, path="iam/other.json"))
     assert run(folder, "rev-parse", PROPOSED.branch) == head
+
+
+def test_a_file_was_changed_when_the_newest_commit_on_it_was_made(folder: Path) -> None:
+    repository = LocalRepository.open(folder)
+    _, head = repository.head_of()
+    dated = int(run(folder, "log", "-1", "--format=%ct", "--", PROPOSED.path))
+    run(folder, "commit", "--quiet", "--allow-empty", "-m", "Later", "--date", "2030-01-01T00:00:00Z")
+    assert repository.changed_at(repository.head_of()[1], PROPOSED.path) == datetime.fromtimestamp(dated, UTC)
+    assert repository.changed_at(head, "iam/none.json") is None
+    assert repository.changed_at("refs/heads/none", PROPOSED.path) is None

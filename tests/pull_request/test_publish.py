@@ -350,6 +350,20 @@ class TestSplit:
             published(github, expected)
 
 
+class TestHistory:
+    def test_a_file_was_changed_when_the_newest_commit_on_it_was_made(self, github: FakeGitHub) -> None:
+        place = GitHubPlace(connect(github), Manners())
+        first = place.changed_at(github.head("main"), PATH)
+        elsewhere = github.commit_as("kim", "main", {"README.md": "moved on\n"})
+        assert first is not None
+        assert place.changed_at(elsewhere, PATH) == first
+        changed = place.changed_at(github.commit_as("kim", "main", {PATH: b"[9]\n"}), PATH)
+        assert changed is not None
+        assert changed >= first
+        assert changed.tzinfo is not None
+        assert place.changed_at(elsewhere, "iam/none.json") is None
+
+
 class TestNothingLeft:
     def test_the_pull_request_is_closed_with_a_reason_and_the_branch_deleted(self, github: FakeGitHub) -> None:
         first = published(github)

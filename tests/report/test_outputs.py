@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
+import pytest
+
+from leastpriv.policy.document import parse
 from leastpriv.report.outputs import outputs
+from leastpriv.report.subject import Subject
 from tests.fakes.deploys import CREATE_QUEUE, POLICY, UPDATE, as_committed, deploys, proposal
 
 
@@ -37,3 +42,47 @@ def test_without_a_change_the_lists_are_empty_and_the_policy_is_the_committed_on
     told = outputs(subject, "")
     assert (told["has-changes"], told["added-actions"], told["removed-actions"]) == ("false", "[]", "[]")
     assert told["policy"] == json.dumps(as_committed(), indent=2)
+
+
+def session_policy(subject: Subject) -> str:
+    return outputs(subject, "")["inline-session-policy"]
+
+
+def test_the_session_policy_is_the_proposal_with_what_else_is_attached(tmp_path: Path) -> None:
+    """It cuts off all that it does not name, so a deploy needs the other policies in it too."""
+    other = parse(
+        b'{"Version": "2012-10-17", "Statement": {"Effect": "Allow", "Action": "s3:*", "Resource": "*"}}', "o"
+    )
+    subject = replace(proposal(tmp_path, POLICY).subject, attached_documents=(other,))
+    statements = json.loads(session_policy(subject))["Statement"]
+    assert statements[:-1] == json.loads(subject.draft.content)["Statement"]
+    assert statements[-1]["Action"] == "s3:*"
+    assert " " not in session_policy(subject).replace(statements[0]["Resource"], "")
+
+
+def test_a_policy_that_is_too_long_for_a_session_gives_none(tmp_path: Path) -> None:
+    deny = {"Effect": "Deny", "Action": [f"sns:Set{number:>090}" for number in range(25)], "Resource": "*"}
+    subject = proposal(tmp_path, {**POLICY, "Statement": [*POLICY["Statement"], deny]}).subject
+    assert session_policy(subject) == ""
+
+
+@pytest.mark.parametrize(
+    ("resource", "fits"),
+    [
+        ("arn:aws:s3:::b/${aws:username}/*", True),
+        ("arn:aws:s3:::b/${*}", True),
+        ("arn:aws:s3:::${AWS::AccountId}", False),
+        ("arn:aws:s3:::${bucket}", False),
+        ("arn:aws:s3:::<bucket>", False),
+        ("arn:aws:s3:::{{ bucket }}", False),
+        ({"Fn::Sub": "arn:aws:s3:::${Bucket}"}, False),
+    ],
+)
+def test_what_a_template_has_yet_to_fill_in_gives_none(tmp_path: Path, resource: object, fits: bool) -> None:
+    text = json.dumps(
+        {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "s3:*", "Resource": resource}]}
+    )
+    template = json.dumps({"Resources": {"P": {"Properties": {"PolicyDocument": json.loads(text)}}}})
+    other = parse(template.encode(), "t.json", "/Resources/P/Properties/PolicyDocument")
+    subject = replace(proposal(tmp_path, POLICY).subject, attached_documents=(other,))
+    assert bool(session_policy(subject)) is fits

@@ -80,16 +80,17 @@ def test_what_was_done_for_the_size_is_told(usual: Subject) -> None:
     second = parse(b'{"Statement": []}', "a part")
     folds = (Fold("ec2:Describe*", ("ec2:DescribeA", "ec2:DescribeB")),)
     packed = Packed(usual.draft.document, (second,), ("Queues",), folds)
-    told = lines(replace(usual, draft=replace(usual.draft, packed=packed)), sizes=(6_000, 900))[3]
+    split = replace(usual, draft=replace(usual.draft, packed=packed), further=("iam/ci-deploy-2.json",))
+    told = lines(split, sizes=(6_000, 900))[3]
     assert "**Split**: attach `iam/ci-deploy-2.json` (900) as well" in told
     assert "Made part of another statement, for the size: `Queues`." in told
     assert "`ec2:Describe*` for 2 actions" in told
 
 
-def test_a_further_file_gets_a_number_that_is_free(usual: Subject) -> None:
-    packed = Packed(usual.draft.document, (usual.draft.document,))
-    subject = replace(usual, draft=replace(usual.draft, packed=packed), attached=("iam/ci-deploy-2.json",))
-    assert subject.further == ("iam/ci-deploy-3.json",)
+def test_runs_that_the_result_does_not_surely_allow_are_not_claimed(usual: Subject) -> None:
+    assert lines(usual, left_out=LeftOut(0, {}, not_judged=12))[2] == (
+        "Leaving one run out: nothing to judge. 12 runs not judged: the result does not surely allow all of it."
+    )
 
 
 def test_resources_that_are_narrowed_have_a_section_with_the_risk(tmp_path: Path) -> None:

@@ -62,6 +62,7 @@ def test_security_comes_first_then_additions_narrowings_removals_limits_and_proo
         "Narrows",
         "Removes",
         "What this run could not see",
+        "Offered for later runs, not written",
         "Proof",
         "What happens next",
     ]

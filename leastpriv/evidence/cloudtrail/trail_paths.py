@@ -25,9 +25,9 @@ _PART_OF_DATE = (
     re.compile(r"(?:0[1-9]|1[0-2])"),
     re.compile(r"(?:0[1-9]|[12]\d|3[01])"),
 )
-# A folder is named by the day of delivery, and a file "can contain records written at any point before that
-# time" (same page). A day is our bound: records delivered later than that are missed where a window ends early.
-_SLACK = timedelta(days=1)
+SLACK = timedelta(days=1)
+"""A folder is named by the day of delivery, and a file "can contain records written at any point before that time"
+(same page). A day is our bound: records delivered later than that are missed where a window ends early."""
 _NAMES = 20_000
 """Names of one folder held at a time."""
 
@@ -42,8 +42,13 @@ class TrailFile:
     @property
     def region(self) -> str:
         """The region that its name or folder tells, else empty."""
-        found = _REGION_IN_NAME.search(self.path.name) or _REGION_IN_FOLDER.search(self.path.as_posix())
-        return found[1] if found else ""
+        return region_in(self.path.as_posix())
+
+
+def region_in(path: str) -> str:
+    """The region that a path or key of a trail's file tells, else empty."""
+    found = _REGION_IN_NAME.search(path.rpartition("/")[2]) or _REGION_IN_FOLDER.search(path)
+    return found[1] if found else ""
 
 
 OnError = Callable[[Path, OSError], None]
@@ -75,8 +80,8 @@ def looks_like_trail_file(name: str) -> bool:
 
 class _Walk:
     def __init__(self, window: Window, on_error: OnError) -> None:
-        self._first = _day(window.start - _SLACK) if window.start and window.start.year > 1 else ""
-        self._last = _day(window.end + _SLACK) if window.end and window.end.year < 9999 else "99999999"
+        self._first = _day(window.start - SLACK) if window.start and window.start.year > 1 else ""
+        self._last = _day(window.end + SLACK) if window.end and window.end.year < 9999 else "99999999"
         self._on_error = on_error
 
     def folder(self, path: Path, date: tuple[str, ...], above: tuple[tuple[int, int], ...]) -> Iterator[TrailFile]:
@@ -118,7 +123,7 @@ class _Walk:
             try:
                 with os.scandir(path) as entries:
                     keys = (
-                        _key(entry.name, day)
+                        sort_key(entry.name, day)
                         for entry in entries
                         if looks_like_trail_file(entry.name) and not entry.is_dir()
                     )
@@ -140,6 +145,7 @@ def _is_date(name: str, date: tuple[str, ...]) -> bool:
     return len(date) < 3 and _PART_OF_DATE[len(date)].fullmatch(name) is not None
 
 
-def _key(name: str, day: str) -> tuple[str, str]:
+def sort_key(name: str, day: str) -> tuple[str, str]:
+    """Orders the files of a folder by the time in their name, else by the folder's day, `20261103` or empty."""
     stamp = _STAMP.search(name)
     return (stamp[1] if stamp else day, name)

@@ -11,6 +11,7 @@ from dataclasses import replace
 
 from leastpriv.evidence.refusals.by_operation import by_operation
 from leastpriv.evidence.refusals.by_wording import READERS, by_tool
+from leastpriv.evidence.refusals.encoded import encoded_texts
 from leastpriv.evidence.refusals.found import NEAR, Found, is_told, message_of
 from leastpriv.evidence.refusals.layout import Layout, lay_out, squeezed, unbroken
 from leastpriv.evidence.refusals.sentence import Sentence, sentences
@@ -35,12 +36,13 @@ def read_denial(message: str, *, error_code: str = "") -> Denial:
     """
     found = [each.denial for each in find_denials(lay_out(message))]
     best = next((denial for denial in found if denial.actions), found[0] if found else None)
+    encoded = next((denial.encoded for denial in found if denial.encoded), "")
     by_code = _BY_CODE.get(error_code)
     if best is None:
         return Denial((), "", "", by_code or DeniedBy.UNKNOWN, False, False, message)
     if by_code:
         best = replace(best, denied_by=by_code, mendable=False, why=why_refused_by(by_code))
-    return replace(best, message=message)
+    return replace(best, message=message, encoded=encoded)
 
 
 def find_denials(layout: Layout) -> list[Found]:
@@ -56,11 +58,24 @@ def find_denials(layout: Layout) -> list[Found]:
     for sign, reader in READERS:
         if sign in words:
             found += [each for each in reader(layout) if not is_told(each, found)]
+    encoded = [*encoded_texts(layout)] if "encodedauthorization" in words else []
     for sentence in read:
         told = Found(sentence.phrase, sentence.end, _untold(layout, sentence))
-        if not sentence.action and _is_awss(layout, sentence) and not is_told(told, found, NEAR):
+        has_own = any(sentence.phrase <= at < sentence.phrase + NEAR for at, _ in encoded)
+        if not sentence.action and _is_awss(layout, sentence) and not is_told(told, found, 0 if has_own else NEAR):
             found.append(told)
-    return sorted(found, key=lambda each: each.start)
+    found.sort(key=lambda each: each.start)
+    return _with_encoded(found, encoded, len(layout.text)) if encoded else found
+
+
+def _with_encoded(found: list[Found], texts: list[tuple[int, str]], end: int) -> list[Found]:
+    """Each with the encoded text that stands behind it, before the next one."""
+    ends = [*(each.start for each in found[1:]), end]
+    told = []
+    for each, limit in zip(found, ends, strict=True):
+        own = next((text for at, text in texts if each.start <= at < limit), "")
+        told.append(replace(each, denial=replace(each.denial, encoded=own)) if own else each)
+    return told
 
 
 def _stated(layout: Layout, sentence: Sentence) -> Denial:

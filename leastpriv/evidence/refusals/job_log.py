@@ -7,8 +7,10 @@ are not fetched here: whoever has one gives its bytes.
 from __future__ import annotations
 
 import codecs
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from typing import Protocol
 
 from leastpriv.evidence.refusals.denial import find_denials
@@ -31,6 +33,10 @@ _AFTER = 12_288
 """Bytes behind these that are read along, so that a refusal that begins there is read to its end."""
 _LEAD = 1_024
 """Bytes before a sign in which its refusal may begin."""
+_STAMP = re.compile(
+    rb"(?:[^\t]{1,200}\t[^\t]{1,200}\t)?(?:\xef\xbb\xbf)?(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.\d{1,9})?Z"
+)
+"""The time that GitHub's runner puts before each line; `gh run view --log` has the job and the step before it."""
 MOST_DISTINCT = 10_000
 """Distinct refusals that are remembered: a log may be made up."""
 
@@ -52,6 +58,8 @@ class LoggedDenial:
     line: int
     """From 1, of the word where the refusal begins."""
     denial: Denial
+    time: datetime | None = None
+    """When the line was written, where the runner says so; UTC."""
 
 
 def read_log(stream: ByteStream, name: str) -> Iterator[LoggedDenial]:
@@ -88,7 +96,7 @@ def distinct(found: Iterable[LoggedDenial]) -> tuple[list[LoggedDenial], bool]:
     kept: dict[tuple[object, ...], list[LoggedDenial]] = {}
     count = 0
     for one in found:
-        key = (tuple(action.lower() for action in one.denial.actions), one.denial.resource)
+        key = (tuple(action.lower() for action in one.denial.actions), one.denial.resource, _encoded(one.denial))
         group = kept.setdefault(key, []) if key in kept or count < MOST_DISTINCT else None
         if group is None:
             return _in_order(kept), True
@@ -101,6 +109,11 @@ def distinct(found: Iterable[LoggedDenial]) -> tuple[list[LoggedDenial], bool]:
         elif _tells_more(one.denial, group[index].denial):
             group[index] = replace(group[index], denial=one.denial)
     return _in_order(kept), False
+
+
+def _encoded(denial: Denial) -> str:
+    """What tells refusals apart that name no action, or none themselves."""
+    return denial.encoded if denial.inferred or not denial.actions else ""
 
 
 def _in_order(kept: dict[tuple[object, ...], list[LoggedDenial]]) -> list[LoggedDenial]:
@@ -173,7 +186,17 @@ def _read(data: bytes, start: int, stop: int, name: str, line: int) -> Iterator[
     whole, own = _together(parts), len(parts[0].text)
     for found in find_denials(whole):
         if own <= found.start < own + len(parts[1].text):
-            yield LoggedDenial(name, line + whole.text.count("\n", own, found.start), found.denial)
+            below = whole.text.count("\n", own, found.start)
+            yield LoggedDenial(name, line + below, found.denial, _time_of(data[start:stop], below))
+
+
+def _time_of(lines: bytes, number: int) -> datetime | None:
+    """The runner's time at the beginning of one of some lines."""
+    stamp = _STAMP.match(lines.split(b"\n", number + 1)[number])
+    try:
+        return datetime.fromisoformat(stamp[1].decode()).replace(tzinfo=UTC) if stamp else None
+    except ValueError:
+        return None
 
 
 def _together(parts: list[Layout]) -> Layout:

@@ -6,14 +6,16 @@ import re
 from collections.abc import Sequence
 from dataclasses import replace
 
-from leastpriv.model import Basis, Denial, Need, Permission
+from leastpriv.model import Basis, Call, Denial, Need, Outcome, Permission
 from leastpriv.permissions import catalog
-from leastpriv.permissions.mapping import CallNeeds
+from leastpriv.permissions.mapping import CallNeeds, needs_of
 from leastpriv.permissions.patterns import escape_observed, resource_matches, unescape
 from leastpriv.permissions.resource_types import fits
 
-_TYPE_OF_EC2 = re.compile(r"arn:[^:*?]*:ec2:[^:*?]*:\d*:[a-z-]+/\*")
+OF_A_TYPE = re.compile(r"arn:[^:*?]*:ec2:[^:*?]*:\d*:[a-z-]+/\*")
 """What AWS itself writes for something not made yet: `arn:aws:ec2:eu-west-1:111122223333:vpc/*`."""
+_ONE_STACK = re.compile(r"arn:[^:*?]*:cloudformation:[^:*?]+:\d*:stack/[A-Za-z][A-Za-z0-9-]*/\*")
+"""What AWS writes for a stack that a request names without its id: the name is one stack's at a time."""
 _CUT_BEFORE = re.compile(r"[\s\"`<>'].*|[.,;:'!…)\]}]+", re.DOTALL)
 """Where a reader of a message takes a name to end: at a blank or a quote, before the sentence's own marks."""
 NAMED_BY_REFUSAL = "named by the refusal"
@@ -25,6 +27,14 @@ def refused_needs(mapped: CallNeeds, denial: Denial) -> tuple[Need, ...]:
     if not denial.actions:
         return tuple(observed)
     return tuple(need for action in denial.actions for need in _named_needs(action, denial, observed))
+
+
+def partner_needs(call: Call, refused: Sequence[Need]) -> tuple[Need, ...]:
+    """What the refused call will need next: all that its request implies besides `refused`, were it allowed."""
+    named = {need.permission.action for need in refused}
+    allowed = replace(call, outcome=Outcome.ALLOWED, error_code="", error_message="")
+    found = (need for need in needs_of(allowed).needs if need.basis is Basis.INFERRED)
+    return tuple(need for need in found if need.permission.action not in named)
 
 
 def contradicted(mapped: CallNeeds, denial: Denial) -> tuple[str, ...]:
@@ -57,7 +67,7 @@ def _named_needs(action: str, denial: Denial, observed: Sequence[Need]) -> Seque
     takes_arns = known is None or bool(known.resource_types)
     named = fits(name, resource) or (strange and _is_of_service(name, resource))
     literal = named and takes_arns and _is_literal(resource)
-    if literal or (_TYPE_OF_EC2.fullmatch(resource) and fits(name, resource)):
+    if literal or (_is_as_aws_writes_it(resource) and fits(name, resource)):
         permission = Permission(name, escape_observed(resource) if literal else resource)
         return [Need(permission, Basis.DENIED, NAMED_BY_REFUSAL, verified=known is not None)]
     if own:
@@ -83,6 +93,11 @@ def _is_of_service(action: str, arn: str) -> bool:
 
 def _is_literal(resource: str) -> bool:
     return re.fullmatch(r"arn(?::[^:*?]*){4}:[^*?]+", resource) is not None
+
+
+def _is_as_aws_writes_it(resource: str) -> bool:
+    """Whether a resource with a wildcard is one of the two that AWS writes so itself."""
+    return bool(OF_A_TYPE.fullmatch(resource) or _ONE_STACK.fullmatch(resource))
 
 
 def _is_strange(resource: str, own: Sequence[Need]) -> bool:

@@ -93,13 +93,13 @@ def _continued(layout: Layout, token: re.Match[str], limit: int) -> tuple[str, i
     text = layout.text
     while end < limit and text[end] in BREAKS and len(word) < _LONGEST:
         following = _FIRST_WORD.match(text, end + 1, limit)
-        if not following or not (_is_full(layout, end) or _is_cut(word, following, text)):
+        if not following or not (is_full(layout, end) or _is_cut(word, following, text)):
             break
         word, end = word + following[0], following.end()
     return word, end
 
 
-def _is_full(layout: Layout, at: int) -> bool:
+def is_full(layout: Layout, at: int) -> bool:
     """Whether the line that ends at `at` was cut at a fixed column: another is as long, and none near it is longer."""
     line = bisect_right(layout.starts, at) - 1
     first, last = bisect_left(layout.starts, at - _LONGEST), bisect_right(layout.starts, at + _LONGEST)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Mapping
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from leastpriv.errors import PullRequestError
@@ -69,6 +70,12 @@ class Branches:
         if (commit, path) not in self._read:
             self._read[commit, path] = self._fetch(commit, path)
         return self._read[commit, path]
+
+    def changed_at(self, commit: str, path: str) -> datetime | None:
+        """When a file was last changed, as of a commit (aware, UTC); None where it never was there."""
+        with explained(f"reading the history of {path}"):
+            newest = next(iter(self._repository.get_commits(sha=commit, path=path)), None)
+            return newest.commit.committer.date if newest else None
 
     def branch(self, name: str, base_sha: str, path: str, certify: Certify) -> Branch | None:
         """The branch as the life cycle sees it; None where there is none. `path` is the policy file."""

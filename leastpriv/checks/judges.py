@@ -1,0 +1,50 @@
+"""All judges of one proposal, in order: the free ones, and where somebody asked for them those that AWS charges."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+from leastpriv.checks.custom_checks import paid_checks, run_checks
+from leastpriv.checks.simulate import simulate
+from leastpriv.checks.trust import trust_policies
+from leastpriv.checks.validate_policy import validate
+from leastpriv.evidence.aws import Aws
+from leastpriv.policy.document import Document
+from leastpriv.proposal.judgement import Judgement
+from leastpriv.proposal.proof import Proof
+from leastpriv.proposal.situation import Draft
+
+Say = Callable[[str], None]
+
+
+def free_judgements(
+    aws: Aws,
+    draft: Draft,
+    proof: Proof,
+    files: Mapping[str, Document],
+    attached: Sequence[Document],
+    principal: str,
+    say: Say,
+) -> tuple[Judgement, ...]:
+    """What ValidatePolicy and SimulateCustomPolicy say; `files` are the proposed documents by name.
+
+    Never raises AwsError: a judge that could not be asked says why.
+    """
+    say("Asking AWS about the proposal: ValidatePolicy and SimulateCustomPolicy, both free")
+    found = (
+        validate(aws, files, draft.committed),
+        simulate(aws, [*files.values(), *attached], proof.allowances, principal, next(iter(files), "")),
+    )
+    for judgement in found:
+        if judgement.failure:
+            say(f"{judgement.judge} is left out: {judgement.failure}")
+    return found
+
+
+def paid_judgements(
+    aws: Aws, draft: Draft, files: Mapping[str, Document], never_add: Sequence[str], say: Say
+) -> tuple[Judgement, ...]:
+    """What Access Analyzer's custom policy checks say; the price is said before the first of them."""
+    trusts = [trust for file, document in files.items() for trust in trust_policies(document, file)]
+    checks, unasked = paid_checks(draft, files, never_add, trusts)
+    return run_checks(aws, checks, say, unasked)

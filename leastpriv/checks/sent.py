@@ -1,0 +1,94 @@
+"""What AWS is sent of a policy, and the way back from a place in that text to a line of the file."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from leastpriv.policy.document import Document
+from leastpriv.policy.placeholders import Language, parts_of
+from leastpriv.policy.spans import Node, line_of, value_of
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """The text of one policy as AWS gets it."""
+
+    document: Document
+    text: str
+    own: bool
+    """It is the document's own text, so that places in it are places in the file; else JSON that was made from it."""
+
+    def line(self, location: Mapping[str, Any]) -> int:
+        """The 1-based line of the file that a location of Access Analyzer is on: by its span, else by its path."""
+        span = location.get("span") or {}
+        if self.own and span:
+            return self._line_at(int(span["start"]["line"]))
+        return self._line_of(location.get("path") or ())
+
+    def _line_at(self, line: int) -> int:
+        """Only lines are counted: whether AWS counts characters or UTF-16 units within one is not documented."""
+        source = self.document.source
+        before = sum(map(len, self.text.split("\n")[: line - 1])) + line - 1
+        return line_of(source.outer, source.offset(self.document.policy.start + min(before, len(self.text))))
+
+    def _line_of(self, path: Sequence[Mapping[str, Any]]) -> int:
+        document, found = self.document, self.document.policy
+        for step in path:
+            found = _stepped(found, step)
+        if document.source.lines:
+            # Rendered from HCL: only the statements' lines are known.
+            index = next((int(step["index"]) for step in path if "index" in step), 0)
+            return document.source.lines[min(index, len(document.source.lines) - 1)]
+        return line_of(document.source.outer, document.source.offset(found.start))
+
+
+def sent(document: Document) -> Sent | None:
+    """Return what can be sent of a policy; None where it has parts that only the rendered template knows."""
+    source = document.source
+    value = rendered(document.policy, source.language, document.known)
+    if value is None:
+        return None
+    if (source.format == "json" or source.shell) and value == value_of(document.policy):
+        return Sent(document, source.text[document.policy.start : document.policy.end], own=True)
+    return Sent(document, json.dumps(value, ensure_ascii=False), own=False)
+
+
+def rendered(node: Node, language: Language, known: Mapping[str, str]) -> object | None:
+    """Return the value of a node of a template; None where it is not known before the template is rendered."""
+    try:
+        return _rendered(node, language, known)
+    except _OpenError:
+        return None
+
+
+class _OpenError(Exception):
+    pass
+
+
+def _rendered(node: Node, language: Language, known: Mapping[str, str]) -> object:
+    if node.kind == "array":
+        return [_rendered(item, language, known) for item in node.items]
+    parts = parts_of(node, language, known)
+    if parts is not None:
+        if not all(isinstance(part, str) for part in parts):
+            raise _OpenError
+        return "".join(part for part in parts if isinstance(part, str))
+    if node.kind == "object":
+        return {member.key: _rendered(member.value, language, known) for member in node.members}
+    if node.kind == "alias":
+        raise _OpenError
+    return value_of(node)
+
+
+def _stepped(node: Node, step: Mapping[str, Any]) -> Node:
+    """One step down a path of Access Analyzer; a step that leads nowhere stays."""
+    if "index" in step:
+        items = node.items
+        # A single statement or string counts as a list of one.
+        return items[int(step["index"])] if int(step["index"]) < len(items) else node
+    key = step.get("value") or step.get("key")
+    found = node.get_any_case(str(key)) if key else None
+    return found or node

@@ -1,0 +1,103 @@
+"""The policy file against what is in force in the account: by meaning, never by bytes."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+
+from leastpriv.evidence.live_role import LivePolicy, LiveRole
+from leastpriv.policy.contain import Excess, contained
+from leastpriv.policy.document import Document
+
+# A placeholder's name holds no colon, and a policy variable's does (policy/placeholders.py).
+_PLACEHOLDER = re.compile(r"\$\{[^{}:]*\}")
+
+
+@dataclass(frozen=True, slots=True)
+class Drift:
+    """How the policy file and the account differ; with neither excess nor `missing` they say the same."""
+
+    counterpart: str
+    """Name of the policy in the account that the file stands for; empty where none is like it."""
+    live_allows: tuple[str, str] | None = None
+    """An action and a resource that the account allows and the file does not."""
+    file_allows: tuple[str, str] | None = None
+    """An action and a resource that the file allows and the account does not: it has not been deployed yet."""
+    missing: bool = False
+    """Nothing in the account is like the file."""
+    unknown: str = ""
+    """Why the two cannot be compared; empty where they can."""
+
+    @property
+    def differs(self) -> bool:
+        """Whether the account is known not to be what the file says."""
+        return self.missing or self.live_allows is not None or self.file_allows is not None
+
+
+def drift(committed: Document, files: Sequence[Document], live: LiveRole) -> tuple[Drift, tuple[LivePolicy, ...]]:
+    """Compares the policy file with its counterpart in the account; tells also the policies that no file stands for.
+
+    `files` are the other policies that are named. A counterpart is a policy that allows the same; else one named like
+    the file, or the only one that is left, or the one that shares most with it.
+    """
+    left = list(live.policies)
+    for document in files:
+        same = next((policy for policy in left if _same(document, policy.document)), None)
+        if same:
+            left.remove(same)
+    if any(map(_PLACEHOLDER.search, _texts(committed))):
+        found = _likest(committed, left)
+        reason = "parts of the file are known only once its template is rendered"
+        return Drift(found.name if found else "", unknown=reason), tuple(each for each in left if each is not found)
+    same = next((policy for policy in left if _same(committed, policy.document)), None)
+    if same:
+        return Drift(same.name), tuple(policy for policy in left if policy is not same)
+    found = _likest(committed, left)
+    rest = tuple(policy for policy in left if policy is not found)
+    if found is None:
+        # What could not be read may be the one.
+        return Drift(
+            "", missing=live.is_known, unknown="" if live.is_known else "not all of the account was read"
+        ), rest
+    more = _named(contained([committed], [found.document]).smallest)
+    less = _named(contained([found.document], [committed]).smallest)
+    return Drift(found.name, live_allows=more, file_allows=less), rest
+
+
+def _same(one: Document, other: Document) -> bool:
+    return contained([one], [other]).holds and contained([other], [one]).holds
+
+
+def _likest(committed: Document, policies: Sequence[LivePolicy]) -> LivePolicy | None:
+    own = [policy for policy in policies if ":iam::aws:policy/" not in policy.name]
+    stem = PurePosixPath(committed.where.partition("#")[0]).stem.lower()
+    named = [policy for policy in own if re.split(r"[/ ]", policy.name)[-1].lower() == stem]
+    if named:
+        return named[0]
+    shared = {policy.name: _entries(committed) & _entries(policy.document) for policy in own}
+    likest = max(own, key=lambda policy: len(shared[policy.name]), default=None)
+    if likest is None or (not shared[likest.name] and len(own) > 1):
+        return None
+    return likest
+
+
+def _entries(document: Document) -> set[str]:
+    return {action.lower() for statement in document.statements for action in statement.actions}
+
+
+def _texts(document: Document) -> list[str]:
+    return [
+        text
+        for statement in document.statements
+        for text in (*statement.actions, *statement.resources, *statement.not_actions, *statement.not_resources)
+        if statement.variables
+    ]
+
+
+def _named(excess: Excess | None) -> tuple[str, str] | None:
+    if excess is None:
+        return None
+    witness = excess.witness
+    return (witness.action, witness.resource) if witness else (excess.action, excess.resource)

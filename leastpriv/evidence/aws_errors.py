@@ -1,0 +1,142 @@
+"""What AWS, or the way to it, refused: an exception of botocore -> one `AwsError` with the way out (pure)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from functools import cache
+
+from leastpriv.errors import AwsError, AwsTrouble
+from leastpriv.evidence.cloudtrail.outcome import outcome_of
+from leastpriv.evidence.refusals.denial import read_denial
+from leastpriv.model import Outcome
+from leastpriv.permissions.tables import table
+
+_LONGEST = 300
+"""Characters of AWS's own message that a sentence quotes."""
+
+
+@contextmanager
+def explained(doing: str, action: str = "") -> Iterator[None]:
+    """Turns what botocore raises while `doing` something (a gerund) into an `AwsError`.
+
+    `action` is the IAM action that the request needs, where the caller knows it.
+    """
+    from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError
+    from botocore.parsers import ResponseParserError
+
+    try:
+        yield
+    except (BotoCoreError, ClientError, HTTPClientError, ResponseParserError) as error:
+        raise aws_error(error, doing, action) from error
+    except OSError as error:
+        sentence = f"The connection to AWS broke while {doing}: {error.strerror or type(error).__name__}."
+        raise AwsError(sentence, AwsTrouble.UNREACHABLE) from error
+
+
+def aws_error(error: Exception, doing: str, action: str = "") -> AwsError:
+    """The sentence of one exception of botocore; names the missing permission where that is the reason.
+
+    Its `missing` is the action that AWS's message names, else `action`. Never raises.
+    """
+    response = getattr(error, "response", None)
+    if isinstance(response, Mapping) and isinstance(response.get("Error"), Mapping):
+        return _refused(response, doing, action)
+    return _not_reached(error, doing)
+
+
+def _refused(response: Mapping[str, object], doing: str, action: str) -> AwsError:
+    """AWS answered with an error."""
+    described = response["Error"]
+    said = described if isinstance(described, Mapping) else {}
+    code, message = str(said.get("Code") or ""), str(said.get("Message") or "")
+    about = response.get("ResponseMetadata")
+    status = int(about.get("HTTPStatusCode") or 0) if isinstance(about, Mapping) else 0
+    trouble = _trouble(code, message, status)
+    quoted = f" ({code}{': ' + _short(message) if message else ''})" if code else ""
+    match trouble:
+        case AwsTrouble.EXPIRED:
+            advice = "get new ones right before this step, as aws-actions/configure-aws-credentials does"
+            sentence = f"The AWS credentials have expired while {doing}{quoted}: {advice}."
+        case AwsTrouble.INVALID:
+            sentence = f"AWS does not know these credentials ({doing}){quoted}: check the step that sets them."
+        case AwsTrouble.DENIED:
+            return _denied(code, message, doing, action)
+        case AwsTrouble.THROTTLED:
+            sentence = f"AWS kept refusing for too many requests while {doing}{quoted}: run again later."
+        case AwsTrouble.SERVER:
+            sentence = f"AWS failed while {doing}{quoted or f' (HTTP status {status})'}: run again later."
+        case _:
+            sentence = f"AWS refused a request while {doing}{quoted}."
+    return AwsError(sentence, trouble)
+
+
+def _trouble(code: str, message: str, status: int) -> AwsTrouble:
+    kind = _kinds().get(code)
+    if kind:
+        return kind
+    # A HEAD request's refusal has neither a message nor a code but its status.
+    if outcome_of(code, message) is Outcome.DENIED or code in ("403", "Forbidden"):
+        return AwsTrouble.DENIED
+    if status == 429:
+        return AwsTrouble.THROTTLED
+    return AwsTrouble.SERVER if status >= 500 else AwsTrouble.OTHER
+
+
+def _denied(code: str, message: str, doing: str, action: str) -> AwsError:
+    denial = read_denial(message, error_code=code)
+    missing = denial.actions[0] if denial.actions else action
+    whose = denial.principal or "the credentials of this step"
+    on = f" on {denial.resource}" if denial.resource and denial.resource != "*" else ""
+    if denial.why:
+        sentence = (
+            f"AWS refused {missing or 'a request'}{on} to {whose} while {doing}, and no grant helps: {denial.why}."
+        )
+    elif missing:
+        sentence = f"AWS refused {missing}{on} while {doing}: allow it to {whose}."
+    else:
+        sentence = f"AWS refused a request while {doing} ({code}{': ' + _short(message) if message else ''})."
+    return AwsError(sentence, AwsTrouble.DENIED, missing)
+
+
+def _not_reached(error: Exception, doing: str) -> AwsError:
+    """No whole answer came."""
+    name = type(error).__name__
+    if name in ("NoCredentialsError", "PartialCredentialsError"):
+        return no_credentials(doing)
+    if name in ("CredentialRetrievalError", "TokenRetrievalError", "UnauthorizedSSOTokenError", "SSOTokenLoadError"):
+        return AwsError(f"The AWS credentials could not be had while {doing}: {_short(str(error))}", AwsTrouble.INVALID)
+    if name in ("ResponseStreamingError", "IncompleteReadError", "ConnectionClosedError", "FlexibleChecksumError"):
+        return AwsError(f"AWS's answer broke off while {doing}: run again later.", AwsTrouble.INCOMPLETE)
+    if name in (
+        "EndpointConnectionError",
+        "ConnectTimeoutError",
+        "ReadTimeoutError",
+        "ProxyConnectionError",
+        "SSLError",
+    ):
+        slow = "did not answer in time" if "Timeout" in name else "cannot be reached"
+        where = getattr(error, "kwargs", {}).get("endpoint_url") or "AWS"
+        advice = "check the region, the network and any proxy"
+        return AwsError(f"{where} {slow} while {doing}: {advice}.", AwsTrouble.UNREACHABLE)
+    if name == "ResponseParserError":
+        return AwsError(f"What answered while {doing} is not AWS: its answer cannot be read.", AwsTrouble.INCOMPLETE)
+    return AwsError(f"AWS could not be asked while {doing} ({name}: {_short(str(error))})", AwsTrouble.OTHER)
+
+
+def no_credentials(doing: str) -> AwsError:
+    """There are no credentials at all."""
+    advice = (
+        "run aws-actions/configure-aws-credentials in an earlier step of the job, or set AWS_ACCESS_KEY_ID and so on"
+    )
+    return AwsError(f"There are no AWS credentials for {doing}: {advice}.", AwsTrouble.NO_CREDENTIALS)
+
+
+def _short(text: str) -> str:
+    line = " ".join(text.split()).rstrip(".")
+    return line if len(line) <= _LONGEST else f"{line[: _LONGEST - 1]}…"
+
+
+@cache
+def _kinds() -> Mapping[str, AwsTrouble]:
+    return {row["code"]: AwsTrouble(row["kind"]) for row in table("client_errors", __package__ or "")}

@@ -1,0 +1,245 @@
+"""Calls through Amazon Athena, for trails of whole organizations: one query for all targets and days.
+
+What it will read and cost is said before (an estimate) and after. A query that AWS refuses, stops or fails is a gap,
+never the end of the run. CloudTrail Lake is not built on: it is closed to new customers since 2026-05-31 (document
+history of the CloudTrail User Guide, read 2026-11-24).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+from leastpriv.errors import AwsError, AwsTrouble, InputError
+from leastpriv.evidence.aws_errors import explained
+from leastpriv.evidence.cloudtrail.athena_queries import Queries, cost_of, estimate
+from leastpriv.evidence.cloudtrail.athena_sql import (
+    NAMED,
+    Table,
+    accounts_of,
+    create_table,
+    events_of,
+    record_of,
+    usage_query,
+)
+from leastpriv.evidence.cloudtrail.event import NotACall, event_time, examine
+from leastpriv.evidence.cloudtrail.file_reader import ReadStatistics, SeenEvents, cover
+from leastpriv.evidence.cloudtrail.s3_layout import Branch, branches
+from leastpriv.evidence.cloudtrail.s3_objects import Bucket, Clients
+from leastpriv.evidence.cloudtrail.trail_settings import other_regions_than, settings_gaps, split
+from leastpriv.evidence.source import Principals, Window
+from leastpriv.model import Call, Gap, GapKind, Scope
+
+_REGION_IN_PLACE = re.compile(r"/CloudTrail/([a-z]{2,5}(?:-[a-z]+)+-\d{1,2})(?:/|$)", re.ASCII)
+_DEFAULT_DAYS = 90
+
+
+class AthenaTable:
+    """A source: a table of CloudTrail records in Amazon Athena."""
+
+    def __init__(
+        self,
+        clients: Clients,
+        named: str,
+        now: datetime,
+        *,
+        location: str = "",
+        since: datetime | None = None,
+        seen: SeenEvents | None = None,
+        say: Callable[[str], None] = lambda _: None,
+        poll: float = 1.0,
+    ) -> None:
+        """`named`: `[WORKGROUP/][CATALOG.]DATABASE.TABLE`; `location`: the trail to make a missing table over.
+
+        Raises:
+            InputError: the name is none of that form.
+        """
+        found = NAMED.fullmatch(named)
+        if not found:
+            raise InputError(f"athena-table is {named!r}: write DATABASE.TABLE, or WORKGROUP/DATABASE.TABLE.")
+        self.statistics = ReadStatistics()
+        self._clients, self._named, self._now = clients, named, now
+        self._workgroup, self._catalog = found["workgroup"] or "primary", found["catalog"] or "AwsDataCatalog"
+        self._database, self._table = found["database"], found["table"]
+        self._location, self._since, self._shared = location, since, seen
+        self._say, self._poll = say, poll
+
+    def __str__(self) -> str:
+        """What a person calls it."""
+        return f"{self._named} in Athena"
+
+    def read(self, window: Window, principals: Principals) -> Iterator[Call | Gap]:
+        """Read the calls, roughly oldest first, each once, and a gap for what could not be seen.
+
+        Raises `InputError` while reading where there is no such table and no trail to make it over; never for what AWS
+        refuses. Starts `statistics` anew.
+        """
+        self.statistics = ReadStatistics()
+        return self._read(window.since(self._since), principals)
+
+    def _read(self, window: Window, principals: Principals) -> Iterator[Call | Gap]:
+        try:
+            queries = Queries(
+                self._clients.client("athena"), self._workgroup, self._catalog, self._database, self._poll
+            )
+            table = self._opened(queries)
+            yield from settings_gaps(self._clients, self._named, _top(table), None, window)
+            yield from _limits(table, self._named)
+            found = self._branches(table, principals)
+            self._say_estimate(table, found, window)
+            query = usage_query(table, window, principals, _values(found))
+            yield from self._calls(queries, query, table, window, principals)
+        except AwsError as error:
+            yield Gap(GapKind.SOURCE_FAILED, Scope(), f"{self._named}: {error}")
+
+    # The table.
+
+    def _opened(self, queries: Queries) -> Table:
+        table = self._described()
+        if table is None and self._location:
+            top = self._above_accounts()
+            self._say(f"Making the table {self._named} over {top}")
+            queries.wait(queries.start(create_table(self._database, self._table, top)))
+            table = self._described()
+        if table is None:
+            raise InputError(
+                f"athena-table: there is no table {self._named!r}: name one of CloudTrail records, or name the trail "
+                "as s3://BUCKET/PREFIX in the input trails to have it made."
+            )
+        lacking = [name for name in ("useridentity", "eventtime", "eventname") if name not in table.columns]
+        if lacking:
+            raise InputError(
+                f"athena-table: {self._named!r} is no table of CloudTrail records: it has no {lacking[0]}."
+            )
+        return table
+
+    def _described(self) -> Table | None:
+        client = self._clients.client("athena")
+        try:
+            with explained(f"looking at the table {self._named}", "athena:GetTableMetadata"):
+                answer = client.get_table_metadata(
+                    CatalogName=self._catalog,
+                    DatabaseName=self._database,
+                    TableName=self._table,
+                    WorkGroup=self._workgroup,
+                )["TableMetadata"]
+        except AwsError as error:
+            # Glue's EntityNotFoundException arrives as a MetadataException (GetTableMetadata, Athena API reference).
+            if error.trouble is AwsTrouble.OTHER and "(MetadataException" in str(error):
+                return None
+            raise
+        columns = {str(each["Name"]).lower(): str(each.get("Type", "")) for each in answer.get("Columns", ())}
+        keys = tuple(str(each["Name"]).lower() for each in answer.get("PartitionKeys", ()))
+        parameters = {str(name): str(value) for name, value in (answer.get("Parameters") or {}).items()}
+        return Table(self._database, self._table, columns, keys, parameters, parameters.get("location", ""))
+
+    def _above_accounts(self) -> str:
+        """`s3://bucket/prefix/AWSLogs`, or an organization's folder below it."""
+        name, prefix = split(self._location)
+        found = list(branches(Bucket(name, self._clients.client("s3")).folders, f"{prefix}/" if prefix else "", None))
+        tops = sorted({each.prefix.partition(f"/{each.account}/")[0] for each in found if each.dated})
+        if not tops:
+            raise InputError(
+                f"trails: {self._location!r} holds no AWSLogs/ACCOUNT/CloudTrail/REGION/ to make a table over."
+            )
+        return f"s3://{name}/{tops[-1]}"
+
+    # What it will read.
+
+    def _branches(self, table: Table, principals: Principals) -> tuple[Branch, ...]:
+        """The accounts and regions that have files; empty where they cannot be listed and the query needs no names."""
+        accounts = frozenset(accounts_of(principals)) or None
+        try:
+            name, prefix = split(_top(table))
+            found = branches(Bucket(name, self._clients.client("s3")).folders, f"{prefix}/" if prefix else "", accounts)
+            return tuple(each for each in found if each.dated)
+        except (AwsError, InputError):
+            if any(value.lower() == "injected" for value in table.parameters.values()):
+                raise
+            return ()
+
+    def _say_estimate(self, table: Table, found: Sequence[Branch], window: Window) -> None:
+        start, end = window.start or self._now - timedelta(days=_DEFAULT_DAYS), window.end or self._now
+        days = max(1, (end - start).days + 2)
+        try:
+            size = estimate(Bucket(split(_top(table))[0], self._clients.client("s3")), found, start, days)
+        except (AwsError, InputError) as error:
+            self._say(f"Athena: what the query will read is not known. {error}")
+            return
+        if size is not None:
+            self._say(f"Athena: the query will read about {cost_of(size)}, by a sample of {days} days")
+
+    # The query.
+
+    def _calls(
+        self, queries: Queries, query: str, table: Table, window: Window, principals: Principals
+    ) -> Iterator[Call | Gap]:
+        seen = self._shared or SeenEvents()
+        execution = queries.wait(queries.start(query))
+        scanned = int(execution.get("Statistics", {}).get("DataScannedInBytes") or 0)
+        self._say(f"Athena: the query read {cost_of(scanned)}")
+        for row in queries.rows(str(execution["QueryExecutionId"])):
+            yield from self._row(row, table, window, principals, seen)
+        self.statistics.requests += queries.pages
+
+    def _row(
+        self,
+        row: Mapping[str, str | None],
+        table: Table,
+        window: Window,
+        principals: Principals,
+        seen: SeenEvents,
+    ) -> Iterator[Call | Gap]:
+        figures, record, number = self.statistics, record_of(row), int(row["number"] or 0)
+        figures.records += number
+        for name, times in (("first_time", number), ("last_time", 0)):
+            # Where the table does not tell data events from others, a reading call may be either.
+            told = record if table.tells_kinds else {**record, "readOnly": None}
+            cover(figures, told, event_time({"eventTime": row[name]}), times)
+        if row["mine"] != "true":
+            figures.skipped[NotACall.NOT_WANTED.value] += number
+            return
+        found = examine({**record, "eventTime": row["first_time"]}, principals.wants)
+        if isinstance(found, NotACall):
+            figures.skipped[found.value] += number
+        elif isinstance(found, Gap):
+            yield replace(found, detail=f"{self._named}: {found.detail}", count=number)
+        else:
+            yield from self._each(found, row, window, seen)
+
+    def _each(self, call: Call, row: Mapping[str, str | None], window: Window, seen: SeenEvents) -> Iterator[Call]:
+        for text, event in events_of(row):
+            moment = event_time({"eventTime": text})
+            if moment is None or not window.contains(moment):
+                continue
+            if seen.is_copy(event):
+                self.statistics.duplicates += 1
+            else:
+                self.statistics.calls += 1
+                yield replace(call, time=moment, event_id=event)
+
+
+def _top(table: Table) -> str:
+    """Where the table's files lie, above all partitions: `s3://bucket/AWSLogs`."""
+    return table.template.partition("${")[0].rstrip("/")
+
+
+def _values(found: Sequence[Branch]) -> Mapping[str, Sequence[str]]:
+    """Partition key -> its values, for the keys that say the region."""
+    regions = sorted({each.region for each in found})
+    accounts = sorted({each.account for each in found})
+    return {"region": regions, "awsregion": regions, "aws_region": regions, **dict.fromkeys(("account",), accounts)}
+
+
+def _limits(table: Table, named: str) -> Iterator[Gap]:
+    """Regions that the table leaves out: it lies over one of them, or its partitions name some."""
+    place = _REGION_IN_PLACE.search(table.template)
+    listed = next(
+        (table.parameters.get(f"projection.{key}.values", "") for key in table.partitions if "region" in key), ""
+    )
+    own = (place[1],) if place else tuple(each.strip() for each in listed.split(",") if each.strip())
+    if own:
+        detail = f"{named}: the table has {', '.join(own)} only"
+        yield Gap(GapKind.NOT_LOGGED, Scope(regions=other_regions_than(own)), detail)

@@ -1,0 +1,120 @@
+"""Queries in Amazon Athena: started, waited for, stopped where nobody waits, their rows, and what they cost."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from datetime import datetime, timedelta
+from typing import Any
+
+from leastpriv.errors import AwsError, AwsTrouble
+from leastpriv.evidence.aws_errors import explained
+from leastpriv.evidence.cloudtrail.s3_layout import Branch
+from leastpriv.evidence.cloudtrail.s3_objects import Bucket
+from leastpriv.permissions.tables import table as facts
+
+_SAMPLES = 40
+"""Days of an account and region whose files are listed for the estimate."""
+_TERABYTE = 1024**4
+_ROWS = 1000
+_NO_RESULTS = "give the workgroup a place for query results, or Athena-managed results"
+
+
+class Queries:
+    """Queries of one workgroup and database."""
+
+    def __init__(self, client: Any, workgroup: str, catalog: str, database: str, poll: float) -> None:
+        """`poll`: seconds before a query is asked about first; later it is eight times that."""
+        self._client, self._workgroup, self._poll = client, workgroup, poll
+        self._catalog, self._database = catalog, database
+        self.pages = 0
+        """Pages of answers that were read."""
+
+    def start(self, query: str) -> str:
+        """Begin a query; its id. Raises `AwsError`."""
+        with explained("starting a query in Athena", "athena:StartQueryExecution"):
+            answer = self._client.start_query_execution(
+                QueryString=query,
+                QueryExecutionContext={"Database": self._database, "Catalog": self._catalog},
+                WorkGroup=self._workgroup,
+            )
+        return str(answer["QueryExecutionId"])
+
+    def wait(self, number: str) -> Mapping[str, Any]:
+        """Wait for a query; one that nobody waits for any more is stopped.
+
+        Raises:
+            AwsError: it failed or was stopped, or AWS does not tell.
+        """
+        client, pause, ended = self._client, self._poll, False
+        try:
+            while True:
+                with explained("waiting for a query in Athena", "athena:GetQueryExecution"):
+                    execution: Mapping[str, Any] = client.get_query_execution(QueryExecutionId=number)["QueryExecution"]
+                status = execution["Status"]
+                ended = status["State"] in ("SUCCEEDED", "FAILED", "CANCELLED")
+                if status["State"] == "SUCCEEDED":
+                    return execution
+                if ended:
+                    raise _failed(status)
+                time.sleep(pause)
+                pause = min(pause * 1.5, 8 * self._poll)
+        finally:
+            if not ended:
+                with suppress(AwsError), explained("stopping a query in Athena", "athena:StopQueryExecution"):
+                    client.stop_query_execution(QueryExecutionId=number)
+
+    def rows(self, number: str) -> Iterator[Mapping[str, str | None]]:
+        """The answer of a query, a page of rows at a time. Raises `AwsError`."""
+        token: dict[str, str] = {}
+        names: list[str] | None = None
+        while True:
+            with explained("reading the results of a query in Athena", "athena:GetQueryResults"):
+                page = self._client.get_query_results(QueryExecutionId=number, MaxResults=_ROWS, **token)
+            self.pages += 1
+            for row in page["ResultSet"]["Rows"]:
+                values = [cell.get("VarCharValue") for cell in row["Data"]]
+                if names is None:  # the first row of the first page
+                    names = [str(value) for value in values]
+                else:
+                    yield dict(zip(names, values, strict=True))
+            if not page.get("NextToken"):
+                return
+            token = {"NextToken": page["NextToken"]}
+
+
+def estimate(bucket: Bucket, found: Sequence[Branch], start: datetime, days: int) -> int | None:
+    """About how many bytes lie in so many days of the branches, by listing some of them; None: nothing to go by.
+
+    Raises:
+        AwsError: they cannot be listed.
+    """
+    if not found:
+        return None
+    whole = len(found) * days
+    step = max(1, whole // _SAMPLES)
+    places = [divmod(number, len(found)) for number in range(step // 2, whole, step)]
+    sizes = [
+        sum(
+            stored.size
+            for page in bucket.objects(f"{found[at].prefix}{start + timedelta(days=day):%Y/%m/%d}/")
+            for stored in page
+        )
+        for day, at in places
+    ]
+    return sum(sizes) * whole // max(1, len(sizes))
+
+
+def cost_of(size: int) -> str:
+    """Bytes and what Athena asks for reading them, in words (`data/athena_prices.tsv`)."""
+    [price] = [row for row in facts("athena_prices", "leastpriv.evidence") if row["region"] == "*"]
+    counted = max(size, int(price["least_bytes"]))
+    return f"{size / 1e9:,.2f} GB, about ${counted / _TERABYTE * float(price['usd_per_tb']):,.4f}"
+
+
+def _failed(status: Mapping[str, Any]) -> AwsError:
+    reason = " ".join(str(status.get("StateChangeReason") or "no reason given").split())[:300]
+    word = "stopped" if status["State"] == "CANCELLED" else "failed"
+    advice = f" ({_NO_RESULTS})" if "output location" in reason.lower() else ""
+    return AwsError(f"The query in Athena {word}: {reason}{advice}", AwsTrouble.OTHER)

@@ -1,0 +1,166 @@
+"""What was read from the objects of a bucket, kept between runs: a daily run reads the day's objects only.
+
+Kept are the targets' calls themselves and what each object told of anybody, not the permissions that follow: those are
+worked out anew, so a better mapping counts for old calls too (docs: decision 17). CloudTrail never writes a file twice,
+and an object whose ETag has changed is another one.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import sqlite3
+import zlib
+from collections import Counter
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field, fields
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from leastpriv import __version__
+from leastpriv.errors import InputError
+from leastpriv.evidence.cloudtrail.file_reader import ReadStatistics
+from leastpriv.evidence.cloudtrail.outcome import outcome_of
+from leastpriv.evidence.cloudtrail.s3_objects import Stored
+from leastpriv.evidence.source import Principals
+from leastpriv.model import Call, Gap, GapKind, Scope
+
+_FORMAT = 1
+_PENDING = 200
+"""Objects after which what was read is safe from an interruption."""
+_COUNTS = ("records", "foreign_files", "duplicates")
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What one object gave: its calls and gaps in order, copies within it dropped, and its figures."""
+
+    items: tuple[Call | Gap, ...]
+    figures: ReadStatistics = field(default_factory=ReadStatistics)
+
+
+class ObjectCache:
+    """Readings of one bucket for one set of targets, in one file of a folder. For one thread."""
+
+    def __init__(self, folder: Path, bucket: str, principals: Principals) -> None:
+        """Makes the folder and the file where they are not there.
+
+        Raises:
+            InputError: the folder cannot be written.
+        """
+        targets = sorted(target.arn for target in principals.targets) if principals.targets is not None else ["*"]
+        name = hashlib.sha256("\n".join([__version__, str(_FORMAT), bucket, *targets]).encode()).hexdigest()
+        self._path = folder / f"objects-{name[:24]}.sqlite"
+        self._pending = 0
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            self._database = self._opened()
+        except (OSError, sqlite3.Error) as error:
+            raise InputError(f"cache-dir: {str(folder)!r} cannot be written: {error}.") from error
+
+    def get(self, stored: Stored) -> Reading | None:
+        """What the object gave earlier; None where it was not read, is another one now, or cannot be understood."""
+        try:
+            found = self._database.execute(
+                "SELECT content FROM objects WHERE key = ? AND etag = ?", (stored.key, stored.etag)
+            ).fetchone()
+            return _reading(json.loads(zlib.decompress(found[0]))) if found else None
+        except (sqlite3.Error, zlib.error, ValueError, TypeError, KeyError):
+            return None
+
+    def put(self, stored: Stored, reading: Reading) -> None:
+        """Keep what the object gave; where that fails it is read again."""
+        content = zlib.compress(json.dumps(_written(reading), default=_time).encode())
+        with suppress(sqlite3.Error):
+            row = (stored.key, stored.etag, content)
+            self._database.execute("INSERT OR REPLACE INTO objects VALUES (?, ?, ?)", row)
+            self._pending += 1
+            if self._pending >= _PENDING:
+                self._database.commit()
+                self._pending = 0
+
+    def close(self) -> None:
+        """Write what is not written yet."""
+        with suppress(sqlite3.Error):
+            self._database.commit()
+            self._database.close()
+
+    def _opened(self) -> sqlite3.Connection:
+        try:
+            return _connected(self._path)
+        except sqlite3.DatabaseError:
+            # Not a database, or a broken one: nothing is lost but time.
+            self._path.unlink()
+            return _connected(self._path)
+
+
+def _connected(path: Path) -> sqlite3.Connection:
+    database = sqlite3.connect(path)
+    database.execute("PRAGMA synchronous = OFF")
+    database.execute("CREATE TABLE IF NOT EXISTS objects (key TEXT PRIMARY KEY, etag TEXT, content BLOB) WITHOUT ROWID")
+    return database
+
+
+def _written(reading: Reading) -> Mapping[str, Any]:
+    figures = reading.figures
+    return {
+        "calls": [
+            [getattr(item, each) for each in _CALL_FIELDS] if isinstance(item, Call) else _gap_written(item)
+            for item in reading.items
+        ],
+        "counts": {name: getattr(figures, name) for name in _COUNTS},
+        "skipped": dict(figures.skipped),
+        "kinds": dict(figures.kinds),
+        "regions": sorted(figures.regions),
+        "sources": sorted(figures.sources),
+        "data_types": sorted(figures.data_types),
+        "spans": figures.spans,
+        "first": figures.first,
+        "last": figures.last,
+    }
+
+
+# The outcome is worked out anew.
+_CALL_FIELDS = tuple(each.name for each in fields(Call) if each.name != "outcome")
+
+
+def _gap_written(gap: Gap) -> Mapping[str, Any]:
+    return {"kind": gap.kind, "regions": gap.scope.regions, "detail": gap.detail, "count": gap.count}
+
+
+def _reading(kept: Mapping[str, Any]) -> Reading:
+    figures = ReadStatistics(
+        files=1,
+        **kept["counts"],
+        skipped=Counter(kept["skipped"]),
+        kinds=Counter(kept["kinds"]),
+        regions=set(kept["regions"]),
+        sources=set(kept["sources"]),
+        data_types={(source, kind) for source, kind in kept["data_types"]},
+        spans={region: (_moment(first), _moment(last)) for region, (first, last) in kept["spans"].items()},
+        first=_moment(kept["first"]) if kept["first"] else None,
+        last=_moment(kept["last"]) if kept["last"] else None,
+    )
+    return Reading(tuple(_item(each) for each in kept["calls"]), figures)
+
+
+def _item(kept: Any) -> Call | Gap:
+    if isinstance(kept, Mapping):
+        # The gaps of a file's own have a region at most (`file_reader.py`).
+        scope = Scope(regions=tuple(map(str, kept["regions"])))
+        return Gap(GapKind(kept["kind"]), scope, str(kept["detail"]), int(kept["count"]))
+    values = dict(zip(_CALL_FIELDS, kept, strict=True))
+    values |= {"time": _moment(values["time"]), "resources": tuple(values["resources"])}
+    return Call(**values, outcome=outcome_of(values["error_code"], values["error_message"]))
+
+
+def _moment(text: str) -> datetime:
+    return datetime.fromisoformat(text)
+
+
+def _time(value: object) -> str:
+    if isinstance(value, datetime):
+        return value.isoformat()
+    raise TypeError(f"not kept: {type(value).__name__}")

@@ -1,0 +1,119 @@
+"""Where a trail's files lie in a bucket: by account and region below `AWSLogs/`, or in folders of a person's own."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from leastpriv.evidence.cloudtrail.trail_paths import SLACK, looks_like_trail_file, sort_key
+from leastpriv.evidence.source import Window
+
+# Keys: as in trail_paths.py; an organization trail has its id below AWSLogs/ ("Creating a trail for an organization" of
+# the CloudTrail User Guide, read 2026-11-24).
+_REGION = r"[a-z]{2,5}(?:-[a-z]+)+-\d{1,2}"
+_ACCOUNT_FOLDER = re.compile(r"\d{12}/", re.ASCII)
+_ORGANIZATION_FOLDER = re.compile(r"o-[a-z0-9]{10,32}/", re.ASCII)
+_REGION_FOLDER = re.compile(rf"{_REGION}/", re.ASCII)
+_ACCOUNT = re.compile(r"(?:^|/)(?P<account>\d{12})/(?:CloudTrail/|$)", re.ASCII)
+_OWN_ACCOUNT = re.compile(r"/AWSLogs/(?:o-[a-z0-9]+/)?\d{12}/$", re.ASCII)
+_BELOW_REGION = re.compile(rf"/CloudTrail/(?P<region>{_REGION})/(?P<days>.*)", re.ASCII)
+_DAY = re.compile(r"(?:^|/)(\d{4}/\d{2}/\d{2})/", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True)
+class Branch:
+    """Keys that are listed as one: those of an account and region, or all below a folder of another shape."""
+
+    prefix: str
+    account: str = ""
+    region: str = ""
+    dated: bool = False
+    """Folders of year, month and day lie right below the prefix."""
+
+
+def branches(
+    folders: Callable[[str], tuple[str, ...]], prefix: str, accounts: frozenset[str] | None
+) -> Iterator[Branch]:
+    """Branches below a place of the bucket, sorted; of these accounts only (None: of all).
+
+    `folders` gives the prefixes right below one, each with a slash at its end; what it raises is raised.
+    """
+    known = _BELOW_REGION.search(f"/{prefix}")
+    if known:
+        yield Branch(prefix, _account(prefix), known["region"], dated=not known["days"])
+        return
+    below = folders(prefix)
+    names = {path: path.removeprefix(prefix) for path in below}
+    if not prefix.endswith(("AWSLogs/", "/CloudTrail/")) and f"{prefix}AWSLogs/" in below:
+        yield from branches(folders, f"{prefix}AWSLogs/", accounts)
+        return
+    chosen = [path for path, name in names.items() if _leads_on(prefix, name)]
+    if not chosen and not _is_own(prefix):
+        yield Branch(prefix)
+    for path in chosen:
+        if accounts is None or not _ACCOUNT_FOLDER.fullmatch(names[path]) or names[path].rstrip("/") in accounts:
+            yield from branches(folders, path, accounts)
+
+
+def _leads_on(prefix: str, name: str) -> bool:
+    """Whether a folder is the next one of CloudTrail's own layout."""
+    if prefix.endswith("/CloudTrail/"):
+        return _REGION_FOLDER.fullmatch(name) is not None
+    if _ACCOUNT.search(prefix):
+        return name == "CloudTrail/"
+    return bool(_ACCOUNT_FOLDER.fullmatch(name) or _ORGANIZATION_FOLDER.fullmatch(name))
+
+
+def _is_own(prefix: str) -> bool:
+    """Whether CloudTrail's layout goes on below: then other folders there are other services' logs."""
+    return prefix.endswith(("AWSLogs/", "/CloudTrail/")) or _OWN_ACCOUNT.search(f"/{prefix}") is not None
+
+
+def _account(prefix: str) -> str:
+    found = _ACCOUNT.search(prefix)
+    return found["account"] if found else ""
+
+
+@dataclass(frozen=True, slots=True)
+class Days:
+    """The days whose folders may hold records of a window."""
+
+    first: str
+    """`2026/11/03`; empty: from the beginning."""
+    last: str
+
+    @classmethod
+    def of(cls, window: Window) -> Days:
+        """With a day on either side, since a file may be delivered later than it was written."""
+        first = _day(window.start, -SLACK) if window.start and window.start.year > 1 else ""
+        last = _day(window.end, SLACK) if window.end and window.end.year < 9999 else "9999/99/99"
+        return cls(first, last)
+
+    def start_after(self, branch: Branch) -> str:
+        """Key behind which the branch's listing begins; empty: at its beginning."""
+        return f"{branch.prefix}{self.first}" if branch.dated and self.first else ""
+
+    def ends_before(self, branch: Branch, key: str) -> bool:
+        """Whether a key of the branch, and so all that follow it, lies behind the last day."""
+        return branch.dated and key.removeprefix(branch.prefix)[:10] > self.last
+
+    def leave_out(self, key: str) -> bool:
+        """Whether a key of CloudTrail's own layout, wherever that begins, is of another day."""
+        found = _BELOW_REGION.search(key)
+        day = found["days"][:10] if found else ""
+        return re.fullmatch(r"\d{4}/\d\d/\d\d", day) is not None and not self.first <= day <= self.last
+
+
+def place_in_time(key: str) -> tuple[str, str] | None:
+    """What orders a key among those of all branches; None for a digest, an insight or something else."""
+    name = key.rpartition("/")[2]
+    if not looks_like_trail_file(name) or "/CloudTrail-" in key:
+        return None
+    day = _DAY.search(key)
+    return sort_key(name, day[1].replace("/", "") if day else "")[0], key
+
+
+def _day(time: datetime, shift: timedelta) -> str:
+    return f"{time + shift:%Y/%m/%d}"

@@ -1,0 +1,193 @@
+"""A bucket's objects, fetched by some threads ahead of the one that reads them, oldest first, in bounded memory."""
+
+from __future__ import annotations
+
+import heapq
+import io
+from collections import deque
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from typing import BinaryIO, cast
+
+from leastpriv.errors import AwsError, AwsTrouble
+from leastpriv.evidence.cloudtrail.file_reader import FileReader, ReadStatistics, SeenEvents
+from leastpriv.evidence.cloudtrail.object_cache import ObjectCache, Reading
+from leastpriv.evidence.cloudtrail.s3_layout import Branch, Days, place_in_time
+from leastpriv.evidence.cloudtrail.s3_objects import Bucket, Stored
+from leastpriv.evidence.cloudtrail.trail_paths import region_in
+from leastpriv.evidence.source import Principals, Window
+from leastpriv.model import Call, Gap, GapKind, Scope
+
+_THREADS = 8
+"""Fetching costs about 1 ms of the core an object, reading ten times that (bench/s3_trail.py): more bring nothing."""
+_AHEAD = 32
+"""Objects fetched and not read yet."""
+_AHEAD_BYTES = 16 * 1024 * 1024
+"""Bytes of theirs; an object larger than that is read as a stream by itself."""
+_NAMES = 20_000
+"""Names of objects held at a time, over all accounts and regions."""
+_PATIENCE = {AwsTrouble.DENIED: 500, AwsTrouble.OTHER: 100_000}
+"""Failed objects in a row, with none read between them, before the rest is given up; those not named here cost many
+requests each. Refusals may end where another key begins, and archived objects (`OTHER`) where the archive does."""
+_PATIENCE_ELSE = 20
+_HOPELESS = (AwsTrouble.EXPIRED, AwsTrouble.INVALID, AwsTrouble.NO_CREDENTIALS)
+
+
+@dataclass(frozen=True, slots=True)
+class _Ahead:
+    """An object that is to be read soon."""
+
+    stored: Stored
+    size: int
+    """Bytes of it that are held."""
+    fetched: Future[bytes] | None
+    """Its bytes; None: too large to be held, or not needed."""
+    kept: Reading | None
+    """What an earlier run read of it."""
+
+
+class BucketReading:
+    """One pass over the objects of some branches."""
+
+    def __init__(
+        self,
+        bucket: Bucket,
+        found: Sequence[Branch],
+        window: Window,
+        principals: Principals,
+        figures: ReadStatistics,
+        seen: SeenEvents,
+        cache: ObjectCache | None = None,
+    ) -> None:
+        """`figures` grow while reading; `cache` is closed with it."""
+        self.any_object = False
+        self.kept = 0
+        """Objects that were known from the cache."""
+        self._bucket, self._branches, self._days = bucket, found, Days.of(window)
+        self._window, self._principals = window, principals
+        self._figures, self._seen, self._cache = figures, seen, cache
+        self._pool = ThreadPoolExecutor(_THREADS)
+        self._page = max(50, min(1000, _NAMES // max(1, len(found))))
+        self._lost: dict[tuple[AwsTrouble, str, str], Gap] = {}
+        self._failures = 0
+
+    def close(self) -> None:
+        """Drop what is under way; nobody waits for it."""
+        self._pool.shutdown(wait=False, cancel_futures=True)
+        if self._cache:
+            self._cache.close()
+
+    def items(self, max_decompressed: int) -> Iterator[Call | Gap]:
+        """Calls in the order of the files' times, each once, and a gap for what could not be had."""
+        for ahead in self._fetched():
+            try:
+                yield from self._object(ahead, max_decompressed)
+                self._failures = 0
+            except AwsError as error:
+                self._note_lost(region_in(ahead.stored.key), error)
+                if error.trouble in _HOPELESS or self._failures >= _PATIENCE.get(error.trouble, _PATIENCE_ELSE):
+                    yield Gap(GapKind.SOURCE_FAILED, Scope(), f"s3://{self._bucket.name}: the rest was not tried")
+                    break
+        yield from self._lost.values()
+
+    @property
+    def gave_up(self) -> bool:
+        """Whether some of it could not be listed or read."""
+        return bool(self._lost)
+
+    def _object(self, ahead: _Ahead, max_decompressed: int) -> Iterator[Call | Gap]:
+        stored, kept = ahead.stored, ahead.kept
+        if kept:
+            self.kept += 1
+            yield from self._again(kept)
+            return
+        opened = io.BytesIO(ahead.fetched.result()) if ahead.fetched else self._bucket.open(stored)
+        figures = ReadStatistics() if self._cache else self._figures
+        seen = SeenEvents() if self._cache else self._seen
+        name = f"s3://{self._bucket.name}/{stored.key}"
+        reader = FileReader(name, region_in(stored.key), figures, seen, max_decompressed)
+        items = reader.read(lambda: cast(BinaryIO, opened), self._window, self._principals)
+        if self._cache is None:
+            yield from items
+            return
+        reading = Reading(tuple(items), figures)
+        # Only what was read whole is kept: the next run's window may be another one.
+        if not figures.damaged_files and not figures.outside_window:
+            self._cache.put(stored, reading)
+        yield from self._again(reading)
+
+    def _again(self, reading: Reading) -> Iterator[Call | Gap]:
+        """Give what an object gave, but for the calls that other objects gave before."""
+        self._figures.absorb(replace(reading.figures, calls=0))
+        for item in reading.items:
+            if isinstance(item, Call) and self._seen.is_copy(item.event_id):
+                self._figures.duplicates += 1
+                continue
+            self._figures.calls += isinstance(item, Call)
+            yield item
+
+    def _kept(self, stored: Stored) -> Reading | None:
+        """What the cache has of an object whose records lie in the window."""
+        kept = self._cache.get(stored) if self._cache else None
+        times = (kept.figures.first, kept.figures.last) if kept else ()
+        return kept if all(time is None or self._window.contains(time) for time in times) else None
+
+    def _note_lost(self, region: str, error: AwsError) -> None:
+        """Count an object that could not be had; the first of a region and reason speaks for all."""
+        self._failures += 1
+        self._figures.files += 1
+        self._figures.damaged_files += 1
+        self._fold(region, error)
+
+    def _fold(self, region: str, error: AwsError) -> None:
+        key = (error.trouble, error.missing, region)
+        known = self._lost.get(key)
+        scope = Scope(regions=(region,) if region else ())
+        detail = known.detail if known else str(error)
+        self._lost[key] = Gap(GapKind.SOURCE_FAILED, scope, detail, known.count + 1 if known else 1)
+
+    def _fetched(self) -> Iterator[_Ahead]:
+        """Objects in order, each under way to be fetched since some before it."""
+        queue: deque[_Ahead] = deque()
+        held = 0
+        for stored in self._listed():
+            self.any_object = True
+            kept = self._kept(stored)
+            size = 0 if kept or stored.size > _AHEAD_BYTES else stored.size
+            while queue and (len(queue) >= _AHEAD or held + size > _AHEAD_BYTES):
+                held -= queue[0].size
+                yield queue.popleft()
+            fetched = self._pool.submit(self._bucket.fetch, stored) if size else None
+            queue.append(_Ahead(stored, size, fetched, kept))
+            held += size
+        yield from queue
+
+    def _listed(self) -> Iterator[Stored]:
+        """Objects of all branches, oldest first; the first pages are asked for at once."""
+        listings = [
+            self._bucket.objects(each.prefix, self._days.start_after(each), self._page) for each in self._branches
+        ]
+        first = [self._pool.submit(next, listing, ()) for listing in listings]
+        streams = [
+            self._branch(branch, pages, listing)
+            for branch, pages, listing in zip(self._branches, first, listings, strict=True)
+        ]
+        for _, stored in heapq.merge(*streams, key=lambda entry: entry[0]):
+            yield stored
+
+    def _branch(
+        self, branch: Branch, first: Future[tuple[Stored, ...]], rest: Iterator[tuple[Stored, ...]]
+    ) -> Iterator[tuple[tuple[str, str], Stored]]:
+        try:
+            page = first.result()
+            while page:
+                for stored in page:
+                    if self._days.ends_before(branch, stored.key):
+                        return
+                    place = place_in_time(stored.key)
+                    if place and not self._days.leave_out(stored.key):
+                        yield place, stored
+                page = next(rest, ())
+        except AwsError as error:
+            self._fold(branch.region, error)

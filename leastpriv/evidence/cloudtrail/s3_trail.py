@@ -1,0 +1,115 @@
+"""Calls from a trail's bucket: named as `s3://bucket/prefix`, or by the trail's name or ARN.
+
+Reads what it needs and no more: the folders of the targets' accounts, of the days of the window. What AWS refuses or
+breaks off is a gap of the region that it hides, never the end of the run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from datetime import datetime
+from pathlib import Path
+
+from leastpriv.errors import AwsError, InputError
+from leastpriv.evidence.cloudtrail.file_reader import ReadStatistics, SeenEvents
+from leastpriv.evidence.cloudtrail.object_cache import ObjectCache
+from leastpriv.evidence.cloudtrail.record_stream import MAX_DECOMPRESSED
+from leastpriv.evidence.cloudtrail.s3_layout import branches
+from leastpriv.evidence.cloudtrail.s3_objects import Bucket, Clients
+from leastpriv.evidence.cloudtrail.s3_reading import BucketReading
+from leastpriv.evidence.cloudtrail.trail_settings import Trail, named_trail, settings_gaps, split
+from leastpriv.evidence.source import Principals, Window
+from leastpriv.model import Call, Gap, GapKind, Scope
+
+
+class S3Trail:
+    """A source: the files of one trail where CloudTrail delivers them."""
+
+    def __init__(
+        self,
+        clients: Clients,
+        named: str,
+        *,
+        since: datetime | None = None,
+        seen: SeenEvents | None = None,
+        say: Callable[[str], None] = lambda _: None,
+        cache: Path | None = None,
+        max_decompressed: int = MAX_DECOMPRESSED,
+    ) -> None:
+        """`named`: `s3://bucket/prefix`, or a trail's name or ARN.
+
+        `since`: what is older is not read, whatever the window; `seen` is shared by sources that may hold copies;
+        `cache`: a folder that keeps what was read between runs.
+        """
+        self.statistics = ReadStatistics()
+        self._clients = clients
+        self._named = named
+        self._since = since
+        self._shared = seen
+        self._say = say
+        self._cache = cache
+        self._max_decompressed = max_decompressed
+
+    def __str__(self) -> str:
+        """What a person calls it."""
+        return self._named
+
+    def read(self, window: Window, principals: Principals) -> Iterator[Call | Gap]:
+        """Read calls in the window, roughly oldest first, each once, and a gap for what could not be seen.
+
+        Raises `InputError` while reading where there is no such trail or bucket, or nothing lies there; never for
+        what AWS refuses. Starts `statistics` anew.
+        """
+        self.statistics = ReadStatistics()
+        return self._read(window.since(self._since), principals)
+
+    def _read(self, window: Window, principals: Principals) -> Iterator[Call | Gap]:
+        try:
+            location, trails = self._found()
+        except AwsError as error:
+            yield failed(self._named, error)
+            return
+        yield from settings_gaps(self._clients, self._named, location, trails, window)
+        yield from self._objects(location, window, principals)
+
+    def _found(self) -> tuple[str, tuple[Trail, ...] | None]:
+        """Where the files lie, and the trails that deliver there; None where that is still to be asked."""
+        if self._named.startswith("s3://"):
+            return self._named, None
+        trail = named_trail(self._clients, self._named)
+        return trail.location, (trail,)
+
+    def _objects(self, location: str, window: Window, principals: Principals) -> Iterator[Call | Gap]:
+        name, prefix = split(location)
+        bucket = Bucket(name, self._clients.client("s3"))
+        accounts = frozenset(target.account for target in principals.targets) if principals.targets else None
+        try:
+            found = list(branches(bucket.folders, f"{prefix}/" if prefix else "", accounts))
+        except AwsError as error:
+            if "(NoSuchBucket" in str(error):
+                raise InputError(
+                    f"trails: there is no bucket {name!r}: name a trail, or s3://BUCKET/PREFIX."
+                ) from error
+            yield failed(self._named, error)
+            return
+        if not found:
+            whose = ", ".join(sorted(accounts or ()))
+            yield Gap(GapKind.SOURCE_FAILED, Scope(), f"{location}: it has no folder of the account {whose}")
+        self._say(f"{location}: {len(found)} folders of accounts and regions")
+        seen = self._shared or SeenEvents()
+        cache = ObjectCache(self._cache, name, principals) if self._cache else None
+        reading = BucketReading(bucket, found, window, principals, self.statistics, seen, cache)
+        with closing(reading):
+            yield from reading.items(self._max_decompressed)
+        if cache:
+            self._say(f"{location}: {reading.kept:,} of {self.statistics.files:,} files were known from the cache")
+        if found and not reading.any_object and not reading.gave_up:
+            if not any(branch.dated for branch in found):
+                raise InputError(f"trails: {location!r} holds no CloudTrail file: name the place that holds AWSLogs/.")
+            yield Gap(GapKind.SOURCE_FAILED, Scope(), f"{location}: it holds no file of the days that are read")
+
+
+def failed(named: str, error: AwsError) -> Gap:
+    """The gap of a source of which nothing could be read."""
+    return Gap(GapKind.SOURCE_FAILED, Scope(), f"{named}: {error}")

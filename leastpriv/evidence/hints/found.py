@@ -1,0 +1,163 @@
+"""What AWS said when it was asked about a principal's use, as values; no decisions.
+
+Everything may be absent: nobody asked, or AWS did not answer, which `Hints.unasked` tells.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from leastpriv.evidence.hints.declared import Declared
+
+LATE = timedelta(hours=4)
+"""Within which a use appears in IAM's reports:
+https://docs.aws.amazon.com/IAM/latest/UserGuide/access_policies_last-accessed.html, read 2026-11-24.
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """The last time that something was asked for; IAM counts refused requests too."""
+
+    time: datetime
+    region: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceAccess:
+    """One service that the principal's policies grant."""
+
+    service: str
+    """IAM prefix in lower case, `s3`."""
+    last: Attempt | None = None
+    """None: no attempt in IAM's tracking period."""
+    actions: Mapping[str, Attempt | None] = field(default_factory=dict)
+    """Tracked actions that are granted, in lower case (`s3:putbucketpolicy`)."""
+
+
+@dataclass(frozen=True, slots=True)
+class SharedPolicy:
+    """A managed policy of the principal that others use as well: an edit of it reaches them."""
+
+    arn: str
+    service: str
+    others: Mapping[str, Attempt]
+    """ARN of another role or user -> its last attempt on the service."""
+
+
+@dataclass(frozen=True, slots=True)
+class AccessReport:
+    """IAM's last accessed information (access advisor) about one principal."""
+
+    made: datetime
+    services: Mapping[str, ServiceAccess]
+    granted_by: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Service -> the principal's policies that grant it, an ARN or an inline policy's name."""
+    shared: tuple[SharedPolicy, ...] = ()
+    missing: str = ""
+    """Why `granted_by` or `shared` is not whole; empty where it is."""
+
+    @property
+    def until(self) -> datetime:
+        """Up to here the report has every attempt."""
+        return self.made - LATE
+
+    def action(self, name: str) -> Attempt | None:
+        """The last attempt on one action; None where it is not tracked, not granted, or none is known."""
+        service = self.services.get(name.partition(":")[0].lower())
+        return service.actions.get(name.lower()) if service else None
+
+
+@dataclass(frozen=True, slots=True)
+class GeneratedPolicy:
+    """What IAM Access Analyzer wrote from a trail: all policies of one generation together."""
+
+    job: str
+    first: datetime | None
+    last: datetime | None
+    """The time whose events it read."""
+    is_complete: bool
+    """False: by AWS's own word something is missing."""
+    grants: tuple[tuple[str, tuple[str, ...]], ...]
+    """(action as written, its resources), sorted; a resource may hold placeholders like `${BucketName}`."""
+    policies: int = 1
+    was_running: bool = False
+    """Somebody else had asked for it."""
+    names: frozenset[str] = field(init=False)
+    """The actions of `grants` in lower case: a wildcard may ask for thousands."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "names", frozenset(action.lower() for action, _ in self.grants))
+
+
+@dataclass(frozen=True, slots=True)
+class Advice:
+    """One step of an unused-access recommendation."""
+
+    step: str
+    """`CREATE_POLICY` or `DETACH_POLICY`."""
+    policy: str
+    """The existing policy it is about."""
+
+
+@dataclass(frozen=True, slots=True)
+class UnusedAccess:
+    """The active findings of one unused-access analyzer about the principal."""
+
+    analyzer: str
+    """Its name."""
+    days: int
+    """Without use for so long something is unused; 0 where AWS does not say."""
+    is_whole: bool = False
+    """The whole role is unused."""
+    services: tuple[str, ...] = ()
+    """Prefixes of services of which nothing is used."""
+    actions: tuple[str, ...] = ()
+    """Unused actions of services in use, `s3:putbucketpolicy`."""
+    advice: tuple[Advice, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class OutsideAccess:
+    """Somebody outside the analyzer's zone of trust who may assume the role."""
+
+    principal: str
+    """`AWS arn:aws:iam::…:root`, `Federated token.actions.githubusercontent.com`, or `anybody`."""
+    conditions: Mapping[str, str]
+    is_public: bool = False
+
+    @property
+    def is_bound_subject(self) -> bool:
+        """A federated login that is limited to some subject: what a role for CI is made for."""
+        has_subject = any(key.lower().endswith(":sub") for key in self.conditions)
+        return self.principal.startswith("Federated ") and has_subject and not self.is_public
+
+
+@dataclass(frozen=True, slots=True)
+class Unasked:
+    """A source of hints that gave none."""
+
+    source: str
+    """`access advisor`, `policy generation` …."""
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Hints:
+    """All that AWS said."""
+
+    access: AccessReport | None = None
+    generated: GeneratedPolicy | None = None
+    unused: tuple[UnusedAccess, ...] = ()
+    outside: tuple[OutsideAccess, ...] = ()
+    unasked: tuple[Unasked, ...] = ()
+    asked: tuple[str, ...] = ()
+    """Sources that answered, also with nothing."""
+    declared: Declared = field(default_factory=Declared)
+    """What the resource types of the principal's stacks need by their own account."""
+
+
+NO_HINTS = Hints()
+"""Nobody asked."""

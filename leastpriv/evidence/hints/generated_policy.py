@@ -1,0 +1,245 @@
+"""IAM Access Analyzer's policy generation: what it reads out of a trail, as a second opinion.
+
+It leaves out `iam:PassRole` and data events, takes in refused calls, and names resources by placeholders only
+(https://docs.aws.amazon.com/IAM/latest/UserGuide/access-analyzer-policy-generation.html, read 2026-11-24). An account
+may have one generation at a time and 50 a day (in some regions 5), of at most 90 days of events
+(https://docs.aws.amazon.com/IAM/latest/UserGuide/access-analyzer-quotas.html, read 2026-11-24). Free of charge; a
+cancelled generation counts as well.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from leastpriv.errors import AwsError, AwsTrouble, InputError
+from leastpriv.evidence.aws_errors import explained
+from leastpriv.evidence.hints.found import GeneratedPolicy
+from leastpriv.evidence.hints.waiting import Waiting
+from leastpriv.permissions.tables import table
+
+_ROLE = re.compile(r"arn:aws[a-z-]*:iam::\d{12}:role/[!-~]{1,576}")
+_TRAIL = re.compile(r"arn:aws[a-z-]*:cloudtrail:[a-z0-9-]+:\d{12}:trail/[\w.-]{1,128}", re.ASCII)
+_LONGEST_WINDOW = timedelta(days=90)
+_FRESH = timedelta(hours=12)
+"""A generation that ended so recently is taken again: an account may have 50 a day."""
+
+
+@dataclass(frozen=True, slots=True)
+class Generation:
+    """What a generation needs: ARNs of the role that Access Analyzer takes on, and of the trail."""
+
+    access_role: str
+    trail: str
+
+
+def parse_generation(value: str, label: str) -> Generation | None:
+    """The input `access-analyzer`: `off` (or empty) is None, else a role's and a trail's ARN in any order.
+
+    Raises:
+        InputError: it is anything else.
+    """
+    words = [word for word in re.split(r"[\s,]+", value) if word]
+    if not words or words == ["off"]:
+        return None
+    roles = [word for word in words if _ROLE.fullmatch(word)]
+    trails = [word for word in words if _TRAIL.fullmatch(word)]
+    if len(words) == 2 and len(roles) == len(trails) == 1:
+        return Generation(roles[0], trails[0])
+    raise InputError(
+        f"{label} is {value!r}: write off, or the ARN of the service role that Access Analyzer takes on and the ARN of "
+        "the trail, with a blank or a line break between them."
+    )
+
+
+def generated_policy(
+    client: Any, principal: str, generation: Generation, start: datetime | None, waiting: Waiting
+) -> GeneratedPolicy:
+    """Has a policy generated, or takes the one that somebody has just asked for; cancels its own when interrupted.
+
+    `start` is where the events to read begin; they are at most 90 days old.
+
+    Raises:
+        AwsError: AWS refused, failed, or was not done in time; a generation that still runs goes on for the next run.
+    """
+    waiting.say("Asking IAM Access Analyzer for a second opinion on the trail (free of charge, some minutes)")
+    jobs = _Jobs(client, principal, generation, waiting)
+    job = jobs.taken() or jobs.started(start)
+    try:
+        answer = waiting.until(lambda: jobs.answer(job), f"the policy generation {job}")
+    except (KeyboardInterrupt, SystemExit):
+        # Somebody else's generation is not ours to cancel.
+        if job == jobs.own:
+            jobs.cancel(job)
+        raise
+    if answer is None:
+        sentence = f"The policy generation {job} was not done in time; it goes on, and the next run takes its result."
+        raise AwsError(sentence, AwsTrouble.OTHER)
+    return _read(job, answer, was_running=job != jobs.own)
+
+
+@dataclass(slots=True)
+class _Jobs:
+    """The generations of one principal."""
+
+    client: Any
+    principal: str
+    generation: Generation
+    waiting: Waiting
+    own: str = ""
+    """The one that was started here."""
+    refused: bool = False
+    """The account was busy once: meanwhile somebody may have started one for the same principal."""
+
+    def taken(self) -> str:
+        """A generation that runs, or ended a short while ago with a result; empty where there is none."""
+        since = self.waiting.clock() - _FRESH
+        for each in self._all(self.principal):
+            ended = each.get("completedOn")
+            if each["status"] == "IN_PROGRESS":
+                self.waiting.say(f"Joining the policy generation {each['jobId']}, which runs already")
+                return str(each["jobId"])
+            if each["status"] == "SUCCEEDED" and ended and ended >= since:
+                self.waiting.say(
+                    f"Taking the policy generation {each['jobId']} of {ended.astimezone(UTC):%Y-%m-%d %H:%M}"
+                )
+                return str(each["jobId"])
+        return ""
+
+    def started(self, start: datetime | None) -> str:
+        """A new generation, once the account is free for one; or one that somebody started meanwhile."""
+        end = self.waiting.clock()
+        first = max(start, end - _LONGEST_WINDOW) if start else end - _LONGEST_WINDOW
+        details = {
+            "trails": [{"cloudTrailArn": self.generation.trail, "allRegions": True}],
+            "accessRole": self.generation.access_role,
+            "startTime": first,
+            "endTime": end,
+        }
+        found = self.waiting.until(lambda: self._start(details), "the account's turn to generate a policy")
+        if found is None:
+            minutes = self.waiting.longest.total_seconds() / 60
+            raise AwsError(
+                f"Other policy generations have kept the account busy for {minutes:.0f} minutes, and it has one at a "
+                "time: run again later.",
+                AwsTrouble.OTHER,
+            )
+        return found
+
+    def _start(self, details: Mapping[str, Any]) -> str | None:
+        from botocore.exceptions import ClientError
+
+        if self.refused and (joined := self.taken()):
+            return joined
+        try:
+            answer = self.client.start_policy_generation(
+                policyGenerationDetails={"principalArn": self.principal}, cloudTrailDetails=details
+            )
+        except ClientError as error:
+            code = error.response.get("Error", {}).get("Code")
+            if code == "ConflictException" or (code == "ServiceQuotaExceededException" and self._is_busy()):
+                self.refused = True
+                return None
+            if code == "ServiceQuotaExceededException":
+                said = str(error.response["Error"].get("Message", "")).rstrip(".")
+                spent = "its share of the day is used up; run again tomorrow"
+                sentence = f"The account may start no policy generation ({said}): {spent}."
+                raise AwsError(sentence, AwsTrouble.OTHER) from error
+            with explained("starting a policy generation", "access-analyzer:StartPolicyGeneration"):
+                raise
+        except Exception:
+            with explained("starting a policy generation", "access-analyzer:StartPolicyGeneration"):
+                raise
+        self.own = str(answer["jobId"])
+        return self.own
+
+    def _is_busy(self) -> bool:
+        """Whether a generation runs for anybody in the account; if none does, the quota of a day is used up."""
+        return any(each["status"] == "IN_PROGRESS" for each in self._all(""))
+
+    def answer(self, job: str) -> Mapping[str, Any] | None:
+        """The answer of a generation that has ended; None while it runs."""
+        with explained("asking for the generated policy", "access-analyzer:GetGeneratedPolicy"):
+            found: Mapping[str, Any] = self.client.get_generated_policy(jobId=job, includeResourcePlaceholders=True)
+        return None if found["jobDetails"]["status"] == "IN_PROGRESS" else found
+
+    def cancel(self, job: str) -> None:
+        """Ends a generation; that it could not be ended is said, no more."""
+        try:
+            with explained("cancelling the policy generation", "access-analyzer:CancelPolicyGeneration"):
+                self.client.cancel_policy_generation(jobId=job)
+            self.waiting.say(f"Cancelled the policy generation {job}")
+        except AwsError as error:
+            self.waiting.say(f"The policy generation {job} goes on: {error}")
+
+    def _all(self, principal: str) -> Iterator[Mapping[str, Any]]:
+        """The generations of the last seven days, of a principal or, with an empty one, of the account."""
+        wanted = {"principalArn": principal} if principal else {}
+        while True:
+            with explained("listing policy generations", "access-analyzer:ListPolicyGenerations"):
+                page = self.client.list_policy_generations(**wanted)
+            yield from page["policyGenerations"]
+            if not page.get("nextToken"):
+                return
+            wanted["nextToken"] = page["nextToken"]
+
+
+def _read(job: str, answer: Mapping[str, Any], *, was_running: bool) -> GeneratedPolicy:
+    details = answer["jobDetails"]
+    if details["status"] != "SUCCEEDED":
+        raise AwsError(_failure(job, details), AwsTrouble.OTHER)
+    result = answer.get("generatedPolicyResult", {})
+    policies = [each["policy"] for each in result.get("generatedPolicies", ())]
+    trail = result.get("properties", {}).get("cloudTrailProperties", {})
+    return GeneratedPolicy(
+        job=job,
+        first=_utc(trail.get("startTime")),
+        last=_utc(trail.get("endTime")),
+        is_complete=bool(result.get("properties", {}).get("isComplete", False)),
+        grants=grants_of(policies),
+        policies=len(policies),
+        was_running=was_running,
+    )
+
+
+def grants_of(policies: Iterable[str]) -> tuple[tuple[str, tuple[str, ...]], ...]:
+    """(action, resources) of generated policies' JSON texts, sorted, each action once.
+
+    Raises:
+        AwsError: a text is not a policy.
+    """
+    found: dict[str, set[str]] = {}
+    for text in policies:
+        try:
+            statements = _listed(json.loads(text)["Statement"])
+            for statement in statements:
+                for action in _listed(statement.get("Action", ())) if statement["Effect"] == "Allow" else ():
+                    found.setdefault(str(action), set()).update(map(str, _listed(statement["Resource"])))
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise AwsError("A generated policy cannot be read as a policy.", AwsTrouble.INCOMPLETE) from error
+    return tuple((action, tuple(sorted(resources))) for action, resources in sorted(found.items()))
+
+
+def _listed(value: Any) -> list[Any]:
+    return list(value) if isinstance(value, list | tuple) else [value]
+
+
+def _failure(job: str, details: Mapping[str, Any]) -> str:
+    if details["status"] == "CANCELED":
+        return f"The policy generation {job} was cancelled by somebody."
+    error = details.get("jobError", {})
+    advice = next((row["advice"] for row in _advice() if row["code"] == error.get("code")), "run again later")
+    said = f"{error.get('code', 'no reason given')}: {str(error.get('message', '')).rstrip('.')}"
+    return f"The policy generation {job} failed ({said}): {advice}."
+
+
+def _advice() -> Iterable[Mapping[str, str]]:
+    return table("generation_errors", __package__ or "")
+
+
+def _utc(time: datetime | None) -> datetime | None:
+    return time.astimezone(UTC) if time else None

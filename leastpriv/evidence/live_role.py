@@ -1,0 +1,192 @@
+"""The role or user as it is in the account: what is attached to it, its boundary, and who may take it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+from urllib.parse import unquote
+
+from leastpriv.errors import AwsError, PolicyFileError
+from leastpriv.evidence.aws import Aws
+from leastpriv.evidence.aws_errors import explained
+from leastpriv.evidence.trust import Trusted, trusted_by
+from leastpriv.model import Gap, GapKind, Principal, Scope
+from leastpriv.permissions.visibility import home_region
+from leastpriv.policy.document import Document, parse
+
+POLICY_ARN = r"arn:aws(?:-[a-z]+)*:iam::(?:\d{12}|aws):policy/[!-~]+"
+"""A managed policy, of the account or of AWS."""
+
+
+@dataclass(frozen=True, slots=True)
+class LivePolicy:
+    """One identity-based policy that is in force."""
+
+    name: str
+    """Its ARN; of an inline one, `inline policy NAME`, or `inline policy NAME of the group GROUP`."""
+    document: Document
+    group: str = ""
+    """The user's group that it comes by."""
+
+
+@dataclass(frozen=True, slots=True)
+class LiveRole:
+    """What IAM says of a principal; what could not be read is among the gaps."""
+
+    principal: str
+    """With its path."""
+    policies: tuple[LivePolicy, ...] = ()
+    boundary: str = ""
+    """ARN of the permissions boundary, or empty."""
+    tags: Mapping[str, str] = field(default_factory=dict)
+    trust: tuple[Trusted, ...] = ()
+    """Who may take the role; empty for a user."""
+    gaps: tuple[Gap, ...] = ()
+
+    @property
+    def is_known(self) -> bool:
+        """Whether all that is attached could be read."""
+        return not self.gaps
+
+
+def read_live(aws: Aws, principal: Principal) -> LiveRole:
+    """Everything that is attached to a role or user. Never raises: what cannot be read is a gap."""
+    reader = _Reader(aws, principal)
+    return reader.user() if principal.kind == "user" else reader.role()
+
+
+def read_managed(aws: Aws, arn: str, region: str) -> Document:
+    """The default version of a managed policy.
+
+    Raises:
+        AwsError: it cannot be read; `missing` names the action that is needed.
+        PolicyFileError: it is no policy that can be understood.
+    """
+    client = aws.client("iam", region)
+    with explained(f"reading the policy {arn}", "iam:GetPolicy"):
+        version = client.get_policy(PolicyArn=arn)["Policy"]["DefaultVersionId"]
+    with explained(f"reading the policy {arn}", "iam:GetPolicyVersion"):
+        answer = client.get_policy_version(PolicyArn=arn, VersionId=version)
+    return parse(_bytes(answer["PolicyVersion"]["Document"]), arn)
+
+
+class _Reader:
+    """Asks IAM, and turns each refusal into a gap."""
+
+    def __init__(self, aws: Aws, principal: Principal) -> None:
+        self._aws = aws
+        self._principal = principal
+        self._region = home_region("iam", principal.partition)
+        self._gaps: list[Gap] = []
+
+    def role(self) -> LiveRole:
+        name = {"RoleName": self._principal.name}
+        found = self._asked("GetRole", **name).get("Role", {})
+        policies = [
+            *self._attached("ListAttachedRolePolicies", name, ""),
+            *self._inline("ListRolePolicies", "GetRolePolicy", name, "", ""),
+        ]
+        return self._live(found, policies, trusted_by(_value(found.get("AssumeRolePolicyDocument"))))
+
+    def user(self) -> LiveRole:
+        name = {"UserName": self._principal.name}
+        found = self._asked("GetUser", **name).get("User", {})
+        policies = [
+            *self._attached("ListAttachedUserPolicies", name, ""),
+            *self._inline("ListUserPolicies", "GetUserPolicy", name, "", ""),
+        ]
+        for group in self._pages("ListGroupsForUser", "Groups", name):
+            whose = {"GroupName": group["GroupName"]}
+            policies += self._attached("ListAttachedGroupPolicies", whose, group["GroupName"])
+            suffix = f" of the group {group['GroupName']}"
+            policies += self._inline("ListGroupPolicies", "GetGroupPolicy", whose, suffix, group["GroupName"])
+        return self._live(found, policies, ())
+
+    def _live(self, found: Mapping[str, Any], policies: list[LivePolicy], trust: tuple[Trusted, ...]) -> LiveRole:
+        return LiveRole(
+            principal=str(found.get("Arn") or self._principal.arn),
+            policies=tuple(policies),
+            boundary=str(found.get("PermissionsBoundary", {}).get("PermissionsBoundaryArn") or ""),
+            tags={str(tag["Key"]): str(tag["Value"]) for tag in found.get("Tags") or ()},
+            trust=trust,
+            gaps=tuple(self._gaps),
+        )
+
+    def _attached(self, listing: str, whose: Mapping[str, str], group: str) -> Iterator[LivePolicy]:
+        for policy in self._pages(listing, "AttachedPolicies", whose):
+            arn = str(policy["PolicyArn"])
+            document = self._parsed(arn, partial(read_managed, self._aws, arn, self._region))
+            if document:
+                yield LivePolicy(arn, document, group)
+
+    def _inline(
+        self, listing: str, getting: str, whose: Mapping[str, str], suffix: str, group: str
+    ) -> Iterator[LivePolicy]:
+        for policy in self._pages(listing, "PolicyNames", whose):
+            name = f"inline policy {policy}{suffix}"
+            answer = self._asked(getting, **whose, PolicyName=policy)
+            if "PolicyDocument" in answer:
+                raw = _bytes(answer["PolicyDocument"])
+                document = self._parsed(name, partial(parse, raw, name))
+                if document:
+                    yield LivePolicy(name, document, group)
+
+    def _parsed(self, name: str, read: Callable[[], Document]) -> Document | None:
+        try:
+            return read()
+        except (AwsError, PolicyFileError) as error:
+            self._note(f"{name}: {error}")
+            return None
+
+    def _asked(self, operation: str, **arguments: str) -> Mapping[str, Any]:
+        try:
+            with self._explained(operation):
+                answer: Mapping[str, Any] = self._method(operation)(**arguments)
+                return answer
+        except AwsError as error:
+            self._note(str(error))
+            return {}
+
+    def _pages(self, operation: str, key: str, arguments: Mapping[str, str]) -> list[Any]:
+        found: list[Any] = []
+        try:
+            with self._explained(operation):
+                client = self._aws.client("iam", self._region)
+                for page in client.get_paginator(_method_name(operation)).paginate(**arguments):
+                    found.extend(page[key])
+        except AwsError as error:
+            self._note(str(error))
+        return found
+
+    def _explained(self, operation: str) -> Any:
+        return explained(f"reading what is attached to {self._principal.arn}", f"iam:{operation}")
+
+    def _method(self, operation: str) -> Callable[..., Any]:
+        method: Callable[..., Any] = getattr(self._aws.client("iam", self._region), _method_name(operation))
+        return method
+
+    def _note(self, detail: str) -> None:
+        self._gaps.append(Gap(GapKind.LIVE_ROLE_UNREAD, Scope(), f"{detail} What else is attached is not known."))
+
+
+def _method_name(operation: str) -> str:
+    from botocore import xform_name
+
+    return str(xform_name(operation))
+
+
+def _value(document: object) -> object:
+    """A document as botocore gives it: decoded already, or text, with `%`-escapes where the answer was cut short."""
+    if not isinstance(document, str):
+        return document
+    try:
+        return json.loads(unquote(document))
+    except ValueError:
+        return None
+
+
+def _bytes(document: object) -> bytes:
+    return json.dumps(_value(document), indent=2).encode()

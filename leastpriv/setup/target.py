@@ -1,0 +1,72 @@
+"""The options of `leastpriv init` -> what the files are about; every message names the option."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from leastpriv.errors import InputError
+from leastpriv.evidence.source import parse_principal
+from leastpriv.setup.grants import DEFAULT_SOURCES
+
+_REPOSITORY = re.compile(r"[A-Za-z0-9-]{1,39}/[A-Za-z0-9._-]{1,100}")
+_REGION = re.compile(r"[a-z]{2,5}(-[a-z]+)+-\d{1,2}", re.ASCII)
+_PLAIN_ARN = re.compile(r"[\w+=,.@/:-]+", re.ASCII)
+"""A path may hold quotes and braces, which a template would read as its own."""
+_PLAIN_PATH = re.compile(r"[\w./][\w./#@+-]*", re.ASCII)
+_USERS = {"live-role": "live-user"}
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """What the files are about; a value that nobody gave is an example's, for the reader to replace."""
+
+    role_arn: str = "arn:aws:iam::123456789012:role/ci-deploy"
+    policy_file: str = "iam/ci-deploy.json"
+    region: str = "eu-west-1"
+    values: dict[str, str] = field(default_factory=dict)
+    """Parameters of the reader role that are known, by their names in CloudFormation."""
+
+    @property
+    def reader_arn(self) -> str:
+        """ARN of the reader role in the account of the role."""
+        _, partition, _, _, account, _ = self.role_arn.split(":", 5)
+        return f"arn:{partition}:iam::{account}:role/leastpriv-reader"
+
+
+def target_of(role_arn: str = "", policy_file: str = "", repository: str = "", region: str = "") -> Target:
+    """Checks each option; an empty one is not given.
+
+    Raises:
+        InputError: an option has a value that cannot be put into the files.
+    """
+    values: dict[str, str] = {}
+    if role_arn:
+        try:
+            values["TargetRoleArn"] = parse_principal(role_arn).arn
+        except InputError as error:
+            raise InputError(f"--role-arn: {error}") from error
+        _insist(_PLAIN_ARN, role_arn, "--role-arn", "use a role whose path has letters, digits and +=,.@_- only")
+    if repository:
+        _insist(_REPOSITORY, repository, "--repository", "write OWNER/NAME")
+        values["RepositoryOwner"], values["RepositoryName"] = repository.split("/")
+    if region:
+        _insist(_REGION, region, "--region", "write a region like eu-west-1")
+    if policy_file:
+        _insist(_PLAIN_PATH, policy_file, "--policy-file", "write a path like iam/ci-deploy.json")
+    example = Target()
+    return Target(role_arn or example.role_arn, policy_file or example.policy_file, region or example.region, values)
+
+
+def sources_of(given: Sequence[str], target: Target) -> tuple[str, ...]:
+    """The chosen sources, from values that may be lists; a user's own kind where the target is a user."""
+    named = [name.strip() for value in given for name in re.split(r"[,\n]", value) if name.strip()]
+    is_user = ":user/" in target.role_arn
+    chosen = (_USERS.get(name, name) if is_user else name for name in named or DEFAULT_SOURCES)
+    return tuple(dict.fromkeys(chosen))
+
+
+def _insist(pattern: re.Pattern[str], value: str, option: str, advice: str) -> None:
+    if not pattern.fullmatch(value):
+        raise InputError(f"{option} is {value!r}: {advice}.")

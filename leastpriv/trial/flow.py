@@ -1,0 +1,89 @@
+"""The trial in one screen: what earlier ones left, the policy, the rounds; then all goes and the file is written."""
+
+from __future__ import annotations
+
+import secrets
+from datetime import timedelta
+
+from leastpriv.errors import AwsError, LeastprivError
+from leastpriv.evidence.aws import Aws
+from leastpriv.trial.judge import Candidate
+from leastpriv.trial.left_overs import left_overs, removed
+from leastpriv.trial.marks import Here, Mark
+from leastpriv.trial.policy_file import PolicyFile, open_attached, open_policy, save
+from leastpriv.trial.records import Records
+from leastpriv.trial.rounds import Course, Surroundings
+from leastpriv.trial.settings import SESSION_POLICY, TrialSettings
+from leastpriv.trial.signals import stopping, undisturbed
+from leastpriv.trial.strategies import SessionPolicy, Strategy, TrialRole
+from leastpriv.trial.words import found_left_overs, saved
+
+_SKEW = timedelta(minutes=5)
+"""How far the clocks of this machine and of AWS may differ."""
+
+
+def trial(settings: TrialSettings, around: Surroundings) -> int:
+    """Runs the whole trial. Returns 0 clean, 1 no progress or rounds spent, 128 and its number for a signal.
+
+    Whatever happens, what was made in the account is removed and the extended policy written.
+
+    Raises:
+        InputError: an input leads to nothing that can be tried.
+        LeastprivError: AWS refuses what the trial itself needs, or something could not be removed or written.
+    """
+    aws = Aws.open(around.environment)
+    mark = Mark(f"leastpriv-{secrets.token_hex(6)}", around.clock(), Here.now())
+    with stopping():
+        _tell_left_overs(aws, settings, around, mark.here)
+        if not settings.argv:
+            return 0
+        file = open_policy(settings.policy, settings.principal)
+        attached = open_attached(settings.policy, settings.also_attached, settings.principal)
+        records = Records.of(settings.trails, aws, around.clock() - _SKEW)
+        strategy = _strategy(settings, aws, mark, around)
+        course = Course(settings, around, strategy, mark, records, aws.region, Candidate(file.document, attached))
+        failures: list[str] = []
+        try:
+            code = course.run()
+        except KeyboardInterrupt as stop:
+            code = 128 + getattr(stop, "signal", 2)
+        finally:
+            with undisturbed():
+                failures = strategy.remove()
+                lines = _saved(course, file, settings)
+                for line in (*(f"{each} Remove it with leastpriv trial --clean-up." for each in failures), *lines):
+                    around.say(line)
+    return code or (1 if failures else 0)
+
+
+def _strategy(settings: TrialSettings, aws: Aws, mark: Mark, around: Surroundings) -> Strategy:
+    if settings.strategy == SESSION_POLICY:
+        return SessionPolicy(aws, settings.principal, mark, around.clock, around.sleep)
+    return TrialRole(aws, settings.principal, mark, around.clock, around.sleep, settings.settle)
+
+
+def _tell_left_overs(aws: Aws, settings: TrialSettings, around: Surroundings, here: Here) -> None:
+    iam = aws.client("iam")
+    try:
+        found = left_overs(iam, around.clock(), here)
+    except AwsError as error:
+        if settings.clean_up:
+            raise
+        around.say(f"Not known: whether an earlier trial left something in the account. {error}")
+        return
+    for line in found_left_overs(found, clean_up=settings.clean_up):
+        around.say(line)
+    if settings.clean_up:
+        dead = [one for one in found if one.dead]
+        failures = removed(iam, dead)
+        around.say(f"Removed {len(dead) - len(failures)} of {len(dead)} left-overs.")
+        if failures:
+            raise LeastprivError(" ".join(failures))
+
+
+def _saved(course: Course, file: PolicyFile, settings: TrialSettings) -> list[str]:
+    """Writes the file where it was extended; what there is to say of it."""
+    if not course.added:
+        return []
+    document = course.candidate.document
+    return list(saved(save(file, document), file.path, course.added, document, settings.principal.arn))

@@ -1,0 +1,81 @@
+"""Roles and policies of trials: found by their path, removed whole."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from datetime import datetime
+from typing import Any
+
+from leastpriv.errors import AwsError
+from leastpriv.evidence.aws_errors import explained
+from leastpriv.trial.marks import PATH, Here, LeftOver, is_dead
+
+
+def left_overs(iam: Any, now: datetime, here: Here) -> list[LeftOver]:
+    """All that trials have made and not removed, roles first, since they hold the policies.
+
+    Raises:
+        AwsError: the account cannot be asked.
+    """
+    with explained("looking for what an earlier trial left", "iam:ListRoles"):
+        roles = [role["Arn"] for page in _pages(iam, "list_roles", PathPrefix=PATH) for role in page["Roles"]]
+        tags = [_tags(iam.list_role_tags(RoleName=arn.rpartition("/")[2])) for arn in roles]
+    found = [LeftOver("role", arn, is_dead(own, now, here)) for arn, own in zip(roles, tags, strict=True)]
+    with explained("looking for what an earlier trial left", "iam:ListPolicies"):
+        pages = _pages(iam, "list_policies", Scope="Local", PathPrefix=PATH)
+        policies = [policy["Arn"] for page in pages for policy in page["Policies"]]
+        tags = [_tags(iam.list_policy_tags(PolicyArn=arn)) for arn in policies]
+    return found + [LeftOver("policy", arn, is_dead(own, now, here)) for arn, own in zip(policies, tags, strict=True)]
+
+
+def removed(iam: Any, what: Sequence[LeftOver]) -> list[str]:
+    """Removes roles and policies; a sentence for each that is still there. Never raises for what AWS answers."""
+    failures: list[str] = []
+    for one in sorted(what, key=lambda one: one.kind, reverse=True):
+        try:
+            remove_role(iam, one.name) if one.kind == "role" else remove_policy(iam, one.arn)
+        except AwsError as error:
+            failures.append(f"{one.arn} is still there: {error}")
+    return failures
+
+
+def remove_role(iam: Any, name: str) -> None:
+    """Removes a role with its inline policies; managed ones are taken off it. One that is gone is no error.
+
+    Raises:
+        AwsError: it is still there.
+    """
+    with (
+        explained(f"removing the temporary role {name}", "iam:DeleteRole"),
+        suppress(iam.exceptions.NoSuchEntityException),
+    ):
+        for page in _pages(iam, "list_role_policies", RoleName=name):
+            for policy in page["PolicyNames"]:
+                iam.delete_role_policy(RoleName=name, PolicyName=policy)
+        for page in _pages(iam, "list_attached_role_policies", RoleName=name):
+            for attached in page["AttachedPolicies"]:
+                iam.detach_role_policy(RoleName=name, PolicyArn=attached["PolicyArn"])
+        iam.delete_role(RoleName=name)
+
+
+def remove_policy(iam: Any, arn: str) -> None:
+    """Removes a managed policy that nothing uses. One that is gone is no error.
+
+    Raises:
+        AwsError: it is still there.
+    """
+    with (
+        explained(f"removing the temporary policy {arn}", "iam:DeletePolicy"),
+        suppress(iam.exceptions.NoSuchEntityException),
+    ):
+        iam.delete_policy(PolicyArn=arn)
+
+
+def _pages(iam: Any, operation: str, **parameters: str) -> Iterator[dict[str, Any]]:
+    # All pages first: what is removed meanwhile must not shift the rest.
+    yield from list(iam.get_paginator(operation).paginate(**parameters))
+
+
+def _tags(answer: dict[str, Any]) -> dict[str, str]:
+    return {tag["Key"]: tag["Value"] for tag in answer["Tags"]}

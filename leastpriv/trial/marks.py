@@ -1,0 +1,93 @@
+"""What a trial makes in the account: its names, its tags, and how a later trial tells that its maker is dead (pure)."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import socket
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+PATH = "/leastpriv-trial/"
+"""Path of every role and policy that a trial makes, and of nothing else."""
+LASTS = timedelta(hours=1)
+"""How long a round's credentials are good: with them ends what a role or policy was made for."""
+_TRIAL, _UNTIL, _MAKER = "leastpriv:trial", "leastpriv:until", "leastpriv:maker"
+
+
+@dataclass(frozen=True, slots=True)
+class Here:
+    """The process, as a tag tells of it: what the machine is called is not told."""
+
+    host: str
+    pid: int
+
+    @classmethod
+    def now(cls) -> Here:
+        """The process that asks."""
+        return cls(hashlib.sha256(socket.gethostname().encode()).hexdigest()[:12], os.getpid())
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """The names and tags of one trial."""
+
+    trial: str
+    """`leastpriv-` and twelve hexadecimal digits that nobody can guess."""
+    started: datetime
+    here: Here
+
+    def session(self, number: int) -> str:
+        """Name of the session of a round."""
+        return f"{self.trial}-{number}"
+
+    def name(self, part: str) -> str:
+        """Name of a role or policy: `leastpriv-0a1b2c3d4e5f-20261103T091500-3`."""
+        return f"{self.trial}-{self.started:%Y%m%dT%H%M%S}-{part}"
+
+    def tags(self, now: datetime) -> list[dict[str, str]]:
+        """Tags of what a round makes or uses."""
+        values = {
+            _TRIAL: self.trial,
+            _UNTIL: (now + LASTS).astimezone(UTC).isoformat(timespec="seconds"),
+            _MAKER: f"{self.here.host}/{self.here.pid}",
+        }
+        return [{"Key": key, "Value": value} for key, value in values.items()]
+
+
+@dataclass(frozen=True, slots=True)
+class LeftOver:
+    """A role or policy that another trial made."""
+
+    kind: str
+    """`role` or `policy`."""
+    arn: str
+    dead: bool
+    """Its trial is over: it ran here and has ended, or its last credentials have."""
+
+    @property
+    def name(self) -> str:
+        """The name without the path."""
+        return self.arn.rpartition("/")[2]
+
+
+def is_dead(tags: Mapping[str, str], now: datetime, here: Here) -> bool:
+    """Whether the trial that set these tags is over; without readable tags nobody knows, which is no."""
+    host, _, pid = tags.get(_MAKER, "").partition("/")
+    if host == here.host and pid.isdecimal() and not _runs(int(pid)):
+        return True
+    try:
+        return datetime.fromisoformat(tags[_UNTIL]) < now
+    except (KeyError, ValueError, TypeError):
+        return False
+
+
+def _runs(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except (PermissionError, OverflowError):
+        return True
+    return True

@@ -1,0 +1,90 @@
+"""The policy file of a trial: read once, written back at the end, unless somebody changed it meanwhile."""
+
+from __future__ import annotations
+
+import shutil
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from leastpriv.errors import InputError, LeastprivError
+from leastpriv.model import Principal
+from leastpriv.policy.document import Document, parse
+from leastpriv.policy.edit import create
+from leastpriv.policy.location import Location
+from leastpriv.policy.quotas import continuations
+from leastpriv.workplace import read_attached
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyFile:
+    """The file as it was when the trial began."""
+
+    path: Path
+    raw: bytes | None
+    """None: it was not there."""
+    document: Document
+
+
+def open_policy(location: Location, principal: Principal) -> PolicyFile:
+    """Reads the policy; where there is no file yet, the trial begins with a policy that allows nothing.
+
+    Raises:
+        InputError: it cannot be read, holds no policy, or cannot be edited in place.
+    """
+    path = Path(location.path)
+    raw = _read(path, "--policy-file") if path.exists() else None
+    if raw is None:
+        if location.pointer or not path.parent.is_dir():
+            raise InputError(f"--policy-file names {str(location)!r}, which does not exist; create that first.")
+        return PolicyFile(path, None, parse(create(()), location.path))
+    document = read_attached(raw, str(location), principal)
+    if not document.editable:
+        raise InputError(
+            f"--policy-file is {str(location)!r}: Terraform's own language is read, not edited; name a JSON file."
+        )
+    return PolicyFile(path, raw, document)
+
+
+def open_attached(location: Location, also: tuple[str, ...], principal: Principal) -> tuple[Document, ...]:
+    """The policies beside it: those that are named, and the files that it continues in.
+
+    Raises:
+        InputError: one cannot be read, or holds no policy.
+    """
+    further = [] if location.pointer else continuations(location.path, lambda name: Path(name).exists())
+    names = dict.fromkeys((*also, *further))
+    return tuple(
+        read_attached(_read(Path(Location.of(name).path), "--also-attached"), name, principal) for name in names
+    )
+
+
+def save(file: PolicyFile, document: Document) -> Path:
+    """Writes the extended policy whole or not at all, and returns where.
+
+    Where the file is no longer what was read, a person saved it meanwhile: it is left alone, and `FILE.trial` written.
+
+    Raises:
+        LeastprivError: it cannot be written.
+    """
+    now = file.path.read_bytes() if file.path.exists() else None
+    target = file.path if now == file.raw else file.path.with_name(f"{file.path.name}.trial")
+    real = target.resolve()
+    half = real.with_name(f".{real.name}.part")
+    try:
+        half.write_bytes(document.to_bytes())
+        if real.exists():
+            shutil.copymode(real, half)
+        half.replace(real)
+    except OSError as error:
+        with suppress(OSError):
+            half.unlink(missing_ok=True)
+        raise LeastprivError(f"The extended policy cannot be written to {target}: {error.strerror}.") from error
+    return target
+
+
+def _read(path: Path, flag: str) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise InputError(f"{flag} names {str(path)!r}, which cannot be read: {error.strerror}.") from error

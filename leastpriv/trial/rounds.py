@@ -1,0 +1,123 @@
+"""The rounds of a trial: enact the candidate, run the command, judge what it was refused, extend, repeat."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import TextIO
+
+from leastpriv.proposal.situation import Change, Options
+from leastpriv.trial.command import Ended, run_command
+from leastpriv.trial.environment import child_environment
+from leastpriv.trial.judge import Candidate, Refusal, Step, Tried, Unmended, judged, recorded, told
+from leastpriv.trial.marks import Mark
+from leastpriv.trial.records import Records
+from leastpriv.trial.settings import TrialSettings
+from leastpriv.trial.signals import undisturbed
+from leastpriv.trial.strategies import Strategy
+from leastpriv.trial.words import not_mended, offered, round_line, verdict
+
+Say = Callable[[str], None]
+_POLL, _POLL_HISTORY = 1.0, 15.0
+"""Seconds between looks for new records: event history takes two requests a second, from all who ask."""
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What a trial touches beside AWS."""
+
+    environment: Mapping[str, str]
+    stdout: TextIO
+    stderr: TextIO
+    say: Say
+    clock: Callable[[], datetime]
+    sleep: Callable[[float], None] = time.sleep
+
+
+@dataclass(slots=True)
+class Course:
+    """The rounds so far, and the candidate that they made."""
+
+    settings: TrialSettings
+    around: Surroundings
+    strategy: Strategy
+    mark: Mark
+    records: Records
+    region: str
+    candidate: Candidate
+    added: list[Change] = field(default_factory=list)
+    unseen: set[str] = field(default_factory=set)
+    """What the sources cannot see, each said once."""
+
+    def run(self) -> int:
+        """All rounds; the exit code."""
+        waited = False
+        for number in range(1, self.settings.max_rounds + 1):
+            ended, step = self._round(number)
+            if ended.interrupted:
+                self._extend(step)
+                return 128 + ended.interrupted
+            if ended.exit_code == 0:
+                self._tell(offered(step.added))
+                self._tell(not_mended(step.unmended, has_records=self.records.are_there))
+                self.around.say(verdict(0, number, None, has_records=self.records.are_there))
+                return 0
+            # Where AWS has not heeded the last change everywhere yet, one more round may be allowed it.
+            again = self.strategy.lags and any(one.overtaken for one in step.unmended) and not waited
+            waited = not step.added and again
+            if not step.added and not again:
+                break
+            self._extend(step)
+        self._tell(not_mended(step.unmended, has_records=self.records.are_there))
+        self.around.say(verdict(ended.exit_code, number, step, has_records=self.records.are_there))
+        return 1
+
+    def _round(self, number: int) -> tuple[Ended, Step]:
+        credentials = self.strategy.enact(self.candidate.documents, number)
+        environment = child_environment(self.around.environment, credentials, self.region)
+        began = self.around.clock()
+        ended = run_command(self.settings.argv, environment, self.around.stdout, self.around.stderr)
+        seconds = (self.around.clock() - began).total_seconds()
+        with undisturbed() if ended.interrupted else nullcontext():
+            step = self._step(number, ended)
+        self.around.say(round_line(number, ended.exit_code, step, seconds))
+        return ended, step
+
+    def _step(self, number: int, ended: Ended) -> Step:
+        """What the round's output and records make of the candidate; records are waited for where they alone help."""
+        tried = Tried(self.settings.principal.arn, self.mark.trial, self.strategy.acting, self.strategy.narrows)
+        output = list(told(ended.denials, tried))
+        left = 0.0 if ended.interrupted or ended.exit_code == 0 else self.settings.wait
+        while True:
+            step = self._judged([*output, *self._recorded(number)], tried)
+            if step.added or left <= 0 or not self.records.are_there:
+                return step
+            pause = min(left, _POLL_HISTORY if self.records.history else _POLL)
+            self.around.sleep(pause)
+            left -= pause
+
+    def _judged(self, seen: Sequence[Refusal | Unmended], tried: Tried) -> Step:
+        options = Options(never_add=self.settings.never_add)
+        return judged(self.candidate, seen, tried, options, self.around.clock())
+
+    def _recorded(self, number: int) -> list[Refusal]:
+        sessions = [self.mark.session(each) for each in range(1, number + 1)]
+        found = self.records.refused(sessions, self.strategy.acting, self.around.clock(), self._unseen)
+        last = sessions[-1]
+        return [one for name, usages in found.items() for one in recorded(usages, late=name != last)]
+
+    def _unseen(self, detail: str) -> None:
+        if detail not in self.unseen:
+            self.unseen.add(detail)
+            self.around.say(f"Not seen in records: {detail}")
+
+    def _extend(self, step: Step) -> None:
+        self.candidate = replace(self.candidate, document=step.document)
+        self.added += step.added
+
+    def _tell(self, lines: Iterable[str]) -> None:
+        for line in lines:
+            self.around.say(line)

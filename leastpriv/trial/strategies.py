@@ -1,0 +1,235 @@
+"""Two ways to run a command under the candidate alone: as a session's policy, or on a temporary role."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any, Protocol
+
+from leastpriv.errors import AwsError, AwsTrouble, InputError
+from leastpriv.evidence.aws import Aws
+from leastpriv.evidence.aws_errors import explained
+from leastpriv.evidence.source import principal_of, same_principal
+from leastpriv.model import Principal
+from leastpriv.policy.document import Document
+from leastpriv.trial.candidate import as_inline_policies, as_managed_policies, as_session_policy
+from leastpriv.trial.environment import Credentials
+from leastpriv.trial.left_overs import remove_role
+from leastpriv.trial.marks import PATH, Mark
+from leastpriv.trial.temporary import Clock, TemporaryPolicies, all_removed, same_account
+
+Sleep = Callable[[float], None]
+_WAITS = (1.0, 2.0, 4.0, 8.0, 15.0)
+"""Seconds between attempts: IAM heeds a change everywhere only some time later ("eventually consistent",
+https://docs.aws.amazon.com/IAM/latest/UserGuide/troubleshoot.html, read 2026-11-24)."""
+
+
+class Strategy(Protocol):
+    """How the candidate comes into force, and how it goes again."""
+
+    narrows: bool
+    """The candidate only narrows what the role itself is allowed."""
+    acting: str
+    """ARN of the role whose sessions the command runs in."""
+
+    @property
+    def lags(self) -> bool:
+        """Whether what was changed or made for a round may not be heeded everywhere while it runs."""
+
+    def enact(self, documents: Sequence[Document], number: int) -> Credentials:
+        """Credentials of round `number`, which allow what the documents allow, and no more."""
+
+    def remove(self) -> list[str]:
+        """Removes all that was made; a sentence for each that could not be. Never raises for what AWS answers."""
+
+
+class SessionPolicy:
+    """The target role itself, narrowed by the candidate as the policy of its session; nothing of the role changes."""
+
+    narrows = True
+
+    def __init__(self, aws: Aws, target: Principal, mark: Mark, clock: Clock, sleep: Sleep) -> None:
+        """`mark` names what has to be made, `sleep` waits for it to be heeded."""
+        self.acting = target.arn
+        self._aws, self._mark, self._sleep = aws, mark, sleep
+        self._policies = TemporaryPolicies(aws, target, mark, clock)
+
+    @property
+    def lags(self) -> bool:
+        """As `Strategy`: an inline policy is part of the session, a managed one is looked up."""
+        return bool(self._policies.known)
+
+    def enact(self, documents: Sequence[Document], number: int) -> Credentials:
+        """As `Strategy`; over 2,048 characters by temporary managed policies.
+
+        Raises:
+            AwsError: the caller may not, or AWS cannot be asked.
+            InputError: the candidate has no form that a session takes.
+        """
+        inline = as_session_policy(documents)
+        if inline:
+            return _assumed(self._aws, self.acting, self._mark.session(number), (), Policy=inline)
+        texts = as_managed_policies(documents)
+        if not texts:
+            raise InputError(
+                "The policy is too large for a session, also in ten managed policies: use --strategy trial-role."
+            )
+        earlier = self._policies.known
+        arns = [{"arn": arn} for arn in self._policies.make(texts, number)]
+        session = self._mark.session(number)
+        found = _assumed(self._aws, self.acting, session, _WAITS, self._sleep, PolicyArns=arns)
+        # The session of the round before, to which they gave its rights, is over.
+        self._policies.drop(earlier)
+        return found
+
+    def remove(self) -> list[str]:
+        """As `Strategy`."""
+        return all_removed(self._policies.removals())
+
+
+class TrialRole:
+    """A temporary role under the target's boundary with the candidate as its only policy; the target is only read."""
+
+    narrows = False
+    lags = True
+
+    def __init__(self, aws: Aws, target: Principal, mark: Mark, clock: Clock, sleep: Sleep, settle: float) -> None:
+        """`settle`: seconds that IAM gets to heed a change of the role's policies."""
+        self._name = mark.name("role")
+        self.acting = f"arn:{target.partition}:iam::{target.account}:role{PATH}{self._name}"
+        self._aws, self._target, self._mark = aws, target, mark
+        self._clock, self._sleep, self._settle = clock, sleep, settle
+        self._is_made = False
+        self._policies = TemporaryPolicies(aws, target, mark, clock)
+
+    def enact(self, documents: Sequence[Document], number: int) -> Credentials:
+        """As `Strategy`.
+
+        Raises:
+            AwsError: the caller may not, or AWS cannot be asked.
+            InputError: the candidate is too large for a role, or the caller is of another account than the target.
+        """
+        inline = as_inline_policies(documents)
+        managed = () if inline else as_managed_policies(documents)
+        if not inline and not managed:
+            raise InputError("The policy is too large for a role, also in ten managed policies: make it smaller first.")
+        if self._is_made:
+            self._tag()
+        else:
+            self._make()
+        self._put(inline, managed, number)
+        if self._settle:
+            self._sleep(self._settle)
+        return _assumed(self._aws, self.acting, self._mark.session(number), _WAITS, self._sleep)
+
+    def remove(self) -> list[str]:
+        """As `Strategy`."""
+        if not self._is_made:
+            return []
+        role = (self.acting, partial(remove_role, self._aws.client("iam"), self._name))
+        return all_removed([role, *self._policies.removals()])
+
+    def _make(self) -> None:
+        caller = same_account(self._aws, self._target)
+        boundary = self._boundary()
+        limits = {"PermissionsBoundary": boundary} if boundary else {}
+        trust = {"Effect": "Allow", "Principal": {"AWS": caller}, "Action": "sts:AssumeRole"}
+        # From here on there may be a role, also where the answer is lost; not where it was refused.
+        self._is_made = True
+        try:
+            with explained("making the temporary role", "iam:CreateRole"):
+                self._aws.client("iam").create_role(
+                    RoleName=self._name,
+                    Path=PATH,
+                    AssumeRolePolicyDocument=json.dumps({"Version": "2012-10-17", "Statement": [trust]}),
+                    Description=f"Temporary: leastpriv trial of {self._target.arn}"[:1000],
+                    Tags=self._mark.tags(self._clock()),
+                    **limits,
+                )
+        except AwsError as error:
+            self._is_made = error.trouble is not AwsTrouble.DENIED
+            raise
+
+    def _boundary(self) -> str:
+        """The target's own: what it forbids, the trial must not show as allowed."""
+        iam, target = self._aws.client("iam"), self._target
+        with explained(f"reading the permissions boundary of {target.arn}", f"iam:Get{target.kind.title()}"):
+            if target.kind == "user":
+                found = iam.get_user(UserName=target.name)["User"]
+            else:
+                found = iam.get_role(RoleName=target.name)["Role"]
+        return str(found.get("PermissionsBoundary", {}).get("PermissionsBoundaryArn", ""))
+
+    def _tag(self) -> None:
+        with explained("saying on the temporary role that the trial goes on", "iam:TagRole"):
+            self._aws.client("iam").tag_role(RoleName=self._name, Tags=self._mark.tags(self._clock()))
+
+    def _put(self, inline: Sequence[str], managed: Sequence[str], number: int) -> None:
+        """Puts this round's policies on the role, then takes the others off it."""
+        iam, name = self._aws.client("iam"), self._name
+        new = {f"candidate-{number}-{part}": text for part, text in enumerate(inline, start=1)}
+        earlier = self._policies.known
+        with explained("putting the candidate on the temporary role", "iam:PutRolePolicy"):
+            stale = iam.list_role_policies(RoleName=name)["PolicyNames"]
+            # First off, then on: the quota is over all inline policies together.
+            for policy in stale:
+                iam.delete_role_policy(RoleName=name, PolicyName=policy)
+            for policy in earlier:
+                iam.detach_role_policy(RoleName=name, PolicyArn=policy)
+            for policy, text in new.items():
+                iam.put_role_policy(RoleName=name, PolicyName=policy, PolicyDocument=text)
+            for arn in self._policies.make(managed, number) if managed else ():
+                iam.attach_role_policy(RoleName=name, PolicyArn=arn)
+        self._policies.drop(earlier)
+
+
+def _assumed(
+    aws: Aws, role: str, session: str, waits: Sequence[float], sleep: Sleep = lambda _: None, **policy: Any
+) -> Credentials:
+    """Assumes a role; where something was made for it just before, patiently.
+
+    Raises:
+        AwsError: the caller may not, or AWS cannot be asked.
+    """
+    for wait in (*waits, None):
+        try:
+            with explained(f"assuming {role}", "sts:AssumeRole"):
+                answer = aws.client("sts").assume_role(RoleArn=role, RoleSessionName=session, **policy)
+        except AwsError as error:
+            if wait is None or error.trouble not in (AwsTrouble.DENIED, AwsTrouble.OTHER):
+                raise _in_words(error, aws, role) from error
+            sleep(wait)
+        else:
+            keys = answer["Credentials"]
+            return Credentials(
+                str(keys["AccessKeyId"]),
+                str(keys["SecretAccessKey"]),
+                str(keys["SessionToken"]),
+                str(answer["AssumedRoleUser"]["Arn"]),
+            )
+    raise AssertionError("unreachable")  # pragma: no cover
+
+
+def _in_words(error: AwsError, aws: Aws, role: str) -> AwsError:
+    if "PackedPolicyTooLarge" in str(error):
+        return AwsError(
+            "The policy is too large for a session, as AWS packs it: use --strategy trial-role.", error.trouble
+        )
+    if error.trouble is not AwsTrouble.DENIED:
+        return error
+    caller = aws.caller()
+    own, target = principal_of(caller), principal_of(role)
+    if PATH in role:
+        advice = "allow it sts:AssumeRole on roles of that path"
+    elif own is not None and target is not None and same_principal(own, target):
+        advice = (
+            "these credentials are a session of that role already, which its trust policy does not let assume itself: "
+            "use those of somebody who may, or --strategy trial-role"
+        )
+    else:
+        advice = (
+            "allow it sts:AssumeRole in the role's trust policy and, in another account, in its own policy, or use "
+            "--strategy trial-role"
+        )
+    return AwsError(f"{caller} may not assume {role}: {advice}.", error.trouble, error.missing)

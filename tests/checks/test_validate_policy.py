@@ -1,0 +1,51 @@
+from __future__ import annotations
+
+import json
+
+from leastpriv.checks.validate_policy import validate
+from leastpriv.evidence.aws import Aws
+from leastpriv.policy.document import parse
+from leastpriv.proposal.judgement import Weight
+from tests.fakes.aws.policy_checks import PolicyChecks
+
+POLICY = json.dumps(
+    {
+        "Statement": [
+            {"Effect": "Allow", "Action": ["s3:Get Object", "s3:GetObject", "s3:GetObject"], "Resource": "*"},
+            {"Effect": "Allow", "Action": "iam:PassRole", "Resource": "*"},
+            {"Effect": "Allow", "Action": "sqs:", "Resource": "*"},
+        ]
+    },
+    indent=1,
+)
+
+
+def test_every_page_of_findings_is_told_by_line_the_gravest_first() -> None:
+    with PolicyChecks() as aws:
+        found = validate(Aws.open(aws.environment()), {"iam/p.json": parse(POLICY.encode(), "p.json")}, None)
+    lines = POLICY.splitlines()
+    assert [(each.weight, each.code, lines[each.line - 1].strip().rstrip(",")) for each in found.remarks] == [
+        (Weight.ERROR, "INVALID_ACTION", '"s3:Get Object"'),
+        (Weight.ERROR, "INVALID_ACTION", '"Action": "sqs:"'),
+        (Weight.SECURITY_WARNING, "PASS_ROLE_WITH_STAR_IN_RESOURCE", '"Action": "iam:PassRole"'),
+        (Weight.WARNING, "MISSING_VERSION", "{"),
+        (Weight.SUGGESTION, "REDUNDANT_ACTION", '"s3:GetObject"'),
+    ]
+    assert {each.file for each in found.remarks} == {"iam/p.json"}
+    assert len(aws.asked("ValidatePolicy")) == 2
+
+
+def test_what_the_committed_policy_has_too_is_marked_and_comes_last() -> None:
+    committed = parse(POLICY.replace("sqs:", "sqs:SendMessage").encode(), "p.json")
+    with PolicyChecks() as aws:
+        found = validate(Aws.open(aws.environment()), {"p.json": parse(POLICY.encode(), "p.json")}, committed)
+    assert [each.text for each in found.remarks if not each.already] == ["The action sqs: does not exist."]
+    assert [each.already for each in found.remarks] == sorted(each.already for each in found.remarks)
+
+
+def test_a_policy_that_only_the_template_completes_is_told_not_sent() -> None:
+    template = json.dumps({"P": {"Statement": {"Effect": "Allow", "Action": "s3:*", "Resource": {"Ref": "Bucket"}}}})
+    with PolicyChecks() as aws:
+        found = validate(Aws.open(aws.environment()), {"t.json": parse(template.encode(), "t.json", "/P")}, None)
+    assert (found.asked, found.remarks, aws.requests) == (0, (), [])
+    assert "only the rendered template knows" in found.unasked[0]

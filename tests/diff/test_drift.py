@@ -1,0 +1,93 @@
+"""The policy file against the account, by meaning."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from leastpriv.diff.drift import Drift, drift
+from leastpriv.evidence.live_role import LivePolicy, LiveRole
+from leastpriv.model import Gap, GapKind, Scope
+from leastpriv.policy.document import Document, parse
+
+ROLE = "arn:aws:iam::111122223333:role/ci/deploy"
+QUEUE = "arn:aws:sqs:eu-west-1:111122223333:orders"
+
+
+def policy(*actions: str, resource: Any = "*", where: str = "iam/deploy.json") -> Document:
+    statement = {"Effect": "Allow", "Action": list(actions), "Resource": resource}
+    return parse(json.dumps({"Version": "2012-10-17", "Statement": [statement]}).encode(), where)
+
+
+def live(**policies: Document) -> LiveRole:
+    return LiveRole(ROLE, tuple(LivePolicy(f"inline policy {name}", found) for name, found in policies.items()))
+
+
+@pytest.mark.parametrize(
+    "found",
+    [
+        policy("sqs:CreateQueue", "sqs:TagQueue"),
+        policy("SQS:tagqueue", "sqs:CreateQueue", "sqs:CreateQueue"),
+        policy("sqs:CreateQueue", "sqs:TagQueue", resource=["*", QUEUE]),
+    ],
+)
+def test_what_allows_the_same_is_the_same_whatever_its_bytes(found: Document) -> None:
+    committed = policy("sqs:CreateQueue", "sqs:TagQueue")
+    compared, others = drift(committed, [], live(other=policy("s3:GetObject"), x=found))
+    assert compared == Drift("inline policy x")
+    assert not compared.differs
+    assert [policy.name for policy in others] == ["inline policy other"]
+
+
+def test_a_change_by_hand_and_one_that_is_not_deployed_are_told_apart() -> None:
+    committed = policy("sqs:CreateQueue", "sqs:TagQueue")
+    by_hand, _ = drift(committed, [], live(x=policy("sqs:CreateQueue", "sqs:TagQueue", "sqs:PurgeQueue")))
+    assert by_hand.differs
+    assert (by_hand.live_allows, by_hand.file_allows) == (("sqs:PurgeQueue", "*"), None)
+    behind, _ = drift(committed, [], live(x=policy("sqs:CreateQueue")))
+    assert (behind.live_allows, behind.file_allows) == (None, ("sqs:TagQueue", "*"))
+
+
+def test_the_policy_named_like_the_file_is_its_counterpart_else_the_likest() -> None:
+    committed = policy("sqs:CreateQueue", "sqs:TagQueue")
+    named, _ = drift(committed, [], live(a=policy("sqs:CreateQueue"), Deploy=policy("s3:GetObject")))
+    assert named.counterpart == "inline policy Deploy"
+    likest, others = drift(committed, [], live(a=policy("s3:GetObject"), b=policy("sqs:CreateQueue")))
+    assert (likest.counterpart, [each.name for each in others]) == ("inline policy b", ["inline policy a"])
+
+
+def test_a_policy_that_another_file_stands_for_is_no_candidate() -> None:
+    other = policy("logs:PutRetentionPolicy", where="iam/logs.json")
+    committed = policy("sqs:CreateQueue")
+    compared, others = drift(committed, [other], live(a=policy("logs:PutRetentionPolicy"), b=policy("sqs:*")))
+    assert (compared.counterpart, others) == ("inline policy b", ())
+
+
+def test_nothing_like_the_file_is_drift_unless_not_all_could_be_read() -> None:
+    committed = policy("sqs:CreateQueue")
+    nothing, _ = drift(committed, [], LiveRole(ROLE))
+    assert nothing.missing
+    assert nothing.differs
+    unread = LiveRole(ROLE, gaps=(Gap(GapKind.LIVE_ROLE_UNREAD, Scope(), "refused"),))
+    unknown, _ = drift(committed, [], unread)
+    assert unknown.unknown
+    assert not unknown.differs
+
+
+def test_a_policy_of_aws_is_never_taken_for_the_file() -> None:
+    managed = LivePolicy("arn:aws:iam::aws:policy/AdministratorAccess", policy("*"))
+    compared, others = drift(policy("sqs:CreateQueue"), [], LiveRole(ROLE, (managed,)))
+    assert compared.missing
+    assert others == (managed,)
+
+
+def test_a_template_cannot_be_compared_and_blocks_nothing() -> None:
+    template = {"R": {"Properties": {"Policies": [{"PolicyDocument": {"Version": "2012-10-17", "Statement": [
+        {"Effect": "Allow", "Action": "sqs:CreateQueue", "Resource": {"Fn::GetAtt": ["Queue", "Arn"]}}
+    ]}}]}}}  # fmt: skip
+    committed = parse(json.dumps(template).encode(), "t.json", "/R/Properties/Policies/0/PolicyDocument")
+    compared, _ = drift(committed, [], live(x=policy("sqs:CreateQueue", resource=QUEUE)))
+    assert (compared.counterpart, compared.differs) == ("inline policy x", False)
+    assert "template" in compared.unknown

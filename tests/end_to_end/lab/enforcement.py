@@ -1,0 +1,187 @@
+"""IAM as AWS enforces it, where ministack alone does less: which layer refused, iam:PassRole, the sentence.
+
+ministack's functions `enforce` and `access_denied_response` are wrapped: every service looks them up when it is asked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from ministack.core import iam_actions, iam_evaluator
+from ministack.core.responses import get_account_id
+from ministack.services import sts
+
+from tests.end_to_end.lab import event_names, pass_role, tagging, wording
+from tests.end_to_end.lab.exchange import CURRENT, Exchange, Refusal
+
+_evaluated = iam_evaluator.enforce
+_answered = iam_actions.access_denied_response
+
+
+def install() -> None:
+    """Wrap ministack's two functions."""
+    iam_evaluator.enforce = _enforce
+    iam_actions.access_denied_response = _access_denied_response
+
+
+def refusal_of(
+    access_key: str, action: str, resource: str, region: str, context: Mapping[str, Any] | None = None
+) -> Refusal | None:
+    """Whether the policies behind an access key refuse an action (resource policies aside), and the sentence."""
+    principal = iam_evaluator.resolve_principal(access_key, get_account_id())
+    if isinstance(principal, iam_evaluator.AuthError) or principal.policies is None:
+        return None
+    asked = iam_evaluator.EvalContext(
+        principal_arn=principal.arn,
+        principal_type=principal.type,
+        principal_account=principal.account,
+        action=action,
+        resource_arn=resource,
+        region=region,
+        service_context={"aws:tagkeys": None, **{name.lower(): value for name, value in (context or {}).items()}},
+        principal_keys=principal.keys,
+    )
+    return _judged(asked, _layers(access_key, principal))
+
+
+def refusal_of_role(
+    role_arn: str, session_arn: str, action: str, resource: str, region: str, context: Mapping[str, Any]
+) -> Refusal | None:
+    """Whether the policies of a role that a service has taken refuse an action."""
+    account, name = role_arn.split(":")[4], role_arn.rpartition("/")[2]
+    asked = iam_evaluator.EvalContext(
+        principal_arn=session_arn,
+        principal_type="AssumedRole",
+        principal_account=account,
+        action=action,
+        resource_arn=resource,
+        region=region,
+        service_context={"aws:tagkeys": None, **{key.lower(): value for key, value in context.items()}},
+    )
+    layers = {"an identity-based policy": iam_evaluator._gather_role_policies(name, account)}
+    for limit in iam_evaluator._permissions_boundary(iam_evaluator_roles(), name, account):
+        layers["a permissions boundary"] = limit
+    return _judged(asked, layers)
+
+
+def iam_evaluator_roles() -> Any:
+    """The store of roles."""
+    from ministack.services import iam
+
+    return iam._roles
+
+
+def _layers(access_key: str, principal: iam_evaluator.PrincipalInfo) -> dict[str, list[Any]]:
+    """The layers of policies that each must allow, by AWS's name for one of its policies."""
+    session = sts._sessions.get(access_key) or {}
+    of_session = iam_evaluator._session_policy_limits(session, principal.account)
+    of_boundary = principal.limits[: len(principal.limits) - len(of_session)]
+    layers = {"an identity-based policy": principal.policies or []}
+    for limit in of_boundary:
+        layers["a permissions boundary"] = limit
+    for limit in of_session:
+        # A session that was given no policy has no limit.
+        if limit:
+            layers["a session policy"] = limit
+    return layers
+
+
+def _judged(asked: iam_evaluator.EvalContext, layers: Mapping[str, list[Any]]) -> Refusal | None:
+    reason = ""
+    for name, policies in layers.items():
+        if iam_evaluator.evaluate(asked, policies).decision == "Deny":
+            reason = f"with an explicit deny in {name}"
+            break
+    else:
+        for name, policies in layers.items():
+            if iam_evaluator.evaluate(asked, policies).decision != "Allow":
+                reason = f"because no {name.partition(' ')[2]} allows the {{action}} action"
+                break
+    if not reason:
+        return None
+    message = wording.refusal(asked.principal_arn, asked.action, asked.resource_arn, reason, asked.region)
+    return Refusal(asked.action, asked.resource_arn, message)
+
+
+def _enforce(
+    access_key_id: str,
+    iam_action: str,
+    service: str,
+    region: str,
+    resource_arn: str = "*",
+    service_context: dict[str, Any] | None = None,
+) -> Any:
+    if iam_action == "secretsmanager:CreateSecret":
+        resource_arn += wording.DRAWN
+    result = _evaluated(access_key_id, iam_action, service, region, resource_arn, service_context)
+    exchange = CURRENT.get()
+    if exchange is None:
+        return result
+    exchange.action = exchange.action or iam_action
+    if isinstance(result, iam_evaluator.EvalResult):
+        exchange.refusal = _explained(exchange, result, iam_action, resource_arn, service_context)
+        return result
+    if result is None and exchange.refusal is None and not _is_read(exchange):
+        exchange.refusal = passed_roles_refusal(exchange) or _tags_refusal(exchange, resource_arn)
+        if exchange.refusal is not None:
+            return iam_evaluator.EvalResult("ImplicitDeny", principal_arn=str(exchange.identity.get("arn", "")))
+    return result
+
+
+def passed_roles_refusal(exchange: Exchange) -> Refusal | None:
+    """The first role that a call hands to a service and the caller may not pass."""
+    for passed in pass_role.passed_roles(exchange, get_account_id()):
+        context = {"iam:PassedToService": passed.service}
+        found = refusal_of(exchange.access_key, "iam:PassRole", passed.arn, exchange.region, context)
+        if found is not None and exchange.service == "ec2":
+            caller = str(exchange.identity.get("arn", ""))
+            return replace(found, message=wording.of_ec2(found.message, caller, found.action, found.resource))
+        if found is not None:
+            return found
+    return None
+
+
+def _tags_refusal(exchange: Exchange, resource: str) -> Refusal | None:
+    """The first tagging action that the tags of a call need and its caller has not."""
+    for each in tagging.tag_checks(exchange, resource, get_account_id()):
+        found = refusal_of(exchange.access_key, each.action, each.resource, exchange.region, each.context)
+        if found is not None:
+            return found
+    return None
+
+
+def _is_read(exchange: Exchange) -> bool:
+    return event_names.is_read_only(exchange.service, exchange.operation)
+
+
+def _explained(
+    exchange: Exchange, result: iam_evaluator.EvalResult, action: str, resource: str, context: dict[str, Any] | None
+) -> Refusal:
+    """A refusal of ministack in AWS's words."""
+    found = None
+    if result.resource_policy_arn:
+        message = iam_actions._resource_policy_denial(
+            exchange.signing, action, result.principal_arn, result.resource_policy_arn
+        )
+        return Refusal(action, resource, message)
+    found = refusal_of(exchange.access_key, action, resource, exchange.region, context)
+    if found is not None:
+        return found
+    # The identity may; so the resource's own policy, which must allow too, does not.
+    reason = "because no resource-based policy allows the {action} action"
+    return Refusal(action, resource, wording.refusal(result.principal_arn, action, resource, reason, exchange.region))
+
+
+def _access_denied_response(
+    service: str, action: str, principal_arn: str, request_id: str, **options: Any
+) -> tuple[Any, ...]:
+    exchange = CURRENT.get()
+    if exchange is None or exchange.refusal is None or options.get("error_code"):
+        return tuple(_answered(service, action, principal_arn, request_id, **options))
+    refused = exchange.refusal
+    # These two take no sentence; with their own code they do.
+    code = "AccessDeniedException" if service in ("ssm", "logs") else ""
+    options |= {"message": refused.message, "error_code": code, "resource_arn": refused.resource}
+    return tuple(_answered(service, refused.action, principal_arn, request_id, **options))

@@ -1,0 +1,159 @@
+"""What CloudFormation's handlers call for a resource: handlers.tsv, filled in for one resource."""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from botocore.session import get_session
+from ministack.services.cloudformation import provisioners
+
+_TABLE = Path(__file__).with_name("handlers.tsv")
+_UNNAMED = "*"
+
+_NO_CALLS = ("AWS::CDK::Metadata", "AWS::CloudFormation::WaitCondition", "AWS::CloudFormation::WaitConditionHandle",
+             "AWS::CloudFormation::Macro")  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class HandlerCall:
+    """A call of a handler; `request` and `response` are (parameter, value), `@` stands for the id of what is made."""
+
+    action: str
+    resource: str
+    request: tuple[tuple[str, str], ...] = ()
+    response: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class StackResource:
+    """A resource of a stack as its handler sees it; `physical_id` is empty before it is there."""
+
+    kind: str
+    logical_id: str
+    stack: str
+    properties: Mapping[str, Any]
+    old_properties: Mapping[str, Any]
+    physical_id: str
+    region: str
+    account: str
+
+
+def calls_of(operation: str, resource: StackResource) -> list[HandlerCall]:
+    """The calls of an operation (`create`, `update`, `delete`) in the handler's order.
+
+    A type without rows gets one call by its name, where the service has such an operation: a guess.
+    """
+    rows = _table().get(resource.kind)
+    if resource.kind.startswith("Custom::"):
+        rows = _table()["AWS::CloudFormation::CustomResource"]
+    if rows is None:
+        return [] if resource.kind in _NO_CALLS else _guessed(operation, resource)
+    values = _Values(resource, rows)
+    found = []
+    for row in rows:
+        if row["operation"] == operation and values.holds(row["when"]):
+            arn = values.fill(row["resource"]).replace("parameter//", "parameter/")
+            found.append(
+                HandlerCall(row["action"], arn, values.pairs(row["request"], arn), values.pairs(row["response"], arn))
+            )
+    return found
+
+
+@cache
+def _table() -> dict[str, list[dict[str, str]]]:
+    lines = [line for line in _TABLE.read_text(encoding="utf-8").splitlines() if not line.startswith("#")]
+    found: dict[str, list[dict[str, str]]] = {}
+    for row in csv.DictReader(lines, delimiter="\t"):
+        found.setdefault(row["type"], []).append(row)
+    return found
+
+
+class _Values:
+    """What the placeholders of a row stand for."""
+
+    def __init__(self, resource: StackResource, rows: list[dict[str, str]]) -> None:
+        self.resource = resource
+        naming = next((row for row in rows if row["operation"] == "name"), None)
+        self.name = _name_of(resource, naming)
+
+    def fill(self, text: str) -> str:
+        return re.sub(r"\{([\w.]+)\}", lambda found: self._value(found.group(1)), text)
+
+    def pairs(self, text: str, arn: str) -> tuple[tuple[str, str], ...]:
+        """`name=value,…` with the values filled in; what has no value is left out."""
+        parts = [part.partition("=") for part in text.split(",") if part]
+        filled = ((name, arn if value == "$" else self.fill(value)) for name, _, value in parts)
+        return tuple((name, value) for name, value in filled if value != _UNNAMED)
+
+    def holds(self, when: str) -> bool:
+        if not when:
+            return True
+        name = when.lstrip("~")
+        value = _own_tags(_within(self.resource.properties, name), name)
+        if when.startswith("~"):
+            return bool(value != _own_tags(_within(self.resource.old_properties, name), name))
+        return bool(value)
+
+    def _value(self, name: str) -> str:
+        fixed = {"name": self.name, "id": self.resource.physical_id or _UNNAMED, "region": self.resource.region,
+                 "account": self.resource.account}  # fmt: skip
+        if name in fixed:
+            return fixed[name]
+        path, _, last = name.rpartition(".")
+        wanted = path if last == "name" and path else name
+        value = _within(self.resource.properties, wanted)
+        if isinstance(value, list):
+            value = value[0] if value else None
+        if value is None:
+            return "/" if wanted == "Path" else _UNNAMED
+        return _last_part(str(value)) if wanted != name else str(value)
+
+
+def _name_of(resource: StackResource, naming: Mapping[str, str] | None) -> str:
+    given = resource.properties.get(naming["action"]) if naming else None
+    if isinstance(given, str) and given:
+        return given
+    if resource.physical_id:
+        return _last_part(resource.physical_id)
+    longest, _, small = (naming["when"] if naming else "128").partition(" ")
+    return str(
+        provisioners._physical_name(resource.stack, resource.logical_id, lowercase=bool(small), max_len=int(longest))
+    )
+
+
+def _last_part(text: str) -> str:
+    """The name in an ARN or an address; a name itself as it is."""
+    if text.startswith("arn:"):
+        return re.split(r"[:/]", text)[-1]
+    return text.rpartition("/")[2] if "://" in text else text
+
+
+def _within(properties: Mapping[str, Any], path: str) -> Any:
+    value: Any = properties
+    for part in path.split("."):
+        value = value.get(part) if isinstance(value, Mapping) else None
+    return value
+
+
+def _own_tags(value: Any, name: str) -> Any:
+    """CloudFormation's own tags, which nobody needs a permission for, left out."""
+    if name == "Tags" and isinstance(value, list):
+        return [each for each in value if not str(each.get("Key", "")).startswith("aws:")]
+    return value
+
+
+def _guessed(operation: str, resource: StackResource) -> list[HandlerCall]:
+    _, service, kind = (*resource.kind.split("::"), "", "", "")[:3]
+    prefix = service.lower()
+    name = f"{operation.title()}{kind}"
+    try:
+        known = name in get_session().get_service_model(prefix).operation_names
+    except Exception:  # no model of that name
+        known = False
+    return [HandlerCall(f"{prefix}:{name}", "*")] if known else []

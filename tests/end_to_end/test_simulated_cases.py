@@ -1,0 +1,38 @@
+"""Every need that a case's proposal is replayed for, decided once more by the lab's own simulator of IAM."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from leastpriv.checks.simulate import simulate
+from leastpriv.evidence.aws import Aws
+from leastpriv.proposal.proof import Allowance
+from tests.end_to_end.lab.lab import Lab
+from tests.test_cases import CASES, run_case
+
+_ODD_KEYS = "odd-letter-case"
+"""IAM takes the keys of a policy in any case. Ministack's simulator (1.5.33) does not; it also takes no context, and
+knows no `${*}`.
+"""
+
+
+@pytest.mark.slow
+def test_an_independent_evaluator_decides_every_replayed_need_as_we_do(lab: Lab, tmp_path: Path) -> None:
+    aws, asked = Aws.open(lab.root), 0
+    for path in (path for path in CASES if path.stem != _ODD_KEYS):
+        subject = run_case(json.loads(path.read_text(encoding="utf-8")), tmp_path / path.stem).subject
+        needs = [each for each in subject.proof.allowances if _can_tell(each)]
+        documents = [*subject.draft.documents, *subject.attached_documents]
+        found = simulate(aws, documents, needs, subject.principal, subject.policy_file)
+        assert (found.failure, [remark.text for remark in found.remarks]) == ("", []), path.name
+        asked += found.asked
+    assert asked > 150
+
+
+def _can_tell(allowance: Allowance) -> bool:
+    """Whether the lab's simulator can know: see above."""
+    conditional = allowance.statement is not None and allowance.statement.conditions != ()
+    return not conditional and "${" not in allowance.permission.resource

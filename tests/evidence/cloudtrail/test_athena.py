@@ -1,0 +1,324 @@
+"""Calls through Athena: the query on DuckDB against the reader of files, and what a run hears of what went wrong."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from leastpriv.errors import InputError
+from leastpriv.evidence.aws import Aws
+from leastpriv.evidence.cloudtrail.athena import AthenaTable
+from leastpriv.evidence.cloudtrail.athena_sql import COLUMNS
+from leastpriv.evidence.cloudtrail.file_reader import ReadStatistics
+from leastpriv.evidence.cloudtrail.trail_files import TrailFolder
+from leastpriv.evidence.source import Principals, Window, parse_principal
+from leastpriv.model import Call, Gap, GapKind, Scope
+from tests.fakes.aws.athena import DuckDb, FakeAthena, is_there
+from tests.fakes.aws.s3_server import FakeS3
+from tests.fakes.aws.server import FakeAws
+
+NOW = datetime(2026, 4, 1, tzinfo=UTC)
+NAME = "security.logs"
+EVERYBODY, ALWAYS = Principals(), Window()
+ROLE = "arn:aws:iam::111122223333:role/deploy"
+needs_duckdb = pytest.mark.skipif(not is_there(), reason="DuckDB and sqlglot are in the lab's environment: make lab")
+
+
+class Stand:
+    """Athena over a folder, its bucket, and the trail's settings, which nobody tells."""
+
+    def __init__(self, athena: FakeAthena, folder: Path | None = None) -> None:
+        self.athena = athena
+        self.said: list[str] = []
+        none = {"cloudtrail:DescribeTrails": lambda _: {"trailList": []}}
+        self.aws, self.s3 = FakeAws({**athena.operations(), **none}), FakeS3()
+        for path in sorted(folder.rglob("*.json.gz")) if folder else ():
+            self.s3.objects[path.relative_to(folder).as_posix()] = path.read_bytes()  # type: ignore[arg-type]
+
+    def __enter__(self) -> Stand:
+        self.aws.__enter__()
+        self.s3.__enter__()
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        self.s3.__exit__(*error)
+        self.aws.__exit__(*error)
+
+    def source(self, named: str = NAME, **more: Any) -> AthenaTable:
+        door = Aws.open(self.s3.environment(others=self.aws.endpoint))
+        return AthenaTable(door, named, NOW, poll=0.01, say=self.said.append, **more)
+
+    def read(
+        self, principals: Principals = EVERYBODY, window: Window = ALWAYS, named: str = NAME, **more: Any
+    ) -> tuple[list[Call], list[Gap]]:
+        """Calls and gaps, but for that of the settings."""
+        found = list(self.source(named, **more).read(window, principals))
+        gaps = [each for each in found if isinstance(each, Gap) and each.kind is not GapKind.SETTINGS_UNKNOWN]
+        return [each for each in found if isinstance(each, Call)], gaps
+
+
+@pytest.fixture(scope="module")
+def logs(tmp_path_factory: pytest.TempPathFactory, shared_folder: Path) -> Path:
+    return generated(tmp_path_factory.mktemp("logs"), shared_folder, 12)
+
+
+def generated(folder: Path, shared: Path, megabytes: int) -> Path:
+    """Logs of 200 roles in four accounts, about 640 records a megabyte."""
+    tool = shared / "tools" / "gen_trail.py"
+    if not tool.is_file():
+        pytest.skip(f"the generator of logs is not at {tool}")
+    subprocess.run(
+        [sys.executable, str(tool), "--out", str(folder), "--mb", str(megabytes), "--seed", "7"],
+        check=True,
+        capture_output=True,
+    )
+    return folder
+
+
+def told(source: TrailFolder | AthenaTable, window: Window, principals: Principals) -> dict[str, str]:
+    """Event id -> all that a call says, as a digest."""
+    found: dict[str, str] = {}
+    for item in source.read(window, principals):
+        if isinstance(item, Call):
+            assert item.event_id not in found
+            said = repr([getattr(item, name) for name in Call.__slots__])
+            found[item.event_id] = hashlib.sha256(said.encode()).hexdigest()
+        else:
+            assert item.kind is GapKind.SETTINGS_UNKNOWN, item
+    return found
+
+
+def without_files(figures: ReadStatistics) -> dict[str, Any]:
+    """What is to be equal: not how it was read, nor the resource types of other people's data events."""
+    return {
+        name: getattr(figures, name) for name in figures.__slots__ if name not in ("files", "requests", "data_types")
+    }
+
+
+def compare(logs: Path, window: Window, principals: Principals) -> int:
+    """Read the same both ways, insist on equal calls and figures; how many records there were."""
+    folder = TrailFolder(logs)
+    expected = told(folder, window, principals)
+    with DuckDb(logs) as duckdb, Stand(FakeAthena(duckdb, page=1000), logs) as stand:
+        source = stand.source()
+        found = told(source, window, principals)
+    assert found == expected
+    mine, theirs = without_files(source.statistics), without_files(folder.statistics)
+    for name in ("outside_window", "regions") if window != ALWAYS else ():
+        # Athena counts nothing outside, nor files of a region that have no record of the window.
+        mine.pop(name)
+        theirs.pop(name)
+    assert mine == theirs
+    return source.statistics.records
+
+
+def role(logs: Path) -> Principals:
+    """The busiest role of the logs, of a path or none."""
+    counts: dict[str, int] = {}
+    for item in TrailFolder(logs).read(ALWAYS, EVERYBODY):
+        if isinstance(item, Call):
+            counts[item.principal] = counts.get(item.principal, 0) + 1
+    return Principals(frozenset({parse_principal(max(counts, key=lambda arn: counts[arn]))}))
+
+
+@needs_duckdb
+def test_the_query_gives_every_call_of_everybody_as_the_files_do(logs: Path) -> None:
+    assert compare(logs, ALWAYS, EVERYBODY) > 5_000
+
+
+@needs_duckdb
+def test_the_query_for_one_role_gives_its_calls_and_what_the_trail_shows_of_anybody(logs: Path) -> None:
+    mine = role(logs)
+    folder = TrailFolder(logs)
+    expected = told(folder, ALWAYS, mine)
+    with DuckDb(logs) as duckdb, Stand(FakeAthena(duckdb), logs) as stand:
+        source = stand.source()
+        assert told(source, ALWAYS, mine) == expected
+    assert len(expected) > 200
+    # Only the role's own account is read, as in the bucket.
+    assert 0 < source.statistics.records < folder.statistics.records
+
+
+@needs_duckdb
+@pytest.mark.parametrize("hours", [1, 30, 24 * 8])
+def test_the_query_of_a_window_gives_the_windows_calls(logs: Path, hours: int) -> None:
+    folder = TrailFolder(logs)
+    list(folder.read(ALWAYS, EVERYBODY))
+    assert folder.statistics.first
+    start = folder.statistics.first + timedelta(hours=hours)
+    compare(logs, Window(start, start + timedelta(hours=3 * hours, minutes=7)), Principals())
+
+
+@needs_duckdb
+@pytest.mark.slow
+def test_the_query_gives_what_the_files_give_on_two_hundred_thousand_records(
+    tmp_path: Path, shared_folder: Path
+) -> None:
+    assert compare(generated(tmp_path, shared_folder, 330), ALWAYS, EVERYBODY) >= 200_000
+
+
+@needs_duckdb
+def test_a_table_with_fewer_columns_gives_the_calls_all_the_same(logs: Path) -> None:
+    known = ("useridentity", "eventtime", "eventsource", "eventname", "awsregion", "errorcode", "eventid", "readonly")
+    columns = {name: COLUMNS[name] for name in known}
+    with DuckDb(logs, columns=columns) as duckdb, Stand(FakeAthena(duckdb, columns=columns), logs) as stand:
+        source = stand.source()
+        found = list(source.read(ALWAYS, EVERYBODY))
+    calls = [item for item in found if isinstance(item, Call)]
+    assert len(calls) > 5_000
+    # Without the kind of event a reading call may be a data event: it does not prove that management reads are logged.
+    assert not source.statistics.kinds
+
+
+# What may go wrong. Nothing of it needs DuckDB.
+
+
+@pytest.fixture
+def athena() -> FakeAthena:
+    return FakeAthena(None)
+
+
+@pytest.fixture
+def stand(athena: FakeAthena) -> Iterator[Stand]:
+    with Stand(athena) as stand:
+        stand.s3.objects["AWSLogs/111122223333/CloudTrail/eu-west-1/2026/03/01/x.json.gz"] = bytes(1000)
+        yield stand
+
+
+def test_bytes_and_cost_are_said_before_and_after(stand: Stand, athena: FakeAthena) -> None:
+    athena.scanned = 2 * 1024**4
+    stand.read(window=Window(datetime(2026, 3, 1, tzinfo=UTC), datetime(2026, 3, 2, tzinfo=UTC)))
+    assert stand.said == [
+        "Athena: the query will read about 0.00 GB, about $0.0000, by a sample of 3 days",
+        "Athena: the query read 2,199.02 GB, about $10.0000",
+    ]
+
+
+def test_only_the_targets_accounts_days_and_known_regions_are_scanned(stand: Stand, athena: FakeAthena) -> None:
+    window = Window(datetime(2026, 2, 10, tzinfo=UTC), datetime(2026, 3, 10, tzinfo=UTC))
+    stand.read(Principals(frozenset({parse_principal(ROLE)})), window)
+    [query] = athena.queries
+    assert "\"account\" IN ('111122223333') AND \"region\" IN ('eu-west-1')" in query
+    assert "\"day\" >= '2026/02/09' AND \"day\" <= '2026/03/11'" in query
+
+
+@pytest.mark.parametrize(
+    ("state", "reason", "words"),
+    [
+        ("FAILED", "HIVE_BAD_DATA: Error parsing field", "The query in Athena failed: HIVE_BAD_DATA"),
+        ("CANCELLED", "Bytes scanned limit was exceeded", "The query in Athena stopped: Bytes scanned limit"),
+        ("FAILED", "No output location provided", "give the workgroup a place for query results"),
+    ],
+)
+def test_a_query_that_fails_or_is_stopped_could_hide_anything(
+    stand: Stand, athena: FakeAthena, state: str, reason: str, words: str
+) -> None:
+    athena.failure = (state, reason)
+    calls, [gap] = stand.read()
+    assert (calls, gap.kind, gap.scope) == ([], GapKind.SOURCE_FAILED, Scope())
+    assert words in gap.detail
+
+
+@pytest.mark.parametrize(
+    ("operation", "code", "message", "words"),
+    [
+        ("StartQueryExecution", "TooManyRequestsException", "Rate exceeded", "too many requests"),
+        ("StartQueryExecution", "InternalServerException", "oops", "AWS"),
+        ("GetQueryResults", "ExpiredTokenException", "The security token is expired", "have expired"),
+        (
+            "StartQueryExecution",
+            "AccessDeniedException",
+            f"User: {ROLE} is not authorized to perform: athena:StartQueryExecution on resource: "
+            "arn:aws:athena:eu-west-1:111122223333:workgroup/primary",
+            "AWS refused athena:StartQueryExecution",
+        ),
+    ],
+)
+def test_a_refusal_could_hide_anything_and_says_what_is_missing(
+    stand: Stand, operation: str, code: str, message: str, words: str
+) -> None:
+    stand.aws.refuse(operation, code, message, 500 if code.startswith("Internal") else 400)
+    calls, [gap] = stand.read()
+    assert (calls, gap.kind, gap.scope) == ([], GapKind.SOURCE_FAILED, Scope())
+    assert words in gap.detail
+
+
+def test_an_answer_that_breaks_off_could_hide_anything(stand: Stand) -> None:
+    stand.aws.break_off("GetQueryResults")
+    calls, [gap] = stand.read()
+    assert (calls, gap.kind, gap.scope) == ([], GapKind.SOURCE_FAILED, Scope())
+
+
+def test_a_slow_query_is_waited_for(stand: Stand, athena: FakeAthena) -> None:
+    athena.running = 8
+    assert stand.read() == ([], [])
+
+
+def test_a_query_that_nobody_waits_for_any_more_is_stopped(stand: Stand, athena: FakeAthena) -> None:
+    athena.running = 10**6
+    source = stand.source()
+    pauses: list[float] = []
+
+    def sleep(seconds: float) -> None:
+        pauses.append(seconds)
+        if len(pauses) == 3:
+            raise KeyboardInterrupt
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("leastpriv.evidence.cloudtrail.athena_queries.time.sleep", sleep)
+        with pytest.raises(KeyboardInterrupt):
+            list(source.read(ALWAYS, EVERYBODY))
+    assert athena.stopped == ["query-1"]
+
+
+def test_a_table_that_is_not_there_is_made_over_the_trail_and_then_read(stand: Stand, athena: FakeAthena) -> None:
+    athena.exists = False
+    assert stand.read(location="s3://logs") == ([], [])
+    made, query = athena.queries
+    assert made.startswith("CREATE EXTERNAL TABLE IF NOT EXISTS `security`.`logs`")
+    assert "'s3://logs/AWSLogs/${account}/CloudTrail/${region}/${day}'" in made
+    assert query.startswith("WITH flagged")
+
+
+def test_a_table_that_is_not_there_and_cannot_be_made_is_bad_input(stand: Stand, athena: FakeAthena) -> None:
+    athena.exists = False
+    with pytest.raises(InputError, match=re.escape("no table 'security.logs'")):
+        stand.read()
+
+
+def test_a_table_of_something_else_is_bad_input(stand: Stand, athena: FakeAthena) -> None:
+    athena.columns = {"id": "string"}
+    with pytest.raises(InputError, match="no table of CloudTrail records"):
+        stand.read()
+
+
+@pytest.mark.parametrize("name", ["logs", "a.b.c.d", "x/y/db.logs", 'db."logs"', ""])
+def test_a_name_that_is_no_tables_is_bad_input(stand: Stand, name: str) -> None:
+    with pytest.raises(InputError, match="athena-table"):
+        stand.source(name)
+
+
+@pytest.mark.parametrize(
+    ("parameters", "location"),
+    [
+        ({"projection.region.type": "enum", "projection.region.values": "eu-west-1, us-east-1"}, "s3://logs/AWSLogs"),
+        ({}, "s3://logs/AWSLogs/111122223333/CloudTrail/eu-west-1"),
+    ],
+)
+def test_regions_that_the_table_leaves_out_are_a_gap(
+    stand: Stand, athena: FakeAthena, parameters: dict[str, str], location: str
+) -> None:
+    athena.parameters |= parameters
+    athena.location = location
+    [gap] = stand.read()[1]
+    assert gap.kind is GapKind.NOT_LOGGED
+    assert "eu-west-1" not in gap.scope.regions
+    assert "ap-southeast-2" in gap.scope.regions

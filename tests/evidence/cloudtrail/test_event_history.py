@@ -1,0 +1,253 @@
+"""Event history against a server that pages, throttles, fails and breaks off; what each fault comes to is a table."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from leastpriv.evidence import aws as aws_module
+from leastpriv.evidence.aws import Aws
+from leastpriv.evidence.cloudtrail import event_history as module
+from leastpriv.evidence.cloudtrail.delivery import await_delivery
+from leastpriv.evidence.cloudtrail.event_history import EventHistory
+from leastpriv.evidence.cloudtrail.file_reader import SeenEvents
+from leastpriv.evidence.source import Principals, Window, parse_principal
+from leastpriv.model import Call, Gap, GapKind, Scope
+from tests.fakes.aws.event_history import FakeHistory, Fault, call, login
+
+ROLE = "arn:aws:iam::111122223333:role/ci/deploy"
+WHOLE = Window()
+OTHER = "arn:aws:iam::111122223333:role/ops"
+NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
+REGIONS = ("eu-west-1", "us-east-1")
+SESSIONS = ("19000000001", "19000000002", "19000000003")
+CASES = json.loads((Path(__file__).parent / "event_history_cases.json").read_text(encoding="utf-8"))
+
+
+@pytest.fixture
+def history() -> Iterator[FakeHistory]:
+    """Three deploys: a login, 60 calls in the called region, 3 of a global service; and others' calls all around."""
+    fake = FakeHistory()
+    for number, session in enumerate(SESSIONS):
+        start = NOW - timedelta(days=60 - number)
+        here = [login(ROLE, session, start, "eu-west-1")]
+        here += [call(ROLE, session, "sqs:CreateQueue", start + timedelta(seconds=n), "eu-west-1") for n in range(60)]
+        here += [call(OTHER, "kim", "sqs:PurgeQueue", start + timedelta(seconds=n), "eu-west-1") for n in range(60)]
+        fake.events.setdefault("eu-west-1", []).extend(here)
+        fake.events.setdefault("us-east-1", []).extend(
+            call(ROLE, session, "iam:CreateRole", start + timedelta(seconds=n), "us-east-1") for n in range(3)
+        )
+    with fake:
+        yield fake
+    assert fake.violations == []
+
+
+def source(fake: FakeHistory, **options: Any) -> EventHistory:
+    return EventHistory(Aws.open(fake.environment()), REGIONS, NOW, pace=0, **options)
+
+
+def read(found: EventHistory, window: Window = WHOLE, role: str = ROLE) -> tuple[list[Call], list[Gap]]:
+    items = list(found.read(window, Principals(frozenset({parse_principal(role)}))))
+    gaps = [item for item in items if isinstance(item, Gap) and item.kind is not GapKind.NO_DATA_EVENTS]
+    return [item for item in items if isinstance(item, Call)], gaps
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case["title"])
+def test_a_fault_is_repeated_or_a_gap_in_its_scope_and_never_the_end(
+    history: FakeHistory, case: dict[str, Any]
+) -> None:
+    history.faults += [Fault(**fault) for fault in case["faults"]]
+    history.events["eu-west-1"] += case.get("broken", ())
+    found = source(history)
+    calls, told = read(found)
+    # Regions are read at the same time; a broken record comes with the answer to each question.
+    gaps = sorted(dict.fromkeys(told), key=lambda gap: gap.detail)
+    assert len(calls) == case["calls"]
+    assert len({each.event_id for each in calls}) == len(calls)
+    assert [[gap.kind, ",".join(gap.scope.regions)] for gap in gaps] == [gap[:2] for gap in case["gaps"]]
+    for gap, (_, region, *texts) in zip(gaps, case["gaps"], strict=True):
+        assert all(text in gap.detail for text in texts), gap.detail
+        assert "\n" not in gap.detail
+        if gap.kind is GapKind.SOURCE_FAILED:
+            assert region or "us-east-1" not in found.statistics.spans
+            assert not found.statistics.whole
+
+
+def test_the_gap_says_that_no_data_event_can_be_seen(history: FakeHistory) -> None:
+    first = next(iter(source(history).read(Window(), Principals(frozenset({parse_principal(ROLE)})))))
+    assert isinstance(first, Gap)
+    assert (first.kind, first.scope) == (GapKind.NO_DATA_EVENTS, Scope(data_events=True))
+
+
+def test_a_role_is_looked_up_by_its_sessions_and_nobody_elses_events_are_fetched(history: FakeHistory) -> None:
+    found = source(history)
+    read(found)
+    asked = set(history.requests)
+    assert {(region, f"Username={session}") for region in REGIONS for session in SESSIONS} <= asked
+    assert all(attribute for _, attribute in asked)
+    # logins by three attributes and three sessions in two regions, of which two pages each in the one with 60 calls
+    assert found.statistics.requests == len(history.requests) == 2 * 3 + 3 * 2 + 3
+    assert found.statistics.records == 3 * 63
+
+
+def test_a_session_that_logged_in_through_another_region_is_found(history: FakeHistory) -> None:
+    """A workflow whose `aws-region` is one region may deploy to another by an option of its tool."""
+    moved = [each for each in history.events["eu-west-1"] if each["eventName"].startswith("AssumeRole")]
+    history.events["eu-west-1"] = [each for each in history.events["eu-west-1"] if each not in moved]
+    history.events["ap-southeast-2"] = moved[:1]
+    history.events["eu-west-1"] += moved[1:]
+    calls, gaps = read(source(history, login_regions=("ap-southeast-2",)))
+    assert (len(calls), gaps) == (189, [])
+    assert ("ap-southeast-2", f"Username={SESSIONS[0]}") not in history.requests
+
+
+@pytest.mark.parametrize(("kind", "gaps"), [("invalid", []), ("denied", [GapKind.SOURCE_FAILED])])
+def test_a_region_that_the_account_has_not_enabled_hides_no_login(
+    history: FakeHistory, kind: str, gaps: list[GapKind]
+) -> None:
+    history.faults.append(Fault(kind, "ap-east-1"))
+    calls, found = read(source(history, login_regions=("ap-east-1",)))
+    assert len(calls) == 189
+    assert [gap.kind for gap in found] == gaps
+    assert all(gap.scope == Scope() for gap in found)
+
+
+def test_a_session_that_began_before_the_window_counts_from_its_start_on(history: FakeHistory) -> None:
+    start = NOW - timedelta(days=58) + timedelta(seconds=30)
+    calls, _ = read(source(history), Window(start))
+    assert {each.session for each in calls} == {SESSIONS[2]}
+    assert len(calls) == 30
+
+
+def test_session_names_that_recur_are_looked_up_once(history: FakeHistory) -> None:
+    history.events = {
+        "eu-west-1": [
+            item
+            for day in range(30)
+            for item in (
+                login(ROLE, "GitHubActions", NOW - timedelta(days=day), "eu-west-1"),
+                call(ROLE, "GitHubActions", "sqs:CreateQueue", NOW - timedelta(days=day), "eu-west-1"),
+            )
+        ]
+    }
+    calls, gaps = read(source(history))
+    assert (len(calls), gaps) == (30, [])
+    assert history.requests.count(("us-east-1", "Username=GitHubActions")) == 1
+
+
+def test_a_login_by_assume_role_is_found_by_the_role_that_it_is_about(history: FakeHistory) -> None:
+    build = "AWSCodeBuild-01234567-89ab-cdef-0123-456789abcdef"
+    history.events["us-east-1"] += [
+        login(ROLE, build, NOW - timedelta(days=2), "us-east-1", "AssumeRole"),
+        call(ROLE, build, "ecr:CreateRepository", NOW - timedelta(days=2), "us-east-1"),
+    ]
+    calls, _ = read(source(history))
+    assert build in {each.session for each in calls}
+
+
+def test_without_any_login_everything_is_looked_through_and_a_bound_is_a_gap(
+    history: FakeHistory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for region, events in history.events.items():
+        history.events[region] = [each for each in events if not each["eventName"].startswith("AssumeRole")]
+    calls, gaps = read(source(history))
+    assert (len(calls), gaps) == (189, [])
+    monkeypatch.setattr(module, "_MOST_PAGES", 2)
+    calls, gaps = read(source(history))
+    assert 0 < len(calls) < 189
+    assert [(gap.kind, gap.scope.regions) for gap in gaps] == [(GapKind.SOURCE_FAILED, ("eu-west-1",))]
+    assert "longer than 100 events" in gaps[0].detail
+
+
+def test_a_user_is_looked_up_by_name(history: FakeHistory) -> None:
+    user = "arn:aws:iam::111122223333:user/ci/deployer"
+    identity = {"type": "IAMUser", "arn": user, "userName": "deployer", "accountId": "111122223333"}
+    history.events["eu-west-1"].append(
+        call(ROLE, "x", "sqs:CreateQueue", NOW - timedelta(days=1), "eu-west-1", userIdentity=identity)
+    )
+    calls, gaps = read(source(history), role=user)
+    assert [each.principal for each in calls] == [user]
+    assert gaps == []
+    assert {attribute for _, attribute in history.requests} == {"Username=deployer"}
+
+
+def test_what_a_trail_has_shown_already_counts_once(history: FakeHistory) -> None:
+    seen = SeenEvents()
+    for record in history.events["us-east-1"]:
+        seen.is_copy(record["eventID"])
+    found = source(history, seen=seen)
+    calls, _ = read(found)
+    assert len(calls) == 180
+    assert found.statistics.duplicates == 9
+
+
+def test_a_region_that_was_read_is_covered_from_start_to_end_with_all_its_events(history: FakeHistory) -> None:
+    found = source(history)
+    read(found)
+    start = NOW - timedelta(days=90)
+    assert found.statistics.spans == dict.fromkeys(REGIONS, (start, NOW))
+    assert found.statistics.whole == timedelta(days=90)
+    shorter = source(history, days=59)
+    calls, _ = read(shorter)
+    assert {each.session for each in calls} == set(SESSIONS[1:])
+    assert shorter.statistics.whole == timedelta(days=59)
+
+
+def test_a_window_is_kept_on_both_sides(history: FakeHistory) -> None:
+    start = NOW - timedelta(days=59)
+    calls, _ = read(source(history), Window(start, start + timedelta(seconds=10)))
+    assert {each.session for each in calls} == {SESSIONS[1]}
+    assert max(each.time for each in calls) == start + timedelta(seconds=9)
+
+
+def test_who_stops_reading_stops_the_requests(history: FakeHistory) -> None:
+    history.faults.append(Fault("slow", seconds=0.02))
+    reading = source(history).read(Window(), Principals(frozenset({parse_principal(ROLE)})))
+    assert any(isinstance(item, Call) for item in reading)
+    before = {thread.ident for thread in threading.enumerate()}
+    reading.close()  # type: ignore[attr-defined]
+    asked = len(history.requests)
+    assert asked <= 2 * 3 + 2 * 2
+    assert before
+    # At most the one request of each region that was under way.
+    assert len(history.requests) <= asked + len(REGIONS)
+
+
+def test_a_server_that_does_not_answer_is_a_gap(history: FakeHistory, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(aws_module, "_READ_SECONDS", 0.2)
+    history.faults.append(Fault("slow", "us-east-1", seconds=1.0))
+    calls, gaps = read(source(history))
+    assert len(calls) == 180
+    assert "did not answer in time" in gaps[0].detail
+    history.violations.clear()
+
+
+class TestDelivery:
+    def test_waiting_ends_when_a_call_of_our_own_shows(self, history: FakeHistory) -> None:
+        history.delivered_after = 0.4
+        said: list[str] = []
+        gaps = list(
+            await_delivery(Aws.open(history.environment()), REGIONS, timedelta(seconds=30), said.append, every=0.1)
+        )
+        assert gaps == []
+        assert said
+        assert "eu-west-1" in said[0]
+
+    def test_after_the_time_that_was_given_the_region_is_a_gap(self, history: FakeHistory) -> None:
+        history.delivered_after = 60
+        gaps = list(await_delivery(Aws.open(history.environment()), REGIONS, timedelta(seconds=0.3), print, every=0.1))
+        # A login that is late hides what its session did, wherever that was.
+        assert [(gap.kind, gap.scope) for gap in gaps] == [(GapKind.EVENTS_LATE, Scope())] * 2
+        assert "wait-for-events" in gaps[0].detail
+
+    def test_who_may_not_look_up_is_told_and_does_not_wait(self, history: FakeHistory) -> None:
+        history.faults.append(Fault("denied"))
+        gaps = list(await_delivery(Aws.open(history.environment()), REGIONS, timedelta(minutes=5), print))
+        assert all("cloudtrail:LookupEvents" in gap.detail for gap in gaps)
+        assert len(gaps) == 2

@@ -1,0 +1,397 @@
+"""Calls from a trail's bucket: what is listed and read, and what a run hears of what AWS refused or broke off."""
+
+import gzip
+import json
+import re
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from leastpriv.errors import InputError
+from leastpriv.evidence.cloudtrail import s3_objects, s3_reading
+from leastpriv.evidence.cloudtrail.s3_trail import S3Trail
+from leastpriv.evidence.cloudtrail.trail_files import TrailFolder
+from leastpriv.evidence.source import Principals, Window, parse_principal
+from leastpriv.model import Call, Gap, GapKind, Scope
+from tests.fakes.aws.s3_server import FakeS3
+
+ACCOUNT = "123456789012"
+ROLE = f"arn:aws:iam::{ACCOUNT}:role/deploy"
+MINE = Principals(frozenset({parse_principal(ROLE)}))
+START = datetime(2026, 1, 2, 8, 0, tzinfo=UTC)
+ALWAYS = Window()
+EVERYBODY = Principals()
+SIZE = 100
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[FakeS3]:
+    with FakeS3() as server:
+        yield server
+
+
+@pytest.fixture
+def s3(server: FakeS3) -> FakeS3:
+    server.forget()
+    return server
+
+
+def record(number: int, time: datetime, region: str, account: str = ACCOUNT) -> Mapping[str, Any]:
+    return {
+        "eventVersion": "1.08",
+        "userIdentity": {
+            "type": "AssumedRole",
+            "arn": f"arn:aws:sts::{account}:assumed-role/deploy/s1",
+            "accountId": account,
+        },
+        "eventTime": f"{time:%Y-%m-%dT%H:%M:%SZ}",
+        "eventSource": "sqs.amazonaws.com",
+        "eventName": f"Get{number}",
+        "awsRegion": region,
+        "eventID": f"{account}-{number}",
+        "eventType": "AwsApiCall",
+        "readOnly": True,
+    }
+
+
+def deliver(
+    s3: FakeS3, number: int, *, hours: float = 0, region: str = "eu-west-1", account: str = ACCOUNT, top: str = ""
+) -> str:
+    """Put one file of one record where and as CloudTrail does; its key."""
+    time = START + timedelta(hours=hours)
+    name = f"{account}_CloudTrail_{region}_{time:%Y%m%dT%H%MZ}_{number:04}.json.gz"
+    key = f"{top}AWSLogs/{account}/CloudTrail/{region}/{time:%Y/%m/%d}/{name}"
+    s3.objects[key] = gzip.compress(json.dumps({"Records": [record(number, time, region, account)]}).encode())
+    return key
+
+
+def read(
+    s3: FakeS3, window: Window = ALWAYS, principals: Principals = EVERYBODY, named: str = "s3://logs", **more: Any
+) -> tuple[list[str], list[Gap]]:
+    """The names of the calls in the order read, and the gaps but for that of the settings, which nobody tells here."""
+    source = S3Trail(s3.aws(more.pop("attempts", 1)), named, **more)
+    found = list(source.read(window, principals))
+    gaps = [item for item in found if isinstance(item, Gap) and item.kind is not GapKind.SETTINGS_UNKNOWN]
+    return [item.name for item in found if isinstance(item, Call)], gaps
+
+
+def names(*numbers: int) -> list[str]:
+    return [f"Get{number}" for number in numbers]
+
+
+def test_a_trail_is_read_oldest_file_first_over_all_regions_however_many_pages_its_listings_have(s3: FakeS3) -> None:
+    s3.most_keys = 2
+    for number in range(12):
+        deliver(s3, number, hours=number, region=("us-east-1", "eu-west-1")[number % 2])
+    assert read(s3) == (names(*range(12)), [])
+
+
+@pytest.mark.parametrize(
+    ("top", "named"),
+    [
+        ("", "s3://logs"),
+        ("", "s3://logs/"),
+        ("", f"s3://logs/AWSLogs/{ACCOUNT}"),
+        ("", f"s3://logs/AWSLogs/{ACCOUNT}/CloudTrail/eu-west-1/2026/01"),
+        ("prod/", "s3://logs/prod"),
+        ("prod/", "s3://logs/prod/AWSLogs/"),
+        ("AWSLogs/o-abc1234567/", "s3://logs"),
+        ("AWSLogs/o-abc1234567/", "s3://logs/AWSLogs/o-abc1234567/AWSLogs"),
+        ("copies/by hand/", "s3://logs/copies"),
+    ],
+)
+def test_a_trail_is_found_from_any_place_above_its_files(s3: FakeS3, top: str, named: str) -> None:
+    for number in range(3):
+        deliver(s3, number, hours=number, top=top)
+    assert read(s3, named=named) == (names(0, 1, 2), [])
+
+
+def test_an_organization_trail_has_its_id_above_the_accounts(s3: FakeS3) -> None:
+    key = deliver(s3, 1)
+    s3.objects = {key.replace("AWSLogs/", "AWSLogs/o-abc1234567/"): s3.objects[key]}
+    assert read(s3, principals=MINE) == (names(1), [])
+
+
+def test_only_the_account_and_the_days_that_matter_are_listed_and_read(s3: FakeS3) -> None:
+    for day in range(-40, 40, 2):
+        deliver(s3, day, hours=24 * day)
+        deliver(s3, day, hours=24 * day, account="999999999999")
+    window = Window(START - timedelta(hours=1), START + timedelta(hours=1))
+    assert read(s3, window, MINE)[0] == names(0)
+    assert s3.gets() == 1
+    assert not any("999999999999" in each for each in s3.requests)
+
+
+def test_other_days_of_a_trail_below_folders_of_ones_own_are_not_read(s3: FakeS3) -> None:
+    for day in range(-5, 6):
+        deliver(s3, day, hours=24 * day, top="copies/of/it/")
+    window = Window(START - timedelta(hours=1), START + timedelta(hours=1))
+    assert read(s3, window, named="s3://logs/copies")[0] == names(0)
+    assert s3.gets() == 3
+
+
+def test_what_is_older_than_asked_for_is_not_read(s3: FakeS3) -> None:
+    for day in range(-10, 1):
+        deliver(s3, -day, hours=24 * day)
+    assert read(s3, since=START - timedelta(days=2))[0] == names(2, 1, 0)
+    assert s3.gets() == 4
+
+
+def test_logs_of_other_services_beside_the_trails_are_not_opened(s3: FakeS3) -> None:
+    key = deliver(s3, 1)
+    s3.objects[f"AWSLogs/{ACCOUNT}/Config/eu-west-1/2026/1/2/ConfigHistory/x.json.gz"] = b"broken"
+    s3.objects[f"AWSLogs/{ACCOUNT.replace('1', '2')}/Config/eu-west-1/2026/1/2/x.json.gz"] = b"broken"
+    assert read(s3) == (names(1), [])
+    assert [each for each in s3.requests if each.startswith("GET")] == [f"GET {key}"]
+
+
+def test_digests_and_insights_are_not_opened(s3: FakeS3) -> None:
+    key = deliver(s3, 1)
+    for other in ("CloudTrail-Digest", "CloudTrail-Insight"):
+        s3.objects[key.replace("CloudTrail", other)] = b"broken"
+    assert read(s3) == (names(1), [])
+
+
+def test_a_bucket_is_read_as_the_folder_of_its_files_is(s3: FakeS3, tmp_path: Path) -> None:
+    for number in range(30):
+        key = deliver(s3, number, hours=3 * number, region=("us-east-1", "eu-west-1", "eu-west-2")[number % 3])
+        if number % 7 == 3:
+            s3.objects[key] = s3.objects[key][:-20]
+    for key, body in s3.objects.items():
+        path = tmp_path / key
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(body)
+    folder, bucket = TrailFolder(tmp_path), S3Trail(s3.aws(), "s3://logs")
+    expected = list(folder.read(ALWAYS, MINE))
+    found = [item for item in bucket.read(ALWAYS, MINE) if getattr(item, "kind", "") != GapKind.SETTINGS_UNKNOWN]
+    assert [item for item in found if isinstance(item, Call)] == [item for item in expected if isinstance(item, Call)]
+    assert [item.scope for item in found if isinstance(item, Gap)] == [
+        item.scope for item in expected if isinstance(item, Gap)
+    ]
+    assert bucket.statistics == folder.statistics
+
+
+# What can go wrong, one kind after the other. A gap is all that a run hears; what could be read is read.
+
+
+def lost(detail: str, count: int, *regions: str) -> tuple[GapKind, Scope, str, int]:
+    return GapKind.SOURCE_FAILED, Scope(regions=regions), detail, count
+
+
+def told(gaps: list[Gap]) -> list[tuple[GapKind, Scope, str, int]]:
+    return [(gap.kind, gap.scope, gap.detail, gap.count) for gap in gaps]
+
+
+def test_objects_that_are_refused_are_one_gap_of_their_region_that_names_the_permission(s3: FakeS3) -> None:
+    for number in range(6):
+        deliver(s3, number, hours=number, region=("us-east-1", "eu-west-1")[number % 2])
+    who = f"User: {ROLE} is not authorized to perform: s3:GetObject because no identity-based policy allows it"
+    s3.refuse("GET .*eu-west-1", "AccessDenied", who)
+    found, gaps = read(s3)
+    assert found == names(0, 2, 4)
+    assert [(gap.scope.regions, gap.count) for gap in gaps] == [(("eu-west-1",), 3)]
+    assert "AWS refused s3:GetObject" in gaps[0].detail
+
+
+def test_files_encrypted_with_a_key_that_may_not_be_used_are_a_gap_that_names_kms_decrypt(s3: FakeS3) -> None:
+    deliver(s3, 1)
+    key = f"arn:aws:kms:eu-west-1:{ACCOUNT}:key/1234abcd-12ab-34cd-56ef-1234567890ab"
+    message = (
+        f"User: {ROLE} is not authorized to perform: kms:Decrypt on resource: {key} because no identity-based policy "
+        "allows the kms:Decrypt action"
+    )
+    s3.refuse("GET ", "AccessDenied", message)
+    [gap] = read(s3)[1]
+    assert f"AWS refused kms:Decrypt on {key}" in gap.detail
+
+
+def test_a_listing_that_is_refused_is_a_gap_of_its_region(s3: FakeS3) -> None:
+    deliver(s3, 1, region="us-east-1")
+    deliver(s3, 2)
+    s3.refuse("LIST .*eu-west-1", "AccessDenied", "Access Denied")
+    found, gaps = read(s3)
+    assert found == names(1)
+    assert [(gap.kind, gap.scope.regions) for gap in gaps] == [(GapKind.SOURCE_FAILED, ("eu-west-1",))]
+    assert "s3:ListBucket" in gaps[0].detail
+
+
+def test_a_bucket_that_may_not_be_listed_at_all_could_hide_anything(s3: FakeS3) -> None:
+    deliver(s3, 1)
+    s3.refuse("LIST ", "AccessDenied", "Access Denied")
+    found, gaps = read(s3)
+    assert found == []
+    assert [(gap.kind, gap.scope) for gap in gaps] == [(GapKind.SOURCE_FAILED, Scope())]
+    assert "s3:ListBucket" in gaps[0].detail
+
+
+def test_expired_credentials_end_the_reading_and_could_hide_anything(s3: FakeS3) -> None:
+    for number in range(200):
+        deliver(s3, number, hours=number)
+    s3.refuse("_00[2-9]|_01", "ExpiredToken", "The provided token has expired.", 400)
+    found, gaps = read(s3)
+    assert found == names(*range(20))
+    assert [gap.scope for gap in gaps] == [Scope(), Scope(regions=("eu-west-1",))]
+    assert "have expired" in gaps[1].detail
+    assert s3.gets() < 100
+
+
+@pytest.mark.parametrize(
+    ("code", "status", "word"), [("SlowDown", 503, "too many requests"), ("InternalError", 500, "AWS failed")]
+)
+def test_a_passing_failure_is_tried_again_and_one_that_stays_is_a_gap(
+    s3: FakeS3, code: str, status: int, word: str
+) -> None:
+    deliver(s3, 1)
+    deliver(s3, 2, hours=1)
+    s3.refuse("GET ", code, "Please reduce your request rate.", status, times=1)
+    assert read(s3, attempts=2) == (names(1, 2), [])
+    s3.refuse("GET .*_0001", code, "Please reduce your request rate.", status)
+    found, gaps = read(s3)
+    assert found == names(2)
+    assert [(gap.kind, gap.scope.regions, gap.count) for gap in gaps] == [(GapKind.SOURCE_FAILED, ("eu-west-1",), 1)]
+    assert word in gaps[0].detail
+
+
+@pytest.mark.parametrize("ranges", [True, False])
+def test_a_body_that_breaks_off_is_read_on_from_where_it_broke(s3: FakeS3, ranges: bool) -> None:
+    s3.ranges = ranges
+    key = deliver(s3, 1)
+    s3.break_off("GET ", after=SIZE)
+    assert read(s3) == (names(1), [])
+    assert [each for each in s3.requests if each.startswith("GET")] == [f"GET {key}", f"GET {key} bytes={SIZE}-"]
+
+
+def test_a_body_that_never_comes_to_its_end_is_a_gap(s3: FakeS3) -> None:
+    deliver(s3, 1)
+    deliver(s3, 2, hours=1)
+    s3.break_off("GET .*_0001", after=0, times=100)
+    found, gaps = read(s3)
+    assert found == names(2)
+    assert told(gaps) == [
+        lost("AWS's answer broke off while reading objects of s3://logs: run again later.", 1, "eu-west-1")
+    ]
+
+
+def test_a_large_object_is_read_as_a_stream_that_goes_on_where_it_broke(
+    s3: FakeS3, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(s3_reading, "_AHEAD_BYTES", 10)
+    deliver(s3, 1)
+    deliver(s3, 2, hours=1)
+    s3.break_off("GET .*_0001", after=SIZE)
+    assert read(s3) == (names(1, 2), [])
+    s3.break_off("GET .*_0001", after=0, times=100)
+    found, gaps = read(s3)
+    assert found == names(2)
+    assert [(gap.scope.regions, gap.kind) for gap in gaps] == [(("eu-west-1",), GapKind.UNREADABLE_FILE)]
+    assert "broke off" in gaps[0].detail
+
+
+def test_after_many_failures_in_a_row_the_rest_is_left_alone_and_could_hide_anything(s3: FakeS3) -> None:
+    for number in range(200):
+        deliver(s3, number, hours=number)
+    s3.refuse("GET ", "InternalError", "We encountered an internal error.", 500)
+    found, gaps = read(s3)
+    assert found == []
+    assert (gaps[0].scope, gaps[0].detail) == (Scope(), "s3://logs: the rest was not tried")
+    assert s3.gets() < 100
+
+
+@pytest.mark.parametrize(
+    ("code", "message"),
+    [
+        ("InvalidObjectState", "The operation is not valid for the object's storage class"),
+        (
+            "AccessDenied",
+            f"User: {ROLE} is not authorized to perform: kms:Decrypt on the resource associated with this",
+        ),
+    ],
+)
+def test_old_files_that_are_archived_or_under_another_key_do_not_keep_the_newer_from_being_read(
+    s3: FakeS3, code: str, message: str
+) -> None:
+    for number in range(100):
+        deliver(s3, number, hours=number)
+    s3.refuse("GET .*_00[0-8]", code, message)
+    found, [gap] = read(s3)
+    assert found == names(*range(90, 100))
+    assert (gap.scope.regions, gap.count) == (("eu-west-1",), 90)
+
+
+def test_a_slow_answer_is_waited_for(s3: FakeS3) -> None:
+    for number in range(3):
+        deliver(s3, number, hours=number)
+    s3.delay("GET .*_0000", 0.3)
+    assert read(s3) == (names(0, 1, 2), [])
+
+
+def test_a_reading_that_is_interrupted_leaves_the_rest_of_the_bucket_alone(s3: FakeS3) -> None:
+    for number in range(300):
+        deliver(s3, number, hours=number)
+    reading = S3Trail(s3.aws(), "s3://logs").read(ALWAYS, EVERYBODY)
+    calls = (item for item in reading if isinstance(item, Call))
+    assert next(calls).name == "Get0"
+    reading.close()  # type: ignore[attr-defined]
+    assert s3.gets() < 100
+
+
+def test_a_damaged_file_is_the_same_gap_as_in_a_folder(s3: FakeS3) -> None:
+    key = deliver(s3, 1)
+    s3.objects[key] = s3.objects[key][:SIZE]
+    [gap] = read(s3)[1]
+    assert (gap.kind, gap.scope.regions) == (GapKind.UNREADABLE_FILE, ("eu-west-1",))
+    assert f"s3://logs/{key}: it ends in the middle" in gap.detail
+
+
+@pytest.mark.parametrize(
+    ("named", "words"),
+    [
+        ("s3://nowhere", "no bucket 'nowhere'"),
+        ("s3://", "names no bucket"),
+        ("s3://logs/empty", "holds no CloudTrail file"),
+    ],
+)
+def test_a_place_that_is_not_there_is_bad_input(s3: FakeS3, named: str, words: str) -> None:
+    deliver(s3, 1)
+    with pytest.raises(InputError, match=re.escape(words)):
+        read(s3, named=named)
+
+
+def test_a_trail_without_the_targets_account_could_hide_anything(s3: FakeS3) -> None:
+    deliver(s3, 1, account="999999999999")
+    [gap] = read(s3, principals=MINE)[1]
+    assert (gap.kind, gap.scope) == (GapKind.SOURCE_FAILED, Scope())
+    assert f"no folder of the account {ACCOUNT}" in gap.detail
+
+
+def test_days_without_any_file_could_hide_anything(s3: FakeS3) -> None:
+    deliver(s3, 1)
+    [gap] = read(s3, Window(START + timedelta(days=9)))[1]
+    assert (gap.kind, gap.scope) == (GapKind.SOURCE_FAILED, Scope())
+    assert "no file of the days" in gap.detail
+
+
+def test_no_more_is_held_than_the_bound_however_many_objects_there_are(
+    s3: FakeS3, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(60):
+        deliver(s3, number, hours=number)
+    size = max(map(len, s3.objects.values()))
+    monkeypatch.setattr(s3_reading, "_AHEAD_BYTES", 5 * size)
+    most, held, fetch = 0, 0, s3_objects.Bucket.fetch
+
+    def counted(bucket: s3_objects.Bucket, stored: s3_objects.Stored) -> bytes:
+        nonlocal held, most
+        held += 1
+        most = max(most, held)
+        return fetch(bucket, stored)
+
+    monkeypatch.setattr(s3_objects.Bucket, "fetch", counted)
+    source = S3Trail(s3.aws(), "s3://logs")
+    for item in source.read(ALWAYS, EVERYBODY):
+        held -= isinstance(item, Call)
+    assert source.statistics.calls == 60
+    assert most <= 6

@@ -1,0 +1,162 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from leastpriv.evidence import aws as door
+from leastpriv.evidence.aws import Aws
+from leastpriv.evidence.hints import resource_types
+from leastpriv.evidence.hints.declared import Declared
+from leastpriv.evidence.hints.resource_types import (
+    Stack,
+    declared_of,
+    permissions_in,
+    stacks_in,
+    types_in_template,
+)
+from leastpriv.permissions import catalog
+from tests.fakes.aws.cloudformation_types import CloudFormationTypes
+from tests.fakes.evidence import evidence, usage
+
+QUEUE = {
+    "create": ["sqs:CreateQueue", "SQS:GetQueueUrl", "sqs:TagQueue"],
+    "delete": ["sqs:DeleteQueue", "sqs:GetQueueUrl"],
+}
+BUCKET = {"create": ["s3:CreateBucket", "s3:InventedAction"], "update": ["s3:PutBucket*"]}
+TYPES = {"AWS::SQS::Queue": QUEUE, "AWS::S3::Bucket": BUCKET, "AWS::SDB::Domain": {}}
+STACKS = {("eu-west-1", "orders"): ["AWS::SQS::Queue", "AWS::SQS::Queue", "AWS::S3::Bucket", "Custom::Thing"]}
+ORDERS = Stack("eu-west-1", "orders")
+ARN = "arn:aws:cloudformation:eu-west-1:111122223333:stack/orders/*"
+TEMPLATE = """
+Resources:
+  Queue: {Type: "AWS::SQS::Queue"}
+  Other: {Type: AWS::SQS::Queue}
+  Mine: {Type: Custom::Thing}
+  Function: {Type: AWS::Serverless::Function}
+"""
+
+
+def test_handlers_become_catalogue_actions_with_the_types_that_need_them() -> None:
+    found = _declared([ORDERS])
+    assert found.actions["sqs:GetQueueUrl"] == ("AWS::SQS::Queue",)
+    assert found.actions["s3:CreateBucket"] == ("AWS::S3::Bucket",)
+    assert found.types == ("AWS::S3::Bucket", "AWS::SQS::Queue")
+    assert found.failure == ""
+
+
+def test_a_name_that_the_catalogue_lacks_is_told_and_never_an_action() -> None:
+    found = _declared([ORDERS])
+    assert found.unknown == ("s3:InventedAction",)
+    assert all(catalog.spelling(action) == action for action in found.actions)
+
+
+def test_a_pattern_in_a_schema_stands_for_the_actions_it_names() -> None:
+    assert set(catalog.expand("s3:PutBucket*")) <= set(_declared([ORDERS]).actions)
+
+
+def test_types_of_transforms_and_private_ones_are_told() -> None:
+    found = _declared([], types_in_template(TEMPLATE.encode(), "t.yaml"))
+    assert found.untold == ("AWS::Serverless::Function",)
+    assert found.types == ("AWS::SQS::Queue",)
+
+
+def test_a_type_without_handlers_needs_nothing_that_it_tells() -> None:
+    assert _declared([], ["AWS::SDB::Domain"]) == Declared(types=("AWS::SDB::Domain",))
+
+
+def test_a_template_in_json_has_the_same_types() -> None:
+    template = b'{"Resources": {"Q": {"Type": "AWS::SQS::Queue"}, "N": {"Type": {"Ref": "X"}}, "E": {}}}'
+    assert types_in_template(template, "t.json") == ("AWS::SQS::Queue",)
+    assert types_in_template(b'{"Parameters": {}}', "t.json") == ()
+
+
+def test_stacks_count_only_where_cloudformation_called_in_the_roles_name() -> None:
+    deploys = usage("cloudformation:CreateStack", ARN)
+    own = usage("sqs:CreateQueue", "arn:aws:sqs:eu-west-1:111122223333:orders")
+    assert stacks_in(evidence([deploys, own])) == ()
+    forwarded = replace(own, forwarded_by=("cloudformation.amazonaws.com",))
+    assert stacks_in(evidence([deploys, forwarded])) == (ORDERS,)
+
+
+def test_a_stack_that_is_gone_spoils_no_other() -> None:
+    found = _declared([Stack("eu-west-1", "gone"), ORDERS])
+    assert found.types == ("AWS::S3::Bucket", "AWS::SQS::Queue")
+    assert found.failure == ""
+
+
+def test_more_stacks_than_are_looked_into_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(resource_types, "_MOST_STACKS", 1)
+    monkeypatch.setattr(resource_types, "_MOST_TYPES", 1)
+    found = _declared([ORDERS, Stack("eu-west-1", "payments")])
+    assert "1 of 2 stacks" in found.failure
+    assert "1 of 2 resource types" in found.failure
+
+
+@pytest.mark.parametrize(
+    ("arrange", "told"),
+    [
+        (lambda aws: aws.refuse("DescribeType", "Throttling", "Rate exceeded"), "too many requests"),
+        (
+            lambda aws: aws.refuse("DescribeType", "AccessDenied", _refused("DescribeType"), 403),
+            "cloudformation:DescribeType",
+        ),
+        (
+            lambda aws: aws.refuse("ListStackResources", "AccessDenied", _refused("ListStackResources"), 403),
+            "cloudformation:ListStackResources",
+        ),
+        (lambda aws: aws.refuse("DescribeType", "InternalFailure", "", 500), "AWS failed"),
+        (lambda aws: aws.refuse("DescribeType", "ExpiredToken", "old", 403), "expired"),
+        (lambda aws: aws.break_off("DescribeType"), "broke off"),
+        (lambda aws: aws.delay("DescribeType", 1.0), "did not answer in time"),
+    ],
+)
+def test_a_fault_is_told_and_ends_nothing(
+    arrange: Callable[[CloudFormationTypes], None], told: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(door, "_READ_SECONDS", 0.2)
+    with CloudFormationTypes(TYPES, STACKS) as aws:
+        arrange(aws)
+        found = declared_of(Aws.open(aws.environment()), [ORDERS], ())
+    assert told in found.failure
+    assert found.actions == {}
+
+
+def test_throttling_that_passes_is_waited_for() -> None:
+    with CloudFormationTypes(TYPES, STACKS) as aws:
+        aws.refuse("DescribeType", "Throttling", "Rate exceeded", times=1)
+        assert declared_of(Aws.open(aws.environment()), [ORDERS], ()).failure == ""
+
+
+def test_every_page_of_a_stacks_resources_is_read() -> None:
+    stacks = {("eu-west-1", "orders"): [*["AWS::SQS::Queue"] * 5, "AWS::S3::Bucket"]}
+    with CloudFormationTypes(TYPES, stacks) as aws:
+        assert declared_of(Aws.open(aws.environment()), [ORDERS], ()).types == ("AWS::S3::Bucket", "AWS::SQS::Queue")
+
+
+_JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(),
+    lambda inner: st.lists(inner) | st.dictionaries(st.sampled_from(["create", "permissions", "x"]), inner),
+)
+
+
+@given(_JSON, st.text())
+def test_any_schema_is_read_without_an_error(handlers: object, text: str) -> None:
+    """Only texts are taken for actions, wherever a schema has something else."""
+    read = permissions_in(json.dumps({"handlers": handlers}))
+    assert all(isinstance(entry, str) for entries in read.values() for entry in entries)
+    assert permissions_in(text) == {}
+
+
+def _refused(operation: str) -> str:
+    who = "arn:aws:iam::111122223333:user/ci"
+    return f"User: {who} is not authorized to perform: cloudformation:{operation} on resource: *"
+
+
+def _declared(stacks: list[Stack], types: tuple[str, ...] | list[str] = ()) -> Declared:
+    with CloudFormationTypes(TYPES, STACKS) as aws:
+        return declared_of(Aws.open(aws.environment()), stacks, types)

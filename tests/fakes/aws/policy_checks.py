@@ -1,0 +1,238 @@
+"""AWS's judges of policies: ValidatePolicy, the custom policy checks and SimulateCustomPolicy, as far as tests go.
+
+Decisions are made by an evaluator of its own, of a few lines, which shares nothing with the product's but how JSON is
+read with its places.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from leastpriv.policy.spans import Node
+from leastpriv.policy.spans import read as read_places
+from tests.fakes.aws.server import Asked, FakeAws, RefusedError
+
+Policy = Mapping[str, Any]
+_PAGE = 3
+"""Findings and results a page: few, so that paging is seen."""
+_GUIDE = "https://docs.aws.amazon.com/IAM/latest/UserGuide/access-analyzer-reference-policy-checks.html"
+_UNKNOWN_TO_THE_SIMULATOR = frozenset({"ec2:newaction"})
+
+
+class PolicyChecks(FakeAws):
+    """The judges; `contrary` are operations that answer the opposite of what is true."""
+
+    def __init__(self, *contrary: str) -> None:
+        super().__init__({
+            "accessanalyzer:ValidatePolicy": self._validate,
+            "accessanalyzer:CheckNoNewAccess": self._no_new_access,
+            "accessanalyzer:CheckAccessNotGranted": self._not_granted,
+            "accessanalyzer:CheckNoPublicAccess": self._no_public_access,
+            "iam:SimulateCustomPolicy": self._simulate,
+        })  # fmt: skip
+        self.contrary = contrary
+        self.context_needed: dict[str, str] = {}
+        """Action -> condition key that the simulator misses for it."""
+
+    def _validate(self, asked: Asked) -> Mapping[str, Any]:
+        text = asked.parameters["policyDocument"]
+        found = list(_findings(text, _parsed(text)))
+        start = int(asked.parameters.get("nextToken", "0"))
+        more = {"nextToken": str(start + _PAGE)} if start + _PAGE < len(found) else {}
+        return {"findings": found[start : start + _PAGE], **more}
+
+    def _no_new_access(self, asked: Asked) -> Mapping[str, Any]:
+        old, new = (_parsed(asked.parameters[key]) for key in ("existingPolicyDocument", "newPolicyDocument"))
+        wider = [
+            (number, statement)
+            for number, statement in enumerate(_statements(new))
+            for action in _list(statement, "Action")
+            for resource in _list(statement, "Resource")
+            if decide([new], action.replace("*", "X"), resource.replace("*", "X"))[0] == "allowed"
+            and decide([old], action.replace("*", "X"), resource.replace("*", "X"))[0] != "allowed"
+        ]
+        return self._result(asked.operation, wider)
+
+    def _not_granted(self, asked: Asked) -> Mapping[str, Any]:
+        policy = _parsed(asked.parameters["policyDocument"])
+        wanted = [action for access in asked.parameters["access"] for action in access["actions"]]
+        granting = [
+            (number, statement)
+            for number, statement in enumerate(_statements(policy))
+            if statement["Effect"] == "Allow" and any(_names(statement, action.replace("*", "X")) for action in wanted)
+        ]
+        return self._result(asked.operation, granting)
+
+    def _no_public_access(self, asked: Asked) -> Mapping[str, Any]:
+        policy = _parsed(asked.parameters["policyDocument"])
+        open_to_all = [
+            (number, statement)
+            for number, statement in enumerate(_statements(policy))
+            if statement.get("Principal") in ("*", {"AWS": "*"}) and not statement.get("Condition")
+        ]
+        return self._result(asked.operation, open_to_all)
+
+    def _result(self, operation: str, found: Sequence[tuple[int, Policy]]) -> Mapping[str, Any]:
+        fails = bool(found) != (operation in self.contrary)
+        reasons = [
+            {"description": "New access in the statement.", "statementIndex": number, "statementId": each.get("Sid")}
+            for number, each in found
+        ]
+        if not fails:
+            return {"result": "PASS", "message": "The policy document passes."}
+        return {"result": "FAIL", "message": "The policy document fails.", "reasons": reasons}
+
+    def _simulate(self, asked: Asked) -> Mapping[str, Any]:
+        given = asked.parameters
+        policies = [_parsed(text) for text in given["PolicyInputList"]]
+        context = {each["ContextKeyName"].lower(): each["ContextKeyValues"] for each in given.get("ContextEntries", ())}
+        unknown = [name for name in given["ActionNames"] if name.lower() in _UNKNOWN_TO_THE_SIMULATOR]
+        if unknown:
+            raise RefusedError("InvalidInput", f"Invalid Action: {unknown[0]}")
+        results = [
+            self._simulated(policies, action, given.get("ResourceArns"), context) for action in given["ActionNames"]
+        ]
+        start = int(given.get("Marker", "0"))
+        cut = start + _PAGE < len(results)
+        more = {"Marker": str(start + _PAGE)} if cut else {}
+        return {"EvaluationResults": results[start : start + _PAGE], "IsTruncated": cut, **more}
+
+    def _simulated(
+        self, policies: Sequence[Policy], action: str, resources: Sequence[str] | None, context: Mapping[str, list[str]]
+    ) -> Mapping[str, Any]:
+        every = [(name, *decide(policies, action, name, context)) for name in resources or ("*",)]
+        if "SimulateCustomPolicy" in self.contrary:
+            every = [(name, "implicitDeny", missing) for name, _, missing in every]
+        key = self.context_needed.get(action)
+        every = [
+            (name, *(("implicitDeny", {key}) if key else (decision, missing))) for name, decision, missing in every
+        ]
+        specific = [
+            {
+                "EvalResourceName": name,
+                "EvalResourceDecision": decision,
+                "MissingContextValues": sorted(missing),
+                "MatchedStatements": [],
+            }
+            for name, decision, missing in every
+        ]
+        worst = next((decision for _, decision, _ in every if decision != "allowed"), "allowed")
+        return {
+            "EvalActionName": action,
+            # The template of the type, never the resource: what the API reference says since 2026.
+            "EvalResourceName": "*" if resources is None else "arn:${Partition}:x:::${Name}",
+            "EvalDecision": worst,
+            "MatchedStatements": [],
+            "MissingContextValues": sorted({key for _, _, missing in every for key in missing}),
+            **({"ResourceSpecificResults": specific} if resources else {}),
+        }
+
+
+def decide(
+    policies: Sequence[Policy], action: str, resource: str, context: Mapping[str, list[str]] | None = None
+) -> tuple[str, set[str]]:
+    """IAM's order for one request, and the condition keys that were missing."""
+    missing: set[str] = set()
+    found = set()
+    for statement in (each for policy in policies for each in _statements(policy)):
+        if _names(statement, action) and _is_about(statement, resource):
+            holds = _holds(statement.get("Condition", {}), context or {}, missing)
+            found |= {statement["Effect"]} if holds else set()
+    decision = "explicitDeny" if "Deny" in found else "allowed" if "Allow" in found else "implicitDeny"
+    return decision, missing
+
+
+def _parsed(text: str) -> Policy:
+    try:
+        policy: Policy = json.loads(text)
+        return policy
+    except ValueError as error:
+        raise RefusedError("ValidationException", f"The policy is not JSON: {error}") from error
+
+
+def _statements(policy: Policy) -> list[Policy]:
+    found = policy["Statement"]
+    return found if isinstance(found, list) else [found]
+
+
+def _list(statement: Policy, key: str) -> list[str]:
+    found = statement.get(key, [])
+    return found if isinstance(found, list) else [found]
+
+
+def _matches(pattern: str, text: str, flags: int = 0) -> bool:
+    plain = re.sub(r"\$\{([*?$])\}", lambda found: f"\0{ord(found[1])}\0", pattern)
+    made = re.escape(plain).replace(r"\*", ".*").replace(r"\?", ".")
+    made = re.sub("\\\\?\0(\\d+)\\\\?\0", lambda found: re.escape(chr(int(found[1]))), made)
+    return re.fullmatch(made, text, flags | re.DOTALL) is not None
+
+
+def _names(statement: Policy, action: str) -> bool:
+    if "NotAction" in statement:
+        return not any(_matches(each, action, re.IGNORECASE) for each in _list(statement, "NotAction"))
+    return any(_matches(each, action, re.IGNORECASE) for each in _list(statement, "Action"))
+
+
+def _is_about(statement: Policy, resource: str) -> bool:
+    if "NotResource" in statement:
+        return not any(_matches(each, resource) for each in _list(statement, "NotResource"))
+    return any(_matches(each, resource) for each in _list(statement, "Resource"))
+
+
+def _holds(conditions: Policy, context: Mapping[str, list[str]], missing: set[str]) -> bool:
+    holds = True
+    for operator, keys in conditions.items():
+        for key, values in keys.items():
+            wanted = values if isinstance(values, list) else [values]
+            have = context.get(key.lower())
+            if have is None:
+                missing.add(key)
+            match = have is not None and any(_matches(each, text) for each in wanted for text in have)
+            holds = holds and (match != operator.startswith("StringNot"))
+    return holds
+
+
+def _findings(text: str, policy: Policy) -> Iterator[Mapping[str, Any]]:
+    """Some of the real checks, of each type one, with the places of Access Analyzer."""
+    root = read_places(text, "policy")
+    found = root.get("Statement")
+    nodes = found.items if found and found.kind == "array" else (found,)
+    for number, (statement, node) in enumerate(zip(_statements(policy), nodes, strict=True)):
+        assert node is not None
+        for place, action in enumerate(_list(statement, "Action")):
+            at = node.get("Action")
+            assert at is not None
+            entry = at.items[place] if at.kind == "array" else at
+            path = [{"value": "Statement"}, {"index": number}, {"value": "Action"}, {"index": place}]
+            if not re.fullmatch(r"\*|[a-z0-9-]+:[A-Za-z0-9*?]+", action):
+                yield _finding("ERROR", "INVALID_ACTION", f"The action {action} does not exist.", text, entry, path)
+            elif action.lower() == "iam:passrole" and "*" in _list(statement, "Resource"):
+                words = "Using the iam:PassRole action with wildcards (*) in the resource can be overly permissive."
+                yield _finding("SECURITY_WARNING", "PASS_ROLE_WITH_STAR_IN_RESOURCE", words, text, entry, path)
+            elif action in _list(statement, "Action")[:place]:
+                words = f"The {number}. statement repeats the action {action}."
+                yield _finding("SUGGESTION", "REDUNDANT_ACTION", words, text, entry, path)
+    if policy.get("Version") != "2012-10-17":
+        yield _finding(
+            "WARNING", "MISSING_VERSION", "We recommend that you specify the Version element.", text, root, []
+        )
+
+
+def _finding(kind: str, code: str, words: str, text: str, node: Node, path: list[Any]) -> Mapping[str, Any]:
+    span = {"start": _position(text, node.start), "end": _position(text, node.end)}
+    return {
+        "findingType": kind, "issueCode": code, "findingDetails": words, "learnMoreLink": f"{_GUIDE}#{code.lower()}",
+        "locations": [{"path": path, "span": span}],
+    }  # fmt: skip
+
+
+def _position(text: str, offset: int) -> Mapping[str, int]:
+    """Lines from 1, columns and offsets from 0 (API reference of `Position`)."""
+    return {
+        "line": text.count("\n", 0, offset) + 1,
+        "column": offset - text.rfind("\n", 0, offset) - 1,
+        "offset": offset,
+    }

@@ -1,0 +1,117 @@
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ruamel.yaml import YAML
+
+from leastpriv.inputs import INPUTS
+from leastpriv.setup.files import CLOUDFORMATION, TERRAFORM, files
+from leastpriv.setup.grants import known_sources
+from leastpriv.setup.target import Target, target_of
+from leastpriv.setup.workflow import PATH, inputs_of
+from tests.fakes.command import leastpriv
+
+BUILT = {known.name: known.built for known in INPUTS}
+ISSUER = "token.actions.githubusercontent.com"
+
+
+def test_the_trust_takes_both_forms_of_githubs_subject_and_no_other() -> None:
+    """By names, and by names and ids; the second only where both ids are given."""
+    statement = _yaml(files(known_sources(), Target(), BUILT)[CLOUDFORMATION])["Resources"]["LeastprivReader"][
+        "Properties"
+    ]["AssumeRolePolicyDocument"]["Statement"][0]
+    assert statement["Action"] == "sts:AssumeRoleWithWebIdentity"
+    equals = statement["Condition"]["StringEquals"]
+    assert equals[f"{ISSUER}:aud"] == "sts.amazonaws.com"
+    assert list(statement["Condition"]) == ["StringEquals"]
+    assert equals[f"{ISSUER}:sub"] == [
+        "repo:${RepositoryOwner}/${RepositoryName}:ref:refs/heads/${Branch}",
+        [
+            "HasIds",
+            "repo:${RepositoryOwner}@${RepositoryOwnerId}/${RepositoryName}@${RepositoryId}:ref:refs/heads/${Branch}",
+            "AWS::NoValue",
+        ],
+    ]
+
+
+def test_terraform_takes_the_same_subjects() -> None:
+    text = files(known_sources(), Target(), BUILT)[TERRAFORM]
+    assert '"repo:${var.repository_owner}/${var.repository_name}:ref:refs/heads/${var.branch}"' in text
+    by_id = "${var.repository_owner}@${var.repository_owner_id}/${var.repository_name}@${var.repository_id}"
+    assert f'== "" ? "" : "repo:{by_id}:ref:refs/heads/${{var.branch}}"' in text
+
+
+def test_terraform_is_read_by_a_parser_of_its_language() -> None:
+    import hcl2
+
+    found = hcl2.loads(files(known_sources(), target_of(repository="acme/shop"), BUILT)[TERRAFORM])
+    assert {"variable", "data", "resource", "output"} <= set(found)
+
+
+def test_every_parameter_that_the_template_uses_is_declared_and_every_declared_one_used() -> None:
+    for sources in (known_sources(), ("event-history",)):
+        text = files(sources, Target(), BUILT)[CLOUDFORMATION]
+        declared = set(_yaml(text)["Parameters"])
+        body = text.partition("Conditions:")[2]
+        used = set(re.findall(r"\$\{(\w+)\}|!Ref (\w+)", body))
+        assert {one or other for one, other in used} - {"AWS"} == declared
+        variables = files(sources, Target(), BUILT)[TERRAFORM]
+        assert set(re.findall(r'variable "(\w+)"', variables)) == set(re.findall(r"var\.(\w+)", variables))
+
+
+@pytest.mark.parametrize("source", known_sources())
+def test_the_workflow_sets_only_inputs_that_work(source: str) -> None:
+    steps = _yaml(files([source], Target(), BUILT)[PATH])["jobs"]["least-privilege"]["steps"]
+    assert {"role-arn", "policy-file"} <= set(steps[1]["with"])
+    assert all(BUILT[name] for name in steps[1]["with"])
+    assert set(inputs_of([source])) <= set(BUILT)
+
+
+def test_the_workflow_is_one_for_github(tmp_path: Path) -> None:
+    path = tmp_path / "least-privilege.yml"
+    path.write_text(files(known_sources(), Target(), BUILT)[PATH])
+    tool = Path(sys.executable).with_name("check-jsonschema")
+    done = subprocess.run([tool, "--builtin-schema", "vendor.github-workflows", path], capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout
+
+
+def test_the_command_writes_all_files_and_says_so(tmp_path: Path) -> None:
+    told = leastpriv("init", "--output-dir", str(tmp_path), "--repository", "acme/shop")
+    assert told.code == 0
+    assert told.err.count("Wrote") == 3
+    assert _yaml((tmp_path / CLOUDFORMATION).read_text())["Parameters"]["RepositoryOwner"]["Default"] == "acme"
+
+
+def test_a_file_that_is_there_is_never_overwritten_unasked(tmp_path: Path) -> None:
+    (tmp_path / TERRAFORM).write_text("# mine\n")
+    told = leastpriv("init", "--output-dir", str(tmp_path))
+    assert told.code == 2
+    assert f"{TERRAFORM} is there already" in told.err
+    assert (tmp_path / TERRAFORM).read_text() == "# mine\n"
+    assert not (tmp_path / CLOUDFORMATION).exists()
+    assert leastpriv("init", "--output-dir", str(tmp_path), "--overwrite").err.count("Overwrote") == 1
+
+
+def test_a_second_run_changes_nothing(tmp_path: Path) -> None:
+    leastpriv("init", "--output-dir", str(tmp_path))
+    told = leastpriv("init", "--output-dir", str(tmp_path))
+    assert (told.code, told.err.count("Unchanged")) == (0, 3)
+
+
+def test_a_folder_that_cannot_be_written_is_one_sentence(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    told = leastpriv("init", "--output-dir", str(tmp_path / "file" / "x"))
+    assert told.code == 1
+    assert "cannot be written" in told.err
+
+
+def _yaml(text: str) -> Any:
+    """YAML with CloudFormation's short functions read as their values."""
+    plain = re.sub(r"!(Sub|Ref|If|GetAtt|Not|Or|Equals)\b", "", text)
+    return json.loads(json.dumps(YAML(typ="safe", pure=True).load(plain)))

@@ -1,0 +1,80 @@
+"""The promises of the policy file: the human's text stays theirs, and what they saved meanwhile is not overwritten."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from leastpriv.errors import InputError
+from leastpriv.evidence.source import parse_principal
+from leastpriv.policy.document import Document, parse
+from leastpriv.policy.location import Location
+from leastpriv.trial.policy_file import open_attached, open_policy, save
+
+ROLE = parse_principal("arn:aws:iam::111122223333:role/deploy")
+TEXT = '{"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "s3:GetObject", "Resource": "*"}]}\n'
+OTHER = TEXT.replace("GetObject", "PutObject")
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    found = tmp_path / "policy.json"
+    found.write_text(TEXT)
+    return found
+
+
+def extended() -> Document:
+    return parse(OTHER.encode(), "p.json")
+
+
+def test_the_extended_policy_replaces_the_file_with_its_mode(path: Path) -> None:
+    path.chmod(0o640)
+    file = open_policy(Location(str(path), ""), ROLE)
+    assert save(file, extended()) == path
+    assert (path.read_text(), path.stat().st_mode & 0o777) == (OTHER, 0o640)
+    assert [each.name for each in path.parent.iterdir()] == ["policy.json"]
+
+
+@pytest.mark.parametrize("change", ["saved", "removed"])
+def test_a_file_that_changed_meanwhile_is_left_alone(path: Path, change: str) -> None:
+    file = open_policy(Location(str(path), ""), ROLE)
+    path.write_text("theirs") if change == "saved" else path.unlink()
+    beside = save(file, extended())
+    assert (beside.name, beside.read_text()) == ("policy.json.trial", OTHER)
+    assert not path.exists() if change == "removed" else path.read_text() == "theirs"
+
+
+def test_a_link_stays_a_link(path: Path) -> None:
+    link = path.with_name("link.json")
+    link.symlink_to(path.name)
+    save(open_policy(Location(str(link), ""), ROLE), extended())
+    assert (link.is_symlink(), path.read_text()) == (True, OTHER)
+
+
+def test_without_a_file_the_trial_begins_with_nothing_and_makes_it(tmp_path: Path) -> None:
+    path = tmp_path / "new.json"
+    file = open_policy(Location(str(path), ""), ROLE)
+    assert (file.raw, file.document.statements) == (None, ())
+    save(file, extended())
+    assert path.read_text() == OTHER
+
+
+def test_files_that_the_policy_continues_in_count_beside_those_that_are_named(path: Path) -> None:
+    for name in ("policy-2.json", "policy-3.json", "policy-5.json", "base.json"):
+        path.with_name(name).write_text(json.dumps({"Version": "2012-10-17", "Id": name, "Statement": []}))
+    found = open_attached(Location(str(path), ""), (str(path.with_name("base.json")),), ROLE)
+    assert [json.loads(each.raw)["Id"] for each in found] == ["base.json", "policy-2.json", "policy-3.json"]
+
+
+@pytest.mark.parametrize(
+    ("name", "pointer"), [("no-folder/policy.json", ""), ("policy.tf", ""), ("none.json", "/Policy"), (".", "")]
+)
+def test_what_cannot_be_extended_in_place_is_bad_input(tmp_path: Path, name: str, pointer: str) -> None:
+    if name.endswith(".tf"):
+        statement = '{\n    actions = ["s3:*"]\n    resources = ["*"]\n  }'
+        (tmp_path / name).write_text(f'data "aws_iam_policy_document" "d" {{\n  statement {statement}\n}}\n')
+        pointer = "data.aws_iam_policy_document.d"
+    with pytest.raises(InputError, match="policy-file"):
+        open_policy(Location(str(tmp_path / name), pointer), ROLE)

@@ -1,0 +1,149 @@
+"""The promises of the rounds: when they go on, when they end, and with which exit code."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from leastpriv.arguments import parser
+from leastpriv.evidence.aws import Aws
+from leastpriv.policy.document import Document, parse
+from leastpriv.policy.edit import create
+from leastpriv.trial.candidate import whole
+from leastpriv.trial.environment import Credentials
+from leastpriv.trial.judge import Candidate
+from leastpriv.trial.marks import Here, Mark
+from leastpriv.trial.records import Records
+from leastpriv.trial.rounds import Course, Surroundings
+from leastpriv.trial.settings import TrialSettings, from_options
+from tests.fakes.deploys import NOW
+
+ROLE = "arn:aws:iam::111122223333:role/deploy"
+MARK = Mark("leastpriv-0a1b2c3d4e5f", NOW, Here("host", 1))
+COMMAND = """
+import json, sys
+allowed = {action for each in json.loads(open(sys.argv[1]).read())['Statement'] for action in each['Action']}
+for action in sys.argv[3:]:
+    if action.lstrip('?') not in allowed:
+        print('User: %s is not authorized to perform: %s' % (sys.argv[2], action.lstrip('?')))
+        if not action.startswith('?'):
+            sys.exit(255)
+"""
+"""Fails at the first action that the policy in force lacks; one behind `?` it can do without."""
+
+
+@dataclass
+class File:
+    """A strategy that puts the candidate into a file, which the command obeys."""
+
+    path: Path
+    narrows: bool = True
+    lags: bool = False
+    acting: str = ROLE
+    late: int = 0
+    """Rounds by which the file lags behind, as IAM does."""
+    seen: list[str] = field(default_factory=list)
+
+    def enact(self, documents: Sequence[Document], number: int) -> Credentials:
+        self.seen.append(whole(documents)[0])
+        self.path.write_text(self.seen[max(0, len(self.seen) - 1 - self.late)])
+        return Credentials("key", "secret", "token", f"{SESSION}-{number}")
+
+    def remove(self) -> list[str]:
+        return []
+
+
+SESSION = f"arn:aws:sts::111122223333:assumed-role/deploy/{MARK.trial}"
+
+
+@dataclass
+class Tried:
+    course: Course
+    policies: list[str]
+    """That were in force, round by round."""
+    said: list[str]
+    code: int = -1
+
+    def actions(self) -> list[str]:
+        return sorted(action for each in self.course.candidate.document.statements for action in each.actions)
+
+
+Try = Callable[..., Tried]
+
+
+@pytest.fixture
+def tried(tmp_path: Path) -> Try:
+    def run(*actions: str, options: Sequence[str] = (), strategy: File | None = None, script: str = COMMAND) -> Tried:
+        file = strategy or File(tmp_path / "policy")
+        argv = (sys.executable, "-c", script, str(file.path), f"{SESSION}-1", *actions)
+        settings = _settings("--role-arn", ROLE, "--policy-file", "p.json", *options, "--", *argv)
+        said: list[str] = []
+        around = Surroundings(
+            dict(os.environ), io.StringIO(), io.StringIO(), said.append, lambda: datetime.now(UTC), lambda _: None
+        )
+        records = Records((), False, Aws(None, {}, ""), NOW)
+        candidate = Candidate(parse(create(()), "p.json"))
+        found = Tried(Course(settings, around, file, MARK, records, "", candidate), file.seen, said)
+        found.code = found.course.run()
+        return found
+
+    return run
+
+
+def _settings(*arguments: str) -> TrialSettings:
+    return from_options(parser().parse_args(["trial", *arguments]))
+
+
+def test_each_round_adds_what_it_was_refused_until_the_command_succeeds(tried: Try) -> None:
+    found = tried("sns:ListTopics", "sqs:ListQueues", "ec2:DescribeVpcs")
+    assert (found.code, found.actions()) == (0, ["ec2:DescribeVpcs", "sns:ListTopics", "sqs:ListQueues"])
+    assert [line.partition(" (")[0] for line in found.said[:4]] == ["Round 1", "Round 2", "Round 3", "Round 4"]
+    assert "Clean" in found.said[-1]
+
+
+def test_rounds_that_are_spent_keep_what_they_found(tried: Try) -> None:
+    found = tried("sns:ListTopics", "sqs:ListQueues", "ec2:DescribeVpcs", options=["--max-rounds", "2"])
+    assert (found.code, found.actions()) == (1, ["sns:ListTopics", "sqs:ListQueues"])
+    assert "--max-rounds" in found.said[-1]
+
+
+def test_what_a_command_can_do_without_is_offered_and_not_added(tried: Try) -> None:
+    found = tried("sns:ListTopics", "?sqs:ListQueues")
+    assert (found.code, found.actions()) == (0, ["sns:ListTopics"])
+    assert "  offered: sqs:ListQueues on *" in found.said
+
+
+def test_a_round_without_a_new_mendable_refusal_is_the_last(tried: Try) -> None:
+    found = tried("sns:ListTopics", "sqs:ListQueues", options=["--never-add", "sqs:*"])
+    assert (found.code, found.actions(), len(found.policies)) == (1, ["sns:ListTopics"], 2)
+    assert found.said[-1].startswith("No progress in round 2")
+    assert any(line.startswith("  not mended: sqs:ListQueues") for line in found.said)
+
+
+def test_a_change_that_iam_has_not_heeded_yet_gets_one_more_round(tried: Try, tmp_path: Path) -> None:
+    late = File(tmp_path / "late", lags=True, late=1)
+    found = tried("sns:ListTopics", strategy=late)
+    assert (found.code, len(late.seen)) == (0, 3)
+    never = File(tmp_path / "never", lags=True, late=99)
+    found = tried("sns:ListTopics", strategy=never)
+    assert (found.code, len(never.seen), found.actions()) == (1, 3, ["sns:ListTopics"])
+
+
+def test_a_command_that_fails_for_another_reason_ends_the_trial(tried: Try) -> None:
+    found = tried(script="raise SystemExit(9)")
+    assert (found.code, found.actions()) == (1, [])
+    assert "exit code 9, and no refusal of it was seen" in found.said[-1]
+
+
+def test_the_candidate_in_force_is_the_file_as_it_stands(tried: Try) -> None:
+    found = tried("sns:ListTopics")
+    last = json.loads(found.policies[-1])
+    assert last["Statement"][0]["Action"] == ["sns:ListTopics"]

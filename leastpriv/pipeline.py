@@ -21,6 +21,7 @@ from leastpriv.hints import with_hints
 from leastpriv.judging import judgements, with_declared
 from leastpriv.logs import decoder_of, read_job_logs
 from leastpriv.model import Origin, Run, Trust, Usage
+from leastpriv.policy.hcl_text import hcl_of
 from leastpriv.policy.quotas import number_of
 from leastpriv.proposal.fingerprint import change_ids, fingerprint
 from leastpriv.proposal.offers import offers
@@ -133,9 +134,8 @@ def read_calls(settings: Settings, workplace: Workplace, say: Say) -> tuple[Evid
     requests = sum(source.statistics.requests for source in sources)
     read = {"files": files, "answers of AWS": requests}
     where = " and ".join(f"{count:,} {what}" for what, count in read.items() if count)
-    say(
-        f"Read {records:,} records in {where or 'no file'}: {evidence.counts.calls:,} calls in {len(evidence.runs)} runs"
-    )
+    calls = f"{evidence.counts.calls:,} calls in {len(evidence.runs)} runs"
+    say(f"Read {records:,} records in {where or 'no file'}: {calls}")
     if workplace.job_logs:
         logs = read_job_logs(workplace.job_logs, say)
         evidence = with_logs(evidence, logs, settings.window, workplace.job_logs.read_at, decoder)
@@ -196,7 +196,8 @@ def _of_workflow_runs(ask: Callable[[Run], Origin]) -> Callable[[Run], Origin]:
 def write_files(result: Result, folder: Path) -> Path:
     """Writes `policy.json`, `proposal.json`, `patch.json` and `pull-request.md`, each whole or not at all.
 
-    A policy that was split is written under the names of its files as well.
+    A policy that was split is written under the names of its files as well. Of one in Terraform's own language, which
+    no patch applies to, the text to copy is written as `policy.tf`.
     Returns the path of `proposal.json`. Raises LeastprivError where the folder cannot be written.
     """
     subject = result.subject
@@ -204,7 +205,9 @@ def write_files(result: Result, folder: Path) -> Path:
         "pull-request.md": f"# {result.title}\n\n{result.body}".encode(),
         "proposal.json": proposal_json(subject, result.title, result.body).encode(),
     }
-    if subject.draft.changes or subject.draft.committed:
+    if not subject.draft.document.editable:
+        contents["policy.tf"] = hcl_of(subject.draft.document).encode()
+    elif subject.draft.changes or subject.draft.committed:
         contents[_written_name(subject)] = subject.draft.content
         contents["patch.json"] = json_patch(subject.draft.committed, subject.draft.document).encode()
     if subject.further:

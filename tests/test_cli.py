@@ -183,7 +183,8 @@ class TestPermissions:
 
     def test_a_trail_is_needed(self) -> None:
         told = leastpriv("permissions", "--all-roles")
-        assert (told.code, told.err) == (2, "error: --trail is missing: name a folder of CloudTrail files, or event-history.\n")
+        missing = "error: --trail is missing: name a folder of CloudTrail files, or event-history.\n"
+        assert (told.code, told.err) == (2, missing)
 
     @pytest.mark.parametrize("name", ["nowhere", ""])
     def test_a_trail_that_is_not_there_or_empty_is_bad_input(self, tmp_path: Path, name: str) -> None:

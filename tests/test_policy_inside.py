@@ -10,7 +10,6 @@ from pathlib import Path
 import jsonpatch
 import pytest
 
-from leastpriv.policy.document import parse
 from leastpriv.policy.spans import value_of
 from leastpriv.policy.yaml_spans import read_yaml
 from tests.fakes.command import Told, leastpriv
@@ -186,7 +185,10 @@ def test_terraforms_own_language_is_compared_and_the_proposal_shown_to_be_copied
     assert "sqs:PurgeQueue" not in shown
     assert "aws_sqs_queue.q.arn,\n" in shown
     assert "cloudwatch:PutMetricAlarm" in shown
-    assert parse((folder / "out/policy.json").read_bytes(), "policy.tf.json").statements
+    assert (folder / "out/policy.tf").read_text() == shown
+    assert not {path.name for path in (folder / "out").iterdir()} & {"policy.json", "patch.json"}
+    assert "**Copy** the text above" in told.out
+    assert "**Merge** changes" not in told.out
 
 
 def test_terraforms_own_language_is_bad_input_where_it_would_have_to_be_edited(repository: Path) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from enum import StrEnum
 from functools import cache
 from itertools import count, takewhile
@@ -58,14 +58,35 @@ def session_policy(documents: Sequence[Document]) -> str:
 def kind_of(document: Document, principal: str) -> Kind:
     """What a committed policy is attached as, judged by its place, `principal` being the ARN of its role or user.
 
-    The output of `get-role-policy` and `get-user-policy` and the entries of `Policies` in a CloudFormation template are
-    inline policies. So is what is too large for a managed policy. Everything else counts as managed.
+    The output of `get-role-policy` and `get-user-policy` is an inline policy; in a template the type of the resource
+    tells (`attached_as.tsv`). What is too large for a managed policy is inline too. Everything else counts as managed.
     """
-    user = principal.split(":", 5)[-1].startswith("user/")
+    found = _attached_as(document)
+    user = principal.split(":", 5)[-1].startswith("user/") or bool(found and found["principal"])
     inline = Kind.INLINE_USER if user else Kind.INLINE_ROLE
-    is_inline = re.search(r"(^|/Policies/\d+)/PolicyDocument$", document.pointer)
+    if found:
+        return inline if found["attached_as"] == "inline" else Kind.MANAGED
     is_too_large = quota(Kind.MANAGED) < policy_size(document) <= quota(inline)
-    return inline if is_inline or is_too_large else Kind.MANAGED
+    return inline if document.pointer == "/PolicyDocument" or is_too_large else Kind.MANAGED
+
+
+def size_beside(kind: Kind, others: Iterable[Document], principal: str) -> int:
+    """Characters that other policies of the role or user take of a quota that is over all policies of the kind."""
+    if kind not in _shared():
+        return 0
+    return sum(policy_size(other) for other in others if kind_of(other, principal) is kind)
+
+
+@cache
+def _shared() -> frozenset[Kind]:
+    return frozenset(Kind(row["kind"]) for row in table("quotas") if row["several"] == "yes")
+
+
+def _attached_as(document: Document) -> Mapping[str, str] | None:
+    """The row of the resource that the policy is a part of."""
+    of_terraform = re.search(r"(?:^|/)(aws_iam_\w+)[./]", document.pointer)
+    kind = document.source.kind or (of_terraform[1] if of_terraform else "")
+    return next((row for row in table("attached_as") if row["type"] == kind), None)
 
 
 def name_of(path: str, number: int) -> str:

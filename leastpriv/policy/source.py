@@ -37,6 +37,8 @@ class Source:
     """The whole file."""
     shell: Shell | None = None
     """Where the policy is written in a string."""
+    kind: str = ""
+    """Type of the resource of a CloudFormation template that the policy is a part of, `AWS::IAM::UserPolicy`."""
     lines: tuple[int, ...] = ()
     """Of a policy that was rendered as JSON: where its statements begin in the file."""
 
@@ -67,10 +69,18 @@ def locate(text: str, where: str, pointer: str) -> Source:
     found, policy = (pointer, find(root, pointer, where)) if pointer else _unwrapped(root, where)
     functions = form == "yaml" or found not in _WRAPPERS
     language: Language = "terraform" if terraform else "cloudformation" if functions else "plain"
-    source = Source(form, found, text, policy, language, text)
+    source = Source(form, found, text, policy, language, text, kind=_resource_type(root, found))
     if terraform and "/aws_iam_policy_document/" in found:
         return _data_source(source, where)
     return _opened(source, root, where)
+
+
+def _resource_type(root: Node, pointer: str) -> str:
+    parts = pointer.split("/")
+    resources = root.get("Resources") if parts[:2] == ["", "Resources"] and len(parts) > 2 else None
+    resource = resources.get(parts[2].replace("~1", "/").replace("~0", "~")) if resources else None
+    kind = resource.get("Type") if resource else None
+    return kind.text if kind else ""
 
 
 def rendered(text: str, where: str, pointer: str, lines: tuple[int, ...] = ()) -> Source:
@@ -121,7 +131,7 @@ def _opened(source: Source, root: Node, where: str) -> Source:
     except PolicyFileError as error:
         raise PolicyFileError(_no_json(source, inner, where)) from error
     language: Language = "sub" if text is sub else "terraform" if source.language == "terraform" else "plain"
-    found = Source(source.format, source.pointer, inner, policy, language, source.outer, shell)
+    found = Source(source.format, source.pointer, inner, policy, language, source.outer, shell, source.kind)
     if not policy.get_any_case("Statement"):
         raise NoPolicyError(_no_policy(found, root, where))
     return found

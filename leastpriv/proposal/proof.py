@@ -12,7 +12,7 @@ from leastpriv.model import ChangeKind, Condition, Outcome, Permission
 from leastpriv.policy.contain import contained, lost_denies
 from leastpriv.policy.document import Document, Statement
 from leastpriv.policy.evaluate import policy_size
-from leastpriv.policy.quotas import Kind, kind_of, quota
+from leastpriv.policy.quotas import Kind, kind_of, quota, size_beside
 from leastpriv.proposal.left_out import LeftOut, leave_one_out
 from leastpriv.proposal.situation import Change, Draft, History, Options
 
@@ -61,6 +61,8 @@ class Proof:
     """What the changed file is taken to be attached as; the new ones are managed policies."""
     fits: bool
     """Each is within its quota, and they are not too many for one role."""
+    size_beside: int = 0
+    """Of the other policies that share the quota: all inline policies of a role together have one."""
     unmade: tuple[str, ...] = ()
     """Listed removals of entries that the proposal still has; must be empty."""
     left_out: LeftOut | None = None
@@ -102,6 +104,7 @@ def prove(
     before = replay(evidence, [draft.committed, *attached]) if draft.committed else None
     kind = kind_of(draft.committed or draft.document, evidence.principal)
     sizes = tuple(policy_size(document) for document in draft.documents)
+    beside = size_beside(kind, attached, evidence.principal)
     return Proof(
         replay=after,
         new_access=tuple(_new_access(draft)),
@@ -112,7 +115,8 @@ def prove(
         sizes=sizes,
         kind=kind,
         unmade=tuple(_unmade(draft)),
-        fits=sizes[0] <= quota(kind) and (draft.packed is None or draft.packed.fits),
+        size_beside=beside,
+        fits=sizes[0] + beside <= quota(kind) and (draft.packed is None or draft.packed.fits),
         left_out=leave_one_out(draft, attached, evidence, options, history) if options else None,
         allowances=tuple(_allowances(evidence, documents)),
     )

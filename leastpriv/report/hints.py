@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from leastpriv.evidence.hints.found import LATE, AccessReport, GeneratedPolicy, UnusedAccess
+from leastpriv.evidence.hints.found import AccessReport, GeneratedPolicy, UnusedAccess
 from leastpriv.model import ChangeKind
 from leastpriv.permissions import catalog
 from leastpriv.permissions.patterns import action_matches
@@ -89,10 +89,9 @@ def told(subject: Subject) -> Iterator[str]:
 
 def _last_accessed(access: AccessReport, subject: Subject) -> Iterator[str]:
     idle = [name for name, service in access.services.items() if service.last is None]
-    hours = f"{LATE.total_seconds() / 3600:.0f} hours"
     yield (
-        f"- **Last accessed information** of {access.made:%Y-%m-%d %H:%M} UTC (the last {hours} may be missing; "
-        f"refused attempts count): the role's policies grant {plural(len(access.services), 'service')}, and "
+        f"- **Last accessed information** up to {access.until:%Y-%m-%d %H:%M} UTC (later attempts may be missing, and "
+        f"refused ones count): the role's policies grant {plural(len(access.services), 'service')}, and "
         f"{len(idle):,} of them nobody tried to use."
     )
     dropped = _dropped(subject, frozenset(idle))

@@ -78,7 +78,8 @@ def _left_out(found: LeftOut) -> str:
 def _sizes(subject: Subject) -> str:
     proof, packed = subject.proof, subject.draft.packed
     limit = f"{quota(proof.kind):,} of {_KINDS[proof.kind]}"
-    told = [f"Size {proof.size_before:,} → {proof.size_after:,} of at most {limit}{_over(proof)}."]
+    beside = f", beside {proof.size_beside:,} of other inline policies" if proof.size_beside else ""
+    told = [f"Size {proof.size_before:,} → {proof.size_after:,} of at most {limit}{beside}{_over(proof)}."]
     if packed and packed.further:
         parts = zip(subject.further, proof.sizes[1:], strict=True)
         files = joined([f"{code(name)} ({size:,})" for name, size in parts])
@@ -94,8 +95,9 @@ def _sizes(subject: Subject) -> str:
 def _over(proof: Proof) -> str:
     if proof.fits:
         return ""
-    if proof.size_after > quota(proof.kind):
-        return f": **over the limit by {proof.size_after - quota(proof.kind):,}**, IAM will refuse it"
+    over = proof.size_after + proof.size_beside - quota(proof.kind)
+    if over > 0:
+        return f": **over the limit by {over:,}**, IAM will refuse it"
     return f": **more than the {most_managed()} managed policies that a role may have**"
 
 

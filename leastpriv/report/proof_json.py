@@ -53,6 +53,7 @@ def proof_value(subject: Subject) -> dict[str, object]:
         "seen_once": list(proof.seen_once),
         "size_before": proof.size_before,
         "size_after": proof.size_after,
+        "size_beside": proof.size_beside,
         "attached_as": proof.kind,
         "quota": quota(proof.kind),
         "fits": proof.fits,

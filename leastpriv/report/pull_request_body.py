@@ -249,14 +249,16 @@ def _place(change: Change) -> str:
 
 def _what_happens(subject: Subject) -> str:
     file = code(subject.policy_file)
-    return "\n".join(
-        [
-            "### What happens next",
-            "",
-            f"- **Merge** changes {file}, not the account: apply it the way you apply it today.",
-            "- **Edit** the branch and it is yours: it will not be touched again while it has commits of others.",
-            "- To keep an action for good, name it in the input `keep`.",
+    lines = [
+        f"- **Merge** changes {file}, not the account: apply it the way you apply it today.",
+        "- **Edit** the branch and it is yours: it will not be touched again while it has commits of others.",
+    ]
+    if not subject.draft.document.editable:
+        lines = [
+            f"- **Copy** the text above into {file} and apply it the way you apply it today: nothing was written there."
         ]
+    return "\n".join(
+        ["### What happens next", "", *lines, "- To keep an action for good, name it in the input `keep`."]
     )
 
 

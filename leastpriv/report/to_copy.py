@@ -20,7 +20,7 @@ def to_copy(subject: Subject) -> Iterator[str]:
     name = code(subject.policy_file)
     text = block(hcl_of(document), "hcl")
     if len(text) > _LONGEST:
-        text = "*It is too long for this page: `policy.json` has it as JSON.*"
+        text = "*It is too long for this page: `policy.tf` beside this report has it.*"
     what = "the statements" if document.pointer.startswith(("data.", "/data/")) else "the argument of `jsonencode`"
     yield (
         f"### To copy\n\n{name} is Terraform's own language, which is read here and not edited. In place of {what} "

@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from leastpriv.cli import main
 
@@ -108,9 +110,65 @@ def test_contains_shows_a_request_that_evaluate_takes(folder: Path) -> None:
         }
     ]
     assert "allows what the old policy does not: s3:GetObject on arn:aws:s3:::b/secret." in said
-    requests = asked(folder, {key: part for key, part in rows[0].items() if key != "statement"})
+    requests = asked(folder, rows[0])
     decisions = [run("evaluate", "--policy", policy, "--request", requests)[1][0]["decision"] for policy in (old, new)]
     assert decisions == ["explicitDeny", "allowed"]
+
+
+NAMES = ["s3:GetObject", "s3:Get*", "s3:*", "*", "newservice:*", "sqs:SendMessage", "ec2:Describe?pcs"]
+PLACES = ["*", "arn:aws:s3:::b/*", "arn:aws:s3:::b/${*}", "arn:aws:s3:::b/${aws:username}/*", "arn:aws:sqs:*:1:q?"]
+WHEN = [
+    None,
+    {"StringLike": {"aws:PrincipalTag/team": ["shop-*", "a"]}},
+    {"NumericLessThan": {"s3:max-keys": "10"}, "Bool": {"aws:SecureTransport": "true"}},
+    {"IpAddress": {"aws:SourceIp": "10.0.0.0/8"}},
+    {"Null": {"aws:TokenIssueTime": "false"}},
+]
+STATEMENTS = st.lists(
+    st.builds(
+        lambda effect, actions, resources, when: {
+            "Effect": effect,
+            "Action": actions,
+            "Resource": resources,
+            **({"Condition": when} if when else {}),
+        },
+        st.sampled_from(["Allow", "Allow", "Deny"]),
+        st.lists(st.sampled_from(NAMES), min_size=1, max_size=2),
+        st.lists(st.sampled_from(PLACES), min_size=1, max_size=2),
+        st.sampled_from(WHEN),
+    ),
+    max_size=3,
+)
+
+
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(STATEMENTS, STATEMENTS)
+def test_whatever_request_contains_shows_evaluate_confirms(
+    folder: Path, old: list[dict[str, Any]], new: list[dict[str, Any]]
+) -> None:
+    for name, statements in (("old", old), ("new", new)):
+        (folder / f"{name}.json").write_text(json.dumps({"Version": "2012-10-17", "Statement": statements}))
+    code, rows, _ = run("contains", "--old", folder / "old.json", "--new", folder / "new.json")
+    assert (code, len(rows)) in {(0, 0), (3, 1)}
+    for row in rows:
+        if "cannot_tell" not in row:
+            requests = asked(folder, row)
+            (told,) = run("evaluate", "--policy", folder / "new.json", "--request", requests)[1]
+            (before,) = run("evaluate", "--policy", folder / "old.json", "--request", requests)[1]
+            assert told["decision"] == "allowed"
+            assert before["decision"] in {"implicitDeny", "explicitDeny"}
+
+
+def test_policies_of_a_split_role_are_compared_together(folder: Path) -> None:
+    whole = {**ALLOW, "Action": ["s3:Get*", "s3:PutObject"]}
+    for name, action in (("whole", whole["Action"]), ("put", "s3:PutObject")):
+        statement = {**ALLOW, "Action": action}
+        (folder / f"{name}.json").write_text(json.dumps({"Version": "2012-10-17", "Statement": [statement]}))
+    parts = [folder / "a.json", folder / "put.json"]
+    assert run("contains", "--old", parts[0], "--old", parts[1], "--new", folder / "whole.json") == (0, [], "")
+    assert run("contains", "--old", folder / "whole.json", "--new", parts[0], "--new", parts[1]) == (0, [], "")
+    code, rows, _ = run("contains", "--old", parts[0], "--new", parts[0], "--new", parts[1])
+    assert (code, rows[0]["statement"]["file"]) == (3, str(parts[1]))
 
 
 def test_contains_shows_the_context(folder: Path) -> None:
@@ -155,6 +213,7 @@ def test_names_in_a_policy_cannot_command_a_runner(folder: Path) -> None:
         (["contains", "--old", "nosuch.json", "--new", "{a}"], "--old names"),
         (["contains", "--old", "{a}", "--new", "nosuch.json"], "--new names"),
         (["contains", "--old", "{a}", "--new", "{bad}"], "bad.txt: line 1"),
+        (["contains", "--old", "{a}", "--new", "{a}#x"], "with the pointer 'x'; a pointer begins with /"),
         (["contains", "--old", "{a}"], ""),
         (["evaluate", "--policy", "{a}"], ""),
     ],

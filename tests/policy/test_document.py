@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from leastpriv.errors import NoPolicyError, PolicyFileError
 from leastpriv.model import Condition
 from leastpriv.policy.document import Document, parse
+from leastpriv.policy.evaluate import Request, evaluate
 
 ALLOW = {"Effect": "Allow", "Action": "s3:GetObject", "Resource": "*"}
 
@@ -33,7 +34,7 @@ ODD = {
     "carriage returns": b'{"Statement": [\r\n{"Effect": "Deny",\r\n "Action": ["a:B", "a:B"]}\r\n]}\r\n',
     "byte order mark": b'\xef\xbb\xbf{"Statement": []}\n\n',
     "single object": b'{"Statement": {"Effect": "Allow", "NotAction": "iam:*", "NotResource": ["x"]}}',
-    "odd keys": b'{"version":"2012-10-17","STATEMENT":[{"effect":"Allow","action":"*","CONDITION":{"Null":{"a:B":[1e3,null]}}}]}',
+    "odd keys": b'{"version":"2012-10-17","STATEMENT":[{"effect":"Allow","action":"*","CONDITION":{"a":{"b":[1e3]}}}]}',
     "escapes": '{"Statement":[{"Sid":"\\u00e9é\\/","Effect":"Allow","Action":"*"}]} \t\n'.encode(),
     "lone surrogate": b'{"Statement":[{"Sid":"\\ud800","Effect":"Allow","Action":"a:B","Resource":"*"}]}',
 }
@@ -174,6 +175,14 @@ def test_a_file_that_holds_policies_is_told_with_their_pointers() -> None:
         (of({**ALLOW, "NotResource": "x"}), "both Resource and NotResource"),
         (of({**ALLOW, "Sid": 1}), "Sid must be a string"),
         (of(ALLOW, Version=2012), "Version must be a string"),
+        (of(ALLOW, Version="2012-10-18"), "IAM knows no Version 2012-10-18; write 2012-10-17"),
+        (of({**ALLOW, "Conditions": {}}), "IAM knows no Conditions in a statement and refuses the policy; write Cond"),
+        (of({**ALLOW, "Note": "x"}), "IAM knows no Note in a statement and refuses the policy; remove it"),
+        (of({**ALLOW, "Action": []}), "Action is empty, which IAM refuses"),
+        (of({**ALLOW, "Resource": []}), "Resource is empty, which IAM refuses"),
+        (of({"Effect": "Deny", "notaction": [], "Resource": "*"}), "notaction is empty, which IAM refuses"),
+        (of({"Effect": "Deny", "Action": "*", "NotResource": []}), "NotResource is empty, which IAM refuses"),
+        (of({"Effect": "Deny", "Resource": "*"}), "this statement has no Action, which IAM refuses"),
         (b'{"Statement": [], "Id": 1, "Id": 2}', 'the key "Id" stands twice'),
         (b'{"Statement": []', "a comma or } is missing"),
         (b'{"Statement": []}\xff', "byte 18 is not UTF-8; save the file as UTF-8"),
@@ -205,9 +214,19 @@ def test_policy_variables_mean_something_only_in_the_newer_version() -> None:
     assert (document.version, document.statements[0].variables) == ("", False)
 
 
-def test_documents_are_equal_when_their_bytes_are() -> None:
+def test_documents_are_equal_when_their_bytes_and_what_they_mean_are() -> None:
     assert parse(of(ALLOW), "a.json") == parse(of(ALLOW), "b.json")
+    assert hash(parse(of(ALLOW), "a.json")) == hash(parse(of(ALLOW), "b.json"))
     assert parse(of(ALLOW), "a.json") != parse(of(ALLOW, ALLOW), "a.json")
+
+
+def test_a_template_of_two_accounts_is_judged_in_each() -> None:
+    """What is remembered about a document is not told of the same bytes in another account."""
+    raw = json.dumps({"R": {"Statement": {**ALLOW, "Resource": {"Fn::Sub": "arn:aws:a:::${AWS::AccountId}"}}}}).encode()
+    one, other = (parse(raw, "t.json", "/R", {"AWS::AccountId": account}) for account in ("111122223333", "4444"))
+    assert one != other
+    request = Request("s3:GetObject", "arn:aws:a:::4444")
+    assert [evaluate(request, [each]).effect for each in (one, other)] == ["implicitDeny", "allowed"]
 
 
 def test_real_policies_come_back_byte_for_byte(shared_folder: Path) -> None:

@@ -19,6 +19,7 @@ from leastpriv.policy.edit import (
     DropStatement,
     Edit,
     ReplaceActions,
+    ReplaceResources,
     apply,
     create,
 )
@@ -233,7 +234,8 @@ def test_a_statement_is_appended_in_the_hand_of_the_file() -> None:
 
 
 def test_odd_keys_and_a_byte_order_mark_survive() -> None:
-    text = '\ufeff{"STATEMENT": [{"effect": "Allow", "ACTION": ["a:A", "a:B"], "condition": {"Null": {"a:B": [1.0, null]}}}], "x": {}}'
+    condition = '"condition": {"Null": {"a:B": [1.0, null]}}'
+    text = f'\ufeff{{"STATEMENT": [{{"effect": "Allow", "ACTION": ["a:A", "a:B"], {condition}}}], "x": {{}}}}'
     assert edited(text, remove(0, "a:B")) == text.replace(', "a:B"', "")
 
 
@@ -245,6 +247,13 @@ def test_an_escape_is_not_appended_where_it_would_be_plain_text(version: str) ->
         with pytest.raises(PolicyFileError, match=r'^p\.json: .*"Version": "2012-10-17"; set that version first\.$'):
             edited(text, added)
         assert "b/${*}" in edited('{"Version": "2012-10-17", "Statement": []}', added)
+    one = '{"Effect": "Allow", "Action": "a:B", "Resource": "x"}'
+    there = f'{one}, {{"Effect": "Allow", "Action": "c:D", "Resource": "${{y}}"}}'
+    text = text.replace("[]", f"[{there}]")
+    with pytest.raises(PolicyFileError, match="set that version first"):
+        edited(text, ReplaceResources(0, frozenset(), ("b/${*}",)))
+    # What is there already means the same beside another resource.
+    assert '["x", "${y}"]' in edited(text, ReplaceResources(0, frozenset(), ("${y}",)))
 
 
 @pytest.mark.parametrize(

@@ -246,6 +246,31 @@ def test_any_text_is_shown_in_characters_that_markdown_leaves_alone_and_is_read_
     assert again.statements[-1].resources == after.statements[-1].resources
 
 
+def test_conditions_of_equal_test_and_variable_add_up() -> None:
+    block = """
+    condition {
+      test     = "StringNotEquals"
+      variable = "aws:PrincipalTag/team"
+      values   = [VALUES]
+    }"""
+    several = "".join(block.replace("VALUES", each) for each in ('"guest"', '"intern", var.x', '"guest"'))
+    text = 'data "aws_iam_policy_document" "d" {\n  statement {\n    actions = ["a:B"]\n    resources = ["*"]'
+    document = read("data.aws_iam_policy_document.d", f"{text}{several}\n  }}\n}}\n")
+    (condition,) = document.statements[0].conditions
+    assert condition.values == ("guest", "intern", "${var.x}", "guest")
+    again = f'data "aws_iam_policy_document" "d" {{\n{hcl_of(document)}}}\n'
+    assert read("data.aws_iam_policy_document.d", again).statements[0].conditions == (condition,)
+
+
+@pytest.mark.parametrize(
+    "statement", ['[for s in var.x : { Effect = "Allow", Action = s, Resource = "*" }]', "[local.one]", "local.all"]
+)
+def test_statements_that_terraform_works_out_are_no_mistake(statement: str) -> None:
+    text = f'resource "r" "r" {{\n  policy = jsonencode({{\n    Statement = {statement}\n  }})\n}}\n'
+    with pytest.raises(PolicyFileError, match="is an expression that only Terraform can work out; save what it rend"):
+        read("r.r.policy", text)
+
+
 def test_a_data_source_in_json_is_read_like_one_in_hcl() -> None:
     body = {
         "statement": [

@@ -17,7 +17,16 @@ from leastpriv.policy.document import Document, parse
 from leastpriv.policy.evaluate import policy_size
 from leastpriv.policy.folding import folded
 from leastpriv.policy.pack import Packed, pack
-from leastpriv.policy.quotas import Kind, continuations, kind_of, most_managed, name_of, quota, session_policy
+from leastpriv.policy.quotas import (
+    Kind,
+    continuations,
+    kind_of,
+    most_managed,
+    name_of,
+    quota,
+    session_policy,
+    size_beside,
+)
 from leastpriv.policy.shrink import merge
 
 Statements = list[dict[str, Any]]
@@ -182,6 +191,25 @@ def test_a_statement_too_large_for_one_policy_is_cut_in_several() -> None:
     assert_same([whole], parts(packed))
 
 
+def test_a_statement_is_cut_into_as_few_policies_as_its_size_takes() -> None:
+    queues = [f"arn:aws:sqs:eu-west-1:111122223333:orders-{number:04}" for number in range(500)]
+    large = {"Sid": "A22", "Effect": "Allow", "Action": "sqs:SendMessage", "Resource": queues}
+    whole = document({"Version": "2012-10-17", "Statement": [large]})
+    packed = pack(whole)
+    assert packed.fits
+    assert len(parts(packed)) == -(-policy_size(whole) // quota(Kind.MANAGED)) == 5
+    assert [part.statements[0].sid for part in parts(packed)] == ["A22", *(f"A22Part{n}" for n in range(2, 6))]
+    assert [resource for part in parts(packed) for resource in part.statements[0].resources] == queues
+
+
+def test_pieces_of_several_statements_get_sids_of_their_own() -> None:
+    servers = [{**long_list("Servers", 500)}, {**long_list("ServersPart2", 3, "rds")}, {**long_list("servers", 400)}]
+    packed = pack(document({"Version": "2012-10-17", "Statement": servers}))
+    sids = [each.sid.lower() for part in parts(packed) for each in part.statements]
+    assert len(sids) == len({*sids})
+    assert all(re.fullmatch("servers(part[0-9]+)?", sid) for sid in sids)
+
+
 def test_what_cannot_be_cut_or_needs_too_many_policies_is_told() -> None:
     solid = document({"Statement": {"Effect": "Allow", "Action": "sqs:*", "Resource": "x" * 7_000}})
     assert not pack(solid).fits
@@ -234,3 +262,47 @@ def test_further_files_stand_beside_the_first(path: str, second: str) -> None:
     assert (name_of(path, 1), name_of(path, 2)) == (path, second)
     there = {second, name_of(path, 3), name_of(path, 5)}
     assert list(continuations(path, there.__contains__)) == [second, name_of(path, 3)]
+
+
+@pytest.mark.parametrize(
+    ("kind", "pointer", "expected"),
+    [
+        ("AWS::IAM::Policy", "PolicyDocument", Kind.INLINE_ROLE),
+        ("AWS::IAM::RolePolicy", "PolicyDocument", Kind.INLINE_ROLE),
+        ("AWS::IAM::UserPolicy", "PolicyDocument", Kind.INLINE_USER),
+        ("AWS::IAM::ManagedPolicy", "PolicyDocument", Kind.MANAGED),
+        ("AWS::IAM::Role", "Policies/0/PolicyDocument", Kind.INLINE_ROLE),
+        ("AWS::IAM::User", "Policies/0/PolicyDocument", Kind.INLINE_USER),
+        ("Custom::Thing", "PolicyDocument", Kind.MANAGED),
+    ],
+)
+def test_the_type_of_the_resource_tells_what_its_policies_are_attached_as(
+    kind: str, pointer: str, expected: Kind
+) -> None:
+    inner: Any = {"Statement": {"Effect": "Allow", "Action": "sqs:SendMessage", "Resource": "*"}}
+    for name in reversed(pointer.split("/")):
+        inner = [inner] if name == "0" else {name: inner}
+    template = json.dumps({"Resources": {"X": {"Type": kind, "Properties": inner}}}).encode()
+    found = parse(template, "template.json", f"/Resources/X/Properties/{pointer}")
+    assert kind_of(found, ROLE) is expected
+
+
+@pytest.mark.parametrize(
+    ("kind", "expected"),
+    [
+        ("aws_iam_user_policy", Kind.INLINE_USER),
+        ("aws_iam_role_policy", Kind.INLINE_ROLE),
+        ("aws_iam_policy", Kind.MANAGED),
+    ],
+)
+def test_terraforms_resources_tell_it_too(kind: str, expected: Kind) -> None:
+    statement = '{ Effect = "Allow", Action = "a:B", Resource = "*" }'
+    text = f'resource "{kind}" "x" {{\n  policy = jsonencode({{ Statement = [{statement}] }})\n}}\n'
+    assert kind_of(parse(text.encode(), "main.tf", f"{kind}.x.policy"), ROLE) is expected
+
+
+def test_the_inline_policies_of_a_role_share_one_quota() -> None:
+    large = document({"PolicyDocument": {"Statement": [long_list("Servers", 150)]}})
+    size = policy_size(large)
+    assert size_beside(Kind.INLINE_ROLE, [large, document({"Statement": [long_list("A", 3)]})], ROLE) == size
+    assert size_beside(Kind.MANAGED, [large], ROLE) == 0

@@ -72,7 +72,6 @@ def test_a_context_is_complete_only_where_it_says_so() -> None:
                 "aws:principalaccount": ("111122223333",),
             },
         ),
-        ("somebody", {}),
     ],
 )
 def test_the_principal_stands_for_the_keys_that_aws_derives_from_it(
@@ -125,3 +124,26 @@ def test_anything_else_is_refused_in_a_sentence_that_names_the_place(found: obje
 def test_bytes_that_are_no_text_are_refused() -> None:
     with pytest.raises(InputError, match="byte 1 is not UTF-8"):
         read_requests(b"\xff", "r.json")
+
+
+@pytest.mark.parametrize(
+    ("odd", "told"),
+    [
+        ({"principal": "bob"}, "principal must be an ARN"),
+        ({"principal": "arn:aws:iam::111122223333"}, "principal must be an ARN"),
+        ({"principal": ""}, "principal must be an ARN"),
+        ({"resource": ""}, "resource is empty"),
+        ({"action": ":"}, "a request needs an action"),
+        ({"action": "s3:"}, "a request needs an action"),
+        ({"action": "s3:Get Object "}, "a request needs an action"),
+        ({"context_complete": "true"}, "context_complete must be true or false"),
+        ({"context_complete": 1}, "context_complete must be true or false"),
+    ],
+)
+def test_an_odd_request_is_refused_in_one_sentence(odd: dict[str, Any], told: str) -> None:
+    with pytest.raises(InputError, match=rf"^r\.json: line 1, column \d+: {told}[^\n]*\.$"):
+        one(**odd)
+
+
+def test_the_statement_that_contains_tells_is_ignored() -> None:
+    assert one(statement={"file": "a.json", "index": 0}) == one()

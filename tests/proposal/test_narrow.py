@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -53,6 +54,17 @@ def test_a_long_list_that_stays_is_folded_where_a_wildcard_grants_the_same() -> 
     entries = entries_for(["lambda:UpdateFunctionCode"], reads, Entry(STATEMENT, "lambda:*", granted, {}))
     assert len(reads) > 12
     assert entries == ("lambda:List*", "lambda:UpdateFunctionCode")
+
+
+def test_wildcards_that_are_written_say_how_names_begin() -> None:
+    """`cloudwatch:*Tel*` would be shorter, and no reviewer could tell what it grants."""
+    granted = catalog.expand("cloudwatch:*")
+    kept = [name for name in granted if not name.startswith("cloudwatch:Put")]
+    entries = entries_for([], kept, Entry(STATEMENT, "cloudwatch:*", granted, {}))
+    wildcards = [entry for entry in entries if "*" in entry]
+    assert "cloudwatch:Describe*" in wildcards
+    assert len(entries) < len(kept)
+    assert all(re.fullmatch(r"cloudwatch:[A-Z][A-Za-z0-9]*\*", entry) for entry in wildcards)
 
 
 def test_what_was_used_is_spelled_out_even_under_a_wildcard() -> None:

@@ -133,6 +133,83 @@ def test_a_not_action_becomes_an_action() -> None:
     ]
 
 
+def test_an_action_in_two_spellings_goes_whole() -> None:
+    both = {**SEND, "Action": ["sqs:PurgeQueue", "sqs:SendMessage", "SQS:purgequeue"]}
+    gone = Change(ChangeKind.REMOVE, "sqs:PurgeQueue", (QUEUE,), 0)
+    assert placed(document(both), gone) == [SEND]
+
+
+def test_an_addition_takes_the_place_of_the_last_action_that_goes() -> None:
+    gone = Change(ChangeKind.REMOVE, "sqs:SendMessage", (QUEUE,), 0)
+    assert placed(document(SEND), gone, add("sqs:CreateQueue", QUEUE)) == [{**SEND, "Action": ["sqs:CreateQueue"]}]
+    other = {**SEND, "Sid": "Other", "Action": ["sqs:GetQueueUrl"]}
+    assert placed(document(SEND, other), gone, add("sqs:CreateQueue", QUEUE)) == [
+        {**other, "Action": ["sqs:GetQueueUrl", "sqs:CreateQueue"]}
+    ]
+
+
+def test_statements_that_become_the_same_are_written_once() -> None:
+    some = {"Sid": "Most", "Effect": "Allow", "NotAction": "iam:*", "Resource": QUEUE}
+    every = {"Sid": "All", "Effect": "Allow", "Action": "*", "Resource": QUEUE}
+    becomes = ("sqs:CreateQueue", "sqs:SendMessage")
+    one = Change(ChangeKind.NARROW, "NotAction: iam:*", (QUEUE,), 0, becomes=becomes)
+    other = Change(ChangeKind.NARROW, "*", (QUEUE,), 1, becomes=becomes)
+    found = placed(document(some, every), one, other)
+    assert found == [{"Sid": "Most", "Effect": "Allow", "Action": [*becomes], "Resource": QUEUE}]
+    under = {**every, "Condition": CONDITION}
+    assert [each["Sid"] for each in placed(document(some, under), one, other)] == ["Most", "All"]
+
+
+def test_a_condition_on_a_key_in_two_spellings_is_not_one_of_them() -> None:
+    region = Condition("StringEquals", "aws:RequestedRegion", ("eu-west-1",))
+    change = replace(add("sqs:CreateQueue", QUEUE), conditions=(region,))
+    twice = {"StringEquals": {"aws:RequestedRegion": "us-east-1", "AWS:requestedregion": "eu-west-1"}}
+    found = placed(document({**SEND, "Condition": twice}), change)
+    assert [each["Sid"] for each in found] == ["Send", "AllowSqsCreateQueue"]
+
+
+def in_template(text: str, *changes: Change, name: str = "t.yaml") -> str:
+    committed = parse(text.encode(), name, "/Role/Policy", {"AWS::AccountId": "111122223333"})
+    edited = apply(committed, edits_of(committed, changes)).text
+    assert parse(edited.encode(), name, "/Role/Policy", {"AWS::AccountId": "111122223333"}).statements
+    return edited
+
+
+def test_an_addition_goes_beside_no_function_that_takes_several_lines() -> None:
+    """As the CDK writes its templates."""
+    resource = {"Fn::Sub": "arn:aws:sqs:eu-west-1:${AWS::AccountId}:orders"}
+    policy = {"Statement": [{**SEND, "Resource": resource}], "Version": "2012-10-17"}
+    text = json.dumps({"Role": {"Policy": policy}}, indent=1)
+    found = json.loads(in_template(text, add("sqs:SendMessage", OTHER), name="t.template.json"))["Role"]["Policy"]
+    assert found["Statement"][0] == policy["Statement"][0]  # type: ignore[index]
+    assert found["Statement"][1]["Resource"] == [OTHER]
+
+
+TEMPLATE = """Role:
+  Policy:
+    Version: '2012-10-17'
+    Statement:
+      - Effect: Allow
+        Action: [sqs:GetQueueUrl, sqs:TagQueue]
+        Resource: ["arn:aws:sqs:eu-west-1:111122223333:a", "arn:aws:sqs:eu-west-1:111122223333:b"]
+      - Effect: Allow
+        Action: ACTION
+        Resource: !Sub arn:aws:sqs:eu-west-1:${AWS::AccountId}:orders
+"""
+
+
+def test_an_addition_goes_beside_no_function_that_may_be_a_list() -> None:
+    text = TEMPLATE.replace("ACTION", "!Ref Actions")
+    found = in_template(text, add("sqs:SendMessage", QUEUE))
+    assert found.startswith(text)
+    assert "AllowSqsSendMessage" in found
+
+
+def test_a_function_that_moves_into_brackets_gets_its_quotes() -> None:
+    found = in_template(TEMPLATE.replace("ACTION", "sqs:SendMessage"), add("sqs:SendMessage", OTHER))
+    assert f"Resource: [!Sub 'arn:aws:sqs:eu-west-1:${{AWS::AccountId}}:orders', {OTHER}]" in found.replace('"', "")
+
+
 NAMES = st.lists(st.sampled_from(["sqs:SendMessage", "sqs:CreateQueue", "sns:Publish"]), min_size=1, max_size=3)
 PLACES = st.lists(st.sampled_from([QUEUE, OTHER, "arn:aws:sns:eu-west-1:111122223333:t"]), min_size=1, max_size=2)
 STATEMENTS = st.lists(

@@ -54,6 +54,16 @@ def proof_of(subject: Subject, change: Callable[[Statements], object]) -> Proof:
     return prove(replace(subject.draft, document=made), [], subject.evidence)
 
 
+def test_a_listed_removal_that_was_not_made_is_caught(subject: Subject) -> None:
+    assert prove(subject.draft, [], subject.evidence).unmade == ()
+    committed = subject.draft.committed
+    assert committed is not None
+    found = prove(replace(subject.draft, document=committed), [], subject.evidence).unmade
+    listed = {change.action.lower() for change in subject.draft.changes if change.kind is not ChangeKind.ADD}
+    assert listed
+    assert {*found} == {f"{action} is still there" for action in listed}
+
+
 def by_sid(statements: Statements, sid: str) -> dict[str, Any]:
     return next(statement for statement in statements if statement.get("Sid") == sid)
 

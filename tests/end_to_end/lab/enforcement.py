@@ -115,8 +115,10 @@ def _enforce(
 ) -> Any:
     if iam_action == "secretsmanager:CreateSecret":
         resource_arn += wording.DRAWN
-    result = _evaluated(access_key_id, iam_action, service, region, resource_arn, service_context)
     exchange = CURRENT.get()
+    if exchange is not None and resource_arn == "*":
+        resource_arn = _named(exchange)
+    result = _evaluated(access_key_id, iam_action, service, region, resource_arn, service_context)
     if exchange is None:
         return result
     exchange.action = exchange.action or iam_action
@@ -128,6 +130,16 @@ def _enforce(
         if exchange.refusal is not None:
             return iam_evaluator.EvalResult("ImplicitDeny", principal_arn=str(exchange.identity.get("arn", "")))
     return result
+
+
+def _named(exchange: Exchange) -> str:
+    """The resource that a request names in its body, where ministack looks for it in the path alone."""
+    function = str(exchange.parameters.get("FunctionName") or "")
+    if exchange.operation == "CreateFunction" and function:
+        own = f"arn:aws:lambda:{exchange.region}:{get_account_id()}:function:{function}"
+        return function if ":" in function else own
+    named = str(exchange.parameters.get("ResourceArn") or "")
+    return named if named.startswith("arn:") else "*"
 
 
 def passed_roles_refusal(exchange: Exchange) -> Refusal | None:

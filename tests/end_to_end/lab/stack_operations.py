@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import unquote, urlparse
 
-from ministack.services import iam
+from ministack.services import cloudformation, iam
 from ministack.services.cloudformation.helpers import _error
 
 from tests.end_to_end.lab.actors import ACTING_ROLE, Actor, Recorder, actor
@@ -60,6 +60,7 @@ def operations(kept: Stacks, others: Handler) -> Handler:
         role = exchange.parameters.get("RoleARN")
         if role and not _is_trusted(str(role)):
             return _answer("ValidationError", f"Role {role} is invalid or cannot be assumed")
+        _forget_executed(exchange)
         acting = _role_at_work(kept, exchange)
         token = ACTING_ROLE.set(acting)
         by = actor()
@@ -71,6 +72,16 @@ def operations(kept: Stacks, others: Handler) -> Handler:
             ACTING_ROLE.reset(token)
 
     return handle
+
+
+def _forget_executed(exchange: Exchange) -> None:
+    """A change set that was executed is gone (CloudFormation User Guide, "Execute a change set", read 2026-11-24)."""
+    if exchange.operation != "CreateChangeSet":
+        return
+    name = exchange.parameters.get("ChangeSetName")
+    for key, each in list(cloudformation._change_sets.items()):
+        if each.get("ChangeSetName") == name and each.get("ExecutionStatus") == "EXECUTE_COMPLETE":
+            cloudformation._change_sets.pop(key, None)
 
 
 def _role_at_work(kept: Stacks, exchange: Exchange) -> str:

@@ -61,17 +61,16 @@ def experiment(deploy: Deploy, folder: Path, *, data_events: bool) -> Told:
         arn = lab.admin_role(ROLE)
         done = deployed(deploy, lab, folder / "administrator", "1001", arn)
     assert not done.failed, f"the administrator's deploy failed in {done.failed}:\n{_end_of(done.log)}"
-    file, trails = folder / "ci-deploy.json", [done.records]
+    file, trails = folder / "policy" / "ci-deploy.json", [done.records]
     proposal = propose(arn, file, trails, folder / "proposals" / "0")
-    file.write_bytes((folder / "proposals" / "0" / "policy.json").read_bytes())
-    first = json.loads(file.read_bytes())
-    assert proposal["policy_file"], "no proposal was made"
+    merge(proposal, folder / "proposals" / "0", file.parent)
+    first = policy_of(file.parent)
     rounds: list[Round] = []
     logs: list[Path] = []
     for number in range(1, MOST_ROUNDS + 1):
         place = folder / f"round-{number}"
         with Lab.start(place, data_events=data_events) as lab:
-            arn = lab.role(ROLE, json.loads(file.read_bytes()))
+            arn = lab.role(ROLE, policy_of(file.parent))
             done = deployed(deploy, lab, place, f"{1001 + number}", arn)
         if not done.failed:
             return Told(deploy.name, first, tuple(rounds), True, time.monotonic() - begin)
@@ -83,7 +82,7 @@ def experiment(deploy: Deploy, folder: Path, *, data_events: bool) -> Told:
         rounds.append(Round(done.failed, added))
         if not added:
             break
-        file.write_bytes((out / "policy.json").read_bytes())
+        merge(proposal, out, file.parent)
     return Told(deploy.name, first, tuple(rounds), False, time.monotonic() - begin)
 
 
@@ -115,6 +114,20 @@ def propose(arn: str, file: Path, trails: Sequence[Path], out: Path, logs: Seque
     done = subprocess.run([*command, "--output-dir", str(out)], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     return json.loads((out / "proposal.json").read_bytes())
+
+
+def merge(proposal: Any, out: Path, policies: Path) -> None:
+    """Takes a proposal over: its files, of which there are several where one policy has no room for it."""
+    policies.mkdir(exist_ok=True)
+    names = [Path(each["path"]).name for each in proposal["proof"]["files"]]
+    for name in names:
+        (policies / name).write_bytes((out / (name if len(names) > 1 else "policy.json")).read_bytes())
+
+
+def policy_of(policies: Path) -> dict[str, Any]:
+    """All policies of the role as one: what is attached counts together."""
+    read = [json.loads(file.read_bytes()) for file in sorted(policies.iterdir())]
+    return {"Version": "2012-10-17", "Statement": [statement for each in read for statement in each["Statement"]]}
 
 
 def _variables(folder: Path, keys: Environment, own: Mapping[str, str]) -> dict[str, str]:

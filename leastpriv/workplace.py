@@ -162,10 +162,9 @@ def read_policy(raw: bytes, workplace: Workplace, principal: Principal) -> Docum
     """
     document = read_attached(raw, workplace.policy_name, principal)
     for statement in document.statements:
-        if not (statement.resources or statement.not_resources) or not (statement.actions or statement.not_actions):
+        if not (statement.resources or statement.not_resources):
             raise PolicyFileError(
-                f"{document.where}: the statement on line {statement.line} lacks its Action or its Resource, which IAM "
-                "refuses; add it."
+                f"{document.where}: the statement on line {statement.line} has no Resource, which IAM refuses; add it."
             )
     return document
 

@@ -195,5 +195,5 @@ def test_a_role_without_a_single_call_is_told_and_not_praised(folder: Path) -> N
 
 def test_a_statement_that_iam_refuses_is_bad_input_and_no_defect_of_ours(folder: Path) -> None:
     (folder / "iam/ci.json").write_text('{"Statement": [{"Effect": "Allow", "Action": "s3:*"}]}')
-    with pytest.raises(PolicyFileError, match="line 1 lacks its Action or its Resource"):
+    with pytest.raises(PolicyFileError, match="line 1 has no Resource"):
         in_folder(folder)

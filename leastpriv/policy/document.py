@@ -3,34 +3,20 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from difflib import get_close_matches
 from types import MappingProxyType
 
 from leastpriv.errors import PolicyFileError
 from leastpriv.model import Condition
-from leastpriv.policy.location import names
+from leastpriv.policy.grammar import LISTS, VARIABLES_VERSION, Grammar
 from leastpriv.policy.placeholders import Parts, Placeholder, parts_of, spelled
 from leastpriv.policy.source import Source, locate, rendered
 from leastpriv.policy.spans import Node, value_of
 
-VARIABLES_VERSION = "2012-10-17"
-"""The version from which `${…}` means something; without it, and in 2008-10-17, it is plain text
-(read 2026-11-24 at https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_elements_version.html).
-"""
-
 _MAX_BYTES = 4 * 1024 * 1024
 """A policy has some 10 KB; account-wide exports, which may hold one, some hundreds."""
 
-_EXCLUSIVE = (("Action", "NotAction"), ("Resource", "NotResource"))
-_LISTS = ("Action", "NotAction", "Resource", "NotResource")
-_ELEMENTS = ("Sid", "Effect", "Principal", "NotPrincipal", *_LISTS, "Condition")
-_VERSIONS = (VARIABLES_VERSION, "2008-10-17", "")
-"""The grammar of a policy
-(read 2026-11-24 at https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_grammar.html); IAM refuses
-others with "Syntax errors in policy".
-"""
 _NOTHING: Mapping[str, str] = MappingProxyType({})
 
 
@@ -147,7 +133,8 @@ def parse(raw: bytes, where: str, pointer: str = "", known: Mapping[str, str] = 
 
 def _document(raw: bytes, where: str, source: Source, known: Mapping[str, str]) -> Document:
     reader = _Reader(source, where, known)
-    version = reader.version(source.policy)
+    version = reader.string(source.policy, "Version")
+    reader.grammar.check_policy(source.policy, version)
     statements = reader.statements(source.policy, version == VARIABLES_VERSION)
     return Document(raw, source.pointer, where, version, statements, source, known)
 
@@ -157,37 +144,22 @@ class _Reader:
 
     def __init__(self, source: Source, where: str, known: Mapping[str, str]) -> None:
         self.source = source
-        self.where = where
         self.known = known
-
-    def error(self, node: Node, advice: str) -> PolicyFileError:
-        return PolicyFileError(f"{self.where}: {self.source.place(node.start)}: {advice}.")
-
-    def version(self, policy: Node) -> str:
-        version = self.string(policy, "Version")
-        if version not in _VERSIONS:
-            raise self.error(
-                policy.get_any_case("Version") or policy,
-                f"IAM knows no Version {names([version])}; write {VARIABLES_VERSION}",
-            )
-        return version
+        self.grammar = Grammar(source, where)
+        self.error = self.grammar.error
 
     def statements(self, policy: Node, variables: bool) -> tuple[Statement, ...]:
-        self.refuse_twins(policy)
-        self.refuse_aliases(policy)
-        node = policy.get_any_case("Statement")
-        self.refuse_expression(node, "Statement")
-        if node is None or node.kind not in {"array", "object"}:
-            raise self.error(node or policy, "Statement must be an object or a list of objects; correct the policy")
+        node = policy.get_any_case("Statement") or policy
         nodes = node.items if node.kind == "array" else (node,)
         return tuple(self.statement(index, item, variables) for index, item in enumerate(nodes))
 
     def statement(self, index: int, node: Node, variables: bool) -> Statement:
-        self.check_statement(node)
+        self.grammar.check_statement(node)
         effect = self.string(node, "Effect")
         if effect not in {"Allow", "Deny"}:
             raise self.error(node, "the Effect of this statement is neither Allow nor Deny; correct the policy")
-        lists = {key: self.lists(node, key) for key in _LISTS}
+        self.grammar.check_lists(node)
+        lists = {key: self.lists(node, key) for key in LISTS}
         escaped = not variables and any(_open(parts) for found in lists.values() for parts in found)
         texts = {key: tuple(spelled(parts, escaped=escaped) for parts in found) for key, found in lists.items()}
         conditions, readable = self.conditions(node.get_any_case("Condition"), variables, escaped)
@@ -204,70 +176,6 @@ class _Reader:
             variables=variables or escaped,
             line=self.source.line(index, node),
         )
-
-    def check_statement(self, node: Node) -> None:
-        self.refuse_expression(node, "a statement")
-        if node.kind != "object":
-            raise self.error(node, "a statement must be an object; correct the policy")
-        if len(node.members) == 1 and node.members[0].key.startswith("Fn::"):
-            raise self.error(
-                node, f"this statement is made by {node.members[0].key}; name a file in which it is written out"
-            )
-        self.refuse_twins(node)
-        self.refuse_unknown(node)
-        if node.get_any_case("Principal") or node.get_any_case("NotPrincipal"):
-            raise self.error(
-                node,
-                "this statement has a principal, so that the file is a resource-based or trust policy; name "
-                "the file of an identity-based policy of the role",
-            )
-        for one, other in _EXCLUSIVE:
-            if node.get_any_case(one) and node.get_any_case(other):
-                raise self.error(
-                    node, f"this statement has both {one} and {other}; IAM takes only one, remove the other"
-                )
-
-        if not (node.get_any_case("Action") or node.get_any_case("NotAction")):
-            raise self.error(node, "this statement has no Action, which IAM refuses; add it")
-        for member in node.members:
-            if member.value.kind == "array" and not member.value.items and member.key.casefold() != "condition":
-                raise self.error(
-                    member.value, f"{member.key} is empty, which IAM refuses; name something, or remove the statement"
-                )
-
-    def refuse_expression(self, node: Node | None, what: str) -> None:
-        """Terraform's `[for …]` or `concat(…)` is no mistake, and only Terraform can work it out."""
-        if node and node.kind == "string" and self.source.language == "terraform" and _open(self.parts(node) or ()):
-            raise self.error(
-                node,
-                f"{what} is an expression that only Terraform can work out; save what it renders as JSON and name that",
-            )
-
-    def refuse_unknown(self, statement: Node) -> None:
-        """A misspelled Condition must not be read as no condition."""
-        known = {element.casefold(): element for element in _ELEMENTS}
-        for member in statement.members:
-            if member.key.casefold() not in known:
-                near = get_close_matches(member.key.casefold(), known, n=1, cutoff=0.75)
-                advice = f"write {known[near[0]]}" if near else "remove it"
-                raise PolicyFileError(
-                    f"{self.where}: {self.source.place(member.start)}: IAM knows no {names([member.key])} in a "
-                    f"statement and refuses the policy; {advice}."
-                )
-
-    def refuse_twins(self, node: Node) -> None:
-        seen: dict[str, str] = {}
-        for member in node.members:
-            other = seen.setdefault(member.key.casefold(), member.key)
-            if other is not member.key:
-                case = "" if other == member.key else ", in different case"
-                raise self.error(node, f"the key {member.key} stands twice{case}; keep one")
-
-    def refuse_aliases(self, policy: Node) -> None:
-        """An edit of what other places repeat, or of a repetition, would change more than the policy."""
-        for node in _below(policy):
-            if node.kind == "alias" or node.anchor:
-                raise self.error(node, "the policy has a YAML anchor or alias; write the value out in both places")
 
     def string(self, node: Node, key: str) -> str:
         value = node.get_any_case(key)
@@ -320,9 +228,3 @@ def _items(node: Node) -> tuple[Node, ...]:
 
 def _open(parts: Iterable[object]) -> bool:
     return any(isinstance(part, Placeholder) for part in parts)
-
-
-def _below(node: Node) -> Iterator[Node]:
-    yield node
-    for child in (*node.items, *(member.value for member in node.members)):
-        yield from _below(child)

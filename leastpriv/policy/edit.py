@@ -10,7 +10,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from leastpriv.errors import PolicyFileError
-from leastpriv.policy.document import VARIABLES_VERSION, Document, parse
+from leastpriv.policy.document import Document, parse
+from leastpriv.policy.grammar import VARIABLES_VERSION
 from leastpriv.policy.lists import Slots, Splice
 from leastpriv.policy.writers import BlockWriter, BracketWriter, Writer
 
@@ -116,11 +117,6 @@ def create(statements: Sequence[Mapping[str, object]]) -> bytes:
     """Return a new policy file of version 2012-10-17: two blanks a level, one entry a line, final newline."""
     empty = parse(_EMPTY_POLICY, "new policy")
     return apply(empty, [AppendStatement(statement) for statement in statements]).to_bytes()
-
-
-def takes(document: Document, index: int, key: str) -> bool:
-    """Whether entries can be put beside those of a statement's Action or Resource, which it has."""
-    return _writer(document).takes(index, key)
 
 
 def _refuse_unescaped(document: Document, edits: Sequence[Edit]) -> None:

@@ -11,6 +11,7 @@ from leastpriv.policy.spans import Node
 
 _MOST_NAMES = 12
 _LONGEST_NAME = 60
+_LONGEST_POINTER = 300
 _MOST_POLICIES = 5
 _INDEX = re.compile(r"0|[1-9][0-9]{0,6}")
 _ADDRESSED = (".tf", ".tofu", ".hcl")
@@ -52,9 +53,9 @@ def find(root: Node, pointer: str, where: str) -> Node:
         key = token.replace("~1", "/").replace("~0", "~")
         found = _child(node, key)
         if found is None:
-            at = done or "the top"
+            named, at = (_short(each, _LONGEST_POINTER) for each in (pointer, done or "the top"))
             raise NoPolicyError(
-                f"{where}: the pointer {pointer} leads nowhere: {at} {_lack(node, key)}; correct the pointer."
+                f"{where}: the pointer {named} leads nowhere: {at} {_lack(node, key)}; correct the pointer."
             )
         node, done = found, f"{done}/{token}"
     return node
@@ -76,10 +77,12 @@ def choices(where: str, pointers: Iterable[str]) -> str:
 def names(found: Iterable[str]) -> str:
     """Put names in words, the first dozen of them."""
     every = list(found)
-    shown = ", ".join(
-        name if len(name) <= _LONGEST_NAME else f"{name[:_LONGEST_NAME]}…" for name in every[:_MOST_NAMES]
-    )
+    shown = ", ".join(map(_short, every[:_MOST_NAMES]))
     return shown + (f" and {len(every) - _MOST_NAMES} more" if len(every) > _MOST_NAMES else "")
+
+
+def _short(name: str, longest: int = _LONGEST_NAME) -> str:
+    return name if len(name) <= longest else f"{name[:longest]}…"
 
 
 def _child(node: Node, key: str) -> Node | None:
@@ -93,11 +96,11 @@ def _lack(node: Node, key: str) -> str:
     if node.kind == "array":
         size = len(node.items)
         has = f"only 0 to {size - 1}" if size > 1 else "only 0" if size else "for it is empty"
-        return f"is a list that has no {key}, {has}"
+        return f"is a list that has no {_short(key)}, {has}"
     if node.kind == "object":
         keys = [member.key for member in node.members]
-        return f"has no {key}, only {names(keys)}" if keys else f"has no {key}, for it is empty"
-    return f"is a {kind_name(node)}, so that it has no {key}"
+        return f"has no {_short(key)}, only {names(keys)}" if keys else f"has no {_short(key)}, for it is empty"
+    return f"is a {kind_name(node)}, so that it has no {_short(key)}"
 
 
 def kind_name(node: Node) -> str:

@@ -9,6 +9,7 @@ from leastpriv.errors import InputError
 from leastpriv.permissions import catalog
 from leastpriv.permissions.patterns import escape_observed
 from leastpriv.policy.evaluate import Request
+from leastpriv.policy.location import names
 from leastpriv.policy.spans import Node, place, read
 
 _KEYS = ("principal", "action", "resource", "context", "context_complete")
@@ -50,7 +51,7 @@ class _Reader:
             raise self.error(node, f"a request must be an object with {', '.join(_KEYS)}")
         for member in node.members:
             if member.key not in (*_KEYS, *_IGNORED):
-                raise self.error(member.value, f"a request has no {member.key!r}; it has {', '.join(_KEYS)}")
+                raise self.error(member.value, f"a request has no {names([member.key])!r}; it has {', '.join(_KEYS)}")
         action = self.string(node, "action")
         if not _ACTION.fullmatch(action):
             at = node.get("action") or node
@@ -92,7 +93,9 @@ class _Reader:
         for member in node.members:
             key = member.key.lower()
             if key in found:
-                raise self.error(member.value, f"the key {member.key!r} stands twice, in different case; keep one")
+                raise self.error(
+                    member.value, f"the key {names([member.key])!r} stands twice, in different case; keep one"
+                )
             found[key] = tuple(self.values(member.value))
         return found
 

@@ -24,9 +24,6 @@ Splices = Mapping[int, Sequence[Splice]]
 class Writer(Protocol):
     """How edits become text."""
 
-    def takes(self, index: int, key: str) -> bool:
-        """Tell whether entries can be put beside those of an Action or a Resource."""
-
     def rewritten(self, index: int, key: str, slots: Slots) -> Splice:
         """Edit an Action or a Resource of a statement; `slots` holds plain strings."""
 
@@ -37,6 +34,11 @@ class Writer(Protocol):
         """Return the whole text after edits within statements, without the dropped ones, with others at the end."""
 
 
+def takes(document: Document, index: int, key: str) -> bool:
+    """Tell whether entries can be put beside those of a statement's Action or Resource, which it has."""
+    return _takes(document, _member(document, index, key).value)
+
+
 class BracketWriter:
     """Statements in brackets; see `Writer`."""
 
@@ -45,10 +47,6 @@ class BracketWriter:
         self.text = document.text
         self.layout = layout_of(document)
         self.escape = escaped_for(document.source.language)
-
-    def takes(self, index: int, key: str) -> bool:
-        """Tell whether entries can be put beside those of an Action or a Resource."""
-        return _takes(self.document, _member(self.document, index, key).value)
 
     def rewritten(self, index: int, key: str, slots: Slots) -> Splice:
         """Edit an Action or a Resource; one string becomes a list where it has to."""
@@ -99,10 +97,6 @@ class BlockWriter:
         self.document = document
         self.text = document.text
         self.hand = blocks.hand_of(document)
-
-    def takes(self, index: int, key: str) -> bool:
-        """Tell whether entries can be put beside those of an Action or a Resource."""
-        return _takes(self.document, _member(self.document, index, key).value)
 
     def rewritten(self, index: int, key: str, slots: Slots) -> Splice:
         """Edit an Action or a Resource; one string becomes a list where it has to."""

@@ -17,9 +17,9 @@ from leastpriv.policy.edit import (
     ReplaceActions,
     ReplaceNotAction,
     ReplaceResources,
-    takes,
 )
 from leastpriv.policy.shrink import condition_of
+from leastpriv.policy.writers import takes
 from leastpriv.proposal.situation import Change
 
 

@@ -192,18 +192,26 @@ def _new_access(draft: Draft) -> list[str]:
 
 
 def _unmade(draft: Draft) -> Iterator[str]:
-    """Entries that a listed change takes away and that stand in as many statements as before."""
-    if draft.committed is None:
+    """Entries that a listed change takes away and that stand in as many statements as before.
+
+    Not asked of a policy that was packed: there statements become others.
+    """
+    packed = draft.packed
+    if draft.committed is None or (packed and (packed.merged or packed.folds or packed.further)):
         return
     before, after = _named([draft.committed]), _named(draft.documents)
-    statements = draft.committed.statements
-    listed = {
-        (change.statement, change.action.lower()): _named_entry(statements[change.statement], change.action)
-        for change in draft.changes
-        if change.kind is not ChangeKind.ADD
-    }
-    for entry, count in Counter(listed.values()).items():
-        if after[entry] > before[entry] - count:
+    gone, written = Counter[_Named](), Counter[_Named]()
+    for change in draft.changes:
+        if change.kind is ChangeKind.ADD:
+            written[change.action.lower(), frozenset(change.resources), frozenset(), change.conditions] += 1
+            continue
+        statement = draft.committed.statements[change.statement]
+        gone.update([_named_entry(statement, entry) for entry in entries_of(statement) if entry == change.action])
+        written.update(_named_entry(statement, entry) for entry in change.becomes)
+        name = change.used[0] if change.onto and change.used else change.action
+        written[name.lower(), frozenset(change.onto), frozenset(), statement.conditions] += 1
+    for entry, count in gone.items():
+        if after[entry] > before[entry] - count + written[entry]:
             yield f"{entry[0]} is still there"
 
 

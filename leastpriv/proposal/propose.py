@@ -9,8 +9,9 @@ from leastpriv.evidence.usage import Evidence
 from leastpriv.model import ChangeKind, Outcome, Usage
 from leastpriv.permissions.siblings import siblings_of
 from leastpriv.policy.contain import contained
-from leastpriv.policy.document import VARIABLES_VERSION, Document, Statement, parse
+from leastpriv.policy.document import Document, Statement, parse
 from leastpriv.policy.edit import DropStatement, ReplaceActions, apply, create
+from leastpriv.policy.grammar import VARIABLES_VERSION
 from leastpriv.policy.pack import Packed, pack
 from leastpriv.policy.quotas import kind_of
 from leastpriv.proposal.extend import additions, refused_elsewhere

@@ -18,8 +18,9 @@ from leastpriv.evidence.usage import Evidence
 from leastpriv.model import Basis, ChangeKind, Denial, DeniedBy, Need, Outcome, Permission, Usage
 from leastpriv.permissions.sensitive import sensitivity
 from leastpriv.policy.contain import contained, lost_denies
-from leastpriv.policy.document import VARIABLES_VERSION, Document
+from leastpriv.policy.document import Document
 from leastpriv.policy.edit import apply
+from leastpriv.policy.grammar import VARIABLES_VERSION
 from leastpriv.proposal.extend import additions
 from leastpriv.proposal.placing import edits_of
 from leastpriv.proposal.situation import Change, History, Options

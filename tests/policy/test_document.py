@@ -142,6 +142,7 @@ def test_names_that_are_told_are_few_and_short() -> None:
     message = refusal(json.dumps({f"{number:03}{'x' * 99}": 1 for number in range(300)}).encode(), "/y")
     assert len(message) < 1_000
     assert "and 288 more" in message
+    assert len(refusal(b"{}", "/" + "y" * 40_000)) < 1_000
 
 
 def test_a_file_that_holds_policies_is_told_with_their_pointers() -> None:

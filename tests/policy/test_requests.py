@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from leastpriv.errors import InputError
+from leastpriv.errors import InputError, PolicyFileError
 from leastpriv.policy.evaluate import Request
 from leastpriv.policy.requests import read_requests
 
@@ -143,6 +143,11 @@ def test_bytes_that_are_no_text_are_refused() -> None:
 def test_an_odd_request_is_refused_in_one_sentence(odd: dict[str, Any], told: str) -> None:
     with pytest.raises(InputError, match=rf"^r\.json: line 1, column \d+: {told}[^\n]*\.$"):
         one(**odd)
+
+
+def test_a_request_nested_too_deep_is_not_called_a_policy() -> None:
+    with pytest.raises(PolicyFileError, match="deeper than 64 levels is neither a policy nor a request"):
+        read_requests(b"[" * 70, "r.json")
 
 
 def test_the_statement_that_contains_tells_is_ignored() -> None:

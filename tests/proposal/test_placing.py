@@ -198,6 +198,13 @@ TEMPLATE = """Role:
 """
 
 
+def test_an_addition_goes_beside_no_expression_of_terraform_that_may_be_a_list() -> None:
+    statement = {**SEND, "Resource": "${var.queues}"}
+    committed = parse(json.dumps({"Statement": [statement]}).encode(), "main.tf.json")
+    found = json.loads(apply(committed, edits_of(committed, [add("sqs:SendMessage", OTHER)])).text)["Statement"]
+    assert (found[0], found[1]["Resource"]) == (statement, OTHER)
+
+
 def test_an_addition_goes_beside_no_function_that_may_be_a_list() -> None:
     text = TEMPLATE.replace("ACTION", "!Ref Actions")
     found = in_template(text, add("sqs:SendMessage", QUEUE))

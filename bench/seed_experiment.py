@@ -16,26 +16,38 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from tests.end_to_end.seed.deploys import ALL
 from tests.end_to_end.seed.experiment import Told, experiment
 
+_FIRST = "first deploy"
+_WAYS = (
+    ("all", True, "", False),
+    ("all", False, "", False),
+    (_FIRST, True, _FIRST, False),
+    (_FIRST, True, _FIRST, True),
+)
+"""What the administrator did, whether data events are recorded, the last step, whether offers are taken over."""
+
 
 def main(names: list[str]) -> None:
-    """Prints a row for each tool, with and without data events."""
-    print("| tool | data events | actions proposed | rounds | added by refusals | deploys clean | seconds |")
-    print("| --- | --- | ---: | ---: | --- | --- | ---: |")
+    """Prints a row for each tool and way."""
+    print("| tool | seen | data events | offers taken | actions | extensions | added by refusals | clean | seconds |")
+    print("| --- | --- | --- | --- | ---: | ---: | --- | --- | ---: |")
     for deploy in ALL:
-        if names and not any(name in deploy.name for name in names):
-            continue
-        for data_events in (True, False):
-            with tempfile.TemporaryDirectory() as folder:
-                _print(experiment(deploy, Path(folder), data_events=data_events), data_events=data_events)
+        for seen, data_events, until, accept in _WAYS:
+            if until and not deploy.template:
+                continue
+            if not names or any(name in deploy.name for name in names):
+                with tempfile.TemporaryDirectory() as folder:
+                    told = experiment(deploy, Path(folder), data_events=data_events, until=until, accept_offers=accept)
+                _print(told, seen, data_events=data_events, accept=accept)
 
 
-def _print(told: Told, *, data_events: bool) -> None:
-    actions = {action for statement in told.policy["Statement"] for action in statement["Action"]}
-    added = ", ".join(dict.fromkeys(each.partition(" on ")[0] for one in told.rounds for each in one.added))
-    recorded, clean = ("yes" if yes else "no" for yes in (data_events, told.clean))
+def _print(told: Told, seen: str, *, data_events: bool, accept: bool) -> None:
+    entries = [statement["Action"] for statement in told.policy["Statement"]]
+    actions = {action for entry in entries for action in ([entry] if isinstance(entry, str) else entry)}
+    added = ", ".join(dict.fromkeys(each.partition(" on ")[0] for each in told.added))
+    yes = {True: "yes", False: "no"}
     print(
-        f"| {told.deploy} | {recorded} | {len(actions)} | {len(told.rounds)} | {added or '–'} | {clean} "
-        f"| {told.seconds:.0f} |",
+        f"| {told.deploy} | {seen} | {yes[data_events]} | {yes[accept]} | {len(actions)} | {told.extensions} "
+        f"| {added or '–'} | {yes[told.clean]} | {told.seconds:.0f} |",
         flush=True,
     )
 

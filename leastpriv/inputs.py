@@ -106,6 +106,11 @@ INPUTS: tuple[Input, ...] = (
     Input("evidence-branch", built=False),
     Input("drift-report", built=False),
     Input("cache-dir", option="--cache", help="folder that keeps what was read of trails in S3 between runs"),
+    Input(
+        "validate-digests",
+        "false",
+        help="true or false: whether files of trails in S3 count only where CloudTrail's digest files vouch for them",
+    ),
     Input("sarif-file", built=False),
     Input("page-file", option="--page", built=False),
 )

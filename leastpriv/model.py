@@ -68,6 +68,8 @@ class GapKind(StrEnum):
     """CloudTrail had not delivered the newest events yet."""
     NOT_LOGGED = "not-logged"
     """A trail's settings leave such events out."""
+    NOT_VALIDATED = "not-validated"
+    """No digest file vouches for a trail's file, or digest files are missing themselves."""
     LOGGING_STOPPED = "logging-stopped"
     """A trail was switched off for a time, or its files could not be delivered."""
     SETTINGS_UNKNOWN = "settings-unknown"

@@ -74,6 +74,8 @@ class Settings:
     """A table of CloudTrail records in Athena, through which trails in S3 are read then."""
     cache_dir: str = ""
     """Folder that keeps what was read of trails in S3."""
+    validate_digests: bool = False
+    """Whether files of trails in S3 count only where CloudTrail's digest files vouch for them."""
     access_analyzer: Generation | None = None
     """None: IAM Access Analyzer is not asked."""
     last_accessed: bool = False
@@ -166,6 +168,7 @@ def settings(values: Mapping[str, Value], labels: Mapping[str, str], start: str 
         job_logs=job_logs,
         athena_table=_athena_table(text["athena-table"], labels["athena-table"]),
         cache_dir=text["cache-dir"],
+        validate_digests=_validate_digests(text, labels),
         access_analyzer=parse_generation(text["access-analyzer"], labels["access-analyzer"]),
         last_accessed=parse_boolean(text["last-accessed"], labels["last-accessed"].removeprefix("The input ")),
     )
@@ -193,6 +196,14 @@ def _athena_table(name: str, label: str) -> str:
     if name and not is_table_name(name):
         raise InputError(f"{label} is {name!r}: write DATABASE.TABLE, or WORKGROUP/DATABASE.TABLE.")
     return name
+
+
+def _validate_digests(text: Mapping[str, str], labels: Mapping[str, str]) -> bool:
+    label = labels["validate-digests"]
+    chosen = parse_boolean(text["validate-digests"], label.removeprefix("The input "))
+    if chosen and text["athena-table"]:
+        raise InputError(f"{label} is true, and {labels['athena-table']} is set: Athena reads files unvalidated.")
+    return chosen
 
 
 def is_in_aws(trail: str) -> bool:

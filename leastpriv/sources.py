@@ -113,7 +113,7 @@ def open_sources(settings: Settings, folders: Sequence[Path], reach: Reach | Non
         makers.append(lambda: _athena(settings, reach, seen, say))
     days = settings.lookback_days if settings.window.start is None else None
     makers.extend(
-        partial(bucket_trail, name, reach, seen, say, days, settings.cache_dir)
+        partial(bucket_trail, name, reach, seen, say, days, settings.cache_dir, settings.validate_digests)
         for name in (() if settings.athena_table else settings.bucket_trails)
     )
     failures: list[LeastprivError] = []
@@ -166,9 +166,17 @@ def event_history(
 
 
 def bucket_trail(
-    named: str, reach: Reach | None, seen: SeenEvents, say: Say, days: int | None, cache_dir: str = ""
+    named: str,
+    reach: Reach | None,
+    seen: SeenEvents,
+    say: Say,
+    days: int | None,
+    cache_dir: str = "",
+    validate: bool = False,
 ) -> CountedSource:
     """A trail in S3 by its place or ARN; so many days back, None: as far as the window goes.
+
+    `validate`: its files are held against its digest files.
 
     Raises:
         LeastprivError: AWS cannot be reached.
@@ -177,7 +185,8 @@ def bucket_trail(
 
     aws, now = _door(reach)
     cache = Path(cache_dir) if cache_dir else None
-    return S3Trail(aws, named, since=_since(now, days), seen=seen, say=say, cache=cache)
+    at = now if validate else None
+    return S3Trail(aws, named, since=_since(now, days), seen=seen, say=say, cache=cache, validate_at=at)
 
 
 def _athena(settings: Settings, reach: Reach | None, seen: SeenEvents, say: Say) -> CountedSource:

@@ -13,10 +13,12 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
 from leastpriv.evidence.made import made_by
+from leastpriv.evidence.refusals.needs import NAMED_WITHOUT_PATH
 from leastpriv.evidence.tally import GroupKey, Tally
 from leastpriv.model import Basis, Need, Outcome
 from leastpriv.permissions.templates import NAMED
 
+_WITHOUT_PATH = (NAMED, NAMED_WITHOUT_PATH)
 NAMED_ELSEWHERE = "named by the request, its path by another call"
 """Derivation of an IAM resource whose path the evidence shows elsewhere."""
 _PATHS = re.compile(
@@ -54,14 +56,14 @@ def paths_known(needs: Iterable[Need]) -> Mapping[str, str]:
             continue
         bare = match["head"] + match["name"]
         is_made = match["type"] in made_by("iam", need.permission.action.partition(":")[2])
-        if resource != bare or need.derivation != NAMED or is_made:
+        if resource != bare or need.derivation not in _WITHOUT_PATH or is_made:
             found.setdefault(bare, set()).add(resource)
     return {bare: next(iter(arns)) for bare, arns in found.items() if len(arns) == 1 and bare not in arns}
 
 
 def with_path(need: Need, paths: Mapping[str, str]) -> Need:
     """The need with the path of its IAM resource, where the request gave the name alone and `paths` knows it."""
-    arn = paths.get(need.permission.resource) if need.derivation == NAMED else None
+    arn = paths.get(need.permission.resource) if need.derivation in _WITHOUT_PATH else None
     if arn is None:
         return need
     return replace(need, permission=replace(need.permission, resource=arn), derivation=NAMED_ELSEWHERE)

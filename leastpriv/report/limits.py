@@ -28,6 +28,7 @@ _GAPS = {
     GapKind.REFUSAL_OF_ANOTHER: "Refusals in job logs that name another principal",
     GapKind.MAPPING_DISAGREES: "Calls refused for an action, or on a resource, that their event is not known to need",
     GapKind.NOT_LOGGED: "Events that a trail is not set to log",
+    GapKind.NOT_VALIDATED: "Trail files that are not as CloudTrail's digest files say, whose calls do not count",
     GapKind.LOGGING_STOPPED: "Times in which a trail logged nothing",
     GapKind.SETTINGS_UNKNOWN: "What a trail is set to log, so its records alone tell",
     GapKind.SOURCE_FAILED: "Sources that could not be read to their end",

@@ -39,6 +39,8 @@ class Reading:
 
     items: tuple[Call | Gap, ...]
     figures: ReadStatistics = field(default_factory=ReadStatistics)
+    sha256: str = ""
+    """Of the content that gave it, in hexadecimal; empty where nobody asked for it."""
 
 
 class ObjectCache:
@@ -119,6 +121,7 @@ def _written(reading: Reading) -> Mapping[str, Any]:
         "spans": figures.spans,
         "first": figures.first,
         "last": figures.last,
+        "sha256": reading.sha256,
     }
 
 
@@ -143,7 +146,7 @@ def _reading(kept: Mapping[str, Any]) -> Reading:
         first=_moment(kept["first"]) if kept["first"] else None,
         last=_moment(kept["last"]) if kept["last"] else None,
     )
-    return Reading(tuple(_item(each) for each in kept["calls"]), figures)
+    return Reading(tuple(_item(each) for each in kept["calls"]), figures, str(kept.get("sha256", "")))
 
 
 def _item(kept: Any) -> Call | Gap:

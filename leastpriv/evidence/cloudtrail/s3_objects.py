@@ -73,8 +73,16 @@ class Bucket:
         Raises:
             AwsError: it cannot be had, or not to its end.
         """
+        return self.fetch_described(stored)[0]
+
+    def fetch_described(self, stored: Stored) -> tuple[bytes, Mapping[str, str]]:
+        """All bytes of an object, and its metadata, names without `x-amz-meta-`.
+
+        Raises:
+            AwsError: it cannot be had, or not to its end.
+        """
         with _Body(self._client, self.name, stored) as body:
-            return body.everything()
+            return body.everything(), body.metadata
 
     def _pages(self, prefix: str, **more: Any) -> Iterator[Mapping[str, Any]]:
         token: dict[str, str] = {}
@@ -92,6 +100,7 @@ class _Body(io.RawIOBase):
         super().__init__()
         self._client, self._bucket, self._stored = client, bucket, stored
         self._at = 0
+        self.metadata: Mapping[str, str] = {}
         self._stream = self._opened()
 
     def read(self, size: int = -1) -> bytes:
@@ -134,6 +143,7 @@ class _Body(io.RawIOBase):
         with explained(f"reading objects of s3://{self._bucket}", "s3:GetObject"):
             answer = self._client.get_object(Bucket=self._bucket, Key=self._stored.key, **part)
             stream = answer["Body"]
+            self.metadata = answer.get("Metadata", {})
             if self._at and "ContentRange" not in answer:
                 stream.read(self._at)
         return stream

@@ -11,6 +11,8 @@ from dataclasses import dataclass, replace
 from typing import BinaryIO, cast
 
 from leastpriv.errors import AwsError, AwsTrouble
+from leastpriv.evidence.cloudtrail.digest_reading import Vouching
+from leastpriv.evidence.cloudtrail.digests import HashedStream
 from leastpriv.evidence.cloudtrail.file_reader import FileReader, ReadStatistics, SeenEvents
 from leastpriv.evidence.cloudtrail.object_cache import ObjectCache, Reading
 from leastpriv.evidence.cloudtrail.s3_layout import Branch, Days, place_in_time
@@ -59,8 +61,9 @@ class BucketReading:
         figures: ReadStatistics,
         seen: SeenEvents,
         cache: ObjectCache | None = None,
+        vouching: Vouching | None = None,
     ) -> None:
-        """`figures` grow while reading; `cache` is closed with it."""
+        """`figures` grow while reading; `cache` and `vouching` are closed with it."""
         self.any_object = False
         self.kept = 0
         """Objects that were known from the cache."""
@@ -71,15 +74,22 @@ class BucketReading:
         self._page = max(50, min(1000, _NAMES // max(1, len(found))))
         self._lost: dict[tuple[AwsTrouble, str, str], Gap] = {}
         self._failures = 0
+        self._vouching = vouching
+        self._unlisted: set[str] = set()
 
     def close(self) -> None:
         """Drop what is under way; nobody waits for it."""
         self._pool.shutdown(wait=False, cancel_futures=True)
         if self._cache:
             self._cache.close()
+        if self._vouching:
+            self._vouching.close()
 
     def items(self, max_decompressed: int) -> Iterator[Call | Gap]:
         """Calls in the order of the files' times, each once, and a gap for what could not be had."""
+        broke_off = False
+        if self._vouching:
+            self._vouching.open()
         for ahead in self._fetched():
             try:
                 yield from self._object(ahead, max_decompressed)
@@ -88,8 +98,11 @@ class BucketReading:
                 self._note_lost(region_in(ahead.stored.key), error)
                 if error.trouble in _HOPELESS or self._failures >= _PATIENCE.get(error.trouble, _PATIENCE_ELSE):
                     yield Gap(GapKind.SOURCE_FAILED, Scope(), f"s3://{self._bucket.name}: the rest was not tried")
+                    broke_off = True
                     break
         yield from self._lost.values()
+        if self._vouching:
+            yield from self._vouching.gaps(None if broke_off else self._unlisted)
 
     @property
     def gave_up(self) -> bool:
@@ -97,25 +110,54 @@ class BucketReading:
         return bool(self._lost)
 
     def _object(self, ahead: _Ahead, max_decompressed: int) -> Iterator[Call | Gap]:
-        stored, kept = ahead.stored, ahead.kept
-        if kept:
-            self.kept += 1
-            yield from self._again(kept)
+        if self._vouching:
+            yield from self._validated(ahead, self._vouching, max_decompressed)
+        elif self._cache:
+            yield from self._again(self._apart(ahead, max_decompressed))
+        else:
+            opened = self._opened(ahead)
+            yield from self._read(ahead.stored, opened, max_decompressed, self._figures, self._seen)
+
+    def _validated(self, ahead: _Ahead, vouching: Vouching, max_decompressed: int) -> Iterator[Call | Gap]:
+        """As the cache's way, but for a file that is not as CloudTrail delivered it: its calls are left out."""
+        key = ahead.stored.key
+        expected = vouching.expected(key)
+        reading = self._apart(ahead, max_decompressed)
+        objection = vouching.objection(expected, reading.sha256)
+        if not objection:
+            yield from self._again(reading)
             return
-        opened = io.BytesIO(ahead.fetched.result()) if ahead.fetched else self._bucket.open(stored)
-        figures = ReadStatistics() if self._cache else self._figures
-        seen = SeenEvents() if self._cache else self._seen
+        self._figures.files += 1
+        awaited = expected is None and vouching.is_awaited(key)
+        if not awaited:
+            self._figures.damaged_files += 1
+            vouching.refuse(key, objection)
+        elif any(isinstance(item, Call) for item in reading.items):
+            vouching.defer(key)
+
+    def _apart(self, ahead: _Ahead, max_decompressed: int) -> Reading:
+        """What an object gives, from the cache or read by itself."""
+        if ahead.kept:
+            self.kept += 1
+            return ahead.kept
+        figures, opened = ReadStatistics(), self._opened(ahead)
+        hashed = HashedStream(opened, max_decompressed) if self._vouching else None
+        items = tuple(self._read(ahead.stored, hashed or opened, max_decompressed, figures, SeenEvents()))
+        reading = Reading(items, figures, hashed.hexdigest() if hashed else "")
+        # Only what was read whole is kept: the next run's window may be another one.
+        if self._cache and not figures.damaged_files and not figures.outside_window:
+            self._cache.put(ahead.stored, reading)
+        return reading
+
+    def _opened(self, ahead: _Ahead) -> io.RawIOBase | io.BytesIO:
+        return io.BytesIO(ahead.fetched.result()) if ahead.fetched else self._bucket.open(ahead.stored)
+
+    def _read(
+        self, stored: Stored, opened: io.IOBase, max_decompressed: int, figures: ReadStatistics, seen: SeenEvents
+    ) -> Iterator[Call | Gap]:
         name = f"s3://{self._bucket.name}/{stored.key}"
         reader = FileReader(name, region_in(stored.key), figures, seen, max_decompressed)
-        items = reader.read(lambda: cast(BinaryIO, opened), self._window, self._principals)
-        if self._cache is None:
-            yield from items
-            return
-        reading = Reading(tuple(items), figures)
-        # Only what was read whole is kept: the next run's window may be another one.
-        if not figures.damaged_files and not figures.outside_window:
-            self._cache.put(stored, reading)
-        yield from self._again(reading)
+        return reader.read(lambda: cast(BinaryIO, opened), self._window, self._principals)
 
     def _again(self, reading: Reading) -> Iterator[Call | Gap]:
         """Give what an object gave, but for the calls that other objects gave before."""
@@ -130,6 +172,8 @@ class BucketReading:
     def _kept(self, stored: Stored) -> Reading | None:
         """What the cache has of an object whose records lie in the window."""
         kept = self._cache.get(stored) if self._cache else None
+        if kept and self._vouching and not kept.sha256:
+            return None
         times = (kept.figures.first, kept.figures.last) if kept else ()
         return kept if all(time is None or self._window.contains(time) for time in times) else None
 
@@ -190,4 +234,5 @@ class BucketReading:
                         yield place, stored
                 page = next(rest, ())
         except AwsError as error:
+            self._unlisted.add(branch.region)
             self._fold(branch.region, error)

@@ -12,6 +12,7 @@ from datetime import datetime
 from pathlib import Path
 
 from leastpriv.errors import AwsError, InputError
+from leastpriv.evidence.cloudtrail.digest_reading import Vouching
 from leastpriv.evidence.cloudtrail.file_reader import ReadStatistics, SeenEvents
 from leastpriv.evidence.cloudtrail.object_cache import ObjectCache
 from leastpriv.evidence.cloudtrail.record_stream import MAX_DECOMPRESSED
@@ -35,12 +36,14 @@ class S3Trail:
         seen: SeenEvents | None = None,
         say: Callable[[str], None] = lambda _: None,
         cache: Path | None = None,
+        validate_at: datetime | None = None,
         max_decompressed: int = MAX_DECOMPRESSED,
     ) -> None:
         """`named`: `s3://bucket/prefix`, or a trail's name or ARN.
 
         `since`: what is older is not read, whatever the window; `seen` is shared by sources that may hold copies;
-        `cache`: a folder that keeps what was read between runs.
+        `cache`: a folder that keeps what was read between runs; `validate_at`: files count only where CloudTrail's
+        digest files vouch for them, which are due until that time; None: digest files are not read.
         """
         self.statistics = ReadStatistics()
         self._clients = clients
@@ -49,6 +52,7 @@ class S3Trail:
         self._shared = seen
         self._say = say
         self._cache = cache
+        self._validate_at = validate_at
         self._max_decompressed = max_decompressed
 
     def __str__(self) -> str:
@@ -84,8 +88,9 @@ class S3Trail:
         name, prefix = split(location)
         bucket = Bucket(name, self._clients.client("s3"))
         accounts = frozenset(target.account for target in principals.targets) if principals.targets else None
+        prefix = f"{prefix}/" if prefix else ""
         try:
-            found = list(branches(bucket.folders, f"{prefix}/" if prefix else "", accounts))
+            found = list(branches(bucket.folders, prefix, accounts))
         except AwsError as error:
             if "(NoSuchBucket" in str(error):
                 raise InputError(
@@ -99,11 +104,15 @@ class S3Trail:
         self._say(f"{location}: {len(found)} folders of accounts and regions")
         seen = self._shared or SeenEvents()
         cache = ObjectCache(self._cache, name, principals) if self._cache else None
-        reading = BucketReading(bucket, found, window, principals, self.statistics, seen, cache)
+        at = self._validate_at
+        vouching = Vouching(self._clients, bucket, prefix, found, window, at) if at else None
+        reading = BucketReading(bucket, found, window, principals, self.statistics, seen, cache, vouching)
         with closing(reading):
             yield from reading.items(self._max_decompressed)
         if cache:
             self._say(f"{location}: {reading.kept:,} of {self.statistics.files:,} files were known from the cache")
+        if vouching:
+            self._say(f"{location}: validated against {vouching.digests:,} digest files")
         if found and not reading.any_object and not reading.gave_up:
             if not any(branch.dated for branch in found):
                 raise InputError(f"trails: {location!r} holds no CloudTrail file: name the place that holds AWSLogs/.")

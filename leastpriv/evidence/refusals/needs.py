@@ -6,6 +6,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import replace
 
+from leastpriv.evidence.refusals.resource import arn_of
 from leastpriv.model import Basis, Call, Denial, Need, Outcome, Permission
 from leastpriv.permissions import catalog
 from leastpriv.permissions.mapping import CallNeeds, needs_of
@@ -19,6 +20,8 @@ _ONE_STACK = re.compile(r"arn:[^:*?]*:cloudformation:[^:*?]+:\d*:stack/[A-Za-z][
 _CUT_BEFORE = re.compile(r"[\s\"`<>'].*|[.,;:'!…)\]}]+", re.DOTALL)
 """Where a reader of a message takes a name to end: at a blank or a quote, before the sentence's own marks."""
 NAMED_BY_REFUSAL = "named by the refusal"
+NAMED_WITHOUT_PATH = "named by the refusal, without its path"
+"""Derivation of an IAM resource that a refusal names by kind and name: `role deployer`."""
 
 
 def refused_needs(mapped: CallNeeds, denial: Denial) -> tuple[Need, ...]:
@@ -57,7 +60,7 @@ def _named_needs(action: str, denial: Denial, observed: Sequence[Need]) -> Seque
     known = catalog.action(action)
     name = known.name if known else action
     own = [need for need in observed if need.permission.action == name]
-    resource = denial.resource
+    resource = arn_of(denial.resource, denial.principal)
     strange = _is_strange(resource, own)
     if _is_sure(own) and not (strange and _is_of_service(name, resource)):
         return own
@@ -69,7 +72,8 @@ def _named_needs(action: str, denial: Denial, observed: Sequence[Need]) -> Seque
     literal = named and takes_arns and _is_literal(resource)
     if literal or (_is_as_aws_writes_it(resource) and fits(name, resource)):
         permission = Permission(name, escape_observed(resource) if literal else resource)
-        return [Need(permission, Basis.DENIED, NAMED_BY_REFUSAL, verified=known is not None)]
+        derivation = NAMED_BY_REFUSAL if resource == denial.resource else NAMED_WITHOUT_PATH
+        return [Need(permission, Basis.DENIED, derivation, verified=known is not None)]
     if own:
         return own
     return [

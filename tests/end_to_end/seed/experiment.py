@@ -1,44 +1,32 @@
 """The experiment: deploy as an administrator, propose from the records, deploy under the proposal alone, extend.
 
-Every deploy starts in an account with nothing in it, so that all of it happens again, under new generated names.
+The deploy under the proposal is a `leastpriv trial` in an account with nothing in it, so that all of it happens
+again, under new generated names: its first round is the answer, each further one an extension.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from tests.end_to_end.lab.lab import Environment, Lab
-from tests.end_to_end.seed.deploys import Deploy
+from tests.end_to_end.seed.deploys import Deploy, Step
 
 ROLE = "ci-deploy"
-MOST_ROUNDS = 12
+MOST_ROUNDS = 20
 _PASSED_ON = ("PATH", "LANG", "TMPDIR", "SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "NODE_EXTRA_CA_CERTS")
-
-
-@dataclass(frozen=True, slots=True)
-class Done:
-    """One deploy: what the steps printed, and the label of the step that failed (empty: none did)."""
-
-    log: Path
-    failed: str
-    records: Path
-
-
-@dataclass(frozen=True, slots=True)
-class Round:
-    """One deploy under a policy, and what the policy was given afterwards."""
-
-    failed: str
-    added: tuple[str, ...]
-    """`action on resource`."""
+_RUNS = Path(__file__).with_name("run_steps.py")
+_LEASTPRIV = (sys.executable, "-c", "import sys; from leastpriv.cli import console_main; sys.exit(console_main())")
+_ROUND = re.compile(r"^Round (\d+) ")
+_ADDED = re.compile(r"^  \+ (\S+) on (\S+)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,99 +35,98 @@ class Told:
 
     deploy: str
     policy: Mapping[str, Any]
-    """The first proposal, from the administrator's records."""
-    rounds: tuple[Round, ...]
-    """Rounds that needed an extension; the one after them was clean."""
+    """The first proposal, from the administrator's records, and what else was taken over."""
+    extensions: int
+    """Rounds that were refused something before the clean one."""
+    added: tuple[str, ...]
+    """`action on resource`, in the order of the extended file."""
     clean: bool
     seconds: float
+    log: str
+    """What the trial printed."""
 
 
-def experiment(deploy: Deploy, folder: Path, *, data_events: bool) -> Told:
-    """Runs it for one tool; `data_events` says whether the trail records S3 objects and the like."""
+def experiment(
+    deploy: Deploy, folder: Path, *, data_events: bool, until: str = "", accept_offers: bool = False
+) -> Told:
+    """Runs it for one tool; `data_events` says whether the trail records S3 objects and the like.
+
+    `until` is the label of the last step that the administrator does: empty for all. With `accept_offers` a person
+    takes over what the proposal offers, also the permissions that the handlers of the app's resource types declare.
+    """
     begin = time.monotonic()
-    with Lab.start(folder / "administrator", data_events=data_events) as lab:
+    file, place = folder / "ci-deploy.json", folder / "administrator"
+    with Lab.start(place, data_events=data_events) as lab:
         arn = lab.admin_role(ROLE)
-        done = deployed(deploy, lab, folder / "administrator", "1001", arn)
-    assert not done.failed, f"the administrator's deploy failed in {done.failed}:\n{_end_of(done.log)}"
-    file, trails = folder / "policy" / "ci-deploy.json", [done.records]
-    proposal = propose(arn, file, trails, folder / "proposals" / "0")
-    merge(proposal, folder / "proposals" / "0", file.parent)
-    first = policy_of(file.parent)
-    rounds: list[Round] = []
-    logs: list[Path] = []
-    for number in range(1, MOST_ROUNDS + 1):
-        place = folder / f"round-{number}"
-        with Lab.start(place, data_events=data_events) as lab:
-            arn = lab.role(ROLE, policy_of(file.parent))
-            done = deployed(deploy, lab, place, f"{1001 + number}", arn)
-        if not done.failed:
-            return Told(deploy.name, first, tuple(rounds), True, time.monotonic() - begin)
-        trails.append(done.records)
-        logs.append(done.log)
-        out = folder / "proposals" / str(number)
-        proposal = propose(arn, file, trails, out, logs)
-        added = tuple(_added(proposal))
-        rounds.append(Round(done.failed, added))
-        if not added:
-            break
-        merge(proposal, out, file.parent)
-    return Told(deploy.name, first, tuple(rounds), False, time.monotonic() - begin)
+        steps = deploy.prepare(place / "app", lab)
+        log, code = deployed(_until(steps, until), place, lab.assume(arn, "1001"))
+        assert code == 0, f"the administrator's deploy failed:\n{log[-3_000:]}"
+        lab.flush()
+        template = place / "app" / deploy.template if accept_offers and deploy.template else None
+        proposal = propose(arn, file, lab.records, folder / "proposal", template, lab.root)
+    policy = policy_of(proposal, folder / "proposal", accept_offers=accept_offers)
+    file.write_text(json.dumps(policy, indent=2), encoding="utf-8")
+    place = folder / "trial"
+    with Lab.start(place, data_events=data_events, flush_every=0.2) as lab:
+        arn = lab.role(ROLE, None)
+        log, code = tried(arn, file, deploy.prepare(place / "app", lab), place, lab)
+    rounds = [int(found[1]) for line in log.splitlines() if (found := _ROUND.match(line))]
+    added = tuple(f"{found[1]} on {found[2]}" for line in log.splitlines() if (found := _ADDED.match(line)))
+    return Told(deploy.name, policy, max(rounds, default=1) - 1, added, code == 0, time.monotonic() - begin, log)
 
 
-def deployed(deploy: Deploy, lab: Lab, folder: Path, session: str, arn: str) -> Done:
-    """Runs the steps until one fails, as the role, and writes the records."""
-    app, log = folder / "app", folder / "deploy.log"
-    steps = deploy.prepare(app, lab)
-    keys, failed = lab.assume(arn, session), ""
-    with log.open("wb") as output:
-        for step in steps:
-            output.write(f"### {step.label}\n".encode())
-            output.flush()
-            variables = _variables(folder, keys, step.variables)
-            done = subprocess.run(
-                step.command, cwd=app, env=variables, stdout=output, stderr=subprocess.STDOUT, check=False, timeout=300
-            )
-            if done.returncode:
-                failed = step.label
-                break
-    lab.flush()
-    return Done(log, failed, lab.records)
+def _until(steps: Sequence[Step], label: str) -> Sequence[Step]:
+    last = next((place for place, step in enumerate(steps) if step.label == label), len(steps) - 1)
+    return steps[: last + 1]
 
 
-def propose(arn: str, file: Path, trails: Sequence[Path], out: Path, logs: Sequence[Path] = ()) -> Any:
+def deployed(steps: Sequence[Step], folder: Path, keys: Environment) -> tuple[str, int]:
+    """Runs the steps until one fails; gives what they printed, and the exit code."""
+    return _run(_command(steps, folder), folder, keys)
+
+
+def tried(arn: str, file: Path, steps: Sequence[Step], folder: Path, lab: Lab) -> tuple[str, int]:
+    """Tries the policy file on the steps by a temporary role, as the seed did; gives what was printed, and the code."""
+    command = [*_LEASTPRIV, "trial", "--role-arn", arn, "--policy-file", str(file), "--strategy", "trial-role"]
+    command += ["--trail", str(lab.records), "--settle", "0", "--max-rounds", str(MOST_ROUNDS)]
+    return _run([*command, "--", *_command(steps, folder)], folder, lab.root)
+
+
+def propose(arn: str, file: Path, trail: Path, out: Path, template: Path | None, variables: Mapping[str, str]) -> Any:
     """Runs `leastpriv propose` as a person would; gives what `proposal.json` says."""
-    command = [str(Path(sys.executable).parent / "leastpriv"), "propose", "--role-arn", arn, "--policy-file", str(file)]
-    command += [part for trail in trails for part in ("--trail", str(trail))]
-    command += [part for log in logs for part in ("--job-log", str(log))]
-    done = subprocess.run([*command, "--output-dir", str(out)], capture_output=True, text=True, check=False)
+    command = [*_LEASTPRIV, "propose", "--role-arn", arn, "--policy-file", str(file), "--trail", str(trail)]
+    command += ["--template", str(template)] if template else []
+    own = {**os.environ, **variables}
+    done = subprocess.run([*command, "--output-dir", str(out)], env=own, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     return json.loads((out / "proposal.json").read_bytes())
 
 
-def merge(proposal: Any, out: Path, policies: Path) -> None:
-    """Takes a proposal over: its files, of which there are several where one policy has no room for it."""
-    policies.mkdir(exist_ok=True)
+def policy_of(proposal: Any, out: Path, *, accept_offers: bool) -> dict[str, Any]:
+    """The proposed policies as one, with what was offered where a person takes it: on all where it names no resource."""
     names = [Path(each["path"]).name for each in proposal["proof"]["files"]]
-    for name in names:
-        (policies / name).write_bytes((out / (name if len(names) > 1 else "policy.json")).read_bytes())
+    files = [out / name for name in names] if len(names) > 1 else [out / "policy.json"]
+    statements = [each for file in files for each in json.loads(file.read_bytes())["Statement"]]
+    if accept_offers:
+        statements += [
+            {"Effect": "Allow", "Action": offer["action"], "Resource": offer["resources"] or "*"}
+            for offer in proposal["offers"]
+        ]
+    return {"Version": "2012-10-17", "Statement": statements}
 
 
-def policy_of(policies: Path) -> dict[str, Any]:
-    """All policies of the role as one: what is attached counts together."""
-    read = [json.loads(file.read_bytes()) for file in sorted(policies.iterdir())]
-    return {"Version": "2012-10-17", "Statement": [statement for each in read for statement in each["Statement"]]}
+def _command(steps: Sequence[Step], folder: Path) -> list[str]:
+    told = [{"label": each.label, "command": each.command, "variables": dict(each.variables)} for each in steps]
+    (folder / "steps.json").write_text(json.dumps(told), encoding="utf-8")
+    return [sys.executable, str(_RUNS), str(folder / "steps.json")]
 
 
-def _variables(folder: Path, keys: Environment, own: Mapping[str, str]) -> dict[str, str]:
+def _run(command: Sequence[str], folder: Path, keys: Environment) -> tuple[str, int]:
     passed = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
-    return {**passed, "HOME": str(folder), "NO_COLOR": "1", **keys, **own}
-
-
-def _added(proposal: Any) -> Iterator[str]:
-    for change in proposal["changes"]:
-        if change["kind"] == "add":
-            yield from (f"{change['action']} on {resource}" for resource in change["resources"])
-
-
-def _end_of(log: Path) -> str:
-    return log.read_text(errors="replace")[-3_000:]
+    variables = {**passed, "HOME": str(folder), "NO_COLOR": "1", **keys}
+    log = folder / "deploy.log"
+    with log.open("ab") as output:
+        done = subprocess.run(
+            command, cwd=folder / "app", env=variables, stdout=output, stderr=subprocess.STDOUT, check=False
+        )
+    return log.read_text(encoding="utf-8", errors="replace"), done.returncode

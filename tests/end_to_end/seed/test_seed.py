@@ -22,33 +22,40 @@ SLOW = (deploys.CDK_WITH_ROLES, deploys.CDK_WITH_KEYS, deploys.SAM, deploys.TERR
 TOOLS = [*QUICK, *(pytest.param(deploy, marks=pytest.mark.slow) for deploy in SLOW)]
 
 
-def told(deploy: Deploy, folder: Path, *, data_events: bool) -> Told:
+def told(deploy: Deploy, folder: Path, *, data_events: bool, until: str = "", accept_offers: bool = False) -> Told:
     try:
-        return experiment(deploy, folder, data_events=data_events)
+        return experiment(deploy, folder, data_events=data_events, until=until, accept_offers=accept_offers)
     except ToolMissingError as error:
         pytest.skip(str(error))
-
-
-def actions_of(policy: object) -> list[str]:
-    assert isinstance(policy, dict)
-    return [action for statement in policy["Statement"] for action in statement["Action"]]
 
 
 @pytest.mark.parametrize("deploy", TOOLS, ids=lambda deploy: deploy.name)
 def test_after_one_run_of_an_administrator_the_proposal_alone_is_enough(deploy: Deploy, tmp_path: Path) -> None:
     found = told(deploy, tmp_path, data_events=True)
-    assert (found.clean, found.rounds) == (True, ())
-    assert all("*" not in action for action in actions_of(found.policy))
+    assert (found.clean, found.extensions, found.added) == (True, 0, ()), found.log[-3_000:]
+    actions = [action for statement in found.policy["Statement"] for action in statement["Action"]]
+    assert all("*" not in action for action in actions)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("deploy", [*QUICK, *SLOW], ids=lambda deploy: deploy.name)
-def test_without_data_events_each_refusal_is_mended_and_the_deploy_ends_clean(deploy: Deploy, tmp_path: Path) -> None:
+def test_without_data_events_the_trial_adds_them_and_nothing_else(deploy: Deploy, tmp_path: Path) -> None:
+    """A tool stops at the first refusal, so that it takes a round for each kind of data event."""
     found = told(deploy, tmp_path, data_events=False)
-    assert found.clean
-    assert all(len(each.added) >= 1 for each in found.rounds)
-    assert len(found.rounds) <= MOST_ROUNDS[deploy.name]
+    assert found.clean, found.log[-3_000:]
+    assert {action.partition(" on ")[0] for action in found.added} <= DATA_EVENTS
 
 
-# A tool stops at the first refusal, so that a deploy takes as many rounds as it has kinds of data events.
-MOST_ROUNDS = {deploy.name: 1 for deploy in (*QUICK, *SLOW)} | {deploys.SCRIPT.name: 4}
+DATA_EVENTS = {"s3:ListBucket", "s3:GetObject", "s3:PutObject", "s3:DeleteObject", "dynamodb:PutItem"}
+
+
+@pytest.mark.slow
+def test_what_an_administrator_did_not_do_is_offered_by_the_types_of_the_template(tmp_path: Path) -> None:
+    """One deploy was seen, no change of it and no removal: with what the proposal offers these need no extension."""
+    (tmp_path / "without").mkdir()
+    (tmp_path / "with").mkdir()
+    deploy, until = deploys.CLOUDFORMATION, "first deploy"
+    without = told(deploy, tmp_path / "without", data_events=True, until=until)
+    accepted = told(deploy, tmp_path / "with", data_events=True, until=until, accept_offers=True)
+    assert without.extensions > 1
+    assert (accepted.clean, accepted.extensions) == (True, 0), accepted.log[-3_000:]

@@ -42,6 +42,8 @@ class FakeS3:
 
     bucket: str = "logs"
     objects: dict[str, bytes] = field(default_factory=dict)
+    metadata: dict[str, dict[str, str]] = field(default_factory=dict)
+    """Of some objects, names without `x-amz-meta-`."""
     requests: list[str] = field(default_factory=list)
     """`LIST prefix` and `GET key`, with ` bytes=…` where a part was asked for."""
     violations: list[str] = field(default_factory=list)
@@ -95,6 +97,7 @@ class FakeS3:
     def forget(self) -> None:
         """Be as new, but for the address."""
         self.objects.clear()
+        self.metadata.clear()
         self.requests.clear()
         self._faults.clear()
         self.most_keys, self.ranges = 1000, True
@@ -204,11 +207,12 @@ class _Handler(BaseHTTPRequestHandler):
         elif key not in self.s3.objects:
             self._error(404, "NoSuchKey", "The specified key does not exist.")
         else:
-            self._object(self.s3.objects[key], part, fault)
+            self._object(self.s3.objects[key], self.s3.metadata.get(key, {}), part, fault)
 
-    def _object(self, body: bytes, part: str, fault: _Fault | None) -> None:
+    def _object(self, body: bytes, metadata: Mapping[str, str], part: str, fault: _Fault | None) -> None:
         # CloudTrail sets this encoding, which clients must not undo.
         headers = {"ETag": etag(body), "Content-Type": "application/json", "Content-Encoding": "gzip"}
+        headers |= {f"x-amz-meta-{name}": value for name, value in metadata.items()}
         if self.headers.get("if-match", headers["ETag"]) != headers["ETag"]:
             self._error(412, "PreconditionFailed", "At least one of the pre-conditions you specified did not hold")
             return

@@ -15,6 +15,7 @@ from leastpriv.arguments import parser
 from leastpriv.errors import InputError, LeastprivError
 from leastpriv.runner.commands import Console
 from leastpriv.runner.context import Runner
+from leastpriv.shell import print_text, shell_workplace
 
 if TYPE_CHECKING:
     from argparse import Namespace
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
     from leastpriv.policy.document import Document
     from leastpriv.policy.evaluate import Layer
     from leastpriv.settings import Settings
-    from leastpriv.workplace import Workplace
 
 Clock = Callable[[], datetime]
 _NEW_ACCESS = 3
@@ -89,7 +89,7 @@ def _propose(options: Namespace, stdout: TextIO, console: Console, clock: Clock)
     settings = from_options(values, options.start or "", options.end or "")
     if settings.mode.value == "review":
         return _review(settings, options, stdout, console, clock)
-    workplace = replace(_shell_workplace(settings, clock()), templates=_templates(options.templates))
+    workplace = replace(shell_workplace(settings, os.environ, clock()), templates=_templates(options.templates))
     result = run(settings, workplace, clock(), console.log)
     if options.output_dir:
         console.log(f"Wrote {write_files(result, Path(options.output_dir)).parent}")
@@ -103,7 +103,7 @@ def _review(settings: Settings, options: Namespace, stdout: TextIO, console: Con
     from leastpriv.review import Edited, run_review
     from leastpriv.review_step import review_code
 
-    workplace = _shell_workplace(settings, clock())
+    workplace = shell_workplace(settings, os.environ, clock())
     place, disk = workplace.place, Path(settings.policy.path)
     if options.output_dir:
         raise InputError("--output-dir is set, but a review writes no files: leave it out.")
@@ -173,7 +173,7 @@ def _why(options: Namespace, stdout: TextIO, console: Console, clock: Clock) -> 
     trails = tuple(Path(name) for name in settings.trail_folders)
     workplace = Workplace(settings.policy_file, None, trails, reach=Reach(os.environ, clock()))
     if options.policy_file:
-        workplace = _shell_workplace(settings, clock())
+        workplace = shell_workplace(settings, os.environ, clock())
     result = run(settings, workplace, clock(), console.log)
     print_text(stdout, explain(options.actions, result.subject, has_policy=bool(options.policy_file)))
     return 0
@@ -284,56 +284,3 @@ _COMMANDS = {
     "init": _init,
     "trial": _trial,
 }
-
-
-def print_text(stdout: TextIO, text: str) -> None:
-    """Writes a command's result as it is: Markdown and JSON have been escaped where they were made.
-
-    What the stream's encoding lacks is written as an escape.
-
-    Raises:
-        BrokenPipeError: whoever read it has gone.
-        LeastprivError: it cannot be written, as on a full disk.
-    """
-    encoding = stdout.encoding or "utf-8"
-    shown = text if text.endswith("\n") or not text else text + "\n"
-    try:
-        stdout.write(shown.encode(encoding, "backslashreplace").decode(encoding))
-        stdout.flush()
-    except BrokenPipeError:
-        raise
-    except OSError as error:
-        raise LeastprivError(f"The result cannot be written to standard output: {error.strerror}.") from error
-
-
-def _shell_workplace(settings: Settings, now: datetime) -> Workplace:
-    """On a shell every path starts at the current folder; the repository is the one around the policy file."""
-    from leastpriv.logs import JobLogs
-    from leastpriv.settings import AUTO_LOGS, Mode
-    from leastpriv.sources import Reach
-    from leastpriv.workplace import Workplace, changed_on_disk
-
-    policy, trails = Path(settings.policy.path), tuple(Path(name) for name in settings.trail_folders)
-    absolute = policy.parent.resolve() / policy.name
-    reach = Reach(os.environ, now)
-    if AUTO_LOGS in settings.job_logs:
-        raise InputError("--job-log auto reads the logs of a step's workflow run: here, name files of logs.")
-    logs = JobLogs(now, settings.job_logs)
-    pointer = settings.policy.pointer
-    if settings.mode not in (Mode.PULL_REQUEST, Mode.REVIEW):
-        return Workplace(
-            policy.as_posix(),
-            Path(),
-            trails,
-            job_logs=logs,
-            reach=reach,
-            pointer=pointer,
-            changed=changed_on_disk(absolute),
-        )
-    from leastpriv.pull_request.git import LocalRepository
-    from leastpriv.pull_request.local import LocalPlace
-
-    root = next((folder for folder in absolute.parents if (folder / ".git").exists()), absolute.parent)
-    place = LocalPlace(LocalRepository.open(root))
-    path = absolute.relative_to(root).as_posix()
-    return Workplace(path, Path(), trails, place, job_logs=logs, reach=reach, pointer=pointer)

@@ -74,6 +74,17 @@ def test_with_a_table_the_trails_in_s3_are_read_through_it_and_not_twice(
     assert [query.split()[0] for query in athena.queries] == ["CREATE", "WITH"]
 
 
+@pytest.mark.parametrize(("chosen", "calls_on"), [("false", True), ("true", False)])
+def test_digests_decide_what_counts_where_they_are_asked_for(
+    environment: dict[str, str], chosen: str, calls_on: bool
+) -> None:
+    """The bucket has none, so that nothing counts."""
+    [source] = sources(environment, trails=("s3://logs",), validate_digests=chosen)
+    found = list(source.read(Window(), Principals()))
+    lost = [item for item in found if isinstance(item, Gap) and item.kind is GapKind.NOT_VALIDATED]
+    assert (not lost, source.statistics.damaged_files == 0) == (calls_on, calls_on)
+
+
 def test_a_table_alone_is_evidence_enough(environment: dict[str, str]) -> None:
     assert [type(source) for source in sources(environment, athena_table="security.logs")] == [AthenaTable]
 

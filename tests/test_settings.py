@@ -33,6 +33,7 @@ WRONG = {
     "resources": ["all", "keep forms"],
     "keep": ["DeleteBucket", "s3"],
     "never-add": ["iam"],
+    "validate-digests": ["perhaps", "1"],
     "base": ["a..b", "-x", "a b"],
     "branch": ["x.lock", "HEAD"],
 }
@@ -221,3 +222,8 @@ def test_an_empty_window_is_refused(end: str) -> None:
 def test_whatever_a_workflow_passes_is_settings_or_one_sentence(values: dict[str, str]) -> None:
     found = answer(lambda: from_environment(environment(**values)))
     assert isinstance(found, Settings) or any(known.name in found for known in BUILT)
+
+
+def test_digests_cannot_be_validated_through_a_table_in_athena() -> None:
+    with pytest.raises(InputError, match=r"--validate-digests is true, and --athena-table is set"):
+        from_options({**NEEDED, "validate-digests": "true", "athena-table": "d.t"})

@@ -5,24 +5,27 @@ A guard looks at one action that an entry would no longer grant and answers with
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
-from datetime import timedelta
-from functools import lru_cache
+from collections.abc import Callable
 from itertools import pairwise
 
 from leastpriv.evidence.runs import SILENCE
-from leastpriv.evidence.usage import Evidence, data_event_root
-from leastpriv.model import Gap, Outcome
+from leastpriv.evidence.usage import Evidence
+from leastpriv.model import Outcome
 from leastpriv.permissions import catalog
 from leastpriv.permissions.patterns import action_matches
-from leastpriv.permissions.resource_types import kinds_of
-from leastpriv.permissions.visibility import Visibility, home_region, visibility
-from leastpriv.policy.document import Statement
 from leastpriv.proposal.declared import declared
 from leastpriv.proposal.fingerprint import entry_id
-from leastpriv.proposal.last_accessed import is_never_attempted, is_outdated, last_accessed, shared_policy
+from leastpriv.proposal.last_accessed import is_never_attempted, last_accessed, shared_policy
 from leastpriv.proposal.second_opinion import generated_policy
 from leastpriv.proposal.situation import Candidate, Objection, Situation
+from leastpriv.proposal.visible import (
+    dropped_with_service,
+    gap_in_scope,
+    not_recorded,
+    not_visible,
+    other_resource,
+    region_not_read,
+)
 
 Guard = Callable[[Candidate, Situation], str]
 
@@ -78,15 +81,6 @@ def separate_runs(evidence: Evidence) -> int:
     return apart + bool(starts)
 
 
-def gap_in_scope(candidate: Candidate, situation: Situation) -> str:
-    """Something that could not be read may have been a use of it."""
-    for gap in situation.evidence.gaps:
-        elsewhere = gap.scope.data_events and _shown(candidate, situation)
-        if could_hide(gap, candidate.action) and _reaches(candidate, gap.scope.regions, situation) and not elsewhere:
-            return f"{gap.kind}: {gap.detail}"
-    return ""
-
-
 def inconclusive(candidate: Candidate, situation: Situation) -> str:  # noqa: ARG001
     """It was called through this entry, and refused or without a clear answer: that vetoes a removal."""
     outcomes = {usage.outcome for usage in candidate.entry.uses.get(candidate.action, ())}
@@ -120,142 +114,9 @@ def unseen_service(candidate: Candidate, situation: Situation) -> str:
     return f"no call of {prefix} in the window; set `unseen-services: drop` to remove such grants"
 
 
-def region_not_read(candidate: Candidate, situation: Situation) -> str:
-    """The region that would have recorded its use is not in the evidence."""
-    if _dropped_with_service(candidate, situation):
-        return ""
-    evidence = situation.evidence
-    home = home_region(candidate.action.partition(":")[0], evidence.principal.split(":")[1])
-    needed = {home} if home else _named_regions(candidate.entry.statement)
-    if is_outdated(candidate, situation, frozenset(needed)):
-        return ""
-    least = timedelta(days=situation.options.minimum_days)
-    spans = evidence.coverage.regions
-    for region in sorted(needed):
-        if region not in spans:
-            return f"no record of {region} was read, where its use would have been recorded"
-        if spans[region] < least:
-            return f"the records of {region} span {spans[region].days} of {least.days} days"
-    return ""
-
-
-def not_recorded(candidate: Candidate, situation: Situation) -> str:
-    """The trail may leave out events of its kind: reads, or those of a service that AWS lets trails exclude."""
-    if _dropped_with_service(candidate, situation) or is_outdated(candidate, situation):
-        return ""
-    coverage = situation.evidence.coverage
-    if coverage.whole and coverage.whole >= timedelta(days=situation.options.minimum_days):
-        return ""
-    source = _EXCLUDABLE.get(candidate.action.partition(":")[0], "")
-    if source and source not in coverage.sources:
-        return f"no event of {source} was seen from anybody: the trail may exclude them"
-    seen = visibility(candidate.action)
-    if seen.visibility is Visibility.MANAGEMENT and _may_read(candidate.action, seen.read_only) and not coverage.reads:
-        return "no reading call of anybody was seen: the trail may log writes only"
-    return ""
-
-
-def _may_read(action: str, read_only: bool | None) -> bool:
-    """Whether CloudTrail may mark the call as a read; KMS and STS show that its flag is not IAM's access level."""
-    if read_only is not None:
-        return read_only
-    level = catalog.access_level(action)
-    writes = "Write" in level or "Tagging" in level or "Permissions management" in level
-    return not writes or action.partition(":")[0] in ("kms", "sts")
-
-
-def _shown_by(events: tuple[str, ...], action: str) -> bool:
-    """Whether a use of the action may be an event of these kinds (`Scope.events`; none: of any kind)."""
-    if not events:
-        return True
-    seen = visibility(action)
-    match seen.visibility:
-        case Visibility.DATA:
-            return seen.resource_type in events
-        case Visibility.MANAGEMENT:
-            reads = "management-read" in events and _may_read(action, seen.read_only)
-            return reads or ("management-write" in events and seen.read_only is not True)
-        case Visibility.NEVER:
-            return False
-        case _:
-            return True
-
-
-def _reaches(candidate: Candidate, regions: tuple[str, ...], situation: Situation) -> bool:
-    """Whether a use through this statement may have been recorded in one of these regions (none: in any)."""
-    home = home_region(candidate.action.partition(":")[0], situation.evidence.principal.split(":")[1])
-    where = {home} if home else _only_regions(candidate.entry.statement)
-    return not regions or where is None or not where.isdisjoint(regions)
-
-
-def _only_regions(statement: Statement) -> set[str] | None:
-    """The regions that a statement is limited to; None: it may act in any."""
-    for condition in statement.conditions:
-        literal = not any(set(value) & set("*?$") for value in condition.values)
-        if condition.key.lower() == "aws:requestedregion" and condition.operator == "StringEquals" and literal:
-            return set(condition.values)
-    fields = [resource.split(":", 5) for resource in statement.resources]
-    named = {field[3] if len(field) == 6 else "" for field in fields}
-    return named if named and all(region and not set(region) & set("*?$") for region in named) else None
-
-
-_EXCLUDABLE: Mapping[str, str] = {"kms": "kms.amazonaws.com", "rds-data": "rdsdata.amazonaws.com"}
-"""Management events that a trail may exclude: https://docs.aws.amazon.com/awscloudtrail/latest/userguide/logging-management-events-with-cloudtrail.html."""
-
-
-def other_resource(candidate: Candidate, situation: Situation) -> str:
-    """A call needs a grant for each of several kinds of resource, and its record names only some of them."""
-    known = catalog.action(candidate.action)
-    used = [usage for usage in situation.used.get(candidate.action, ()) if usage.outcome is Outcome.ALLOWED]
-    if known is None or len(known.resource_types) < 2 or not used:
-        return ""
-    named = {
-        kind for usage in used if usage.need.exact for kind in kinds_of(known.name, usage.need.permission.resource)
-    }
-    for resource in candidate.entry.statement.resources:
-        others = [kind for kind in kinds_of(known.name, resource) if kind not in named]
-        if others:
-            return f"it was called, and this grant may have served the call's {others[0]}, which no record names"
-    return ""
-
-
-def _named_regions(statement: Statement) -> set[str]:
-    """Regions that a statement's resources or its condition on `aws:RequestedRegion` name."""
-    fields = (resource.split(":", 5) for resource in statement.resources)
-    regions = {field[3] for field in fields if len(field) == 6}
-    for condition in statement.conditions:
-        if condition.key.lower() == "aws:requestedregion" and "Not" not in condition.operator:
-            regions.update(condition.values)
-    return {region for region in regions if region and not set(region) & set("*?$")}
-
-
-_KINDS: Mapping[bool | None, tuple[str, ...]] = {True: ("read",), False: ("write",), None: ("read", "write")}
-"""Which data events show an action; some are needed by reading and writing calls (`s3:GetObject` by a copy)."""
-
-
-def not_visible(candidate: Candidate, situation: Situation) -> str:
-    """Its use would have left no trace in this evidence."""
-    if _dropped_with_service(candidate, situation):
-        return ""
-    seen = visibility(candidate.action)
-    match seen.visibility:
-        case Visibility.MANAGEMENT:
-            return ""
-        case Visibility.DATA:
-            if _shown(candidate, situation):
-                return ""
-            return f"data event ({seen.resource_type}), not known to be recorded for these resources"
-        case Visibility.PERMISSION_ONLY:
-            return "CloudTrail does not show every use of it: other calls check it too, or it has no event of its own"
-        case Visibility.NEVER:
-            return "CloudTrail never records it"
-        case _:
-            return "whether CloudTrail records it is not known"
-
-
 def sibling(candidate: Candidate, situation: Situation) -> str:
     """A later run will need it to update or delete what this role makes."""
-    if _dropped_with_service(candidate, situation):
+    if dropped_with_service(candidate, situation):
         return ""
     used = situation.siblings.get(candidate.action)
     return f"lifecycle counterpart of {used}" if used else ""
@@ -292,50 +153,3 @@ def objection_to(candidate: Candidate, situation: Situation) -> Objection | None
         if reason:
             return Objection(name, reason)
     return None
-
-
-def could_hide(gap: Gap, action: str) -> bool:
-    """Whether what a gap could not see may have been a use of the action."""
-    scope = gap.scope
-    if not gap.kind.hides_use or not _shown_by(scope.events, action):
-        return False
-    if scope.data_events:
-        return visibility(action).visibility is Visibility.DATA
-    if not scope.services and not scope.actions:
-        return True
-    prefix = action.partition(":")[0].lower()
-    return prefix in scope.services or any(action_matches(pattern, action) for pattern in scope.actions)
-
-
-def _dropped_with_service(candidate: Candidate, situation: Situation) -> bool:
-    """A wildcard over a service without any call goes whole when the user chose so (promise 4)."""
-    prefix = candidate.action.partition(":")[0]
-    dropped = situation.options.drop_unseen_services or is_never_attempted(prefix, situation)
-    if not candidate.entry.is_wildcard or not dropped or prefix in situation.services:
-        return False
-    if candidate.entry.pattern.partition(":")[0].lower() != prefix:
-        return True
-    # Somebody wrote `rds-db:*` on purpose, and no trail shows anything of it: silence says nothing about the service.
-    return prefix in _shown_services(candidate.entry.granted)
-
-
-@lru_cache(maxsize=1_024)
-def _shown_services(granted: tuple[str, ...]) -> frozenset[str]:
-    """Services of which some granted action leaves management events, or of which nobody checked."""
-    shown = (Visibility.MANAGEMENT, Visibility.UNKNOWN)
-    return frozenset(action.partition(":")[0] for action in granted if visibility(action).visibility in shown)
-
-
-def _shown(candidate: Candidate, situation: Situation) -> bool:
-    """Whether the data events that show the action were recorded: another source may have what one lacks."""
-    return _data_recorded(candidate, situation, _KINDS[visibility(candidate.action).read_only])
-
-
-def _data_recorded(candidate: Candidate, situation: Situation, kinds: Collection[str]) -> bool:
-    """Whether such data events were seen for each resource of the statement: a selector may name a single bucket."""
-    resources = candidate.entry.statement.resources
-    roots = {data_event_root(resource.removesuffix("/*")) for resource in resources}
-    recorded = situation.evidence.data_recorded
-    return bool(roots) and all(
-        not set(root) & set("*?") and (root, kind) in recorded for root in roots for kind in kinds
-    )

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from leastpriv.evidence.usage import Evidence
 from leastpriv.model import Basis, Outcome
 from leastpriv.permissions.patterns import action_matches
-from leastpriv.permissions.resource_types import fits
+from leastpriv.permissions.resource_types import fits, kinds_of
 from leastpriv.permissions.sensitive import forbidden
 from leastpriv.permissions.siblings import siblings_of
+from leastpriv.permissions.tables import table
 from leastpriv.policy.document import Document
 
 
@@ -22,15 +23,16 @@ class Offer:
     basis: Basis
     """`sibling` or `declared`."""
     because: str
-    """The used action, or the resource types, that it goes with."""
+    """The used action, the resource types or the policy template of AWS SAM that it goes with."""
     resources: tuple[str, ...] = ()
     """Resources in use that the action fits; empty where there is none."""
 
 
 def offers(evidence: Evidence, documents: Sequence[Document], never_add: Sequence[str] = ()) -> tuple[Offer, ...]:
-    """Lifecycle counterparts of what was used, and what the handlers of the role's resource types need.
+    """Lifecycle counterparts of what was used, what the handlers of the role's resource types need, and data events.
 
-    What some policy grants on any resource is left out, and so is what is never added.
+    The items of a resource whose data events the trail does not record (off by default) may be in use unseen. What some
+    policy grants on any resource is left out, and so is what is never added.
     """
     used: dict[str, dict[str, None]] = {}
     for usage in evidence.usages:
@@ -43,11 +45,31 @@ def offers(evidence: Evidence, documents: Sequence[Document], never_add: Sequenc
     for action, types in evidence.hints.declared.actions.items():
         if action not in used:
             found.setdefault(action, Offer(action, Basis.DECLARED, ", ".join(types[:3])))
+    for offer in _unrecorded(evidence, used):
+        found.setdefault(offer.action, offer)
     return tuple(
         offer
         for action, offer in sorted(found.items())
         if not forbidden(action, never_add) and not _granted(action, documents)
     )
+
+
+def _unrecorded(evidence: Evidence, used: Mapping[str, Mapping[str, None]]) -> Iterator[Offer]:
+    """What is usually done with the items of resources in use of which no data event was recorded."""
+    recorded = {root for root, _ in evidence.data_recorded}
+    in_use = {resource: action for action, resources in used.items() for resource in resources}
+    for row in table("item_level"):
+        on = [
+            resource
+            for resource, action in in_use.items()
+            if action.startswith(f"{row['prefix']}:")
+            and not set(resource) & {*"*?$"}
+            and resource not in recorded
+            and row["type"] in kinds_of(action, resource)
+        ]
+        for action in row["actions"].split(",") if on else ():
+            if action not in used:
+                yield Offer(action, Basis.DECLARED, row["template"], tuple(f"{each}{row['below']}" for each in on))
 
 
 def _granted(action: str, documents: Sequence[Document]) -> bool:

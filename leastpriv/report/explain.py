@@ -12,8 +12,8 @@ from leastpriv.permissions.generalise import Pattern
 from leastpriv.permissions.patterns import action_matches
 from leastpriv.permissions.sensitive import forbidden, sensitivity
 from leastpriv.permissions.visibility import Seen, Visibility, visibility
-from leastpriv.proposal.guards import could_hide
 from leastpriv.proposal.situation import Change, HeldBack
+from leastpriv.proposal.visible import could_hide
 from leastpriv.report.escape import plain
 from leastpriv.report.subject import Subject
 from leastpriv.report.words import day, plural

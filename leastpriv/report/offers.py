@@ -28,8 +28,9 @@ def lifecycle_offers(offers: Sequence[Offer], failure: str = "") -> Iterator[str
         lines.append(f"- What resource types need is not known whole. {prose(failure)}")
     if lines:
         yield (
-            "### Offered for later runs, not written\n\nNo run used these, and no known policy grants them: an update, "
-            "a deletion or a rollback may need them. `proposal.json` has them as statements.\n\n" + "\n".join(lines)
+            "### Offered for later runs, not written\n\nNo record shows their use, and no known policy grants them: an "
+            "update, a deletion, a rollback or calls that only data events show may need them. `proposal.json` has them "
+            "as statements.\n\n" + "\n".join(lines)
         )
 
 

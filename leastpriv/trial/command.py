@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 import select
-import signal
 import subprocess
 import threading
-from collections.abc import Callable, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import IO, TextIO
@@ -15,14 +15,16 @@ from typing import IO, TextIO
 from leastpriv.errors import InputError
 from leastpriv.evidence.refusals.job_log import LoggedDenial, distinct, read_log
 from leastpriv.model import Denial
+from leastpriv.trial.process import ended_in_order, is_in_foreground
+from leastpriv.trial.signals import Signals
 
 _TICK = 0.2
 """Seconds between looks at whether the command has ended."""
 _LINGER = 1.0
-"""Seconds that its output is read on for after its end: what it left running may hold the pipe open for ever."""
+"""Seconds without a byte that its output is read on for after its end: what it left running may hold the pipe open."""
+_LONGEST_LINGER = 10.0
+"""Seconds of that also where bytes keep coming."""
 _CHUNK = 1 << 16
-_GRACE = 10.0
-"""Seconds that the command has to end by itself after a signal."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,15 +37,26 @@ class Ended:
     """Each refusal of its output once, those of standard output first."""
     interrupted: int = 0
     """The signal that ended the trial meanwhile; 0 for none."""
+    unread: str = ""
+    """Why a part of the output was not read for refusals, a sentence: a defect. Empty: all was."""
 
 
-def run_command(argv: Sequence[str], environment: Mapping[str, str], stdout: TextIO, stderr: TextIO) -> Ended:
+def run_command(
+    argv: Sequence[str],
+    environment: Mapping[str, str],
+    stdout: TextIO,
+    stderr: TextIO,
+    signals: Signals | None = None,
+    say: Callable[[str], None] = lambda _: None,
+) -> Ended:
     """Runs `argv`, without a shell, to its end; a signal that ends the trial ends the command first.
+
+    `signals` are held by the caller; `say` hears what a signal does to the command.
 
     Raises:
         InputError: there is no such program, or it cannot be run.
     """
-    own_group = not _in_foreground()
+    own_group = not is_in_foreground()
     try:
         process = subprocess.Popen(  # noqa: S603 - the user's own command, as given
             argv,
@@ -56,21 +69,17 @@ def run_command(argv: Sequence[str], environment: Mapping[str, str], stdout: Tex
         reason = error.strerror if isinstance(error, OSError) and error.strerror else error
         raise InputError(f"The command {argv[0]!r} cannot be run: {reason}.") from error
     readers = [_Reader(process.stdout, stdout, "stdout"), _Reader(process.stderr, stderr, "stderr")]
-    interrupted = 0
     try:
-        process.wait()
-    except KeyboardInterrupt as stop:
-        interrupted = getattr(stop, "signal", signal.SIGINT)
-        _end(process, interrupted, own_group)
+        interrupted = ended_in_order(process, signals or Signals(), say, own_group=own_group)
     finally:
         if process.poll() is None:
-            _signal(process, signal.SIGKILL, own_group)
+            process.kill()
             process.wait()
         for reader in readers:
             reader.finish()
     found, _ = distinct(one for reader in readers for one in reader.found)
-    code = process.returncode
-    return Ended(code if code >= 0 else 128 - code, tuple(one.denial for one in found), interrupted)
+    code, unread = process.returncode, " ".join(reader.unread for reader in readers if reader.unread)
+    return Ended(code if code >= 0 else 128 - code, tuple(one.denial for one in found), interrupted, unread)
 
 
 class _Reader:
@@ -78,9 +87,11 @@ class _Reader:
 
     def __init__(self, source: IO[bytes] | None, sink: TextIO, name: str) -> None:
         self.found: list[LoggedDenial] = []
+        self.unread = ""
+        """Why not all of it was read as a log; empty where it was."""
         self._source = source
         self._write = _writer(sink)
-        self._ended = threading.Event()
+        self._ended_at = float("inf")
         self._thread = threading.Thread(target=self._run, args=(name,), daemon=True)
         self._thread.start()
 
@@ -91,27 +102,38 @@ class _Reader:
         descriptor, idle = self._source.fileno(), 0.0
         while not select.select([descriptor], [], [], _TICK)[0]:
             idle += _TICK
-            if self._ended.is_set() and idle >= _LINGER:
+            if time.monotonic() >= self._ended_at and idle >= _LINGER:
                 return b""
+        if time.monotonic() - self._ended_at >= _LONGEST_LINGER:
+            return b""
         data = os.read(descriptor, min(size, _CHUNK))
         self._write(data)
         return data
 
     def finish(self) -> None:
         """Waits until what the command wrote was read."""
-        self._ended.set()
+        self._ended_at = time.monotonic()
         self._thread.join()
         if self._source:
             self._source.close()
 
     def _run(self, name: str) -> None:
+        # What is told again and again is kept once, however long the command runs.
+        self.found, _ = distinct(self._refusals(name))
+        # Whoever stops reading stops the command.
+        while self.read(_CHUNK):
+            pass
+
+    def _refusals(self, name: str) -> Iterator[LoggedDenial]:
+        """What was found counts, also where reading as a log fails on the way."""
         try:
-            # What is told again and again is kept once, however long the command runs.
-            self.found, _ = distinct(read_log(self, name))
-        finally:
-            # Whoever stops reading stops the command.
-            while self.read(_CHUNK):
-                pass
+            yield from read_log(self, name)
+        except Exception as error:
+            # In a thread nobody would hear of it, and what is not read would pass for "nothing was refused".
+            self.unread = (
+                f"The command's {name} was not read to its end for refusals ({type(error).__name__}): this is a "
+                "defect, report it with what the command prints."
+            )
 
 
 def _writer(sink: TextIO) -> Callable[[bytes], None]:
@@ -127,27 +149,3 @@ def _writer(sink: TextIO) -> Callable[[bytes], None]:
             sink.flush()
 
     return write
-
-
-def _in_foreground() -> bool:
-    """Whether the terminal sends Ctrl-C to the whole group, the command included; it also may ask there."""
-    with suppress(OSError, ValueError):
-        return os.isatty(0) and os.tcgetpgrp(0) == os.getpgrp()
-    return False
-
-
-def _end(process: subprocess.Popen[bytes], number: int, own_group: bool) -> None:
-    """Lets the command end by itself. A second Ctrl-C ends it hard."""
-    # In the foreground the terminal has told it already, and many tools take a second signal for "at once".
-    if own_group or number != signal.SIGINT:
-        _signal(process, number, own_group)
-    with suppress(KeyboardInterrupt, subprocess.TimeoutExpired):
-        process.wait(None if number == signal.SIGINT and not own_group else _GRACE)
-
-
-def _signal(process: subprocess.Popen[bytes], number: int, own_group: bool) -> None:
-    with suppress(ProcessLookupError, PermissionError):
-        if own_group:
-            os.killpg(process.pid, number)
-        else:
-            process.send_signal(number)

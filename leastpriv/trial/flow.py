@@ -14,7 +14,7 @@ from leastpriv.trial.policy_file import PolicyFile, open_attached, open_policy, 
 from leastpriv.trial.records import Records
 from leastpriv.trial.rounds import Course, Surroundings
 from leastpriv.trial.settings import SESSION_POLICY, TrialSettings
-from leastpriv.trial.signals import stopping, undisturbed
+from leastpriv.trial.signals import Signals, listening
 from leastpriv.trial.strategies import SessionPolicy, Strategy, TrialRole
 from leastpriv.trial.words import found_left_overs, saved
 
@@ -33,26 +33,35 @@ def trial(settings: TrialSettings, around: Surroundings) -> int:
     """
     aws = Aws.open(around.environment)
     mark = Mark(f"leastpriv-{secrets.token_hex(6)}", around.clock(), Here.now())
-    with stopping():
+    with listening() as signals:
         _tell_left_overs(aws, settings, around, mark.here)
         if not settings.argv:
             return 0
-        file = open_policy(settings.policy, settings.principal)
-        attached = open_attached(settings.policy, settings.also_attached, settings.principal)
+        target = settings.target
+        file = open_policy(target.policy, target.principal)
+        attached = open_attached(target.policy, settings.also_attached, target.principal)
         records = Records.of(settings.trails, aws, around.clock() - _SKEW)
         strategy = _strategy(settings, aws, mark, around)
-        course = Course(settings, around, strategy, mark, records, aws.region, Candidate(file.document, attached))
-        failures: list[str] = []
+        candidate = Candidate(file.document, attached)
+        course = Course(settings, around, strategy, mark, records, aws.region, candidate, signals)
+        with signals.held():
+            return _run(course, file)
+
+
+def _run(course: Course, file: PolicyFile) -> int:
+    """The rounds, and what has to be done after them in any case; no signal is raised but while a round is prepared."""
+    failures: list[str] = []
+    try:
+        code = course.run()
+    except KeyboardInterrupt as stop:
+        code = 128 + getattr(stop, "signal", signal.SIGINT)
+    finally:
         try:
-            code = course.run()
-        except KeyboardInterrupt as stop:
-            code = 128 + getattr(stop, "signal", 2)
+            failures = course.strategy.remove()
+            for each in failures:
+                course.around.say(f"{each} Remove it with leastpriv trial --clean-up.")
         finally:
-            with undisturbed():
-                failures = strategy.remove()
-                lines = _saved(course, file, settings)
-                for line in (*(f"{each} Remove it with leastpriv trial --clean-up." for each in failures), *lines):
-                    around.say(line)
+            _save(course, file)
     return code or (1 if failures else 0)
 
 
@@ -81,9 +90,16 @@ def _tell_left_overs(aws: Aws, settings: TrialSettings, around: Surroundings, he
             raise LeastprivError(" ".join(failures))
 
 
-def _saved(course: Course, file: PolicyFile, settings: TrialSettings) -> list[str]:
-    """Writes the file where it was extended; what there is to say of it."""
+def _save(course: Course, file: PolicyFile) -> None:
+    """Writes the file where it was extended, and says so; what was found is told also where it cannot be written."""
     if not course.added:
-        return []
-    document = course.candidate.document
-    return list(saved(save(file, document), file.path, course.added, document, settings.principal.arn))
+        return
+    document, say = course.candidate.document, course.around.say
+    try:
+        path = save(file, document)
+    except LeastprivError:
+        for line in found(course.added):
+            say(line)
+        raise
+    for line in saved(path, file.path, course.added, document, course.settings.principal.arn):
+        say(line)

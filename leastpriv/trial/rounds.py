@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import TextIO
 
+from leastpriv.errors import LeastprivError
 from leastpriv.proposal.situation import Change, Options
 from leastpriv.trial.command import Ended, run_command
 from leastpriv.trial.environment import child_environment
@@ -16,13 +16,15 @@ from leastpriv.trial.judge import Candidate, Refusal, Step, Tried, Unmended, jud
 from leastpriv.trial.marks import Mark
 from leastpriv.trial.records import Records
 from leastpriv.trial.settings import TrialSettings
-from leastpriv.trial.signals import undisturbed
+from leastpriv.trial.signals import Signals
 from leastpriv.trial.strategies import Strategy
 from leastpriv.trial.words import not_mended, offered, round_line, verdict
 
 Say = Callable[[str], None]
 _POLL, _POLL_HISTORY = 1.0, 15.0
 """Seconds between looks for new records: event history takes two requests a second, from all who ask."""
+_NAP = 0.5
+"""Seconds after which a signal ends that waiting."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,18 +50,27 @@ class Course:
     records: Records
     region: str
     candidate: Candidate
+    signals: Signals = field(default_factory=Signals)
+    """Held by the caller: what a round found is in the candidate before one of them ends anything."""
     added: list[Change] = field(default_factory=list)
     unseen: set[str] = field(default_factory=set)
     """What the sources cannot see, each said once."""
 
     def run(self) -> int:
-        """All rounds; the exit code."""
+        """All rounds; the exit code.
+
+        Raises:
+            LeastprivError: a round could not be prepared, or its output not be read.
+            Stopped: a signal came while a round was prepared.
+        """
         waited = False
         for number in range(1, self.settings.max_rounds + 1):
             ended, step = self._round(number)
-            if ended.interrupted:
+            if ended.unread or self.signals.heard:
                 self._extend(step)
-                return 128 + ended.interrupted
+                if ended.unread:
+                    raise LeastprivError(ended.unread)
+                return 128 + self.signals.heard[0]
             if ended.exit_code == 0:
                 self._tell(offered(step.added))
                 self._tell(not_mended(step.unmended, has_records=self.records.are_there))
@@ -76,28 +87,35 @@ class Course:
         return 1
 
     def _round(self, number: int) -> tuple[Ended, Step]:
-        credentials = self.strategy.enact(self.candidate.documents, number)
+        with self.signals.raised():
+            credentials = self.strategy.enact(self.candidate.documents, number)
         environment = child_environment(self.around.environment, credentials, self.region)
-        began = self.around.clock()
-        ended = run_command(self.settings.argv, environment, self.around.stdout, self.around.stderr)
+        began, around = self.around.clock(), self.around
+        ended = run_command(
+            self.settings.argv, environment, around.stdout, around.stderr, self.signals, self.around.say
+        )
         seconds = (self.around.clock() - began).total_seconds()
-        with undisturbed() if ended.interrupted else nullcontext():
-            step = self._step(number, ended)
-        self.around.say(round_line(number, ended.exit_code, step, seconds))
+        step = self._step(number, ended)
+        self.around.say(round_line(number, ended.exit_code, step, seconds, is_whole=not ended.unread))
         return ended, step
 
     def _step(self, number: int, ended: Ended) -> Step:
         """What the round's output and records make of the candidate; records are waited for where they alone help."""
         tried = Tried(self.settings.principal.arn, self.mark.trial, self.strategy.acting, self.strategy.narrows)
         output = list(told(ended.denials, tried))
-        left = 0.0 if ended.interrupted or ended.exit_code == 0 else self.settings.wait
+        left = 0.0 if ended.unread or ended.exit_code == 0 else self.settings.wait
         while True:
             step = self._judged([*output, *self._recorded(number)], tried)
-            if step.added or left <= 0 or not self.records.are_there:
+            if step.added or left <= 0 or not self.records.are_there or self.signals.heard:
                 return step
             pause = min(left, _POLL_HISTORY if self.records.history else _POLL)
-            self.around.sleep(pause)
+            self._sleep(pause)
             left -= pause
+
+    def _sleep(self, seconds: float) -> None:
+        while seconds > 0 and not self.signals.heard:
+            self.around.sleep(min(seconds, _NAP))
+            seconds -= _NAP
 
     def _judged(self, seen: Sequence[Refusal | Unmended], tried: Tried) -> Step:
         options = Options(never_add=self.settings.never_add)

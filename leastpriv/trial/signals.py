@@ -1,4 +1,4 @@
-"""Signals that end a trial: they end it in order, and never in the midst of removing what it made."""
+"""Signals that end a trial: the first ends it in order, and none takes what it found or leaves what it made."""
 
 from __future__ import annotations
 
@@ -8,45 +8,71 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-_ENDING = (signal.SIGTERM, signal.SIGHUP)
-_ALL = (signal.SIGINT, *_ENDING)
+_ALL = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class Stopped(KeyboardInterrupt):
-    """A signal other than Ctrl-C asked the trial to end."""
+    """A signal asked the trial to end."""
 
     def __init__(self, number: int) -> None:
         super().__init__(number)
         self.signal = number
 
 
+class Signals:
+    """The signals that were heard. The first raises `Stopped`, unless they are held; no other ever does."""
+
+    def __init__(self) -> None:
+        self.heard: list[int] = []
+        """Their numbers, in the order in which they came."""
+        self._are_held = False
+
+    def hear(self, number: int, _frame: FrameType | None = None) -> None:
+        """A handler of signals.
+
+        Raises:
+            Stopped: it is the first, and signals are not held.
+        """
+        self.heard.append(number)
+        if len(self.heard) == 1 and not self._are_held:
+            raise Stopped(number)
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Inside, signals are only noted."""
+        before, self._are_held = self._are_held, True
+        try:
+            yield
+        finally:
+            self._are_held = before
+
+    @contextmanager
+    def raised(self) -> Iterator[None]:
+        """Inside, also where that is within `held`, the first signal ends what is done; one noted before does at once.
+
+        Raises:
+            Stopped: there was or is one.
+        """
+        before, self._are_held = self._are_held, False
+        try:
+            if self.heard:
+                raise Stopped(self.heard[0])
+            yield
+        finally:
+            self._are_held = before
+
+
 @contextmanager
-def stopping() -> Iterator[None]:
-    """Inside, SIGTERM and SIGHUP raise `Stopped`, as Ctrl-C raises KeyboardInterrupt."""
-
-    def stop(number: int, _frame: FrameType | None) -> None:
-        raise Stopped(number)
-
-    with _handled(_ENDING, stop):
-        yield
-
-
-@contextmanager
-def undisturbed() -> Iterator[None]:
-    """Inside, no signal ends the program: what was made in the account is removed whole."""
-    with _handled(_ALL, signal.SIG_IGN):
-        yield
-
-
-@contextmanager
-def _handled(numbers: tuple[signal.Signals, ...], handler: object) -> Iterator[None]:
+def listening() -> Iterator[Signals]:
+    """Inside, Ctrl-C, SIGTERM and SIGHUP are heard by what this yields."""
+    signals = Signals()
     if threading.current_thread() is not threading.main_thread():
         # Only the main thread hears signals.
-        yield
+        yield signals
         return
-    before = {number: signal.signal(number, handler) for number in numbers}  # type: ignore[arg-type]
+    before = {number: signal.signal(number, signals.hear) for number in _ALL}
     try:
-        yield
+        yield signals
     finally:
         for number, previous in before.items():
             signal.signal(number, previous)

@@ -18,12 +18,16 @@ _MOST = 5
 """Refusals that a round's line names."""
 
 
-def round_line(number: int, exit_code: int, step: Step, seconds: float) -> str:
-    """`Round 2 (14 s): the command failed with exit code 255; refused: …; added 1; 3 not mended`."""
+def round_line(number: int, exit_code: int, step: Step, seconds: float, *, is_whole: bool = True) -> str:
+    """`Round 2 (14 s): the command failed with exit code 255; refused: …; added 1; 3 not mended`.
+
+    `is_whole`: all of its output was read; without that nobody can say that nothing was refused.
+    """
     ended = "the command succeeded" if exit_code == 0 else f"the command failed with exit code {exit_code}"
     refused = [*(_grant(change) for change in step.added), *(_named(one) for one in step.unmended)]
     if not refused:
-        return f"Round {number} ({seconds:.0f} s): {ended}; nothing was refused."
+        found = "nothing was refused" if is_whole else "what it was refused is not known"
+        return f"Round {number} ({seconds:.0f} s): {ended}; {found}."
     shown = "; ".join(refused[:_MOST]) + (f" and {len(refused) - _MOST} more" if len(refused) > _MOST else "")
     added = "" if exit_code == 0 else f"; added {len(step.added)}"
     left = f"; {len(step.unmended)} not mended" if step.unmended else ""
@@ -51,9 +55,8 @@ def verdict(exit_code: int, rounds: int, step: Step | None, *, has_records: bool
     if step is None:
         return f"Clean: the command succeeded under the policy in round {rounds}."
     if step.added:
-        return (
-            f"The {plural(rounds, 'round')} of --max-rounds are spent, and the command was refused something in each."
-        )
+        spent = "The 1 round of --max-rounds is spent, and" if rounds == 1 else f"The {rounds} rounds of --max-rounds are spent, and in each"
+        return f"{spent} the command was refused something."
     if step.unmended:
         return f"No progress in round {rounds}: nothing that was refused can be mended in this policy."
     silent = "" if has_records else "; if its output hides them, try again with --trail and --wait-for-events"

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from leastpriv.model import Gap, GapKind, Scope
 from leastpriv.permissions.tables import table
 from leastpriv.permissions.unmapped import scope_of_unmapped
-from leastpriv.proposal.guards import could_hide
+from leastpriv.proposal.visible import could_hide
 
 
 def hides(source: str, name: str, action: str, prefix: str = "") -> bool:

@@ -77,3 +77,20 @@ def _policy(action: str) -> Document:
 
 def _text(statement: dict[str, Any]) -> bytes:
     return json.dumps({"Version": "2012-10-17", "Statement": [statement]}).encode()
+
+
+BUCKET = "arn:aws:s3:::orders-assets"
+
+
+def test_items_of_a_bucket_without_recorded_data_events_are_offered() -> None:
+    """A trail records no data events unless it is told to: what a deploy does with objects leaves no trace then."""
+    found = {offer.action: offer for offer in offers(evidence([usage("s3:GetBucketLocation", BUCKET)]), [])}
+    assert found["s3:PutObject"].resources == (f"{BUCKET}/*",)
+    assert (found["s3:ListBucket"].resources, found["s3:ListBucket"].because) == ((BUCKET,), "S3CrudPolicy")
+
+
+def test_items_are_not_offered_where_data_events_were_recorded_or_the_resource_is_a_pattern() -> None:
+    recorded = replace(evidence([usage("s3:GetBucketLocation", BUCKET)]), data_recorded=frozenset({(BUCKET, "read")}))
+    pattern = evidence([usage("s3:GetBucketLocation", "arn:aws:s3:::orders-*")])
+    for found in (recorded, pattern, evidence([usage("sqs:CreateQueue", QUEUE)])):
+        assert not {offer.action for offer in offers(found, [])} & {"s3:PutObject", "s3:ListBucket"}

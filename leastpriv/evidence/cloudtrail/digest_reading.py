@@ -33,7 +33,7 @@ _LATER = timedelta(days=2)
 _AWAITED = timedelta(hours=1)
 """A digest is delivered for each hour ("CloudTrail digest file structure"): newer log files wait for theirs."""
 _LATE = timedelta(hours=3)
-"""After this time without a digest the newest ones are missing; our bound, AWS tells none."""
+"""A digest that is due for longer than this is missing: our bound, AWS tells none."""
 
 
 @dataclass(slots=True)
@@ -90,8 +90,8 @@ class Vouching:
 
     def open(self) -> None:
         """List the digests of every region. What cannot be had is a gap."""
-        ends = replace(self._window, end=self._window.end + _LATER if self._window.end else None)
-        days = Days.of(ends)
+        end = self._window.end
+        days = Days.of(replace(self._window, end=end + _LATER if end and end.year < 9999 else None))
         for top in sorted({found["top"] for each in self._branches if (found := _ACCOUNT_FOLDER.match(each.prefix))}):
             try:
                 folders = self._bucket.folders(f"{top}CloudTrail-Digest/")
@@ -159,7 +159,7 @@ class Vouching:
         chain = _Chain(folder, folder.rstrip("/").rpartition("/")[2], first or folder)
         for page in self._bucket.objects(folder, first):
             inside = [stored for stored in page if not days.ends_before(branch, stored.key)]
-            chain.listed.update({stored.key: stored for stored in inside if _is_at_home(stored.key)})
+            chain.listed.update({stored.key: stored for stored in inside if _is_at_home(folder, stored.key)})
             if len(inside) < len(page):
                 break
         if chain.listed:
@@ -273,10 +273,18 @@ def _stamp(time: datetime) -> str:
     return f"{time:%Y%m%dT%H%MZ}"
 
 
-def _is_at_home(key: str) -> bool:
-    """Whether a key is a digest's, in the folder of its day."""
+def _is_at_home(folder: str, key: str) -> bool:
+    """Whether a key is a digest's of the folder's own account and region, in the folder of its day.
+
+    Keys sign the digests of every account: one that somebody had delivered deeper in the folder vouches for nothing.
+    """
     told = named(key)
-    return told is not None and _day(key) == f"{told.end:%Y/%m/%d}"
+    place = key.rpartition("/")[0]
+    return told is not None and place == f"{folder}{told.end:%Y/%m/%d}" and _own(told) in folder
+
+
+def _own(told: Named) -> str:
+    return f"{told.account}/CloudTrail-Digest/{told.region}/"
 
 
 def _is_backfill(key: str) -> bool:

@@ -20,7 +20,7 @@ from typing import Any
 
 _REGION = r"[a-z]{2,5}(?:-[a-z]+)+-\d{1,2}"
 _NAME = re.compile(
-    rf"\d{{12}}_CloudTrail-Digest_(?P<region>{_REGION})_.+_{_REGION}_(?P<end>\d{{8}}T\d{{6}}Z)"
+    rf"(?P<account>\d{{12}})_CloudTrail-Digest_(?P<region>{_REGION})_.+_{_REGION}_(?P<end>\d{{8}}T\d{{6}}Z)"
     r"(?P<backfill>_backfill)?\.json\.gz",
     re.ASCII,
 )
@@ -36,6 +36,7 @@ _HASHED_BY = "SHA-256"
 class Named:
     """What the key of a digest file tells."""
 
+    account: str
     region: str
     end: datetime
     """The end of the hour that it is of, aware UTC."""
@@ -74,8 +75,12 @@ def named(key: str) -> Named | None:
         return None
     with suppress(ValueError):
         end = datetime.strptime(found["end"], "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)
-        # Year 1 has no days before it.
-        return Named(found["region"], end, found["backfill"] is not None) if end.year > 1 else None
+        # Those years have no days before or after them.
+        return (
+            Named(found["account"], found["region"], end, found["backfill"] is not None)
+            if 1 < end.year < 9999
+            else None
+        )
     return None
 
 

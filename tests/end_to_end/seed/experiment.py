@@ -103,7 +103,7 @@ def propose(arn: str, file: Path, trail: Path, out: Path, template: Path | None,
 
 
 def policy_of(proposal: Any, out: Path, *, accept_offers: bool) -> dict[str, Any]:
-    """The proposed policies as one, with what was offered where a person takes it: on all where it names no resource."""
+    """The proposed policies as one, with what was offered where a person takes it; on all, if no resource is named."""
     names = [Path(each["path"]).name for each in proposal["proof"]["files"]]
     files = [out / name for name in names] if len(names) > 1 else [out / "policy.json"]
     statements = [each for file in files for each in json.loads(file.read_bytes())["Statement"]]

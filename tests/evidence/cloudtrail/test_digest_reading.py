@@ -14,13 +14,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from leastpriv.evidence.aws import Aws
+from leastpriv.evidence.cloudtrail import s3_reading
 from leastpriv.evidence.cloudtrail.s3_trail import S3Trail
 from leastpriv.evidence.source import Window
 from leastpriv.model import Call, Gap, GapKind, Scope
 from tests.evidence.cloudtrail.test_s3_trail import ACCOUNT, EVERYBODY, MINE, START, deliver, names, record
 from tests.fakes.aws.s3_server import FakeS3
 from tests.fakes.aws.server import FakeAws
-from tests.fakes.digests import HOUR, Chain, deliver_digests, listed_keys, put
+from tests.fakes.digests import HOUR, Chain, deliver_digests, listed_keys, put, written
 
 REGION = "eu-west-1"
 HERE = Scope(regions=(REGION,))
@@ -297,3 +298,73 @@ def test_a_folder_of_a_day_that_there_is_not_ends_nothing(s3: FakeS3, door: Aws)
     calls, gaps = read(door)
     assert calls == everything()
     assert [gap.count for gap in gaps] == [2]
+
+
+def test_a_sound_digest_of_another_account_vouches_for_nothing(s3: FakeS3, door: Aws) -> None:
+    """Keys sign everybody's digests: another account's trail can deliver to a prefix inside this one's folder."""
+    key = deliver(s3, 66, hours=2.4, region=REGION)
+    inside = f"{DIGESTS}{REGION}/2026/01/02/AWSLogs/999999999999/CloudTrail-Digest/{REGION}/2026/01/02/"
+    beside = f"{DIGESTS}{REGION}/2026/01/02/"
+    for folder, account in ((inside, "999999999999"), (beside, "999999999999"), (inside, ACCOUNT)):
+        told = json.loads(Chain(s3.bucket, account, REGION, START).add({key: s3.objects[key]}).content)
+        put(s3, written(told | {"digestS3Object": folder + told["digestS3Object"].rpartition("/")[2]}))
+    calls, [gap] = read(door)
+    assert calls == everything()
+    assert key in gap.detail
+
+
+def test_log_files_that_could_not_be_listed_are_not_told_as_missing(s3: FakeS3, door: Aws) -> None:
+    s3.refuse(f"LIST AWSLogs/{ACCOUNT}/CloudTrail/{REGION}", "AccessDenied")
+    calls, gaps = read(door)
+    assert calls == everything(*range(HOURS))
+    assert [gap.kind for gap in gaps] == [GapKind.SOURCE_FAILED]
+
+
+def test_log_files_that_were_not_tried_are_not_told_as_missing(s3: FakeS3, door: Aws) -> None:
+    s3.refuse(f"GET AWSLogs/{ACCOUNT}/CloudTrail/", "ExpiredToken", status=400)
+    assert {gap.kind for gap in read(door)[1]} == {GapKind.SOURCE_FAILED}
+
+
+def test_digests_are_found_however_many_pages_their_listing_has(s3: FakeS3, door: Aws) -> None:
+    s3.most_keys = 3
+    assert read(door) == (everything(), [])
+
+
+def test_a_large_file_that_is_read_as_a_stream_is_validated_too(
+    s3: FakeS3, door: Aws, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(s3_reading, "_AHEAD_BYTES", 10)
+    assert read(door) == (everything(), [])
+    key = logs(s3)[3]
+    s3.objects[key] = gzip.compress(gzip.decompress(s3.objects[key]) + b" ")
+    calls, [gap] = read(door)
+    assert (calls, gap.scope) == (everything(3), HERE)
+
+
+def test_days_are_read_in_turn_and_nothing_is_forgotten_between_them(s3: FakeS3, door: Aws) -> None:
+    """What was read of the digests is let go day by day; a removed file is missed on each of them."""
+    s3.forget()
+    days = 12
+    for day in range(days):
+        # Minutes before midnight: the digest lies in the next day's folder.
+        deliver(s3, day, hours=24 * day + 15.75, region=REGION)
+    deliver_digests(s3, ACCOUNT, REGION, START, 24 * days)
+    now = START + timedelta(days=days)
+    named = f"s3://logs/AWSLogs/{ACCOUNT}/CloudTrail/{REGION}/2026/01/05"
+    assert read(door, now=now, named=named) == (names(3), [])
+    assert read(door, now=now) == (sorted(names(*range(days))), [])
+    for key in logs(s3)[1::2]:
+        del s3.objects[key]
+    calls, [gap] = read(door, now=now)
+    assert (calls, gap.count) == (sorted(names(*range(0, days, 2))), days // 2)
+
+
+def test_a_backfill_digest_counts_however_late_it_is(s3: FakeS3, door: Aws) -> None:
+    days = 12
+    deliver_digests(s3, ACCOUNT, REGION, START, 24 * days)
+    key = deliver(s3, 66, hours=1.1, region=REGION)
+    deliver(s3, 67, hours=24 * 8, region=REGION)
+    deliver_digests(s3, ACCOUNT, REGION, START + timedelta(days=8), 24 * 4)
+    late = Chain(s3.bucket, ACCOUNT, REGION, START + timedelta(days=10))
+    put(s3, late.add({key: s3.objects[key]}, "_backfill"))
+    assert "Get66" in read(door, now=START + timedelta(days=days))[0]

@@ -22,8 +22,8 @@ from leastpriv.permissions import catalog
 from leastpriv.permissions.sensitive import sensitivity
 from leastpriv.proposal.extend import additions
 from leastpriv.proposal.findings import asks, asks_to_lift
-from leastpriv.proposal.guards import could_hide
 from leastpriv.proposal.situation import History, Options
+from leastpriv.proposal.visible import could_hide
 
 ROLE = "arn:aws:iam::111122223333:role/ci/deploy"
 SESSION = "arn:aws:sts::111122223333:assumed-role/deploy/run"

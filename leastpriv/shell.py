@@ -1,0 +1,72 @@
+"""On a shell: where the names of a command lead, and how its result is printed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, TextIO
+
+from leastpriv.errors import InputError, LeastprivError
+
+if TYPE_CHECKING:
+    from leastpriv.settings import Settings
+    from leastpriv.workplace import Workplace
+
+
+def print_text(stdout: TextIO, text: str) -> None:
+    """Writes a command's result as it is: Markdown and JSON have been escaped where they were made.
+
+    What the stream's encoding lacks is written as an escape.
+
+    Raises:
+        BrokenPipeError: whoever read it has gone.
+        LeastprivError: it cannot be written, as on a full disk.
+    """
+    encoding = stdout.encoding or "utf-8"
+    shown = text if text.endswith("\n") or not text else text + "\n"
+    try:
+        stdout.write(shown.encode(encoding, "backslashreplace").decode(encoding))
+        stdout.flush()
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise LeastprivError(f"The result cannot be written to standard output: {error.strerror}.") from error
+
+
+def shell_workplace(settings: Settings, environment: Mapping[str, str], now: datetime) -> Workplace:
+    """On a shell every path starts at the current folder; the repository is the one around the policy file.
+
+    Raises:
+        InputError: an input that only a step can have is given.
+        PullRequestError: a mode that needs a git repository finds none.
+    """
+    from leastpriv.logs import JobLogs
+    from leastpriv.settings import AUTO_LOGS, Mode
+    from leastpriv.sources import Reach
+    from leastpriv.workplace import Workplace, changed_on_disk
+
+    policy, trails = Path(settings.policy.path), tuple(Path(name) for name in settings.trail_folders)
+    absolute = policy.parent.resolve() / policy.name
+    reach = Reach(environment, now)
+    if AUTO_LOGS in settings.job_logs:
+        raise InputError("--job-log auto reads the logs of a step's workflow run: here, name files of logs.")
+    logs = JobLogs(now, settings.job_logs)
+    pointer = settings.policy.pointer
+    if settings.mode not in (Mode.PULL_REQUEST, Mode.REVIEW):
+        return Workplace(
+            policy.as_posix(),
+            Path(),
+            trails,
+            job_logs=logs,
+            reach=reach,
+            pointer=pointer,
+            changed=changed_on_disk(absolute),
+        )
+    from leastpriv.pull_request.git import LocalRepository
+    from leastpriv.pull_request.local import LocalPlace
+
+    root = next((folder for folder in absolute.parents if (folder / ".git").exists()), absolute.parent)
+    place = LocalPlace(LocalRepository.open(root))
+    path = absolute.relative_to(root).as_posix()
+    return Workplace(path, Path(), trails, place, job_logs=logs, reach=reach, pointer=pointer)

@@ -1,0 +1,196 @@
+"""What a digest file vouches for, by its bytes alone."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import io
+import json
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from cryptography.hazmat.primitives.serialization import PublicFormat
+from hypothesis import given
+from hypothesis import strategies as st
+
+from leastpriv.evidence.cloudtrail.digests import (
+    ContentHash,
+    Digest,
+    HashedStream,
+    Link,
+    broken_links,
+    holes,
+    named,
+    read_digest,
+)
+from tests.fakes.digests import FINGERPRINT, HOUR, Chain, Written, public_key, written
+
+START = datetime(2026, 1, 2, 8, tzinfo=UTC)
+KEYS = {FINGERPRINT: public_key()}
+LOG = gzip.compress(b'{"Records": []}')
+
+
+def chain() -> Chain:
+    return Chain("logs", "123456789012", "eu-west-1", START)
+
+
+def read(digest: Written, keys: dict[str, bytes] = KEYS, **more: str) -> Digest | str:
+    return read_digest("logs", digest.key, gzip.compress(digest.content), digest.metadata | more, keys)
+
+
+def sound(digest: Written) -> Digest:
+    found = read(digest)
+    assert isinstance(found, Digest), found
+    return found
+
+
+def test_a_sound_digest_tells_its_hour_its_files_and_the_one_before() -> None:
+    hours = chain()
+    first, second = hours.add({}), hours.add({"AWSLogs/x.json.gz": LOG})
+    assert sound(first).link.previous is None
+    found = sound(second)
+    assert (found.link.start, found.link.end) == (START + HOUR, START + 2 * HOUR)
+    assert found.files == {"AWSLogs/x.json.gz": hashlib.sha256(b'{"Records": []}').hexdigest()}
+    assert found.link.previous == (first.key, hashlib.sha256(first.content).hexdigest(), first.signature)
+
+
+@pytest.mark.parametrize("form", [PublicFormat.PKCS1, PublicFormat.SubjectPublicKeyInfo])
+def test_keys_are_taken_in_both_forms_that_aws_gives_them_in(form: PublicFormat) -> None:
+    assert isinstance(read(chain().add({}), {FINGERPRINT: public_key(form)}), Digest)
+
+
+@pytest.mark.parametrize(
+    ("keys", "more", "reason"),
+    [
+        ({}, {}, "knows no key"),
+        ({FINGERPRINT: b"no key"}, {}, "signature does not hold"),
+        (KEYS, {"signature": ""}, "signature does not hold"),
+        (KEYS, {"signature": "ä"}, "signature does not hold"),
+        (KEYS, {"signature-algorithm": "NONE"}, "not signed by"),
+    ],
+)
+def test_a_digest_without_its_key_or_signature_vouches_for_nothing(
+    keys: dict[str, bytes], more: dict[str, str], reason: str
+) -> None:
+    found = read(chain().add({}), keys, **more)
+    assert isinstance(found, str)
+    assert reason in found
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"digestEndTime": "soon"},
+        {"logFiles": None},
+        {"logFiles": [1]},
+        {"digestPublicKeyFingerprint": None},
+        {"digestS3Bucket": "other"},
+    ],
+)
+def test_a_digest_of_another_shape_ends_nothing(change: dict[str, Any]) -> None:
+    told = json.loads(chain().add({}).content) | change
+    assert isinstance(read(written(told)), str)
+
+
+@given(st.binary(max_size=200))
+def test_anything_else_is_no_digest(body: bytes) -> None:
+    for each in (body, gzip.compress(body)):
+        assert isinstance(read_digest("logs", "k", each, {}, KEYS), str)
+
+
+@given(st.sampled_from(["[]", "{}", "null", "1", '{"digestS3Bucket": "logs"}', "[" * 100_000]))
+def test_json_of_another_shape_is_no_digest(text: str) -> None:
+    assert isinstance(read_digest("logs", "k", gzip.compress(text.encode()), {}, KEYS), str)
+
+
+def test_a_log_file_hashed_in_another_way_is_named_without_a_hash() -> None:
+    told = json.loads(chain().add({"AWSLogs/x.json.gz": LOG}).content)
+    told["logFiles"][0]["hashAlgorithm"] = "MD5"
+    assert sound(written(told)).files == {"AWSLogs/x.json.gz": ""}
+
+
+@pytest.mark.parametrize(
+    ("key", "expected"),
+    [
+        ("a/123456789012_CloudTrail-Digest_eu-west-1_my_trail_us-east-1_20260102T090000Z.json.gz", (9, False)),
+        ("123456789012_CloudTrail-Digest_eu-west-1_t_us-east-1_20260102T090000Z_backfill.json.gz", (9, True)),
+        ("123456789012_CloudTrail-Digest_eu-west-1_t_us-east-1_20261302T090000Z.json.gz", None),
+        ("123456789012_CloudTrail-Digest_eu-west-1_t_us-east-1_99991231T090000Z.json.gz", None),
+        ("123456789012_CloudTrail_eu-west-1_20260102T0900Z_x.json.gz", None),
+    ],
+)
+def test_a_key_tells_the_hour_of_its_digest(key: str, expected: tuple[int, bool] | None) -> None:
+    told = named(key)
+    assert (told and (told.end.hour, told.backfill)) == expected
+
+
+def _link(number: int, previous: Link | None = None, signature: str = "") -> Link:
+    before = (previous.key, previous.hash, signature or previous.signature) if previous else None
+    return Link(f"k{number}", START + number * HOUR, START + (number + 1) * HOUR, f"h{number}", f"s{number}", before)
+
+
+def test_a_chain_breaks_where_the_digest_before_is_another_one_or_not_there() -> None:
+    first = _link(1)
+    second, forked = _link(2, first), _link(2, first, "other")
+    assert not list(broken_links({"k1": first, "k2": second}, {"k1", "k2"}, ""))
+    [(key, what)] = broken_links({"k1": first, "k2": forked}, {"k1", "k2"}, "")
+    assert (key, "another one" in what) == ("k1", True)
+    [(key, what)] = broken_links({"k2": second}, {"k2"}, "")
+    assert (key, "missing" in what) == ("k1", True)
+    assert not list(broken_links({"k2": second}, {"k2"}, "k2")), "it lies before what was listed"
+    assert not list(broken_links({"k2": second}, {"k1", "k2"}, "")), "a digest that is there is told by itself"
+
+
+@given(st.sets(st.integers(0, 30), min_size=1), st.integers(31, 40))
+def test_every_hour_without_a_digest_lies_in_a_hole(hours: set[int], end: int) -> None:
+    links = [_link(number) for number in hours]
+    found = list(holes(links, None, START + end * HOUR, timedelta()))
+    for hour in range(min(hours), end):
+        middle = START + (hour + 0.5) * HOUR
+        assert any(start <= middle < stop for start, stop in found) == (hour not in hours)
+
+
+@given(st.lists(st.binary(max_size=300), max_size=4), st.booleans(), st.integers(1, 40))
+def test_the_hash_is_that_of_what_members_or_plain_bytes_hold_however_they_arrive(
+    members: list[bytes], plain: bool, size: int
+) -> None:
+    stored = b"".join(members) if plain else b"".join(map(gzip.compress, members or [b""]))
+    if plain and (len(stored) < 2 or stored.startswith(b"\x1f\x8b")):
+        return
+    content = ContentHash(10_000)
+    for at in range(0, len(stored), size):
+        content.update(stored[at : at + size])
+    assert content.hexdigest() == hashlib.sha256(b"".join(members)).hexdigest()
+
+
+@pytest.mark.parametrize("stored", [b"", b"x", LOG[:-1], LOG[:20], LOG + b"more", LOG + LOG[:5]])
+def test_what_does_not_unfold_to_its_end_has_no_hash(stored: bytes) -> None:
+    content = ContentHash(10_000)
+    content.update(stored)
+    assert content.hexdigest() == ""
+
+
+def test_a_bomb_has_no_hash() -> None:
+    content = ContentHash(1_000_000)
+    content.update(gzip.compress(bytes(50_000_000)))
+    assert content.hexdigest() == ""
+
+
+def test_a_stream_is_hashed_to_its_end_whoever_stopped_reading_it() -> None:
+    stream = HashedStream(io.BytesIO(LOG), 10_000)
+    stream.read(3)
+    stream.close()
+    assert stream.hexdigest() == hashlib.sha256(b'{"Records": []}').hexdigest()
+
+
+def test_a_stream_that_broke_has_no_hash() -> None:
+    class Broken(io.BytesIO):
+        def read(self, size: int | None = -1) -> bytes:  # noqa: ARG002 - the shape of a stream
+            raise OSError
+
+    stream = HashedStream(Broken(), 10_000)
+    with pytest.raises(OSError):
+        stream.read(3)
+    stream.close()
+    assert stream.hexdigest() == ""

@@ -29,8 +29,8 @@ def lifecycle_offers(offers: Sequence[Offer], failure: str = "") -> Iterator[str
     if lines:
         yield (
             "### Offered for later runs, not written\n\nNo record shows their use, and no known policy grants them: an "
-            "update, a deletion, a rollback or calls that only data events show may need them. `proposal.json` has them "
-            "as statements.\n\n" + "\n".join(lines)
+            "update, a deletion, a rollback, or calls that only data events show, may need them. `proposal.json` has "
+            "them as statements.\n\n" + "\n".join(lines)
         )
 
 

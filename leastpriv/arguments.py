@@ -193,8 +193,8 @@ def _add_trial(commands: _SubParsersAction[ArgumentParser]) -> None:
         "until the command succeeds. Nothing permanent changes in the account.",
         epilog=_TRIAL_CODES,
     )
-    command.add_argument("--role-arn", required=True, metavar="ARN", help="ARN of the role or user")
-    command.add_argument("--policy-file", required=True, metavar="F", help="the policy that is tried and extended")
+    command.add_argument("--role-arn", default="", metavar="ARN", help="ARN of the role or user")
+    command.add_argument("--policy-file", default="", metavar="F", help="the policy that is tried and extended")
     command.add_argument(
         "--also-attached", action="append", metavar="F", help="another policy of the role, tried beside it, not changed"
     )

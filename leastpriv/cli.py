@@ -125,8 +125,8 @@ def _permissions(options: Namespace, stdout: TextIO, console: Console, clock: Cl
     from leastpriv.evidence.cloudtrail.trail_files import TrailFolder
     from leastpriv.evidence.read import read_evidence
     from leastpriv.report.terminal import json_lines, rows_of, table
-    from leastpriv.settings import EVENT_HISTORY, is_in_aws, named_principal, trails, window
     from leastpriv.sources import DAYS, CountedSource, Reach, bucket_trail, event_history
+    from leastpriv.values import EVENT_HISTORY, is_in_aws, named_principal, trails, window
 
     if bool(options.role_arn) == options.all_roles:
         raise InputError("Name one role with --role-arn, or all with --all-roles.")

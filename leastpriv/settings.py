@@ -5,14 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from enum import StrEnum
 
 from leastpriv.errors import InputError
 from leastpriv.evidence.cloudtrail.athena_sql import is_table_name
 from leastpriv.evidence.hints.generated_policy import Generation, parse_generation
-from leastpriv.evidence.live_role import POLICY_ARN
-from leastpriv.evidence.source import Window, parse_principal
+from leastpriv.evidence.source import Window
 from leastpriv.inputs import INPUTS, Input
 from leastpriv.model import Principal
 from leastpriv.policy.location import Location
@@ -20,23 +18,21 @@ from leastpriv.proposal.situation import Options
 from leastpriv.pull_request.publication import is_branch_name
 from leastpriv.pull_request.repository.pulls import Manners
 from leastpriv.runner.inputs import parse_boolean, parse_integer, read_input, split_list
-
-Value = str | tuple[str, ...]
-"""An input as it arrived: text, or the values of a repeated option."""
-
-
-EVENT_HISTORY = "event-history"
-"""The name that stands among the trails for CloudTrail's event history."""
+from leastpriv.values import (
+    EVENT_HISTORY,
+    Value,
+    entries,
+    files,
+    is_in_aws,
+    named_principal,
+    patterns,
+    regions,
+    trails,
+    window,
+)
 
 AUTO_LOGS = "auto"
 """The name that stands among the job logs for those of the workflow run itself."""
-
-# Names of buckets and trails: "General purpose bucket naming rules" (S3) and CreateTrail (CloudTrail), read 2026-11-24.
-_IN_AWS = re.compile(
-    r"s3://[a-z0-9][a-z0-9._-]{1,61}[a-z0-9](?:/.*)?|arn:[a-z-]+:cloudtrail:[a-z0-9-]+:\d{12}:trail/[\w.-]+", re.ASCII
-)
-# us-east-1, us-gov-west-1, ap-southeast-2 … (regions of botocore's endpoints.json)
-_REGION = re.compile(r"[a-z]{2,5}(?:-[a-z]+)+-[0-9]{1,2}", re.ASCII)
 
 
 class Mode(StrEnum):
@@ -149,11 +145,11 @@ def settings(values: Mapping[str, Value], labels: Mapping[str, str], start: str 
     if missing:
         raise InputError(f"{labels[missing]} is missing: {_help(missing)}.")
     principal = named_principal(text["role-arn"], labels["role-arn"])
-    job_logs = _list(values.get("job-logs", ()))
+    job_logs = entries(values.get("job-logs", ()))
     return Settings(
         principal=principal,
         policy_file=text["policy-file"],
-        also_attached=_files(values, labels, "also-attached"),
+        also_attached=files(values, labels, "also-attached"),
         mode=Mode(_one_of(text, labels, "mode", [mode.value for mode in Mode])),
         trails=trails(values.get("trails", ()), labels["trails"], optional=bool(job_logs or text["athena-table"])),
         window=window(start, end),
@@ -162,7 +158,7 @@ def settings(values: Mapping[str, Value], labels: Mapping[str, str], start: str 
         branch=_branch(text["branch"], labels["branch"]) or f"leastpriv/{_as_branch(principal.name)}",
         manners=_manners(values, text, labels),
         github_token=text["github-token"],
-        aws_regions=_regions(values, labels),
+        aws_regions=regions(values, labels),
         lookback_days=_integer(text, labels, "lookback-days", 1),
         wait_for_events=_integer(text, labels, "wait-for-events"),
         job_logs=job_logs,
@@ -172,24 +168,6 @@ def settings(values: Mapping[str, Value], labels: Mapping[str, str], start: str 
         access_analyzer=parse_generation(text["access-analyzer"], labels["access-analyzer"]),
         last_accessed=parse_boolean(text["last-accessed"], labels["last-accessed"].removeprefix("The input ")),
     )
-
-
-def trails(value: Value, label: str, *, optional: bool = False) -> tuple[str, ...]:
-    """Names of trail folders, trails in S3 and `event-history`; `optional` where other evidence is named.
-
-    Raises:
-        InputError: there is none, or one in AWS is named in a way that leads nowhere.
-    """
-    found = _list(value)
-    if not found and not optional:
-        raise InputError(f"{label} is missing: name a folder of CloudTrail files, or {EVENT_HISTORY}.")
-    for name in found:
-        if is_in_aws(name) and not _IN_AWS.fullmatch(name):
-            raise InputError(
-                f"{label} is {name!r}: write s3://BUCKET/PREFIX, or a trail's ARN like "
-                "arn:aws:cloudtrail:eu-west-1:123456789012:trail/NAME."
-            )
-    return found
 
 
 def _athena_table(name: str, label: str) -> str:
@@ -206,42 +184,13 @@ def _validate_digests(text: Mapping[str, str], labels: Mapping[str, str]) -> boo
     return chosen
 
 
-def is_in_aws(trail: str) -> bool:
-    """Whether a trail is named by its place in S3 or by its ARN, not by a folder."""
-    return trail.startswith(("s3://", "arn:"))
-
-
-def window(start: str, end: str) -> Window:
-    """The time to read, from `--from` (included) to `--to` (not included); empty is open.
-
-    Raises:
-        InputError: a time is not ISO 8601, or the window is empty.
-    """
-    chosen = Window(_time(start, "--from"), _time(end, "--to"))
-    if chosen.start and chosen.end and chosen.start >= chosen.end:
-        raise InputError(f"--from {start} is not before --to {end}: the window is empty.")
-    return chosen
-
-
-def _time(text: str, flag: str) -> datetime | None:
-    if not text:
-        return None
-    try:
-        time = datetime.fromisoformat(text)
-        return time.astimezone(UTC) if time.tzinfo else time.replace(tzinfo=UTC)
-    except (ValueError, OverflowError):
-        raise InputError(
-            f"{flag} is {text!r}: write a date like 2026-11-03 or a time like 2026-11-03T09:00:00Z."
-        ) from None
-
-
 def _options(text: Mapping[str, str], values: Mapping[str, Value], labels: Mapping[str, str]) -> Options:
     return Options(
         minimum_days=_integer(text, labels, "minimum-days"),
         minimum_runs=_integer(text, labels, "minimum-runs"),
         drop_unseen_services=_one_of(text, labels, "unseen-services", ["keep", "drop"]) == "drop",
-        keep=_patterns(values, labels, "keep"),
-        never_add=_patterns(values, labels, "never-add"),
+        keep=patterns(values, labels, "keep"),
+        never_add=patterns(values, labels, "never-add"),
         exact_resources=_one_of(text, labels, "resources", ["pattern", "exact", "keep"]) == "exact",
         keep_forms=text["resources"] == "keep",
     )
@@ -259,7 +208,7 @@ def _as_branch(name: str) -> str:
 
 
 def _manners(values: Mapping[str, Value], text: Mapping[str, str], labels: Mapping[str, str]) -> Manners:
-    lists = {name: _list(values.get(name, ())) for name in ("reviewers", "team-reviewers", "assignees")}
+    lists = {name: entries(values.get(name, ())) for name in ("reviewers", "team-reviewers", "assignees")}
     return Manners(
         labels=split_list(text["labels"]),
         reviewers=lists["reviewers"],
@@ -273,18 +222,6 @@ def _refuse_unbuilt(values: Mapping[str, Value], labels: Mapping[str, str]) -> N
     for known in INPUTS:
         if not known.built and values.get(known.name):
             raise InputError(f"{labels[known.name]} is set, but not built yet: leave it out.")
-
-
-def named_principal(arn: str, label: str) -> Principal:
-    """The role or user of an input.
-
-    Raises:
-        InputError: it is not the ARN of a role or user.
-    """
-    try:
-        return parse_principal(arn)
-    except InputError as error:
-        raise InputError(f"{label}: {error}") from error
 
 
 def _integer(text: Mapping[str, str], labels: Mapping[str, str], name: str, minimum: int = 0) -> int:
@@ -304,37 +241,6 @@ def _one_of(
     if value not in choices:
         raise InputError(f"{labels[name]} is {value!r}: choose {' or '.join(choices)}.")
     return value
-
-
-def _patterns(values: Mapping[str, Value], labels: Mapping[str, str], name: str) -> tuple[str, ...]:
-    found = _list(values.get(name, ()))
-    for pattern in found:
-        if ":" not in pattern and pattern != "*":
-            raise InputError(f"{labels[name]} holds {pattern!r}: write action patterns like s3:DeleteBucket or iam:*.")
-    return found
-
-
-def _regions(values: Mapping[str, Value], labels: Mapping[str, str]) -> tuple[str, ...]:
-    found = _list(values.get("aws-regions", ()))
-    for region in found:
-        if not _REGION.fullmatch(region):
-            raise InputError(f"{labels['aws-regions']} holds {region!r}: write regions like eu-central-1.")
-    return found
-
-
-def _files(values: Mapping[str, Value], labels: Mapping[str, str], name: str) -> tuple[str, ...]:
-    found = _list(values.get(name, ()))
-    for file in found:
-        if file.startswith("arn:") and not re.fullmatch(POLICY_ARN, file, re.ASCII):
-            raise InputError(
-                f"{labels[name]} holds {file!r}: write a file, or the ARN of a managed policy like "
-                "arn:aws:iam::123456789012:policy/NAME."
-            )
-    return found
-
-
-def _list(value: Value) -> tuple[str, ...]:
-    return split_list(value) if isinstance(value, str) else tuple(entry for entry in value if entry.strip())
 
 
 def _text(values: Mapping[str, Value], known: Input) -> str:

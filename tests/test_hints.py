@@ -17,8 +17,9 @@ import pytest
 
 from leastpriv.errors import InputError
 from leastpriv.pipeline import Result, run
-from leastpriv.settings import Value, from_environment, from_options
+from leastpriv.settings import from_environment, from_options
 from leastpriv.sources import Reach
+from leastpriv.values import Value
 from leastpriv.workplace import Workplace
 from tests.fakes.aws.access_analyzer import AccessAnalyzer, Finding
 from tests.fakes.aws.iam_last_accessed import Attempt, LastAccessed

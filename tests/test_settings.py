@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from leastpriv.errors import InputError
 from leastpriv.inputs import INPUTS
 from leastpriv.pull_request.repository.pulls import Manners
-from leastpriv.settings import Mode, Settings, from_environment, from_options, named_principal, trails, window
+from leastpriv.settings import Mode, Settings, from_environment, from_options
+from leastpriv.values import named_principal, trails, window
 from tests.fakes.deploys import ROLE
 
 Answer = TypeVar("Answer")

@@ -37,8 +37,8 @@ class Aws:
         """AWS_REGION, else AWS_DEFAULT_REGION, else the profile's; empty where none is set."""
 
     @classmethod
-    def open(cls, environment: Mapping[str, str]) -> Aws:
-        """Finds credentials; asks AWS nothing yet.
+    def open(cls, environment: Mapping[str, str], purpose: str = "reading the evidence") -> Aws:
+        """Finds credentials; asks AWS nothing yet. `purpose` is what an error says that they are for.
 
         Raises:
             AwsError: there are none, or the profile that the environment names is not here.
@@ -64,7 +64,7 @@ class Aws:
         except BotoCoreError as error:
             raise AwsError(f"The AWS credentials cannot be read: {error}", AwsTrouble.INVALID) from error
         if found is None:
-            raise no_credentials("reading the evidence")
+            raise no_credentials(purpose)
         return cls(session, environment, region or session.region_name or "")
 
     @property
@@ -158,5 +158,6 @@ def _number(environment: Mapping[str, str], name: str, otherwise: int) -> int:
 def _no_profile(profile: str) -> str:
     return (
         f"AWS_PROFILE is {profile!r}, and there is no such profile here: the files of ~/.aws do not reach into an "
-        "action's container. Use aws-actions/configure-aws-credentials, which sets keys for the steps after it."
+        "action's container. In a workflow, use aws-actions/configure-aws-credentials, which sets keys for the steps "
+        "after it; on a shell, name one that `aws configure list-profiles` shows."
     )

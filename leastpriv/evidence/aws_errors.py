@@ -56,10 +56,10 @@ def _refused(response: Mapping[str, object], doing: str, action: str) -> AwsErro
     quoted = f" ({code}{': ' + _short(message) if message else ''})" if code else ""
     match trouble:
         case AwsTrouble.EXPIRED:
-            advice = "get new ones right before this step, as aws-actions/configure-aws-credentials does"
+            advice = "get new ones, in a workflow right before this step by aws-actions/configure-aws-credentials"
             sentence = f"The AWS credentials have expired while {doing}{quoted}: {advice}."
         case AwsTrouble.INVALID:
-            sentence = f"AWS does not know these credentials ({doing}){quoted}: check the step that sets them."
+            sentence = f"AWS does not know these credentials ({doing}){quoted}: check where they are set."
         case AwsTrouble.DENIED:
             return _denied(code, message, doing, action)
         case AwsTrouble.THROTTLED:
@@ -86,7 +86,7 @@ def _trouble(code: str, message: str, status: int) -> AwsTrouble:
 def _denied(code: str, message: str, doing: str, action: str) -> AwsError:
     denial = read_denial(message, error_code=code)
     missing = denial.actions[0] if denial.actions else action
-    whose = denial.principal or "the credentials of this step"
+    whose = denial.principal or "these credentials"
     on = f" on {denial.resource}" if denial.resource and denial.resource != "*" else ""
     if denial.why:
         sentence = (
@@ -127,7 +127,8 @@ def _not_reached(error: Exception, doing: str) -> AwsError:
 def no_credentials(doing: str) -> AwsError:
     """There are no credentials at all."""
     advice = (
-        "run aws-actions/configure-aws-credentials in an earlier step of the job, or set AWS_ACCESS_KEY_ID and so on"
+        "in a workflow, run aws-actions/configure-aws-credentials in an earlier step of the job; on a shell, set "
+        "AWS_PROFILE, or AWS_ACCESS_KEY_ID and so on"
     )
     return AwsError(f"There are no AWS credentials for {doing}: {advice}.", AwsTrouble.NO_CREDENTIALS)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from leastpriv.permissions.tables import table
@@ -26,8 +26,8 @@ def child_environment(environment: Mapping[str, str], credentials: Credentials, 
     The files of `~/.aws` are hidden too, since a profile there may lead to the caller's own rights; `region`, which may
     come from there, is set if it is known. Nothing is taken from an instance's metadata.
     """
-    hidden = {row["name"] for row in table("credential_variables", __package__)}
-    kept = {name: value for name, value in environment.items() if name.upper() not in hidden}
+    hidden = [row["name"] for row in table("credential_variables", __package__)]
+    kept = {name: value for name, value in environment.items() if not _is_one_of(name.upper(), hidden)}
     regions = {"AWS_REGION": region, "AWS_DEFAULT_REGION": region} if region else {}
     return {
         **regions,
@@ -39,3 +39,7 @@ def child_environment(environment: Mapping[str, str], credentials: Credentials, 
         "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
         "AWS_CONFIG_FILE": os.devnull,
     }
+
+
+def _is_one_of(name: str, hidden: Sequence[str]) -> bool:
+    return any(name == each or (each.endswith("*") and name.startswith(each[:-1])) for each in hidden)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+import signal
 from datetime import timedelta
 
 from leastpriv.errors import AwsError, LeastprivError
@@ -14,16 +15,18 @@ from leastpriv.trial.policy_file import PolicyFile, open_attached, open_policy, 
 from leastpriv.trial.records import Records
 from leastpriv.trial.rounds import Course, Surroundings
 from leastpriv.trial.settings import SESSION_POLICY, TrialSettings
-from leastpriv.trial.signals import Signals, listening
+from leastpriv.trial.signals import listening
 from leastpriv.trial.strategies import SessionPolicy, Strategy, TrialRole
-from leastpriv.trial.words import found_left_overs, saved
+from leastpriv.trial.words import found, found_left_overs, saved
 
 _SKEW = timedelta(minutes=5)
 """How far the clocks of this machine and of AWS may differ."""
 
 
-def trial(settings: TrialSettings, around: Surroundings) -> int:
-    """Runs the whole trial. Returns 0 clean, 1 no progress or rounds spent, 128 and its number for a signal.
+def trial(settings: TrialSettings | None, around: Surroundings) -> int:
+    """Runs the whole trial; without settings it only cleans up.
+
+    Returns 0 clean, 1 no progress or rounds spent, 128 and its number for a signal.
 
     Whatever happens, what was made in the account is removed and the extended policy written.
 
@@ -31,15 +34,14 @@ def trial(settings: TrialSettings, around: Surroundings) -> int:
         InputError: an input leads to nothing that can be tried.
         LeastprivError: AWS refuses what the trial itself needs, or something could not be removed or written.
     """
-    aws = Aws.open(around.environment)
+    aws = Aws.open(around.environment, "the trial")
     mark = Mark(f"leastpriv-{secrets.token_hex(6)}", around.clock(), Here.now())
     with listening() as signals:
-        _tell_left_overs(aws, settings, around, mark.here)
-        if not settings.argv:
+        _tell_left_overs(aws, around, mark.here, clean_up=settings is None or settings.clean_up)
+        if settings is None:
             return 0
-        target = settings.target
-        file = open_policy(target.policy, target.principal)
-        attached = open_attached(target.policy, settings.also_attached, target.principal)
+        file = open_policy(settings.policy, settings.principal)
+        attached = open_attached(settings.policy, settings.also_attached, settings.principal)
         records = Records.of(settings.trails, aws, around.clock() - _SKEW)
         strategy = _strategy(settings, aws, mark, around)
         candidate = Candidate(file.document, attached)
@@ -71,18 +73,18 @@ def _strategy(settings: TrialSettings, aws: Aws, mark: Mark, around: Surrounding
     return TrialRole(aws, settings.principal, mark, around.clock, around.sleep, settings.settle)
 
 
-def _tell_left_overs(aws: Aws, settings: TrialSettings, around: Surroundings, here: Here) -> None:
+def _tell_left_overs(aws: Aws, around: Surroundings, here: Here, *, clean_up: bool) -> None:
     iam = aws.client("iam")
     try:
         found = left_overs(iam, around.clock(), here)
     except AwsError as error:
-        if settings.clean_up:
+        if clean_up:
             raise
         around.say(f"Not known: whether an earlier trial left something in the account. {error}")
         return
-    for line in found_left_overs(found, clean_up=settings.clean_up):
+    for line in found_left_overs(found, clean_up=clean_up):
         around.say(line)
-    if settings.clean_up:
+    if clean_up:
         dead = [one for one in found if one.dead]
         failures = removed(iam, dead)
         around.say(f"Removed {len(dead) - len(failures)} of {len(dead)} left-overs.")

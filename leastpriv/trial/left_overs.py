@@ -46,17 +46,26 @@ def remove_role(iam: Any, name: str) -> None:
     Raises:
         AwsError: it is still there.
     """
-    with (
-        explained(f"removing the temporary role {name}", "iam:DeleteRole"),
-        suppress(iam.exceptions.NoSuchEntityException),
-    ):
-        for page in _pages(iam, "list_role_policies", RoleName=name):
-            for policy in page["PolicyNames"]:
-                iam.delete_role_policy(RoleName=name, PolicyName=policy)
-        for page in _pages(iam, "list_attached_role_policies", RoleName=name):
-            for attached in page["AttachedPolicies"]:
-                iam.detach_role_policy(RoleName=name, PolicyArn=attached["PolicyArn"])
-        iam.delete_role(RoleName=name)
+    # What is missing on the way, such as a policy that is listed still, does not mean that the role is.
+    missing = iam.exceptions.NoSuchEntityException
+    with explained(f"removing the temporary role {name}", "iam:DeleteRole"):
+        with suppress(missing):
+            for page in _pages(iam, "list_role_policies", RoleName=name):
+                for policy in page["PolicyNames"]:
+                    with suppress(missing):
+                        iam.delete_role_policy(RoleName=name, PolicyName=policy)
+        with suppress(missing):
+            for page in _pages(iam, "list_attached_role_policies", RoleName=name):
+                for attached in page["AttachedPolicies"]:
+                    detach(iam, name, attached["PolicyArn"])
+        with suppress(missing):
+            iam.delete_role(RoleName=name)
+
+
+def detach(iam: Any, role: str, arn: str) -> None:
+    """Takes a managed policy off a role, if it is on it."""
+    with suppress(iam.exceptions.NoSuchEntityException):
+        iam.detach_role_policy(RoleName=role, PolicyArn=arn)
 
 
 def remove_policy(iam: Any, arn: str) -> None:

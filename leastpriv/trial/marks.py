@@ -8,6 +8,9 @@ import socket
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from leastpriv.trial.process import PROC, parent_and_start
 
 PATH = "/leastpriv-trial/"
 """Path of every role and policy that a trial makes, and of nothing else."""
@@ -20,13 +23,35 @@ _TRIAL, _UNTIL, _MAKER = "leastpriv:trial", "leastpriv:until", "leastpriv:maker"
 class Here:
     """The process, as a tag tells of it: what the machine is called is not told."""
 
-    host: str
+    machine: str
+    """Of this boot of the machine and this room of process ids, as each container has one; empty where not known."""
     pid: int
+    started: int
+    """In clock ticks since the boot: ids are used again."""
 
     @classmethod
-    def now(cls) -> Here:
+    def now(cls, proc: Path = PROC) -> Here:
         """The process that asks."""
-        return cls(hashlib.sha256(socket.gethostname().encode()).hexdigest()[:12], os.getpid())
+        pid = os.getpid()
+        try:
+            boot = (proc / "sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+            room = str((proc / "self/ns/pid").readlink())
+        except (OSError, ValueError):
+            return cls("", pid, 0)
+        known = "\n".join((socket.gethostname(), boot, room))
+        return cls(hashlib.sha256(known.encode()).hexdigest()[:12], pid, parent_and_start(pid, proc)[1])
+
+    def has_ended(self, maker: str) -> bool:
+        """Whether a process of this machine has surely ended; `maker` as `str` gives it. Of others nobody knows."""
+        machine, _, rest = maker.partition("/")
+        pid, _, started = rest.partition("/")
+        if not machine or machine != self.machine or not self.started or not (pid.isdecimal() and started.isdecimal()):
+            return False
+        now = parent_and_start(int(pid))[1]
+        return now != int(started) if now else not _is_there(int(pid))
+
+    def __str__(self) -> str:
+        return f"{self.machine}/{self.pid}/{self.started}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +76,7 @@ class Mark:
         values = {
             _TRIAL: self.trial,
             _UNTIL: (now + LASTS).astimezone(UTC).isoformat(timespec="seconds"),
-            _MAKER: f"{self.here.host}/{self.here.pid}",
+            _MAKER: str(self.here),
         }
         return [{"Key": key, "Value": value} for key, value in values.items()]
 
@@ -74,8 +99,7 @@ class LeftOver:
 
 def is_dead(tags: Mapping[str, str], now: datetime, here: Here) -> bool:
     """Whether the trial that set these tags is over; without readable tags nobody knows, which is no."""
-    host, _, pid = tags.get(_MAKER, "").partition("/")
-    if host == here.host and pid.isdecimal() and not _runs(int(pid)):
+    if here.has_ended(tags.get(_MAKER, "")):
         return True
     try:
         return datetime.fromisoformat(tags[_UNTIL]) < now
@@ -83,7 +107,8 @@ def is_dead(tags: Mapping[str, str], now: datetime, here: Here) -> bool:
         return False
 
 
-def _runs(pid: int) -> bool:
+def _is_there(pid: int) -> bool:
+    """Also of somebody else, whom a /proc may hide (`hidepid` in proc(5))."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:

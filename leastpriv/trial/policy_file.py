@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from contextlib import suppress
 from dataclasses import dataclass
@@ -62,13 +63,16 @@ def open_attached(location: Location, also: tuple[str, ...], principal: Principa
 def save(file: PolicyFile, document: Document) -> Path:
     """Writes the extended policy whole or not at all, and returns where.
 
-    Where the file is no longer what was read, a person saved it meanwhile: it is left alone, and `FILE.trial` written.
+    Where the file is no longer what was read, a person saved it meanwhile: it is left alone, and `FILE.trial` written,
+    or `FILE.trial-2` and so on where there is one already.
 
     Raises:
         LeastprivError: it cannot be written.
     """
-    now = file.path.read_bytes() if file.path.exists() else None
-    target = file.path if now == file.raw else file.path.with_name(f"{file.path.name}.trial")
+    now = None
+    with suppress(OSError):
+        now = file.path.read_bytes()
+    target = file.path if now == file.raw else _beside(file.path)
     real = target.resolve()
     half = real.with_name(f".{real.name}.part")
     try:
@@ -81,6 +85,12 @@ def save(file: PolicyFile, document: Document) -> Path:
             half.unlink(missing_ok=True)
         raise LeastprivError(f"The extended policy cannot be written to {target}: {error.strerror}.") from error
     return target
+
+
+def _beside(path: Path) -> Path:
+    """A name that nothing has yet: what an earlier trial wrote may not have been read so far."""
+    names = (f"{path.name}.trial{number}" for number in ("", *(f"-{each}" for each in range(2, 1000))))
+    return next(found for name in names if not os.path.lexists(found := path.with_name(name)))
 
 
 def _read(path: Path, flag: str) -> bytes:

@@ -66,16 +66,17 @@ class Course:
         waited = False
         for number in range(1, self.settings.max_rounds + 1):
             ended, step = self._round(number)
-            if ended.unread or self.signals.heard:
+            if ended.unread:
                 self._extend(step)
-                if ended.unread:
-                    raise LeastprivError(ended.unread)
-                return 128 + self.signals.heard[0]
-            if ended.exit_code == 0:
+                raise LeastprivError(ended.unread)
+            if ended.exit_code == 0 and not ended.interrupted:
                 self._tell(offered(step.added))
                 self._tell(not_mended(step.unmended, has_records=self.records.are_there))
                 self.around.say(verdict(0, number, None, has_records=self.records.are_there))
                 return 0
+            if self.signals.heard:
+                self._extend(step)
+                return 128 + self.signals.heard[0]
             # Where AWS has not heeded the last change everywhere yet, one more round may be allowed it.
             again = self.strategy.lags and any(one.overtaken for one in step.unmended) and not waited
             waited = not step.added and again

@@ -9,7 +9,7 @@ from leastpriv.errors import InputError
 from leastpriv.model import Principal
 from leastpriv.policy.location import Location
 from leastpriv.runner.inputs import split_list
-from leastpriv.settings import named_principal
+from leastpriv.values import named_principal
 
 SESSION_POLICY, TRIAL_ROLE = "session-policy", "trial-role"
 EVENT_HISTORY = "event-history"
@@ -33,17 +33,21 @@ class TrialSettings:
     never_add: tuple[str, ...]
     clean_up: bool
     argv: tuple[str, ...]
-    """Empty: only cleans up."""
 
 
-def from_options(options: Namespace) -> TrialSettings:
-    """Checks the options.
+def from_options(options: Namespace) -> TrialSettings | None:
+    """Checks the options; None: there is no command, and the trial only cleans up.
 
     Raises:
         InputError: one is missing or malformed, or does not go with another.
     """
     if not options.argv and not options.clean_up:
         raise InputError("There is no command to try: write it behind --, as in leastpriv trial … -- make deploy.")
+    if not options.argv:
+        return None
+    for given, flag in ((options.role_arn, "--role-arn"), (options.policy_file, "--policy-file")):
+        if not given:
+            raise InputError(f"{flag} is missing: a command is tried under the policy of one role or user.")
     principal = named_principal(options.role_arn, "--role-arn")
     strategy = options.strategy or (TRIAL_ROLE if principal.kind == "user" else SESSION_POLICY)
     if strategy == SESSION_POLICY and principal.kind == "user":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import partial
 from typing import Any, Protocol
 
@@ -15,7 +16,7 @@ from leastpriv.model import Principal
 from leastpriv.policy.document import Document
 from leastpriv.trial.candidate import as_inline_policies, as_managed_policies, as_session_policy
 from leastpriv.trial.environment import Credentials
-from leastpriv.trial.left_overs import remove_role
+from leastpriv.trial.left_overs import detach, remove_role
 from leastpriv.trial.marks import PATH, Mark
 from leastpriv.trial.temporary import Clock, TemporaryPolicies, all_removed, same_account
 
@@ -155,10 +156,13 @@ class TrialRole:
         """The target's own: what it forbids, the trial must not show as allowed."""
         iam, target = self._aws.client("iam"), self._target
         with explained(f"reading the permissions boundary of {target.arn}", f"iam:Get{target.kind.title()}"):
-            if target.kind == "user":
-                found = iam.get_user(UserName=target.name)["User"]
-            else:
-                found = iam.get_role(RoleName=target.name)["Role"]
+            try:
+                if target.kind == "user":
+                    found = iam.get_user(UserName=target.name)["User"]
+                else:
+                    found = iam.get_role(RoleName=target.name)["Role"]
+            except iam.exceptions.NoSuchEntityException:
+                raise _not_there(target) from None
         return str(found.get("PermissionsBoundary", {}).get("PermissionsBoundaryArn", ""))
 
     def _tag(self) -> None:
@@ -176,7 +180,8 @@ class TrialRole:
             for policy in stale:
                 iam.delete_role_policy(RoleName=name, PolicyName=policy)
             for policy in earlier:
-                iam.detach_role_policy(RoleName=name, PolicyArn=policy)
+                # One that could not be deleted in an earlier round is off the role already.
+                detach(iam, name, policy)
             for policy, text in new.items():
                 iam.put_role_policy(RoleName=name, PolicyName=policy, PolicyDocument=text)
             for arn in self._policies.make(managed, number) if managed else ():
@@ -216,10 +221,12 @@ def _in_words(error: AwsError, aws: Aws, role: str) -> AwsError:
         return AwsError(
             "The policy is too large for a session, as AWS packs it: use --strategy trial-role.", error.trouble
         )
+    own, target = principal_of(aws.caller()), principal_of(role)
+    if target is not None and PATH not in role and _is_missing(aws, target):
+        raise _not_there(target) from error
     if error.trouble is not AwsTrouble.DENIED:
         return error
     caller = aws.caller()
-    own, target = principal_of(caller), principal_of(role)
     if PATH in role:
         advice = "allow it sts:AssumeRole on roles of that path"
     elif own is not None and target is not None and same_principal(own, target):
@@ -233,3 +240,20 @@ def _in_words(error: AwsError, aws: Aws, role: str) -> AwsError:
             "--strategy trial-role"
         )
     return AwsError(f"{caller} may not assume {role}: {advice}.", error.trouble, error.missing)
+
+
+def _is_missing(aws: Aws, role: Principal) -> bool:
+    """Whether a role of the caller's account is not there: STS says no more than that nobody may assume it."""
+    if aws.caller().split(":")[4] != role.account:
+        return False
+    iam = aws.client("iam")
+    with suppress(AwsError), explained(f"looking for {role.arn}", "iam:GetRole"):
+        try:
+            iam.get_role(RoleName=role.name)
+        except iam.exceptions.NoSuchEntityException:
+            return True
+    return False
+
+
+def _not_there(target: Principal) -> InputError:
+    return InputError(f"There is no {target.kind} {target.arn}: check --role-arn and whose credentials these are.")

@@ -55,7 +55,11 @@ def verdict(exit_code: int, rounds: int, step: Step | None, *, has_records: bool
     if step is None:
         return f"Clean: the command succeeded under the policy in round {rounds}."
     if step.added:
-        spent = "The 1 round of --max-rounds is spent, and" if rounds == 1 else f"The {rounds} rounds of --max-rounds are spent, and in each"
+        spent = (
+            "The 1 round of --max-rounds is spent, and"
+            if rounds == 1
+            else f"The {rounds} rounds of --max-rounds are spent, and in each"
+        )
         return f"{spent} the command was refused something."
     if step.unmended:
         return f"No progress in round {rounds}: nothing that was refused can be mended in this policy."
@@ -69,12 +73,16 @@ def saved(path: Path, file: Path, added: Sequence[Change], document: Document, p
     if path != file:
         yield f"{file} was changed while the trial ran, and is left alone: the extended policy is in {path}."
     yield f"Added to {path}: {plural(len(added), 'permission')}."
-    for change in added:
-        why = f" (sensitive: {plain(change.security)})" if change.security else ""
-        yield f"  + {_grant(change)}{why}"
+    yield from _each(added)
     size, most = policy_size(document), quota(kind_of(document, principal))
     if size > most:
         yield f"It has {size:,} characters now, AWS takes {most:,}: `leastpriv propose` shortens or splits it."
+
+
+def found(added: Sequence[Change]) -> Iterator[str]:
+    """What the policy lacks, where the extended one cannot be written."""
+    yield f"The trial found {plural(len(added), 'permission')} that the policy lacks:"
+    yield from _each(added)
 
 
 def found_left_overs(found: Sequence[LeftOver], *, clean_up: bool) -> Iterator[str]:
@@ -86,6 +94,12 @@ def found_left_overs(found: Sequence[LeftOver], *, clean_up: bool) -> Iterator[s
     if dead and not clean_up:
         what = plural(len(dead), "left-over")
         yield f"{what} of a dead trial: remove with leastpriv trial --clean-up."
+
+
+def _each(added: Sequence[Change]) -> Iterator[str]:
+    for change in added:
+        why = f" (sensitive: {plain(change.security)})" if change.security else ""
+        yield f"  + {_grant(change)}{why}"
 
 
 def _grant(change: Change) -> str:

@@ -50,11 +50,20 @@ class Bench:
         self.file.write_text(json.dumps({"Version": "2012-10-17", "Statement": statements, **more}, indent=2) + "\n")
 
     def start(self, script: str, *options: str, keys: Mapping[str, str] | None = None) -> subprocess.Popen[str]:
-        """The installed command as a process of its own, in a session of its own: it has no terminal."""
-        own = "import sys; from leastpriv.cli import console_main; sys.exit(console_main())"
+        """A trial of a script as a process of its own."""
         named = () if "--role-arn" in options else ("--role-arn", self.role)
-        command = [sys.executable, "-c", own, "trial", *named, "--policy-file", str(self.file), *options]
-        command += ["--settle", "0", "--", "sh", "-ec", script] if script else []
+        named += () if "--policy-file" in options else ("--policy-file", str(self.file))
+        return self._process([*named, *options, "--settle", "0", "--", "sh", "-ec", script], keys)
+
+    def clean_up(self) -> Told:
+        process = self._process(["--clean-up"], None)
+        out, err = process.communicate(timeout=120)
+        return Told(process.returncode, out, err)
+
+    def _process(self, arguments: Sequence[str], keys: Mapping[str, str] | None) -> subprocess.Popen[str]:
+        """The installed command, in a session of its own: it has no terminal."""
+        own = "import sys; from leastpriv.cli import console_main; sys.exit(console_main())"
+        command = [sys.executable, "-c", own, "trial", *arguments]
         path = os.pathsep.join([str(PYTHON.parent), os.environ["PATH"]])
         return subprocess.Popen(
             command,
@@ -207,7 +216,7 @@ def test_what_a_killed_trial_left_is_told_by_the_next_and_removed_only_when_aske
     assert f"role {left}: left by a trial that is dead." in told.err
     assert "--clean-up" in told.err
     assert bench.temporary() == [left]
-    cleaned = bench.trial("", "--clean-up")
+    cleaned = bench.clean_up()
     assert (cleaned.code, bench.temporary()) == (0, []), cleaned.err
 
 
@@ -215,7 +224,7 @@ def test_a_running_trial_is_nobodys_left_over(bench: Bench) -> None:
     ready, done = bench.folder / "ready", bench.folder / "done"
     process = bench.start(f"touch {ready}; while [ ! -e {done} ]; do sleep 0.1; done", "--strategy", "trial-role")
     wait_for(bench, ready)
-    cleaned = bench.trial("", "--clean-up")
+    cleaned = bench.clean_up()
     assert "of a trial that may still run" in cleaned.err
     assert len(bench.temporary()) == 1
     done.touch()
@@ -311,6 +320,72 @@ def test_ctrl_c_on_a_terminal_reaches_the_command_once(bench: Bench) -> None:
     status = os.waitpid(pid, 0)[1]
     os.close(terminal)
     assert (os.waitstatus_to_exitcode(status), count.read_text()) == (130, "x\n")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("pause", [0.02, 0.5])
+def test_a_second_ctrl_c_on_a_terminal_ends_a_command_that_ignores_the_first(bench: Bench, pause: float) -> None:
+    """However quick it is; what the round was refused is written, and what it made is removed."""
+    ready = bench.folder / "ready"
+    script = f"trap '' INT; {PUT}; touch {ready}; sleep 60"
+    own = "import sys; from leastpriv.cli import console_main; sys.exit(console_main())"
+    options = ["trial", "--role-arn", bench.role, "--policy-file", str(bench.file), "--strategy", "trial-role"]
+    options += ["--settle", "0", "--", "sh", "-c", script]
+    path = os.pathsep.join([str(PYTHON.parent), os.environ["PATH"]])
+    environment = {**bench.lab.root, "PATH": path, "HOME": str(bench.folder)}
+    pid, terminal = pty.fork()
+    if pid == 0:
+        os.execve(sys.executable, [sys.executable, "-c", own, *options], environment)  # noqa: S606
+    wait_for(bench, ready)
+    began = time.monotonic()
+    for number in range(4):
+        os.write(terminal, b"\x03")
+        time.sleep(pause if number == 0 else 0.3)
+    status = os.waitpid(pid, 0)[1]
+    os.close(terminal)
+    assert (os.waitstatus_to_exitcode(status), bench.temporary()) == (130, [])
+    assert time.monotonic() - began < 30
+    assert bench.granted()["ssm:PutParameter"] == [PARAMETER]
+
+
+@pytest.mark.slow
+def test_a_policy_that_could_not_be_deleted_ends_no_later_round(bench: Bench) -> None:
+    """The strategy trial-role with managed policies, and a caller who may not delete them."""
+    bench.write(*((f"sqs:{name}", f"arn:aws:sqs:us-east-1:111122223333:{name}-{'x' * 500}") for name in _MANY))
+    assert len(json.dumps(json.loads(bench.file.read_text()), separators=(",", ":"))) > 10_240
+    broad = {"Effect": "Allow", "Action": "*", "Resource": "*"}
+    deny = {"Effect": "Deny", "Action": "iam:DeletePolicy", "Resource": "*"}
+    _, key, secret = bench.lab.user("cannot-delete", {"Version": "2012-10-17", "Statement": [broad, deny]})
+    options = ("--strategy", "trial-role")
+    told = bench.trial(f"{PUT}; {GET}", *options, keys=bench.lab.environment(key, secret))
+    left = bench.temporary()
+    assert told.code == 1
+    assert "Clean: the command succeeded" in told.err
+    assert left
+    assert all(f"{arn} is still there" in told.err for arn in left)
+    assert not [arn for arn in left if ":role/" in arn]
+    for arn in left:
+        bench.lab.client("iam").delete_policy(PolicyArn=arn)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("strategy", ["session-policy", "trial-role"])
+def test_a_role_that_is_not_there_is_told_as_such(bench: Bench, strategy: str) -> None:
+    missing = "arn:aws:iam::111122223333:role/ci/no-such-role"
+    told = bench.trial("true", "--role-arn", missing, "--strategy", strategy)
+    assert (told.code, f"There is no role {missing}" in told.err) == (2, True), told.err
+
+
+@pytest.mark.slow
+def test_what_was_found_is_told_where_the_file_cannot_be_written(bench: Bench) -> None:
+    there = bench.folder / "there"
+    there.mkdir()
+    file = there / "policy.json"
+    file.write_text(bench.file.read_text())
+    told = bench.trial(f"rm -r {there}; {PUT}", "--policy-file", str(file))
+    assert told.code == 1
+    assert f"  + ssm:PutParameter on {PARAMETER}" in told.err
+    assert "cannot be written" in told.err.splitlines()[-1]
 
 
 @pytest.mark.slow

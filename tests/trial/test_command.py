@@ -6,6 +6,8 @@ import io
 import os
 import signal
 import sys
+import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,7 +15,9 @@ import pytest
 
 from leastpriv.errors import InputError
 from leastpriv.evidence.refusals import job_log
+from leastpriv.trial import command, process
 from leastpriv.trial.command import Ended, run_command
+from leastpriv.trial.signals import listening
 
 REFUSAL = (
     "User: arn:aws:sts::111122223333:assumed-role/deploy/t-1 is not authorized to perform: sns:ListTopics because no "
@@ -91,3 +95,76 @@ def test_what_the_command_leaves_running_does_not_hold_the_trial(tmp_path: Path)
 def test_what_cannot_be_run_is_bad_input(argv: list[str]) -> None:
     with pytest.raises(InputError, match="cannot be run"):
         run_command(argv, dict(os.environ), io.StringIO(), io.StringIO())
+
+
+IGNORES = (
+    "import signal, sys, time\nfor each in {}: signal.signal(each, signal.SIG_IGN)\nprint('ready', flush=True)\n{}"
+)
+"""A script that ignores signals."""
+
+
+def interrupted(script: str, *numbers: int) -> tuple[Ended, list[str]]:
+    """Runs a script and sends signals to this process as soon as it says that it is ready."""
+    said: list[str] = []
+
+    class Sink(io.StringIO):
+        def write(self, text: str) -> int:
+            if "ready" in text:
+                for number in numbers:
+                    os.kill(os.getpid(), number)
+                    # Two of one kind that come at once are one to the system.
+                    time.sleep(0.01)
+            return len(text)
+
+    with listening() as signals, signals.held():
+        argv = [sys.executable, "-c", script]
+        ended = run_command(argv, dict(os.environ), Sink(), io.StringIO(), signals, said.append)
+    return ended, said
+
+
+def test_a_second_signal_right_after_the_first_ends_a_command_that_ignores_it(not_on_a_terminal: None) -> None:
+    ended, said = interrupted(IGNORES.format("[signal.SIGINT]", "time.sleep(60)"), signal.SIGINT, signal.SIGINT)
+    assert (ended.exit_code, ended.interrupted, len(said)) == (143, signal.SIGINT, 1)
+
+
+def test_a_third_signal_kills(not_on_a_terminal: None) -> None:
+    script = IGNORES.format("[signal.SIGINT, signal.SIGTERM]", "time.sleep(60)")
+    ended, _ = interrupted(script, *[signal.SIGINT] * 3)
+    assert (ended.exit_code, ended.interrupted) == (137, signal.SIGINT)
+
+
+def test_time_is_as_good_as_a_further_signal(not_on_a_terminal: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(process, "_PATIENCE", 0.1)
+    script = IGNORES.format("[signal.SIGINT, signal.SIGTERM]", "time.sleep(60)")
+    assert interrupted(script, signal.SIGTERM)[0].exit_code == 137
+
+
+def test_what_the_command_printed_until_a_signal_counts(not_on_a_terminal: None) -> None:
+    script = f"import time; print({REFUSAL!r}); print('ready', flush=True); time.sleep(60)"
+    ended, _ = interrupted(script, signal.SIGTERM)
+    assert [denial.actions for denial in ended.denials] == [("sns:ListTopics",)]
+
+
+def test_a_reader_that_fails_tells_so_and_the_command_runs_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(_stream: object, _name: str) -> Iterator[job_log.LoggedDenial]:
+        raise RecursionError
+        yield
+
+    monkeypatch.setattr(command, "read_log", broken)
+    ran = run("print('x' * 300_000); raise SystemExit(3)")
+    assert (ran.ended.exit_code, len(ran.out)) == (3, 300_001)
+    assert "stdout was not read to its end for refusals (RecursionError)" in ran.ended.unread
+
+
+def test_a_daemon_that_never_falls_silent_does_not_hold_the_trial(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(command, "_LONGEST_LINGER", 0.5)
+    daemon = "import time\nfor _ in range(200): print('x', flush=True); time.sleep(0.1)"
+    began = time.monotonic()
+    run("import subprocess, sys; subprocess.Popen([sys.executable, '-c', sys.argv[1]])", daemon)
+    assert time.monotonic() - began < 15
+
+
+@pytest.fixture
+def not_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The command has a group of its own."""
+    monkeypatch.setattr(command, "is_in_foreground", lambda: False)

@@ -16,7 +16,8 @@ def test_nothing_of_the_callers_credentials_is_left() -> None:
         "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI", "AWS_CONTAINER_CREDENTIALS_FULL_URI",
         "AWS_CONTAINER_AUTHORIZATION_TOKEN", "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE", "AWS_CONFIG_FILE",
         "AWS_SHARED_CREDENTIALS_FILE", "AWS_EC2_METADATA_DISABLED", "ACTIONS_ID_TOKEN_REQUEST_TOKEN",
-        "ACTIONS_ID_TOKEN_REQUEST_URL", "aws_profile",
+        "ACTIONS_ID_TOKEN_REQUEST_URL", "aws_profile", "AWS_BEARER_TOKEN_BEDROCK", "AWS_BEARER_TOKEN_ANY_SERVICE",
+        "AWS_LOGIN_CACHE_DIRECTORY", "AWS_CREDENTIAL_FILE", "AWS_CREDENTIAL_PROFILES_FILE", "BOTO_CONFIG",
     )  # fmt: skip
     caller = dict.fromkeys(names, "of-the-caller")
     made = child_environment(caller, KEYS, "eu-west-1")

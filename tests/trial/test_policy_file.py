@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from leastpriv.errors import InputError
+from leastpriv.errors import InputError, LeastprivError
 from leastpriv.evidence.source import parse_principal
 from leastpriv.policy.document import Document, parse
 from leastpriv.policy.location import Location
@@ -44,6 +44,21 @@ def test_a_file_that_changed_meanwhile_is_left_alone(path: Path, change: str) ->
     beside = save(file, extended())
     assert (beside.name, beside.read_text()) == ("policy.json.trial", OTHER)
     assert not path.exists() if change == "removed" else path.read_text() == "theirs"
+
+
+def test_what_an_earlier_trial_wrote_beside_it_is_not_overwritten(path: Path) -> None:
+    file = open_policy(Location(str(path), ""), ROLE)
+    path.write_text("theirs")
+    names = [save(file, extended()).name for _ in range(3)]
+    assert names == ["policy.json.trial", "policy.json.trial-2", "policy.json.trial-3"]
+
+
+def test_a_folder_that_has_gone_is_a_sentence(path: Path) -> None:
+    file = open_policy(Location(str(path), ""), ROLE)
+    path.unlink()
+    path.parent.rmdir()
+    with pytest.raises(LeastprivError, match="cannot be written"):
+        save(file, extended())
 
 
 def test_a_link_stays_a_link(path: Path) -> None:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import io
 import json
 import os
+import signal
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,7 +15,9 @@ from pathlib import Path
 import pytest
 
 from leastpriv.arguments import parser
+from leastpriv.errors import LeastprivError
 from leastpriv.evidence.aws import Aws
+from leastpriv.evidence.refusals import job_log
 from leastpriv.policy.document import Document, parse
 from leastpriv.policy.edit import create
 from leastpriv.trial.candidate import whole
@@ -24,10 +27,11 @@ from leastpriv.trial.marks import Here, Mark
 from leastpriv.trial.records import Records
 from leastpriv.trial.rounds import Course, Surroundings
 from leastpriv.trial.settings import TrialSettings, from_options
+from leastpriv.trial.signals import Stopped, listening
 from tests.fakes.deploys import NOW
 
 ROLE = "arn:aws:iam::111122223333:role/deploy"
-MARK = Mark("leastpriv-0a1b2c3d4e5f", NOW, Here("host", 1))
+MARK = Mark("leastpriv-0a1b2c3d4e5f", NOW, Here("machine", 1, 1))
 COMMAND = """
 import json, sys
 allowed = {action for each in json.loads(open(sys.argv[1]).read())['Statement'] for action in each['Action']}
@@ -81,25 +85,40 @@ Try = Callable[..., Tried]
 
 @pytest.fixture
 def tried(tmp_path: Path) -> Try:
-    def run(*actions: str, options: Sequence[str] = (), strategy: File | None = None, script: str = COMMAND) -> Tried:
+    def run(
+        *actions: str,
+        options: Sequence[str] = (),
+        strategy: File | None = None,
+        script: str = COMMAND,
+        sleep: Callable[[float], None] | None = None,
+        with_records: bool = False,
+    ) -> Tried:
         file = strategy or File(tmp_path / "policy")
         argv = (sys.executable, "-c", script, str(file.path), f"{SESSION}-1", *actions)
         settings = _settings("--role-arn", ROLE, "--policy-file", "p.json", *options, "--", *argv)
         said: list[str] = []
         around = Surroundings(
-            dict(os.environ), io.StringIO(), io.StringIO(), said.append, lambda: datetime.now(UTC), lambda _: None
+            dict(os.environ), io.StringIO(), io.StringIO(), said.append, lambda: datetime.now(UTC), sleep or _no_sleep
         )
-        records = Records((), False, Aws(None, {}, ""), NOW)
+        records = Records((tmp_path,) if with_records else (), False, Aws(None, {}, ""), NOW)
         candidate = Candidate(parse(create(()), "p.json"))
         found = Tried(Course(settings, around, file, MARK, records, "", candidate), file.seen, said)
-        found.code = found.course.run()
+        with listening() as signals, signals.held():
+            found.course.signals = signals
+            found.code = found.course.run()
         return found
 
     return run
 
 
 def _settings(*arguments: str) -> TrialSettings:
-    return from_options(parser().parse_args(["trial", *arguments]))
+    found = from_options(parser().parse_args(["trial", *arguments]))
+    assert found is not None
+    return found
+
+
+def _no_sleep(_: float) -> None:
+    pass
 
 
 def test_each_round_adds_what_it_was_refused_until_the_command_succeeds(tried: Try) -> None:
@@ -112,7 +131,12 @@ def test_each_round_adds_what_it_was_refused_until_the_command_succeeds(tried: T
 def test_rounds_that_are_spent_keep_what_they_found(tried: Try) -> None:
     found = tried("sns:ListTopics", "sqs:ListQueues", "ec2:DescribeVpcs", options=["--max-rounds", "2"])
     assert (found.code, found.actions()) == (1, ["sns:ListTopics", "sqs:ListQueues"])
-    assert "--max-rounds" in found.said[-1]
+    assert found.said[-1] == "The 2 rounds of --max-rounds are spent, and in each the command was refused something."
+
+
+def test_one_round_is_told_as_one(tried: Try) -> None:
+    found = tried("sns:ListTopics", "sqs:ListQueues", options=["--max-rounds", "1"])
+    assert found.said[-1] == "The 1 round of --max-rounds is spent, and the command was refused something."
 
 
 def test_what_a_command_can_do_without_is_offered_and_not_added(tried: Try) -> None:
@@ -147,3 +171,48 @@ def test_the_candidate_in_force_is_the_file_as_it_stands(tried: Try) -> None:
     found = tried("sns:ListTopics")
     last = json.loads(found.policies[-1])
     assert last["Statement"][0]["Action"] == ["sns:ListTopics"]
+
+
+def test_output_that_could_not_be_read_ends_the_trial_with_what_was_found(
+    tried: Try, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A defect in reading must not pass for "nothing was refused"."""
+    monkeypatch.setattr("leastpriv.trial.command.read_log", _breaks_at_a_mark)
+    script = COMMAND.replace("sys.exit", "print('MARK') or sys.exit")
+    with pytest.raises(LeastprivError, match=r"stdout was not read to its end.*RecursionError"):
+        tried("sns:ListTopics", script=script)
+
+
+def _breaks_at_a_mark(stream: job_log.ByteStream, name: str) -> Iterator[job_log.LoggedDenial]:
+    for one in job_log.read_log(stream, name):
+        yield one
+        raise RecursionError
+
+
+def test_a_signal_ends_the_waiting_for_records_and_the_round_is_told_all_the_same(tried: Try) -> None:
+    waits: list[float] = []
+
+    def sleep(seconds: float) -> None:
+        waits.append(seconds)
+        os.kill(os.getpid(), signal.SIGINT)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    script = "import sys; print('User: %s is not authorized to perform: nothing' % sys.argv[2]); sys.exit(1)"
+    found = tried(script=script, sleep=sleep, with_records=True, options=["--wait-for-events", "600"])
+    assert (found.code, len(waits)) == (130, 1)
+    assert found.said[0].startswith("Round 1")
+
+
+def test_a_signal_between_rounds_is_not_forgotten_and_what_was_found_stays(tried: Try, tmp_path: Path) -> None:
+    """It comes right after the round's command has ended by itself."""
+
+    class Interrupted(File):
+        def enact(self, documents: Sequence[Document], number: int) -> Credentials:
+            if number == 2:
+                os.kill(os.getpid(), signal.SIGTERM)
+            return super().enact(documents, number)
+
+    file = Interrupted(tmp_path / "policy")
+    with pytest.raises(Stopped):
+        tried("sns:ListTopics", "sqs:ListQueues", strategy=file)
+    assert len(file.seen) == 1

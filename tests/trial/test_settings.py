@@ -14,7 +14,9 @@ USER = "arn:aws:iam::111122223333:user/robot"
 
 
 def settings(*arguments: str, who: str = ROLE) -> TrialSettings:
-    return from_options(parser().parse_args(["trial", "--role-arn", who, "--policy-file", "p.json", *arguments]))
+    found = from_options(parser().parse_args(["trial", "--role-arn", who, "--policy-file", "p.json", *arguments]))
+    assert found is not None
+    return found
 
 
 def test_the_command_is_all_that_stands_behind_two_dashes() -> None:
@@ -26,6 +28,18 @@ def test_the_command_is_all_that_stands_behind_two_dashes() -> None:
 def test_a_role_is_tried_by_its_session_policy_and_a_user_by_a_temporary_role() -> None:
     assert settings("--", "make").strategy == "session-policy"
     assert settings("--", "make", who=USER).strategy == "trial-role"
+
+
+def test_cleaning_up_needs_neither_a_role_nor_a_policy() -> None:
+    assert from_options(parser().parse_args(["trial", "--clean-up"])) is None
+
+
+@pytest.mark.parametrize("flag", ["--role-arn", "--policy-file"])
+def test_a_command_needs_both(flag: str) -> None:
+    given = {"--role-arn": ROLE, "--policy-file": "p.json"}
+    rest = [word for name, value in given.items() if name != flag for word in (name, value)]
+    with pytest.raises(InputError, match=f"{flag} is missing"):
+        from_options(parser().parse_args(["trial", "--clean-up", *rest, "--", "make"]))
 
 
 @pytest.mark.parametrize(

@@ -91,7 +91,7 @@ class RunLogs:
                 gaps.append(_gap(name, f"only its first {self.largest:,} bytes are read"))
         except _UnreadError as error:
             gaps.append(_gap(name, str(error)))
-        except OSError as error:  # what `requests` raises is one
+        except (OSError, ValueError) as error:  # what `requests` raises is an OSError, what it lets through is not
             gaps.append(_gap(name, f"its log broke off ({type(error).__name__})"))
 
     def _ask(self, path: str) -> Response:
@@ -103,7 +103,7 @@ class RunLogs:
         if not answer.is_redirect:
             return answer
         address = answer.headers["Location"]
-        if urlsplit(address).scheme not in {"https", urlsplit(self.api_url).scheme}:
+        if _scheme(address) not in {"https", urlsplit(self.api_url).scheme}:
             raise _UnreadError("GitHub says that it is stored at no web address")
         return self._tried(address, with_token=False)
 
@@ -113,6 +113,9 @@ class RunLogs:
                 answer = self._get(address, with_token=with_token)
             except OSError as error:
                 trouble, wait = f"GitHub could not be reached ({type(error).__name__})", 1.0
+            except ValueError:
+                # `requests` reads the address of a redirection also where it is not followed.
+                trouble, wait = "GitHub names an address that is none", -1.0
             else:
                 if answer.status_code == 200 or (with_token and answer.is_redirect):
                     return answer
@@ -170,6 +173,14 @@ def _trouble(answer: Response, *, with_token: bool) -> tuple[str, float]:
     if status in (404, 410):
         return "GitHub has none, or it has expired", -1
     return f"GitHub answered {status}", 1 if status >= 500 else -1
+
+
+def _scheme(address: str) -> str:
+    """Empty where it is no address."""
+    try:
+        return urlsplit(address).scheme
+    except ValueError:
+        return ""
 
 
 def _gap(name: str, trouble: str) -> Gap:

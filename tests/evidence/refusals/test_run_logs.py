@@ -6,6 +6,7 @@ import socket
 import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -182,3 +183,30 @@ def test_a_redirection_to_anything_but_the_web_is_not_followed(hub: FakeGitHub) 
     hub.add_job(42, "deploy", REFUSAL)
     hub.fail_next("GET", "/logs", 302, headers={"Location": "file:///etc/passwd"})
     assert gaps(read(hub)) == ["deploy: GitHub says that it is stored at no web address"]
+
+
+@pytest.mark.parametrize("location", ["https://[::1", "https://store.invalid/\xff", "ftp://store/log", "//", ""])
+def test_an_address_that_is_none_is_a_gap(location: str) -> None:
+    """Written byte by byte: the other GitHub of the tests mends addresses."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            jobs = "/attempts/" in self.path
+            body = b'{"jobs": [{"id": 1, "name": "build", "status": "completed"}]}' if jobs else b""
+            self.send_response(200 if jobs else 302)
+            self.send_header("Content-Length", str(len(body)))
+            if not jobs:
+                self.send_header("Location", location)
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: object) -> None:
+            """Silent."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        address = f"http://127.0.0.1:{server.server_port}"
+        logs = RunLogs(address, "acme/orders", "42", "2", "token", lambda _: None).read()
+        server.shutdown()
+    (gap,) = gaps(logs)
+    assert gap.startswith("build: ")

@@ -252,6 +252,9 @@ def _add_init(commands: _SubParsersAction[ArgumentParser]) -> None:
     command.add_argument("--role-arn", default="", metavar="ARN", help="ARN of the role whose use is measured")
     command.add_argument("--policy-file", default="", metavar="F", help="the committed policy in the repository")
     command.add_argument("--repository", default="", metavar="OWNER/NAME", help="the repository whose jobs may read")
+    command.add_argument(
+        "--branch", default="", metavar="BRANCH", help="the repository's default branch, whose jobs may read (main)"
+    )
     command.add_argument("--region", default="", metavar="REGION", help="region of the workflow's credentials")
     command.add_argument("--overwrite", action="store_true", help="replace files that are there already")
     _add_verbose(command)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from leastpriv.diff.drift import Drift, drift
 from leastpriv.errors import AwsError, AwsTrouble, LeastprivError
 from leastpriv.evidence.live_role import LiveRole, read_live, read_managed
+from leastpriv.evidence.trust import unseen_logins
 from leastpriv.evidence.usage import Evidence
 from leastpriv.model import Gap, GapKind, Principal, Scope
 from leastpriv.permissions.visibility import home_region
@@ -100,10 +101,23 @@ def _with_live(found: Attached, live: LiveRole, committed: Document | None, say:
     )
 
 
-def with_account(evidence: Evidence, found: Attached) -> Evidence:
-    """The evidence with what the account did not tell, and how it differs from the file."""
+def with_account(evidence: Evidence, found: Attached, *, by_sessions: bool = False) -> Evidence:
+    """The evidence with what the account did not tell, and how it differs from the file.
+
+    `by_sessions`: some of it was looked up by the sessions whose logins event history shows.
+    """
     differs = drift_sentence(found.drift) if found.drift else ""
-    return replace(evidence, gaps=(*evidence.gaps, *found.gaps), live_differs=differs)
+    unseen = unseen_logins(found.live.trust) if found.live and by_sessions else ()
+    hidden = (
+        Gap(
+            GapKind.SOURCE_FAILED,
+            Scope(),
+            f"the role may be taken through {name}, and event history is not looked up by such sessions: name a trail "
+            "in the input trails in its place",
+        )
+        for name in unseen
+    )
+    return replace(evidence, gaps=(*evidence.gaps, *found.gaps, *hidden), live_differs=differs)
 
 
 def drift_sentence(found: Drift) -> str:
@@ -115,4 +129,9 @@ def drift_sentence(found: Drift) -> str:
         parts.append(f"{found.counterpart} allows {' on '.join(found.live_allows)}, which the file does not")
     if found.file_allows:
         parts.append(f"the file allows {' on '.join(found.file_allows)}, which {found.counterpart} does not")
+    if found.live_denies:
+        parts.append(f"{found.counterpart} denies {' on '.join(found.live_denies)}, which the file does not")
+    if found.file_denies:
+        parts.append(f"the file denies {' on '.join(found.file_denies)}, which nothing in the account does")
+    parts.extend(f"no policy of the role is like {name} (also-attached)" for name in found.unlike)
     return "; ".join(parts)

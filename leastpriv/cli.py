@@ -132,7 +132,7 @@ def _permissions(options: Namespace, stdout: TextIO, console: Console, clock: Cl
         raise InputError("Name one role with --role-arn, or all with --all-roles.")
     target = named_principal(options.role_arn, "--role-arn") if options.role_arn else None
     seen = SeenEvents()
-    reach, days = Reach(os.environ, clock()), None if options.start else DAYS
+    reach, days = Reach(os.environ, clock(), options.aws_regions), None if options.start else DAYS
 
     def source(name: str) -> CountedSource:
         if is_in_aws(name):
@@ -171,7 +171,7 @@ def _why(options: Namespace, stdout: TextIO, console: Console, clock: Clock) -> 
     values["policy-file"] = options.policy_file or "policy"
     settings = from_options(values, options.start or "", options.end or "")
     trails = tuple(Path(name) for name in settings.trail_folders)
-    workplace = Workplace(settings.policy_file, None, trails, reach=Reach(os.environ, clock()))
+    workplace = Workplace(settings.policy_file, None, trails, reach=Reach(os.environ, clock(), settings.aws_regions))
     if options.policy_file:
         workplace = shell_workplace(settings, os.environ, clock())
     result = run(settings, workplace, clock(), console.log)
@@ -240,12 +240,16 @@ def _trial(options: Namespace, stdout: TextIO, console: Console, clock: Clock) -
 
 def _init(options: Namespace, stdout: TextIO, console: Console, clock: Clock) -> int:  # noqa: ARG001
     from leastpriv.inputs import INPUTS
-    from leastpriv.setup.files import files, write
+    from leastpriv.setup.files import deploy_command, files, write
     from leastpriv.setup.target import sources_of, target_of
 
-    target = target_of(options.role_arn, options.policy_file, options.repository, options.region)
-    found = files(sources_of(options.sources, target), target, {known.name: known.built for known in INPUTS})
+    target = target_of(options.role_arn, options.policy_file, options.repository, options.region, options.branch)
+    sources = sources_of(options.sources, target)
+    found = files(sources, target, {known.name: known.built for known in INPUTS})
     write(found, Path(options.output_dir), console.log, overwrite=options.overwrite)
+    console.log(
+        f"Deploy the role from the folder, with the repository's default branch: {deploy_command(sources, target)}"
+    )
     return 0
 
 

@@ -12,47 +12,78 @@ from pathlib import Path
 from leastpriv.errors import InputError, LeastprivError
 from leastpriv.evidence.hints.declared import Declared
 from leastpriv.evidence.usage import Evidence
+from leastpriv.model import Principal
 from leastpriv.proposal.judgement import Judgement
 from leastpriv.report.subject import Subject
+from leastpriv.settings import Settings
 from leastpriv.sources import Reach
 
 Say = Callable[[str], None]
 
 
-def with_declared(evidence: Evidence, reach: Reach | None, templates: Sequence[Path], say: Say) -> Evidence:
-    """The evidence with what the resource types of the role's own stacks and of some templates need.
+def types_of(templates: Sequence[Path]) -> tuple[str, ...]:
+    """The resource types of some CloudFormation templates, sorted; reads files alone.
 
-    A template is reason enough to open the door; stacks are asked for where it is open.
-    Raises PolicyFileError where a template cannot be read; AWS's failures are told in the answer.
+    Raises:
+        InputError: a template cannot be read.
     """
-    if reach is None or not (templates or reach.opened):
-        return evidence
-    from leastpriv.evidence.hints.resource_types import declared_of, stacks_in, types_in_template
+    if not templates:
+        return ()
+    from leastpriv.evidence.hints.resource_types import types_in_template
 
-    types = [name for path in templates for name in types_in_template(path.read_bytes(), path.as_posix())]
+    found: set[str] = set()
+    for path in templates:
+        try:
+            found |= set(types_in_template(path.read_bytes(), path.as_posix()))
+        except OSError as error:
+            raise InputError(f"The template {path.as_posix()} cannot be read: {error.strerror}.") from error
+    return tuple(sorted(found))
+
+
+def with_declared(
+    evidence: Evidence, reach: Reach | None, types: Sequence[str], principal: Principal, say: Say
+) -> Evidence:
+    """The evidence with what the resource types of the role's own stacks, and some `types` of templates, need.
+
+    A template's type is reason enough to open the door; stacks are asked for where it is open. Another account than the
+    principal's is not asked: its stacks are others. AWS's failures are told in the answer.
+    """
+    if reach is None or not (types or reach.opened):
+        return evidence
+    from leastpriv.evidence.hints.resource_types import declared_of, stacks_in
+
     stacks = stacks_in(evidence)
     if not (types or stacks):
         return evidence
     try:
-        declared = declared_of(reach.aws(), stacks, types, say)
+        aws = reach.aws()
+        account = aws.caller().split(":")[4]
+        if account == principal.account:
+            declared = declared_of(aws, stacks, types, say)
+        else:
+            declared = Declared(failure=f"The AWS credentials are those of account {account}, not of the role's.")
     except LeastprivError as error:
         declared = Declared(failure=str(error))
     return replace(evidence, hints=replace(evidence.hints, declared=declared))
 
 
-def judgements(subject: Subject, reach: Reach | None, say: Say) -> tuple[Judgement, ...]:
-    """What the judges say that cost nothing; none where nothing changes, or the run has not opened the door."""
-    aws = reach.opened if reach else None
-    if aws is None or not subject.draft.changes:
-        return ()
-    from leastpriv.checks.judges import free_judgements
+def judgements(subject: Subject, settings: Settings, reach: Reach | None, say: Say) -> tuple[Judgement, ...]:
+    """What the judges say: the free ones, and those that AWS charges where the settings ask for them.
 
-    files = dict(zip((subject.policy_file, *subject.further), subject.draft.documents, strict=True))
-    try:
-        return free_judgements(
-            aws, subject.draft, subject.proof, files, subject.attached_documents, subject.principal, say
-        )
-    except InputError as error:
-        # No region is known, which a role's evidence in files does not need.
-        say(f"The proposal is not judged by AWS: {error}")
+    None where nothing changes, or where the run has not opened the door and no setting is reason to.
+    """
+    paid = settings.custom_policy_checks
+    if reach is None or not subject.draft.changes or not (paid or reach.opened):
         return ()
+    from leastpriv.checks.judges import free_judgements, paid_judgements
+
+    draft, beside = subject.draft, subject.attached_documents
+    files = dict(zip((subject.policy_file, *subject.further), draft.documents, strict=True))
+    try:
+        aws = reach.aws()
+        found = free_judgements(aws, draft, subject.proof, files, beside, subject.principal, say)
+        return (*found, *(paid_judgements(aws, draft, files, settings.options.never_add, say) if paid else ()))
+    except LeastprivError as error:
+        # No region is known, which a role's evidence in files does not need; or no credentials, where a setting asks.
+        say(f"The proposal is not judged by AWS: {error}")
+        return (Judgement("AWS", 0, failure=str(error)),) if paid else ()

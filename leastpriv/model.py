@@ -206,7 +206,10 @@ class Scope:
     data_events: bool = False
     """Only actions that nothing but data events shows (`permissions/visibility.py`)."""
     events: tuple[str, ...] = ()
-    """`management-read`, `management-write`, or a data event's resource type, `AWS::S3::Object`."""
+    """`management-read`, `management-write`, or data events of a resource type, `AWS::S3::Object`; of one kind only:
+    `AWS::S3::Object read`, `AWS::S3::Object write`."""
+    outside: tuple[str, ...] = ()
+    """ARNs, with `*` at their end where all that begins so is meant: resources of which nothing is hidden."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -18,7 +18,7 @@ from leastpriv.evidence.refusals.logged_usage import with_logs
 from leastpriv.evidence.runs import workflow_run_of
 from leastpriv.evidence.usage import Coverage, Evidence
 from leastpriv.hints import with_hints
-from leastpriv.judging import judgements, with_declared
+from leastpriv.judging import judgements, types_of, with_declared
 from leastpriv.logs import decoder_of, read_job_logs
 from leastpriv.model import Origin, Run, Trust, Usage
 from leastpriv.policy.hcl_text import hcl_of
@@ -65,15 +65,15 @@ def run(settings: Settings, workplace: Workplace, now: datetime, say: Say, run_u
         InputError: an input leads to nothing readable.
         LeastprivError: the proposal fails its own proof, or the base branch cannot be read.
     """
-    place = workplace.place
+    types, place = types_of(workplace.templates), workplace.place
     base = place.head_of(settings.base)[1] if place else ""
     committed = committed_policy(workplace, base, settings)
     beside = attached_to(settings, workplace, base, committed, say)
     named, attached = beside.names, list(beside.documents)
     evidence, files, records = read_calls(settings, workplace, say)
-    evidence = with_account(evidence, beside)
+    evidence = with_account(evidence, beside, by_sessions=settings.event_history)
     evidence = with_hints(settings, workplace.reach, evidence, say)
-    evidence = with_declared(evidence, workplace.reach, workplace.templates, say)
+    evidence = with_declared(evidence, workplace.reach, types, settings.principal, say)
     difference = compare(committed, attached, evidence)
     scope = f"{settings.principal.arn} {workplace.policy_name}"
     history, failure = _history(settings, workplace, base, scope, difference.missing, evidence, say)
@@ -101,7 +101,7 @@ def run(settings: Settings, workplace: Workplace, now: datetime, say: Say, run_u
         offers=offers(evidence, [*draft.documents, *attached], settings.options.never_add) if draft.changes else (),
     )
     _insist(subject)
-    subject = replace(subject, judgements=judgements(subject, workplace.reach, say))
+    subject = replace(subject, judgements=judgements(subject, settings, workplace.reach, say))
     name = title(subject)
     ends = controls(change_ids(draft))
     text = body(subject, len(ends))
@@ -225,17 +225,22 @@ def write_files(result: Result, folder: Path) -> Path:
 
 def _coverage(figures: Sequence[ReadStatistics]) -> Coverage:
     """What all sources together show of anybody."""
-    spans: dict[str, tuple[datetime, datetime]] = {}
-    for each in figures:
-        for region, (first, last) in each.spans.items():
-            known = spans.get(region, (first, last))
-            spans[region] = (min(known[0], first), max(known[1], last))
     return Coverage(
-        regions={region: last - first for region, (first, last) in sorted(spans.items())},
+        regions=_lengths(each.spans for each in figures),
+        logged=_lengths(each.logged for each in figures),
         reads=any(each.kinds["management-read"] for each in figures),
         sources=frozenset(source for each in figures for source in each.sources),
         whole=max((each.whole for each in figures), default=timedelta()),
     )
+
+
+def _lengths(spans: Iterable[Mapping[str, tuple[datetime, datetime]]]) -> Mapping[str, timedelta]:
+    """Name -> time from the first to the last of all."""
+    together: dict[str, tuple[datetime, datetime]] = {}
+    for name, (first, last) in (item for each in spans for item in each.items()):
+        known = together.get(name, (first, last))
+        together[name] = (min(known[0], first), max(known[1], last))
+    return {name: last - first for name, (first, last) in sorted(together.items())}
 
 
 def _written_name(subject: Subject) -> str:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from leastpriv.errors import InputError
-from leastpriv.evidence.cloudtrail.athena_sql import is_table_name
+from leastpriv.evidence.cloudtrail.athena_table import is_table_name
 from leastpriv.evidence.hints.generated_policy import Generation, parse_generation
 from leastpriv.evidence.source import Window
 from leastpriv.inputs import INPUTS, Input
@@ -76,6 +76,8 @@ class Settings:
     """None: IAM Access Analyzer is not asked."""
     last_accessed: bool = False
     """Whether IAM is asked for last accessed information, where there are credentials."""
+    custom_policy_checks: bool = False
+    """Whether Access Analyzer's custom policy checks, which AWS charges, judge the proposal."""
 
     @property
     def event_history(self) -> bool:
@@ -166,7 +168,8 @@ def settings(values: Mapping[str, Value], labels: Mapping[str, str], start: str 
         cache_dir=text["cache-dir"],
         validate_digests=_validate_digests(text, labels),
         access_analyzer=parse_generation(text["access-analyzer"], labels["access-analyzer"]),
-        last_accessed=parse_boolean(text["last-accessed"], labels["last-accessed"].removeprefix("The input ")),
+        last_accessed=_boolean(text, labels, "last-accessed"),
+        custom_policy_checks=_boolean(text, labels, "custom-policy-checks"),
     )
 
 
@@ -177,8 +180,7 @@ def _athena_table(name: str, label: str) -> str:
 
 
 def _validate_digests(text: Mapping[str, str], labels: Mapping[str, str]) -> bool:
-    label = labels["validate-digests"]
-    chosen = parse_boolean(text["validate-digests"], label.removeprefix("The input "))
+    label, chosen = labels["validate-digests"], _boolean(text, labels, "validate-digests")
     if chosen and text["athena-table"]:
         raise InputError(f"{label} is true, and {labels['athena-table']} is set: Athena reads files unvalidated.")
     return chosen
@@ -214,7 +216,7 @@ def _manners(values: Mapping[str, Value], text: Mapping[str, str], labels: Mappi
         reviewers=lists["reviewers"],
         team_reviewers=lists["team-reviewers"],
         assignees=lists["assignees"],
-        draft=parse_boolean(text["draft"], labels["draft"].removeprefix("The input ")),
+        draft=_boolean(text, labels, "draft"),
     )
 
 
@@ -226,6 +228,10 @@ def _refuse_unbuilt(values: Mapping[str, Value], labels: Mapping[str, str]) -> N
 
 def _integer(text: Mapping[str, str], labels: Mapping[str, str], name: str, minimum: int = 0) -> int:
     return parse_integer(text[name], labels[name].removeprefix("The input "), minimum)
+
+
+def _boolean(text: Mapping[str, str], labels: Mapping[str, str], name: str) -> bool:
+    return parse_boolean(text[name], labels[name].removeprefix("The input "))
 
 
 def _one_of(

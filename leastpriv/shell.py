@@ -48,7 +48,7 @@ def shell_workplace(settings: Settings, environment: Mapping[str, str], now: dat
 
     policy, trails = Path(settings.policy.path), tuple(Path(name) for name in settings.trail_folders)
     absolute = policy.parent.resolve() / policy.name
-    reach = Reach(environment, now)
+    reach = Reach(environment, now, settings.aws_regions)
     if AUTO_LOGS in settings.job_logs:
         raise InputError("--job-log auto reads the logs of a step's workflow run: here, name files of logs.")
     logs = JobLogs(now, settings.job_logs)

@@ -13,7 +13,7 @@ from leastpriv.errors import AwsError, AwsTrouble, InputError, LeastprivError
 from leastpriv.evidence.cloudtrail.file_reader import ReadStatistics, SeenEvents
 from leastpriv.evidence.cloudtrail.trail_files import TrailFolder
 from leastpriv.evidence.source import Principals, Window, principal_of
-from leastpriv.model import Call, Gap, GapKind, Principal, Scope
+from leastpriv.model import Call, Gap, Principal
 from leastpriv.permissions.visibility import home_region
 from leastpriv.settings import Settings
 
@@ -45,8 +45,10 @@ class CountedSource(Protocol):
 class Reach:
     """What a run can reach beyond its files: AWS, with the credentials of an environment; opened at the first use."""
 
-    def __init__(self, environment: Mapping[str, str], now: datetime) -> None:
+    def __init__(self, environment: Mapping[str, str], now: datetime, regions: Sequence[str] = ()) -> None:
+        """`regions`: those that a person names; the first stands in where the environment names none."""
         self._environment = environment
+        self._regions = regions
         self._opened: Aws | LeastprivError | None = None
         self.now = now
 
@@ -77,7 +79,7 @@ class Reach:
         from leastpriv.evidence.aws import Aws
 
         try:
-            door = Aws.open(self._environment)
+            door = Aws.open(self._environment, otherwise=next(iter(self._regions), ""))
             door.caller()
         except LeastprivError as error:
             return error
@@ -86,14 +88,14 @@ class Reach:
 
 @dataclass(slots=True)
 class FailedSource:
-    """Stands where a source could not even be opened: one gap."""
+    """Stands where a source could not even be opened."""
 
-    reason: str
+    failure: LeastprivError
     statistics: ReadStatistics = field(default_factory=ReadStatistics)
 
     def read(self, window: Window, principals: Principals) -> Iterator[Call | Gap]:  # noqa: ARG002 - the shape of a source
-        """Gives the gap."""
-        yield Gap(GapKind.SOURCE_FAILED, Scope(), self.reason)
+        """Raises the reason."""
+        raise self.failure
 
 
 def open_sources(settings: Settings, folders: Sequence[Path], reach: Reach | None, say: Say) -> list[CountedSource]:
@@ -126,7 +128,7 @@ def open_sources(settings: Settings, folders: Sequence[Path], reach: Reach | Non
         raise _with_way_out(failures[0])
     for failure in failures:
         say(f"Left out: {failure}")
-    return [*sources, *(FailedSource(str(failure)) for failure in failures)]
+    return [*sources, *map(FailedSource, failures)]
 
 
 def event_history(
@@ -138,7 +140,7 @@ def event_history(
     days: int,
     wait: timedelta = timedelta(),
 ) -> CountedSource:
-    """The account's event history in some regions (none: that of the environment); `principal` None is everybody's.
+    """The account's event history in some regions (none: all that it has enabled); `principal` None is everybody's.
 
     Raises:
         LeastprivError: AWS cannot be reached, or the credentials are of another account than the principal.
@@ -150,19 +152,30 @@ def event_history(
     aws = reach.aws()
     if principal:
         _insist_on_account(principal, aws.caller())
-    # Who names the regions says that the role works, and logs in, nowhere else.
-    everywhere = () if regions else aws.regions("cloudtrail")
     say(f"Reading event history as {aws.caller()}")
+    # Who names the regions says that the role works, and logs in, nowhere else.
+    chosen, way_out = (regions, "") if regions else _everywhere(aws, say)
     return EventHistory(
         aws,
-        (*(regions or (aws.region,)), home_region("iam", principal.partition if principal else aws.partition)),
+        (*chosen, home_region("iam", principal.partition if principal else aws.partition)),
         reach.now,
         days=days,
         wait=wait,
         seen=seen,
         say=say,
-        login_regions=everywhere,
+        way_out=way_out,
     )
+
+
+def _everywhere(aws: Aws, say: Say) -> tuple[tuple[str, ...], str]:
+    """Every region in which the role may have been at work, and what helps where one cannot be read."""
+    way_out = "If the role works and logs in in some regions only, name these in the input aws-regions"
+    own = (aws.region,) if aws.region else ()
+    try:
+        return (*own, *aws.enabled_regions()), f"{way_out}."
+    except AwsError as error:
+        say(f"Every region is looked in, enabled or not: {error}")
+        return (*own, *aws.regions("cloudtrail")), f"{way_out}, or allow account:ListRegions to these credentials."
 
 
 def bucket_trail(

@@ -41,7 +41,7 @@ def step(environment: Mapping[str, str], runner: Runner, console: Console, clock
         LeastprivError: an input is wrong, or the proposal could not be made; one that was made is written all the same.
     """
     settings = _within_rights(from_environment(environment), runner, console)
-    reach = Reach(environment, clock())
+    reach = Reach(environment, clock(), settings.aws_regions)
     logs = _job_logs(settings, runner, clock())
     if settings.mode is Mode.REVIEW:
         inside = replace(_inside(settings, runner), job_logs=logs, reach=reach)

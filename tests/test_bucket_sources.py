@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -11,11 +12,13 @@ import pytest
 
 from leastpriv.evidence.cloudtrail.athena import AthenaTable
 from leastpriv.evidence.cloudtrail.s3_trail import S3Trail
+from leastpriv.evidence.read import read_evidence
 from leastpriv.evidence.source import Principals, Window
 from leastpriv.model import Gap, GapKind, Scope
 from leastpriv.settings import from_options
 from leastpriv.sources import Reach, open_sources
 from tests.fakes.aws.athena import FakeAthena
+from tests.fakes.aws.event_history import call
 from tests.fakes.aws.s3_server import FakeS3
 from tests.fakes.aws.server import FakeAws
 from tests.fakes.deploys import ROLE
@@ -90,10 +93,11 @@ def test_a_table_alone_is_evidence_enough(environment: dict[str, str]) -> None:
 
 
 def test_a_trail_in_s3_without_credentials_is_a_gap_beside_another_source(tmp_path: Path) -> None:
-    (tmp_path / "x.json").write_text("[]")
+    record = call(ROLE, "19000000001", "sqs:CreateQueue", NOW, "eu-west-1")
+    (tmp_path / "x.json").write_text(json.dumps({"Records": [record]}))
     settings = from_options({"role-arn": ROLE, "policy-file": "p.json", "trails": (str(tmp_path), "s3://logs")})
     without = Reach({"AWS_EC2_METADATA_DISABLED": "true", "AWS_PROFILE": "nobody"}, NOW)
-    _, failed = open_sources(settings, [tmp_path], without, lambda _: None)
-    [gap] = failed.read(Window(), Principals())
-    assert isinstance(gap, Gap)
-    assert (gap.kind, gap.scope) == (GapKind.SOURCE_FAILED, Scope())
+    opened = open_sources(settings, [tmp_path], without, lambda _: None)
+    found = read_evidence(opened, Window(), settings.principal)[ROLE]
+    assert found.counts.calls == 1
+    assert [(gap.kind, gap.scope) for gap in found.gaps] == [(GapKind.SOURCE_FAILED, Scope())]

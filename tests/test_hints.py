@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
-import subprocess
-import sys
-import time
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from leastpriv.cli import main
 from leastpriv.errors import InputError
 from leastpriv.pipeline import Result, run
 from leastpriv.settings import from_environment, from_options
@@ -88,16 +87,21 @@ def aws(account: Account) -> Iterator[FakeAws]:
 
 @pytest.fixture
 def propose(aws: FakeAws, tmp_path: Path) -> Callable[..., Result]:
-    """Makes a proposal with these inputs; `said` gets the log."""
+    """Makes a proposal with these inputs; `said` gets the log, `changed` is when the policy file was."""
     write_trail(tmp_path / "trail", records(RUNS))
     (tmp_path / "policy.json").write_text(json.dumps(POLICY, indent=2))
 
-    def made(said: list[str] | None = None, reach: Mapping[str, str] | None = None, **inputs: str) -> Result:
+    def made(
+        said: list[str] | None = None,
+        reach: Mapping[str, str] | None = None,
+        changed: datetime | None = NOW - 100 * DAY,
+        **inputs: str,
+    ) -> Result:
         named: dict[str, Value] = {name.replace("_", "-"): value for name, value in inputs.items()}
         named |= {"role-arn": ROLE, "policy-file": "policy.json", "trails": (str(tmp_path / "trail"),)}
         settings = from_options(named)
         door = Reach(aws.environment(attempts=1) if reach is None else reach, NOW)
-        place = Workplace("policy.json", tmp_path, (tmp_path / "trail",), reach=door)
+        place = Workplace("policy.json", tmp_path, (tmp_path / "trail",), reach=door, changed=changed)
         return run(settings, place, NOW, (said if said is not None else []).append)
 
     return made
@@ -116,6 +120,20 @@ def test_last_accessed_information_drops_what_nobody_tried_and_keeps_what_somebo
     assert "IAM saw an attempt on acm on 2026-11-04 in eu-west-1" in with_it.body.replace("`", "")
     assert "IAM knows of no attempt on `sns`" in with_it.body
     assert all(len(widths) == 1 for widths in table_widths(with_it.body))
+
+
+@pytest.mark.parametrize("changed", [None, NOW - 10 * DAY])
+def test_what_may_be_granted_since_lately_stays_though_nobody_tried_it(
+    propose: Callable[..., Result], changed: datetime | None
+) -> None:
+    assert "sns:*: unseen-service" in outcome(propose(last_accessed="true", changed=changed))["held-back"]
+
+
+def test_a_run_that_may_ask_reads_the_findings_as_well(propose: Callable[..., Result], account: Account) -> None:
+    details = {"externalAccessDetails": {"principal": {"AWS": "*"}, "condition": {}}}
+    account.analyzer.analyzers = {"ACCOUNT/outside": [Finding("1", ROLE, "ExternalAccess", [details])]}
+    assert "### The role is open to outsiders" in propose(last_accessed="true").body
+    assert "### The role is open to outsiders" not in propose(last_accessed="true", reach={}).body
 
 
 def test_the_user_who_asks_for_nothing_asks_aws_nothing(propose: Callable[..., Result], aws: FakeAws) -> None:
@@ -171,22 +189,36 @@ def test_a_generated_policy_is_asked_about_and_never_written(propose: Callable[.
     assert "sqs:CreateQueue" not in questions
 
 
+@pytest.mark.usefixtures("propose")
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupted_command_cancels_the_generation_it_started(
-    propose: Callable[..., Result], account: Account, aws: FakeAws, tmp_path: Path
+    account: Account, aws: FakeAws, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: signal.Signals
 ) -> None:
+    """The signal comes with the first answer; whoever does not hear it gets the generated policy with the second."""
     account.analyzer.takes = 30 * DAY
-    script = "from leastpriv.cli import console_main; raise SystemExit(console_main())"
+    answer = aws.operations["accessanalyzer:GetGeneratedPolicy"]
+
+    def interrupting(asked: Asked) -> Mapping[str, Any]:
+        if aws.asked("GetGeneratedPolicy")[1:]:
+            account.analyzer.jobs[0].takes = timedelta()
+        signal.pthread_kill(threading.main_thread().ident or 0, number)
+        return answer(asked)
+
+    aws.operations["accessanalyzer:GetGeneratedPolicy"] = interrupting
+    monkeypatch.chdir(tmp_path)
+    for name, value in aws.environment().items():
+        monkeypatch.setenv(name, value)
     named = ["--role-arn", ROLE, "--policy-file", "policy.json", "--trail", "trail"]
-    command = [sys.executable, "-c", script, "propose", *named, "--access-analyzer", f"{ACCESS_ROLE} {TRAIL}"]
-    environment = {**aws.environment(), "PATH": os.environ["PATH"], "PYTHONPATH": str(Path(__file__).parents[1])}
-    with subprocess.Popen(command, cwd=tmp_path, env=environment, stderr=subprocess.PIPE, text=True) as running:
-        while not aws.asked("GetGeneratedPolicy") and running.poll() is None:
-            time.sleep(0.05)
-        running.send_signal(signal.SIGINT)
-        _, said = running.communicate(timeout=60)
+    said = StringIO()
+    before = signal.signal(number, lambda *_: None)
+    try:
+        command = ["propose", *named, "--access-analyzer", f"{ACCESS_ROLE} {TRAIL}"]
+        code = main(command, StringIO(), said, lambda: NOW)
+    finally:
+        signal.signal(number, before)
     [job] = account.analyzer.jobs
-    assert (running.returncode, account.analyzer.status(job)) == (130, "CANCELED")
-    assert said.index(f"Cancelled the policy generation {job.number}") < said.index("Interrupted")
+    assert (code, account.analyzer.status(job)) == (130, "CANCELED")
+    assert said.getvalue().index(f"Cancelled the policy generation {job.number}") < said.getvalue().index("Interrupted")
 
 
 def test_an_open_trust_is_warned_of_and_a_bound_login_is_not(propose: Callable[..., Result], account: Account) -> None:
@@ -205,7 +237,7 @@ def test_an_open_trust_is_warned_of_and_a_bound_login_is_not(propose: Callable[.
     ]
     body = propose(access_analyzer=f"{ACCESS_ROLE} {TRAIL}").body
     warning = body.partition("### The role is open to outsiders")[2].partition("\n### ")[0]
-    assert f"`Federated {github}`, only if `{github}:aud` match" in warning
+    assert f"`Federated {github}`, only if `{github}:aud` matches `sts.amazonaws.com`" in warning
     assert "- anybody, without any condition" in warning
     assert ":sub" not in warning
 

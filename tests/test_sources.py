@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -10,10 +11,11 @@ import pytest
 
 from leastpriv.errors import AwsError, InputError
 from leastpriv.evidence.read import read_evidence
+from leastpriv.evidence.usage import Evidence
 from leastpriv.model import GapKind, Scope
 from leastpriv.settings import Settings, from_options
 from leastpriv.sources import Reach, open_sources
-from tests.fakes.aws.event_history import FakeHistory, call, login
+from tests.fakes.aws.event_history import FakeHistory, Fault, call, login
 
 ROLE = "arn:aws:iam::111122223333:role/ci/deploy"
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
@@ -89,3 +91,59 @@ def test_aws_is_asked_once_whose_credentials_these_are_and_an_error_stays_the_sa
             reach.aws()
         errors.append(caught.value)
     assert errors[0] is errors[1]
+
+
+def history_of(fake: FakeHistory, *regions: str) -> Evidence:
+    options = {"role-arn": ROLE, "policy-file": "p.json", "trails": ("event-history",), "aws-regions": regions}
+    settings = from_options(options)
+    sources = open_sources(settings, [], Reach(fake.environment(), NOW), print)
+    evidence = read_evidence(sources, settings.window, settings.principal)[ROLE]
+    return replace(evidence, regions=tuple(sorted(sources[0].statistics.spans)))
+
+
+def in_several_regions(fake: FakeHistory) -> None:
+    """A session that logs in at home and acts in another region, and with a global service."""
+    fake.events = {
+        "eu-west-1": [login(ROLE, "19000000001", WHEN, "eu-west-1")],
+        "ap-south-1": [call(ROLE, "19000000001", "sns:CreateTopic", WHEN, "ap-south-1")],
+        "us-east-1": [call(ROLE, "19000000001", "iam:CreateRole", WHEN, "us-east-1")],
+    }
+
+
+def test_without_aws_regions_the_history_of_every_enabled_region_is_read() -> None:
+    with FakeHistory(enabled=["eu-west-1", "ap-south-1", "us-east-1"]) as fake:
+        in_several_regions(fake)
+        found = history_of(fake)
+        assert {region for region, _ in fake.requests} == {"eu-west-1", "ap-south-1", "us-east-1"}
+    assert {usage.need.permission.action for usage in found.usages} == {"sns:CreateTopic", "iam:CreateRole"}
+    assert found.regions == ("ap-south-1", "eu-west-1", "us-east-1")
+    assert [gap.kind for gap in found.gaps] == [GapKind.NO_DATA_EVENTS]
+
+
+def test_who_may_not_ask_which_regions_are_enabled_is_told_both_ways_out() -> None:
+    with FakeHistory(faults=[Fault("invalid", "af-south-1")]) as fake:
+        in_several_regions(fake)
+        found = history_of(fake)
+    assert {usage.need.permission.action for usage in found.usages} == {"sns:CreateTopic", "iam:CreateRole"}
+    failed = [gap for gap in found.gaps if gap.kind is GapKind.SOURCE_FAILED]
+    assert [gap.scope for gap in failed] == [Scope()]
+    assert all(text in failed[0].detail for text in ("af-south-1", "account:ListRegions", "aws-regions"))
+
+
+def test_with_aws_regions_only_these_are_read_beside_that_of_global_services() -> None:
+    with FakeHistory(enabled=["eu-west-1", "ap-south-1", "us-east-1"]) as fake:
+        in_several_regions(fake)
+        found = history_of(fake, "eu-west-1")
+    assert {usage.need.permission.action for usage in found.usages} == {"iam:CreateRole"}
+    assert found.regions == ("eu-west-1", "us-east-1")
+    assert [gap.kind for gap in found.gaps] == [GapKind.NO_DATA_EVENTS]
+
+
+def test_aws_regions_are_enough_where_the_environment_names_none() -> None:
+    with FakeHistory() as fake:
+        environment = {name: value for name, value in fake.environment().items() if name != "AWS_REGION"}
+        options = {"role-arn": ROLE, "policy-file": "p.json", "trails": ("event-history",)}
+        settings = from_options({**options, "aws-regions": ("eu-west-1",)})
+        assert open_sources(settings, [], Reach(environment, NOW, settings.aws_regions), print)
+        with pytest.raises(InputError, match="AWS_REGION"):
+            open_sources(from_options(options), [], Reach(environment, NOW), print)

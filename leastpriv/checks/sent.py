@@ -28,6 +28,15 @@ class Sent:
             return self._line_at(int(span["start"]["line"]))
         return self._line_of(location.get("path") or ())
 
+    def statement(self, path: Sequence[Mapping[str, Any]]) -> Mapping[str, Any] | None:
+        """The statement that a path of Access Analyzer leads into; None where it leads into none."""
+        if not path or str(path[0].get("value") or path[0].get("key")).lower() != "statement":
+            return None
+        found = next((value for key, value in json.loads(self.text).items() if key.lower() == "statement"), None)
+        index = int(path[1].get("index", 0)) if len(path) > 1 else 0
+        every = found if isinstance(found, list) else [found]
+        return every[index] if index < len(every) and isinstance(every[index], dict) else None
+
     def _line_at(self, line: int) -> int:
         """Only lines are counted: whether AWS counts characters or UTF-16 units within one is not documented."""
         source = self.document.source

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from leastpriv.checks.sent import Sent, sent
@@ -25,13 +27,14 @@ _WEIGHTS = {
 def validate(aws: Aws, documents: Mapping[str, Document], committed: Document | None) -> Judgement:
     """Judges the proposed documents, by file name; never raises AwsError.
 
-    A finding that the `committed` policy has as well is marked so.
+    A finding that the `committed` policy has as well is marked so, as often as that one has it.
     """
     remarks: list[Remark] = []
     unasked: list[str] = []
     asked = 0
     try:
-        known = {_key(found) for found in _findings(aws, sent(committed))} if committed else set()
+        before = sent(committed) if committed else None
+        known = _Known(before, _findings(aws, before))
         for file, document in documents.items():
             text = sent(document)
             if text is None:
@@ -39,7 +42,8 @@ def validate(aws: Aws, documents: Mapping[str, Document], committed: Document | 
                 continue
             found = _findings(aws, text)
             asked += 1
-            remarks.extend(_remark(one, text, file, already=_key(one) in known) for one in found)
+            old = known.take(text, found)
+            remarks.extend(_remark(one, text, file, already=place in old) for place, one in enumerate(found))
     except AwsError as error:
         return Judgement(JUDGE, asked, tuple(remarks), tuple(unasked), str(error))
     order = list(Weight)
@@ -64,8 +68,45 @@ def _findings(aws: Aws, text: Sent | None) -> Sequence[Mapping[str, Any]]:
         return [finding for page in pages for finding in page["findings"]]
 
 
-def _key(finding: Mapping[str, Any]) -> tuple[str, str]:
-    return finding["issueCode"], finding["findingDetails"]
+class _Known:
+    """The committed policy's findings; each explains one of the proposal's and no second one."""
+
+    def __init__(self, text: Sent | None, findings: Sequence[Mapping[str, Any]]) -> None:
+        self._left = [_Key.of(text, finding) for finding in findings] if text else []
+
+    def take(self, text: Sent, findings: Sequence[Mapping[str, Any]]) -> set[int]:
+        """Which of a policy's findings are explained, by their places; those of unchanged statements come first."""
+        keys = [_Key.of(text, finding) for finding in findings]
+        found: set[int] = set()
+        for same in (_Key.__eq__, _Key.follows):
+            for place, key in enumerate(keys):
+                old = None if place in found else next((each for each in self._left if same(key, each)), None)
+                if old:
+                    self._left.remove(old)
+                    found.add(place)
+        return found
+
+
+@dataclass(frozen=True, slots=True)
+class _Key:
+    """What makes two findings one: what is said, and of which statement."""
+
+    said: tuple[str, str]
+    sid: str
+    content: str
+    """The statement as JSON; empty where the finding is about none."""
+
+    @classmethod
+    def of(cls, text: Sent, finding: Mapping[str, Any]) -> _Key:
+        path = next((location["path"] for location in finding["locations"] if location.get("path")), ())
+        statement = text.statement(path)
+        content = json.dumps(statement, sort_keys=True) if statement else ""
+        sid = str(statement.get("Sid") or "") if statement else ""
+        return cls((finding["issueCode"], finding["findingDetails"]), sid, content)
+
+    def follows(self, old: _Key) -> bool:
+        """Whether it may be the same statement, narrowed: one with its Sid, or neither has one."""
+        return (self.said, self.sid, bool(self.content)) == (old.said, old.sid, bool(old.content))
 
 
 def _remark(finding: Mapping[str, Any], text: Sent, file: str, *, already: bool) -> Remark:

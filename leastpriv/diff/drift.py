@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 
 from leastpriv.evidence.live_role import LivePolicy, LiveRole
-from leastpriv.policy.contain import Excess, contained
-from leastpriv.policy.document import Document
+from leastpriv.policy.contain import Excess, contained, lost_denies
+from leastpriv.policy.document import Document, Statement
 
 # A placeholder's name holds no colon, and a policy variable's does (policy/placeholders.py).
 _PLACEHOLDER = re.compile(r"\$\{[^{}:]*\}")
@@ -25,6 +25,12 @@ class Drift:
     """An action and a resource that the account allows and the file does not."""
     file_allows: tuple[str, str] | None = None
     """An action and a resource that the file allows and the account does not: it has not been deployed yet."""
+    live_denies: tuple[str, str] | None = None
+    """An action and a resource that a Deny of the counterpart names, and none of the files does."""
+    file_denies: tuple[str, str] | None = None
+    """An action and a resource that a Deny of the file names, and none in the account does."""
+    unlike: tuple[str, ...] = ()
+    """The other files that nothing in the account is like."""
     missing: bool = False
     """Nothing in the account is like the file."""
     unknown: str = ""
@@ -33,7 +39,8 @@ class Drift:
     @property
     def differs(self) -> bool:
         """Whether the account is known not to be what the file says."""
-        return self.missing or self.live_allows is not None or self.file_allows is not None
+        found = (self.live_allows, self.file_allows, self.live_denies, self.file_denies)
+        return self.missing or bool(self.unlike) or any(found)
 
 
 def drift(committed: Document, files: Sequence[Document], live: LiveRole) -> tuple[Drift, tuple[LivePolicy, ...]]:
@@ -43,31 +50,53 @@ def drift(committed: Document, files: Sequence[Document], live: LiveRole) -> tup
     the file, or the only one that is left, or the one that shares most with it.
     """
     left = list(live.policies)
+    unlike: list[str] = []
     for document in files:
-        same = next((policy for policy in left if _same(document, policy.document)), None)
+        same = _counterpart(document, left)
         if same:
             left.remove(same)
-    if any(map(_PLACEHOLDER.search, _texts(committed))):
+        elif live.is_known and not _is_template(document):
+            unlike.append(document.where)
+    if _is_template(committed):
         found = _likest(committed, left)
         reason = "parts of the file are known only once its template is rendered"
-        return Drift(found.name if found else "", unknown=reason), tuple(each for each in left if each is not found)
-    same = next((policy for policy in left if _same(committed, policy.document)), None)
-    if same:
-        return Drift(same.name), tuple(policy for policy in left if policy is not same)
-    found = _likest(committed, left)
+        compared = Drift(found.name if found else "", unlike=tuple(unlike), unknown=reason)
+        return compared, tuple(each for each in left if each is not found)
+    found = _counterpart(committed, left) or _likest(committed, left)
     rest = tuple(policy for policy in left if policy is not found)
     if found is None:
         # What could not be read may be the one.
-        return Drift(
-            "", missing=live.is_known, unknown="" if live.is_known else "not all of the account was read"
-        ), rest
-    more = _named(contained([committed], [found.document]).smallest)
-    less = _named(contained([found.document], [committed]).smallest)
-    return Drift(found.name, live_allows=more, file_allows=less), rest
+        unknown = "" if live.is_known else "not all of the account was read"
+        return Drift("", unlike=tuple(unlike), missing=live.is_known, unknown=unknown), rest
+    beside = [*files, *(policy.document for policy in rest)]
+    return replace(_between(committed, found, beside, live), unlike=tuple(unlike)), rest
+
+
+def _between(committed: Document, found: LivePolicy, beside: Sequence[Document], live: LiveRole) -> Drift:
+    """How the file and its counterpart differ; a Deny counts wherever it stands, since it speaks for all policies."""
+    in_force = [policy.document for policy in live.policies]
+    return Drift(
+        found.name,
+        live_allows=_named(contained([committed], [found.document]).smallest),
+        file_allows=_named(contained([found.document], [committed]).smallest),
+        live_denies=_denied(lost_denies([found.document], [committed, *beside])),
+        file_denies=_denied(lost_denies([committed], in_force)) if live.is_known else None,
+    )
+
+
+def _counterpart(document: Document, policies: Sequence[LivePolicy]) -> LivePolicy | None:
+    return next((policy for policy in policies if _same(document, policy.document)), None)
 
 
 def _same(one: Document, other: Document) -> bool:
-    return contained([one], [other]).holds and contained([other], [one]).holds
+    return all(
+        contained([some], [others]).holds and not lost_denies([some], [others])
+        for some, others in ((one, other), (other, one))
+    )
+
+
+def _is_template(document: Document) -> bool:
+    return any(map(_PLACEHOLDER.search, _texts(document)))
 
 
 def _likest(committed: Document, policies: Sequence[LivePolicy]) -> LivePolicy | None:
@@ -94,6 +123,13 @@ def _texts(document: Document) -> list[str]:
         for text in (*statement.actions, *statement.resources, *statement.not_actions, *statement.not_resources)
         if statement.variables
     ]
+
+
+def _denied(statements: Sequence[Statement]) -> tuple[str, str] | None:
+    if not statements:
+        return None
+    first = statements[0]
+    return next(iter(first.actions), "*"), next(iter(first.resources), "*")
 
 
 def _named(excess: Excess | None) -> tuple[str, str] | None:

@@ -12,7 +12,7 @@ from typing import Any
 
 from leastpriv import __version__
 from leastpriv.errors import AwsError, AwsTrouble, InputError
-from leastpriv.evidence.aws_errors import explained, no_credentials
+from leastpriv.evidence.aws_errors import credentials_error, explained, no_credentials
 
 _ATTEMPTS = 6
 """Of one request, the first included; AWS_MAX_ATTEMPTS says otherwise. Waits double between them, up to 20 seconds."""
@@ -37,8 +37,10 @@ class Aws:
         """AWS_REGION, else AWS_DEFAULT_REGION, else the profile's; empty where none is set."""
 
     @classmethod
-    def open(cls, environment: Mapping[str, str], purpose: str = "reading the evidence") -> Aws:
+    def open(cls, environment: Mapping[str, str], purpose: str = "reading the evidence", otherwise: str = "") -> Aws:
         """Finds credentials; asks AWS nothing yet. `purpose` is what an error says that they are for.
+
+        `otherwise`: the region where neither the environment nor the profile names one.
 
         Raises:
             AwsError: there are none, or the profile that the environment names is not here.
@@ -61,11 +63,11 @@ class Aws:
             found = session.get_credentials()
         except ProfileNotFound:
             raise AwsError(_no_profile(str(profile)), AwsTrouble.NO_CREDENTIALS) from None
-        except BotoCoreError as error:
-            raise AwsError(f"The AWS credentials cannot be read: {error}", AwsTrouble.INVALID) from error
+        except (BotoCoreError, ValueError) as error:
+            raise credentials_error(error, purpose) from error
         if found is None:
             raise no_credentials(purpose)
-        return cls(session, environment, region or session.region_name or "")
+        return cls(session, environment, region or session.region_name or otherwise)
 
     @property
     def partition(self) -> str:
@@ -76,6 +78,24 @@ class Aws:
         """Every region of the partition with a service, as botocore knows; not all need be enabled for the account."""
         return tuple(self._session.get_available_regions(service, partition_name=self.partition))
 
+    def enabled_regions(self) -> tuple[str, ...]:
+        """Every region that the account has not switched off, or not switched on yet, sorted; asks AWS each time.
+
+        Raises:
+            AwsError: the credentials may not ask (`account:ListRegions`), or AWS does not tell.
+        """
+        doing = "asking which regions the account has enabled"
+        client = self.client("account")
+        with explained(doing, "account:ListRegions"):
+            pages = list(client.get_paginator("list_regions").paginate())
+        told = {
+            each.get("RegionName"): each.get("RegionOptStatus") for page in pages for each in page.get("Regions") or ()
+        }
+        found = sorted(name for name, status in told.items() if name and status != "DISABLED")
+        if not found:
+            raise AwsError(f"AWS gave no answer while {doing}.", AwsTrouble.INCOMPLETE)
+        return tuple(found)
+
     def client(self, service: str, region: str = "") -> Any:
         """A client of a service, made once per region; `region` empty is the environment's.
 
@@ -85,7 +105,9 @@ class Aws:
         """
         where = region or self.region
         if not where:
-            raise InputError("No AWS region is known: set AWS_REGION, or the input aws-regions.")
+            raise InputError(
+                "No AWS region is known: set AWS_REGION; for event history, the input aws-regions will do."
+            )
         with self._lock:
             if (service, where) not in self._clients:
                 self._clients[service, where] = self._made(service, where)

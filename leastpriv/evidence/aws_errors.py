@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache
+from typing import Any
 
 from leastpriv.errors import AwsError, AwsTrouble
 from leastpriv.evidence.cloudtrail.outcome import outcome_of
@@ -29,6 +30,8 @@ def explained(doing: str, action: str = "") -> Iterator[None]:
         yield
     except (BotoCoreError, ClientError, HTTPClientError, ResponseParserError) as error:
         raise aws_error(error, doing, action) from error
+    except FileNotFoundError as error:
+        raise _file_missing(error, doing) from error
     except OSError as error:
         sentence = f"The connection to AWS broke while {doing}: {error.strerror or type(error).__name__}."
         raise AwsError(sentence, AwsTrouble.UNREACHABLE) from error
@@ -102,10 +105,10 @@ def _denied(code: str, message: str, doing: str, action: str) -> AwsError:
 def _not_reached(error: Exception, doing: str) -> AwsError:
     """No whole answer came."""
     name = type(error).__name__
-    if name in ("NoCredentialsError", "PartialCredentialsError"):
+    if name == "NoCredentialsError":
         return no_credentials(doing)
-    if name in ("CredentialRetrievalError", "TokenRetrievalError", "UnauthorizedSSOTokenError", "SSOTokenLoadError"):
-        return AwsError(f"The AWS credentials could not be had while {doing}: {_short(str(error))}", AwsTrouble.INVALID)
+    if name in _OF_CREDENTIALS:
+        return credentials_error(error, doing)
     if name in ("ResponseStreamingError", "IncompleteReadError", "ConnectionClosedError", "FlexibleChecksumError"):
         return AwsError(f"AWS's answer broke off while {doing}: run again later.", AwsTrouble.INCOMPLETE)
     if name in (
@@ -122,6 +125,66 @@ def _not_reached(error: Exception, doing: str) -> AwsError:
     if name == "ResponseParserError":
         return AwsError(f"What answered while {doing} is not AWS: its answer cannot be read.", AwsTrouble.INCOMPLETE)
     return AwsError(f"AWS could not be asked while {doing} ({name}: {_short(str(error))})", AwsTrouble.OTHER)
+
+
+def credentials_error(error: Exception, doing: str) -> AwsError:
+    """Credentials are set up somewhere, and cannot be had: what to do about it, by what botocore says."""
+    name, told = type(error).__name__, getattr(error, "kwargs", {})
+    if name == "PartialCredentialsError":
+        advice = f"{told.get('cred_var')} is missing: set both keys, or neither where others are to be used"
+        return AwsError(f"The AWS credentials for {doing} are set in half: {advice}.", AwsTrouble.NO_CREDENTIALS)
+    reason = _short(str(error)).rstrip(":")
+    if "SSO" in name or "LoginToken" in name or name == "TokenRetrievalError":
+        advice = "run `aws sso login`, with --profile and the name of the profile"
+    elif told.get("provider") == "custom-process":
+        # botocore quotes what the command wrote, which may be nothing.
+        advice = "run the `credential_process` of the profile by hand, and see that it writes credentials"
+    elif isinstance(error, ValueError):
+        advice = "check AWS_CONTAINER_CREDENTIALS_FULL_URI"
+    else:
+        advice = "check the profile in ~/.aws, and AWS_PROFILE"
+    return AwsError(f"The AWS credentials for {doing} cannot be had ({reason}): {advice}.", AwsTrouble.INVALID)
+
+
+_OF_CREDENTIALS = (
+    "PartialCredentialsError",
+    "CredentialRetrievalError",
+    "TokenRetrievalError",
+    "LoginTokenLoadError",
+    "UnauthorizedSSOTokenError",
+    "SSOTokenLoadError",
+    "SSOError",
+)
+
+
+def _file_missing(error: FileNotFoundError, doing: str) -> AwsError:
+    """Only credentials lead to files: the token of a web identity."""
+    advice = (
+        "AWS_WEB_IDENTITY_TOKEN_FILE, or a profile, names it; in a workflow, use aws-actions/configure-aws-credentials"
+    )
+    sentence = f"The AWS credentials for {doing} need the file {error.filename}, which is not here: {advice}."
+    return AwsError(sentence, AwsTrouble.NO_CREDENTIALS)
+
+
+def code_of(error: AwsError) -> str:
+    """AWS's own code of what it refused (`NoSuchEntity`); empty where AWS did not answer."""
+    response = getattr(error.__cause__, "response", None)
+    described = response.get("Error") if isinstance(response, Mapping) else None
+    return str(described.get("Code") or "") if isinstance(described, Mapping) else ""
+
+
+def member(answer: Mapping[str, Any], doing: str, *names: str) -> Any:
+    """A member of an answer of AWS, by the names that lead to it.
+
+    Raises:
+        AwsError: the answer lacks it, as no whole answer does.
+    """
+    found: Any = answer
+    for name in names:
+        found = found.get(name) if isinstance(found, Mapping) else None
+    if found is None:
+        raise AwsError(f"AWS's answer lacks {'.'.join(names)} while {doing}: run again later.", AwsTrouble.INCOMPLETE)
+    return found
 
 
 def no_credentials(doing: str) -> AwsError:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import reduce
+from itertools import chain
 
 from leastpriv.model import Gap, GapKind, Scope
 
@@ -18,22 +19,47 @@ def left_out_by_all(gaps: Sequence[Sequence[Gap]]) -> tuple[Gap, ...]:
     settings: list[Sequence[Gap]] = [[gap for gap in each if gap.kind is GapKind.NOT_LOGGED] for each in gaps]
     others = [gap for each in gaps for gap in each if gap.kind is not GapKind.NOT_LOGGED]
     known = [each for each in settings if each]
-    together = reduce(_both, known) if known else []
-    return (*others, *together)
+    return (*others, *(left_out_by_each(known) if known else ()))
+
+
+def left_out_by_each(gaps: Sequence[Sequence[Gap]]) -> Sequence[Gap]:
+    """What every one of some trails (at least one) leaves out; one without a gap leaves nothing out."""
+    return reduce(_both, gaps)
 
 
 def _both(some: Sequence[Gap], others: Sequence[Gap]) -> Sequence[Gap]:
     """What lies in a gap of each of two trails."""
     pairs = ((gap, other, _common(gap.scope, other.scope)) for gap in some for other in others)
-    return [Gap(GapKind.NOT_LOGGED, scope, f"{gap.detail}; {other.detail}") for gap, other, scope in pairs if scope]
+    both = {scope: Gap(GapKind.NOT_LOGGED, scope, _joined(gap, other)) for gap, other, scope in pairs if scope}
+    return [gap for scope, gap in both.items() if not any(_lies_in(scope, each) for each in both if each != scope)]
+
+
+def _lies_in(scope: Scope, other: Scope) -> bool:
+    """Whether another scope says all that one says."""
+    parts = [(getattr(scope, name), getattr(other, name)) for name in ("services", "events", "regions")]
+    inside = all(not wide or (part and set(part) <= set(wide)) for part, wide in parts)
+    return inside and set(other.outside) <= set(scope.outside) and other.data_events <= scope.data_events
+
+
+def _joined(gap: Gap, other: Gap) -> str:
+    return gap.detail if gap.detail == other.detail else f"{gap.detail}; {other.detail}"
 
 
 def _common(one: Scope, other: Scope) -> Scope | None:
-    parts = [_part(getattr(one, name), getattr(other, name)) for name in ("services", "events", "regions")]
+    parts = [_part(getattr(one, name), getattr(other, name)) for name in ("services", "regions")]
+    parts.append(_events(one.events, other.events))
     if any(part is None for part in parts):
         return None
-    services, events, regions = (part or () for part in parts)
-    return Scope(services=services, events=events, regions=regions, data_events=one.data_events or other.data_events)
+    services, regions, events = (part or () for part in parts)
+    # Data events that are selected in part are hidden although others of their type were seen.
+    in_part = any(scope.events and not scope.data_events for scope in (one, other))
+    return Scope(
+        services=services,
+        events=events,
+        regions=regions,
+        data_events=(one.data_events or other.data_events) and not in_part,
+        outside=tuple(dict.fromkeys((*one.outside, *other.outside))),
+    )
 
 
 def _part(some: tuple[str, ...], others: tuple[str, ...]) -> tuple[str, ...] | None:
@@ -41,3 +67,12 @@ def _part(some: tuple[str, ...], others: tuple[str, ...]) -> tuple[str, ...] | N
     if not some or not others:
         return some or others
     return tuple(each for each in some if each in others) or None
+
+
+def _events(some: tuple[str, ...], others: tuple[str, ...]) -> tuple[str, ...] | None:
+    """As `_part`; of a resource type's data events and those of one kind, the kind is in both."""
+    if not some or not others:
+        return some or others
+    pairs = chain(((each, others) for each in some), ((each, some) for each in others))
+    both = (each for each, there in pairs if each in there or each.partition(" ")[0] in there)
+    return tuple(dict.fromkeys(both)) or None

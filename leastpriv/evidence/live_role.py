@@ -11,7 +11,8 @@ from urllib.parse import unquote
 
 from leastpriv.errors import AwsError, PolicyFileError
 from leastpriv.evidence.aws import Aws
-from leastpriv.evidence.aws_errors import explained
+from leastpriv.evidence.aws_errors import code_of, explained, member
+from leastpriv.evidence.source import principal_of, same_principal
 from leastpriv.evidence.trust import Trusted, trusted_by
 from leastpriv.model import Gap, GapKind, Principal, Scope
 from leastpriv.permissions.visibility import home_region
@@ -19,6 +20,7 @@ from leastpriv.policy.document import Document, parse
 
 POLICY_ARN = r"arn:aws(?:-[a-z]+)*:iam::(?:\d{12}|aws):policy/[!-~]+"
 """A managed policy, of the account or of AWS."""
+_GROUPS = "ListGroupsForUser"
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,11 +68,13 @@ def read_managed(aws: Aws, arn: str, region: str) -> Document:
         PolicyFileError: it is no policy that can be understood.
     """
     client = aws.client("iam", region)
-    with explained(f"reading the policy {arn}", "iam:GetPolicy"):
-        version = client.get_policy(PolicyArn=arn)["Policy"]["DefaultVersionId"]
-    with explained(f"reading the policy {arn}", "iam:GetPolicyVersion"):
+    doing = f"reading the policy {arn}"
+    with explained(doing, "iam:GetPolicy"):
+        answer = client.get_policy(PolicyArn=arn)
+    version = member(answer, doing, "Policy", "DefaultVersionId")
+    with explained(doing, "iam:GetPolicyVersion"):
         answer = client.get_policy_version(PolicyArn=arn, VersionId=version)
-    return parse(_bytes(answer["PolicyVersion"]["Document"]), arn)
+    return parse(_bytes(member(answer, doing, "PolicyVersion", "Document")), arn)
 
 
 class _Reader:
@@ -98,26 +102,28 @@ class _Reader:
             *self._attached("ListAttachedUserPolicies", name, ""),
             *self._inline("ListUserPolicies", "GetUserPolicy", name, "", ""),
         ]
-        for group in self._pages("ListGroupsForUser", "Groups", name):
-            whose = {"GroupName": group["GroupName"]}
-            policies += self._attached("ListAttachedGroupPolicies", whose, group["GroupName"])
-            suffix = f" of the group {group['GroupName']}"
-            policies += self._inline("ListGroupPolicies", "GetGroupPolicy", whose, suffix, group["GroupName"])
+        for group in self._named(self._pages(_GROUPS, "Groups", name), "GroupName"):
+            whose = {"GroupName": group}
+            policies += self._attached("ListAttachedGroupPolicies", whose, group)
+            policies += self._inline("ListGroupPolicies", "GetGroupPolicy", whose, f" of the group {group}", group)
         return self._live(found, policies, ())
 
     def _live(self, found: Mapping[str, Any], policies: list[LivePolicy], trust: tuple[Trusted, ...]) -> LiveRole:
+        arn = str(found.get("Arn") or self._principal.arn)
+        own = principal_of(arn)
+        if own and not same_principal(own, self._principal):
+            self._note(f"The {own.kind} {own.name} in the account is {arn}: check the input role-arn.")
         return LiveRole(
-            principal=str(found.get("Arn") or self._principal.arn),
+            principal=arn,
             policies=tuple(policies),
             boundary=str(found.get("PermissionsBoundary", {}).get("PermissionsBoundaryArn") or ""),
-            tags={str(tag["Key"]): str(tag["Value"]) for tag in found.get("Tags") or ()},
+            tags={str(tag.get("Key")): str(tag.get("Value")) for tag in found.get("Tags") or ()},
             trust=trust,
             gaps=tuple(self._gaps),
         )
 
     def _attached(self, listing: str, whose: Mapping[str, str], group: str) -> Iterator[LivePolicy]:
-        for policy in self._pages(listing, "AttachedPolicies", whose):
-            arn = str(policy["PolicyArn"])
+        for arn in self._named(self._pages(listing, "AttachedPolicies", whose), "PolicyArn"):
             document = self._parsed(arn, partial(read_managed, self._aws, arn, self._region))
             if document:
                 yield LivePolicy(arn, document, group)
@@ -128,7 +134,9 @@ class _Reader:
         for policy in self._pages(listing, "PolicyNames", whose):
             name = f"inline policy {policy}{suffix}"
             answer = self._asked(getting, **whose, PolicyName=policy)
-            if "PolicyDocument" in answer:
+            if answer and "PolicyDocument" not in answer:
+                self._note(f"{name}: AWS's answer lacks its document.")
+            elif answer:
                 raw = _bytes(answer["PolicyDocument"])
                 document = self._parsed(name, partial(parse, raw, name))
                 if document:
@@ -147,8 +155,13 @@ class _Reader:
                 answer: Mapping[str, Any] = self._method(operation)(**arguments)
                 return answer
         except AwsError as error:
-            self._note(str(error))
+            self._note(self._no_such(operation) if code_of(error) == "NoSuchEntity" else str(error))
             return {}
+
+    def _no_such(self, operation: str) -> str:
+        if operation in ("GetRolePolicy", "GetUserPolicy") or ("Group" in operation and operation != _GROUPS):
+            return "A policy or group went away while it was read: run again."
+        return f"There is no {self._principal.kind} {self._principal.name} in the account: check the input role-arn."
 
     def _pages(self, operation: str, key: str, arguments: Mapping[str, str]) -> list[Any]:
         found: list[Any] = []
@@ -156,10 +169,20 @@ class _Reader:
             with self._explained(operation):
                 client = self._aws.client("iam", self._region)
                 for page in client.get_paginator(_method_name(operation)).paginate(**arguments):
-                    found.extend(page[key])
+                    found.extend(page.get(key) or ())
+                    if key not in page or (page.get("IsTruncated") and not page.get("Marker")):
+                        self._note(f"AWS's answer to {operation} is not whole.")
         except AwsError as error:
-            self._note(str(error))
+            self._note(self._no_such(operation) if code_of(error) == "NoSuchEntity" else str(error))
         return found
+
+    def _named(self, listed: list[Any], key: str) -> Iterator[str]:
+        """The names in a list; one that lacks its name is told."""
+        for each in listed:
+            if each.get(key):
+                yield str(each[key])
+            else:
+                self._note(f"AWS's answer lacks a {key}.")
 
     def _explained(self, operation: str) -> Any:
         return explained(f"reading what is attached to {self._principal.arn}", f"iam:{operation}")
@@ -169,7 +192,9 @@ class _Reader:
         return method
 
     def _note(self, detail: str) -> None:
-        self._gaps.append(Gap(GapKind.LIVE_ROLE_UNREAD, Scope(), f"{detail} What else is attached is not known."))
+        gap = Gap(GapKind.LIVE_ROLE_UNREAD, Scope(), f"{detail} What else is attached is not known.")
+        if gap not in self._gaps:
+            self._gaps.append(gap)
 
 
 def _method_name(operation: str) -> str:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from pathlib import PurePath
+from traceback import extract_tb
 
+from leastpriv.errors import LeastprivError
 from leastpriv.evidence.left_out import left_out_by_all
 from leastpriv.evidence.refusals.encoded import NO_DECODER, Decoder
 from leastpriv.evidence.source import Principals, Source, Window
 from leastpriv.evidence.usage import Evidence, UsageBook
-from leastpriv.model import Call, Gap, Principal
+from leastpriv.model import Call, Gap, GapKind, Principal, Scope
 
 _SAY_EVERY = 10_000
 
@@ -24,8 +27,11 @@ def read_evidence(
     """Evidence by principal ARN; `target` None reads everybody.
 
     A target is always in the answer, also without any call. Gaps count for every principal, since what could not
-    be read may have been anybody's. `decoder`
-    reads what EC2 encoded. `progress` hears of the number of calls read so far, now and then.
+    be read may have been anybody's. `decoder` reads what EC2 encoded. `progress` hears of the number of calls read so
+    far, now and then.
+
+    Raises:
+        LeastprivError: what the first source raised, where none could be read; beside others that is a gap.
     """
     principals = Principals(frozenset({target}) if target else None)
     books: dict[str, UsageBook] = {target.arn: UsageBook(target.arn, decoder)} if target else {}
@@ -46,6 +52,34 @@ def read_evidence(
 
 
 def _items(sources: Sequence[Source], window: Window, principals: Principals) -> Iterator[tuple[int, Call | Gap]]:
+    failures: list[LeastprivError] = []
     for number, source in enumerate(sources):
-        for item in source.read(window, principals):
-            yield number, item
+        for item in _read(source, window, principals):
+            if isinstance(item, LeastprivError):
+                failures.append(item)
+                yield number, Gap(GapKind.SOURCE_FAILED, Scope(), str(item))
+            else:
+                yield number, item
+    if failures and len(failures) == len(sources):
+        raise failures[0]
+
+
+def _read(source: Source, window: Window, principals: Principals) -> Iterator[Call | Gap | LeastprivError]:
+    """What a source gives; one that fails in a way nobody foresaw ends with a gap, and the others are still read."""
+    try:
+        yield from source.read(window, principals)
+    except LeastprivError as error:
+        yield error
+    except Exception as error:
+        yield Gap(GapKind.SOURCE_FAILED, Scope(), f"{_name(source)} could not be read to its end: {_defect(error)}")
+
+
+def _name(source: Source) -> str:
+    return type(source).__name__ if type(source).__str__ is object.__str__ else str(source)
+
+
+def _defect(error: Exception) -> str:
+    """Whoever reports it should not need to see it happen again."""
+    places = extract_tb(error.__traceback__)
+    where = f" at {PurePath(places[-1].filename).name}:{places[-1].lineno}" if places else ""
+    return f"unexpected {type(error).__name__}{where}; this is a defect, please report it"

@@ -52,6 +52,10 @@ class Principals:
         """Whether calls of this role or user are to be read."""
         return self.targets is None or self.target_of(principal_arn) is not None
 
+    def include(self, account: str) -> bool:
+        """Whether an account is one of the targets'; every account is where everybody's calls are read."""
+        return self.targets is None or account in _accounts_of(self.targets)
+
     def target_of(self, principal_arn: str) -> Principal | None:
         """Tell the target whose call this is.
 
@@ -67,8 +71,8 @@ class Source(Protocol):
     def read(self, window: Window, principals: Principals) -> Iterator[Call | Gap]:
         """Read the calls of these principals in this window, and what could not be seen.
 
-        Roughly oldest first; memory does not grow with the amount of evidence. Raises `InputError` at once
-        where the source is not there at all.
+        Roughly oldest first; memory does not grow with the amount of evidence. Raises `InputError`, at once or
+        while reading, where the source is not there at all: beside others that is a gap (`read.py`).
         """
         ...  # pragma: no cover
 
@@ -133,6 +137,11 @@ def same_principal(one: Principal, other: Principal) -> bool:
 
 def _has_path(principal: Principal) -> bool:
     return not principal.arn.endswith(f":{principal.kind}/{principal.name}")
+
+
+@lru_cache(maxsize=64)
+def _accounts_of(targets: frozenset[Principal]) -> frozenset[str]:
+    return frozenset(target.account for target in targets)
 
 
 @lru_cache(maxsize=4096)

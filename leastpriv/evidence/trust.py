@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+
+from leastpriv.permissions.tables import table
 
 GITHUB = "token.actions.githubusercontent.com"
 """GitHub's OIDC provider (docs.github.com, "Configuring OpenID Connect in Amazon Web Services", read 2026-11-24)."""
@@ -45,6 +47,13 @@ def trusted_by(document: object) -> tuple[Trusted, ...]:
             for trusted in _callers(statement)
         )
     )
+
+
+def unseen_logins(trusted: Iterable[Trusted]) -> tuple[str, ...]:
+    """Names of the services that take the role in a way of their own, by no event of AWS STS."""
+    names = {row["service"]: row["name"] for row in table("other_logins", __package__ or "")}
+    services = (each.who for each in trusted if each.kind is TrustKind.SERVICE)
+    return tuple(dict.fromkeys(names[service] for service in services if service in names))
 
 
 def _callers(statement: Mapping[str, object]) -> Iterator[Trusted]:

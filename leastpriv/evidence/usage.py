@@ -75,6 +75,8 @@ class Coverage:
     """Event sources seen: a trail may leave out AWS KMS and the RDS Data API."""
     whole: timedelta = timedelta()
     """Time whose every management event was looked through, as in event history, which leaves none out."""
+    logged: Mapping[str, timedelta] = field(default_factory=dict)
+    """`management-read`, `management-write` or event source -> time from its first to its last record in a trail."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,8 +96,8 @@ class Evidence:
     coverage: Coverage = Coverage()
     live_differs: str = ""
     """How the role in the account differs from the policy file, in words; empty where it does not, or nobody asked."""
-    data_recorded: frozenset[tuple[str, str]] = frozenset()
-    """(`arn:aws:s3:::bucket`, `read` or `write`) of which data events were seen."""
+    data_recorded: Mapping[tuple[str, str], timedelta] = field(default_factory=dict)
+    """(`arn:aws:s3:::bucket`, `read` or `write`) of which data events were seen -> time from first to last."""
     logged_runs: tuple[Run, ...] = ()
     """Workflow runs whose own job logs were read; CloudTrail need not show them (yet)."""
     hints: Hints = NO_HINTS
@@ -120,7 +122,7 @@ class UsageBook:
         self._groups: dict[GroupKey, Tally] = {}
         self._gaps: dict[tuple[GapKind, Scope, str], int] = {}
         self._resources: dict[str, set[str]] = {}
-        self._data: set[tuple[str, str]] = set()
+        self._data: dict[tuple[str, str], tuple[datetime, datetime]] = {}
         self._counts: dict[str, int] = {}
         self._first: datetime | None = None
         self._last: datetime | None = None
@@ -194,7 +196,7 @@ class UsageBook:
             last=self._last,
             counts=Counts(**self._counts),
             regions=tuple(sorted({region for tally in groups.values() for region in tally.regions})),
-            data_recorded=frozenset(self._data),
+            data_recorded={each: last - first for each, (first, last) in self._data.items()},
         )
 
     def _add(self, name: str, times: int = 1) -> None:
@@ -230,7 +232,9 @@ class UsageBook:
     def _note_data_event(self, call: Call) -> None:
         if call.data_event:
             kind = "read" if call.read_only else "write"
-            self._data.update((data_event_root(arn), kind) for arn in call.resources)
+            for key in {(data_event_root(arn), kind) for arn in call.resources}:
+                first, last = self._data.get(key, (call.time, call.time))
+                self._data[key] = (min(first, call.time), max(last, call.time))
 
     def _folded(self, need: Need) -> Need:
         permission = need.permission

@@ -10,7 +10,7 @@ from itertools import pairwise
 from leastpriv.errors import PolicyFileError
 from leastpriv.policy.document import Document
 from leastpriv.policy.lists import Slots, Splice
-from leastpriv.policy.spans import Member, Node, place, quoted
+from leastpriv.policy.spans import Member, Node, needs_escapes, place, quoted
 
 _LISTS = ("Action", "NotAction", "Resource", "NotResource")
 _KEY_ORDER = ("Sid", "Effect", "Action", "NotAction", "Resource", "NotResource", "Condition")
@@ -77,7 +77,7 @@ def scalar(text: str, hand: Hand) -> str:
     plain = _PLAIN.fullmatch(text) and text.lower() not in _NOT_STRINGS
     if plain and not hand.quote:
         return text
-    if hand.quote == '"' or "'" in text or not text.isprintable():
+    if hand.quote == '"' or "'" in text or needs_escapes(text):
         return _UNPRINTABLE.sub(lambda found: f"\\u{ord(found[0]):04x}", quoted(text))
     return f"'{text}'"
 

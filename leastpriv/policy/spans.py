@@ -89,11 +89,16 @@ def place(text: str, offset: int) -> str:
 def minified(node: Node) -> str:
     """Return the value as JSON without white space, characters outside ASCII as themselves."""
     if node.kind == "object":
-        members = (f"{quoted(member.key)}:{minified(member.value)}" for member in node.members)
+        members = (f"{_as_itself(member.key)}:{minified(member.value)}" for member in node.members)
         return "{" + ",".join(members) + "}"
     if node.kind == "array":
         return "[" + ",".join(map(minified, node.items)) + "]"
-    return quoted(node.text) if node.kind == "string" else node.text
+    return _as_itself(node.text) if node.kind == "string" else node.text
+
+
+def _as_itself(text: str) -> str:
+    lone_surrogate = any("\ud800" <= char <= "\udfff" for char in text)
+    return json.dumps(text, ensure_ascii=lone_surrogate)
 
 
 def value_of(node: Node) -> object:
@@ -112,9 +117,17 @@ def value_of(node: Node) -> object:
 
 
 def quoted(text: str) -> str:
-    """Return `text` as a JSON string that UTF-8 can encode."""
-    lone_surrogate = any("\ud800" <= char <= "\udfff" for char in text)
-    return json.dumps(text, ensure_ascii=lone_surrogate)
+    """Return `text` as a JSON string that UTF-8 can encode and that IAM takes in a document.
+
+    A document's pattern ends at U+00FF (botocore 1.44 model of IAM, policyDocumentType), and what a person cannot see
+    is better read as its number: such a string is written in ASCII.
+    """
+    return json.dumps(text, ensure_ascii=needs_escapes(text))
+
+
+def needs_escapes(text: str) -> bool:
+    """Tell whether a string has characters that a policy's text may not hold, or that nobody sees."""
+    return not text.isprintable() or any(char > "\u00ff" for char in text)
 
 
 class _Reader:

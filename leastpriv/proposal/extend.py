@@ -11,7 +11,7 @@ from leastpriv.evidence.usage import Evidence
 from leastpriv.model import Basis, ChangeKind, Condition, Denial, DeniedBy, Need, Usage
 from leastpriv.permissions.generalise import Pattern, Seen, patterns_of
 from leastpriv.permissions.patterns import resource_covers
-from leastpriv.permissions.resource_types import fits, widest
+from leastpriv.permissions.resource_types import action_of, fits, kinds_of, widest
 from leastpriv.permissions.sensitive import forbidden, sensitivity
 from leastpriv.policy.document import Statement
 from leastpriv.proposal.fingerprint import addition_id
@@ -23,6 +23,8 @@ OFFERED = "offered"
 """The guard of what a refused call will need next, on a resource that nobody knows."""
 ONLY_LOGGED = "only-logged"
 """The guard of what a job log tells and may not write."""
+UNPRINTABLE = "unprintable-name"
+"""The guard of what a refusal names with characters outside printable ASCII."""
 
 
 def additions(
@@ -40,6 +42,7 @@ def additions(
     for usage in missing:
         objection = (
             _objection(usage, options)
+            or _elsewhere(usage, evidence)
             or _guessed(usage, evidence)
             or (None if escapes else _unescaped(usage))
             or untrusted(usage, history.origins)
@@ -192,6 +195,8 @@ def _objection(usage: Usage, options: Options) -> Objection | None:
 
 def _of_refusal(need: Need, denial: Denial) -> Objection | None:
     """What a refusal, for all that it is mendable, may not write."""
+    if not (need.permission.resource.isascii() and need.permission.resource.isprintable()):
+        return Objection(UNPRINTABLE, "only a refusal tells its name, which has characters that a reader may not see")
     if need.basis is Basis.INFERRED and not need.exact:
         return Objection(OFFERED, need.because or "the refused call implies it, and nothing names its resource")
     return _only_logged(need, denial) if denial.log else None
@@ -209,6 +214,21 @@ def _only_logged(need: Need, denial: Denial) -> Objection | None:
         return Objection("unverified-action", "a job log names it, and the catalogue does not know this action")
     if sensitivity(action):
         return Objection(ONLY_LOGGED, f"{sensitivity(action)}; only a job log tells that it was refused")
+    return None
+
+
+def _elsewhere(usage: Usage, evidence: Evidence) -> Objection | None:
+    """A resource that a job log alone names outside the role's account, which no line can make the role's."""
+    action, resource = usage.need.permission.action, usage.need.permission.resource
+    if not (is_logged(usage) and usage.need.exact and resource.startswith("arn:")):
+        return None
+    account = resource.split(":")[4]
+    if account.isdigit() and account != evidence.principal.split(":")[4]:
+        return Objection(ONLY_LOGGED, f"only a job log tells it, and it is in another account ({account})")
+    known, own = action_of(action), kinds_of(action, resource)
+    kinds = [kind for kind in known.resource_types if kind.name in own] if known else []
+    if not account and kinds and all(":${Account}:" in kind.arn for kind in kinds):
+        return Objection(ONLY_LOGGED, "only a job log tells it, and its name lacks the account")
     return None
 
 

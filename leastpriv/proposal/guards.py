@@ -108,7 +108,7 @@ def unexplained_use(candidate: Candidate, situation: Situation) -> str:
 def unseen_service(candidate: Candidate, situation: Situation) -> str:
     """A wildcard's unit is the service: without any call it is dropped only where the user says so."""
     prefix = candidate.action.partition(":")[0]
-    dropped = situation.options.drop_unseen_services or is_never_attempted(prefix, situation)
+    dropped = situation.options.drop_unseen_services or is_never_attempted(candidate, situation)
     if not candidate.entry.is_wildcard or prefix in situation.services or dropped:
         return ""
     return f"no call of {prefix} in the window; set `unseen-services: drop` to remove such grants"

@@ -1,20 +1,23 @@
 """IAM's last accessed information in judgement: it may veto a removal, and support one; it never adds.
 
 An attempt that the evidence does not have speaks for a use, and vetoes. A tracked action whose last attempt lies before
-the evidence, and a service without any attempt, support a removal; an action without a date says nothing.
+the evidence, and a service without any attempt, support a removal where the policy file is known to be older than the
+evidence and IAM tracks the regions; an action without a date says nothing.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from leastpriv.evidence.hints.found import AccessReport, Attempt, ServiceAccess
+from leastpriv.evidence.hints.found import AccessReport, Attempt, ServiceAccess, SharedPolicy
 from leastpriv.evidence.hints.tracking import is_tracked, is_tracked_partition, is_tracked_region
 from leastpriv.evidence.usage import Evidence
-from leastpriv.model import Usage
+from leastpriv.model import Basis, Usage
 from leastpriv.permissions import catalog
 from leastpriv.permissions.events import Verdict, map_event
+from leastpriv.proposal.regions import regions_to_know
 from leastpriv.proposal.situation import Candidate, Situation
 
 _SAME = timedelta(hours=1)
@@ -35,14 +38,12 @@ def last_accessed(candidate: Candidate, situation: Situation) -> str:
     service = report.services.get(prefix)
     if service is None or service.last is None:
         return ""
-    if prefix in situation.services and service.last.time <= evidence.last + _SAME:
-        return ""
-    if _is_free(service):
+    if _explains(situation.noted.get(prefix), service.last) or _is_free(service):
         return ""
     if service.last.time < evidence.first:
         where = "before the evidence begins"
     else:
-        where = "after the evidence ends" if prefix in situation.services else _UNSEEN
+        where = "after the evidence ends" if service.last.time > evidence.last + _SAME else _UNSEEN
     return f"IAM saw an attempt on {prefix} {_when(service.last)}: {where}"
 
 
@@ -50,43 +51,62 @@ _UNSEEN = "this evidence has no such call"
 
 
 def shared_policy(candidate: Candidate, situation: Situation) -> str:
-    """The one policy of the role that grants the service serves others too, who have used it: it is the one edited."""
+    """Every policy that may be the edited one serves others too, who have used the service, or nobody can tell."""
     report, first = situation.evidence.hints.access, situation.evidence.first
     if report is None or first is None:
         return ""
     prefix = candidate.action.partition(":")[0].lower()
-    granting = tuple(name for name in report.granted_by.get(prefix, ()) if "::aws:policy/" not in name)
-    for shared in report.shared:
-        users = sorted(arn for arn, attempt in shared.others.items() if attempt.time >= first)
-        if shared.service == prefix and granting == (shared.arn,) and users:
-            return f"{shared.arn} grants {prefix} to {users[0]} as well, who used it in this time"
-    return ""
+    if prefix in report.services and prefix not in report.granted_by and report.missing:
+        return f"whether the policy that grants {prefix} serves others too is not known: {report.missing}"
+    granting = [name for name in report.granted_by.get(prefix, ()) if "::aws:policy/" not in name]
+    served = {shared.arn: _served(shared, report, first) for shared in report.shared if shared.service == prefix}
+    reasons = [served.get(name, "") for name in granting]
+    return reasons[0] if reasons and all(reasons) else ""
 
 
-def is_never_attempted(prefix: str, situation: Situation) -> bool:
-    """Whether a granted service without a call in the evidence has none in IAM's tracking period either (promise 4)."""
-    report = situation.evidence.hints.access
+def _served(shared: SharedPolicy, report: AccessReport, first: datetime) -> str:
+    """Why a policy is not the role's alone; empty where nobody else used the service in this time."""
+    if not shared.is_known:
+        return f"whether others use {shared.service} through {shared.arn} is not known: {report.missing}"
+    users = sorted(arn for arn, attempt in shared.others.items() if attempt.time >= first)
+    return f"{shared.arn} grants {shared.service} to {users[0]} as well, who used it in this time" if users else ""
+
+
+def is_never_attempted(candidate: Candidate, situation: Situation) -> bool:
+    """Whether the action's service, without a call in the evidence, has none in IAM's tracking period either.
+
+    Promise 4. Each region that the statement names has to be tracked, or read for `minimum-days`.
+    """
+    report, first = situation.evidence.hints.access, situation.evidence.first
+    prefix = candidate.action.partition(":")[0]
     service = report.services.get(prefix.lower()) if report else None
-    partition = situation.evidence.principal.split(":")[1]
-    return (
-        service is not None
-        and service.last is None
-        and prefix not in situation.services
-        and is_tracked_partition(partition)
+    if service is None or service.last is not None or prefix in situation.services or not _was_granted(situation):
+        return False
+    read, least = situation.evidence.coverage.regions, timedelta(days=situation.options.minimum_days)
+    return is_tracked_partition(situation.evidence.principal.split(":")[1]) and all(
+        (first is not None and is_tracked_region(region, first)) or (region in read and read[region] >= least)
+        for region in regions_to_know(candidate, situation)
     )
 
 
-def is_outdated(candidate: Candidate, situation: Situation, regions: frozenset[str] = frozenset()) -> bool:
-    """Whether IAM knows that the action was last attempted before the evidence begins, in these regions too."""
+def is_outdated(candidate: Candidate, situation: Situation) -> bool:
+    """Whether IAM knows that the action was last attempted before the evidence begins, wherever the statement names."""
     report, first = situation.evidence.hints.access, situation.evidence.first
     own = report.action(candidate.action) if report else None
     return (
         own is not None
         and first is not None
         and own.time < first
+        and _was_granted(situation)
         and is_tracked(candidate.action, first)
-        and all(is_tracked_region(region, first) for region in regions)
+        and all(is_tracked_region(region, first) for region in regions_to_know(candidate, situation))
     )
+
+
+def _was_granted(situation: Situation) -> bool:
+    """Whether the policy file is known to be older than the evidence: nobody can have tried what is new."""
+    first, changed = situation.evidence.first, situation.changed
+    return first is not None and changed is not None and changed < first
 
 
 def as_without(report: AccessReport, evidence: Evidence, left: tuple[Usage, ...]) -> AccessReport:
@@ -97,19 +117,27 @@ def as_without(report: AccessReport, evidence: Evidence, left: tuple[Usage, ...]
 
 
 def _without(service: ServiceAccess, usages: tuple[Usage, ...], left: tuple[Usage, ...]) -> ServiceAccess:
-    def cut(attempt: Attempt | None, prefix: str) -> Attempt | None:
-        before, after = (_last(tuple(each for each in some if _about(each, prefix))) for some in (usages, left))
-        if attempt is None or before is None or before == after:
+    def cut(attempt: Attempt | None, before: datetime | None, after: datetime | None) -> Attempt | None:
+        if attempt is None or before is None or before == after or not _explains(before, attempt):
             return attempt
         return replace(attempt, time=after) if after else None
 
-    actions = {name: cut(attempt, name) for name, attempt in service.actions.items()}
-    return replace(service, last=cut(service.last, f"{service.service}:"), actions=actions)
+    def of(action: str, some: tuple[Usage, ...]) -> datetime | None:
+        return _last(tuple(usage for usage in some if usage.need.permission.action.lower() == action))
+
+    actions = {name: cut(attempt, of(name, usages), of(name, left)) for name, attempt in service.actions.items()}
+    noted = (last_noted(some).get(service.service) for some in (usages, left))
+    return replace(service, last=cut(service.last, *noted), actions=actions)
 
 
-def _about(usage: Usage, prefix: str) -> bool:
-    action = usage.need.permission.action.lower()
-    return action.startswith(prefix) if prefix.endswith(":") else action == prefix
+def last_noted(usages: Iterable[Usage]) -> dict[str, datetime]:
+    """Service -> its last recorded call; what another call implies, as `iam:PassRole`, is none."""
+    found: dict[str, datetime] = {}
+    for usage in usages:
+        if usage.need.basis is not Basis.INFERRED:
+            prefix = usage.need.permission.action.partition(":")[0].lower()
+            found[prefix] = max(found.get(prefix, usage.last_seen), usage.last_seen)
+    return found
 
 
 def _last(usages: tuple[Usage, ...]) -> datetime | None:

@@ -17,6 +17,7 @@ from leastpriv.policy.quotas import kind_of
 from leastpriv.proposal.extend import additions, refused_elsewhere
 from leastpriv.proposal.fingerprint import DRAFT_ID
 from leastpriv.proposal.guards import separate_runs
+from leastpriv.proposal.last_accessed import last_noted
 from leastpriv.proposal.narrow import removals
 from leastpriv.proposal.onto import narrowed_resources
 from leastpriv.proposal.placing import edits_of, statements
@@ -96,7 +97,16 @@ def situation_of(
     siblings = siblings_of(allowed)
     runs = separate_runs(evidence)
     return Situation(
-        evidence, options, used, siblings, services, frozenset(unexplained), history.declined, runs, history.changed
+        evidence,
+        options,
+        used,
+        siblings,
+        services,
+        frozenset(unexplained),
+        history.declined,
+        runs,
+        history.changed,
+        last_noted(evidence.usages),
     )
 
 

@@ -40,9 +40,9 @@ class Question:
     action: str
     why: Why
     resources: tuple[str, ...]
-    """Where the placeholders could be filled from what was observed; else as the analyzer wrote them."""
+    """As the analyzer wrote them; one with placeholders is replaced by what was observed, where something fits."""
     is_filled: bool
-    """Whether `resources` are real ones."""
+    """Whether some of `resources` were replaced so."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,8 +71,9 @@ def second_opinion(documents: Sequence[Document], evidence: Evidence) -> Opinion
         elif _is_free(action):
             free.append(action)
         else:
-            filled = _filled(action, resources, evidence)
-            questions.append(Question(action, _why(action, evidence), filled or resources, bool(filled)))
+            filled = {each: _filled(action, each, evidence) for each in resources if _PLACEHOLDER.search(each)}
+            told = tuple(dict.fromkeys(real for each in resources for real in filled.get(each) or (each,)))
+            questions.append(Question(action, _why(action, evidence), told, any(filled.values())))
     return Opinion(generated, agreed, tuple(questions), tuple(free))
 
 
@@ -112,21 +113,18 @@ def _why(action: str, evidence: Evidence) -> Why:
     return Why.REFUSED if Outcome.DENIED in outcomes else Why.UNSEEN
 
 
-def _filled(action: str, resources: Sequence[str], evidence: Evidence) -> tuple[str, ...]:
+def _filled(action: str, resource: str, evidence: Evidence) -> tuple[str, ...]:
     """Real resources for placeholders: those on which the action was called, else those of other actions that fit."""
+    template = _template(resource)
     own: dict[str, None] = {}
     others: dict[str, None] = {}
     for usage in evidence.usages:
         permission = usage.need.permission
-        if usage.need.exact and permission.resource != "*" and _fits_any(resources, permission.resource):
+        if usage.need.exact and permission.resource != "*" and template.fullmatch(permission.resource):
             same = permission.action.lower() == action.lower()
             if same or (catalog.spelling(action) and fits(action, permission.resource)):
                 (own if same else others)[permission.resource] = None
     return tuple(own or others)[:_MOST_RESOURCES]
-
-
-def _fits_any(resources: Sequence[str], arn: str) -> bool:
-    return any(resource != "*" and _template(resource).fullmatch(arn) for resource in resources)
 
 
 @lru_cache(maxsize=1_024)

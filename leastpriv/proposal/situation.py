@@ -60,6 +60,8 @@ class Situation:
     """Runs without a refusal, as `minimum-runs` counts them; None: not counted yet."""
     changed: datetime | None = None
     """As in `History`."""
+    noted: Mapping[str, datetime] = field(default_factory=dict)
+    """Service -> its last recorded call (`last_accessed.last_noted`)."""
 
 
 @dataclass(frozen=True, slots=True)

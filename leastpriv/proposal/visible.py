@@ -12,8 +12,8 @@ from leastpriv.permissions import catalog
 from leastpriv.permissions.patterns import action_matches
 from leastpriv.permissions.resource_types import kinds_of
 from leastpriv.permissions.visibility import Visibility, home_region, visibility
-from leastpriv.policy.document import Statement
 from leastpriv.proposal.last_accessed import is_never_attempted, is_outdated
+from leastpriv.proposal.regions import only_regions, regions_to_know
 from leastpriv.proposal.situation import Candidate, Situation
 
 
@@ -21,7 +21,8 @@ def gap_in_scope(candidate: Candidate, situation: Situation) -> str:
     """Something that could not be read may have been a use of it."""
     for gap in situation.evidence.gaps:
         elsewhere = gap.scope.data_events and _shown(candidate, situation)
-        if could_hide(gap, candidate.action) and _reaches(candidate, gap.scope.regions, situation) and not elsewhere:
+        reached = _reaches(candidate, gap.scope.regions, situation) and not _lies_in(candidate, gap.scope.outside)
+        if could_hide(gap, candidate.action) and reached and not elsewhere:
             return f"{gap.kind}: {gap.detail}"
     return ""
 
@@ -30,14 +31,11 @@ def region_not_read(candidate: Candidate, situation: Situation) -> str:
     """The region that would have recorded its use is not in the evidence."""
     if dropped_with_service(candidate, situation):
         return ""
-    evidence = situation.evidence
-    home = home_region(candidate.action.partition(":")[0], evidence.principal.split(":")[1])
-    needed = {home} if home else _named_regions(candidate.entry.statement)
-    if is_outdated(candidate, situation, frozenset(needed)):
+    if is_outdated(candidate, situation):
         return ""
     least = timedelta(days=situation.options.minimum_days)
-    spans = evidence.coverage.regions
-    for region in sorted(needed):
+    spans = situation.evidence.coverage.regions
+    for region in sorted(regions_to_know(candidate, situation)):
         if region not in spans:
             return f"no record of {region} was read, where its use would have been recorded"
         if spans[region] < least:
@@ -55,10 +53,21 @@ def not_recorded(candidate: Candidate, situation: Situation) -> str:
     source = _EXCLUDABLE.get(candidate.action.partition(":")[0], "")
     if source and source not in coverage.sources:
         return f"no event of {source} was seen from anybody: the trail may exclude them"
+    if source and (short := _shorter(source, situation)):
+        return f"the events of {source} {short}: the trail may have excluded them before"
     seen = visibility(candidate.action)
-    if seen.visibility is Visibility.MANAGEMENT and _may_read(candidate.action, seen.read_only) and not coverage.reads:
+    if seen.visibility is not Visibility.MANAGEMENT or not _may_read(candidate.action, seen.read_only):
+        return ""
+    if not coverage.reads:
         return "no reading call of anybody was seen: the trail may log writes only"
-    return ""
+    short = _shorter("management-read", situation)
+    return f"the reading calls {short}: the trail may have logged writes only before" if short else ""
+
+
+def _shorter(what: str, situation: Situation) -> str:
+    """In words, how few days the records of some kind span; empty where they are enough, or nobody measured them."""
+    span, least = situation.evidence.coverage.logged.get(what), situation.options.minimum_days
+    return f"span {span.days} of {least} days" if span is not None and span < timedelta(days=least) else ""
 
 
 def _may_read(action: str, read_only: bool | None) -> bool:
@@ -77,32 +86,34 @@ def _shown_by(events: tuple[str, ...], action: str) -> bool:
     seen = visibility(action)
     match seen.visibility:
         case Visibility.DATA:
-            return seen.resource_type in events
+            kinds = (f"{seen.resource_type} {kind}" for kind in _KINDS[seen.read_only])
+            return seen.resource_type in events or any(kind in events for kind in kinds)
         case Visibility.MANAGEMENT:
             reads = "management-read" in events and _may_read(action, seen.read_only)
             return reads or ("management-write" in events and seen.read_only is not True)
         case Visibility.NEVER:
             return False
         case _:
-            return True
+            return any(event.startswith("management-") for event in events)
 
 
 def _reaches(candidate: Candidate, regions: tuple[str, ...], situation: Situation) -> bool:
     """Whether a use through this statement may have been recorded in one of these regions (none: in any)."""
     home = home_region(candidate.action.partition(":")[0], situation.evidence.principal.split(":")[1])
-    where = {home} if home else _only_regions(candidate.entry.statement)
+    where = {home} if home else only_regions(candidate.entry.statement)
     return not regions or where is None or not where.isdisjoint(regions)
 
 
-def _only_regions(statement: Statement) -> set[str] | None:
-    """The regions that a statement is limited to; None: it may act in any."""
-    for condition in statement.conditions:
-        literal = not any(set(value) & set("*?$") for value in condition.values)
-        if condition.key.lower() == "aws:requestedregion" and condition.operator == "StringEquals" and literal:
-            return set(condition.values)
-    fields = [resource.split(":", 5) for resource in statement.resources]
-    named = {field[3] if len(field) == 6 else "" for field in fields}
-    return named if named and all(region and not set(region) & set("*?$") for region in named) else None
+def _lies_in(candidate: Candidate, places: tuple[str, ...]) -> bool:
+    """Whether all resources of the statement lie in places where nothing is hidden (`Scope.outside`)."""
+
+    def lies_in(resource: str, place: str) -> bool:
+        # A bucket beside its objects, as many statements name it, is the place of all of them.
+        named = resource if "/" in resource else f"{resource}/"
+        return named.startswith(place[:-1]) if place.endswith("*") else resource == place
+
+    resources = candidate.entry.statement.resources
+    return bool(resources) and all(any(lies_in(resource, place) for place in places) for resource in resources)
 
 
 _EXCLUDABLE: Mapping[str, str] = {"kms": "kms.amazonaws.com", "rds-data": "rdsdata.amazonaws.com"}
@@ -125,16 +136,7 @@ def other_resource(candidate: Candidate, situation: Situation) -> str:
     return ""
 
 
-def _named_regions(statement: Statement) -> set[str]:
-    """Regions that a statement's resources or its condition on `aws:RequestedRegion` name."""
-    fields = (resource.split(":", 5) for resource in statement.resources)
-    regions = {field[3] for field in fields if len(field) == 6}
-    for condition in statement.conditions:
-        if condition.key.lower() == "aws:requestedregion" and "Not" not in condition.operator:
-            regions.update(condition.values)
-    return {region for region in regions if region and not set(region) & set("*?$")}
-
-
+_NEVER = timedelta(days=-1)
 _KINDS: Mapping[bool | None, tuple[str, ...]] = {True: ("read",), False: ("write",), None: ("read", "write")}
 """Which data events show an action; some are needed by reading and writing calls (`s3:GetObject` by a copy)."""
 
@@ -175,7 +177,7 @@ def could_hide(gap: Gap, action: str) -> bool:
 def dropped_with_service(candidate: Candidate, situation: Situation) -> bool:
     """A wildcard over a service without any call goes whole when the user chose so (promise 4)."""
     prefix = candidate.action.partition(":")[0]
-    dropped = situation.options.drop_unseen_services or is_never_attempted(prefix, situation)
+    dropped = situation.options.drop_unseen_services or is_never_attempted(candidate, situation)
     if not candidate.entry.is_wildcard or not dropped or prefix in situation.services:
         return False
     if candidate.entry.pattern.partition(":")[0].lower() != prefix:
@@ -197,10 +199,14 @@ def _shown(candidate: Candidate, situation: Situation) -> bool:
 
 
 def _data_recorded(candidate: Candidate, situation: Situation, kinds: Collection[str]) -> bool:
-    """Whether such data events were seen for each resource of the statement: a selector may name a single bucket."""
+    """Whether such data events were seen long enough for each resource of the statement.
+
+    A selector may name a single bucket, and be there since yesterday.
+    """
     resources = candidate.entry.statement.resources
     roots = {data_event_root(resource.removesuffix("/*")) for resource in resources}
     recorded = situation.evidence.data_recorded
+    least = timedelta(days=situation.options.minimum_days)
     return bool(roots) and all(
-        not set(root) & set("*?") and (root, kind) in recorded for root in roots for kind in kinds
+        not set(root) & set("*?") and recorded.get((root, kind), _NEVER) >= least for root in roots for kind in kinds
     )

@@ -28,7 +28,8 @@ def outside_access(subject: Subject) -> Iterator[str]:
         return
     rows = []
     for each in found:
-        only_if = f", only if {codes(each.conditions, 6)} match" if each.conditions else ", without any condition"
+        conditions = [f"{code(key)} matches {code(value)}" for key, value in list(each.conditions.items())[:6]]
+        only_if = f", only if {joined(conditions)}" if conditions else ", without any condition"
         who = "anybody" if each.is_public else code(each.principal)
         rows.append(f"- {who}{only_if}")
     yield (
@@ -70,7 +71,7 @@ def _generated(generated: GeneratedPolicy) -> str:
 def _question(question: Question) -> str:
     found = codes(question.resources, 3)
     if question.is_filled:
-        where = f" on {found}, which fits what was seen of others"
+        where = f" on {found}, as what was seen fills its placeholders"
     else:
         where = "" if question.resources == ("*",) else f" on {found}"
     return f"- {code(question.action)}{where}: {_WHY[question.why]}"
@@ -104,13 +105,16 @@ def _last_accessed(access: AccessReport, subject: Subject) -> Iterator[str]:
     stays = _vetoed(subject)
     if stays:
         yield f"- It keeps {codes(stays, 12)}, of which this evidence shows no use."
-    for shared in access.shared[:5]:
+    for shared in [each for each in access.shared if each.others][:5]:
         yield (
             f"- {code(shared.arn)} is not this role's alone: {codes(sorted(shared.others), 3)} used "
             f"{code(shared.service)} through it, last on {day(max(each.time for each in shared.others.values()))}."
         )
     if access.missing:
-        yield f"- Not told which policies grant what, or who else uses them: {prose(access.missing)}"
+        yield (
+            "- Not told of all policies what they grant and who else uses them, so that what may be shared stays: "
+            f"{prose(access.missing)}"
+        )
 
 
 def _vetoed(subject: Subject) -> list[str]:

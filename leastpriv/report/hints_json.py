@@ -41,7 +41,8 @@ def _access(report: AccessReport) -> dict[str, object]:
             for name, service in sorted(report.services.items())
         },
         "shared": [
-            {"policy": each.arn, "service": each.service, "others": sorted(each.others)} for each in report.shared
+            {"policy": each.arn, "service": each.service, "known": each.is_known, "others": sorted(each.others)}
+            for each in report.shared
         ],
         "missing": report.missing,
     }

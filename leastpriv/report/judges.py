@@ -43,17 +43,21 @@ def judged(judgements: Sequence[Judgement]) -> Iterator[str]:
 
 
 _LOUD = Weight.DISAGREES
+_UNITS = {
+    "ValidatePolicy": ("judged", "policy", "policies"),
+    "SimulateCustomPolicy": ("judged", "action on a resource", "actions on resources"),
+}
+"""What a judge counts; the others are paid by the request."""
 
 
 def _sentences(judgement: Judgement) -> Iterator[str]:
-    judge, simulated = code(judgement.judge), judgement.judge == "SimulateCustomPolicy"
-    unit = ("action on a resource", "actions on resources") if simulated else ("policy", "policies")
+    judge, unit = code(judgement.judge), _UNITS.get(judgement.judge, ("answered", "paid request", "paid requests"))
     if judgement.asked:
         grave = len(judgement.disagreements)
         others = len(judgement.remarks) - grave
         told = [f"**{plural(grave, 'disagreement')}**"] if grave else []
         told += [plural(others, "remark")] if others else []
-        yield f"{judge} judged {plural(judgement.asked, *unit)}: {', '.join(told) or 'nothing to say'}."
+        yield f"{judge} {unit[0]} {plural(judgement.asked, *unit[1:])}: {', '.join(told) or 'nothing to say'}."
     if judgement.failure:
         yield f"{judge} could not be asked{' further' if judgement.asked else ''}. {prose(judgement.failure)}"
     for sentence in judgement.unasked:

@@ -59,16 +59,23 @@ def _drift(drift: Drift | None, file: str) -> Iterator[str]:
         yield f"- Whether it is what {code(file)} says is not known: {prose(drift.unknown)}."
     elif drift.missing:
         yield f"- **Nothing attached is like {code(file)}**, so nothing is narrowed: deploy the file first."
-    elif drift.differs:
+    elif drift.differs and not drift.unlike:
         yield (
             f"- **{code(drift.counterpart)} is not what {code(file)} says**, so nothing is narrowed: deploy the file, "
             "or commit what was changed in the account, first."
         )
-    else:
+    elif not drift.unlike:
         yield f"- {code(drift.counterpart)} allows what {code(file)} allows."
-    for found, who in ((drift.live_allows, "Only the account"), (drift.file_allows, "Only the file")):
+    for name in drift.unlike:
+        yield f"- **Nothing attached is like {code(name)}**, so nothing is narrowed: deploy it, or leave it out, first."
+    for found, what in (
+        (drift.live_allows, "Only the account allows"),
+        (drift.file_allows, "Only the file allows"),
+        (drift.live_denies, "Only the account denies"),
+        (drift.file_denies, "Only the file denies"),
+    ):
         if found:
-            yield f"  - {who} allows, for one, {code(found[0])} on {code(found[1])}."
+            yield f"  - {what}, for one, {code(found[0])} on {code(found[1])}."
 
 
 def _trusted(trusted: Trusted) -> str:
@@ -86,5 +93,8 @@ def _drift_value(drift: Drift) -> dict[str, object]:
         "missing": drift.missing,
         "live_allows": pair(drift.live_allows),
         "file_allows": pair(drift.file_allows),
+        "live_denies": pair(drift.live_denies),
+        "file_denies": pair(drift.file_denies),
+        "unlike": list(drift.unlike),
         "unknown": drift.unknown or None,
     }

@@ -29,8 +29,9 @@ def lifecycle_offers(offers: Sequence[Offer], failure: str = "") -> Iterator[str
     if lines:
         yield (
             "### Offered for later runs, not written\n\nNo record shows their use, and no known policy grants them: an "
-            "update, a deletion, a rollback, or calls that only data events show, may need them. `proposal.json` has "
-            "them as statements.\n\n" + "\n".join(lines)
+            "update, a deletion, a rollback, or calls that only data events show, may need them. `proposal.json` "
+            "has all of them, and statements to copy for those that show a resource here and are not for a security "
+            "reviewer.\n\n" + "\n".join(lines)
         )
 
 

@@ -153,7 +153,7 @@ def gap_row(gap: Gap) -> dict[str, object]:
 
 def _gap(gap: Gap) -> dict[str, object]:
     scope = gap.scope
-    parts = ("services", "actions", "regions", "events")
+    parts = ("services", "actions", "regions", "events", "outside")
     named: dict[str, tuple[str, ...]] = {part: getattr(scope, part) for part in parts}
     shown: dict[str, object] = {part: list(values) for part, values in named.items() if values}
     if scope.data_events:

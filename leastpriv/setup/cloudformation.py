@@ -13,8 +13,10 @@ POINTER = "/Resources/LeastprivReader/Properties/Policies/0/PolicyDocument"
 _VALUE = re.compile(r"\{(\w+)\}")
 
 
-def template(grants: Sequence[Grant], parameters: Sequence[Parameter], sources: Sequence[str]) -> str:
-    """The whole template."""
+def template(
+    grants: Sequence[Grant], parameters: Sequence[Parameter], sources: Sequence[str], audience: str = AUDIENCE
+) -> str:
+    """The whole template; `audience` is that of the tokens which the role takes."""
     by_name, by_id = subjects(
         "${RepositoryOwner}", "${RepositoryName}", "${Branch}", "${RepositoryOwnerId}", "${RepositoryId}"
     )
@@ -29,7 +31,7 @@ def template(grants: Sequence[Grant], parameters: Sequence[Parameter], sources: 
         '  HasIds: !Not [!Or [!Equals [!Ref RepositoryOwnerId, ""], !Equals [!Ref RepositoryId, ""]]]',
         "",
         "# The account's login for GitHub's workflows has to be there already (one per account):",
-        f"#   aws iam create-open-id-connect-provider --url https://{ISSUER} --client-id-list {AUDIENCE}",
+        f"#   aws iam create-open-id-connect-provider --url https://{ISSUER} --client-id-list {audience}",
         "Resources:",
         "  LeastprivReader:",
         "    Type: AWS::IAM::Role",
@@ -44,7 +46,7 @@ def template(grants: Sequence[Grant], parameters: Sequence[Parameter], sources: 
         "            Action: sts:AssumeRoleWithWebIdentity",
         "            Condition:",
         "              StringEquals:",
-        f"                {ISSUER}:aud: {AUDIENCE}",
+        f"                {ISSUER}:aud: {audience}",
         f"                # {ADVICE}",
         f"                {ISSUER}:sub:",
         f"                  - !Sub {by_name}",

@@ -25,10 +25,21 @@ def files(sources: Sequence[str], target: Target, known_inputs: Mapping[str, boo
     grants = grants_of(sources)
     parameters = parameters_of(grants, target.values)
     return {
-        CLOUDFORMATION: template(grants, parameters, sources),
-        TERRAFORM: configuration(grants, parameters, sources),
+        CLOUDFORMATION: template(grants, parameters, sources, target.audience),
+        TERRAFORM: configuration(grants, parameters, sources, target.audience),
         PATH: workflow(target, sources, known_inputs),
     }
+
+
+def deploy_command(sources: Sequence[str], target: Target) -> str:
+    """How the template is deployed on a shell: every value that it has no default for, and the branch."""
+    parameters = parameters_of(grants_of(sources), target.values)
+    given = [f"{each.name}={each.default or each.name.upper()}" for each in parameters if each.default is None]
+    branch = next(each.default for each in parameters if each.name == "Branch")
+    return (
+        f"aws cloudformation deploy --stack-name leastpriv-reader --template-file {CLOUDFORMATION} --capabilities "
+        f"CAPABILITY_NAMED_IAM --parameter-overrides {' '.join([*given, f'Branch={branch}'])}"
+    )
 
 
 def write(found: Mapping[str, str], folder: Path, say: Callable[[str], None], *, overwrite: bool = False) -> None:

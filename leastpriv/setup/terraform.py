@@ -17,15 +17,17 @@ _OWN = {
 }
 
 
-def configuration(grants: Sequence[Grant], parameters: Sequence[Parameter], sources: Sequence[str]) -> str:
-    """The whole configuration, one file."""
+def configuration(
+    grants: Sequence[Grant], parameters: Sequence[Parameter], sources: Sequence[str], audience: str = AUDIENCE
+) -> str:
+    """The whole configuration, one file; `audience` is that of the tokens which the role takes."""
     variables = {each.name: each.variable for each in parameters}
     parts = [
         f"# Reads the evidence for leastpriv ({', '.join(sources)}).",
         *_variables(parameters),
         'data "aws_partition" "current" {}',
         'data "aws_caller_identity" "current" {}',
-        _trust(),
+        _trust(audience),
         _policy(grants, variables),
         _ROLE,
     ]
@@ -58,13 +60,13 @@ def _variables(parameters: Sequence[Parameter]) -> Iterator[str]:
         yield "\n".join([*lines, "}"])
 
 
-def _trust() -> str:
+def _trust(audience: str) -> str:
     owner, name, branch = "${var.repository_owner}", "${var.repository_name}", "${var.branch}"
     by_name, by_id = subjects(owner, name, branch, "${var.repository_owner_id}", "${var.repository_id}")
     provider = f"arn:${{{_OWN['Partition']}}}:iam::${{{_OWN['Account']}}}:oidc-provider/{ISSUER}"
     return f"""\
 # The account's login for GitHub's workflows has to be there already (one per account):
-#   aws iam create-open-id-connect-provider --url https://{ISSUER} --client-id-list {AUDIENCE}
+#   aws iam create-open-id-connect-provider --url https://{ISSUER} --client-id-list {audience}
 data "aws_iam_policy_document" "leastpriv_reader_trust" {{
   statement {{
     actions = ["sts:AssumeRoleWithWebIdentity"]
@@ -77,7 +79,7 @@ data "aws_iam_policy_document" "leastpriv_reader_trust" {{
     condition {{
       test     = "StringEquals"
       variable = "{ISSUER}:aud"
-      values   = ["{AUDIENCE}"]
+      values   = ["{audience}"]
     }}
 
     condition {{

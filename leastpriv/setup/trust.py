@@ -10,7 +10,7 @@ from __future__ import annotations
 
 ISSUER = "token.actions.githubusercontent.com"
 AUDIENCE = "sts.amazonaws.com"
-"""What aws-actions/configure-aws-credentials asks for."""
+"""What aws-actions/configure-aws-credentials asks for where nobody says otherwise."""
 
 
 def subjects(owner: str, name: str, branch: str, owner_id: str, repository_id: str) -> tuple[str, str]:

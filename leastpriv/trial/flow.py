@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import secrets
 import signal
+from contextlib import suppress
+from dataclasses import replace
 from datetime import timedelta
 
 from leastpriv.errors import AwsError, LeastprivError
@@ -13,7 +15,7 @@ from leastpriv.trial.left_overs import left_overs, removed
 from leastpriv.trial.marks import Here, Mark
 from leastpriv.trial.policy_file import PolicyFile, open_attached, open_policy, save
 from leastpriv.trial.records import Records
-from leastpriv.trial.rounds import Course, Surroundings
+from leastpriv.trial.rounds import Course, Say, Surroundings
 from leastpriv.trial.settings import SESSION_POLICY, TrialSettings
 from leastpriv.trial.signals import listening
 from leastpriv.trial.strategies import SessionPolicy, Strategy, TrialRole
@@ -34,6 +36,7 @@ def trial(settings: TrialSettings | None, around: Surroundings) -> int:
         InputError: an input leads to nothing that can be tried.
         LeastprivError: AWS refuses what the trial itself needs, or something could not be removed or written.
     """
+    around = replace(around, say=_unbreakable(around.say))
     aws = Aws.open(around.environment, "the trial")
     mark = Mark(f"leastpriv-{secrets.token_hex(6)}", around.clock(), Here.now())
     with listening() as signals:
@@ -48,6 +51,16 @@ def trial(settings: TrialSettings | None, around: Surroundings) -> int:
         course = Course(settings, around, strategy, mark, records, aws.region, candidate, signals)
         with signals.held():
             return _run(course, file)
+
+
+def _unbreakable(say: Say) -> Say:
+    """A terminal that was closed, or a pipe without a reader, is no reason to leave things behind."""
+
+    def unbreakable(line: str) -> None:
+        with suppress(OSError, ValueError):
+            say(line)
+
+    return unbreakable
 
 
 def _run(course: Course, file: PolicyFile) -> int:

@@ -221,12 +221,14 @@ def _in_words(error: AwsError, aws: Aws, role: str) -> AwsError:
         return AwsError(
             "The policy is too large for a session, as AWS packs it: use --strategy trial-role.", error.trouble
         )
-    own, target = principal_of(aws.caller()), principal_of(role)
+    if error.trouble not in (AwsTrouble.DENIED, AwsTrouble.OTHER):
+        return error
+    caller = aws.caller()
+    own, target = principal_of(caller), principal_of(role)
     if target is not None and PATH not in role and _is_missing(aws, target):
         raise _not_there(target) from error
     if error.trouble is not AwsTrouble.DENIED:
         return error
-    caller = aws.caller()
     if PATH in role:
         advice = "allow it sts:AssumeRole on roles of that path"
     elif own is not None and target is not None and same_principal(own, target):

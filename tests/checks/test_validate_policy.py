@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 from leastpriv.checks.validate_policy import validate
 from leastpriv.evidence.aws import Aws
@@ -43,9 +44,40 @@ def test_what_the_committed_policy_has_too_is_marked_and_comes_last() -> None:
     assert [each.already for each in found.remarks] == sorted(each.already for each in found.remarks)
 
 
+def test_a_second_finding_of_the_same_words_is_new() -> None:
+    """A committed finding explains one of the proposal's, and rather that of the statement that stayed."""
+    found = _already([_pass(["iam:PassRole"])], [_pass("iam:PassRole", sid="New"), _pass(["iam:PassRole"])])
+    assert found == {6: False, 12: True}
+
+
+def test_a_finding_of_a_statement_that_was_narrowed_is_no_new_one() -> None:
+    for sid in ("", "Deploy"):
+        found = _already([_pass(["iam:PassRole", "sqs:SendMessage"], sid)], [_pass("iam:PassRole", sid)])
+        assert list(found.values()) == [True]
+
+
+def test_a_finding_of_a_statement_with_another_sid_is_new() -> None:
+    assert list(_already([_pass("iam:PassRole", "Old")], [_pass("iam:PassRole", "New")]).values()) == [False]
+
+
 def test_a_policy_that_only_the_template_completes_is_told_not_sent() -> None:
     template = json.dumps({"P": {"Statement": {"Effect": "Allow", "Action": "s3:*", "Resource": {"Ref": "Bucket"}}}})
     with PolicyChecks() as aws:
         found = validate(Aws.open(aws.environment()), {"t.json": parse(template.encode(), "t.json", "/P")}, None)
     assert (found.asked, found.remarks, aws.requests) == (0, (), [])
     assert "only the rendered template knows" in found.unasked[0]
+
+
+def _pass(actions: str | list[str], sid: str = "") -> dict[str, Any]:
+    return {"Effect": "Allow", **({"Sid": sid} if sid else {}), "Action": actions, "Resource": "*"}
+
+
+def _already(before: list[Any], after: list[Any]) -> dict[int, bool]:
+    """Line -> whether the finding is marked as the committed policy's."""
+    old, new = (
+        parse(json.dumps({"Statement": each, "Version": "2012-10-17"}, indent=1).encode(), "p.json")
+        for each in (before, after)
+    )
+    with PolicyChecks() as aws:
+        found = validate(Aws.open(aws.environment()), {"p.json": new}, old)
+    return {remark.line: remark.already for remark in found.remarks}

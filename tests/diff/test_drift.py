@@ -91,3 +91,45 @@ def test_a_template_cannot_be_compared_and_blocks_nothing() -> None:
     compared, _ = drift(committed, [], live(x=policy("sqs:CreateQueue", resource=QUEUE)))
     assert (compared.counterpart, compared.differs) == ("inline policy x", False)
     assert "template" in compared.unknown
+
+
+def denying(document: Document, *actions: str, **more: Any) -> Document:
+    """The policy with a Deny beside its own statement."""
+    value = json.loads(document.to_bytes())
+    value["Statement"].append({"Effect": "Deny", "Action": list(actions), "Resource": "*"} | more)
+    return parse(json.dumps(value).encode(), document.where)
+
+
+def test_a_deny_that_only_one_side_has_is_drift() -> None:
+    """What another policy allows is refused by a Deny of this one: it counts beyond what the policy itself allows."""
+    plain = policy("sqs:CreateQueue")
+    behind, _ = drift(denying(plain, "iam:*"), [], live(x=plain, admin=policy("*")))
+    assert (behind.counterpart, behind.file_denies, behind.differs) == ("inline policy x", ("iam:*", "*"), True)
+    by_hand, _ = drift(plain, [], live(x=denying(plain, "iam:*")))
+    assert (by_hand.live_denies, by_hand.file_denies, by_hand.differs) == (("iam:*", "*"), None, True)
+    same, _ = drift(denying(plain, "iam:Get*", "iam:*"), [], live(x=denying(plain, "iam:*")))
+    assert same == Drift("inline policy x")
+
+
+def test_a_deny_counts_in_whichever_policy_it_stands() -> None:
+    plain = policy("sqs:CreateQueue")
+    elsewhere, _ = drift(
+        denying(plain, "iam:*"), [], live(deploy=plain, guard=denying(policy("s3:GetObject"), "iam:*"))
+    )
+    assert not elsewhere.differs
+
+
+def test_a_deny_that_may_not_have_been_read_is_no_drift() -> None:
+    plain = policy("sqs:CreateQueue")
+    unread = LiveRole(ROLE, live(x=plain).policies, gaps=(Gap(GapKind.LIVE_ROLE_UNREAD, Scope(), "refused"),))
+    compared, _ = drift(denying(plain, "iam:*"), [], unread)
+    assert not compared.differs
+
+
+@pytest.mark.parametrize(("is_known", "unlike"), [(True, ("iam/logs.json",)), (False, ())])
+def test_another_file_that_is_not_in_the_account_is_drift(is_known: bool, unlike: tuple[str, ...]) -> None:
+    """What it grants is counted as granted, and is not."""
+    other, own = policy("logs:PutRetentionPolicy", where="iam/logs.json"), policy("sqs:CreateQueue")
+    gaps = () if is_known else (Gap(GapKind.LIVE_ROLE_UNREAD, Scope(), "refused"),)
+    compared, _ = drift(own, [other], LiveRole(ROLE, live(x=own).policies, gaps=gaps))
+    assert (compared.counterpart, compared.unlike, compared.differs) == ("inline policy x", unlike, bool(unlike))

@@ -13,6 +13,10 @@ from typing import Any
 
 import pytest
 
+from leastpriv.evidence.cloudtrail.trail_files import TrailFolder
+from leastpriv.evidence.read import read_evidence
+from leastpriv.evidence.source import Window, parse_principal
+from leastpriv.model import Outcome
 from tests.end_to_end.lab.lab import Lab
 from tests.end_to_end.test_lab import allow, policy, refusal
 from tests.end_to_end.test_lab_stacks import QUEUE, create
@@ -230,3 +234,28 @@ def test_the_projects_own_reader_understands_every_record(lab: Lab, records: lis
     assert gaps == []
     actions = {line.get("action") for line in lines}
     assert {"s3:PutObject", "kms:CreateKey", "sqs:CreateQueue", "ec2:CreateVpc", "ssm:PutParameter"} <= actions
+
+
+def test_a_refused_call_whose_parameters_are_recorded_shows_what_it_will_need_next(fresh_lab: Lab) -> None:
+    """As in real records of EC2 and RDS; an image has no account in its ARN."""
+    own, monitoring = fresh_lab.role("starter", policy(allow("s3:GetObject"))), fresh_lab.role("monitoring", None)
+    keys = fresh_lab.assume(own, "run-1")
+    tags = [{"Key": "team", "Value": "shop"}]
+    ec2, rds = fresh_lab.client("ec2", keys), fresh_lab.client("rds", keys)
+    instances = {"ImageId": "ami-0a1b2c3d", "InstanceType": "t3.micro", "MinCount": 1, "MaxCount": 1}
+    specified = [{"ResourceType": "instance", "Tags": tags}]
+    refusal(lambda: ec2.run_instances(**instances, TagSpecifications=specified))
+    database = {"DBInstanceIdentifier": "orders", "DBInstanceClass": "db.t3.micro", "Engine": "mysql", "Tags": tags}
+    refusal(lambda: rds.create_db_instance(**database, MonitoringRoleArn=monitoring, MonitoringInterval=60))
+    fresh_lab.flush()
+    role = parse_principal(own)
+    found = read_evidence([TrailFolder(fresh_lab.records)], Window(), role)[role.arn].usages
+    arn = f"us-east-1:{fresh_lab.account}"
+    assert {(each.need.permission.action, each.need.permission.resource) for each in found} == {
+        ("ec2:RunInstances", "arn:aws:ec2:us-east-1::image/ami-0a1b2c3d"),
+        ("ec2:CreateTags", f"arn:aws:ec2:{arn}:instance/*"),
+        ("rds:CreateDBInstance", f"arn:aws:rds:{arn}:db:orders"),
+        ("rds:AddTagsToResource", f"arn:aws:rds:{arn}:db:orders"),
+        ("iam:PassRole", monitoring),
+    }
+    assert {each.outcome for each in found} == {Outcome.DENIED}

@@ -16,21 +16,15 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
-from leastpriv.checks.custom_checks import paid_checks, run_checks
-from leastpriv.checks.trust import trust_policies
 from leastpriv.evidence.aws import Aws
-from leastpriv.evidence.hints.last_accessed import last_accessed
-from leastpriv.evidence.hints.waiting import Waiting
-from leastpriv.model import ChangeKind
-from leastpriv.policy.document import parse
-from leastpriv.proposal.situation import Change, Draft
 from leastpriv.setup.files import CLOUDFORMATION, files
 from leastpriv.setup.grants import DEFAULT_SOURCES, grants_of, policy_of
 from leastpriv.setup.target import target_of
 from tests.end_to_end.lab.lab import ACCOUNT, Environment, Lab
 from tests.end_to_end.test_lab import allow, policy
 from tests.end_to_end.test_lab_stacks import create, settled
-from tests.evidence.hints.test_read_hints import Account
+from tests.evidence.hints.test_read_hints import Account, outside, unused
+from tests.fakes.aws.access_analyzer import AccessAnalyzer, Finding
 from tests.fakes.aws.cloudformation_types import CloudFormationTypes
 from tests.fakes.aws.iam_last_accessed import Attempt, LastAccessed
 from tests.fakes.aws.policy_checks import PolicyChecks
@@ -50,16 +44,14 @@ VALUES = {
 WIDE = policy(allow("sqs:*", "s3:*", "cloudformation:*"))
 QUEUE = {"Queue": {"Type": "AWS::SQS::Queue", "Properties": {"QueueName": "jobs"}}}
 HANDLERS = {"AWS::SQS::Queue": {"create": ["sqs:CreateQueue", "sqs:TagQueue"], "delete": ["sqs:DeleteQueue"]}}
-NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
+POLICY = "#/Resources/Role/Properties/Policies/0/PolicyDocument"
 
 
 @dataclass(frozen=True, slots=True)
 class Read:
-    """A run of the product with the reader role."""
+    """Two runs of the product with the reader role: over the account, and over files with AWS as judge."""
 
-    code: int
-    told: str
-    page: str
+    runs: tuple[subprocess.CompletedProcess[str], subprocess.CompletedProcess[str]]
     records: Path
     """Of the lab's calls and of those to the stand-ins."""
 
@@ -72,23 +64,32 @@ def reading(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Read:
     (folder / "deploy.log").write_text(_encoded_refusal(lab))
     _make_trail(lab)
     _set_up(lab)
-    (folder / "deploy.json").write_text(json.dumps(WIDE, indent=2))
-    with PolicyChecks() as judges, _types() as types:
+    # What the role used last may be late in event history, so that nothing is removed: the judges get an addition.
+    (folder / "deploy.json").write_text(json.dumps(policy(allow("s3:*", "cloudformation:*")), indent=2))
+    (folder / "role.json").write_text(_template())
+    lab.flush()
+    common = ("propose", "--role-arn", TARGET, "--minimum-days", "0", "--minimum-runs", "1")
+    with PolicyChecks() as judges, PolicyChecks() as more, _types() as types:
+        more.operations.update({**_last_accessed().operations(), **_analyzers().operations()})
         own = {
             "AWS_ENDPOINT_URL_ACCESSANALYZER": judges.endpoint,
             "AWS_ENDPOINT_URL_CLOUDFORMATION": types.endpoint,
         }
         session = {**_as_job(lab, "repo:acme/shop:ref:refs/heads/main"), **own}
         done = _leastpriv(
-            session, "propose", "--role-arn", TARGET, "--policy-file", folder / "deploy.json",
-            "--trail", "event-history", "--trail", "s3://trails/org", "--job-log", folder / "deploy.log",
-            "--minimum-days", "0", "--minimum-runs", "1",
+            session, *common, "--policy-file", folder / "deploy.json", "--trail", "event-history",
+            "--trail", "s3://trails/org", "--job-log", folder / "deploy.log",
         )  # fmt: skip
-        asked = [*judges.requests, *types.requests, *_paid(), *_last_accessed()]
+        own |= {"AWS_ENDPOINT_URL_ACCESSANALYZER": more.endpoint, "AWS_ENDPOINT_URL_IAM": more.endpoint}
+        again = _leastpriv(
+            {**session, **own}, *common, "--policy-file", f"{folder / 'role.json'}{POLICY}", "--trail", lab.records,
+            "--last-accessed", "true", "--custom-policy-checks", "true",
+        )  # fmt: skip
+        asked = [*judges.requests, *more.requests, *types.requests]
     lab.flush()
     write_trail(folder / "trail", _records(asked))
     (folder / "trail" / "lab").symlink_to(lab.records)
-    return Read(done.returncode, done.stderr, done.stdout, folder / "trail")
+    return Read((done, again), folder / "trail")
 
 
 def test_both_forms_of_githubs_subject_may_take_the_role_and_no_other_may(lab: Lab, reading: Read) -> None:
@@ -106,12 +107,16 @@ def test_both_forms_of_githubs_subject_may_take_the_role_and_no_other_may(lab: L
 
 
 def test_the_product_reads_and_judges_with_it_and_is_refused_nothing(reading: Read) -> None:
-    assert reading.code == 0, reading.told
-    assert "refused" not in reading.told
-    assert "AWS refused" not in reading.page
-    assert "`ValidatePolicy` judged 1 policy" in reading.page
-    assert "`SimulateCustomPolicy` judged" in reading.page
-    assert "disagree" not in reading.page
+    for run in reading.runs:
+        assert run.returncode == 0, run.stderr
+        assert "refused" not in run.stderr
+        assert "AWS refused" not in run.stdout
+        assert "`ValidatePolicy` judged 1 policy" in run.stdout
+        assert "`SimulateCustomPolicy` judged" in run.stdout
+        assert "disagree" not in run.stdout
+    for check in ("CheckNoNewAccess", "CheckAccessNotGranted", "CheckNoPublicAccess"):
+        assert f"`{check}` answered" in reading.runs[1].stdout
+    assert "which AWS charges" in reading.runs[1].stderr
 
 
 def test_what_the_products_own_calls_need_is_exactly_what_init_grants(reading: Read, tmp_path: Path) -> None:
@@ -213,32 +218,30 @@ def _types() -> CloudFormationTypes:
     return CloudFormationTypes(HANDLERS, {("us-east-1", "orders"): ["AWS::SQS::Queue"]})
 
 
-def _paid() -> list[Asked]:
-    """The custom policy checks, which no run asks for by itself."""
-    trust = {"Statement": [{"Effect": "Allow", "Principal": {"Service": "x"}, "Action": "sts:AssumeRole"}]}
-    resource = {"Properties": {"AssumeRolePolicyDocument": trust, "Policies": [{"PolicyDocument": WIDE}]}}
-    document = parse(
-        json.dumps({"Resources": {"Role": resource}}).encode(),
-        "t.json",
-        "/Resources/Role/Properties/Policies/0/PolicyDocument",
-    )
-    draft = Draft(document, document, document.to_bytes(), (Change(ChangeKind.REMOVE, "s3:*", ("*",)),), (), ())
-    checks, _ = paid_checks(draft, {"t.json": document}, (), trust_policies(document, "t.json"))
-    with PolicyChecks() as aws:
-        run_checks(Aws.open(aws.environment()), checks, lambda _: None)
-    return aws.requests
+def _template() -> str:
+    """The role's policy beside its trust, as CloudFormation has them."""
+    trust = policy({**allow("sts:AssumeRole"), "Principal": {"Service": "lambda.amazonaws.com"}})
+    del trust["Statement"][0]["Resource"]
+    inline = {"PolicyName": "deploy", "PolicyDocument": WIDE}
+    role = {"AssumeRolePolicyDocument": trust, "Policies": [inline]}
+    return json.dumps({"Resources": {"Role": {"Type": "AWS::IAM::Role", "Properties": role}}}, indent=2)
 
 
-def _last_accessed() -> list[Asked]:
-    """IAM's last accessed information, which the lab does not have."""
+def _last_accessed() -> LastAccessed:
+    """IAM's last accessed information, which the lab does not have: a managed policy serves another role as well."""
     more, other = f"arn:aws:iam::{ACCOUNT}:policy/more", f"arn:aws:iam::{ACCOUNT}:role/other"
-    state = LastAccessed(lambda: NOW, {TARGET: {more: ("sns",), "deploy": ("sqs",)}, other: {more: ("sns",)}})
-    state.takes = timedelta(0)
-    state.attempts.append(Attempt(other, "sns:ListTopics", NOW - timedelta(days=1)))
-    with FakeAws(state.operations()) as aws:
-        client = Aws.open(aws.environment()).client("iam")
-        last_accessed(client, TARGET, Waiting(lambda: NOW, lambda _: None, lambda _: None))
-    return aws.requests
+    granted = {TARGET: {more: ("sns",), "deploy": ("sqs",)}, other: {more: ("sns",)}}
+    attempt = Attempt(other, "sns:ListTopics", datetime.now(UTC) - timedelta(days=1))
+    return LastAccessed(lambda: datetime.now(UTC), granted, [attempt], takes=timedelta())
+
+
+def _analyzers() -> AccessAnalyzer:
+    """Analyzers that are there, with findings of the role."""
+    sure = "token.actions.githubusercontent.com"
+    finding = Finding("f1", TARGET, "UnusedPermission", [unused("sqs", "DeleteQueue")])
+    seen = Finding("x1", TARGET, "ExternalAccess", [outside("Federated", sure, f"{sure}:sub")])
+    analyzers = {"ACCOUNT_UNUSED_ACCESS/unused": [finding], "ACCOUNT/outside": [seen]}
+    return AccessAnalyzer(lambda: datetime.now(UTC), analyzers=analyzers, recommending=timedelta())
 
 
 def _records(asked: Iterable[Asked]) -> Iterator[dict[str, Any]]:

@@ -160,3 +160,37 @@ def test_a_broken_connection_is_told_and_a_defect_of_ours_is_not_hidden() -> Non
         raise ConnectionResetError(104, "Connection reset by peer")
     with pytest.raises(KeyError), explained("reading"):
         raise KeyError("ours")
+
+
+@pytest.mark.parametrize(
+    ("variables", "config", "texts"),
+    [
+        ({"AWS_ACCESS_KEY_ID": "AKIAFAKE"}, "", ["AWS_SECRET_ACCESS_KEY is missing", "set both keys"]),
+        ({"AWS_PROFILE": "p"}, "credential_process = /bin/false", ["credential_process", "by hand"]),
+        ({"AWS_PROFILE": "p"}, "source_profile = gone\nrole_arn = arn:aws:iam::1:role/x", ["gone", "~/.aws"]),
+        ({"AWS_PROFILE": "p"}, "sso_session = s\nsso_account_id = 1\nsso_role_name = r\n[sso-session s]\n"
+         "sso_region = eu-west-1\nsso_start_url = https://sso.example", ["aws sso login"]),
+        ({"AWS_CONTAINER_CREDENTIALS_FULL_URI": "http://other.example/keys"}, "",
+         ["other.example", "AWS_CONTAINER_CREDENTIALS_FULL_URI"]),
+        ({"AWS_WEB_IDENTITY_TOKEN_FILE": "/none/token", "AWS_ROLE_ARN": "arn:aws:iam::111122223333:role/x"}, "",
+         ["/none/token", "AWS_WEB_IDENTITY_TOKEN_FILE"]),
+    ],
+)  # fmt: skip
+def test_credentials_that_cannot_be_had_are_one_sentence_with_the_way_out(
+    variables: dict[str, str], config: str, texts: list[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "config").write_text(f"[profile p]\n{config}\n")
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(AwsError) as caught:
+        Aws.open({**variables, "AWS_REGION": "eu-west-1"}).caller()
+    assert all(text in str(caught.value) for text in texts), str(caught.value)
+    assert str(caught.value).endswith(".")
+
+
+def test_the_enabled_regions_are_those_that_are_not_switched_off() -> None:
+    with FakeHistory(enabled=["us-east-1", "eu-west-1"]) as fake:
+        assert Aws.open(fake.environment()).enabled_regions() == ("eu-west-1", "us-east-1")
+        fake.enabled = None
+        with pytest.raises(AwsError, match="account:ListRegions"):
+            Aws.open(fake.environment()).enabled_regions()

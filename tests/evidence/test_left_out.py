@@ -4,13 +4,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from leastpriv.evidence.left_out import left_out_by_all
+from leastpriv.evidence.left_out import left_out_by_all, left_out_by_each
 from leastpriv.model import Gap, GapKind, Scope
 
 READS = Scope(events=("management-read",))
 WRITES = Scope(events=("management-write",))
 KMS = Scope(services=("kms",))
 OBJECTS = Scope(events=("AWS::S3::Object",), data_events=True)
+ALL_TYPES = Scope(events=("AWS::S3::Object", "AWS::SQS::Queue"), data_events=True)
+BUT_SHOP = Scope(events=("AWS::S3::Object read",), outside=("arn:aws:s3:::shop/*",))
+BUT_LOGS = Scope(events=("AWS::S3::Object read",), outside=("arn:aws:s3:::logs/*",))
+BUT_BOTH = Scope(events=("AWS::S3::Object read",), outside=("arn:aws:s3:::shop/*", "arn:aws:s3:::logs/*"))
+WRITTEN = Scope(events=("AWS::S3::Object write",))
 FRANKFURT = Scope(regions=("eu-central-1",))
 LOST = Gap(GapKind.SOURCE_FAILED, Scope(), "lost")
 
@@ -23,12 +28,18 @@ def settings(*scopes: Scope) -> list[Gap]:
     ("sources", "together"),
     [
         ([[READS, KMS]], [READS, KMS]),
+        ([[FRANKFURT, OBJECTS], [OBJECTS]], [OBJECTS]),
         ([[READS], [WRITES]], []),
         ([[READS, WRITES], [OBJECTS]], []),
         ([[READS, OBJECTS], [READS]], [READS]),
         ([[KMS], [READS]], [Scope(services=("kms",), events=("management-read",))]),
         ([[FRANKFURT], [FRANKFURT]], [FRANKFURT]),
         ([[FRANKFURT], [Scope(regions=("eu-west-1",))]], []),
+        ([[BUT_SHOP], [BUT_LOGS]], [BUT_BOTH]),
+        ([[BUT_SHOP], [WRITTEN]], []),
+        # Who selects no objects at all does not show those that the other leaves out, so nothing excuses them.
+        ([[BUT_SHOP], [ALL_TYPES]], [BUT_SHOP]),
+        ([[ALL_TYPES], [BUT_SHOP]], [BUT_SHOP]),
         ([[READS], []], [READS]),
         ([[], []], []),
         ([], []),
@@ -39,6 +50,11 @@ def test_an_event_is_hidden_only_where_every_trail_leaves_it_out(
 ) -> None:
     found = left_out_by_all([settings(*scopes) for scopes in sources])
     assert [(gap.kind, gap.scope) for gap in found] == [(GapKind.NOT_LOGGED, scope) for scope in together]
+
+
+def test_a_trail_that_is_known_to_leave_nothing_out_hides_nothing() -> None:
+    assert left_out_by_each([settings(READS, KMS), []]) == []
+    assert left_out_by_each([settings(READS)]) == settings(READS)
 
 
 def test_gaps_of_other_kinds_stay_whatever_another_source_has() -> None:

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
 import pytest
 
 from leastpriv.evidence import aws as aws_module
 from leastpriv.evidence.aws import Aws
-from leastpriv.evidence.live_role import read_live
+from leastpriv.evidence.live_role import LiveRole, read_live
 from leastpriv.evidence.source import parse_principal
 from leastpriv.model import GapKind
 from tests.fakes.aws.event_history import FakeHistory, Fault
+from tests.fakes.aws.server import FakeAws, Operation, RefusedError
 
 FAULTS = {
     "throttled": "kept refusing for too many requests",
@@ -36,3 +42,75 @@ def test_whatever_keeps_iam_from_telling_is_a_gap_and_never_the_end(
     assert {gap.kind for gap in found.gaps} == {GapKind.LIVE_ROLE_UNREAD}
     assert all(FAULTS[kind] in gap.detail for gap in found.gaps), found.gaps
     assert all("What else is attached is not known" in gap.detail for gap in found.gaps)
+
+
+ARN = "arn:aws:iam::111122223333:role/ci/deploy"
+MANAGED = "arn:aws:iam::111122223333:policy/p"
+DOCUMENT = json.dumps({"Version": "2012-10-17", "Statement": {"Effect": "Allow", "Action": "sqs:*", "Resource": "*"}})
+
+
+def _no_entity(_: object) -> Mapping[str, Any]:
+    raise RefusedError("NoSuchEntity", "It cannot be found.", 404)
+
+
+def _told(value: Mapping[str, Any]) -> Operation:
+    return lambda _: value
+
+
+def _account(role: str = ARN) -> dict[str, Operation]:
+    found = {
+        "Path": "/ci/", "RoleName": "deploy", "RoleId": "AROAAAAAAAAAAAAAAAAA", "Arn": role,
+        "CreateDate": datetime(2026, 1, 1, tzinfo=UTC), "AssumeRolePolicyDocument": "{}",
+    }  # fmt: skip
+    return {
+        "iam:GetRole": _told({"Role": found}),
+        "iam:ListAttachedRolePolicies": _told({"AttachedPolicies": [{"PolicyArn": MANAGED}], "IsTruncated": False}),
+        "iam:ListRolePolicies": _told({"PolicyNames": ["own"], "IsTruncated": False}),
+        "iam:GetRolePolicy": _told({"RoleName": "deploy", "PolicyName": "own", "PolicyDocument": DOCUMENT}),
+        "iam:GetPolicy": _told({"Policy": {"DefaultVersionId": "v1"}}),
+        "iam:GetPolicyVersion": _told({"PolicyVersion": {"Document": DOCUMENT}}),
+    }
+
+
+def _live(operations: Mapping[str, Operation], arn: str = ARN) -> LiveRole:
+    with FakeAws(operations) as fake:
+        found = read_live(Aws.open(fake.environment()), parse_principal(arn))
+        # What this AWS leaves out of its answers on purpose is against botocore's models.
+        fake.violations.clear()
+    return found
+
+
+@pytest.mark.parametrize(
+    ("operation", "answer", "left", "text"),
+    [
+        ("GetPolicy", {"Policy": {}}, ["inline policy own"], "lacks Policy.DefaultVersionId"),
+        ("GetPolicyVersion", {"PolicyVersion": {}}, ["inline policy own"], "lacks PolicyVersion.Document"),
+        ("ListAttachedRolePolicies", {"AttachedPolicies": [{}]}, ["inline policy own"], "lacks a PolicyArn"),
+        (
+            "ListRolePolicies",
+            {"PolicyNames": ["own"], "IsTruncated": True},
+            [MANAGED, "inline policy own"],
+            "not whole",
+        ),
+    ],
+)
+def test_an_answer_that_lacks_a_part_is_a_gap_and_the_rest_is_read(
+    operation: str, answer: Mapping[str, Any], left: list[str], text: str
+) -> None:
+    found = _live(_account() | {f"iam:{operation}": _told(answer)})
+    assert [policy.name for policy in found.policies] == left
+    assert len(found.gaps) == 1
+    assert text in found.gaps[0].detail
+
+
+def test_a_role_that_is_not_there_is_one_sentence_that_names_the_input() -> None:
+    missing = dict.fromkeys(("iam:GetRole", "iam:ListAttachedRolePolicies", "iam:ListRolePolicies"), _no_entity)
+    found = _live(_account() | missing)
+    assert len(found.gaps) == 1
+    assert "no role deploy in the account: check the input role-arn" in found.gaps[0].detail
+
+
+def test_a_role_of_another_path_is_told() -> None:
+    found = _live(_account(), ARN.replace("ci/", "cd/"))
+    assert [f"is {ARN}: check the input role-arn" in gap.detail for gap in found.gaps] == [True]
+    assert _live(_account(), ARN.replace("ci/", "")).gaps == ()

@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import UTC, datetime
 
+import pytest
+
+from leastpriv.errors import AwsError, AwsTrouble, InputError, LeastprivError
 from leastpriv.evidence.read import read_evidence
 from leastpriv.evidence.source import Principals, Window, parse_principal
 from leastpriv.model import Call, Gap, GapKind, Outcome, Scope
@@ -85,3 +88,56 @@ def test_progress_is_told_now_and_then() -> None:
     heard: list[int] = []
     read_evidence([Listed(*[call(DEPLOY)] * 20_500)], Window(), None, heard.append)
     assert heard == [10_000, 20_000]
+
+
+class Failing:
+    """A source that gives some items and then fails; the error is raised at once where there is none."""
+
+    def __init__(self, error: BaseException, *items: Call | Gap) -> None:
+        self.error = error
+        self.items = items
+
+    def read(self, window: Window, principals: Principals) -> Iterator[Call | Gap]:  # noqa: ARG002
+        if not self.items:
+            raise self.error
+        return self._read()
+
+    def _read(self) -> Iterator[Call | Gap]:
+        yield from self.items
+        raise self.error
+
+
+NOT_THERE = InputError("trails: there is no bucket 'logs'.")
+REFUSED = AwsError("AWS refused it.", AwsTrouble.DENIED)
+
+
+@pytest.mark.parametrize("error", [NOT_THERE, REFUSED])
+@pytest.mark.parametrize("items", [(), (call(DEPLOY),)])
+def test_a_source_that_is_not_there_is_a_gap_of_everything_beside_another(
+    error: LeastprivError, items: tuple[Call, ...]
+) -> None:
+    found = read_evidence([Failing(error, *items), Listed(call(DEPLOY))], Window(), parse_principal(DEPLOY))[DEPLOY]
+    assert found.counts.calls == 1 + len(items)
+    assert [(gap.kind, gap.scope, gap.detail) for gap in found.gaps] == [
+        (GapKind.SOURCE_FAILED, Scope(), str(error)),
+    ]
+
+
+@pytest.mark.parametrize("errors", [[NOT_THERE], [NOT_THERE, REFUSED], [REFUSED, NOT_THERE]])
+def test_where_no_source_can_be_read_the_first_reason_is_the_error(errors: list[LeastprivError]) -> None:
+    with pytest.raises(LeastprivError) as raised:
+        read_evidence([Failing(error) for error in errors], Window(), parse_principal(DEPLOY))
+    assert raised.value is errors[0]
+
+
+def test_a_failure_that_nobody_foresaw_is_a_gap_that_tells_the_place() -> None:
+    broken = Failing(KeyError("NextContinuationToken"), call(DEPLOY))
+    found = read_evidence([broken, Listed(call(DEPLOY))], Window(), parse_principal(DEPLOY))[DEPLOY]
+    assert found.counts.calls == 2
+    assert [(gap.kind, gap.scope) for gap in found.gaps] == [(GapKind.SOURCE_FAILED, Scope())]
+    assert "Failing could not be read to its end: unexpected KeyError at test_read.py:" in found.gaps[0].detail
+
+
+def test_whoever_interrupts_the_reading_is_obeyed() -> None:
+    with pytest.raises(KeyboardInterrupt):
+        read_evidence([Failing(KeyboardInterrupt(), call(DEPLOY)), Listed()], Window(), parse_principal(DEPLOY))

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from leastpriv.evidence.trust import Trusted, TrustKind, trusted_by
+from leastpriv.evidence.trust import Trusted, TrustKind, trusted_by, unseen_logins
 
 PROVIDER = "token.actions.githubusercontent.com"
 GITHUB = f"arn:aws:iam::111122223333:oidc-provider/{PROVIDER}"
@@ -61,3 +61,16 @@ JSON = st.recursive(
 @given(JSON)
 def test_what_is_no_trust_policy_trusts_nobody_and_breaks_nothing(document: object) -> None:
     assert all(trusted.who for trusted in trusted_by(document) if trusted.kind is TrustKind.ANYBODY)
+
+
+@pytest.mark.parametrize(
+    ("services", "names"),
+    [
+        (["rolesanywhere.amazonaws.com", "codebuild.amazonaws.com"], ("IAM Roles Anywhere",)),
+        (["pods.eks.amazonaws.com", "pods.eks.amazonaws.com"], ("EKS Pod Identity",)),
+        (["lambda.amazonaws.com"], ()),
+    ],
+)
+def test_services_that_take_a_role_in_their_own_way_are_named(services: list[str], names: tuple[str, ...]) -> None:
+    statement = {"Effect": "Allow", "Principal": {"Service": services}, "Action": "sts:AssumeRole"}
+    assert unseen_logins(trusted_by({"Statement": [statement]})) == names

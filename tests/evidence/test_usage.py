@@ -252,13 +252,17 @@ def test_refusals_that_can_be_mended_and_others_stay_apart() -> None:
     assert sorted((denial.denied_by, denial.mendable) for denial in denials) == [("identity", True), ("scp", False)]
 
 
-def test_data_events_are_remembered_by_bucket_and_kind() -> None:
+def test_data_events_are_remembered_by_bucket_and_kind_with_the_time_that_they_span() -> None:
     found = closed(
         call(resources=["arn:aws:s3:::b/k", "arn:aws:s3:::b"], data_event=True, read_only=True),
         call("PutObject", resources=["arn:aws:s3:::c/k"], data_event=True, read_only=False),
         call(resources=["arn:aws:s3:::d/k"]),
+        call(resources=["arn:aws:s3:::b/l"], data_event=True, read_only=True, minutes=90),
     )
-    assert found.data_recorded == {("arn:aws:s3:::b", "read"), ("arn:aws:s3:::c", "write")}
+    assert found.data_recorded == {
+        ("arn:aws:s3:::b", "read"): timedelta(minutes=90),
+        ("arn:aws:s3:::c", "write"): timedelta(),
+    }
 
 
 @pytest.mark.parametrize(

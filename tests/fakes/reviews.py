@@ -65,5 +65,6 @@ def _evidence(folder: Path, records: list[Mapping[str, Any]], principal: str) ->
         regions={region: last - first for region, (first, last) in sorted(figures.spans.items())},
         reads=bool(figures.kinds["management-read"]),
         sources=frozenset(figures.sources),
+        logged={name: last - first for name, (first, last) in sorted(figures.logged.items())},
     )
     return replace(found, coverage=coverage), figures.records

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import json
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -23,6 +24,7 @@ from leastpriv.policy.edit import (
     apply,
     create,
 )
+from leastpriv.policy.spans import quoted
 
 NEW = {
     "Resource": ["arn:aws:s3:::b"],
@@ -368,7 +370,8 @@ def test_after_any_edits_a_regular_file_is_as_if_written_anew(
     """So that no line differs which had not to: a regular file has only one way to say what it says."""
 
     def written(value: object) -> str:
-        return json.dumps({"Version": "2012-10-17", "Statement": value}, indent=indent, ensure_ascii=False)
+        text = json.dumps({"Version": "2012-10-17", "Statement": value}, indent=indent, ensure_ascii=False)
+        return re.sub(r'"[^"\\]*(?:\\.[^"\\]*)*"', lambda found: quoted(json.loads(found[0])), text)
 
     edits = data.draw(edits_of(policy))
     assert edited(written(policy), *edits) == written(expected(policy, edits))
@@ -422,3 +425,21 @@ def test_in_real_policies_removing_an_action_touches_only_its_line_and_the_comma
             assert after.statements[statement.index].actions == kept
             assert len(changed_lines(document, after)) <= 2 + statement.actions.count(action)
     assert tried > 100
+
+
+@pytest.mark.parametrize(
+    ("where", "text"),
+    [
+        ("p.json", '{"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "a:B", "Resource": "*"}]}'),
+        (
+            "p.yaml",
+            "Version: '2012-10-17'\nStatement:\n  - Effect: Allow\n    Action:\n      - a:B\n    Resource: '*'\n",
+        ),
+    ],
+)
+def test_a_name_outside_latin_letters_is_written_as_escapes_and_reads_back(where: str, text: str) -> None:
+    name = "arn:aws:s3:::orders/\u4e2d\u6587"
+    statement = {"Effect": "Allow", "Action": ["s3:GetObject"], "Resource": [name]}
+    result = apply(parse(text.encode(), where), [AppendStatement(statement)])
+    assert "\\u4e2d\\u6587" in result.to_bytes().decode("ascii")
+    assert result.statements[-1].resources == (name,)

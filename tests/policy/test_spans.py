@@ -116,3 +116,14 @@ def test_places_are_one_based() -> None:
 def test_a_quoted_text_reads_back_and_is_encodable(text: str) -> None:
     assert json.loads(quoted(text).encode()) == text
     assert json.loads(quoted(text + "\ud800").encode()) == text + "\ud800"
+
+
+@given(st.text())
+def test_a_quoted_text_holds_only_what_iam_takes_in_a_document(text: str) -> None:
+    """Botocore's model of IAM, policyDocumentType: tab, line ends and U+0020 to U+00FF."""
+    assert all(" " <= char <= "\u00ff" and char.isprintable() for char in quoted(text))
+
+
+def test_names_of_latin_letters_are_written_as_they_are() -> None:
+    assert quoted("arn:aws:s3:::b/caf\u00e9") == '"arn:aws:s3:::b/caf\u00e9"'
+    assert quoted("arn:aws:s3:::b/\u4e2d\u202e") == '"arn:aws:s3:::b/\\u4e2d\\u202e"'

@@ -242,7 +242,7 @@ def test_only_an_action_that_a_trail_would_have_shown_may_go(evidence: Evidence,
 def test_an_action_of_data_events_may_go_only_where_such_events_of_its_resources_were_recorded(
     evidence: Evidence, recorded: tuple[tuple[str, str], ...], resources: list[str] | str, holds: bool
 ) -> None:
-    seen = replace(evidence, data_recorded=frozenset(recorded))
+    seen = replace(evidence, data_recorded=dict.fromkeys(recorded, timedelta(days=30)))
     told = guards.not_visible(candidate("s3:GetObjectAcl", seen, resources=resources), situation(seen))
     assert ("data event (AWS::S3::Object)" in told) if holds else (told == "")
 
@@ -252,7 +252,7 @@ def test_an_action_that_reading_and_writing_events_need_may_go_only_where_both_w
     evidence: Evidence, kind: str
 ) -> None:
     """`s3:GetObject` is needed by GetObject, which is a read, and by CopyObject, which is a write."""
-    seen = replace(evidence, data_recorded=frozenset({("arn:aws:s3:::shop", kind)}))
+    seen = replace(evidence, data_recorded={("arn:aws:s3:::shop", kind): timedelta(days=30)})
     told = guards.not_visible(candidate("s3:GetObject", seen, resources="arn:aws:s3:::shop/*"), situation(seen))
     assert "data event (AWS::S3::Object)" in told
 
@@ -300,7 +300,7 @@ def test_a_source_without_data_events_holds_what_only_they_show(evidence: Eviden
 
 def test_what_another_source_recorded_is_not_held_for_the_source_that_could_not(evidence: Evidence) -> None:
     gap = Gap(GapKind.NO_DATA_EVENTS, Scope(data_events=True), "management events only")
-    recorded = frozenset({("arn:aws:s3:::assets", "read"), ("arn:aws:s3:::assets", "write")})
+    recorded = {("arn:aws:s3:::assets", kind): timedelta(days=30) for kind in ("read", "write")}
     judged = candidate("s3:PutObject", evidence, resources="arn:aws:s3:::assets/*")
     assert guards.gap_in_scope(judged, situation(replace(evidence, gaps=(gap,), data_recorded=recorded))) == ""
 

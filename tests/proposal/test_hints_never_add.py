@@ -16,7 +16,7 @@ from leastpriv.evidence.usage import Evidence
 from leastpriv.model import ChangeKind
 from leastpriv.policy.document import parse
 from leastpriv.proposal.propose import propose
-from leastpriv.proposal.situation import Draft, Options
+from leastpriv.proposal.situation import Draft, History, Options
 from tests.fakes.evidence import FIRST, evidence_for
 
 ENTRIES = (
@@ -67,7 +67,8 @@ def hints(report: dict[str, tuple[int | None, dict[str, int | None]]] | None, ge
 
 
 def proposed(evidence: Evidence) -> Draft:
-    return propose(DOCUMENT, compare(DOCUMENT, [], evidence), evidence, Options(minimum_runs=0))
+    history = History(changed=FIRST - timedelta(days=30))
+    return propose(DOCUMENT, compare(DOCUMENT, [], evidence), evidence, Options(minimum_runs=0), history)
 
 
 def gone(draft: Draft) -> set[tuple[int, str]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -13,15 +13,19 @@ from leastpriv.diff.compare import compare
 from leastpriv.evidence.hints.found import AccessReport, Attempt, GeneratedPolicy, Hints, ServiceAccess, SharedPolicy
 from leastpriv.evidence.hints.tracking import is_tracked, is_tracked_partition, is_tracked_region
 from leastpriv.evidence.usage import Evidence
+from leastpriv.model import Basis, Need, Permission
 from leastpriv.policy.document import parse
 from leastpriv.proposal import guards
 from leastpriv.proposal.last_accessed import as_without, is_outdated
 from leastpriv.proposal.propose import situation_of
-from leastpriv.proposal.situation import Candidate, Objection, Options
+from leastpriv.proposal.situation import Candidate, History, Objection, Options
 from tests.fakes.deploys import proposal
 
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 TOPICS = "arn:aws:sns:eu-west-1:111122223333:*"
+LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)
+POLICY, SECOND = "arn:aws:iam::111122223333:policy/shared", "arn:aws:iam::111122223333:policy/second"
+OTHER = "arn:aws:iam::111122223333:role/other"
 
 
 @pytest.fixture(scope="module")
@@ -44,10 +48,18 @@ def told(evidence: Evidence, services: Mapping[str, object], **more: object) -> 
     return replace(evidence, hints=Hints(access=report))
 
 
-def judged(evidence: Evidence, action: str, pattern: str = "", resource: str = "*") -> Objection | None:
-    """What holds the removal of an action back, if anything."""
+def judged(
+    evidence: Evidence, action: str, pattern: str = "", resource: str = "*", changed: datetime | None = LONG_AGO
+) -> Objection | None:
+    """What holds the removal of an action back, if anything; `changed` is when the policy file was."""
     dials = Options(minimum_runs=0, minimum_days=0)
-    return guards.objection_to(candidate(action, evidence, pattern, resource), situation_of(evidence, dials))
+    situation = situation_of(evidence, dials, history=History(changed=changed))
+    return guards.objection_to(candidate(action, evidence, pattern, resource), situation)
+
+
+def guard_of(found: Objection | None) -> str:
+    """Its name; empty where nothing holds the removal back."""
+    return found.guard if found else ""
 
 
 def candidate(action: str, evidence: Evidence, pattern: str = "", resource: str = "*") -> Candidate:
@@ -109,9 +121,64 @@ def test_a_date_of_what_iam_does_not_track_lets_nothing_go(evidence: Evidence) -
     old = first(evidence) - 100 * DAY
     report = told(evidence, {"sns": first(evidence) - 101 * DAY, "sns:Publish": old})
     assert judged(report, "sns:Publish", resource=TOPICS) is not None
-    assert not is_outdated(candidate("sns:Publish", evidence), situation_of(report, Options()))
+    history = History(changed=LONG_AGO)
+    assert not is_outdated(candidate("sns:Publish", evidence), situation_of(report, Options(), history=history))
     tracked = told(evidence, {"sns": old, "sns:CreateTopic": old})
-    assert is_outdated(candidate("sns:CreateTopic", evidence), situation_of(tracked, Options()))
+    assert is_outdated(candidate("sns:CreateTopic", evidence), situation_of(tracked, Options(), history=history))
+
+
+def test_an_old_date_of_what_iam_does_not_track_keeps_the_action(evidence: Evidence) -> None:
+    old = first(evidence) - 100 * DAY
+    for action, guard in (("iam:PassRole", "last-accessed"), ("iam:CreateRole", "")):
+        report = told(evidence, {"iam": old, action: old})
+        assert guard_of(judged(report, action)) == guard
+
+
+def test_an_attempt_after_the_last_recorded_call_of_its_service_keeps_what_the_evidence_lacks(
+    evidence: Evidence,
+) -> None:
+    """In the middle of the evidence, that of other services goes on."""
+    calls = tuple(each for each in evidence.usages if each.need.permission.action != "sqs:CreateQueue")
+    [queue] = [each for each in evidence.usages if each.need.permission.action == "sqs:CreateQueue"]
+    early = replace(evidence, usages=(*calls, replace(queue, last_seen=first(evidence))))
+    for days, guard in ((0, ""), (20, "last-accessed")):
+        report = told(early, {"sqs": first(evidence) + days * DAY})
+        found = judged(report, "sqs:PurgeQueue")
+        assert guard_of(found) == guard
+        assert not found or "this evidence has no such call" in found.reason
+
+
+def test_a_need_that_another_call_implies_explains_no_attempt_on_its_service(evidence: Evidence) -> None:
+    implied = Need(Permission("iam:PassRole", "*"), Basis.INFERRED, "from the call")
+    seen = replace(evidence, usages=(*evidence.usages, replace(evidence.usages[0], need=implied)))
+    report = told(seen, {"iam": first(evidence) + DAY})
+    assert guard_of(judged(report, "iam:CreateRole")) == "last-accessed"
+    used = replace(implied, basis=Basis.OBSERVED)
+    called = replace(evidence, usages=(*evidence.usages, replace(evidence.usages[0], need=used)))
+    assert guard_of(judged(told(called, {"iam": first(evidence) + DAY}), "iam:CreateRole")) == "region-not-read"
+
+
+@pytest.mark.parametrize("changed", [None, "within"])
+def test_a_grant_that_is_not_known_to_be_older_than_the_evidence_gets_no_support(
+    evidence: Evidence, changed: str | None
+) -> None:
+    when = first(evidence) + DAY if changed else None
+    never = told(evidence, {"sns": None})
+    assert guard_of(judged(never, "sns:CreateTopic", "sns:*", changed=when)) == "unseen-service"
+    old = first(evidence) - 100 * DAY
+    outdated = told(evidence, {"sns": old, "sns:CreateTopic": old})
+    elsewhere = TOPICS.replace("eu-west-1", "sa-east-1")
+    assert guard_of(judged(outdated, "sns:CreateTopic", resource=elsewhere, changed=when)) == "region-not-read"
+
+
+def test_a_service_without_any_attempt_stays_in_a_region_that_iam_does_not_track(evidence: Evidence) -> None:
+    never = told(evidence, {"sns": None})
+    for region, guard in (("sa-east-1", ""), ("ca-west-1", "unseen-service")):
+        on = TOPICS.replace("eu-west-1", region)
+        assert guard_of(judged(never, "sns:CreateTopic", "sns:*", on)) == guard
+    spans = {**never.coverage.regions, "ca-west-1": timedelta(days=35)}
+    read = replace(never, coverage=replace(never.coverage, regions=spans))
+    assert guard_of(judged(read, "sns:CreateTopic", "sns:*", TOPICS.replace("eu-west-1", "ca-west-1"))) == ""
 
 
 def test_an_action_without_a_date_is_no_evidence(evidence: Evidence) -> None:
@@ -157,9 +224,9 @@ def test_a_call_that_no_policy_has_to_allow_keeps_nothing(evidence: Evidence) ->
     services = {"sts": when, "sts:GetCallerIdentity": when}
     without = judged(evidence, "sts:DecodeAuthorizationMessage")
     assert judged(told(evidence, services), "sts:DecodeAuthorizationMessage") == without
-    kept = judged(told(evidence, {"sts": when}), "sts:DecodeAuthorizationMessage")
-    assert kept
-    assert kept.guard == "last-accessed"
+    later = {"sts": when + 2 * HOUR, "sts:GetCallerIdentity": when}
+    for others in ({"sts": when}, later):
+        assert guard_of(judged(told(evidence, others), "sts:DecodeAuthorizationMessage")) == "last-accessed"
 
 
 def test_in_a_partition_that_iam_does_not_track_no_silence_counts(evidence: Evidence) -> None:
@@ -170,20 +237,40 @@ def test_in_a_partition_that_iam_does_not_track_no_silence_counts(evidence: Evid
 
 
 def test_a_policy_that_serves_others_is_not_narrowed_under_them(evidence: Evidence) -> None:
-    policy, other = "arn:aws:iam::111122223333:policy/shared", "arn:aws:iam::111122223333:role/other"
     for days, guard in ((3, "shared-policy"), (-3, "")):
-        shared = SharedPolicy(policy, "sqs", {other: Attempt(first(evidence) + days * DAY)})
-        granting = ("arn:aws:iam::aws:policy/ReadOnlyAccess", policy)
+        shared = SharedPolicy(POLICY, "sqs", {OTHER: Attempt(first(evidence) + days * DAY)})
+        granting = ("arn:aws:iam::aws:policy/ReadOnlyAccess", POLICY)
         report = told(evidence, {"sqs": last(evidence)}, shared=(shared,), granted_by={"sqs": granting})
         found = judged(report, "sqs:PurgeQueue")
         assert (found.guard if found else "") == guard
 
 
 def test_where_another_policy_may_be_the_one_edited_it_is(evidence: Evidence) -> None:
-    policy, other = "arn:aws:iam::111122223333:policy/shared", "arn:aws:iam::111122223333:role/other"
-    shared = SharedPolicy(policy, "sqs", {other: Attempt(first(evidence) + DAY)})
-    report = told(evidence, {"sqs": last(evidence)}, shared=(shared,), granted_by={"sqs": ("deploy", policy)})
+    shared = SharedPolicy(POLICY, "sqs", {OTHER: Attempt(first(evidence) + DAY)})
+    report = told(evidence, {"sqs": last(evidence)}, shared=(shared,), granted_by={"sqs": ("deploy", POLICY)})
     assert judged(report, "sqs:PurgeQueue") is None
+
+
+@pytest.mark.parametrize("is_second_used", [True, False])
+def test_two_policies_of_which_all_serve_others_are_not_narrowed_under_them(
+    evidence: Evidence, is_second_used: bool
+) -> None:
+    users = {OTHER: Attempt(first(evidence) + DAY)}
+    shared = (SharedPolicy(POLICY, "sqs", users), SharedPolicy(SECOND, "sqs", users if is_second_used else {}))
+    granting = {"sqs": (SECOND, POLICY)}
+    report = told(evidence, {"sqs": last(evidence)}, shared=shared, granted_by=granting)
+    assert guard_of(judged(report, "sqs:PurgeQueue")) == ("shared-policy" if is_second_used else "")
+
+
+def test_where_nobody_can_tell_whom_a_policy_serves_it_is_not_narrowed(evidence: Evidence) -> None:
+    why = "AWS refused iam:GetServiceLastAccessedDetailsWithEntities"
+    shared, services = (SharedPolicy(POLICY, "sqs", is_known=False),), {"sqs": last(evidence)}
+    for granting, guard in (((POLICY,), "shared-policy"), ((POLICY, "deploy"), "")):
+        report = told(evidence, services, shared=shared, granted_by={"sqs": granting}, missing=why)
+        found = judged(report, "sqs:PurgeQueue")
+        assert guard_of(found) == guard
+        assert not found or why in found.reason
+    assert guard_of(judged(told(evidence, services, missing=why), "sqs:PurgeQueue")) == "shared-policy"
 
 
 def test_what_a_generated_policy_names_and_nothing_here_shows_stays(evidence: Evidence) -> None:
@@ -227,3 +314,6 @@ def test_a_run_that_is_left_out_leaves_no_trace_in_the_report(evidence: Evidence
     assert left.services["sqs"].last is None
     assert left.services["lambda"] == report.services["lambda"]
     assert left.services["sns"] == report.services["sns"]
+    unexplained = told(evidence, {"sqs": last(evidence) + DAY}).hints.access
+    assert unexplained
+    assert as_without(unexplained, evidence, only_lambda) == unexplained

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 from leastpriv.diff.compare import compare
@@ -90,7 +91,7 @@ def test_items_of_a_bucket_without_recorded_data_events_are_offered() -> None:
 
 
 def test_items_are_not_offered_where_data_events_were_recorded_or_the_resource_is_a_pattern() -> None:
-    recorded = replace(evidence([usage("s3:GetBucketLocation", BUCKET)]), data_recorded=frozenset({(BUCKET, "read")}))
+    recorded = replace(evidence([usage("s3:GetBucketLocation", BUCKET)]), data_recorded={(BUCKET, "read"): timedelta()})
     pattern = evidence([usage("s3:GetBucketLocation", "arn:aws:s3:::orders-*")])
     for found in (recorded, pattern, evidence([usage("sqs:CreateQueue", QUEUE)])):
         assert not {offer.action for offer in offers(found, [])} & {"s3:PutObject", "s3:ListBucket"}

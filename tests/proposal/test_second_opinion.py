@@ -9,7 +9,7 @@ from leastpriv.evidence.hints.found import GeneratedPolicy, Hints
 from leastpriv.evidence.usage import Evidence
 from leastpriv.model import Outcome
 from leastpriv.policy.document import Document, parse
-from leastpriv.proposal.second_opinion import Opinion, Why, second_opinion
+from leastpriv.proposal.second_opinion import Opinion, Question, Why, second_opinion
 from tests.fakes.evidence import evidence, usage
 
 QUEUE = "arn:aws:sqs:eu-west-1:111122223333:orders"
@@ -57,6 +57,22 @@ def test_a_placeholder_is_filled_from_what_was_seen() -> None:
     filled, left = found.questions
     assert (filled.resources, filled.is_filled, filled.why) == ((QUEUE,), True, Why.UNSEEN)
     assert (left.resources, left.is_filled) == (("arn:aws:sns:${Region}:${Account}:${TopicName}",), False)
+
+
+def test_each_resource_is_filled_for_itself_and_one_without_placeholders_stays() -> None:
+    literal, keys = "arn:aws:sqs:eu-west-1:111122223333:literal", "arn:aws:kms:${Region}:${Account}:key/${KeyId}"
+    found = opinion_on("sqs:GetQueueUrl", (QUEUES, keys, literal))
+    assert (found.resources, found.is_filled) == ((QUEUE, keys, literal), True)
+    found = opinion_on("sqs:GetQueueUrl", (literal, "*"))
+    assert (found.resources, found.is_filled) == ((literal, "*"), False)
+
+
+def opinion_on(action: str, resources: tuple[str, ...]) -> Question:
+    generated = GeneratedPolicy("job", None, None, True, ((action, resources),))
+    found = second_opinion((), replace(SEEN, hints=Hints(generated=generated)))
+    assert found
+    [question] = found.questions
+    return question
 
 
 def test_a_bucket_is_not_filled_with_an_object() -> None:

@@ -7,6 +7,7 @@ from leastpriv.report.judges import disagreements, judged
 from leastpriv.report.offers import lifecycle_offers, statements
 from tests.fakes.markdown import read, table_widths
 
+ROLE = "arn:aws:iam::111122223333:role/ci-deploy"
 GUIDE = "https://docs.aws.amazon.com/IAM/latest/UserGuide/x.html#pass-role"
 HOSTILE = "a|b `x` @everyone <img src=x> [l](http://evil.example) \u202e ::error::x\n# h"
 DISAGREES = Remark(
@@ -32,6 +33,11 @@ def test_findings_stand_by_line_with_their_page() -> None:
     assert "so it is in the committed policy" in text
     assert "`ValidatePolicy` judged 1 policy: 1 remark." in text
     assert "`SimulateCustomPolicy` judged 14 actions on resources: nothing to say." in text
+
+
+def test_a_paid_judge_counts_its_requests() -> None:
+    text = "\n".join(judged([Judgement("CheckAccessNotGranted", 2)]))
+    assert "`CheckAccessNotGranted` answered 2 paid requests: nothing to say." in text
 
 
 def test_a_judge_that_could_not_be_asked_says_why() -> None:
@@ -69,7 +75,8 @@ def test_what_is_offered_names_its_reason_and_where_it_may_be_copied_from() -> N
     assert f"- `sqs:DeleteQueue`, `sqs:TagQueue` on `{queue}`: lifecycle counterpart of `sqs:CreateQueue`." in text
     assert "- `iam:PassRole`: declared by `AWS::Lambda::Function` (for a security reviewer)." in text
     assert "`cloudformation:DescribeType`" in text
-    assert statements(offers) == [
+    assert "statements to copy for those that show a resource here and are not for a security reviewer" in text
+    assert statements([*offers, Offer("iam:PassRole", Basis.SIBLING, "x:Y", (ROLE,))]) == [
         {"Effect": "Allow", "Action": ["sqs:DeleteQueue", "sqs:TagQueue"], "Resource": [queue]}
     ]
 

@@ -11,7 +11,7 @@ import pytest
 from ruamel.yaml import YAML
 
 from leastpriv.inputs import INPUTS
-from leastpriv.setup.files import CLOUDFORMATION, TERRAFORM, files
+from leastpriv.setup.files import CLOUDFORMATION, TERRAFORM, deploy_command, files
 from leastpriv.setup.grants import known_sources
 from leastpriv.setup.target import Target, target_of
 from leastpriv.setup.workflow import PATH, inputs_of
@@ -71,6 +71,52 @@ def test_the_workflow_sets_only_inputs_that_work(source: str) -> None:
     assert {"role-arn", "policy-file"} <= set(steps[1]["with"])
     assert all(BUILT[name] for name in steps[1]["with"])
     assert set(inputs_of([source])) <= set(BUILT)
+
+
+@pytest.mark.parametrize(
+    "name", ["null", "1.5", "true", "2026-11-24", "iam/ci.json#/Resources/R/Properties/Policies/0"]
+)
+def test_the_policy_file_is_the_text_that_was_given(name: str) -> None:
+    steps = _yaml(files(["event-history"], target_of(policy_file=name), BUILT)[PATH])["jobs"]["least-privilege"][
+        "steps"
+    ]
+    assert steps[1]["with"]["policy-file"] == name
+
+
+@pytest.mark.parametrize(
+    ("partition", "region", "audience"),
+    [("aws-cn", "cn-north-1", "sts.amazonaws.com.cn"), ("aws-us-gov", "us-gov-west-1", "sts.amazonaws.com")],
+)
+def test_another_partition_has_a_region_and_an_audience_of_its_own(partition: str, region: str, audience: str) -> None:
+    """The role takes exactly the audience for which the workflow asks."""
+    found = files(known_sources(), target_of(f"arn:{partition}:iam::111122223333:role/ci"), BUILT)
+    asked = _yaml(found[PATH])["jobs"]["least-privilege"]["steps"][0]["with"]
+    assert asked["aws-region"] == region
+    assert asked.get("audience", "sts.amazonaws.com") == audience
+    role = _yaml(found[CLOUDFORMATION])["Resources"]["LeastprivReader"]["Properties"]
+    [statement] = role["AssumeRolePolicyDocument"]["Statement"]
+    assert statement["Condition"]["StringEquals"][f"{ISSUER}:aud"] == audience
+    assert f'values   = ["{audience}"]' in found[TERRAFORM]
+
+
+def test_another_default_branch_is_in_both_templates_and_in_the_command_that_deploys(tmp_path: Path) -> None:
+    told = leastpriv("init", "--output-dir", str(tmp_path), "--branch", "release/main", "--repository", "acme/shop")
+    assert _yaml((tmp_path / CLOUDFORMATION).read_text())["Parameters"]["Branch"]["Default"] == "release/main"
+    assert 'default     = "release/main"' in (tmp_path / TERRAFORM).read_text()
+    assert "Branch=release/main" in told.err
+
+
+def test_the_command_that_deploys_names_every_value_without_a_default_and_the_branch() -> None:
+    command = deploy_command(["s3-trail"], Target())
+    parameters = _yaml(files(["s3-trail"], Target(), BUILT)[CLOUDFORMATION])["Parameters"]
+    needed = {name for name, each in parameters.items() if "Default" not in each}
+    assert {pair.partition("=")[0] for pair in command.partition("--parameter-overrides ")[2].split()} == {
+        *needed, "Branch",
+    }  # fmt: skip
+
+
+def test_the_workflow_names_a_trail_where_a_table_is_to_be_made_over_it() -> None:
+    assert inputs_of(["athena", "athena-create"]) == {"trails": "s3://BUCKET/PREFIX", "athena-table": "DATABASE.TABLE"}
 
 
 def test_the_workflow_is_one_for_github(tmp_path: Path) -> None:

@@ -62,6 +62,7 @@ def test_the_reader_may_change_nothing_but_what_its_source_cannot_do_without(sou
         "iam:PassRole", "athena:StartQueryExecution", "athena:StopQueryExecution", "s3:PutObject",
         "s3:AbortMultipartUpload", "access-analyzer:StartPolicyGeneration", "access-analyzer:CancelPolicyGeneration",
         "access-analyzer:GenerateFindingRecommendation", "kms:Decrypt", "sts:DecodeAuthorizationMessage",
+        "glue:CreateTable",
     }  # fmt: skip
 
 
@@ -79,7 +80,9 @@ def test_cloudformation_and_terraform_grant_exactly_the_table(sources: list[str]
 
 
 def test_nothing_is_granted_beyond_the_chosen_sources() -> None:
-    assert {action for grant in grants_of(["event-history"]) for action in grant.actions} == {"cloudtrail:LookupEvents"}
+    assert {action for grant in grants_of(["event-history"]) for action in grant.actions} == {
+        "account:ListRegions", "cloudtrail:LookupEvents",
+    }  # fmt: skip
 
 
 def test_what_two_sources_share_is_granted_once() -> None:
@@ -114,9 +117,20 @@ def test_a_source_that_is_none_is_refused_with_the_choice() -> None:
         ({"role_arn": 'arn:aws:iam::111122223333:role/a"b/x'}, "--role-arn is .*letters"),
         ({"repository": "acme"}, "OWNER/NAME"),
         ({"repository": "acme/${x}"}, "OWNER/NAME"),
+        ({"repository": "acme/.."}, "OWNER/NAME"),
+        ({"repository": "-x/shop"}, "OWNER/NAME"),
         ({"region": "europe"}, "like eu-west-1"),
-        ({"policy_file": "a: b"}, "a path like"),
-        ({"policy_file": "#a"}, "a path like"),
+        ({"region": "cn-north-1"}, "not in the partition aws of the role: write a region like eu-west-1"),
+        ({"role_arn": "arn:aws-cn:iam::111122223333:role/x", "region": "eu-west-1"}, "a region like cn-north-1"),
+        ({"role_arn": "arn:aws-iso:iam::111122223333:role/x"}, "choose a role in aws, aws-us-gov, aws-cn"),
+        ({"policy_file": "a: b"}, "a path in the repository"),
+        ({"policy_file": "#a"}, "a path in the repository"),
+        ({"policy_file": "../../etc/x.json"}, "a path in the repository"),
+        ({"policy_file": "iam/../../x.json#/Policy"}, "a path in the repository"),
+        ({"policy_file": "/etc/x.json"}, "a path in the repository"),
+        ({"branch": "a..b"}, "name of a branch"),
+        ({"branch": "${x}"}, "name of a branch"),
+        ({"branch": "ma*"}, "name of a branch"),
     ],
 )
 def test_what_a_template_would_read_as_its_own_is_refused(options: dict[str, str], advice: str) -> None:
@@ -128,6 +142,13 @@ def test_a_user_is_read_as_a_user() -> None:
     target = target_of("arn:aws:iam::111122223333:user/ci")
     assert sources_of(["event-history, live-role"], target) == ("event-history", "live-user")
     assert sources_of([], Target()) == DEFAULT_SOURCES
+
+
+def test_a_role_is_read_as_a_role_whatever_kind_is_named() -> None:
+    target = target_of("arn:aws:iam::111122223333:role/ci")
+    assert sources_of(["live-user", "live-role"], target) == ("live-role",)
+    # Nobody said yet which of the two it is.
+    assert sources_of(["live-user"], Target()) == ("live-user",)
 
 
 def _policy(sources: list[str]) -> Document:

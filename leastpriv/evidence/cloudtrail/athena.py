@@ -7,32 +7,27 @@ history of the CloudTrail User Guide, read 2026-11-24).
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 
 from leastpriv.errors import AwsError, AwsTrouble, InputError
 from leastpriv.evidence.aws_errors import explained
+from leastpriv.evidence.cloudtrail.athena_limits import left_out_by_table
 from leastpriv.evidence.cloudtrail.athena_queries import Queries, cost_of, estimate
-from leastpriv.evidence.cloudtrail.athena_sql import (
-    NAMED,
-    Table,
-    accounts_of,
-    create_table,
-    events_of,
-    record_of,
-    usage_query,
-)
+from leastpriv.evidence.cloudtrail.athena_sql import accounts_of, events_of, record_of, usage_query
+from leastpriv.evidence.cloudtrail.athena_table import NAMED, Table, create_table
 from leastpriv.evidence.cloudtrail.event import NotACall, event_time, examine
 from leastpriv.evidence.cloudtrail.file_reader import ReadStatistics, SeenEvents, cover
-from leastpriv.evidence.cloudtrail.s3_layout import Branch, branches
+from leastpriv.evidence.cloudtrail.s3_layout import Branch, branches, delivered
 from leastpriv.evidence.cloudtrail.s3_objects import Bucket, Clients
-from leastpriv.evidence.cloudtrail.trail_settings import other_regions_than, settings_gaps, split
+from leastpriv.evidence.cloudtrail.trail_settings import settings_gaps, split
+from leastpriv.evidence.cloudtrail.unforeseen import as_gap
 from leastpriv.evidence.source import Principals, Window
 from leastpriv.model import Call, Gap, GapKind, Scope
 
-_REGION_IN_PLACE = re.compile(r"/CloudTrail/([a-z]{2,5}(?:-[a-z]+)+-\d{1,2})(?:/|$)", re.ASCII)
+_NEEDED = ("useridentity", "eventtime", "eventname", "eventsource", "awsregion", "eventtype", "errorcode")
+"""Columns without which a call cannot be told from something else, or a refused one from an allowed one."""
 _DEFAULT_DAYS = 90
 
 
@@ -77,17 +72,24 @@ class AthenaTable:
         refuses. Starts `statistics` anew.
         """
         self.statistics = ReadStatistics()
-        return self._read(window.since(self._since), principals)
+        return as_gap(self._named, self._read(window.since(self._since), principals))
 
     def _read(self, window: Window, principals: Principals) -> Iterator[Call | Gap]:
         try:
             queries = Queries(
-                self._clients.client("athena"), self._workgroup, self._catalog, self._database, self._poll
+                self._clients.client("athena"), self._workgroup, self._catalog, self._database, self._poll, self._say
             )
             table = self._opened(queries)
-            yield from settings_gaps(self._clients, self._named, _top(table), None, window)
-            yield from _limits(table, self._named)
-            found = self._branches(table, principals)
+            listed = self._branches(table, principals)
+            found = [each for each in listed or () if each.dated]
+            bucket, _ = split(_top(table))
+            keys = [each.prefix for each in found] or [table.template.removeprefix(f"s3://{bucket}/")]
+            places = {place for place in map(delivered, keys) if place}
+            yield from settings_gaps(self._clients, self._named, bucket, places, None, window)
+            yield from left_out_by_table(table, self._named, window, principals, self._now)
+            if listed is not None and not listed:
+                detail = f"{self._named}: its place has no folder of the account {', '.join(accounts_of(principals))}"
+                yield Gap(GapKind.SOURCE_FAILED, Scope(), detail)
             self._say_estimate(table, found, window)
             query = usage_query(table, window, principals, _values(found))
             yield from self._calls(queries, query, table, window, principals)
@@ -108,10 +110,11 @@ class AthenaTable:
                 f"athena-table: there is no table {self._named!r}: name one of CloudTrail records, or name the trail "
                 "as s3://BUCKET/PREFIX in the input trails to have it made."
             )
-        lacking = [name for name in ("useridentity", "eventtime", "eventname") if name not in table.columns]
+        lacking = [name for name in _NEEDED if name not in table.columns]
         if lacking:
             raise InputError(
-                f"athena-table: {self._named!r} is no table of CloudTrail records: it has no {lacking[0]}."
+                f"athena-table: {self._named!r} is no table of CloudTrail records, or one that lacks what tells a call:"
+                f" it has no column {lacking[0]}. Make it as in AWS's guide."
             )
         return table
 
@@ -148,17 +151,20 @@ class AthenaTable:
 
     # What it will read.
 
-    def _branches(self, table: Table, principals: Principals) -> tuple[Branch, ...]:
-        """The accounts and regions that have files; empty where they cannot be listed and the query needs no names."""
+    def _branches(self, table: Table, principals: Principals) -> tuple[Branch, ...] | None:
+        """The targets' accounts and regions that have files, and places of a layout that nobody knows.
+
+        None where they cannot be listed and the query needs no names.
+        """
         accounts = frozenset(accounts_of(principals)) or None
         try:
             name, prefix = split(_top(table))
             found = branches(Bucket(name, self._clients.client("s3")).folders, f"{prefix}/" if prefix else "", accounts)
-            return tuple(each for each in found if each.dated)
+            return tuple(each for each in found if not accounts or not each.account or each.account in accounts)
         except (AwsError, InputError):
             if any(value.lower() == "injected" for value in table.parameters.values()):
                 raise
-            return ()
+            return None
 
     def _say_estimate(self, table: Table, found: Sequence[Branch], window: Window) -> None:
         start, end = window.start or self._now - timedelta(days=_DEFAULT_DAYS), window.end or self._now
@@ -197,28 +203,35 @@ class AthenaTable:
         for name, times in (("first_time", number), ("last_time", 0)):
             # Where the table does not tell data events from others, a reading call may be either.
             told = record if table.tells_kinds else {**record, "readOnly": None}
-            cover(figures, told, event_time({"eventTime": row[name]}), times)
+            time = event_time({"eventTime": row[name]})
+            if time is None or window.contains(time):
+                cover(figures, told, time, principals, times)
         if row["mine"] != "true":
             figures.skipped[NotACall.NOT_WANTED.value] += number
             return
-        found = examine({**record, "eventTime": row["first_time"]}, principals.wants)
+        events = [(event_time({"eventTime": text}), event) for text, event in events_of(row)]
+        some = next((time for time, _ in events if time), None)
+        found = examine({**record, "eventTime": some.isoformat() if some else None}, principals.wants)
         if isinstance(found, NotACall):
             figures.skipped[found.value] += number
         elif isinstance(found, Gap):
             yield replace(found, detail=f"{self._named}: {found.detail}", count=number)
         else:
-            yield from self._each(found, row, window, seen)
+            # One record of a request without a time is lost by itself.
+            lost = examine({**record, "eventTime": None})
+            for moment, event in events:
+                if moment:
+                    yield from self._each(replace(found, time=moment, event_id=event), window, seen)
+                elif isinstance(lost, Gap):
+                    yield replace(lost, detail=f"{self._named}: {lost.detail}")
 
-    def _each(self, call: Call, row: Mapping[str, str | None], window: Window, seen: SeenEvents) -> Iterator[Call]:
-        for text, event in events_of(row):
-            moment = event_time({"eventTime": text})
-            if moment is None or not window.contains(moment):
-                continue
-            if seen.is_copy(event):
+    def _each(self, call: Call, window: Window, seen: SeenEvents) -> Iterator[Call]:
+        if window.contains(call.time):
+            if seen.is_copy(call.event_id):
                 self.statistics.duplicates += 1
             else:
                 self.statistics.calls += 1
-                yield replace(call, time=moment, event_id=event)
+                yield call
 
 
 def _top(table: Table) -> str:
@@ -231,15 +244,3 @@ def _values(found: Sequence[Branch]) -> Mapping[str, Sequence[str]]:
     regions = sorted({each.region for each in found})
     accounts = sorted({each.account for each in found})
     return {"region": regions, "awsregion": regions, "aws_region": regions, **dict.fromkeys(("account",), accounts)}
-
-
-def _limits(table: Table, named: str) -> Iterator[Gap]:
-    """Regions that the table leaves out: it lies over one of them, or its partitions name some."""
-    place = _REGION_IN_PLACE.search(table.template)
-    listed = next(
-        (table.parameters.get(f"projection.{key}.values", "") for key in table.partitions if "region" in key), ""
-    )
-    own = (place[1],) if place else tuple(each.strip() for each in listed.split(",") if each.strip())
-    if own:
-        detail = f"{named}: the table has {', '.join(own)} only"
-        yield Gap(GapKind.NOT_LOGGED, Scope(regions=other_regions_than(own)), detail)

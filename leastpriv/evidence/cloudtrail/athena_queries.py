@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import Any
@@ -18,14 +18,28 @@ _SAMPLES = 40
 """Days of an account and region whose files are listed for the estimate."""
 _TERABYTE = 1024**4
 _ROWS = 1000
+_SAY_EVERY = 30.0
+"""Seconds of waiting."""
+_LONGEST = 3600.0
+"""Seconds after which a query is stopped; Athena itself stops one after 30 minutes, unless that quota was raised
+("Service Quotas" of the Athena User Guide, read 2026-11-24)."""
 _NO_RESULTS = "give the workgroup a place for query results, or Athena-managed results"
 
 
 class Queries:
     """Queries of one workgroup and database."""
 
-    def __init__(self, client: Any, workgroup: str, catalog: str, database: str, poll: float) -> None:
+    def __init__(
+        self,
+        client: Any,
+        workgroup: str,
+        catalog: str,
+        database: str,
+        poll: float,
+        say: Callable[[str], None] = lambda _: None,
+    ) -> None:
         """`poll`: seconds before a query is asked about first; later it is eight times that."""
+        self._say = say
         self._client, self._workgroup, self._poll = client, workgroup, poll
         self._catalog, self._database = catalog, database
         self.pages = 0
@@ -45,20 +59,25 @@ class Queries:
         """Wait for a query; one that nobody waits for any more is stopped.
 
         Raises:
-            AwsError: it failed or was stopped, or AWS does not tell.
+            AwsError: it failed, was stopped or took an hour, or AWS does not tell.
         """
-        client, pause, ended = self._client, self._poll, False
+        client, pause, waited, ended = self._client, self._poll, 0.0, False
         try:
             while True:
                 with explained("waiting for a query in Athena", "athena:GetQueryExecution"):
-                    execution: Mapping[str, Any] = client.get_query_execution(QueryExecutionId=number)["QueryExecution"]
-                status = execution["Status"]
-                ended = status["State"] in ("SUCCEEDED", "FAILED", "CANCELLED")
-                if status["State"] == "SUCCEEDED":
+                    execution = _part(client.get_query_execution(QueryExecutionId=number), "QueryExecution")
+                status = _part(execution, "Status")
+                ended = status.get("State") in ("SUCCEEDED", "FAILED", "CANCELLED")
+                if status.get("State") == "SUCCEEDED":
                     return execution
                 if ended:
                     raise _failed(status)
+                if waited >= _LONGEST:
+                    raise AwsError("The query in Athena was stopped: it took more than an hour.", AwsTrouble.OTHER)
                 time.sleep(pause)
+                if waited // _SAY_EVERY != (waited + pause) // _SAY_EVERY:
+                    self._say(f"Athena: the query has been running for {waited + pause:.0f} seconds")
+                waited += pause
                 pause = min(pause * 1.5, 8 * self._poll)
         finally:
             if not ended:
@@ -73,15 +92,19 @@ class Queries:
             with explained("reading the results of a query in Athena", "athena:GetQueryResults"):
                 page = self._client.get_query_results(QueryExecutionId=number, MaxResults=_ROWS, **token)
             self.pages += 1
-            for row in page["ResultSet"]["Rows"]:
-                values = [cell.get("VarCharValue") for cell in row["Data"]]
+            for row in _part(page, "ResultSet").get("Rows") or ():
+                values = [cell.get("VarCharValue") for cell in row.get("Data") or ()]
                 if names is None:  # the first row of the first page
                     names = [str(value) for value in values]
+                elif len(values) != len(names):
+                    raise _strange()
                 else:
                     yield dict(zip(names, values, strict=True))
-            if not page.get("NextToken"):
+            before, token = token, {"NextToken": page.get("NextToken") or ""}
+            if not token["NextToken"]:
                 return
-            token = {"NextToken": page["NextToken"]}
+            if token == before:
+                raise _strange()
 
 
 def estimate(bucket: Bucket, found: Sequence[Branch], start: datetime, days: int) -> int | None:
@@ -113,8 +136,21 @@ def cost_of(size: int) -> str:
     return f"{size / 1e9:,.2f} GB, about ${counted / _TERABYTE * float(price['usd_per_tb']):,.4f}"
 
 
+def _part(answer: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    """A part that every answer has; raises `AwsError` where one has not."""
+    found = answer.get(name)
+    if not isinstance(found, Mapping):
+        raise _strange()
+    return found
+
+
+def _strange() -> AwsError:
+    sentence = "What answered in place of Athena is not AWS, or broke off: run again later."
+    return AwsError(sentence, AwsTrouble.INCOMPLETE)
+
+
 def _failed(status: Mapping[str, Any]) -> AwsError:
     reason = " ".join(str(status.get("StateChangeReason") or "no reason given").split())[:300]
-    word = "stopped" if status["State"] == "CANCELLED" else "failed"
+    word = "stopped" if status.get("State") == "CANCELLED" else "failed"
     advice = f" ({_NO_RESULTS})" if "output location" in reason.lower() else ""
     return AwsError(f"The query in Athena {word}: {reason}{advice}", AwsTrouble.OTHER)

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from leastpriv.errors import AwsError
+from leastpriv.errors import AwsError, AwsTrouble
 from leastpriv.evidence.aws import Aws
 from leastpriv.evidence.aws_errors import explained
 from leastpriv.evidence.cloudtrail.lookup import Lookup, pages
@@ -51,6 +51,8 @@ def await_delivery(
         try:
             waiting[region] = _mark(aws, region)
         except AwsError as error:
+            if error.trouble is AwsTrouble.INVALID:
+                continue  # The reading will tell that the region cannot be read at all.
             yield _late(f"whether {region} has delivered its newest events is not known: {error}")
     began = time.monotonic()
     while waiting:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections import defaultdict, deque
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
@@ -17,6 +17,7 @@ from typing import Any
 from leastpriv.errors import AwsError, InputError
 from leastpriv.evidence.aws_errors import explained
 from leastpriv.evidence.cloudtrail.digests import Link, Named, broken_links, holes, named, read_digest
+from leastpriv.evidence.cloudtrail.fetchers import Fetchers
 from leastpriv.evidence.cloudtrail.s3_layout import Branch, Days, place_in_time
 from leastpriv.evidence.cloudtrail.s3_objects import Bucket, Clients, Stored
 from leastpriv.evidence.cloudtrail.trail_paths import region_in
@@ -76,7 +77,7 @@ class Vouching:
         self._prefix, self._branches = prefix, branches
         self._window = window
         self._due = Days.of(window)
-        self._pool = ThreadPoolExecutor(_THREADS)
+        self._fetchers = Fetchers(_THREADS)
         self._gaps: dict[tuple[str, str], Gap] = {}
         self._chains: dict[str, _Chain] = {}
         self._waiting: deque[tuple[str, _Chain, Stored]] = deque()
@@ -86,7 +87,7 @@ class Vouching:
 
     def close(self) -> None:
         """Drop what is under way; nobody waits for it."""
-        self._pool.shutdown(wait=False, cancel_futures=True)
+        self._fetchers.close()
 
     def open(self) -> None:
         """List the digests of every region. What cannot be had is a gap."""
@@ -199,7 +200,7 @@ class Vouching:
         while self._waiting and (_is_backfill(self._waiting[0][2].key) or self._waiting[0][0] <= until):
             _, chain, stored = self._waiting.popleft()
             if chain.keys:
-                ahead.append((chain, stored, self._pool.submit(self._bucket.fetch_described, stored)))
+                ahead.append((chain, stored, self._fetchers.submit(self._bucket.fetch_described, stored)))
             if len(ahead) >= _AHEAD:
                 self._take(*ahead.popleft())
         for each in ahead:

@@ -89,6 +89,16 @@ def region_of(record: Mapping[str, object]) -> str:
     return value if isinstance(value, str) and _REGION.fullmatch(value) else ""
 
 
+def account_of(record: Mapping[str, object]) -> str:
+    """The account that the record was written for, else the caller's; empty where neither is told."""
+    recipient = record.get("recipientAccountId")
+    if recipient:
+        return str(recipient)
+    identity = record.get("userIdentity")
+    told = identity if isinstance(identity, Mapping) else _NOTHING
+    return str(told.get("accountId") or "") or ":".join(str(told.get("arn")).split(":")[4:5])
+
+
 def is_data_event(record: Mapping[str, object]) -> bool:
     """Whether a trail writes this event only where data events are switched on."""
     return record.get("eventCategory") == "Data" or _flag(record.get("managementEvent")) is False
@@ -97,14 +107,6 @@ def is_data_event(record: Mapping[str, object]) -> bool:
 def read_only(record: Mapping[str, object]) -> bool | None:
     """`readOnly`, which some records hold as text; `None` where it is absent."""
     return _flag(record.get("readOnly"))
-
-
-def resource_types(record: Mapping[str, object]) -> tuple[str, ...]:
-    """`resources[].type`, e.g. `AWS::S3::Object`, in order."""
-    listed = record.get("resources")
-    entries = listed if isinstance(listed, list) else ()
-    found = (entry.get("type") for entry in entries if isinstance(entry, Mapping))
-    return tuple(kind for kind in found if isinstance(kind, str) and kind)
 
 
 def _is_api_call(record: Mapping[str, object]) -> bool:

@@ -1,8 +1,8 @@
 """Calls from CloudTrail's event history (`LookupEvents`): no trail, no bucket, no cost; management events of 90 days.
 
-A role's calls are looked up by session name: first its sessions are found among the logins (`AssumeRoleWithWebIdentity`
-and its kin), then each session's events, in every region at once. A user's calls are looked up by the user's name.
-Where no session is found, the newest part of the whole history is looked through.
+A role's calls are looked up by session name: first its sessions are found among the logins (`logins.py`), then each
+session's events, in every region at once. A user's calls are looked up by the user's name. Where no session is found,
+the newest part of the whole history is looked through.
 
 Limits: two requests a second per account and region, 50 events each, one attribute a request, 90 days (LookupEvents in
 the CloudTrail API reference, read 2026-11-24).
@@ -10,7 +10,8 @@ the CloudTrail API reference, read 2026-11-24).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections import Counter
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 
 from leastpriv.errors import AwsTrouble
@@ -18,19 +19,25 @@ from leastpriv.evidence.aws import Aws
 from leastpriv.evidence.cloudtrail.delivery import await_delivery
 from leastpriv.evidence.cloudtrail.event import NotACall, event_time, examine, read_only, region_of
 from leastpriv.evidence.cloudtrail.file_reader import ReadStatistics, SeenEvents
+from leastpriv.evidence.cloudtrail.logins import NAMED_LOGINS, Logins, unread_login
 from leastpriv.evidence.cloudtrail.lookup import Broken, Finished, Lookup, Page, lookups
 from leastpriv.evidence.cloudtrail.wrappings import unwrap
-from leastpriv.evidence.source import Principals, Window, session_of
+from leastpriv.evidence.source import Principals, Window
 from leastpriv.model import Call, Gap, GapKind, Scope
 
 DAYS = 90
 """How far back event history reaches."""
 _LONGEST_SESSION = timedelta(hours=12)
 """Of a role (AssumeRole in the AWS STS API reference, read 2026-11-24)."""
-_LOGINS = ("AssumeRoleWithWebIdentity", "AssumeRoleWithSAML")
 _MOST_PAGES = 1_200
 """Pages of one region where everything is looked through: ten minutes, 60,000 events."""
+_SAY_EVERY = 100
+"""Pages of one region: 50 seconds."""
+_UNDER_WAY = timedelta(minutes=15)
+"""How long events may be on their way: "an average of about 5 minutes", without a promise (see `delivery.py`)."""
 _WHOLE = (Lookup(),)
+_FEW = 20
+"""Regions that a sentence names."""
 
 
 class EventHistory:
@@ -47,18 +54,17 @@ class EventHistory:
         seen: SeenEvents | None = None,
         say: Callable[[str], None] = lambda _: None,
         pace: float = 0.5,
-        login_regions: tuple[str, ...] = (),
         sessions: tuple[str, ...] = (),
+        way_out: str = "",
     ) -> None:
         """`days` back from `now`; `wait` at most that long for events under way; `pace`: seconds between requests.
 
-        `login_regions`: others in which to look for logins, since a session may log in there and act here.
         `sessions`: names of the sessions of roles, where they are known; others are not looked for then.
+        `way_out`: what a person may do about a region that cannot be read, a sentence.
         """
         self.statistics = ReadStatistics()
         self._aws = aws
         self._regions = tuple(dict.fromkeys(regions))
-        self._login_regions = tuple(dict.fromkeys((*regions, *login_regions)))
         self._now = now
         self._reach = timedelta(days=min(days, DAYS))
         self._wait = wait
@@ -66,10 +72,12 @@ class EventHistory:
         self._say = say
         self._pace = pace
         self._known_sessions = sessions
+        self._way_out = way_out
+        self._newest: datetime | None = None
 
     def __str__(self) -> str:
         """What a person calls it."""
-        return f"event history of {', '.join(self._regions)}"
+        return f"event history of {_listed(self._regions)}"
 
     def read(self, window: Window, principals: Principals) -> Iterator[Call | Gap]:
         """Read the calls region by region, newest first, each once, and a gap for what could not be seen.
@@ -77,6 +85,7 @@ class EventHistory:
         Never raises for anything that AWS answers, or does not: that is a gap. Starts `statistics` anew.
         """
         self.statistics = ReadStatistics()
+        self._newest = None
         return self._read(window, principals)
 
     def _read(self, window: Window, principals: Principals) -> Iterator[Call | Gap]:
@@ -95,6 +104,7 @@ class EventHistory:
         regions = [region for region in self._regions if region not in failed]
         # The waiting has taken time, and the events of that time are wanted.
         yield from self._calls(regions, asked, chosen, principals, failed)
+        yield from self._under_way(chosen)
         self._cover(chosen, failed)
 
     def _what_to_ask(
@@ -121,23 +131,60 @@ class EventHistory:
         self, window: Window, principals: Principals, arns: list[str], failed: set[str]
     ) -> tuple[set[str], list[Gap]]:
         """Names of the sessions whose login was seen; a login is an event of the region whose STS was called."""
-        # AssumeRole happens all the time in most accounts, so that is asked for by the role that it is about.
-        asked = (*(Lookup("EventName", name) for name in _LOGINS), *(Lookup("ResourceName", arn) for arn in arns))
-        found: set[str] = set()
-        gaps: list[Gap] = []
         before = Window(window.start - _LONGEST_SESSION if window.start else None, window.end)
-        for item in lookups(self._aws, self._login_regions, asked, before, self._pace):
+        logins = Logins(principals)
+        # AssumeRole happens all the time in most accounts, so that is asked for by the role that it is about.
+        named = tuple(Lookup("EventName", name) for name in NAMED_LOGINS)
+        gaps = self._logins((*named, *_about(arns)), before, logins, failed)
+        # Who named the role without its path did not ask for the role that the logins are about.
+        paths = logins.roles - set(arns)
+        if paths:
+            gaps += self._logins(_about(paths), before, logins, failed)
+        self._newest = logins.last
+        return logins.sessions, gaps
+
+    def _logins(self, asked: tuple[Lookup, ...], window: Window, logins: Logins, failed: set[str]) -> list[Gap]:
+        """Takes in all logins that are found; a gap for what may have been one."""
+        gaps: dict[Gap, None] = {}
+        broken: list[Broken] = []
+        regions = [region for region in self._regions if region not in failed]
+        for item in lookups(self._aws, regions, asked, window, self._pace):
             if isinstance(item, Page):
                 self.statistics.requests += 1
-                found.update(name for record in _records(item) if (name := _login(record, principals)))
+                for detail in filter(None, map(logins.note, _records(item))):
+                    gaps[unread_login(f"event history of {item.region}: {detail}")] = None
             elif isinstance(item, Broken):
-                if item.region not in self._regions and item.trouble is AwsTrouble.INVALID:
-                    # The account has not enabled that region: there nobody logs in.
-                    continue
-                failed.add(item.region)
-                # A login that was not seen hides what its session did, wherever that was.
-                gaps.append(Gap(GapKind.SOURCE_FAILED, Scope(), item.reason))
-        return found, gaps
+                broken.append(item)
+        failed.update(item.region for item in broken)
+        # A login that was not seen hides what its session did, wherever that was.
+        told = (Gap(GapKind.SOURCE_FAILED, Scope(), detail) for _, detail in self._reasons(broken))
+        return [*gaps, *told]
+
+    def _reasons(self, broken: Sequence[Broken]) -> Iterator[tuple[tuple[str, ...], str]]:
+        """Regions that failed in the same way, and how, with the way out."""
+        alike: dict[str, list[Broken]] = {}
+        for item in sorted(broken, key=lambda item: item.region):
+            same = item.trouble if item.trouble is AwsTrouble.INVALID else item.reason.replace(item.region, "")
+            alike.setdefault(same, []).append(item)
+        for items in alike.values():
+            regions = tuple(item.region for item in items)
+            reason = items[0].reason
+            if items[0].trouble is AwsTrouble.INVALID:
+                reason = _refusing(regions)
+            elif len(items) > 1:
+                reason = f"{reason} So in {_listed(regions[1:])}."
+            yield regions, f"{reason} {self._way_out}".rstrip()
+
+    def _under_way(self, window: Window) -> Iterator[Gap]:
+        """A gap where the role was at work a moment ago, and nobody waited: what it did then may not show yet."""
+        since = self._now - _UNDER_WAY
+        is_open = window.end is None or window.end > since
+        if self._newest and self._newest > since and is_open and not self._wait and not self._known_sessions:
+            detail = (
+                f"the role was at work at {self._newest:%H:%M} UTC, and its newest events may not have been delivered: "
+                "set `wait-for-events`, or run again later"
+            )
+            yield Gap(GapKind.EVENTS_LATE, Scope(), detail)
 
     def _calls(
         self,
@@ -149,15 +196,23 @@ class EventHistory:
     ) -> Iterator[Call | Gap]:
         seen = self._shared or SeenEvents()
         most = _MOST_PAGES if asked is _WHOLE else 0
+        pages: Counter[str] = Counter()
+        broken: list[Broken] = []
         for item in lookups(self._aws, regions, asked, window, self._pace, most):
             if isinstance(item, Broken):
-                failed.add(item.region)
-                yield Gap(GapKind.SOURCE_FAILED, Scope(regions=(item.region,)), item.reason)
+                broken.append(item)
             elif isinstance(item, Finished):
                 self._say(f"Event history of {item.region}: read")
             else:
                 self.statistics.requests += 1
+                pages[item.region] += 1
+                if pages[item.region] % _SAY_EVERY == 0:
+                    self._say(f"Event history of {item.region}: {pages[item.region]:,} answers so far")
                 yield from self._page(item, window, principals, seen)
+
+        failed.update(item.region for item in broken)
+        for where, detail in self._reasons(broken):
+            yield Gap(GapKind.SOURCE_FAILED, Scope(regions=where), detail)
 
     def _page(self, page: Page, window: Window, principals: Principals, seen: SeenEvents) -> Iterator[Call | Gap]:
         figures = self.statistics
@@ -176,6 +231,7 @@ class EventHistory:
                 figures.duplicates += 1
             else:
                 figures.calls += 1
+                self._newest = max(self._newest or found.time, found.time)
                 yield found
 
     def _note(self, record: object) -> None:
@@ -212,15 +268,22 @@ def _records(page: Page) -> Iterator[object]:
         yield from unwrap(text)
 
 
-def _login(record: object, principals: Principals) -> str:
-    """The session's name where a record is a successful login to one of the roles; else empty."""
-    if not isinstance(record, Mapping) or record.get("errorCode"):
-        return ""
-    asked, given = record.get("requestParameters"), record.get("responseElements")
-    if not str(record.get("eventName") or "").startswith("AssumeRole") or not isinstance(asked, Mapping):
-        return ""
-    if not principals.wants(str(asked.get("roleArn") or "")):
-        return ""
-    user = given.get("assumedRoleUser") if isinstance(given, Mapping) else None
-    arn = str(user.get("arn") or "") if isinstance(user, Mapping) else ""
-    return session_of(arn) or str(asked.get("roleSessionName") or "")
+def _about(roles: Collection[str]) -> tuple[Lookup, ...]:
+    return tuple(Lookup("ResourceName", arn) for arn in sorted(roles))
+
+
+def _refusing(regions: Collection[str]) -> str:
+    """Such a region is not enabled, or it is and the credentials are no good there.
+
+    Tokens of the global endpoint of STS are valid only in regions that are enabled by default (IAM User Guide, "Manage
+    AWS STS in an AWS Region", read 2026-11-24).
+    """
+    return (
+        f"{_listed(regions)}: these credentials are not known there. Such a region is not enabled, or they came from "
+        "STS's global endpoint (then set AWS_STS_REGIONAL_ENDPOINTS=regional where they are made)."
+    )
+
+
+def _listed(regions: Collection[str]) -> str:
+    names = sorted(regions) if len(regions) > _FEW else list(regions)
+    return ", ".join(names) if len(names) <= _FEW else f"{', '.join(names[:_FEW])} and {len(names) - _FEW} more"

@@ -13,6 +13,8 @@ from leastpriv.permissions.visibility import data_event_types
 _READ, _WRITE = "read", "write"
 _BOTH = frozenset({_READ, _WRITE})
 _BASIC = {"ReadOnly": frozenset({_READ}), "WriteOnly": frozenset({_WRITE}), "All": _BOTH}
+_OF_A_SERVICE = 2
+"""Colons of a value that names all resources of a service: `arn:aws:s3`."""
 _CALLS = {_READ: "reading calls", _WRITE: "writing calls"}
 
 
@@ -27,6 +29,8 @@ class _Selector:
     excluded: frozenset[str] = frozenset()
     """Event sources that it leaves out."""
     data_type: str = ""
+    resources: tuple[str, ...] = ("*",)
+    """ARNs of the resources that it selects, with `*` at their end where all that begins so is meant."""
     narrowed: bool = False
     """It selects by something else too (a name, a caller): what it leaves out is not known in these words."""
 
@@ -34,8 +38,8 @@ class _Selector:
 def unlogged(answer: Mapping[str, Any]) -> Iterator[tuple[Scope, str]]:
     """What GetEventSelectors says that the trail leaves out: scope, and words for it.
 
-    Data events that are selected for some resources only have no gap: of those the records themselves must show that
-    they are logged (docs: decision 3).
+    Of data events that are selected for some resources, the scope leaves those resources out: whether they are logged
+    since long enough, the records themselves must show (docs: decision 3).
     """
     advanced = answer.get("AdvancedEventSelectors") or ()
     basic = answer.get("EventSelectors") or ()
@@ -65,11 +69,16 @@ def _data(selectors: Sequence[_Selector]) -> Iterator[tuple[Scope, str]]:
     if missing:
         others = f" of other kinds than {', '.join(sorted(selected))}" if selected else ""
         yield Scope(events=missing, data_events=True), f"data events{others}"
-    for kind in sorted(selected):
-        own = [each for each in selectors if each.data_type == kind]
-        clear = {word for each in own if not each.narrowed for word in each.kinds}
-        if any(each.narrowed for each in own) and clear != _BOTH:
-            yield Scope(events=(kind,)), f"all data events of {kind}"
+    for data_type in sorted(selected):
+        for kind in (_READ, _WRITE):
+            clear = [each for each in selectors if each.data_type == data_type and kind in each.kinds]
+            resources = sorted({resource for each in clear if not each.narrowed for resource in each.resources})
+            if "*" not in resources:
+                but = f" but for {', '.join(resources)}" if resources else ""
+                yield (
+                    Scope(events=(f"{data_type} {kind}",), outside=tuple(resources)),
+                    f"all data events of {data_type} ({kind}){but}",
+                )
 
 
 def _basic(selector: Mapping[str, Any]) -> Iterator[_Selector]:
@@ -78,7 +87,26 @@ def _basic(selector: Mapping[str, Any]) -> Iterator[_Selector]:
         excluded = frozenset(str(each) for each in selector.get("ExcludeManagementEventSources") or ())
         yield _Selector("Management", kinds, excluded)
     for resource in selector.get("DataResources") or ():
-        yield _Selector("Data", kinds, data_type=str(resource.get("Type")))
+        data_type = str(resource.get("Type"))
+        named = tuple(_named(data_type, str(value)) for value in resource.get("Values") or ())
+        yield _Selector("Data", kinds, data_type=data_type, resources=named)
+
+
+def _named(data_type: str, value: str) -> str:
+    """A value of a basic selector: a bucket and prefix, a function, a table, or all of a service, `arn:aws:lambda`.
+
+    Source: DataResource of the CloudTrail API reference, read 2026-11-24.
+    """
+    return _below(value) if data_type == "AWS::S3::Object" or _is_whole(value) else value
+
+
+def _below(start: str) -> str:
+    """All ARNs that begin so; those of a whole service are all that a type of resource can have."""
+    return "*" if _is_whole(start) else f"{start}*"
+
+
+def _is_whole(start: str) -> bool:
+    return start.rstrip(":").count(":") <= _OF_A_SERVICE
 
 
 def _advanced(selector: Mapping[str, Any]) -> _Selector:
@@ -87,12 +115,17 @@ def _advanced(selector: Mapping[str, Any]) -> _Selector:
     flag = _only(fields.pop("readOnly", {}))
     kinds = {"true": frozenset({_READ}), "false": frozenset({_WRITE})}.get(flag.lower(), _BOTH)
     data_type = _only(fields.pop("resources.type", {}))
-    # Of the resources that are named the records must show that they are logged, so the naming is no gap.
-    fields.pop("resources.ARN", None)
+    resources: tuple[str, ...] = ("*",)
+    if _operators(fields.get("resources.ARN", {})) in ({"Equals"}, {"StartsWith"}):
+        named = fields.pop("resources.ARN")
+        resources = (
+            *map(str, named.get("Equals") or ()),
+            *(_below(str(start)) for start in named.get("StartsWith") or ()),
+        )
     excluded: frozenset[str] = frozenset()
     if category == "Management" and _operators(fields.get("eventSource", {})) == {"NotEquals"}:
         excluded = frozenset(str(each) for each in fields.pop("eventSource", {}).get("NotEquals", ()))
-    return _Selector(category, kinds, excluded, data_type, narrowed=bool(fields))
+    return _Selector(category, kinds, excluded, data_type, resources, narrowed=bool(fields))
 
 
 def _only(field: Mapping[str, Any]) -> str:

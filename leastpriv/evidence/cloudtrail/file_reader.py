@@ -10,12 +10,12 @@ from typing import BinaryIO
 
 from leastpriv.evidence.cloudtrail.event import (
     NotACall,
+    account_of,
     event_time,
     examine,
     is_data_event,
     read_only,
     region_of,
-    resource_types,
 )
 from leastpriv.evidence.cloudtrail.record_stream import MAX_DECOMPRESSED, Damage, read_values
 from leastpriv.evidence.cloudtrail.wrappings import unwrap
@@ -57,12 +57,12 @@ class ReadStatistics:
     """Records of anybody: `management-read`, `management-write`, `data-read`, `data-write`."""
     regions: set[str] = field(default_factory=set)
     """Regions of files and records of anybody: the evidence covers them."""
-    data_types: set[tuple[str, str]] = field(default_factory=set)
-    """Event source and resource type (empty where unknown) of data events of anybody: the trail logs them."""
     sources: set[str] = field(default_factory=set)
     """Event sources of anybody's records."""
     spans: dict[str, tuple[datetime, datetime]] = field(default_factory=dict)
     """First and last record of anybody, by region."""
+    logged: dict[str, tuple[datetime, datetime]] = field(default_factory=dict)
+    """First and last record of anybody, by kind of management event and by event source: a trail may leave some out."""
     first: datetime | None = None
     last: datetime | None = None
     """The span of the records of anybody that lie in the window."""
@@ -81,9 +81,9 @@ class ReadStatistics:
             _remember(self.regions, region)
         for source in other.sources:
             _remember(self.sources, source)
-        self.data_types.update(sorted(other.data_types)[: max(0, _DISTINCT - len(self.data_types))])
-        for region, (first, last) in other.spans.items():
-            _stretch(self.spans, region, first, last)
+        for own, others in ((self.spans, other.spans), (self.logged, other.logged)):
+            for name, (first, last) in others.items():
+                _stretch(own, name, first, last)
         self.first = min(filter(None, (self.first, other.first)), default=None)
         self.last = max(filter(None, (self.last, other.last)), default=None)
 
@@ -167,7 +167,7 @@ class FileReader:
         if found is NotACall.NOT_A_RECORD:
             self._figures.skipped[found.value] += 1
             return
-        if not self._is_in_window(record, window):
+        if not self._is_in_window(record, window, principals):
             return
         self._figures.records += 1
         if isinstance(found, NotACall):
@@ -180,7 +180,7 @@ class FileReader:
             self._figures.calls += 1
             yield found
 
-    def _is_in_window(self, record: object, window: Window) -> bool:
+    def _is_in_window(self, record: object, window: Window, principals: Principals) -> bool:
         """Note what a record of anybody tells of the evidence; one without a time may lie in the window."""
         if not isinstance(record, Mapping):
             return True
@@ -189,7 +189,7 @@ class FileReader:
         if time and not window.contains(time):
             self._figures.outside_window += 1
             return False
-        cover(self._figures, record, time)
+        cover(self._figures, record, time, principals)
         return True
 
     def _fold(self, gap: Gap) -> None:
@@ -210,25 +210,33 @@ class FileReader:
         return Scope(regions=(self._region,) if self._region else ())
 
 
-def cover(figures: ReadStatistics, record: Mapping[str, object], time: datetime | None, times: int = 1) -> None:
-    """Note what a record of anybody, or so many like it, tells of what the evidence covers."""
-    region = region_of(record)
-    _remember(figures.regions, region)
-    _remember(figures.sources, str(record.get("eventSource") or ""))
-    data = is_data_event(record)
-    reads = read_only(record)
-    if reads is not None:
-        figures.kinds[f"{'data' if data else 'management'}-{'read' if reads else 'write'}"] += times
-    if data:
-        source = str(record.get("eventSource"))
-        for kind in resource_types(record) or ("",):
-            if len(figures.data_types) < _DISTINCT:
-                figures.data_types.add((source, kind))
-    if time and region in figures.regions:
-        _stretch(figures.spans, region, time, time)
+def cover(
+    figures: ReadStatistics, record: Mapping[str, object], time: datetime | None, principals: Principals, times: int = 1
+) -> None:
+    """Note what a record of anybody, or so many like it, tells of what the evidence covers.
+
+    Only records of the principals' own accounts do: another account's trail may log what theirs does not.
+    """
     if time:
         figures.first = min(figures.first or time, time)
         figures.last = max(figures.last or time, time)
+    if not principals.include(account_of(record)):
+        return
+    region = region_of(record)
+    _remember(figures.regions, region)
+    source = str(record.get("eventSource") or "")
+    _remember(figures.sources, source)
+    data = is_data_event(record)
+    reads = read_only(record)
+    kind = f"{'data' if data else 'management'}-{'read' if reads else 'write'}"
+    if reads is not None:
+        figures.kinds[kind] += times
+    if time and region in figures.regions:
+        _stretch(figures.spans, region, time, time)
+    if time and not data:
+        for name in (source if source in figures.sources else "", kind if reads is not None else ""):
+            if name:
+                _stretch(figures.logged, name, time, time)
 
 
 def _remember(names: set[str], name: str) -> None:

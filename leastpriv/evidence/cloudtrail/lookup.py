@@ -84,7 +84,7 @@ def pages(client: Any, asked: Lookup, window: Window) -> Iterator[Page]:
     """Pages of one lookup, newest event first.
 
     Raises:
-        AwsError: AWS does not give one, or one names itself as the next.
+        AwsError: AWS does not give one, or one names as the next what was read before.
     """
     arguments: dict[str, object] = {"MaxResults": _PER_PAGE}
     if asked.key:
@@ -93,16 +93,17 @@ def pages(client: Any, asked: Lookup, window: Window) -> Iterator[Page]:
         arguments["StartTime"] = window.start
     if window.end:
         arguments["EndTime"] = window.end
-    region, token = client.meta.region_name, ""
+    region, seen = client.meta.region_name, set[str]()
     while True:
         answer = _answer(client, arguments)
         yield Page(region, tuple(str(event.get("CloudTrailEvent") or "") for event in answer.get("Events") or ()))
-        before, token = token, answer.get("NextToken") or ""
+        token = answer.get("NextToken") or ""
         if not token:
             return
-        if token == before:
-            reason = "a page names itself as the next"
+        if token in seen:
+            reason = "a page names one that was read before as the next"
             raise AwsError(f"The event history of {region} came in part only: {reason}.", AwsTrouble.INCOMPLETE)
+        seen.add(token)
         arguments["NextToken"] = token
 
 

@@ -1,7 +1,7 @@
 """What was read from the objects of a bucket, kept between runs: a daily run reads the day's objects only.
 
 Kept are the targets' calls themselves and what each object told of anybody, not the permissions that follow: those are
-worked out anew, so a better mapping counts for old calls too (docs: decision 17). CloudTrail never writes a file twice,
+worked out anew, so a better mapping counts for old calls too (docs: decision 22). CloudTrail never writes a file twice,
 and an object whose ETag has changed is another one.
 """
 
@@ -27,7 +27,7 @@ from leastpriv.evidence.cloudtrail.s3_objects import Stored
 from leastpriv.evidence.source import Principals
 from leastpriv.model import Call, Gap, GapKind, Scope
 
-_FORMAT = 1
+_FORMAT = 2
 _PENDING = 200
 """Objects after which what was read is safe from an interruption."""
 _COUNTS = ("records", "foreign_files", "duplicates")
@@ -69,7 +69,7 @@ class ObjectCache:
                 "SELECT content FROM objects WHERE key = ? AND etag = ?", (stored.key, stored.etag)
             ).fetchone()
             return _reading(json.loads(zlib.decompress(found[0]))) if found else None
-        except (sqlite3.Error, zlib.error, ValueError, TypeError, KeyError):
+        except Exception:  # somebody else may have written it, in any shape
             return None
 
     def put(self, stored: Stored, reading: Reading) -> None:
@@ -93,7 +93,7 @@ class ObjectCache:
         try:
             return _connected(self._path)
         except sqlite3.DatabaseError:
-            # Not a database, or a broken one: nothing is lost but time.
+            # Not a database, a broken one or one of another shape: nothing is lost but time.
             self._path.unlink()
             return _connected(self._path)
 
@@ -117,8 +117,8 @@ def _written(reading: Reading) -> Mapping[str, Any]:
         "kinds": dict(figures.kinds),
         "regions": sorted(figures.regions),
         "sources": sorted(figures.sources),
-        "data_types": sorted(figures.data_types),
         "spans": figures.spans,
+        "logged": figures.logged,
         "first": figures.first,
         "last": figures.last,
         "sha256": reading.sha256,
@@ -136,13 +136,15 @@ def _gap_written(gap: Gap) -> Mapping[str, Any]:
 def _reading(kept: Mapping[str, Any]) -> Reading:
     figures = ReadStatistics(
         files=1,
-        **kept["counts"],
-        skipped=Counter(kept["skipped"]),
-        kinds=Counter(kept["kinds"]),
-        regions=set(kept["regions"]),
-        sources=set(kept["sources"]),
-        data_types={(source, kind) for source, kind in kept["data_types"]},
-        spans={region: (_moment(first), _moment(last)) for region, (first, last) in kept["spans"].items()},
+        records=int(kept["counts"]["records"]),
+        foreign_files=int(kept["counts"]["foreign_files"]),
+        duplicates=int(kept["counts"]["duplicates"]),
+        skipped=_counted(kept["skipped"]),
+        kinds=_counted(kept["kinds"]),
+        regions=set(map(str, kept["regions"])),
+        sources=set(map(str, kept["sources"])),
+        spans=_spans(kept["spans"]),
+        logged=_spans(kept["logged"]),
         first=_moment(kept["first"]) if kept["first"] else None,
         last=_moment(kept["last"]) if kept["last"] else None,
     )
@@ -159,8 +161,20 @@ def _item(kept: Any) -> Call | Gap:
     return Call(**values, outcome=outcome_of(values["error_code"], values["error_message"]))
 
 
+def _counted(kept: Mapping[str, Any]) -> Counter[str]:
+    return Counter({str(name): int(number) for name, number in kept.items()})
+
+
+def _spans(kept: Mapping[str, Any]) -> dict[str, tuple[datetime, datetime]]:
+    return {str(name): (_moment(first), _moment(last)) for name, (first, last) in kept.items()}
+
+
 def _moment(text: str) -> datetime:
-    return datetime.fromisoformat(text)
+    """A time as it was written; raises `ValueError` for one without a zone, which could not be compared."""
+    time = datetime.fromisoformat(text)
+    if time.tzinfo is None:
+        raise ValueError("a time without a zone")
+    return time
 
 
 def _time(value: object) -> str:

@@ -20,6 +20,9 @@ _ACCOUNT = re.compile(r"(?:^|/)(?P<account>\d{12})/(?:CloudTrail/|$)", re.ASCII)
 _OWN_ACCOUNT = re.compile(r"/AWSLogs/(?:o-[a-z0-9]+/)?\d{12}/$", re.ASCII)
 _BELOW_REGION = re.compile(rf"/CloudTrail/(?P<region>{_REGION})/(?P<days>.*)", re.ASCII)
 _DAY = re.compile(r"(?:^|/)(\d{4}/\d{2}/\d{2})/", re.ASCII)
+# A table's template has `${account}` in place of the account.
+_DELIVERED = re.compile(r"^(?:(?P<top>.*?)/)?AWSLogs/(?P<organization>o-[a-z0-9]{10,32}/)?(?:\d{12}|\$\{)", re.ASCII)
+_PART_OF_A_DAY = re.compile(r"\d{4}(?:/\d{2}(?:/\d{2})?)?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +34,29 @@ class Branch:
     region: str = ""
     dated: bool = False
     """Folders of year, month and day lie right below the prefix."""
+
+
+@dataclass(frozen=True, slots=True)
+class Delivered:
+    """Where a trail delivers in a bucket: what tells the trails of one bucket apart."""
+
+    prefix: str
+    """`S3KeyPrefix`: what stands before `AWSLogs/`; without a slash at its end."""
+    organization: bool
+    """Below an organization's id."""
+
+
+def delivered(key: str) -> Delivered | None:
+    """The place that a key, or a folder of an account, belongs to; None for a layout of somebody's own."""
+    found = _DELIVERED.match(key)
+    return Delivered((found["top"] or "").strip("/"), bool(found["organization"])) if found else None
+
+
+def part_of(place: str) -> tuple[str, str, str]:
+    """The account, region and days (`2026/11`) that a place lies in or below; each empty where it holds all."""
+    below = _BELOW_REGION.search(f"/{place.strip('/')}/")
+    days = _PART_OF_A_DAY.match(below["days"]) if below else None
+    return _account(f"{place.strip('/')}/"), below["region"] if below else "", days[0] if days else ""
 
 
 def branches(

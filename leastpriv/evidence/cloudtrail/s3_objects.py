@@ -86,13 +86,19 @@ class Bucket:
 
     def _pages(self, prefix: str, **more: Any) -> Iterator[Mapping[str, Any]]:
         token: dict[str, str] = {}
+        known: set[str] = set()
         while True:
             with explained(f"listing s3://{self.name}/{prefix}", "s3:ListBucket"):
                 page = self._client.list_objects_v2(Bucket=self.name, Prefix=prefix, **more, **token)
             yield page
             if not page.get("IsTruncated"):
                 return
-            token = {"ContinuationToken": page["NextContinuationToken"]}
+            following = str(page.get("NextContinuationToken") or "")
+            if not following or following in known:
+                sentence = f"The listing of s3://{self.name}/{prefix} leads to no next page: run again later."
+                raise AwsError(sentence, AwsTrouble.INCOMPLETE)
+            known.add(following)
+            token = {"ContinuationToken": following}
 
 
 class _Body(io.RawIOBase):

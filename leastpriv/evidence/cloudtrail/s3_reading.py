@@ -5,14 +5,15 @@ from __future__ import annotations
 import heapq
 import io
 from collections import deque
-from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from typing import BinaryIO, cast
 
 from leastpriv.errors import AwsError, AwsTrouble
 from leastpriv.evidence.cloudtrail.digest_reading import Vouching
 from leastpriv.evidence.cloudtrail.digests import HashedStream
+from leastpriv.evidence.cloudtrail.fetchers import Fetchers
 from leastpriv.evidence.cloudtrail.file_reader import FileReader, ReadStatistics, SeenEvents
 from leastpriv.evidence.cloudtrail.object_cache import ObjectCache, Reading
 from leastpriv.evidence.cloudtrail.s3_layout import Branch, Days, place_in_time
@@ -33,6 +34,8 @@ _PATIENCE = {AwsTrouble.DENIED: 500, AwsTrouble.OTHER: 100_000}
 """Failed objects in a row, with none read between them, before the rest is given up; those not named here cost many
 requests each. Refusals may end where another key begins, and archived objects (`OTHER`) where the archive does."""
 _PATIENCE_ELSE = 20
+_SAY_EVERY = 500
+"""Objects."""
 _HOPELESS = (AwsTrouble.EXPIRED, AwsTrouble.INVALID, AwsTrouble.NO_CREDENTIALS)
 
 
@@ -62,6 +65,7 @@ class BucketReading:
         seen: SeenEvents,
         cache: ObjectCache | None = None,
         vouching: Vouching | None = None,
+        say: Callable[[str], None] = lambda _: None,
     ) -> None:
         """`figures` grow while reading; `cache` and `vouching` are closed with it."""
         self.any_object = False
@@ -70,16 +74,17 @@ class BucketReading:
         self._bucket, self._branches, self._days = bucket, found, Days.of(window)
         self._window, self._principals = window, principals
         self._figures, self._seen, self._cache = figures, seen, cache
-        self._pool = ThreadPoolExecutor(_THREADS)
+        self._fetchers = Fetchers(_THREADS)
         self._page = max(50, min(1000, _NAMES // max(1, len(found))))
         self._lost: dict[tuple[AwsTrouble, str, str], Gap] = {}
         self._failures = 0
         self._vouching = vouching
+        self._say = say
         self._unlisted: set[str] = set()
 
     def close(self) -> None:
         """Drop what is under way; nobody waits for it."""
-        self._pool.shutdown(wait=False, cancel_futures=True)
+        self._fetchers.close()
         if self._cache:
             self._cache.close()
         if self._vouching:
@@ -90,7 +95,9 @@ class BucketReading:
         broke_off = False
         if self._vouching:
             self._vouching.open()
-        for ahead in self._fetched():
+        for number, ahead in enumerate(self._fetched(), start=1):
+            if number % _SAY_EVERY == 0:
+                self._say(f"… {number:,} files of s3://{self._bucket.name} so far")
             try:
                 yield from self._object(ahead, max_decompressed)
                 self._failures = 0
@@ -202,7 +209,7 @@ class BucketReading:
             while queue and (len(queue) >= _AHEAD or held + size > _AHEAD_BYTES):
                 held -= queue[0].size
                 yield queue.popleft()
-            fetched = self._pool.submit(self._bucket.fetch, stored) if size else None
+            fetched = self._fetchers.submit(self._bucket.fetch, stored) if size else None
             queue.append(_Ahead(stored, size, fetched, kept))
             held += size
         yield from queue
@@ -212,7 +219,7 @@ class BucketReading:
         listings = [
             self._bucket.objects(each.prefix, self._days.start_after(each), self._page) for each in self._branches
         ]
-        first = [self._pool.submit(next, listing, ()) for listing in listings]
+        first = [self._fetchers.submit(next, listing, ()) for listing in listings]
         streams = [
             self._branch(branch, pages, listing)
             for branch, pages, listing in zip(self._branches, first, listings, strict=True)

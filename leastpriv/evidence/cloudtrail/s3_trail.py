@@ -16,10 +16,17 @@ from leastpriv.evidence.cloudtrail.digest_reading import Vouching
 from leastpriv.evidence.cloudtrail.file_reader import ReadStatistics, SeenEvents
 from leastpriv.evidence.cloudtrail.object_cache import ObjectCache
 from leastpriv.evidence.cloudtrail.record_stream import MAX_DECOMPRESSED
-from leastpriv.evidence.cloudtrail.s3_layout import branches
+from leastpriv.evidence.cloudtrail.s3_layout import branches, delivered
 from leastpriv.evidence.cloudtrail.s3_objects import Bucket, Clients
 from leastpriv.evidence.cloudtrail.s3_reading import BucketReading
-from leastpriv.evidence.cloudtrail.trail_settings import Trail, named_trail, settings_gaps, split
+from leastpriv.evidence.cloudtrail.trail_settings import (
+    Trail,
+    left_out_by_place,
+    named_trail,
+    settings_gaps,
+    split,
+)
+from leastpriv.evidence.cloudtrail.unforeseen import as_gap
 from leastpriv.evidence.source import Principals, Window
 from leastpriv.model import Call, Gap, GapKind, Scope
 
@@ -66,7 +73,7 @@ class S3Trail:
         what AWS refuses. Starts `statistics` anew.
         """
         self.statistics = ReadStatistics()
-        return self._read(window.since(self._since), principals)
+        return as_gap(self._named, self._read(window.since(self._since), principals))
 
     def _read(self, window: Window, principals: Principals) -> Iterator[Call | Gap]:
         try:
@@ -74,8 +81,7 @@ class S3Trail:
         except AwsError as error:
             yield failed(self._named, error)
             return
-        yield from settings_gaps(self._clients, self._named, location, trails, window)
-        yield from self._objects(location, window, principals)
+        yield from self._objects(location, trails, window, principals)
 
     def _found(self) -> tuple[str, tuple[Trail, ...] | None]:
         """Where the files lie, and the trails that deliver there; None where that is still to be asked."""
@@ -84,13 +90,16 @@ class S3Trail:
         trail = named_trail(self._clients, self._named)
         return trail.location, (trail,)
 
-    def _objects(self, location: str, window: Window, principals: Principals) -> Iterator[Call | Gap]:
+    def _objects(
+        self, location: str, trails: tuple[Trail, ...] | None, window: Window, principals: Principals
+    ) -> Iterator[Call | Gap]:
         name, prefix = split(location)
         bucket = Bucket(name, self._clients.client("s3"))
         accounts = frozenset(target.account for target in principals.targets) if principals.targets else None
         prefix = f"{prefix}/" if prefix else ""
         try:
-            found = list(branches(bucket.folders, prefix, accounts))
+            listed = branches(bucket.folders, prefix, accounts)
+            found = [each for each in listed if not accounts or not each.account or each.account in accounts]
         except AwsError as error:
             if "(NoSuchBucket" in str(error):
                 raise InputError(
@@ -98,6 +107,9 @@ class S3Trail:
                 ) from error
             yield failed(self._named, error)
             return
+        places = {place for place in (delivered(each.prefix) for each in found) if place}
+        yield from settings_gaps(self._clients, self._named, name, places, trails, window)
+        yield from left_out_by_place(self._named, prefix, window)
         if not found:
             whose = ", ".join(sorted(accounts or ()))
             yield Gap(GapKind.SOURCE_FAILED, Scope(), f"{location}: it has no folder of the account {whose}")
@@ -106,7 +118,7 @@ class S3Trail:
         cache = ObjectCache(self._cache, name, principals) if self._cache else None
         at = self._validate_at
         vouching = Vouching(self._clients, bucket, prefix, found, window, at) if at else None
-        reading = BucketReading(bucket, found, window, principals, self.statistics, seen, cache, vouching)
+        reading = BucketReading(bucket, found, window, principals, self.statistics, seen, cache, vouching, self._say)
         with closing(reading):
             yield from reading.items(self._max_decompressed)
         if cache:

@@ -7,7 +7,7 @@ Shapes of the answers: DescribeTrails, GetTrailStatus and GetEventSelectors of t
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -15,12 +15,16 @@ from typing import Any
 from leastpriv.errors import AwsError, AwsTrouble, InputError
 from leastpriv.evidence.aws_errors import explained
 from leastpriv.evidence.cloudtrail.event_selectors import unlogged
+from leastpriv.evidence.cloudtrail.s3_layout import Delivered, part_of
 from leastpriv.evidence.cloudtrail.s3_objects import Clients
+from leastpriv.evidence.cloudtrail.trail_paths import SLACK
+from leastpriv.evidence.left_out import left_out_by_each
 from leastpriv.evidence.source import Window
 from leastpriv.model import Gap, GapKind, Scope
 from leastpriv.permissions.visibility import global_services
 
 _ARN = re.compile(r"arn:[a-z-]+:cloudtrail:(?P<region>[a-z0-9-]+):\d{12}:trail/(?P<name>[\w.-]+)", re.ASCII)
+_EVER = datetime.min.replace(tzinfo=UTC)
 _MISSING = ("TrailNotFoundException", "InvalidTrailNameException", "CloudTrailARNInvalidException")
 
 
@@ -35,6 +39,8 @@ class Trail:
     home_region: str
     multi_region: bool
     global_events: bool
+    organization: bool = False
+    """Its files lie below the organization's id."""
 
     @property
     def location(self) -> str:
@@ -59,10 +65,13 @@ def named_trail(clients: Clients, named: str) -> Trail:
     return found[0]
 
 
-def trails_into(clients: Clients, bucket: str, prefix: str) -> tuple[Trail, ...]:
-    """The trails of this account that deliver into a place of a bucket. Raises `AwsError` where AWS does not tell."""
-    described = _described(clients.client("cloudtrail"))
-    return tuple(trail for trail in described if trail.bucket == bucket and _lies_in(prefix, trail.prefix))
+def trails_into(clients: Clients, bucket: str, places: Collection[Delivered]) -> tuple[Trail, ...]:
+    """The trails of this account that deliver into these places. Raises `AwsError` where AWS does not tell."""
+    return tuple(
+        trail
+        for trail in _described(clients.client("cloudtrail"))
+        if trail.bucket == bucket and Delivered(trail.prefix, trail.organization) in places
+    )
 
 
 def split(location: str) -> tuple[str, str]:
@@ -78,27 +87,67 @@ def split(location: str) -> tuple[str, str]:
 
 
 def settings_gaps(
-    clients: Clients, named: str, location: str, trails: tuple[Trail, ...] | None, window: Window
+    clients: Clients,
+    named: str,
+    bucket: str,
+    places: Collection[Delivered],
+    trails: tuple[Trail, ...] | None,
+    window: Window,
 ) -> Iterator[Gap]:
-    """What the trails that deliver to a place leave out; a gap that says so where AWS does not tell.
+    """What the trails that deliver to some places of a bucket leave out; a gap that says so where AWS does not tell.
 
-    `trails`: those that are known already; None looks for them. Of several the one that leaves out least counts: what
-    it has, all of them have together.
+    `trails`: those that are known already; None looks for them. Of several only those speak that logged the whole
+    window, or as long as any of them: what each of these leaves out is hidden.
     """
     try:
-        known = trails_into(clients, *split(location)) if trails is None else trails
-        found = sorted((gaps_of(clients, trail, window) for trail in known), key=len)
+        known = trails_into(clients, bucket, places) if trails is None else trails
+        found = [_told(clients, trail, window) for trail in known]
     except (AwsError, InputError) as error:
         yield Gap(GapKind.SETTINGS_UNKNOWN, Scope(), f"{named}: its settings are not known. {error}")
         return
     if not found:
         detail = f"{named}: no trail of this account delivers there, so its settings are not known"
         yield Gap(GapKind.SETTINGS_UNKNOWN, Scope(), detail)
-    yield from found[0] if found else ()
+        return
+    longest = min(found, key=lambda each: (bool(each.stopped), each.since))
+    begun = max(longest.since, window.start or _EVER)
+    speaking = [each.left_out for each in found if not each.stopped and each.since <= begun]
+    yield from longest.stopped
+    yield from left_out_by_each(speaking or [longest.left_out])
 
 
-def gaps_of(clients: Clients, trail: Trail, window: Window) -> tuple[Gap, ...]:
-    """What the trail did not record in the window, by its settings and status.
+def left_out_by_place(named: str, place: str, window: Window) -> Iterator[Gap]:
+    """What lies beside a place in a bucket (a prefix) that is named as a whole trail: other regions, other days."""
+    _, region, days = part_of(place)
+    if region:
+        detail = f"{named}: this place has {region} only"
+        yield Gap(GapKind.NOT_LOGGED, Scope(regions=other_regions_than((region,))), detail)
+    if days and not _holds(days, window):
+        yield Gap(GapKind.NOT_LOGGED, Scope(), f"{named}: this place has {days} only, and the window is longer")
+
+
+def _holds(days: str, window: Window) -> bool:
+    """Whether all files of a window lie in a folder of a year, month or day; the last ones may come a day later."""
+    if window.start is None or window.end is None or window.end.year == datetime.max.year:
+        return False
+    shape = ("%Y", "%Y/%m", "%Y/%m/%d")[days.count("/")]
+    return days == f"{window.start:{shape}}" == f"{window.end + SLACK:{shape}}"
+
+
+@dataclass(frozen=True, slots=True)
+class _Told:
+    """What one trail did not record in a window."""
+
+    stopped: tuple[Gap, ...]
+    """Times without logging."""
+    left_out: tuple[Gap, ...]
+    """By its settings."""
+    since: datetime
+    """When it began to log, the last time; long ago where nobody tells."""
+
+
+def _told(clients: Clients, trail: Trail, window: Window) -> _Told:
+    """The trail's settings and status.
 
     Raises:
         AwsError: AWS does not tell.
@@ -109,13 +158,13 @@ def gaps_of(clients: Clients, trail: Trail, window: Window) -> tuple[Gap, ...]:
         status = client.get_trail_status(Name=trail.arn)
     with explained(f"reading the selectors of the trail {trail.arn}", "cloudtrail:GetEventSelectors"):
         selectors = client.get_event_selectors(TrailName=trail.arn)
-    return (
-        *stopped(trail, status, window),
-        *other_regions(trail),
-        *(
-            Gap(GapKind.NOT_LOGGED, scope, f"{trail.arn}: it does not log {what}")
-            for scope, what in unlogged(selectors)
-        ),
+    events = (
+        Gap(GapKind.NOT_LOGGED, scope, f"{trail.arn}: it does not log {what}") for scope, what in unlogged(selectors)
+    )
+    return _Told(
+        stopped=tuple(stopped(trail, status, window)),
+        left_out=(*other_regions(trail), *events),
+        since=_utc(status.get("StartLoggingTime")) or _EVER,
     )
 
 
@@ -170,16 +219,10 @@ def _described(client: Any, **named: Any) -> tuple[Trail, ...]:
             home_region=str(each.get("HomeRegion") or client.meta.region_name),
             multi_region=bool(each.get("IsMultiRegionTrail")),
             global_events=bool(each.get("IncludeGlobalServiceEvents", True)),
+            organization=bool(each.get("IsOrganizationTrail")),
         )
         for each in answer.get("trailList", ())
     )
-
-
-def _lies_in(prefix: str, own: str) -> bool:
-    """Whether a place of the bucket is the one a trail delivers to, or one of its folders."""
-    top = f"{own}/" if own else ""
-    place = f"{prefix.strip('/')}/".removeprefix("/")
-    return place in ("", top) or place.startswith(f"{top}AWSLogs/")
 
 
 def _utc(value: object) -> datetime | None:

@@ -5,6 +5,7 @@ Everything may be absent: nobody asked, or AWS did not answer, which `Hints.unas
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -43,8 +44,10 @@ class SharedPolicy:
 
     arn: str
     service: str
-    others: Mapping[str, Attempt]
+    others: Mapping[str, Attempt] = field(default_factory=dict)
     """ARN of another role or user -> its last attempt on the service."""
+    is_known: bool = True
+    """False: who the others are was not asked, or AWS did not say (`AccessReport.missing`)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,9 +133,23 @@ class OutsideAccess:
 
     @property
     def is_bound_subject(self) -> bool:
-        """A federated login that is limited to some subject: what a role for CI is made for."""
-        has_subject = any(key.lower().endswith(":sub") for key in self.conditions)
-        return self.principal.startswith("Federated ") and has_subject and not self.is_public
+        """A federated login of one repository's jobs, or of one subject: what a role for CI is made for."""
+        subjects = [value for key, value in self.conditions.items() if key.lower().endswith(":sub")]
+        is_bound = any(map(_names_one, subjects))
+        return self.principal.startswith("Federated ") and is_bound and not self.is_public
+
+
+_WHOSE = re.compile(
+    # GitHub, GitLab, HCP Terraform; beyond what they name, only branch, kind of event or phase is left open.
+    r"(?:repo|project_path):[^*?:]+/[^*?:]+:.*|organization:[^*?:]+:project:[^*?:]+:workspace:[^*?:]+:.*|[^*?]+"
+)
+"""A subject (the claim `sub`) that names whose job it is without a wildcard."""
+
+
+def _names_one(values: str) -> bool:
+    """Whether each of a condition's values names one; several come in one text, as a list or with commas between."""
+    named = [value for value in re.split(r"[\s,\[\]\"']+", values) if value]
+    return bool(named) and all(_WHOSE.fullmatch(value) for value in named)
 
 
 @dataclass(frozen=True, slots=True)

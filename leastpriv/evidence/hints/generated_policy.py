@@ -12,13 +12,14 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from leastpriv.errors import AwsError, AwsTrouble, InputError
 from leastpriv.evidence.aws_errors import explained
 from leastpriv.evidence.hints.found import GeneratedPolicy
+from leastpriv.evidence.hints.interruption import Interruption, listening
 from leastpriv.evidence.hints.waiting import Waiting
 from leastpriv.permissions.tables import table
 
@@ -27,6 +28,8 @@ _TRAIL = re.compile(r"arn:aws[a-z-]*:cloudtrail:[a-z0-9-]+:\d{12}:trail/[\w.-]{1
 _LONGEST_WINDOW = timedelta(days=90)
 _FRESH = timedelta(hours=12)
 """A generation that ended so recently is taken again: an account may have 50 a day."""
+_SLACK = timedelta(days=1)
+"""A window that begins so much later is as long: runs of one day ask for windows that differ by hours."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,25 +64,28 @@ def generated_policy(
 ) -> GeneratedPolicy:
     """Has a policy generated, or takes the one that somebody has just asked for; cancels its own when interrupted.
 
-    `start` is where the events to read begin; they are at most 90 days old.
+    `start` is where the events to read begin; they are at most 90 days old. What somebody else asked for is taken only
+    if it read the same trail in all regions, for as long.
 
     Raises:
         AwsError: AWS refused, failed, or was not done in time; a generation that still runs goes on for the next run.
     """
     waiting.say("Asking IAM Access Analyzer for a second opinion on the trail (free of charge, some minutes)")
-    jobs = _Jobs(client, principal, generation, waiting)
-    job = jobs.taken() or jobs.started(start)
-    try:
-        answer = waiting.until(lambda: jobs.answer(job), f"the policy generation {job}")
-    except (KeyboardInterrupt, SystemExit):
-        # Somebody else's generation is not ours to cancel.
-        if job == jobs.own:
-            jobs.cancel(job)
-        raise
-    if answer is None:
-        sentence = f"The policy generation {job} was not done in time; it goes on, and the next run takes its result."
-        raise AwsError(sentence, AwsTrouble.OTHER)
-    return _read(job, answer, was_running=job != jobs.own)
+    end = waiting.clock()
+    first = max(start, end - _LONGEST_WINDOW) if start else end - _LONGEST_WINDOW
+    with listening() as interruption:
+        jobs = _Jobs(client, principal, generation, (first, end), waiting, interruption)
+        try:
+            while True:
+                job = jobs.taken() or jobs.started()
+                answer = jobs.awaited(job)
+                if job == jobs.own or jobs.serves(job, answer):
+                    return _read(job, answer, was_running=job != jobs.own)
+        except (KeyboardInterrupt, SystemExit):
+            # Somebody else's generation is not ours to cancel.
+            if jobs.own:
+                jobs.cancel(jobs.own)
+            raise
 
 
 @dataclass(slots=True)
@@ -89,9 +95,14 @@ class _Jobs:
     client: Any
     principal: str
     generation: Generation
+    window: tuple[datetime, datetime]
+    """First and last moment of the events to read."""
     waiting: Waiting
+    interruption: Interruption
     own: str = ""
     """The one that was started here."""
+    passed_over: set[str] = field(default_factory=set)
+    """Those of others that do not serve."""
     refused: bool = False
     """The account was busy once: meanwhile somebody may have started one for the same principal."""
 
@@ -100,6 +111,8 @@ class _Jobs:
         since = self.waiting.clock() - _FRESH
         for each in self._all(self.principal):
             ended = each.get("completedOn")
+            if each["jobId"] in self.passed_over:
+                continue
             if each["status"] == "IN_PROGRESS":
                 self.waiting.say(f"Joining the policy generation {each['jobId']}, which runs already")
                 return str(each["jobId"])
@@ -110,10 +123,9 @@ class _Jobs:
                 return str(each["jobId"])
         return ""
 
-    def started(self, start: datetime | None) -> str:
+    def started(self) -> str:
         """A new generation, once the account is free for one; or one that somebody started meanwhile."""
-        end = self.waiting.clock()
-        first = max(start, end - _LONGEST_WINDOW) if start else end - _LONGEST_WINDOW
+        first, end = self.window
         details = {
             "trails": [{"cloudTrailArn": self.generation.trail, "allRegions": True}],
             "accessRole": self.generation.access_role,
@@ -136,9 +148,12 @@ class _Jobs:
         if self.refused and (joined := self.taken()):
             return joined
         try:
-            answer = self.client.start_policy_generation(
-                policyGenerationDetails={"principalArn": self.principal}, cloudTrailDetails=details
-            )
+            # Interrupted on the way, nobody would know the name of what goes on.
+            with self.interruption.held():
+                answer = self.client.start_policy_generation(
+                    policyGenerationDetails={"principalArn": self.principal}, cloudTrailDetails=details
+                )
+                self.own = str(answer["jobId"])
         except ClientError as error:
             code = error.response.get("Error", {}).get("Code")
             if code == "ConflictException" or (code == "ServiceQuotaExceededException" and self._is_busy()):
@@ -154,14 +169,45 @@ class _Jobs:
         except Exception:
             with explained("starting a policy generation", "access-analyzer:StartPolicyGeneration"):
                 raise
-        self.own = str(answer["jobId"])
         return self.own
 
     def _is_busy(self) -> bool:
         """Whether a generation runs for anybody in the account; if none does, the quota of a day is used up."""
         return any(each["status"] == "IN_PROGRESS" for each in self._all(""))
 
-    def answer(self, job: str) -> Mapping[str, Any] | None:
+    def awaited(self, job: str) -> Mapping[str, Any]:
+        """The answer of a generation, once it has ended."""
+        try:
+            found = self.waiting.until(lambda: self._answer(job), f"the policy generation {job}")
+        except AwsError as error:
+            sentence = f"{error} The policy generation {job} goes on; the next run takes its result."
+            raise AwsError(sentence, error.trouble, error.missing) from error
+        if found is None:
+            sentence = (
+                f"The policy generation {job} was not done in time; it goes on, and the next run takes its result."
+            )
+            raise AwsError(sentence, AwsTrouble.OTHER)
+        return found
+
+    def serves(self, job: str, answer: Mapping[str, Any]) -> bool:
+        """Whether the answer of somebody else's generation is what our own would be; else it is passed over."""
+        details = answer["jobDetails"]
+        trail = answer.get("generatedPolicyResult", {}).get("properties", {}).get("cloudTrailProperties", {})
+        read = {each["cloudTrailArn"] for each in trail.get("trailProperties", ()) if each.get("allRegions")}
+        first, last = _utc(trail.get("startTime")), _utc(trail.get("endTime"))
+        if details["status"] != "SUCCEEDED":
+            why = "was cancelled by its owner" if details["status"] == "CANCELED" else "failed"
+        elif self.generation.trail not in read:
+            why = f"has not read all regions of {self.generation.trail}"
+        elif not first or not last or first > self.window[0] + _SLACK or last < self.window[1] - _FRESH:
+            why = "has read fewer days"
+        else:
+            return True
+        self.passed_over.add(job)
+        self.waiting.say(f"The policy generation {job} {why}, and is not taken")
+        return False
+
+    def _answer(self, job: str) -> Mapping[str, Any] | None:
         """The answer of a generation that has ended; None while it runs."""
         with explained("asking for the generated policy", "access-analyzer:GetGeneratedPolicy"):
             found: Mapping[str, Any] = self.client.get_generated_policy(jobId=job, includeResourcePlaceholders=True)
@@ -170,9 +216,12 @@ class _Jobs:
     def cancel(self, job: str) -> None:
         """Ends a generation; that it could not be ended is said, no more."""
         try:
-            with explained("cancelling the policy generation", "access-analyzer:CancelPolicyGeneration"):
+            with (
+                self.interruption.held(),
+                explained("cancelling the policy generation", "access-analyzer:CancelPolicyGeneration"),
+            ):
                 self.client.cancel_policy_generation(jobId=job)
-            self.waiting.say(f"Cancelled the policy generation {job}")
+                self.waiting.say(f"Cancelled the policy generation {job}")
         except AwsError as error:
             self.waiting.say(f"The policy generation {job} goes on: {error}")
 

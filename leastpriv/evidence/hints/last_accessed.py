@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
+from itertools import groupby
+from operator import itemgetter
 from typing import Any
 
 from leastpriv.errors import AwsError, AwsTrouble
@@ -18,7 +20,7 @@ from leastpriv.evidence.hints.waiting import Waiting
 _NAMES_AT_ONCE = 200
 """Service prefixes that `ListPoliciesGrantingServiceAccess` takes (model of botocore 1.44.8)."""
 _MOST_SHARED = 20
-"""Pairs of policy and service whose other users are asked for; the rest would say no more."""
+"""Pairs of policy and service whose other users are asked for, one request each; of the rest nobody knows."""
 
 
 def last_accessed(client: Any, principal: str, waiting: Waiting) -> AccessReport:
@@ -32,15 +34,14 @@ def last_accessed(client: Any, principal: str, waiting: Waiting) -> AccessReport
     _, rows = _report(client, principal, "ACTION_LEVEL", waiting)
     services = {service.service: service for service in map(_service, rows)}
     granting: dict[str, tuple[str, ...]] = {}
-    shared: list[SharedPolicy] = []
     missing = ""
     try:
         for names in _portions(sorted(services)):
             granting.update(_granting(client, principal, names))
-        shared.extend(_shared(client, principal, services, granting, waiting))
     except AwsError as error:
         missing = str(error)
-    return AccessReport(made, services, granting, tuple(shared), missing)
+    shared, untold = _shared(client, principal, services, granting, waiting)
+    return AccessReport(made, services, granting, shared, missing or untold)
 
 
 def _report(client: Any, arn: str, granularity: str, waiting: Waiting) -> tuple[str, list[Mapping[str, Any]]]:
@@ -115,20 +116,41 @@ def _shared(
     services: Mapping[str, ServiceAccess],
     granting: Mapping[str, tuple[str, ...]],
     waiting: Waiting,
-) -> Iterator[SharedPolicy]:
-    """Who else uses a service through a managed policy of the principal's; AWS's own policies nobody edits."""
+) -> tuple[tuple[SharedPolicy, ...], str]:
+    """Who else uses a service through a managed policy of the principal's, and why that is not known of all of them.
+
+    AWS's own policies nobody edits.
+    """
     own = f"::{principal.split(':')[4]}:policy/"
-    left = _MOST_SHARED
-    for arn in sorted({arn for arns in granting.values() for arn in arns if own in arn}):
-        job, rows = _report(client, arn, "SERVICE_LEVEL", waiting)
-        for row in rows:
-            name = str(row["ServiceNamespace"])
-            is_ours = name.lower() in services and services[name.lower()].last is not None
-            if left and int(row.get("TotalAuthenticatedEntities") or 0) > is_ours:
-                left -= 1
-                others = _others(client, job, name, principal)
-                if others:
-                    yield SharedPolicy(arn, name.lower(), others)
+    found: dict[tuple[str, str], SharedPolicy] = {}
+    pairs = sorted((arn, service) for service, arns in granting.items() for arn in arns if own in arn)
+    left, untold = _MOST_SHARED, f"IAM is asked who uses a service through a policy {_MOST_SHARED} times at most."
+    try:
+        for arn, own_pairs in groupby(pairs, key=itemgetter(0)):
+            job, used = _used_by_others(client, arn, services, waiting)
+            for pair in own_pairs:
+                name = used.get(pair[1])
+                if left or not name:
+                    left -= bool(name)
+                    found[pair] = SharedPolicy(*pair, _others(client, job, name, principal) if name else {})
+    except AwsError as error:
+        untold = str(error)
+    told = (found.get(pair, SharedPolicy(*pair, is_known=False)) for pair in pairs)
+    return tuple(each for each in told if each.others or not each.is_known), untold if len(found) < len(pairs) else ""
+
+
+def _used_by_others(
+    client: Any, arn: str, services: Mapping[str, ServiceAccess], waiting: Waiting
+) -> tuple[str, dict[str, str]]:
+    """The report about a policy, and the services that more than the principal used: in lower case -> as IAM writes."""
+    job, rows = _report(client, arn, "SERVICE_LEVEL", waiting)
+    used: dict[str, str] = {}
+    for row in rows:
+        name = str(row["ServiceNamespace"])
+        is_ours = name.lower() in services and services[name.lower()].last is not None
+        if int(row.get("TotalAuthenticatedEntities") or 0) > is_ours:
+            used[name.lower()] = name
+    return job, used
 
 
 def _others(client: Any, job: str, service: str, principal: str) -> dict[str, Attempt]:

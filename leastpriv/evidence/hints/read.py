@@ -35,7 +35,7 @@ def read_hints(
     """Asks AWS what it knows of a principal's use; never raises an `AwsError`.
 
     `access` is whether IAM's last accessed information is asked for; with `generation` a policy is generated from
-    its trail, from `start` on, and the findings of the analyzers that are there are read.
+    its trail, from `start` on. With either, the findings of the analyzers that are there are read.
     """
     unasked: list[Unasked] = []
     asked: list[str] = []
@@ -54,10 +54,9 @@ def read_hints(
     soon = replace(waiting, longest=min(waiting.longest, _SOON))
     if access:
         report = tried("access advisor", lambda: last_accessed(aws.client("iam", _home(aws)), principal.arn, soon))
-    if generation:
+    if access or generation:
         for line in costs("findings"):
             waiting.say(line)
-        region = generation.trail.split(":")[3]
         unused = tried(
             "unused access findings", lambda: unused_access(aws.client("accessanalyzer"), principal.arn, soon)
         )
@@ -67,7 +66,9 @@ def read_hints(
             )
             if outside is None and "external access findings" in asked:
                 unasked.append(Unasked("external access findings", f"there is no such analyzer in {aws.region}."))
+    if generation:
         # Last: it takes minutes.
+        region = generation.trail.split(":")[3]
         generated = tried(
             "policy generation",
             lambda: generated_policy(aws.client("accessanalyzer", region), principal.arn, generation, start, waiting),

@@ -31,6 +31,14 @@ _STACK = re.compile(
 )
 _CLOUDFORMATION = "cloudformation.amazonaws.com"
 _DEPLOYS = ("cloudformation:CreateStack", "cloudformation:UpdateStack", "cloudformation:ExecuteChangeSet")
+_FOR_ALL = (
+    AwsTrouble.NO_CREDENTIALS,
+    AwsTrouble.INVALID,
+    AwsTrouble.EXPIRED,
+    AwsTrouble.THROTTLED,
+    AwsTrouble.UNREACHABLE,
+)
+"""What would keep AWS from answering the next request as well."""
 _MOST_STACKS = 100
 _MOST_TYPES = 300
 
@@ -79,24 +87,15 @@ def declared_of(
     Never raises AwsError: what is not known is told in the answer.
     """
     failures: list[str] = []
-    wanted, known = set(types), list(stacks)
+    known = list(stacks)
     if len(known) > _MOST_STACKS:
         failures.append(f"Only {_MOST_STACKS} of {len(known):,} stacks were looked into.")
-    for stack in known[:_MOST_STACKS]:
-        try:
-            wanted |= set(_types_of_stack(aws, stack))
-        except AwsError as error:
-            if error.trouble is AwsTrouble.OTHER and "does not exist" in str(error):
-                continue  # The stack is gone since.
-            failures.append(str(error))
-            break
+    wanted = _wanted(aws, known[:_MOST_STACKS], types, failures)
     if wanted:
         say(f"Asking CloudFormation what {len(wanted):,} resource types need")
     if len(wanted) > _MOST_TYPES:
         failures.append(f"Only {_MOST_TYPES} of {len(wanted):,} resource types were asked.")
-    # A private type is registered where its stack is.
-    region = known[0].region if known else ""
-    handlers, untold = _asked(aws.client("cloudformation", region), sorted(wanted)[:_MOST_TYPES], failures)
+    handlers, untold = _asked(aws, sorted(wanted.items())[:_MOST_TYPES], failures)
     return _declared(handlers, untold, " ".join(dict.fromkeys(failures)))
 
 
@@ -112,23 +111,61 @@ def permissions_in(schema: str) -> Mapping[str, tuple[str, ...]]:
         return {}
 
 
+def _wanted(
+    aws: Aws, stacks: Iterable[Stack], types: Iterable[str], failures: list[str]
+) -> Mapping[str, Mapping[str, None]]:
+    """Type -> the regions in which it may be registered: a private type is where its stack is; empty, the own one."""
+    regions = {"": None, **{stack.region: None for stack in stacks}}
+    wanted: dict[str, dict[str, None]] = {name: dict(regions) for name in types}
+    for stack in stacks:
+        try:
+            found = _types_of_stack(aws, stack)
+        except AwsError as error:
+            if error.trouble is AwsTrouble.OTHER and "does not exist" in str(error):
+                continue  # The stack is gone since.
+            failures.append(str(error))
+            if error.trouble in _FOR_ALL:
+                break
+        else:
+            for name in found:
+                wanted.setdefault(name, {})[stack.region] = None
+    return wanted
+
+
 def _asked(
-    client: Any, types: Iterable[str], failures: list[str]
+    aws: Aws, types: Iterable[tuple[str, Iterable[str]]], failures: list[str]
 ) -> tuple[Mapping[str, Mapping[str, tuple[str, ...]]], tuple[str, ...]]:
+    """Handlers by type, and the types that no region of theirs has."""
     handlers: dict[str, Mapping[str, tuple[str, ...]]] = {}
     untold: list[str] = []
-    for name in types:
+    for name, regions in types:
         try:
-            with explained(f"asking for the resource type {name}", "cloudformation:DescribeType"):
-                found: Mapping[str, Any] = client.describe_type(Type="RESOURCE", TypeName=name)
+            schema = next(filter(None, (_schema(aws, name, region) for region in regions)), None)
         except AwsError as error:
-            if "TypeNotFoundException" not in str(error):
-                failures.append(str(error))
+            failures.append(str(error))
+            # DescribeType takes no resource: who may not ask for one type may ask for none.
+            if error.trouble in (*_FOR_ALL, AwsTrouble.DENIED):
                 break
-            untold.append(name)
             continue
-        handlers[name] = permissions_in(found.get("Schema", ""))
+        if schema is None:
+            untold.append(name)
+        else:
+            handlers[name] = permissions_in(schema)
     return handlers, tuple(untold)
+
+
+def _schema(aws: Aws, name: str, region: str) -> str | None:
+    """The schema of a type in a region, `{}` for none; None where the registry lacks the type."""
+    try:
+        with explained(f"asking for the resource type {name}", "cloudformation:DescribeType"):
+            found: Mapping[str, Any] = aws.client("cloudformation", region).describe_type(
+                Type="RESOURCE", TypeName=name
+            )
+    except AwsError as error:
+        if "TypeNotFoundException" in str(error):
+            return None
+        raise
+    return found.get("Schema") or "{}"
 
 
 def _declared(handlers: Mapping[str, Mapping[str, tuple[str, ...]]], untold: tuple[str, ...], failure: str) -> Declared:

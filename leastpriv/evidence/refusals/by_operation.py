@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -77,17 +78,33 @@ def _go_operation(text: str, match: re.Match[str]) -> _Operation:
     return _Operation(match.start(), body, match["service"], match["operation"], refused, forbidden)
 
 
-def by_operation(layout: Layout, named: Sequence[Sentence]) -> list[Found]:
-    """Bare refusals of an operation; one that AWS's sentence follows is told by it."""
+def by_operation(layout: Layout, named: Sequence[Sentence], stop: int | None = None) -> list[Found]:
+    """Bare refusals of an operation; one that AWS's sentence follows is told by it, one behind `stop` is not told."""
     text, found = layout.text, []
     operations = _operations(text)
     for index, each in enumerate(operations):
         limit = operations[index + 1].start if index + 1 < len(operations) else len(text)
         limit = min(limit, each.body + 1_200)
-        if each.refused and not any(each.start <= sentence.phrase < limit for sentence in named):
-            denial = _of_operation(layout, each, limit)
-            found += [denial] if denial else []
+        empty = text.find("\n\n", each.body, limit)
+        limit = limit if empty < 0 else empty
+        is_asked = each.refused and (stop is None or each.start <= stop)
+        denial = _of_operation(layout, each, limit) if is_asked else None
+        if denial and not any(_explains(sentence, each, denial, text) for sentence in _within(named, each, limit)):
+            found.append(denial)
     return found
+
+
+def _within(named: Sequence[Sentence], each: _Operation, limit: int) -> Sequence[Sentence]:
+    first = bisect_left(named, each.start, key=lambda sentence: sentence.phrase)
+    return named[first : bisect_left(named, limit, key=lambda sentence: sentence.phrase)]
+
+
+def _explains(sentence: Sentence, each: _Operation, found: Found, text: str) -> bool:
+    """Whether a sentence behind an error is the error's own; what a bare refusal's next line says can be another's."""
+    if bare(text[each.body : each.body + NEAR]) is None or "\n" not in text[each.body : sentence.start]:
+        return True
+    own = {action.lower() for action in found.denial.actions}
+    return not own or sentence.action.lower() in own
 
 
 def _of_operation(layout: Layout, each: _Operation, limit: int) -> Found | None:

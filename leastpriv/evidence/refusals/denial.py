@@ -45,14 +45,17 @@ def read_denial(message: str, *, error_code: str = "") -> Denial:
     return replace(best, message=message, encoded=encoded)
 
 
-def find_denials(layout: Layout) -> list[Found]:
-    """All refusals in a text, in order; a text without any gives none. Never raises."""
+def find_denials(layout: Layout, stop: int | None = None) -> list[Found]:
+    """All refusals in a text, in order; a text without any gives none. Never raises.
+
+    Those that begin behind `stop` may lack: whoever has no use for them saves the time that they take.
+    """
     words = squeezed(layout.text)
-    read = [*sentences(layout)] if "notauthorizedtoperform" in words else []
+    read = [*sentences(layout, stop)] if "notauthorizedtoperform" in words else []
     named = [sentence for sentence in read if sentence.action]
     found = [Found(each.phrase, each.end, _stated(layout, each)) for each in named]
     if any(sign in words for sign in ("whencallingthe", "operationerror", "api:")):
-        found += by_operation(layout, named)
+        found += by_operation(layout, named, stop)
     if any(sign in words for sign in ("accessdenied", "forbidden", "thisoperation")):
         found += [each for each in by_tool(layout, words) if not is_told(each, found)]
     for sign, reader in READERS:
@@ -65,7 +68,7 @@ def find_denials(layout: Layout) -> list[Found]:
         if not sentence.action and _is_awss(layout, sentence) and not is_told(told, found, 0 if has_own else NEAR):
             found.append(told)
     found.sort(key=lambda each: each.start)
-    return _with_encoded(found, encoded, len(layout.text)) if encoded else found
+    return _with_encoded(found, encoded, len(layout.text)) if encoded and found else found
 
 
 def _with_encoded(found: list[Found], texts: list[tuple[int, str]], end: int) -> list[Found]:
@@ -80,7 +83,7 @@ def _with_encoded(found: list[Found], texts: list[tuple[int, str]], end: int) ->
 
 def _stated(layout: Layout, sentence: Sentence) -> Denial:
     """The denial of a sentence that names its action."""
-    refused = refuser(sentence.reason) if sentence.reason else None
+    refused = _refuser(sentence.reason)
     denied_by = refused[0] if refused else _cut_reason(sentence.reason)
     why = _why_not(sentence, denied_by, refused[1] if refused else "")
     return Denial(
@@ -93,6 +96,13 @@ def _stated(layout: Layout, sentence: Sentence) -> Denial:
         message=message_of(layout, sentence.start, sentence.end),
         why=why,
     )
+
+
+def _refuser(reason: str) -> tuple[DeniedBy, str] | None:
+    """Who refused by a reason; that it was an identity policy only where AWS's own words say it."""
+    refused = refuser(reason) if reason else None
+    awss = squeezed(reason).startswith(("becauseno", "withanexplicitdeny"))
+    return None if refused and refused[0] is DeniedBy.IDENTITY and not awss else refused
 
 
 def _cut_reason(reason: str) -> DeniedBy:

@@ -27,8 +27,8 @@ _SIGNS = (
 """In lower case; some of them, so that one survives wherever a tool breaks a line."""
 _BEFORE = 4_096
 """Bytes before a sign that are read along: what the tool was doing, and a principal that a table's column breaks."""
-_OWN = 4_096
-"""Bytes from a sign on in which refusals begin that are told with it."""
+_OWN = 16_384
+"""Bytes from a sign on in which refusals begin that are told with it: what is read along is a small part of it."""
 _AFTER = 12_288
 """Bytes behind these that are read along, so that a refusal that begins there is read to its end."""
 _LEAD = 1_024
@@ -37,6 +37,8 @@ _STAMP = re.compile(
     rb"(?:[^\t]{1,200}\t[^\t]{1,200}\t)?(?:\xef\xbb\xbf)?(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.\d{1,9})?Z"
 )
 """The time that GitHub's runner puts before each line; `gh run view --log` has the job and the step before it."""
+_SOME = 4_096
+"""Bytes by which an encoding is told."""
 MOST_DISTINCT = 10_000
 """Distinct refusals that are remembered: a log may be made up."""
 
@@ -81,7 +83,8 @@ def read_log(stream: ByteStream, name: str) -> Iterator[LoggedDenial]:
             counted = start
             yield from _read(data, start, stop, name, lines)
             done = stop
-        done = max(done, limit)
+        # A refusal may begin here whose sign the next chunk has.
+        done = max(done, limit - _LEAD)
         lines += data.count(b"\n", counted, done)
         cut = max(0, done - _BEFORE)
         data, done = data[cut:], done - cut
@@ -142,13 +145,26 @@ def _tells_more(one: Denial, other: Denial) -> bool:
 
 
 def _utf8(stream: ByteStream) -> Iterator[bytes]:
-    """The stream in chunks; PowerShell's redirection writes UTF-16, told by its byte order mark."""
+    """The stream in chunks; PowerShell's redirection writes UTF-16, with a byte order mark or without one."""
     first = stream.read(CHUNK)
-    is_wide = first[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
-    decoder = codecs.getincrementaldecoder("utf-16")("replace") if is_wide else None
+    wide = _wide(first)
+    decoder = codecs.getincrementaldecoder(wide)("replace") if wide else None
     while first:
         yield decoder.decode(first).encode("utf-8", "replace") if decoder else first
         first = stream.read(CHUNK)
+
+
+def _wide(begin: bytes) -> str:
+    """The form of UTF-16 that a stream begins in; empty for any other encoding.
+
+    Without a mark, the zeros tell: half of the bytes of Latin text, all on the same side, and of UTF-8 none.
+    """
+    if begin[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
+        return "utf-16"
+    some = begin[:_SOME]
+    high, low = some[0::2].count(0), some[1::2].count(0)
+    enough = len(some) // 4
+    return "" if max(high, low) <= enough or min(high, low) else "utf-16-be" if high else "utf-16-le"
 
 
 def _places(folded: bytes, start: int, limit: int) -> Iterator[tuple[int, int]]:
@@ -178,14 +194,17 @@ def _to_lines(folded: bytes, first: int, stop: int, at: int) -> tuple[int, int]:
 
 def _read(data: bytes, start: int, stop: int, name: str, line: int) -> Iterator[LoggedDenial]:
     first = max(0, start - _BEFORE)
-    first = max(first, data.find(b"\n", first, start) + 1)
+    if first:
+        # In the midst of a line, most likely, of which a part tells nothing.
+        first = max(first, data.find(b"\n", first - 1, start) + 1)
     parts = [
         lay_out(part.decode("utf-8", "replace"))
         for part in (data[first:start], data[start:stop], data[stop : stop + _AFTER])
     ]
     whole, own = _together(parts), len(parts[0].text)
-    for found in find_denials(whole):
-        if own <= found.start < own + len(parts[1].text):
+    behind = own + len(parts[1].text)
+    for found in find_denials(whole, behind):
+        if own <= found.start < behind:
             below = whole.text.count("\n", own, found.start)
             yield LoggedDenial(name, line + below, found.denial, _time_of(data[start:stop], below))
 

@@ -63,6 +63,11 @@ def spaced(words: str) -> str:
     ).removesuffix(r"[\n\v]?")
 
 
+def beginning_of(words: str) -> str:
+    """A regular expression for any beginning of literal words, the longest first."""
+    return "(?:" + "|".join(spaced(words[:end].rstrip()) for end in range(len(words), 0, -1)) + ")"
+
+
 def squeezed(text: str) -> str:
     """A text in lower case without any blank or break, to look for words that were wrapped anywhere."""
     return "".join(text.split()).lower()

@@ -1,7 +1,8 @@
-"""Logs as people have them: files, folders, standard input, and the zip archives in which GitHub hands them out."""
+"""Logs as people have them: files, folders, standard input, compressed by gzip, and GitHub's zip archives."""
 
 from __future__ import annotations
 
+import gzip
 import shutil
 import tempfile
 import zipfile
@@ -17,6 +18,7 @@ STANDARD_INPUT = "-"
 MAX_UNFOLDED = 10 * 1024**3
 """Bytes that one archive may unfold to: bounds the time that a bomb can cost."""
 _ZIP = b"PK\x03\x04"
+_GZIP = b"\x1f\x8b\x08"
 _IN_MEMORY = 16 * 1024**2
 _DAMAGE = (zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError, EOFError)
 """What `zipfile` raises for damage, unknown compression and encryption."""
@@ -49,6 +51,8 @@ def _read(stream: BinaryIO, name: str) -> Iterator[LoggedDenial]:
     begin = stream.read(len(_ZIP))
     if begin == _ZIP:
         yield from _read_archive(stream, begin, name)
+    elif begin.startswith(_GZIP):
+        yield from _read_gzip(_Rejoined(begin, stream), name)
     else:
         yield from read_log(_Rejoined(begin, stream), name)
 
@@ -61,8 +65,8 @@ class _Rejoined:
 
     def read(self, size: int, /) -> bytes:
         """The next bytes, none only at the end."""
-        begin, self._begin = self._begin, b""
-        return begin + self._rest.read(max(1, size - len(begin)))
+        begin, self._begin = self._begin[:size], self._begin[size:]
+        return begin + self._rest.read(size - len(begin)) if size > len(begin) else begin
 
 
 class _Unfolded:
@@ -81,6 +85,15 @@ class _Unfolded:
                 f"{self._name!r} unfolds to more than {MAX_UNFOLDED >> 30} GiB: unpack what you need of it."
             )
         return part
+
+
+def _read_gzip(stream: _Rejoined, name: str) -> Iterator[LoggedDenial]:
+    unfolded = _Unfolded(name)
+    try:
+        with gzip.GzipFile(fileobj=stream, mode="rb") as unfolded.member:  # type: ignore[call-overload]
+            yield from read_log(unfolded, name)
+    except (gzip.BadGzipFile, zlib.error, EOFError) as error:
+        raise InputError(f"{name!r} is a gzip file that cannot be read: {error}.") from error
 
 
 def _read_archive(stream: BinaryIO, begin: bytes, name: str) -> Iterator[LoggedDenial]:

@@ -14,7 +14,7 @@ from leastpriv.evidence.refusals.encoded import NO_DECODER, Decoder
 from leastpriv.evidence.refusals.job_log import LoggedDenial
 from leastpriv.evidence.refusals.logged_needs import logged_needs
 from leastpriv.evidence.refusals.rehearsal import as_rehearsed
-from leastpriv.evidence.refusals.resource import holes
+from leastpriv.evidence.refusals.resource import arn_of, filled, holes
 from leastpriv.evidence.runs import workflow_run_of
 from leastpriv.evidence.source import Window, principal_of, same_principal, session_of
 from leastpriv.evidence.usage import Evidence
@@ -33,6 +33,7 @@ from leastpriv.model import (
     Usage,
 )
 from leastpriv.permissions.partners import next_actions
+from leastpriv.permissions.patterns import resource_matches, unescape
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,8 +96,18 @@ def _is_corroborated(denial: Denial, evidence: Evidence, run: Run | None) -> boo
         and (usage.denial.mendable or usage.denial.denied_by is DeniedBy.UNKNOWN)
         and usage.need.permission.action.lower() in wanted
         and any(workflow_run_of(each) == run.id for each in usage.runs)
+        and _agree(denial.resource, usage.need.permission.resource, evidence.principal)
         for usage in evidence.usages
     )
+
+
+def _agree(logged: str, recorded: str, principal: str) -> bool:
+    """Whether a log's resource can be the record's: one that either does not name is."""
+    if not logged or recorded == "*":
+        return True
+    named = arn_of(logged, principal)
+    whole = unescape(recorded)
+    return resource_matches(recorded, named) or (holes(named) and filled(named, [whole]) == whole)
 
 
 def _left_open(denial: Denial, principal: str, trouble: str) -> Gap | None:

@@ -11,7 +11,7 @@ from leastpriv.model import Basis, Call, Denial, Need, Outcome, Permission
 from leastpriv.permissions import catalog
 from leastpriv.permissions.mapping import CallNeeds, needs_of
 from leastpriv.permissions.patterns import escape_observed, resource_matches, unescape
-from leastpriv.permissions.resource_types import fits
+from leastpriv.permissions.resource_types import end_of, fits
 
 OF_A_TYPE = re.compile(r"arn:[^:*?]*:ec2:[^:*?]*:\d*:[a-z-]+/\*")
 """What AWS itself writes for something not made yet: `arn:aws:ec2:eu-west-1:111122223333:vpc/*`."""
@@ -19,7 +19,11 @@ _ONE_STACK = re.compile(r"arn:[^:*?]*:cloudformation:[^:*?]+:\d*:stack/[A-Za-z][
 """What AWS writes for a stack that a request names without its id: the name is one stack's at a time."""
 _CUT_BEFORE = re.compile(r"[\s\"`<>'].*|[.,;:'!…)\]}]+", re.DOTALL)
 """Where a reader of a message takes a name to end: at a blank or a quote, before the sentence's own marks."""
+_LOG_GROUP = re.compile(r"arn:[^:*?]*:logs:[^:*?]*:[^:*?]*:log-group:[^:*?]+")
+_NO_STREAM = re.compile(rf"({_LOG_GROUP.pattern}):log-stream:")
 NAMED_BY_REFUSAL = "named by the refusal"
+ELSEWHERE = "named by the refusal, in another account"
+"""Derivation of a resource that is not in the account of the principal that the refusal names."""
 NAMED_WITHOUT_PATH = "named by the refusal, without its path"
 """Derivation of an IAM resource that a refusal names by kind and name: `role deployer`."""
 
@@ -60,7 +64,7 @@ def _named_needs(action: str, denial: Denial, observed: Sequence[Need]) -> Seque
     known = catalog.action(action)
     name = known.name if known else action
     own = [need for need in observed if need.permission.action == name]
-    resource = arn_of(denial.resource, denial.principal)
+    resource = _of_log_group(arn_of(denial.resource, denial.principal))
     strange = _is_strange(resource, own)
     if _is_sure(own) and not (strange and _is_of_service(name, resource)):
         return own
@@ -71,8 +75,8 @@ def _named_needs(action: str, denial: Denial, observed: Sequence[Need]) -> Seque
     named = fits(name, resource) or (strange and _is_of_service(name, resource))
     literal = named and takes_arns and _is_literal(resource)
     if literal or (_is_as_aws_writes_it(resource) and fits(name, resource)):
-        permission = Permission(name, escape_observed(resource) if literal else resource)
-        derivation = NAMED_BY_REFUSAL if resource == denial.resource else NAMED_WITHOUT_PATH
+        permission = Permission(name, _as_policies_name_it(name, resource) if literal else resource)
+        derivation = _derivation(resource, denial)
         return [Need(permission, Basis.DENIED, derivation, verified=known is not None)]
     if own:
         return own
@@ -87,6 +91,23 @@ def _named_needs(action: str, denial: Denial, observed: Sequence[Need]) -> Seque
     ]
 
 
+def _derivation(resource: str, denial: Denial) -> str:
+    if denial.resource and not denial.resource.startswith("arn:"):
+        return NAMED_WITHOUT_PATH
+    accounts = {part for arn in (denial.principal, resource) for part in arn.split(":")[4:5] if part.isdigit()}
+    return ELSEWHERE if len(accounts) == 2 else NAMED_BY_REFUSAL
+
+
+def _of_log_group(resource: str) -> str:
+    """A log group that CloudWatch Logs names by the log stream that the request did not name."""
+    group = _NO_STREAM.fullmatch(resource)
+    return group[1] if group else resource
+
+
+def _as_policies_name_it(action: str, arn: str) -> str:
+    return escape_observed(arn) + (end_of(action, "log-group") if _LOG_GROUP.fullmatch(arn) else "")
+
+
 def _is_sure(own: Sequence[Need]) -> bool:
     return bool(own) and all(need.exact for need in own)
 
@@ -96,7 +117,8 @@ def _is_of_service(action: str, arn: str) -> bool:
 
 
 def _is_literal(resource: str) -> bool:
-    return re.fullmatch(r"arn(?::[^:*?]*){4}:[^*?]+", resource) is not None
+    climbs = ":s3:" not in resource and re.search(r"/\.{1,2}(?:/|\Z)", resource)
+    return not climbs and re.fullmatch(r"arn(?::[^:*?]*){4}:[^*?]+", resource) is not None
 
 
 def _is_as_aws_writes_it(resource: str) -> bool:

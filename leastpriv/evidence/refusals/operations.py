@@ -114,7 +114,7 @@ def _places(action: str, before: str) -> Iterator[tuple[str, str]]:
             yield from reversed(urls) if writes else urls
     for match in reversed([*_BUCKET.finditer(before)]):
         key = _KEY.search(before, match.start())
-        yield match["bucket"] or match["quoted"] or match["option"], key["key"] if key else ""
+        yield match["bucket"] or match["option"], key["key"] if key else ""
 
 
 _SQS_URL = re.compile(r"https://sqs\.([a-z0-9-]+)\.amazonaws\.com(\.cn)?/(\d{12})/([A-Za-z0-9_.-]+)")

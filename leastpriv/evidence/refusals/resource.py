@@ -34,6 +34,9 @@ _CUT_ARN = re.compile(r"arn:[^:]*(?::[^:]*){0,2}")
 _KINDS = re.compile(rf"(?:{'|'.join(sorted(iam_kinds(), key=len, reverse=True))})[ \n\v]+", re.IGNORECASE)
 _IN_NEXT_LINE = re.compile(r"a[\n\v]?r[\n\v]?n|arn?\Z|\\?\*")
 _VERSION = re.compile(r" version v\d+")
+_CUT_AT_BACKTICK = re.compile(r"`[\w/:*-]")
+_LABEL_OF_NEXT_LINE = re.compile(r"[\n\v][A-Za-z]{2,20}:\Z")
+"""A word with which the next line begins: `retry: with an explicit deny`."""
 
 
 def read_resource(layout: Layout, start: int, tail: int | None, limit: int) -> Named:
@@ -59,7 +62,8 @@ def read_resource(layout: Layout, start: int, tail: int | None, limit: int) -> N
         # Cut behind `on resource:`, and then another line.
         return Named(end=start)
     bare, end = _continued(layout, token, limit)
-    return Named(_usable(_trimmed(bare)), end)
+    # A name goes on behind a backtick in it; where it ends nobody knows.
+    return Named("" if _CUT_AT_BACKTICK.match(text, end) else _usable(_trimmed(bare)), end)
 
 
 def _quoted(text: str, start: int, opened: re.Match[str], limit: int) -> Named:
@@ -76,6 +80,8 @@ def _whole(region: str) -> str | None:
     """A region that holds nothing but the resource: one word, however broken, or a kind and a name."""
     words = region.strip(" " + BREAKS)
     if len(words) > _LONGEST:
+        return None
+    if _LABEL_OF_NEXT_LINE.search(words) and not unbroken(words).endswith(":log-stream:"):
         return None
     kind = _KINDS.match(words)
     name = unbroken(words[kind.end() :] if kind else words)
@@ -100,12 +106,32 @@ def _continued(layout: Layout, token: re.Match[str], limit: int) -> tuple[str, i
 
 
 def is_full(layout: Layout, at: int) -> bool:
-    """Whether the line that ends at `at` was cut at a fixed column: another is as long, and none near it is longer."""
+    """Whether the line that ends at `at` was cut at a fixed column: another is as long, and none near it is longer.
+
+    A copy of the line says nothing of it: the same message printed again is as long by itself.
+    """
     line = bisect_right(layout.starts, at) - 1
     first, last = bisect_left(layout.starts, at - _LONGEST), bisect_right(layout.starts, at + _LONGEST)
-    near = layout.ends[first:line] + layout.ends[line + 1 : last]
     width = layout.ends[line]
-    return width >= _NARROWEST and width in near and max(near) == width
+    if width < _NARROWEST or max(layout.ends[first:last]) > width:
+        return False
+    own = _line(layout, line)
+    others = (other for other in range(first, last) if other != line and layout.ends[other] == width)
+    return any(not _is_copy(_line(layout, other), own) for other in others)
+
+
+def _line(layout: Layout, number: int) -> str:
+    following = layout.starts[number + 1] - 1 if number + 1 < len(layout.starts) else len(layout.text)
+    return layout.text[layout.starts[number] : following]
+
+
+def _is_copy(one: str, other: str) -> bool:
+    """Whether two lines are one message: for a half they are alike, whatever name or number stands in the rest."""
+    one, other = one.strip(), other.strip()
+    quarter = max(len(one), len(other)) // 4
+    begins, ends = one[:quarter] == other[:quarter], one[-quarter:] == other[-quarter:]
+    half = 2 * quarter
+    return one == other or (begins and (ends or one[:half] == other[:half])) or (ends and one[-half:] == other[-half:])
 
 
 _NARROWEST = 40

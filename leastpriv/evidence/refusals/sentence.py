@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from leastpriv.evidence.refusals.layout import BREAKS, Layout, one_line, spaced, squeezed, unbroken
+from leastpriv.evidence.refusals.layout import BREAKS, Layout, beginning_of, one_line, spaced, squeezed, unbroken
 from leastpriv.evidence.refusals.resource import Named, read_resource
 from leastpriv.evidence.refusals.wordings import refuser
 from leastpriv.permissions import catalog
@@ -21,6 +21,7 @@ PHRASE = re.compile(spaced("not authorized to perform"), re.IGNORECASE)
 _LONGEST = 3_000
 """Characters of what follows the phrase: an object's key has up to 1,024, and a table's columns break it often."""
 _LONGEST_PRINCIPAL = 700
+_LONGEST_REASON = 600
 _ACTION = re.compile(
     r"[ \n\v]*:?[ \n\v]*(?:the (?:action )?)?[`'\"\u2018\u201c\[]?"
     r"(?P<action>[A-Za-z][A-Za-z0-9-]*(?:[\n\v][A-Za-z0-9-]+){0,3}[\n\v]?:[\n\v]?[A-Za-z][A-Za-z0-9]*(?:[\n\v][A-Za-z0-9]+){0,4})"
@@ -38,13 +39,27 @@ _RESOURCE = re.compile(
 )
 TAIL = re.compile(rf"(?<![\w-])(?:{spaced('because')}|{spaced('with an explicit deny')})\b", re.IGNORECASE)
 _REASON = re.compile(
-    r"\S+[ \n\v]+(?:no[ \n\v][^.]{4,80}?policy[ \n\v]+allows(?:[ \n\v]+the[ \n\v]+\S+[ \n\v]+action)?"
-    r"|an[ \n\v]+explicit[ \n\v]+deny(?:[ \n\v]+in[ \n\v]+an?[ \n\v][^.:]{4,60}?policy(?::[ \n\v]*[^ \n\v,\"']+)?)?)",
+    rf"{spaced('because no')}[^.]{{4,80}}?{spaced('policy allows')}(?:{spaced(' the ')}\S+[ \n\v]+{spaced('action')})?"
+    rf"|{spaced('with an explicit deny')}"
+    rf"(?:(?:{spaced(' in a')}|{spaced(' transitively through a')})n?[ \n\v][^.:]{{4,60}}?"
+    rf"(?:{spaced('policy')}|{spaced('boundary')})"
+    r"(?::[ \n\v]*[^ \n\v,\"']+)?)?",
     re.IGNORECASE,
 )
+_BEHIND_QUOTE = re.compile(
+    rf"[\"'][ \n\v]*(?:{spaced('because no')}|{spaced('with an explicit deny')})\b", re.IGNORECASE
+)
+_END_OF_ANOTHER = re.compile(r"\.(?=[ \n\v]|\Z)")
 _FIELDS = re.compile(rf"{spaced('(Service:')}")
 """What Java's SDK appends directly to a message."""
-_GAP_BEFORE_TAIL = re.compile(r"[^A-Za-z0-9]*")
+_GAP_BEFORE_TAIL = re.compile(r"[^A-Za-z0-9]*(?:[\n\v][A-Za-z]{2,20}:[ ]*)?")
+"""Marks, or the word with which a next line begins."""
+_CUT_TAIL = re.compile(
+    rf"[^A-Za-z0-9]*(?P<tail>{beginning_of('with an explicit deny')}|{beginning_of('because')})"
+    r"(?= *(?:\Z|[\n\v\"'`<)\]}\u2026]|\.\.|[^\x00-\x7f]))",
+    re.IGNORECASE,
+)
+"""A reason that a program cut within its first words: whoever refused, it was not left open."""
 # A rule of the account or organisation that AWS adds in brackets: "(The management account can only …)". SDKs
 # add brackets too, which hold fields and no sentence: "(Service: Lambda, Status Code: 403)".
 _REMARK = re.compile(r"\((?:Your|The|This) [^()]{0,400}\)")
@@ -79,11 +94,13 @@ class Sentence:
     """An encoded message follows, which tells the rest to who may decode it."""
 
 
-def sentences(layout: Layout) -> Iterator[Sentence]:
-    """All sentences of refusal in a text, in order, also those that name no action."""
+def sentences(layout: Layout, stop: int | None = None) -> Iterator[Sentence]:
+    """All sentences of refusal in a text, in order, also those that name no action; none that begin behind `stop`."""
     found = [*PHRASE.finditer(layout.text)]
     before = 0
     for index, phrase in enumerate(found):
+        if stop is not None and phrase.start() > stop + _LONGEST_PRINCIPAL:
+            return
         limit = found[index + 1].start() if index + 1 < len(found) else len(layout.text)
         sentence = _read(layout, phrase, before, limit)
         before = sentence.end
@@ -97,17 +114,18 @@ def _read(layout: Layout, phrase: re.Match[str], before: int, limit: int) -> Sen
     action, behind = _action(text, phrase.end(), scope)
     resource, after = _named(layout, behind, scope) if action else (Named(), behind)
     tail = _tail(text, after, scope) if action else _tail_of_nothing(text, after, scope)
-    reason = text[tail:scope] if tail is not None else ""
+    end = after if tail is None else _end_of_reason(text, tail, scope)
+    reason = text[tail:end] if tail is not None else ""
     rest = text[behind:scope]
     same_line = rest.partition("\n")[0]
     return Sentence(
         start=start,
         phrase=phrase.start(),
-        end=after if tail is None else _end_of_reason(text, tail, scope),
+        end=end,
         action=action,
         resource=resource,
         principal=principal,
-        reason=one_line(reason[:600]),
+        reason=one_line(reason),
         explicit="explicitdeny" in squeezed(reason or same_line),
         remark=_remark(text[behind:scope] if tail is None else text[behind:tail]),
         this_operation=_THIS_OPERATION.match(text, phrase.end()) is not None,
@@ -179,6 +197,10 @@ def _tail_of_nothing(text: str, after: int, limit: int) -> int | None:
 def _tail(text: str, after: int, limit: int) -> int | None:
     """Where the reason begins: directly behind what was read; else it belongs to something else."""
     match = TAIL.search(text, after, limit)
+    if not match or not _GAP_BEFORE_TAIL.fullmatch(text, after, match.start()):
+        cut = _CUT_TAIL.match(text, after, limit)
+        if cut:
+            return cut.start("tail")
     if not match:
         return None
     gap = text[after : match.start()]
@@ -191,10 +213,16 @@ def _tail(text: str, after: int, limit: int) -> int | None:
 
 
 def _end_of_reason(text: str, tail: int, limit: int) -> int:
-    """Where AWS's reason ends; another one, at the end of its line."""
-    known = _REASON.match(text, tail, limit)
-    line = text.find("\n", tail, limit)
-    return known.end() if known else line if line >= 0 else limit
+    """Where AWS's reason ends; another one, at its full stop."""
+    near = min(limit, tail + _LONGEST_REASON)
+    known = _REASON.match(text, tail, near) or _CUT_TAIL.match(text, tail, near)
+    if not known:
+        other = _END_OF_ANOTHER.search(text, tail, near)
+        return other.start() if other else near
+    # A caller who chose the name can have put a reason into it: the true one stands behind it, behind a quote.
+    line = text.find("\n", known.end(), limit)
+    same_line = TAIL.search(text, known.end(), line if line >= 0 else limit)
+    return limit if same_line or _BEHIND_QUOTE.search(text, known.end(), limit) else known.end()
 
 
 def _remark(text: str) -> str:

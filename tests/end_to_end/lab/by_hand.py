@@ -12,6 +12,8 @@ from pathlib import Path
 from tests.end_to_end.lab.lab import ROOT, Lab, LabError
 
 _FOLDER = ROOT / ".lab" / "run"
+_MARK = ".leastpriv-lab"
+"""A file in a folder that is the lab's own, whose records may go."""
 _STARTED = """\
 A local AWS that enforces IAM is at {endpoint} (account {account}, {region}).
 
@@ -22,8 +24,8 @@ In another terminal, as the account's root:
 Records appear in {records} {delay}after each call.
 Take a role, run your deploy with its keys, and see what it needed:
 
-  leastpriv permissions --role-arn arn:aws:iam::{account}:role/NAME --trail {records}
-  leastpriv propose --role-arn arn:aws:iam::{account}:role/NAME --policy-file POLICY.json --trail {records}
+  .venv/bin/leastpriv permissions --role-arn arn:aws:iam::{account}:role/NAME --trail {records}
+  .venv/bin/leastpriv propose --role-arn arn:aws:iam::{account}:role/NAME --policy-file POLICY.json --trail {records}
 
 docs/lab.md has a whole round to copy. Ctrl-C stops the lab; the records stay until the next start.
 """
@@ -32,16 +34,21 @@ docs/lab.md has a whole round to copy. Ctrl-C stops the lab; the records stay un
 def main(arguments: list[str]) -> int:
     """Run until Ctrl-C; 1 when it does not start."""
     parser = argparse.ArgumentParser(prog="make lab", description="Start the lab and keep it running.")
-    parser.add_argument("--port", type=int, default=4566, help="0 takes a free one")
+    parser.add_argument("--port", type=_port, default=4566, help="0 takes a free one")
     parser.add_argument("--delay", type=float, default=0.0, help="seconds until CloudTrail delivers a record")
     parser.add_argument("--region", default="us-east-1")
     parser.add_argument("--no-data-events", action="store_true", help="leave out calls on objects, items, messages")
     parser.add_argument(
-        "--folder", type=Path, default=_FOLDER, help="where records and log go; records are removed first"
+        "--folder",
+        type=Path,
+        default=_FOLDER,
+        help="where records and log go, empty or the lab's own; its records of the last time are removed",
     )
     given = parser.parse_args(arguments)
-    for name in ("records", "state"):
-        shutil.rmtree(given.folder / name, ignore_errors=True)
+    trouble = _emptied(given.folder)
+    if trouble:
+        sys.stderr.write(f"{trouble}\n")
+        return 2
     stopped = threading.Event()
     for each in (signal.SIGINT, signal.SIGTERM):
         signal.signal(each, lambda *_: stopped.set())
@@ -61,6 +68,28 @@ def main(arguments: list[str]) -> int:
                 sys.stderr.write(f"the lab has ended; see {_shown(given.folder / 'lab.log')}\n")
                 return 1
     return 0
+
+
+def _port(text: str) -> int:
+    if not (text.isascii() and text.isdecimal() and int(text) < 65_536):
+        raise argparse.ArgumentTypeError(f"{text!r} is no port: write 0 to 65535")
+    return int(text)
+
+
+def _emptied(folder: Path) -> str:
+    """Makes the folder ready and marks it; a sentence where it is somebody else's, in which nothing is touched."""
+    own = folder / _MARK
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        is_own = own.exists() or folder.resolve() == _FOLDER.resolve()
+        if not is_own and any(folder.iterdir()):
+            return f"--folder is {str(folder)!r}, which is not empty and not the lab's own: name an empty or a new one."
+        own.touch()
+    except OSError as error:
+        return f"--folder is {str(folder)!r}, which cannot be used: {error.strerror}."
+    for name in ("records", "state"):
+        shutil.rmtree(folder / name, ignore_errors=True)
+    return ""
 
 
 def _told(lab: Lab, delay: float) -> str:

@@ -5,6 +5,7 @@ ministack's functions `enforce` and `access_denied_response` are wrapped: every 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -15,6 +16,10 @@ from ministack.services import sts
 
 from tests.end_to_end.lab import event_names, pass_role, tagging, wording
 from tests.end_to_end.lab.exchange import CURRENT, Exchange, Refusal
+
+_OF_NO_ACCOUNT = re.compile(r"^(arn:[^:]+:ec2:[^:]+):\d+:((?:image|snapshot)/)")
+"""ARNs that AWS writes without an account, since images and snapshots are shared: docs.aws.amazon.com, "Actions,
+resources, and condition keys for Amazon EC2", 2026-11."""
 
 _evaluated = iam_evaluator.enforce
 _answered = iam_actions.access_denied_response
@@ -115,6 +120,7 @@ def _enforce(
 ) -> Any:
     if iam_action == "secretsmanager:CreateSecret":
         resource_arn += wording.DRAWN
+    resource_arn = _OF_NO_ACCOUNT.sub(r"\1::\2", resource_arn)
     exchange = CURRENT.get()
     if exchange is not None and resource_arn == "*":
         resource_arn = _named(exchange)

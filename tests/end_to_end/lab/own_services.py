@@ -1,4 +1,4 @@
-"""What no emulator has: the event history, policy generation, the decoding of EC2's messages.
+"""What no emulator has: the event history, policy generation, the regions of an account, what EC2 has encoded.
 
 They are handlers of ministack like its own, so it checks signature and policies first.
 """
@@ -24,13 +24,18 @@ Answer = tuple[int, dict[str, str], bytes]
 Handler = Callable[..., Awaitable[Answer]]
 
 _ANALYZER = "access-analyzer"
+_ACCOUNT = "account"
+_ENABLED = ("ap-south-1", "eu-central-1", "eu-west-1", "us-east-1", "us-west-2")
+"""Some regions that every account has from its start."""
 
 
 def install(trail: Trail, options: Options) -> None:
     """Register the handlers."""
-    router.SERVICE_PATTERNS[_ANALYZER] = {}
-    iam_actions.SERVICE_TO_IAM_NAMESPACE[_ANALYZER] = _ANALYZER
-    iam_actions._BOTOCORE_SERVICE_MAP[_ANALYZER] = ["accessanalyzer"]
+    for service, client in ((_ANALYZER, "accessanalyzer"), (_ACCOUNT, "account")):
+        router.SERVICE_PATTERNS[service] = {}
+        iam_actions.SERVICE_TO_IAM_NAMESPACE[service] = service
+        iam_actions._BOTOCORE_SERVICE_MAP[service] = [client]
+    app.SERVICE_HANDLERS[_ACCOUNT] = _regions
     app.SERVICE_HANDLERS[_ANALYZER] = _analyzer(Generations(trail))
     app.SERVICE_HANDLERS["cloudtrail"] = _cloudtrail(trail, options, app.SERVICE_HANDLERS["cloudtrail"])
     app.SERVICE_HANDLERS["sts"] = _sts(app.SERVICE_HANDLERS["sts"])
@@ -55,6 +60,15 @@ def _analyzer(generations: Generations) -> Handler:
             return _rest_error(400, error.code, str(error))
 
     return handle
+
+
+async def _regions(*_: Any) -> Answer:
+    """Answers account:ListRegions."""
+    if _current().operation != "ListRegions":
+        return _rest_error(501, "InternalServerException", f"the lab has no {_current().operation}")
+    listed = [{"RegionName": name, "RegionOptStatus": "ENABLED_BY_DEFAULT"} for name in _ENABLED]
+    regions = [*listed, {"RegionName": "af-south-1", "RegionOptStatus": "DISABLED"}]
+    return 200, {"Content-Type": "application/json"}, json.dumps({"Regions": regions}).encode()
 
 
 def _cloudtrail(trail: Trail, options: Options, others: Handler) -> Handler:

@@ -22,7 +22,7 @@ NOT_AUTHENTICATED = frozenset({
 """Errors of callers that nobody knows: CloudTrail has no record of them."""
 
 _DENIED = ("AccessDenied", "AccessDeniedException", "UnauthorizedOperation", "AuthorizationError")
-_SHOWN_THOUGH_DENIED = frozenset({"ec2", "rds", "s3", "secretsmanager"})
+_SHOWN_THOUGH_DENIED = frozenset({"ce", "ec2", "health", "rds", "s3", "secretsmanager"})
 """Services whose refused calls keep their parameters in real records; those of others have null."""
 
 _TLS = {"tlsVersion": "TLSv1.3", "cipherSuite": "TLS_AES_128_GCM_SHA256"}

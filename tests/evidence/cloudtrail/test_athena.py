@@ -16,7 +16,7 @@ import pytest
 from leastpriv.errors import InputError
 from leastpriv.evidence.aws import Aws
 from leastpriv.evidence.cloudtrail.athena import AthenaTable
-from leastpriv.evidence.cloudtrail.athena_sql import COLUMNS
+from leastpriv.evidence.cloudtrail.athena_table import COLUMNS
 from leastpriv.evidence.cloudtrail.file_reader import ReadStatistics
 from leastpriv.evidence.cloudtrail.trail_files import TrailFolder
 from leastpriv.evidence.source import Principals, Window, parse_principal

@@ -48,8 +48,8 @@ def history() -> Iterator[FakeHistory]:
     assert fake.violations == []
 
 
-def source(fake: FakeHistory, **options: Any) -> EventHistory:
-    return EventHistory(Aws.open(fake.environment()), REGIONS, NOW, pace=0, **options)
+def source(fake: FakeHistory, *further: str, **options: Any) -> EventHistory:
+    return EventHistory(Aws.open(fake.environment()), (*REGIONS, *further), NOW, pace=0, **options)
 
 
 def read(found: EventHistory, window: Window = WHOLE, role: str = ROLE) -> tuple[list[Call], list[Gap]]:
@@ -102,20 +102,143 @@ def test_a_session_that_logged_in_through_another_region_is_found(history: FakeH
     history.events["eu-west-1"] = [each for each in history.events["eu-west-1"] if each not in moved]
     history.events["ap-southeast-2"] = moved[:1]
     history.events["eu-west-1"] += moved[1:]
-    calls, gaps = read(source(history, login_regions=("ap-southeast-2",)))
+    calls, gaps = read(source(history, "ap-southeast-2"))
     assert (len(calls), gaps) == (189, [])
-    assert ("ap-southeast-2", f"Username={SESSIONS[0]}") not in history.requests
 
 
-@pytest.mark.parametrize(("kind", "gaps"), [("invalid", []), ("denied", [GapKind.SOURCE_FAILED])])
-def test_a_region_that_the_account_has_not_enabled_hides_no_login(
-    history: FakeHistory, kind: str, gaps: list[GapKind]
+@pytest.mark.parametrize(
+    ("kind", "text"), [("invalid", "not known there"), ("denied", "AWS refused cloudtrail:LookupEvents")]
+)
+def test_a_region_whose_logins_cannot_be_looked_for_hides_what_any_session_did_and_the_way_out_is_told(
+    history: FakeHistory, kind: str, text: str
 ) -> None:
+    """Credentials of STS's global endpoint are refused in regions that are enabled, and may log in there."""
     history.faults.append(Fault(kind, "ap-east-1"))
-    calls, found = read(source(history, login_regions=("ap-east-1",)))
+    found = source(history, "ap-east-1", way_out="Name the regions.")
+    calls, gaps = read(found)
     assert len(calls) == 189
-    assert [gap.kind for gap in found] == gaps
-    assert all(gap.scope == Scope() for gap in found)
+    assert [(gap.kind, gap.scope) for gap in gaps] == [(GapKind.SOURCE_FAILED, Scope())]
+    assert text in gaps[0].detail
+    assert gaps[0].detail.endswith("Name the regions.")
+    assert "ap-east-1" in gaps[0].detail
+    assert "ap-east-1" not in found.statistics.spans
+
+
+def test_regions_that_refuse_the_credentials_are_told_in_one_sentence(history: FakeHistory) -> None:
+    regions = [f"xx-south-{number}" for number in range(1, 30)]
+    history.faults += [Fault("invalid", region) for region in regions]
+    _, gaps = read(source(history, *regions))
+    assert len(gaps) == 1
+    assert "and 9 more" in gaps[0].detail
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        {"as text": '{"eventName": "AssumeRoleWith'},
+        {"as text": "[]"},
+        {"requestParameters": None, "responseElements": None},
+        {"requestParameters": {"roleArn": ROLE}, "responseElements": {}},
+    ],
+)
+def test_a_login_that_cannot_be_read_hides_what_its_session_did_anywhere(
+    history: FakeHistory, odd: dict[str, Any]
+) -> None:
+    when = NOW - timedelta(days=3)
+    history.events["eu-west-1"] += [
+        login(ROLE, "other", when, "eu-west-1") | odd,
+        call(ROLE, "other", "sns:CreateTopic", when, "eu-west-1"),
+    ]
+    calls, gaps = read(source(history))
+    assert len(calls) == 189
+    assert [(gap.kind, gap.scope) for gap in gaps] == [(GapKind.UNREADABLE_RECORD, Scope())]
+    assert "eu-west-1" in gaps[0].detail
+
+
+@pytest.mark.parametrize("missing", ["requestParameters", "responseElements"])
+def test_a_login_is_understood_by_its_request_or_its_response(history: FakeHistory, missing: str) -> None:
+    when = NOW - timedelta(days=3)
+    history.events["eu-west-1"] += [
+        login(ROLE, "other", when, "eu-west-1") | {missing: None},
+        login(OTHER, "kims", when, "eu-west-1") | {missing: None},
+        call(ROLE, "other", "sns:CreateTopic", when, "eu-west-1"),
+    ]
+    calls, gaps = read(source(history))
+    assert (len(calls), gaps) == (190, [])
+    assert ("eu-west-1", "Username=kims") not in history.requests
+
+
+def test_a_login_that_was_refused_is_none(history: FakeHistory) -> None:
+    refused = login(ROLE, "other", NOW - timedelta(days=3), "eu-west-1")
+    history.events["eu-west-1"].append(refused | {"errorCode": "AccessDenied", "responseElements": None})
+    _, gaps = read(source(history))
+    assert gaps == []
+    assert ("eu-west-1", "Username=other") not in history.requests
+
+
+def test_a_role_that_is_named_without_its_path_is_asked_for_with_it(history: FakeHistory) -> None:
+    """AssumeRole is looked up by the role's ARN: the other logins tell the whole of it."""
+    when = NOW - timedelta(days=3)
+    history.events["eu-west-1"] += [
+        login(ROLE, "nightly", when, "eu-west-1", "AssumeRole"),
+        call(ROLE, "nightly", "sns:CreateTopic", when, "eu-west-1"),
+    ]
+    calls, gaps = read(source(history), role=ROLE.replace("ci/", ""))
+    assert (len(calls), gaps) == (190, [])
+
+
+def test_a_login_counts_up_to_twelve_hours_before_the_window(history: FakeHistory) -> None:
+    """The longest session of a role; its calls may lie in the window all the same."""
+    start = NOW - timedelta(days=7)
+    for hours, session in ((11, "long"), (13, "over")):
+        history.events["eu-west-1"] += [
+            login(ROLE, session, start - timedelta(hours=hours), "eu-west-1"),
+            call(ROLE, session, "sns:CreateTopic", start + timedelta(minutes=1), "eu-west-1"),
+        ]
+    calls, _ = read(source(history), Window(start))
+    assert [each.session for each in calls] == ["long"]
+
+
+def test_sessions_that_are_known_already_cover_nothing(history: FakeHistory) -> None:
+    found = source(history, sessions=SESSIONS[:1])
+    calls, gaps = read(found)
+    assert (len(calls), gaps) == (63, [])
+    assert (found.statistics.spans, found.statistics.whole) == ({}, timedelta())
+
+
+@pytest.mark.parametrize(
+    ("minutes", "wait", "end", "kinds"),
+    [
+        (3, 0, None, [GapKind.EVENTS_LATE]),
+        (20, 0, None, []),
+        (3, 1, None, []),
+        (3, 0, NOW - timedelta(days=1), []),
+        (3, 0, NOW - timedelta(minutes=1), [GapKind.EVENTS_LATE]),
+    ],
+)
+def test_a_role_that_was_at_work_a_moment_ago_has_events_under_way(
+    history: FakeHistory, minutes: int, wait: int, end: datetime | None, kinds: list[GapKind]
+) -> None:
+    history.events["eu-west-1"].append(login(ROLE, "new", NOW - timedelta(minutes=minutes), "eu-west-1"))
+    _, gaps = read(source(history, wait=timedelta(minutes=wait)), Window(None, end))
+    assert [gap.kind for gap in gaps] == kinds
+    assert all(gap.scope == Scope() and "wait-for-events" in gap.detail for gap in gaps)
+
+
+def test_pages_that_lead_in_a_circle_end(history: FakeHistory) -> None:
+    """A, B, A …: no page names itself as the next."""
+    history.faults.append(Fault("circle", "eu-west-1", after=3))
+    calls, gaps = read(source(history))
+    assert {each.region for each in calls} == set(REGIONS)
+    assert [gap.scope.regions for gap in gaps] == [("eu-west-1",)]
+    assert "came in part only" in gaps[0].detail
+
+
+def test_a_long_history_tells_how_far_it_is(history: FakeHistory, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_SAY_EVERY", 2)
+    said: list[str] = []
+    read(source(history, say=said.append))
+    assert "Event history of eu-west-1: 2 answers so far" in said
 
 
 def test_a_session_that_began_before_the_window_counts_from_its_start_on(history: FakeHistory) -> None:
@@ -131,8 +254,8 @@ def test_session_names_that_recur_are_looked_up_once(history: FakeHistory) -> No
             item
             for day in range(30)
             for item in (
-                login(ROLE, "GitHubActions", NOW - timedelta(days=day), "eu-west-1"),
-                call(ROLE, "GitHubActions", "sqs:CreateQueue", NOW - timedelta(days=day), "eu-west-1"),
+                login(ROLE, "GitHubActions", NOW - timedelta(days=day + 1), "eu-west-1"),
+                call(ROLE, "GitHubActions", "sqs:CreateQueue", NOW - timedelta(days=day + 1), "eu-west-1"),
             )
         ]
     }

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import gzip
 import json
+import sqlite3
 import tempfile
-from collections.abc import Iterator
+import zlib
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -141,6 +143,45 @@ def test_a_folder_that_cannot_be_made_is_bad_input(s3: FakeS3, tmp_path: Path) -
     (tmp_path / "file").write_text("")
     with pytest.raises(InputError, match="cache-dir"):
         read(s3, tmp_path / "file")
+
+
+ODD: dict[str, Callable[[Any], Any]] = {
+    "another shape": lambda _: [],
+    "spans as a list": lambda kept: {**kept, "spans": [1]},
+    "skipped as a list": lambda kept: {**kept, "skipped": [["a"]]},
+    "a number as text": lambda kept: {**kept, "counts": {**kept["counts"], "records": "x"}},
+    "kinds that are no numbers": lambda kept: {**kept, "kinds": {"management-read": "many"}},
+    "first and last without a zone": lambda kept: {**kept, "first": "2026-10-01T00:00", "last": "2026-10-01T00:00"},
+    "spans without a zone": lambda kept: {**kept, "logged": {"management-read": ["2026-10-01T00:00"] * 2}},
+    "calls without a zone": lambda kept: {
+        **kept, "calls": [[str(each).removesuffix("+00:00") for each in call] for call in kept["calls"]]
+    },
+    "calls of one field": lambda kept: {**kept, "calls": [["x"] for _ in kept["calls"]]},
+}  # fmt: skip
+
+
+def change(folder: Path, how: Callable[[bytes], bytes]) -> None:
+    """Write all that is kept anew, as somebody else would."""
+    [file] = folder.glob("*.sqlite")
+    database = sqlite3.connect(file)
+    for key, content in database.execute("SELECT key, content FROM objects").fetchall():
+        changed = zlib.compress(how(zlib.decompress(content)))
+        database.execute("UPDATE objects SET content = ? WHERE key = ?", (changed, key))
+    database.commit()
+    database.close()
+
+
+@pytest.mark.parametrize("oddity", ODD)
+def test_what_is_kept_in_an_odd_shape_is_read_again(s3: FakeS3, tmp_path: Path, oddity: str) -> None:
+    first = read(s3, tmp_path)
+    change(tmp_path, lambda content: json.dumps(ODD[oddity](json.loads(content))).encode())
+    assert read(s3, tmp_path) == first
+
+
+def test_what_is_kept_in_too_deep_a_shape_is_read_again(s3: FakeS3, tmp_path: Path) -> None:
+    first = read(s3, tmp_path)
+    change(tmp_path, lambda _: b"[" * 200_000)
+    assert read(s3, tmp_path) == first
 
 
 @settings(max_examples=10, suppress_health_check=[HealthCheck.function_scoped_fixture])

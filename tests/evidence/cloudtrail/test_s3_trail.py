@@ -2,18 +2,22 @@
 
 import gzip
 import json
+import os
 import re
-from collections.abc import Iterator, Mapping
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from leastpriv.errors import InputError
+from leastpriv.errors import AwsError, InputError
 from leastpriv.evidence.cloudtrail import s3_objects, s3_reading
 from leastpriv.evidence.cloudtrail.s3_trail import S3Trail
 from leastpriv.evidence.cloudtrail.trail_files import TrailFolder
+from leastpriv.evidence.cloudtrail.unforeseen import as_gap
 from leastpriv.evidence.source import Principals, Window, parse_principal
 from leastpriv.model import Call, Gap, GapKind, Scope
 from tests.fakes.aws.s3_server import FakeS3
@@ -95,7 +99,6 @@ def test_a_trail_is_read_oldest_file_first_over_all_regions_however_many_pages_i
         ("", "s3://logs"),
         ("", "s3://logs/"),
         ("", f"s3://logs/AWSLogs/{ACCOUNT}"),
-        ("", f"s3://logs/AWSLogs/{ACCOUNT}/CloudTrail/eu-west-1/2026/01"),
         ("prod/", "s3://logs/prod"),
         ("prod/", "s3://logs/prod/AWSLogs/"),
         ("AWSLogs/o-abc1234567/", "s3://logs"),
@@ -107,6 +110,24 @@ def test_a_trail_is_found_from_any_place_above_its_files(s3: FakeS3, top: str, n
     for number in range(3):
         deliver(s3, number, hours=number, top=top)
     assert read(s3, named=named) == (names(0, 1, 2), [])
+
+
+def test_a_place_below_a_region_is_read_and_says_what_it_lacks(s3: FakeS3) -> None:
+    for number in range(3):
+        deliver(s3, number, hours=number)
+    found, gaps = read(s3, named=f"s3://logs/AWSLogs/{ACCOUNT}/CloudTrail/eu-west-1/2026/01")
+    assert found == names(0, 1, 2)
+    assert [(gap.kind, bool(gap.scope.regions)) for gap in gaps] == [
+        (GapKind.NOT_LOGGED, True), (GapKind.NOT_LOGGED, False),
+    ]  # fmt: skip
+
+
+def test_a_place_of_another_account_has_nothing_of_the_role_and_could_hide_anything(s3: FakeS3) -> None:
+    deliver(s3, 1, account="999999999999")
+    source = S3Trail(s3.aws(1), "s3://logs/AWSLogs/999999999999/CloudTrail/eu-west-1")
+    gaps = [item for item in source.read(ALWAYS, MINE) if isinstance(item, Gap)]
+    assert [gap.scope for gap in gaps if gap.kind is GapKind.SOURCE_FAILED] == [Scope()]
+    assert not source.statistics.spans
 
 
 def test_an_organization_trail_has_its_id_above_the_accounts(s3: FakeS3) -> None:
@@ -235,6 +256,8 @@ def test_expired_credentials_end_the_reading_and_could_hide_anything(s3: FakeS3)
     assert found == names(*range(20))
     assert [gap.scope for gap in gaps] == [Scope(), Scope(regions=("eu-west-1",))]
     assert "have expired" in gaps[1].detail
+    # Nothing after the first one was waited for.
+    assert gaps[1].count == 1
     assert s3.gets() < 100
 
 
@@ -262,6 +285,93 @@ def test_a_body_that_breaks_off_is_read_on_from_where_it_broke(s3: FakeS3, range
     s3.break_off("GET ", after=SIZE)
     assert read(s3) == (names(1), [])
     assert [each for each in s3.requests if each.startswith("GET")] == [f"GET {key}", f"GET {key} bytes={SIZE}-"]
+
+
+def test_a_body_does_not_go_on_with_the_bytes_of_another_object(s3: FakeS3) -> None:
+    key = deliver(s3, 1)
+    s3.break_off("GET ", after=SIZE)
+    bucket = s3_objects.Bucket("logs", s3.aws(1).client("s3"))
+    with pytest.raises(AwsError, match="PreconditionFailed"):
+        bucket.fetch(s3_objects.Stored(key, '"as it was when it was listed"', SIZE))
+
+
+@pytest.mark.parametrize(
+    "tokens", [lambda _: b"", lambda _: b"<NextContinuationToken>same</NextContinuationToken>"], ids=["none", "same"]
+)
+def test_a_listing_that_leads_to_no_next_page_is_a_gap_of_its_region(
+    s3: FakeS3, monkeypatch: pytest.MonkeyPatch, tokens: Callable[[Any], bytes]
+) -> None:
+    for number in range(4):
+        deliver(s3, number, hours=number)
+    s3.most_keys = 1
+    whole = FakeS3.listing
+
+    def listing(server: FakeS3, query: Mapping[str, str]) -> bytes:
+        asked = {name: value for name, value in query.items() if name != "continuation-token"}
+        return re.sub(rb"<NextContinuationToken>.*?</NextContinuationToken>", tokens, whole(server, asked))
+
+    monkeypatch.setattr(FakeS3, "listing", listing)
+    found, gaps = read(s3)
+    assert found[:1] == names(0)
+    assert [(gap.kind, gap.scope.regions) for gap in gaps] == [(GapKind.SOURCE_FAILED, ("eu-west-1",))]
+    assert "leads to no next page" in gaps[0].detail
+
+
+def test_an_answer_that_nobody_foresaw_could_hide_anything_and_ends_nothing(
+    s3: FakeS3, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    deliver(s3, 1)
+
+    def listing(*_: Any, **__: Any) -> Any:
+        raise KeyError("Contents")
+
+    monkeypatch.setattr(s3_objects.Bucket, "objects", listing)
+    found, [gap] = read(s3)
+    assert (found, gap.kind, gap.scope) == ([], GapKind.SOURCE_FAILED, Scope())
+    assert "an answer of unknown shape (KeyError)" in gap.detail
+
+
+def test_an_interruption_and_bad_input_are_not_taken_for_an_answer() -> None:
+    for error in (KeyboardInterrupt(), InputError("trails: no.")):
+
+        def items(error: BaseException = error) -> Iterator[Gap]:
+            raise error
+            yield
+
+        with pytest.raises(type(error)):
+            list(as_gap("x", items()))
+
+
+def test_what_was_read_so_far_is_said_now_and_then(s3: FakeS3, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(s3_reading, "_SAY_EVERY", 2)
+    for number in range(5):
+        deliver(s3, number, hours=number)
+    said: list[str] = []
+    read(s3, say=said.append)
+    assert said == [
+        "s3://logs: 1 folders of accounts and regions", "… 2 files of s3://logs so far", "… 4 files of s3://logs so far"
+    ]  # fmt: skip
+
+
+def test_a_run_that_is_interrupted_does_not_wait_for_an_answer(s3: FakeS3) -> None:
+    """The process ends though S3 answers a minute later only: its threads are daemons."""
+    deliver(s3, 1)
+    s3.delay("GET ", 60)
+    program = (
+        "import sys\n"
+        "from leastpriv.evidence.aws import Aws\n"
+        "from leastpriv.evidence.cloudtrail.fetchers import Fetchers\n"
+        "from leastpriv.evidence.cloudtrail.s3_objects import Bucket, Stored\n"
+        "import os\n"
+        "fetchers = Fetchers(2)\n"
+        "bucket = Bucket('logs', Aws.open(dict(os.environ)).client('s3'))\n"
+        "fetchers.submit(bucket.fetch, Stored(sys.argv[1], '', 10))\n"
+        "fetchers.close()\n"
+    )
+    key = next(iter(s3.objects))
+    environment = {**os.environ, **s3.environment()}
+    done = subprocess.run([sys.executable, "-c", program, key], env=environment, timeout=45, check=False)
+    assert done.returncode == 0
 
 
 def test_a_body_that_never_comes_to_its_end_is_a_gap(s3: FakeS3) -> None:

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from leastpriv.errors import InputError
 from leastpriv.evidence.cloudtrail import trail_paths
+from leastpriv.evidence.cloudtrail.event import account_of
 from leastpriv.evidence.cloudtrail.trail_files import SeenEvents, TrailFolder
 from leastpriv.evidence.source import Principals, Window, parse_principal
 from leastpriv.model import Call, Gap, GapKind, Scope
@@ -261,8 +262,36 @@ def test_the_figures_say_what_was_read_and_what_it_covers(tmp_path: Path) -> Non
     assert figures.skipped == {"not-wanted": 1, "event-type": 1}
     assert figures.kinds == {"management-read": 3, "data-read": 1}
     assert figures.regions == {"eu-west-1", "us-east-1"}
-    assert figures.data_types == {("s3.amazonaws.com", "AWS::S3::Object")}
+    # Data events do not show that management events of their kind or source are logged.
+    assert figures.logged == {"management-read": (START, START), "s3.amazonaws.com": (START, START)}
     assert (figures.first, figures.last) == (START, START + timedelta(minutes=30))
+
+
+def test_records_of_other_accounts_prove_nothing_of_the_roles_own(tmp_path: Path) -> None:
+    """Another account's trail may log what that of the role's account does not: regions, reads, AWS KMS."""
+    foreign = {"awsRegion": "ap-south-1", "eventSource": "kms.amazonaws.com", "recipientAccountId": "999999999999"}
+    deliver(tmp_path, [record(1), record(2, 5, **foreign)])
+    source = TrailFolder(tmp_path)
+    list(source.read(Window(), Principals(frozenset({parse_principal(ROLE)}))))
+    figures = source.statistics
+    assert (set(figures.spans), figures.sources, figures.records) == ({"eu-west-1"}, {"s3.amazonaws.com"}, 2)
+    list(source.read(Window(), Principals()))
+    assert set(source.statistics.spans) == {"eu-west-1", "ap-south-1"}
+
+
+@pytest.mark.parametrize(
+    ("record", "account"),
+    [
+        ({"recipientAccountId": "1", "userIdentity": {"accountId": "2"}}, "1"),
+        ({"userIdentity": {"accountId": "2", "arn": "arn:aws:iam::3:user/x"}}, "2"),
+        ({"userIdentity": {"arn": "arn:aws:iam::3:user/x"}}, "3"),
+        ({"userIdentity": {"type": "AWSService"}}, ""),
+        ({"userIdentity": "x"}, ""),
+        ({}, ""),
+    ],
+)
+def test_a_record_is_of_the_account_that_it_was_written_for(record: dict[str, object], account: str) -> None:
+    assert account_of(record) == account
 
 
 def test_reading_again_starts_anew(tmp_path: Path) -> None:

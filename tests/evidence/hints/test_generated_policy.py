@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+import signal
+import threading
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -15,16 +17,20 @@ from leastpriv.errors import AwsError, InputError
 from leastpriv.evidence.aws import Aws
 from leastpriv.evidence.hints.found import GeneratedPolicy
 from leastpriv.evidence.hints.generated_policy import Generation, generated_policy, grants_of, parse_generation
+from leastpriv.evidence.hints.interruption import listening
 from leastpriv.evidence.hints.waiting import Waiting
 from tests.fakes.aws.access_analyzer import AccessAnalyzer
 from tests.fakes.aws.passing_time import PassingTime
-from tests.fakes.aws.server import FakeAws
+from tests.fakes.aws.server import Asked, FakeAws
 
 NOON = datetime(2026, 11, 24, 12, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)
 ROLE, OTHER = "arn:aws:iam::111122223333:role/deploy", "arn:aws:iam::111122223333:role/other"
 ACCESS_ROLE, TRAIL = "arn:aws:iam::111122223333:role/analyzer", "arn:aws:cloudtrail:eu-west-1:111122223333:trail/main"
-POLICY = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "s3:GetBucketAcl", "Resource": "*"}]}
+POLICY: dict[str, Any] = {
+    "Version": "2012-10-17",
+    "Statement": [{"Effect": "Allow", "Action": "s3:GetBucketAcl", "Resource": "*"}],
+}
 
 
 class Run:
@@ -182,6 +188,102 @@ def test_a_failed_generation_tells_the_way_out(run: Run, code: str, advice: str)
     run.analyzer.error = code
     with pytest.raises(AwsError, match=f"{code}.*{advice}"):
         run.generate()
+
+
+def test_a_joined_generation_that_its_owner_cancels_is_replaced_by_our_own(run: Run) -> None:
+    job = run.analyzer.begin(ROLE, takes=3 * MINUTE)
+
+    def cancel() -> None:
+        job.is_cancelled = True
+
+    run.time.on_sleep = cancel
+    found = run.generate()
+    assert (found.job, found.was_running) == ("job-2", False)
+    assert any("was cancelled by its owner" in line for line in run.said)
+
+
+@pytest.mark.parametrize("minutes", [0, 3])
+@pytest.mark.parametrize(
+    ("trail", "first", "last", "serves"),
+    [
+        ({"cloudTrailArn": TRAIL, "allRegions": True}, 40, 0, True),
+        ({"cloudTrailArn": TRAIL, "allRegions": True}, 60, 0, True),
+        ({"cloudTrailArn": TRAIL, "allRegions": True}, 30, 0, False),
+        ({"cloudTrailArn": TRAIL, "allRegions": True}, 60, 10, False),
+        ({"cloudTrailArn": TRAIL.replace("main", "other"), "allRegions": True}, 60, 0, False),
+        ({"cloudTrailArn": TRAIL, "allRegions": False, "regions": ["eu-west-1"]}, 60, 0, False),
+    ],
+)
+def test_a_result_of_somebody_else_is_taken_only_if_it_read_as_much(
+    run: Run, minutes: int, trail: Mapping[str, object], first: int, last: int, serves: bool
+) -> None:
+    job = run.analyzer.begin(ROLE, takes=minutes * MINUTE, ago=timedelta(hours=not minutes))
+    times = {"startTime": (NOON - timedelta(days=first)).isoformat(), "endTime": NOON - timedelta(days=last)}
+    job.details = {"trails": [trail], **times}
+    assert run.generate().job == ("job-1" if serves else "job-2")
+    assert any("is not taken" in line for line in run.said) is not serves
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize("operation", ["StartPolicyGeneration", "GetGeneratedPolicy"])
+def test_a_signal_cancels_the_generation_also_while_it_is_asked_for(
+    run: Run, number: signal.Signals, operation: str
+) -> None:
+    """The main thread waits for the answer when the signal comes; before, it would not have ended the run."""
+    answer = run.endpoint.operations[f"accessanalyzer:{operation}"]
+
+    def interrupted(asked: Asked) -> Mapping[str, Any]:
+        found = answer(asked)
+        signal.pthread_kill(threading.main_thread().ident or 0, number)
+        return found
+
+    run.endpoint.operations = {**run.endpoint.operations, f"accessanalyzer:{operation}": interrupted}
+    before = signal.signal(number, lambda *_: None)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            run.generate()
+        assert signal.getsignal(number) is not signal.SIG_DFL
+    finally:
+        signal.signal(number, before)
+    [job] = run.analyzer.jobs
+    assert run.analyzer.status(job) == "CANCELED"
+
+
+def test_a_signal_that_comes_while_the_account_is_busy_ends_the_run(run: Run) -> None:
+    run.analyzer.begin(OTHER, takes=120 * MINUTE)
+    answer = run.endpoint.operations["accessanalyzer:StartPolicyGeneration"]
+
+    def interrupted(asked: Asked) -> Mapping[str, Any]:
+        signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+        return answer(asked)
+
+    run.endpoint.operations = {**run.endpoint.operations, "accessanalyzer:StartPolicyGeneration": interrupted}
+    with pytest.raises(KeyboardInterrupt):
+        run.generate()
+    assert not run.time.slept
+
+
+def test_a_signal_that_the_caller_ignores_stays_ignored() -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with listening():
+            assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
+def test_a_generation_that_cannot_be_asked_for_any_more_goes_on_and_that_is_said(run: Run) -> None:
+    run.endpoint.refuse("GetGeneratedPolicy", "ThrottlingException", "Rate exceeded", 429)
+    with pytest.raises(AwsError, match=r"too many requests.*The policy generation job-1 goes on; the next run takes"):
+        run.generate()
+    run.endpoint._faults.clear()
+    run.time.now += 5 * MINUTE
+    assert run.generate().job == "job-1"
+
+
+def test_what_a_generated_policy_denies_is_no_grant() -> None:
+    statements = [{"Effect": "Deny", "Action": "s3:*", "Resource": "*"}, *POLICY["Statement"]]
+    assert grants_of([json.dumps({"Statement": statements})]) == (("s3:GetBucketAcl", ("*",)),)
 
 
 def test_one_that_somebody_cancelled_is_said(run: Run) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from leastpriv.errors import AwsError
 from leastpriv.evidence.aws import Aws
-from leastpriv.evidence.hints.found import Advice, Hints
+from leastpriv.evidence.hints.found import Advice, Hints, OutsideAccess
 from leastpriv.evidence.hints.generated_policy import Generation
 from leastpriv.evidence.hints.last_accessed import last_accessed
 from leastpriv.evidence.hints.read import read_hints
@@ -19,7 +19,7 @@ from leastpriv.evidence.source import parse_principal
 from tests.fakes.aws.access_analyzer import AccessAnalyzer, Finding
 from tests.fakes.aws.iam_last_accessed import Attempt, LastAccessed
 from tests.fakes.aws.passing_time import PassingTime
-from tests.fakes.aws.server import FakeAws
+from tests.fakes.aws.server import Asked, FakeAws, Operation, RefusedError
 
 NOON = datetime(2026, 11, 24, 12, tzinfo=UTC)
 DAY = timedelta(days=1)
@@ -245,6 +245,38 @@ def test_details_that_may_not_be_read_leave_the_dates(account: Account, aws: Fak
     assert action in access.missing
 
 
+@pytest.mark.parametrize("name", ["GetServiceLastAccessedDetailsWithEntities", "GenerateServiceLastAccessedDetails"])
+def test_who_else_uses_a_policy_is_unknown_where_iam_does_not_say(
+    account: Account, aws: FakeAws, door: Aws, name: str
+) -> None:
+    aws.operations[f"iam:{name}"] = _only_for_roles(aws.operations[f"iam:{name}"])
+    access = account.hints(door).access
+    assert access
+    assert [(each.service, each.is_known) for each in access.shared] == [("sns", False), ("sqs", False)]
+    assert access.granted_by["sns"] == (SHARED,)
+    assert access.missing
+
+
+def _only_for_roles(operation: Operation) -> Operation:
+    def answer(asked: Asked) -> Mapping[str, object]:
+        if ":policy/" in asked.parameters.get("Arn", ":policy/"):
+            raise RefusedError("AccessDenied", "no", 403)
+        return operation(asked)
+
+    return answer
+
+
+def test_beyond_twenty_shared_pairs_nobody_knows_of_the_rest(account: Account, aws: FakeAws, door: Aws) -> None:
+    services = tuple(f"svc{number:02}" for number in range(23))
+    account.iam.policies = {ROLE: {SHARED: services}, OTHER: {SHARED: services[:-1]}}
+    account.iam.attempts = [Attempt(OTHER, f"{each}:Do", NOON - DAY) for each in services[:-1]]
+    access = account.hints(door).access
+    assert access
+    assert len([each for each in access.shared if each.others]) == 20
+    assert [each.service for each in access.shared if not each.is_known] == ["svc20", "svc21"]
+    assert "20 times at most" in access.missing
+
+
 def test_a_report_belongs_to_the_session_that_asked_for_it(account: Account, aws: FakeAws, door: Aws) -> None:
     ours, others = (Aws.open(aws.environment(key=key)).client("iam") for key in ("AKIAOURS", "AKIATHEIRS"))
     job = ours.generate_service_last_accessed_details(Arn=ROLE)["JobId"]
@@ -265,6 +297,43 @@ def test_without_an_analyzer_that_is_said(account: Account, aws: FakeAws, door: 
         ("external access findings", "there is no such analyzer in eu-west-1.")
     ]
     assert hints.unused == ()
+
+
+def test_findings_are_read_without_a_policy_generation_too(account: Account, aws: FakeAws, door: Aws) -> None:
+    hints = read_hints(door, parse_principal(ROLE), account.waiting, access=True)
+    assert hints.outside
+    assert hints.unused
+    assert not aws.asked("StartPolicyGeneration")
+    assert any("USD 0.20" in line for line in account.said)
+
+
+@pytest.mark.parametrize(
+    ("subject", "is_bound"),
+    [
+        ("repo:acme/shop:*", True),
+        ("repo:acme/shop:ref:refs/heads/main", True),
+        ("repo:acme@12/shop@34:*", True),
+        ("repo:acme/shop:pull_request, repo:acme/site:*", True),
+        ('["repo:acme/shop:*", "repo:acme/site:*"]', True),
+        ("project_path:acme/shop:ref_type:branch:ref:*", True),
+        ("organization:acme:project:shop:workspace:main:run_phase:*", True),
+        ("system:serviceaccount:ci:deploy", True),
+        ("repo:*", False),
+        ("*", False),
+        ("repo:acme/*", False),
+        ("repo:acme/*:ref:refs/heads/main", False),
+        ("repo:acme/sh?p:*", False),
+        ("repo:*/shop:*", False),
+        ("repo:acme/shop*", False),
+        ("repo:acme/shop:*, repo:acme/*", False),
+        ("organization:acme:*", False),
+        ("system:serviceaccount:*", False),
+        ("", False),
+    ],
+)
+def test_a_login_is_bound_by_a_subject_of_one_repository(subject: str, is_bound: bool) -> None:
+    assert OutsideAccess(f"Federated {GITHUB}", {f"{GITHUB}:sub": subject}).is_bound_subject is is_bound
+    assert not OutsideAccess("AWS *", {f"{GITHUB}:sub": subject}, is_public=True).is_bound_subject
 
 
 def test_a_finding_about_another_role_is_never_told_of_this_one(account: Account, aws: FakeAws, door: Aws) -> None:

@@ -89,6 +89,36 @@ def test_a_stack_that_is_gone_spoils_no_other() -> None:
     assert found.failure == ""
 
 
+def test_a_private_type_is_asked_for_where_its_stack_is() -> None:
+    """Whatever the region of the credentials, and of the first stack."""
+    private = {"Acme::Mail::Box": {"create": ["ses:CreateEmailIdentity"]}}
+    stacks = {("eu-west-1", "orders"): ["AWS::SQS::Queue"], ("eu-central-1", "mail"): ["Acme::Mail::Box"]}
+    with CloudFormationTypes({**TYPES, **private}, stacks) as aws:
+        aws.only_in["Acme::Mail::Box"] = "eu-central-1"
+        door = Aws.open(aws.environment(region="us-east-1"))
+        found = declared_of(door, [ORDERS, Stack("eu-central-1", "mail")], ())
+        of_template = declared_of(door, [Stack("eu-central-1", "mail")], ["Acme::Mail::Box"])
+    assert found.types == ("AWS::SQS::Queue", "Acme::Mail::Box")
+    assert "ses:CreateEmailIdentity" in found.actions
+    assert (found.untold, found.failure, of_template.types) == ((), "", ("Acme::Mail::Box",))
+
+
+def test_one_stack_that_may_not_be_looked_into_hides_no_other() -> None:
+    with CloudFormationTypes(TYPES, STACKS) as aws:
+        aws.denied.add("hidden")
+        found = declared_of(Aws.open(aws.environment()), [Stack("eu-west-1", "hidden"), ORDERS], ())
+    assert found.types == ("AWS::S3::Bucket", "AWS::SQS::Queue")
+    assert "cloudformation:ListStackResources" in found.failure
+
+
+def test_one_type_that_the_registry_cannot_tell_hides_no_other() -> None:
+    with CloudFormationTypes(TYPES, STACKS) as aws:
+        aws.broken.add("AWS::S3::Bucket")
+        found = declared_of(Aws.open(aws.environment()), [ORDERS], ())
+    assert found.types == ("AWS::SQS::Queue",)
+    assert "AWS::S3::Bucket" in found.failure
+
+
 def test_more_stacks_than_are_looked_into_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(resource_types, "_MOST_STACKS", 1)
     monkeypatch.setattr(resource_types, "_MOST_TYPES", 1)

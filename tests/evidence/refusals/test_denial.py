@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from leastpriv.evidence.refusals.denial import read_denial
+from leastpriv.evidence.refusals.denial import find_denials, read_denial
+from leastpriv.evidence.refusals.layout import lay_out
 from leastpriv.model import Denial, DeniedBy
 
 WHO = "arn:aws:sts::123456789012:assumed-role/deploy/run=1@a.b"
@@ -275,8 +276,88 @@ def test_a_reason_that_is_cut_counts_once_it_can_be_no_other() -> None:
     assert read_denial(f"{SENTENCE} because no ").denied_by is DeniedBy.UNKNOWN
 
 
+@pytest.mark.parametrize("end", range(1, len("with an explicit deny")))
+def test_a_reason_that_is_cut_within_an_explicit_deny_is_not_mended(end: int) -> None:
+    tail = "with an explicit deny"[:end].strip()
+    for text in (f"{SENTENCE} {tail}", f"{SENTENCE} {tail}...", f"{SENTENCE}\n{tail}\nnext line"):
+        found = read_denial(text)
+        assert (found.resource, found.mendable) == (read_denial(SENTENCE).resource, False), text
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "Updating the VPC endpoint policy now",
+        "checkov: 0 statements with an explicit deny found",
+        "The service control policies are as before",
+    ],
+)
+def test_a_line_behind_the_reason_does_not_change_who_refused(line: str) -> None:
+    found = read_denial(f"{SENTENCE} because no identity-based policy allows the sqs:SendMessage action\n{line}")
+    assert (found.denied_by, found.explicit, found.mendable) == (DeniedBy.IDENTITY, False, True)
+
+
+def test_a_reason_that_the_caller_put_into_a_name_is_not_the_reason() -> None:
+    key = 'k" because no identity-based policy allows the s3:PutObject action'
+    sentence = f'User: {WHO} is not authorized to perform: s3:PutObject on resource: "arn:aws:s3:::b/{key}"'
+    for blank in (" ", "\n", f' {"p" * 900}" ', f'\n{"p" * 900}" '):
+        found = read_denial(f"{sentence}{blank}with an explicit deny in a service control policy")
+        assert (found.explicit, found.mendable) == (True, False)
+
+
+def test_an_identity_policy_counts_in_awss_own_words_alone() -> None:
+    found = read_denial(f"{SENTENCE} because the network is closed, whatever the identity-based policy says")
+    assert (found.denied_by, found.mendable) == (DeniedBy.UNKNOWN, False)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"{SENTENCE}\n" * 3 + "Done: all",
+        "\n".join(f"{SENTENCE}-{number}" for number in range(4)),
+        f"{SENTENCE}\nretry: with an explicit deny in a service control policy",
+    ],
+    ids=["copies", "like each other", "a label before the reason"],
+)
+def test_a_name_takes_nothing_of_the_next_line(text: str) -> None:
+    """Lines of one length are a sign of wrapping only where they are not one message again."""
+    assert read_denial(text).resource in (QUEUE, f"{QUEUE}-0")
+
+
+def test_a_resource_cut_at_a_backtick_is_not_known() -> None:
+    assert (
+        read_denial(f"{SENTENCE}`b because no identity-based policy allows the sqs:SendMessage action").resource == ""
+    )
+    assert read_denial(f"`{SENTENCE}` failed").resource == QUEUE
+
+
+def test_an_encoded_text_without_a_refusal_tells_nothing() -> None:
+    found = read_denial(
+        f"nobody is not authorized to perform a dance. Encoded authorization failure message: {'a' * 80}"
+    )
+    assert (found.actions, found.mendable) == ((), False)
+
+
+def test_a_bucket_that_an_option_names_is_the_resource() -> None:
+    refused = "An error occurred (AccessDenied) when calling the PutObject operation: Access Denied"
+    found = read_denial(f"aws s3api put-object --bucket orders --key a/b\n{refused}")
+    assert (found.actions, found.resource) == (("s3:PutObject",), "arn:aws:s3:::orders/a/b")
+
+
+def test_a_bare_refusal_is_told_beside_the_next_one() -> None:
+    refused = "An error occurred (AccessDenied) when calling the PutObject operation: Access Denied"
+    for between in ("\n", "\n\n"):
+        found = find_denials(lay_out(f"{refused}{between}{SENTENCE}"))
+        assert [one.denial.actions for one in found] == [("s3:PutObject",), ("sqs:SendMessage",)]
+    own = SENTENCE.replace("sqs:SendMessage", "s3:PutObject")
+    assert len(find_denials(lay_out(f"{refused}\n{own}"))) == 1
+
+
 PARTS = st.sampled_from(
     [
+        "--bucket orders --key ",
+        f"Encoded authorization failure message: {'a' * 80}",
+        "An error occurred (AccessDenied) when calling the PutObject operation: Access Denied",
         SENTENCE,
         "not authorized to perform",
         " on resource: ",

@@ -56,7 +56,28 @@ def test_several_refusals_stand_in_one_line() -> None:
     ]
 
 
-@pytest.mark.parametrize("encoding", ["utf-16", "utf-8-sig"])
+@pytest.mark.parametrize(
+    "line",
+    [
+        f"{SENTENCE} because no identity-based policy allows the sqs:SendMessage action",
+        "An error occurred (AccessDenied) when calling the PutObject operation: Access Denied",
+    ],
+)
+def test_every_refusal_of_a_dense_log_is_told_once_also_between_two_chunks(line: str) -> None:
+    count = (1 << 20) // len(line) + 2_000
+    assert [number for number, _, _ in told(f"{line}\n" * count)] == [*range(1, count + 1)]
+
+
+def test_the_first_line_of_a_log_says_what_the_tool_was_doing() -> None:
+    refused = "An error occurred (AccessDenied) when calling the PutObject operation: Access Denied"
+    command = "aws s3api put-object --bucket orders --key a"
+    assert told(f"{command}\n{'x' * 40}\n{refused}\n") == [(3, ("s3:PutObject",), "arn:aws:s3:::orders/a")]
+    far = "\n".join([command, *["x" * 100] * 4, refused])
+    padded = f"{'on resource: '}\n{'y' * 3_000}\n{far}"
+    assert [resource for _, _, resource in told(padded)] == ["arn:aws:s3:::orders/a"]
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be", "utf-8-sig"])
 def test_a_log_of_powershell_is_read(encoding: str) -> None:
     assert told(f"a\n{SENTENCE}\n".encode(encoding)) == [(2, ("sqs:SendMessage",), QUEUE)]
 

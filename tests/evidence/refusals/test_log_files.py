@@ -1,5 +1,6 @@
 """Logs in files, folders, archives and pipes; what cannot be read is told in a sentence."""
 
+import gzip
 import io
 import zipfile
 from pathlib import Path
@@ -62,6 +63,26 @@ def test_an_archive_that_unfolds_without_end_is_refused(monkeypatch: pytest.Monk
     monkeypatch.setattr(log_files, "MAX_UNFOLDED", 1_000_000)
     with pytest.raises(InputError, match="unfolds to more than"):
         places(["-"], archive({"a": b"\n" * 600_000, "b": b"\n" * 600_000}))
+
+
+def test_a_log_that_gzip_compressed_is_read_from_a_file_and_from_a_pipe(tmp_path: Path) -> None:
+    packed = gzip.compress(b"begin\n") + gzip.compress(SENTENCE)
+    file = tmp_path / "deploy.log.gz"
+    file.write_bytes(packed)
+    assert places([str(file), "-"], packed) == [(str(file), 3), ("-", 3)]
+
+
+def test_a_damaged_gzip_file_is_told() -> None:
+    packed = gzip.compress(SENTENCE * 50)
+    for damaged in (packed[:-12], packed[:20] + b"\xff" * 9 + packed[29:], packed[:5]):
+        with pytest.raises(InputError, match="'-' is a gzip file that cannot be read"):
+            places(["-"], damaged)
+
+
+def test_a_gzip_file_that_unfolds_without_end_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(log_files, "MAX_UNFOLDED", 1_000)
+    with pytest.raises(InputError, match="unfolds to more than"):
+        places(["-"], gzip.compress(b"x" * 2_000))
 
 
 def test_a_file_that_is_not_there_is_told(tmp_path: Path) -> None:

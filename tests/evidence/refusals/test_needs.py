@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
-from leastpriv.evidence.refusals.needs import contradicted, refused_needs
+from leastpriv.evidence.refusals.needs import ELSEWHERE, contradicted, refused_needs
 from leastpriv.model import Basis, Denial, DeniedBy, Need, Permission
 from leastpriv.permissions.events import Verdict
 from leastpriv.permissions.mapping import CallNeeds
@@ -53,6 +55,13 @@ def test_a_name_that_the_message_cuts_is_the_one_of_the_request(action: str, own
     call, denial = mapped(action, own), refusal(action, refused)
     assert [need.permission.resource for need in refused_needs(call, denial)] == [own]
     assert contradicted(call, denial) == ()
+
+
+def test_a_record_may_name_another_account_and_the_need_says_so() -> None:
+    other = "arn:aws:sqs:eu-west-1:999988887777:q"
+    denial = replace(refusal("sqs:SendMessage", other), principal="arn:aws:sts::111122223333:assumed-role/deploy/run")
+    (need,) = refused_needs(CallNeeds(Verdict.UNMAPPED, ""), denial)
+    assert (need.permission.resource, need.exact, need.derivation) == (other, True, ELSEWHERE)
 
 
 def test_one_of_several_resources_is_refused_and_all_are_needed() -> None:

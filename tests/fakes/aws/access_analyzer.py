@@ -118,8 +118,8 @@ class AccessAnalyzer:
             texts = [json.dumps(_with_placeholders(policy, asked)) for policy in self.policies]
             trail = {
                 "cloudTrailArn": f"arn:aws:cloudtrail:eu-west-1:{ACCOUNT}:trail/main",
-                "allRegions": True,
                 "regions": [],
+                **job.details.get("trails", [{"allRegions": True}])[0],
             }
             result["generatedPolicies"] = [{"policy": text} for text in texts]
             result["properties"] |= {
@@ -127,7 +127,7 @@ class AccessAnalyzer:
                 "cloudTrailProperties": {
                     "trailProperties": [trail],
                     "startTime": _first(job),
-                    "endTime": job.started,
+                    "endTime": job.details.get("endTime", job.started),
                 },
             }
         return {"jobDetails": about, "generatedPolicyResult": result}
@@ -212,7 +212,7 @@ class AccessAnalyzer:
 
 def _first(job: Job) -> datetime:
     start = job.details.get("startTime")
-    return datetime.fromisoformat(start) if start else job.started - timedelta(days=30)
+    return datetime.fromisoformat(start) if start else job.started - timedelta(days=90)
 
 
 def _with_placeholders(policy: Mapping[str, Any], asked: Asked) -> Mapping[str, Any]:

@@ -10,7 +10,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from leastpriv.evidence.cloudtrail.athena_sql import COLUMNS
+from leastpriv.evidence.cloudtrail.athena_table import COLUMNS
 from tests.fakes.aws.server import Asked, Operation, RefusedError
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -31,6 +31,9 @@ class DuckDb:
         self._process = subprocess.Popen(arguments, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
     def __enter__(self) -> DuckDb:
+        """Waits until the folder is loaded: a query that waited for it would be given up as unanswered."""
+        assert self._process.stdout
+        assert self._process.stdout.readline() == "loaded\n"
         return self
 
     def __exit__(

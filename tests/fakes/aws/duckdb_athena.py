@@ -2,7 +2,7 @@
 
 `python duckdb_athena.py FOLDER DATABASE.TABLE COLUMNS`: the folder is laid out as a trail's bucket, and is read as the
 table of the given columns (`{"name": "type"}`) partitioned by account, region and day. A line in is `{"sql": …}`, one
-out is `{"names": […], "rows": [[…]]}` with all values as text, or `{"error": …}`.
+out, after `loaded`, is `{"names": […], "rows": [[…]]}` with all values as text, or `{"error": …}`.
 """
 
 from __future__ import annotations
@@ -28,6 +28,8 @@ def main() -> None:
     folder, table, columns = sys.argv[1], sys.argv[2], json.loads(sys.argv[3])
     connection = duckdb.connect()
     load(connection, folder, table, columns)
+    sys.stdout.write("loaded\n")
+    sys.stdout.flush()
     for line in sys.stdin:
         try:
             answer = ask(connection, json.loads(line)["sql"])

@@ -45,7 +45,7 @@ class Fault:
     """What happens to requests of one region from the `after`th on, `times` times."""
 
     kind: str
-    """A name of `REFUSALS`, `cut` (the answer breaks off), `slow`, `same page` (it leads to itself), or `html`."""
+    """A name of `REFUSALS`, `cut` (the answer breaks off), `slow`, `html`, `same page` (to itself) or `circle`."""
     region: str = ""
     after: int = 0
     times: int = 1_000_000
@@ -61,10 +61,12 @@ class FakeHistory:
     """Seconds after which a call of its own (GetCallerIdentity) shows."""
     faults: list[Fault] = field(default_factory=list)
     events: dict[str, list[Mapping[str, Any]]] = field(default_factory=dict)
-    """Records by region, in any order; a text in place of a record is given as it is."""
+    """Records by region, in any order; a text in place of a record is given as it is, as is a record's `as text`."""
     requests: list[tuple[str, str]] = field(default_factory=list)
     """Region and attribute (`Username=123`) of every LookupEvents."""
     violations: list[str] = field(default_factory=list)
+    enabled: Sequence[str] | None = None
+    """Regions that ListRegions tells as enabled; None: the caller may not ask."""
     _server: ThreadingHTTPServer | None = None
     _counts: dict[str, int] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
@@ -148,6 +150,8 @@ class FakeHistory:
             page["NextToken"] = str(first + _PAGE)
         if fault and fault.kind == "same page":
             page["NextToken"] = asked.get("NextToken") or "0"
+        if fault and fault.kind == "circle":
+            page["NextToken"] = "1" if asked.get("NextToken") == "0" else "0"
         model = contract.operation("cloudtrail", "LookupEvents").output_shape
         self.violations += contract.breaches(page, model, "LookupEvents")
         return page
@@ -174,6 +178,9 @@ class _Handler(BaseHTTPRequestHandler):
         if scope and scope["service"] == "iam":
             self._iam(self.history.fault_of(region))
             return
+        if scope and scope["service"] == "account":
+            self._account()
+            return
         assert self.headers["X-Amz-Target"].endswith(".LookupEvents")
         fault = self.history.fault_of(region)
         if fault and fault.kind in REFUSALS:
@@ -186,6 +193,21 @@ class _Handler(BaseHTTPRequestHandler):
                 time.sleep(fault.seconds)
             page = json.dumps(self.history.answer(region, json.loads(body), fault)).encode()
             self._send(200, page, cut=fault is not None and fault.kind == "cut")
+
+    def _account(self) -> None:
+        """Answers ListRegions."""
+        assert self.path == "/listRegions"
+        if self.history.enabled is None:
+            message = REFUSALS["denied"][2].replace("cloudtrail:LookupEvents", "account:ListRegions")
+            headers = {"x-amzn-ErrorType": "AccessDeniedException"}
+            self._send(403, json.dumps({"message": message}).encode(), "application/json", headers)
+            return
+        regions = [{"RegionName": name, "RegionOptStatus": "ENABLED"} for name in self.history.enabled]
+        page = {"Regions": [*regions, {"RegionName": "af-south-1", "RegionOptStatus": "DISABLED"}]}
+        self.history.violations += contract.breaches(
+            page, contract.operation("account", "ListRegions").output_shape, "ListRegions"
+        )
+        self._send(200, json.dumps(page).encode(), "application/json")
 
     def _iam(self, fault: Fault | None) -> None:
         """IAM only ever fails here: what it answers otherwise, the lab answers."""
@@ -231,7 +253,7 @@ def event_of(record: Mapping[str, Any] | str) -> dict[str, Any]:
         "EventName": record.get("eventName", ""),
         "EventTime": _time(record).timestamp(),
         "Username": user_of(record),
-        "CloudTrailEvent": json.dumps(record),
+        "CloudTrailEvent": record.get("as text", json.dumps(record)),
     }
 
 

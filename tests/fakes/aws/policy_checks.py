@@ -32,10 +32,21 @@ class PolicyChecks(FakeAws):
             "accessanalyzer:CheckAccessNotGranted": self._not_granted,
             "accessanalyzer:CheckNoPublicAccess": self._no_public_access,
             "iam:SimulateCustomPolicy": self._simulate,
+            "sts:GetCallerIdentity": self._who,
         })  # fmt: skip
+        self.caller = "arn:aws:iam::111122223333:user/reader"
+        """Whose credentials those of the tests are."""
         self.contrary = contrary
         self.context_needed: dict[str, str] = {}
         """Action -> condition key that the simulator misses for it."""
+
+    @property
+    def judged(self) -> list[str]:
+        """The operations of all requests but those that ask whose the credentials are."""
+        return [each.operation for each in self.requests if each.operation != "GetCallerIdentity"]
+
+    def _who(self, _: Asked) -> Mapping[str, Any]:
+        return {"UserId": "AIDAEXAMPLE", "Account": self.caller.split(":")[4], "Arn": self.caller}
 
     def _validate(self, asked: Asked) -> Mapping[str, Any]:
         text = asked.parameters["policyDocument"]

@@ -1,0 +1,64 @@
+"""Signals that end a run while it has something of its own going on at AWS: none is lost, and none comes in between."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+_ALL = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+class Interruption:
+    """The signals that were heard; each ends what is done, unless signals are held."""
+
+    def __init__(self) -> None:
+        self._was_heard = False
+        self._is_held = False
+
+    def hear(self, number: int, _frame: FrameType | None = None) -> None:
+        """A handler of signals.
+
+        Raises:
+            KeyboardInterrupt: signals are not held.
+        """
+        self._was_heard = True
+        if not self._is_held:
+            raise KeyboardInterrupt(number)
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Inside, signals are only noted; a request that makes something has to give its name before the run ends.
+
+        Raises:
+            KeyboardInterrupt: at the end, if there was one.
+        """
+        self._was_heard, self._is_held = False, True
+        try:
+            yield
+        finally:
+            self._is_held = False
+            if self._was_heard:
+                raise KeyboardInterrupt
+
+
+@contextmanager
+def listening() -> Iterator[Interruption]:
+    """Inside, Ctrl-C, SIGTERM and SIGHUP are heard, also as the first process of a container, which gets none else.
+
+    A signal that the caller ignores (`nohup`) stays ignored.
+    """
+    heard = Interruption()
+    if threading.current_thread() is not threading.main_thread():
+        # Only the main thread hears signals.
+        yield heard
+        return
+    numbers = [number for number in _ALL if signal.getsignal(number) not in (signal.SIG_IGN, None)]
+    before = {number: signal.signal(number, heard.hear) for number in numbers}
+    try:
+        yield heard
+    finally:
+        for number, previous in before.items():
+            signal.signal(number, previous)

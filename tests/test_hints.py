@@ -122,11 +122,15 @@ def test_last_accessed_information_drops_what_nobody_tried_and_keeps_what_somebo
     assert all(len(widths) == 1 for widths in table_widths(with_it.body))
 
 
-@pytest.mark.parametrize("changed", [None, NOW - 10 * DAY])
+@pytest.mark.parametrize(("changed", "why"), [(None, "is not known"), (NOW - 10 * DAY, "changed on 2026-11-14")])
 def test_what_may_be_granted_since_lately_stays_though_nobody_tried_it(
-    propose: Callable[..., Result], changed: datetime | None
+    propose: Callable[..., Result], changed: datetime | None, why: str
 ) -> None:
-    assert "sns:*: unseen-service" in outcome(propose(last_accessed="true", changed=changed))["held-back"]
+    result = propose(last_accessed="true", changed=changed)
+    assert "sns:*: unseen-service" in outcome(result)["held-back"]
+    told = result.body.partition("### AWS's own word on the use")[2].partition("\n### ")[0]
+    assert why in told.replace("`", "")
+    assert "may be younger" not in propose(last_accessed="true").body
 
 
 def test_a_run_that_may_ask_reads_the_findings_as_well(propose: Callable[..., Result], account: Account) -> None:

@@ -147,3 +147,13 @@ def test_aws_regions_are_enough_where_the_environment_names_none() -> None:
         assert open_sources(settings, [], Reach(environment, NOW, settings.aws_regions), print)
         with pytest.raises(InputError, match="AWS_REGION"):
             open_sources(from_options(options), [], Reach(environment, NOW), print)
+
+
+def test_the_region_of_global_services_is_that_of_the_roles_partition() -> None:
+    role = "arn:aws-us-gov:iam::111122223333:role/ci/deploy"
+    options = {"role-arn": role, "policy-file": "p.json", "trails": ("event-history",)}
+    settings = from_options({**options, "aws-regions": ("us-gov-east-1",)})
+    with FakeHistory() as fake:
+        reach = Reach(fake.environment("us-gov-east-1"), NOW)
+        read_evidence(open_sources(settings, [], reach, print), settings.window, settings.principal)
+        assert {region for region, _ in fake.requests} == {"us-gov-east-1", "us-gov-west-1"}

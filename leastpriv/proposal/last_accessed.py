@@ -80,7 +80,9 @@ def is_never_attempted(candidate: Candidate, situation: Situation) -> bool:
     report, first = situation.evidence.hints.access, situation.evidence.first
     prefix = candidate.action.partition(":")[0]
     service = report.services.get(prefix.lower()) if report else None
-    if service is None or service.last is not None or prefix in situation.services or not _was_granted(situation):
+    if service is None or service.last is not None or prefix in situation.services:
+        return False
+    if not was_granted(situation.evidence, situation.changed):
         return False
     read, least = situation.evidence.coverage.regions, timedelta(days=situation.options.minimum_days)
     return is_tracked_partition(situation.evidence.principal.split(":")[1]) and all(
@@ -97,16 +99,18 @@ def is_outdated(candidate: Candidate, situation: Situation) -> bool:
         own is not None
         and first is not None
         and own.time < first
-        and _was_granted(situation)
+        and was_granted(situation.evidence, situation.changed)
         and is_tracked(candidate.action, first)
         and all(is_tracked_region(region, first) for region in regions_to_know(candidate, situation))
     )
 
 
-def _was_granted(situation: Situation) -> bool:
-    """Whether the policy file is known to be older than the evidence: nobody can have tried what is new."""
-    first, changed = situation.evidence.first, situation.changed
-    return first is not None and changed is not None and changed < first
+def was_granted(evidence: Evidence, changed: datetime | None) -> bool:
+    """Whether the policy file, last changed then, is known to be older than the evidence.
+
+    What is granted since lately nobody can have tried.
+    """
+    return evidence.first is not None and changed is not None and changed < evidence.first
 
 
 def as_without(report: AccessReport, evidence: Evidence, left: tuple[Usage, ...]) -> AccessReport:

@@ -8,6 +8,7 @@ from leastpriv.evidence.hints.found import AccessReport, GeneratedPolicy, Unused
 from leastpriv.model import ChangeKind
 from leastpriv.permissions import catalog
 from leastpriv.permissions.patterns import action_matches
+from leastpriv.proposal.last_accessed import was_granted
 from leastpriv.proposal.second_opinion import Question, Why, second_opinion
 from leastpriv.report.escape import code, prose
 from leastpriv.report.subject import Subject
@@ -95,6 +96,10 @@ def _last_accessed(access: AccessReport, subject: Subject) -> Iterator[str]:
         f"refused ones count): the role's policies grant {plural(len(access.services), 'service')}, and "
         f"{len(idle):,} of them nobody tried to use."
     )
+    if idle and not was_granted(subject.evidence, subject.history.changed):
+        changed = subject.history.changed
+        when = f"it changed on {day(changed)}" if changed else "when it last changed is not known"
+        yield f"- That lets no grant go, since the policy file may be younger than the evidence: {when}."
     dropped = _dropped(subject, frozenset(idle))
     if dropped:
         them = "it" if len(dropped) == 1 else "them"

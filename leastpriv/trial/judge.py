@@ -6,7 +6,7 @@ not allow was refused by it, whoever else would refuse it too; what it does allo
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
@@ -84,15 +84,25 @@ class Candidate:
     attached: tuple[Document, ...] = field(default=())
 
     @property
+    def resources(self) -> frozenset[str]:
+        """The resources without wildcards that it allows something on."""
+        statements = (statement for document in self.documents for statement in document.statements)
+        granted = (each for statement in statements if statement.effect == "Allow" for each in statement.resources)
+        return frozenset(each for each in granted if not set(each) & {*"*?$"})
+
+    @property
     def documents(self) -> tuple[Document, ...]:
         """All policies in force."""
         return (self.document, *self.attached)
 
 
-def told(denials: Iterable[Denial], tried: Tried) -> Iterator[Refusal | Unmended]:
-    """The refusals that the command's output tells: each permission that was lacking, or what is not known of it."""
+def told(denials: Iterable[Denial], tried: Tried, known: Collection[str] = ()) -> Iterator[Refusal | Unmended]:
+    """The refusals that the command's output tells: each permission that was lacking, or what is not known of it.
+
+    `known` are ARNs, such as those that the candidate grants: what the output hides of a resource is filled from them.
+    """
     for denial in denials:
-        needs = logged_needs(denial, tried.acting)
+        needs = logged_needs(denial, tried.acting, known)
         certain = bool(session_of(denial.principal)) and _is_own(denial.principal, tried)
         yield from (Refusal(need, denial, certain, _regions(need.permission.resource)) for need in needs)
         if not needs:

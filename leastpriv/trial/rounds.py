@@ -103,7 +103,7 @@ class Course:
     def _step(self, number: int, ended: Ended) -> Step:
         """What the round's output and records make of the candidate; records are waited for where they alone help."""
         tried = Tried(self.settings.principal.arn, self.mark.trial, self.strategy.acting, self.strategy.narrows)
-        output = list(told(ended.denials, tried))
+        output = list(told(ended.denials, tried, self.candidate.resources))
         left = 0.0 if ended.unread or ended.exit_code == 0 else self.settings.wait
         while True:
             step = self._judged([*output, *self._recorded(number)], tried)

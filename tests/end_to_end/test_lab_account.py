@@ -79,6 +79,7 @@ def test_event_history_alone_gives_a_proposal_and_the_account_is_what_the_file_s
     assert [run["id"] for run in found["evidence"]["runs"]] == ["19000000001"]
     assert found["live"]["principal"] == deployed
     assert found["live"]["drift"]["differs"] is False
+    assert "Every region is looked in" not in said
     # The role was at work a moment ago, and nobody waited.
     assert [gap["gap"] for gap in found["gaps"]] == ["no-data-events", "events-late"]
     assert found["gaps"][0]["scope"]["data_events"] is True

@@ -187,3 +187,15 @@ def test_every_refusal_is_either_mended_or_told(messages: list[str]) -> None:
     told_of = {change.action for change in step.added} | {one.action for one in step.unmended}
     assert told_of >= {one.need.permission.action if isinstance(one, Refusal) else one.action for one in seen}
     assert all(one.reason for one in step.unmended if isinstance(one, Unmended))
+
+
+def test_what_the_output_hides_of_a_resource_is_filled_from_what_the_candidate_grants() -> None:
+    """Terraform names an object by its key alone; the candidate grants something on just one object of that key."""
+    message = "Error: error reading S3 Object (index.html): Forbidden: Forbidden\n\tstatus code: 403"
+    known = candidate(allow("s3:PutObject", "arn:aws:s3:::orders-site/index.html")).resources
+    hidden = [one for one in told([read_denial(message)], SESSION) if isinstance(one, Refusal)]
+    filled = [one for one in told([read_denial(message)], SESSION, known) if isinstance(one, Refusal)]
+    assert [one.need.exact for one in hidden] == [False]
+    assert [one.need.permission.resource for one in filled] == ["arn:aws:s3:::orders-site/index.html"]
+    two = known | {"arn:aws:s3:::other/index.html"}
+    assert [one.need.exact for one in told([read_denial(message)], SESSION, two) if isinstance(one, Refusal)] == [False]

@@ -26,7 +26,7 @@ from leastpriv.evidence.cloudtrail.unforeseen import as_gap
 from leastpriv.evidence.source import Principals, Window
 from leastpriv.model import Call, Gap, GapKind, Scope
 
-_NEEDED = ("useridentity", "eventtime", "eventname", "eventsource", "awsregion", "eventtype", "errorcode")
+NEEDED = ("useridentity", "eventtime", "eventname", "eventsource", "awsregion", "eventtype", "errorcode")
 """Columns without which a call cannot be told from something else, or a refused one from an allowed one."""
 _DEFAULT_DAYS = 90
 
@@ -82,7 +82,7 @@ class AthenaTable:
             table = self._opened(queries)
             listed = self._branches(table, principals)
             found = [each for each in listed or () if each.dated]
-            bucket, _ = split(_top(table))
+            bucket = _top(table).removeprefix("s3://").partition("/")[0]
             keys = [each.prefix for each in found] or [table.template.removeprefix(f"s3://{bucket}/")]
             places = {place for place in map(delivered, keys) if place}
             yield from settings_gaps(self._clients, self._named, bucket, places, None, window)
@@ -110,7 +110,7 @@ class AthenaTable:
                 f"athena-table: there is no table {self._named!r}: name one of CloudTrail records, or name the trail "
                 "as s3://BUCKET/PREFIX in the input trails to have it made."
             )
-        lacking = [name for name in _NEEDED if name not in table.columns]
+        lacking = [name for name in NEEDED if name not in table.columns]
         if lacking:
             raise InputError(
                 f"athena-table: {self._named!r} is no table of CloudTrail records, or one that lacks what tells a call:"
@@ -218,7 +218,7 @@ class AthenaTable:
             yield replace(found, detail=f"{self._named}: {found.detail}", count=number)
         else:
             # One record of a request without a time is lost by itself.
-            lost = examine({**record, "eventTime": None})
+            lost = None if all(time for time, _ in events) else examine({**record, "eventTime": None})
             for moment, event in events:
                 if moment:
                     yield from self._each(replace(found, time=moment, event_id=event), window, seen)

@@ -168,7 +168,7 @@ class EventHistory:
             alike.setdefault(same, []).append(item)
         for items in alike.values():
             regions = tuple(item.region for item in items)
-            reason = items[0].reason
+            reason = f"{items[0].reason.rstrip('.')}."
             if items[0].trouble is AwsTrouble.INVALID:
                 reason = _refusing(regions)
             elif len(items) > 1:

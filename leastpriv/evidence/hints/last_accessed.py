@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
-from itertools import groupby
+from itertools import groupby, islice
 from operator import itemgetter
 from typing import Any
 
@@ -124,15 +124,18 @@ def _shared(
     own = f"::{principal.split(':')[4]}:policy/"
     found: dict[tuple[str, str], SharedPolicy] = {}
     pairs = sorted((arn, service) for service, arns in granting.items() for arn in arns if own in arn)
-    left, untold = _MOST_SHARED, f"IAM is asked who uses a service through a policy {_MOST_SHARED} times at most."
+    used: dict[tuple[str, str], tuple[str, str]] = {}
+    untold = f"IAM is asked who uses a service through a policy {_MOST_SHARED} times at most."
     try:
         for arn, own_pairs in groupby(pairs, key=itemgetter(0)):
-            job, used = _used_by_others(client, arn, services, waiting)
+            job, names = _used_by_others(client, arn, services, waiting)
             for pair in own_pairs:
-                name = used.get(pair[1])
-                if left or not name:
-                    left -= bool(name)
-                    found[pair] = SharedPolicy(*pair, _others(client, job, name, principal) if name else {})
+                if pair[1] in names:
+                    used[pair] = job, names[pair[1]]
+                else:
+                    found[pair] = SharedPolicy(*pair)
+        for pair, (job, name) in islice(used.items(), _MOST_SHARED):
+            found[pair] = SharedPolicy(*pair, _others(client, job, name, principal))
     except AwsError as error:
         untold = str(error)
     told = (found.get(pair, SharedPolicy(*pair, is_known=False)) for pair in pairs)

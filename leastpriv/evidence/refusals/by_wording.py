@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from leastpriv.evidence.refusals.found import NEAR, Found, bare, inferred, is_refusal
 from leastpriv.evidence.refusals.layout import Layout, spaced, unbroken
-from leastpriv.evidence.refusals.operations import actions_of, actions_of_type, is_action, s3_resource
+from leastpriv.evidence.refusals.operations import actions_of, actions_of_type, is_action, s3_named, s3_resource
 from leastpriv.evidence.refusals.wordings import other_cause, tool_phrases, why_refused_by
 from leastpriv.model import DeniedBy
 
@@ -33,7 +33,9 @@ _LACKS = re.compile(
 _OTHER_ROLE = re.compile(
     r"\b(?:execution|service|task|instance)[ -](?:role|profile)\b|\brole\b[^.\n]{0,80}$", re.IGNORECASE
 )
-_TOLD = re.compile(r"(?: \([^()\n]{0,100}\)| for [^ :\n]{1,100})?:[ \n\v]*(?:(?P<code>[A-Z]\w{1,80}):[ \n\v]*)?")
+_TOLD = re.compile(
+    r"(?: \((?P<name>[^()\n]{0,100})\)| for [^ :\n]{1,100})?:[ \n\v]*(?:(?P<code>[A-Z]\w{1,80}):[ \n\v]*)?"
+)
 _KEY_OF_CIPHERTEXT = re.compile(
     spaced("The ciphertext refers to a customer master key that does not exist")
     + r"[^\"<]{0,80}"
@@ -92,7 +94,8 @@ def by_tool(layout: Layout, words: str) -> Iterator[Found]:
             told = _TOLD.match(body)
             service = bare(body[told.end() :]) if told else None
             if told and service is not None and (not told["code"] or is_refusal(told["code"])):
-                resource = s3_resource((action,), text[max(0, match.start() - NEAR) : match.end()])
+                before = text[max(0, match.start() - NEAR) : match.end()]
+                resource = s3_named(phrase, action, told["name"] or "") or s3_resource((action,), before)
                 yield inferred(layout, match.start(), match.end() + 60, (action,), resource)
 
 

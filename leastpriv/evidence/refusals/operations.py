@@ -14,6 +14,7 @@ from leastpriv.evidence.refusals.layout import squeezed
 from leastpriv.evidence.refusals.wordings import prefixes_of_services
 from leastpriv.permissions import catalog
 from leastpriv.permissions.events import MappedAction, Verdict, map_event
+from leastpriv.permissions.resource_types import kinds_of
 
 _VERBS = {"CREATE": ("Create", "Put", "Register"), "UPDATE": ("Update", "Put", "Modify"), "DELETE": ("Delete",)}
 """What the handlers of a CloudFormation type call first; DELETE of what was put is a `Delete` too."""
@@ -85,6 +86,9 @@ def _owners() -> Mapping[str, tuple[str, ...]]:
 _S3_URL = re.compile(r"s3://(?P<bucket>[A-Za-z0-9][A-Za-z0-9._-]{1,62})(?:/(?P<key>[^ \n\v\"'`]*))?")
 _MOVED = re.compile(r"\b(?:upload|download|copy|move|delete) failed: [^\n\v]{0,2000}", re.IGNORECASE)
 _COMMAND = re.compile(r"\baws\b[^\n\v]{0,200} s3(?:api)? [^\n\v]{0,2000}")
+# "General purpose bucket naming rules", docs.aws.amazon.com, read 2026-11-24.
+_BUCKET_NAME = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]", re.ASCII)
+_KEY_NAME = re.compile(r"[\w!./'-]{1,100}", re.ASCII)
 _BUCKET = re.compile(
     r"\bS3 [Bb]ucket(?: [A-Z]\w+)* \((?P<bucket>[a-z0-9][a-z0-9.-]{1,62})\)|--bucket[ =](?P<option>[a-z0-9.-]{3,63})"
 )
@@ -103,6 +107,14 @@ def s3_resource(actions: tuple[str, ...], before: str) -> str:
         if "bucket" in kinds and "object" not in kinds:
             return f"arn:aws:s3:::{bucket}"
     return ""
+
+
+def s3_named(phrase: str, action: str, name: str) -> str:
+    """The ARN of what a tool names in brackets: a bucket, or an object by its key with the bucket as a hole."""
+    arn = f"arn:aws:s3:::{name}"
+    if _BUCKET_NAME.fullmatch(name) and "bucket" in kinds_of(action, arn):
+        return arn
+    return f"arn:aws:s3:::***/{name}" if phrase.endswith("object") and _KEY_NAME.fullmatch(name) else ""
 
 
 def _places(action: str, before: str) -> Iterator[tuple[str, str]]:

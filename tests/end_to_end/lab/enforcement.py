@@ -139,11 +139,13 @@ def _enforce(
 
 
 def _named(exchange: Exchange) -> str:
-    """The resource that a request names in its body, where ministack looks for it in the path alone."""
+    """The resource that a request names in its body, or means unnamed, where ministack looks for it in the path alone."""
     function = str(exchange.parameters.get("FunctionName") or "")
     if exchange.operation == "CreateFunction" and function:
         own = f"arn:aws:lambda:{exchange.region}:{get_account_id()}:function:{function}"
         return function if ":" in function else own
+    if exchange.service == "account":
+        return f"arn:aws:account::{get_account_id()}:account"
     named = str(exchange.parameters.get("ResourceArn") or "")
     return named if named.startswith("arn:") else "*"
 

@@ -46,7 +46,10 @@ def test_without_data_events_the_trial_adds_them_and_nothing_else(deploy: Deploy
     assert {action.partition(" on ")[0] for action in found.added} <= DATA_EVENTS
 
 
-DATA_EVENTS = {"s3:ListBucket", "s3:GetObject", "s3:PutObject", "s3:DeleteObject", "dynamodb:PutItem"}
+DATA_EVENTS = {
+    *("s3:ListBucket", "s3:GetObject", "s3:GetObjectTagging", "s3:PutObject", "s3:DeleteObject"),
+    "dynamodb:PutItem",
+}
 
 
 @pytest.mark.slow

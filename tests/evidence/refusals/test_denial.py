@@ -178,6 +178,13 @@ def test_an_endpoints_own_error_code_tells_who_refused() -> None:
         ("API: s3:SetBucketEncryption Access Denied", "s3:PutEncryptionConfiguration", ""),
         ("API: ec2:RunInstances You are not authorized to perform this operation. Encoded", "ec2:RunInstances", ""),
         ("Error loading state: AccessDenied: Access Denied\n\tstatus code: 403", "s3:GetObject", ""),
+        (
+            "Error: error reading S3 Bucket (bucket-1): Forbidden: Forbidden\n\tstatus code: 403",
+            "s3:ListBucket",
+            "arn:aws:s3:::bucket-1",
+        ),
+        ("Error putting object in S3 bucket (bucket-1): AccessDenied: Access Denied", "s3:PutObject", ""),
+        ("error reading S3 Object (a/b.html): Forbidden: Forbidden", "s3:GetObject", "arn:aws:s3:::***/a/b.html"),
         ("error creating S3 bucket ACL for b-1: AccessDenied: Access Denied", "s3:PutBucketAcl", ""),
         (
             "CREATE_FAILED | AWS::S3::BucketPolicy | X\nAccess Denied (Service: S3, Status Code: 403, Request ID: 1)",

@@ -75,6 +75,8 @@ class FakeAthena:
     queries: list[str] = field(default_factory=list)
     stopped: list[str] = field(default_factory=list)
     page: int = 200
+    answer: Mapping[str, Any] = field(default_factory=lambda: {"names": ["mine"], "rows": []})
+    """What every query gives where there is no DuckDB."""
     _answers: dict[str, Mapping[str, Any]] = field(default_factory=dict)
     _asked: dict[str, int] = field(default_factory=dict)
 
@@ -103,7 +105,7 @@ class FakeAthena:
             self.exists = True
             self._answers[number] = {"names": [], "rows": []}
         else:
-            self._answers[number] = self.duckdb.ask(sql) if self.duckdb else {"names": ["mine"], "rows": []}
+            self._answers[number] = self.duckdb.ask(sql) if self.duckdb else self.answer
         return {"QueryExecutionId": number}
 
     def state(self, asked: Asked) -> Mapping[str, Any]:

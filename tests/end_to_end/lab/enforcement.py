@@ -139,7 +139,7 @@ def _enforce(
 
 
 def _named(exchange: Exchange) -> str:
-    """The resource that a request names in its body, or means unnamed, where ministack looks for it in the path alone."""
+    """The resource that a request names in its body, or means unnamed, where ministack looks in the path alone."""
     function = str(exchange.parameters.get("FunctionName") or "")
     if exchange.operation == "CreateFunction" and function:
         own = f"arn:aws:lambda:{exchange.region}:{get_account_id()}:function:{function}"

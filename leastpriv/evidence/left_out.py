@@ -30,8 +30,13 @@ def left_out_by_each(gaps: Sequence[Sequence[Gap]]) -> Sequence[Gap]:
 def _both(some: Sequence[Gap], others: Sequence[Gap]) -> Sequence[Gap]:
     """What lies in a gap of each of two trails."""
     pairs = ((gap, other, _common(gap.scope, other.scope)) for gap in some for other in others)
-    both = {scope: Gap(GapKind.NOT_LOGGED, scope, _joined(gap, other)) for gap, other, scope in pairs if scope}
-    return [gap for scope, gap in both.items() if not any(_lies_in(scope, each) for each in both if each != scope)]
+    kept: list[Gap] = []
+    for gap, other, scope in pairs:
+        # Equal scopes in another order lie in each other: the first one stays.
+        if scope and not any(_lies_in(scope, each.scope) for each in kept):
+            kept = [each for each in kept if not _lies_in(each.scope, scope)]
+            kept.append(Gap(GapKind.NOT_LOGGED, scope, _joined(gap, other)))
+    return kept
 
 
 def _lies_in(scope: Scope, other: Scope) -> bool:

@@ -1,7 +1,7 @@
 """What several trails leave out together."""
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from leastpriv.evidence.left_out import left_out_by_all, left_out_by_each
@@ -73,6 +73,7 @@ def hidden(gaps: list[Gap], place: tuple[str, str, str]) -> bool:
 
 
 @given(st.lists(st.lists(scopes, min_size=1, max_size=3), min_size=1, max_size=3))
+@example([[Scope(), Scope(regions=("a", "b"))], [Scope(regions=("b", "a"))]])
 def test_what_is_hidden_together_is_hidden_by_each(sources: list[list[Scope]]) -> None:
     each = [settings(*scopes) for scopes in sources]
     together = list(left_out_by_all(each))

@@ -35,6 +35,7 @@ from leastpriv.pull_request.publication import Operation, Place, Publication, Pu
 from leastpriv.report.proposal_json import proposal_json
 from leastpriv.report.pull_request_body import body, title
 from leastpriv.report.subject import Subject
+from leastpriv.report.words import plural
 from leastpriv.settings import Mode, Settings
 from leastpriv.sources import open_sources
 from leastpriv.workplace import Workplace, changed_at, committed_policy, free_names
@@ -134,7 +135,7 @@ def read_calls(settings: Settings, workplace: Workplace, say: Say) -> tuple[Evid
     requests = sum(source.statistics.requests for source in sources)
     read = {"files": files, "answers of AWS": requests}
     where = " and ".join(f"{count:,} {what}" for what, count in read.items() if count)
-    calls = f"{evidence.counts.calls:,} calls in {len(evidence.runs)} runs"
+    calls = f"{plural(evidence.counts.calls, 'call')} in {plural(len(evidence.runs), 'run')}"
     say(f"Read {records:,} records in {where or 'no file'}: {calls}")
     if workplace.job_logs:
         logs = read_job_logs(workplace.job_logs, say)

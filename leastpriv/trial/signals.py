@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import signal
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-_ALL = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+from leastpriv.signals import heard_by
 
 
 class Stopped(KeyboardInterrupt):
@@ -66,13 +64,5 @@ class Signals:
 def listening() -> Iterator[Signals]:
     """Inside, Ctrl-C, SIGTERM and SIGHUP are heard by what this yields."""
     signals = Signals()
-    if threading.current_thread() is not threading.main_thread():
-        # Only the main thread hears signals.
+    with heard_by(signals.hear):
         yield signals
-        return
-    before = {number: signal.signal(number, signals.hear) for number in _ALL}
-    try:
-        yield signals
-    finally:
-        for number, previous in before.items():
-            signal.signal(number, previous)

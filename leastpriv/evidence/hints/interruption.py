@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import signal
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-_ALL = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+from leastpriv.signals import ENDING, heard_by
 
 
 class Interruption:
@@ -51,14 +50,5 @@ def listening() -> Iterator[Interruption]:
     A signal that the caller ignores (`nohup`) stays ignored.
     """
     heard = Interruption()
-    if threading.current_thread() is not threading.main_thread():
-        # Only the main thread hears signals.
+    with heard_by(heard.hear, [each for each in ENDING if signal.getsignal(each) not in (signal.SIG_IGN, None)]):
         yield heard
-        return
-    numbers = [number for number in _ALL if signal.getsignal(number) not in (signal.SIG_IGN, None)]
-    before = {number: signal.signal(number, heard.hear) for number in numbers}
-    try:
-        yield heard
-    finally:
-        for number, previous in before.items():
-            signal.signal(number, previous)

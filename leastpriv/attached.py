@@ -75,7 +75,7 @@ def managed_policies(settings: Settings, reach: Reach | None) -> Attached:
 def _live(reach: Reach, principal: Principal) -> LiveRole:
     try:
         aws = reach.aws()
-        owner = aws.caller().split(":")[4]
+        owner = aws.account()
         if owner == principal.account:
             return read_live(aws, principal)
         reason = f"The credentials are of the account {owner}, so that nobody can tell what is attached to the role."

@@ -28,9 +28,9 @@ def with_hints(settings: Settings, reach: Reach | None, evidence: Evidence, say:
         return evidence
     try:
         aws = reach.aws()
+        account = aws.account()
     except LeastprivError as error:
         return _without(evidence, str(error), say)
-    account = aws.caller().split(":")[4]
     if account != settings.principal.account:
         return _without(evidence, f"the AWS credentials are those of account {account}, not of the role's.", say)
     found = read_hints(

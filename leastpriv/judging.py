@@ -57,7 +57,7 @@ def with_declared(
         return evidence
     try:
         aws = reach.aws()
-        account = aws.caller().split(":")[4]
+        account = aws.account()
         if account == principal.account:
             declared = declared_of(aws, stacks, types, say)
         else:

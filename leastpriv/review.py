@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from leastpriv.attached import managed_policies, with_account
-from leastpriv.errors import InputError, NoPolicyError, PolicyFileError
+from leastpriv.errors import InputError, NoPolicyError
 from leastpriv.pipeline import Say, read_calls
 from leastpriv.policy.document import Document
 from leastpriv.policy.location import Location
@@ -18,7 +18,7 @@ from leastpriv.report.review_comment import review_body, review_title
 from leastpriv.report.reviewed import Reviewed
 from leastpriv.runner.files import SUMMARY_LIMIT
 from leastpriv.settings import Settings
-from leastpriv.workplace import Workplace, read_attached, read_policy
+from leastpriv.workplace import Workplace, holds_policy, read_attached, read_policy
 
 Read = Callable[[str], bytes | None]
 """Content of a file by its path in the repository; None where there is none."""
@@ -120,10 +120,7 @@ def _is_there(edited: Edited, path: str) -> bool:
 def _continues(edited: Edited, name: str, settings: Settings) -> bool:
     """Whether a file that is named as a split leaves it holds a policy, in the later version that has it."""
     raw = edited.after(name) or edited.before(name)
-    try:
-        return raw is not None and bool(read_attached(raw, name, settings.principal))
-    except PolicyFileError:
-        return False
+    return raw is not None and holds_policy(raw, name, settings.principal)
 
 
 def _insist_on(edited: Edited, names: Sequence[str]) -> None:

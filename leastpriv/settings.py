@@ -60,7 +60,7 @@ class Settings:
     manners: Manners = field(default_factory=Manners)
     github_token: str = field(default="", repr=False)
     aws_regions: tuple[str, ...] = ()
-    """Regions whose event history is read; empty: the one of the environment."""
+    """Regions whose event history is read; empty: all that the account has enabled."""
     lookback_days: int = 90
     wait_for_events: int = 0
     """Minutes."""
@@ -239,11 +239,8 @@ def _one_of(
     labels: Mapping[str, str],
     name: str,
     choices: Sequence[str],
-    later: Sequence[str] = (),
 ) -> str:
     value = text[name]
-    if value in later:
-        raise InputError(f"{labels[name]} is {value!r}, which is not built yet: choose {' or '.join(choices)}.")
     if value not in choices:
         raise InputError(f"{labels[name]} is {value!r}: choose {' or '.join(choices)}.")
     return value

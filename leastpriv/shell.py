@@ -44,7 +44,7 @@ def shell_workplace(settings: Settings, environment: Mapping[str, str], now: dat
     from leastpriv.logs import JobLogs
     from leastpriv.settings import AUTO_LOGS, Mode
     from leastpriv.sources import Reach
-    from leastpriv.workplace import Workplace, changed_on_disk
+    from leastpriv.workplace import Workplace, changed_on_disk, repository_root
 
     policy, trails = Path(settings.policy.path), tuple(Path(name) for name in settings.trail_folders)
     absolute = policy.parent.resolve() / policy.name
@@ -66,7 +66,7 @@ def shell_workplace(settings: Settings, environment: Mapping[str, str], now: dat
     from leastpriv.pull_request.git import LocalRepository
     from leastpriv.pull_request.local import LocalPlace
 
-    root = next((folder for folder in absolute.parents if (folder / ".git").exists()), absolute.parent)
+    root = repository_root(absolute) or absolute.parent
     place = LocalPlace(LocalRepository.open(root))
     path = absolute.relative_to(root).as_posix()
     return Workplace(path, Path(), trails, place, job_logs=logs, reach=reach, pointer=pointer)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
@@ -15,10 +15,14 @@ Handler = Callable[[int, FrameType | None], None]
 
 
 @contextmanager
-def heard_by(handler: Handler, numbers: Collection[signal.Signals] = ENDING) -> Iterator[None]:
-    """Inside, the handler hears these signals; elsewhere than in the main thread, which alone hears any, nothing."""
+def heard_by(handler: Handler) -> Iterator[None]:
+    """Inside, the handler hears these signals, but those that the caller ignores (`nohup`).
+
+    Elsewhere than in the main thread, which alone hears any, it hears nothing.
+    """
     is_main = threading.current_thread() is threading.main_thread()
-    before = {number: signal.signal(number, handler) for number in (numbers if is_main else ())}
+    heard = [each for each in ENDING if is_main and signal.getsignal(each) not in (signal.SIG_IGN, None)]
+    before = {number: signal.signal(number, handler) for number in heard}
     try:
         yield
     finally:

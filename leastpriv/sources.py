@@ -151,7 +151,7 @@ def event_history(
         raise InputError("Event history is read over the network, which this run has no way to.")
     aws = reach.aws()
     if principal:
-        _insist_on_account(principal, aws.caller())
+        _insist_on_account(principal, aws)
     say(f"Reading event history as {aws.caller()}")
     # Who names the regions says that the role works, and logs in, nowhere else.
     chosen, way_out = (regions, "") if regions else _everywhere(aws, say)
@@ -229,10 +229,10 @@ def _with_way_out(failure: LeastprivError) -> LeastprivError:
     return failure
 
 
-def _insist_on_account(principal: Principal, caller: str) -> None:
+def _insist_on_account(principal: Principal, aws: Aws) -> None:
     """Event history is an account's own: that of another says nothing about the role."""
-    own = caller.split(":")[4] if caller.count(":") >= 5 else ""
-    if own and own != principal.account:
+    if aws.account() not in ("", principal.account):
+        caller = aws.caller()
         who = principal_of(caller)
         raise InputError(
             f"The AWS credentials are those of {who.arn if who else caller}, and event history shows the calls of its "

@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 
 from leastpriv.errors import InputError
-from leastpriv.evidence.live_role import POLICY_ARN
 from leastpriv.evidence.source import Window, parse_principal
 from leastpriv.model import Principal
 from leastpriv.runner.inputs import split_list
@@ -20,6 +19,7 @@ EVENT_HISTORY = "event-history"
 _IN_AWS = re.compile(
     r"s3://[a-z0-9][a-z0-9._-]{1,61}[a-z0-9](?:/.*)?|arn:[a-z-]+:cloudtrail:[a-z0-9-]+:\d{12}:trail/[\w.-]+", re.ASCII
 )
+_POLICY_ARN = re.compile(r"arn:aws(?:-[a-z]+)*:iam::(?:\d{12}|aws):policy/[!-~]+", re.ASCII)
 # us-east-1, us-gov-west-1, ap-southeast-2 … (regions of botocore's endpoints.json)
 _REGION = re.compile(r"[a-z]{2,5}(?:-[a-z]+)+-[0-9]{1,2}", re.ASCII)
 
@@ -117,7 +117,7 @@ def files(values: Mapping[str, Value], labels: Mapping[str, str], name: str) -> 
     """
     found = entries(values.get(name, ()))
     for file in found:
-        if file.startswith("arn:") and not re.fullmatch(POLICY_ARN, file, re.ASCII):
+        if file.startswith("arn:") and not _POLICY_ARN.fullmatch(file):
             raise InputError(
                 f"{labels[name]} holds {file!r}: write a file, or the ARN of a managed policy like "
                 "arn:aws:iam::123456789012:policy/NAME."

@@ -97,10 +97,15 @@ def changed_at(workplace: Workplace, base: str) -> datetime | None:
 
 def changed_on_disk(file: Path) -> datetime | None:
     """When a file on disk was last changed: by its commit where it is as committed, else by the disk's own word."""
-    root = next((folder for folder in file.parents if (folder / ".git").exists()), None)
+    root = repository_root(file)
     if root and (found := _committed_at(root, file)):
         return found
     return datetime.fromtimestamp(file.stat().st_mtime, UTC) if file.is_file() else None
+
+
+def repository_root(file: Path) -> Path | None:
+    """The root of the git repository around a file, if there is one."""
+    return next((folder for folder in file.parents if (folder / ".git").exists()), None)
 
 
 def _committed_at(root: Path, file: Path) -> datetime | None:
@@ -119,16 +124,21 @@ def split_off(settings: Settings, workplace: Workplace, base: str) -> list[str]:
     """Files that an earlier proposal split off the policy file, judged by their names and by holding a policy."""
 
     def continues(name: str) -> bool:
-        if not _is_there(workplace, base, name):
-            return False
-        try:
-            read_attached(read_other(workplace, base, name, "policy-file"), name, settings.principal)
-        except PolicyFileError:
-            return False
-        return True
+        return _is_there(workplace, base, name) and holds_policy(
+            read_other(workplace, base, name, "policy-file"), name, settings.principal
+        )
 
     found = [] if workplace.pointer else continuations(workplace.policy_path, continues)
     return [name for name in found if name not in settings.attached_files]
+
+
+def holds_policy(raw: bytes, name: str, principal: Principal) -> bool:
+    """Whether a file that is named as a split leaves it is a policy."""
+    try:
+        read_attached(raw, name, principal)
+    except PolicyFileError:
+        return False
+    return True
 
 
 def free_names(workplace: Workplace, base: str, wanted: int) -> tuple[str, ...]:

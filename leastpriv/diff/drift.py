@@ -11,8 +11,8 @@ from leastpriv.evidence.live_role import LivePolicy, LiveRole
 from leastpriv.policy.contain import Excess, contained, lost_denies
 from leastpriv.policy.document import Document, Statement
 
-# A placeholder's name holds no colon, and a policy variable's does (policy/placeholders.py).
-_PLACEHOLDER = re.compile(r"\$\{[^{}:]*\}")
+# A placeholder's name holds no colon, and a policy variable's does (policy/placeholders.py); `${*}` is an escape.
+_PLACEHOLDER = re.compile(r"\$\{(?![*?$]\})[^{}:]*\}")
 
 
 @dataclass(frozen=True, slots=True)

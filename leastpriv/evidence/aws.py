@@ -125,6 +125,10 @@ class Aws:
                 self._caller = str(client.get_caller_identity()["Arn"])
         return self._caller
 
+    def account(self) -> str:
+        """The account of these credentials; empty where AWS's answer does not tell. Asks, and raises, as `caller`."""
+        return ":".join(self.caller().split(":")[4:5])
+
     def _made(self, service: str, region: str) -> Any:
         from botocore.config import Config
         from botocore.exceptions import BotoCoreError

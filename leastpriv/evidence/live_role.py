@@ -18,7 +18,6 @@ from leastpriv.model import Gap, GapKind, Principal, Scope
 from leastpriv.permissions.visibility import home_region
 from leastpriv.policy.document import Document, parse
 
-POLICY_ARN = r"arn:aws(?:-[a-z]+)*:iam::(?:\d{12}|aws):policy/[!-~]+"
 """A managed policy, of the account or of AWS."""
 _GROUPS = "ListGroupsForUser"
 
@@ -88,7 +87,7 @@ class _Reader:
 
     def role(self) -> LiveRole:
         name = {"RoleName": self._principal.name}
-        found = self._asked("GetRole", **name).get("Role", {})
+        found = self._asked("GetRole", **name).get("Role") or {}
         policies = [
             *self._attached("ListAttachedRolePolicies", name, ""),
             *self._inline("ListRolePolicies", "GetRolePolicy", name, "", ""),
@@ -116,7 +115,7 @@ class _Reader:
         return LiveRole(
             principal=arn,
             policies=tuple(policies),
-            boundary=str(found.get("PermissionsBoundary", {}).get("PermissionsBoundaryArn") or ""),
+            boundary=str((found.get("PermissionsBoundary") or {}).get("PermissionsBoundaryArn") or ""),
             tags={str(tag.get("Key")): str(tag.get("Value")) for tag in found.get("Tags") or ()},
             trust=trust,
             gaps=tuple(self._gaps),

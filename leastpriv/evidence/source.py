@@ -135,6 +135,12 @@ def same_principal(one: Principal, other: Principal) -> bool:
     return alike and not (_has_path(one) and _has_path(other))
 
 
+def same_arn(one: str, other: str) -> bool:
+    """Whether two ARNs, also of sessions, are of the same role or user, as `same_principal` tells."""
+    found, known = principal_of(one), principal_of(other)
+    return found is not None and known is not None and same_principal(found, known)
+
+
 def _has_path(principal: Principal) -> bool:
     return not principal.arn.endswith(f":{principal.kind}/{principal.name}")
 

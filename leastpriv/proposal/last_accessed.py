@@ -115,22 +115,32 @@ def was_granted(evidence: Evidence, changed: datetime | None) -> bool:
 
 def as_without(report: AccessReport, evidence: Evidence, left: tuple[Usage, ...]) -> AccessReport:
     """The report as it would be if only the usages `left` had been: what is left out must leave no trace."""
+    before, after = _Times(evidence.usages), _Times(left)
     return replace(
-        report, services={name: _without(service, evidence.usages, left) for name, service in report.services.items()}
+        report, services={name: _without(service, before, after) for name, service in report.services.items()}
     )
 
 
-def _without(service: ServiceAccess, usages: tuple[Usage, ...], left: tuple[Usage, ...]) -> ServiceAccess:
+class _Times:
+    """When services and actions, in lower case, were last recorded: a report asks for thousands."""
+
+    def __init__(self, usages: Iterable[Usage]) -> None:
+        by_action: dict[str, list[Usage]] = {}
+        for usage in usages:
+            by_action.setdefault(usage.need.permission.action.lower(), []).append(usage)
+        self.actions = {action: _last(own) for action, own in by_action.items()}
+        self.services = last_noted(usage for own in by_action.values() for usage in own)
+
+
+def _without(service: ServiceAccess, usages: _Times, left: _Times) -> ServiceAccess:
     def cut(attempt: Attempt | None, before: datetime | None, after: datetime | None) -> Attempt | None:
         if attempt is None or before is None or before == after or not _explains(before, attempt):
             return attempt
         return replace(attempt, time=after) if after else None
 
-    def of(action: str, some: tuple[Usage, ...]) -> datetime | None:
-        return _last(tuple(usage for usage in some if usage.need.permission.action.lower() == action))
-
-    actions = {name: cut(attempt, of(name, usages), of(name, left)) for name, attempt in service.actions.items()}
-    noted = (last_noted(some).get(service.service) for some in (usages, left))
+    own = service.actions.items()
+    actions = {name: cut(attempt, usages.actions.get(name), left.actions.get(name)) for name, attempt in own}
+    noted = (some.services.get(service.service) for some in (usages, left))
     return replace(service, last=cut(service.last, *noted), actions=actions)
 
 
@@ -144,7 +154,7 @@ def last_noted(usages: Iterable[Usage]) -> dict[str, datetime]:
     return found
 
 
-def _last(usages: tuple[Usage, ...]) -> datetime | None:
+def _last(usages: Iterable[Usage]) -> datetime | None:
     return max((usage.last_seen for usage in usages), default=None)
 
 

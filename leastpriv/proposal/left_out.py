@@ -45,7 +45,7 @@ def leave_one_out(
     draft: Draft, attached: Sequence[Document], evidence: Evidence, options: Options, history: History
 ) -> LeftOut:
     """Leaves out each run once. Only runs that the proposal of all allows count: the rest is told by the replay."""
-    own = _of_one_run(draft, attached, evidence)
+    own = _of_one_run(evidence)
     working = {run for usage in evidence.usages if usage.outcome is Outcome.ALLOWED for run in usage.runs}
     open_runs = _not_allowed(draft, attached, evidence)
     judged = [run.id for run in evidence.runs if run.id in working - open_runs]
@@ -68,17 +68,15 @@ def _not_allowed(draft: Draft, attached: Sequence[Document], evidence: Evidence)
     return found
 
 
-def _of_one_run(draft: Draft, attached: Sequence[Document], evidence: Evidence) -> dict[str, list[Usage]]:
-    """Run id -> allowed usages that no other run has shown and that the proposal allows."""
+def _of_one_run(evidence: Evidence) -> dict[str, list[Usage]]:
+    """Run id -> allowed usages that no other run has shown."""
     shown: dict[Permission, set[str]] = {}
     for usage in evidence.usages:
         if usage.outcome is Outcome.ALLOWED:
             shown.setdefault(usage.need.permission, set()).update(usage.runs)
-    documents = [*draft.documents, *attached]
     found: dict[str, list[Usage]] = {}
     for usage in evidence.usages:
-        is_alone = usage.outcome is Outcome.ALLOWED and len(shown[usage.need.permission]) == 1 and usage.need.verified
-        if is_alone and not _denied(usage, evidence.principal, documents):
+        if usage.outcome is Outcome.ALLOWED and len(shown[usage.need.permission]) == 1 and usage.need.verified:
             found.setdefault(usage.runs[0], []).append(usage)
     return found
 

@@ -13,7 +13,7 @@ from leastpriv.evidence.usage import Evidence
 from leastpriv.model import Outcome
 from leastpriv.permissions import catalog
 from leastpriv.permissions.events import Verdict, map_event
-from leastpriv.permissions.patterns import action_covers, action_matches
+from leastpriv.permissions.patterns import action_covers, action_matches, overlaps
 from leastpriv.permissions.resource_types import fits
 from leastpriv.policy.document import Document
 from leastpriv.proposal.situation import Candidate, Situation
@@ -94,7 +94,10 @@ def _granted(action: str, documents: Iterable[Document]) -> bool:
         statement.effect == "Allow"
         and (
             any(action_covers(pattern, action) for pattern in statement.actions)
-            or (bool(statement.not_actions) and not any(action_matches(each, action) for each in statement.not_actions))
+            or (
+                bool(statement.not_actions)
+                and not any(overlaps(each, action, ignore_case=True) for each in statement.not_actions)
+            )
         )
         for document in documents
         for statement in document.statements

@@ -16,8 +16,6 @@ class Credentials:
     key: str
     secret: str = field(repr=False)
     token: str = field(repr=False)
-    session: str
-    """ARN of the session."""
 
 
 def child_environment(environment: Mapping[str, str], credentials: Credentials, region: str) -> dict[str, str]:

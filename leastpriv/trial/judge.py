@@ -13,7 +13,7 @@ from datetime import datetime
 from leastpriv.diff.compare import Verdict, decide
 from leastpriv.errors import LeastprivError
 from leastpriv.evidence.refusals.logged_needs import logged_needs
-from leastpriv.evidence.source import principal_of, same_principal, session_of
+from leastpriv.evidence.source import same_arn, session_of
 from leastpriv.evidence.usage import Evidence
 from leastpriv.model import Basis, ChangeKind, Denial, DeniedBy, Need, Outcome, Permission, Usage
 from leastpriv.permissions.sensitive import sensitivity
@@ -175,10 +175,10 @@ def _objection(refusal: Refusal, candidate: Candidate, tried: Tried) -> Unmended
         return Unmended(action, resource, f"it was refused to {denial.principal}, not to this trial's session")
     if _names_trial(resource, tried):
         return Unmended(action, resource, "it is about what the trial itself made in the account")
-    effects = {decide(refusal.need, tried.acting, region, candidate.documents) for region in refusal.regions or ("",)}
     elsewhere = _by_other(denial, tried)
     if elsewhere:
         return Unmended(action, resource, elsewhere)
+    effects = {decide(refusal.need, tried.acting, region, candidate.documents) for region in refusal.regions or ("",)}
     if effects != {"implicitDeny"}:
         return Unmended(action, resource, _why_not(effects, denial, tried), overtaken="allowed" in effects)
     if sensitivity(action) and not refusal.certain:
@@ -232,10 +232,8 @@ def _usage(refusal: Refusal, now: datetime) -> Usage:
 
 def _is_own(principal: str, tried: Tried) -> bool:
     """Whether a message's principal is a session of this trial, or its role where the message names no session."""
-    named, own = principal_of(principal), principal_of(tried.acting)
     session = session_of(principal)
-    is_role = named is not None and own is not None and same_principal(named, own)
-    return is_role and (not session or session.startswith(tried.trial))
+    return same_arn(principal, tried.acting) and (not session or session.startswith(tried.trial))
 
 
 def _names_trial(resource: str, tried: Tried) -> bool:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from datetime import datetime
+from functools import partial
 from typing import Any
 
-from leastpriv.errors import AwsError
+from leastpriv.errors import LeastprivError
 from leastpriv.evidence.aws_errors import explained
 from leastpriv.trial.marks import PATH, Here, LeftOver, is_dead
 
@@ -31,12 +32,21 @@ def left_overs(iam: Any, now: datetime, here: Here) -> list[LeftOver]:
 
 def removed(iam: Any, what: Sequence[LeftOver]) -> list[str]:
     """Removes roles and policies; a sentence for each that is still there. Never raises for what AWS answers."""
+    ordered = sorted(what, key=lambda one: one.kind, reverse=True)
+    return all_removed(
+        (one.arn, partial(remove_role, iam, one.name) if one.kind == "role" else partial(remove_policy, iam, one.arn))
+        for one in ordered
+    )
+
+
+def all_removed(steps: Iterable[tuple[str, Callable[[], None]]]) -> list[str]:
+    """Does every step; a sentence, with the ARN that it is about, for each that failed."""
     failures: list[str] = []
-    for one in sorted(what, key=lambda one: one.kind, reverse=True):
+    for arn, remove in steps:
         try:
-            remove_role(iam, one.name) if one.kind == "role" else remove_policy(iam, one.arn)
-        except AwsError as error:
-            failures.append(f"{one.arn} is still there: {error}")
+            remove()
+        except LeastprivError as error:
+            failures.append(f"{arn} is still there: {error}")
     return failures
 
 

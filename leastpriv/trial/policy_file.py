@@ -12,9 +12,9 @@ from leastpriv.errors import InputError, LeastprivError
 from leastpriv.model import Principal
 from leastpriv.policy.document import Document, parse
 from leastpriv.policy.edit import create
-from leastpriv.policy.location import Location
+from leastpriv.policy.location import Location, is_hcl
 from leastpriv.policy.quotas import continuations
-from leastpriv.workplace import read_attached
+from leastpriv.workplace import holds_policy, read_attached
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +36,7 @@ def open_policy(location: Location, principal: Principal) -> PolicyFile:
     path = Path(location.path)
     raw = _read(path, "--policy-file") if path.exists() else None
     if raw is None:
-        if location.pointer or not path.parent.is_dir():
+        if location.pointer or is_hcl(location.path) or not path.parent.is_dir():
             raise InputError(f"--policy-file names {str(location)!r}, which does not exist; create that first.")
         return PolicyFile(path, None, parse(create(()), location.path))
     document = read_attached(raw, str(location), principal)
@@ -53,11 +53,15 @@ def open_attached(location: Location, also: tuple[str, ...], principal: Principa
     Raises:
         InputError: one cannot be read, or holds no policy.
     """
-    further = [] if location.pointer else continuations(location.path, lambda name: Path(name).exists())
+    further = [] if location.pointer else continuations(location.path, lambda name: _continues(name, principal))
     names = dict.fromkeys((*also, *further))
     return tuple(
         read_attached(_read(Path(Location.of(name).path), "--also-attached"), name, principal) for name in names
     )
+
+
+def _continues(name: str, principal: Principal) -> bool:
+    return Path(name).exists() and holds_policy(_read(Path(name), "--policy-file"), name, principal)
 
 
 def save(file: PolicyFile, document: Document) -> Path:

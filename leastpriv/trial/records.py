@@ -15,11 +15,8 @@ from leastpriv.evidence.cloudtrail.trail_files import TrailFolder
 from leastpriv.evidence.read import read_evidence
 from leastpriv.evidence.source import Principals, Source, Window, principal_of
 from leastpriv.model import Call, Gap, Outcome, Usage
-from leastpriv.trial.settings import EVENT_HISTORY
-
-_GLOBAL = "us-east-1"
-"""Where events of IAM and other global services are kept
-(https://docs.aws.amazon.com/awscloudtrail/latest/userguide/cloudtrail-concepts.html, read 2026-11-24)."""
+from leastpriv.permissions.visibility import home_region
+from leastpriv.values import EVENT_HISTORY
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +74,7 @@ class Records:
     def _sources(self, sessions: tuple[str, ...], now: datetime) -> Iterator[Source]:
         yield from map(TrailFolder, self.folders)
         if self.history:
-            regions = (self.aws.region, _GLOBAL)
+            regions = (self.aws.region, home_region("iam", self.aws.partition))
             yield EventHistory(self.aws, regions, now, sessions=sessions)
 
 

@@ -9,11 +9,9 @@ from leastpriv.errors import InputError
 from leastpriv.model import Principal
 from leastpriv.policy.location import Location
 from leastpriv.runner.inputs import split_list
-from leastpriv.values import named_principal
+from leastpriv.values import named_principal, patterns
 
 SESSION_POLICY, TRIAL_ROLE = "session-policy", "trial-role"
-EVENT_HISTORY = "event-history"
-"""A name that `--trail` takes beside folders."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +59,7 @@ def from_options(options: Namespace) -> TrialSettings | None:
         trails=_entries(options.trails),
         wait=_whole(options.wait, "--wait-for-events", 0),
         settle=_whole(options.settle, "--settle", 0),
-        never_add=_entries(options.never_add),
+        never_add=patterns({"never-add": _entries(options.never_add)}, {"never-add": "--never-add"}, "never-add"),
         clean_up=options.clean_up,
         argv=tuple(options.argv),
     )

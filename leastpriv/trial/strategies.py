@@ -11,14 +11,14 @@ from typing import Any, Protocol
 from leastpriv.errors import AwsError, AwsTrouble, InputError
 from leastpriv.evidence.aws import Aws
 from leastpriv.evidence.aws_errors import explained
-from leastpriv.evidence.source import principal_of, same_principal
+from leastpriv.evidence.source import principal_of, same_arn
 from leastpriv.model import Principal
 from leastpriv.policy.document import Document
 from leastpriv.trial.candidate import as_inline_policies, as_managed_policies, as_session_policy
 from leastpriv.trial.environment import Credentials
-from leastpriv.trial.left_overs import detach, remove_role
+from leastpriv.trial.left_overs import all_removed, detach, remove_role
 from leastpriv.trial.marks import PATH, Mark
-from leastpriv.trial.temporary import Clock, TemporaryPolicies, all_removed, same_account
+from leastpriv.trial.temporary import Clock, TemporaryPolicies, same_account
 
 Sleep = Callable[[float], None]
 _WAITS = (1.0, 2.0, 4.0, 8.0, 15.0)
@@ -211,7 +211,6 @@ def _assumed(
                 str(keys["AccessKeyId"]),
                 str(keys["SecretAccessKey"]),
                 str(keys["SessionToken"]),
-                str(answer["AssumedRoleUser"]["Arn"]),
             )
     raise AssertionError("unreachable")  # pragma: no cover
 
@@ -224,14 +223,14 @@ def _in_words(error: AwsError, aws: Aws, role: str) -> AwsError:
     if error.trouble not in (AwsTrouble.DENIED, AwsTrouble.OTHER):
         return error
     caller = aws.caller()
-    own, target = principal_of(caller), principal_of(role)
+    target = principal_of(role)
     if target is not None and PATH not in role and _is_missing(aws, target):
         raise _not_there(target) from error
     if error.trouble is not AwsTrouble.DENIED:
         return error
     if PATH in role:
         advice = "allow it sts:AssumeRole on roles of that path"
-    elif own is not None and target is not None and same_principal(own, target):
+    elif same_arn(caller, role):
         advice = (
             "these credentials are a session of that role already, which its trust policy does not let assume itself: "
             "use those of somebody who may, or --strategy trial-role"
@@ -246,7 +245,7 @@ def _in_words(error: AwsError, aws: Aws, role: str) -> AwsError:
 
 def _is_missing(aws: Aws, role: Principal) -> bool:
     """Whether a role of the caller's account is not there: STS says no more than that nobody may assume it."""
-    if aws.caller().split(":")[4] != role.account:
+    if aws.account() != role.account:
         return False
     iam = aws.client("iam")
     with suppress(AwsError), explained(f"looking for {role.arn}", "iam:GetRole"):

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 from functools import partial
 
-from leastpriv.errors import AwsError, InputError, LeastprivError
+from leastpriv.errors import AwsError, InputError
 from leastpriv.evidence.aws import Aws
 from leastpriv.evidence.aws_errors import explained
 from leastpriv.model import Principal
@@ -61,17 +61,6 @@ class TemporaryPolicies:
         return [(arn, partial(remove_policy, self._aws.client("iam"), arn)) for arn in self._arns]
 
 
-def all_removed(steps: Iterable[tuple[str, Callable[[], None]]]) -> list[str]:
-    """Does every step; a sentence for each that failed."""
-    failures: list[str] = []
-    for arn, remove in steps:
-        try:
-            remove()
-        except LeastprivError as error:
-            failures.append(f"{arn} is still there: {error}")
-    return failures
-
-
 def same_account(aws: Aws, target: Principal) -> str:
     """The caller, who has to be of the target's account, where temporary roles and policies have to be.
 
@@ -79,7 +68,7 @@ def same_account(aws: Aws, target: Principal) -> str:
         InputError: the caller is of another one.
     """
     caller = aws.caller()
-    if caller.split(":")[4] != target.account:
+    if aws.account() != target.account:
         raise InputError(
             f"The credentials are of {caller}, the policy is of {target.arn}: what the trial needs has to be made in "
             "the same account; use credentials of that."

@@ -133,3 +133,9 @@ def test_another_file_that_is_not_in_the_account_is_drift(is_known: bool, unlike
     gaps = () if is_known else (Gap(GapKind.LIVE_ROLE_UNREAD, Scope(), "refused"),)
     compared, _ = drift(own, [other], LiveRole(ROLE, live(x=own).policies, gaps=gaps))
     assert (compared.counterpart, compared.unlike, compared.differs) == ("inline policy x", unlike, bool(unlike))
+
+
+def test_an_escaped_wildcard_is_no_part_that_only_a_template_knows() -> None:
+    committed = policy("s3:GetObject", resource="arn:aws:s3:::assets/a${*}b")
+    compared, _ = drift(committed, [], live(x=policy("s3:GetObject", "s3:PutObject", resource="*")))
+    assert (compared.unknown, compared.differs) == ("", True)

@@ -47,6 +47,13 @@ def test_a_denying_statement_grants_nothing() -> None:
     assert [each.action for each in found.questions] == ["sqs:CreateQueue"]
 
 
+def test_what_not_action_leaves_out_in_part_is_not_granted_whole() -> None:
+    text = {"Version": "2012-10-17", "Statement": {"Effect": "Allow", "NotAction": "s3:GetObject", "Resource": "*"}}
+    all_but_one = parse(json.dumps(text).encode(), "p.json")
+    found = opinion(("s3:Get*", "*"), ("s3:Put*", "*"), seen=SEEN, documents=(all_but_one,))
+    assert (found.agreed, [each.action for each in found.questions]) == (1, ["s3:Get*"])
+
+
 def test_a_placeholder_is_filled_from_what_was_seen() -> None:
     found = opinion(
         ("sqs:GetQueueUrl", QUEUES),

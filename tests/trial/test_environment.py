@@ -6,7 +6,7 @@ import os
 
 from leastpriv.trial.environment import Credentials, child_environment
 
-KEYS = Credentials("ASIATRIAL", "secret-of-trial", "token-of-trial", "arn:aws:sts::111122223333:assumed-role/d/t-1")
+KEYS = Credentials("ASIATRIAL", "secret-of-trial", "token-of-trial")
 
 
 def test_nothing_of_the_callers_credentials_is_left() -> None:

@@ -83,6 +83,16 @@ def test_files_that_the_policy_continues_in_count_beside_those_that_are_named(pa
     assert [json.loads(each.raw)["Id"] for each in found] == ["base.json", "policy-2.json", "policy-3.json"]
 
 
+def test_a_file_of_such_a_name_that_holds_no_policy_is_passed_over(path: Path) -> None:
+    path.with_name("policy-2.json").write_text('{"some": "data"}')
+    assert open_attached(Location(str(path), ""), (), ROLE) == ()
+
+
+def test_terraforms_own_language_is_not_begun_with(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="does not exist; create that first"):
+        open_policy(Location(str(tmp_path / "new.tf"), ""), ROLE)
+
+
 @pytest.mark.parametrize(
     ("name", "pointer"), [("no-folder/policy.json", ""), ("policy.tf", ""), ("none.json", "/Policy"), (".", "")]
 )

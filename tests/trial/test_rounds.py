@@ -56,10 +56,10 @@ class File:
     """Rounds by which the file lags behind, as IAM does."""
     seen: list[str] = field(default_factory=list)
 
-    def enact(self, documents: Sequence[Document], number: int) -> Credentials:
+    def enact(self, documents: Sequence[Document], number: int) -> Credentials:  # noqa: ARG002
         self.seen.append(whole(documents)[0])
         self.path.write_text(self.seen[max(0, len(self.seen) - 1 - self.late)])
-        return Credentials("key", "secret", "token", f"{SESSION}-{number}")
+        return Credentials("key", "secret", "token")
 
     def remove(self) -> list[str]:
         return []

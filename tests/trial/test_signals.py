@@ -49,3 +49,14 @@ def test_signals_are_independent_of_each_other() -> None:
     with pytest.raises(Stopped):
         one.hear(signal.SIGINT)
     assert other.heard == []
+
+
+def test_a_signal_that_the_caller_ignores_stays_ignored() -> None:
+    """`nohup leastpriv trial …`: the terminal may be closed."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with listening() as signals:
+            os.kill(os.getpid(), signal.SIGHUP)
+        assert signals.heard == []
+    finally:
+        signal.signal(signal.SIGHUP, before)

@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from leastpriv.errors import AwsError, AwsTrouble, InputError
-from leastpriv.evidence.aws_errors import explained
+from leastpriv.errors import AwsError, InputError
+from leastpriv.evidence.aws_errors import code_of, explained
 from leastpriv.evidence.cloudtrail.athena_limits import left_out_by_table
 from leastpriv.evidence.cloudtrail.athena_queries import Queries, cost_of, estimate
 from leastpriv.evidence.cloudtrail.athena_sql import accounts_of, events_of, record_of, usage_query
@@ -22,7 +22,6 @@ from leastpriv.evidence.cloudtrail.file_reader import ReadStatistics, SeenEvents
 from leastpriv.evidence.cloudtrail.s3_layout import Branch, branches, delivered
 from leastpriv.evidence.cloudtrail.s3_objects import Bucket, Clients
 from leastpriv.evidence.cloudtrail.trail_settings import settings_gaps, split
-from leastpriv.evidence.cloudtrail.unforeseen import as_gap
 from leastpriv.evidence.source import Principals, Window
 from leastpriv.model import Call, Gap, GapKind, Scope
 
@@ -72,7 +71,7 @@ class AthenaTable:
         refuses. Starts `statistics` anew.
         """
         self.statistics = ReadStatistics()
-        return as_gap(self._named, self._read(window.since(self._since), principals))
+        return self._read(window.since(self._since), principals)
 
     def _read(self, window: Window, principals: Principals) -> Iterator[Call | Gap]:
         try:
@@ -130,7 +129,7 @@ class AthenaTable:
                 )["TableMetadata"]
         except AwsError as error:
             # Glue's EntityNotFoundException arrives as a MetadataException (GetTableMetadata, Athena API reference).
-            if error.trouble is AwsTrouble.OTHER and "(MetadataException" in str(error):
+            if code_of(error) == "MetadataException":
                 return None
             raise
         columns = {str(each["Name"]).lower(): str(each.get("Type", "")) for each in answer.get("Columns", ())}

@@ -171,18 +171,16 @@ class Vouching:
         """Keys by fingerprint: each region has its own, and tells them itself."""
         ends = [told.end for told in map(named, chain.listed) if isinstance(told, Named)]
         asked: dict[str, Any] = {"StartTime": min(ends) - _AWAITED, "EndTime": min(max(ends), self._now)}
-        found: dict[str, bytes] = {}
         try:
             client = self._clients.client("cloudtrail", chain.region)
             with explained(f"asking for the public keys of {chain.region}", "cloudtrail:ListPublicKeys"):
-                while True:
-                    answer = client.list_public_keys(**asked)
-                    found |= {
-                        str(each["Fingerprint"]): bytes(each["Value"]) for each in answer.get("PublicKeyList", ())
-                    }
-                    if not answer.get("NextToken"):
-                        return found
-                    asked["NextToken"] = answer["NextToken"]
+                # A token that comes again ends it with an error.
+                pages = client.get_paginator("list_public_keys").paginate(**asked)
+                return {
+                    str(each["Fingerprint"]): bytes(each["Value"])
+                    for page in pages
+                    for each in page.get("PublicKeyList", ())
+                }
         except (AwsError, InputError) as error:
             self._note(chain.region, str(error))
             return {}

@@ -12,6 +12,7 @@ from datetime import datetime
 from pathlib import Path
 
 from leastpriv.errors import AwsError, InputError
+from leastpriv.evidence.aws_errors import code_of
 from leastpriv.evidence.cloudtrail.digest_reading import Vouching
 from leastpriv.evidence.cloudtrail.file_reader import ReadStatistics, SeenEvents
 from leastpriv.evidence.cloudtrail.object_cache import ObjectCache
@@ -26,7 +27,6 @@ from leastpriv.evidence.cloudtrail.trail_settings import (
     settings_gaps,
     split,
 )
-from leastpriv.evidence.cloudtrail.unforeseen import as_gap
 from leastpriv.evidence.source import Principals, Window
 from leastpriv.model import Call, Gap, GapKind, Scope
 
@@ -73,7 +73,7 @@ class S3Trail:
         what AWS refuses. Starts `statistics` anew.
         """
         self.statistics = ReadStatistics()
-        return as_gap(self._named, self._read(window.since(self._since), principals))
+        return self._read(window.since(self._since), principals)
 
     def _read(self, window: Window, principals: Principals) -> Iterator[Call | Gap]:
         try:
@@ -101,7 +101,7 @@ class S3Trail:
             listed = branches(bucket.folders, prefix, accounts)
             found = [each for each in listed if not accounts or not each.account or each.account in accounts]
         except AwsError as error:
-            if "(NoSuchBucket" in str(error):
+            if code_of(error) == "NoSuchBucket":
                 raise InputError(
                     f"trails: there is no bucket {name!r}: name a trail, or s3://BUCKET/PREFIX."
                 ) from error

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from leastpriv.errors import AwsError, AwsTrouble, InputError
-from leastpriv.evidence.aws_errors import explained
+from leastpriv.errors import AwsError, InputError
+from leastpriv.evidence.aws_errors import code_of, explained
 from leastpriv.evidence.cloudtrail.event_selectors import unlogged
 from leastpriv.evidence.cloudtrail.s3_layout import Delivered, part_of
 from leastpriv.evidence.cloudtrail.s3_objects import Clients
@@ -208,7 +208,7 @@ def _described(client: Any, **named: Any) -> tuple[Trail, ...]:
         with explained("looking the trail up", "cloudtrail:DescribeTrails"):
             answer = client.describe_trails(**named)
     except AwsError as error:
-        if error.trouble is AwsTrouble.OTHER and any(code in str(error) for code in _MISSING):
+        if code_of(error) in _MISSING:
             return ()
         raise
     return tuple(

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-from leastpriv.signals import ENDING, heard_by
+from leastpriv.signals import heard_by
 
 
 class Interruption:
@@ -50,5 +49,5 @@ def listening() -> Iterator[Interruption]:
     A signal that the caller ignores (`nohup`) stays ignored.
     """
     heard = Interruption()
-    with heard_by(heard.hear, [each for each in ENDING if signal.getsignal(each) not in (signal.SIG_IGN, None)]):
+    with heard_by(heard.hear):
         yield heard

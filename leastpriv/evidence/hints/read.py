@@ -17,6 +17,7 @@ from leastpriv.evidence.hints.unused_access import unused_access
 from leastpriv.evidence.hints.waiting import Waiting
 from leastpriv.model import Principal
 from leastpriv.permissions.tables import table
+from leastpriv.permissions.visibility import home_region
 
 _Found = TypeVar("_Found")
 _SOON = timedelta(minutes=3)
@@ -53,7 +54,8 @@ def read_hints(
     report = unused = outside = generated = None
     soon = replace(waiting, longest=min(waiting.longest, _SOON))
     if access:
-        report = tried("access advisor", lambda: last_accessed(aws.client("iam", _home(aws)), principal.arn, soon))
+        home = aws.region or home_region("iam", principal.partition)
+        report = tried("access advisor", lambda: last_accessed(aws.client("iam", home), principal.arn, soon))
     if access or generation:
         for line in costs("findings"):
             waiting.say(line)
@@ -79,8 +81,3 @@ def read_hints(
 def costs(source: str) -> Iterator[str]:
     """What asking a source costs, one sentence a line."""
     return (row["sentence"] for row in table("costs", __package__ or "") if row["source"] == source)
-
-
-def _home(aws: Aws) -> str:
-    """IAM is asked at its partition's one endpoint; botocore finds it from any region."""
-    return aws.region or {"aws-cn": "cn-north-1", "aws-us-gov": "us-gov-west-1"}.get(aws.partition, "us-east-1")

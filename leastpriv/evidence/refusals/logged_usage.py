@@ -6,7 +6,7 @@ nothing by itself, and `proposal/extend.py` decides what of it may be written.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
@@ -58,6 +58,11 @@ def with_logs(
     usages: dict[tuple[Permission, str], Usage] = {}
     gaps: list[Gap] = [gap for each in logs for gap in each.gaps]
     recorded = {usage.need.permission for usage in evidence.usages if usage.denial}
+    known = {
+        usage.need.permission.resource
+        for usage in evidence.usages
+        if usage.need.exact and usage.need.permission.resource.startswith("arn:") and usage.denial is None
+    }
     for each in logs:
         for one in each.denials:
             if one.time and not window.contains(one.time):
@@ -65,7 +70,7 @@ def with_logs(
             denial = _told(one, decoder.decoded(one.denial), evidence, each.run)
             gap = _left_open(denial, evidence.principal, decoder.trouble)
             gaps.extend([gap] if gap else [])
-            for need in () if gap else _needs(denial, evidence):
+            for need in () if gap else _needs(denial, evidence.principal, known):
                 key = need.permission, f"{denial.denied_by} {denial.mendable} {bool(denial.principal)}"
                 if need.permission not in recorded and key not in usages:
                     usages[key] = _usage(need, denial, one, each.run, read_at)
@@ -135,14 +140,9 @@ def _in_account(found: Principal, account: str) -> Principal:
     return replace(found, arn=found.arn.replace(f"::{found.account}:", f"::{account}:", 1), account=account)
 
 
-def _needs(denial: Denial, evidence: Evidence) -> Iterator[Need]:
+def _needs(denial: Denial, principal: str, known: Collection[str]) -> Iterator[Need]:
     """What was refused, then what AWS may ask for next, whose resource no log tells."""
-    known = {
-        usage.need.permission.resource
-        for usage in evidence.usages
-        if usage.need.exact and usage.need.permission.resource.startswith("arn:") and usage.denial is None
-    }
-    yield from logged_needs(denial, evidence.principal, known)
+    yield from logged_needs(denial, principal, known)
     for action in denial.actions if denial.mendable and denial.principal else ():
         for partner in next_actions(action):
             yield Need(

@@ -7,7 +7,7 @@ from dataclasses import replace
 from leastpriv.evidence.refusals.denial import read_denial
 from leastpriv.evidence.refusals.encoded import Decoder
 from leastpriv.evidence.refusals.rehearsal import as_rehearsed
-from leastpriv.evidence.source import principal_of, same_principal
+from leastpriv.evidence.source import same_arn
 from leastpriv.model import Call, Denial, DeniedBy
 
 
@@ -17,6 +17,5 @@ def recorded_denial(call: Call, principal: str, decoder: Decoder) -> Denial:
     denial = as_rehearsed(told, call.session)
     if not denial.principal:
         return denial
-    refused, own = principal_of(denial.principal), principal_of(principal)
-    is_own = refused is not None and own is not None and same_principal(refused, own)
+    is_own = same_arn(denial.principal, principal)
     return denial if is_own else replace(denial, mendable=False, denied_by=DeniedBy.UNKNOWN)

@@ -265,6 +265,15 @@ def test_where_the_keys_may_not_be_asked_for_nothing_counts_and_the_permission_i
     assert any("cloudtrail:ListPublicKeys" in gap.detail for gap in gaps)
 
 
+def test_pages_of_keys_that_lead_to_themselves_end_and_nothing_counts(s3: FakeS3) -> None:
+    again = {**listed_keys(), "NextToken": "same"}
+    told = {"cloudtrail:ListPublicKeys": lambda _: again, "cloudtrail:DescribeTrails": lambda _: {"trailList": []}}
+    with FakeAws(told) as cloudtrail:
+        calls, gaps = read(Aws.open(s3.environment(others=cloudtrail.endpoint)))
+    assert calls == []
+    assert any("public keys" in gap.detail for gap in gaps)
+
+
 def test_digests_that_may_not_be_read_are_a_gap_that_names_the_permission(s3: FakeS3, door: Aws) -> None:
     s3.refuse(f"GET {DIGESTS}{REGION}", "AccessDenied")
     calls, gaps = read(door)

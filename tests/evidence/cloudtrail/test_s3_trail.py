@@ -17,7 +17,7 @@ from leastpriv.errors import AwsError, InputError
 from leastpriv.evidence.cloudtrail import s3_objects, s3_reading
 from leastpriv.evidence.cloudtrail.s3_trail import S3Trail
 from leastpriv.evidence.cloudtrail.trail_files import TrailFolder
-from leastpriv.evidence.cloudtrail.unforeseen import as_gap
+from leastpriv.evidence.read import read_evidence
 from leastpriv.evidence.source import Principals, Window, parse_principal
 from leastpriv.model import Call, Gap, GapKind, Scope
 from tests.fakes.aws.s3_server import FakeS3
@@ -326,20 +326,11 @@ def test_an_answer_that_nobody_foresaw_could_hide_anything_and_ends_nothing(
         raise KeyError("Contents")
 
     monkeypatch.setattr(s3_objects.Bucket, "objects", listing)
-    found, [gap] = read(s3)
-    assert (found, gap.kind, gap.scope) == ([], GapKind.SOURCE_FAILED, Scope())
-    assert "an answer of unknown shape (KeyError)" in gap.detail
-
-
-def test_an_interruption_and_bad_input_are_not_taken_for_an_answer() -> None:
-    for error in (KeyboardInterrupt(), InputError("trails: no.")):
-
-        def items(error: BaseException = error) -> Iterator[Gap]:
-            raise error
-            yield
-
-        with pytest.raises(type(error)):
-            list(as_gap("x", items()))
+    found = read_evidence([S3Trail(s3.aws(1), "s3://logs")], ALWAYS, parse_principal(ROLE))[ROLE]
+    assert found.counts.calls == 0
+    [gap] = [each for each in found.gaps if each.kind is not GapKind.SETTINGS_UNKNOWN]
+    assert (gap.kind, gap.scope) == (GapKind.SOURCE_FAILED, Scope())
+    assert "s3://logs could not be read to its end: unexpected KeyError at test_s3_trail.py" in gap.detail
 
 
 def test_what_was_read_so_far_is_said_now_and_then(s3: FakeS3, monkeypatch: pytest.MonkeyPatch) -> None:

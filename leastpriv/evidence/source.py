@@ -71,8 +71,9 @@ class Source(Protocol):
     def read(self, window: Window, principals: Principals) -> Iterator[Call | Gap]:
         """Read the calls of these principals in this window, and what could not be seen.
 
-        Roughly oldest first; memory does not grow with the amount of evidence. Raises `InputError`, at once or
-        while reading, where the source is not there at all: beside others that is a gap (`read.py`).
+        Roughly oldest first, event history newest first; memory does not grow with the amount of evidence. Raises
+        `InputError`, at once or while reading, where the source is not there at all: beside others that is a gap
+        (`read.py`).
         """
         ...  # pragma: no cover
 

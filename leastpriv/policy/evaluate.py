@@ -96,7 +96,7 @@ def grants(statement: Statement, request: Request) -> Grant:
     A request for a resource pattern of which the statement allows only a part is a "maybe": the call that was
     seen may have used just that part.
     """
-    if statement.effect != "Allow" or not _names(statement, request.action):
+    if statement.effect != "Allow" or not names(statement, request.action):
         return "no"
     context = _context(request)
     reach = _reach(statement, request, context)
@@ -141,7 +141,7 @@ def _about(document: Document, action: str) -> tuple[Statement, ...]:
     # Cached, because evidence asks for the same few hundred actions again and again.
     service, colon, _ = action.partition(":")
     candidates = _touching(document, service + colon + "*" if colon else action)
-    return tuple(statement for statement in candidates if _names(statement, action))
+    return tuple(statement for statement in candidates if names(statement, action))
 
 
 @lru_cache(maxsize=4096)
@@ -154,7 +154,8 @@ def _touching(document: Document, actions: str) -> tuple[Statement, ...]:
     )
 
 
-def _names(statement: Statement, action: str) -> bool:
+def names(statement: Statement, action: str) -> bool:
+    """Tell whether a statement is about an action, whatever its effect, resources and conditions."""
     if statement.not_actions:
         return not any(action_matches(pattern, action) for pattern in statement.not_actions)
     return any(action_matches(pattern, action) for pattern in statement.actions)

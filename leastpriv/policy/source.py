@@ -69,17 +69,17 @@ def locate(text: str, where: str, pointer: str) -> Source:
     found, policy = (pointer, find(root, pointer, where)) if pointer else _unwrapped(root, where)
     functions = form == "yaml" or found not in _WRAPPERS
     language: Language = "terraform" if terraform else "cloudformation" if functions else "plain"
-    source = Source(form, found, text, policy, language, text, kind=_resource_type(root, found))
+    source = Source(form, found, text, policy, language, text, kind=_resource_type(root, found, where))
     if terraform and "/aws_iam_policy_document/" in found:
         return _data_source(source, where)
     return _opened(source, root, where)
 
 
-def _resource_type(root: Node, pointer: str) -> str:
+def _resource_type(root: Node, pointer: str, where: str) -> str:
     parts = pointer.split("/")
-    resources = root.get("Resources") if parts[:2] == ["", "Resources"] and len(parts) > 2 else None
-    resource = resources.get(parts[2].replace("~1", "/").replace("~0", "~")) if resources else None
-    kind = resource.get("Type") if resource else None
+    if parts[:2] != ["", "Resources"] or len(parts) < 3:
+        return ""
+    kind = find(root, "/".join(parts[:3]), where).get("Type")
     return kind.text if kind else ""
 
 

@@ -15,12 +15,14 @@ from leastpriv.permissions import catalog
 from leastpriv.permissions.patterns import action_matches
 from leastpriv.proposal.declared import declared
 from leastpriv.proposal.fingerprint import entry_id
-from leastpriv.proposal.last_accessed import is_never_attempted, last_accessed, shared_policy
+from leastpriv.proposal.last_accessed import last_accessed, shared_policy
 from leastpriv.proposal.second_opinion import generated_policy
 from leastpriv.proposal.situation import Candidate, Objection, Situation
 from leastpriv.proposal.visible import (
     dropped_with_service,
     gap_in_scope,
+    is_unseen,
+    lets_unseen_go,
     not_recorded,
     not_visible,
     other_resource,
@@ -107,10 +109,9 @@ def unexplained_use(candidate: Candidate, situation: Situation) -> str:
 
 def unseen_service(candidate: Candidate, situation: Situation) -> str:
     """A wildcard's unit is the service: without any call it is dropped only where the user says so."""
-    prefix = candidate.action.partition(":")[0]
-    dropped = situation.options.drop_unseen_services or is_never_attempted(candidate, situation)
-    if not candidate.entry.is_wildcard or prefix in situation.services or dropped:
+    if not is_unseen(candidate, situation) or lets_unseen_go(candidate, situation):
         return ""
+    prefix = candidate.action.partition(":")[0]
     return f"no call of {prefix} in the window; set `unseen-services: drop` to remove such grants"
 
 

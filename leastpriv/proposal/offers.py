@@ -7,12 +7,12 @@ from dataclasses import dataclass
 
 from leastpriv.evidence.usage import Evidence
 from leastpriv.model import Basis, Outcome
-from leastpriv.permissions.patterns import action_matches
 from leastpriv.permissions.resource_types import fits, kinds_of
 from leastpriv.permissions.sensitive import forbidden
 from leastpriv.permissions.siblings import siblings_of
 from leastpriv.permissions.tables import table
 from leastpriv.policy.document import Document
+from leastpriv.policy.evaluate import names
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,12 +74,5 @@ def _unrecorded(evidence: Evidence, used: Mapping[str, Mapping[str, None]]) -> I
 
 def _granted(action: str, documents: Sequence[Document]) -> bool:
     """Whether some statement allows the action on some resource."""
-    for statement in (statement for document in documents for statement in document.statements):
-        if statement.effect != "Allow":
-            continue
-        if statement.not_actions:
-            if not any(action_matches(entry, action) for entry in statement.not_actions):
-                return True
-        elif any(action_matches(entry, action) for entry in statement.actions):
-            return True
-    return False
+    statements = (statement for document in documents for statement in document.statements)
+    return any(statement.effect == "Allow" and names(statement, action) for statement in statements)

@@ -10,8 +10,13 @@ from leastpriv.proposal.situation import Candidate, Situation
 
 def regions_to_know(candidate: Candidate, situation: Situation) -> frozenset[str]:
     """The home region of a global service; else the regions that the statement names, none where it names none."""
-    home = home_region(candidate.action.partition(":")[0], situation.evidence.principal.split(":")[1])
+    home = home_of(candidate, situation)
     return frozenset({home}) if home else _named_regions(candidate.entry.statement)
+
+
+def home_of(candidate: Candidate, situation: Situation) -> str:
+    """The home region of a global service, in the principal's partition; empty for any other service."""
+    return home_region(candidate.action.partition(":")[0], situation.evidence.principal.split(":")[1])
 
 
 _LIMITING = ("StringEquals", "StringEqualsIgnoreCase", "StringLike")

@@ -11,9 +11,9 @@ from leastpriv.model import Gap, Outcome
 from leastpriv.permissions import catalog
 from leastpriv.permissions.patterns import action_matches
 from leastpriv.permissions.resource_types import kinds_of
-from leastpriv.permissions.visibility import Visibility, home_region, visibility
+from leastpriv.permissions.visibility import Visibility, visibility
 from leastpriv.proposal.last_accessed import is_never_attempted, is_outdated
-from leastpriv.proposal.regions import only_regions, regions_to_know
+from leastpriv.proposal.regions import home_of, only_regions, regions_to_know
 from leastpriv.proposal.situation import Candidate, Situation
 
 
@@ -99,7 +99,7 @@ def _shown_by(events: tuple[str, ...], action: str) -> bool:
 
 def _reaches(candidate: Candidate, regions: tuple[str, ...], situation: Situation) -> bool:
     """Whether a use through this statement may have been recorded in one of these regions (none: in any)."""
-    home = home_region(candidate.action.partition(":")[0], situation.evidence.principal.split(":")[1])
+    home = home_of(candidate, situation)
     where = {home} if home else only_regions(candidate.entry.statement)
     return not regions or where is None or not where.isdisjoint(regions)
 
@@ -177,13 +177,22 @@ def could_hide(gap: Gap, action: str) -> bool:
 def dropped_with_service(candidate: Candidate, situation: Situation) -> bool:
     """A wildcard over a service without any call goes whole when the user chose so (promise 4)."""
     prefix = candidate.action.partition(":")[0]
-    dropped = situation.options.drop_unseen_services or is_never_attempted(candidate, situation)
-    if not candidate.entry.is_wildcard or not dropped or prefix in situation.services:
+    if not is_unseen(candidate, situation) or not lets_unseen_go(candidate, situation):
         return False
     if candidate.entry.pattern.partition(":")[0].lower() != prefix:
         return True
     # Somebody wrote `rds-db:*` on purpose, and no trail shows anything of it: silence says nothing about the service.
     return prefix in _shown_services(candidate.entry.granted)
+
+
+def is_unseen(candidate: Candidate, situation: Situation) -> bool:
+    """Whether it is one of a wildcard, of a service without any call."""
+    return candidate.entry.is_wildcard and candidate.action.partition(":")[0] not in situation.services
+
+
+def lets_unseen_go(candidate: Candidate, situation: Situation) -> bool:
+    """Whether the user, or IAM's own word, lets services without any call go."""
+    return situation.options.drop_unseen_services or is_never_attempted(candidate, situation)
 
 
 @lru_cache(maxsize=1_024)

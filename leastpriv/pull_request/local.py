@@ -60,7 +60,7 @@ def publish(repository: LocalRepository, publication: Publication, now: datetime
     head = repository.commit_at(f"refs/heads/{branch}")
     if head is not None and (edited := _edited(repository, publication, base_sha, head)):
         return Published(Operation.NONE, branch, head, base_sha, edited)
-    if _is_there(repository, publication, base_sha):
+    if publication.is_there(lambda path: repository.read(base_sha, path)):
         return _nothing_left(repository, branch, head, base, base_sha)
     if head is not None:
         latest = repository.look_at(head)
@@ -72,11 +72,6 @@ def publish(repository: LocalRepository, publication: Publication, now: datetime
     new = repository.commit(tree, base_sha, commit_message(publication), now)
     repository.move(branch, head, new)
     return Published(Operation.CREATED if head is None else Operation.UPDATED, branch, new, base_sha)
-
-
-def _is_there(repository: LocalRepository, publication: Publication, commit: str) -> bool:
-    """Whether a commit holds all that is proposed."""
-    return all(repository.read(commit, path) == content for path, content in publication.files.items())
 
 
 def _nothing_left(repository: LocalRepository, branch: str, head: str | None, base: str, base_sha: str) -> Published:
@@ -111,7 +106,7 @@ def _edited(repository: LocalRepository, publication: Publication, base_sha: str
     commits = repository.commits(base_sha, head) or (repository.look_at(head),)
     scopes = {scope_of(commit.fingerprint) for commit in commits if commit.fingerprint}
     if scopes - {scope_of(publication.fingerprint)}:
-        if _is_there(repository, publication, base_sha):
+        if publication.is_there(lambda path: repository.read(base_sha, path)):
             return f"Nothing to change; the branch {branch} holds the proposal for another role or policy file."
         raise PullRequestError(
             f"The branch {branch!r} holds the proposal for another role or policy file: name a branch of its own for "

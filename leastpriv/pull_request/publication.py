@@ -59,6 +59,10 @@ class Publication:
         """All files that the commit holds, the policy file first; none where there is nothing to propose."""
         return {} if self.content is None else {self.path: self.content, **self.further}
 
+    def is_there(self, read: Callable[[str], bytes | None]) -> bool:
+        """Whether a commit, of which `read` gives a file, holds all that is proposed; nothing proposed is there."""
+        return all(read(path) == content for path, content in self.files.items())
+
 
 @dataclass(frozen=True, slots=True)
 class Published:

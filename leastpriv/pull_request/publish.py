@@ -101,7 +101,7 @@ class GitHubPlace:
         """
         base, base_sha = self._checked(publication)
         scope = scope_of(publication.fingerprint)
-        changes = any(self.read(base_sha, path) != content for path, content in publication.files.items())
+        changes = not publication.is_there(lambda path: self.read(base_sha, path))
         branch = self._branches.branch(publication.branch, base_sha, publication.path, publication.certify)
         found = self._pulls.open_pull(publication.branch, base)
         closed = () if found else self._pulls.closed(publication.branch)

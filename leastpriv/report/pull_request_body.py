@@ -209,7 +209,7 @@ def _narrowed_entry(change: Change, evidence: Evidence) -> str:
     lines += ["", f"Goes ({len(change.gone)}): {codes(change.gone, 150)}."]
     folded = [entry for entry in change.becomes if "*" in entry]
     if folded:
-        lines += ["", f"{codes(folded, 20)} stand for the unused ones among them: they grant no action that goes."]
+        lines += ["", f"What stays unused is written in part as {codes(folded, 20)}, which grants no action that goes."]
     return "\n".join(lines)
 
 

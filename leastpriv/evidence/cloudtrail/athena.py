@@ -185,7 +185,7 @@ class AthenaTable:
         execution = queries.wait(queries.start(query))
         scanned = int(execution.get("Statistics", {}).get("DataScannedInBytes") or 0)
         self._say(f"Athena: the query read {cost_of(scanned)}")
-        for row in queries.rows(str(execution["QueryExecutionId"])):
+        for row in queries.rows(str(execution["QueryExecutionId"]), "number"):
             yield from self._row(row, table, window, principals, seen)
         self.statistics.requests += queries.pages
 

@@ -84,8 +84,12 @@ class Queries:
                 with suppress(AwsError), explained("stopping a query in Athena", "athena:StopQueryExecution"):
                     client.stop_query_execution(QueryExecutionId=number)
 
-    def rows(self, number: str) -> Iterator[Mapping[str, str | None]]:
-        """The answer of a query, a page of rows at a time. Raises `AwsError`."""
+    def rows(self, number: str, counted: str) -> Iterator[Mapping[str, str | None]]:
+        """The answer of a query, a page of rows at a time; `counted` names a column of whole numbers in it.
+
+        Raises:
+            AwsError: it was refused, or is no answer to this query.
+        """
         token: dict[str, str] = {}
         names: list[str] | None = None
         while True:
@@ -99,7 +103,10 @@ class Queries:
                 elif len(values) != len(names):
                     raise _strange()
                 else:
-                    yield dict(zip(names, values, strict=True))
+                    found = dict(zip(names, values, strict=True))
+                    if not (found.get(counted) or "").isdecimal():
+                        raise _strange()
+                    yield found
             before, token = token, {"NextToken": page.get("NextToken") or ""}
             if not token["NextToken"]:
                 return

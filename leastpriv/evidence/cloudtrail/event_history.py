@@ -80,7 +80,7 @@ class EventHistory:
         return f"event history of {_listed(self._regions)}"
 
     def read(self, window: Window, principals: Principals) -> Iterator[Call | Gap]:
-        """Read the calls region by region, newest first, each once, and a gap for what could not be seen.
+        """Read the calls as the regions answer, newest first in each, each once, and a gap for what could not be seen.
 
         Never raises for anything that AWS answers, or does not: that is a gap. Starts `statistics` anew.
         """
@@ -102,7 +102,6 @@ class EventHistory:
         asked, gaps = self._what_to_ask(chosen, principals, failed)
         yield from gaps
         regions = [region for region in self._regions if region not in failed]
-        # The waiting has taken time, and the events of that time are wanted.
         yield from self._calls(regions, asked, chosen, principals, failed)
         yield from self._under_way(chosen)
         self._cover(chosen, failed)

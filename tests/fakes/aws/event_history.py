@@ -87,6 +87,8 @@ class FakeHistory:
         if self._server:
             self._server.shutdown()
             self._server.server_close()
+        if kind is None and self.violations:
+            raise AssertionError("botocore's models were broken:\n" + "\n".join(self.violations))
 
     def environment(self, region: str = "eu-west-1") -> dict[str, str]:
         """What a step sees; requests are tried twice."""

@@ -7,6 +7,8 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 LAB_VENV := .lab/venv
 LAB_STAMP := $(LAB_VENV)/.installed
+# One worker a core; a file's tests stay together, since they share what they started.
+PARALLEL := -n auto --dist loadfile
 PYTHON ?= $(shell for python in python3.11 python3.12 python3.13 python3 python; do \
 	$$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 && echo $$python && break; done)
 
@@ -27,7 +29,7 @@ lab: $(STAMP) $(LAB_STAMP) ## Start an AWS on this machine that enforces IAM and
 	@$(BIN)/python -m tests.end_to_end.lab.by_hand $(LAB)
 
 test: $(STAMP) $(LAB_STAMP) ## Run the tests
-	@$(BIN)/python -m pytest -q -m "not slow"
+	@$(BIN)/python -m pytest -q -m "not slow" $(PARALLEL)
 
 test-all: $(STAMP) $(LAB_STAMP) ## Run the tests, the long ones too
 	@$(BIN)/python -m pytest -q
@@ -43,7 +45,7 @@ check: $(STAMP) $(LAB_STAMP) ## Run every check that CI runs
 	$(call step,hadolint,$(BIN)/hadolint Dockerfile)
 	$(call step,zizmor,$(BIN)/zizmor --offline --no-progress action.yml .github examples/workflows/*.yml)
 	$(call step,README tables,$(BIN)/python tools/readme_tables.py --check)
-	@$(BIN)/python -m pytest -q -m "not slow"
+	@$(BIN)/python -m pytest -q -m "not slow" $(PARALLEL)
 
 format: $(STAMP) ## Format the code and mend what ruff can mend
 	@$(BIN)/ruff format . && $(BIN)/ruff check --fix .

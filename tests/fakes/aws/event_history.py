@@ -12,12 +12,13 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from types import TracebackType
 from typing import Any
 from urllib.parse import parse_qs
 
 from tests.fakes.aws import contract
+from tests.fakes.aws.quiet_server import QuietServer
 
 ACCOUNT = "111122223333"
 READER = f"arn:aws:sts::{ACCOUNT}:assumed-role/evidence-reader/leastpriv"
@@ -67,7 +68,7 @@ class FakeHistory:
     violations: list[str] = field(default_factory=list)
     enabled: Sequence[str] | None = None
     """Regions that ListRegions tells as enabled; None: the caller may not ask."""
-    _server: ThreadingHTTPServer | None = None
+    _server: QuietServer | None = None
     _counts: dict[str, int] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _own: list[tuple[float, str, Mapping[str, Any]]] = field(default_factory=list)
@@ -78,8 +79,7 @@ class FakeHistory:
         class Handler(_Handler):
             history = fake
 
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._server.daemon_threads = True
+        self._server = QuietServer(("127.0.0.1", 0), Handler)
         threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True).start()
         return self
 

@@ -12,7 +12,7 @@ import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from types import TracebackType
 from typing import Any
 from urllib.parse import parse_qs, unquote
@@ -20,6 +20,7 @@ from xml.sax.saxutils import escape
 
 from leastpriv.evidence.aws import Aws
 from tests.fakes.aws import contract
+from tests.fakes.aws.quiet_server import QuietServer
 
 _NAMESPACE = "http://s3.amazonaws.com/doc/2006-03-01/"
 
@@ -52,7 +53,7 @@ class FakeS3:
     """Whether parts of an object can be had."""
     _faults: list[_Fault] = field(default_factory=list)
     _doors: dict[int, Aws] = field(default_factory=dict)
-    _server: ThreadingHTTPServer | None = None
+    _server: QuietServer | None = None
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def __enter__(self) -> FakeS3:
@@ -61,8 +62,7 @@ class FakeS3:
         class Handler(_Handler):
             s3 = fake
 
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._server.daemon_threads = True
+        self._server = QuietServer(("127.0.0.1", 0), Handler)
         threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True).start()
         return self
 

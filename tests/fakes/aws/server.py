@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from types import TracebackType
 from typing import Any, Self
 
@@ -15,6 +15,7 @@ from botocore.model import OperationModel, ServiceModel
 
 from tests.fakes.aws import contract
 from tests.fakes.aws.protocols import Message, Parameters, Reply, UnreadableError, answer, read, refusal
+from tests.fakes.aws.quiet_server import QuietServer
 
 ACCOUNT = "111122223333"
 _CREDENTIAL = re.compile(r"Credential=([^/]+)/\d{8}/([^/]+)/([^/]+)/aws4_request")
@@ -66,14 +67,13 @@ class FakeAws:
         self.requests: list[Asked] = []
         self.violations: list[str] = []
         self._faults: list[_Fault] = []
-        self._server: ThreadingHTTPServer | None = None
+        self._server: QuietServer | None = None
         self._thread: threading.Thread | None = None
         self._lock = threading.Lock()
 
     def __enter__(self) -> Self:
         handler = type("Handler", (_Handler,), {"aws": self})
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
-        self._server.daemon_threads = True
+        self._server = QuietServer(("127.0.0.1", 0), handler)
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True)
         self._thread.start()
         return self

@@ -169,6 +169,8 @@ class Call:
     data_event: bool = False
     parameters_omitted: bool = False
     """The record says that its request parameters were too large to be kept."""
+    access_key: str = ""
+    """Id of the key that signed the call; empty where the record tells none, as for what a service does with a role."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from pathlib import Path
 from typing import TypeVar
 
@@ -12,18 +12,14 @@ from leastpriv.attached import attached_to, with_account
 from leastpriv.diff.compare import compare
 from leastpriv.diff.json_patch import json_patch
 from leastpriv.errors import LeastprivError, PullRequestError
-from leastpriv.evidence.cloudtrail.file_reader import ReadStatistics
-from leastpriv.evidence.read import read_evidence
-from leastpriv.evidence.refusals.logged_usage import with_logs
 from leastpriv.evidence.runs import workflow_run_of
-from leastpriv.evidence.usage import Coverage, Evidence
+from leastpriv.evidence.usage import Evidence
 from leastpriv.hints import with_hints
 from leastpriv.judging import judgements, types_of, with_declared
-from leastpriv.logs import decoder_of, read_job_logs
 from leastpriv.model import Origin, Run, Trust, Usage
 from leastpriv.policy.hcl_text import hcl_of
 from leastpriv.policy.quotas import number_of
-from leastpriv.proposal.fingerprint import change_ids, fingerprint
+from leastpriv.proposal.fingerprint import change_ids, fingerprint, of_target
 from leastpriv.proposal.offers import offers
 from leastpriv.proposal.proof import prove
 from leastpriv.proposal.propose import propose
@@ -32,12 +28,11 @@ from leastpriv.proposal.situation import History
 from leastpriv.pull_request.controls import controls
 from leastpriv.pull_request.lifecycle import Declined, scope_of
 from leastpriv.pull_request.publication import Operation, Place, Publication, Published
+from leastpriv.reading import Reading, read_calls
 from leastpriv.report.proposal_json import proposal_json
 from leastpriv.report.pull_request_body import body, title
 from leastpriv.report.subject import Subject
-from leastpriv.report.words import plural
 from leastpriv.settings import Mode, Settings
-from leastpriv.sources import open_sources
 from leastpriv.workplace import Workplace, changed_at, committed_policy, free_names
 
 
@@ -57,10 +52,41 @@ class Result:
 
 
 Say = Callable[[str], None]
+Read = Callable[[Settings, Workplace, Say], Reading]
+"""How the evidence of a target is had: read for it alone, or together with that of others."""
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """A proposal with its report, before anything is published."""
+
+    subject: Subject
+    title: str
+    text: str
+    base: str
+    """Commit that the policy was read in; empty where it was read on disk."""
+    scope: str
+    """Principal and policy file, as fingerprints tell them apart."""
+    changes: tuple[str, ...]
+    """Ids of what closing the pull request declines."""
+    failure: str = ""
+    """Why nothing may be published: the repository could not be asked."""
 
 
 def run(settings: Settings, workplace: Workplace, now: datetime, say: Say, run_url: str = "") -> Result:
     """Makes a proposal for one role and one policy file, and publishes it in the mode pull-request.
+
+    Raises:
+        InputError: an input leads to nothing readable.
+        LeastprivError: the proposal fails its own proof, or the base branch cannot be read.
+    """
+    return publish(make(settings, workplace, say, run_url), settings, workplace, now)
+
+
+def make(
+    settings: Settings, workplace: Workplace, say: Say, run_url: str = "", read: Read = read_calls, group: str = ""
+) -> Made:
+    """Makes the proposal of one role and policy file; `group` is the scope of the pull request that it shares.
 
     Raises:
         InputError: an input leads to nothing readable.
@@ -71,13 +97,13 @@ def run(settings: Settings, workplace: Workplace, now: datetime, say: Say, run_u
     committed = committed_policy(workplace, base, settings)
     beside = attached_to(settings, workplace, base, committed, say)
     named, attached = beside.names, list(beside.documents)
-    evidence, files, records = read_calls(settings, workplace, say)
-    evidence = with_account(evidence, beside, by_sessions=settings.event_history)
+    reading = read(settings, workplace, say)
+    evidence = with_account(reading.evidence, beside, by_sessions=settings.event_history)
     evidence = with_hints(settings, workplace.reach, evidence, say)
     evidence = with_declared(evidence, workplace.reach, types, settings.principal, say)
     difference = compare(committed, attached, evidence)
     scope = f"{settings.principal.arn} {workplace.policy_name}"
-    history, failure = _history(settings, workplace, base, scope, difference.missing, evidence, say)
+    history, failure = _history(settings, workplace, base, (scope, group), difference.missing, evidence, say)
     draft = propose(committed, difference, evidence, settings.options, history, len(attached))
     subject = Subject(
         principal=settings.principal.arn,
@@ -92,8 +118,8 @@ def run(settings: Settings, workplace: Workplace, now: datetime, say: Say, run_u
         attached=named,
         assumed=beside.assumed,
         further=free_names(workplace, base, len(draft.documents) - 1),
-        files=files,
-        records=records,
+        files=reading.files,
+        records=reading.records,
         run_url=run_url,
         history=history,
         attached_documents=tuple(attached),
@@ -103,44 +129,20 @@ def run(settings: Settings, workplace: Workplace, now: datetime, say: Say, run_u
     )
     _insist(subject)
     subject = replace(subject, judgements=judgements(subject, settings, workplace.reach, say))
-    name = title(subject)
-    ends = controls(change_ids(draft))
-    text = body(subject, len(ends))
+    name, changes = title(subject), change_ids(draft)
     say(name)
-    published = None
-    if place and settings.mode is Mode.PULL_REQUEST and failure:
-        published = Published(Operation.NONE, settings.branch, "", base, failure=failure)
+    return Made(subject, name, body(subject, len(controls(changes))), base, scope, changes, failure)
+
+
+def publish(made: Made, settings: Settings, workplace: Workplace, now: datetime) -> Result:
+    """Puts the proposal for review in the mode pull-request; else the result is the report alone."""
+    place, published = workplace.place, None
+    if place and settings.mode is Mode.PULL_REQUEST and made.failure:
+        published = Published(Operation.NONE, settings.branch, "", made.base, failure=made.failure)
     elif place and settings.mode is Mode.PULL_REQUEST:
-        published = _publish(settings, place, base, subject, name, f"{text}\n{ends}", scope, now)
-    return Result(subject, name, text, published)
-
-
-def read_calls(settings: Settings, workplace: Workplace, say: Say) -> tuple[Evidence, int, int]:
-    """The principal's evidence, and how many files and records were read for it."""
-    named = [*map(str, workplace.trails), *(["event history"] if settings.event_history else [])]
-    named += [settings.athena_table] if settings.athena_table else settings.bucket_trails
-    say(f"Reading {', '.join(named) or 'no record of calls'} for {settings.principal.arn}")
-    sources = open_sources(settings, workplace.trails, workplace.reach, say)
-    decoder = decoder_of(workplace.reach)
-    found = read_evidence(
-        sources,
-        settings.window,
-        settings.principal,
-        lambda calls: say(f"… {calls:,} calls of the role so far"),
-        decoder,
-    )
-    evidence = replace(found[settings.principal.arn], coverage=_coverage([source.statistics for source in sources]))
-    files = sum(source.statistics.files for source in sources)
-    records = sum(source.statistics.records for source in sources)
-    requests = sum(source.statistics.requests for source in sources)
-    read = {"files": files, "answers of AWS": requests}
-    where = " and ".join(f"{count:,} {what}" for what, count in read.items() if count)
-    calls = f"{plural(evidence.counts.calls, 'call')} in {plural(len(evidence.runs), 'run')}"
-    say(f"Read {records:,} records in {where or 'no file'}: {calls}")
-    if workplace.job_logs:
-        logs = read_job_logs(workplace.job_logs, say)
-        evidence = with_logs(evidence, logs, settings.window, workplace.job_logs.read_at, decoder)
-    return evidence, files, records
+        text = f"{made.text}\n{controls(made.changes)}"
+        published = _publish(settings, place, made.base, made.subject, made.title, text, made.scope, now)
+    return Result(made.subject, made.title, made.text, published)
 
 
 _Answer = TypeVar("_Answer")
@@ -150,12 +152,15 @@ def _history(
     settings: Settings,
     workplace: Workplace,
     base: str,
-    scope: str,
+    scopes: tuple[str, str],
     missing: Sequence[Usage],
     evidence: Evidence,
     say: Say,
 ) -> tuple[History, str]:
-    """What the repository remembers, and a sentence where it could not be asked: then nothing may be published."""
+    """What the repository remembers, and a sentence where it could not be asked: then nothing may be published.
+
+    `scopes`: that of the target, and that of the pull request it shares with others, empty where it has its own.
+    """
     failures: list[str] = []
 
     def asked(ask: Callable[[], _Answer], otherwise: _Answer, what: str) -> _Answer:
@@ -172,8 +177,14 @@ def _history(
         return History(changed=changed), " ".join(failures[:1])
     nothing: Sequence[Declined] = ()
     closed = asked(lambda: historian.declined(settings.branch), nothing, "what was declined earlier")
-    own = [pull for pull in closed if scope_of(pull.fingerprint) == scope_of(fingerprint(scope, None, b""))]
-    declined = {change: pull.number for pull in reversed(own) for change in pull.changes}
+    own = scope_of(fingerprint(scopes[0], None, b""))
+    shared = scope_of(fingerprint(scopes[1], None, b"")) if scopes[1] else ""
+    declined = {
+        change: pull.number
+        for pull in reversed(closed)
+        if scope_of(pull.fingerprint) == (shared or own)
+        for change in (of_target(pull.changes, own) if shared else pull.changes)
+    }
     unknown: Mapping[str, Origin] = {}
     origins = asked(
         lambda: origins_of(
@@ -222,26 +233,6 @@ def write_files(result: Result, folder: Path) -> Path:
     except OSError as error:
         raise LeastprivError(f"The folder {folder} cannot be written: {error.strerror}.") from error
     return folder / "proposal.json"
-
-
-def _coverage(figures: Sequence[ReadStatistics]) -> Coverage:
-    """What all sources together show of anybody."""
-    return Coverage(
-        regions=_lengths(each.spans for each in figures),
-        logged=_lengths(each.logged for each in figures),
-        reads=any(each.kinds["management-read"] for each in figures),
-        sources=frozenset(source for each in figures for source in each.sources),
-        whole=max((each.whole for each in figures), default=timedelta()),
-    )
-
-
-def _lengths(spans: Iterable[Mapping[str, tuple[datetime, datetime]]]) -> Mapping[str, timedelta]:
-    """Name -> time from the first to the last of all."""
-    together: dict[str, tuple[datetime, datetime]] = {}
-    for name, (first, last) in (item for each in spans for item in each.items()):
-        known = together.get(name, (first, last))
-        together[name] = (min(known[0], first), max(known[1], last))
-    return {name: last - first for name, (first, last) in sorted(together.items())}
 
 
 def _written_name(subject: Subject) -> str:

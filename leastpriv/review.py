@@ -8,12 +8,12 @@ from dataclasses import dataclass
 
 from leastpriv.attached import managed_policies, with_account
 from leastpriv.errors import InputError, NoPolicyError
-from leastpriv.pipeline import Say, read_calls
 from leastpriv.policy.document import Document
 from leastpriv.policy.location import Location
 from leastpriv.policy.quotas import continuations
 from leastpriv.proposal.findings import Verdict
 from leastpriv.proposal.review import review
+from leastpriv.reading import Say, read_calls
 from leastpriv.report.review_comment import review_body, review_title
 from leastpriv.report.reviewed import Reviewed
 from leastpriv.runner.files import SUMMARY_LIMIT
@@ -70,15 +70,15 @@ def run_review(settings: Settings, workplace: Workplace, edited: Edited, say: Sa
         [*_attached(read, named, settings), *managed.documents] for read in (edited.before, edited.after)
     )
     named = (*named, *managed.names)
-    evidence, _, records = read_calls(settings, workplace, say)
-    evidence = with_account(evidence, managed)
+    reading = read_calls(settings, workplace, say)
+    evidence = with_account(reading.evidence, managed)
     subject = Reviewed(
         principal=settings.principal.arn,
         policy_file=workplace.policy_name,
         review=review(before, after, beside_after, evidence, settings.options, beside_before),
         evidence=evidence,
         attached=named,
-        records=records,
+        records=reading.records,
         run_url=run_url,
     )
     title = review_title(subject)

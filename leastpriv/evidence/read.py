@@ -8,6 +8,7 @@ from pathlib import PurePath
 from traceback import extract_tb
 
 from leastpriv.errors import LeastprivError
+from leastpriv.evidence.handed_out import HandedOutKeys
 from leastpriv.evidence.left_out import left_out_by_all
 from leastpriv.evidence.refusals.encoded import NO_DECODER, Decoder
 from leastpriv.evidence.source import Principals, Source, Window
@@ -20,11 +21,11 @@ _SAY_EVERY = 10_000
 def read_evidence(
     sources: Sequence[Source],
     window: Window,
-    target: Principal | None,
+    target: Principal | Principals | None,
     progress: Callable[[int], None] = lambda _: None,
     decoder: Decoder = NO_DECODER,
 ) -> Mapping[str, Evidence]:
-    """Evidence by principal ARN; `target` None reads everybody.
+    """Evidence by principal ARN, of one target or of several in one pass; `target` None reads everybody.
 
     A target is always in the answer, also without any call. Gaps count for every principal, since what could not
     be read may have been anybody's. `decoder` reads what EC2 encoded. `progress` hears of the number of calls read so
@@ -33,22 +34,28 @@ def read_evidence(
     Raises:
         LeastprivError: what the first source raised, where none could be read; beside others that is a gap.
     """
-    principals = Principals(frozenset({target}) if target else None)
-    books: dict[str, UsageBook] = {target.arn: UsageBook(target.arn, decoder)} if target else {}
+    principals = target if isinstance(target, Principals) else Principals(frozenset({target}) if target else None)
+    books = {each.arn: UsageBook(each.arn, decoder) for each in principals.targets or ()}
+    keys = HandedOutKeys()
     gaps: list[list[Gap]] = [[] for _ in sources]
     for number, (source, item) in enumerate(_items(sources, window, principals), start=1):
         if isinstance(item, Gap):
             gaps[source].append(item)
         else:
             # A record without sessionIssuer has lost the role's path: it is the same role, and the same run.
-            call = replace(item, principal=target.arn) if target and item.principal != target.arn else item
-            books.setdefault(call.principal, UsageBook(call.principal, decoder)).note(call)
+            own = principals.target_of(item.principal) if principals.targets is not None else None
+            call = replace(item, principal=own.arn) if own and own.arn != item.principal else item
+            if call.principal not in books:
+                books[call.principal] = UsageBook(call.principal, decoder)
+            books[call.principal].note(call)
+            keys.note(call)
         if number % _SAY_EVERY == 0:
             progress(number)
     for book in books.values():
         for gap in left_out_by_all(gaps):
             book.note_gap(gap)
-    return {name: book.close() for name, book in sorted(books.items())}
+    signed = keys.callers()
+    return {name: replace(book.close(), signed=signed.get(name, {})) for name, book in sorted(books.items())}
 
 
 def _items(sources: Sequence[Source], window: Window, principals: Principals) -> Iterator[tuple[int, Call | Gap]]:

@@ -11,6 +11,7 @@ from typing import Protocol
 
 from leastpriv.errors import InputError
 from leastpriv.model import Call, Gap, Principal
+from leastpriv.permissions.patterns import matches
 
 # Names: IAM allows letters, digits and +=,.@_- (IAM User Guide, "IAM and AWS STS quotas", read 2026-11-24).
 # Paths are kept looser (printable ASCII), and accounts too, because published logs mask them.
@@ -47,6 +48,8 @@ class Principals:
     """Whose calls are read: a set of targets, or everybody (`targets` is `None`)."""
 
     targets: frozenset[Principal] | None = None
+    patterns: frozenset[str] = frozenset()
+    """ARNs with wildcards: roles and users that are read beside the targets, whoever they turn out to be."""
 
     def wants(self, principal_arn: str) -> bool:
         """Whether calls of this role or user are to be read."""
@@ -54,15 +57,16 @@ class Principals:
 
     def include(self, account: str) -> bool:
         """Whether an account is one of the targets'; every account is where everybody's calls are read."""
-        return self.targets is None or account in _accounts_of(self.targets)
+        return self.targets is None or account in _accounts_of(self.targets, self.patterns)
 
     def target_of(self, principal_arn: str) -> Principal | None:
         """Tell the target whose call this is.
 
         Equal ARNs match first. Otherwise the same partition, account, kind and name match when one of the two
-        lacks the path, because a session ARN (`assumed-role/NAME/SESSION`) has lost the role's path.
+        lacks the path, because a session ARN (`assumed-role/NAME/SESSION`) has lost the role's path. What a pattern
+        matches is a target by itself.
         """
-        return _target_of(self.targets or frozenset(), principal_arn)
+        return _target_of(self.targets or frozenset(), self.patterns, principal_arn)
 
 
 class Source(Protocol):
@@ -147,14 +151,16 @@ def _has_path(principal: Principal) -> bool:
 
 
 @lru_cache(maxsize=64)
-def _accounts_of(targets: frozenset[Principal]) -> frozenset[str]:
-    return frozenset(target.account for target in targets)
+def _accounts_of(targets: frozenset[Principal], patterns: frozenset[str]) -> frozenset[str]:
+    return frozenset((*(target.account for target in targets), *(pattern.split(":")[4] for pattern in patterns)))
 
 
 @lru_cache(maxsize=4096)
-def _target_of(targets: frozenset[Principal], arn: str) -> Principal | None:
+def _target_of(targets: frozenset[Principal], patterns: frozenset[str], arn: str) -> Principal | None:
     caller = principal_of(arn)
     if caller is None:
         return None
     alike = sorted((target for target in targets if same_principal(target, caller)), key=lambda target: target.arn)
-    return next((target for target in alike if target.arn == caller.arn), alike[0] if alike else None)
+    fitting = any(matches(pattern, caller.arn) for pattern in patterns)
+    others = [*alike[:1], *([caller] if fitting else [])]
+    return next((target for target in alike if target.arn == caller.arn), others[0] if others else None)

@@ -102,6 +102,8 @@ class Evidence:
     """Workflow runs whose own job logs were read; CloudTrail need not show them (yet)."""
     hints: Hints = NO_HINTS
     """What AWS itself says of the principal's use."""
+    signed: Mapping[str, int] = field(default_factory=dict)
+    """Who had handed out the keys (empty: nobody whose calls were read) -> calls that they signed."""
 
     @property
     def span(self) -> timedelta:

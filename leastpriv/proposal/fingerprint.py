@@ -32,6 +32,16 @@ def change_ids(draft: Draft) -> tuple[str, ...]:
     return tuple(dict.fromkeys(found))
 
 
+def shared_ids(scope: str, changes: Iterable[str]) -> tuple[str, ...]:
+    """Ids of one target's changes for a pull request of several; `scope` as in its fingerprint, eight digits."""
+    return tuple(f"{scope}-{change}" for change in changes)
+
+
+def of_target(changes: Iterable[str], scope: str) -> tuple[str, ...]:
+    """The ids among those of a shared pull request that are of one target, as they are alone."""
+    return tuple(change.removeprefix(f"{scope}-") for change in changes if change.startswith(f"{scope}-"))
+
+
 def addition_id(action: str, resource: str) -> str:
     """Twelve hexadecimal digits for an action added on one resource."""
     return _hash(["+", action, resource])[:12]

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from leastpriv.errors import AwsError, AwsTrouble, InputError, LeastprivError
+from leastpriv.evidence.handed_out import HandedOutKeys
 from leastpriv.evidence.read import read_evidence
 from leastpriv.evidence.source import Principals, Window, parse_principal
 from leastpriv.model import Call, Gap, GapKind, Outcome, Scope
@@ -141,3 +145,58 @@ def test_a_failure_that_nobody_foresaw_is_a_gap_that_tells_the_place() -> None:
 def test_whoever_interrupts_the_reading_is_obeyed() -> None:
     with pytest.raises(KeyboardInterrupt):
         read_evidence([Failing(KeyboardInterrupt(), call(DEPLOY)), Listed()], Window(), parse_principal(DEPLOY))
+
+
+def login(principal: str, key: str) -> Call:
+    """An AssumeRole that hands out a key."""
+    response = {"credentials": {"accessKeyId": key}}
+    return replace(call(principal), name="AssumeRole", source="sts.amazonaws.com", response=response)
+
+
+KEY, ANOTHER = "ASIACHAIN00000000001", "ASIACHAIN00000000002"
+WANTED = frozenset({parse_principal(DEPLOY), parse_principal(OTHER)})
+
+
+def test_several_targets_are_read_in_one_pass_and_each_call_counts_for_its_own() -> None:
+    source = Listed(call(DEPLOY), call(OTHER), call(OTHER))
+    found = read_evidence([source], Window(), Principals(WANTED))
+    assert {name: evidence.counts.calls for name, evidence in found.items()} == {DEPLOY: 1, OTHER: 2}
+    assert len(source.asked) == 1
+
+
+@pytest.mark.parametrize("late", [False, True])
+def test_calls_tell_whose_login_had_handed_out_their_key_in_whatever_order_they_come(late: bool) -> None:
+    calls = [login(DEPLOY, KEY), replace(call(OTHER), access_key=KEY), replace(call(OTHER), access_key=ANOTHER)]
+    found = read_evidence([Listed(*reversed(calls) if late else calls)], Window(), Principals(WANTED))
+    assert found[OTHER].signed == {DEPLOY: 1, "": 1}
+
+
+def test_what_a_pattern_matches_is_read_beside_the_targets() -> None:
+    wanted = Principals(frozenset({parse_principal(DEPLOY)}), frozenset({"arn:aws:iam::111122223333:role/team-*"}))
+    own, others = (f"arn:aws:iam::{account}:role/" for account in ("111122223333", "444455556666"))
+    names = [f"{own}team-a", f"{own}x", f"{others}team-a", f"{others}x"]
+    assert [name for name in names if wanted.wants(name)] == names[:1]
+    assert wanted.include("111122223333")
+    assert not wanted.include("444455556666")
+    assert wanted.wants("arn:aws:sts::111122223333:assumed-role/team-b/run-1")
+
+
+@given(st.lists(st.sampled_from([KEY, ANOTHER, "", "short", "x" * 200]), max_size=30))
+def test_keys_that_are_none_count_nothing_and_break_nothing(keys: list[str]) -> None:
+    ledger = HandedOutKeys()
+    for key in keys:
+        ledger.note(login(DEPLOY, key))
+        ledger.note(replace(call(OTHER), access_key=key if key in (KEY, ANOTHER) else ""))
+    assert sum(sum(counts.values()) for counts in ledger.callers().values()) == sum(
+        key in (KEY, ANOTHER) for key in keys
+    )
+
+
+def test_memory_of_keys_is_bounded_and_what_is_beyond_counts_as_nobodys(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("leastpriv.evidence.handed_out._MOST_KEYS", 2)
+    ledger = HandedOutKeys()
+    for number in range(5):
+        key = f"ASIACHAIN{number:011}"
+        ledger.note(login(DEPLOY, key))
+        ledger.note(replace(call(OTHER), access_key=key))
+    assert ledger.callers() == {OTHER: {DEPLOY: 2, "": 3}}

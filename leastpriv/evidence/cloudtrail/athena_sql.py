@@ -31,6 +31,7 @@ _TARGETS: Mapping[str, str] = {
     "identity_arn": "useridentity.arn",
     "identity_account": "useridentity.accountid",
     "identity_user": "useridentity.username",
+    "identity_key": "useridentity.accesskeyid",
     "identity_invoked_by": "useridentity.invokedby",
     "issuer_arn": "useridentity.sessioncontext.sessionissuer.arn",
     "sessioncredentialfromconsole": "sessioncredentialfromconsole",
@@ -104,6 +105,7 @@ def record_of(row: Mapping[str, str | None]) -> dict[str, object]:
         "arn": text.get("identity_arn"),
         "accountId": text.get("identity_account"),
         "userName": text.get("identity_user"),
+        "accessKeyId": text.get("identity_key"),
         "invokedBy": text.get("identity_invoked_by"),
     }
     known: dict[str, object] = {name: value for name, value in identity.items() if value}

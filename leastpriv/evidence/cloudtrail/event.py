@@ -145,6 +145,7 @@ def _call(record: Mapping[str, object], caller: Caller) -> Call | Gap:
         read_only=read_only(record),
         data_event=is_data_event(record),
         parameters_omitted=omitted,
+        access_key=caller.access_key,
     )
 
 

@@ -14,6 +14,8 @@ from leastpriv.model import Principal
 # CloudTrail User Guide, and the types that public records hold). The others are services, other accounts, root,
 # directories, or logins (AssumeRoleWithWebIdentity) that hold no permissions yet.
 _OF_A_PRINCIPAL = frozenset({"AssumedRole", "Role", "IAMUser", "FederatedUser"})
+# 16 to 128 word characters (GetAccessKeyInfo in the AWS STS API reference, read 2026-11-26).
+_ACCESS_KEY = re.compile(r"\w{16,128}", re.ASCII)
 _SESSION_NAME = re.compile(r"[\w+=,.@-]{2,64}", re.ASCII)
 
 
@@ -26,6 +28,7 @@ class Caller:
     session: str
     invoked_by: str
     console: bool
+    access_key: str = ""
 
 
 class NoCaller(Enum):
@@ -58,7 +61,14 @@ def caller_of(record: Mapping[str, object]) -> Caller | NoCaller:
         session=_session(identity, arn) if found.kind == "role" else "",
         invoked_by=_text(identity, "invokedBy"),
         console=_from_console(record, identity),
+        access_key=access_key_in(identity),
     )
+
+
+def access_key_in(fields: Mapping[str, object]) -> str:
+    """The `accessKeyId` of an identity or of credentials that were handed out; empty where none can be read."""
+    key = _text(fields, "accessKeyId")
+    return key if _ACCESS_KEY.fullmatch(key) else ""
 
 
 def _principal(identity: Mapping[str, object], arn: str, region: str) -> Principal | NoCaller:

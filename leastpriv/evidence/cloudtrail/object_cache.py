@@ -27,7 +27,7 @@ from leastpriv.evidence.cloudtrail.s3_objects import Stored
 from leastpriv.evidence.source import Principals
 from leastpriv.model import Call, Gap, GapKind, Scope
 
-_FORMAT = 2
+_FORMAT = 3
 _PENDING = 200
 """Objects after which what was read is safe from an interruption."""
 _COUNTS = ("records", "foreign_files", "duplicates")

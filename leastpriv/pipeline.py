@@ -104,7 +104,7 @@ def make(
     difference = compare(committed, attached, evidence)
     scope = f"{settings.principal.arn} {workplace.policy_name}"
     history, failure = _history(settings, workplace, base, (scope, group), difference.missing, evidence, say)
-    draft = propose(committed, difference, evidence, settings.options, history, len(attached))
+    draft = propose(committed, difference, evidence, settings.options, history, attached)
     subject = Subject(
         principal=settings.principal.arn,
         policy_file=workplace.policy_name,

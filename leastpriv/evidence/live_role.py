@@ -137,6 +137,8 @@ class _Reader:
                 self._note(f"{name}: AWS's answer lacks its document.")
             elif answer:
                 raw = _bytes(answer["PolicyDocument"])
+                # In the wrapping of the answer a policy is known for an inline one; a group's has a quota of its own.
+                raw = raw if group else b'{"PolicyDocument":%b}' % raw
                 document = self._parsed(name, partial(parse, raw, name))
                 if document:
                     yield LivePolicy(name, document, group)

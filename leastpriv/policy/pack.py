@@ -42,28 +42,33 @@ def pack(
     kind: Kind = Kind.MANAGED,
     *,
     attached: int = 0,
+    beside: int = 0,
     may_fold: MayFold = lambda _document, _statement, _pattern: False,
 ) -> Packed:
     """Bring a policy within its quota; `attached` is the number of other managed policies of the role.
 
     Statements of equal effect, condition and resources (or actions) become one; then lists of actions become
-    wildcards that grant the same actions of the catalogue, where `may_fold` lets them. Where that is not enough the
-    last statements move to further managed policies instead, one that is too large being cut in several. Those that
-    deny have the first claim to stay.
+    wildcards that grant the same actions of the catalogue, where `may_fold` lets them; no more of both than it takes.
+    Where that is not enough the last statements move to further managed policies instead, one that is too large being
+    cut in several. Those that deny have the first claim to stay. `beside` is what other policies take of the quota.
     """
-    limit = quota(kind)
+    limit = max(quota(kind) - beside, 0)
     if policy_size(document) <= limit:
         return Packed(document)
-    shorter, merged = merge(document)
-    shortest, folds = fold(shorter, may_fold)
+    shorter, merged = merge(document, limit)
+    shortest, folds = fold(shorter, may_fold, limit)
     ways = (Packed(document), Packed(shorter, (), merged), Packed(shortest, (), merged, folds))
     whole = next((way for way in ways if policy_size(way.document) <= limit), None)
     if whole or not _can_be_split(document):
         return whole or replace(ways[-1], fits=False)
     # What does not become one policy keeps its statements as they are, unless that takes more policies.
-    best = min((_split(way, limit) for way in ways), key=lambda way: (not _has_room(way, limit), len(way.further)))
+    splits = [split for way in ways if _has_room(split := _split(way, limit), limit)]
+    if not splits:
+        # No cut helps, as where others take the whole quota: pieces would be no nearer to what IAM takes.
+        return replace(ways[-1], fits=False)
+    best = min(splits, key=lambda way: len(way.further))
     policies = len(best.further) + (kind is Kind.MANAGED)
-    return replace(best, fits=_has_room(best, limit) and policies <= most_managed() - attached)
+    return replace(best, fits=policies <= most_managed() - attached)
 
 
 def _has_room(packed: Packed, limit: int) -> bool:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from bisect import bisect_left
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from leastpriv.permissions import catalog
 from leastpriv.permissions.patterns import action_covers
 from leastpriv.policy.document import Document, Statement
 from leastpriv.policy.edit import DropStatement, Edit, ReplaceActions, ReplaceResources, apply
+from leastpriv.policy.evaluate import policy_size
 from leastpriv.policy.folding import folded
 from leastpriv.policy.spans import minified
 
@@ -25,21 +27,43 @@ MayFold = Callable[[Document, Statement, str], bool]
 """Whether a wildcard may be written into a statement of a document: AWS may add actions that it grants."""
 
 
-def merge(document: Document) -> tuple[Document, tuple[str, ...]]:
-    """Statements that differ in their actions or their resources alone as one, and no entry that another one covers."""
-    edits: list[Edit] = []
-    gone: list[str] = []
+def merge(document: Document, limit: int = 0) -> tuple[Document, tuple[str, ...]]:
+    """Statements that differ in their actions or their resources alone as one, and no entry that another one covers.
+
+    Where fewer do to bring the policy within `limit`, the last ones alone: what need not change stays as it is.
+    Returns Sids (or places) of the statements that became part of another one beside the policy.
+    """
+    left = _merged(document, range(len(document.statements)))
+    whole = _applied(document, left)
+    movable = [each.statement.index for each in left if each.gone]
+    if policy_size(whole) > limit:
+        return whole, _names(left)
+
+    def after(count: int) -> tuple[Document, tuple[str, ...]]:
+        few = _merged(document, movable[len(movable) - count :])
+        return _applied(document, [each for each in few if each.is_changed]), _names(few)
+
+    # Each one that goes makes it shorter: the first count that is enough is the least.
+    enough = bisect_left(range(len(movable) + 1), True, key=lambda count: policy_size(after(count)[0]) <= limit)
+    return after(enough) if enough <= len(movable) else (whole, _names(left))
+
+
+def _merged(document: Document, may_go: Collection[int]) -> list[_Merging]:
+    """All statements, those of `may_go` taken in by an earlier one where that says the same."""
     is_plain = document.source.language == "plain"
     left = [_Merging(statement, condition_of(document, statement), is_plain) for statement in document.statements]
     for place, each in enumerate(left):
-        for other in left[:place]:
-            if not other.gone and other.takes(each):
-                each.gone = True
-                gone.append(each.statement.sid or f"line {each.statement.line}")
-                break
-    for each in left:
-        edits.extend(each.edits())
-    return apply(document, edits), tuple(gone)
+        if each.statement.index in may_go:
+            each.gone = any(not other.gone and other.takes(each) for other in left[:place])
+    return left
+
+
+def _applied(document: Document, merging: Iterable[_Merging]) -> Document:
+    return apply(document, [edit for each in merging for edit in each.edits()])
+
+
+def _names(merging: Iterable[_Merging]) -> tuple[str, ...]:
+    return tuple(each.statement.sid or f"line {each.statement.line}" for each in merging if each.gone)
 
 
 def condition_of(document: Document, statement: Statement) -> str:
@@ -62,6 +86,11 @@ class _Merging:
 
     def __post_init__(self) -> None:
         self.actions, self.resources = self.statement.actions, self.statement.resources
+
+    @property
+    def is_changed(self) -> bool:
+        """Whether it goes, or took another one in."""
+        return self.gone or (self.actions, self.resources) != (self.statement.actions, self.statement.resources)
 
     def takes(self, other: _Merging) -> bool:
         """Take the other statement in where that grants, or denies, nothing that neither did."""
@@ -105,24 +134,32 @@ def _uncovered(actions: Iterable[str]) -> tuple[str, ...]:
     return tuple(kept)
 
 
-def fold(document: Document, may_fold: MayFold) -> tuple[Document, tuple[Fold, ...]]:
-    """Actions of Allow statements as wildcards that grant the same of the catalogue, where `may_fold` lets them."""
-    edits: list[Edit] = []
+def fold(document: Document, may_fold: MayFold, limit: int = 0) -> tuple[Document, tuple[Fold, ...]]:
+    """Actions of Allow statements as wildcards that grant the same of the catalogue, where `may_fold` lets them.
+
+    The statements with the longest lists come first, and none any more once the policy is within `limit`.
+    """
     folds: list[Fold] = []
-    for statement in document.statements:
-        actions = [action for action in statement.actions if not set(action) & {"*", "?"} and catalog.action(action)]
-        if statement.effect == "Deny" or not actions:
+    shorter = document
+    for statement in sorted(document.statements, key=lambda each: -len(each.actions)):
+        if statement.effect == "Deny" or policy_size(shorter) <= limit:
             continue
-        short = _short(document, statement, actions, may_fold)
-        found = [entry for entry in short if "*" in entry]
-        for pattern in found:
-            stands_for = tuple(action for action in actions if action_covers(pattern, action))
-            folds.append(Fold(pattern, stands_for))
+        found = _folds(document, statement, may_fold)
         if found:
-            gone = frozenset(action for action in actions if any(action_covers(pattern, action) for pattern in found))
+            gone = frozenset(action for each in found for action in each.actions)
             first = next(action for action in statement.actions if action in gone)
-            edits.append(ReplaceActions(statement.index, gone, ((first, tuple(found)),)))
-    return apply(document, edits), tuple(folds)
+            patterns = tuple(each.pattern for each in found)
+            shorter = apply(shorter, [ReplaceActions(statement.index, gone, ((first, patterns),))])
+            folds += found
+    return shorter, tuple(folds)
+
+
+def _folds(document: Document, statement: Statement, may_fold: MayFold) -> list[Fold]:
+    actions = [action for action in statement.actions if not set(action) & {"*", "?"} and catalog.action(action)]
+    patterns = [entry for entry in _short(document, statement, actions, may_fold) if "*" in entry]
+    return [
+        Fold(pattern, tuple(action for action in actions if action_covers(pattern, action))) for pattern in patterns
+    ]
 
 
 def _short(document: Document, statement: Statement, actions: Sequence[str], may_fold: MayFold) -> tuple[str, ...]:

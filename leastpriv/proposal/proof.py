@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from leastpriv.diff.compare import Verdict, decide, deciding, entries_of
+from leastpriv.diff.compare import Place, Verdict, decide, deciding, entries_of
 from leastpriv.evidence.usage import CallGroup, Evidence
 from leastpriv.model import ChangeKind, Condition, Outcome, Permission
 from leastpriv.policy.contain import contained, lost_denies
@@ -131,11 +131,14 @@ def _allowances(evidence: Evidence, documents: Sequence[Document]) -> Iterator[A
         if need.verified
         for region in group.regions
     }
+    # Needs that differ in how they became known alone are one to the reader.
+    told: dict[tuple[Permission, str, Verdict, Place | None], None] = {}
     for need, region in asked:
-        effect, place = deciding(need, evidence.principal, region, documents)
+        told.setdefault((need.permission, region, *deciding(need, evidence.principal, region, documents)))
+    for permission, region, effect, place in told:
         document = documents[place[0]] if place else None
         statement = document.statements[place[1]] if place and document else None
-        yield Allowance(need.permission, region, effect, document, statement)
+        yield Allowance(permission, region, effect, document, statement)
 
 
 def replay(evidence: Evidence, documents: Sequence[Document]) -> Replay:

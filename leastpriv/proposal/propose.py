@@ -13,7 +13,8 @@ from leastpriv.policy.document import Document, Statement, parse
 from leastpriv.policy.edit import DropStatement, ReplaceActions, apply, create
 from leastpriv.policy.grammar import VARIABLES_VERSION
 from leastpriv.policy.pack import Packed, pack
-from leastpriv.policy.quotas import kind_of
+from leastpriv.policy.quotas import Kind, kind_of, size_beside
+from leastpriv.policy.shrink import MayFold
 from leastpriv.proposal.extend import additions, refused_elsewhere
 from leastpriv.proposal.fingerprint import DRAFT_ID
 from leastpriv.proposal.guards import separate_runs
@@ -32,11 +33,11 @@ def propose(
     evidence: Evidence,
     options: Options,
     history: History = _NOTHING_KNOWN,
-    attached: int = 0,
+    attached: Sequence[Document] = (),
 ) -> Draft:
     """Decides every change and makes the smallest edit; without a committed document, writes a draft from usage.
 
-    What is too large for AWS is packed; `attached` is the number of other policies of the role.
+    What is too large for AWS is packed; `attached` are the other policies of the role.
     """
     escapes = document is None or document.version == VARIABLES_VERSION
     committed = document.statements if document else ()
@@ -47,7 +48,7 @@ def propose(
         if DRAFT_ID in history.declined:
             refused.extend(_declined(change, history.declined[DRAFT_ID]) for change in added)
             added = []
-        first = pack(parse(create(statements(added, ())), "the first draft"), attached=attached)
+        first = _within_quota(parse(create(statements(added, ())), "the first draft"), evidence.principal, attached)
         return Draft(None, first.document, first.document.to_bytes(), tuple(added), (), tuple(refused), packed=first)
     situation = situation_of(evidence, options, difference.missing, history)
     narrowed, held_back = removals(difference, situation)
@@ -71,7 +72,7 @@ def propose(
     )
 
 
-def _packed(document: Document, changes: Sequence[Change], principal: str, attached: int) -> Packed:
+def _packed(document: Document, changes: Sequence[Change], principal: str, attached: Sequence[Document]) -> Packed:
     """The edited document within its quota; a wildcard is written only where the committed document granted it."""
 
     def may_fold(edited: Document, statement: Statement, pattern: str) -> bool:
@@ -80,7 +81,19 @@ def _packed(document: Document, changes: Sequence[Change], principal: str, attac
         return contained([document], [apply(edited, [*others, narrow])]).holds
 
     edited = apply(document, edits_of(document, changes))
-    return pack(edited, kind_of(document, principal), attached=attached, may_fold=may_fold)
+    return _within_quota(edited, principal, attached, kind_of(document, principal), may_fold)
+
+
+def _within_quota(
+    document: Document,
+    principal: str,
+    attached: Sequence[Document],
+    kind: Kind = Kind.MANAGED,
+    may_fold: MayFold = lambda _document, _statement, _pattern: False,
+) -> Packed:
+    managed = sum(kind_of(other, principal) is Kind.MANAGED for other in attached)
+    beside = size_beside(kind, attached, principal)
+    return pack(document, kind, attached=managed, beside=beside, may_fold=may_fold)
 
 
 def situation_of(

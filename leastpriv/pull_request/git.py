@@ -120,9 +120,10 @@ class LocalRepository:
     def changed_at(self, commit: str, path: str) -> datetime | None:
         """Return when the file at `path` was last changed, as of `commit` (aware, UTC); None where it never was there.
 
+        What was merged counts from the merge on (`--first-parent`), which the merged commits may be far older than.
         A shallow clone knows no older time than that of its oldest commit.
         """
-        found = self._try("log", "-1", "--format=%ct", "--end-of-options", commit, "--", path)
+        found = self._try("log", "-1", "--first-parent", "--format=%ct", "--end-of-options", commit, "--", path)
         return datetime.fromtimestamp(int(found), UTC) if found and found.strip() else None
 
     def tree_with(self, tree: str, path: str, content: bytes) -> str:

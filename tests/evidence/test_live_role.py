@@ -14,6 +14,7 @@ from leastpriv.evidence.aws import Aws
 from leastpriv.evidence.live_role import LiveRole, read_live
 from leastpriv.evidence.source import parse_principal
 from leastpriv.model import GapKind
+from leastpriv.policy.quotas import Kind, kind_of
 from tests.fakes.aws.event_history import FakeHistory, Fault
 from tests.fakes.aws.server import FakeAws, Operation, RefusedError
 
@@ -115,3 +116,12 @@ def test_a_role_of_another_path_is_told() -> None:
     found = _live(_account(), ARN.replace("ci/", "cd/"))
     assert [f"is {ARN}: check the input role-arn" in gap.detail for gap in found.gaps] == [True]
     assert _live(_account(), ARN.replace("ci/", "")).gaps == ()
+
+
+def test_the_roles_own_inline_policies_are_known_for_inline_ones() -> None:
+    """They share one quota (`size_beside`), and are none of the ten managed policies."""
+    found = _live(_account())
+    assert {each.name: kind_of(each.document, ARN) for each in found.policies} == {
+        MANAGED: Kind.MANAGED,
+        "inline policy own": Kind.INLINE_ROLE,
+    }

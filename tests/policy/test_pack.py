@@ -27,7 +27,7 @@ from leastpriv.policy.quotas import (
     session_policy,
     size_beside,
 )
-from leastpriv.policy.shrink import merge
+from leastpriv.policy.shrink import fold, merge
 
 Statements = list[dict[str, Any]]
 ROLE = "arn:aws:iam::111122223333:role/ci-deploy"
@@ -138,6 +138,45 @@ def test_statements_of_equal_resources_or_equal_actions_become_one() -> None:
     assert merged.statements[0].resources == (queue, other)
 
 
+def test_no_more_statements_are_merged_or_folded_than_it_takes() -> None:
+    """Whoever adds one queue to a full policy does not want to read forty statements anew."""
+    queue = "arn:aws:sqs:eu-west-1:111122223333:orders-{:02}-" + "x" * 34
+    queues = [
+        {"Sid": f"Queue{number}", "Effect": "Allow", "Action": "sqs:SendMessage", "Resource": queue.format(number)}
+        for number in range(40)
+    ]
+    limit = quota(Kind.MANAGED)
+    whole = document({"Version": "2012-10-17", "Statement": queues})
+    assert limit < policy_size(whole) < limit + 300
+    packed = pack(whole)
+    assert packed.fits
+    assert packed.further == packed.folds == ()
+    assert packed.merged == tuple(f"Queue{number}" for number in range(40 - len(packed.merged), 40))
+    assert policy_size(merge(whole, policy_size(packed.document))[0]) == policy_size(packed.document)
+    fewer, gone = merge(whole, limit + 150)
+    assert len(gone) < len(packed.merged)
+    assert limit < policy_size(fewer) <= limit + 150
+    lists = document({"Version": "2012-10-17", "Statement": [long_list("A", 120), long_list("B", 100, "s3")]})
+    folded_policy, folds = fold(lists, lambda _document, _statement, _pattern: True, policy_size(lists) - 10)
+    assert {each.pattern.partition(":")[0] for each in folds} == {"ec2"}
+    assert policy_size(folded_policy) <= policy_size(lists) - 10
+
+
+@settings(max_examples=80)
+@given(policies(), st.integers(1, 100))
+def test_merging_to_a_size_loses_and_gains_nothing_and_reaches_it_where_all_of_it_would(
+    policy: dict[str, Any], share: int
+) -> None:
+    whole = document(policy)
+    limit = policy_size(whole) * share // 100
+    merged, gone = merge(whole, limit)
+    everything, all_gone = merge(whole)
+    assert len(merged.statements) + len(gone) == len(whole.statements)
+    assert len(gone) <= len(all_gone)
+    assert (policy_size(merged) <= limit) == (policy_size(everything) <= limit)
+    assert_same([whole], [merged])
+
+
 def long_list(sid: str, count: int, service: str = "ec2") -> dict[str, Any]:
     return {"Sid": sid, "Effect": "Allow", "Action": list(catalog.actions(service)[:count]), "Resource": "*"}
 
@@ -155,9 +194,9 @@ def test_a_wildcard_is_written_only_where_that_is_allowed_and_grants_the_same_ac
         for action in catalog.expand(entry)
     }
     assert granted == set(large.statements[0].actions)
-    for fold in packed.folds:
-        assert set(fold.actions) == set(catalog.expand(fold.pattern))
-        assert len(fold.actions) >= 3
+    for each in packed.folds:
+        assert set(each.actions) == set(catalog.expand(each.pattern))
+        assert len(each.actions) >= 3
 
 
 @given(st.integers(0, 2**60), st.booleans())
@@ -306,3 +345,17 @@ def test_the_inline_policies_of_a_role_share_one_quota() -> None:
     size = policy_size(large)
     assert size_beside(Kind.INLINE_ROLE, [large, document({"Statement": [long_list("A", 3)]})], ROLE) == size
     assert size_beside(Kind.MANAGED, [large], ROLE) == 0
+
+
+def test_what_other_policies_take_of_the_quota_is_left_to_them() -> None:
+    alarm = {"Effect": "Allow", "Action": "cloudwatch:PutMetricAlarm", "Resource": f"arn:aws:cloudwatch:{PADDING}"}
+    own = document({"PolicyDocument": {"Version": "2012-10-17", "Statement": [long_list("Servers", 200), alarm]}})
+    assert pack(own, Kind.INLINE_ROLE) == Packed(own)
+    room = policy_size(own) - 1
+    packed = pack(own, Kind.INLINE_ROLE, beside=quota(Kind.INLINE_ROLE) - room)
+    assert packed.fits
+    assert policy_size(packed.document) <= room
+    assert [policy_size(part) > 0 for part in packed.further] == [True]
+    assert_same([own], parts(packed))
+    full = pack(own, Kind.INLINE_ROLE, beside=quota(Kind.INLINE_ROLE))
+    assert (full.document, full.further, full.fits) == (own, (), False)

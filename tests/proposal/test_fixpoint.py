@@ -82,7 +82,7 @@ def test_a_second_run_on_a_policy_of_the_corpus_proposes_nothing(
     for draft, evidence, options in drafts:
         others = draft.documents[1:]
         again = parse(draft.content, draft.document.where, draft.document.pointer)
-        second = propose(again, compare(again, others, evidence), evidence, options, attached=len(others))
+        second = propose(again, compare(again, others, evidence), evidence, options, attached=others)
         assert [change_words(change) for change in second.changes] == [], draft.document.where
 
 
@@ -98,7 +98,7 @@ def test_calls_that_another_policy_allowed_add_once_and_remove_nothing_when_the_
         added += any(change.kind is ChangeKind.ADD for change in first.changes)
         again, others = parse(first.content, draft.document.where, draft.document.pointer), first.documents[1:]
         merged = History(changed=RUNS[-1].first + timedelta(days=1))
-        second = propose(again, compare(again, others, evidence), evidence, options, merged, len(others))
+        second = propose(again, compare(again, others, evidence), evidence, options, merged, others)
         assert [change_words(change) for change in second.changes] == [], draft.document.where
     assert added > 30
 

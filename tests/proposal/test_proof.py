@@ -22,6 +22,7 @@ from leastpriv.proposal.proof import Proof, prove
 from leastpriv.proposal.situation import Change, Draft
 from leastpriv.report.subject import Subject
 from tests.fakes.deploys import ALARM, POLICY, ROLE, proposal
+from tests.fakes.evidence import evidence, usage
 
 Statements = list[dict[str, Any]]
 QUEUE = "arn:aws:sqs:eu-west-1:111122223333:orders"
@@ -249,3 +250,15 @@ def test_where_no_new_access_is_told_no_request_is_newly_allowed(
         request = Request(action, name, context, context_complete=True)
         if evaluate(request, [proposed]).effect == "allowed" and (action, name) not in listed:
             assert evaluate(request, [committed]).effect == "allowed", request
+
+
+def test_a_permission_that_calls_need_for_several_reasons_is_told_once() -> None:
+    role = "arn:aws:iam::111122223333:role/worker"
+    policy = document({"Statement": {"Effect": "Allow", "Action": "iam:PassRole", "Resource": role}})
+    passed = [usage("iam:PassRole", role), usage("iam:PassRole", f"{role}-2")]
+    again = replace(passed[0], need=replace(passed[0].need, because="another call hands it over"))
+    told = prove(Draft(policy, policy, b"", (), (), ()), [], evidence([*passed, again])).allowances
+    assert [(each.permission.resource, each.statement is not None) for each in told] == [
+        (role, True),
+        (f"{role}-2", False),
+    ]

@@ -58,13 +58,14 @@ def folder(tmp_path: Path) -> Path:
     return folder
 
 
-def run(folder: Path, *arguments: str, given: str = "") -> str:
-    """Run git as a person would."""
+def run(folder: Path, *arguments: str, given: str = "", at: datetime | None = None) -> str:
+    """Run git as a person would, at a time of one's own choice."""
     identity = {
         f"GIT_{role}_{part}": f"person{'@example.org' * (part == 'EMAIL')}"
         for role in ("AUTHOR", "COMMITTER")
         for part in ("NAME", "EMAIL")
     }
+    dated = {"GIT_COMMITTER_DATE": at.isoformat()} if at else {}
     done = subprocess.run(
         ["git", *arguments],
         cwd=folder,
@@ -72,7 +73,7 @@ def run(folder: Path, *arguments: str, given: str = "") -> str:
         capture_output=True,
         text=True,
         check=True,
-        env={"PATH": os.environ["PATH"], "HOME": str(folder.parent), "GIT_CONFIG_NOSYSTEM": "1", **identity},
+        env={"PATH": os.environ["PATH"], "HOME": str(folder.parent), "GIT_CONFIG_NOSYSTEM": "1", **identity, **dated},
     )
     return done.stdout.strip()
 
@@ -458,3 +459,13 @@ def test_a_file_was_changed_when_the_newest_commit_on_it_was_made(folder: Path) 
     assert repository.changed_at(repository.head_of()[1], PROPOSED.path) == datetime.fromtimestamp(dated, UTC)
     assert repository.changed_at(head, "iam/none.json") is None
     assert repository.changed_at("refs/heads/none", PROPOSED.path) is None
+
+
+def test_what_was_merged_counts_from_the_merge_on(folder: Path) -> None:
+    """A proposal may wait for weeks, and the calls of these weeks were made under the old policy."""
+    published(folder)
+    merged = datetime(2030, 3, 1, tzinfo=UTC)
+    run(folder, "commit", "--quiet", "--allow-empty", "-m", "Moved on", at=datetime(2030, 2, 1, tzinfo=UTC))
+    run(folder, "merge", "--quiet", "--no-ff", "-m", "Merge", PROPOSED.branch, at=merged)
+    repository = LocalRepository.open(folder)
+    assert repository.changed_at(repository.head_of()[1], PROPOSED.path) == merged

@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -362,6 +362,23 @@ class TestHistory:
         assert changed >= first
         assert changed.tzinfo is not None
         assert place.changed_at(elsewhere, "iam/none.json") is None
+
+    @pytest.mark.parametrize("method", ["merge", "squash"])
+    def test_what_a_pull_request_brought_counts_from_its_merge_on(self, method: str) -> None:
+        """The commit of a proposal may wait for weeks, and the calls of these weeks were made under the old policy."""
+        times = [NOW]
+        with FakeGitHub("acme/orders", files={PATH: OLD}, clock=lambda: times[-1]) as github:
+            github.add_user("kim", "write")
+            number = published(github).number
+            times.append(NOW + timedelta(days=9))
+            github.commit_as("kim", "main", {"README.md": "moved on\n"})
+            times.append(NOW + timedelta(days=14))
+            head = github.merge_pull(number, "kim", method)
+            times.append(NOW + timedelta(days=20))
+            assert GitHubPlace(connect(github), Manners()).changed_at(head, PATH) == NOW + timedelta(days=14)
+            blind = connect(github, token=github.token_for("reader[bot]", {"contents": "read", "metadata": "read"}))
+            own = NOW if method == "merge" else NOW + timedelta(days=14)
+            assert GitHubPlace(blind, Manners()).changed_at(head, PATH) == own
 
 
 class TestNothingLeft:

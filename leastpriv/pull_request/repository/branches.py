@@ -7,7 +7,7 @@ moves once, by compare-and-swap.
 from __future__ import annotations
 
 import base64
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +26,8 @@ _NOBODY = "0" * 40
 _WEB_FLOW = "web-flow"
 """Login of GitHub's own committer, who signs what the API commits and the button "Update branch" merges."""
 _NEW_FILE = "100644"
+_NOT_FOR_THIS_TOKEN = (403, 404)
+"""A job with `contents: read` alone, as the mode `report` takes, may read a private repository's commits only."""
 _FILE_MODES = ("100644", "100755")
 _MOST_FILES = 20
 """More files than this no proposal changes: a role has ten managed policies, twenty where AWS has raised it."""
@@ -72,10 +74,13 @@ class Branches:
         return self._read[commit, path]
 
     def changed_at(self, commit: str, path: str) -> datetime | None:
-        """When a file was last changed, as of a commit (aware, UTC); None where it never was there."""
+        """When a file was last changed, as of a commit (aware, UTC); None where it never was there.
+
+        A commit that came by a pull request counts from its merge on, which the commit itself may be far older than.
+        """
         with explained(f"reading the history of {path}"):
             newest = next(iter(self._repository.get_commits(sha=commit, path=path)), None)
-            return newest.commit.committer.date if newest else None
+            return max(_times(newest)) if newest else None
 
     def branch(self, name: str, base_sha: str, path: str, certify: Certify) -> Branch | None:
         """The branch as the life cycle sees it; None where there is none. `path` is the policy file."""
@@ -239,6 +244,18 @@ class Branches:
             self._repository.get_git_ref(f"heads/{branch}").delete()
         else:
             self._repository.get_git_ref(f"heads/{branch}").edit(after, force=True)
+
+
+def _times(commit: Commit) -> Iterator[datetime]:
+    """A commit's own date, and when pull requests with it were merged, if this token may read pull requests."""
+    from github import GithubException, RateLimitExceededException
+
+    yield commit.commit.committer.date
+    try:
+        yield from (pull.merged_at for pull in commit.get_pulls() if pull.merged_at)
+    except GithubException as error:
+        if isinstance(error, RateLimitExceededException) or error.status not in _NOT_FOR_THIS_TOKEN:
+            raise
 
 
 def _is_update(commit: Commit) -> bool:

@@ -29,6 +29,7 @@ from leastpriv.pull_request.controls import controls
 from leastpriv.pull_request.lifecycle import Declined, scope_of
 from leastpriv.pull_request.publication import Operation, Place, Publication, Published
 from leastpriv.reading import Reading, read_calls
+from leastpriv.report.chain import Chained, leads_on
 from leastpriv.report.proposal_json import proposal_json
 from leastpriv.report.pull_request_body import body, title
 from leastpriv.report.subject import Subject
@@ -84,9 +85,18 @@ def run(settings: Settings, workplace: Workplace, now: datetime, say: Say, run_u
 
 
 def make(
-    settings: Settings, workplace: Workplace, say: Say, run_url: str = "", read: Read = read_calls, group: str = ""
+    settings: Settings,
+    workplace: Workplace,
+    say: Say,
+    run_url: str = "",
+    read: Read = read_calls,
+    group: str = "",
+    chained: Chained | None = None,
 ) -> Made:
-    """Makes the proposal of one role and policy file; `group` is the scope of the pull request that it shares.
+    """Makes the proposal of one role and policy file.
+
+    `group` is the scope of the pull request that it shares with others; `chained` the roles that it leads to and their
+    policies, where more is known of them than its own calls tell.
 
     Raises:
         InputError: an input leads to nothing readable.
@@ -123,6 +133,7 @@ def make(
         run_url=run_url,
         history=history,
         attached_documents=tuple(attached),
+        chained=chained or leads_on(settings.principal.arn, evidence),
         live=beside.live,
         drift=beside.drift,
         offers=offers(evidence, [*draft.documents, *attached], settings.options.never_add) if draft.changes else (),

@@ -13,7 +13,7 @@ from leastpriv.evidence.cloudtrail.identity import access_key_in
 from leastpriv.model import Call, Outcome
 
 _MOST_KEYS = 50_000
-"""Of one scan; calls with further keys are counted as signed with nobody's."""
+"""Of one scan; calls with further keys are not counted."""
 _LOGIN = "AssumeRole"
 
 
@@ -26,10 +26,8 @@ class HandedOutKeys:
 
     def note(self, call: Call) -> None:
         """Counts one call by its key, and keeps the key that it handed out."""
-        if call.access_key:
-            signed = (call.principal, call.access_key)
-            if signed not in self._signed and len(self._signed) >= _MOST_KEYS:
-                signed = (call.principal, "")
+        signed = (call.principal, call.access_key)
+        if call.access_key and (signed in self._signed or len(self._signed) < _MOST_KEYS):
             self._signed[signed] = self._signed.get(signed, 0) + 1
         if call.name == _LOGIN and call.source == "sts.amazonaws.com" and call.outcome is Outcome.ALLOWED:
             credentials = call.response.get("credentials")

@@ -11,6 +11,7 @@ from leastpriv.model import Condition, Gap, Usage
 from leastpriv.permissions import catalog
 from leastpriv.permissions.generalise import Pattern
 from leastpriv.proposal.situation import Change, HeldBack
+from leastpriv.report.chain import chained_value
 from leastpriv.report.hints_json import hints_value
 from leastpriv.report.judgement_json import judgement_value, offer_value
 from leastpriv.report.live import live_value
@@ -52,6 +53,7 @@ def proposal_json(subject: Subject, name: str, text: str) -> str:
                 for run in evidence.runs
             ],
         },
+        "chain": chained_value(subject.chained) if subject.chained else None,
         "hints": hints_value(subject),
         "difference": difference_value(subject.difference),
         "proof": proof_value(subject),

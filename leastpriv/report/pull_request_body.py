@@ -10,6 +10,7 @@ from leastpriv.model import Basis, ChangeKind, DeniedBy
 from leastpriv.proposal.provenance import is_unknown
 from leastpriv.proposal.situation import Change
 from leastpriv.report import escape
+from leastpriv.report.chain import chain_section
 from leastpriv.report.escape import code, prose
 from leastpriv.report.fit import fit
 from leastpriv.report.hints import outside_access, questions, told
@@ -64,6 +65,7 @@ def body(subject: Subject, reserved: int = 0) -> str:
         *resources_narrowed(subject),
         *_removals(subject),
         *refused(subject),
+        *(chain_section(subject.chained) if subject.chained else ()),
         *live_role(subject),
         *offered(subject),
         *questions(subject),

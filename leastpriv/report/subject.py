@@ -15,6 +15,7 @@ from leastpriv.proposal.judgement import Judgement
 from leastpriv.proposal.offers import Offer
 from leastpriv.proposal.proof import Proof
 from leastpriv.proposal.situation import Change, Draft, History
+from leastpriv.report.chain import Chained
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +48,8 @@ class Subject:
     offers: tuple[Offer, ...] = ()
     """What a later run may need and no policy grants."""
 
+    chained: Chained | None = None
+    """The roles that it leads to; None where nobody looked."""
     live: LiveRole | None = None
     """The role in the account; None where nobody asked."""
     drift: Drift | None = None

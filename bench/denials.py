@@ -91,7 +91,7 @@ def judged(file: Path) -> list[Judged]:
 
 
 def summary(rows: Sequence[Judged]) -> list[str]:
-    """The shares that the issue asks for."""
+    """The shares by kind of message, and the refusers."""
     lines = []
     for kind in ("stated", "inferred"):
         some = [row for row in rows if row.kind == kind]

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from leastpriv.evidence.refusals.found import NEAR, Found, bare, inferred, is_refusal
-from leastpriv.evidence.refusals.layout import Layout, spaced
+from leastpriv.evidence.refusals.layout import Layout, one_line, spaced, unbroken
 from leastpriv.evidence.refusals.operations import actions_anywhere, actions_of, queue_of, s3_resource
 from leastpriv.evidence.refusals.sentence import PHRASE, Sentence
 from leastpriv.evidence.refusals.wordings import other_cause
@@ -25,12 +25,13 @@ _CLI_OLD = re.compile(
     r" operation:[ \n\v]*"
 )
 _GO = re.compile(
-    r"operation error (?P<service>[A-Za-z][A-Za-z0-9 ]{1,60}):[ \n\v]*(?P<operation>[A-Z]\w{1,100}),[ \n\v]*"
+    rf"{spaced('operation error ')}(?P<service>[A-Za-z][A-Za-z0-9 \n\v]{{1,60}}):[ \n\v]*"
+    r"(?P<operation>[A-Z]\w{1,100}(?:[\n\v]\w{1,60})?),[ \n\v]*"
 )
-_GO_STATUS = re.compile(r"StatusCode:[ \n\v]*(?P<status>\d{3})")
+_GO_STATUS = re.compile(rf"{spaced('StatusCode:')}[ \n\v]*(?P<status>\d{{3}})")
 _GO_CODE = re.compile(
-    r"RequestID:[^,]{0,100},[ \n\v]*(?:HostID:[^,]{0,200},[ \n\v]*)?"
-    r"(?:api[ \n\v]+error[ \n\v]+)?(?P<code>[A-Z]\w{2,80}):[ \n\v]*"
+    rf"{spaced('RequestID:')}[^,]{{0,100}},[ \n\v]*(?:{spaced('HostID:')}[^,]{{0,200}},[ \n\v]*)?"
+    rf"(?:{spaced('api error')}[ \n\v]+)?(?P<code>[A-Z]\w{{2,80}}(?:[\n\v]\w{{1,40}})?):[ \n\v]*"
 )
 _STACK = re.compile(r"\bAPI: (?P<service>[a-z0-9-]{2,40}):(?P<operation>[A-Za-z]\w{1,100})[ \n\v]+")
 _QUEUE_DENIED = re.compile(r"Access to the resource[ \n\v]+https://\S+[ \n\v]+is denied", re.IGNORECASE)
@@ -73,9 +74,10 @@ def _go_operation(text: str, match: re.Match[str]) -> _Operation:
     status = _GO_STATUS.search(text, match.end(), min(limit, match.end() + 80))
     code = _GO_CODE.search(text, match.end(), limit)
     forbidden = status is not None and status["status"] == "403"
-    refused = forbidden if not code else is_refusal(code["code"])
+    refused = forbidden if not code else is_refusal(unbroken(code["code"]))
     body = code.end() if code else status.end() if status else match.end()
-    return _Operation(match.start(), body, match["service"], match["operation"], refused, forbidden)
+    service, operation = one_line(match["service"]), unbroken(match["operation"])
+    return _Operation(match.start(), body, service, operation, refused, forbidden)
 
 
 def by_operation(layout: Layout, named: Sequence[Sentence], stop: int | None = None) -> list[Found]:

@@ -12,10 +12,9 @@ from leastpriv.evidence.refusals.operations import actions_of, actions_of_type, 
 from leastpriv.evidence.refusals.wordings import other_cause, tool_phrases, why_refused_by
 from leastpriv.model import DeniedBy
 
-_TYPED = re.compile(
-    r"\"?(?P<text>Access[ \n\v]*Denied|null)[ \n\v]*\((?:Service:)[^()]{0,80}?Status[ \n\v]*Code:[ \n\v]*403",
-    re.IGNORECASE,
-)
+_ANSWERED = re.compile(r"\([Ss]ervice:[^()]{0,80}?[Ss]tatus[ \n\v]*[Cc]ode:[ \n\v]*403")
+_TEXT = re.compile(r"(?P<text>Access[ \n\v]*Denied|null)[ \n\v]*\Z", re.IGNORECASE)
+_LONGEST_TEXT = 40
 _TYPE = re.compile(r"\bAWS::[A-Z][A-Za-z0-9]{1,60}::[A-Z][A-Za-z0-9]{1,60}\b")
 _FAILED = re.compile(r"\b(CREATE|UPDATE|DELETE)_FAILED\b")
 _CODE_OBJECT = re.compile(
@@ -73,7 +72,10 @@ def _code_objects(layout: Layout) -> Iterator[Found]:
 def _typed(layout: Layout) -> Iterator[Found]:
     """A handler's bare refusal: the action follows from the resource type and what was done to it."""
     text = layout.text
-    for match in _TYPED.finditer(text):
+    for answered in _ANSWERED.finditer(text):
+        match = _TEXT.search(text, max(0, answered.start() - _LONGEST_TEXT), answered.start())
+        if not match:
+            continue
         before = text[max(0, match.start() - NEAR) : match.start()]
         failed = [*_FAILED.finditer(before)]
         row = before[max(0, failed[-1].start() - 120) :] if failed else ""
@@ -82,7 +84,7 @@ def _typed(layout: Layout) -> Iterator[Found]:
             after = [kind[0] for kind in kinds if kind.start() > row.rfind("_FAILED")]
             actions = actions_of_type(after[0] if after else kinds[-1][0], failed[-1][1])
             why = "the service gives neither action nor reason" if match["text"].lower() == "null" else ""
-            yield inferred(layout, match.start(), match.end(), actions, why=why)
+            yield inferred(layout, match.start(), answered.end(), actions, why=why)
 
 
 def by_tool(layout: Layout, words: str) -> Iterator[Found]:

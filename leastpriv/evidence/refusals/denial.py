@@ -10,6 +10,7 @@ import re
 from dataclasses import replace
 
 from leastpriv.evidence.refusals.by_operation import by_operation
+from leastpriv.evidence.refusals.by_phrase import by_phrase
 from leastpriv.evidence.refusals.by_wording import READERS, by_tool
 from leastpriv.evidence.refusals.encoded import encoded_texts
 from leastpriv.evidence.refusals.found import NEAR, Found, is_told, message_of
@@ -57,7 +58,8 @@ def find_denials(layout: Layout, stop: int | None = None) -> list[Found]:
     if any(sign in words for sign in ("whencallingthe", "operationerror", "api:")):
         found += by_operation(layout, named, stop)
     if any(sign in words for sign in ("accessdenied", "forbidden", "thisoperation")):
-        found += [each for each in by_tool(layout, words) if not is_told(each, found)]
+        for tool in (by_tool(layout, words), by_phrase(layout)):
+            found += [each for each in tool if not is_told(each, found)]
     for sign, reader in READERS:
         if sign in words:
             found += [each for each in reader(layout) if not is_told(each, found)]

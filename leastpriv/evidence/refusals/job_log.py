@@ -187,7 +187,8 @@ def _places(folded: bytes, start: int, limit: int) -> Iterator[tuple[int, int]]:
 
 def _to_lines(folded: bytes, first: int, stop: int, at: int) -> tuple[int, int]:
     """A part made to begin and end where lines do, if it holds such places."""
-    begin = folded.find(b"\n", first, at)
+    begins = first == 0 or folded[first - 1 : first] == b"\n"
+    begin = -1 if begins else folded.find(b"\n", first, at)
     end = folded.rfind(b"\n", at, stop)
     return (begin + 1 if begin >= 0 else first), (end + 1 if end >= 0 else stop)
 

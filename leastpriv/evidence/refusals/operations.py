@@ -93,6 +93,11 @@ _BUCKET = re.compile(
     r"\bS3 [Bb]ucket(?: [A-Z]\w+)* \((?P<bucket>[a-z0-9][a-z0-9.-]{1,62})\)|--bucket[ =](?P<option>[a-z0-9.-]{3,63})"
 )
 _KEY = re.compile(r"--key[ =](?P<key>[^ \n\v]+)")
+# Terraform's backend since version 1.6: `Unable to access object "a.tfstate" in S3 bucket "states": operation error …`.
+_QUOTED = re.compile(
+    r"(?:object[ \n\v]+\\*\"(?P<key>[^\"\n\v\\]{1,1024})\\*\"[ \n\v]+in[ \n\v]+)?"
+    r"S3[ \n\v]+[Bb]ucket[ \n\v]+\\*\"(?P<bucket>[a-z0-9][a-z0-9.-]{1,62})\\*\""
+)
 
 
 def s3_resource(actions: tuple[str, ...], before: str) -> str:
@@ -124,6 +129,7 @@ def _places(action: str, before: str) -> Iterator[tuple[str, str]]:
             urls = [(match["bucket"], match["key"] or "") for match in _S3_URL.finditer(line)]
             writes = catalog.access_level(action) not in ("Read", "List")
             yield from reversed(urls) if writes else urls
+    yield from ((match["bucket"], match["key"] or "") for match in reversed([*_QUOTED.finditer(before)]))
     for match in reversed([*_BUCKET.finditer(before)]):
         key = _KEY.search(before, match.start())
         yield match["bucket"] or match["option"], key["key"] if key else ""

@@ -101,7 +101,11 @@ def _continued(layout: Layout, token: re.Match[str], limit: int) -> tuple[str, i
         following = _FIRST_WORD.match(text, end + 1, limit)
         if not following or not (is_full(layout, end) or _is_cut(word, following, text)):
             break
-        word, end = word + following[0], following.end()
+        # `…role/deploy</Message>`: XML ends the name also where its tag follows without a blank.
+        rest, closing, _ = following[0].partition("</")
+        word, end = word + rest, following.start() + len(rest)
+        if closing:
+            break
     return word, end
 
 

@@ -34,16 +34,21 @@ _RESOURCE = re.compile(
     + spaced("on resource")
     + r"(?P<named>(?:\(?s\)?)?[ \n\v]*:?[ \n\v]*)|"
     + spaced("on the resource")
+    + rf"(?:[ \n\v]+{spaced('associated with this ciphertext')})?"
     + r"(?P<the>[ \n\v]*:?[ \n\v]*))",
     re.IGNORECASE,
 )
-TAIL = re.compile(rf"(?<![\w-])(?:{spaced('because')}|{spaced('with an explicit deny')})\b", re.IGNORECASE)
+TAIL = re.compile(
+    rf"(?<![\w-])(?:{spaced('because')}|{spaced('with an explicit deny')}|{spaced('transitively through')})\b",
+    re.IGNORECASE,
+)
 _REASON = re.compile(
     rf"{spaced('because no')}[^.]{{4,80}}?{spaced('policy allows')}(?:{spaced(' the ')}\S+[ \n\v]+{spaced('action')})?"
     rf"|{spaced('with an explicit deny')}"
     rf"(?:(?:{spaced(' in a')}|{spaced(' transitively through a')})n?[ \n\v][^.:]{{4,60}}?"
     rf"(?:{spaced('policy')}|{spaced('boundary')})"
-    r"(?::[ \n\v]*[^ \n\v,\"']+)?)?",
+    r"(?::[ \n\v]*[^ \n\v,\"']+)?)?"
+    rf"|{spaced('transitively through a')}n?[ \n\v][^.:]{{4,60}}?{spaced('policy')}",
     re.IGNORECASE,
 )
 _BEHIND_QUOTE = re.compile(

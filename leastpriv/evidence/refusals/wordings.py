@@ -45,8 +45,12 @@ def bare_refusals() -> tuple[tuple[re.Pattern[str], str], ...]:
     )
 
 
-_END_OF_BARE = r"(?![\w-])(?! *[\n\v]? *(?:because|to|for|by|with|when|due|since|as|on|while)\b)"
-"""`Access Denied because object protected by object lock` is another matter; an empty line ends the text."""
+_END_OF_BARE = (
+    r"(?![\w-])(?! *[\n\v]? *(?:because|to|for|by|with|when|due|since|as|on|while)\b)"
+    rf"(?!\.[ \n\v]*{spaced('User:')})"
+)
+"""`Access Denied because object protected by object lock` is another matter, and EC2's newer messages go on with AWS's
+own sentence, which tells more; an empty line ends the text."""
 
 
 @cache

@@ -16,6 +16,8 @@ from leastpriv.model import Denial, DeniedBy
 
 WHO = "arn:aws:sts::123456789012:assumed-role/deploy/run=1@a.b"
 QUEUE = "arn:aws:sqs:eu-west-1:123456789012:q"
+INSTANCE = "arn:aws:ec2:eu-west-1:123456789012:instance/*"
+EC2 = "You are not authorized to perform this operation."
 SENTENCE = f"User: {WHO} is not authorized to perform: sqs:SendMessage on resource: {QUEUE}"
 
 
@@ -358,6 +360,82 @@ def test_a_bare_refusal_is_told_beside_the_next_one() -> None:
         assert [one.denial.actions for one in found] == [("s3:PutObject",), ("sqs:SendMessage",)]
     own = SENTENCE.replace("sqs:SendMessage", "s3:PutObject")
     assert len(find_denials(lay_out(f"{refused}\n{own}"))) == 1
+
+
+@pytest.mark.parametrize(
+    ("message", "action", "resource"),
+    [
+        ("creating S3 Bucket (logs): AccessDenied: Access Denied", "s3:CreateBucket", "arn:aws:s3:::logs"),
+        (
+            "creating Amazon S3 (Simple Storage) Bucket (logs): AccessDenied: Access Denied",
+            "s3:CreateBucket",
+            "arn:aws:s3:::logs",
+        ),
+        ("putting S3 Bucket (logs) ACL: AccessDenied: Access Denied", "s3:PutBucketAcl", "arn:aws:s3:::logs"),
+        (
+            "error creating Lambda Function (1): AccessDeniedException: \n\tstatus code: 403",
+            "lambda:CreateFunction",
+            "",
+        ),
+        (f"reading EC2 Instance Type (t2.micro): UnauthorizedOperation: {EC2}", "ec2:DescribeInstanceTypes", ""),
+        (f"Error creating VPC: UnauthorizedOperation: {EC2}", "ec2:CreateVpc", ""),
+        (f"Error fetching Availability Zones: UnauthorizedOperation: {EC2}", "ec2:DescribeAvailabilityZones", ""),
+    ],
+)
+def test_what_terraform_was_doing_names_the_operation(message: str, action: str, resource: str) -> None:
+    found = read_denial(f"│ Error: {message}\n│ \tstatus code: 403")
+    assert (found.actions, found.resource, found.inferred, found.mendable) == ((action,), resource, True, True)
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        "creating Widget (1): AccessDenied: Access Denied",
+        "creating a bucket: AccessDenied: Access Denied",
+        "Error creating Network: Forbidden: not on this plan",
+        "creating S3 Bucket (logs): BucketAlreadyExists: Forbidden",
+        "creating S3 Bucket (logs): AccessDenied: Access Denied because of a lock",
+    ],
+)
+def test_words_that_name_no_operation_of_aws_give_no_action(message: str) -> None:
+    found = read_denial(f"Error: {message}")
+    assert (found.actions, found.mendable) == ((), False)
+
+
+def test_the_sentence_behind_a_bare_refusal_of_ec2_is_the_same_refusal() -> None:
+    sentence = f"User: {WHO} is not authorized to perform: ec2:RunInstances on resource: {INSTANCE}"
+    deny = f"Error launching source instance: UnauthorizedOperation: {EC2} {sentence} with an explicit deny in a"
+    found = find_denials(lay_out(f"{deny} service control policy. Encoded authorization failure message: x"))
+    assert [(one.denial.resource, one.denial.denied_by, one.denial.mendable) for one in found] == [
+        (INSTANCE, DeniedBy.SCP, False)
+    ]
+
+
+def test_a_policy_that_refused_transitively_is_not_mended() -> None:
+    found = read_denial(f"{SENTENCE} transitively through a service control policy")
+    assert (found.resource, found.denied_by, found.mendable) == (QUEUE, DeniedBy.SCP, False)
+
+
+@pytest.mark.parametrize("width", [20, 40, 76, 120])
+def test_words_in_place_of_a_resource_may_break_anywhere(width: int) -> None:
+    """KMS names the ciphertext, not its key, and gives reasons that no grant mends."""
+    message = (
+        f"User: {WHO} is not authorized to perform: kms:Decrypt on the resource associated with this ciphertext "
+        "because the resource does not exist in this Region, no resource-based policies allow access, or a "
+        "resource-based policy explicitly denies access"
+    )
+    found = read_denial("\n".join(f"│ {line}" for line in wrap(message, width, break_long_words=False)))
+    assert (found.actions, found.resource, found.mendable) == (("kms:Decrypt",), "", False)
+
+
+def test_terraforms_backend_names_bucket_and_object_in_quotes() -> None:
+    error = "https response error StatusCode: 403, RequestID: 1, HostID: 2, api error"
+    state = f'Unable to access object "prod/a.tfstate" in S3 bucket "states": operation error S3: HeadObject, {error}'
+    found = read_denial(f"{state} Forbidden: Forbidden")
+    assert (found.actions, found.resource) == (("s3:GetObject",), "arn:aws:s3:::states/prod/a.tfstate")
+    listed = 'Unable to list objects in S3\n│ bucket "states" with prefix "env:/": operation error S3: ListObjectsV2,'
+    found = read_denial(f"│ {listed} {error} AccessDenied: Access Denied")
+    assert (found.actions, found.resource) == (("s3:ListBucket",), "arn:aws:s3:::states")
 
 
 PARTS = st.sampled_from(

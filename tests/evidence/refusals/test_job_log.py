@@ -204,6 +204,14 @@ def read_counting(data: bytes, monkeypatch: pytest.MonkeyPatch) -> tuple[int, in
     return sum(1 for _ in read_log(io.BytesIO(data), "log")), characters
 
 
+@pytest.mark.parametrize("before", [b"", b"ok\n", b"x" * 5_000 + b"\n"])
+def test_a_refusal_in_the_line_before_its_sign_is_read_also_where_the_log_begins(before: bytes) -> None:
+    log = before + b"Error: error reading S3 Bucket (logs): Forbidden: Forbidden\n\tstatus code: 403, request id: 1\n"
+    assert [(one.denial.actions, one.line) for one in read_log(io.BytesIO(log), "log")] == [
+        (("s3:ListBucket",), 1 + before.count(b"\n"))
+    ]
+
+
 @settings(max_examples=5)
 @given(st.integers(0, 2**32))
 def test_mutated_lines_are_read_without_a_crash(shared_folder: Path, seed: int) -> None:

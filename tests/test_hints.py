@@ -122,6 +122,18 @@ def test_last_accessed_information_drops_what_nobody_tried_and_keeps_what_somebo
     assert all(len(widths) == 1 for widths in table_widths(with_it.body))
 
 
+def test_a_service_that_the_evidence_shows_in_use_is_never_said_to_go_for_iams_sake(
+    propose: Callable[..., Result], account: Account, tmp_path: Path
+) -> None:
+    """IAM may not know of it: the use is less than four hours old, or in a region that it does not track."""
+    account.iam.attempts = []
+    wide = [{"Effect": "Allow", "Action": ["sqs:*", "sns:*"], "Resource": "*"}]
+    (tmp_path / "policy.json").write_text(json.dumps({"Version": "2012-10-17", "Statement": wide}, indent=2))
+    result = propose(last_accessed="true")
+    assert any(change.startswith("narrow sqs:*") for change in outcome(result)["changes"])
+    assert "IAM knows of no attempt on `sns`, so what wildcards grant of it goes." in result.body
+
+
 @pytest.mark.parametrize(("changed", "why"), [(None, "is not known"), (NOW - 10 * DAY, "changed on 2026-11-14")])
 def test_what_may_be_granted_since_lately_stays_though_nobody_tried_it(
     propose: Callable[..., Result], changed: datetime | None, why: str
@@ -178,6 +190,7 @@ def test_a_generated_policy_is_asked_about_and_never_written(propose: Callable[.
         {"Version": "2012-10-17", "Statement": [
             {"Effect": "Allow", "Action": ["sqs:CreateQueue", "sqs:GetQueueUrl"], "Resource": queues},
             {"Effect": "Allow", "Action": ["acm:ListCertificates", "s3:*|@evil"], "Resource": "*"},
+            {"Effect": "Allow", "Action": "kms:EnableKey", "Resource": "arn:aws:kms:${Region}:${Account}:key/${KeyId}"},
         ]},
     ]  # fmt: skip
     before = outcome(propose())
@@ -189,6 +202,10 @@ def test_a_generated_policy_is_asked_about_and_never_written(propose: Callable[.
     questions = result.body.partition("### Questions: IAM Access Analyzer names more")[2].partition("###")[0]
     assert "which it calls incomplete" in questions
     assert "`sqs:GetQueueUrl` on `arn:aws:sqs:eu-west-1:111122223333:orders`" in questions
+    assert (
+        "`kms:EnableKey` on `arn:aws:kms:${Region}:${Account}:key/${KeyId}`, whose placeholders nothing that was seen "
+        "fills" in questions
+    )
     assert "@evil" not in questions
     assert "sqs:CreateQueue" not in questions
 
@@ -247,15 +264,42 @@ def test_an_open_trust_is_warned_of_and_a_bound_login_is_not(propose: Callable[.
 
 
 def test_unused_access_findings_are_laid_beside_the_proposal(propose: Callable[..., Result], account: Account) -> None:
-    unused = {"unusedPermissionDetails": {"serviceNamespace": "acm", "actions": [{"action": "acm:ListCertificates"}]}}
     step = {"unusedPermissionsRecommendedStep": {"recommendedAction": "CREATE_POLICY", "existingPolicyId": "deploy"}}
-    account.analyzer.analyzers = {
-        "ACCOUNT_UNUSED_ACCESS/ninety": [Finding("1", ROLE, "UnusedPermission", [unused], [step])]
-    }
-    account.analyzer.clock = iter_clock(NOW)
+    _find_unused(account, step)
     body = propose(access_analyzer=f"{ACCESS_ROLE} {TRAIL}").body
     assert "`ninety` (90 days) calls 1 action unused, and this proposal takes away 1 action of these." in body
-    assert "It recommends to replace `deploy`" in body
+    assert "- It recommends to replace `deploy`.\n" in body
+
+
+def test_a_recommended_policy_that_keeps_what_goes_here_is_told(
+    propose: Callable[..., Result], account: Account
+) -> None:
+    allowed = {"Effect": "Allow", "Action": ["sqs:CreateQueue", "acm:List*"], "Resource": "*"}
+    step = {
+        "recommendedAction": "CREATE_POLICY",
+        "existingPolicyId": "deploy",
+        "recommendedPolicy": json.dumps({"Version": "2012-10-17", "Statement": [allowed]}),
+    }
+    _find_unused(account, {"unusedPermissionsRecommendedStep": step})
+    body = propose(access_analyzer=f"{ACCESS_ROLE} {TRAIL}").body
+    assert (
+        "- It recommends to replace `deploy` by a policy that keeps what goes here: `acm:ListCertificates`.\n" in body
+    )
+
+
+def test_a_finding_without_a_recommendation_says_why(propose: Callable[..., Result], account: Account) -> None:
+    _find_unused(account)
+    account.analyzer.unrecommended = "SERVICE_ERROR"
+    body = propose(access_analyzer=f"{ACCESS_ROLE} {TRAIL}").body
+    assert "Access Analyzer makes no recommendation (`SERVICE_ERROR`: The recommendation failed)." in body
+    assert "calls 1 action unused" in body
+
+
+def _find_unused(account: Account, *steps: Mapping[str, Any]) -> None:
+    unused = {"unusedPermissionDetails": {"serviceNamespace": "acm", "actions": [{"action": "acm:ListCertificates"}]}}
+    finding = Finding("1", ROLE, "UnusedPermission", [unused], [*steps])
+    account.analyzer.analyzers = {"ACCOUNT_UNUSED_ACCESS/ninety": [finding]}
+    account.analyzer.clock = iter_clock(NOW)
 
 
 def iter_clock(now: datetime) -> Callable[[], datetime]:

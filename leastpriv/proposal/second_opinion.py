@@ -71,10 +71,15 @@ def second_opinion(documents: Sequence[Document], evidence: Evidence) -> Opinion
         elif _is_free(action):
             free.append(action)
         else:
-            filled = {each: _filled(action, each, evidence) for each in resources if _PLACEHOLDER.search(each)}
+            filled = {each: _filled(action, each, evidence) for each in resources if has_placeholder(each)}
             told = tuple(dict.fromkeys(real for each in resources for real in filled.get(each) or (each,)))
             questions.append(Question(action, _why(action, evidence), told, any(filled.values())))
     return Opinion(generated, agreed, tuple(questions), tuple(free))
+
+
+def has_placeholder(resource: str) -> bool:
+    """Whether a resource of a generated policy has a part like `${BucketName}`, for a person to fill."""
+    return _PLACEHOLDER.search(resource) is not None
 
 
 def generated_policy(candidate: Candidate, situation: Situation) -> str:

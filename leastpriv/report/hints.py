@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from collections.abc import Set as AbstractSet
 
-from leastpriv.evidence.hints.found import AccessReport, GeneratedPolicy, UnusedAccess
+from leastpriv.evidence.hints.found import AccessReport, Advice, GeneratedPolicy, UnusedAccess
 from leastpriv.model import ChangeKind
 from leastpriv.permissions import catalog
 from leastpriv.permissions.patterns import action_matches
 from leastpriv.proposal.last_accessed import was_granted
-from leastpriv.proposal.second_opinion import Question, Why, second_opinion
+from leastpriv.proposal.second_opinion import Question, Why, has_placeholder, second_opinion
 from leastpriv.report.escape import code, prose
 from leastpriv.report.subject import Subject
 from leastpriv.report.words import codes, day, joined, plural
@@ -66,13 +67,16 @@ def _generated(generated: GeneratedPolicy) -> str:
     first, last = day(generated.first), day(generated.last)
     complete = "" if generated.is_complete else ", which it calls incomplete,"
     several = f"{plural(generated.policies, 'policy', 'policies')}" if generated.policies != 1 else "a policy"
-    return f"{several}{complete} from the trail's events of {first} to {last}."
+    whose = " Somebody else had asked for it." if generated.was_running else ""
+    return f"{several}{complete} from the trail's events of {first} to {last}.{whose}"
 
 
 def _question(question: Question) -> str:
     found = codes(question.resources, 3)
     if question.is_filled:
         where = f" on {found}, as what was seen fills its placeholders"
+    elif any(map(has_placeholder, question.resources)):
+        where = f" on {found}, whose placeholders nothing that was seen fills"
     else:
         where = "" if question.resources == ("*",) else f" on {found}"
     return f"- {code(question.action)}{where}: {_WHY[question.why]}"
@@ -132,10 +136,13 @@ def _vetoed(subject: Subject) -> list[str]:
 
 
 def _dropped(subject: Subject, idle: frozenset[str]) -> list[str]:
-    """Services without any attempt of which a wildcard grants nothing any more."""
+    """Services of which a wildcard grants nothing any more for IAM's sake: neither it nor this evidence knows a use."""
+    if not was_granted(subject.evidence, subject.history.changed):
+        return []
     changes = (*subject.changes(ChangeKind.NARROW), *subject.changes(ChangeKind.REMOVE))
     gone = {action.partition(":")[0] for change in changes if change.granted > 1 for action in change.gone}
-    return sorted(gone & idle)
+    used = {usage.need.permission.action.partition(":")[0] for usage in subject.evidence.usages}
+    return sorted((gone & idle) - used)
 
 
 def _unused(unused: UnusedAccess, subject: Subject) -> Iterator[str]:
@@ -160,7 +167,15 @@ def _unused(unused: UnusedAccess, subject: Subject) -> Iterator[str]:
         yield f"- It also calls unused what stays here or is not granted by this file: {codes(map(_spelled, kept), 8)}."
     for step in unused.advice:
         verb = "to detach" if step.step == "DETACH_POLICY" else "to replace"
-        yield f"- It recommends {verb} {code(step.policy or 'a policy')}."
+        yield f"- It recommends {verb} {code(step.policy or 'a policy')}{_kept_there(step, gone)}."
+    for why in unused.unadvised:
+        yield f"- Without a recommendation: {prose(why)}"
+
+
+def _kept_there(step: Advice, gone: AbstractSet[str]) -> str:
+    """What the recommended policy grants and the proposal takes away: there AWS is of another mind."""
+    kept = sorted(action for action in gone if any(action_matches(pattern, action) for pattern in step.grants))
+    return f" by a policy that keeps what goes here: {codes(map(_spelled, kept), 8)}" if kept else ""
 
 
 def _spelled(action: str) -> str:

@@ -69,7 +69,8 @@ def _unused(unused: UnusedAccess) -> dict[str, object]:
         "whole": unused.is_whole,
         "services": list(unused.services),
         "actions": list(unused.actions),
-        "advice": [{"step": each.step, "policy": each.policy} for each in unused.advice],
+        "advice": [{"step": each.step, "policy": each.policy, "grants": list(each.grants)} for each in unused.advice],
+        "unadvised": list(unused.unadvised),
     }
 
 

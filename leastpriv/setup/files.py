@@ -32,13 +32,21 @@ def files(sources: Sequence[str], target: Target, known_inputs: Mapping[str, boo
 
 
 def deploy_command(sources: Sequence[str], target: Target) -> str:
-    """How the template is deployed on a shell: every value that it has no default for, and the branch."""
+    """How the template is deployed on a shell: every value that it has no default for, the ids, and the branch.
+
+    Without the ids a repository made since 2026-07-15 could not take the role, so that the line asks GitHub for them.
+    """
     parameters = parameters_of(grants_of(sources), target.values)
-    given = [f"{each.name}={each.default or each.name.upper()}" for each in parameters if each.default is None]
+    given = [f"{each.name}={each.name.upper()}" for each in parameters if each.default is None]
+    repository = "/".join(target.values.get(name) or name.upper() for name in ("RepositoryOwner", "RepositoryName"))
+    ids = [
+        f'{name}="$(gh api repos/{repository} --jq {field})"'
+        for name, field in (("RepositoryOwnerId", ".owner.id"), ("RepositoryId", ".id"))
+    ]
     branch = next(each.default for each in parameters if each.name == "Branch")
     return (
         f"aws cloudformation deploy --stack-name leastpriv-reader --template-file {CLOUDFORMATION} --capabilities "
-        f"CAPABILITY_NAMED_IAM --parameter-overrides {' '.join([*given, f'Branch={branch}'])}"
+        f"CAPABILITY_NAMED_IAM --parameter-overrides {' '.join([*given, *ids, f'Branch={branch}'])}"
     )
 
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -106,13 +107,19 @@ def test_another_default_branch_is_in_both_templates_and_in_the_command_that_dep
     assert "Branch=release/main" in told.err
 
 
-def test_the_command_that_deploys_names_every_value_without_a_default_and_the_branch() -> None:
+def test_the_command_that_deploys_names_every_value_without_a_default_the_ids_and_the_branch() -> None:
     command = deploy_command(["s3-trail"], Target())
     parameters = _yaml(files(["s3-trail"], Target(), BUILT)[CLOUDFORMATION])["Parameters"]
     needed = {name for name, each in parameters.items() if "Default" not in each}
-    assert {pair.partition("=")[0] for pair in command.partition("--parameter-overrides ")[2].split()} == {
-        *needed, "Branch",
-    }  # fmt: skip
+    values = shlex.split(command.partition("--parameter-overrides ")[2])
+    assert {value.partition("=")[0] for value in values} == {*needed, "RepositoryOwnerId", "RepositoryId", "Branch"}
+
+
+def test_the_command_that_deploys_asks_github_for_the_ids_of_the_repository() -> None:
+    """By default a new repository's subject has them, and the role would take no job of it without."""
+    values = shlex.split(deploy_command(["event-history"], target_of(repository="acme/shop")))
+    assert "RepositoryOwnerId=$(gh api repos/acme/shop --jq .owner.id)" in values
+    assert "RepositoryId=$(gh api repos/acme/shop --jq .id)" in values
 
 
 def test_the_workflow_names_a_trail_where_a_table_is_to_be_made_over_it() -> None:

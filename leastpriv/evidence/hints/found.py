@@ -103,6 +103,8 @@ class Advice:
     """`CREATE_POLICY` or `DETACH_POLICY`."""
     policy: str
     """The existing policy it is about."""
+    grants: tuple[str, ...] = ()
+    """Action patterns, in lower case, of the policy that is to take its place."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +122,8 @@ class UnusedAccess:
     actions: tuple[str, ...] = ()
     """Unused actions of services in use, `s3:putbucketpolicy`."""
     advice: tuple[Advice, ...] = ()
+    unadvised: tuple[str, ...] = ()
+    """Why findings have no recommendation, each a sentence."""
 
 
 @dataclass(frozen=True, slots=True)

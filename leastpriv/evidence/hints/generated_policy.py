@@ -256,7 +256,7 @@ def _read(job: str, answer: Mapping[str, Any], *, was_running: bool) -> Generate
 
 
 def grants_of(policies: Iterable[str]) -> tuple[tuple[str, tuple[str, ...]], ...]:
-    """(action, resources) of generated policies' JSON texts, sorted, each action once.
+    """(action, resources) of JSON texts of policies that Access Analyzer wrote, sorted, each action once.
 
     Raises:
         AwsError: a text is not a policy.
@@ -269,7 +269,7 @@ def grants_of(policies: Iterable[str]) -> tuple[tuple[str, tuple[str, ...]], ...
                 for action in _listed(statement.get("Action", ())) if statement["Effect"] == "Allow" else ():
                     found.setdefault(str(action), set()).update(map(str, _listed(statement["Resource"])))
         except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise AwsError("A generated policy cannot be read as a policy.", AwsTrouble.INCOMPLETE) from error
+            raise AwsError("A policy that AWS wrote cannot be read as one.", AwsTrouble.INCOMPLETE) from error
     return tuple((action, tuple(sorted(resources))) for action, resources in sorted(found.items()))
 
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from leastpriv.errors import AwsError
+from leastpriv.errors import AwsError, AwsTrouble
 from leastpriv.evidence.aws_errors import explained
 from leastpriv.evidence.hints.analyzers import Analyzer, analyzers, findings
 from leastpriv.evidence.hints.found import Advice, UnusedAccess
+from leastpriv.evidence.hints.generated_policy import grants_of
 from leastpriv.evidence.hints.waiting import Waiting
 
 _KINDS = ("ACCOUNT_UNUSED_ACCESS", "ORGANIZATION_UNUSED_ACCESS")
@@ -27,6 +28,7 @@ def _told(client: Any, analyzer: Analyzer, principal: str, waiting: Waiting) -> 
     services: set[str] = set()
     actions: set[str] = set()
     advice: list[Advice] = []
+    unadvised: dict[str, None] = {}
     is_whole = False
     for finding in findings(client, analyzer, principal, "UnusedIAMRole", "UnusedPermission"):
         is_whole = is_whole or finding["findingType"] == "UnusedIAMRole"
@@ -38,25 +40,39 @@ def _told(client: Any, analyzer: Analyzer, principal: str, waiting: Waiting) -> 
                 actions.update(name if ":" in name else f"{prefix}:{name}" for name in named)
                 services.update(() if named else (prefix,))
         if finding["findingType"] == "UnusedPermission":
-            advice.extend(_advice(client, analyzer, str(finding["id"]), waiting))
+            try:
+                advice.extend(_advice(client, analyzer, str(finding["id"]), waiting))
+            except AwsError as error:
+                # It takes nothing from the finding.
+                waiting.say(f"No recommendation for the finding {finding['id']}: {error}")
+                unadvised[str(error)] = None
     return UnusedAccess(
-        analyzer.name, analyzer.days, is_whole, tuple(sorted(services)), tuple(sorted(actions)), tuple(advice)
-    )
+        analyzer.name, analyzer.days, is_whole, tuple(sorted(services)), tuple(sorted(actions)), tuple(advice),
+        tuple(unadvised),
+    )  # fmt: skip
 
 
 def _advice(client: Any, analyzer: Analyzer, finding: str, waiting: Waiting) -> Iterator[Advice]:
-    """The recommendation for a finding; none where AWS makes none, which takes nothing from the finding."""
-    try:
-        with explained("asking for a recommendation", "access-analyzer:GenerateFindingRecommendation"):
-            client.generate_finding_recommendation(analyzerArn=analyzer.arn, id=finding)
-        answer = waiting.until(lambda: _recommended(client, analyzer, finding), "a recommendation") or {}
-    except AwsError as error:
-        waiting.say(f"No recommendation for the finding {finding}: {error}")
-        return
-    for step in answer.get("recommendedSteps", ()):
+    """The recommendation for a finding.
+
+    Raises:
+        AwsError: AWS makes none, in time or at all, or its policy cannot be read.
+    """
+    with explained("asking for a recommendation", "access-analyzer:GenerateFindingRecommendation"):
+        client.generate_finding_recommendation(analyzerArn=analyzer.arn, id=finding)
+    answer = waiting.until(lambda: _recommended(client, analyzer, finding), "a recommendation")
+    if answer is None:
+        raise AwsError("A recommendation of Access Analyzer was not made in time: run again later.", AwsTrouble.OTHER)
+    if answer["status"] == "FAILED":
+        error = answer.get("error") or {}
+        said = f"{error.get('code', 'no reason given')}: {str(error.get('message', '')).rstrip('.')}"
+        raise AwsError(f"Access Analyzer makes no recommendation ({said}).", AwsTrouble.OTHER)
+    for step in answer["recommendedSteps"]:
         change = step.get("unusedPermissionsRecommendedStep", {})
         if change.get("recommendedAction"):
-            yield Advice(str(change["recommendedAction"]), str(change.get("existingPolicyId", "")))
+            text = change.get("recommendedPolicy")
+            grants = tuple(action.lower() for action, _ in grants_of([text])) if text else ()
+            yield Advice(str(change["recommendedAction"]), str(change.get("existingPolicyId", "")), grants)
 
 
 def _recommended(client: Any, analyzer: Analyzer, finding: str) -> Mapping[str, Any] | None:

@@ -59,6 +59,7 @@ def test_every_source_is_tried_with_every_fault_that_it_can_have() -> None:
     common = {"happy", "paging", "throttled", "access denied", "slow", "broken off"}
     wanted = {(source, fault) for source in SOURCES for fault in common}
     wanted |= {("policy generation", fault) for fault in ("conflict", "quota", "failed", "joined")}
+    wanted |= {("unused access findings", "failed")}
     wanted |= {(source, "interrupted") for source in SOURCES[:3]}
     assert tried == wanted
 
@@ -82,6 +83,7 @@ def _arrange(row: Mapping[str, Any], account: Account, endpoint: FakeAws) -> Non
     account.analyzer.error = row.get("error", "")
     account.iam.takes = timedelta(seconds=row.get("report-takes", 3))
     account.analyzer.takes = timedelta(seconds=row.get("generation-takes", 120))
+    account.analyzer.unrecommended = row.get("recommendation-error", "")
     account.analyzer.recommending = timedelta(seconds=row.get("recommendation-takes", 5))
     if row.get("interrupted"):
         account.time.on_sleep = lambda: _interrupt_at(row["interrupted"], account, endpoint)

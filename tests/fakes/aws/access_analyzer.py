@@ -65,6 +65,8 @@ class AccessAnalyzer:
     """`TYPE/name` -> its findings."""
     recommending: timedelta = timedelta(seconds=5)
     """How long a recommendation takes."""
+    unrecommended: str = ""
+    """Code by which recommendations fail."""
     _numbers: Iterator[int] = field(default_factory=lambda: count(1))
 
     def operations(self) -> dict[str, Operation]:
@@ -207,6 +209,9 @@ class AccessAnalyzer:
         }  # fmt: skip
         if self.clock() - finding.asked < self.recommending:
             return {**about, "status": "IN_PROGRESS"}
+        if self.unrecommended:
+            error = {"code": self.unrecommended, "message": "The recommendation failed."}
+            return {**about, "status": "FAILED", "error": error}
         return {**about, "status": "SUCCEEDED", **_paged(asked, "recommendedSteps", finding.steps)}
 
 

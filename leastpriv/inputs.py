@@ -107,6 +107,10 @@ INPUTS: tuple[Input, ...] = (
         "false",
         help="true or false: whether Access Analyzer's custom policy checks, which cost money, judge the proposal",
     ),
+    Input(
+        "trust-policy",
+        help="the role's trust policy, or file#pointer: AWS judges it where it judges the proposal; never edited",
+    ),
     Input("github-token", step_only=True, help="opens and updates the pull request"),
     Input("labels", "leastpriv", several=True, step_only=True, help="labels of the pull request"),
     Input("reviewers", several=True, step_only=True, help="people asked to review"),

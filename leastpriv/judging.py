@@ -8,15 +8,21 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from leastpriv.errors import InputError, LeastprivError
 from leastpriv.evidence.hints.declared import Declared
 from leastpriv.evidence.usage import Evidence
 from leastpriv.model import Principal
+from leastpriv.policy.location import Location
 from leastpriv.proposal.judgement import Judgement
 from leastpriv.report.subject import Subject
 from leastpriv.settings import Settings
 from leastpriv.sources import Reach
+from leastpriv.workplace import Workplace, read_other, stack_values
+
+if TYPE_CHECKING:
+    from leastpriv.checks.trust import TrustPolicy
 
 Say = Callable[[str], None]
 
@@ -67,13 +73,31 @@ def with_declared(
     return replace(evidence, hints=replace(evidence.hints, declared=declared))
 
 
-def judgements(subject: Subject, settings: Settings, reach: Reach | None, say: Say) -> tuple[Judgement, ...]:
+def named_trusts(settings: Settings, workplace: Workplace, base: str) -> tuple[TrustPolicy, ...]:
+    """The trust policy that the settings name, in the commit `base` or on disk; reads files alone.
+
+    Raises:
+        InputError: it cannot be read, or is none.
+    """
+    if not settings.trust_policy:
+        return ()
+    from leastpriv.checks.trust import named_trust
+
+    raw = read_other(workplace, base, Location.of(settings.trust_policy).path, "trust-policy")
+    return (named_trust(raw, settings.trust_policy, stack_values(settings.principal)),)
+
+
+def judgements(
+    subject: Subject, settings: Settings, reach: Reach | None, say: Say, trusts: Sequence[TrustPolicy] = ()
+) -> tuple[Judgement, ...]:
     """What the judges say: the free ones, and those that AWS charges where the settings ask for them.
 
     None where nothing changes, or where the run has not opened the door and no setting is reason to.
     """
     paid = settings.custom_policy_checks
     if reach is None or not subject.draft.changes or not (paid or reach.opened):
+        if trusts:
+            say("The trust policy is not judged: this run proposes no change, or asks AWS nothing")
         return ()
     from leastpriv.checks.judges import free_judgements, paid_judgements
 
@@ -81,8 +105,8 @@ def judgements(subject: Subject, settings: Settings, reach: Reach | None, say: S
     files = dict(zip((subject.policy_file, *subject.further), draft.documents, strict=True))
     try:
         aws = reach.aws()
-        found = free_judgements(aws, draft, subject.proof, files, beside, subject.principal, say)
-        return (*found, *(paid_judgements(aws, draft, files, settings.options.never_add, say) if paid else ()))
+        found = free_judgements(aws, draft, subject.proof, files, beside, subject.principal, say, trusts)
+        return (*found, *(paid_judgements(aws, draft, files, settings.options.never_add, say, trusts) if paid else ()))
     except LeastprivError as error:
         # No region is known, which a role's evidence in files does not need; or no credentials, where a setting asks.
         say(f"The proposal is not judged by AWS: {error}")

@@ -15,7 +15,7 @@ from leastpriv.errors import LeastprivError, PullRequestError
 from leastpriv.evidence.runs import workflow_run_of
 from leastpriv.evidence.usage import Evidence
 from leastpriv.hints import with_hints
-from leastpriv.judging import judgements, types_of, with_declared
+from leastpriv.judging import judgements, named_trusts, types_of, with_declared
 from leastpriv.model import Origin, Run, Trust, Usage
 from leastpriv.policy.hcl_text import hcl_of
 from leastpriv.policy.quotas import number_of
@@ -105,6 +105,7 @@ def make(
     types, place = types_of(workplace.templates), workplace.place
     base = place.head_of(settings.base)[1] if place else ""
     committed = committed_policy(workplace, base, settings)
+    trusts = named_trusts(settings, workplace, base)
     beside = attached_to(settings, workplace, base, committed, say)
     named, attached = beside.names, list(beside.documents)
     reading = read(settings, workplace, say)
@@ -139,7 +140,7 @@ def make(
         offers=offers(evidence, [*draft.documents, *attached], settings.options.never_add) if draft.changes else (),
     )
     _insist(subject)
-    subject = replace(subject, judgements=judgements(subject, settings, workplace.reach, say))
+    subject = replace(subject, judgements=judgements(subject, settings, workplace.reach, say, trusts))
     name, changes = title(subject), change_ids(draft)
     say(name)
     return Made(subject, name, body(subject, len(controls(changes))), base, scope, changes, failure)

@@ -78,6 +78,8 @@ class Settings:
     """Whether IAM is asked for last accessed information, where there are credentials."""
     custom_policy_checks: bool = False
     """Whether Access Analyzer's custom policy checks, which AWS charges, judge the proposal."""
+    trust_policy: str = ""
+    """The role's trust policy in the repository, maybe with a pointer; AWS judges it beside the proposal."""
 
     @property
     def event_history(self) -> bool:
@@ -170,6 +172,7 @@ def settings(values: Mapping[str, Value], labels: Mapping[str, str], start: str 
         access_analyzer=parse_generation(text["access-analyzer"], labels["access-analyzer"]),
         last_accessed=_boolean(text, labels, "last-accessed"),
         custom_policy_checks=_boolean(text, labels, "custom-policy-checks"),
+        trust_policy=text["trust-policy"],
     )
 
 

@@ -96,6 +96,8 @@ def _inside(settings: Settings, runner: Runner) -> Workplace:
     inside(policy.path, "policy-file")
     for name in settings.attached_files:
         inside(Location.of(name).path, "also-attached")
+    if settings.trust_policy:
+        inside(Location.of(settings.trust_policy).path, "trust-policy")
     trails = tuple(inside(name, "trails") for name in settings.trail_folders)
     return Workplace(Path(policy.path).as_posix(), runner.workspace, trails, pointer=policy.pointer)
 

@@ -160,8 +160,13 @@ def read_attached(raw: bytes, name: str, principal: Principal) -> Document:
         PolicyFileError: it is no identity-based policy.
     """
     location = Location.of(name)
+    return parse(raw, location.path, location.pointer, stack_values(principal))
+
+
+def stack_values(principal: Principal) -> dict[str, str]:
+    """What a template calls the account of the role that its policies are for, by CloudFormation's names."""
     _, partition, *_, account, _ = principal.arn.split(":", 5)
-    return parse(raw, location.path, location.pointer, {"AWS::Partition": partition, "AWS::AccountId": account})
+    return {"AWS::Partition": partition, "AWS::AccountId": account}
 
 
 def read_policy(raw: bytes, workplace: Workplace, principal: Principal) -> Document:

@@ -473,6 +473,7 @@ BAD: Mapping[str, tuple[Mapping[str, Any], str]] = {
     "a file of git": ({"policy_file": ".git/config"}, "policy-file"),
     "a trail outside the workspace": ({"trails": "cloudtrail,../runner"}, "trails"),
     "an attached policy outside": ({"also_attached": "../runner/event.json"}, "also-attached"),
+    "a trust policy outside": ({"trust_policy": "../runner/event.json"}, "trust-policy"),
     "an attached policy that is not there": ({"also_attached": "iam/none.json"}, "also-attached"),
     "a trail that is not there": ({"trails": "nowhere"}, "nowhere"),
     "a trail without a file": ({"trails": "iam/empty"}, "holds no CloudTrail file"),

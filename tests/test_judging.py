@@ -150,6 +150,51 @@ def test_the_command_has_new_access_asked_for_where_it_only_narrows_and_the_trus
     assert "the trust policy can let anybody assume the role" in told.out
 
 
+def test_a_trust_policy_of_its_own_is_judged_where_an_input_names_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By the free judge where AWS is asked, by the paid one where it is chosen; a run over files sends nothing."""
+    (tmp_path / "ci.json").write_text(json.dumps(POLICY, indent=2))
+    open_to_all = {"Effect": "Allow", "Principal": {"AWS": "*"}, "Action": "sts:Assume_Role"}
+    (tmp_path / "trust.json").write_text(json.dumps({"Version": "2012-10-17", "Statement": [open_to_all]}, indent=1))
+    trail = str(write_trail(tmp_path / "trail", usual_deploys()))
+    monkeypatch.chdir(tmp_path)
+    own = ("propose", "--role-arn", ROLE, "--policy-file", "ci.json", "--trail", trail, "--trust-policy", "trust.json")
+    with PolicyChecks() as aws:
+        for name, value in aws.environment().items():
+            monkeypatch.setenv(name, value)
+        quiet = leastpriv(*own)
+        assert (quiet.code, aws.requests) == (0, [])
+        assert "The trust policy is not judged" in quiet.err
+        told = leastpriv(*own, "--custom-policy-checks", "true")
+    assert told.code == 0, told.err
+    assert "`ValidatePolicy` judged 2 policies" in told.out
+    assert (
+        "| `trust.json:4` | **security warning** `CheckNoPublicAccess` | the trust policy can let anybody" in told.out
+    )
+    assert "| `trust.json:9` | **error**" in told.out
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [(None, "cannot be read"), (json.dumps(POLICY), "no Principal")],
+)
+def test_a_trust_policy_that_is_none_ends_the_run_before_any_evidence_is_read(
+    content: str | None, words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "ci.json").write_text(json.dumps(POLICY))
+    if content:
+        (tmp_path / "trust.json").write_text(content)
+    monkeypatch.chdir(tmp_path)
+    told = leastpriv(
+        "propose", "--role-arn", ROLE, "--policy-file", "ci.json", "--trail", ".", "--trust-policy", "trust.json"
+    )
+    assert told.code == 2
+    assert "trust-policy" in told.err
+    assert words in told.err
+    assert "Reading" not in told.err
+
+
 def test_paid_checks_without_credentials_are_told_and_end_nothing(tmp_path: Path) -> None:
     result = _run(tmp_path, Reach(NOWHERE, NOW), paid=True)
     assert result.subject.draft.changes

@@ -13,7 +13,7 @@ from typing import Any
 
 from leastpriv.checks.sent import sent
 from leastpriv.checks.trust import TrustPolicy
-from leastpriv.checks.validate_policy import not_rendered
+from leastpriv.checks.validate_policy import TRUST, not_rendered
 from leastpriv.errors import AwsError
 from leastpriv.evidence.aws import Aws
 from leastpriv.evidence.aws_errors import explained
@@ -72,7 +72,10 @@ def paid_checks(
         checks.extend(_new_access(draft, text.text, file, lines))
         checks.extend(_not_granted(document, text.text, file, lines, never_add))
     for trust in trusts:
-        arguments = {"policyDocument": trust.text, "resourceType": "AWS::IAM::AssumeRolePolicyDocument"}
+        if trust.sent is None:
+            unasked.append(not_rendered(trust.file))
+            continue
+        arguments = {"policyDocument": trust.sent.text, "resourceType": TRUST}
         means = "the trust policy can let anybody assume the role"
         checks.append(Check(NO_PUBLIC_ACCESS, arguments, trust.file, trust.lines, "", means))
     return tuple(checks), tuple(unasked)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from leastpriv.checks.custom_checks import paid_checks, run_checks
 from leastpriv.checks.simulate import simulate
-from leastpriv.checks.trust import trust_policies
+from leastpriv.checks.trust import TrustPolicy, trust_policies
 from leastpriv.checks.validate_policy import validate
 from leastpriv.evidence.aws import Aws
 from leastpriv.policy.document import Document
@@ -25,14 +25,17 @@ def free_judgements(
     attached: Sequence[Document],
     principal: str,
     say: Say,
+    named: Sequence[TrustPolicy] = (),
 ) -> tuple[Judgement, ...]:
     """What ValidatePolicy and SimulateCustomPolicy say; `files` are the proposed documents by name.
+
+    `named` are trust policies of the role that stand elsewhere in the repository.
 
     Never raises AwsError: a judge that could not be asked says why.
     """
     say("Asking AWS about the proposal: ValidatePolicy and SimulateCustomPolicy, both free")
     found = (
-        validate(aws, files, draft.committed),
+        validate(aws, files, draft.committed, _trusts(files, named)),
         simulate(aws, [*files.values(), *attached], proof.allowances, principal, next(iter(files), "")),
     )
     for judgement in found:
@@ -42,9 +45,20 @@ def free_judgements(
 
 
 def paid_judgements(
-    aws: Aws, draft: Draft, files: Mapping[str, Document], never_add: Sequence[str], say: Say
+    aws: Aws,
+    draft: Draft,
+    files: Mapping[str, Document],
+    never_add: Sequence[str],
+    say: Say,
+    named: Sequence[TrustPolicy] = (),
 ) -> tuple[Judgement, ...]:
     """What Access Analyzer's custom policy checks say; the price is said before the first of them."""
-    trusts = [trust for file, document in files.items() for trust in trust_policies(document, file)]
-    checks, unasked = paid_checks(draft, files, never_add, trusts)
+    checks, unasked = paid_checks(draft, files, never_add, _trusts(files, named))
     return run_checks(aws, checks, say, unasked)
+
+
+def _trusts(files: Mapping[str, Document], named: Sequence[TrustPolicy]) -> list[TrustPolicy]:
+    """Those in the policies' own templates and those that are named, each once."""
+    found = [trust for file, document in files.items() for trust in trust_policies(document, file)]
+    texts = {trust.sent.text for trust in found if trust.sent}
+    return [*found, *(trust for trust in named if trust.sent is None or trust.sent.text not in texts)]

@@ -9,6 +9,7 @@ from typing import Any
 
 from leastpriv.policy.document import Document
 from leastpriv.policy.placeholders import Language, parts_of
+from leastpriv.policy.source import Source
 from leastpriv.policy.spans import Node, line_of, value_of
 
 
@@ -16,10 +17,10 @@ from leastpriv.policy.spans import Node, line_of, value_of
 class Sent:
     """The text of one policy as AWS gets it."""
 
-    document: Document
+    source: Source
     text: str
     own: bool
-    """It is the document's own text, so that places in it are places in the file; else JSON that was made from it."""
+    """It is the source's own text, so that places in it are places in the file; else JSON that was made from it."""
 
     def line(self, location: Mapping[str, Any]) -> int:
         """The 1-based line of the file that a location of Access Analyzer is on: by its span, else by its path."""
@@ -39,30 +40,34 @@ class Sent:
 
     def _line_at(self, line: int) -> int:
         """Only lines are counted: whether AWS counts characters or UTF-16 units within one is not documented."""
-        source = self.document.source
+        source = self.source
         before = sum(map(len, self.text.split("\n")[: line - 1])) + line - 1
-        return line_of(source.outer, source.offset(self.document.policy.start + min(before, len(self.text))))
+        return line_of(source.outer, source.offset(source.policy.start + min(before, len(self.text))))
 
     def _line_of(self, path: Sequence[Mapping[str, Any]]) -> int:
-        document, found = self.document, self.document.policy
+        source, found = self.source, self.source.policy
         for step in path:
             found = _stepped(found, step)
-        if document.source.lines:
+        if source.lines:
             # Rendered from HCL: only the statements' lines are known.
             index = next((int(step["index"]) for step in path if "index" in step), 0)
-            return document.source.lines[min(index, len(document.source.lines) - 1)]
-        return line_of(document.source.outer, document.source.offset(found.start))
+            return source.lines[min(index, len(source.lines) - 1)]
+        return line_of(source.outer, source.offset(found.start))
 
 
 def sent(document: Document) -> Sent | None:
     """Return what can be sent of a policy; None where it has parts that only the rendered template knows."""
-    source = document.source
-    value = rendered(document.policy, source.language, document.known)
+    return sent_from(document.source, document.known)
+
+
+def sent_from(source: Source, known: Mapping[str, str]) -> Sent | None:
+    """Return what can be sent of the policy at a place; `known` and None are as in `sent`."""
+    value = rendered(source.policy, source.language, known)
     if value is None:
         return None
-    if (source.format == "json" or source.shell) and value == value_of(document.policy):
-        return Sent(document, source.text[document.policy.start : document.policy.end], own=True)
-    return Sent(document, json.dumps(value, ensure_ascii=False), own=False)
+    if (source.format == "json" or source.shell) and value == value_of(source.policy):
+        return Sent(source, source.text[source.policy.start : source.policy.end], own=True)
+    return Sent(source, json.dumps(value, ensure_ascii=False), own=False)
 
 
 def rendered(node: Node, language: Language, known: Mapping[str, str]) -> object | None:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from leastpriv.checks.sent import Sent, sent
+from leastpriv.checks.trust import TrustPolicy
 from leastpriv.errors import AwsError
 from leastpriv.evidence.aws import Aws
 from leastpriv.evidence.aws_errors import explained
@@ -15,6 +16,8 @@ from leastpriv.policy.document import Document
 from leastpriv.proposal.judgement import Judgement, Remark, Weight
 
 JUDGE = "ValidatePolicy"
+TRUST = "AWS::IAM::AssumeRolePolicyDocument"
+"""How Access Analyzer calls a trust policy among the policies of resources."""
 _ACTION = "access-analyzer:ValidatePolicy"
 _WEIGHTS = {
     "ERROR": Weight.ERROR,
@@ -24,10 +27,13 @@ _WEIGHTS = {
 }
 
 
-def validate(aws: Aws, documents: Mapping[str, Document], committed: Document | None) -> Judgement:
-    """Judges the proposed documents, by file name; never raises AwsError.
+def validate(
+    aws: Aws, documents: Mapping[str, Document], committed: Document | None, trusts: Sequence[TrustPolicy] = ()
+) -> Judgement:
+    """Judges the proposed documents, by file name, and trust policies beside them; never raises AwsError.
 
-    A finding that the `committed` policy has as well is marked so, as often as that one has it.
+    A finding that the `committed` policy has as well is marked so, as often as that one has it; so are all of trust
+    policies, which no proposal changes.
     """
     remarks: list[Remark] = []
     unasked: list[str] = []
@@ -44,6 +50,13 @@ def validate(aws: Aws, documents: Mapping[str, Document], committed: Document | 
             asked += 1
             old = known.take(text, found)
             remarks.extend(_remark(one, text, file, already=place in old) for place, one in enumerate(found))
+        for trust in trusts:
+            if trust.sent is None:
+                unasked.append(not_rendered(trust.file))
+                continue
+            found = _findings(aws, trust.sent, _OF_TRUST)
+            asked += 1
+            remarks.extend(_remark(one, trust.sent, trust.file, already=True) for one in found)
     except AwsError as error:
         return Judgement(JUDGE, asked, tuple(remarks), tuple(unasked), str(error))
     order = list(Weight)
@@ -56,14 +69,18 @@ def not_rendered(file: str) -> str:
     return f"{file} has parts that only the rendered template knows, so that AWS was not asked about it."
 
 
-def _findings(aws: Aws, text: Sent | None) -> Sequence[Mapping[str, Any]]:
+_OF_IDENTITY = {"policyType": "IDENTITY_POLICY"}
+_OF_TRUST = {"policyType": "RESOURCE_POLICY", "validatePolicyResourceType": TRUST}
+
+
+def _findings(aws: Aws, text: Sent | None, kind: Mapping[str, str] = _OF_IDENTITY) -> Sequence[Mapping[str, Any]]:
     if text is None:
         return ()
     with explained("having the policy validated", _ACTION):
         pages = (
             aws.client("accessanalyzer")
             .get_paginator("validate_policy")
-            .paginate(policyDocument=text.text, policyType="IDENTITY_POLICY", locale="EN")
+            .paginate(policyDocument=text.text, locale="EN", **kind)
         )
         return [finding for page in pages for finding in page["findings"]]
 

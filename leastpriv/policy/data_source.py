@@ -57,9 +57,17 @@ def _statement(block: Mapping[str, object]) -> dict[str, object]:
             made[name] = _variables(block[key])
     for key, name in (("principals", "Principal"), ("not_principals", "NotPrincipal")):
         if key in block:
-            made[name] = block[key]
+            made[name] = _principals(block[key])
     conditions = _conditions(block)
     return {**made, "Condition": conditions} if conditions else made
+
+
+def _principals(blocks: object) -> object:
+    """As the provider writes them: `*` for everybody, else the identifiers of each type together."""
+    found: dict[str, list[object]] = {}
+    for each in _several(blocks):
+        found.setdefault(str(each.get("type", "")), []).extend(_listed(_variables(each.get("identifiers", []))))
+    return "*" if found == {"*": ["*"]} else {kind: who[0] if len(who) == 1 else who for kind, who in found.items()}
 
 
 def _conditions(block: Mapping[str, object]) -> dict[str, dict[str, object]]:

@@ -7,7 +7,8 @@ import pytest
 
 from leastpriv.checks.custom_checks import forbidden_actions, paid_checks, price, run_checks
 from leastpriv.checks.judges import paid_judgements
-from leastpriv.checks.trust import trust_policies
+from leastpriv.checks.trust import named_trust, trust_policies
+from leastpriv.errors import InputError
 from leastpriv.evidence.aws import Aws
 from leastpriv.model import ChangeKind
 from leastpriv.permissions.sensitive import forbidden
@@ -106,6 +107,115 @@ def test_a_trust_policy_with_open_parts_is_not_sent() -> None:
 def test_the_trust_of_another_role_is_not_asked_for_where_the_own_one_is_there() -> None:
     own = _template(TRUST, {"Other": {"Properties": {"AssumeRolePolicyDocument": TRUST}}})
     assert len(trust_policies(own, "t.json")) == 1
+
+
+EVERYBODY = {"Version": "2012-10-17", "Statement": [
+    {"Effect": "Allow", "Principal": {"Service": "ec2.amazonaws.com"}, "Action": "sts:AssumeRole"},
+    {"Effect": "Allow", "Principal": {"AWS": "*"}, "Action": "sts:AssumeRole"},
+]}  # fmt: skip
+JSONENCODED = """\
+resource "aws_iam_role" "deploy" {
+  name = "deploy"
+  assume_role_policy = jsonencode({
+    Version = "2012-10-17"
+    Statement = [
+      { Effect = "Allow", Principal = { Service = "ec2.amazonaws.com" }, Action = "sts:AssumeRole" },
+      { Effect = "Allow", Principal = { AWS = "*" }, Action = "sts:AssumeRole" },
+    ]
+  })
+}
+"""
+DATA_SOURCE = """\
+data "aws_iam_policy_document" "trust" {
+  statement {
+    actions = ["sts:AssumeRole"]
+    principals {
+      type        = "Service"
+      identifiers = ["ec2.amazonaws.com", "ecs.amazonaws.com"]
+    }
+  }
+  statement {
+    actions = ["sts:AssumeRole"]
+    principals {
+      type        = "AWS"
+      identifiers = ["*"]
+    }
+  }
+}
+
+resource "aws_iam_role" "deploy" {
+  assume_role_policy = data.aws_iam_policy_document.trust.json
+}
+"""
+YAML_TEXT = """\
+Trust:
+  Version: "2012-10-17"
+  Statement:
+    - Effect: Allow
+      Principal:
+        Service: ec2.amazonaws.com
+      Action: sts:AssumeRole
+    # Everybody:
+    - Effect: Allow
+      Principal: "*"
+      Action: sts:AssumeRole
+"""
+ADDRESS = "main.tf#aws_iam_role.deploy.assume_role_policy"
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "line"),
+    [
+        ("iam/trust.json", json.dumps(EVERYBODY, indent=2), 11),
+        ("role.json#/Role/AssumeRolePolicyDocument", json.dumps({"Role": {"AssumeRolePolicyDocument": EVERYBODY}}), 1),
+        (ADDRESS, JSONENCODED, 7),
+        (ADDRESS, DATA_SOURCE, 9),
+        ("trust.yaml#/Trust", YAML_TEXT, 9),
+    ],
+)
+def test_a_named_trust_policy_that_lets_everybody_in_is_told_by_its_line(name: str, text: str, line: int) -> None:
+    trust = named_trust(text.encode(), name, {})
+    document = parse(json.dumps({"Version": "2012-10-17", "Statement": NARROW}).encode(), "p.json")
+    draft = Draft(document, document, document.to_bytes(), (), (), ())
+    with PolicyChecks() as aws:
+        found = paid_judgements(Aws.open(aws.environment()), draft, {"p.json": document}, (), lambda _: None, [trust])
+    [remark] = [remark for each in found if each.judge == "CheckNoPublicAccess" for remark in each.remarks]
+    assert (remark.weight, remark.file, remark.line) == (Weight.SECURITY_WARNING, name, line)
+
+
+def test_the_trust_of_the_template_is_not_judged_twice_where_an_input_names_it_too() -> None:
+    template = _template(TRUST)
+    named = named_trust(template.raw, "t.json#/Resources/Role/Properties/AssumeRolePolicyDocument", {})
+    draft = Draft(template, template, template.to_bytes(), (), (), ())
+    with PolicyChecks() as aws:
+        paid_judgements(Aws.open(aws.environment()), draft, {"t.json": template}, (), lambda _: None, [named])
+    assert len(aws.asked("CheckNoPublicAccess")) == 1
+
+
+def test_a_named_trust_policy_with_open_parts_is_told_and_not_sent() -> None:
+    text = '{"Statement": {"Effect": "Allow", "Principal": {"AWS": {"Ref": "Who"}}, "Action": "sts:AssumeRole"}}'
+    trust = named_trust(f'{{"T": {text}}}'.encode(), "t.json#/T", {})
+    document = parse(json.dumps({"Version": "2012-10-17", "Statement": NARROW}).encode(), "p.json")
+    draft = Draft(document, document, document.to_bytes(), (), (), ())
+    _, unasked = paid_checks(draft, {"p.json": document}, (), [trust])
+    assert unasked == (
+        "t.json#/T has parts that only the rendered template knows, so that AWS was not asked about it.",
+    )
+
+
+@pytest.mark.parametrize(
+    ("raw", "words"),
+    [
+        (json.dumps({"Version": "2012-10-17", "Statement": NARROW}).encode(), "no Principal"),
+        (b"{", "line 1"),
+        (b"\xff", "UTF-8"),
+        (b"{}", "no policy"),
+    ],
+)
+def test_what_is_no_trust_policy_is_bad_input_that_names_it(raw: bytes, words: str) -> None:
+    with pytest.raises(InputError, match=words) as told:
+        named_trust(raw, "iam/trust.json", {})
+    assert "iam/trust.json" in str(told.value)
 
 
 def _template(trust: dict[str, Any], others: dict[str, Any] | None = None) -> Document:

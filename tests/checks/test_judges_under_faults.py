@@ -1,14 +1,17 @@
-"""Source × fault: what a judge reports when AWS does not answer as it should. No fault ends a run."""
+"""Each row of `faults.json`: what goes wrong at a judge, and what the report says of it. No fault ends a run."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
 
 import pytest
 
-from leastpriv.checks.custom_checks import paid_checks, run_checks
+from leastpriv.checks.custom_checks import Check, paid_checks, run_checks
 from leastpriv.checks.simulate import simulate
+from leastpriv.checks.trust import named_trust
 from leastpriv.checks.validate_policy import validate
 from leastpriv.evidence import aws as door
 from leastpriv.evidence.aws import Aws
@@ -19,116 +22,77 @@ from leastpriv.proposal.proof import Allowance
 from leastpriv.proposal.situation import Change, Draft
 from tests.fakes.aws.policy_checks import PolicyChecks
 
+ROWS = json.loads((Path(__file__).parent / "faults.json").read_text(encoding="utf-8"))
 ROLE = "arn:aws:iam::111122223333:role/ci/deploy"
 QUEUE = "arn:aws:sqs:eu-west-1:111122223333:orders"
-STATEMENT = {"Effect": "Allow", "Action": ["sqs:SendMessage"], "Resource": "*"}
+ACTIONS = ("sqs:SendMessage", "sqs:DeleteMessage", "sqs:ReceiveMessage", "sqs:CreateQueue")
+STATEMENT = {"Effect": "Allow", "Action": list(ACTIONS), "Resource": "*"}
 POLICY = parse(json.dumps({"Version": "2012-10-17", "Statement": [STATEMENT]}).encode(), "p.json")
+TRUST = {"Effect": "Allow", "Principal": {"Service": "ec2.amazonaws.com"}, "Action": "sts:AssumeRole"}
 DRAFT = Draft(POLICY, POLICY, POLICY.to_bytes(), (Change(ChangeKind.REMOVE, "sqs:*", ("*",)),), (), ())
-NEED = Allowance(Permission("sqs:SendMessage", QUEUE), "eu-west-1", "allowed", None, None)
+NEEDS = [Allowance(Permission(action, QUEUE), "eu-west-1", "allowed", None, None) for action in ACTIONS]
+DOUBTFUL = parse(
+    json.dumps(
+        {"Version": "2012-10-17", "Statement": [{**STATEMENT, "Action": ["a b", "c d", "e f", "g h"]}]}
+    ).encode(),
+    "p.json",
+)
+"""More findings than one page holds."""
 
 
-def _validate(aws: Aws) -> Judgement:
-    return validate(aws, {"p.json": POLICY}, None)
+def _check(aws: Aws, judge: str) -> Judgement:
+    trust = named_trust(json.dumps({"Version": "2012-10-17", "Statement": [TRUST]}).encode(), "trust.json", {})
+    checks, _ = paid_checks(DRAFT, {"p.json": POLICY}, (), [trust])
+    asked: list[Check] = [each for each in checks if each.judge == judge]
+    return run_checks(aws, asked[:1], lambda _: None)[0]
 
 
-def _simulate(aws: Aws) -> Judgement:
-    return simulate(aws, [POLICY], [NEED], ROLE, "p.json")
+def _judged(name: str, aws: Aws, *, many: bool) -> Judgement:
+    if name == "ValidatePolicy":
+        return validate(aws, {"p.json": DOUBTFUL if many else POLICY}, None)
+    return simulate(aws, [POLICY], NEEDS, ROLE, "p.json") if name.startswith("Simulate") else _check(aws, name)
 
 
-def _check(aws: Aws) -> Judgement:
-    checks, _ = paid_checks(DRAFT, {"p.json": POLICY})
-    return run_checks(aws, checks[:1], lambda _: None)[0]
-
-
-JUDGES: dict[str, tuple[str, Callable[[Aws], Judgement]]] = {
-    "ValidatePolicy": ("access-analyzer:ValidatePolicy", _validate),
-    "SimulateCustomPolicy": ("iam:SimulateCustomPolicy", _simulate),
-    "CheckNoNewAccess": ("access-analyzer:CheckNoNewAccess", _check),
-}
-each_judge = pytest.mark.parametrize("name", list(JUDGES))
-
-
-def _outcome(name: str, arrange: Callable[[PolicyChecks], None]) -> Judgement:
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: f"{row['source']}: {row['fault']}")
+def test_what_a_judge_reports(row: Mapping[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    if "delay" in row:
+        monkeypatch.setattr(door, "_READ_SECONDS", row["delay"] / 5)
+    name, pages = row["source"], row["fault"] == "paging"
     with PolicyChecks() as aws:
-        arrange(aws)
-        return JUDGES[name][1](Aws.open(aws.environment()))
+        aws.fail_as(row, name)
+        found = _judged(name, Aws.open(aws.environment(attempts=row.get("attempts", 1))), many=pages)
+        assert found.failure.replace(aws.endpoint, "https://AWS") == row.get("says", "")
+    assert (found.asked > 0) is ("says" not in row)
+    assert not found.remarks or pages
+    assert not pages or len(aws.asked(name)) > 1
 
 
-@each_judge
-def test_without_a_fault_there_is_no_failure_and_nothing_to_say(name: str) -> None:
-    found = _outcome(name, lambda _: None)
-    assert (found.judge, found.asked, found.failure, found.remarks) == (name, 1, "", ())
-
-
-@each_judge
-def test_a_refusal_names_the_missing_permission(name: str) -> None:
-    action = JUDGES[name][0]
-    words = f"User: {ROLE} is not authorized to perform: {action} on resource: *"
-    code = "AccessDenied" if name == "SimulateCustomPolicy" else "AccessDeniedException"
-    found = _outcome(name, lambda aws: aws.refuse(name, code, words, 403))
-    assert found.asked == 0
-    assert found.failure.startswith(f"AWS refused {action}")
-
-
-@each_judge
-def test_throttling_is_waited_for_and_then_told(name: str) -> None:
-    code = "Throttling" if name == "SimulateCustomPolicy" else "ThrottlingException"
-    passing = _outcome(name, lambda aws: aws.refuse(name, code, "Rate exceeded", times=1))
-    assert (passing.asked, passing.failure) == (1, "")
-    lasting = _outcome(name, lambda aws: aws.refuse(name, code, "Rate exceeded"))
-    assert "too many requests" in lasting.failure
-
-
-@each_judge
-def test_a_failure_of_aws_is_told(name: str) -> None:
-    code = "InternalFailure" if name == "SimulateCustomPolicy" else "InternalServerException"
-    found = _outcome(name, lambda aws: aws.refuse(name, code, "oops", 500))
-    assert "AWS failed while" in found.failure
-
-
-@each_judge
-def test_expired_credentials_are_told_with_the_way_out(name: str) -> None:
-    found = _outcome(name, lambda aws: aws.refuse(name, "ExpiredTokenException", "expired", 403))
-    assert "credentials have expired" in found.failure
-
-
-@each_judge
-def test_an_answer_that_breaks_off_is_told(name: str) -> None:
-    found = _outcome(name, lambda aws: aws.break_off(name))
-    assert found.asked == 0
-    assert "broke off" in found.failure
-
-
-@each_judge
-def test_an_answer_that_does_not_come_is_told(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(door, "_READ_SECONDS", 0.2)
-    found = _outcome(name, lambda aws: aws.delay(name, 1.0))
-    assert "did not answer in time" in found.failure
-
-
-@each_judge
+@pytest.mark.parametrize("name", list(dict.fromkeys(row["source"] for row in ROWS)))
 def test_an_interruption_is_the_callers(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Control-C while a judge is asked stops the run, as anywhere else."""
-
-    def interrupted(*_: object) -> None:
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(Aws, "client", interrupted)
-    with pytest.raises(KeyboardInterrupt):
-        _outcome(name, lambda _: None)
+    with PolicyChecks() as aws:
+        opened = Aws.open(aws.environment())
+        monkeypatch.setattr(Aws, "client", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            _judged(name, opened, many=False)
 
 
-def test_a_policy_that_a_custom_check_cannot_analyse_is_told() -> None:
-    words = "The policy is too complex"
-    found = _outcome(
-        "CheckNoNewAccess", lambda aws: aws.refuse("CheckNoNewAccess", "UnprocessableEntityException", words, 422)
+def test_every_judge_is_tried_with_every_fault_that_it_can_have() -> None:
+    """None has a quota or one run at a time, and most have one page only."""
+    judges = (
+        "ValidatePolicy",
+        "SimulateCustomPolicy",
+        "CheckNoNewAccess",
+        "CheckAccessNotGranted",
+        "CheckNoPublicAccess",
     )
-    assert words in found.failure
+    common = {"happy", "throttled once", "throttled", "access denied", "AWS fails", "credentials expired", "slow"}
+    wanted = {(judge, fault) for judge in judges for fault in common | {"broken off"}}
+    wanted |= {(judge, "paging") for judge in judges[:2]}
+    wanted |= {(judge, "too complex") for judge in judges[2:]} | {("SimulateCustomPolicy", "policy not evaluated")}
+    assert {(row["source"], row["fault"]) for row in ROWS} == wanted
 
 
-def test_a_policy_that_the_simulator_refuses_is_told_not_taken_for_an_unknown_action() -> None:
-    """PolicyEvaluation is AWS's error for a policy that it cannot evaluate."""
-    found = _outcome(
-        "SimulateCustomPolicy", lambda aws: aws.refuse("SimulateCustomPolicy", "PolicyEvaluation", "no", 500)
-    )
-    assert "no" in found.failure
+def interrupted(*_: object) -> None:
+    """Control-C."""
+    raise KeyboardInterrupt

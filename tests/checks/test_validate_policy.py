@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from leastpriv.checks.trust import named_trust
 from leastpriv.checks.validate_policy import validate
 from leastpriv.evidence.aws import Aws
 from leastpriv.policy.document import parse
@@ -81,3 +82,17 @@ def _already(before: list[Any], after: list[Any]) -> dict[int, bool]:
     with PolicyChecks() as aws:
         found = validate(Aws.open(aws.environment()), {"p.json": new}, old)
     return {remark.line: remark.already for remark in found.remarks}
+
+
+def test_a_trust_policy_is_validated_as_one_and_its_findings_are_as_committed() -> None:
+    statement = {"Effect": "Allow", "Principal": {"AWS": "*"}, "Action": "sts:Assume_Role"}
+    raw = json.dumps({"Version": "2012-10-17", "Statement": [statement]}, indent=1).encode()
+    trust = named_trust(raw, "iam/trust.json", {})
+    good = {"Effect": "Allow", "Action": "sqs:SendMessage", "Resource": "*"}
+    policy = parse(json.dumps({"Version": "2012-10-17", "Statement": [good]}).encode(), "p.json")
+    with PolicyChecks() as aws:
+        found = validate(Aws.open(aws.environment()), {"p.json": policy}, None, [trust])
+    assert (found.asked, found.failure) == (2, "")
+    assert [(each.code, each.file, each.line, each.already) for each in found.remarks] == [
+        ("INVALID_ACTION", "iam/trust.json", 9, True)
+    ]

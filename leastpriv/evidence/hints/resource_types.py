@@ -39,6 +39,10 @@ _FOR_ALL = (
     AwsTrouble.UNREACHABLE,
 )
 """What would keep AWS from answering the next request as well."""
+_BY_ITSELF = (AwsTrouble.SERVER, AwsTrouble.INCOMPLETE)
+"""What may be over with the next request."""
+_PATIENCE = 3
+"""After so many of them it is not: each takes its own retries, and there may be hundreds of types."""
 _MOST_STACKS = 100
 _MOST_TYPES = 300
 
@@ -117,6 +121,7 @@ def _wanted(
     """Type -> the regions in which it may be registered: a private type is where its stack is; empty, the own one."""
     regions = {"": None, **{stack.region: None for stack in stacks}}
     wanted: dict[str, dict[str, None]] = {name: dict(regions) for name in types}
+    failed = 0
     for stack in stacks:
         try:
             found = _types_of_stack(aws, stack)
@@ -124,7 +129,8 @@ def _wanted(
             if error.trouble is AwsTrouble.OTHER and "does not exist" in str(error):
                 continue  # The stack is gone since.
             failures.append(str(error))
-            if error.trouble in _FOR_ALL:
+            failed += error.trouble in _BY_ITSELF
+            if error.trouble in _FOR_ALL or failed == _PATIENCE:
                 break
         else:
             for name in found:
@@ -138,13 +144,15 @@ def _asked(
     """Handlers by type, and the types that no region of theirs has."""
     handlers: dict[str, Mapping[str, tuple[str, ...]]] = {}
     untold: list[str] = []
+    failed = 0
     for name, regions in types:
         try:
             schema = next(filter(None, (_schema(aws, name, region) for region in regions)), None)
         except AwsError as error:
             failures.append(str(error))
+            failed += error.trouble in _BY_ITSELF
             # DescribeType takes no resource: who may not ask for one type may ask for none.
-            if error.trouble in (*_FOR_ALL, AwsTrouble.DENIED):
+            if error.trouble in (*_FOR_ALL, AwsTrouble.DENIED) or failed == _PATIENCE:
                 break
             continue
         if schema is None:

@@ -1,8 +1,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Mapping
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -23,6 +25,7 @@ from leastpriv.permissions import catalog
 from tests.fakes.aws.cloudformation_types import CloudFormationTypes
 from tests.fakes.evidence import evidence, usage
 
+ROWS = json.loads((Path(__file__).parent / "type_faults.json").read_text(encoding="utf-8"))
 QUEUE = {
     "create": ["sqs:CreateQueue", "SQS:GetQueueUrl", "sqs:TagQueue"],
     "delete": ["sqs:DeleteQueue", "sqs:GetQueueUrl"],
@@ -127,39 +130,44 @@ def test_more_stacks_than_are_looked_into_are_told(monkeypatch: pytest.MonkeyPat
     assert "1 of 2 resource types" in found.failure
 
 
-@pytest.mark.parametrize(
-    ("arrange", "told"),
-    [
-        (lambda aws: aws.refuse("DescribeType", "Throttling", "Rate exceeded"), "too many requests"),
-        (
-            lambda aws: aws.refuse("DescribeType", "AccessDenied", _refused("DescribeType"), 403),
-            "cloudformation:DescribeType",
-        ),
-        (
-            lambda aws: aws.refuse("ListStackResources", "AccessDenied", _refused("ListStackResources"), 403),
-            "cloudformation:ListStackResources",
-        ),
-        (lambda aws: aws.refuse("DescribeType", "InternalFailure", "", 500), "AWS failed"),
-        (lambda aws: aws.refuse("DescribeType", "ExpiredToken", "old", 403), "expired"),
-        (lambda aws: aws.break_off("DescribeType"), "broke off"),
-        (lambda aws: aws.delay("DescribeType", 1.0), "did not answer in time"),
-    ],
-)
-def test_a_fault_is_told_and_ends_nothing(
-    arrange: Callable[[CloudFormationTypes], None], told: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(door, "_READ_SECONDS", 0.2)
-    with CloudFormationTypes(TYPES, STACKS) as aws:
-        arrange(aws)
-        found = declared_of(Aws.open(aws.environment()), [ORDERS], ())
-    assert told in found.failure
-    assert found.actions == {}
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: f"{row['source']}: {row['fault']}")
+def test_a_fault_is_told_and_ends_nothing(row: Mapping[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    if "delay" in row:
+        monkeypatch.setattr(door, "_READ_SECONDS", row["delay"] / 5)
+    types = {"AWS::SQS::Queue": QUEUE, "AWS::S3::Bucket": BUCKET, "AWS::SNS::Topic": {}}
+    with CloudFormationTypes(types, {("eu-west-1", "orders"): list(types)}) as aws:
+        aws.fail_as(row, row["source"])
+        found = declared_of(Aws.open(aws.environment(attempts=row.get("attempts", 1))), [ORDERS], ())
+        assert found.failure.replace(aws.endpoint, "https://AWS") == row.get("says", "")
+    assert (found.types == ()) is ("says" in row)
+    assert row["fault"] != "paging" or len(aws.asked("ListStackResources")) > 1
 
 
-def test_throttling_that_passes_is_waited_for() -> None:
-    with CloudFormationTypes(TYPES, STACKS) as aws:
-        aws.refuse("DescribeType", "Throttling", "Rate exceeded", times=1)
-        assert declared_of(Aws.open(aws.environment()), [ORDERS], ()).failure == ""
+def test_every_request_is_tried_with_every_fault_that_it_can_have() -> None:
+    common = {"happy", "throttled once", "throttled", "access denied", "AWS fails", "credentials expired", "slow"}
+    wanted = {(name, each) for name in ("ListStackResources", "DescribeType") for each in (*common, "broken off")}
+    assert {(row["source"], row["fault"]) for row in ROWS} == wanted | {("ListStackResources", "paging")}
+
+
+@pytest.mark.parametrize("operation", ["ListStackResources", "DescribeType"])
+def test_a_cloudformation_that_keeps_failing_is_not_asked_hundreds_of_times(operation: str) -> None:
+    stacks = {("eu-west-1", f"stack-{number}"): [f"Acme::Sns::Topic{number}"] for number in range(20)}
+    handlers: dict[str, dict[str, list[str]]] = {kind: {} for [kind] in stacks.values()}
+    with CloudFormationTypes(handlers, stacks) as aws:
+        aws.refuse(operation, "InternalFailure", "oops", 500)
+        found = declared_of(Aws.open(aws.environment(attempts=1)), [Stack(*key) for key in stacks], ())
+    assert found.failure
+    assert len(aws.asked(operation)) == 3
+
+
+@pytest.mark.parametrize("operation", ["ListStackResources", "DescribeType"])
+def test_an_interruption_is_the_callers(operation: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Aws, "client", interrupted)
+    with CloudFormationTypes(TYPES, STACKS) as aws, pytest.raises(KeyboardInterrupt):
+        declared_of(Aws.open(aws.environment()), [ORDERS] if operation.startswith("List") else [], ["AWS::SQS::Queue"])
 
 
 def test_every_page_of_a_stacks_resources_is_read() -> None:

@@ -50,6 +50,9 @@ class PolicyChecks(FakeAws):
 
     def _validate(self, asked: Asked) -> Mapping[str, Any]:
         text = asked.parameters["policyDocument"]
+        of_resource = asked.parameters["policyType"] == "RESOURCE_POLICY"
+        if of_resource == any("Principal" not in each for each in _statements(_parsed(text))):
+            raise RefusedError("ValidationException", "The policy is of another type.")
         found = list(_findings(text, _parsed(text)))
         start = int(asked.parameters.get("nextToken", "0"))
         more = {"nextToken": str(start + _PAGE)} if start + _PAGE < len(found) else {}

@@ -118,6 +118,16 @@ class FakeAws:
         """Close the connection in the middle of the next answers of an operation."""
         self._faults.append(_Fault(operation, times, cut=True))
 
+    def fail_as(self, row: Mapping[str, Any], operation: str) -> None:
+        """Have an operation fail as a row of `faults.json` says."""
+        refused = row.get("refuse")
+        if refused:
+            self.refuse(operation, **refused)
+        if "delay" in row:
+            self.delay(operation, row["delay"])
+        if row.get("break-off"):
+            self.break_off(operation)
+
     # What the handler needs.
 
     def reply(self, message: Message) -> tuple[Reply, bool]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from leastpriv.policy.document import Document
@@ -34,6 +34,9 @@ class Layout:
     """A list of several entries has one a line."""
     bare: frozenset[str]
     """Those elements of a statement whose lists of one are mostly written as a string."""
+    spell: Callable[[str], str] = quoted
+    """Writes a string."""
+    spell_key: Callable[[str], str] = quoted
 
 
 def layout_of(document: Document) -> Layout:
@@ -91,7 +94,7 @@ def statement_list_text(statements: Sequence[str], indent: str, layout: Layout) 
 
 def _value_text(value: object, indent: str, layout: Layout) -> str:
     if isinstance(value, str):
-        return quoted(value)
+        return layout.spell(value)
     if isinstance(value, Mapping):
         return _object_text(value, indent, layout)
     if isinstance(value, Sequence):
@@ -105,7 +108,7 @@ def _value_text(value: object, indent: str, layout: Layout) -> str:
 
 def _object_text(members: Mapping[str, object], indent: str, layout: Layout) -> str:
     inner = indent + layout.unit
-    texts = [quoted(key) + layout.colon + _value_text(value, inner, layout) for key, value in members.items()]
+    texts = [layout.spell_key(key) + layout.colon + _value_text(value, inner, layout) for key, value in members.items()]
     if layout.flat:
         return "{" + layout.padding + layout.comma.join(texts) + layout.padding + "}"
     return _block("{}", texts, indent, layout, tall=True)

@@ -6,16 +6,17 @@ Both hand back the whole new text; what an edit does not concern is copied.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Protocol
 
 from leastpriv.errors import PolicyFileError
 from leastpriv.policy import blocks
 from leastpriv.policy.blocks import column, entry_lines, list_splice
 from leastpriv.policy.document import Document
-from leastpriv.policy.layout import entry_list_text, indentation, layout_of, statement_list_text, statement_text
+from leastpriv.policy.layout import Layout, entry_list_text, indentation, layout_of, statement_list_text, statement_text
 from leastpriv.policy.lists import Slots, Splice, rewritten, spliced
 from leastpriv.policy.placeholders import escaped_for
-from leastpriv.policy.spans import Member, Node, quoted
+from leastpriv.policy.spans import Member, Node
 
 Splices = Mapping[int, Sequence[Splice]]
 """Index of a statement -> edits of its text."""
@@ -45,14 +46,14 @@ class BracketWriter:
     def __init__(self, document: Document) -> None:
         self.document = document
         self.text = document.text
-        self.layout = layout_of(document)
+        self.layout = _spelling(document, layout_of(document))
         self.escape = escaped_for(document.source.language)
 
     def rewritten(self, index: int, key: str, slots: Slots) -> Splice:
         """Edit an Action or a Resource; one string becomes a list where it has to."""
         value = _editable(self.document, index, key, slots).value
         written = [self.text[item.start : item.end] for item in value.items or (value,)]
-        after = {place: [quoted(self.escape(entry)) for entry in found] for place, found in slots.after.items()}
+        after = {place: self.spelled(found) for place, found in slots.after.items()}
         if value.kind == "array":
             new = rewritten(self.text, value, written, Slots(slots.drop, after), self.layout)
             return value.start, value.end, new
@@ -64,10 +65,10 @@ class BracketWriter:
     def renamed(self, member: Member, key: str, entries: Sequence[str]) -> Splice:
         """Write another key, its list as the file writes lists."""
         value = member.value
-        texts = [quoted(self.escape(entry)) for entry in entries]
+        texts = self.spelled(entries)
         bare = len(texts) == 1 and value.kind != "array"
         new = texts[0] if bare else entry_list_text(texts, indentation(self.text, member.start), self.layout)
-        return member.start, value.end, quoted(key) + self.text[member.key_end : value.start] + new
+        return member.start, value.end, self.layout.spell_key(key) + self.text[member.key_end : value.start] + new
 
     def whole(self, splices: Splices, dropped: set[int], appended: Sequence[Mapping[str, object]]) -> str:
         """Return the whole text after edits within statements, without the dropped ones, with others at the end."""
@@ -83,6 +84,10 @@ class BracketWriter:
             slots.after[len(texts) - 1] += [self.statement(statement, indent) for statement in appended]
             new = rewritten(self.text, value, texts, slots, self.layout)
         return self.text[: value.start] + new + self.text[value.end :]
+
+    def spelled(self, entries: Sequence[str]) -> list[str]:
+        """Write strings as the file spells them."""
+        return [self.layout.spell(self.escape(entry)) for entry in entries]
 
     def statement(self, statement: Mapping[str, object], indent: str) -> str:
         """Write a new statement; its conditions are copied from the file, spelled as the file spells them."""
@@ -178,6 +183,18 @@ class BlockWriter:
         indent = " " * column(self.text, member.start) + self.hand.dash
         texts = [blocks.statement_text(statement, indent, self.hand) for statement in appended]
         return ":" + "".join(self.hand.newline + text for text in texts)
+
+
+def _spelling(document: Document, layout: Layout) -> Layout:
+    """The layout with a YAML file's own ways to write strings and keys: in its brackets they need no quotes."""
+    keys = [member for node in document.statement_nodes for member in node.members]
+    if document.source.format != "yaml" or document.source.shell or not keys:
+        return layout
+    hand, first = blocks.hand_of(document), document.text[keys[0].start]
+    of_keys = replace(hand, quote=first if first in {'"', "'"} else "")
+    return replace(
+        layout, spell=lambda text: blocks.scalar(text, hand), spell_key=lambda key: blocks.scalar(key, of_keys)
+    )
 
 
 def _statements(document: Document) -> Member:

@@ -399,3 +399,50 @@ def test_a_template_is_read_with_its_short_tags_as_functions() -> None:
     resource = document.statement_nodes[0].get_any_case("Resource")
     assert resource
     assert value_of(resource) == {"Fn::Sub": "arn:${AWS::Partition}:s3:::${Bucket}/*"}
+
+
+@pytest.mark.parametrize(
+    ("statement", "action", "appended"),
+    [
+        (
+            "{Effect: Allow, Action: [s3:PutObject, s3:GetObject], Resource: '*'}",
+            "[s3:PutObject, sqs:SendMessage]",
+            "{Sid: Queue, Effect: Allow, Action: [sqs:CreateQueue], Resource: '*', "
+            "Condition: {StringEquals: {aws:ResourceTag/team: ['true', 'a, b']}}}",
+        ),
+        (
+            "{ 'Effect': 'Allow', 'Action': ['s3:PutObject', 's3:GetObject'], 'Resource': '*' }",
+            "['s3:PutObject', 'sqs:SendMessage']",
+            "{ 'Sid': 'Queue', 'Effect': 'Allow', 'Action': ['sqs:CreateQueue'], 'Resource': '*', "
+            "'Condition': { 'StringEquals': { 'aws:ResourceTag/team': ['true', 'a, b'] } } }",
+        ),
+        (
+            '{"Effect":"Allow","Action":["s3:PutObject","s3:GetObject"],"Resource":["*"]}',
+            '["s3:PutObject","sqs:SendMessage"]',
+            '{"Sid":"Queue","Effect":"Allow","Action":["sqs:CreateQueue"],"Resource":["*"],'
+            '"Condition":{"StringEquals":{"aws:ResourceTag/team":["true","a, b"]}}}',
+        ),
+    ],
+)
+def test_in_brackets_new_text_has_the_quotes_that_the_file_has(statement: str, action: str, appended: str) -> None:
+    found = parse(f"Policy: {{Version: '2012-10-17', Statement: [{statement}]}}\n".encode(), "t.yaml", "/Policy")
+    edited = apply(
+        found,
+        [
+            ReplaceActions(0, frozenset({"s3:GetObject"}), (("s3:GetObject", ("sqs:SendMessage",)),)),
+            AppendStatement(
+                {
+                    "Sid": "Queue",
+                    "Effect": "Allow",
+                    "Action": ["sqs:CreateQueue"],
+                    "Resource": ["*"],
+                    "Condition": {"StringEquals": {"aws:ResourceTag/team": ["true", "a, b"]}},
+                }
+            ),
+        ],
+    )
+    assert action in edited.text
+    assert edited.text.endswith(f"{appended}]}}\n")
+    assert value_of(edited.policy)["Statement"][1]["Condition"] == {  # type: ignore[index]
+        "StringEquals": {"aws:ResourceTag/team": ["true", "a, b"]}
+    }

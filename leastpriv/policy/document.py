@@ -111,6 +111,13 @@ class Document:
         node = self.policy.get_any_case("Statement")
         return (node.items if node.kind == "array" else (node,)) if node else ()
 
+    def line_of_entry(self, index: int, entry: str) -> int:
+        """Return the 1-based line of the file with an `Action` entry of a statement; without one, the statement's."""
+        node = self.statement_nodes[index]
+        actions = node.get_any_case("Action")
+        found = next((item for item in _items(actions) if item.text == entry), node) if actions else node
+        return self.source.line(index, found)
+
 
 def parse(raw: bytes, where: str, pointer: str = "", known: Mapping[str, str] = _NOTHING) -> Document:
     """Read an identity-based policy from the bytes of a file in UTF-8, with or without byte order mark.

@@ -1,0 +1,1 @@
+"""One self-contained page (HTML) about proposals: no network, no fonts, no scripts but its own."""

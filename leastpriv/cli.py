@@ -81,9 +81,10 @@ def _explain(console: Console, verbose: bool) -> None:
 
 def _propose(options: Namespace, stdout: TextIO, console: Console, clock: Clock) -> int:
     from leastpriv.inputs import INPUTS
-    from leastpriv.pipeline import run, write_files
+    from leastpriv.pipeline import run
     from leastpriv.settings import from_options
     from leastpriv.step import exit_code, say_published
+    from leastpriv.written import write_files, write_reports
 
     values = {known.name: getattr(options, known.name.replace("-", "_"), "") or "" for known in INPUTS}
     settings = from_options(values, options.start or "", options.end or "")
@@ -93,6 +94,7 @@ def _propose(options: Namespace, stdout: TextIO, console: Console, clock: Clock)
     result = run(settings, workplace, clock(), console.log)
     if options.output_dir:
         console.log(f"Wrote {write_files(result, Path(options.output_dir)).parent}")
+    write_reports([result.subject], settings, lambda value, _: Path(value))
     say_published(result, console)
     print_text(stdout, f"# {result.title}\n\n{result.body}")
     return exit_code(settings, result, console)

@@ -125,6 +125,6 @@ INPUTS: tuple[Input, ...] = (
         "false",
         help="true or false: whether files of trails in S3 count only where CloudTrail's digest files vouch for them",
     ),
-    Input("sarif-file", built=False),
-    Input("page-file", option="--page", built=False),
+    Input("sarif-file", help="file for what is granted and not used, at its lines, as SARIF for code scanning"),
+    Input("page-file", option="--page", help="file for the page (HTML) with every change and its evidence"),
 )

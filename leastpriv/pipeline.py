@@ -5,19 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from pathlib import Path
 from typing import TypeVar
 
 from leastpriv.attached import attached_to, with_account
 from leastpriv.diff.compare import compare
-from leastpriv.diff.json_patch import json_patch
 from leastpriv.errors import LeastprivError, PullRequestError
 from leastpriv.evidence.runs import workflow_run_of
 from leastpriv.evidence.usage import Evidence
 from leastpriv.hints import with_hints
 from leastpriv.judging import judgements, named_trusts, types_of, with_declared
 from leastpriv.model import Origin, Run, Trust, Usage
-from leastpriv.policy.hcl_text import hcl_of
 from leastpriv.policy.quotas import number_of
 from leastpriv.proposal.fingerprint import change_ids, fingerprint, of_target
 from leastpriv.proposal.offers import offers
@@ -30,7 +27,6 @@ from leastpriv.pull_request.lifecycle import Declined, scope_of
 from leastpriv.pull_request.publication import Operation, Place, Publication, Published
 from leastpriv.reading import Reading, read_calls
 from leastpriv.report.chain import Chained, leads_on
-from leastpriv.report.proposal_json import proposal_json
 from leastpriv.report.pull_request_body import body, title
 from leastpriv.report.subject import Subject
 from leastpriv.settings import Mode, Settings
@@ -215,42 +211,6 @@ def _history(
 def _of_workflow_runs(ask: Callable[[Run], Origin]) -> Callable[[Run], Origin]:
     """Asks by the workflow run that a session's name gives, also in a rehearsal's."""
     return lambda run: ask(replace(run, session=workflow_run_of(run.session) or run.session))
-
-
-def write_files(result: Result, folder: Path) -> Path:
-    """Writes `policy.json`, `proposal.json`, `patch.json` and `pull-request.md`, each whole or not at all.
-
-    A policy that was split is written under the names of its files as well. Of one in Terraform's own language, which
-    no patch applies to, the text to copy is written as `policy.tf`.
-    Returns the path of `proposal.json`. Raises LeastprivError where the folder cannot be written.
-    """
-    subject = result.subject
-    contents = {
-        "pull-request.md": f"# {result.title}\n\n{result.body}".encode(),
-        "proposal.json": proposal_json(subject, result.title, result.body).encode(),
-    }
-    if not subject.draft.document.editable:
-        contents["policy.tf"] = hcl_of(subject.draft.document).encode()
-    elif subject.draft.changes or subject.draft.committed:
-        contents[_written_name(subject)] = subject.draft.content
-        contents["patch.json"] = json_patch(subject.draft.committed, subject.draft.document).encode()
-    if subject.further:
-        contents |= {Path(path).name: content for path, content in subject.contents.items()}
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        for name, content in contents.items():
-            half = folder / f".{name}.part"
-            half.write_bytes(content)
-            half.replace(folder / name)
-    except OSError as error:
-        raise LeastprivError(f"The folder {folder} cannot be written: {error.strerror}.") from error
-    return folder / "proposal.json"
-
-
-def _written_name(subject: Subject) -> str:
-    """Name of the changed file: `policy.json` for JSON that is a policy, its own name for a file that holds one."""
-    source = subject.draft.document.source
-    return "policy.json" if source.format != "yaml" and not source.shell else Path(subject.policy_path).name
 
 
 def _insist(subject: Subject) -> None:

@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
+from pathlib import Path
 
 from leastpriv.errors import InputError
 from leastpriv.evidence.cloudtrail.athena_table import is_table_name
@@ -80,6 +81,8 @@ class Settings:
     """Whether Access Analyzer's custom policy checks, which AWS charges, judge the proposal."""
     trust_policy: str = ""
     """The role's trust policy in the repository, maybe with a pointer; AWS judges it beside the proposal."""
+    sarif_file: str = ""
+    page_file: str = ""
 
     @property
     def event_history(self) -> bool:
@@ -173,6 +176,8 @@ def settings(values: Mapping[str, Value], labels: Mapping[str, str], start: str 
         last_accessed=_boolean(text, labels, "last-accessed"),
         custom_policy_checks=_boolean(text, labels, "custom-policy-checks"),
         trust_policy=text["trust-policy"],
+        sarif_file=_report_file(text, labels, "sarif-file", ("policy-file",)),
+        page_file=_report_file(text, labels, "page-file", ("policy-file", "sarif-file")),
     )
 
 
@@ -180,6 +185,13 @@ def _athena_table(name: str, label: str) -> str:
     if name and not is_table_name(name):
         raise InputError(f"{label} is {name!r}: write DATABASE.TABLE, or WORKGROUP/DATABASE.TABLE.")
     return name
+
+
+def _report_file(text: Mapping[str, str], labels: Mapping[str, str], name: str, others: Sequence[str]) -> str:
+    for other in others if text[name] else ():
+        if Path(Location.of(text[other]).path) == Path(text[name]):
+            raise InputError(f"{labels[name]} is {text[name]!r}, as is {labels[other]}: write it to a file of its own.")
+    return text[name]
 
 
 def _validate_digests(text: Mapping[str, str], labels: Mapping[str, str]) -> bool:

@@ -12,7 +12,7 @@ from leastpriv.errors import InputError, PullRequestError
 from leastpriv.evidence.refusals.run_logs import RunLogs
 from leastpriv.logs import JobLogs
 from leastpriv.model import Basis
-from leastpriv.pipeline import Result, run, write_files
+from leastpriv.pipeline import Result, run
 from leastpriv.policy.location import Location
 from leastpriv.pull_request.git import LocalRepository
 from leastpriv.pull_request.local import LocalPlace
@@ -29,6 +29,7 @@ from leastpriv.runner.files import append_summary, write_outputs
 from leastpriv.settings import AUTO_LOGS, Mode, Settings, from_environment
 from leastpriv.sources import Reach
 from leastpriv.workplace import Workplace
+from leastpriv.written import write_files, write_reports
 
 DRIFT = 3
 """Exit code of the mode `check` when the policy differs from what is needed."""
@@ -58,6 +59,7 @@ def step(environment: Mapping[str, str], runner: Runner, console: Console, clock
     write_outputs(runner.output_file, found)
     if runner.summary_file:
         append_summary(runner.summary_file, _summary(result))
+    write_reports([result.subject], settings, lambda value, name: repository_path(runner.workspace, value, name))
     return exit_code(settings, result, console)
 
 
@@ -98,6 +100,9 @@ def _inside(settings: Settings, runner: Runner) -> Workplace:
         inside(Location.of(name).path, "also-attached")
     if settings.trust_policy:
         inside(Location.of(settings.trust_policy).path, "trust-policy")
+    for value, name in ((settings.sarif_file, "sarif-file"), (settings.page_file, "page-file")):
+        if value:
+            inside(value, name)
     trails = tuple(inside(name, "trails") for name in settings.trail_folders)
     return Workplace(Path(policy.path).as_posix(), runner.workspace, trails, pointer=policy.pointer)
 

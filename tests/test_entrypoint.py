@@ -462,6 +462,9 @@ BAD: Mapping[str, tuple[Mapping[str, Any], str]] = {
     "no policy file": ({"policy_file": " "}, "policy-file is missing"),
     "an unknown mode": ({"mode": "pr"}, "mode is 'pr'"),
     "an input that is not built": ({"config": "x.yml"}, "config is set, but not built yet"),
+    "a page outside the workspace": ({"page_file": "../page.html"}, "page-file"),
+    "an absolute SARIF file": ({"sarif_file": "/tmp/x.sarif"}, "sarif-file"),  # noqa: S108
+    "a page over the policy": ({"page_file": "./iam/ci-deploy.json"}, "page-file is './iam/ci-deploy.json'"),
     "a table without a database": ({"athena_table": "trails"}, "athena-table is 'trails'"),
     "a draft that is neither": ({"draft": "yes"}, "draft is 'yes'"),
     "a branch that git refuses": ({"branch": "a..b"}, "branch is 'a..b'"),

@@ -9,12 +9,11 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from urllib.parse import quote
 
 from leastpriv import __version__
 from leastpriv.model import ChangeKind
-from leastpriv.policy.document import Document
 from leastpriv.proposal.fingerprint import entry_id
 from leastpriv.proposal.situation import Change
 from leastpriv.report.escape import plain
@@ -44,18 +43,28 @@ _RULES = {
 }
 
 
-def sarif(subject: Subject) -> str:
-    """The changes that narrow the policy, as one SARIF log with one run; valid and without results where none does."""
-    committed = subject.draft.committed
-    results = list(_results(subject, committed)) if committed else []
+def sarif(subjects: Sequence[Subject]) -> str:
+    """The changes that narrow policies, as one SARIF log with one run; valid and without results where none does."""
+    results = [result for subject in subjects for result in _results(subject)]
     run = {
         "tool": {"driver": _driver()},
-        "automationDetails": {"id": f"leastpriv/{quote(subject.role)}/{quote(subject.policy_path, errors='replace')}/"},
+        "automationDetails": {"id": _category(subjects)},
         "originalUriBaseIds": {"%SRCROOT%": {"description": {"text": "The root of the repository"}}},
         "columnKind": "unicodeCodePoints",
         "results": results[:_MOST_RESULTS],
     }
     return json.dumps({"$schema": _SCHEMA, "version": "2.1.0", "runs": [run]}, indent=2) + "\n"
+
+
+def _category(subjects: Sequence[Subject]) -> str:
+    """By it a later upload replaces the alerts of an earlier one; those of other roles stay."""
+    if len(subjects) != 1:
+        return "leastpriv/"
+    return f"leastpriv/{_address(subjects[0].role)}/{_address(subjects[0].policy_path)}/"
+
+
+def _address(path: str) -> str:
+    return quote(path, errors="replace")
 
 
 def _driver() -> Mapping[str, object]:
@@ -73,12 +82,13 @@ def _driver() -> Mapping[str, object]:
     return {"name": "leastpriv-action", "semanticVersion": __version__, "rules": rules}
 
 
-def _results(subject: Subject, committed: Document) -> Iterator[Mapping[str, object]]:
-    for change in subject.draft.changes:
-        if change.kind is ChangeKind.ADD or not change.line:
-            continue
+def _results(subject: Subject) -> Iterator[Mapping[str, object]]:
+    committed = subject.draft.committed
+    if committed is None:
+        return
+    for change in (change for change in subject.draft.changes if change.kind is not ChangeKind.ADD):
         place = {
-            "artifactLocation": {"uri": quote(subject.policy_path, errors="replace"), "uriBaseId": "%SRCROOT%"},
+            "artifactLocation": {"uri": _address(subject.policy_path), "uriBaseId": "%SRCROOT%"},
             "region": {"startLine": committed.line_of_entry(change.statement, change.action)},
         }
         yield {

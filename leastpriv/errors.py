@@ -4,6 +4,7 @@ LeastprivError              exit 1   something could not be done
 ├── InputError              exit 2   an input is wrong: the message names it and the way out
 │   └── PolicyFileError     exit 2   the policy file cannot be read as a policy
 │       └── NoPolicyError            it can be read, and holds none where the pointer leads
+├── UnreadableMemoryError   exit 1   what was remembered cannot be read; nothing is removed then
 ├── AwsError                exit 1   AWS could not be asked; what of the evidence this leaves open is told as a gap
 └── PullRequestError        exit 1   the proposal could not be put where people review it
         └── CreationForbiddenError       the branch is there, the pull request is not (pull_request/github_errors.py)
@@ -59,6 +60,10 @@ class AwsError(LeastprivError):
         self.trouble = trouble
         self.missing = missing
         """The IAM action that the credentials lack (`cloudtrail:LookupEvents`); empty where that is not the reason."""
+
+
+class UnreadableMemoryError(LeastprivError):
+    """A file is no memory of this principal: the end of a sentence that begins with its name."""
 
 
 class PullRequestError(LeastprivError):

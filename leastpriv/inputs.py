@@ -117,7 +117,7 @@ INPUTS: tuple[Input, ...] = (
     Input("team-reviewers", several=True, step_only=True, help="teams asked to review"),
     Input("assignees", several=True, step_only=True, help="people the pull request is assigned to"),
     Input("draft", "false", step_only=True, help="true or false: whether it is opened as a draft"),
-    Input("evidence-branch", built=False),
+    Input("evidence-branch", option="--memory", help="folder that remembers usage between runs (docs/memory.md)"),
     Input("drift-report", built=False),
     Input("cache-dir", option="--cache", help="folder that keeps what was read of trails in S3 between runs"),
     Input(

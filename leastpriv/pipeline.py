@@ -5,32 +5,28 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import TypeVar
 
+from leastpriv.answering import answer
 from leastpriv.attached import attached_to, with_account
 from leastpriv.diff.compare import compare
 from leastpriv.errors import LeastprivError, PullRequestError
-from leastpriv.evidence.runs import workflow_run_of
-from leastpriv.evidence.usage import Evidence
 from leastpriv.hints import with_hints
+from leastpriv.history import Found, history_of
 from leastpriv.judging import judgements, named_trusts, types_of, with_declared
-from leastpriv.model import Origin, Run, Trust, Usage
 from leastpriv.policy.quotas import number_of
-from leastpriv.proposal.fingerprint import change_ids, fingerprint, of_target
+from leastpriv.proposal.fingerprint import change_ids, fingerprint
 from leastpriv.proposal.offers import offers
 from leastpriv.proposal.proof import prove
 from leastpriv.proposal.propose import propose
-from leastpriv.proposal.provenance import origins_of
-from leastpriv.proposal.situation import History
 from leastpriv.pull_request.controls import controls
-from leastpriv.pull_request.lifecycle import Declined, scope_of
 from leastpriv.pull_request.publication import Operation, Place, Publication, Published
 from leastpriv.reading import Reading, read_calls
+from leastpriv.remembering import keep
 from leastpriv.report.chain import Chained, leads_on
 from leastpriv.report.pull_request_body import body, title
 from leastpriv.report.subject import Subject
 from leastpriv.settings import Mode, Settings
-from leastpriv.workplace import Workplace, changed_at, committed_policy, free_names
+from leastpriv.workplace import Workplace, committed_policy, free_names
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +37,8 @@ class Result:
     title: str
     body: str
     published: Published | None
+    forgotten: str = ""
+    """Why what was learned is not remembered, or a comment not answered, in a sentence."""
 
     @property
     def has_changes(self) -> bool:
@@ -66,8 +64,13 @@ class Made:
     """Principal and policy file, as fingerprints tell them apart."""
     changes: tuple[str, ...]
     """Ids of what closing the pull request declines."""
-    failure: str = ""
-    """Why nothing may be published: the repository could not be asked."""
+    found: Found
+    """Of what came earlier."""
+
+    @property
+    def failure(self) -> str:
+        """Why nothing may be published: the repository could not be asked."""
+        return self.found.failure
 
 
 def run(settings: Settings, workplace: Workplace, now: datetime, say: Say, run_url: str = "") -> Result:
@@ -77,12 +80,13 @@ def run(settings: Settings, workplace: Workplace, now: datetime, say: Say, run_u
         InputError: an input leads to nothing readable.
         LeastprivError: the proposal fails its own proof, or the base branch cannot be read.
     """
-    return publish(make(settings, workplace, say, run_url), settings, workplace, now)
+    return publish(make(settings, workplace, now, say, run_url), settings, workplace, now)
 
 
 def make(
     settings: Settings,
     workplace: Workplace,
+    now: datetime,
     say: Say,
     run_url: str = "",
     read: Read = read_calls,
@@ -110,7 +114,8 @@ def make(
     evidence = with_declared(evidence, workplace.reach, types, settings.principal, say)
     difference = compare(committed, attached, evidence)
     scope = f"{settings.principal.arn} {workplace.policy_name}"
-    history, failure = _history(settings, workplace, base, (scope, group), difference.missing, evidence, say)
+    found = history_of(settings, workplace, base, (scope, group), difference.missing, evidence, now, say)
+    history = found.history
     draft = propose(committed, difference, evidence, settings.options, history, attached)
     subject = Subject(
         principal=settings.principal.arn,
@@ -139,78 +144,25 @@ def make(
     subject = replace(subject, judgements=judgements(subject, settings, workplace.reach, say, trusts))
     name, changes = title(subject), change_ids(draft)
     say(name)
-    return Made(subject, name, body(subject, len(controls(changes))), base, scope, changes, failure)
+    return Made(subject, name, body(subject, len(controls(changes))), base, scope, changes, found)
 
 
 def publish(made: Made, settings: Settings, workplace: Workplace, now: datetime) -> Result:
-    """Puts the proposal for review in the mode pull-request; else the result is the report alone."""
+    """Puts the proposal for review in the mode pull-request; else the result is the report alone.
+
+    What the run has learned is kept, whatever came of the proposal.
+    """
     place, published = workplace.place, None
+    shelf = workplace.shelf if workplace.remembers and not made.found.history.recollection.trouble else None
+    forgotten = keep(shelf, made.subject.evidence, made.found.news, now)
     if place and settings.mode is Mode.PULL_REQUEST and made.failure:
         published = Published(Operation.NONE, settings.branch, "", made.base, failure=made.failure)
     elif place and settings.mode is Mode.PULL_REQUEST:
         text = f"{made.text}\n{controls(made.changes)}"
         published = _publish(settings, place, made.base, made.subject, made.title, text, made.scope, now)
-    return Result(made.subject, made.title, made.text, published)
-
-
-_Answer = TypeVar("_Answer")
-
-
-def _history(
-    settings: Settings,
-    workplace: Workplace,
-    base: str,
-    scopes: tuple[str, str],
-    missing: Sequence[Usage],
-    evidence: Evidence,
-    say: Say,
-) -> tuple[History, str]:
-    """What the repository remembers, and a sentence where it could not be asked: then nothing may be published.
-
-    `scopes`: that of the target, and that of the pull request it shares with others, empty where it has its own.
-    """
-    failures: list[str] = []
-
-    def asked(ask: Callable[[], _Answer], otherwise: _Answer, what: str) -> _Answer:
-        try:
-            return ask()
-        except PullRequestError as error:
-            failures.append(str(error))
-            say(f"Not known: {what}. {error}")
-            return otherwise
-
-    changed = asked(lambda: changed_at(workplace, base), None, "when the policy file was last changed")
-    historian = workplace.historian
-    if historian is None:
-        return History(changed=changed), " ".join(failures[:1])
-    nothing: Sequence[Declined] = ()
-    closed = asked(lambda: historian.declined(settings.branch), nothing, "what was declined earlier")
-    own = scope_of(fingerprint(scopes[0], None, b""))
-    shared = scope_of(fingerprint(scopes[1], None, b"")) if scopes[1] else ""
-    declined = {
-        change: pull.number
-        for pull in reversed(closed)
-        if scope_of(pull.fingerprint) == (shared or own)
-        for change in (of_target(pull.changes, own) if shared else pull.changes)
-    }
-    unknown: Mapping[str, Origin] = {}
-    origins = asked(
-        lambda: origins_of(
-            missing,
-            (*evidence.logged_runs, *evidence.runs),
-            _of_workflow_runs(historian.origins(settings.base)),
-        ),
-        unknown,
-        "the branches that the runs deployed from",
-    )
-    for where in sorted({origin.where for origin in origins.values() if origin.trust is Trust.UNKNOWN}):
-        say(f"Not known where these runs came from: {where}")
-    return History(declined, origins, changed), " ".join(failures[:1])
-
-
-def _of_workflow_runs(ask: Callable[[Run], Origin]) -> Callable[[Run], Origin]:
-    """Asks by the workflow run that a session's name gives, also in a rehearsal's."""
-    return lambda run: ask(replace(run, session=workflow_run_of(run.session) or run.session))
+        remembered = workplace.shelf is not None and not forgotten
+        forgotten = forgotten or answer(workplace.historian, made.found.said, published, remembered=remembered)
+    return Result(made.subject, made.title, made.text, published, forgotten)
 
 
 def _insist(subject: Subject) -> None:

@@ -77,6 +77,8 @@ class Settings:
     """None: IAM Access Analyzer is not asked."""
     last_accessed: bool = False
     """Whether IAM is asked for last accessed information, where there are credentials."""
+    memory: str = ""
+    """Where usage is remembered between runs: in a step a branch, on a shell a folder; empty: nowhere."""
     custom_policy_checks: bool = False
     """Whether Access Analyzer's custom policy checks, which AWS charges, judge the proposal."""
     trust_policy: str = ""
@@ -174,6 +176,7 @@ def settings(values: Mapping[str, Value], labels: Mapping[str, str], start: str 
         validate_digests=_validate_digests(text, labels),
         access_analyzer=parse_generation(text["access-analyzer"], labels["access-analyzer"]),
         last_accessed=_boolean(text, labels, "last-accessed"),
+        memory=text["evidence-branch"],
         custom_policy_checks=_boolean(text, labels, "custom-policy-checks"),
         trust_policy=text["trust-policy"],
         sarif_file=_report_file(text, labels, "sarif-file", ("policy-file",)),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
@@ -10,9 +10,6 @@ from typing import TYPE_CHECKING, TextIO
 from leastpriv.errors import InputError, LeastprivError
 
 if TYPE_CHECKING:
-    from rich.console import RenderableType
-
-    from leastpriv.report.terminal import Row, Table
     from leastpriv.settings import Settings
     from leastpriv.workplace import Workplace
 
@@ -37,53 +34,6 @@ def print_text(stdout: TextIO, text: str) -> None:
         raise LeastprivError(f"The result cannot be written to standard output: {error.strerror}.") from error
 
 
-def print_markdown(stdout: TextIO, text: str) -> None:
-    """Writes Markdown, to people at a terminal as it is meant to look; raises as `print_text`."""
-    if not stdout.isatty():
-        print_text(stdout, text)
-        return
-    # Imported here: who reads JSON does not wait for it.
-    from rich.markdown import Markdown
-
-    _print_rich(stdout, Markdown(text))
-
-
-def print_rows(stdout: TextIO, rows: Sequence[Row], table: Callable[[Sequence[Row]], Table], form: str) -> None:
-    """Writes rows as JSON lines, or as a table where `form` says so; raises as `print_text`."""
-    from leastpriv.report.terminal import json_lines
-
-    if form != "table":
-        print_text(stdout, json_lines(rows))
-    elif stdout.isatty():
-        print_table(stdout, table(rows))
-    else:
-        print_text(stdout, str(table(rows)))
-
-
-def print_table(stdout: TextIO, table: Table) -> None:
-    """Writes a table to a terminal, in its colours and as wide as it is; raises as `print_text`."""
-    from rich import box
-    from rich.table import Table as Drawn
-    from rich.text import Text
-
-    drawn = Drawn(*table.columns, box=box.SIMPLE_HEAD)
-    for line in table.cells:
-        drawn.add_row(*(Text(cell, style=_COLOURS.get(cell, ""), overflow="fold") for cell in line))
-    _print_rich(stdout, drawn, *map(Text, table.notes))
-
-
-_COLOURS = {"allowed": "green", "implicitDeny": "red", "explicitDeny": "bold red", "unknown": "yellow", "no": "yellow"}
-
-
-def _print_rich(stdout: TextIO, *shown: RenderableType) -> None:
-    from rich.console import Console
-
-    whole = Console(file=stdout)
-    with whole.capture() as captured:
-        whole.print(*shown, sep="\n")
-    print_text(stdout, captured.get())
-
-
 def shell_workplace(settings: Settings, environment: Mapping[str, str], now: datetime) -> Workplace:
     """On a shell every path starts at the current folder; the repository is the one around the policy file.
 
@@ -91,7 +41,10 @@ def shell_workplace(settings: Settings, environment: Mapping[str, str], now: dat
         InputError: an input that only a step can have is given.
         PullRequestError: a mode that needs a git repository finds none.
     """
+    from leastpriv.evidence.memory.file import LONGEST_FILE
     from leastpriv.logs import JobLogs
+    from leastpriv.pull_request.shelf import FolderShelf
+    from leastpriv.remembering import file_of
     from leastpriv.settings import AUTO_LOGS, Mode
     from leastpriv.sources import Reach
     from leastpriv.workplace import Workplace, changed_on_disk, repository_root
@@ -103,6 +56,7 @@ def shell_workplace(settings: Settings, environment: Mapping[str, str], now: dat
         raise InputError("--job-log auto reads the logs of a step's workflow run: here, name files of logs.")
     logs = JobLogs(now, settings.job_logs)
     pointer = settings.policy.pointer
+    shelf = FolderShelf(Path(settings.memory), file_of(settings.principal), LONGEST_FILE) if settings.memory else None
     if settings.mode not in (Mode.PULL_REQUEST, Mode.REVIEW):
         return Workplace(
             policy.as_posix(),
@@ -112,6 +66,7 @@ def shell_workplace(settings: Settings, environment: Mapping[str, str], now: dat
             reach=reach,
             pointer=pointer,
             changed=changed_on_disk(absolute),
+            shelf=shelf,
         )
     from leastpriv.pull_request.git import LocalRepository
     from leastpriv.pull_request.local import LocalPlace
@@ -119,4 +74,4 @@ def shell_workplace(settings: Settings, environment: Mapping[str, str], now: dat
     root = repository_root(absolute) or absolute.parent
     place = LocalPlace(LocalRepository.open(root))
     path = absolute.relative_to(root).as_posix()
-    return Workplace(path, Path(), trails, place, job_logs=logs, reach=reach, pointer=pointer)
+    return Workplace(path, Path(), trails, place, job_logs=logs, reach=reach, pointer=pointer, shelf=shelf)

@@ -9,6 +9,7 @@ from datetime import datetime
 from pathlib import Path
 
 from leastpriv.errors import InputError, PullRequestError
+from leastpriv.evidence.memory.file import LONGEST_FILE
 from leastpriv.evidence.refusals.run_logs import RunLogs
 from leastpriv.logs import JobLogs
 from leastpriv.model import Basis
@@ -16,9 +17,12 @@ from leastpriv.pipeline import Result, run
 from leastpriv.policy.location import Location
 from leastpriv.pull_request.git import LocalRepository
 from leastpriv.pull_request.local import LocalPlace
-from leastpriv.pull_request.publication import pull_request_outputs
+from leastpriv.pull_request.publication import is_branch_name, pull_request_outputs
 from leastpriv.pull_request.publish import GitHubPlace
 from leastpriv.pull_request.repository.connection import Connection
+from leastpriv.pull_request.shelf import Shelf
+from leastpriv.remembering import file_of
+from leastpriv.report.escape import name as escaped_name
 from leastpriv.report.escape import prose
 from leastpriv.report.outputs import outputs
 from leastpriv.report.words import plural
@@ -31,6 +35,8 @@ from leastpriv.sources import Reach
 from leastpriv.workplace import Workplace
 from leastpriv.written import write_files, write_reports
 
+IN_PUBLIC = "public:"
+"""Before the name of the evidence branch: it may lie in a public repository. No branch's name can begin so."""
 DRIFT = 3
 """Exit code of the mode `check` when the policy differs from what is needed."""
 
@@ -55,6 +61,8 @@ def step(environment: Mapping[str, str], runner: Runner, console: Console, clock
     written = write_files(result, folder)
     say_published(result, console)
     _annotate(result, console)
+    if result.forgotten:
+        console.warning(result.forgotten, title="Not remembered")
     found = {**outputs(result.subject, written.as_posix()), **pull_request_outputs(result.published)}
     write_outputs(runner.output_file, found)
     if runner.summary_file:
@@ -77,9 +85,11 @@ def _within_rights(settings: Settings, runner: Runner, console: Console) -> Sett
 
 def _step_workplace(settings: Settings, runner: Runner, console: Console, reach: Reach, logs: JobLogs) -> Workplace:
     """In a step every path starts at, and stays in, the workspace; with a token, policies may come from GitHub."""
-    here = replace(_inside(settings, runner), job_logs=logs, reach=reach)
-    path = here.policy_path
     github = github_of(settings, runner, console)
+    shelf = evidence_shelf(settings, github)
+    here = replace(_inside(settings, runner), job_logs=logs, reach=reach, shelf=shelf)
+    here = replace(here, remembers=not runner.read_only_token())
+    path = here.policy_path
     if github is None and settings.mode is Mode.PULL_REQUEST:
         # Another forge, or none: the branch is made in the repository that the workspace holds.
         return replace(here, place=LocalPlace(LocalRepository.open(runner.workspace)))
@@ -142,12 +152,37 @@ def github_of(settings: Settings, runner: Runner, console: Console) -> GitHubPla
             sleep=time.sleep,
         )
     except PullRequestError as error:
-        if settings.mode in (Mode.PULL_REQUEST, Mode.REVIEW) or not (runner.workspace / settings.policy.path).exists():
+        needed = settings.mode in (Mode.PULL_REQUEST, Mode.REVIEW) or bool(settings.memory)
+        if needed or not (runner.workspace / settings.policy.path).exists():
             # Without the file on disk nothing is known of the policy: that it does not exist would be a guess.
             raise
         console.log(f"GitHub is left out: {error}")
         return None
     return GitHubPlace(connection, settings.manners)
+
+
+def evidence_shelf(settings: Settings, github: GitHubPlace | None) -> Shelf | None:
+    """Where a step remembers: a file of a branch of its own. None where it does not.
+
+    Raises:
+        InputError: the branch has another use, there is no token, or everybody could read it.
+    """
+    if not settings.memory:
+        return None
+    branch, forced = settings.memory.removeprefix(IN_PUBLIC), settings.memory.startswith(IN_PUBLIC)
+    if github is None:
+        raise InputError("The input evidence-branch is set, which needs GitHub: give the input github-token.")
+    if not is_branch_name(branch):
+        raise InputError(f"The input evidence-branch is {branch!r}: git does not take that as the name of a branch.")
+    if branch in (settings.branch, github.head_of(settings.base)[0], github.head_of("")[0]):
+        raise InputError(f"The input evidence-branch is {branch!r}, which has another use: name one of its own.")
+    if github.is_public() and not forced:
+        raise InputError(
+            "The input evidence-branch is set, and everybody may read this repository: what the role uses would be "
+            f"public. Leave the input out, or write {IN_PUBLIC}{branch} to have it so."
+        )
+    title = f"Remember what {escaped_name(settings.principal.name)} used"
+    return github.shelf(branch, file_of(settings.principal), title, LONGEST_FILE)
 
 
 def _summary(result: Result) -> str:

@@ -15,9 +15,11 @@ from leastpriv.model import Origin, Principal, Run
 from leastpriv.policy.document import Document, parse
 from leastpriv.policy.location import Location, is_hcl
 from leastpriv.policy.quotas import continuations, name_of
+from leastpriv.pull_request.commands import Said
 from leastpriv.pull_request.git import LocalRepository
-from leastpriv.pull_request.lifecycle import Declined
 from leastpriv.pull_request.publication import Place
+from leastpriv.pull_request.repository.pulls import Closed
+from leastpriv.pull_request.shelf import Shelf
 from leastpriv.settings import Mode, Settings
 from leastpriv.sources import Reach
 
@@ -25,8 +27,20 @@ from leastpriv.sources import Reach
 class Historian(Protocol):
     """Who remembers what was declined, and where runs came from: GitHub."""
 
-    def declined(self, branch: str) -> Sequence[Declined]:
-        """Pull requests of the branch that a person closed without merging, newest first."""
+    def closed(self, branch: str) -> Sequence[Closed]:
+        """Closed pull requests of the branch, newest first."""
+
+    def said(self, branch: str, base: str) -> Sequence[Said]:
+        """What people asked for in comments under pull requests of the branch."""
+
+    def read(self, commit: str, path: str) -> bytes | None:
+        """Content of a file in a commit; None where there is none."""
+
+    def parent_of(self, commit: str) -> str:
+        """The first parent of a commit; empty where it has none."""
+
+    def say_once(self, number: int, marker: str, comment: str, *, anew: bool) -> str:
+        """Writes or edits the one comment with a marker; gives its address."""
 
     def origins(self, base: str) -> Callable[[Run], Origin]:
         """Asks where a run came from, judged against the branch `base` (empty: the default branch)."""
@@ -55,6 +69,10 @@ class Workplace:
     """Where in the policy file the policy stands; empty where the file is the policy."""
     changed: datetime | None = None
     """When the policy file on disk was last changed, where that is known; of `place` it is asked."""
+    shelf: Shelf | None = None
+    """Where the memory of the role is kept; None: nothing is remembered between runs."""
+    remembers: bool = True
+    """Whether what this run learns is kept; a token that cannot write only reads."""
 
     @property
     def policy_name(self) -> str:

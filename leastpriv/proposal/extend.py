@@ -56,11 +56,13 @@ def additions(
     is_made = maker(evidence.usages)
     for action, usages, conditions in _groups(accepted, evidence):
         change = _change(action, usages, evidence, options, is_made)
-        change = replace(change, conditions=conditions)
+        removers = (history.removed.get(usage.need.permission, 0) for usage in usages)
+        change = replace(change, conditions=conditions, removed_by=max(removers, default=0))
         change, declined = _undeclined(_in_form(change, committed) if options.keep_forms else change, history.declined)
         changes.extend([change] if change.resources else [])
         refused.extend(declined)
-    return _joined(changes), refused
+    # What a removal of ours broke comes back first.
+    return sorted(_joined(changes), key=lambda change: not change.removed_by), refused
 
 
 def _groups(
@@ -274,14 +276,6 @@ def refused_elsewhere(usage: Usage) -> HeldBack:
     """A refusal that no identity policy mends, for the report."""
     permission = usage.need.permission
     objection = Objection("not-mendable", _who_refused(usage))
-    return HeldBack(ChangeKind.ADD, permission.action, (permission.resource,), objection, usages=(usage,))
-
-
-def refused_in_part(usage: Usage) -> HeldBack:
-    """A refusal that does not tell which of several resources it was about, some of which the policies allow."""
-    permission = usage.need.permission
-    reason = "the policies allow it on some resources, and neither the request nor the refusal names the one it was for"
-    objection = Objection("unknown-resource", reason)
     return HeldBack(ChangeKind.ADD, permission.action, (permission.resource,), objection, usages=(usage,))
 
 

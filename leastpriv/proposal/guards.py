@@ -16,6 +16,7 @@ from leastpriv.permissions.patterns import action_matches
 from leastpriv.proposal.declared import declared
 from leastpriv.proposal.fingerprint import entry_id
 from leastpriv.proposal.last_accessed import last_accessed, shared_policy
+from leastpriv.proposal.remembered import asked_to_keep, refused_after_removal, remembered
 from leastpriv.proposal.second_opinion import generated_policy
 from leastpriv.proposal.situation import Candidate, Objection, Situation
 from leastpriv.proposal.visible import (
@@ -125,7 +126,9 @@ def sibling(candidate: Candidate, situation: Situation) -> str:
 
 GUARDS: tuple[tuple[str, Guard], ...] = (
     ("keep", kept),
+    ("asked-to-keep", asked_to_keep),
     ("declined", declined),
+    ("refused-after-removal", refused_after_removal),
     ("live-differs", live_differs),
     ("unknown-action", unknown_action),
     ("minimum-days", minimum_days),
@@ -133,6 +136,7 @@ GUARDS: tuple[tuple[str, Guard], ...] = (
     ("gap-in-scope", gap_in_scope),
     ("inconclusive", inconclusive),
     ("unexplained-use", unexplained_use),
+    ("remembered", remembered),
     ("last-accessed", last_accessed),
     ("shared-policy", shared_policy),
     ("access-analyzer", generated_policy),

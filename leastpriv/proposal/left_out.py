@@ -16,6 +16,7 @@ from leastpriv.policy.document import Document
 from leastpriv.proposal.last_accessed import as_without
 from leastpriv.proposal.narrow import spans_services
 from leastpriv.proposal.propose import propose
+from leastpriv.proposal.remembered import older
 from leastpriv.proposal.situation import Draft, History, Options
 
 _MOST_PROPOSALS = 40
@@ -52,6 +53,7 @@ def leave_one_out(
     special = [run for run in judged if run in own]
     tried = special[-_MOST_PROPOSALS:]
     left = replace(options, minimum_runs=max(options.minimum_runs - 1, 0))
+    history = replace(history, recollection=older(history.recollection, evidence.first))
     told = {run: _refused(run, own[run], draft, attached, evidence, left, history) for run in tried}
     refused = {run: found for run, found in told.items() if found}
     return LeftOut(len(judged), refused, len(working & open_runs), len(special) - len(tried))

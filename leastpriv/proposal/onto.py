@@ -23,6 +23,7 @@ from leastpriv.permissions.siblings import siblings_of
 from leastpriv.permissions.templates import NAMED
 from leastpriv.policy.document import Statement
 from leastpriv.proposal.guards import objection_to
+from leastpriv.proposal.remembered import used_elsewhere
 from leastpriv.proposal.situation import Candidate, Change, HeldBack, Objection, Situation
 
 _ESCAPED = re.compile(r"\$\{[*?$]\}")
@@ -127,7 +128,9 @@ def _learn(
     found = seen(usages, is_made)
     patterns = _patterns(found, situation)
     new_things = makes_its_resource(action)
-    return _Learned(entry, patterns, _unsettled(found, patterns, situation, escapes=escapes, new_things=new_things))
+    unsettled = _unsettled(found, patterns, situation, escapes=escapes, new_things=new_things)
+    before = used_elsewhere(entry, (each.pattern for each in patterns), situation.recollection)
+    return _Learned(entry, patterns, unsettled or before)
 
 
 _MAKES = re.compile("Create|Put|Register|Run|Allocate|Publish|Import|Upload|Request|Copy|Restore|Issue")

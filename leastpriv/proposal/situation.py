@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from leastpriv.diff.compare import Entry
+from leastpriv.evidence.memory.words import Memory
 from leastpriv.evidence.usage import Evidence
-from leastpriv.model import Basis, ChangeKind, Condition, Origin, Usage
+from leastpriv.model import Basis, ChangeKind, Condition, Origin, Permission, Usage
 from leastpriv.permissions.generalise import Pattern
 from leastpriv.policy.document import Document
 from leastpriv.policy.pack import Packed
@@ -29,6 +30,22 @@ class Options:
 
 
 @dataclass(frozen=True, slots=True)
+class Recollection:
+    """What is remembered from before the evidence; without memory and trouble nobody asked."""
+
+    memory: Memory | None = None
+    trouble: str = ""
+    """Why it could not be read, in words: then nothing is removed."""
+    left_out: int = 0
+    """Rows of it that make no sense."""
+    siblings: Mapping[str, str] = field(default_factory=dict)
+    """Lifecycle sibling -> the remembered action that explains it."""
+
+
+_NOTHING = Recollection()
+
+
+@dataclass(frozen=True, slots=True)
 class History:
     """What the repository's history says: declined changes, and where the runs came from; empty where nobody asked."""
 
@@ -38,6 +55,9 @@ class History:
     """Run id -> where its code came from; only of runs that additions hang on."""
     changed: datetime | None = None
     """When the policy file was last changed; None where nobody knows."""
+    recollection: Recollection = _NOTHING
+    removed: Mapping[Permission, int] = field(default_factory=dict)
+    """Permission that was refused -> number of the merged pull request that had removed it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +82,8 @@ class Situation:
     """As in `History`."""
     noted: Mapping[str, datetime] = field(default_factory=dict)
     """Service -> its last recorded call (`last_accessed.last_noted`)."""
+    recollection: Recollection = _NOTHING
+    """As in `History`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +134,8 @@ class Change:
     """Of an action that stays, granted on `*` so far: the resources on which it is granted from now on."""
     conditions: tuple[Condition, ...] = ()
     """Of an addition: under which all of its uses were authorised, all to hold."""
+    removed_by: int = 0
+    """Of an addition: number of the pull request that had removed it before it was refused; 0: none did."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,6 +20,7 @@ def controls(changes: Sequence[str]) -> str:
         "",
         "- **Closing** this without merging declines its changes: none of them is proposed again, until the closed "
         f"pull request gets the label `{RECONSIDER_LABEL}`.",
+        "- A comment `/leastpriv keep ACTION` by somebody with write permission keeps an action.",
         f"- The label `{PAUSED_LABEL}` leaves it as it is.",
         f"{REBASE_BOX} Make the branch anew with the next run; commits of others on it are lost.",
         "",

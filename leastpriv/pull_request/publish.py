@@ -8,6 +8,7 @@ from datetime import datetime
 
 from leastpriv.errors import PullRequestError
 from leastpriv.model import Origin, Run
+from leastpriv.pull_request.commands import Said
 from leastpriv.pull_request.github_errors import CreationForbiddenError
 from leastpriv.pull_request.lifecycle import (
     EDITED_LABEL,
@@ -29,10 +30,15 @@ from leastpriv.pull_request.publication import (
     is_branch_name,
 )
 from leastpriv.pull_request.repository.branches import Branches
+from leastpriv.pull_request.repository.comments import Comments
 from leastpriv.pull_request.repository.connection import Connection
-from leastpriv.pull_request.repository.pulls import Manners, OpenPull, PullRequests
+from leastpriv.pull_request.repository.evidence_branch import EvidenceBranch
+from leastpriv.pull_request.repository.pulls import Closed, Manners, OpenPull, PullRequests
 from leastpriv.pull_request.repository.runs import WorkflowRuns
+from leastpriv.pull_request.shelf import Shelf
 
+_LISTENED_TO = 5
+"""Closed pull requests of the branch whose comments are read, each by a request of its own."""
 _EDITED_MARKER = "<!-- leastpriv:edited v=1 -->"
 _CLOSED_MARKER = "<!-- leastpriv:closed v=1 -->"
 _EDITED = (
@@ -59,6 +65,7 @@ class GitHubPlace:
         self._branches = Branches(connection)
         self._pulls = PullRequests(connection)
         self._manners = manners
+        self._closed: dict[str, tuple[Closed, ...]] = {}
 
     def head_of(self, base: str) -> tuple[str, str]:
         """As `Branches.head_of`."""
@@ -74,7 +81,32 @@ class GitHubPlace:
 
     def declined(self, branch: str) -> tuple[Declined, ...]:
         """Proposals of the branch that a person closed without merging, newest first."""
-        return tuple(each.proposal for each in self._pulls.closed(branch) if each.declined)
+        return tuple(each.proposal for each in self.closed(branch) if each.declined)
+
+    def closed(self, branch: str) -> tuple[Closed, ...]:
+        """As `PullRequests.closed`; asked once."""
+        if branch not in self._closed:
+            self._closed[branch] = self._pulls.closed(branch)
+        return self._closed[branch]
+
+    def said(self, branch: str, base: str) -> tuple[Said, ...]:
+        """What people asked for under the open pull request of the branch and its latest closed ones."""
+        found = self._pulls.open_pull(branch, self.head_of(base)[0])
+        pulls = [found[0].number] if found else []
+        pulls += [each.proposal.number for each in self.closed(branch)[:_LISTENED_TO]]
+        return Comments(self._connection).said(dict.fromkeys(pulls))
+
+    def parent_of(self, commit: str) -> str:
+        """As `Branches.parent_of`."""
+        return self._branches.parent_of(commit)
+
+    def is_public(self) -> bool:
+        """Whether everybody may read the repository."""
+        return not self._connection.repository.private
+
+    def shelf(self, branch: str, path: str, title: str, longest: int) -> Shelf:
+        """One file of a branch of its own for what is remembered."""
+        return EvidenceBranch(self._connection, branch, path, title, longest)
 
     def fork_point(self, base: str, head: str) -> str:
         """As `Branches.fork_point`."""

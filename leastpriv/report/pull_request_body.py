@@ -167,7 +167,8 @@ def _only_if(change: Change) -> str:
 
 def _basis(subject: Subject, change: Change) -> str:
     origins = subject.history.origins
-    mark = " (branch unknown)" if origins and is_unknown(change.usages, origins) else ""
+    mark = f", **removed by #{change.removed_by}**" if change.removed_by else ""
+    mark += " (branch unknown)" if origins and is_unknown(change.usages, origins) else ""
     if change.basis is Basis.OBSERVED and subject.draft.committed is None:
         return f"observed{mark}"
     return f"{_words(change)}{mark}"

@@ -82,6 +82,17 @@ class Branches:
             newest = next(iter(self._repository.get_commits(sha=commit, path=path)), None)
             return max(_times(newest)) if newest else None
 
+    def parent_of(self, commit: str) -> str:
+        """The first parent of a commit; empty where it has none, or is not there any more."""
+        from github import UnknownObjectException
+
+        with explained(f"reading the commit {commit[:12]}"):
+            try:
+                parents = self._repository.get_git_commit(commit).parents
+            except UnknownObjectException:
+                return ""
+            return parents[0].sha if parents else ""
+
     def branch(self, name: str, base_sha: str, path: str, certify: Certify) -> Branch | None:
         """The branch as the life cycle sees it; None where there is none. `path` is the policy file."""
         from github import UnknownObjectException

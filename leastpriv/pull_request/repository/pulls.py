@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from github.PullRequest import PullRequest
 
 _MOST_CLOSED = 100
+_NEVER = datetime(1970, 1, 1, tzinfo=UTC)
 _CLOSED_BY_US = "<!-- leastpriv:closed v=1 -->"
 """Goes to the end of a body when we close it ourselves, so that this is not taken for a person's decision."""
 _NO_DRAFTS = "This repository has no draft pull requests, so it is a normal one."
@@ -51,6 +53,14 @@ class Closed:
     merged: bool
     declined: bool
     """A person closed it without merging, and nobody took that back."""
+    taken_back: bool = False
+    """It was not merged, and has the label that lets its changes be proposed again."""
+    merge_commit: str = ""
+    """What merging it made; empty where it was not merged."""
+    merged_at: datetime | None = None
+    """Aware, UTC."""
+    changed_at: datetime = _NEVER
+    """When anything about it changed, as its labels (aware, UTC)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,6 +192,10 @@ class PullRequests:
             Declined(pull.number, fingerprint, declined_changes(body)),
             merged=pull.merged_at is not None,
             declined=pull.merged_at is None and _CLOSED_BY_US not in body and self._is_decision(pull),
+            taken_back=pull.merged_at is None and _is_reconsidered(pull),
+            merge_commit=(pull.merge_commit_sha or "") if pull.merged_at else "",
+            merged_at=pull.merged_at.astimezone(UTC) if pull.merged_at else None,
+            changed_at=pull.updated_at.astimezone(UTC) if pull.updated_at else _NEVER,
         )
 
     def _fingerprint_at(self, commit: str) -> str:
@@ -194,7 +208,7 @@ class PullRequests:
 
     def _is_decision(self, pull: PullRequest) -> bool:
         """Whether a person closed it, and nobody has taken that back."""
-        if RECONSIDER_LABEL.casefold() in {label.name.casefold() for label in pull.labels}:
+        if _is_reconsidered(pull):
             return False
         closer = pull.as_issue().closed_by
         return closer is None or not is_bot(closer.login)
@@ -230,3 +244,7 @@ class PullRequests:
         """Where a person opens the pull request by hand."""
         page = f"{self._connection.web_url}/{self._repository.full_name}/compare"
         return f"{page}/{quote(base)}...{quote(branch)}?expand=1"
+
+
+def _is_reconsidered(pull: PullRequest) -> bool:
+    return RECONSIDER_LABEL.casefold() in {label.name.casefold() for label in pull.labels}

@@ -1,0 +1,205 @@
+"""What the repository and the memory say of earlier runs: declines, people's words, removals that broke a run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import TypeVar
+
+from leastpriv.diff.compare import decide
+from leastpriv.errors import PolicyFileError, PullRequestError
+from leastpriv.evidence.memory.words import Decline, Memory, Returned, merge
+from leastpriv.evidence.runs import workflow_run_of
+from leastpriv.evidence.usage import Evidence
+from leastpriv.model import Origin, Permission, Principal, Run, Trust, Usage
+from leastpriv.policy.document import Document
+from leastpriv.proposal.fingerprint import fingerprint, of_target
+from leastpriv.proposal.provenance import origins_of
+from leastpriv.proposal.remembered import recalled
+from leastpriv.proposal.situation import History
+from leastpriv.pull_request.commands import Said
+from leastpriv.pull_request.lifecycle import scope_of
+from leastpriv.pull_request.repository.pulls import Closed
+from leastpriv.remembering import recall, words_of
+from leastpriv.settings import Settings
+from leastpriv.workplace import Historian, Workplace, changed_at, read_policy
+
+Say = Callable[[str], None]
+_MOST_MERGED = 10
+"""Merged pull requests, each read twice, among which the one is looked for that removed what is refused now."""
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """The history, what of it is news to the memory, and whether something could not be asked."""
+
+    history: History
+    news: Memory
+    said: tuple[Said, ...] = ()
+    """Commands in comments, those that do not count with the reason."""
+    failure: str = ""
+    """Why nothing may be published: the repository could not be asked."""
+
+
+class _Asking:
+    """Asks what may fail: a failure is kept, and the answer is what it would be if there were nothing."""
+
+    def __init__(self, say: Say) -> None:
+        self._say = say
+        self.failures: list[str] = []
+
+    def __call__(self, ask: Callable[[], _Answer], otherwise: _Answer, what: str) -> _Answer:
+        try:
+            return ask()
+        except PullRequestError as error:
+            self.failures.append(str(error))
+            self._say(f"Not known: {what}. {error}")
+            return otherwise
+
+
+_Answer = TypeVar("_Answer")
+
+
+def history_of(
+    settings: Settings,
+    workplace: Workplace,
+    base: str,
+    scopes: tuple[str, str],
+    missing: Sequence[Usage],
+    evidence: Evidence,
+    now: datetime,
+    say: Say,
+) -> Found:
+    """What the repository and the memory know of the target.
+
+    `scopes`: that of the target, and that of the pull request it shares with others, empty where it has its own.
+    """
+    asked = _Asking(say)
+    changed = asked(lambda: changed_at(workplace, base), None, "when the policy file was last changed")
+    recollection = recall(workplace.shelf, settings.principal.arn, now, say)
+    known = recollection.memory or Memory(settings.principal.arn)
+    historian, news = workplace.historian, Memory(settings.principal.arn)
+    if historian is None:
+        history = History(_declined(known, (), _own(scopes)), changed=changed, recollection=recollection)
+        return Found(history, news, failure=" ".join(asked.failures[:1]))
+    nothing: Sequence[Closed] = ()
+    closed = asked(lambda: historian.closed(settings.branch), nothing, "what was declined earlier")
+    silence: Sequence[Said] = ()
+    said = tuple(asked(lambda: historian.said(settings.branch, settings.base), silence, "what people said in comments"))
+    ours = [each for each in closed if scope_of(each.proposal.fingerprint) == _own(scopes)[-1]]
+    nobody: dict[Permission, int] = {}
+    removed = _returned(known, missing)
+    removed |= asked(
+        lambda: _removed(historian, workplace, settings.principal, ours, missing), nobody, "what was removed"
+    )
+    words, said = words_of(said)
+    news = replace(
+        news,
+        words=words,
+        declined=_news_of_declines(known, ours, scopes),
+        returned={
+            (usage.need.permission.action, usage.need.permission.resource): Returned(
+                usage.last_seen.date(), removed[usage.need.permission]
+            )
+            for usage in missing
+            if usage.need.permission in removed
+        },
+    )
+    known = merge(known, news)
+    if not recollection.trouble:
+        recollection = recalled(known, recollection.left_out)
+    origins = _origins(asked, settings, historian, missing, evidence)
+    for where in sorted({origin.where for origin in origins.values() if origin.trust is Trust.UNKNOWN}):
+        say(f"Not known where these runs came from: {where}")
+    history = History(_declined(known, ours, _own(scopes)), origins, changed, recollection, removed)
+    return Found(history, news, said, " ".join(asked.failures[:1]))
+
+
+def _own(scopes: tuple[str, str]) -> tuple[str, ...]:
+    """Beginnings of the fingerprints of this target's proposals; the last is that of its pull request."""
+    return tuple(scope_of(fingerprint(scope, None, b"")) for scope in scopes if scope)
+
+
+def _origins(
+    asked: _Asking, settings: Settings, historian: Historian, missing: Sequence[Usage], evidence: Evidence
+) -> Mapping[str, Origin]:
+    unknown: Mapping[str, Origin] = {}
+    runs = (*evidence.logged_runs, *evidence.runs)
+    return asked(
+        lambda: origins_of(missing, runs, _of_workflow_runs(historian.origins(settings.base))),
+        unknown,
+        "the branches that the runs deployed from",
+    )
+
+
+def _of_workflow_runs(ask: Callable[[Run], Origin]) -> Callable[[Run], Origin]:
+    """Asks by the workflow run that a session's name gives, also in a rehearsal's."""
+    return lambda run: ask(replace(run, session=workflow_run_of(run.session) or run.session))
+
+
+def _declined(memory: Memory, closed: Sequence[Closed], own: tuple[str, ...]) -> Mapping[str, int]:
+    """Id of a change -> number of the pull request that declined it; what GitHub says now counts over the memory."""
+    undone = {each.proposal.number for each in closed if not each.declined}
+    return {
+        change: number
+        for number, decline in sorted(memory.declined.items())
+        if not decline.taken_back and number not in undone and scope_of(decline.fingerprint) in own
+        for change in decline.changes
+    }
+
+
+def _news_of_declines(known: Memory, closed: Sequence[Closed], scopes: tuple[str, str]) -> Mapping[int, Decline]:
+    """What the memory does not know yet; a description that was rewritten since takes nothing from it."""
+    own, shared = _own(scopes)[0], bool(scopes[1])
+    found: dict[int, Decline] = {}
+    for each in closed:
+        number, before = each.proposal.number, known.declined.get(each.proposal.number)
+        ids = of_target(each.proposal.changes, own) if shared else each.proposal.changes
+        changes = tuple(ids) or (before.changes if before else ())
+        decline = Decline(each.changed_at, each.taken_back, each.proposal.fingerprint, changes)
+        is_news = before is None or (before.taken_back, before.changes) != (each.taken_back, changes)
+        if (each.declined or (each.taken_back and before)) and is_news:
+            found[number] = decline
+    return found
+
+
+def _returned(memory: Memory, missing: Sequence[Usage]) -> dict[Permission, int]:
+    """Missing again, as the memory knows it."""
+    keys = {usage.need.permission: (usage.need.permission.action, usage.need.permission.resource) for usage in missing}
+    return {permission: memory.returned[key].pull for permission, key in keys.items() if key in memory.returned}
+
+
+def _removed(
+    historian: Historian,
+    workplace: Workplace,
+    principal: Principal,
+    closed: Sequence[Closed],
+    missing: Sequence[Usage],
+) -> dict[Permission, int]:
+    """Permission that is refused -> number of the pull request of ours that removed it, the latest first."""
+    refused = [usage for usage in missing if usage.denial and usage.denial.mendable]
+    merged = [each for each in closed if each.merged_at and each.merge_commit][:_MOST_MERGED] if refused else []
+    found: dict[Permission, int] = {}
+    for each in sorted(merged, key=lambda each: each.proposal.number, reverse=True):
+        before = _policy_at(historian, historian.parent_of(each.merge_commit), workplace, principal)
+        after = _policy_at(historian, each.merge_commit, workplace, principal)
+        for usage in refused if before and after else ():
+            later = each.merged_at is not None and usage.last_seen > each.merged_at
+            if later and _granted(usage, principal, before) and not _granted(usage, principal, after):
+                found.setdefault(usage.need.permission, each.proposal.number)
+    return found
+
+
+def _granted(usage: Usage, principal: Principal, document: Document | None) -> bool:
+    documents = [document] if document else []
+    regions = usage.regions or ("",)
+    return all(decide(usage.need, principal.arn, region, documents).startswith("allowed") for region in regions)
+
+
+def _policy_at(historian: Historian, commit: str, workplace: Workplace, principal: Principal) -> Document | None:
+    raw = historian.read(commit, workplace.policy_path) if commit else None
+    try:
+        return read_policy(raw, workplace, principal) if raw is not None else None
+    except PolicyFileError:
+        return None

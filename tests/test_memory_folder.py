@@ -1,0 +1,61 @@
+"""The memory on a shell: a folder that `--memory` names."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from tests.fakes.command import Told, leastpriv
+from tests.fakes.deploys import CREATE_QUEUE, POLICY, ROLE, UPDATE, deploys, usual_deploys, write_trail
+
+PURGE = {
+    "event": "sqs:PurgeQueue",
+    "parameters": {"queueUrl": "https://sqs.eu-west-1.amazonaws.com/111122223333/orders"},
+}
+LONG_AGO = datetime(2026, 3, 1, 9, tzinfo=UTC)
+FILE = "111122223333/role/ci-deploy.json"
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A policy, an early trail in which a queue is purged, and a late one in which it is not."""
+    (tmp_path / "policy.json").write_text(json.dumps(POLICY, indent=2))
+    write_trail(tmp_path / "early", deploys([UPDATE, CREATE_QUEUE, PURGE], first=LONG_AGO, number=100))
+    write_trail(tmp_path / "late", usual_deploys())
+    return tmp_path
+
+
+def propose(folder: Path, trail: str, *more: str) -> Told:
+    named = ["--role-arn", ROLE, "--policy-file", str(folder / "policy.json"), "--trail", str(folder / trail)]
+    return leastpriv("propose", *named, *more)
+
+
+def test_what_an_earlier_run_saw_is_kept_by_a_later_one(folder: Path) -> None:
+    memory = ("--memory", str(folder / "memory"))
+    assert "| `sqs:PurgeQueue`" in propose(folder, "late").out.partition("### Removes")[2]
+    assert propose(folder, "early", *memory).code == 0
+    later = propose(folder, "late", *memory)
+    assert "`remembered`" in later.out
+    assert "sqs:PurgeQueue" not in later.out.partition("### Removes")[2].partition("###")[0]
+
+
+@pytest.mark.parametrize("content", [b"[" * 90_000, b"{}", b"\x00" * 2_000_000, b'{"leastpriv-memory": 2}'])
+def test_a_file_that_is_no_memory_removes_nothing_and_stays_as_it_is(folder: Path, content: bytes) -> None:
+    file = folder / "memory" / FILE
+    file.parent.mkdir(parents=True)
+    file.write_bytes(content)
+    told = propose(folder, "late", "--memory", str(folder / "memory"))
+    assert told.code == 0
+    assert "### Removes" not in told.out
+    assert "mend it, or delete it to begin anew" in told.err
+    assert file.read_bytes() == content
+
+
+def test_a_folder_that_cannot_be_written_is_told_and_the_proposal_stands(folder: Path) -> None:
+    (folder / "memory").write_text("a file")
+    told = propose(folder, "late", "--memory", str(folder / "memory"))
+    assert told.code == 0
+    assert "warning" in told.err or "Nothing is removed" in told.err

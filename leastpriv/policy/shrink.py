@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
 
 from leastpriv.permissions import catalog
@@ -137,14 +137,14 @@ def _uncovered(actions: Iterable[str]) -> tuple[str, ...]:
 def fold(document: Document, may_fold: MayFold, limit: int = 0) -> tuple[Document, tuple[Fold, ...]]:
     """Actions of Allow statements as wildcards that grant the same of the catalogue, where `may_fold` lets them.
 
-    The statements with the longest lists come first, and none any more once the policy is within `limit`.
+    Those that save most come first, in the statements with the longest lists, and none any more once the policy is
+    within `limit`.
     """
     folds: list[Fold] = []
     shorter = document
     for statement in sorted(document.statements, key=lambda each: -len(each.actions)):
-        if statement.effect == "Deny" or policy_size(shorter) <= limit:
-            continue
-        found = _folds(document, statement, may_fold)
+        excess = policy_size(shorter) - limit
+        found = _folds(document, statement, may_fold, excess) if statement.effect == "Allow" and excess > 0 else []
         if found:
             gone = frozenset(action for each in found for action in each.actions)
             first = next(action for action in statement.actions if action in gone)
@@ -154,16 +154,27 @@ def fold(document: Document, may_fold: MayFold, limit: int = 0) -> tuple[Documen
     return shorter, tuple(folds)
 
 
-def _folds(document: Document, statement: Statement, may_fold: MayFold) -> list[Fold]:
+def _folds(document: Document, statement: Statement, may_fold: MayFold, excess: int) -> list[Fold]:
+    """Wildcards for a statement's actions, until they save `excess` characters."""
     actions = [action for action in statement.actions if not set(action) & {"*", "?"} and catalog.action(action)]
-    patterns = [entry for entry in _short(document, statement, actions, may_fold) if "*" in entry]
-    return [
-        Fold(pattern, tuple(action for action in actions if action_covers(pattern, action))) for pattern in patterns
-    ]
-
-
-def _short(document: Document, statement: Statement, actions: Sequence[str], may_fold: MayFold) -> tuple[str, ...]:
     names = {action.lower() for action in actions}
     prefixes = {action.partition(":")[0] for action in actions}
     others = [each for prefix in prefixes for each in catalog.actions(prefix) if each.lower() not in names]
-    return folded(actions, others, lambda pattern: may_fold(document, statement, pattern))
+    found: list[Fold] = []
+
+    def may_write(pattern: str) -> bool:
+        gone = {action for each in found for action in each.actions}
+        if _length(gone) - _length(each.pattern for each in found) >= excess:
+            return False
+        if not may_fold(document, statement, pattern):
+            return False
+        found.append(Fold(pattern, tuple(action for action in actions if action_covers(pattern, action))))
+        return True
+
+    folded(actions, others, may_write)
+    return sorted(found, key=lambda each: each.pattern)
+
+
+def _length(entries: Iterable[str]) -> int:
+    """Characters of entries in a list, with their quotes and commas."""
+    return sum(len(entry) + len('"",') for entry in entries)

@@ -158,8 +158,12 @@ def test_no_more_statements_are_merged_or_folded_than_it_takes() -> None:
     assert limit < policy_size(fewer) <= limit + 150
     lists = document({"Version": "2012-10-17", "Statement": [long_list("A", 120), long_list("B", 100, "s3")]})
     folded_policy, folds = fold(lists, lambda _document, _statement, _pattern: True, policy_size(lists) - 10)
-    assert {each.pattern.partition(":")[0] for each in folds} == {"ec2"}
+    assert [each.pattern.partition(":")[0] for each in folds] == ["ec2"]
     assert policy_size(folded_policy) <= policy_size(lists) - 10
+    shortest, every = fold(lists, lambda _document, _statement, _pattern: True)
+    assert {each.pattern.partition(":")[0] for each in every} == {"ec2", "s3"}
+    exactly, enough = fold(lists, lambda _document, _statement, _pattern: True, policy_size(shortest))
+    assert (policy_size(exactly), {*enough}) == (policy_size(shortest), {*every})
 
 
 @settings(max_examples=80)

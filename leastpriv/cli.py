@@ -246,11 +246,14 @@ def _init(options: Namespace, stdout: TextIO, console: Console, clock: Clock) ->
     from leastpriv.inputs import INPUTS
     from leastpriv.setup.files import deploy_command, files, write
     from leastpriv.setup.target import sources_of, target_of
+    from leastpriv.setup.workflow import lacks
 
     target = target_of(options.role_arn, options.policy_file, options.repository, options.region, options.branch)
     sources = sources_of(options.sources, target)
     found = files(sources, target, {known.name: known.built for known in INPUTS})
     write(found, Path(options.output_dir), console.log, overwrite=options.overwrite)
+    for sentence in lacks(sources):
+        console.log(sentence)
     console.log(
         f"Deploy the role from the folder, with the repository's default branch: {deploy_command(sources, target)}"
     )

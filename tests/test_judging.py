@@ -223,10 +223,16 @@ def test_what_types_of_the_roles_own_stacks_need_is_kept_and_offered(tmp_path: P
 
 
 def test_a_template_opens_the_door_and_its_types_are_asked(tmp_path: Path) -> None:
-    (tmp_path / "t.yaml").write_text("Resources:\n  Queue:\n    Type: AWS::SQS::Queue\n")
-    with CloudFormationTypes(HANDLERS, {}) as types, PolicyChecks() as aws:
+    kinds = ("AWS::SQS::Queue", "AWS::Serverless::Function", "AWS::SNS::Topic")
+    (tmp_path / "t.yaml").write_text(
+        "Resources:\n" + "".join(f"  R{kind[-5:]}: {{Type: '{kind}'}}\n" for kind in kinds)
+    )
+    handlers = {**HANDLERS, "AWS::SNS::Topic": {"read": ["sns:InventedAction"]}}
+    with CloudFormationTypes(handlers, {}) as types, PolicyChecks() as aws:
         environment = {**aws.environment(), "AWS_ENDPOINT_URL_CLOUDFORMATION": types.endpoint}
         result = _run(tmp_path, _opened(environment), templates=("t.yaml",))
+    assert "registry does not know `AWS::Serverless::Function`, nor what" in result.body
+    assert "no action that the catalogue knows: `sns:InventedAction`." in result.body
     assert {offer.action for offer in result.subject.offers if offer.basis is Basis.DECLARED} >= {"kms:ListAliases"}
 
 

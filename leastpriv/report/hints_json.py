@@ -25,6 +25,12 @@ def hints_value(subject: Subject) -> dict[str, object]:
             {"principal": each.principal, "public": each.is_public, "conditions": dict(each.conditions)}
             for each in hints.outside
         ],
+        "resource_types": {
+            "asked": list(hints.declared.types),
+            "untold": list(hints.declared.untold),
+            "unknown_actions": list(hints.declared.unknown),
+            "failure": hints.declared.failure,
+        },
         "unasked": [{"source": each.source, "why": each.why} for each in hints.unasked],
     }
 

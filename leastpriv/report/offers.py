@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from leastpriv.evidence.hints.declared import Declared
 from leastpriv.model import Basis
 from leastpriv.permissions.sensitive import sensitivity
 from leastpriv.proposal.offers import Offer
@@ -18,14 +19,13 @@ _WORDS = {
 }
 
 
-def lifecycle_offers(offers: Sequence[Offer], failure: str = "") -> Iterator[str]:
-    """The section, where there is something to offer; `failure` tells why resource types could not be asked."""
+def lifecycle_offers(offers: Sequence[Offer], declared: Declared) -> Iterator[str]:
+    """The section, where there is something to offer, or to tell of what was asked of resource types."""
     groups = _grouped(offers)
     lines = [_line(group) for group in groups[:_MOST]]
     if len(groups) > _MOST:
         lines.append(f"- and {sum(map(len, groups[_MOST:])):,} more, in `proposal.json`.")
-    if failure:
-        lines.append(f"- What resource types need is not known whole. {prose(failure)}")
+    lines.extend(_untold(declared))
     if lines:
         yield (
             "### Offered for later runs, not written\n\nNo record shows their use, and no known policy grants them: an "
@@ -33,6 +33,16 @@ def lifecycle_offers(offers: Sequence[Offer], failure: str = "") -> Iterator[str
             "has all of them, and statements to copy for those that show a resource here and are not for a security "
             "reviewer.\n\n" + "\n".join(lines)
         )
+
+
+def _untold(declared: Declared) -> Iterator[str]:
+    """What is not known of resource types."""
+    if declared.failure:
+        yield f"- What resource types need is not known whole. {prose(declared.failure)}"
+    if declared.untold:
+        yield f"- CloudFormation's registry does not know {codes(declared.untold, 8)}, nor what their resources need."
+    if declared.unknown:
+        yield f"- Resource types name what is no action that the catalogue knows: {codes(declared.unknown, 8)}."
 
 
 def statements(offers: Sequence[Offer]) -> list[dict[str, object]]:

@@ -72,7 +72,7 @@ def body(subject: Subject, reserved: int = 0) -> str:
         *told(subject),
         *unseen(subject),
         *held_back(subject),
-        *lifecycle_offers(subject.offers, subject.evidence.hints.declared.failure),
+        *lifecycle_offers(subject.offers, subject.evidence.hints.declared),
     ]
     evidence = _evidence(subject)
     whole = _page([*before, *sections, *after, evidence, marker])

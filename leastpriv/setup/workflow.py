@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from leastpriv.setup.target import Target
 from leastpriv.setup.trust import AUDIENCE
 
 PATH = ".github/workflows/least-privilege.yml"
+_TRAIL, _TABLE, _GENERATION = "s3://BUCKET/PREFIX", "DATABASE.TABLE", "SERVICE-ROLE-ARN TRAIL-ARN"
+"""What only the reader knows, in capitals."""
 
 
 def workflow(target: Target, sources: Sequence[str], known_inputs: Mapping[str, bool]) -> str:
@@ -50,16 +52,42 @@ def inputs_of(sources: Sequence[str]) -> dict[str, str]:
     """The action's inputs by which it reads some sources; in capitals what the reader has to put in."""
     trails = ["event-history"] if "event-history" in sources else []
     # A table is made over the trail that is named.
-    trails += ["s3://BUCKET/PREFIX"] if {"s3-trail", "athena-create"} & set(sources) else []
+    trails += [_TRAIL] if {"s3-trail", "athena-create"} & set(sources) else []
     found = {"trails": ", ".join(trails)} if trails else {}
     if "athena" in sources:
-        found["athena-table"] = "DATABASE.TABLE"
+        found["athena-table"] = _TABLE
     if "access-analyzer" in sources:
-        found["access-analyzer"] = "SERVICE-ROLE-ARN TRAIL-ARN"
-    if "last-accessed" in sources:
-        found["last-accessed"] = "true"
+        found["access-analyzer"] = _GENERATION
+    # A step asks by itself, and a role without the permissions would be refused in every run.
+    found["last-accessed"] = "true" if "last-accessed" in sources else "false"
+    if "digests" in sources and "athena" not in sources:
+        # Athena reads files unvalidated.
+        found["validate-digests"] = "true"
     if "custom-policy-checks" in sources:
         found["custom-policy-checks"] = "true"
     if "job-logs" in sources:
         found["job-logs"] = "auto"
     return found
+
+
+_EVIDENCE = ("event-history", "s3-trail", "athena", "job-logs")
+_BESIDE = {"digests": ("s3-trail",), "kms": ("s3-trail", "athena"), "athena-create": ("athena",)}
+"""Sources that are none by themselves -> one of those that they go with."""
+
+
+def lacks(sources: Sequence[str]) -> Iterator[str]:
+    """What a choice of sources lacks, a sentence each: the role is written all the same."""
+    text = " ".join(inputs_of(sources).values())
+    open_values = [value for value in (_TRAIL, _TABLE, _GENERATION) if value in text]
+    if open_values:
+        yield f"Put your own values into {PATH} for what stands there in capitals: {', '.join(open_values)}."
+    if not {*_EVIDENCE} & {*sources}:
+        yield (
+            "The chosen sources hold no evidence, so that the workflow would read event history, which this role may "
+            f"not: add one of {', '.join(_EVIDENCE)} to --sources."
+        )
+    for source, wanted in _BESIDE.items():
+        if source in sources and not {*wanted} & {*sources}:
+            yield f"The source {source} does nothing by itself: add {' or '.join(wanted)} to --sources."
+    if {"digests", "athena"} <= {*sources}:
+        yield "Athena reads files unvalidated, so that the workflow leaves validate-digests out."

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from leastpriv.evidence.hints.declared import Declared
 from leastpriv.model import Basis
 from leastpriv.proposal.judgement import Judgement, Remark, Weight
 from leastpriv.proposal.offers import Offer
@@ -48,7 +49,7 @@ def test_a_judge_that_could_not_be_asked_says_why() -> None:
 
 def test_nobody_was_asked_no_section() -> None:
     assert list(judged([])) == []
-    assert list(lifecycle_offers([])) == []
+    assert list(lifecycle_offers([], Declared())) == []
 
 
 def test_hostile_text_of_a_finding_does_nothing_but_to_be_read() -> None:
@@ -58,7 +59,11 @@ def test_hostile_text_of_a_finding_does_nothing_but_to_be_read() -> None:
     )
     found = [Judgement("ValidatePolicy", 1, remarks, (HOSTILE,), HOSTILE)]
     offers = [Offer(HOSTILE, Basis.SIBLING, HOSTILE, (HOSTILE,))]
-    for text in ("\n\n".join(judged(found)), "\n\n".join(disagreements(found)), "\n\n".join(lifecycle_offers(offers))):
+    for text in (
+        "\n\n".join(judged(found)),
+        "\n\n".join(disagreements(found)),
+        "\n\n".join(lifecycle_offers(offers, Declared())),
+    ):
         page = read(text)
         assert page.acts() == []
         assert all(len(widths) == 1 for widths in table_widths(text))
@@ -71,7 +76,7 @@ def test_what_is_offered_names_its_reason_and_where_it_may_be_copied_from() -> N
         Offer("sqs:TagQueue", Basis.SIBLING, "sqs:CreateQueue", (queue,)),
         Offer("iam:PassRole", Basis.DECLARED, "AWS::Lambda::Function"),
     ]
-    text = "\n".join(lifecycle_offers(offers, "AWS refused cloudformation:DescribeType."))
+    text = "\n".join(lifecycle_offers(offers, Declared(failure="AWS refused cloudformation:DescribeType.")))
     assert f"- `sqs:DeleteQueue`, `sqs:TagQueue` on `{queue}`: lifecycle counterpart of `sqs:CreateQueue`." in text
     assert "- `iam:PassRole`: declared by `AWS::Lambda::Function` (for a security reviewer)." in text
     assert "`cloudformation:DescribeType`" in text
@@ -83,4 +88,4 @@ def test_what_is_offered_names_its_reason_and_where_it_may_be_copied_from() -> N
 
 def test_very_many_offers_are_cut_and_say_so() -> None:
     offers = [Offer(f"sqs:A{number}", Basis.SIBLING, f"sqs:B{number}") for number in range(40)]
-    assert "- and 28 more, in `proposal.json`." in "\n".join(lifecycle_offers(offers))
+    assert "- and 28 more, in `proposal.json`." in "\n".join(lifecycle_offers(offers, Declared()))

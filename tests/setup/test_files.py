@@ -5,6 +5,7 @@ import re
 import shlex
 import subprocess
 import sys
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import pytest
 from ruamel.yaml import YAML
 
 from leastpriv.inputs import INPUTS
+from leastpriv.settings import from_environment
 from leastpriv.setup.files import CLOUDFORMATION, TERRAFORM, deploy_command, files
 from leastpriv.setup.grants import known_sources
 from leastpriv.setup.target import Target, target_of
@@ -123,7 +125,45 @@ def test_the_command_that_deploys_asks_github_for_the_ids_of_the_repository() ->
 
 
 def test_the_workflow_names_a_trail_where_a_table_is_to_be_made_over_it() -> None:
-    assert inputs_of(["athena", "athena-create"]) == {"trails": "s3://BUCKET/PREFIX", "athena-table": "DATABASE.TABLE"}
+    found = inputs_of(["athena", "athena-create"])
+    assert (found["trails"], found["athena-table"]) == ("s3://BUCKET/PREFIX", "DATABASE.TABLE")
+
+
+@pytest.mark.parametrize("sources", [*([source] for source in known_sources()), known_sources()], ids=",".join)
+def test_the_workflow_asks_for_nothing_that_the_role_may_not_and_its_inputs_are_good(sources: list[str]) -> None:
+    """A step asks IAM for last accessed information by itself; where that is no chosen source, the input says no."""
+    given = _yaml(files(sources, Target(), BUILT)[PATH])["jobs"]["least-privilege"]["steps"][1]["with"]
+    values = {name: "true" if value is True else "false" if value is False else value for name, value in given.items()}
+    own = {
+        "s3://BUCKET/PREFIX": "s3://logs/org", "DATABASE.TABLE": "default.logs",
+        "SERVICE-ROLE-ARN": "arn:aws:iam::123456789012:role/analyzer",
+        "TRAIL-ARN": "arn:aws:cloudtrail:eu-west-1:123456789012:trail/main",
+    }  # fmt: skip
+    for (name, value), (open_value, filled) in product(values.items(), own.items()):
+        values[name] = values[name].replace(open_value, filled) if isinstance(value, str) else value
+    read = from_environment({f"INPUT_{name.upper()}": str(value) for name, value in values.items()})
+    assert read.last_accessed is ("last-accessed" in sources)
+    assert read.validate_digests is ("digests" in sources and "athena" not in sources)
+    assert read.custom_policy_checks is ("custom-policy-checks" in sources)
+    assert bool(read.athena_table) is ("athena" in sources)
+
+
+@pytest.mark.parametrize(
+    ("sources", "words"),
+    [
+        ("last-accessed", "hold no evidence"),
+        ("event-history,digests", "The source digests does nothing by itself: add s3-trail"),
+        ("event-history,athena-create", "add athena to --sources"),
+        ("s3-trail,athena,digests", "leaves validate-digests out"),
+        ("s3-trail,access-analyzer", "in capitals: s3://BUCKET/PREFIX, SERVICE-ROLE-ARN TRAIL-ARN."),
+        ("event-history,live-role", ""),
+    ],
+)
+def test_a_choice_that_lacks_something_is_told(sources: str, words: str, tmp_path: Path) -> None:
+    told = leastpriv("init", "--output-dir", str(tmp_path), "--sources", sources)
+    assert told.code == 0
+    assert words in told.err
+    assert words or len(told.err.splitlines()) == 4
 
 
 def test_the_workflow_is_one_for_github(tmp_path: Path) -> None:

@@ -157,6 +157,12 @@ class _Jobs:
         except ClientError as error:
             code = error.response.get("Error", {}).get("Code")
             if code == "ConflictException" or (code == "ServiceQuotaExceededException" and self._is_busy()):
+                if not self.refused:
+                    minutes = self.waiting.longest.total_seconds() / 60
+                    self.waiting.say(
+                        "Another policy generation runs in the account, which has one at a time: waiting "
+                        f"{minutes:.0f} minutes at most for its turn"
+                    )
                 self.refused = True
                 return None
             if code == "ServiceQuotaExceededException":

@@ -89,6 +89,7 @@ def test_a_generation_waits_until_the_account_is_free(run: Run) -> None:
     run.analyzer.begin(OTHER, takes=4 * MINUTE)
     assert run.generate().job == "job-2"
     assert any("the account's turn" in line for line in run.said)
+    assert len([line for line in run.said if "which has one at a time: waiting 15 minutes at most" in line]) == 1
     assert run.time.slept[:4] == [1.0, 1.5, 2.25, 3.375]
     assert max(run.time.slept) == 30.0
 

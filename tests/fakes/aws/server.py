@@ -85,8 +85,19 @@ class FakeAws:
             self._server.shutdown()
             self._server.server_close()
             self._thread.join()
-        if kind is None and self.violations:
+        if kind is None:
+            self.insist()
+
+    def insist(self) -> None:
+        """Raises AssertionError where a request or an answer broke botocore's models."""
+        if self.violations:
             raise AssertionError("botocore's models were broken:\n" + "\n".join(self.violations))
+
+    def forget(self, operations: Mapping[str, Operation]) -> None:
+        """Be as new, with these operations, but for the address."""
+        self.operations = dict(operations)
+        for kept in (self.requests, self.violations, self._faults):
+            kept.clear()
 
     @property
     def endpoint(self) -> str:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from leastpriv.diff.drift import Drift, drift
 from leastpriv.errors import AwsError, AwsTrouble, LeastprivError
 from leastpriv.evidence.live_role import LiveRole, read_live, read_managed
+from leastpriv.evidence.read import defect
 from leastpriv.evidence.trust import unseen_logins
 from leastpriv.evidence.usage import Evidence
 from leastpriv.model import Gap, GapKind, Principal, Scope
@@ -81,6 +82,8 @@ def _live(reach: Reach, principal: Principal) -> LiveRole:
         reason = f"The credentials are of the account {owner}, so that nobody can tell what is attached to the role."
     except LeastprivError as error:
         reason = f"What is attached to the role is not known: {error}"
+    except Exception as error:
+        reason = f"What is attached to the role is not known: {defect(error)}."
     return LiveRole(principal.arn, gaps=(Gap(GapKind.LIVE_ROLE_UNREAD, Scope(), reason),))
 
 

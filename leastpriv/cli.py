@@ -8,6 +8,7 @@ import traceback
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
@@ -129,7 +130,7 @@ def _permissions(options: Namespace, stdout: TextIO, console: Console, clock: Cl
     from leastpriv.evidence.cloudtrail.trail_files import TrailFolder
     from leastpriv.evidence.read import read_evidence
     from leastpriv.report.terminal import json_lines, rows_of, table
-    from leastpriv.sources import DAYS, CountedSource, Reach, bucket_trail, event_history
+    from leastpriv.sources import DAYS, CountedSource, Reach, bucket_trail, event_history, opened
     from leastpriv.values import EVENT_HISTORY, is_in_aws, named_principal, trails, window
 
     if bool(options.role_arn) == options.all_roles:
@@ -145,7 +146,8 @@ def _permissions(options: Namespace, stdout: TextIO, console: Console, clock: Cl
             return event_history(target, tuple(options.aws_regions), reach, seen, console.log, DAYS)
         return TrailFolder(Path(name), seen=seen)
 
-    sources = [source(name) for name in trails(tuple(options.trails), "--trail")]
+    makers = [partial(source, name) for name in trails(tuple(options.trails), "--trail")]
+    sources = opened(makers, console.log)
     found = read_evidence(
         sources,
         window(options.start or "", options.end or ""),

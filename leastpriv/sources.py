@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import partial
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Protocol
 from leastpriv.errors import AwsError, AwsTrouble, InputError, LeastprivError
 from leastpriv.evidence.cloudtrail.file_reader import ReadStatistics, SeenEvents
 from leastpriv.evidence.cloudtrail.trail_files import TrailFolder
+from leastpriv.evidence.read import defect
 from leastpriv.evidence.source import Principals, Window, principal_of
 from leastpriv.model import Call, Gap, Principal
 from leastpriv.permissions.visibility import home_region
@@ -105,25 +106,39 @@ def open_sources(settings: Settings, folders: Sequence[Path], reach: Reach | Non
         LeastprivError: none of them can be opened; if others can, the one that cannot is a gap.
     """
     seen = SeenEvents()
-    sources: list[CountedSource] = [TrailFolder(path, seen=seen) for path in folders]
-    makers: list[Callable[[], CountedSource]] = []
+    makers: list[Callable[[], CountedSource]] = [partial(TrailFolder, path, seen=seen) for path in folders]
+    waited = settings.event_history and settings.wait_for_events > 0
+    if settings.wait_for_events and not settings.event_history:
+        say("Nothing is waited for: wait-for-events waits for event history, which trails does not name.")
     if settings.event_history:
         wait = timedelta(minutes=settings.wait_for_events)
         back, regions = settings.lookback_days, settings.aws_regions
         makers.append(lambda: event_history(settings.principal, regions, reach, seen, say, back, wait))
     if settings.athena_table:
-        makers.append(lambda: _athena(settings, reach, seen, say))
+        makers.append(lambda: _athena(settings, reach, seen, say, waited))
     days = settings.lookback_days if settings.window.start is None else None
     makers.extend(
-        partial(bucket_trail, name, reach, seen, say, days, settings.cache_dir, settings.validate_digests)
+        partial(bucket_trail, name, reach, seen, say, days, settings.cache_dir, settings.validate_digests, waited)
         for name in (() if settings.athena_table else settings.bucket_trails)
     )
+    return opened(makers, say)
+
+
+def opened(makers: Iterable[Callable[[], CountedSource]], say: Say) -> list[CountedSource]:
+    """The sources that can be opened, and a failed one for each that cannot: a gap once it is read.
+
+    Raises:
+        LeastprivError: none of them can be opened.
+    """
+    sources: list[CountedSource] = []
     failures: list[LeastprivError] = []
     for make in makers:
         try:
             sources.append(make())
         except LeastprivError as error:
             failures.append(error)
+        except Exception as error:
+            failures.append(LeastprivError(f"A source could not be opened: {defect(error)}."))
     if failures and not sources:
         raise _with_way_out(failures[0])
     for failure in failures:
@@ -186,10 +201,11 @@ def bucket_trail(
     days: int | None,
     cache_dir: str = "",
     validate: bool = False,
+    waited: bool = False,
 ) -> CountedSource:
     """A trail in S3 by its place or ARN; so many days back, None: as far as the window goes.
 
-    `validate`: its files are held against its digest files.
+    `validate`: its files are held against its digest files; `waited`: event history was waited for.
 
     Raises:
         LeastprivError: AWS cannot be reached.
@@ -199,16 +215,19 @@ def bucket_trail(
     aws, now = _door(reach)
     cache = Path(cache_dir) if cache_dir else None
     at = now if validate else None
-    return S3Trail(aws, named, since=_since(now, days), seen=seen, say=say, cache=cache, validate_at=at)
+    since = _since(now, days)
+    return S3Trail(aws, named, since=since, seen=seen, say=say, cache=cache, validate_at=at, now=now, waited=waited)
 
 
-def _athena(settings: Settings, reach: Reach | None, seen: SeenEvents, say: Say) -> CountedSource:
+def _athena(settings: Settings, reach: Reach | None, seen: SeenEvents, say: Say, waited: bool) -> CountedSource:
     from leastpriv.evidence.cloudtrail.athena import AthenaTable
 
     aws, now = _door(reach)
     location = next((name for name in settings.bucket_trails if name.startswith("s3://")), "")
     since = _since(now, settings.lookback_days if settings.window.start is None else None)
-    return AthenaTable(aws, settings.athena_table, now, location=location, since=since, seen=seen, say=say)
+    return AthenaTable(
+        aws, settings.athena_table, now, location=location, since=since, seen=seen, say=say, waited=waited
+    )
 
 
 def _since(now: datetime, days: int | None) -> datetime | None:

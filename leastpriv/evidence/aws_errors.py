@@ -64,7 +64,7 @@ def _refused(response: Mapping[str, object], doing: str, action: str) -> AwsErro
         case AwsTrouble.INVALID:
             sentence = f"AWS does not know these credentials ({doing}){quoted}: check where they are set."
         case AwsTrouble.DENIED:
-            return _denied(code, message, doing, action)
+            return denied(code, message, doing, action)
         case AwsTrouble.THROTTLED:
             sentence = f"AWS kept refusing for too many requests while {doing}{quoted}: run again later."
         case AwsTrouble.SERVER:
@@ -86,7 +86,8 @@ def _trouble(code: str, message: str, status: int) -> AwsTrouble:
     return AwsTrouble.SERVER if status >= 500 else AwsTrouble.OTHER
 
 
-def _denied(code: str, message: str, doing: str, action: str) -> AwsError:
+def denied(code: str, message: str, doing: str, action: str) -> AwsError:
+    """The sentence of a refusal by AWS's own code and message; `missing` is empty where no action is known."""
     denial = read_denial(message, error_code=code)
     missing = denial.actions[0] if denial.actions else action
     whose = denial.principal or "these credentials"

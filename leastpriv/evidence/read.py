@@ -78,15 +78,15 @@ def _read(source: Source, window: Window, principals: Principals) -> Iterator[Ca
     except LeastprivError as error:
         yield error
     except Exception as error:
-        yield Gap(GapKind.SOURCE_FAILED, Scope(), f"{_name(source)} could not be read to its end: {_defect(error)}")
+        yield Gap(GapKind.SOURCE_FAILED, Scope(), f"{_name(source)} could not be read to its end: {defect(error)}")
 
 
 def _name(source: Source) -> str:
     return type(source).__name__ if type(source).__str__ is object.__str__ else str(source)
 
 
-def _defect(error: Exception) -> str:
-    """Whoever reports it should not need to see it happen again."""
+def defect(error: Exception) -> str:
+    """An exception that nobody foresaw, in words: whoever reports it should not need to see it happen again."""
     places = extract_tb(error.__traceback__)
     where = f" at {PurePath(places[-1].filename).name}:{places[-1].lineno}" if places else ""
     return f"unexpected {type(error).__name__}{where}; this is a defect, please report it"

@@ -17,6 +17,7 @@ from leastpriv.evidence.cloudtrail.athena_limits import left_out_by_table
 from leastpriv.evidence.cloudtrail.athena_queries import Queries, cost_of, estimate
 from leastpriv.evidence.cloudtrail.athena_sql import accounts_of, events_of, record_of, usage_query
 from leastpriv.evidence.cloudtrail.athena_table import NAMED, Table, create_table
+from leastpriv.evidence.cloudtrail.delivery import NOT_WAITED_FOR, Newest, under_way
 from leastpriv.evidence.cloudtrail.event import NotACall, event_time, examine
 from leastpriv.evidence.cloudtrail.file_reader import ReadStatistics, SeenEvents, cover
 from leastpriv.evidence.cloudtrail.s3_layout import Branch, branches, delivered
@@ -44,8 +45,11 @@ class AthenaTable:
         seen: SeenEvents | None = None,
         say: Callable[[str], None] = lambda _: None,
         poll: float = 1.0,
+        waited: bool = False,
     ) -> None:
         """`named`: `[WORKGROUP/][CATALOG.]DATABASE.TABLE`; `location`: the trail to make a missing table over.
+
+        `waited`: event history was waited for, which has all but data events.
 
         Raises:
             InputError: the name is none of that form.
@@ -58,7 +62,7 @@ class AthenaTable:
         self._workgroup, self._catalog = found["workgroup"] or "primary", found["catalog"] or "AwsDataCatalog"
         self._database, self._table = found["database"], found["table"]
         self._location, self._since, self._shared = location, since, seen
-        self._say, self._poll = say, poll
+        self._say, self._poll, self._waited = say, poll, waited
 
     def __str__(self) -> str:
         """What a person calls it."""
@@ -91,7 +95,9 @@ class AthenaTable:
                 yield Gap(GapKind.SOURCE_FAILED, Scope(), detail)
             self._say_estimate(table, found, window)
             query = usage_query(table, window, principals, _values(found))
-            yield from self._calls(queries, query, table, window, principals)
+            newest = Newest()
+            yield from newest.of(self._calls(queries, query, table, window, principals))
+            yield from under_way(newest.time, self._now, window, NOT_WAITED_FOR, Scope(data_events=self._waited))
         except AwsError as error:
             yield Gap(GapKind.SOURCE_FAILED, Scope(), f"{self._named}: {error}")
 
@@ -102,7 +108,7 @@ class AthenaTable:
         if table is None and self._location:
             top = self._above_accounts()
             self._say(f"Making the table {self._named} over {top}")
-            queries.wait(queries.start(create_table(self._database, self._table, top)))
+            queries.run(create_table(self._database, self._table, top))
             table = self._described()
         if table is None:
             raise InputError(
@@ -182,7 +188,7 @@ class AthenaTable:
         self, queries: Queries, query: str, table: Table, window: Window, principals: Principals
     ) -> Iterator[Call | Gap]:
         seen = self._shared or SeenEvents()
-        execution = queries.wait(queries.start(query))
+        execution = queries.run(query)
         scanned = int(execution.get("Statistics", {}).get("DataScannedInBytes") or 0)
         self._say(f"Athena: the query read {cost_of(scanned)}")
         for row in queries.rows(str(execution["QueryExecutionId"]), "number"):

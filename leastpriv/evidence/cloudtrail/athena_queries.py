@@ -9,9 +9,10 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from leastpriv.errors import AwsError, AwsTrouble
-from leastpriv.evidence.aws_errors import explained
+from leastpriv.evidence.aws_errors import denied, explained
 from leastpriv.evidence.cloudtrail.s3_layout import Branch
 from leastpriv.evidence.cloudtrail.s3_objects import Bucket
+from leastpriv.evidence.interruption import listening
 from leastpriv.permissions.tables import table as facts
 
 _SAMPLES = 40
@@ -42,11 +43,29 @@ class Queries:
         self._say = say
         self._client, self._workgroup, self._poll = client, workgroup, poll
         self._catalog, self._database = catalog, database
+        self._ended = False
         self.pages = 0
         """Pages of answers that were read."""
 
-    def start(self, query: str) -> str:
-        """Begin a query; its id. Raises `AwsError`."""
+    def run(self, query: str) -> Mapping[str, Any]:
+        """Start a query and wait for it; its execution. One that nobody waits for any more is stopped.
+
+        Raises:
+            AwsError: it was refused, failed, was stopped or took an hour, or AWS does not tell.
+            KeyboardInterrupt: a signal asked the run to end.
+        """
+        number, self._ended = "", False
+        with listening() as heard:
+            try:
+                with heard.held():
+                    number = self._started(query)
+                return self._awaited(number)
+            finally:
+                if number and not self._ended:
+                    with suppress(AwsError), explained("stopping a query in Athena", "athena:StopQueryExecution"):
+                        self._client.stop_query_execution(QueryExecutionId=number)
+
+    def _started(self, query: str) -> str:
         with explained("starting a query in Athena", "athena:StartQueryExecution"):
             answer = self._client.start_query_execution(
                 QueryString=query,
@@ -55,34 +74,24 @@ class Queries:
             )
         return str(answer["QueryExecutionId"])
 
-    def wait(self, number: str) -> Mapping[str, Any]:
-        """Wait for a query; one that nobody waits for any more is stopped.
-
-        Raises:
-            AwsError: it failed, was stopped or took an hour, or AWS does not tell.
-        """
-        client, pause, waited, ended = self._client, self._poll, 0.0, False
-        try:
-            while True:
-                with explained("waiting for a query in Athena", "athena:GetQueryExecution"):
-                    execution = _part(client.get_query_execution(QueryExecutionId=number), "QueryExecution")
-                status = _part(execution, "Status")
-                ended = status.get("State") in ("SUCCEEDED", "FAILED", "CANCELLED")
-                if status.get("State") == "SUCCEEDED":
-                    return execution
-                if ended:
-                    raise _failed(status)
-                if waited >= _LONGEST:
-                    raise AwsError("The query in Athena was stopped: it took more than an hour.", AwsTrouble.OTHER)
-                time.sleep(pause)
-                if waited // _SAY_EVERY != (waited + pause) // _SAY_EVERY:
-                    self._say(f"Athena: the query has been running for {waited + pause:.0f} seconds")
-                waited += pause
-                pause = min(pause * 1.5, 8 * self._poll)
-        finally:
-            if not ended:
-                with suppress(AwsError), explained("stopping a query in Athena", "athena:StopQueryExecution"):
-                    client.stop_query_execution(QueryExecutionId=number)
+    def _awaited(self, number: str) -> Mapping[str, Any]:
+        pause, waited = self._poll, 0.0
+        while True:
+            with explained("waiting for a query in Athena", "athena:GetQueryExecution"):
+                execution = _part(self._client.get_query_execution(QueryExecutionId=number), "QueryExecution")
+            status = _part(execution, "Status")
+            self._ended = status.get("State") in ("SUCCEEDED", "FAILED", "CANCELLED")
+            if status.get("State") == "SUCCEEDED":
+                return execution
+            if self._ended:
+                raise _failed(status)
+            if waited >= _LONGEST:
+                raise AwsError("The query in Athena was stopped: it took more than an hour.", AwsTrouble.OTHER)
+            time.sleep(pause)
+            if waited // _SAY_EVERY != (waited + pause) // _SAY_EVERY:
+                self._say(f"Athena: the query has been running for {waited + pause:.0f} seconds")
+            waited += pause
+            pause = min(pause * 1.5, 8 * self._poll)
 
     def rows(self, number: str, counted: str) -> Iterator[Mapping[str, str | None]]:
         """The answer of a query, a page of rows at a time; `counted` names a column of whole numbers in it.
@@ -157,7 +166,11 @@ def _strange() -> AwsError:
 
 
 def _failed(status: Mapping[str, Any]) -> AwsError:
-    reason = " ".join(str(status.get("StateChangeReason") or "no reason given").split())[:300]
+    reason = " ".join(str(status.get("StateChangeReason") or "no reason given").split())
+    # What the query itself was refused (the catalogue, the files, their key) comes as text, often behind a long path.
+    refusal = denied("", reason, "running the query in Athena", "")
+    if refusal.missing:
+        return refusal
     word = "stopped" if status.get("State") == "CANCELLED" else "failed"
     advice = f" ({_NO_RESULTS})" if "output location" in reason.lower() else ""
-    return AwsError(f"The query in Athena {word}: {reason}{advice}", AwsTrouble.OTHER)
+    return AwsError(f"The query in Athena {word}: {reason[:300]}{advice}", AwsTrouble.OTHER)

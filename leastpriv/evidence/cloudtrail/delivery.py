@@ -1,4 +1,6 @@
-"""Waits until CloudTrail has delivered: a call of our own is the watermark, for it was made after those of the run.
+"""Events under way: a gap for them, and waiting until CloudTrail has delivered them.
+
+Waited for is a call of our own, the watermark, for it was made after those of the run.
 
 CloudTrail delivers "within an average of about 5 minutes of an API call", without a promise (CloudTrail FAQ and "How
 CloudTrail works" of its user guide, read 2026-11-24), and not strictly in order: a watermark that has shown is a strong
@@ -9,7 +11,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
@@ -18,13 +20,39 @@ from leastpriv.evidence.aws import Aws
 from leastpriv.evidence.aws_errors import explained
 from leastpriv.evidence.cloudtrail.lookup import Lookup, pages
 from leastpriv.evidence.source import Window
-from leastpriv.model import Gap, GapKind, Scope
+from leastpriv.model import Call, Gap, GapKind, Scope
 
+_UNDER_WAY = timedelta(minutes=15)
+"""How long events may be on their way."""
 _EVERY = 15.0
 """Seconds from one look to the next."""
+NOT_WAITED_FOR = "name `event-history` in `trails` too, with `wait-for-events`, or run again later"
+"""What helps against events under way to a trail, which nobody waits for."""
 _MARK = "GetCallerIdentity"
 _CLOCKS = timedelta(minutes=5)
 """By how much this machine's clock may be ahead of AWS's (signatures stop working at more)."""
+
+
+@dataclass(slots=True)
+class Newest:
+    """The time of the newest call that went by."""
+
+    time: datetime | None = None
+
+    def of(self, items: Iterable[Call | Gap]) -> Iterator[Call | Gap]:
+        """The items as they come."""
+        for item in items:
+            if isinstance(item, Call):
+                self.time = max(self.time or item.time, item.time)
+            yield item
+
+
+def under_way(newest: datetime | None, now: datetime, window: Window, way_out: str, scope: Scope) -> Iterator[Gap]:
+    """A gap where the role was at work a moment ago: what it did then may not show yet. `way_out` is an imperative."""
+    since = now - _UNDER_WAY
+    if newest and newest > since and (window.end is None or window.end > since):
+        detail = f"the role was at work at {newest:%H:%M} UTC, and its newest events may not have been delivered: "
+        yield Gap(GapKind.EVENTS_LATE, scope, f"{detail}{way_out}")
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ from datetime import datetime, timedelta
 
 from leastpriv.errors import AwsTrouble
 from leastpriv.evidence.aws import Aws
-from leastpriv.evidence.cloudtrail.delivery import await_delivery
+from leastpriv.evidence.cloudtrail.delivery import await_delivery, under_way
 from leastpriv.evidence.cloudtrail.event import NotACall, event_time, examine, read_only, region_of
 from leastpriv.evidence.cloudtrail.file_reader import ReadStatistics, SeenEvents
 from leastpriv.evidence.cloudtrail.logins import NAMED_LOGINS, Logins, unread_login
@@ -33,8 +33,6 @@ _MOST_PAGES = 1_200
 """Pages of one region where everything is looked through: ten minutes, 60,000 events."""
 _SAY_EVERY = 100
 """Pages of one region: 50 seconds."""
-_UNDER_WAY = timedelta(minutes=15)
-"""How long events may be on their way: "an average of about 5 minutes", without a promise (see `delivery.py`)."""
 _WHOLE = (Lookup(),)
 _FEW = 20
 """Regions that a sentence names."""
@@ -175,15 +173,10 @@ class EventHistory:
             yield regions, f"{reason} {self._way_out}".rstrip()
 
     def _under_way(self, window: Window) -> Iterator[Gap]:
-        """A gap where the role was at work a moment ago, and nobody waited: what it did then may not show yet."""
-        since = self._now - _UNDER_WAY
-        is_open = window.end is None or window.end > since
-        if self._newest and self._newest > since and is_open and not self._wait and not self._known_sessions:
-            detail = (
-                f"the role was at work at {self._newest:%H:%M} UTC, and its newest events may not have been delivered: "
-                "set `wait-for-events`, or run again later"
-            )
-            yield Gap(GapKind.EVENTS_LATE, Scope(), detail)
+        """A gap where the role was at work a moment ago, and nobody waited."""
+        if not self._wait and not self._known_sessions:
+            way_out = "set `wait-for-events`, or run again later"
+            yield from under_way(self._newest, self._now, window, way_out, Scope())
 
     def _calls(
         self,

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from leastpriv.errors import AwsError, InputError
 from leastpriv.evidence.aws_errors import code_of
+from leastpriv.evidence.cloudtrail.delivery import NOT_WAITED_FOR, Newest, under_way
 from leastpriv.evidence.cloudtrail.digest_reading import Vouching
 from leastpriv.evidence.cloudtrail.file_reader import ReadStatistics, SeenEvents
 from leastpriv.evidence.cloudtrail.object_cache import ObjectCache
@@ -44,13 +45,17 @@ class S3Trail:
         say: Callable[[str], None] = lambda _: None,
         cache: Path | None = None,
         validate_at: datetime | None = None,
+        now: datetime | None = None,
+        waited: bool = False,
         max_decompressed: int = MAX_DECOMPRESSED,
     ) -> None:
         """`named`: `s3://bucket/prefix`, or a trail's name or ARN.
 
         `since`: what is older is not read, whatever the window; `seen` is shared by sources that may hold copies;
         `cache`: a folder that keeps what was read between runs; `validate_at`: files count only where CloudTrail's
-        digest files vouch for them, which are due until that time; None: digest files are not read.
+        digest files vouch for them, which are due until that time; None: digest files are not read; `now`: None for
+        a trail of the past, which gets no events any more; `waited`: event history was waited for, which has all but
+        data events.
         """
         self.statistics = ReadStatistics()
         self._clients = clients
@@ -60,6 +65,8 @@ class S3Trail:
         self._say = say
         self._cache = cache
         self._validate_at = validate_at
+        self._now = now
+        self._waited = waited
         self._max_decompressed = max_decompressed
 
     def __str__(self) -> str:
@@ -119,8 +126,11 @@ class S3Trail:
         at = self._validate_at
         vouching = Vouching(self._clients, bucket, prefix, found, window, at) if at else None
         reading = BucketReading(bucket, found, window, principals, self.statistics, seen, cache, vouching, self._say)
+        newest = Newest()
         with closing(reading):
-            yield from reading.items(self._max_decompressed)
+            yield from newest.of(reading.items(self._max_decompressed))
+        if self._now:
+            yield from under_way(newest.time, self._now, window, NOT_WAITED_FOR, Scope(data_events=self._waited))
         if cache:
             self._say(f"{location}: {reading.kept:,} of {self.statistics.files:,} files were known from the cache")
         if vouching:

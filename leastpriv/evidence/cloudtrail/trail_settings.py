@@ -59,9 +59,8 @@ def named_trail(clients: Clients, named: str) -> Trail:
     client = clients.client("cloudtrail", known["region"] if known else "")
     found = [trail for trail in _described(client, trailNameList=[named]) if trail.bucket]
     if not found:
-        raise InputError(
-            f"trails: there is no trail {named!r} here: name its ARN, or its bucket as s3://BUCKET/PREFIX."
-        )
+        place = "its bucket as s3://BUCKET/PREFIX" if known else "its ARN, or its bucket as s3://BUCKET/PREFIX"
+        raise InputError(f"trails: these credentials show no trail {named!r}: check the name, or name {place}.")
     return found[0]
 
 

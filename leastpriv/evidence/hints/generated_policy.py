@@ -19,8 +19,8 @@ from typing import Any
 from leastpriv.errors import AwsError, AwsTrouble, InputError
 from leastpriv.evidence.aws_errors import explained
 from leastpriv.evidence.hints.found import GeneratedPolicy
-from leastpriv.evidence.hints.interruption import Interruption, listening
 from leastpriv.evidence.hints.waiting import Waiting
+from leastpriv.evidence.interruption import Interruption, listening
 from leastpriv.permissions.tables import table
 
 _ROLE = re.compile(r"arn:aws[a-z-]*:iam::\d{12}:role/[!-~]{1,576}")

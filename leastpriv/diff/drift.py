@@ -58,11 +58,11 @@ def drift(committed: Document, files: Sequence[Document], live: LiveRole) -> tup
         elif live.is_known and not _is_template(document):
             unlike.append(document.where)
     if _is_template(committed):
-        found = _likest(committed, left)
+        found = _likest(committed, left, live.is_known)
         reason = "parts of the file are known only once its template is rendered"
         compared = Drift(found.name if found else "", unlike=tuple(unlike), unknown=reason)
         return compared, tuple(each for each in left if each is not found)
-    found = _counterpart(committed, left) or _likest(committed, left)
+    found = _counterpart(committed, left) or _likest(committed, left, live.is_known)
     rest = tuple(policy for policy in left if policy is not found)
     if found is None:
         # What could not be read may be the one.
@@ -99,12 +99,15 @@ def _is_template(document: Document) -> bool:
     return any(map(_PLACEHOLDER.search, _texts(document)))
 
 
-def _likest(committed: Document, policies: Sequence[LivePolicy]) -> LivePolicy | None:
+def _likest(committed: Document, policies: Sequence[LivePolicy], are_all: bool) -> LivePolicy | None:
+    """By name, else by what both grant; `are_all`: there is no other one that could not be read."""
     own = [policy for policy in policies if ":iam::aws:policy/" not in policy.name]
     stem = PurePosixPath(committed.where.partition("#")[0]).stem.lower()
     named = [policy for policy in own if re.split(r"[/ ]", policy.name)[-1].lower() == stem]
     if named:
         return named[0]
+    if not are_all:
+        return None
     shared = {policy.name: _entries(committed) & _entries(policy.document) for policy in own}
     likest = max(own, key=lambda policy: len(shared[policy.name]), default=None)
     if likest is None or (not shared[likest.name] and len(own) > 1):

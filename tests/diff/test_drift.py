@@ -126,6 +126,18 @@ def test_a_deny_that_may_not_have_been_read_is_no_drift() -> None:
     assert not compared.differs
 
 
+def test_a_policy_beside_one_that_could_not_be_read_is_no_counterpart_but_by_its_name_or_meaning() -> None:
+    """Else a policy that has nothing to do with the file would be a drift that nobody can mend."""
+    committed, other = policy("sqs:CreateQueue"), policy("sqs:TagQueue", "sqs:CreateQueue")
+    unread = (Gap(GapKind.LIVE_ROLE_UNREAD, Scope(), "refused"),)
+    compared, others = drift(committed, [], LiveRole(ROLE, live(x=other).policies, gaps=unread))
+    assert (compared.differs, compared.counterpart) == (False, "")
+    assert compared.unknown == "not all of the account was read"
+    assert [each.name for each in others] == ["inline policy x"]
+    named, _ = drift(committed, [], LiveRole(ROLE, live(deploy=other).policies, gaps=unread))
+    assert named.live_allows == ("sqs:TagQueue", "*")
+
+
 @pytest.mark.parametrize(("is_known", "unlike"), [(True, ("iam/logs.json",)), (False, ())])
 def test_another_file_that_is_not_in_the_account_is_drift(is_known: bool, unlike: tuple[str, ...]) -> None:
     """What it grants is counted as granted, and is not."""

@@ -33,6 +33,8 @@ _MOST_PAGES = 1_200
 """Pages of one region where everything is looked through: ten minutes, 60,000 events."""
 _SAY_EVERY = 100
 """Pages of one region: 50 seconds."""
+_OF_A_REGION = (AwsTrouble.DENIED, AwsTrouble.INVALID, AwsTrouble.UNREACHABLE)
+"""What may be wrong with one region alone, so that it helps to name the others."""
 _WHOLE = (Lookup(),)
 _FEW = 20
 """Regions that a sentence names."""
@@ -169,8 +171,9 @@ class EventHistory:
             if items[0].trouble is AwsTrouble.INVALID:
                 reason = _refusing(regions)
             elif len(items) > 1:
-                reason = f"{reason} So in {_listed(regions[1:])}."
-            yield regions, f"{reason} {self._way_out}".rstrip()
+                reason = f"{reason} The same in {_listed(regions[1:])}."
+            way_out = self._way_out if items[0].trouble in _OF_A_REGION else ""
+            yield regions, f"{reason} {way_out}".rstrip()
 
     def _under_way(self, window: Window) -> Iterator[Gap]:
         """A gap where the role was at work a moment ago, and nobody waited."""

@@ -195,7 +195,7 @@ class BucketReading:
         key = (error.trouble, error.missing, region)
         known = self._lost.get(key)
         scope = Scope(regions=(region,) if region else ())
-        detail = known.detail if known else str(error)
+        detail = known.detail if known else f"{region}: {error}" if region else str(error)
         self._lost[key] = Gap(GapKind.SOURCE_FAILED, scope, detail, known.count + 1 if known else 1)
 
     def _fetched(self) -> Iterator[_Ahead]:

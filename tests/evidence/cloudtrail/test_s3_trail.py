@@ -372,7 +372,7 @@ def test_a_body_that_never_comes_to_its_end_is_a_gap(s3: FakeS3) -> None:
     found, gaps = read(s3)
     assert found == names(2)
     assert told(gaps) == [
-        lost("AWS's answer broke off while reading objects of s3://logs: run again later.", 1, "eu-west-1")
+        lost("eu-west-1: AWS's answer broke off while reading objects of s3://logs: run again later.", 1, "eu-west-1")
     ]
 
 

@@ -363,7 +363,7 @@ def test_a_place_of_some_days_could_hide_what_the_window_has_beside_them(
 
 
 def test_a_trail_that_is_not_there_is_bad_input(s3: FakeS3) -> None:
-    with pytest.raises(InputError, match="no trail 'mian' here"):
+    with pytest.raises(InputError, match="no trail 'mian': check the name, or name its ARN"):
         read(s3, Account(described()), "mian")
 
 

@@ -17,8 +17,8 @@ from leastpriv.errors import AwsError, InputError
 from leastpriv.evidence.aws import Aws
 from leastpriv.evidence.hints.found import GeneratedPolicy
 from leastpriv.evidence.hints.generated_policy import Generation, generated_policy, grants_of, parse_generation
-from leastpriv.evidence.interruption import listening
 from leastpriv.evidence.hints.waiting import Waiting
+from leastpriv.evidence.interruption import listening
 from tests.fakes.aws.access_analyzer import AccessAnalyzer
 from tests.fakes.aws.passing_time import PassingTime
 from tests.fakes.aws.server import Asked, FakeAws

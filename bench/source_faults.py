@@ -1,0 +1,37 @@
+"""What a run reports when a source of evidence fails: `.venv/bin/python bench/source_faults.py [PART_OF_A_NAME …]`.
+
+Runs each case of `tests/cases_sources/faults.json` against servers on this machine and prints a table in Markdown: the
+exit code, whether grants were still removed (a folder with the same records is read beside it), and what was said.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import tempfile
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from tests.fakes.aws.stage import Stage
+
+CASES = Path(__file__).resolve().parents[1] / "tests" / "cases_sources" / "faults.json"
+
+
+def main(parts: list[str]) -> None:
+    """One row a case."""
+    print("| source | condition | exit | removes | what the run could not see, or its error |")
+    print("| --- | --- | --: | --- | --- |")
+    with tempfile.TemporaryDirectory() as folder, Stage(Path(folder)) as stage:
+        for case in json.loads(CASES.read_text(encoding="utf-8")):
+            name = f"{case['source']} {case['condition']}"
+            if parts and not any(part in name for part in parts):
+                continue
+            found = stage.run(case)
+            said = "<br>".join(each.replace("|", "\\|") for each in found.sentences) or "–"
+            removes = "yes" if found.removed else "no"
+            print(f"| {case['source']} | {case['condition']} | {found.told.code} | {removes} | {said} |", flush=True)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -10,12 +10,15 @@ from pathlib import Path
 import pytest
 
 from leastpriv.errors import AwsError, InputError
+from leastpriv.evidence.cloudtrail.trail_files import TrailFolder
 from leastpriv.evidence.read import read_evidence
+from leastpriv.evidence.source import parse_principal
 from leastpriv.evidence.usage import Evidence
 from leastpriv.model import GapKind, Scope
 from leastpriv.settings import Settings, from_options
-from leastpriv.sources import Reach, open_sources
+from leastpriv.sources import CountedSource, Reach, open_sources, opened
 from tests.fakes.aws.event_history import FakeHistory, Fault, call, login
+from tests.fakes.command import leastpriv
 
 ROLE = "arn:aws:iam::111122223333:role/ci/deploy"
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
@@ -52,6 +55,35 @@ def test_a_source_that_cannot_be_opened_is_a_gap_of_everything_beside_the_others
     assert [(gap.kind, gap.scope) for gap in evidence.gaps] == [(GapKind.SOURCE_FAILED, Scope())]
     assert "no AWS credentials" in evidence.gaps[0].detail
     assert any("no AWS credentials" in line for line in said)
+
+
+def test_a_source_that_cannot_be_opened_for_a_reason_nobody_foresaw_is_a_gap_too(tmp_path: Path) -> None:
+    def broken() -> CountedSource:
+        raise KeyError("Regions")
+
+    folder = TrailFolder(trail(tmp_path))
+    sources = opened([broken, lambda: folder], print)
+    evidence = read_evidence(sources, chosen("trail").window, parse_principal(ROLE))[ROLE]
+    assert evidence.counts.calls == 1
+    assert [(gap.kind, gap.scope) for gap in evidence.gaps] == [(GapKind.SOURCE_FAILED, Scope())]
+    assert "unexpected KeyError at test_sources.py" in evidence.gaps[0].detail
+
+
+def test_who_waits_without_event_history_is_told_that_nothing_is_waited_for(tmp_path: Path) -> None:
+    said: list[str] = []
+    settings = replace(chosen("trail"), wait_for_events=5)
+    open_sources(settings, [trail(tmp_path)], None, said.append)
+    assert said == ["Nothing is waited for: wait-for-events waits for event history, which trails does not name."]
+
+
+def test_permissions_are_told_from_the_sources_that_can_be_opened(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_REGION", "eu-west-1")
+    found = leastpriv("permissions", "--role-arn", ROLE, "--trail", str(trail(tmp_path)), "--trail", "event-history")
+    rows = [json.loads(line) for line in found.out.splitlines()]
+    assert (found.code, [row["action"] for row in rows if "action" in row]) == (0, ["sqs:CreateQueue"])
+    assert [row["gap"] for row in rows if "gap" in row] == ["source-failed"]
 
 
 def test_where_nothing_can_be_opened_the_reason_is_the_error() -> None:

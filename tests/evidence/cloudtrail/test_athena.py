@@ -6,9 +6,11 @@ import gzip
 import hashlib
 import json
 import re
+import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+import threading
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -26,7 +28,7 @@ from leastpriv.evidence.source import Principals, Window, parse_principal
 from leastpriv.model import Call, Gap, GapKind, Scope
 from tests.fakes.aws.athena import DuckDb, FakeAthena, is_there
 from tests.fakes.aws.s3_server import FakeS3
-from tests.fakes.aws.server import FakeAws
+from tests.fakes.aws.server import Asked, FakeAws
 
 NOW = datetime(2026, 4, 1, tzinfo=UTC)
 NAME = "security.logs"
@@ -450,6 +452,64 @@ def test_a_query_that_nobody_waits_for_any_more_is_stopped(stand: Stand, athena:
         with pytest.raises(KeyboardInterrupt):
             list(source.read(ALWAYS, EVERYBODY))
     assert athena.stopped == ["query-1"]
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_query_is_stopped_whichever_signal_ends_the_run(
+    stand: Stand, athena: FakeAthena, number: signal.Signals
+) -> None:
+    athena.running = 10**6
+    source = stand.source()
+
+    def sleep(_: float) -> None:
+        signal.raise_signal(number)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("leastpriv.evidence.cloudtrail.athena_queries.time.sleep", sleep)
+        with pytest.raises(KeyboardInterrupt):
+            list(source.read(ALWAYS, EVERYBODY))
+    assert athena.stopped == ["query-1"]
+
+
+def test_a_query_that_begins_as_the_run_is_interrupted_is_stopped_too(stand: Stand, athena: FakeAthena) -> None:
+    """Between the request and its answer nobody knows the query's id yet."""
+    start = stand.aws.operations["athena:StartQueryExecution"]
+
+    def interrupted(asked: Asked) -> Mapping[str, Any]:
+        signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+        return start(asked)
+
+    stand.aws.operations["athena:StartQueryExecution"] = interrupted
+    with pytest.raises(KeyboardInterrupt):
+        list(stand.source().read(ALWAYS, EVERYBODY))
+    assert (len(athena.queries), athena.stopped) == (1, ["query-1"])
+
+
+def test_what_a_query_itself_was_refused_names_the_missing_permission(stand: Stand, athena: FakeAthena) -> None:
+    """Athena tells it as text, behind the place of the file, which may be long."""
+    key = "arn:aws:kms:eu-west-1:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab"
+    refused = f"User: {ROLE} is not authorized to perform: kms:Decrypt on resource: {key} because no identity-based"
+    place = f"s3://logs/{'x' * 300}.json.gz"
+    athena.failure = ("FAILED", f"HIVE_CANNOT_OPEN_SPLIT: Error opening Hive split {place}: {refused} policy allows it")
+    _, [gap] = stand.read()
+    assert f"AWS refused kms:Decrypt on {key} while running the query in Athena: allow it to {ROLE}." in gap.detail
+
+
+@pytest.mark.parametrize(("minutes", "kinds"), [(3, [GapKind.EVENTS_LATE]), (20, [])])
+def test_a_role_that_was_at_work_a_moment_ago_has_events_under_way_to_the_table(
+    stand: Stand, athena: FakeAthena, minutes: int, kinds: list[GapKind]
+) -> None:
+    time = f"{NOW - timedelta(minutes=minutes):%Y-%m-%dT%H:%M:%SZ}"
+    row = {
+        "mine": "true", "number": "1", "first_time": time, "last_time": time, "events": f"{time}\x1fid",
+        "eventsource": "sqs.amazonaws.com", "awsregion": "eu-west-1", "eventtype": "AwsApiCall",
+        "eventname": "CreateQueue", "identity_type": "AssumedRole", "issuer_arn": ROLE,
+        "identity_arn": IDENTITY["arn"], "identity_account": "111122223333",
+    }  # fmt: skip
+    athena.answer = {"names": list(row), "rows": [list(row.values())]}
+    calls, gaps = stand.read()
+    assert len(calls) == 1
+    assert [(gap.kind, gap.scope) for gap in gaps] == [(kind, Scope()) for kind in kinds]
 
 
 def test_a_table_that_is_not_there_is_made_over_the_trail_and_then_read(stand: Stand, athena: FakeAthena) -> None:

@@ -365,6 +365,27 @@ def test_a_run_that_is_interrupted_does_not_wait_for_an_answer(s3: FakeS3) -> No
     assert done.returncode == 0
 
 
+@pytest.mark.parametrize(
+    ("minutes", "waited", "end", "scopes"),
+    [
+        (3, False, None, [Scope()]),
+        (3, True, None, [Scope(data_events=True)]),
+        (20, False, None, []),
+        (3, False, START - timedelta(hours=1), []),
+    ],
+)
+def test_a_role_that_was_at_work_a_moment_ago_has_events_under_way_to_the_bucket(
+    s3: FakeS3, minutes: int, waited: bool, end: datetime | None, scopes: list[Scope]
+) -> None:
+    """Event history that was waited for shows all of them but data events."""
+    deliver(s3, 1)
+    deliver(s3, 2, hours=-30)
+    found, gaps = read(s3, Window(None, end), now=START + timedelta(minutes=minutes), waited=waited)
+    assert found == (names(2, 1) if end is None else names(2))
+    assert [(gap.kind, gap.scope) for gap in gaps] == [(GapKind.EVENTS_LATE, scope) for scope in scopes]
+    assert all("08:00 UTC" in gap.detail and "`wait-for-events`" in gap.detail for gap in gaps)
+
+
 def test_a_body_that_never_comes_to_its_end_is_a_gap(s3: FakeS3) -> None:
     deliver(s3, 1)
     deliver(s3, 2, hours=1)

@@ -11,6 +11,7 @@ from dataclasses import replace
 
 from leastpriv.evidence.refusals.by_operation import by_operation
 from leastpriv.evidence.refusals.by_phrase import by_phrase
+from leastpriv.evidence.refusals.by_trace import by_trace
 from leastpriv.evidence.refusals.by_wording import READERS, by_tool
 from leastpriv.evidence.refusals.encoded import encoded_texts
 from leastpriv.evidence.refusals.found import NEAR, Found, is_told, message_of
@@ -58,7 +59,8 @@ def find_denials(layout: Layout, stop: int | None = None) -> list[Found]:
     if any(sign in words for sign in ("whencallingthe", "operationerror", "api:")):
         found += by_operation(layout, named, stop)
     if any(sign in words for sign in ("accessdenied", "forbidden", "thisoperation")):
-        for tool in (by_tool(layout, words), by_phrase(layout)):
+        traces = by_trace(layout) if "commanderror" in words or "client." in words else ()
+        for tool in (by_tool(layout, words), by_phrase(layout), traces):
             found += [each for each in tool if not is_told(each, found)]
     for sign, reader in READERS:
         if sign in words:

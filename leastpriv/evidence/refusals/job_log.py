@@ -20,7 +20,7 @@ from leastpriv.model import Denial, DeniedBy
 CHUNK = 1 << 20
 _SIGNS = (
     b"not authoriz", b"to perform", b"explicit deny", b"-based polic", b"on resource:", b"access denied",
-    b"denied by s3",
+    b"denied by s3", b"denied) when",
     b"deniedexception) when", b"have permission", b"code: 403", b"(403)", b"ciphertext refers", b"used to assume",
     b"is denied", b"denied due to", b'"allowed"',
 )  # fmt: skip

@@ -402,6 +402,54 @@ def test_words_that_name_no_operation_of_aws_give_no_action(message: str) -> Non
     assert (found.actions, found.mendable) == ((), False)
 
 
+_FRAMES = "\n    at Object.run (/app/index.js:1:1)" * 3
+_JAVA_1 = "(Service: Amazon S3; Status Code: 403; Error Code: AccessDenied; Request ID: 1; S3 Extended Request ID: 2)"
+_JAVA_2 = "(Service: Ec2, Status Code: 403, Request ID: 1)"
+
+
+@pytest.mark.parametrize(
+    ("trace", "actions"),
+    [
+        (
+            f"AccessDenied: Access Denied{_FRAMES}\n    at de_PutObjectCommandError (/app/node_modules/@aws-sdk/"
+            "client-s3/dist-cjs/protocols/Aws_restXml.js:5763:12)",
+            ("s3:PutObject",),
+        ),
+        (
+            f'"AccessDenied: Access Denied",{_FRAMES}\n"    at null.deserializeAws_restXmlPutObjectTaggingCommandError '
+            '(/node_modules/@aws-sdk/client-s3/protocols/Aws_restXml.ts:9518:39)"',
+            ("s3:PutObjectTagging",),
+        ),
+        (
+            f"com.amazonaws.services.s3.model.AmazonS3Exception: Access Denied {_JAVA_1}{_FRAMES}"
+            "\n\tat com.amazonaws.services.s3.AmazonS3Client.invoke(AmazonS3Client.java:5456)"
+            "\n\tat com.amazonaws.services.s3.AmazonS3Client.putObject(AmazonS3Client.java:1809)",
+            ("s3:PutObject",),
+        ),
+        (
+            f"software.amazon.awssdk.services.ec2.model.Ec2Exception: {EC2} {_JAVA_2}{_FRAMES}"
+            "\n\tat software.amazon.awssdk.services.ec2.DefaultEc2Client.describeInstances(DefaultEc2Client.java:1)",
+            ("ec2:DescribeInstances",),
+        ),
+        (
+            f"acme.OddException: Access Denied{_FRAMES}\n at com.amazonaws.services.s3.AmazonS3Client.putObject(",
+            (),
+        ),
+        (f"AccessDenied: Access Denied because of a lock{_FRAMES}\n at de_PutObjectCommandError (/client-s3/)", ()),
+        (f"AccessDenied: Access Denied{_FRAMES}\n    at de_CommandError (/app/node_modules/@aws-sdk/client-s3/)", ()),
+        (
+            "AccessDenied: Access Denied\n\nRetry: AccessDenied: Access Denied"
+            "\n at de_GetObjectCommandError (/node_modules/@aws-sdk/client-s3/dist-cjs/index.js:1)",
+            ("s3:GetObject",),
+        ),
+    ],
+)
+def test_a_stack_trace_names_the_operation_of_the_refusal_above_it(trace: str, actions: tuple[str, ...]) -> None:
+    found = [one.denial for one in find_denials(lay_out(trace)) if one.denial.actions]
+    assert [one.actions for one in found] == ([actions] if actions else [])
+    assert all(one.inferred and one.mendable for one in found)
+
+
 def test_the_sentence_behind_a_bare_refusal_of_ec2_is_the_same_refusal() -> None:
     sentence = f"User: {WHO} is not authorized to perform: ec2:RunInstances on resource: {INSTANCE}"
     deny = f"Error launching source instance: UnauthorizedOperation: {EC2} {sentence} with an explicit deny in a"
@@ -441,6 +489,9 @@ def test_terraforms_backend_names_bucket_and_object_in_quotes() -> None:
 PARTS = st.sampled_from(
     [
         "--bucket orders --key ",
+        "Error: creating S3 Bucket (orders): AccessDenied: ",
+        "\n at de_PutObjectCommandError (/client-s3/) at software.amazon.awssdk.services.s3.DefaultS3Client.putObject(",
+        "transitively through a service control policy",
         f"Encoded authorization failure message: {'a' * 80}",
         "An error occurred (AccessDenied) when calling the PutObject operation: Access Denied",
         SENTENCE,

@@ -81,6 +81,7 @@ def _explain(console: Console, verbose: bool) -> None:
 
 
 def _propose(options: Namespace, stdout: TextIO, console: Console, clock: Clock) -> int:
+    from leastpriv.drift_step import annotate
     from leastpriv.inputs import INPUTS
     from leastpriv.pipeline import run
     from leastpriv.settings import from_options
@@ -100,6 +101,8 @@ def _propose(options: Namespace, stdout: TextIO, console: Console, clock: Clock)
     if result.forgotten:
         console.warning(result.forgotten)
     print_text(stdout, f"# {result.title}\n\n{result.body}")
+    if settings.mode.value == "check":
+        annotate(result, console, None)
     return exit_code(settings, result, console)
 
 

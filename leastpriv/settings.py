@@ -77,6 +77,8 @@ class Settings:
     """None: IAM Access Analyzer is not asked."""
     last_accessed: bool = False
     """Whether IAM is asked for last accessed information, where there are credentials."""
+    drift_issue: bool = False
+    """Whether drift that the mode check finds is kept in a tracking issue instead of failing."""
     memory: str = ""
     """Where usage is remembered between runs: in a step a branch, on a shell a folder; empty: nowhere."""
     custom_policy_checks: bool = False
@@ -176,6 +178,7 @@ def settings(values: Mapping[str, Value], labels: Mapping[str, str], start: str 
         validate_digests=_validate_digests(text, labels),
         access_analyzer=parse_generation(text["access-analyzer"], labels["access-analyzer"]),
         last_accessed=_boolean(text, labels, "last-accessed"),
+        drift_issue=_one_of(text, labels, "drift-report", ["fail", "issue"]) == "issue",
         memory=text["evidence-branch"],
         custom_policy_checks=_boolean(text, labels, "custom-policy-checks"),
         trust_policy=text["trust-policy"],

@@ -8,6 +8,7 @@ from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
+from leastpriv.drift_step import annotate, conclude, track
 from leastpriv.errors import InputError, PullRequestError
 from leastpriv.evidence.memory.file import LONGEST_FILE
 from leastpriv.evidence.refusals.run_logs import RunLogs
@@ -22,6 +23,7 @@ from leastpriv.pull_request.publish import GitHubPlace
 from leastpriv.pull_request.repository.connection import Connection
 from leastpriv.pull_request.shelf import Shelf
 from leastpriv.remembering import file_of
+from leastpriv.report.drift import findings, summary_section
 from leastpriv.report.escape import name as escaped_name
 from leastpriv.report.escape import prose
 from leastpriv.report.outputs import outputs
@@ -37,8 +39,6 @@ from leastpriv.written import write_files, write_reports
 
 IN_PUBLIC = "public:"
 """Before the name of the evidence branch: it may lie in a public repository. No branch's name can begin so."""
-DRIFT = 3
-"""Exit code of the mode `check` when the policy differs from what is needed."""
 
 
 def step(environment: Mapping[str, str], runner: Runner, console: Console, clock: Callable[[], datetime]) -> int:
@@ -60,14 +60,21 @@ def step(environment: Mapping[str, str], runner: Runner, console: Console, clock
     folder = (runner.temporary or runner.workspace) / "leastpriv"
     written = write_files(result, folder)
     say_published(result, console)
-    _annotate(result, console)
+    _no_evidence(result, console)
+    if settings.mode is Mode.CHECK:
+        annotate(result, console)
+    else:
+        _annotate(result, console)
     if result.forgotten:
         console.warning(result.forgotten, title="Not remembered")
     found = {**outputs(result.subject, written.as_posix()), **pull_request_outputs(result.published)}
     write_outputs(runner.output_file, found)
     if runner.summary_file:
-        append_summary(runner.summary_file, _summary(result))
+        append_summary(runner.summary_file, _summary(result, settings))
     write_reports([result.subject], settings, lambda value, name: repository_path(runner.workspace, value, name))
+    github = github_of(settings, runner, console) if settings.drift_issue and not runner.read_only_token() else None
+    if settings.mode is Mode.CHECK and github:
+        return track(result, github, console, runner.run_url)
     return exit_code(settings, result, console)
 
 
@@ -185,7 +192,9 @@ def evidence_shelf(settings: Settings, github: GitHubPlace | None) -> Shelf | No
     return github.shelf(branch, file_of(settings.principal), title, LONGEST_FILE)
 
 
-def _summary(result: Result) -> str:
+def _summary(result: Result, settings: Settings) -> str:
+    subject = result.subject
+    drifted = summary_section(findings(subject), subject) if settings.mode is Mode.CHECK else ""
     published = result.published
     where = ""
     if published and published.failure:
@@ -195,16 +204,20 @@ def _summary(result: Result) -> str:
         pull = f"Pull request [#{published.number}]({published.url})" if published.url else "Pull request"
         why = f" {prose(published.reason)}" if published.reason else ""
         where = f"{pull}: {published.operation}.{why}\n\n"
-    return f"## {result.title}\n\n{where}{result.body}"
+    return f"## {result.title}\n\n{where}{drifted}{result.body}"
 
 
-def _annotate(result: Result, console: Console) -> None:
-    """One notice for removals and one warning for refused calls at most: ten a step is the runner's own limit."""
+def _no_evidence(result: Result, console: Console) -> None:
     subject = result.subject
     if not subject.evidence.counts.calls:
         console.warning(
             f"No call of {subject.principal} was found: is the ARN right, and the trail?", title="No evidence"
         )
+
+
+def _annotate(result: Result, console: Console) -> None:
+    """One notice for removals and one warning for refused calls at most: ten a step is the runner's own limit."""
+    subject = result.subject
     unused = [change for change in subject.draft.changes if change.line]
     if unused:
         entries = plural(len(unused), "entry grants", "entries grant")
@@ -235,12 +248,4 @@ def exit_code(settings: Settings, result: Result, console: Console) -> int:
     if result.published and result.published.failure:
         console.error(f"{result.published.failure} {result.published.link}".rstrip())
         return 1
-    differs = result.subject.evidence.live_differs
-    if settings.mode.value == "check" and differs:
-        console.error(f"The role in the account is not what {result.subject.policy_file} says: {differs}.")
-    if settings.mode.value != "check" or not (result.has_changes or differs):
-        return 0
-    if not result.has_changes:
-        return DRIFT
-    console.error(f"{result.subject.policy_file} is not what the evidence says ({result.title}): exit code {DRIFT}.")
-    return DRIFT
+    return conclude(result, console) if settings.mode is Mode.CHECK else 0

@@ -14,8 +14,8 @@ import jsonpatch
 import pytest
 
 from leastpriv import __version__
+from leastpriv.drift_step import DRIFT
 from leastpriv.inputs import INPUTS
-from leastpriv.step import DRIFT
 from tests.fakes.command import Told, leastpriv
 from tests.fakes.deploys import (
     ALARM,

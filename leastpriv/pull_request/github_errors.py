@@ -58,6 +58,10 @@ def _needed(doing: str) -> str:
     """Permissions of the job for something that was refused."""
     if doing.startswith(("commenting", "taking a label", "editing #", "closing #", "reading #")):
         return "pull-requests: write"
+    if doing == "keeping the issue":
+        return "issues: write"
+    if doing.startswith("writing the branch"):
+        return "contents: write"
     if doing.startswith("listing"):
         return "pull-requests: read"
     return "contents: write, pull-requests: write"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 from datetime import datetime
 
@@ -33,9 +33,11 @@ from leastpriv.pull_request.repository.branches import Branches
 from leastpriv.pull_request.repository.comments import Comments
 from leastpriv.pull_request.repository.connection import Connection
 from leastpriv.pull_request.repository.evidence_branch import EvidenceBranch
+from leastpriv.pull_request.repository.issues import TrackingIssue
 from leastpriv.pull_request.repository.pulls import Closed, Manners, OpenPull, PullRequests
 from leastpriv.pull_request.repository.runs import WorkflowRuns
 from leastpriv.pull_request.shelf import Shelf
+from leastpriv.pull_request.tracking import IssueStep
 
 _LISTENED_TO = 5
 """Closed pull requests of the branch whose comments are read, each by a request of its own."""
@@ -107,6 +109,10 @@ class GitHubPlace:
     def shelf(self, branch: str, path: str, title: str, longest: int) -> Shelf:
         """One file of a branch of its own for what is remembered."""
         return EvidenceBranch(self._connection, branch, path, title, longest)
+
+    def track(self, marker: str, findings: Collection[str], title: str, body: str) -> tuple[IssueStep, str]:
+        """As `TrackingIssue.keep`."""
+        return TrackingIssue(self._connection).keep(marker, findings, title, body)
 
     def fork_point(self, base: str, head: str) -> str:
         """As `Branches.fork_point`."""

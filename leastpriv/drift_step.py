@@ -1,0 +1,60 @@
+"""The mode check as a step of a job: an annotation a finding, a table, and exit code 3 or a tracking issue."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from leastpriv.errors import PullRequestError
+from leastpriv.pipeline import Result
+from leastpriv.proposal.drifting import Drifted
+from leastpriv.pull_request.publish import GitHubPlace
+from leastpriv.pull_request.tracking import IssueStep
+from leastpriv.report.drift import finding_ids, findings, issue_body, issue_marker, issue_title, sentence
+from leastpriv.report.subject import Subject
+from leastpriv.runner.commands import Console
+
+DRIFT = 3
+"""Exit code of the mode `check` when the policy differs from what is needed, or from the account."""
+_MOST_ANNOTATIONS = 9
+"""GitHub shows ten warnings of one step (actions/toolkit, docs/problem-matchers.md, read 2026-11-26); one is left for
+what else there is to say."""
+
+
+def annotate(result: Result, console: Console, most: int | None = _MOST_ANNOTATIONS) -> None:
+    """One warning a finding, at its line; where there are more than `most`, the last one says how many (None: all)."""
+    subject, found = result.subject, findings(result.subject)
+    shown = found if most is None or len(found) <= most else found[: most - 1]
+    for finding in shown:
+        console.warning(sentence(finding, subject), file=subject.policy_path, line=finding.line, title="Drift")
+    if len(shown) < len(found):
+        console.warning(f"{len(found) - len(shown):,} more findings: see the job's summary.", title="Drift")
+
+
+def conclude(result: Result, console: Console) -> int:
+    """0, or 3 where anything differs; says so."""
+    found = findings(result.subject)
+    if not found:
+        return 0
+    console.error(f"{_differs(found, result.subject)} ({result.title}): exit code {DRIFT}.")
+    return DRIFT
+
+
+def track(result: Result, github: GitHubPlace, console: Console, run_url: str) -> int:
+    """Keeps the tracking issue instead of failing; 1 where that failed."""
+    subject = result.subject
+    found = findings(subject)
+    try:
+        step, url = github.track(
+            issue_marker(subject), finding_ids(found), issue_title(subject), issue_body(found, subject, run_url)
+        )
+    except PullRequestError as error:
+        console.error(f"{_differs(found, subject)}, and its issue could not be kept: {error}" if found else str(error))
+        return 1
+    words = "left as it is" if step is IssueStep.NOTHING else step.value
+    console.log(f"Tracking issue {words}: {url}" if url else "Nothing differs, and there is no tracking issue.")
+    return 0
+
+
+def _differs(found: Sequence[Drifted], subject: Subject) -> str:
+    many = "1 finding" if len(found) == 1 else f"{len(found):,} findings"
+    return f"{subject.policy_file} is not what the evidence and the account say: {many}"

@@ -1,0 +1,104 @@
+"""Drift for people: a line for each finding, one table, and the tracking issue."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+
+from leastpriv.proposal.drifting import Drifted, DriftKind, drifting
+from leastpriv.report import escape
+from leastpriv.report.escape import code
+from leastpriv.report.subject import Subject
+from leastpriv.report.words import codes, plural
+
+_LONGEST_TABLE = 50_000
+"""Characters: GitHub takes 65,536 of an issue."""
+_MOST_IDS = 500
+_MARK = "leastpriv:drift v=1"
+_WORDS = {
+    DriftKind.ONLY_LIVE: "for one, only the account allows it",
+    DriftKind.ONLY_FILE: "for one, only the file allows it: deploy it, or take it out",
+    DriftKind.DENY_LIVE: "for one, only the account denies it",
+    DriftKind.DENY_FILE: "for one, only the file denies it: deploy it",
+    DriftKind.NOT_DEPLOYED: "nothing attached to the role is like it",
+    DriftKind.NO_FILE: "there is no policy file",
+    DriftKind.MISSING: "needed, and not in the file",
+    DriftKind.UNUSED: "not used",
+    DriftKind.UNUSED_IN_WILDCARD: "grants more than was used",
+    DriftKind.UNUSED_RESOURCES: "granted on more resources than were used",
+}
+
+
+def findings(subject: Subject) -> tuple[Drifted, ...]:
+    """What differs between the file, the account and the use."""
+    return drifting(subject.draft, subject.live, subject.drift, subject.principal)
+
+
+def sentence(finding: Drifted, subject: Subject) -> str:
+    """One finding in plain text, for an annotation or a terminal."""
+    on = f" on {', '.join(finding.resources[:3])}" if finding.resources else ""
+    more = f" and {len(finding.resources) - 3} more" if len(finding.resources) > 3 else ""
+    used = f" ({finding.used})" if finding.used and finding.kind is not DriftKind.UNUSED else ""
+    name = finding.action or subject.policy_file
+    return escape.plain(f"{name}{on}{more}: {_WORDS[finding.kind]}{used}", 600)
+
+
+def table(found: Sequence[Drifted], subject: Subject) -> str:
+    """Findings in Markdown, as many as a page takes: what each is, and what file, account and use say of it."""
+    lines = ["| Line | Finding | Action | On | File | Account | Used |", "| ---: | --- | --- | --- | --- | --- | --- |"]
+    room = _LONGEST_TABLE
+    for finding in found:
+        row = _row(finding, subject)
+        room -= len(row) + 1
+        if room < 0:
+            break
+        lines.append(row)
+    left = len(found) - (len(lines) - 2)
+    return "\n".join([*lines, *(["", f"and {left:,} more: see `proposal.json`."] if left else [])])
+
+
+def _row(finding: Drifted, subject: Subject) -> str:
+    action = code(finding.action or subject.policy_file)
+    on = codes(finding.resources, 3) or "–"
+    words = _WORDS[finding.kind]
+    return (
+        f"| {finding.line} | {words} | {action} | {on} | {finding.file} | {finding.account} | {finding.used or '–'} |"
+    )
+
+
+def summary_section(found: Sequence[Drifted], subject: Subject) -> str:
+    """The section at the top of a check's summary; empty where nothing differs."""
+    return f"### Drift\n\n{table(found, subject)}\n\n" if found else ""
+
+
+def issue_title(subject: Subject) -> str:
+    """Title of the tracking issue."""
+    return f"Drift of the policy of {escape.name(subject.role)}"
+
+
+def issue_marker(subject: Subject) -> str:
+    """The beginning of the hidden line by which the tracking issue of a role and policy file is found again."""
+    scope = hashlib.sha256(f"{subject.principal} {subject.policy_file}".encode()).hexdigest()[:16]
+    return f"<!-- {_MARK} scope={scope} "
+
+
+def finding_ids(found: Sequence[Drifted]) -> tuple[str, ...]:
+    """What a tracking issue knows its findings by; of very many the first."""
+    return tuple(dict.fromkeys(finding.id for finding in found))[:_MOST_IDS]
+
+
+def issue_body(found: Sequence[Drifted], subject: Subject, run_url: str) -> str:
+    """Body of the tracking issue; its last line holds the ids of the findings."""
+    when = f" in [this run]({run_url})" if run_url else ""
+    evidence = subject.evidence
+    verdict = (
+        f"{plural(len(found), 'finding')}{when}: {code(subject.policy_file)}, the role {code(subject.role)} in the "
+        f"account, and what it used in {plural(evidence.span.days, 'day')} and {plural(len(evidence.runs), 'run')} do "
+        "not say the same."
+    )
+    way_out = (
+        "Mode `pull-request` proposes the change of the file. This issue is edited when something else is found, and "
+        "closed when nothing is. Close it as *not planned* to live with these findings: it opens again for others only."
+    )
+    marker = f"{issue_marker(subject)}findings={','.join(finding_ids(found))} -->"
+    return "\n\n".join([verdict, table(found, subject), way_out, marker])

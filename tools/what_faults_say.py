@@ -1,0 +1,48 @@
+"""Print what a run reports where AWS does not answer as it should: a Markdown table a source, out of the tests' rows.
+
+The tests hold every sentence against what the product says (`tests/evidence/hints/test_faults.py` and its neighbours,
+and `tests/test_interruptions.py`).
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parent.parent
+ROWS = ("tests/evidence/hints/faults.json", "tests/checks/faults.json", "tests/evidence/hints/type_faults.json")
+
+INTERRUPTED = "Interrupted: nothing was published."
+"""The command's last line; before it, what it cancelled."""
+
+Row = Mapping[str, Any]
+
+
+def main() -> int:
+    """Print every table."""
+    rows: list[Row] = [row for name in ROWS for row in json.loads((ROOT / name).read_text(encoding="utf-8"))]
+    for source in dict.fromkeys(row["source"] for row in rows):
+        print(f"### {source}\n\n| Fault | What the run reports |\n| --- | --- |")
+        own = [row for row in rows if row["source"] == source and row["fault"] != "interrupted"]
+        for row in [*own, {"fault": "interrupted", "says": INTERRUPTED}]:
+            cells = (row["fault"], " ".join(told(row)).replace("|", "\\|"))
+            print(f"| {' | '.join(cells)} |")
+        print()
+    return 0
+
+
+def told(row: Row) -> Iterator[str]:
+    """The sentences of a row, or that there is none."""
+    left_out = row.get("left-out", {})
+    if not left_out and "says" not in row:
+        yield "(its answer)"
+    if "says" in row:
+        yield row["says"]
+    yield from dict.fromkeys(left_out.values())
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -4,32 +4,27 @@ from __future__ import annotations
 
 import base64
 import json
-import os
 import subprocess
-import sys
-from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
 
-from leastpriv.evidence.aws import Aws
 from leastpriv.setup.files import CLOUDFORMATION, files
 from leastpriv.setup.grants import DEFAULT_SOURCES, grants_of, policy_of
 from leastpriv.setup.target import target_of
 from tests.end_to_end.lab.lab import ACCOUNT, Environment, Lab
 from tests.end_to_end.test_lab import allow, policy
 from tests.end_to_end.test_lab_stacks import create, settled
-from tests.evidence.hints.test_read_hints import Account, outside, unused
+from tests.evidence.hints.test_read_hints import outside, unused
 from tests.fakes.aws.access_analyzer import AccessAnalyzer, Finding
 from tests.fakes.aws.cloudformation_types import CloudFormationTypes
 from tests.fakes.aws.iam_last_accessed import Attempt, LastAccessed
 from tests.fakes.aws.policy_checks import PolicyChecks
-from tests.fakes.aws.server import Asked, FakeAws
-from tests.fakes.deploys import record, write_trail
+from tests.fakes.deploys import write_trail
+from tests.fakes.own_calls import changes, leastpriv, records_of, used
 
 TARGET = f"arn:aws:iam::{ACCOUNT}:role/deploy"
 READER = f"arn:aws:iam::{ACCOUNT}:role/leastpriv-reader"
@@ -76,18 +71,18 @@ def reading(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Read:
             "AWS_ENDPOINT_URL_CLOUDFORMATION": types.endpoint,
         }
         session = {**_as_job(lab, "repo:acme/shop:ref:refs/heads/main"), **own}
-        done = _leastpriv(
+        done = leastpriv(
             session, *common, "--policy-file", folder / "deploy.json", "--trail", "event-history",
             "--trail", "s3://trails/org", "--job-log", folder / "deploy.log",
         )  # fmt: skip
         own |= {"AWS_ENDPOINT_URL_ACCESSANALYZER": more.endpoint, "AWS_ENDPOINT_URL_IAM": more.endpoint}
-        again = _leastpriv(
+        again = leastpriv(
             {**session, **own}, *common, "--policy-file", f"{folder / 'role.json'}{POLICY}", "--trail", lab.records,
             "--last-accessed", "true", "--custom-policy-checks", "true",
         )  # fmt: skip
         asked = [*judges.requests, *more.requests, *types.requests]
     lab.flush()
-    write_trail(folder / "trail", _records(asked))
+    write_trail(folder / "trail", records_of(asked, READER))
     (folder / "trail" / "lab").symlink_to(lab.records)
     return Read((done, again), folder / "trail")
 
@@ -124,34 +119,8 @@ def test_what_the_products_own_calls_need_is_exactly_what_init_grants(reading: R
     """The product's proposal for its own reader role: nothing to add, nothing to remove, no wildcard to narrow."""
     granted = tmp_path / "leastpriv-reader.json"
     granted.write_text(json.dumps(policy_of(grants_of(SOURCES), VALUES), indent=2))
-    done = _leastpriv(
-        _no_aws(), "propose", "--role-arn", READER, "--policy-file", granted, "--trail", reading.records,
-        "--minimum-days", "0", "--minimum-runs", "0", "--output-dir", tmp_path / "out",
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    proposal = json.loads((tmp_path / "out" / "proposal.json").read_text())
-    assert [(change["kind"], change["action"]) for change in proposal["changes"]] == []
-    assert [each["action"] for each in proposal["refused"]] == []
-    assert _used(reading.records) == {action for grant in grants_of(SOURCES) for action in grant.actions}
-
-
-def test_what_access_analyzer_is_asked_for_needs_is_what_init_grants_for_it(tmp_path: Path) -> None:
-    """But for what is asked only where an interruption comes in the way."""
-    account = Account()
-    with FakeAws({**account.iam.operations(), **account.analyzer.operations()}) as aws:
-        account.hints(Aws.open(aws.environment()))
-    write_trail(tmp_path, _records(each for each in aws.requests if each.service == "accessanalyzer"))
-    granted = {action for grant in grants_of(["access-analyzer"]) for action in grant.actions}
-    in_the_way = {"access-analyzer:CancelPolicyGeneration"}
-    assert _used(tmp_path) == granted - in_the_way
-
-
-def _used(trail: Path) -> set[str]:
-    """The actions that the reader's records show, as the product derives them."""
-    done = _leastpriv(_no_aws(), "permissions", "--role-arn", READER, "--trail", trail)
-    rows = [json.loads(line) for line in done.stdout.splitlines()]
-    assert [row for row in rows if "gap" in row] == []
-    return {row["action"] for row in rows if row["basis"] in ("observed", "inferred")}
+    assert changes(granted, reading.records, READER, tmp_path / "out") == []
+    assert used(reading.records, READER) == {action for grant in grants_of(SOURCES) for action in grant.actions}
 
 
 def _deploy_seven_times(lab: Lab) -> None:
@@ -243,30 +212,3 @@ def _analyzers() -> AccessAnalyzer:
     seen = Finding("x1", TARGET, "ExternalAccess", [outside("Federated", sure, f"{sure}:sub")])
     analyzers = {"ACCOUNT_UNUSED_ACCESS/unused": [finding], "ACCOUNT/outside": [seen]}
     return AccessAnalyzer(lambda: datetime.now(UTC), analyzers=analyzers, recommending=timedelta())
-
-
-def _records(asked: Iterable[Asked]) -> Iterator[dict[str, Any]]:
-    """The records that CloudTrail would have of requests to stand-ins."""
-    names = {"accessanalyzer": "access-analyzer"}
-    now = datetime.now(UTC)
-    for number, each in enumerate(asked):
-        parameters = {key[0].lower() + key[1:]: value for key, value in each.parameters.items()}
-        region = "us-east-1" if each.service == "iam" else each.region
-        call = {
-            "event": f"{names.get(each.service, each.service)}:{each.operation}",
-            "parameters": parameters,
-            "region": region,
-        }
-        yield record(call, now + timedelta(milliseconds=number), "1765000099", READER)
-
-
-def _no_aws() -> Environment:
-    return {"AWS_EC2_METADATA_DISABLED": "true"}
-
-
-def _leastpriv(environment: Environment, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
-    command = Path(sys.executable).with_name("leastpriv")
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "INPUT_", "GITHUB_"))}
-    return subprocess.run(
-        [command, *arguments], env={**kept, **environment}, capture_output=True, text=True, timeout=120, check=False
-    )

@@ -58,6 +58,8 @@ class Difference:
     """Called, and refused by an explicit Deny of the policies."""
     refused_elsewhere: tuple[Usage, ...]
     """Refused by something that no identity policy mends: an SCP, a boundary, a resource policy …."""
+    refused_in_part: tuple[Usage, ...] = ()
+    """Refused on a resource that is known in part, of which the policies allow a part; not allowed since."""
 
 
 def compare(document: Document | None, attached: Sequence[Document], evidence: Evidence) -> Difference:
@@ -67,6 +69,7 @@ def compare(document: Document | None, attached: Sequence[Document], evidence: E
     conditional: list[Usage] = []
     overruled: list[Usage] = []
     elsewhere: list[Usage] = []
+    in_part: list[Usage] = []
     for usage in evidence.usages:
         effects = {decide(usage.need, evidence.principal, region, documents) for region in usage.regions or ("",)}
         if usage.denial and not usage.denial.mendable:
@@ -77,8 +80,21 @@ def compare(document: Document | None, attached: Sequence[Document], evidence: E
             missing.append(usage)
         elif "unknown" in effects:
             conditional.append(usage)
+        elif usage.denial and "allowedInPart" in effects and not _allowed_since(usage, evidence):
+            in_part.append(usage)
     entries = tuple(_entries(document, evidence)) if document else ()
-    return Difference(entries, tuple(missing), tuple(conditional), tuple(overruled), tuple(elsewhere))
+    return Difference(entries, tuple(missing), tuple(conditional), tuple(overruled), tuple(elsewhere), tuple(in_part))
+
+
+def _allowed_since(refused: Usage, evidence: Evidence) -> bool:
+    """Whether the action was allowed after it was refused for the last time: what it lacked it has by now."""
+    action = refused.need.permission.action
+    return any(
+        usage.outcome is Outcome.ALLOWED
+        and usage.need.permission.action == action
+        and usage.last_seen > refused.last_seen
+        for usage in evidence.usages
+    )
 
 
 def request(need: Need, principal: str, region: str) -> Request:

@@ -279,6 +279,14 @@ def refused_elsewhere(usage: Usage) -> HeldBack:
     return HeldBack(ChangeKind.ADD, permission.action, (permission.resource,), objection, usages=(usage,))
 
 
+def refused_in_part(usage: Usage) -> HeldBack:
+    """A refusal that does not tell which of several resources it was about, some of which the policies allow."""
+    permission = usage.need.permission
+    reason = "the policies allow it on some resources, and neither the request nor the refusal names the one it was for"
+    objection = Objection("unknown-resource", reason)
+    return HeldBack(ChangeKind.ADD, permission.action, (permission.resource,), objection, usages=(usage,))
+
+
 def _who_refused(usage: Usage) -> str:
     denial = usage.denial
     if denial is None:

@@ -15,7 +15,7 @@ from leastpriv.policy.grammar import VARIABLES_VERSION
 from leastpriv.policy.pack import Packed, pack
 from leastpriv.policy.quotas import Kind, kind_of, size_beside
 from leastpriv.policy.shrink import MayFold
-from leastpriv.proposal.extend import additions, refused_elsewhere
+from leastpriv.proposal.extend import additions, refused_elsewhere, refused_in_part
 from leastpriv.proposal.fingerprint import DRAFT_ID
 from leastpriv.proposal.guards import separate_runs
 from leastpriv.proposal.last_accessed import last_noted
@@ -44,6 +44,7 @@ def propose(
     added, refused = additions(difference.missing, evidence, options, history, committed, escapes=escapes)
     refused.extend(_overruled(usage) for usage in difference.overruled)
     refused.extend(refused_elsewhere(usage) for usage in difference.refused_elsewhere)
+    refused.extend(refused_in_part(usage) for usage in difference.refused_in_part)
     if document is None:
         if DRAFT_ID in history.declined:
             refused.extend(_declined(change, history.declined[DRAFT_ID]) for change in added)

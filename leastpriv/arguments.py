@@ -68,6 +68,12 @@ def _add_propose(commands: _SubParsersAction[ArgumentParser]) -> None:
         help="a CloudFormation template: what its resource types need by their own account (asked of AWS) is kept and "
         "offered",
     )
+    command.add_argument(
+        "--format",
+        choices=["markdown", "json"],
+        default="markdown",
+        help="the pull request's text (default), or all of it as in proposal.json",
+    )
     _add_common(command)
 
 
@@ -127,7 +133,7 @@ def _add_permissions(commands: _SubParsersAction[ArgumentParser]) -> None:
         help="open what changes from run to run (default), or not",
     )
     command.add_argument("--cache", dest="cache_dir", metavar="DIR", help="folder that keeps what was read of S3")
-    command.add_argument("--format", choices=["json", "table"], default="json", help="JSON lines (default) or a table")
+    _add_format(command)
     _add_common(command)
 
 
@@ -151,6 +157,7 @@ def _add_evaluate(commands: _SubParsersAction[ArgumentParser]) -> None:
         "resource with wildcards asks for all of it; a key that a context lacks is absent where context_complete is "
         "true, else unknown",
     )
+    _add_format(command)
     _add_verbose(command)
 
 
@@ -166,6 +173,7 @@ def _add_contains(commands: _SubParsersAction[ArgumentParser]) -> None:
             metavar=letter,
             help=f"a file with the policy that {what}; several add up, as those of one role",
         )
+    _add_format(command)
     _add_verbose(command)
 
 
@@ -182,6 +190,7 @@ def _add_denials(commands: _SubParsersAction[ArgumentParser]) -> None:
         metavar="FILE",
         help="logs of any tool, folders of them, or zip archives as GitHub gives them; - or none: standard input",
     )
+    _add_format(command)
     _add_verbose(command)
 
 
@@ -258,6 +267,10 @@ def _add_init(commands: _SubParsersAction[ArgumentParser]) -> None:
     command.add_argument("--region", default="", metavar="REGION", help="region of the workflow's credentials")
     command.add_argument("--overwrite", action="store_true", help="replace files that are there already")
     _add_verbose(command)
+
+
+def _add_format(command: ArgumentParser) -> None:
+    command.add_argument("--format", choices=["json", "table"], default="json", help="JSON lines (default) or a table")
 
 
 def _add_common(command: ArgumentParser) -> None:

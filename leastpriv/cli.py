@@ -16,7 +16,7 @@ from leastpriv.arguments import parser
 from leastpriv.errors import InputError, LeastprivError
 from leastpriv.runner.commands import Console
 from leastpriv.runner.context import Runner
-from leastpriv.shell import print_text, shell_workplace
+from leastpriv.shell import print_markdown, print_rows, print_text, shell_workplace
 
 if TYPE_CHECKING:
     from argparse import Namespace
@@ -84,6 +84,7 @@ def _propose(options: Namespace, stdout: TextIO, console: Console, clock: Clock)
     from leastpriv.drift_step import annotate
     from leastpriv.inputs import INPUTS
     from leastpriv.pipeline import run
+    from leastpriv.report.proposal_json import proposal_json
     from leastpriv.settings import from_options
     from leastpriv.step import exit_code, say_published
     from leastpriv.written import write_files, write_reports
@@ -100,7 +101,10 @@ def _propose(options: Namespace, stdout: TextIO, console: Console, clock: Clock)
     say_published(result, console)
     if result.forgotten:
         console.warning(result.forgotten)
-    print_text(stdout, f"# {result.title}\n\n{result.body}")
+    if options.format == "json":
+        print_text(stdout, proposal_json(result.subject, result.title, result.body))
+    else:
+        print_markdown(stdout, f"# {result.title}\n\n{result.body}")
     if settings.mode.value == "check":
         annotate(result, console, None)
     return exit_code(settings, result, console)
@@ -124,7 +128,7 @@ def _review(settings: Settings, options: Namespace, stdout: TextIO, console: Con
         return file.read_bytes() if file.is_file() else None
 
     result = run_review(settings, workplace, Edited(lambda path: place.read(base, path), on_disk), console.log)
-    print_text(stdout, f"# {result.title}\n\n{result.whole}")
+    print_markdown(stdout, f"# {result.title}\n\n{result.whole}")
     return review_code(result, console)
 
 
@@ -132,7 +136,7 @@ def _permissions(options: Namespace, stdout: TextIO, console: Console, clock: Cl
     from leastpriv.evidence.cloudtrail.file_reader import SeenEvents
     from leastpriv.evidence.cloudtrail.trail_files import TrailFolder
     from leastpriv.evidence.read import read_evidence
-    from leastpriv.report.terminal import json_lines, rows_of, table
+    from leastpriv.report.terminal import permission_table, rows_of
     from leastpriv.sources import DAYS, CountedSource, Reach, bucket_trail, event_history, opened
     from leastpriv.values import EVENT_HISTORY, is_in_aws, named_principal, trails, window
 
@@ -157,8 +161,9 @@ def _permissions(options: Namespace, stdout: TextIO, console: Console, clock: Cl
         target,
         lambda calls: console.log(f"… {calls:,} calls"),
     )
+    console.settle()
     rows = rows_of(found, options.resources == "pattern", name_principals=options.all_roles)
-    print_text(stdout, table(rows) if options.format == "table" else json_lines(rows))
+    print_rows(stdout, rows, permission_table, options.format)
     return 0
 
 
@@ -198,7 +203,7 @@ def _evaluate(options: Namespace, stdout: TextIO, console: Console, clock: Clock
     from leastpriv.policy.evaluate import evaluate_layers
     from leastpriv.policy.requests import read_requests
     from leastpriv.report.decisions import decision_row
-    from leastpriv.report.terminal import json_lines
+    from leastpriv.report.terminal import decision_table
 
     layers: dict[Layer, list[Document]] = {"identity": [_policy(name, "--policy") for name in options.policies]}
     if options.boundary:
@@ -206,22 +211,22 @@ def _evaluate(options: Namespace, stdout: TextIO, console: Console, clock: Clock
     if options.session_policy:
         layers["session"] = [_policy(options.session_policy, "--session-policy")]
     requests = read_requests(_bytes_of(options.request, "--request"), options.request)
-    rows = (decision_row(evaluate_layers(request, layers), layers) for request in requests)
-    print_text(stdout, json_lines(rows))
+    rows = [decision_row(evaluate_layers(request, layers), layers) for request in requests]
+    print_rows(stdout, rows, decision_table, options.format)
     return 0
 
 
 def _contains(options: Namespace, stdout: TextIO, console: Console, clock: Clock) -> int:  # noqa: ARG001
     from leastpriv.policy.contain import contained
     from leastpriv.report.decisions import excess_row, excess_sentence
-    from leastpriv.report.terminal import json_lines
+    from leastpriv.report.terminal import excess_table
 
     old = [_policy(name, "--old") for name in options.old]
     new = [_policy(name, "--new") for name in options.new]
     smallest = contained(old, new).smallest
     if smallest is None:
         return 0
-    print_text(stdout, json_lines([excess_row(smallest, new)]))
+    print_rows(stdout, [excess_row(smallest, new)], excess_table, options.format)
     console.error(excess_sentence(smallest, new))
     return _NEW_ACCESS
 
@@ -230,10 +235,10 @@ def _denials(options: Namespace, stdout: TextIO, console: Console, clock: Clock)
     from leastpriv.evidence.refusals.job_log import distinct
     from leastpriv.evidence.refusals.log_files import read_logs
     from leastpriv.report.denials import logged_row, sum_up
-    from leastpriv.report.terminal import json_lines
+    from leastpriv.report.terminal import denial_table
 
     found, more = distinct(read_logs(options.files, sys.stdin.buffer))
-    print_text(stdout, json_lines(logged_row(one) for one in found))
+    print_rows(stdout, [logged_row(one) for one in found], denial_table, options.format)
     console.log(sum_up(found, more=more))
     return 0 if found else 1
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
@@ -10,6 +10,9 @@ from typing import TYPE_CHECKING, TextIO
 from leastpriv.errors import InputError, LeastprivError
 
 if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+    from leastpriv.report.terminal import Row, Table
     from leastpriv.settings import Settings
     from leastpriv.workplace import Workplace
 
@@ -32,6 +35,53 @@ def print_text(stdout: TextIO, text: str) -> None:
         raise
     except OSError as error:
         raise LeastprivError(f"The result cannot be written to standard output: {error.strerror}.") from error
+
+
+def print_markdown(stdout: TextIO, text: str) -> None:
+    """Writes Markdown, to people at a terminal as it is meant to look; raises as `print_text`."""
+    if not stdout.isatty():
+        print_text(stdout, text)
+        return
+    # Imported here: who reads JSON does not wait for it.
+    from rich.markdown import Markdown
+
+    _print_rich(stdout, Markdown(text))
+
+
+def print_rows(stdout: TextIO, rows: Sequence[Row], table: Callable[[Sequence[Row]], Table], form: str) -> None:
+    """Writes rows as JSON lines, or as a table where `form` says so; raises as `print_text`."""
+    from leastpriv.report.terminal import json_lines
+
+    if form != "table":
+        print_text(stdout, json_lines(rows))
+    elif stdout.isatty():
+        print_table(stdout, table(rows))
+    else:
+        print_text(stdout, str(table(rows)))
+
+
+def print_table(stdout: TextIO, table: Table) -> None:
+    """Writes a table to a terminal, in its colours and as wide as it is; raises as `print_text`."""
+    from rich import box
+    from rich.table import Table as Drawn
+    from rich.text import Text
+
+    drawn = Drawn(*table.columns, box=box.SIMPLE_HEAD)
+    for line in table.cells:
+        drawn.add_row(*(Text(cell, style=_COLOURS.get(cell, ""), overflow="fold") for cell in line))
+    _print_rich(stdout, drawn, *map(Text, table.notes))
+
+
+_COLOURS = {"allowed": "green", "implicitDeny": "red", "explicitDeny": "bold red", "unknown": "yellow", "no": "yellow"}
+
+
+def _print_rich(stdout: TextIO, *shown: RenderableType) -> None:
+    from rich.console import Console
+
+    whole = Console(file=stdout)
+    with whole.capture() as captured:
+        whole.print(*shown, sep="\n")
+    print_text(stdout, captured.get())
 
 
 def shell_workplace(settings: Settings, environment: Mapping[str, str], now: datetime) -> Workplace:

@@ -1,9 +1,10 @@
-"""Rows of `leastpriv permissions` and their table for a terminal."""
+"""Rows of the commands as JSON lines, and as tables for people."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
 from leastpriv.evidence.merge import by_pattern
 from leastpriv.evidence.usage import Evidence
@@ -11,7 +12,7 @@ from leastpriv.model import Basis, Outcome, Usage
 from leastpriv.report.escape import plain
 from leastpriv.report.proposal_json import denied_row, gap_row, permission_row
 
-_COLUMNS = ("action", "resource", "basis", "count", "runs", "last_seen")
+Row = Mapping[str, object]
 
 
 def rows_of(found: Mapping[str, Evidence], patterns: bool, *, name_principals: bool) -> list[dict[str, object]]:
@@ -37,33 +38,91 @@ def _rows(usages: Sequence[Usage]) -> Iterator[dict[str, object]]:
             yield permission_row(usage) if mendable else denied_row(usage)
 
 
-def json_lines(rows: Iterable[Mapping[str, object]]) -> str:
+def json_lines(rows: Iterable[Row]) -> str:
     """One JSON object a line, in ASCII; `##[`, a command to a workflow's runner wherever it stands, gets an escape."""
     return "".join(json.dumps(row).replace("##[", "#\\u0023[") + "\n" for row in rows)
 
 
-def table(rows: Sequence[Mapping[str, object]]) -> str:
-    """Permission rows as aligned columns; refusals and gaps follow as sentences."""
-    cells = [[_cell(row, column) + _mark(row, column) for column in _COLUMNS] for row in rows if "action" in row]
-    widths = [max(len(line[index]) for line in [list(_COLUMNS), *cells]) for index in range(len(_COLUMNS))]
-    lines = [
-        "  ".join(text.ljust(width) for text, width in zip(line, widths, strict=True)).rstrip()
-        for line in [list(_COLUMNS), *cells]
-    ]
-    lines += [
+@dataclass(frozen=True, slots=True)
+class Table:
+    """Columns for people; no cell holds a line break, or anything that a terminal or a runner would obey."""
+
+    columns: tuple[str, ...]
+    cells: tuple[tuple[str, ...], ...]
+    notes: tuple[str, ...] = ()
+    """Sentences below it."""
+
+    def __str__(self) -> str:
+        widths = [max(map(len, column)) for column in zip(self.columns, *self.cells, strict=True)]
+        lines = [
+            "  ".join(text.ljust(width) for text, width in zip(line, widths, strict=True)).rstrip()
+            for line in (self.columns, *self.cells)
+        ]
+        return "\n".join([*lines, *self.notes]) + "\n"
+
+
+def permission_table(rows: Sequence[Row]) -> Table:
+    """Permission rows in columns; refusals and gaps as sentences."""
+    notes = [
         f"refused by {row['denied_by']}: {_cell(row, 'denied')} on {_cell(row, 'resource')} ({row['count']}×)"
         for row in rows
         if "denied" in row
     ]
-    lines += [f"gap {row['gap']}: {_cell(row, 'detail')} ({row['count']}×)" for row in rows if "gap" in row]
-    return "\n".join(lines) + "\n"
+    notes += [f"gap {row['gap']}: {_cell(row, 'detail')} ({row['count']}×)" for row in rows if "gap" in row]
+    named = ("principal",) if any("principal" in row for row in rows) else ()
+    columns = (*named, "action", "resource", "basis", "count", "runs", "last_seen")
+    cells = [tuple(_cell(row, column) + _mark(row, column) for column in columns) for row in rows if "action" in row]
+    return Table(columns, tuple(cells), tuple(notes))
 
 
-def _mark(row: Mapping[str, object], column: str) -> str:
+def denial_table(rows: Sequence[Row]) -> Table:
+    """Rows of `leastpriv denials`."""
+    columns = ("action", "resource", "denied_by", "mendable", "where")
+    cells = ((*(_cell(row, column) for column in columns[:-1]), _place(row)) for row in rows)
+    return Table(columns, tuple(cells))
+
+
+def decision_table(rows: Sequence[Row]) -> Table:
+    """Rows of `leastpriv evaluate`, numbered as the requests are."""
+    cells = (
+        (str(number), _cell(row, "decision"), _cell(row, "denied_by"), _statement(row))
+        for number, row in enumerate(rows, start=1)
+    )
+    return Table(("request", "decision", "denied_by", "statement"), tuple(cells))
+
+
+def excess_table(rows: Sequence[Row]) -> Table:
+    """Rows of `leastpriv contains`."""
+    cells = ((_cell(row, "action"), _cell(row, "resource"), _only_if(row), _statement(row)) for row in rows)
+    return Table(("action", "resource", "where", "statement"), tuple(cells))
+
+
+def _mark(row: Row, column: str) -> str:
     """The catalogue lacks the action: it may hold a removal back and is never written."""
     return " (unverified)" if column == "action" and row.get("verified") is False else ""
 
 
-def _cell(row: Mapping[str, object], column: str) -> str:
-    value = row[column]
-    return str(len(value)) if isinstance(value, list) else plain(str(value), 120)
+def _cell(row: Row, column: str) -> str:
+    value = row.get(column)
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return str(len(value)) if isinstance(value, list) else "–" if value is None else plain(str(value), 120)
+
+
+def _place(row: Row) -> str:
+    return plain(f"{row['file']}:{row['line']}", 120)
+
+
+def _statement(row: Row) -> str:
+    found = row.get("statement")
+    if not isinstance(found, Mapping):
+        return "–"
+    return plain(f"{found['file']}:{found['line']} {found['sid'] or ''}".rstrip(), 120)
+
+
+def _only_if(row: Row) -> str:
+    """Of a request its context, of what one cannot tell the reason."""
+    context = row.get("context")
+    if isinstance(context, Mapping):
+        return plain(", ".join(f"{key} {' '.join(map(str, values))}" for key, values in context.items()), 120) or "–"
+    return _cell(row, "cannot_tell")

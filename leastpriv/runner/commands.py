@@ -11,8 +11,12 @@ import secrets
 import string
 from collections.abc import Iterator
 from contextlib import contextmanager
+from shutil import get_terminal_size
 from typing import TextIO
 
+PASSING = "… "
+"""Begin of a message that is of no use once the next is there: how far a long job has come."""
+_ERASE = "\r\x1b[2K"
 _LINE_ENDS = re.compile(r"\r\n|\r|\n")
 _UNTRUSTED = "| "
 
@@ -47,11 +51,20 @@ class Console:
         self._stdout = stdout
         self._stderr = stderr
         self._in_actions = in_actions
+        self._passing = False
+        """Whether the last line on a terminal is one that the next replaces."""
 
     def log(self, message: str) -> None:
-        """Print a message of our own, line by line."""
+        """Print a message of our own, line by line; at a terminal the next one replaces it if it begins with `…`."""
         for line in _LINE_ENDS.split(message):
-            self._write(self._stdout, safe_line(line))
+            self._write(self._stdout, safe_line(line), passing=line.startswith(PASSING))
+
+    def settle(self) -> None:
+        """Take a passing line away, before something else writes to the terminal."""
+        if self._passing:
+            self._stdout.write(_ERASE)
+            self._stdout.flush()
+            self._passing = False
 
     def untrusted(self, text: str) -> None:
         """Print text that others wrote, each line with a prefix; several lines with commands switched off."""
@@ -107,10 +120,12 @@ class Console:
         pairs = ",".join(f"{key}={escape_property(_shown(value))}" for key, value in properties.items())
         self._write(self._stdout, f"::{name}{' ' + pairs if pairs else ''}::{escape_data(data)}")
 
-    @staticmethod
-    def _write(stream: TextIO, text: str) -> None:
+    def _write(self, stream: TextIO, text: str, *, passing: bool = False) -> None:
         encoding = stream.encoding or "utf-8"
-        stream.write(text.encode(encoding, "backslashreplace").decode(encoding) + "\n")
+        live = stream.isatty() and not self._in_actions
+        before, self._passing = _ERASE if live and self._passing else "", live and passing
+        shown = text[: get_terminal_size().columns - 1] if self._passing else f"{text}\n"
+        stream.write(before + shown.encode(encoding, "backslashreplace").decode(encoding))
         stream.flush()
 
 

@@ -7,7 +7,7 @@ import json
 from hypothesis import given
 from hypothesis import strategies as st
 
-from leastpriv.report.terminal import json_lines, table
+from leastpriv.report.terminal import json_lines, permission_table
 from tests.fakes.markdown import HOSTILE
 
 TEXTS = st.sampled_from(HOSTILE) | st.text()
@@ -29,7 +29,7 @@ def test_the_table_has_a_line_a_row_whatever_a_name_holds(resource: str, detail:
         {"denied": "s3:GetObject", "denied_by": "scp", "resource": resource, "count": 2},
         {"gap": "unmapped-event", "scope": "all", "detail": detail, "count": 1},
     ]
-    text = table(rows)
+    text = str(permission_table(rows))
     lines = text.splitlines()
     assert len(lines) == 1 + len(rows)
     assert "##[" not in text
@@ -39,17 +39,21 @@ def test_the_table_has_a_line_a_row_whatever_a_name_holds(resource: str, detail:
 
 
 def test_columns_line_up_and_runs_are_counted() -> None:
-    head, first, second = table([ROW, {**ROW, "action": "s3:PutObjectTagging", "count": 14}]).splitlines()
+    head, first, second = str(
+        permission_table([ROW, {**ROW, "action": "s3:PutObjectTagging", "count": 14}])
+    ).splitlines()
     assert head.split() == ["action", "resource", "basis", "count", "runs", "last_seen"]
     assert first.split() == ["s3:PutObject", "*", "observed", "3", "2", "x"]
     assert first.index("observed") == second.index("observed") == head.index("basis")
 
 
 def test_without_rows_the_table_is_its_head() -> None:
-    assert table([]).split() == ["action", "resource", "basis", "count", "runs", "last_seen"]
+    assert str(permission_table([])).split() == ["action", "resource", "basis", "count", "runs", "last_seen"]
 
 
 def test_an_action_that_the_catalogue_lacks_is_marked() -> None:
-    _, known, unknown = table([ROW, {**ROW, "action": "s3:FrobnicateBucket", "verified": False}]).splitlines()
+    _, known, unknown = str(
+        permission_table([ROW, {**ROW, "action": "s3:FrobnicateBucket", "verified": False}])
+    ).splitlines()
     assert "unverified" not in known
     assert unknown.startswith("s3:FrobnicateBucket (unverified)  *")

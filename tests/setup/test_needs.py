@@ -69,7 +69,8 @@ def test_keys_of_digest_files(tmp_path: Path) -> None:
 def test_queries_in_athena(tmp_path: Path) -> None:
     """But for what Athena asks of Glue and S3 in the reader's name, which only AWS's own records would show."""
     athena = FakeAthena(None, exists=False)
-    with Stand(athena) as stand:
+    with Stand() as servers:
+        stand = servers.of(athena)
         stand.s3.objects[f"AWSLogs/{ACCOUNT}/CloudTrail/eu-west-1/2026/03/01/x.json.gz"] = bytes(1000)
         stand.read(location="s3://logs")
         athena.running = 10**6

@@ -1,4 +1,4 @@
-"""Bare refusals of an operation that the error names: AWS CLI and boto3, Go's SDK, CloudFormation (pure)."""
+"""Bare refusals of an operation that the error names: AWS CLI and boto3, SDKs for Go and PHP, CloudFormation (pure)."""
 
 from __future__ import annotations
 
@@ -33,6 +33,11 @@ _GO_CODE = re.compile(
     rf"{spaced('RequestID:')}[^,]{{0,100}},[ \n\v]*(?:{spaced('HostID:')}[^,]{{0,200}},[ \n\v]*)?"
     rf"(?:{spaced('api error')}[ \n\v]+)?(?P<code>[A-Z]\w{{2,80}}(?:[\n\v]\w{{1,40}})?):[ \n\v]*"
 )
+_PHP = re.compile(
+    r"Error executing \"(?P<operation>[A-Z]\w{1,100})\" on \"https://(?:[^/\"\n]{1,200}?\.)??(?P<service>[a-z0-9-]{2,40})"
+    r"(?:[.-][a-z]{2}(?:-[a-z]{1,10}){1,3}-\d)?\.amazonaws\.com(?:\.cn)?[/\"]"
+    r"[^\x00]{0,1500}?[ \n\v](?P<code>[A-Z]\w{2,80}) \((?:client|server)\): "
+)
 _STACK = re.compile(r"\bAPI: (?P<service>[a-z0-9-]{2,40}):(?P<operation>[A-Za-z]\w{1,100})[ \n\v]+")
 _QUEUE_DENIED = re.compile(r"Access to the resource[ \n\v]+https://\S+[ \n\v]+is denied", re.IGNORECASE)
 _MARKS = " .,;:`'\"*){}\\"
@@ -63,6 +68,11 @@ def _operations(text: str) -> list[_Operation]:
     found += [
         _Operation(match.start(), match.end(), match["service"], match["operation"], True)
         for match in _STACK.finditer(text)
+        if match["service"] in catalog.services()
+    ]
+    found += [
+        _Operation(match.start(), match.end(), match["service"], match["operation"], is_refusal(match["code"]))
+        for match in _PHP.finditer(text)
         if match["service"] in catalog.services()
     ]
     return sorted(found, key=lambda each: each.start)

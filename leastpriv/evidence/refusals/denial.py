@@ -56,7 +56,7 @@ def find_denials(layout: Layout, stop: int | None = None) -> list[Found]:
     read = [*sentences(layout, stop)] if "notauthorizedtoperform" in words else []
     named = [sentence for sentence in read if sentence.action]
     found = [Found(each.phrase, each.end, _stated(layout, each)) for each in named]
-    if any(sign in words for sign in ("whencallingthe", "operationerror", "api:")):
+    if any(sign in words for sign in ("whencallingthe", "operationerror", "errorexecuting", "api:")):
         found += by_operation(layout, named, stop)
     if any(sign in words for sign in ("accessdenied", "forbidden", "thisoperation")):
         traces = by_trace(layout) if "commanderror" in words or "client." in words else ()

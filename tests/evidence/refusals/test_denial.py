@@ -450,6 +450,25 @@ def test_a_stack_trace_names_the_operation_of_the_refusal_above_it(trace: str, a
     assert all(one.inferred and one.mendable for one in found)
 
 
+@pytest.mark.parametrize(
+    ("host", "operation", "actions"),
+    [
+        ("orders.s3.eu-west-1.amazonaws.com", "PutObject", ("s3:PutObject",)),
+        ("s3.amazonaws.com", "ListObjects", ("s3:ListBucket",)),
+        ("ec2.eu-west-1.amazonaws.com", "DescribeInstances", ("ec2:DescribeInstances",)),
+        ("orders.nyc3.digitaloceanspaces.com", "PutObject", ()),
+    ],
+)
+def test_the_sdk_for_php_names_operation_and_service(host: str, operation: str, actions: tuple[str, ...]) -> None:
+    text, code = (EC2, "UnauthorizedOperation") if host.startswith("ec2.") else ("Access Denied", "AccessDenied")
+    found = read_denial(
+        f'Error executing "{operation}" on "https://{host}/a"; AWS HTTP error: Client error: `PUT https://{host}/a` '
+        f"resulted in a `403 Forbidden` response:\n<?xml version='1.0'?>\n<Error><Code>{code}</Code><Message>{text}"
+        f"</Message></Error> (truncated...)\n {code} (client): {text} - <?xml version='1.0'?>"
+    )
+    assert (found.actions, found.mendable) == (actions, bool(actions))
+
+
 def test_the_sentence_behind_a_bare_refusal_of_ec2_is_the_same_refusal() -> None:
     sentence = f"User: {WHO} is not authorized to perform: ec2:RunInstances on resource: {INSTANCE}"
     deny = f"Error launching source instance: UnauthorizedOperation: {EC2} {sentence} with an explicit deny in a"

@@ -287,6 +287,14 @@ def test_a_recommended_policy_that_keeps_what_goes_here_is_told(
     )
 
 
+def test_unused_credentials_are_told(propose: Callable[..., Result], account: Account) -> None:
+    key = {"unusedIamUserAccessKeyDetails": {"accessKeyId": "AKIAEXAMPLE000000001"}}
+    findings = [Finding("1", ROLE, "UnusedIAMUserAccessKey", [key])]
+    account.analyzer.analyzers = {"ACCOUNT_UNUSED_ACCESS/ninety": findings}
+    body = propose(access_analyzer=f"{ACCESS_ROLE} {TRAIL}").body
+    assert "calls credentials of the user unused: `AKIAEXAMPLE000000001`." in body
+
+
 def test_a_finding_without_a_recommendation_says_why(propose: Callable[..., Result], account: Account) -> None:
     _find_unused(account)
     account.analyzer.unrecommended = "SERVICE_ERROR"

@@ -150,6 +150,11 @@ def _unused(unused: UnusedAccess, subject: Subject) -> Iterator[str]:
     days = f" ({unused.days} days)" if unused.days else ""
     if unused.is_whole:
         yield f"- **Unused access**: the analyzer {code(unused.analyzer)}{days} calls the whole role unused."
+    if unused.credentials:
+        yield (
+            f"- **Unused access**: the analyzer {code(unused.analyzer)}{days} calls credentials of the user unused: "
+            f"{codes(unused.credentials, 4)}. Deactivate what no deploy uses."
+        )
     if not unused.actions and not unused.services:
         return
     patterns = [*unused.actions, *(f"{service}:*" for service in unused.services)]

@@ -121,6 +121,8 @@ class UnusedAccess:
     """Prefixes of services of which nothing is used."""
     actions: tuple[str, ...] = ()
     """Unused actions of services in use, `s3:putbucketpolicy`."""
+    credentials: tuple[str, ...] = ()
+    """Unused ones of a user: ids of access keys, and `password`."""
     advice: tuple[Advice, ...] = ()
     unadvised: tuple[str, ...] = ()
     """Why findings have no recommendation, each a sentence."""

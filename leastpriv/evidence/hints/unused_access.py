@@ -12,6 +12,7 @@ from leastpriv.evidence.hints.found import Advice, UnusedAccess
 from leastpriv.evidence.hints.generated_policy import grants_of
 from leastpriv.evidence.hints.waiting import Waiting
 
+_TYPES = ("UnusedIAMRole", "UnusedPermission", "UnusedIAMUserAccessKey", "UnusedIAMUserPassword")
 _KINDS = ("ACCOUNT_UNUSED_ACCESS", "ORGANIZATION_UNUSED_ACCESS")
 
 
@@ -27,10 +28,11 @@ def unused_access(client: Any, principal: str, waiting: Waiting) -> tuple[Unused
 def _told(client: Any, analyzer: Analyzer, principal: str, waiting: Waiting) -> UnusedAccess:
     services: set[str] = set()
     actions: set[str] = set()
+    credentials: list[str] = []
     advice: list[Advice] = []
     unadvised: dict[str, None] = {}
     is_whole = False
-    for finding in findings(client, analyzer, principal, "UnusedIAMRole", "UnusedPermission"):
+    for finding in findings(client, analyzer, principal, *_TYPES):
         is_whole = is_whole or finding["findingType"] == "UnusedIAMRole"
         for detail in finding["findingDetails"]:
             unused = detail.get("unusedPermissionDetails")
@@ -39,6 +41,10 @@ def _told(client: Any, analyzer: Analyzer, principal: str, waiting: Waiting) -> 
                 named = [str(each["action"]).lower() for each in unused.get("actions") or ()]
                 actions.update(name if ":" in name else f"{prefix}:{name}" for name in named)
                 services.update(() if named else (prefix,))
+            if key := detail.get("unusedIamUserAccessKeyDetails"):
+                credentials.append(str(key["accessKeyId"]))
+            if "unusedIamUserPasswordDetails" in detail:
+                credentials.append("password")
         if finding["findingType"] == "UnusedPermission":
             try:
                 advice.extend(_advice(client, analyzer, str(finding["id"]), waiting))
@@ -47,8 +53,8 @@ def _told(client: Any, analyzer: Analyzer, principal: str, waiting: Waiting) -> 
                 waiting.say(f"No recommendation for the finding {finding['id']}: {error}")
                 unadvised[str(error)] = None
     return UnusedAccess(
-        analyzer.name, analyzer.days, is_whole, tuple(sorted(services)), tuple(sorted(actions)), tuple(advice),
-        tuple(unadvised),
+        analyzer.name, analyzer.days, is_whole, tuple(sorted(services)), tuple(sorted(actions)), tuple(credentials),
+        tuple(advice), tuple(unadvised),
     )  # fmt: skip
 
 

@@ -163,6 +163,22 @@ def test_everything_that_aws_says_is_read_over_all_pages(account: Account, aws: 
     ]
 
 
+def test_unused_credentials_of_a_user_are_read(account: Account, aws: FakeAws, door: Aws) -> None:
+    kim = "arn:aws:iam::111122223333:user/kim"
+    key = {"unusedIamUserAccessKeyDetails": {"accessKeyId": "AKIAEXAMPLE000000001"}}
+    password: dict[str, object] = {"unusedIamUserPasswordDetails": {}}
+    account.analyzer.analyzers = {
+        "ACCOUNT_UNUSED_ACCESS/unused": [
+            Finding("k", kim, "UnusedIAMUserAccessKey", [key]),
+            Finding("p", kim, "UnusedIAMUserPassword", [password]),
+        ]
+    }
+    account.iam.policies = {kim: {"deploy": ("s3",)}}
+    hints = read_hints(door, parse_principal(kim), account.waiting, access=True)
+    assert [each.credentials for each in hints.unused] == [("AKIAEXAMPLE000000001", "password")]
+    assert "external access findings" not in hints.asked
+
+
 def test_what_may_cost_is_said_before_the_first_call_that_touches_it(account: Account, aws: FakeAws, door: Aws) -> None:
     account.hints(door)
     costs = next(place for place, line in enumerate(account.said) if "USD 0.20" in line)

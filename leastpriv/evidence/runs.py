@@ -22,12 +22,15 @@ SILENCE = timedelta(minutes=60)
 # This project's own definition of a run: GitHub's run ids are such numbers where a workflow makes them its
 # role session name; the other is the session name of a CodeBuild build.
 _NAMED = re.compile(
-    r"(?:leastpriv-rehearsal-)?\d{8,12}|AWSCodeBuild-[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}",
+    r"leastpriv-rehearsal-\d{1,19}|\d{8,12}|AWSCodeBuild-[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}",
     re.ASCII,
 )
 
-_WORKFLOW_RUN = re.compile(r"(?P<rehearsal>leastpriv-rehearsal-)?(?P<run>\d{8,12})", re.ASCII)
-"""docs/rehearsal.md: under such a session name a deploy runs with the proposal as its session policy."""
+_WORKFLOW_RUN = re.compile(
+    r"(?:(?P<rehearsal>leastpriv-rehearsal-)(?=\d{1,19}\Z)|(?=\d{8,12}\Z))(?P<run>\d+)", re.ASCII
+)
+"""docs/rehearsal.md: under such a session name a deploy runs with the proposal as its session policy. There the prefix
+tells, and not the length: a GitHub Enterprise Server counts its runs from 1."""
 
 RunToken = int
 

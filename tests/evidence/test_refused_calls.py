@@ -115,6 +115,7 @@ def test_what_aws_refuses_is_told_apart_from_a_damaged_text(code: str, trouble: 
 @pytest.mark.parametrize(
     ("session", "tail", "mendable"),
     [
+        ("leastpriv-rehearsal-7", "because no session policy allows the action", True),
         ("leastpriv-rehearsal-17650000500", "because no session policy allows the action", True),
         ("leastpriv-rehearsal-17650000500", "with an explicit deny in a session policy", False),
         ("leastpriv-rehearsal-17650000500", "because no permissions boundary allows the action", False),

@@ -45,13 +45,15 @@ check: $(STAMP) $(LAB_STAMP) ## Run every check that CI runs
 	$(call step,hadolint,$(BIN)/hadolint Dockerfile)
 	$(call step,zizmor,$(BIN)/zizmor --offline --no-progress action.yml .github examples/workflows/*.yml)
 	$(call step,README tables,$(BIN)/python tools/readme_tables.py --check)
+	$(call step,config schema,$(BIN)/python tools/config_schema.py --check)
 	@$(BIN)/python -m pytest -q -m "not slow" $(PARALLEL)
 
 format: $(STAMP) ## Format the code and mend what ruff can mend
 	@$(BIN)/ruff format . && $(BIN)/ruff check --fix .
 
-readme: $(STAMP) ## Write the tables of README.md from action.yml
+readme: $(STAMP) ## Write what follows from the inputs: the tables of README.md and the schema of the config
 	@$(BIN)/python tools/readme_tables.py
+	@$(BIN)/python tools/config_schema.py
 
 # The API models of the catalogue's own day: to a later operation AWS may have given an action that it does not know yet.
 BOTOCORE_OF_THE_CATALOGUE := 1.43.121

@@ -60,6 +60,11 @@ def _add_propose(commands: _SubParsersAction[ArgumentParser]) -> None:
         help="folder for policy.json, proposal.json, patch.json, pull-request.md",
     )
     command.add_argument(
+        "--discover",
+        action="store_true",
+        help="draft first policy files for the roles that this one leads to, with a config that names them",
+    )
+    command.add_argument(
         "--template",
         dest="templates",
         action="append",

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from leastpriv.policy.document import Document
     from leastpriv.policy.evaluate import Layer
     from leastpriv.settings import Settings
+    from leastpriv.values import Value
 
 Clock = Callable[[], datetime]
 _NEW_ACCESS = 3
@@ -90,6 +91,8 @@ def _propose(options: Namespace, stdout: TextIO, console: Console, clock: Clock)
     from leastpriv.written import write_files, write_reports
 
     values = {known.name: getattr(options, known.name.replace("-", "_"), "") or "" for known in INPUTS}
+    if values["config"] or options.discover:
+        return _propose_several(values, options, stdout, console, clock)
     settings = from_options(values, options.start or "", options.end or "")
     if settings.mode.value == "review":
         return _review(settings, options, stdout, console, clock)
@@ -108,6 +111,23 @@ def _propose(options: Namespace, stdout: TextIO, console: Console, clock: Clock)
     if settings.mode.value == "check":
         annotate(result, console, None)
     return exit_code(settings, result, console)
+
+
+def _propose_several(
+    values: Mapping[str, Value], options: Namespace, stdout: TextIO, console: Console, clock: Clock
+) -> int:
+    from leastpriv.several_step import several_command
+
+    if options.templates:
+        raise InputError("--template is for one policy file: leave it out beside --config and --discover.")
+    if options.discover and not (options.output_dir or values["mode"] == "pull-request"):
+        raise InputError("--discover writes first files: say where with --output-dir, or set --mode pull-request.")
+    times = (options.start or "", options.end or "")
+    told, code = several_command(
+        values, times, os.environ, clock(), console, options.output_dir or "", discover=options.discover
+    )
+    print_text(stdout, told)
+    return code
 
 
 def _review(settings: Settings, options: Namespace, stdout: TextIO, console: Console, clock: Clock) -> int:
@@ -194,6 +214,12 @@ def _why(options: Namespace, stdout: TextIO, console: Console, clock: Clock) -> 
 
 
 def _step(environment: Mapping[str, str], runner: Runner, console: Console, clock: Clock) -> int:
+    from leastpriv.runner.inputs import read_input
+
+    if read_input(environment, "config"):
+        from leastpriv.several_step import several_step
+
+        return several_step(environment, runner, console, clock)
     from leastpriv.step import step
 
     return step(environment, runner, console, clock)

@@ -15,12 +15,12 @@ from leastpriv.runner.commands import Console
 
 DRIFT = 3
 """Exit code of the mode `check` when the policy differs from what is needed, or from the account."""
-_MOST_ANNOTATIONS = 9
+MOST_ANNOTATIONS = 9
 """GitHub shows ten warnings of one step (actions/toolkit, docs/problem-matchers.md, read 2026-11-26); one is left for
 what else there is to say."""
 
 
-def annotate(result: Result, console: Console, most: int | None = _MOST_ANNOTATIONS) -> None:
+def annotate(result: Result, console: Console, most: int | None = MOST_ANNOTATIONS) -> None:
     """One warning a finding, at its line; where there are more than `most`, the last one says how many (None: all)."""
     subject, found = result.subject, findings(result.subject)
     shown = found if most is None or len(found) <= most else found[: most - 1]

@@ -30,10 +30,9 @@ class Input:
 
 
 INPUTS: tuple[Input, ...] = (
-    Input("role-arn", required=True, help="ARN of the role or user whose use is measured"),
+    Input("role-arn", help="ARN of the role or user whose use is measured"),
     Input(
         "policy-file",
-        required=True,
         help=(
             "the committed policy, or file#pointer where it stands in a larger file; drafted from usage where it does "
             "not exist"
@@ -71,7 +70,7 @@ INPUTS: tuple[Input, ...] = (
     Input("never-add", several=True, help="action pattern that is never added"),
     Input("base", help="branch the proposal is based on"),
     Input("branch", help="branch the proposal is committed to"),
-    Input("config", built=False),
+    Input("config", help="a YAML file with several targets, in place of --role-arn and --policy-file"),
     Input(
         "athena-table",
         help="[WORKGROUP/]DATABASE.TABLE of CloudTrail records in Amazon Athena; made over a trail in S3 where missing",

@@ -153,16 +153,25 @@ def publish(made: Made, settings: Settings, workplace: Workplace, now: datetime)
     What the run has learned is kept, whatever came of the proposal.
     """
     place, published = workplace.place, None
-    shelf = workplace.shelf if workplace.remembers and not made.found.history.recollection.trouble else None
-    forgotten = keep(shelf, made.subject.evidence, made.found.news, now)
+    forgotten = remember(made, workplace, now)
     if place and settings.mode is Mode.PULL_REQUEST and made.failure:
         published = Published(Operation.NONE, settings.branch, "", made.base, failure=made.failure)
     elif place and settings.mode is Mode.PULL_REQUEST:
         text = f"{made.text}\n{controls(made.changes)}"
         published = _publish(settings, place, made.base, made.subject, made.title, text, made.scope, now)
-        remembered = workplace.shelf is not None and not forgotten
-        forgotten = forgotten or answer(workplace.historian, made.found.said, published, remembered=remembered)
+        forgotten = forgotten or answered(made, workplace, published)
     return Result(made.subject, made.title, made.text, published, forgotten)
+
+
+def remember(made: Made, workplace: Workplace, now: datetime) -> str:
+    """Keeps what the run has learned of the target; gives a sentence where that failed."""
+    shelf = workplace.shelf if workplace.remembers and not made.found.history.recollection.trouble else None
+    return keep(shelf, made.subject.evidence, made.found.news, now)
+
+
+def answered(made: Made, workplace: Workplace, published: Published) -> str:
+    """Answers people's commands, once what counts of them is remembered; gives a sentence where that failed."""
+    return answer(workplace.historian, made.found.said, published, remembered=workplace.shelf is not None)
 
 
 def _insist(subject: Subject) -> None:

@@ -130,11 +130,16 @@ def from_environment(environment: Mapping[str, str]) -> Settings:
     Raises:
         InputError: an input is missing, malformed, or not built yet.
     """
-    values = {known.name: read_input(environment, known.name) for known in INPUTS}
+    return settings(*given_to_step(environment))
+
+
+def given_to_step(environment: Mapping[str, str]) -> tuple[Mapping[str, Value], Mapping[str, str]]:
+    """The inputs of a step by name, and how messages call them."""
+    values: dict[str, Value] = {known.name: read_input(environment, known.name) for known in INPUTS}
     if not any(values[name] for name in ("trails", "athena-table", "job-logs")):
         # A step that names no evidence starts with what every account has.
         values["trails"] = EVENT_HISTORY
-    return settings(values, {known.name: f"The input {known.name}" for known in INPUTS})
+    return values, {known.name: f"The input {known.name}" for known in INPUTS}
 
 
 def from_options(values: Mapping[str, Value], start: str = "", end: str = "") -> Settings:
@@ -143,16 +148,21 @@ def from_options(values: Mapping[str, Value], start: str = "", end: str = "") ->
     Raises:
         InputError: as `from_environment`.
     """
+    return settings(*given_to_command(values), start, end)
+
+
+def given_to_command(values: Mapping[str, Value]) -> tuple[Mapping[str, Value], Mapping[str, str]]:
+    """The command line's options by input name, with the shell's own defaults, and how messages call them."""
     shell = {known.name: known.shell_default for known in INPUTS if known.shell_default}
     given = {**values, **{name: default for name, default in shell.items() if not values.get(name)}}
-    return settings(given, {known.name: known.flag for known in INPUTS}, start, end)
+    return given, {known.name: known.flag for known in INPUTS}
 
 
 def settings(values: Mapping[str, Value], labels: Mapping[str, str], start: str = "", end: str = "") -> Settings:
     """Checks every value and puts defaults in; `labels` says how messages call an input."""
     _refuse_unbuilt(values, labels)
     text = {known.name: _text(values, known) for known in INPUTS if known.built}
-    missing = next((known.name for known in INPUTS if known.required and not text[known.name]), "")
+    missing = next((name for name in ("role-arn", "policy-file") if not text[name]), "")
     if missing:
         raise InputError(f"{labels[missing]} is missing: {_help(missing)}.")
     principal = named_principal(text["role-arn"], labels["role-arn"])

@@ -8,7 +8,7 @@ from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
-from leastpriv.drift_step import annotate, conclude, track
+from leastpriv.drift_step import MOST_ANNOTATIONS, annotate, conclude, track
 from leastpriv.errors import InputError, PullRequestError
 from leastpriv.evidence.memory.file import LONGEST_FILE
 from leastpriv.evidence.refusals.run_logs import RunLogs
@@ -47,24 +47,21 @@ def step(environment: Mapping[str, str], runner: Runner, console: Console, clock
     Raises:
         LeastprivError: an input is wrong, or the proposal could not be made; one that was made is written all the same.
     """
-    settings = _within_rights(from_environment(environment), runner, console)
+    settings = within_rights(from_environment(environment), runner, console)
     reach = Reach(environment, clock(), settings.aws_regions)
-    logs = _job_logs(settings, runner, clock())
+    logs = job_logs_of(settings, runner, clock())
     if settings.mode is Mode.REVIEW:
-        inside = replace(_inside(settings, runner), job_logs=logs, reach=reach)
-        return review_step(settings, inside, github_of(settings, runner, console), runner, console)
+        here = replace(inside_workspace(settings, runner), job_logs=logs, reach=reach)
+        return review_step(settings, here, github_of(settings, runner, console), runner, console)
     with console.group("Least privilege from evidence"):
-        result = run(
-            settings, _step_workplace(settings, runner, console, reach, logs), clock(), console.log, runner.run_pages
-        )
+        github = github_of(settings, runner, console)
+        here = replace(inside_workspace(settings, runner), job_logs=logs, reach=reach)
+        workplace = step_workplace(settings, with_shelf(here, settings, github, runner), github)
+        result = run(settings, workplace, clock(), console.log, runner.run_pages)
     folder = (runner.temporary or runner.workspace) / "leastpriv"
     written = write_files(result, folder)
     say_published(result, console)
-    _no_evidence(result, console)
-    if settings.mode is Mode.CHECK:
-        annotate(result, console)
-    else:
-        _annotate(result, console)
+    tell(result, settings, console)
     if result.forgotten:
         console.warning(result.forgotten, title="Not remembered")
     found = {**outputs(result.subject, written.as_posix()), **pull_request_outputs(result.published)}
@@ -78,7 +75,7 @@ def step(environment: Mapping[str, str], runner: Runner, console: Console, clock
     return exit_code(settings, result, console)
 
 
-def _within_rights(settings: Settings, runner: Runner, console: Console) -> Settings:
+def within_rights(settings: Settings, runner: Runner, console: Console) -> Settings:
     """A run whose token cannot write reports by itself: a fork's pull request, or Dependabot's."""
     if settings.mode is not Mode.PULL_REQUEST or not runner.read_only_token():
         return settings
@@ -90,22 +87,23 @@ def _within_rights(settings: Settings, runner: Runner, console: Console) -> Sett
     return replace(settings, mode=Mode.REPORT)
 
 
-def _step_workplace(settings: Settings, runner: Runner, console: Console, reach: Reach, logs: JobLogs) -> Workplace:
-    """In a step every path starts at, and stays in, the workspace; with a token, policies may come from GitHub."""
-    github = github_of(settings, runner, console)
-    shelf = evidence_shelf(settings, github)
-    here = replace(_inside(settings, runner), job_logs=logs, reach=reach, shelf=shelf)
-    here = replace(here, remembers=not runner.read_only_token())
-    path = here.policy_path
+def step_workplace(settings: Settings, here: Workplace, github: GitHubPlace | None) -> Workplace:
+    """In a step every path starts at, and stays in, the workspace `here`; with a token, policies may be on GitHub."""
+    workspace = here.folder or Path()
     if github is None and settings.mode is Mode.PULL_REQUEST:
         # Another forge, or none: the branch is made in the repository that the workspace holds.
-        return replace(here, place=LocalPlace(LocalRepository.open(runner.workspace)))
-    if github and (settings.mode is Mode.PULL_REQUEST or not (runner.workspace / path).exists()):
+        return replace(here, place=LocalPlace(LocalRepository.open(workspace)))
+    if github and (settings.mode is Mode.PULL_REQUEST or not (workspace / here.policy_path).exists()):
         return replace(here, folder=None, place=github, historian=github)
     return replace(here, historian=github)
 
 
-def _inside(settings: Settings, runner: Runner) -> Workplace:
+def with_shelf(here: Workplace, settings: Settings, github: GitHubPlace | None, runner: Runner) -> Workplace:
+    """The workspace with the place where the memory of the settings' principal lies, if there is one."""
+    return replace(here, shelf=evidence_shelf(settings, github), remembers=not runner.read_only_token())
+
+
+def inside_workspace(settings: Settings, runner: Runner) -> Workplace:
     """The workspace; paths that lead out of it are refused."""
 
     def inside(value: str, name: str) -> Path:
@@ -124,7 +122,7 @@ def _inside(settings: Settings, runner: Runner) -> Workplace:
     return Workplace(Path(policy.path).as_posix(), runner.workspace, trails, pointer=policy.pointer)
 
 
-def _job_logs(settings: Settings, runner: Runner, now: datetime) -> JobLogs:
+def job_logs_of(settings: Settings, runner: Runner, now: datetime) -> JobLogs:
     """The logs in the workspace and, for `auto`, those of the workflow run.
 
     Raises:
@@ -205,6 +203,18 @@ def _summary(result: Result, settings: Settings) -> str:
         why = f" {prose(published.reason)}" if published.reason else ""
         where = f"{pull}: {published.operation}.{why}\n\n"
     return f"## {result.title}\n\n{where}{drifted}{result.body}"
+
+
+def tell(result: Result, settings: Settings, console: Console, most: int = MOST_ANNOTATIONS) -> None:
+    """Annotates: a warning where nothing was found, then what the proposal changes or, in the mode `check`, the drift.
+
+    Of findings there are at most so many.
+    """
+    _no_evidence(result, console)
+    if settings.mode is Mode.CHECK:
+        annotate(result, console, most)
+    else:
+        _annotate(result, console)
 
 
 def _no_evidence(result: Result, console: Console) -> None:

@@ -19,7 +19,7 @@ trust-policy
 """
 OUTPUTS = """
 has-changes added-actions removed-actions policy proposal-file pull-request-number pull-request-url
-pull-request-operation pull-request-head-sha pull-request-branch inline-session-policy
+pull-request-operation pull-request-head-sha pull-request-branch inline-session-policy targets
 """
 
 

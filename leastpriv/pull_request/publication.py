@@ -52,12 +52,12 @@ class Publication:
     certify: Certify = lambda _, __: ""
     """Gives the fingerprint of this principal's and file's proposal; empty where no proposal changes such files."""
     further: Mapping[str, bytes] = field(default_factory=dict)
-    """New files that the policy continues in, by path as above."""
+    """New files that the policy continues in, or the other files that share the pull request, by path as above."""
 
     @property
     def files(self) -> dict[str, bytes]:
         """All files that the commit holds, the policy file first; none where there is nothing to propose."""
-        return {} if self.content is None else {self.path: self.content, **self.further}
+        return {**({} if self.content is None else {self.path: self.content}), **self.further}
 
     def is_there(self, read: Callable[[str], bytes | None]) -> bool:
         """Whether a commit, of which `read` gives a file, holds all that is proposed; nothing proposed is there."""

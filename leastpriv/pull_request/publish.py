@@ -69,6 +69,10 @@ class GitHubPlace:
         self._manners = manners
         self._closed: dict[str, tuple[Closed, ...]] = {}
 
+    def with_manners(self, manners: Manners) -> GitHubPlace:
+        """The same repository for pull requests that are given something else."""
+        return GitHubPlace(self._connection, manners)
+
     def head_of(self, base: str) -> tuple[str, str]:
         """As `Branches.head_of`."""
         return self._branches.head_of(base)

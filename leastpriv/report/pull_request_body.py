@@ -24,7 +24,7 @@ from leastpriv.report.subject import Subject
 from leastpriv.report.to_copy import to_copy
 from leastpriv.report.words import codes, day, in_time, joined, last_of, plural, run_links, runs_of, times
 
-_LONGEST_BODY = 58_000
+LONGEST_BODY = 58_000
 """GitHub takes 65,536 characters; headers and escapes count (Renovate caps at the same figure)."""
 _WORDS = {
     Basis.OBSERVED: "observed: allowed, though no known policy grants it",
@@ -54,7 +54,7 @@ def body(subject: Subject, reserved: int = 0) -> str:
 
     What grows too long loses the evidence first, then the ends of its longest sections; verdict and proof stay whole.
     """
-    marker = f"<!-- leastpriv v=1 version={__version__} fingerprint={subject.fingerprint} -->"
+    mark = marker(subject.fingerprint)
     before = [verdict(subject), *disagreements(subject.judgements)]
     after = [*to_copy(subject), *proof_lines(subject), *judged(subject.judgements), _what_happens(subject)]
     sections = [
@@ -75,14 +75,19 @@ def body(subject: Subject, reserved: int = 0) -> str:
         *lifecycle_offers(subject.offers, subject.evidence.hints.declared),
     ]
     evidence = _evidence(subject)
-    whole = _page([*before, *sections, *after, evidence, marker])
-    longest = _LONGEST_BODY - reserved
+    whole = _page([*before, *sections, *after, evidence, mark])
+    longest = LONGEST_BODY - reserved
     if len(whole) <= longest:
         return whole
     evidence = "*The evidence table is too long for this page: it is in `proposal.json`.*"
-    rest = [*before, *after, evidence, marker]
+    rest = [*before, *after, evidence, mark]
     room = longest - sum(len(part) + 2 for part in rest) - 2 * len(sections)
-    return _page([*before, *fit(sections, room), *after, evidence, marker])
+    return _page([*before, *fit(sections, room), *after, evidence, mark])
+
+
+def marker(fingerprint: str) -> str:
+    """What tells which proposal a body is about; hidden."""
+    return f"<!-- leastpriv v=1 version={__version__} fingerprint={fingerprint} -->"
 
 
 def _page(sections: Sequence[str]) -> str:

@@ -1,0 +1,101 @@
+"""Write the JSON schema of the `config` file from the table of inputs; `--check` only tells whether it is fresh."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+from leastpriv.configuration import target_inputs
+from leastpriv.inputs import INPUTS, Input
+
+ROOT = Path(__file__).resolve().parent.parent
+SCHEMA = ROOT / "leastpriv" / "data" / "config.schema.json"
+
+_CHOICES = {"unseen-services": ["keep", "drop"], "resources": ["pattern", "exact", "keep"]}
+_ARN = r"^arn:aws(-[a-z]+)*:iam::[0-9]{12}:(role|user)/.+$"
+_LIST = {"oneOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]}
+
+
+def schema() -> dict[str, object]:
+    """The schema, in JSON Schema's draft 2020-12."""
+    known = {each.name: each for each in INPUTS}
+    target = {name: _input(known[name]) for name in target_inputs()}
+    target["role-arn"] = {
+        "type": "string",
+        "pattern": _ARN,
+        "description": "ARN of the role or user; with * or ? in its name, every such role that was at work.",
+    }
+    target["policy-file"] = {
+        "type": "string",
+        "minLength": 1,
+        "description": "The committed policy, as the input of this name; for a role-arn with wildcards with {name} in "
+        "the file's name, as in iam/{name}.json.",
+    }
+    target["group"] = {
+        "type": "string",
+        "pattern": "^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$",
+        "description": "Targets of one group share the pull request of the branch leastpriv/GROUP.",
+    }
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "Several targets of leastpriv-action",
+        "type": "object",
+        "required": ["targets"],
+        "additionalProperties": False,
+        "properties": {
+            "targets": {
+                "type": "array",
+                "minItems": 1,
+                "maxItems": 200,
+                "items": {
+                    "type": "object",
+                    "required": ["role-arn", "policy-file"],
+                    "additionalProperties": False,
+                    "properties": target,
+                    "not": {"required": ["group", "branch"]},
+                },
+            },
+            "follow": {
+                "type": "boolean",
+                "default": True,
+                "description": "Whether the calls of roles are read that the targets lead to and that are no targets.",
+            },
+            "discover": {
+                "oneOf": [{"type": "boolean"}, {"type": "string", "pattern": r"^(?!/).*\{name\}\.json$"}],
+                "default": False,
+                "description": "Whether first policy files are drafted for such roles, or where they go: "
+                "iam/{name}.json.",
+            },
+        },
+    }
+
+
+def _input(known: Input) -> dict[str, object]:
+    about = f"{known.help[0].upper()}{known.help[1:]}."
+    if known.name in _CHOICES:
+        return {"enum": _CHOICES[known.name], "description": about}
+    if known.several:
+        return {**_LIST, "description": about}
+    if known.default in ("true", "false"):
+        return {"enum": [True, False, "true", "false"], "description": about}
+    if known.default.isdigit():
+        whole = [{"type": "integer", "minimum": 0}, {"type": "string", "pattern": "^[0-9]{1,9}$"}]
+        return {"oneOf": whole, "description": about}
+    return {"type": ["string", "number"], "description": about}
+
+
+def main(arguments: list[str]) -> int:
+    """Write the schema, or with `--check` compare it; 1 when it is stale."""
+    fresh = json.dumps(schema(), indent=2) + "\n"
+    stale = not SCHEMA.exists() or SCHEMA.read_text(encoding="utf-8") != fresh
+    if arguments == ["--check"]:
+        if stale:
+            print("leastpriv/data/config.schema.json is older than the inputs: run `make readme`.")
+        return int(stale)
+    SCHEMA.write_text(fresh, encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

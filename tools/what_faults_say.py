@@ -27,7 +27,9 @@ def main() -> int:
     for source in dict.fromkeys(row["source"] for row in rows):
         print(f"### {source}\n\n| Fault | What the run reports |\n| --- | --- |")
         own = [row for row in rows if row["source"] == source and row["fault"] != "interrupted"]
-        for row in [*own, {"fault": "interrupted", "says": INTERRUPTED}]:
+        before = (row.get("says", "") for row in rows if (row["source"], row["fault"]) == (source, "interrupted"))
+        cancelled = [said for said in before if said.startswith("Cancelled")]
+        for row in [*own, {"fault": "interrupted", "says": " ".join([*cancelled, INTERRUPTED])}]:
             cells = (row["fault"], " ".join(told(row)).replace("|", "\\|"))
             print(f"| {' | '.join(cells)} |")
         print()

@@ -58,7 +58,9 @@ def test_every_source_is_tried_with_every_fault_that_it_can_have() -> None:
     tried = {(row["source"], row["fault"]) for row in ROWS}
     common = {"happy", "paging", "throttled", "access denied", "slow", "broken off"}
     wanted = {(source, fault) for source in SOURCES for fault in common}
-    wanted |= {("policy generation", fault) for fault in ("conflict", "quota", "failed", "joined")}
+    wanted |= {
+        ("policy generation", fault) for fault in ("conflict", "conflict that ends", "quota", "failed", "joined")
+    }
     wanted |= {("unused access findings", "failed")}
     wanted |= {(source, "interrupted") for source in SOURCES[:3]}
     assert tried == wanted

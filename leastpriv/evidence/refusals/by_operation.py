@@ -16,9 +16,11 @@ from leastpriv.permissions import catalog
 
 _CLI = re.compile(
     spaced("error occurred")
-    + r"[ \n\v]*\((?P<code>[\w.:-]{1,80})\)[ \n\v]*(?:occurred[ \n\v]*)?"
+    + r"[ \n\v]*\((?P<code>[\w.:-]{1,80}(?:[\n\v][\w.:-]{1,60})?)\)[ \n\v]*(?:occurred[ \n\v]*)?"
     + spaced("when calling the")
-    + r"[ \n\v]*(?P<operation>\w{2,100})[ \n\v]*operation(?: \([^()\n]{0,80}\))?:[ \n\v]*"
+    + r"[ \n\v]*(?P<operation>\w{2,100}(?:[\n\v]\w{1,60})?)[ \n\v]*"
+    + spaced("operation")
+    + r"(?: \([^()\n]{0,80}\))?[\n\v]?:[ \n\v]*"
 )
 _CLI_OLD = re.compile(
     r"client error \((?P<code>[\w.:-]{1,80})\) occurred[ \n\v]+when calling the (?P<operation>\w{2,100})"
@@ -60,7 +62,9 @@ class _Operation:
 
 def _operations(text: str) -> list[_Operation]:
     found = [
-        _Operation(match.start(), match.end(), "", match["operation"], is_refusal(match["code"]), True)
+        _Operation(
+            match.start(), match.end(), "", unbroken(match["operation"]), is_refusal(unbroken(match["code"])), True
+        )
         for pattern in (_CLI, _CLI_OLD)
         for match in pattern.finditer(text)
     ]

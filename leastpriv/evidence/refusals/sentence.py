@@ -23,7 +23,7 @@ _LONGEST = 3_000
 _LONGEST_PRINCIPAL = 700
 _LONGEST_REASON = 600
 _ACTION = re.compile(
-    r"[ \n\v]*:?[ \n\v]*(?:the (?:action )?)?[`'\"\u2018\u201c\[]?"
+    r"[ \n\v]*:?[ \n\v]*(?:the[ \n\v]+)?(?:actions?:?[ \n\v]+)?[`'\"\u2018\u201c\[]?"
     r"(?P<action>[A-Za-z][A-Za-z0-9-]*(?:[\n\v][A-Za-z0-9-]+){0,3}[\n\v]?:[\n\v]?[A-Za-z][A-Za-z0-9]*(?:[\n\v][A-Za-z0-9]+){0,4})"
 )
 _AFTER_ACTION = re.compile(r"[\w:/*?-]")

@@ -469,6 +469,20 @@ def test_the_sdk_for_php_names_operation_and_service(host: str, operation: str, 
     assert (found.actions, found.mendable) == (actions, bool(actions))
 
 
+@pytest.mark.parametrize("words", ["", "the ", "action ", "the action ", "action: "])
+def test_the_word_action_may_stand_before_the_action(words: str) -> None:
+    found = read_denial(f"User {WHO} is not authorized to perform {words}sqs:SendMessage on resource {QUEUE}")
+    assert (found.actions, found.resource, found.mendable) == (("sqs:SendMessage",), QUEUE, True)
+
+
+@pytest.mark.parametrize("width", [30, 40, 80, 177])
+def test_a_bare_refusal_may_break_within_its_words(width: int) -> None:
+    """As a table's column or a terminal breaks it; the operation's name is whole again."""
+    text = "An error occurred (AccessDenied) when calling the GetBucketLocation operation: Access Denied"
+    found = read_denial("\n".join(text[at : at + width] for at in range(0, len(text), width)))
+    assert (found.actions, found.mendable) == (("s3:GetBucketLocation",), True)
+
+
 def test_the_sentence_behind_a_bare_refusal_of_ec2_is_the_same_refusal() -> None:
     sentence = f"User: {WHO} is not authorized to perform: ec2:RunInstances on resource: {INSTANCE}"
     deny = f"Error launching source instance: UnauthorizedOperation: {EC2} {sentence} with an explicit deny in a"

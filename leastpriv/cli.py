@@ -171,7 +171,7 @@ def _permissions(options: Namespace, stdout: TextIO, console: Console, clock: Cl
             return bucket_trail(name, reach, seen, console.log, days, options.cache_dir or "")
         if name == EVENT_HISTORY:
             return event_history(target, tuple(options.aws_regions), reach, seen, console.log, DAYS)
-        return TrailFolder(Path(name), seen=seen)
+        return TrailFolder(Path(name), seen=seen, survey=False)
 
     makers = [partial(source, name) for name in trails(tuple(options.trails), "--trail")]
     sources = opened(makers, console.log)

@@ -52,6 +52,16 @@ def examine(record: object, wants: Callable[[str], bool] | None = None) -> Call 
     """As `read_record`, with the reason in place of `None`."""
     if not isinstance(record, Mapping):
         return _gap(_NOTHING, "it is not a JSON object")
+    found = whose(record, wants)
+    return call_of(record, found) if isinstance(found, Caller) else found
+
+
+def whose(record: Mapping[str, object], wants: Callable[[str], bool] | None = None) -> Caller | Gap | NotACall:
+    """Who made the call that a record shows, if it is one that is read.
+
+    Reads the fields `eventType`, `eventCategory`, `eventSource`, `awsRegion`, `userIdentity` and
+    `sessionCredentialFromConsole`; and for a gap all that names the record.
+    """
     if _RECORD_FIELDS.isdisjoint(record):
         return NotACall.NOT_A_RECORD
     if not _is_api_call(record):
@@ -65,7 +75,7 @@ def examine(record: object, wants: Callable[[str], bool] | None = None) -> Call 
         return NotACall.NOT_WANTED
     if caller.console:
         return NotACall.CONSOLE
-    return _call(record, caller)
+    return caller
 
 
 def event_time(record: Mapping[str, object]) -> datetime | None:
@@ -117,7 +127,8 @@ def _is_api_call(record: Mapping[str, object]) -> bool:
     return kind == "AwsApiCall" and record.get("eventCategory") not in ("Insight", "NetworkActivity")
 
 
-def _call(record: Mapping[str, object], caller: Caller) -> Call | Gap:
+def call_of(record: Mapping[str, object], caller: Caller) -> Call | Gap:
+    """The call of a record by whom `whose` found; a gap where it lacks when, where or what."""
     time = event_time(record)
     source, name = _word(record, "eventSource"), _word(record, "eventName")
     if time is None or not source or not name:

@@ -10,19 +10,17 @@ from __future__ import annotations
 import codecs
 import json
 import re
-import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import BinaryIO
 
-CHUNK = 256 * 1024
-"""Bytes read, and at most decompressed, at a time."""
+from leastpriv.evidence.cloudtrail.unfolding import MAX_DECOMPRESSED, Broken, Unfolded, start
+
 MAX_RECORD = 16 * 1024 * 1024
 """Characters of one JSON value: bounds what a quote that never closes can swallow."""
-MAX_DECOMPRESSED = 1024**3
-"""Bytes that one compressed file may unfold to: bounds the time that a gzip bomb can cost."""
+_WRAPPING = 64 * 1024
+"""Characters of a damaged object in which a list of records is looked for."""
 
-_GZIP = b"\x1f\x8b"
 _BLANK = re.compile(r"[ \t\r\n,\ufeff]*")
 # The list of a whole file: a trail's file and the output of lookup-events.
 _LIST = re.compile(r'\{\s*"(?:Records|Events)"\s*:\s*\[')
@@ -45,10 +43,6 @@ class Damage:
     """Whether the fault hides records to the end of the file, or one record only."""
 
 
-class _Broken(Exception):  # noqa: N818 - never leaves this module
-    """The bytes end here; the message says why."""
-
-
 def read_values(file: BinaryIO, *, max_decompressed: int = MAX_DECOMPRESSED) -> Iterator[object | Damage]:
     """Read the JSON values of a file in order.
 
@@ -56,17 +50,22 @@ def read_values(file: BinaryIO, *, max_decompressed: int = MAX_DECOMPRESSED) -> 
     The file may be plain or gzip (of several members), whatever its name says. Never raises for what the file
     holds; errors of the file system become damage too.
     """
-    return _Scanner(_texts(_bytes(file, max_decompressed))).values()
+    return values_of(iter(Unfolded(file, max_decompressed)))
+
+
+def values_of(pieces: Iterator[bytes], *, depth: int = 0) -> Iterator[object | Damage]:
+    """As `read_values`, of bytes that lie `depth` brackets deep in what came before them."""
+    return _Scanner(_texts(pieces), depth).values()
 
 
 class _Scanner:
     """Walks over the text, holding one chunk and one record of it."""
 
-    def __init__(self, texts: Iterator[str]) -> None:
+    def __init__(self, texts: Iterator[str], depth: int) -> None:
         self._texts = texts
         self._text = ""
         self._at = 0
-        self._depth = 0
+        self._depth = depth
         self._ended = False
         self._broken = ""
 
@@ -100,11 +99,16 @@ class _Scanner:
         found, value = self._decode()
         if found:
             yield value
-        elif start == "{" and _LIST_KEY.search(self._text, self._at):
+        elif start == "{" and self._wraps_list():
             # An object that is cut or too long, but wraps the list: its members one by one.
             self._at, self._depth = self._at + 1, self._depth + 1
         else:
             yield from self._recover()
+
+    def _wraps_list(self) -> bool:
+        # Wherever the pieces end, the same is looked through.
+        self._fill(_WRAPPING)
+        return _LIST_KEY.search(self._text, self._at, self._at + _WRAPPING) is not None
 
     def _member(self) -> Iterator[object | Damage]:
         """Pass over a member of an object around the list; a string in a list is a value."""
@@ -183,7 +187,7 @@ class _Scanner:
             self._text = self._text[kept:] + next(self._texts)
         except StopIteration:
             self._ended = True
-        except _Broken as broken:
+        except Broken as broken:
             self._ended, self._broken = True, str(broken)
         if self._ended:
             return False
@@ -192,7 +196,7 @@ class _Scanner:
 
 
 def _texts(pieces: Iterator[bytes]) -> Iterator[str]:
-    first = _start(pieces)
+    first = start(pieces)
     encoding = "utf-16" if first[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE) else "utf-8"
     errors = "replace" if encoding == "utf-16" else "surrogateescape"
     decoder = codecs.getincrementaldecoder(encoding)(errors)
@@ -200,89 +204,3 @@ def _texts(pieces: Iterator[bytes]) -> Iterator[str]:
     for piece in pieces:
         yield decoder.decode(piece)
     yield decoder.decode(b"", final=True)
-
-
-def _bytes(file: BinaryIO, limit: int) -> Iterator[bytes]:
-    chunks = _chunks(file)
-    first = _start(chunks)
-    if not first.startswith(_GZIP):
-        yield first
-        yield from chunks
-        return
-    total = 0
-    for piece in _decompressed(first, chunks):
-        total += len(piece)
-        if total > limit:
-            raise _Broken(f"it unfolds to more than {limit:,} bytes")
-        yield piece
-
-
-def _start(pieces: Iterator[bytes]) -> bytes:
-    """Join pieces until they are long enough to tell gzip and UTF-16 by their first two bytes."""
-    start = b""
-    while len(start) < 2:
-        more = next(pieces, b"")
-        if not more:
-            break
-        start += more
-    return start
-
-
-def _chunks(file: BinaryIO) -> Iterator[bytes]:
-    try:
-        while chunk := file.read(CHUNK):
-            yield chunk
-    except OSError as error:
-        raise _Broken(f"it cannot be read: {error.strerror or error}") from error
-
-
-def _decompressed(pending: bytes, chunks: Iterator[bytes]) -> Iterator[bytes]:
-    """Unfold all gzip members, one after the other."""
-    while pending:
-        member = zlib.decompressobj(wbits=31)
-        while not member.eof:
-            yield from _inflate(member, pending)
-            if not member.eof:
-                pending = next(chunks, b"")
-                if not pending:
-                    raise _Broken("it ends in the middle of a gzip member")
-        pending = _next_member(member.unused_data, chunks)
-
-
-def _next_member(rest: bytes, chunks: Iterator[bytes]) -> bytes:
-    """Find what follows a member; zeros that fill a block of a disk are passed over."""
-    while len(rest.lstrip(b"\0")) < len(_GZIP):
-        more = next(chunks, b"")
-        if not more:
-            break
-        rest = rest.lstrip(b"\0") + more
-    rest = rest.lstrip(b"\0")
-    if rest and not rest.startswith(_GZIP):
-        raise _Broken("something that is no gzip member follows its end")
-    return rest
-
-
-def _inflate(member: zlib._Decompress, data: bytes) -> Iterator[bytes]:
-    full = False
-    while (data or full) and not member.eof:
-        before = member.copy()
-        try:
-            piece = member.decompress(data, CHUNK)
-        except zlib.error as error:
-            yield from _last_bytes(before, data)
-            raise _Broken("its gzip data is damaged") from error
-        if piece:
-            yield piece
-        # A full piece may leave more behind even where no input is left.
-        data, full = member.unconsumed_tail, len(piece) == CHUNK
-
-
-def _last_bytes(member: zlib._Decompress, data: bytes) -> Iterator[bytes]:
-    """Save what lies before the fault: a failing call gives nothing of what it had already unfolded."""
-    for offset in range(len(data)):
-        try:
-            piece = member.decompress(data[offset : offset + 1])
-        except zlib.error:
-            return
-        if piece:
-            yield piece

@@ -14,8 +14,10 @@ from leastpriv.errors import AwsError, AwsTrouble
 from leastpriv.evidence.cloudtrail.digest_reading import Vouching
 from leastpriv.evidence.cloudtrail.digests import HashedStream
 from leastpriv.evidence.cloudtrail.fetchers import Fetchers
-from leastpriv.evidence.cloudtrail.file_reader import FileReader, ReadStatistics, SeenEvents
+from leastpriv.evidence.cloudtrail.figures import ReadStatistics
+from leastpriv.evidence.cloudtrail.file_reader import FileReader, SeenEvents
 from leastpriv.evidence.cloudtrail.object_cache import ObjectCache, Reading
+from leastpriv.evidence.cloudtrail.rows import RowReader
 from leastpriv.evidence.cloudtrail.s3_layout import Branch, Days, place_in_time
 from leastpriv.evidence.cloudtrail.s3_objects import Bucket, Stored
 from leastpriv.evidence.cloudtrail.trail_paths import region_in
@@ -74,6 +76,7 @@ class BucketReading:
         self._bucket, self._branches, self._days = bucket, found, Days.of(window)
         self._window, self._principals = window, principals
         self._figures, self._seen, self._cache = figures, seen, cache
+        self._rows = RowReader(window, principals)
         self._fetchers = Fetchers(_THREADS)
         self._page = max(50, min(1000, _NAMES // max(1, len(found))))
         self._lost: dict[tuple[AwsTrouble, str, str], Gap] = {}
@@ -163,8 +166,9 @@ class BucketReading:
         self, stored: Stored, opened: io.IOBase, max_decompressed: int, figures: ReadStatistics, seen: SeenEvents
     ) -> Iterator[Call | Gap]:
         name = f"s3://{self._bucket.name}/{stored.key}"
-        reader = FileReader(name, region_in(stored.key), figures, seen, max_decompressed)
-        return reader.read(lambda: cast(BinaryIO, opened), self._window, self._principals)
+        reader = FileReader(name, region_in(stored.key), figures, seen, self._rows, max_decompressed)
+        yield from reader.read(lambda: cast(BinaryIO, opened), self._window, self._principals)
+        self._rows.survey(figures)
 
     def _again(self, reading: Reading) -> Iterator[Call | Gap]:
         """Give what an object gave, but for the calls that other objects gave before."""

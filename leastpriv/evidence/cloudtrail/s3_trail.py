@@ -17,7 +17,6 @@ from leastpriv.evidence.cloudtrail.delivery import NOT_WAITED_FOR, Newest, under
 from leastpriv.evidence.cloudtrail.digest_reading import Vouching
 from leastpriv.evidence.cloudtrail.file_reader import ReadStatistics, SeenEvents
 from leastpriv.evidence.cloudtrail.object_cache import ObjectCache
-from leastpriv.evidence.cloudtrail.record_stream import MAX_DECOMPRESSED
 from leastpriv.evidence.cloudtrail.s3_layout import branches, delivered
 from leastpriv.evidence.cloudtrail.s3_objects import Bucket, Clients
 from leastpriv.evidence.cloudtrail.s3_reading import BucketReading
@@ -28,6 +27,7 @@ from leastpriv.evidence.cloudtrail.trail_settings import (
     settings_gaps,
     split,
 )
+from leastpriv.evidence.cloudtrail.unfolding import MAX_DECOMPRESSED
 from leastpriv.evidence.source import Principals, Window
 from leastpriv.model import Call, Gap, GapKind, Scope
 

@@ -1,0 +1,127 @@
+"""The simple reader of trail files: one record after the other, by `json` and zlib, as the product read them at first.
+
+The fast one has to tell the same of every file: calls, gaps and figures (`test_fast_reader.py`).
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from leastpriv.evidence.cloudtrail.event import (
+    NotACall,
+    account_of,
+    event_time,
+    examine,
+    is_data_event,
+    read_only,
+    region_of,
+)
+from leastpriv.evidence.cloudtrail.figures import ReadStatistics
+from leastpriv.evidence.cloudtrail.record_stream import Damage, read_values
+from leastpriv.evidence.cloudtrail.wrappings import unwrap
+from leastpriv.evidence.source import Principals, Window
+from leastpriv.model import Call, Gap, GapKind, Scope
+
+
+class Unseekable(io.RawIOBase):
+    """A stream that zlib reads: ISA-L is for files that can be read again."""
+
+    def __init__(self, data: bytes) -> None:
+        self._inner = io.BytesIO(data)
+
+    def read(self, size: int = -1) -> bytes:
+        return self._inner.read(size)
+
+
+class SimpleReader:
+    """Reads files of one folder in order."""
+
+    def __init__(self, window: Window, principals: Principals) -> None:
+        self.figures = ReadStatistics()
+        self.items: list[Call | Gap] = []
+        self._window, self._principals = window, principals
+        self._seen: set[str] = set()
+
+    def read(self, name: str, region: str, data: bytes) -> None:
+        """Read one file."""
+        stream: Any = Unseekable(data)
+        self.figures.files += 1
+        self.figures.regions.update((region,) if region else ())
+        self._name, self._scope = name, Scope(regions=(region,) if region else ())
+        self._damaged: dict[Scope, Gap] = {}
+        self._is_trail = is_damaged = held = False
+        for value in read_values(stream):
+            if not isinstance(value, Damage):
+                for record in unwrap(value):
+                    held = True
+                    self._record(record)
+                continue
+            is_damaged = True
+            if value.rest_lost:
+                self.figures.damaged_files += 1
+                self.items.append(Gap(GapKind.UNREADABLE_FILE, self._scope, f"{name}: {value.reason}"))
+            else:
+                self._fold(Gap(GapKind.UNREADABLE_RECORD, self._scope, value.reason))
+        if self._is_trail or is_damaged:
+            self.items += self._damaged.values()
+        else:
+            self.figures.foreign_files += held
+
+    def _record(self, record: object) -> None:
+        found = examine(record, self._principals.wants)
+        if found is NotACall.NOT_A_RECORD:
+            self.figures.skipped[found.value] += 1
+            return
+        if isinstance(record, Mapping):
+            self._is_trail = True
+            time = event_time(record)
+            if time and not self._window.contains(time):
+                self.figures.outside_window += 1
+                return
+            self._cover(record, time)
+        self.figures.records += 1
+        if isinstance(found, NotACall):
+            self.figures.skipped[found.value] += 1
+        elif isinstance(found, Gap):
+            self._fold(found)
+        elif found.event_id and found.event_id in self._seen:
+            self.figures.duplicates += 1
+        else:
+            self._seen.add(found.event_id)
+            self.figures.calls += 1
+            self.items.append(found)
+
+    def _fold(self, gap: Gap) -> None:
+        place = gap.scope if gap.scope.regions else self._scope
+        known = self._damaged.get(place)
+        detail = known.detail if known else f"{self._name}: {gap.detail}"
+        self._damaged[place] = Gap(gap.kind, place, detail, known.count + 1 if known else 1)
+
+    def _cover(self, record: Mapping[str, object], time: datetime | None) -> None:
+        figures = self.figures
+        if time:
+            figures.first = min(figures.first or time, time)
+            figures.last = max(figures.last or time, time)
+        if not self._principals.include(account_of(record)):
+            return
+        region, source = region_of(record), str(record.get("eventSource") or "")
+        figures.regions.update((region,) if region else ())
+        figures.sources.update((source,) if source else ())
+        data, reads = is_data_event(record), read_only(record)
+        kind = f"{'data' if data else 'management'}-{'read' if reads else 'write'}"
+        if reads is not None:
+            figures.kinds[kind] += 1
+        if time and region:
+            _stretch(figures.spans, region, time)
+        if time and not data:
+            for name in (source, kind if reads is not None else ""):
+                if name:
+                    _stretch(figures.logged, name, time)
+
+
+def _stretch(spans: dict[str, tuple[datetime, datetime]], name: str, time: datetime) -> None:
+    first, last = spans.get(name, (time, time))
+    spans[name] = (min(first, time), max(last, time))

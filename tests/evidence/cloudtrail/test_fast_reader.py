@@ -1,0 +1,267 @@
+"""The fast reader tells what the simple one tells, of whole files and of damaged ones: calls, gaps and figures."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
+
+from leastpriv.evidence.cloudtrail import blocks, unfolding
+from leastpriv.evidence.cloudtrail.record_stream import Damage, read_values
+from leastpriv.evidence.cloudtrail.trail_files import TrailFolder
+from leastpriv.evidence.cloudtrail.trail_paths import TrailFile, trail_files
+from leastpriv.evidence.cloudtrail.wrappings import unwrap
+from leastpriv.evidence.source import Principals, Window, parse_principal
+from leastpriv.model import Call, Gap
+from tests.evidence.cloudtrail.simple_reader import SimpleReader
+
+ACCOUNT = "123456789012"
+ROLE = f"arn:aws:iam::{ACCOUNT}:role/deploy"
+USER = f"arn:aws:iam::{ACCOUNT}:user/ops/jane"
+ALWAYS = Window()
+SOME_DAY = Window(datetime(2026, 1, 2, tzinfo=UTC), datetime(2026, 1, 3, tzinfo=UTC))
+EVERYBODY = Principals()
+ONE = Principals(frozenset({parse_principal(ROLE)}))
+TWO = Principals(frozenset({parse_principal(ROLE), parse_principal(USER)}))
+
+
+def files_of(folder: Path, window: Window) -> Iterator[TrailFile]:
+    return trail_files(folder, window, lambda path, error: pytest.fail(f"{path}: {error}"))
+
+
+def simply(folder: Path, window: Window, principals: Principals) -> SimpleReader:
+    reader = SimpleReader(window, principals)
+    for file in files_of(folder, window):
+        reader.read(str(file.path), file.region, file.path.read_bytes())
+    return reader
+
+
+def compare(folder: Path, window: Window = ALWAYS, principals: Principals = EVERYBODY) -> list[Call | Gap]:
+    """Read a folder both ways and insist on the same; gives what was read."""
+    simple, fast = simply(folder, window, principals), TrailFolder(folder)
+    found = list(fast.read(window, principals))
+    assert found == simple.items
+    for name in fast.statistics.__slots__:
+        assert getattr(fast.statistics, name) == getattr(simple.figures, name), name
+    return found
+
+
+def compare_calls(folder: Path, window: Window, principals: Principals) -> list[Call]:
+    """Read a folder for the calls alone, passing over what holds no target, and insist on the simple reader's."""
+    found = [each for each in TrailFolder(folder, survey=False).read(window, principals) if isinstance(each, Call)]
+    assert found == [each for each in simply(folder, window, principals).items if isinstance(each, Call)]
+    return found
+
+
+def record(number: int, **fields: Any) -> dict[str, Any]:
+    return {
+        "eventVersion": "1.08",
+        "userIdentity": {
+            "type": "AssumedRole",
+            "principalId": "AROAX:s1",
+            "arn": f"arn:aws:sts::{ACCOUNT}:assumed-role/deploy/s1",
+            "accountId": ACCOUNT,
+            "sessionContext": {"sessionIssuer": {"type": "Role", "arn": ROLE}},
+        },
+        "eventTime": f"2026-01-0{1 + number % 3}T08:{number % 60:02}:00Z",
+        "eventSource": "s3.amazonaws.com",
+        "eventName": f"Get{number}",
+        "awsRegion": "eu-west-1",
+        "requestParameters": {"bucketName": "b", "n": number},
+        "eventID": f"id-{number}",
+        "eventType": "AwsApiCall",
+        "readOnly": True,
+        "managementEvent": True,
+        "recipientAccountId": ACCOUNT,
+        **fields,
+    }
+
+
+def who(**fields: Any) -> dict[str, Any]:
+    return {"userIdentity": fields}
+
+
+FORGED = [{"x": 1}, record(7, eventName="Forged"), record(8, eventName="Forged")]
+ODD: tuple[dict[str, Any], ...] = (
+    {},
+    who(type="AssumedRole", arn=f"arn:aws:sts::{ACCOUNT}:assumed-role/other/s", accountId=ACCOUNT),
+    who(type="IAMUser", arn=USER, accountId=ACCOUNT),
+    who(type="IAMUser", userName="jane", accountId=int(ACCOUNT)),
+    who(type="AWSService", invokedBy="ec2.amazonaws.com"),
+    who(type="AssumedRole", sessionContext=[]),
+    who(type="Role", arn=ROLE, sessionContext={"sessionCredentialFromConsole": "true"}),
+    who(),
+    {"userIdentity": None},
+    {"userIdentity": "root"},
+    {"eventTime": "2026-01-02 08:00:00"},
+    {"eventTime": "2026-13-02T08:00:00Z"},
+    {"eventTime": "2026-01-02T08+01:00:0"},
+    {"eventTime": 1767340800},
+    {"eventTime": None},
+    {"eventName": None},
+    {"eventName": "two words"},
+    {"eventSource": 3},
+    {"readOnly": "false", "managementEvent": "false"},
+    {"eventType": "AwsServiceEvent"},
+    {"eventType": None, "eventSource": "signin.amazonaws.com"},
+    {"eventCategory": "Data", "readOnly": None},
+    {"eventCategory": "Insight"},
+    {"recipientAccountId": "", "awsRegion": "nowhere"},
+    {"recipientAccountId": int(ACCOUNT)},
+    {"recipientAccountId": "999999999999"},
+    {"requestParameters": '{"key":"as text"}'},
+    {"requestParameters": {"size": float("inf"), "id": 10**30, "small": -0.0}},
+    {"requestParameters": {"é": "ü\ud800\t", "deep": [[[[{}]]]]}},
+    {"requestParameters": FORGED},
+    {"responseElements": {"Records": FORGED[1:]}},
+    {"resources": [{"ARN": "arn:aws:s3:::b"}, {"arn": "arn:aws:s3:::b/k"}, "text"]},
+    {"resources": "arn:aws:s3:::b"},
+    {"errorCode": "AccessDenied", "errorMessage": "is not authorized to perform: s3:GetObject"},
+    {"omitted": True},
+    {"eventID": "id-1"},
+    {"sessionCredentialFromConsole": True},
+    {"detail": record(9), "eventName": None},
+)
+
+
+def compact(value: object, *, ascii_only: bool = False) -> bytes:
+    return json.dumps(value, separators=(",", ":"), ensure_ascii=ascii_only).encode("utf-8", "surrogatepass")
+
+
+LAYOUTS = {
+    "delivered": lambda records: compact({"Records": records}),
+    "ascii": lambda records: compact({"Records": records}, ascii_only=True),
+    "with blanks": lambda records: json.dumps({"Records": records}).encode(),
+    "pretty": lambda records: json.dumps({"Records": records}, indent=1).encode(),
+    "keys sorted": lambda records: json.dumps({"Records": records}, sort_keys=True, separators=(",", ":")).encode(),
+    "lines": lambda records: b"\n".join(map(compact, records)),
+    "twice": lambda records: compact({"Records": records}) + b"\n" + compact({"Records": records[:1]}),
+    "member behind": lambda records: compact({"Records": records, "more": [1]}),
+    "wrapped": lambda records: compact({"Records": [{"detail": each} for each in records]}),
+}
+
+
+def whole(text: bytes, _: int) -> bytes:
+    return gzip.compress(text)
+
+
+DAMAGES = {
+    "whole": whole,
+    "plain": lambda text, _: text,
+    "members": lambda text, at: gzip.compress(text[:at]) + gzip.compress(text[at:]),
+    "zeros behind": lambda text, at: gzip.compress(text) + bytes(at % 700),
+    "cut": lambda text, at: gzip.compress(text)[: -1 - at % 90],
+    "one byte changed in gzip": lambda text, at: changed(gzip.compress(text), at),
+    "something behind": lambda text, _: gzip.compress(text) + b"more",
+    "one byte changed": lambda text, at: gzip.compress(changed(text, at)),
+    "text cut": lambda text, at: gzip.compress(text[: at % (len(text) + 1)]),
+    "text missing": lambda text, at: gzip.compress(text[:at] + text[at + 40 :]),
+}
+UNSEEN_DAMAGE = ("one byte changed", "text cut", "text missing")
+"""No checksum tells of it: whoever reads for the calls alone sees it only where a target is near."""
+
+
+def changed(data: bytes, at: int) -> bytes:
+    at %= len(data) or 1
+    return data[:at] + bytes([data[at] ^ 0x15]) + data[at + 1 :]
+
+
+@settings(max_examples=120, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+@given(
+    odd=st.lists(st.integers(0, len(ODD) - 1), min_size=1, max_size=12),
+    plain=st.integers(0, 12),
+    layout=st.sampled_from(sorted(LAYOUTS)),
+    damage=st.sampled_from(sorted(DAMAGES)),
+    at=st.integers(0, 6_000),
+    piece=st.sampled_from([40, 300, 1_000, 64 * 1024]),
+    longest=st.sampled_from([2_000, 1024 * 1024]),
+    principals=st.sampled_from([EVERYBODY, ONE, TWO]),
+    window=st.sampled_from([ALWAYS, SOME_DAY]),
+)
+@example([29], 3, "delivered", "whole", 0, 300, 2_000, ONE, ALWAYS)
+@example([30, 0], 3, "ascii", "whole", 0, 300, 2_000, ONE, ALWAYS)
+def test_every_file_is_read_as_the_simple_reader_reads_it(
+    tmp_path_factory: pytest.TempPathFactory,
+    odd: list[int],
+    plain: int,
+    layout: str,
+    damage: str,
+    at: int,
+    piece: int,
+    longest: int,
+    principals: Principals,
+    window: Window,
+) -> None:
+    records = [record(number) for number in range(plain)]
+    for number, kind in enumerate(odd, start=plain):
+        records.insert(at % (len(records) + 1), record(number, **ODD[kind]))
+    folder = tmp_path_factory.mktemp("trail")
+    path = folder / f"{ACCOUNT}_CloudTrail_eu-west-1_20260102T0800Z_a.json.gz"
+    path.write_bytes(DAMAGES[damage](LAYOUTS[layout](records), at))
+    (folder / "other.json").write_bytes(compact({"Records": [record(99)]}))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(unfolding, "PIECE", piece)
+        patch.setattr(blocks, "_LONGEST", longest)
+        compare(folder, window, principals)
+        if damage not in UNSEEN_DAMAGE:
+            compare_calls(folder, window, principals)
+
+
+def test_a_record_inside_a_record_is_no_call_of_the_target(tmp_path: Path) -> None:
+    """A list of such records in somebody else's request looks, byte for byte, like the list of the file."""
+    stranger = who(type="AssumedRole", arn=f"arn:aws:sts::{ACCOUNT}:assumed-role/other/s", accountId=ACCOUNT)
+    records = [record(1, **stranger, requestParameters={"list": FORGED}), record(2)]
+    (tmp_path / "a.json.gz").write_bytes(gzip.compress(compact({"Records": records})))
+    assert [call.name for call in compare_calls(tmp_path, ALWAYS, ONE)] == ["Get2"]
+
+
+def test_what_holds_no_target_is_passed_over(tmp_path: Path) -> None:
+    """The gain of reading for the calls alone: damage that only a look at every record would find is not found."""
+    stranger = who(type="AssumedRole", arn=f"arn:aws:sts::{ACCOUNT}:assumed-role/other/s", accountId=ACCOUNT)
+    text = compact({"Records": [record(number, **stranger) for number in range(500)]})
+    (tmp_path / "a.json.gz").write_bytes(gzip.compress(changed(text, 4)[:-300] + text[-300:]))
+    (tmp_path / "b.json.gz").write_bytes(gzip.compress(text.replace(b'"Get3"', b'"Get3')))
+    folder = TrailFolder(tmp_path, survey=False)
+    assert [item for item in folder.read(ALWAYS, ONE) if isinstance(item, Call)] == []
+    assert folder.statistics.records < 600
+
+
+@pytest.mark.parametrize("layout", ["delivered", "pretty", "keys sorted"])
+def test_public_records_are_read_as_the_simple_reader_reads_them(
+    tmp_path: Path, shared_folder: Path, layout: str
+) -> None:
+    for source in sorted((shared_folder / "corpus" / "records").glob("*.jsonl.gz")):
+        with source.open("rb") as file:
+            values = [value for value in read_values(file) if not isinstance(value, Damage)]
+        records = [each for value in values for each in unwrap(value)]
+        (tmp_path / f"{source.name.removesuffix('.jsonl.gz')}.json.gz").write_bytes(
+            gzip.compress(LAYOUTS[layout](records))
+        )
+    called = sorted({item.principal for item in compare(tmp_path) if isinstance(item, Call)})
+    named = [arn for arn in called if re.fullmatch(r"\d{12}", arn.split(":")[4])]
+    assert compare_calls(tmp_path, ALWAYS, Principals(frozenset(map(parse_principal, named[:: len(named) // 5]))))
+
+
+@pytest.mark.slow
+def test_generated_logs_are_read_as_the_simple_reader_reads_them(tmp_path: Path, shared_folder: Path) -> None:
+    tool = shared_folder / "tools" / "gen_trail.py"
+    if not tool.is_file():
+        pytest.skip(f"the generator of logs is not at {tool}")
+    options = ["--out", str(tmp_path), "--mb", "6", "--seed", "11", "--digest"]
+    subprocess.run([sys.executable, str(tool), *options], check=True, capture_output=True)
+    calls = [item for item in compare(tmp_path) if isinstance(item, Call)]
+    busiest = max({call.principal for call in calls}, key=[call.principal for call in calls].count)
+    target = Principals(frozenset({parse_principal(busiest)}))
+    window = Window(datetime(2026, 1, 8, tzinfo=UTC), datetime(2026, 1, 12, tzinfo=UTC))
+    compare(tmp_path, window, target)
+    assert 0 < len(compare_calls(tmp_path, window, target)) < len(compare_calls(tmp_path, ALWAYS, target))

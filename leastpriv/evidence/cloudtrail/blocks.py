@@ -38,10 +38,11 @@ class _Session(Struct, gc=False, frozen=True):
     sessionCredentialFromConsole: bool | str | None = None  # noqa: N815
 
 
-class _Identity(Struct, gc=False, frozen=True):
+class _Identity(Struct, gc=False):
     type: str | None = None
     arn: str | None = None
     accountId: str | None = None  # noqa: N815
+    accessKeyId: str | None = None  # noqa: N815
     principalId: str | None = None  # noqa: N815
     userName: str | None = None  # noqa: N815
     invokedBy: str | None = None  # noqa: N815

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime
 from itertools import compress
 from typing import Any
@@ -17,7 +18,7 @@ import msgspec
 from leastpriv.evidence.cloudtrail.blocks import Row, record_of, rows_of
 from leastpriv.evidence.cloudtrail.event import NotACall, call_of, examine, whose
 from leastpriv.evidence.cloudtrail.figures import Cover, ReadStatistics
-from leastpriv.evidence.cloudtrail.identity import Caller
+from leastpriv.evidence.cloudtrail.identity import Caller, access_key_in
 from leastpriv.evidence.source import Principals, Window
 from leastpriv.model import Call, Gap
 
@@ -73,8 +74,16 @@ class RowReader:
             self._covers.clear()
 
     def _examined(self, row: Row) -> Call | Gap | str:
-        kind = row.eventType or row.eventSource
-        key = (kind, row.eventCategory, row.awsRegion, row.sessionCredentialFromConsole, row.userIdentity)
+        identity = row.userIdentity
+        if identity is None:
+            return self._slowly(row)
+        # All that `whose` reads of a record but for the key, of which there is one for each session.
+        session = identity.sessionContext
+        key = (
+            *(identity.arn, session, identity.type, identity.accountId, identity.principalId, identity.userName),
+            *(identity.invokedBy, row.eventType or row.eventSource, row.awsRegion, row.eventCategory),
+            row.sessionCredentialFromConsole,
+        )
         try:
             caller = self._callers[key]
         except KeyError:
@@ -82,9 +91,13 @@ class RowReader:
         if isinstance(caller, str):
             return caller
         if caller is None:
-            found = examine(record_of(row), self._principals.wants)
-            return found.value if isinstance(found, NotACall) else found
-        return call_of(record_of(row), caller)
+            return self._slowly(row)
+        signed = access_key_in({"accessKeyId": identity.accessKeyId})
+        return call_of(record_of(row), caller if signed == caller.access_key else replace(caller, access_key=signed))
+
+    def _slowly(self, row: Row) -> Call | Gap | str:
+        found = examine(record_of(row), self._principals.wants)
+        return found.value if isinstance(found, NotACall) else found
 
     def _caller(self, row: Row) -> Caller | str | None:
         """Who called, or why it is no call; `None` where the record itself has to say why nobody knows."""
@@ -95,7 +108,7 @@ class RowReader:
 
     def _cover(self, rows: list[Row], times: list[datetime]) -> None:
         for row, time in zip(rows, times, strict=True):
-            identity: object = row.recipientAccountId or row.userIdentity
+            identity: object = row.recipientAccountId or _account(row)
             key = (row.eventSource, row.awsRegion, row.readOnly, row.managementEvent, row.eventCategory, identity)
             cover = self._covers.get(key)
             if cover is None:
@@ -103,6 +116,11 @@ class RowReader:
             if not cover.count:
                 self._touched.append(cover)
             cover.note(time)
+
+
+def _account(row: Row) -> tuple[str | None, str | None]:
+    identity = row.userIdentity
+    return (identity.accountId, identity.arn) if identity else (None, None)
 
 
 def _time(text: str) -> datetime:

@@ -17,7 +17,7 @@ from leastpriv.evidence.cloudtrail.athena_limits import left_out_by_table
 from leastpriv.evidence.cloudtrail.athena_queries import Queries, cost_of, estimate
 from leastpriv.evidence.cloudtrail.athena_sql import accounts_of, events_of, record_of, usage_query
 from leastpriv.evidence.cloudtrail.athena_table import NAMED, Table, create_table
-from leastpriv.evidence.cloudtrail.delivery import NOT_WAITED_FOR, Newest, under_way
+from leastpriv.evidence.cloudtrail.delivery import NOT_WAITED_FOR, under_way
 from leastpriv.evidence.cloudtrail.event import NotACall, event_time, examine
 from leastpriv.evidence.cloudtrail.file_reader import ReadStatistics, SeenEvents, cover
 from leastpriv.evidence.cloudtrail.s3_layout import Branch, branches, delivered
@@ -95,9 +95,9 @@ class AthenaTable:
                 yield Gap(GapKind.SOURCE_FAILED, Scope(), detail)
             self._say_estimate(table, found, window)
             query = usage_query(table, window, principals, _values(found))
-            newest = Newest()
-            yield from newest.of(self._calls(queries, query, table, window, principals))
-            yield from under_way(newest.time, self._now, window, NOT_WAITED_FOR, Scope(data_events=self._waited))
+            yield from self._calls(queries, query, table, window, principals)
+            scope = Scope(data_events=self._waited)
+            yield from under_way(self.statistics.newest, self._now, window, NOT_WAITED_FOR, scope)
         except AwsError as error:
             yield Gap(GapKind.SOURCE_FAILED, Scope(), f"{self._named}: {error}")
 
@@ -232,6 +232,7 @@ class AthenaTable:
 
     def _each(self, call: Call, window: Window, seen: SeenEvents) -> Iterator[Call]:
         if window.contains(call.time):
+            self.statistics.note_call(call.time)
             if seen.is_copy(call.event_id):
                 self.statistics.duplicates += 1
             else:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
@@ -20,7 +20,7 @@ from leastpriv.evidence.aws import Aws
 from leastpriv.evidence.aws_errors import explained
 from leastpriv.evidence.cloudtrail.lookup import Lookup, pages
 from leastpriv.evidence.source import Window
-from leastpriv.model import Call, Gap, GapKind, Scope
+from leastpriv.model import Gap, GapKind, Scope
 
 _UNDER_WAY = timedelta(minutes=15)
 """How long events may be on their way."""
@@ -31,20 +31,6 @@ NOT_WAITED_FOR = "name `event-history` in `trails` too, with `wait-for-events`, 
 _MARK = "GetCallerIdentity"
 _CLOCKS = timedelta(minutes=5)
 """By how much this machine's clock may be ahead of AWS's (signatures stop working at more)."""
-
-
-@dataclass(slots=True)
-class Newest:
-    """The time of the newest call that went by."""
-
-    time: datetime | None = None
-
-    def of(self, items: Iterable[Call | Gap]) -> Iterator[Call | Gap]:
-        """The items as they come."""
-        for item in items:
-            if isinstance(item, Call):
-                self.time = max(self.time or item.time, item.time)
-            yield item
 
 
 def under_way(newest: datetime | None, now: datetime, window: Window, way_out: str, scope: Scope) -> Iterator[Gap]:

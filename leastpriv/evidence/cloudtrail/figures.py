@@ -55,8 +55,14 @@ class ReadStatistics:
     """The span of the records of anybody that lie in the window."""
     requests: int = 0
     """Requests to AWS that were answered; one that was repeated counts once."""
+    newest: datetime | None = None
+    """Time of the targets' newest call, whether another source had it before or not."""
     whole: timedelta = timedelta()
     """Time whose every management event was looked through: reads, and those of each event source."""
+
+    def note_call(self, time: datetime) -> None:
+        """Take in when a call of the targets was made."""
+        self.newest = max(self.newest or time, time)
 
     def absorb(self, other: ReadStatistics) -> None:
         """Take in what was read elsewhere, as if it had been read here."""

@@ -137,7 +137,9 @@ class FileReader:
         for item in found:
             if isinstance(item, Gap):
                 self._fold(item)
-            elif self._seen.is_copy(item.event_id):
+                continue
+            self._figures.note_call(item.time)
+            if self._seen.is_copy(item.event_id):
                 self._figures.duplicates += 1
             else:
                 self._figures.calls += 1

@@ -174,6 +174,8 @@ class BucketReading:
         """Give what an object gave, but for the calls that other objects gave before."""
         self._figures.absorb(replace(reading.figures, calls=0))
         for item in reading.items:
+            if isinstance(item, Call):
+                self._figures.note_call(item.time)
             if isinstance(item, Call) and self._seen.is_copy(item.event_id):
                 self._figures.duplicates += 1
                 continue

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from leastpriv.errors import AwsError, InputError
 from leastpriv.evidence.aws_errors import code_of
-from leastpriv.evidence.cloudtrail.delivery import NOT_WAITED_FOR, Newest, under_way
+from leastpriv.evidence.cloudtrail.delivery import NOT_WAITED_FOR, under_way
 from leastpriv.evidence.cloudtrail.digest_reading import Vouching
 from leastpriv.evidence.cloudtrail.file_reader import ReadStatistics, SeenEvents
 from leastpriv.evidence.cloudtrail.object_cache import ObjectCache
@@ -126,11 +126,12 @@ class S3Trail:
         at = self._validate_at
         vouching = Vouching(self._clients, bucket, prefix, found, window, at) if at else None
         reading = BucketReading(bucket, found, window, principals, self.statistics, seen, cache, vouching, self._say)
-        newest = Newest()
         with closing(reading):
-            yield from newest.of(reading.items(self._max_decompressed))
+            yield from reading.items(self._max_decompressed)
         if self._now:
-            yield from under_way(newest.time, self._now, window, NOT_WAITED_FOR, Scope(data_events=self._waited))
+            yield from under_way(
+                self.statistics.newest, self._now, window, NOT_WAITED_FOR, Scope(data_events=self._waited)
+            )
         if cache:
             self._say(f"{location}: {reading.kept:,} of {self.statistics.files:,} files were known from the cache")
         if vouching:

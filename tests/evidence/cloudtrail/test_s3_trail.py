@@ -15,6 +15,7 @@ import pytest
 
 from leastpriv.errors import AwsError, InputError
 from leastpriv.evidence.cloudtrail import s3_objects, s3_reading
+from leastpriv.evidence.cloudtrail.file_reader import SeenEvents
 from leastpriv.evidence.cloudtrail.s3_trail import S3Trail
 from leastpriv.evidence.cloudtrail.trail_files import TrailFolder
 from leastpriv.evidence.read import read_evidence
@@ -384,6 +385,18 @@ def test_a_role_that_was_at_work_a_moment_ago_has_events_under_way_to_the_bucket
     assert found == (names(2, 1) if end is None else names(2))
     assert [(gap.kind, gap.scope) for gap in gaps] == [(GapKind.EVENTS_LATE, scope) for scope in scopes]
     assert all("08:00 UTC" in gap.detail and "`wait-for-events`" in gap.detail for gap in gaps)
+
+
+def test_calls_that_another_source_had_before_tell_as_well_that_events_are_under_way(
+    s3: FakeS3, tmp_path: Path
+) -> None:
+    deliver(s3, 1)
+    seen = SeenEvents()
+    for cache in (None, tmp_path, tmp_path):
+        more = {"seen": seen, "cache": cache, "now": START + timedelta(minutes=3), "waited": True}
+        found, gaps = read(s3, **more)
+        assert [(gap.kind, gap.scope) for gap in gaps] == [(GapKind.EVENTS_LATE, Scope(data_events=True))]
+    assert found == []
 
 
 def test_a_body_that_never_comes_to_its_end_is_a_gap(s3: FakeS3) -> None:

@@ -139,6 +139,19 @@ def test_memory_never_justifies_an_addition(step: Callable[..., Step], hub: Fake
     assert json.loads(again.outputs["added-actions"]) == ["cloudwatch:PutMetricAlarm"]
 
 
+def test_a_run_of_a_fork_heeds_the_memory_and_adds_nothing_to_it(
+    step: Callable[..., Step], tmp_path: Path, hub: FakeGitHub
+) -> None:
+    step(deploys([UPDATE, CREATE_QUEUE, PURGE], first=LONG_AGO, number=100), mode="report")
+    head, before = hub.head(BRANCH), len(hub.requests)
+    sides = {side: {"repo": {"full_name": name}} for side, name in (("head", "eve/shop"), ("base", "octo-org/shop"))}
+    fork = Job(tmp_path / "fork", hub, json.dumps({"pull_request": sides}))
+    done = fork.step(mode="report", github_token=hub.read_only_token, evidence_branch=BRANCH)
+    assert held_back(done, "remembered") == ["sqs:PurgeQueue"]
+    assert hub.head(BRANCH) == head
+    assert {each.method for each in hub.requests[before:] if "query {" not in str(each.body)} == {"GET"}
+
+
 class TestRemovedAndRefused:
     def test_it_comes_back_first_and_is_not_removed_again(
         self, step: Callable[..., Step], hub: FakeGitHub, clock: Clock
@@ -155,6 +168,8 @@ class TestRemovedAndRefused:
         rows = [line for line in body.partition("### Adds")[2].splitlines() if line.startswith("| `")]
         assert rows[0].startswith("| `sqs:PurgeQueue`")
         assert f"**removed by #{number}**" in rows[0]
+        proposal = json.loads(Path(second.outputs["proposal-file"]).read_text())
+        assert proposal["changes"][0]["removed_by"] == number
         assert memory(hub)["returned"][0]["pull"] == number
         hub.merge_pull(int(second.outputs["pull-request-number"]), "kim", "merge", delete_branch=True)
         third = step(deploys([UPDATE, CREATE_QUEUE], first=datetime(2026, 10, 15, tzinfo=UTC), number=200))

@@ -85,6 +85,7 @@ def _change(change: Change) -> dict[str, object]:
         "basis": change.basis,
         "conditions": _conditions(change.conditions),
         "security": change.security,
+        "removed_by": change.removed_by or None,
         "patterns": [_pattern(found) for found in change.patterns if found.pattern in written],
         "usages": [_usage(usage) for usage in change.usages],
     }

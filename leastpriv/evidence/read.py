@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import PurePath
@@ -16,6 +17,8 @@ from leastpriv.evidence.usage import Evidence, UsageBook
 from leastpriv.model import Call, Gap, GapKind, Principal, Scope
 
 _SAY_EVERY = 10_000
+_MOST_BY_PATTERN = 200
+"""Principals that patterns take in: logs may name any number, and each has a book of its own."""
 
 
 def read_evidence(
@@ -36,6 +39,7 @@ def read_evidence(
     """
     principals = target if isinstance(target, Principals) else Principals(frozenset({target}) if target else None)
     books = {each.arn: UsageBook(each.arn, decoder) for each in principals.targets or ()}
+    most = len(books) + _MOST_BY_PATTERN if principals.patterns else sys.maxsize
     keys = HandedOutKeys()
     gaps: list[list[Gap]] = [[] for _ in sources]
     for number, (source, item) in enumerate(_items(sources, window, principals), start=1):
@@ -45,10 +49,11 @@ def read_evidence(
             # A record without sessionIssuer has lost the role's path: it is the same role, and the same run.
             own = principals.target_of(item.principal) if principals.targets is not None else None
             call = replace(item, principal=own.arn) if own and own.arn != item.principal else item
-            if call.principal not in books:
+            if call.principal not in books and len(books) < most:
                 books[call.principal] = UsageBook(call.principal, decoder)
-            books[call.principal].note(call)
-            keys.note(call)
+            if call.principal in books:
+                books[call.principal].note(call)
+                keys.note(call)
         if number % _SAY_EVERY == 0:
             progress(number)
     for book in books.values():

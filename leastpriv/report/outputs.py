@@ -13,7 +13,7 @@ from leastpriv.report.subject import Subject
 
 _PLACEHOLDER = re.compile(r"\$\{(?![a-zA-Z0-9-]+:[^:]|[*?$]\})|<[^<>]*>|\{\{")
 """What a tool fills in; AWS's own variables are `${aws:username}` and the like, and `${*}`."""
-_LONGEST_OUTPUT = 500_000
+LONGEST_OUTPUT = 500_000
 """Bytes. A job's outputs are at most 1 MB together (docs.github.com, "Workflow syntax", jobs.<id>.outputs, 2026-11)."""
 
 
@@ -34,7 +34,7 @@ def outputs(subject: Subject, proposal_file: str) -> dict[str, str]:
 def _policy(subject: Subject) -> str:
     """The proposed file; empty past what a step may put out."""
     text = subject.draft.document.text.removeprefix("\ufeff")
-    return text if len(text.encode()) <= _LONGEST_OUTPUT else ""
+    return text if len(text.encode()) <= LONGEST_OUTPUT else ""
 
 
 def _session_policy(subject: Subject) -> str:

@@ -11,7 +11,7 @@ from leastpriv.errors import LeastprivError
 from leastpriv.model import ChangeKind
 from leastpriv.pull_request.publication import Operation, Published, pull_request_outputs
 from leastpriv.report.chain import chained_value
-from leastpriv.report.outputs import removed_actions
+from leastpriv.report.outputs import LONGEST_OUTPUT, removed_actions
 from leastpriv.several.flow import Several
 from leastpriv.several.target import Ended
 from leastpriv.written import write_files
@@ -87,10 +87,18 @@ def outputs_of(several: Several, proposal_file: str, codes: Sequence[int]) -> di
         "policy": "",
         "inline-session-policy": "",
         "proposal-file": proposal_file,
-        "targets": json.dumps(values),
+        "targets": _within(values),
         **listed,
         "pull-request-operation": together.value,
     }
+
+
+def _within(values: Sequence[dict[str, object]]) -> str:
+    """The targets as JSON; past what a step may put out without their actions, which the index has."""
+    text = json.dumps(values)
+    if len(text) <= LONGEST_OUTPUT:
+        return text
+    return json.dumps([{**value, "added-actions": [], "removed-actions": []} for value in values])
 
 
 def _union(values: Sequence[dict[str, object]], name: str) -> list[str]:

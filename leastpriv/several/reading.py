@@ -47,6 +47,8 @@ class Readings:
             if failure:
                 self.failures[account] = failure
                 self.say(f"Not read of account {account}: {failure}")
+        # Whoever was waited for once has come.
+        self.settings = replace(self.settings, wait_for_events=0)
 
     def _scan(self, own: list[Principal], like: list[str]) -> Mapping[str, Reading]:
         targets, patterns = dict.fromkeys(own), like
@@ -84,7 +86,11 @@ def matched(entry: Entry, readings: Readings, taken: Iterable[str]) -> tuple[str
     if failure:
         raise failure
     already = set(taken)
-    found = sorted(arn for arn in readings.found if arn not in already and matches(entry.role, arn))
+    found = sorted(
+        arn
+        for arn, reading in readings.found.items()
+        if arn not in already and reading.evidence.counts.calls and matches(entry.role, arn)
+    )
     if len(found) > MOST_BY_PATTERN:
         raise LeastprivError(
             f"{entry.where}: role-arn means {len(found)} roles, and at most {MOST_BY_PATTERN} are taken: narrow it."

@@ -91,10 +91,10 @@ def test_from_the_workflows_role_to_the_one_of_cloudformation_and_back_under_fir
     drafts = {path.stem: json.loads(path.read_bytes()) for path in (first / "iam").glob("*.json")}
     assert {bootstrap("deploy"), bootstrap("file-publishing"), bootstrap("cfn-exec")} <= set(drafts)
 
-    # Every role behind the workflow's has its first file and nothing else: the same app is taken down and made again.
+    # Every role behind the workflow's has its first file and nothing else: the app is changed back.
     for role, document in drafts.items():
         attach_alone(lab, role, document)
-    log, code = deployed(some(steps, "deploy of a change"), place, lab.assume(ci, "17650000002"))
+    log, code = deployed(some(steps, "first deploy"), place, lab.assume(ci, "17650000002"))
     assert code == 0, log[-3_000:]
 
     # The files in their place, everything is looked after in one scan, and nothing further is to be discovered.

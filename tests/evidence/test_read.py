@@ -181,6 +181,14 @@ def test_what_a_pattern_matches_is_read_beside_the_targets() -> None:
     assert wanted.wants("arn:aws:sts::111122223333:assumed-role/team-b/run-1")
 
 
+def test_a_pattern_takes_in_no_more_than_memory_is_for() -> None:
+    wanted = Principals(frozenset({parse_principal(DEPLOY)}), frozenset({"arn:aws:iam::111122223333:role/*"}))
+    crowd = [call(f"arn:aws:iam::111122223333:role/made-up-{number}") for number in range(500)]
+    found = read_evidence([Listed(*crowd, call(DEPLOY))], Window(), wanted)
+    assert len(found) == 201
+    assert found[DEPLOY].counts.calls == 1
+
+
 @given(st.lists(st.sampled_from([KEY, ANOTHER, "", "short", "x" * 200]), max_size=30))
 def test_keys_that_are_none_count_nothing_and_break_nothing(keys: list[str]) -> None:
     ledger = HandedOutKeys()

@@ -33,6 +33,8 @@ class Readings:
     found: dict[str, Reading] = field(default_factory=dict)
     failures: dict[str, LeastprivError] = field(default_factory=dict)
     """By account."""
+    unlisted: dict[str, LeastprivError] = field(default_factory=dict)
+    """By account: why nobody knows which roles its patterns mean."""
 
     def read(self, principals: Iterable[Principal], patterns: Iterable[str] = ()) -> None:
         """Reads whom it has not read yet, one scan an account: what the trail of one logs says nothing of another."""
@@ -53,8 +55,11 @@ class Readings:
     def _scan(self, own: list[Principal], like: list[str]) -> Mapping[str, Reading]:
         targets, patterns = dict.fromkeys(own), like
         if like and self.settings.asks_aws:
-            targets |= dict.fromkeys(self._listed(like))
+            listed, failure = tried(lambda: self._listed(like))
+            targets |= dict.fromkeys(listed or ())
             patterns = []
+            if failure:
+                self.unlisted[like[0].split(":")[4]] = failure
         if not targets and not patterns:
             return {}
         first = next(iter(targets), None) or parse_principal(like[0].replace("*", "x").replace("?", "x"))
@@ -82,7 +87,8 @@ def matched(entry: Entry, readings: Readings, taken: Iterable[str]) -> tuple[str
     Raises:
         LeastprivError: they could not be read, or are too many.
     """
-    failure = readings.failures.get(entry.role.split(":")[4])
+    account = entry.role.split(":")[4]
+    failure = readings.failures.get(account) or readings.unlisted.get(account)
     if failure:
         raise failure
     already = set(taken)

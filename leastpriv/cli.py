@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from leastpriv.policy.document import Document
     from leastpriv.policy.evaluate import Layer
     from leastpriv.settings import Settings
-    from leastpriv.values import Value
 
 Clock = Callable[[], datetime]
 _NEW_ACCESS = 3
@@ -92,7 +91,11 @@ def _propose(options: Namespace, stdout: TextIO, console: Console, clock: Clock)
 
     values = {known.name: getattr(options, known.name.replace("-", "_"), "") or "" for known in INPUTS}
     if values["config"] or options.discover:
-        return _propose_several(values, options, stdout, console, clock)
+        from leastpriv.several_step import several_command
+
+        told, code = several_command(values, options, os.environ, clock(), console)
+        print_text(stdout, told)
+        return code
     settings = from_options(values, options.start or "", options.end or "")
     if settings.mode.value == "review":
         return _review(settings, options, stdout, console, clock)
@@ -111,23 +114,6 @@ def _propose(options: Namespace, stdout: TextIO, console: Console, clock: Clock)
     if settings.mode.value == "check":
         annotate(result, console, None)
     return exit_code(settings, result, console)
-
-
-def _propose_several(
-    values: Mapping[str, Value], options: Namespace, stdout: TextIO, console: Console, clock: Clock
-) -> int:
-    from leastpriv.several_step import several_command
-
-    if options.templates:
-        raise InputError("--template is for one policy file: leave it out beside --config and --discover.")
-    if options.discover and not (options.output_dir or values["mode"] == "pull-request"):
-        raise InputError("--discover writes first files: say where with --output-dir, or set --mode pull-request.")
-    times = (options.start or "", options.end or "")
-    told, code = several_command(
-        values, times, os.environ, clock(), console, options.output_dir or "", discover=options.discover
-    )
-    print_text(stdout, told)
-    return code
 
 
 def _review(settings: Settings, options: Namespace, stdout: TextIO, console: Console, clock: Clock) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from argparse import Namespace
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import datetime
@@ -83,20 +84,18 @@ def several_step(
 
 
 def several_command(
-    values: Mapping[str, Value],
-    times: tuple[str, str],
-    environment: Mapping[str, str],
-    now: datetime,
-    console: Console,
-    output_dir: str,
-    *,
-    discover: bool,
+    values: Mapping[str, Value], options: Namespace, environment: Mapping[str, str], now: datetime, console: Console
 ) -> tuple[str, int]:
     """Runs `leastpriv propose --config F` or `--discover`; gives what it prints and the exit code.
 
     Raises:
-        LeastprivError: as `several_step`.
+        LeastprivError: as `several_step`, or an option is for one policy file.
     """
+    discover, times = bool(options.discover), (options.start or "", options.end or "")
+    if options.templates:
+        raise InputError("--template is for one policy file: leave it out beside --config and --discover.")
+    if discover and not (options.output_dir or values["mode"] == "pull-request"):
+        raise InputError("--discover writes first files: say where with --output-dir, or set --mode pull-request.")
     given, labels = given_to_command(values)
     raw, path, given = _config_of_command(given, labels, discover=discover)
     whole = run_settings({**given, "config": path}, labels, *times)
@@ -114,8 +113,8 @@ def several_command(
 
     several = run_several(Run(configuration, raw, whole, here, target_settings, workplace_of, now), console.log)
     codes = _codes(several, console)
-    if output_dir:
-        console.log(f"Wrote {write_all(several, Path(output_dir), codes).parent}")
+    if options.output_dir:
+        console.log(f"Wrote {write_all(several, Path(options.output_dir), codes).parent}")
     write_reports(_subjects(several), whole, lambda value, _: Path(value))
     return _summary(several, whole), _together(several, codes)
 

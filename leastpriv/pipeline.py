@@ -19,10 +19,11 @@ from leastpriv.proposal.offers import offers
 from leastpriv.proposal.proof import prove
 from leastpriv.proposal.propose import propose
 from leastpriv.pull_request.controls import controls
-from leastpriv.pull_request.publication import Operation, Place, Publication, Published
+from leastpriv.pull_request.publication import LineComment, Operation, Place, Publication, Published
 from leastpriv.reading import Reading, read_calls
 from leastpriv.remembering import keep
 from leastpriv.report.chain import Chained, leads_on
+from leastpriv.report.line_notes import MOST_NOTES, line_notes
 from leastpriv.report.pull_request_body import body, title
 from leastpriv.report.subject import Subject
 from leastpriv.settings import Mode, Settings
@@ -163,6 +164,12 @@ def publish(made: Made, settings: Settings, workplace: Workplace, now: datetime)
     return Result(made.subject, made.title, made.text, published, forgotten)
 
 
+def line_comments(subjects: Sequence[Subject]) -> Sequence[LineComment]:
+    """What a pull request tells at its lines, of all its policies together as few as of one."""
+    notes = [(subject.policy_path, note) for subject in subjects for note in line_notes(subject)]
+    return [LineComment(path, note.line, note.side, note.text) for path, note in notes[:MOST_NOTES]]
+
+
 def remember(made: Made, workplace: Workplace, now: datetime) -> str:
     """Keeps what the run has learned of the target; gives a sentence where that failed."""
     shelf = workplace.shelf if workplace.remembers and not made.found.history.recollection.trouble else None
@@ -201,6 +208,7 @@ def _publish(
         body=text,
         certify=lambda before, after: _certified(scope, subject.policy_path, before, after),
         further={path: content for path, content in subject.contents.items() if path != subject.policy_path},
+        comments=line_comments([subject]),
     )
     try:
         return place.publish(publication, now)

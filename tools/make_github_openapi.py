@@ -69,6 +69,7 @@ OPERATIONS: Mapping[str, Sequence[str]] = {
     f"{REPO}/labels": ["get", "post"],
     f"{REPO}/labels/{{name}}": ["get"],
     f"{REPO}/pulls": ["get", "post"],
+    f"{REPO}/pulls/comments/{{comment_id}}": ["delete"],
     f"{REPO}/pulls/{{pull_number}}": ["get", "patch"],
     f"{REPO}/pulls/{{pull_number}}/comments": ["get"],
     f"{REPO}/pulls/{{pull_number}}/commits": ["get"],

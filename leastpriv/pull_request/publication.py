@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from typing import Protocol
+from typing import Literal, Protocol
 
 from leastpriv.errors import PullRequestError
 from leastpriv.pull_request.git import TRAILER
@@ -27,6 +27,17 @@ class Operation(StrEnum):
     UPDATED = "updated"
     CLOSED = "closed"
     NONE = "none"
+
+
+@dataclass(frozen=True, slots=True)
+class LineComment:
+    """What is told at a line of the diff of a policy file; `text` is Markdown."""
+
+    path: str
+    line: int
+    side: Literal["LEFT", "RIGHT"]
+    """The file on the base, or on the branch."""
+    text: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +64,8 @@ class Publication:
     """Gives the fingerprint of this principal's and file's proposal; empty where no proposal changes such files."""
     further: Mapping[str, bytes] = field(default_factory=dict)
     """New files that the policy continues in, or the other files that share the pull request, by path as above."""
+    comments: Sequence[LineComment] = ()
+    """Few, for the pull request's review."""
 
     @property
     def files(self) -> dict[str, bytes]:

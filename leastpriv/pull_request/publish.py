@@ -34,6 +34,7 @@ from leastpriv.pull_request.repository.comments import Comments
 from leastpriv.pull_request.repository.connection import Connection
 from leastpriv.pull_request.repository.evidence_branch import EvidenceBranch
 from leastpriv.pull_request.repository.issues import TrackingIssue
+from leastpriv.pull_request.repository.line_comments import LineComments
 from leastpriv.pull_request.repository.pulls import Closed, Manners, OpenPull, PullRequests
 from leastpriv.pull_request.repository.runs import WorkflowRuns
 from leastpriv.pull_request.shelf import Shelf
@@ -66,6 +67,7 @@ class GitHubPlace:
         self._connection = connection
         self._branches = Branches(connection)
         self._pulls = PullRequests(connection)
+        self._comments = LineComments(connection)
         self._manners = manners
         self._closed: dict[str, tuple[Closed, ...]] = {}
 
@@ -154,7 +156,9 @@ class GitHubPlace:
         declined = [each.proposal for each in ours if each.declined]
         pull = found[0] if found else None
         decision = decide(Wanted(publication.fingerprint, base, changes), branch, pull, declined)
-        work = _Work(self._branches, self._pulls, self._manners, publication, base, base_sha, branch, pull)
+        work = _Work(
+            self._branches, self._pulls, self._comments, self._manners, publication, base, base_sha, branch, pull
+        )
         return work.do(decision, found[1] if found else None)
 
     def _checked(self, publication: Publication) -> tuple[str, str]:
@@ -177,6 +181,7 @@ class _Work:
 
     branches: Branches
     pulls: PullRequests
+    comments: LineComments
     manners: Manners
     publication: Publication
     base: str
@@ -208,7 +213,7 @@ class _Work:
                     "for each in the input branch."
                 )
             case Step.CREATE | Step.UPDATE:
-                return self._written(self._renewed(), opened, decision.declined)
+                return self._commented(self._written(self._renewed(), opened, decision.declined))
             case Step.CREATE_PULL | Step.REWORD:
                 return self._written(head, opened, decision.declined)
             case Step.CLOSE if opened:
@@ -249,6 +254,13 @@ class _Work:
             body += f"\nWhat was declined in #{earlier} is not part of this.\n"
         made = self.pulls.create_pull(self.base, self.publication.branch, title, body, self.manners)
         return Operation.CREATED, head, made
+
+    def _commented(self, done: tuple[Operation, str, OpenPull]) -> tuple[Operation, str, OpenPull]:
+        """The evidence at the changed lines of the commit that was just made."""
+        operation, head, pull = done
+        told, anew = self.publication.comments, operation is Operation.CREATED
+        lacking = self.comments.put(pull.number, head, told, anew=anew)
+        return operation, head, replace(pull, lacking=" ".join(filter(None, [pull.lacking, lacking])))
 
     def _renewed(self) -> str:
         """One commit on the base's head, and the branch moved to it once."""

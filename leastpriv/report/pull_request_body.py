@@ -144,7 +144,7 @@ def _security(subject: Subject) -> Iterator[str]:
     logged = dict.fromkeys(refused_line(held) for held in subject.draft.refused if for_security(held))
     if sensitive or logged:
         rows = [
-            f"- {code(change.action)} on {codes(change.resources)}{_only_if(change)}: {change.security}"
+            f"- {code(change.action)} on {codes(change.resources)}{only_if(change)}: {change.security}"
             for change in sensitive
         ]
         rows += [f"{line} **Not written.**" for line in logged]
@@ -156,7 +156,7 @@ def _additions(subject: Subject) -> Iterator[str]:
     if not added:
         return
     rows = [
-        f"| {code(change.action)} | {codes(change.resources, 4)}{_only_if(change)} | {_basis(subject, change)} | "
+        f"| {code(change.action)} | {codes(change.resources, 4)}{only_if(change)} | {basis_words(subject, change)} | "
         f"{times(change.usages, subject.evidence)} | {len(runs_of(change.usages))} | {day(last_of(change.usages))} |"
         for change in added
     ]
@@ -164,13 +164,14 @@ def _additions(subject: Subject) -> Iterator[str]:
     yield f"### Adds\n\n{head}\n" + "\n".join(rows)
 
 
-def _only_if(change: Change) -> str:
+def only_if(change: Change) -> str:
     """The conditions of an addition, after its resources."""
     conditions = [f"{code(each.key)} is {' or '.join(map(code, each.values))}" for each in change.conditions]
     return f", only if {joined(conditions)}" if conditions else ""
 
 
-def _basis(subject: Subject, change: Change) -> str:
+def basis_words(subject: Subject, change: Change) -> str:
+    """Why an addition is there, and whether nobody knows whose code asked for it."""
     origins = subject.history.origins
     mark = f", **removed by #{change.removed_by}**" if change.removed_by else ""
     mark += " (branch unknown)" if origins and is_unknown(change.usages, origins) else ""

@@ -7,11 +7,11 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from leastpriv.errors import PullRequestError
-from leastpriv.pipeline import answered, publish, remember
+from leastpriv.pipeline import answered, line_comments, publish, remember
 from leastpriv.policy.quotas import number_of
 from leastpriv.proposal.fingerprint import fingerprint, shared_ids
 from leastpriv.pull_request.controls import controls
-from leastpriv.pull_request.publication import Operation, Place, Publication, Published
+from leastpriv.pull_request.publication import LineComment, Operation, Place, Publication, Published
 from leastpriv.report.chain import Chained
 from leastpriv.report.several import Row, group_body, group_title
 from leastpriv.settings import Mode
@@ -41,6 +41,7 @@ class Shared:
     """From fingerprint, and the room that is taken otherwise, to the body."""
     owns: Callable[[str], bool]
     """Whether such a pull request may change the file of a path."""
+    comments: Sequence[LineComment] = ()
 
 
 def group_scope(group: str, config: str) -> str:
@@ -82,6 +83,7 @@ def put(shared: Shared, place: Place, expected_base: str, now: datetime) -> Publ
         body=f"{shared.text(mark, len(ends))}\n{ends}",
         certify=lambda old, new: _certified(shared, old, new),
         further={path: text for path, text in shared.files.items() if path != shared.primary},
+        comments=shared.comments,
     )
     try:
         return place.publish(publication, now)
@@ -156,6 +158,7 @@ def _published_group(
         ),
         text=lambda mark, taken: group_body([row_of(each) for each in members], around, mark, taken),
         owns=lambda path: any(path == own or number_of(own, path) for own in paths),
+        comments=line_comments([each.made.subject for each in made if each.made]),
     )
     return put(shared, place, base, now)
 

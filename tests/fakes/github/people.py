@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from tests.fakes.github import branches, pull_routes
-from tests.fakes.github.records import Issue, Job, PullRequest, Run
+from tests.fakes.github.line_comment_routes import add_line_comment
+from tests.fakes.github.records import Issue, Job, LineComment, PullRequest, Run
 from tests.fakes.github.world import World
 
 Content = str | bytes | None
@@ -145,6 +146,17 @@ class People:
         """A person reviews: APPROVED, CHANGES_REQUESTED or COMMENTED."""
         with self.world.lock:
             pull_routes.add_review(self.world, number, login, state, body)
+
+    def answer_as(self, login: str, comment: int, body: str) -> int:
+        """A person answers a comment at a line; gives the answer's id."""
+        with self.world.lock:
+            asked = self.world.line_comments[comment]
+            place = {"path": asked.path, "line": asked.line, "side": asked.side, "body": body}
+            return add_line_comment(self.world, asked.number, login, place, None, reply_to=comment).id
+
+    def line_comments(self, number: int) -> list[LineComment]:
+        """Comments at lines, the oldest first."""
+        return [one for one in self.world.line_comments.values() if one.number == number]
 
     def edit_body_as(self, login: str, number: int, body: str) -> None:
         """A person edits the description; GitHub's REST API does not tell who did."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from tests.fakes.github.bodies import Body
 from tests.fakes.github.issue_bodies import full_pull_body, pull_body, review_body
+from tests.fakes.github.line_comment_routes import add_line_comment
 from tests.fakes.github.records import Issue, PullRequest, Review
 from tests.fakes.github.routing import Answer, Call, custom, invalid, page_of, refuse_long_body
 from tests.fakes.github.world import ACTIONS_BOT, ApiError, World
@@ -181,12 +182,6 @@ def remove_reviewers(call: Call) -> Answer:
     return Answer(_shown(call, issue, pull))
 
 
-def list_review_comments(call: Call) -> Answer:
-    """Comments on lines; nobody writes any here."""
-    _pull(call)
-    return Answer([])
-
-
 def list_reviews(call: Call) -> Answer:
     """The reviews, the oldest first."""
     issue, _ = _pull(call)
@@ -195,16 +190,26 @@ def list_reviews(call: Call) -> Answer:
 
 
 def create_review(call: Call) -> Answer:
-    """Submit a review without comments on lines."""
+    """Submit a review, with comments on lines where the diff has them."""
     issue, _ = _pull(call)
     event = call.body.get("event")
-    if event not in _REVIEW_STATES or call.body.get("comments"):
-        raise ApiError(422, "Unprocessable Entity", ["the fake has no pending reviews and no comments on lines"])
+    if event not in _REVIEW_STATES:
+        raise ApiError(422, "Unprocessable Entity", ["the fake has no pending reviews"])
     if event == "APPROVE" and call.login == ACTIONS_BOT and not call.world.actions_may_open_pull_requests:
         raise ApiError(403, ACTIONS_REFUSED)
     if issue.author == call.login and event != "COMMENT":
         raise ApiError(422, "Unprocessable Entity", ["Can not approve your own pull request"])
+    kept = dict(call.world.line_comments)
     review = add_review(call.world, issue.number, call.login, _REVIEW_STATES[event], call.body.get("body", ""))
+    try:
+        for given in call.body.get("comments", ()):
+            add_line_comment(call.world, issue.number, call.login, {"side": "RIGHT", **given}, review.id)
+    except ApiError:
+        # GitHub takes all or none.
+        call.world.reviews.remove(review)
+        call.world.line_comments.clear()
+        call.world.line_comments.update(kept)
+        raise
     return Answer(review_body(call.bodies, review))
 
 

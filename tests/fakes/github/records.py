@@ -107,6 +107,23 @@ class Comment:
 
 
 @dataclass(frozen=True, slots=True)
+class LineComment:
+    """A comment at a line of a pull request's diff; `side` is LEFT or RIGHT."""
+
+    id: int
+    number: int
+    author: str
+    body: str
+    path: str
+    line: int
+    side: str
+    sha: str
+    made: str
+    review: int | None
+    reply_to: int | None
+
+
+@dataclass(frozen=True, slots=True)
 class Review:
     """A review of a pull request; `state` as GitHub stores it: APPROVED, CHANGES_REQUESTED or COMMENTED."""
 

@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
-from tests.fakes.github import content_routes, git_routes, issue_routes, pull_routes, repository_routes
+from tests.fakes.github import (
+    content_routes,
+    git_routes,
+    issue_routes,
+    line_comment_routes,
+    pull_routes,
+    repository_routes,
+)
 from tests.fakes.github.routing import REPO, Route
 
 _CODE = ("contents",)
@@ -66,7 +73,8 @@ ROUTES = (
     Route("POST", f"{REPO}/pulls", pull_routes.create_pull, _PULLS),
     Route("GET", _PULL, pull_routes.get_pull, _PULLS),
     Route("PATCH", _PULL, pull_routes.update_pull, _PULLS),
-    Route("GET", f"{_PULL}/comments", pull_routes.list_review_comments, _PULLS),
+    Route("GET", f"{_PULL}/comments", line_comment_routes.list_line_comments, _PULLS),
+    Route("DELETE", f"{REPO}/pulls/comments/{{comment_id}}", line_comment_routes.delete_line_comment, _PULLS),
     Route("GET", f"{_PULL}/commits", pull_routes.list_commits, _PULLS),
     Route("GET", f"{_PULL}/files", pull_routes.list_files, _PULLS),
     Route("GET", f"{_PULL}/requested_reviewers", pull_routes.list_reviewers, _PULLS),

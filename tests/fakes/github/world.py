@@ -10,7 +10,18 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
 from tests.fakes.github.git_repository import Commit, GitRepository, Signature, signature
-from tests.fakes.github.records import Account, Comment, Issue, Job, Label, PullRequest, RateLimit, Review, Run
+from tests.fakes.github.records import (
+    Account,
+    Comment,
+    Issue,
+    Job,
+    Label,
+    LineComment,
+    PullRequest,
+    RateLimit,
+    Review,
+    Run,
+)
 
 ACTIONS_BOT = "github-actions[bot]"
 WEB_FLOW = Signature("GitHub", "noreply@github.com", "")
@@ -55,6 +66,7 @@ class World:
     issues: dict[int, Issue] = field(default_factory=dict)
     comments: dict[int, Comment] = field(default_factory=dict)
     reviews: list[Review] = field(default_factory=list)
+    line_comments: dict[int, LineComment] = field(default_factory=dict)
     runs: dict[int, Run] = field(default_factory=dict)
     jobs: dict[int, Job] = field(default_factory=dict)
     protected: set[str] = field(default_factory=set)

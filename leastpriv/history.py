@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TypeVar
 
 from leastpriv.diff.compare import decide
@@ -23,7 +23,7 @@ from leastpriv.pull_request.lifecycle import scope_of
 from leastpriv.pull_request.repository.pulls import Closed
 from leastpriv.remembering import recall, words_of
 from leastpriv.settings import Settings
-from leastpriv.workplace import Historian, Workplace, changed_at, read_policy
+from leastpriv.workplace import Historian, Workplace, changed_at, policy_before, read_policy
 
 Say = Callable[[str], None]
 _MOST_MERGED = 10
@@ -76,12 +76,14 @@ def history_of(
     `scopes`: that of the target, and that of the pull request it shares with others, empty where it has its own.
     """
     asked = _Asking(say)
-    changed = asked(lambda: changed_at(workplace, base), None, "when the policy file was last changed")
+    changed = asked(lambda: changed_at(workplace, base, settings), None, "when the policy file was last changed")
+    earlier = _earlier(asked, settings, workplace, base, now - timedelta(days=settings.options.grace_days), changed)
     recollection = recall(workplace.shelf, settings.principal.arn, now, say)
     known = recollection.memory or Memory(settings.principal.arn)
     historian, news = workplace.historian, Memory(settings.principal.arn)
     if historian is None:
-        history = History(_declined(known, (), _own(scopes)), changed=changed, recollection=recollection)
+        declined = _declined(known, (), _own(scopes))
+        history = History(declined, changed=changed, recollection=recollection, earlier=earlier)
         return Found(history, news, failure=" ".join(asked.failures[:1]))
     nothing: Sequence[Closed] = ()
     closed = asked(lambda: historian.closed(settings.branch), nothing, "what was declined earlier")
@@ -112,8 +114,25 @@ def history_of(
     origins = _origins(asked, settings, historian, missing, evidence)
     for where in sorted({origin.where for origin in origins.values() if origin.trust is Trust.UNKNOWN}):
         say(f"Not known where these runs came from: {where}")
-    history = History(_declined(known, ours, _own(scopes)), origins, changed, recollection, removed)
+    history = History(_declined(known, ours, _own(scopes)), origins, changed, recollection, removed, earlier)
     return Found(history, news, said, " ".join(asked.failures[:1]))
+
+
+def _earlier(
+    asked: _Asking,
+    settings: Settings,
+    workplace: Workplace,
+    base: str,
+    since: datetime,
+    changed: datetime | None,
+) -> Document | None:
+    """The policy before the days of grace; None where it did not change since, or nobody knows."""
+    nothing: Document | None = None
+    if changed is None or changed <= since:
+        return nothing
+    return asked(
+        lambda: policy_before(workplace, base, settings, since), nothing, "what the policy file granted before"
+    )
 
 
 def _own(scopes: tuple[str, str]) -> tuple[str, ...]:

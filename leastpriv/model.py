@@ -292,3 +292,5 @@ class Usage:
     """Some call did what it should; false where all failed behind authorisation (`NoSuchBucket`)."""
     forwarded_by: tuple[str, ...] = ()
     """Services that forwarded some of the calls in the principal's name, sorted."""
+    direct: bool = True
+    """Some call came from the principal itself; false where services forwarded all."""

@@ -14,8 +14,9 @@ from leastpriv.hints import with_hints
 from leastpriv.history import Found, history_of
 from leastpriv.judging import judgements, named_trusts, types_of, with_declared
 from leastpriv.policy.quotas import number_of
+from leastpriv.proposal.conditions import offered_conditions
 from leastpriv.proposal.fingerprint import change_ids, fingerprint
-from leastpriv.proposal.offers import offers
+from leastpriv.proposal.offers import kept_siblings, offers
 from leastpriv.proposal.proof import prove
 from leastpriv.proposal.propose import propose
 from leastpriv.pull_request.controls import controls
@@ -140,6 +141,8 @@ def make(
         live=beside.live,
         drift=beside.drift,
         offers=offers(evidence, [*draft.documents, *attached], settings.options.never_add) if draft.changes else (),
+        kept_siblings=kept_siblings(draft, evidence),
+        offered_conditions=offered_conditions(draft.document, evidence, settings.options.minimum_runs),
     )
     _insist(subject)
     subject = replace(subject, judgements=judgements(subject, settings, workplace.reach, say, trusts))

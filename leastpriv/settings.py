@@ -221,6 +221,10 @@ def _options(text: Mapping[str, str], values: Mapping[str, Value], labels: Mappi
     return Options(
         minimum_days=_integer(text, labels, "minimum-days"),
         minimum_runs=_integer(text, labels, "minimum-runs"),
+        minimum_confidence=_percent(text, labels, "minimum-confidence"),
+        grace_days=_integer(text, labels, "grace-days"),
+        break_glass=entries(values.get("break-glass", ())),
+        max_changes=_integer(text, labels, "max-changes"),
         drop_unseen_services=_one_of(text, labels, "unseen-services", ["keep", "drop"]) == "drop",
         keep=patterns(values, labels, "keep"),
         never_add=patterns(values, labels, "never-add"),
@@ -259,6 +263,13 @@ def _refuse_unbuilt(values: Mapping[str, Value], labels: Mapping[str, str]) -> N
 
 def _integer(text: Mapping[str, str], labels: Mapping[str, str], name: str, minimum: int = 0) -> int:
     return parse_integer(text[name], labels[name].removeprefix("The input "), minimum)
+
+
+def _percent(text: Mapping[str, str], labels: Mapping[str, str], name: str) -> int:
+    value = _integer(text, labels, name)
+    if value > 100:
+        raise InputError(f"{labels[name]} is {value}: write a percentage from 0 to 100.")
+    return value
 
 
 def _boolean(text: Mapping[str, str], labels: Mapping[str, str], name: str) -> bool:

@@ -97,7 +97,7 @@ def shell_workplace(settings: Settings, environment: Mapping[str, str], now: dat
     from leastpriv.remembering import file_of
     from leastpriv.settings import AUTO_LOGS, Mode
     from leastpriv.sources import Reach
-    from leastpriv.workplace import Workplace, changed_on_disk, repository_root
+    from leastpriv.workplace import Workplace, changed_on_disk, earlier_on_disk, repository_root
 
     policy, trails = Path(settings.policy.path), tuple(Path(name) for name in settings.trail_folders)
     absolute = policy.parent.resolve() / policy.name
@@ -117,6 +117,7 @@ def shell_workplace(settings: Settings, environment: Mapping[str, str], now: dat
             pointer=pointer,
             changed=changed_on_disk(absolute),
             shelf=shelf,
+            earlier=lambda time: earlier_on_disk(absolute, time),
         )
     from leastpriv.pull_request.git import LocalRepository
     from leastpriv.pull_request.local import LocalPlace

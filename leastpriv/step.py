@@ -95,7 +95,7 @@ def step_workplace(settings: Settings, here: Workplace, github: GitHubPlace | No
         return replace(here, place=LocalPlace(LocalRepository.open(workspace)))
     if github and (settings.mode is Mode.PULL_REQUEST or not (workspace / here.policy_path).exists()):
         return replace(here, folder=None, place=github, historian=github)
-    return replace(here, historian=github)
+    return replace(here, historian=github, chronicle=github)
 
 
 def with_shelf(here: Workplace, settings: Settings, github: GitHubPlace | None, runner: Runner) -> Workplace:

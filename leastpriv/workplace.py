@@ -73,6 +73,10 @@ class Workplace:
     """Where the memory of the role is kept; None: nothing is remembered between runs."""
     remembers: bool = True
     """Whether what this run learns is kept; a token that cannot write only reads."""
+    earlier: Callable[[datetime], bytes | None] | None = None
+    """Gives the policy file on disk as it was at a time; of `place` it is asked."""
+    chronicle: Place | None = None
+    """Whose base branch tells the history of a policy file on disk instead."""
 
     @property
     def policy_name(self) -> str:
@@ -104,13 +108,52 @@ def committed_policy(workplace: Workplace, base: str, settings: Settings) -> Doc
     return document
 
 
-def changed_at(workplace: Workplace, base: str) -> datetime | None:
+def changed_at(workplace: Workplace, base: str, settings: Settings) -> datetime | None:
     """When the committed policy file was last changed; None where nobody knows.
 
     Raises:
         PullRequestError: its history cannot be read.
     """
-    return workplace.place.changed_at(base, workplace.policy_path) if workplace.place else workplace.changed
+    told = _history_of(workplace, base, settings)
+    return told[0].changed_at(told[1], workplace.policy_path) if told else workplace.changed
+
+
+def _history_of(workplace: Workplace, base: str, settings: Settings) -> tuple[Place, str] | None:
+    """Who tells the history of the policy file, and as of which commit."""
+    if workplace.place:
+        return workplace.place, base
+    chronicle = workplace.chronicle
+    return (chronicle, chronicle.head_of(settings.base)[1]) if chronicle else None
+
+
+def policy_before(workplace: Workplace, base: str, settings: Settings, time: datetime) -> Document | None:
+    """The committed policy as it was at a time, or at its first if it is younger; None where nobody knows.
+
+    Raises:
+        PullRequestError: the file's history cannot be read.
+    """
+    told = _history_of(workplace, base, settings)
+    if told:
+        raw = told[0].earlier(told[1], workplace.policy_path, time)
+    else:
+        raw = workplace.earlier(time) if workplace.earlier else None
+    try:
+        return read_attached(raw, workplace.policy_name, settings.principal) if raw is not None else None
+    except PolicyFileError:
+        return None  # it was no policy then: nothing to compare with
+
+
+def earlier_on_disk(file: Path, time: datetime) -> bytes | None:
+    """A file on disk as it was committed at a time, or at first; None where no repository tells."""
+    root = repository_root(file)
+    if root is None:
+        return None
+    try:
+        repository = LocalRepository.open(root)
+        head = repository.commit_at("HEAD")
+        return repository.earlier(head, file.relative_to(root).as_posix(), time) if head else None
+    except PullRequestError:
+        return None
 
 
 def changed_on_disk(file: Path) -> datetime | None:

@@ -12,9 +12,9 @@ from ruamel.yaml import YAML
 NOT_BUILT = "Not built yet: "
 INPUTS = """
 role-arn policy-file also-attached config mode trails athena-table aws-regions lookback-days minimum-days
-minimum-runs minimum-confidence max-changes wait-for-events job-logs access-analyzer last-accessed
-unseen-services resources keep never-add github-token base branch labels reviewers team-reviewers assignees
-draft evidence-branch drift-report cache-dir validate-digests sarif-file page-file custom-policy-checks
+minimum-runs minimum-confidence grace-days break-glass max-changes wait-for-events job-logs access-analyzer
+last-accessed unseen-services resources keep never-add github-token base branch labels reviewers team-reviewers
+assignees draft evidence-branch drift-report cache-dir validate-digests sarif-file page-file custom-policy-checks
 trust-policy
 """
 OUTPUTS = """

@@ -10,7 +10,7 @@ import io
 import json
 import uuid
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -71,6 +71,10 @@ def run_case(case: Mapping[str, Any], folder: Path) -> Result:
     inputs = {"role-arn": principal, "policy-file": str(policy), "trails": tuple(map(str, trails)), **options}
     settings = from_options({**inputs, "also-attached": tuple(attached), "job-logs": tuple(case.get("job-logs", ()))})
     workplace = Workplace("policy.json", folder, trails, job_logs=job_logs(case, folder))
+    if "policy-before" in case:
+        before = json.dumps(case["policy-before"]).encode()
+        changed = datetime.fromisoformat(case["policy-changed"])
+        workplace = replace(workplace, changed=changed, earlier=lambda _: before)
     return run(settings, workplace, NOW, lambda _: None)
 
 

@@ -24,6 +24,8 @@ class Tally:
     events: set[str] = field(default_factory=set)
     forwarded: set[str] = field(default_factory=set)
     denial: Denial | None = None
+    direct: bool = False
+    """Some call came from the principal itself, and not through a service."""
 
     def note(self, call: Call, run: int) -> None:
         """Count one call of a run."""
@@ -34,6 +36,7 @@ class Tally:
         self.regions.add(call.region)
         self.events.add(f"{call.source}:{call.name}")
         self.forwarded.update((call.invoked_by,) if call.invoked_by else ())
+        self.direct = self.direct or not call.invoked_by
         self.succeeded = self.succeeded or not call.error_code
 
     def absorb(self, other: Tally) -> None:
@@ -45,5 +48,6 @@ class Tally:
         self.regions |= other.regions
         self.events |= other.events
         self.forwarded |= other.forwarded
+        self.direct = self.direct or other.direct
         self.succeeded = self.succeeded or other.succeeded
         self.denial = self.denial or other.denial

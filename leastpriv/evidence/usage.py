@@ -296,4 +296,5 @@ def _usage(need: Need, outcome: Outcome, tally: Tally, runs: _RunIds) -> Usage:
         denial=tally.denial,
         succeeded=tally.succeeded,
         forwarded_by=tuple(sorted(tally.forwarded)),
+        direct=tally.direct,
     )

@@ -14,6 +14,7 @@ from leastpriv.permissions.patterns import resource_covers
 from leastpriv.permissions.resource_types import action_of, fits, kinds_of, widest
 from leastpriv.permissions.sensitive import forbidden, sensitivity
 from leastpriv.policy.document import Statement
+from leastpriv.proposal.emergencies import emergencies_of, is_emergency
 from leastpriv.proposal.fingerprint import addition_id
 from leastpriv.proposal.forms import in_committed_form
 from leastpriv.proposal.provenance import untrusted
@@ -37,6 +38,7 @@ def additions(
     escapes: bool = True,
 ) -> tuple[list[Change], list[HeldBack]]:
     """Changes that add what is missing, one an action, resources and conditions; what is refused, with the reason."""
+    emergencies = emergencies_of(evidence.runs, options.break_glass)
     accepted: dict[str, list[Usage]] = {}
     refused: list[HeldBack] = []
     for usage in missing:
@@ -46,6 +48,7 @@ def additions(
             or _guessed(usage, evidence)
             or (None if escapes else _unescaped(usage))
             or untrusted(usage, history.origins)
+            or (_EMERGENCY if is_emergency(usage, emergencies) else None)
         )
         if objection:
             action, resource = usage.need.permission.action, usage.need.permission.resource
@@ -63,6 +66,9 @@ def additions(
         refused.extend(declined)
     # What a removal of ours broke comes back first.
     return sorted(_joined(changes), key=lambda change: not change.removed_by), refused
+
+
+_EMERGENCY = Objection("break-glass", "only sessions that `break-glass` names used it or were refused it")
 
 
 def _groups(

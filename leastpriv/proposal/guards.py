@@ -12,8 +12,12 @@ from leastpriv.evidence.runs import SILENCE
 from leastpriv.evidence.usage import Evidence
 from leastpriv.model import Outcome
 from leastpriv.permissions import catalog
-from leastpriv.permissions.patterns import action_matches
+from leastpriv.permissions.patterns import action_matches, resource_covers
+from leastpriv.policy.document import Document, Statement
+from leastpriv.policy.evaluate import names
+from leastpriv.proposal.confidence import confidences
 from leastpriv.proposal.declared import declared
+from leastpriv.proposal.emergencies import is_emergency
 from leastpriv.proposal.fingerprint import entry_id
 from leastpriv.proposal.last_accessed import last_accessed, shared_policy
 from leastpriv.proposal.remembered import asked_to_keep, refused_after_removal, remembered
@@ -72,16 +76,62 @@ def minimum_days(candidate: Candidate, situation: Situation) -> str:  # noqa: AR
 def minimum_runs(candidate: Candidate, situation: Situation) -> str:  # noqa: ARG001
     """Too few runs without a refusal."""
     known, least = situation.separate_runs, situation.options.minimum_runs
-    runs = separate_runs(situation.evidence) if known is None else known
+    runs = separate_runs(situation.evidence, situation.emergencies) if known is None else known
     return f"the evidence holds {runs} of {least} runs without a refusal" if runs < least else ""
 
 
-def separate_runs(evidence: Evidence) -> int:
-    """Runs without a refusal that needed a permission; those that began within an hour may be one deploy."""
-    working = {run for usage in evidence.usages if usage.outcome is Outcome.ALLOWED for run in usage.runs}
+def minimum_confidence(candidate: Candidate, situation: Situation) -> str:
+    """The runs that used its service keep showing actions of it that no other run used: the next one may as well."""
+    least = situation.options.minimum_confidence
+    found = (situation.confidence or confidences(situation.evidence)).of(candidate.action) if least else None
+    if found is None or found.percent >= least:
+        return ""
+    service = candidate.action.partition(":")[0]
+    runs = f"{found.runs} run{'' if found.runs == 1 else 's'}"
+    where = f"{runs} used {service}" if service in situation.services else f"there are {runs}"
+    return f"{where}, {found.own} with an action that no other used: {found.percent} % confidence of at least {least} %"
+
+
+def separate_runs(evidence: Evidence, without: frozenset[str] = frozenset()) -> int:
+    """Runs without a refusal that needed a permission; those that began within an hour may be one deploy.
+
+    `without` are ids of runs that do not count.
+    """
+    working = {run for usage in evidence.usages if usage.outcome is Outcome.ALLOWED for run in usage.runs} - without
     starts = sorted(run.first for run in evidence.runs if not run.denied and run.id in working)
     apart = sum(1 for before, start in pairwise(starts) if start - before > SILENCE)
     return apart + bool(starts)
+
+
+def grace_period(candidate: Candidate, situation: Situation) -> str:
+    """It came into the policy file of late: who put it there may not have needed it yet."""
+    earlier, statement = situation.earlier, candidate.entry.statement
+    if earlier is None or _granted_then(candidate.action, statement, earlier):
+        return ""
+    return f"it was added to the policy file within the last {situation.options.grace_days} days"
+
+
+def _granted_then(action: str, statement: Statement, earlier: Document) -> bool:
+    """Whether an earlier version allowed the action on all that the statement names."""
+    then = [each for each in earlier.statements if each.effect == "Allow" and names(each, action)]
+    wide = [resource for each in then for resource in each.resources]
+    if not statement.resources:
+        return any(each.not_resources == statement.not_resources or "*" in each.resources for each in then)
+    return all(
+        any(resource_covers(before, resource) for before in wide) or any(each.not_resources for each in then)
+        for resource in statement.resources
+    )
+
+
+def break_glass(candidate: Candidate, situation: Situation) -> str:
+    """People in an emergency used it through this entry, and will need it again."""
+    usages = candidate.entry.uses.get(candidate.action, ())
+    seen = [
+        usage.last_seen
+        for usage in usages
+        if usage.outcome is Outcome.ALLOWED and is_emergency(usage, situation.emergencies)
+    ]
+    return f"only sessions that `break-glass` names used it, on {max(seen):%Y-%m-%d} at last" if seen else ""
 
 
 def inconclusive(candidate: Candidate, situation: Situation) -> str:  # noqa: ARG001
@@ -133,6 +183,8 @@ GUARDS: tuple[tuple[str, Guard], ...] = (
     ("unknown-action", unknown_action),
     ("minimum-days", minimum_days),
     ("minimum-runs", minimum_runs),
+    ("grace-period", grace_period),
+    ("break-glass", break_glass),
     ("gap-in-scope", gap_in_scope),
     ("inconclusive", inconclusive),
     ("unexplained-use", unexplained_use),
@@ -147,6 +199,7 @@ GUARDS: tuple[tuple[str, Guard], ...] = (
     ("not-visible", not_visible),
     ("sibling", sibling),
     ("declared", declared),
+    ("minimum-confidence", minimum_confidence),
 )
 """In the order in which a reader should hear of them."""
 

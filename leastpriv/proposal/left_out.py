@@ -13,7 +13,10 @@ from leastpriv.diff.compare import Difference, Verdict, compare, decide
 from leastpriv.evidence.usage import Evidence
 from leastpriv.model import ChangeKind, Outcome, Permission, Usage
 from leastpriv.policy.document import Document
+from leastpriv.proposal.confidence import Confidences, confidences
+from leastpriv.proposal.emergencies import emergencies_of
 from leastpriv.proposal.last_accessed import as_without
+from leastpriv.proposal.most_certain import GUARD as MAX_CHANGES
 from leastpriv.proposal.narrow import spans_services
 from leastpriv.proposal.propose import propose
 from leastpriv.proposal.remembered import older
@@ -52,9 +55,10 @@ def leave_one_out(
     judged = [run.id for run in evidence.runs if run.id in working - open_runs]
     special = [run for run in judged if run in own]
     tried = special[-_MOST_PROPOSALS:]
-    left = replace(options, minimum_runs=max(options.minimum_runs - 1, 0))
+    left = replace(options, minimum_runs=max(options.minimum_runs - 1, 0), max_changes=0)
     history = replace(history, recollection=older(history.recollection, evidence.first))
-    told = {run: _refused(run, own[run], draft, attached, evidence, left, history) for run in tried}
+    known = confidences(evidence, without=emergencies_of(evidence.runs, options.break_glass))
+    told = {run: _refused(run, own[run], draft, attached, evidence, left, history, known) for run in tried}
     refused = {run: found for run, found in told.items() if found}
     return LeftOut(len(judged), refused, len(working & open_runs), len(special) - len(tried))
 
@@ -99,10 +103,12 @@ def _refused(
     evidence: Evidence,
     options: Options,
     history: History,
+    known: Confidences,
 ) -> tuple[str, ...]:
     others = _without(run, evidence)
     difference = _judged(compare(draft.committed, attached, others), draft, evidence)
-    made = propose(draft.committed, difference, others, options, history)
+    # What the proposal of all holds back stays held back: one run less is no reason to trust the others less.
+    made = propose(draft.committed, difference, others, options, history, confidence=known)
     documents = [*made.documents, *attached]
     return tuple(
         sorted({usage.need.permission.action for usage in own if _denied(usage, evidence.principal, documents)})
@@ -126,12 +132,15 @@ def _judged(difference: Difference, draft: Draft, evidence: Evidence) -> Differe
     """The difference without what cannot change the answer: a wildcard grants up to some twenty thousand actions.
 
     Actions that no run has used are left out, and with them whatever made an unchanged wildcard over all services stay.
+    What `max-changes` had no room for stays too.
     """
+    cut = {(held.sid, held.action, held.resources) for held in draft.held_back if held.objection.guard == MAX_CHANGES}
     changed = {(change.statement, change.action) for change in draft.changes if change.kind is not ChangeKind.ADD}
     used = {usage.need.permission.action for usage in evidence.usages}
     entries = tuple(
         replace(entry, granted=tuple(action for action in entry.granted if action in used or not entry.is_wildcard))
         for entry in difference.entries
+        if (entry.statement.sid, entry.pattern, entry.resources) not in cut
         if not spans_services(entry) or (entry.statement.index, entry.pattern) in changed
     )
     return replace(difference, entries=entries)

@@ -9,6 +9,7 @@ from leastpriv.diff.compare import Difference, Entry
 from leastpriv.model import ChangeKind, Outcome
 from leastpriv.permissions.patterns import action_covers, overlaps
 from leastpriv.policy.folding import folded
+from leastpriv.proposal.emergencies import is_emergency
 from leastpriv.proposal.guards import objection_to
 from leastpriv.proposal.situation import Candidate, Change, HeldBack, Objection, Situation
 
@@ -31,7 +32,7 @@ def removals(difference: Difference, situation: Situation) -> tuple[list[Change]
 
 def _judge_literal(entry: Entry, situation: Situation) -> Change | HeldBack | None:
     action = entry.granted[0]
-    if action in entry.uses and _is_used(entry, action):
+    if action in entry.uses and _is_used(entry, action, situation):
         return None
     objection = objection_to(Candidate(action, entry), situation)
     if objection:
@@ -40,8 +41,8 @@ def _judge_literal(entry: Entry, situation: Situation) -> Change | HeldBack | No
 
 
 def _judge_wildcard(entry: Entry, situation: Situation) -> Change | HeldBack | None:
-    used = tuple(action for action in entry.granted if _is_used(entry, action))
-    unused = [action for action in entry.granted if not _is_used(entry, action)]
+    used = tuple(action for action in entry.granted if _is_used(entry, action, situation))
+    unused = [action for action in entry.granted if action not in used]
     stays = {action: found for action in unused if (found := objection_to(Candidate(action, entry), situation))}
     unverified = {action: _UNVERIFIED for action in entry.uses if action not in entry.granted}
     unseen = next((found for found in stays.values() if found.guard == "unseen-service"), None)
@@ -74,8 +75,10 @@ def spans_services(entry: Entry) -> bool:
     return bool(entry.statement.not_actions) or bool({"*", "?"} & {*entry.pattern.partition(":")[0]})
 
 
-def _is_used(entry: Entry, action: str) -> bool:
-    return any(usage.outcome is Outcome.ALLOWED for usage in entry.uses.get(action, ()))
+def _is_used(entry: Entry, action: str, situation: Situation) -> bool:
+    """Whether a run used it that is no emergency: what those alone used is kept by a guard of its own."""
+    allowed = (usage for usage in entry.uses.get(action, ()) if usage.outcome is Outcome.ALLOWED)
+    return any(not is_emergency(usage, situation.emergencies) for usage in allowed)
 
 
 def _commonest(stays: Mapping[str, Objection]) -> Objection:

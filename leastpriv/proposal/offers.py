@@ -13,6 +13,10 @@ from leastpriv.permissions.siblings import siblings_of
 from leastpriv.permissions.tables import table
 from leastpriv.policy.document import Document
 from leastpriv.policy.evaluate import names
+from leastpriv.proposal.situation import Draft
+
+SIBLING = "sibling"
+"""The guard that keeps them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +56,17 @@ def offers(evidence: Evidence, documents: Sequence[Document], never_add: Sequenc
         for action, offer in sorted(found.items())
         if not forbidden(action, never_add) and not _granted(action, documents)
     )
+
+
+def kept_siblings(draft: Draft, evidence: Evidence) -> tuple[Offer, ...]:
+    """Lifecycle counterparts of what was used that stay in the policy, though no run has used them."""
+    used = {usage.need.permission.action for usage in evidence.usages if usage.outcome is Outcome.ALLOWED}
+    partners = siblings_of(used)
+    stays = {action for change in draft.changes for action, why in (change.stays or {}).items() if why.guard == SIBLING}
+    stays |= {held.action for held in draft.held_back if held.objection.guard == SIBLING}
+    known = {action.lower(): action for action in partners}
+    found = sorted({known[action.lower()] for action in stays if action.lower() in known})
+    return tuple(Offer(action, Basis.SIBLING, partners[action]) for action in found)
 
 
 def _unrecorded(evidence: Evidence, used: Mapping[str, Mapping[str, None]]) -> Iterator[Offer]:

@@ -53,7 +53,7 @@ def narrowed_resources(
     if situation.options.keep_forms:
         return [], []
     is_made = maker(situation.evidence.usages)
-    makers = _makers(situation)
+    makers = makers_of(situation)
     learned = [
         _learn(entry, situation, makers.get(entry.granted[0], ()), is_made, escapes)
         for entry in _on_all(difference, changes)
@@ -100,7 +100,7 @@ def _grants_any(entries: Iterable[Entry], action: str) -> bool:
     )
 
 
-def _makers(situation: Situation) -> Mapping[str, tuple[str, ...]]:
+def makers_of(situation: Situation) -> Mapping[str, tuple[str, ...]]:
     """Used action -> the used ones that make the things it is about."""
     used = [action for action, usages in situation.used.items() if _is_used(usages)]
     found: dict[str, list[str]] = {}

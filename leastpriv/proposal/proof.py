@@ -13,6 +13,7 @@ from leastpriv.policy.contain import contained, lost_denies
 from leastpriv.policy.document import Document, Statement
 from leastpriv.policy.evaluate import policy_size
 from leastpriv.policy.quotas import Kind, kind_of, quota, size_beside
+from leastpriv.proposal.confidence import Confidences, chance, confidences
 from leastpriv.proposal.left_out import LeftOut, leave_one_out
 from leastpriv.proposal.situation import Change, Draft, History, Options
 
@@ -69,6 +70,19 @@ class Proof:
     """None where nobody asked."""
     allowances: tuple[Allowance, ...] = ()
     """What allows each replayed need, in the order of the calls."""
+    confidence: Confidences | None = None
+    """What the runs show of the permissions that the proposal grants; None where nobody asked."""
+
+    @property
+    def chance(self) -> float:
+        """The chance, from 0 to 1, that the next run needs something that the result lacks (`confidence.chance`).
+
+        By the runs left out, where there are some to judge; else by those that used something of their own.
+        """
+        tried = self.left_out.runs - self.left_out.untried if self.left_out else 0
+        if self.left_out and tried:
+            return chance(len(self.left_out.refused), tried)
+        return self.confidence.whole.chance if self.confidence else chance(0, 0)
 
     @property
     def size_after(self) -> int:
@@ -119,6 +133,7 @@ def prove(
         fits=sizes[0] + beside <= quota(kind) and (draft.packed is None or draft.packed.fits),
         left_out=leave_one_out(draft, attached, evidence, options, history) if options else None,
         allowances=tuple(_allowances(evidence, documents)),
+        confidence=confidences(evidence, documents),
     )
 
 

@@ -15,12 +15,15 @@ from leastpriv.policy.grammar import VARIABLES_VERSION
 from leastpriv.policy.pack import Packed, pack
 from leastpriv.policy.quotas import Kind, kind_of, size_beside
 from leastpriv.policy.shrink import MayFold
+from leastpriv.proposal.confidence import Confidences, confidences
+from leastpriv.proposal.emergencies import emergencies_of
 from leastpriv.proposal.extend import additions, refused_elsewhere, refused_in_part
 from leastpriv.proposal.fingerprint import DRAFT_ID
 from leastpriv.proposal.guards import separate_runs
 from leastpriv.proposal.last_accessed import last_noted
+from leastpriv.proposal.most_certain import first_of, first_onto
 from leastpriv.proposal.narrow import removals
-from leastpriv.proposal.onto import narrowed_resources
+from leastpriv.proposal.onto import makers_of, narrowed_resources
 from leastpriv.proposal.placing import edits_of, statements
 from leastpriv.proposal.situation import Change, Draft, HeldBack, History, Objection, Options, Situation
 
@@ -34,10 +37,12 @@ def propose(
     options: Options,
     history: History = _NOTHING_KNOWN,
     attached: Sequence[Document] = (),
+    confidence: Confidences | None = None,
 ) -> Draft:
     """Decides every change and makes the smallest edit; without a committed document, writes a draft from usage.
 
-    What is too large for AWS is packed; `attached` are the other policies of the role.
+    What is too large for AWS is packed; `attached` are the other policies of the role; `confidence` is that of other
+    runs than those of `evidence`, where these decide what is held back.
     """
     escapes = document is None or document.version == VARIABLES_VERSION
     committed = document.statements if document else ()
@@ -51,9 +56,12 @@ def propose(
             added = []
         first = _within_quota(parse(create(statements(added, ())), "the first draft"), evidence.principal, attached)
         return Draft(None, first.document, first.document.to_bytes(), tuple(added), (), tuple(refused), packed=first)
-    situation = situation_of(evidence, options, difference.missing, history)
+    situation = situation_of(evidence, options, difference.missing, history, confidence)
     narrowed, held_back = removals(difference, situation)
+    added, narrowed, cut = _limited(added, narrowed, situation)
     onto, held_open = narrowed_resources(difference, narrowed, situation, escapes=escapes)
+    onto, cut_onto = _limited_onto(onto, len(added) + len(narrowed), situation)
+    held_back += [*cut, *cut_onto]
     if not added and _empties(document, narrowed):
         held_back.extend(
             HeldBack(change.kind, change.action, change.resources, _WHOLE, change.sid) for change in narrowed
@@ -71,6 +79,23 @@ def propose(
         tuple(held_open),
         packed,
     )
+
+
+def _limited(
+    added: list[Change], narrowed: list[Change], situation: Situation
+) -> tuple[list[Change], list[Change], list[HeldBack]]:
+    """What `max-changes` has room for, and the rest."""
+    most, known = situation.options.max_changes, situation.confidence
+    return first_of(added, narrowed, most, known) if most and known else (added, narrowed, [])
+
+
+def _limited_onto(onto: list[Change], taken: int, situation: Situation) -> tuple[list[Change], list[HeldBack]]:
+    """What of it fits beside so many other changes, and the rest."""
+    most = situation.options.max_changes
+    if not most:
+        return onto, []
+    makers = makers_of(situation)
+    return first_onto(onto, max(most - taken, 0), lambda action: makers.get(action, ()))
 
 
 def _packed(document: Document, changes: Sequence[Change], principal: str, attached: Sequence[Document]) -> Packed:
@@ -98,7 +123,11 @@ def _within_quota(
 
 
 def situation_of(
-    evidence: Evidence, options: Options, missing: Sequence[Usage] = (), history: History = _NOTHING_KNOWN
+    evidence: Evidence,
+    options: Options,
+    missing: Sequence[Usage] = (),
+    history: History = _NOTHING_KNOWN,
+    confidence: Confidences | None = None,
 ) -> Situation:
     """What guards look at, computed once."""
     used: dict[str, tuple[Usage, ...]] = {}
@@ -109,7 +138,8 @@ def situation_of(
     services = frozenset(action.partition(":")[0] for action in used)
     unexplained = {usage.need.permission.action for usage in missing if usage.outcome is Outcome.ALLOWED}
     siblings = siblings_of(allowed)
-    runs = separate_runs(evidence)
+    emergencies = emergencies_of(evidence.runs, options.break_glass)
+    runs = separate_runs(evidence, emergencies)
     return Situation(
         evidence,
         options,
@@ -122,6 +152,9 @@ def situation_of(
         history.changed,
         last_noted(evidence.usages),
         history.recollection,
+        confidence or confidences(evidence, without=emergencies),
+        emergencies,
+        history.earlier,
     )
 
 

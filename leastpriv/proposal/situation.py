@@ -13,6 +13,7 @@ from leastpriv.model import Basis, ChangeKind, Condition, Origin, Permission, Us
 from leastpriv.permissions.generalise import Pattern
 from leastpriv.policy.document import Document
 from leastpriv.policy.pack import Packed
+from leastpriv.proposal.confidence import Confidences
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +22,13 @@ class Options:
 
     minimum_days: int = 30
     minimum_runs: int = 5
+    minimum_confidence: int = 0
+    """In percent."""
+    grace_days: int = 0
+    break_glass: tuple[str, ...] = ()
+    """Patterns of session names, as a shell has them."""
+    max_changes: int = 0
+    """0: no limit."""
     drop_unseen_services: bool = False
     keep: tuple[str, ...] = ()
     never_add: tuple[str, ...] = ()
@@ -58,6 +66,9 @@ class History:
     recollection: Recollection = _NOTHING
     removed: Mapping[Permission, int] = field(default_factory=dict)
     """Permission that was refused -> number of the merged pull request that had removed it."""
+    earlier: Document | None = None
+    """The policy as it was before the days of grace, or at its first if it is younger; None where nobody knows, or it
+    did not change since."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +94,11 @@ class Situation:
     noted: Mapping[str, datetime] = field(default_factory=dict)
     """Service -> its last recorded call (`last_accessed.last_noted`)."""
     recollection: Recollection = _NOTHING
+    confidence: Confidences | None = None
+    """What the runs show of the actions they used; None: not counted yet."""
+    emergencies: frozenset[str] = frozenset()
+    """Ids of the runs whose session is named like those of an emergency."""
+    earlier: Document | None = None
     """As in `History`."""
 
 

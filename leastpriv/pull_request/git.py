@@ -126,6 +126,18 @@ class LocalRepository:
         found = self._try("log", "-1", "--first-parent", "--format=%ct", "--end-of-options", commit, "--", path)
         return datetime.fromtimestamp(int(found), UTC) if found and found.strip() else None
 
+    def earlier(self, commit: str, path: str, time: datetime) -> bytes | None:
+        """Return the file at `path` as it was at `time` (aware), as of `commit`; None where it never was there.
+
+        Where it is younger, its first version; a shallow clone knows none older than that of its oldest commit.
+        """
+        # By the commits' own dates and not by git's --before, which ends at the first commit that is too young.
+        found = self._try("log", "--first-parent", "--format=%ct %H", "--end-of-options", commit, "--", path)
+        known = [line.split() for line in (found or b"").decode().splitlines()]
+        before = (sha for date, sha in known if int(date) <= time.timestamp())
+        version = next(before, known[-1][1] if known else None)
+        return self.read(version, path) if version else None
+
     def tree_with(self, tree: str, path: str, content: bytes) -> str:
         """Write `tree` with `content` as the file at `path` and return it; an existing file keeps its mode.
 

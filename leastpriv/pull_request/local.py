@@ -40,6 +40,10 @@ class LocalPlace:
         """As `LocalRepository.changed_at`."""
         return self.repository.changed_at(commit, path)
 
+    def earlier(self, commit: str, path: str, time: datetime) -> bytes | None:
+        """As `LocalRepository.earlier`."""
+        return self.repository.earlier(commit, path, time)
+
     def publish(self, publication: Publication, now: datetime) -> Published:
         """As `publish`."""
         return publish(self.repository, publication, now)

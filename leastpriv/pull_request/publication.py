@@ -121,6 +121,9 @@ class Place(Protocol):
     def changed_at(self, commit: str, path: str) -> datetime | None:
         """When a file was last changed, as of a commit; None where there is none."""
 
+    def earlier(self, commit: str, path: str, time: datetime) -> bytes | None:
+        """Content of a file as it was at a time, as of a commit; its first where it is younger; None: never there."""
+
     def publish(self, publication: Publication, now: datetime) -> Published:
         """Brings branch and pull request to the proposal, or leaves them alone and says why."""
 

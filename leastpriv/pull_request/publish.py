@@ -87,6 +87,10 @@ class GitHubPlace:
         """As `Branches.changed_at`."""
         return self._branches.changed_at(commit, path)
 
+    def earlier(self, commit: str, path: str, time: datetime) -> bytes | None:
+        """As `Branches.earlier`."""
+        return self._branches.earlier(commit, path, time)
+
     def declined(self, branch: str) -> tuple[Declined, ...]:
         """Proposals of the branch that a person closed without merging, newest first."""
         return tuple(each.proposal for each in self.closed(branch) if each.declined)

@@ -8,6 +8,7 @@ from leastpriv.evidence.usage import Evidence
 from leastpriv.model import ChangeKind, GapKind
 from leastpriv.permissions.sensitive import sensitivity
 from leastpriv.proposal.extend import OFFERED, ONLY_LOGGED
+from leastpriv.proposal.offers import SIBLING
 from leastpriv.proposal.provenance import is_unknown
 from leastpriv.proposal.situation import HeldBack
 from leastpriv.report.escape import code, prose
@@ -93,8 +94,11 @@ def _unknown_branches(subject: Subject) -> Iterator[str]:
 
 
 def held_back(subject: Subject) -> Iterator[str]:
-    """Changes that a guard held back, grouped by guard and reason."""
-    groups = by_objection(subject.draft.held_back)
+    """Changes that a guard held back, grouped by guard and reason; lifecycle counterparts have their own section."""
+    named = {offer.action.lower() for offer in subject.kept_siblings}
+    groups = by_objection(
+        held for held in subject.draft.held_back if held.objection.guard != SIBLING or held.action.lower() not in named
+    )
     if groups:
         table = "\n".join(
             f"| {code(objection.guard)} | {codes((held.action for held in group), 12)} | {prose(objection.reason)} |"

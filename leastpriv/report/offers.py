@@ -14,14 +14,16 @@ from leastpriv.report.words import codes
 _MOST = 12
 """Lines: whoever reads a pull request looks at what changes first."""
 _WORDS = {
-    Basis.SIBLING: "lifecycle counterpart of",
     Basis.DECLARED: "declared by",
 }
 
 
 def lifecycle_offers(offers: Sequence[Offer], declared: Declared) -> Iterator[str]:
-    """The section, where there is something to offer, or to tell of what was asked of resource types."""
-    groups = _grouped(offers)
+    """The section, where there is something to offer, or to tell of what was asked of resource types.
+
+    Lifecycle counterparts have a section of their own (`siblings.py`).
+    """
+    groups = _grouped([offer for offer in offers if offer.basis is not Basis.SIBLING])
     lines = [_line(group) for group in groups[:_MOST]]
     if len(groups) > _MOST:
         lines.append(f"- and {sum(map(len, groups[_MOST:])):,} more, in `proposal.json`.")

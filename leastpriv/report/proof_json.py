@@ -5,6 +5,7 @@ from __future__ import annotations
 from leastpriv.diff.compare import Difference, Entry
 from leastpriv.model import Outcome
 from leastpriv.policy.quotas import quota
+from leastpriv.proposal.confidence import Confidence, Confidences
 from leastpriv.proposal.left_out import LeftOut
 from leastpriv.proposal.proof import Allowance
 from leastpriv.report.subject import Subject
@@ -50,6 +51,8 @@ def proof_value(subject: Subject) -> dict[str, object]:
         "not_modelled": ["service control policies", "permissions boundaries", "resource policies"],
         "new_access": list(proof.new_access),
         "left_out": _left_out(proof.left_out) if proof.left_out else None,
+        "chance_of_something_new": round(proof.chance, 4),
+        "confidence": _confidences(proof.confidence) if proof.confidence else None,
         "seen_once": list(proof.seen_once),
         "size_before": proof.size_before,
         "size_after": proof.size_after,
@@ -65,6 +68,26 @@ def proof_value(subject: Subject) -> dict[str, object]:
         "folds": [
             {"pattern": fold.pattern, "actions": list(fold.actions)} for fold in (packed.folds if packed else ())
         ],
+    }
+
+
+def _confidences(found: Confidences) -> dict[str, object]:
+    """What the runs show of how much more there is, in all and by service; shares are from 0 to 1."""
+    services = {service: _confidence(each) for service, each in found.by_service.items()}
+    return {**_confidence(found.whole), "services": services}
+
+
+def _confidence(found: Confidence) -> dict[str, object]:
+    return {
+        "runs": found.runs,
+        "permissions": found.permissions,
+        "uses": found.uses,
+        "seen_in_one_run": found.once,
+        "seen_in_two_runs": found.twice,
+        "runs_with_something_new": found.own,
+        "coverage": round(found.coverage, 4),
+        "unseen_at_least": round(found.unseen, 2),
+        "chance_of_something_new": round(found.chance, 4),
     }
 
 

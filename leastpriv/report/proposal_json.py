@@ -58,7 +58,18 @@ def proposal_json(subject: Subject, name: str, text: str) -> str:
         "difference": difference_value(subject.difference),
         "proof": proof_value(subject),
         "judgements": [judgement_value(judgement) for judgement in subject.judgements],
+        "kept_siblings": [offer_value(offer) for offer in subject.kept_siblings],
         "offers": [offer_value(offer) for offer in subject.offers],
+        "offered_conditions": [
+            {
+                "statement": each.statement,
+                "sid": each.sid,
+                "actions": list(each.actions),
+                "condition": _conditions([each.condition]),
+                "runs": each.runs,
+            }
+            for each in subject.offered_conditions
+        ],
         "offered_statements": statements(subject.offers),
     }
     return json.dumps(value, indent=2, ensure_ascii=True) + "\n"

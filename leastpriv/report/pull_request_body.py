@@ -7,10 +7,13 @@ from collections.abc import Iterator, Sequence
 from leastpriv import __version__
 from leastpriv.evidence.usage import Evidence
 from leastpriv.model import Basis, ChangeKind, DeniedBy
+from leastpriv.proposal.offers import SIBLING
 from leastpriv.proposal.provenance import is_unknown
 from leastpriv.proposal.situation import Change
 from leastpriv.report import escape
 from leastpriv.report.chain import chain_section
+from leastpriv.report.conditions import conditions_offered
+from leastpriv.report.confidence import chance_line, confidence_table
 from leastpriv.report.escape import code, prose
 from leastpriv.report.fit import fit
 from leastpriv.report.hints import outside_access, questions, told
@@ -20,6 +23,7 @@ from leastpriv.report.live import live_role
 from leastpriv.report.offers import lifecycle_offers
 from leastpriv.report.onto import resources_narrowed
 from leastpriv.report.proof import proof_lines
+from leastpriv.report.siblings import lifecycle_counterparts
 from leastpriv.report.subject import Subject
 from leastpriv.report.to_copy import to_copy
 from leastpriv.report.words import codes, day, in_time, joined, last_of, plural, run_links, runs_of, times
@@ -55,8 +59,9 @@ def body(subject: Subject, reserved: int = 0) -> str:
     What grows too long loses the evidence first, then the ends of its longest sections; verdict and proof stay whole.
     """
     mark = marker(subject.fingerprint)
-    before = [verdict(subject), *disagreements(subject.judgements)]
-    after = [*to_copy(subject), *proof_lines(subject), *judged(subject.judgements), _what_happens(subject)]
+    before = [verdict(subject), *chance_line(subject), *disagreements(subject.judgements)]
+    proof = [*proof_lines(subject), *confidence_table(subject)]
+    after = [*to_copy(subject), *proof, *judged(subject.judgements), _what_happens(subject)]
     sections = [
         *_security(subject),
         *outside_access(subject),
@@ -72,6 +77,8 @@ def body(subject: Subject, reserved: int = 0) -> str:
         *told(subject),
         *unseen(subject),
         *held_back(subject),
+        *lifecycle_counterparts(subject),
+        *conditions_offered(subject),
         *lifecycle_offers(subject.offers, subject.evidence.hints.declared),
     ]
     evidence = _evidence(subject)
@@ -215,6 +222,9 @@ def _narrowed_entry(change: Change, evidence: Evidence) -> str:
     lines.extend(
         f"| {codes(actions, 8)} | {code(guard)}: {prose(reason)} | | | |" for guard, reason, actions in _stays(change)
     )
+    siblings = sum(objection.guard == SIBLING for objection in (change.stays or {}).values())
+    if siblings:
+        lines.append(f"| {plural(siblings, 'lifecycle counterpart')}, listed below | {code(SIBLING)} | | | |")
     lines += ["", f"Goes ({len(change.gone)}): {codes(change.gone, 150)}."]
     folded = [entry for entry in change.becomes if "*" in entry]
     if folded:
@@ -223,15 +233,13 @@ def _narrowed_entry(change: Change, evidence: Evidence) -> str:
 
 
 def _stays(change: Change) -> list[tuple[str, str, list[str]]]:
-    """(guard, reason, actions) of what stays though unused; reasons that differ only in the partner are told as one."""
+    """(guard, reason, actions) of what stays though unused, but for lifecycle counterparts, which have a section."""
     grouped: dict[tuple[str, str], list[str]] = {}
     for action, objection in (change.stays or {}).items():
-        reason = _REASONS.get(objection.guard, "") or objection.reason
-        grouped.setdefault((objection.guard, reason), []).append(action)
+        if objection.guard == SIBLING:
+            continue
+        grouped.setdefault((objection.guard, objection.reason), []).append(action)
     return [(guard, reason, sorted(actions)) for (guard, reason), actions in sorted(grouped.items())]
-
-
-_REASONS = {"sibling": "a later run updates or deletes what this role makes"}
 
 
 def _removals(subject: Subject) -> Iterator[str]:

@@ -11,6 +11,7 @@ from leastpriv.evidence.usage import Evidence
 from leastpriv.model import ChangeKind
 from leastpriv.policy.document import Document
 from leastpriv.policy.location import Location
+from leastpriv.proposal.conditions import OfferedCondition
 from leastpriv.proposal.judgement import Judgement
 from leastpriv.proposal.offers import Offer
 from leastpriv.proposal.proof import Proof
@@ -47,6 +48,10 @@ class Subject:
     """What AWS says of the proposal; empty where nobody asked."""
     offers: tuple[Offer, ...] = ()
     """What a later run may need and no policy grants."""
+    kept_siblings: tuple[Offer, ...] = ()
+    """Lifecycle counterparts that stay though unused, and what they go with."""
+    offered_conditions: tuple[OfferedCondition, ...] = ()
+    """Conditions that every recorded call would have met."""
 
     chained: Chained | None = None
     """The roles that it leads to; None where nobody looked."""

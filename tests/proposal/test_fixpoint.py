@@ -20,6 +20,7 @@ from leastpriv.errors import PolicyFileError
 from leastpriv.evidence.usage import Evidence
 from leastpriv.model import ChangeKind
 from leastpriv.policy.document import Document, Statement, parse
+from leastpriv.proposal.most_certain import GUARD as MAX_CHANGES
 from leastpriv.proposal.proof import prove
 from leastpriv.proposal.propose import propose
 from leastpriv.proposal.situation import Draft, History, Options
@@ -36,6 +37,9 @@ def test_a_second_run_of_a_case_proposes_nothing(path: Path, tmp_path: Path) -> 
     first = run_case(case, tmp_path / "first")
     if not first.has_changes:
         return
+    # With `max-changes` what was cut comes next, one merge after the other.
+    while any(held.objection.guard == MAX_CHANGES for held in first.subject.draft.held_back):
+        first = run_case({**case, "policy": json.loads(first.subject.draft.content)}, tmp_path / "first")
     again = run_case({**case, "policy": json.loads(first.subject.draft.content)}, tmp_path / "second")
     assert [change_words(change) for change in again.subject.draft.changes] == []
 

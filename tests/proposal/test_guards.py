@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,6 +19,8 @@ from leastpriv.permissions import catalog
 from leastpriv.permissions.tables import table
 from leastpriv.policy.document import parse
 from leastpriv.proposal import guards
+from leastpriv.proposal.extend import OFFERED, ONLY_LOGGED, UNPRINTABLE
+from leastpriv.proposal.most_certain import GUARD as MAX_CHANGES
 from leastpriv.proposal.propose import situation_of
 from leastpriv.proposal.situation import Candidate, Objection, Options, Situation
 from tests.fakes.deploys import proposal
@@ -53,6 +57,17 @@ def test_every_guard_has_a_name_of_its_own_that_a_reader_can_look_up() -> None:
     names = [name for name, _ in guards.GUARDS]
     assert len(set(names)) == len(names)
     assert all(name == name.lower() and " " not in name for name in names)
+
+
+def test_every_guard_is_explained_on_the_page_of_guards() -> None:
+    """The reader of a pull request looks a name up there; no name of the code is missing, wherever it is given."""
+    package = Path(guards.__file__).parents[1]
+    source = "\n".join(file.read_text(encoding="utf-8") for file in sorted(package.rglob("*.py")))
+    names = {name for name, _ in guards.GUARDS} | {*re.findall(r'Objection\(\s*"([a-z-]+)"', source)}
+    names |= {OFFERED, ONLY_LOGGED, UNPRINTABLE, MAX_CHANGES}
+    page = (package.parent / "docs" / "guards.md").read_text(encoding="utf-8")
+    assert len(names) > 30
+    assert [name for name in sorted(names) if f"`{name}`" not in page] == []
 
 
 @pytest.mark.parametrize("pattern", ["sqs:PurgeQueue", "SQS:purge*", "sqs:*", "*"])

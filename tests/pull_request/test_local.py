@@ -9,7 +9,7 @@ import subprocess
 import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -469,3 +469,20 @@ def test_what_was_merged_counts_from_the_merge_on(folder: Path) -> None:
     run(folder, "merge", "--quiet", "--no-ff", "-m", "Merge", PROPOSED.branch, at=merged)
     repository = LocalRepository.open(folder)
     assert repository.changed_at(repository.head_of()[1], PROPOSED.path) == merged
+
+
+def test_a_file_is_read_as_it_was_at_a_time_or_as_it_was_made(folder: Path) -> None:
+    """By the commits' own dates: rebased work may lie behind younger commits."""
+    repository = LocalRepository.open(folder)
+    first = (folder / PROPOSED.path).read_bytes()
+    made = datetime.fromtimestamp(int(run(folder, "log", "--format=%ct", "--reverse", "--", PROPOSED.path)[:10]), UTC)
+    for days, text in ((10, "ten"), (20, "twenty")):
+        (folder / PROPOSED.path).write_text(text)
+        run(folder, "commit", "--quiet", "-am", text, at=made + timedelta(days=days))
+    head = repository.head_of()[1]
+
+    def at(days: int) -> bytes | None:
+        return repository.earlier(head, PROPOSED.path, made + timedelta(days=days))
+
+    assert [at(-5), at(5), at(15), at(25)] == [first, first, b"ten", b"twenty"]
+    assert repository.earlier(head, "iam/none.json", made) is None

@@ -380,6 +380,18 @@ class TestHistory:
             own = NOW if method == "merge" else NOW + timedelta(days=14)
             assert GitHubPlace(blind, Manners()).changed_at(head, PATH) == own
 
+    def test_a_file_is_read_as_it_was_at_a_time_or_as_it_was_made(self, github: FakeGitHub) -> None:
+        place = GitHubPlace(connect(github), Manners())
+        made = place.changed_at(github.head("main"), PATH)
+        assert made is not None
+        first = place.read(github.head("main"), PATH)
+        for number in range(40):  # more than GitHub tells at once
+            github.commit_as("kim", "main", {PATH: f"[{number}]\n"})
+        head = github.head("main")
+        assert place.earlier(head, PATH, made + timedelta(days=4_000)) == b"[39]\n"
+        assert place.earlier(head, PATH, made - timedelta(days=40)) == first
+        assert place.earlier(head, "iam/none.json", made) is None
+
 
 class TestNothingLeft:
     def test_the_pull_request_is_closed_with_a_reason_and_the_branch_deleted(self, github: FakeGitHub) -> None:

@@ -6,6 +6,7 @@ from leastpriv.proposal.judgement import Judgement, Remark, Weight
 from leastpriv.proposal.offers import Offer
 from leastpriv.report.judges import disagreements, judged
 from leastpriv.report.offers import lifecycle_offers, statements
+from leastpriv.report.siblings import counterparts
 from tests.fakes.markdown import read, table_widths
 
 ROLE = "arn:aws:iam::111122223333:role/ci-deploy"
@@ -63,6 +64,7 @@ def test_hostile_text_of_a_finding_does_nothing_but_to_be_read() -> None:
         "\n\n".join(judged(found)),
         "\n\n".join(disagreements(found)),
         "\n\n".join(lifecycle_offers(offers, Declared())),
+        *counterparts(offers, offers),
     ):
         page = read(text)
         assert page.acts() == []
@@ -77,7 +79,9 @@ def test_what_is_offered_names_its_reason_and_where_it_may_be_copied_from() -> N
         Offer("iam:PassRole", Basis.DECLARED, "AWS::Lambda::Function"),
     ]
     text = "\n".join(lifecycle_offers(offers, Declared(failure="AWS refused cloudformation:DescribeType.")))
-    assert f"- `sqs:DeleteQueue`, `sqs:TagQueue` on `{queue}`: lifecycle counterpart of `sqs:CreateQueue`." in text
+    siblings = "\n".join(counterparts((), offers[:2]))
+    assert f"| `sqs:CreateQueue` |  | `sqs:DeleteQueue`, `sqs:TagQueue` on `{queue}` |" in siblings
+    assert "sqs:DeleteQueue" not in text
     assert "- `iam:PassRole`: declared by `AWS::Lambda::Function` (for a security reviewer)." in text
     assert "`cloudformation:DescribeType`" in text
     assert "statements to copy for those that show a resource here and are not for a security reviewer" in text
@@ -87,5 +91,17 @@ def test_what_is_offered_names_its_reason_and_where_it_may_be_copied_from() -> N
 
 
 def test_very_many_offers_are_cut_and_say_so() -> None:
-    offers = [Offer(f"sqs:A{number}", Basis.SIBLING, f"sqs:B{number}") for number in range(40)]
+    offers = [Offer(f"sqs:A{number}", Basis.DECLARED, f"sqs:B{number}") for number in range(40)]
     assert "- and 28 more, in `proposal.json`." in "\n".join(lifecycle_offers(offers, Declared()))
+    siblings = [Offer(f"sqs:A{number}", Basis.SIBLING, f"sqs:B{number:02}") for number in range(40)]
+    assert "| and 20 more, in `proposal.json` | | |" in "\n".join(counterparts(siblings, ()))
+
+
+def test_counterparts_that_stay_stand_beside_those_that_are_offered() -> None:
+    kept = [Offer("sqs:DeleteQueue", Basis.SIBLING, "sqs:CreateQueue")]
+    offered = [Offer("iam:DeleteRole", Basis.SIBLING, "iam:CreateRole", (ROLE,))]
+    text = "\n".join(counterparts(kept, offered))
+    assert text.startswith("### Lifecycle counterparts")
+    assert "| `sqs:CreateQueue` | `sqs:DeleteQueue` |  |" in text
+    assert f"| `iam:CreateRole` |  | `iam:DeleteRole` † on `{ROLE}` |" in text
+    assert list(counterparts((), ())) == []

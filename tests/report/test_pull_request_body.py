@@ -16,6 +16,7 @@ import pytest
 from leastpriv.model import ChangeKind
 from leastpriv.pipeline import Result
 from leastpriv.proposal.situation import Change, HeldBack, Objection
+from leastpriv.report.confidence import share
 from leastpriv.report.escape import visible
 from leastpriv.report.pull_request_body import body, title, verdict
 from leastpriv.report.subject import Subject
@@ -26,7 +27,12 @@ LIMIT = 58_000
 MARKER = re.compile(r"<!-- leastpriv v=1 version=[0-9.]+ fingerprint=[0-9a-f]{32} -->")
 THIRD = FIRST + timedelta(days=14, minutes=5)
 """During the third run."""
-DETAILS = ["<details><summary>Evidence for each action</summary>\n", "</details>\n"]
+DETAILS = [
+    "<details><summary>What the runs show of how much more there is</summary>\n",
+    "</details>\n",
+    "<details><summary>Evidence for each action</summary>\n",
+    "</details>\n",
+]
 
 
 @pytest.fixture(scope="module")
@@ -62,7 +68,7 @@ def test_security_comes_first_then_additions_narrowings_removals_limits_and_proo
         "Narrows",
         "Removes",
         "What this run could not see",
-        "Offered for later runs, not written",
+        "Lifecycle counterparts",
         "Proof",
         "What happens next",
     ]
@@ -71,7 +77,24 @@ def test_security_comes_first_then_additions_narrowings_removals_limits_and_proo
 def test_what_was_not_found_has_no_section(settled: Subject) -> None:
     text = body(settled)
     assert headings(text) == ["What this run could not see", "Proof", "What happens next"]
-    assert "<details>" not in text
+    assert text.count("<details>") == text.count("What the runs show of how much more there is") == 1
+
+
+def test_the_chance_of_something_new_stands_below_the_verdict_and_its_reckoning_is_folded_away(usual: Subject) -> None:
+    """Whether the next deploy will fail is what a reviewer asks before merging."""
+    text = body(usual)
+    line = text.split("\n\n")[1]
+    assert line == (
+        "Chance that the next deploy needs something this policy lacks: **about "
+        f"{share(usual.proof.chance)}**, judged by 6 runs."
+    )
+    rows = [row for row in text.splitlines() if row.startswith(("| all |", "| `lambda` |", "| `sqs` |"))]
+    assert len(rows) == 3
+    assert text.index("<details><summary>What the runs show") > text.index("### Proof")
+
+
+def test_a_very_small_chance_is_not_told_more_exactly_than_it_is_known() -> None:
+    assert (share(0.001), share(0.0149), share(0.083), share(0.5)) == ("1 % or less", "1 % or less", "8 %", "50 %")
 
 
 def test_refusals_and_held_back_changes_have_sections_of_their_own(tmp_path: Path) -> None:

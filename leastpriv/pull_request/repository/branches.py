@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 from collections.abc import Iterator, Mapping
 from datetime import datetime
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from leastpriv.errors import PullRequestError
@@ -30,6 +31,7 @@ _NOT_FOR_THIS_TOKEN = (403, 404)
 """A job with `contents: read` alone, as the mode `report` takes, may read a private repository's commits only."""
 _FILE_MODES = ("100644", "100755")
 _MOST_FILES = 20
+_MOST_VERSIONS = 50
 """More files than this no proposal changes: a role has ten managed policies, twenty where AWS has raised it."""
 
 
@@ -92,6 +94,19 @@ class Branches:
             except UnknownObjectException:
                 return ""
             return parents[0].sha if parents else ""
+
+    def earlier(self, commit: str, path: str, time: datetime) -> bytes | None:
+        """Content of a file as it was at a time (aware), as of a commit; None where it never was there.
+
+        Where the file is younger, its first version; of one with more changes since, the oldest that was looked at.
+        """
+        version = None
+        with explained(f"reading the history of {path}"):
+            # Each commit by when it was merged, as `changed_at`, which takes a question for each.
+            for version in islice(self._repository.get_commits(sha=commit, path=path), _MOST_VERSIONS):
+                if max(_times(version)) <= time:
+                    break
+        return self.read(version.sha, path) if version else None
 
     def branch(self, name: str, base_sha: str, path: str, certify: Certify) -> Branch | None:
         """The branch as the life cycle sees it; None where there is none. `path` is the policy file."""

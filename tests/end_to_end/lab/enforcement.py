@@ -15,6 +15,7 @@ from ministack.core.responses import get_account_id
 from ministack.services import sts
 
 from tests.end_to_end.lab import event_names, pass_role, tagging, wording
+from tests.end_to_end.lab.checks import Checks
 from tests.end_to_end.lab.exchange import CURRENT, Exchange, Refusal
 
 _OF_NO_ACCOUNT = re.compile(r"^(arn:[^:]+:ec2:[^:]+):\d+:((?:image|snapshot)/)")
@@ -25,8 +26,12 @@ _evaluated = iam_evaluator.enforce
 _answered = iam_actions.access_denied_response
 
 
-def install() -> None:
-    """Wrap ministack's two functions."""
+_CHECKS = Checks()
+
+
+def install(checks: str = "") -> None:
+    """Wrap ministack's two functions; `checks` is the file for every question put to a caller's policies."""
+    _CHECKS.path = checks
     iam_evaluator.enforce = _enforce
     iam_actions.access_denied_response = _access_denied_response
 
@@ -94,6 +99,7 @@ def _layers(access_key: str, principal: iam_evaluator.PrincipalInfo) -> dict[str
 
 
 def _judged(asked: iam_evaluator.EvalContext, layers: Mapping[str, list[Any]]) -> Refusal | None:
+    _CHECKS.note(asked)
     reason = ""
     for name, policies in layers.items():
         if iam_evaluator.evaluate(asked, policies).decision == "Deny":
@@ -124,6 +130,7 @@ def _enforce(
     exchange = CURRENT.get()
     if exchange is not None and resource_arn == "*":
         resource_arn = _named(exchange)
+    _note(access_key_id, iam_action, resource_arn, region, service_context)
     result = _evaluated(access_key_id, iam_action, service, region, resource_arn, service_context)
     if exchange is None:
         return result
@@ -136,6 +143,27 @@ def _enforce(
         if exchange.refusal is not None:
             return iam_evaluator.EvalResult("ImplicitDeny", principal_arn=str(exchange.identity.get("arn", "")))
     return result
+
+
+def _note(access_key: str, action: str, resource: str, region: str, context: Mapping[str, Any] | None) -> None:
+    """Note a question of ministack's own, where policies decide it at all."""
+    if not _CHECKS.path or not access_key or action in iam_evaluator._ALWAYS_ALLOWED_ACTIONS:
+        return
+    principal = iam_evaluator.resolve_principal(access_key, get_account_id())
+    if isinstance(principal, iam_evaluator.AuthError) or principal.policies is None:
+        return
+    given = {"aws:tagkeys": None, **{key.lower(): value for key, value in (context or {}).items()}}
+    _CHECKS.note(
+        iam_evaluator.EvalContext(
+            principal_arn=principal.arn,
+            principal_type=principal.type,
+            principal_account=principal.account,
+            action=action,
+            resource_arn=resource,
+            region=region,
+            service_context=given,
+        )
+    )
 
 
 def _named(exchange: Exchange) -> str:

@@ -62,13 +62,15 @@ class Lab:
         flush_every: float = 0.0,
         port: int = 0,
         region: str = "us-east-1",
+        checks: bool = False,
     ) -> Lab:
         """Start a lab with nothing in it and wait until it answers.
 
         `delay` is how many seconds CloudTrail takes to deliver a record, `service_events` whether the calls that
         services make (CloudFormation for the caller or as the stack's role) are recorded, `data_events` whether those
         on objects, items and invocations are, `lookups_per_second` the limit of LookupEvents (0: none; AWS has 2),
-        `flush_every` writes the records by itself, `port` 0 takes a free one.
+        `flush_every` writes the records by itself, `port` 0 takes a free one, `checks` notes every
+        question put to the policies of a caller in `checks.jsonl` (`checks.py`).
 
         Raises:
             LabError: its environment is not there, or it does not start.
@@ -83,6 +85,7 @@ class Lab:
             "port": port, "folder": str(folder.resolve()), "account": ACCOUNT, "region": region, "delay": delay,
             "service_events": service_events, "data_events": data_events, "lookups_per_second": lookups_per_second,
             "flush_every": flush_every, "root_key": _ROOT_KEY[0], "root_secret": _ROOT_KEY[1],
+            "checks": str(folder.resolve() / "checks.jsonl") if checks else "",
         }  # fmt: skip
         environment = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
         with (folder / "lab.log").open("wb") as log:

@@ -27,6 +27,8 @@ class Options:
     flush_every: float
     root_key: str
     root_secret: str
+    checks: str = ""
+    """File for every question put to the policies of a caller (`checks.py`); empty for none."""
 
 
 def main(arguments: list[str]) -> int:
@@ -40,7 +42,7 @@ def main(arguments: list[str]) -> int:
 
     logging.disable(logging.INFO)
     trail = Trail(Path(options.folder) / "records", options.account, options.delay)
-    enforcement.install()
+    enforcement.install(options.checks)
     own_services.install(trail, options)
     stacks.install(trail, options)
     asyncio.run(_serve(Gateway(trail, options), options))

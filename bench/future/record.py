@@ -1,0 +1,182 @@
+"""Records the histories with the real tools in the lab; they are some megabytes each and are not kept in git.
+
+    .venv/bin/python -m bench.future.record FOLDER [TOOL-SHAPE …]
+
+Of each history FOLDER/TOOL-SHAPE gets `records/` (a trail, run by run on days of its own, three days apart), and
+`checks.jsonl`: every question that the lab's enforcement put to the role's policies, with the run. A history that is
+there is not recorded again. All ten take about half an hour on two idle cores.
+"""
+
+from __future__ import annotations
+
+import gzip
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+import zipfile
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from bench.future.plan import SHAPES, Run, plan
+from tests.end_to_end.lab.lab import ACCOUNT, Environment, Lab
+from tests.end_to_end.seed import tools
+
+APPS = Path(__file__).with_name("apps")
+ROLE = "ci-deploy"
+TOOLS = ("cdk", "terraform")
+_FIRST_DAY = datetime(2026, 9, 1, 9, tzinfo=UTC)
+_APART = timedelta(days=3)
+_FIRST_RUN = 1001
+_PASSED_ON = ("PATH", "LANG", "TMPDIR", "SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "NODE_EXTRA_CA_CERTS")
+
+Command = tuple[Sequence[str], Mapping[str, str]]
+
+
+def main(arguments: list[str]) -> None:
+    """Records what is named, or all."""
+    folder, names = Path(arguments[0]).resolve(), arguments[1:]
+    for tool in TOOLS:
+        for shape in SHAPES:
+            name = f"{tool}-{shape}"
+            if (not names or name in names) and not (folder / name).exists():
+                begin = time.monotonic()
+                record(tool, shape, folder / name)
+                print(f"{name}: {time.monotonic() - begin:.0f} s", flush=True)
+
+
+def record(tool: str, shape: str, place: Path) -> None:
+    """Records one history, whole or not at all."""
+    work = place.with_name(f".{place.name}.part")
+    shutil.rmtree(work, ignore_errors=True)
+    work.mkdir(parents=True)
+    shutil.copytree(APPS / tool, work / "app", ignore=_of_other_shapes(shape) if tool == "terraform" else None)
+    with Lab.start(work / "lab", checks=True) as lab:
+        if tool == "cdk":
+            _bootstrap(work, lab)
+        arn = lab.admin_role(ROLE)
+        lab.flush()
+        shutil.rmtree(lab.records)
+        (work / "lab" / "checks.jsonl").unlink(missing_ok=True)
+        for number, run in enumerate(plan(shape)):
+            keys = lab.assume(arn, str(_FIRST_RUN + number))
+            for command, variables in _commands(tool, shape, run, number == 0, work / "app", lab):
+                _call(command, work, {**keys, **variables})
+            time.sleep(1.1)
+            lab.flush()
+            begin = _FIRST_DAY + number * _APART
+            _keep(lab.records, work / "records" / f"{_FIRST_RUN + number}", begin)
+    shutil.copy(work / "lab" / "checks.jsonl", work)
+    for rest in ("app", "lab"):
+        shutil.rmtree(work / rest, ignore_errors=True)
+    work.rename(place)
+
+
+def _of_other_shapes(shape: str) -> Any:
+    return shutil.ignore_patterns(*(f"{other}.tf" for other in SHAPES if other != shape))
+
+
+def _bootstrap(work: Path, lab: Lab) -> None:
+    packages = tools.cdk()
+    (work / "app" / "node_modules").symlink_to(packages / "node_modules")
+    command = ["bootstrap", f"aws://{lab.account}/{lab.region}", "--cloudformation-execution-policies"]
+    _call([_cdk(), *command, "arn:aws:iam::aws:policy/AdministratorAccess"], work, {**lab.root, "SHAPE": "site"})
+
+
+def _cdk() -> str:
+    return str(tools.cdk() / "node_modules" / ".bin" / "cdk")
+
+
+def _commands(tool: str, shape: str, run: Run, is_first: bool, app: Path, lab: Lab) -> Iterator[Command]:
+    """What a workflow would run for one state of the app."""
+    if tool == "cdk":
+        own = {name.upper(): value for name, value in run.variables.items()}
+        own |= {"SHAPE": shape, "CDK_HOME": str(app / ".cdk-home"), "CDK_DISABLE_CLI_TELEMETRY": "1"}
+        command = (_cdk(), "--no-notices", "--ci")
+        if run.is_destroy:
+            if shape == "site":  # CloudFormation deletes no bucket with objects
+                bucket = f"s3://site-{run.generation}-{lab.account}"
+                yield (str(tools.awscli()), "s3", "rm", bucket, "--recursive", "--quiet"), {}
+            yield (*command, "destroy", "--force"), own
+            return
+        yield (*command, "deploy", "--require-approval", "never"), own
+        if shape == "site":
+            yield from _synchronised(run, app, lab)
+        return
+    made = tools.terraform()
+    with zipfile.ZipFile(app / "worker.zip", "w") as archive:
+        member = zipfile.ZipInfo("worker.py", (2026, 1, 1, 0, 0, 0))
+        archive.writestr(member, f"def handler(event, context):\n    return {run.release}\n")
+    own = {"TF_CLI_CONFIG_FILE": str(made / "terraform.rc"), "TF_VAR_endpoint": lab.endpoint, "TF_IN_AUTOMATION": "1"}
+    own |= {f"TF_VAR_{name}": value for name, value in run.variables.items()}
+    program = str(made / "program")
+    if is_first:
+        yield (program, "init", "-input=false", "-no-color"), own
+    if run.is_destroy:
+        yield (program, "destroy", "-auto-approve", "-input=false", "-no-color"), own
+        return
+    yield (program, "plan", "-input=false", "-no-color"), own
+    yield (program, "apply", "-auto-approve", "-input=false", "-no-color"), own
+
+
+def _synchronised(run: Run, app: Path, lab: Lab) -> Iterator[Command]:
+    """The pages of a static site, one of them named by its contents."""
+    pages = app / "pages"
+    shutil.rmtree(pages, ignore_errors=True)
+    (pages / "assets").mkdir(parents=True)
+    (pages / "index.html").write_text(f"release {run.release}\n")
+    (pages / "assets" / f"app.{run.release * 0x9E3779B1 & 0xFFFFFFFF:08x}.js").write_text(f"release = {run.release}\n")
+    bucket = f"s3://site-{run.generation}-{lab.account}"
+    yield (str(tools.awscli()), "s3", "sync", str(pages), bucket, "--delete", "--no-progress"), {}
+
+
+def _call(command: Sequence[str], work: Path, variables: Environment) -> None:
+    passed = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
+    environment = {**passed, "HOME": str(work), "NO_COLOR": "1", **variables}
+    with (work / "tool.log").open("ab") as log:
+        log.write(f"### {' '.join(command)}\n".encode())
+        log.flush()
+        done = subprocess.run(command, cwd=work / "app", env=environment, stdout=log, stderr=log, check=False)
+    if done.returncode:
+        text = (work / "tool.log").read_text(errors="replace")
+        raise SystemExit(f"{' '.join(command)} failed:\n{text[-3_000:]}")
+
+
+def _keep(records: Path, place: Path, begin: datetime) -> None:
+    """Moves the records of a run to days of their own: as if it had begun then."""
+    read: list[dict[str, Any]] = []
+    for file in sorted(records.rglob("*.json.gz")):
+        read += json.loads(gzip.decompress(file.read_bytes()))["Records"]
+    shutil.rmtree(records)
+    place.mkdir(parents=True)
+    if not read:
+        return
+    moved = begin - min(_time(record["eventTime"]) for record in read)
+    for record in read:
+        record["eventTime"] = _text(_time(record["eventTime"]) + moved)
+        attributes = (record.get("userIdentity", {}).get("sessionContext") or {}).get("attributes")
+        if attributes and "creationDate" in attributes:
+            attributes["creationDate"] = _text(_time(attributes["creationDate"]) + moved)
+    by_region: dict[str, list[dict[str, Any]]] = {}
+    for record in read:
+        by_region.setdefault(record["awsRegion"], []).append(record)
+    for region, own in by_region.items():
+        stamp = f"{begin:%Y%m%dT%H%MZ}"
+        file = place / f"{ACCOUNT}_CloudTrail_{region}_{stamp}_AbCdEfGhIjKlMnOp.json.gz"
+        file.write_bytes(gzip.compress(json.dumps({"Records": own}).encode()))
+
+
+def _time(text: str) -> datetime:
+    return datetime.strptime(text, "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=UTC)
+
+
+def _text(time: datetime) -> str:
+    return f"{time:%Y-%m-%dT%H:%M:%SZ}"
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

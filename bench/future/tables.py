@@ -1,0 +1,111 @@
+"""Reads the rows of `bench.future.future` and prints the curves as tables, and how well the chance was told.
+
+    .venv/bin/python -m bench.future.tables OUT.json [CALIBRATION.tsv]
+
+CALIBRATION.tsv gets, for each proposal, what it said and what came; `tools/plot_calibration.py` draws it.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from math import log
+from pathlib import Path
+from statistics import mean, median
+from typing import Any
+
+Row = dict[str, Any]
+ESTIMATES = ("chance", "own", "turing")
+"""Of the next run needing something new: by leaving runs out (what is printed), by runs with something of their own, by
+1 - exp(-expected), where `expected` follows from the sample coverage."""
+
+
+def main(arguments: list[str]) -> None:
+    """Prints the tables."""
+    rows: list[Row] = json.loads(Path(arguments[0]).read_text(encoding="utf-8"))
+    ways = list(dict.fromkeys(row["way"] for row in rows))
+    _curves(rows, ways)
+    _by_history(rows, ways)
+    _calibration(rows)
+    if len(arguments) > 1:
+        _write(rows, Path(arguments[1]))
+
+
+def _curves(rows: Sequence[Row], ways: Sequence[str]) -> None:
+    """Refusals of the next run and the ratio, over all histories, by the number of runs a policy was made from."""
+    print(f"| runs | {' | '.join(f'{way}: refused, histories, ratio' for way in ways)} |")
+    print(f"| ---: | {' | '.join('---:' for _ in ways)} |")
+    for runs in sorted({row["runs"] for row in rows}):
+        cells = []
+        for way in ways:
+            own = [row for row in rows if row["way"] == way and row["runs"] == runs]
+            failing = sum(row["next"] > 0 for row in own)
+            ratio = median(row["granted"] / row["used"] for row in own)
+            cells.append(f"{mean(row['next'] for row in own):.1f}, {failing} of {len(own)}, {ratio:.2f}")
+        print(f"| {runs} | {' | '.join(cells)} |")
+
+
+def _by_history(rows: Sequence[Row], ways: Sequence[str]) -> None:
+    """Refusals in the runs 10, 11 and 12, each by the policy of the runs before it; the ratio at the end."""
+    print(f"\n| history | used | {' | '.join(f'{way}: refused in runs 10-12, ratio' for way in ways)} |")
+    print(f"| --- | ---: | {' | '.join('---:' for _ in ways)} |")
+    for history in dict.fromkeys(row["history"] for row in rows):
+        cells = []
+        for way in ways:
+            own = [row for row in rows if (row["history"], row["way"]) == (history, way) and row["runs"] >= 9]
+            cells.append(f"{sum(row['next'] for row in own)}, {own[-1]['granted'] / own[-1]['used']:.2f}")
+        used = next(row["used"] for row in rows if row["history"] == history)
+        print(f"| {history} | {used} | {' | '.join(cells)} |")
+
+
+def _calibration(rows: Sequence[Row]) -> None:
+    """Predicted against what came, by thirds of what was predicted, and two scores; lower is better."""
+    for way in dict.fromkeys(row["way"] for row in rows if row["chance"] is not None):
+        own = [row for row in rows if row["way"] == way]
+        came = mean(row["next"] > 0 for row in own)
+        print(f"\n{way}: {len(own)} predictions; in {100 * came:.0f} % the next run was refused something\n")
+        print("| estimate | mean | Brier score | logarithmic score | predicted → came, by thirds |")
+        print("| --- | ---: | ---: | ---: | --- |")
+        for name in ESTIMATES:
+            bins = " · ".join(f"{100 * said:.0f} → {100 * then:.0f} %" for said, then in thirds(own, name))
+            print(
+                f"| {name} | {100 * mean(row[name] for row in own):.0f} % | {_score(own, name, _brier):.3f} "
+                f"| {_score(own, name, _logarithmic):.3f} | {bins} |"
+            )
+
+
+def thirds(rows: Sequence[Row], name: str) -> Iterable[tuple[float, float]]:
+    """(mean predicted, share that came) of the least, the middle and the most sure third."""
+    ordered = sorted(rows, key=lambda row: row[name])
+    size = len(ordered)
+    for part in range(3):
+        own = ordered[part * size // 3 : (part + 1) * size // 3]
+        yield mean(row[name] for row in own), mean(row["next"] > 0 for row in own)
+
+
+def _score(rows: Sequence[Row], name: str, score: Callable[[float, bool], float]) -> float:
+    return mean(score(row[name], row["next"] > 0) for row in rows)
+
+
+def _brier(said: float, came: bool) -> float:
+    return (said - came) ** 2
+
+
+def _logarithmic(said: float, came: bool) -> float:
+    told = said if came else 1 - said
+    return -log(max(told, 1e-3))
+
+
+def _write(rows: Sequence[Row], file: Path) -> None:
+    lines = ["history\tway\truns\tchance\town\tturing\tcoverage\trefused\tlater\tgranted\tused"]
+    for row in rows:
+        if row["chance"] is not None:
+            figures = "\t".join(f"{row[name]:.4f}" for name in (*ESTIMATES, "coverage"))
+            counts = "\t".join(str(row[name]) for name in ("next", "later", "granted", "used"))
+            lines.append(f"{row['history']}\t{row['way']}\t{row['runs']}\t{figures}\t{counts}")
+    file.write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,94 @@
+"""The promises of offered conditions: every recorded call met them, and a statement that has one is not asked again."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any
+
+from leastpriv.evidence.usage import Evidence
+from leastpriv.model import Basis, Condition, Need, Outcome, Permission, Usage
+from leastpriv.policy.document import parse
+from leastpriv.proposal.conditions import OfferedCondition, offered_conditions
+
+ROLE = "arn:aws:iam::111122223333:role/ci-deploy"
+DAY = datetime(2026, 11, 1, tzinfo=UTC)
+RUNS = ("1", "2", "3", "4", "5")
+PASSED = Condition("StringEquals", "iam:PassedToService", ("lambda.amazonaws.com",))
+VIA = Condition("StringEquals", "kms:ViaService", ("s3.eu-west-1.amazonaws.com",))
+CLOUDFORMATION = "cloudformation.amazonaws.com"
+
+
+def usage(action: str, *conditions: Condition, resource: str = "*", **more: Any) -> Usage:
+    need = Need(Permission(action, resource, conditions), Basis.OBSERVED, "test")
+    return replace(Usage(need, Outcome.ALLOWED, 9, DAY, DAY, RUNS, (), regions=("eu-west-1",)), **more)
+
+
+def offered(statement: dict[str, Any], *usages: Usage, runs: int = 5) -> list[tuple[tuple[str, ...], Condition]]:
+    policy = {"Version": "2012-10-17", "Statement": {"Effect": "Allow", "Resource": "*", **statement}}
+    document = parse(json.dumps(policy).encode(), "p.json")
+    found: tuple[OfferedCondition, ...] = offered_conditions(document, Evidence(ROLE, usages), runs)
+    return [(each.actions, each.condition) for each in found]
+
+
+def region(*values: str) -> Condition:
+    return Condition("StringEquals", "aws:RequestedRegion", values)
+
+
+def test_the_regions_of_all_calls_are_offered_for_a_grant_on_everything() -> None:
+    calls = usage("ec2:DescribeVpcs"), usage("ec2:DescribeSubnets", regions=("eu-west-1", "us-east-1"))
+    assert offered({"Action": "ec2:*"}, *calls) == [
+        (("ec2:DescribeVpcs",), region("eu-west-1")),
+        (("ec2:DescribeSubnets",), region("eu-west-1", "us-east-1")),
+    ]
+
+
+def test_a_resource_that_names_its_region_and_a_global_service_need_no_condition_on_the_region() -> None:
+    queue = "arn:aws:sqs:eu-west-1:111122223333:orders"
+    assert offered({"Action": "sqs:SendMessage", "Resource": queue}, usage("sqs:SendMessage", resource=queue)) == []
+    assert offered({"Action": "iam:ListRoles"}, usage("iam:ListRoles", regions=("us-east-1",))) == []
+
+
+def test_a_role_is_offered_to_the_services_that_it_was_passed_to() -> None:
+    role = "arn:aws:iam::111122223333:role/worker"
+    states = replace(PASSED, values=("states.amazonaws.com",))
+    both = [usage("iam:PassRole", PASSED, resource=role), usage("iam:PassRole", states, resource=role)]
+    together = replace(PASSED, values=("lambda.amazonaws.com", "states.amazonaws.com"))
+    assert offered({"Action": "iam:PassRole"}, *both) == [(("iam:PassRole",), together)]
+
+
+def test_one_call_that_shows_no_value_ends_it() -> None:
+    assert offered({"Action": "iam:PassRole"}, usage("iam:PassRole", PASSED), usage("iam:PassRole")) == []
+    assert offered({"Action": "kms:Decrypt", "Resource": "arn:aws:kms:*:*:key/*"}, usage("kms:Decrypt", VIA)) == [
+        (("kms:Decrypt",), VIA)
+    ]
+    keys = usage("kms:Decrypt", VIA), usage("kms:Decrypt")
+    assert offered({"Action": "kms:Decrypt", "Resource": "arn:aws:kms:*:*:key/*"}, *keys) == []
+
+
+def test_what_only_cloudformation_called_is_offered_through_it_alone() -> None:
+    on = {"Action": "sqs:CreateQueue", "Resource": "arn:aws:sqs:*:*:*"}
+    via = usage("sqs:CreateQueue", forwarded_by=(CLOUDFORMATION,), direct=False)
+    condition = Condition("ForAnyValue:StringEquals", "aws:CalledVia", (CLOUDFORMATION,))
+    assert offered(on, via) == [(("sqs:CreateQueue",), condition)]
+    assert offered(on, replace(via, direct=True)) == []
+    assert offered(on, via, usage("sqs:CreateQueue")) == []
+    # AWS sets the key for four services alone.
+    assert offered(on, replace(via, forwarded_by=("codebuild.amazonaws.com",))) == []
+
+
+def test_few_runs_are_not_unanimous() -> None:
+    assert offered({"Action": "ec2:DescribeVpcs"}, usage("ec2:DescribeVpcs", runs=("1", "2")), runs=5) == []
+    assert offered({"Action": "ec2:DescribeVpcs"}, usage("ec2:DescribeVpcs", runs=("1",)), runs=0) == []
+
+
+def test_a_statement_that_has_the_key_is_not_asked_for_it_again_and_a_deny_never() -> None:
+    limited = {"Action": "ec2:DescribeVpcs", "Condition": {"StringLike": {"AWS:requestedregion": "eu-*"}}}
+    assert offered(limited, usage("ec2:DescribeVpcs")) == []
+    assert offered({"Effect": "Deny", "Action": "ec2:DescribeVpcs"}, usage("ec2:DescribeVpcs")) == []
+
+
+def test_refused_calls_have_no_say() -> None:
+    refused = usage("ec2:DescribeVpcs", outcome=Outcome.DENIED)
+    assert offered({"Action": "ec2:DescribeVpcs"}, refused) == []

@@ -137,7 +137,7 @@ def _add_permissions(commands: _SubParsersAction[ArgumentParser]) -> None:
         default="pattern",
         help="open what changes from run to run (default), or not",
     )
-    command.add_argument("--cache", dest="cache_dir", metavar="DIR", help="folder that keeps what was read of S3")
+    command.add_argument("--cache", dest="cache_dir", metavar="DIR", help="folder that keeps what was read of trails")
     _add_format(command)
     _add_common(command)
 

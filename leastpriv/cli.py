@@ -152,12 +152,14 @@ def _permissions(options: Namespace, stdout: TextIO, console: Console, clock: Cl
     seen = SeenEvents()
     reach, days = Reach(os.environ, clock(), options.aws_regions), None if options.start else DAYS
 
+    cache = Path(options.cache_dir) if options.cache_dir else None
+
     def source(name: str) -> CountedSource:
         if is_in_aws(name):
             return bucket_trail(name, reach, seen, console.log, days, options.cache_dir or "")
         if name == EVENT_HISTORY:
             return event_history(target, tuple(options.aws_regions), reach, seen, console.log, DAYS)
-        return TrailFolder(Path(name), seen=seen, survey=False)
+        return TrailFolder(Path(name), seen=seen, survey=False, cache=cache)
 
     makers = [partial(source, name) for name in trails(tuple(options.trails), "--trail")]
     sources = opened(makers, console.log)

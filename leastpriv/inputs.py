@@ -120,7 +120,7 @@ INPUTS: tuple[Input, ...] = (
     Input("draft", "false", step_only=True, help="true or false: whether it is opened as a draft"),
     Input("evidence-branch", option="--memory", help="folder that remembers usage between runs (docs/memory.md)"),
     Input("drift-report", "fail", step_only=True, help="fail, or issue: what becomes of drift in the mode check"),
-    Input("cache-dir", option="--cache", help="folder that keeps what was read of trails in S3 between runs"),
+    Input("cache-dir", option="--cache", help="folder that keeps what was read of trails between runs"),
     Input(
         "validate-digests",
         "false",

@@ -106,7 +106,8 @@ def open_sources(settings: Settings, folders: Sequence[Path], reach: Reach | Non
         LeastprivError: none of them can be opened; if others can, the one that cannot is a gap.
     """
     seen = SeenEvents()
-    makers: list[Callable[[], CountedSource]] = [partial(TrailFolder, path, seen=seen) for path in folders]
+    cache = Path(settings.cache_dir) if settings.cache_dir else None
+    makers: list[Callable[[], CountedSource]] = [partial(TrailFolder, path, seen=seen, cache=cache) for path in folders]
     waited = settings.event_history and settings.wait_for_events > 0
     if settings.wait_for_events and not settings.event_history:
         say("Nothing is waited for: wait-for-events waits for event history, which trails does not name.")

@@ -1,8 +1,8 @@
-"""What was read from the objects of a bucket, kept between runs: a daily run reads the day's objects only.
+"""What was read from the files of a trail, kept between runs: a daily run reads the day's files only.
 
-Kept are the targets' calls themselves and what each object told of anybody, not the permissions that follow: those are
-worked out anew, so a better mapping counts for old calls too (docs: decision 22). CloudTrail never writes a file twice,
-and an object whose ETag has changed is another one.
+Kept are the targets' calls themselves and what each file told of anybody, not the permissions that follow: those are
+worked out anew, so a better mapping counts for old calls too (docs: decision 22). CloudTrail never writes a file twice;
+one in a bucket whose ETag has changed, or on disk whose size or time has, is another one.
 """
 
 from __future__ import annotations
@@ -18,6 +18,8 @@ from dataclasses import dataclass, field, fields
 from datetime import datetime
 from pathlib import Path
 from typing import Any
+
+import msgspec
 
 from leastpriv import __version__
 from leastpriv.errors import InputError
@@ -44,7 +46,7 @@ class Reading:
 
 
 class ObjectCache:
-    """Readings of one bucket for one set of targets, in one file of a folder. For one thread."""
+    """Readings of one bucket or folder for one set of targets, in one file of a folder. For one thread."""
 
     def __init__(self, folder: Path, bucket: str, principals: Principals) -> None:
         """Makes the folder and the file where they are not there.
@@ -68,7 +70,7 @@ class ObjectCache:
             found = self._database.execute(
                 "SELECT content FROM objects WHERE key = ? AND etag = ?", (stored.key, stored.etag)
             ).fetchone()
-            return _reading(json.loads(zlib.decompress(found[0]))) if found else None
+            return _reading(msgspec.json.decode(zlib.decompress(found[0]))) if found else None
         except Exception:  # somebody else may have written it, in any shape
             return None
 

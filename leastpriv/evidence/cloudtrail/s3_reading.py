@@ -7,7 +7,7 @@ import io
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import BinaryIO, cast
 
 from leastpriv.errors import AwsError, AwsTrouble
@@ -17,6 +17,7 @@ from leastpriv.evidence.cloudtrail.fetchers import Fetchers
 from leastpriv.evidence.cloudtrail.figures import ReadStatistics
 from leastpriv.evidence.cloudtrail.file_reader import FileReader, SeenEvents
 from leastpriv.evidence.cloudtrail.object_cache import ObjectCache, Reading
+from leastpriv.evidence.cloudtrail.readings import Readings
 from leastpriv.evidence.cloudtrail.rows import RowReader
 from leastpriv.evidence.cloudtrail.s3_layout import Branch, Days, place_in_time
 from leastpriv.evidence.cloudtrail.s3_objects import Bucket, Stored
@@ -76,6 +77,7 @@ class BucketReading:
         self._bucket, self._branches, self._days = bucket, found, Days.of(window)
         self._window, self._principals = window, principals
         self._figures, self._seen, self._cache = figures, seen, cache
+        self._readings = Readings(cache, window, figures, seen)
         self._rows = RowReader(window, principals)
         self._fetchers = Fetchers(_THREADS)
         self._page = max(50, min(1000, _NAMES // max(1, len(found))))
@@ -88,8 +90,7 @@ class BucketReading:
     def close(self) -> None:
         """Drop what is under way; nobody waits for it."""
         self._fetchers.close()
-        if self._cache:
-            self._cache.close()
+        self._readings.close()
         if self._vouching:
             self._vouching.close()
 
@@ -123,7 +124,7 @@ class BucketReading:
         if self._vouching:
             yield from self._validated(ahead, self._vouching, max_decompressed)
         elif self._cache:
-            yield from self._again(self._apart(ahead, max_decompressed))
+            yield from self._readings.again(self._apart(ahead, max_decompressed))
         else:
             opened = self._opened(ahead)
             yield from self._read(ahead.stored, opened, max_decompressed, self._figures, self._seen)
@@ -135,7 +136,7 @@ class BucketReading:
         reading = self._apart(ahead, max_decompressed)
         objection = vouching.objection(expected, reading.sha256)
         if not objection:
-            yield from self._again(reading)
+            yield from self._readings.again(reading)
             return
         self._figures.files += 1
         awaited = expected is None and vouching.is_awaited(key)
@@ -154,9 +155,7 @@ class BucketReading:
         hashed = HashedStream(opened, max_decompressed) if self._vouching else None
         items = tuple(self._read(ahead.stored, hashed or opened, max_decompressed, figures, SeenEvents()))
         reading = Reading(items, figures, hashed.hexdigest() if hashed else "")
-        # Only what was read whole is kept: the next run's window may be another one.
-        if self._cache and not figures.damaged_files and not figures.outside_window:
-            self._cache.put(ahead.stored, reading)
+        self._readings.keep(ahead.stored, reading)
         return reading
 
     def _opened(self, ahead: _Ahead) -> io.RawIOBase | io.BytesIO:
@@ -170,25 +169,9 @@ class BucketReading:
         yield from reader.read(lambda: cast(BinaryIO, opened), self._window, self._principals)
         self._rows.survey(figures)
 
-    def _again(self, reading: Reading) -> Iterator[Call | Gap]:
-        """Give what an object gave, but for the calls that other objects gave before."""
-        self._figures.absorb(replace(reading.figures, calls=0))
-        for item in reading.items:
-            if isinstance(item, Call):
-                self._figures.note_call(item.time)
-            if isinstance(item, Call) and self._seen.is_copy(item.event_id):
-                self._figures.duplicates += 1
-                continue
-            self._figures.calls += isinstance(item, Call)
-            yield item
-
     def _kept(self, stored: Stored) -> Reading | None:
-        """What the cache has of an object whose records lie in the window."""
-        kept = self._cache.get(stored) if self._cache else None
-        if kept and self._vouching and not kept.sha256:
-            return None
-        times = (kept.figures.first, kept.figures.last) if kept else ()
-        return kept if all(time is None or self._window.contains(time) for time in times) else None
+        kept = self._readings.known(stored)
+        return None if kept and self._vouching and not kept.sha256 else kept
 
     def _note_lost(self, region: str, error: AwsError) -> None:
         """Count an object that could not be had; the first of a region and reason speaks for all."""

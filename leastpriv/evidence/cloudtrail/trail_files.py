@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import closing, nullcontext
 from functools import partial
 from pathlib import Path
 from typing import BinaryIO, cast
@@ -10,7 +11,10 @@ from typing import BinaryIO, cast
 from leastpriv.errors import InputError
 from leastpriv.evidence.cloudtrail.figures import ReadStatistics
 from leastpriv.evidence.cloudtrail.file_reader import FileReader, SeenEvents
+from leastpriv.evidence.cloudtrail.object_cache import ObjectCache, Reading
+from leastpriv.evidence.cloudtrail.readings import Readings
 from leastpriv.evidence.cloudtrail.rows import RowReader
+from leastpriv.evidence.cloudtrail.s3_objects import Stored
 from leastpriv.evidence.cloudtrail.trail_paths import TrailFile, has_trail_file, trail_files
 from leastpriv.evidence.cloudtrail.unfolding import MAX_DECOMPRESSED
 from leastpriv.evidence.source import Principals, Window
@@ -28,17 +32,19 @@ class TrailFolder:
         *,
         seen: SeenEvents | None = None,
         survey: bool = True,
+        cache: Path | None = None,
         max_decompressed: int = MAX_DECOMPRESSED,
     ) -> None:
         """`seen` is shared by folders that may hold copies of each other's records.
 
         `survey` False: only the targets' calls count. Then the figures of records of anybody, and damage among records
-        that do not name a target, are not looked for, and files are passed over several times as fast.
+        that do not name a target, are not looked for, and files are passed over several times as fast. `cache`: a
+        folder that keeps what was read between runs.
         """
         self.path = path
         self._shared = seen
         self.statistics = ReadStatistics()
-        self._survey = survey
+        self._survey, self._cache = survey, cache
         self._max_decompressed = max_decompressed
 
     def read(self, window: Window, principals: Principals) -> Iterator[Call | Gap]:
@@ -73,9 +79,16 @@ class TrailFolder:
                 " folder that holds AWSLogs/, or any folder of such files."
             )
 
+    def _readings(self, window: Window, principals: Principals, seen: SeenEvents) -> Readings | None:
+        if self._cache is None:
+            return None
+        name = f"{self.path}{'' if self._survey else ', calls alone'}"
+        return Readings(ObjectCache(self._cache, name, principals), window, self.statistics, seen)
+
     def _read(self, window: Window, principals: Principals) -> Iterator[Call | Gap]:
         seen = self._shared or SeenEvents()
         rows = RowReader(window, principals, survey=self._survey)
+        readings = self._readings(window, principals, seen)
         unlisted: list[Gap] = []
 
         def note(folder: Path, error: OSError) -> None:
@@ -83,11 +96,27 @@ class TrailFolder:
             detail = f"{folder}: it cannot be listed: {error.strerror or error}"
             unlisted.append(Gap(GapKind.UNREADABLE_FILE, Scope(regions=(region,) if region else ()), detail))
 
-        for file in trail_files(self.path, window, note):
-            yield from unlisted
-            unlisted.clear()
-            reader = FileReader(str(file.path), file.region, self.statistics, seen, rows, self._max_decompressed)
-            yield from reader.read(partial(_opened, file.path), window, principals)
+        def calls(file: TrailFile, figures: ReadStatistics, own: SeenEvents) -> Iterator[Call | Gap]:
+            reader = FileReader(str(file.path), file.region, figures, own, rows, self._max_decompressed)
+            return reader.read(partial(_opened, file.path), window, principals)
+
+        def apart(file: TrailFile, stored: Stored, kept: Readings) -> Reading:
+            figures = ReadStatistics()
+            items = tuple(calls(file, figures, SeenEvents()))
+            rows.survey(figures)
+            reading = Reading(items, figures)
+            kept.keep(stored, reading)
+            return reading
+
+        with closing(readings) if readings else nullcontext():
+            for file in trail_files(self.path, window, note):
+                yield from unlisted
+                unlisted.clear()
+                stored = _stored(file.path) if readings else None
+                if readings and stored:
+                    yield from readings.again(readings.known(stored) or apart(file, stored, readings))
+                else:
+                    yield from calls(file, self.statistics, seen)
         rows.survey(self.statistics)
         yield from unlisted
         figures = self.statistics
@@ -96,6 +125,15 @@ class TrailFolder:
                 f"trails: none of the {figures.files} JSON files in {str(self.path)!r}"
                 " holds a CloudTrail record: name a folder of CloudTrail files."
             )
+
+
+def _stored(path: Path) -> Stored | None:
+    """A file as the cache knows it: it has not changed as long as its size and its time have not."""
+    try:
+        status = path.stat()
+    except (OSError, ValueError):
+        return None
+    return Stored(str(path), f"{status.st_size} {status.st_mtime_ns}", status.st_size)
 
 
 def _opened(path: Path) -> BinaryIO:

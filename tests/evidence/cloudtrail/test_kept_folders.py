@@ -1,0 +1,119 @@
+"""What was read of a folder is kept between runs, and changes no answer."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import os
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from leastpriv.evidence.cloudtrail import trail_files
+from leastpriv.evidence.cloudtrail.trail_files import TrailFolder
+from leastpriv.evidence.source import Principals, Window, parse_principal
+from leastpriv.model import Call, Gap
+
+ACCOUNT = "123456789012"
+START = datetime(2026, 1, 2, 8, tzinfo=UTC)
+DEPLOY = Principals(frozenset({parse_principal(f"arn:aws:iam::{ACCOUNT}:role/deploy")}))
+
+
+def record(number: int, role: str = "deploy", **fields: Any) -> dict[str, Any]:
+    return {
+        "eventVersion": "1.08",
+        "userIdentity": {"type": "AssumedRole", "arn": f"arn:aws:sts::{ACCOUNT}:assumed-role/{role}/s{number}"},
+        "eventTime": f"{START + timedelta(minutes=number):%Y-%m-%dT%H:%M:%SZ}",
+        "eventSource": "s3.amazonaws.com",
+        "eventName": "GetObject",
+        "awsRegion": "eu-west-1",
+        "eventID": f"{role}-{number}",
+        "eventType": "AwsApiCall",
+        "requestParameters": {"bucketName": "b", "key": f"ü{number}", "rate": 0.5},
+        "readOnly": True,
+        **fields,
+    }
+
+
+@pytest.fixture
+def logs(tmp_path: Path) -> Path:
+    folder = tmp_path / "logs"
+    folder.mkdir()
+    for file in range(6):
+        records = [record(number, role) for number in range(file * 9, file * 9 + 10) for role in ("deploy", "other")]
+        deliver(folder, file, records)
+    return folder
+
+
+def deliver(folder: Path, file: int, records: list[dict[str, Any]]) -> Path:
+    path = folder / f"{file}.json.gz"
+    path.write_bytes(gzip.compress(json.dumps({"Records": records}, separators=(",", ":")).encode()))
+    return path
+
+
+def read(
+    logs: Path, cache: Path | None, window: Window | None = None, *, survey: bool = True
+) -> tuple[list[Call | Gap], Any]:
+    source = TrailFolder(logs, cache=cache, survey=survey)
+    found = list(source.read(window or Window(), DEPLOY))
+    return found, source.statistics if survey else None
+
+
+@pytest.fixture
+def opened(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Names of the files that were opened."""
+    names: list[str] = []
+    real = trail_files._opened
+
+    def note(path: Path) -> Any:
+        names.append(path.name)
+        return real(path)
+
+    monkeypatch.setattr(trail_files, "_opened", note)
+    return names
+
+
+@pytest.mark.parametrize("survey", [True, False])
+def test_a_second_run_opens_what_is_new_and_finds_all(
+    logs: Path, tmp_path: Path, opened: list[str], survey: bool
+) -> None:
+    cache = tmp_path / "cache"
+    first = read(logs, cache, survey=survey)
+    assert first == read(logs, None, survey=survey)
+    opened.clear()
+    assert read(logs, cache, survey=survey) == first
+    assert opened == []
+    deliver(logs, 7, [record(100), record(3)])
+    assert read(logs, cache, survey=survey) == read(logs, None, survey=survey)
+    assert opened.count("7.json.gz") == 2
+
+
+def test_a_file_that_was_written_anew_is_read_anew(logs: Path, tmp_path: Path) -> None:
+    read(logs, tmp_path / "cache")
+    path = deliver(logs, 2, [record(200)])
+    os.utime(path, ns=(1, 1))
+    assert read(logs, tmp_path / "cache") == read(logs, None)
+
+
+def test_calls_alone_are_kept_apart_from_the_figures_of_everybody(logs: Path, tmp_path: Path) -> None:
+    read(logs, tmp_path / "cache", survey=False)
+    assert read(logs, tmp_path / "cache") == read(logs, None)
+
+
+def test_a_cut_file_is_told_again(logs: Path, tmp_path: Path) -> None:
+    path = logs / "3.json.gz"
+    path.write_bytes(path.read_bytes()[:-40])
+    first = read(logs, tmp_path / "cache")
+    assert any(isinstance(item, Gap) for item in first[0])
+    assert read(logs, tmp_path / "cache") == first
+
+
+@pytest.mark.parametrize("survey", [True, False])
+def test_the_window_of_another_run_changes_no_answer(logs: Path, tmp_path: Path, survey: bool) -> None:
+    cache = tmp_path / "cache"
+    for begin, minutes in ((0, 90), (20, 15), (5, 40), (-60, 600)):
+        start = START + timedelta(minutes=begin)
+        window = Window(start, start + timedelta(minutes=minutes))
+        assert read(logs, cache, window, survey=survey) == read(logs, None, window, survey=survey)

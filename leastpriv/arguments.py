@@ -246,8 +246,6 @@ def _add_trial(commands: _SubParsersAction[ArgumentParser]) -> None:
 
 
 def _add_init(commands: _SubParsersAction[ArgumentParser]) -> None:
-    from leastpriv.setup.grants import DEFAULT_SOURCES, known_sources
-
     command = commands.add_parser(
         "init",
         help="write the role that reads the evidence, and the workflow",
@@ -256,13 +254,8 @@ def _add_init(commands: _SubParsersAction[ArgumentParser]) -> None:
         epilog=_EXIT_CODES,
     )
     command.add_argument("--output-dir", default=".", metavar="D", help="where they are written (default: here)")
-    command.add_argument(
-        "--sources",
-        action="append",
-        default=[],
-        metavar="SOURCE",
-        help=f"what is read, one or more of {', '.join(known_sources())} (default: {', '.join(DEFAULT_SOURCES)})",
-    )
+    sources = command.add_argument("--sources", action="append", default=[], metavar="SOURCE", help="%(what)s")
+    sources.what = _Sources()  # type: ignore[attr-defined] # argparse fills help from what an option has
     command.add_argument("--role-arn", default="", metavar="ARN", help="ARN of the role whose use is measured")
     command.add_argument("--policy-file", default="", metavar="F", help="the committed policy in the repository")
     command.add_argument("--repository", default="", metavar="OWNER/NAME", help="the repository whose jobs may read")
@@ -286,3 +279,12 @@ def _add_common(command: ArgumentParser) -> None:
 
 def _add_verbose(command: ArgumentParser) -> None:
     command.add_argument("-v", "--verbose", action="store_true", help="show tracebacks")
+
+
+class _Sources:
+    """The help on `--sources`, made when it is shown: it takes the tables of grants."""
+
+    def __str__(self) -> str:
+        from leastpriv.setup.grants import DEFAULT_SOURCES, known_sources
+
+        return f"what is read, one or more of {', '.join(known_sources())} (default: {', '.join(DEFAULT_SOURCES)})"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-import traceback
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -15,7 +14,6 @@ from typing import TYPE_CHECKING, TextIO
 from leastpriv.arguments import parser
 from leastpriv.errors import InputError, LeastprivError
 from leastpriv.runner.commands import Console
-from leastpriv.runner.context import Runner
 from leastpriv.shell import print_markdown, print_rows, print_text, shell_workplace
 
 if TYPE_CHECKING:
@@ -23,6 +21,7 @@ if TYPE_CHECKING:
 
     from leastpriv.policy.document import Document
     from leastpriv.policy.evaluate import Layer
+    from leastpriv.runner.context import Runner
     from leastpriv.settings import Settings
 
 Clock = Callable[[], datetime]
@@ -48,6 +47,8 @@ def main(arguments: Sequence[str], stdout: TextIO, stderr: TextIO, clock: Clock)
 
 def action_main(environment: Mapping[str, str], stdout: TextIO, stderr: TextIO, clock: Clock) -> int:
     """Runs the action as a step: inputs from the environment, outputs and summary into the runner's files."""
+    from leastpriv.runner.context import Runner
+
     runner = Runner.from_environment(environment)
     console = Console(stdout, stderr, in_actions=runner.in_actions)
     console.mask(environment.get("INPUT_GITHUB-TOKEN", ""))
@@ -77,6 +78,8 @@ def _guarded(work: Callable[[], int], console: Console, verbose: bool) -> int:
 
 def _explain(console: Console, verbose: bool) -> None:
     if verbose:
+        import traceback
+
         console.untrusted(traceback.format_exc())
 
 

@@ -7,11 +7,8 @@ The runner executes a line that starts with `::name` after trimming blanks, and 
 from __future__ import annotations
 
 import re
-import secrets
-import string
 from collections.abc import Iterator
 from contextlib import contextmanager
-from shutil import get_terminal_size
 from typing import TextIO
 
 PASSING = "… "
@@ -72,6 +69,9 @@ class Console:
         if len(lines) == 1 or not self._in_actions:
             self._write(self._stdout, "\n".join(lines))
             return
+        import secrets
+        import string
+
         token = "".join(secrets.choice(string.ascii_letters) for _ in range(64))
         self._write(self._stdout, "\n".join([f"::stop-commands::{token}", *lines, f"::{token}::"]))
 
@@ -124,6 +124,8 @@ class Console:
         encoding = stream.encoding or "utf-8"
         live = stream.isatty() and not self._in_actions
         before, self._passing = _ERASE if live and self._passing else "", live and passing
+        from shutil import get_terminal_size
+
         shown = text[: get_terminal_size().columns - 1] if self._passing else f"{text}\n"
         stream.write(before + shown.encode(encoding, "backslashreplace").decode(encoding))
         stream.flush()

@@ -87,7 +87,12 @@ class SimpleReader:
             self.figures.skipped[found.value] += 1
         elif isinstance(found, Gap):
             self._fold(found)
-        elif found.event_id and found.event_id in self._seen:
+        else:
+            self._call(found)
+
+    def _call(self, found: Call) -> None:
+        self.figures.newest = max(self.figures.newest or found.time, found.time)
+        if found.event_id and found.event_id in self._seen:
             self.figures.duplicates += 1
         else:
             self._seen.add(found.event_id)

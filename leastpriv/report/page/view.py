@@ -12,6 +12,7 @@ from leastpriv.model import ChangeKind, Run, Usage
 from leastpriv.proposal.situation import Change, Objection
 from leastpriv.report.limits import held_back, refused, unseen
 from leastpriv.report.live import live_role
+from leastpriv.report.page.chain_view import Drawing, drawing
 from leastpriv.report.proof import proof_lines
 from leastpriv.report.pull_request_body import title, verdict
 from leastpriv.report.subject import Subject
@@ -102,6 +103,8 @@ class Target:
     bars: tuple[Bar, ...]
     dots: tuple[Dot, ...]
     span: tuple[str, str]
+    drawing: Drawing | None
+    """The roles that it leads to."""
     items: tuple[Item, ...]
     left_out: int
     """Rows of evidence that the page has no room for."""
@@ -122,6 +125,7 @@ def target(subject: Subject, number: int) -> Target:
         bars=_bars(subject),
         dots=_dots(evidence.runs[-_MOST_RUNS:], subject.run_url),
         span=(day(evidence.first), day(evidence.last)),
+        drawing=drawing(subject.chained),
         items=items,
         left_out=left_out,
         sections=tuple(

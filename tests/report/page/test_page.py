@@ -11,12 +11,14 @@ from xml.etree.ElementTree import Element
 import html5lib
 import pytest
 
+from leastpriv.evidence.chain import Chain, Link, Way
 from leastpriv.model import Usage
 from leastpriv.proposal.situation import Change, Objection
+from leastpriv.report.chain import Chained
 from leastpriv.report.page.render import page
 from leastpriv.report.page.view import target
 from leastpriv.report.subject import Subject
-from tests.fakes.deploys import ALARM, POLICY, proposal
+from tests.fakes.deploys import ALARM, POLICY, ROLE, proposal
 from tests.fakes.markdown import HOSTILE
 
 SVG = "{http://www.w3.org/2000/svg}"
@@ -83,6 +85,24 @@ def test_a_run_with_a_refused_call_has_a_shape_of_its_own(usual: Subject) -> Non
     assert "6 runs from 2026-10-01 to 2026-11-05, 1 with refused calls" in time.get("aria-label", "")
 
 
+def test_the_roles_behind_it_are_drawn_and_told_in_words(usual: Subject) -> None:
+    own, deploy, last = ROLE, f"{ROLE[:-9]}cdk-deploy", f"{ROLE[:-9]}cdk-exec"
+    links = (
+        Link(own, deploy, Way.ASSUMED, count=6),
+        Link(deploy, last, Way.PASSED, "CloudFormation", count=2),
+        Link(last, own, Way.ASSUMED, count=1),
+    )
+    subject = replace(usual, chained=Chained(Chain((own,), links, left_out=3), frozenset({own})))
+    root = parsed(page([subject]))
+    [drawn] = [each for each in root.iter(f"{SVG}svg") if each.get("class") == "chain"]
+    assert [each.text for each in drawn.iter(f"{SVG}text")] == ["cdk-deploy", "cdk-exec", "ci-deploy"]
+    assert [each.get("class") for each in drawn.iter(f"{SVG}g")] == ["open", "open", "kept"]
+    told = all_text(root)
+    assert "ci-deploy assumes cdk-deploy (6 calls)" in told
+    assert "cdk-deploy hands CloudFormation cdk-exec (2 calls)" in told
+    assert "And 3 further roles, not followed." in told
+
+
 def test_several_roles_share_a_page_with_a_list_of_them(usual: Subject) -> None:
     root = parsed(page([usual, usual]))
     [nav] = root.iter("nav")
@@ -131,6 +151,7 @@ def _named(subject: Subject, name: str) -> Subject:
         policy_file=name,
         draft=replace(subject.draft, changes=changes),
         evidence=replace(subject.evidence, runs=runs),
+        chained=Chained(Chain((ROLE,), (Link(ROLE, f"{ROLE[:-9]}{name}", Way.PASSED, name, count=1),))),
     )
 
 

@@ -10,7 +10,7 @@ from leastpriv.report.chain import Chained
 from leastpriv.report.words import plural
 
 WIDTH, _COLUMN, _ROW, _BOX, _HEIGHT = 1000, 330, 54, 250, 36
-_LONGEST = 34
+_LONGEST = 28
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +53,7 @@ def drawing(chained: Chained | None) -> Drawing | None:
     chain = chained.chain
     places = _places(chain)
     boxes = tuple(
-        Box(x, y, _name(arn), arn, committed=arn in chained.committed) for arn, (x, y) in sorted(places.items())
+        Box(x, y, _cut(_name(arn)), arn, committed=arn in chained.committed) for arn, (x, y) in sorted(places.items())
     )
     lines = tuple(_line(link, places) for link in chain.links if {link.source, link.role} <= places.keys())
     return Drawing(boxes, lines, max(y for _, y in places.values()) + _ROW, chain.left_out)
@@ -92,5 +92,8 @@ def _words(link: Link) -> str:
 
 
 def _name(arn: str) -> str:
-    name = arn.rpartition("/")[2]
+    return arn.rpartition("/")[2]
+
+
+def _cut(name: str) -> str:
     return name if len(name) <= _LONGEST else f"{name[: _LONGEST - 1]}…"

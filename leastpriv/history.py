@@ -153,8 +153,13 @@ def _origins(
 
 
 def _of_workflow_runs(ask: Callable[[Run], Origin]) -> Callable[[Run], Origin]:
-    """Asks by the workflow run that a session's name gives, also in a rehearsal's."""
-    return lambda run: ask(replace(run, session=workflow_run_of(run.session) or run.session))
+    """Asks by the workflow run that a session's name gives, also in a rehearsal's, or its login's."""
+
+    def of_run(run: Run) -> Origin:
+        named = workflow_run_of(run.session) or workflow_run_of(run.taken_by)
+        return ask(replace(run, session=named or run.session))
+
+    return of_run
 
 
 def _declined(memory: Memory, closed: Sequence[Closed], own: tuple[str, ...]) -> Mapping[str, int]:

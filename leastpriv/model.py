@@ -270,6 +270,8 @@ class Run:
     last: datetime
     denied: int = 0
     """Refused calls in this run."""
+    taken_by: str = ""
+    """Session name of the one run whose logins handed out all of its keys; empty where that is not known."""
 
 
 @dataclass(frozen=True, slots=True)

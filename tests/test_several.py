@@ -397,6 +397,21 @@ class TestOnGitHub:
         assert on_github(job, hub).outputs["pull-request-operation"] == "none"
         assert hub.head("leastpriv/cdk") == head
 
+    def test_what_a_chained_session_did_is_trusted_as_the_run_that_took_it(self, job: Job, hub: FakeGitHub) -> None:
+        """The session of the CDK names no run; the login that handed out its key does."""
+        lacking = {"iam/deploy.json": policy("cloudformation:ExecuteChangeSet", "iam:PassRole")}
+        hub.commit_as("kim", "main", lacking)
+        hub.commit_as("kim", "feature/x", {"a.txt": "x"})
+        for number in range(8):
+            hub.add_run(17650000000 + number, "feature/x", "push", created_at=f"{FIRST:%Y-%m-%dT%H:%M:%SZ}")
+        added = json.loads(on_github(job, hub).outputs["targets"])[1]["added-actions"]
+        assert added == []
+        for number in range(8):
+            hub.add_run(17650000000 + number, "main", "push", created_at=f"{FIRST:%Y-%m-%dT%H:%M:%SZ}")
+        done = on_github(job, hub)
+        assert json.loads(done.outputs["targets"])[1]["added-actions"] == ["cloudformation:CreateChangeSet"]
+        assert "branch unknown" not in done.summary
+
     def test_what_fails_for_one_target_leaves_the_others_their_pull_requests(self, job: Job, hub: FakeGitHub) -> None:
         hub.commit_as("kim", "main", {"iam/ci.json": "{"})
         done = on_github(job, hub)

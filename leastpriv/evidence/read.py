@@ -59,8 +59,13 @@ def read_evidence(
     for book in books.values():
         for gap in left_out_by_all(gaps):
             book.note_gap(gap)
-    signed = keys.callers()
-    return {name: replace(book.close(), signed=signed.get(name, {})) for name, book in sorted(books.items())}
+    return {name: _with_keys(book.close(), keys) for name, book in sorted(books.items())}
+
+
+def _with_keys(evidence: Evidence, keys: HandedOutKeys) -> Evidence:
+    """The evidence with whose keys the calls were signed with, and the runs that chained sessions go back to."""
+    runs = keys.with_logins(evidence.principal, evidence.runs)
+    return replace(evidence, signed=keys.callers().get(evidence.principal, {}), runs=runs)
 
 
 def _items(sources: Sequence[Source], window: Window, principals: Principals) -> Iterator[tuple[int, Call | Gap]]:

@@ -14,11 +14,14 @@ from leastpriv.errors import AwsError, AwsTrouble, InputError, LeastprivError
 from leastpriv.evidence.handed_out import HandedOutKeys
 from leastpriv.evidence.read import read_evidence
 from leastpriv.evidence.source import Principals, Window, parse_principal
-from leastpriv.model import Call, Gap, GapKind, Outcome, Scope
+from leastpriv.model import Call, Gap, GapKind, Outcome, Run, Scope
 
 DEPLOY = "arn:aws:iam::111122223333:role/ci/deploy"
 OTHER = "arn:aws:iam::111122223333:user/ann"
 LOST = Gap(GapKind.UNREADABLE_FILE, Scope(), "one.json.gz: it is cut")
+
+
+TIME = datetime(2026, 11, 1, tzinfo=UTC)
 
 
 def call(principal: str, session: str = "12345678901") -> Call:
@@ -26,7 +29,7 @@ def call(principal: str, session: str = "12345678901") -> Call:
         event_id="",
         principal=principal,
         session=session,
-        time=datetime(2026, 11, 1, tzinfo=UTC),
+        time=TIME,
         account="111122223333",
         region="eu-west-1",
         source="sqs.amazonaws.com",
@@ -171,6 +174,46 @@ def test_calls_tell_whose_login_had_handed_out_their_key_in_whatever_order_they_
     assert found[OTHER].signed == {DEPLOY: 1, "": 1}
 
 
+def chained(key: str, minute: int) -> Call:
+    """A call of a chained session, whose name says nothing."""
+    time = datetime(2026, 11, 1, 9, minute, tzinfo=UTC)
+    return replace(call(CHAINED, "aws-cdk"), time=time, access_key=key)
+
+
+CHAINED = "arn:aws:iam::111122223333:role/cdk-deploy"
+MIDDLE = "arn:aws:iam::111122223333:role/unit"
+THREE = frozenset(map(parse_principal, (DEPLOY, MIDDLE, CHAINED)))
+
+
+def taken_by(*calls: Call) -> list[str]:
+    found = read_evidence([Listed(*calls)], Window(), Principals(THREE))
+    return [run.taken_by for run in found[CHAINED].runs]
+
+
+def test_a_chained_session_goes_back_to_the_run_whose_logins_handed_out_its_keys() -> None:
+    direct = (login(DEPLOY, KEY), chained(KEY, 1), chained(KEY, 5))
+    assert taken_by(*direct) == taken_by(*reversed(direct)) == ["12345678901"]
+    by_another = replace(login(MIDDLE, KEY), session="unit", access_key=ANOTHER)
+    assert taken_by(login(DEPLOY, ANOTHER), by_another, chained(KEY, 1)) == ["12345678901"]
+
+
+@pytest.mark.parametrize("other", [ANOTHER, ""])
+def test_a_session_with_one_key_of_nobody_known_goes_back_to_no_run(other: str) -> None:
+    """What somebody else did under the same name must not count as done by reviewed code."""
+    assert taken_by(login(DEPLOY, KEY), chained(KEY, 1), chained(other, 2)) == [""]
+
+
+def test_keys_of_two_runs_in_one_session_name_go_back_to_neither() -> None:
+    second = replace(login(DEPLOY, ANOTHER), session="12345678902")
+    assert taken_by(login(DEPLOY, KEY), second, chained(KEY, 1), chained(ANOTHER, 2)) == [""]
+
+
+def test_logins_in_a_circle_end() -> None:
+    one = replace(login(MIDDLE, KEY), session="unit", access_key=ANOTHER)
+    other = replace(login(CHAINED, ANOTHER), session="unit", access_key=KEY)
+    assert set(taken_by(one, other, chained(KEY, 1))) == {""}
+
+
 def test_what_a_pattern_matches_is_read_beside_the_targets() -> None:
     wanted = Principals(frozenset({parse_principal(DEPLOY)}), frozenset({"arn:aws:iam::111122223333:role/team-*"}))
     own, others = (f"arn:aws:iam::{account}:role/" for account in ("111122223333", "444455556666"))
@@ -201,10 +244,12 @@ def test_keys_that_are_none_count_nothing_and_break_nothing(keys: list[str]) -> 
 
 
 def test_memory_of_keys_is_bounded_and_what_is_beyond_counts_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("leastpriv.evidence.handed_out._MOST_KEYS", 2)
+    monkeypatch.setattr("leastpriv.evidence.handed_out._MOST_KEYS", 3)
     ledger = HandedOutKeys()
     for number in range(5):
         key = f"ASIACHAIN{number:011}"
         ledger.note(login(DEPLOY, key))
-        ledger.note(replace(call(OTHER), access_key=key))
+        ledger.note(replace(call(OTHER, "x"), access_key=key))
     assert ledger.callers() == {OTHER: {DEPLOY: 2}}
+    run = Run("x", "x", TIME, TIME)
+    assert ledger.with_logins(OTHER, [run]) == (run,)

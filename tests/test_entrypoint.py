@@ -462,7 +462,6 @@ BAD: Mapping[str, tuple[Mapping[str, Any], str]] = {
     "a session for a role": ({"role_arn": "arn:aws:sts::111122223333:assumed-role/ci/1"}, "role-arn"),
     "no policy file": ({"policy_file": " "}, "policy-file is missing"),
     "an unknown mode": ({"mode": "pr"}, "mode is 'pr'"),
-    "an input that is not built": ({"drift_report": "issue"}, "drift-report is set, but not built yet"),
     "a role beside a config": ({"config": "x.yml"}, "role-arn is set beside the input config"),
     "a page outside the workspace": ({"page_file": "../page.html"}, "page-file"),
     "an absolute SARIF file": ({"sarif_file": "/tmp/x.sarif"}, "sarif-file"),  # noqa: S108

@@ -159,7 +159,7 @@ def _permissions(options: Namespace, stdout: TextIO, console: Console, clock: Cl
 
     def source(name: str) -> CountedSource:
         if is_in_aws(name):
-            return bucket_trail(name, reach, seen, console.log, days, options.cache_dir or "")
+            return bucket_trail(name, reach, seen, console.log, days, options.cache_dir or "", survey=False)
         if name == EVENT_HISTORY:
             return event_history(target, tuple(options.aws_regions), reach, seen, console.log, DAYS)
         return TrailFolder(Path(name), seen=seen, survey=False, cache=cache)

@@ -203,10 +203,12 @@ def bucket_trail(
     cache_dir: str = "",
     validate: bool = False,
     waited: bool = False,
+    survey: bool = True,
 ) -> CountedSource:
     """A trail in S3 by its place or ARN; so many days back, None: as far as the window goes.
 
-    `validate`: its files are held against its digest files; `waited`: event history was waited for.
+    `validate`: its files are held against its digest files; `waited`: event history was waited for;
+    `survey` False: only the targets' calls count.
 
     Raises:
         LeastprivError: AWS cannot be reached.
@@ -217,7 +219,8 @@ def bucket_trail(
     cache = Path(cache_dir) if cache_dir else None
     at = now if validate else None
     since = _since(now, days)
-    return S3Trail(aws, named, since=since, seen=seen, say=say, cache=cache, validate_at=at, now=now, waited=waited)
+    trail = partial(S3Trail, aws, named, since=since, seen=seen, say=say, survey=survey, cache=cache)
+    return trail(validate_at=at, now=now, waited=waited)
 
 
 def _athena(settings: Settings, reach: Reach | None, seen: SeenEvents, say: Say, waited: bool) -> CountedSource:

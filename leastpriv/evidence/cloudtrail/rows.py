@@ -35,8 +35,8 @@ class RowReader:
         """`survey` False: only the targets' calls count, not what records of anybody tell of the evidence."""
         self.may_hold_target = _anything if survey else _finder(principals)
         """Whether bytes of records are to be read: those that hold a target's name, or all."""
-        self._window = window if window != Window() else None
-        self._principals = principals
+        self.window, self.principals = window, principals
+        self._is_bounded = window != Window()
         self._survey = survey
         self._callers: dict[tuple[object, ...], Caller | str | None] = {}
         self._covers: dict[tuple[object, ...], Cover] = {}
@@ -50,8 +50,8 @@ class RowReader:
         held = len(rows)
         try:
             times = [_time(row.eventTime) for row in rows]
-            if self._window:
-                inside = [self._window.contains(time) for time in times]
+            if self._is_bounded:
+                inside = [self.window.contains(time) for time in times]
                 rows, times = list(compress(rows, inside)), list(compress(times, inside))
             found = [self._examined(row) for row in rows]
         except (ValueError, RecursionError):
@@ -96,14 +96,14 @@ class RowReader:
         return call_of(record_of(row), caller if signed == caller.access_key else replace(caller, access_key=signed))
 
     def _slowly(self, row: Row) -> Call | Gap | str:
-        found = examine(record_of(row), self._principals.wants)
+        found = examine(record_of(row), self.principals.wants)
         return found.value if isinstance(found, NotACall) else found
 
     def _caller(self, row: Row) -> Caller | str | None:
         """Who called, or why it is no call; `None` where the record itself has to say why nobody knows."""
         if len(self._callers) >= _REMEMBERED:
             self._callers.clear()
-        found = whose(_told(row), self._principals.wants)
+        found = whose(_told(row), self.principals.wants)
         return None if isinstance(found, Gap) else found.value if isinstance(found, NotACall) else found
 
     def _cover(self, rows: list[Row], times: list[datetime]) -> None:
@@ -112,7 +112,7 @@ class RowReader:
             key = (row.eventSource, row.awsRegion, row.readOnly, row.managementEvent, row.eventCategory, identity)
             cover = self._covers.get(key)
             if cover is None:
-                cover = self._covers[key] = Cover.of(_told(row), self._principals)
+                cover = self._covers[key] = Cover.of(_told(row), self.principals)
             if not cover.count:
                 self._touched.append(cover)
             cover.note(time)

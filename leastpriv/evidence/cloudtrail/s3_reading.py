@@ -22,12 +22,11 @@ from leastpriv.evidence.cloudtrail.rows import RowReader
 from leastpriv.evidence.cloudtrail.s3_layout import Branch, Days, place_in_time
 from leastpriv.evidence.cloudtrail.s3_objects import Bucket, Stored
 from leastpriv.evidence.cloudtrail.trail_paths import region_in
-from leastpriv.evidence.source import Principals, Window
 from leastpriv.model import Call, Gap, GapKind, Scope
 
-_THREADS = 8
-"""Fetching costs about 1 ms of the core an object, reading ten times that (bench/s3_trail.py): more bring nothing."""
-_AHEAD = 32
+_THREADS = 32
+"""S3 answers after some 30 ms: 32 at a time are what botocore can take in within that (measured 2026-11)."""
+_AHEAD = 128
 """Objects fetched and not read yet."""
 _AHEAD_BYTES = 16 * 1024 * 1024
 """Bytes of theirs; an object larger than that is read as a stream by itself."""
@@ -62,8 +61,7 @@ class BucketReading:
         self,
         bucket: Bucket,
         found: Sequence[Branch],
-        window: Window,
-        principals: Principals,
+        rows: RowReader,
         figures: ReadStatistics,
         seen: SeenEvents,
         cache: ObjectCache | None = None,
@@ -74,11 +72,10 @@ class BucketReading:
         self.any_object = False
         self.kept = 0
         """Objects that were known from the cache."""
-        self._bucket, self._branches, self._days = bucket, found, Days.of(window)
-        self._window, self._principals = window, principals
+        self._bucket, self._branches, self._days = bucket, found, Days.of(rows.window)
+        self._rows = rows
         self._figures, self._seen, self._cache = figures, seen, cache
-        self._readings = Readings(cache, window, figures, seen)
-        self._rows = RowReader(window, principals)
+        self._readings = Readings(cache, rows.window, figures, seen)
         self._fetchers = Fetchers(_THREADS)
         self._page = max(50, min(1000, _NAMES // max(1, len(found))))
         self._lost: dict[tuple[AwsTrouble, str, str], Gap] = {}
@@ -166,7 +163,7 @@ class BucketReading:
     ) -> Iterator[Call | Gap]:
         name = f"s3://{self._bucket.name}/{stored.key}"
         reader = FileReader(name, region_in(stored.key), figures, seen, self._rows, max_decompressed)
-        yield from reader.read(lambda: cast(BinaryIO, opened), self._window, self._principals)
+        yield from reader.read(lambda: cast(BinaryIO, opened), self._rows.window, self._rows.principals)
         self._rows.survey(figures)
 
     def _kept(self, stored: Stored) -> Reading | None:

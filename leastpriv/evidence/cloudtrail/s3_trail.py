@@ -17,6 +17,7 @@ from leastpriv.evidence.cloudtrail.delivery import NOT_WAITED_FOR, under_way
 from leastpriv.evidence.cloudtrail.digest_reading import Vouching
 from leastpriv.evidence.cloudtrail.file_reader import ReadStatistics, SeenEvents
 from leastpriv.evidence.cloudtrail.object_cache import ObjectCache
+from leastpriv.evidence.cloudtrail.rows import RowReader
 from leastpriv.evidence.cloudtrail.s3_layout import branches, delivered
 from leastpriv.evidence.cloudtrail.s3_objects import Bucket, Clients
 from leastpriv.evidence.cloudtrail.s3_reading import BucketReading
@@ -43,6 +44,7 @@ class S3Trail:
         since: datetime | None = None,
         seen: SeenEvents | None = None,
         say: Callable[[str], None] = lambda _: None,
+        survey: bool = True,
         cache: Path | None = None,
         validate_at: datetime | None = None,
         now: datetime | None = None,
@@ -52,6 +54,7 @@ class S3Trail:
         """`named`: `s3://bucket/prefix`, or a trail's name or ARN.
 
         `since`: what is older is not read, whatever the window; `seen` is shared by sources that may hold copies;
+        `survey` False: only the targets' calls count, as for a `TrailFolder`;
         `cache`: a folder that keeps what was read between runs; `validate_at`: files count only where CloudTrail's
         digest files vouch for them, which are due until that time; None: digest files are not read; `now`: None for
         a trail of the past, which gets no events any more; `waited`: event history was waited for, which has all but
@@ -63,6 +66,7 @@ class S3Trail:
         self._since = since
         self._shared = seen
         self._say = say
+        self._survey = survey
         self._cache = cache
         self._validate_at = validate_at
         self._now = now
@@ -101,7 +105,7 @@ class S3Trail:
         self, location: str, trails: tuple[Trail, ...] | None, window: Window, principals: Principals
     ) -> Iterator[Call | Gap]:
         name, prefix = split(location)
-        bucket = Bucket(name, self._clients.client("s3"))
+        bucket = Bucket(name, self._clients.client("s3"), self._clients.fast_objects(name))
         accounts = frozenset(target.account for target in principals.targets) if principals.targets else None
         prefix = f"{prefix}/" if prefix else ""
         try:
@@ -122,10 +126,12 @@ class S3Trail:
             yield Gap(GapKind.SOURCE_FAILED, Scope(), f"{location}: it has no folder of the account {whose}")
         self._say(f"{location}: {len(found)} folders of accounts and regions")
         seen = self._shared or SeenEvents()
-        cache = ObjectCache(self._cache, name, principals) if self._cache else None
+        kept = name if self._survey else f"{name}, calls alone"
+        cache = ObjectCache(self._cache, kept, principals) if self._cache else None
         at = self._validate_at
         vouching = Vouching(self._clients, bucket, prefix, found, window, at) if at else None
-        reading = BucketReading(bucket, found, window, principals, self.statistics, seen, cache, vouching, self._say)
+        rows = RowReader(window, principals, survey=self._survey)
+        reading = BucketReading(bucket, found, rows, self.statistics, seen, cache, vouching, self._say)
         with closing(reading):
             yield from reading.items(self._max_decompressed)
         if self._now:

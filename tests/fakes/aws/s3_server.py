@@ -85,7 +85,7 @@ class FakeS3:
         return {
             "AWS_ENDPOINT_URL": others, "AWS_ENDPOINT_URL_S3": self.endpoint, "AWS_ACCESS_KEY_ID": "AKIAFAKE",
             "AWS_SECRET_ACCESS_KEY": "secret", "AWS_REGION": "eu-west-1", "AWS_MAX_ATTEMPTS": str(attempts),
-            "AWS_EC2_METADATA_DISABLED": "true",
+            "AWS_EC2_METADATA_DISABLED": "true", "LEASTPRIV_S3_CLIENT": "boto3",
         }  # fmt: skip
 
     def aws(self, attempts: int = 1) -> Aws:

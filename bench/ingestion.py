@@ -1,0 +1,275 @@
+"""Measures the reading of trail files: `python bench/ingestion.py GENERATOR FOLDER [--mb 100 1000] [--peers]`.
+
+GENERATOR writes logs and the answer that a reader should find (`gen_trail.py --truth`); they are made in FOLDER where
+they are not there yet, with seed 42. Each row runs in a process of its own, in turn with `igzip -dc` of the same files:
+the table shows medians of the ratios of processor time, and of wall time, to it (**L**), and peak memory. Answers are
+held against the truth: count, first and last of each role, source, name and error. `--peers` adds what one would use
+otherwise, each in an environment of its own in FOLDER: `gzip -dc`, Python's gzip and json, jq, DuckDB, trailscraper.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shlex
+import shutil
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from leastpriv.evidence.cloudtrail.trail_files import TrailFolder
+from leastpriv.evidence.source import Principals, Window, parse_principal
+from leastpriv.model import Call
+
+Answer = dict[tuple[str, ...], list[Any]]
+"""(role, event source, event name, error) -> count, first, last."""
+_MEBIBYTE = 1024 if sys.platform != "darwin" else 1024 * 1024
+_PEERS = {"duckdb": "duckdb==2.0.1", "trailscraper": "trailscraper==0.10.0"}
+
+
+@dataclass(frozen=True)
+class Row:
+    """One command of the table."""
+
+    name: str
+    command: str
+    roles: frozenset[str] | None = frozenset()
+    """Whose answer it prints as JSON lines; `None`: everybody's; none: it prints something else."""
+    rounds: int = 99
+
+
+@dataclass(frozen=True)
+class Spent:
+    """What one run took."""
+
+    cpu: float
+    wall: float
+    peak: float
+    answer: str
+
+
+def main(arguments: list[str]) -> int:
+    """Print one table for each size; 1 where an answer is wrong."""
+    if arguments[:1] == ["--read"]:
+        return read(*arguments[1:])
+    if arguments[:1] == ["--naive"]:
+        return naive(arguments[1], arguments[2])
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("generator", type=Path)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--mb", type=int, nargs="+", default=[100, 1000])
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--peers", action="store_true")
+    options = parser.parse_args(arguments)
+    if not shutil.which("igzip"):
+        sys.exit("igzip is needed (Debian's package isal): its time is the unit of the table.")
+    wrong = 0
+    for size in options.mb:
+        logs, truth, roles = generated(options.generator, options.folder, size)
+        peers = peer_rows(options.folder, logs, roles) if options.peers else []
+        wrong += table(size, logs, truth, [*own_rows(options.folder, logs, roles), *peers], options.rounds)
+    return min(wrong, 1)
+
+
+def generated(generator: Path, folder: Path, size: int) -> tuple[Path, Answer, list[str]]:
+    """The logs of a size, the right answer, and the roles by how much they call."""
+    logs, told = folder / f"d{size}", folder / f"d{size}.truth"
+    made = [sys.executable, str(generator), "--out", str(logs), "--mb", str(size), "--seed", "42"]
+    if not told.exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        subprocess.run([*made, "--truth", str(told) + ".part"], check=True, stdout=subprocess.DEVNULL)
+        Path(str(told) + ".part").rename(told)
+    truth: Answer = {}
+    with told.open() as lines:
+        for row in map(json.loads, lines):
+            if "role" in row:
+                key = (row["role"], row["eventSource"], row["eventName"], row["errorCode"])
+                add(truth, key, row["count"], row["first"], row["last"])
+    listed = subprocess.run([*made, "--list-roles"], check=True, capture_output=True, text=True).stdout
+    return logs, truth, [line.split()[-1] for line in listed.splitlines() if "arn:" in line]
+
+
+def add(answer: Answer, key: tuple[str, ...], count: int, first: str, last: str) -> None:
+    """Count so many of a key."""
+    known = answer.setdefault(key, [0, first, last])
+    known[:] = [known[0] + count, min(known[1], first), max(known[2], last)]
+
+
+def own_rows(folder: Path, logs: Path, roles: list[str]) -> list[Row]:
+    """Ours: the reader alone, and the whole command."""
+    hot, one, ten = roles[0], roles[29], roles[19:65:5]
+    cache = folder / "cache"
+    account = logs / "AWSLogs" / one.split(":")[4]
+
+    def reader(name: str, whose: Iterable[str] | None, *more: str, where: Path = logs, before: str = "") -> Row:
+        named = ",".join(whose) if whose is not None else "all"
+        command = shlex.join([sys.executable, __file__, "--read", str(where), named, *more])
+        return Row(name, before + command, frozenset(whose) if whose is not None else None)
+
+    tool = f"{shlex.quote(sys.executable)} -c 'from leastpriv.cli import console_main; console_main()'"
+    command = f"{tool} permissions --trail {shlex.quote(str(logs))}"
+    return [
+        reader("1 role", [one], "calls"),
+        reader("10 roles", ten, "calls"),
+        reader("the hottest role", [hot], "calls"),
+        reader("all roles", None, "calls"),
+        reader("1 role of one account in four", [one], "calls", where=account),
+        reader("1 role, with the figures of everybody", [one], "survey"),
+        reader("1 role, first run with a cache", [one], "calls", str(cache), before=f"rm -rf {cache}; "),
+        reader("1 role, second run with a cache", [one], "calls", str(cache)),
+        Row("permissions --role-arn (1 role)", f"{command} --role-arn {one} >/dev/null"),
+        Row("permissions --role-arn (the hottest)", f"{command} --role-arn {hot} >/dev/null 2>&1"),
+        Row("permissions --all-roles", f"{command} --all-roles >/dev/null 2>&1", rounds=1),
+    ]
+
+
+def read(folder: str, named: str, what: str, cache: str = "") -> int:
+    """Read a folder and print the answer; the row's process."""
+    targets = None if named == "all" else frozenset(map(parse_principal, named.split(",")))
+    source = TrailFolder(Path(folder), survey=what == "survey", cache=Path(cache) if cache else None)
+    found: Answer = {}
+    for call in source.read(Window(), Principals(targets)):
+        if isinstance(call, Call):
+            key = (call.principal, call.source, call.name, call.error_code)
+            known = found.get(key)
+            if known is None:
+                found[key] = [1, call.time, call.time]
+            else:
+                known[0] += 1
+                known[1], known[2] = min(known[1], call.time), max(known[2], call.time)
+    for key, (count, first, last) in found.items():
+        print(json.dumps([*key, count, f"{first:%Y-%m-%dT%H:%M:%SZ}", f"{last:%Y-%m-%dT%H:%M:%SZ}"]))
+    return 0
+
+
+def naive(folder: str, named: str) -> int:
+    """What one writes first: gzip and json."""
+    import gzip
+
+    found: Answer = {}
+    for path in sorted(Path(folder).rglob("*.json.gz")):
+        with gzip.open(path, "rt") as file:
+            records = json.load(file)["Records"]
+        for record in records:
+            identity = record["userIdentity"]
+            role = identity.get("sessionContext", {}).get("sessionIssuer", {}).get("arn")
+            if identity.get("type") == "AssumedRole" and role == named:
+                key = (role, record["eventSource"], record["eventName"], record.get("errorCode") or "")
+                add(found, key, 1, record["eventTime"], record["eventTime"])
+    for key, values in found.items():
+        print(json.dumps([*key, *values]))
+    return 0
+
+
+def peer_rows(folder: Path, logs: Path, roles: list[str]) -> list[Row]:
+    """What one would use otherwise, for one role."""
+    one, files = roles[29], f"find {shlex.quote(str(logs))} -name '*.json.gz'"
+    rows = [
+        Row("gzip -dc", f"{files} | xargs gzip -dc >/dev/null"),
+        Row(
+            "Python: gzip, json", shlex.join([sys.executable, __file__, "--naive", str(logs), one]), frozenset({one}), 1
+        ),
+    ]
+    if shutil.which("jq"):
+        rows.append(
+            Row("gzip -dc | jq", f"{files} | xargs gzip -dc | jq -c --arg role {one} {shlex.quote(_JQ)}", rounds=1)
+        )
+    for name, package in _PEERS.items():
+        python = folder / "peers" / name / "bin" / "python"
+        if not python.exists():
+            subprocess.run([sys.executable, "-m", "venv", str(python.parents[1])], check=True)
+            subprocess.run([python, "-m", "pip", "install", "--quiet", package], check=True)
+    duckdb, scraper = (folder / "peers" / name / "bin" for name in _PEERS)
+    query = _SQL.format(logs=logs, role=one)
+    rows.append(Row("DuckDB", shlex.join([str(duckdb / "python"), "-c", _DUCKDB, query]), frozenset({one}), 1))
+    select = f"{scraper / 'trailscraper'} select --log-dir {logs} --filter-assumed-role-arn {one}"
+    rows.append(Row("trailscraper", f"{select} | {scraper / 'trailscraper'} generate >/dev/null", rounds=1))
+    return rows
+
+
+_JQ = (
+    '.Records[] | select(.userIdentity.type == "AssumedRole")'
+    " | select(.userIdentity.sessionContext.sessionIssuer.arn == $role)"
+    " | [.eventSource, .eventName, .errorCode, .eventTime]"
+)
+_DUCKDB = (
+    "import duckdb, json, sys\n"
+    "for row in duckdb.sql(sys.argv[1]).fetchall(): print(json.dumps([*row[:3], row[3] or '', *row[4:]]))"
+)
+_SQL = """
+SELECT userIdentity.sessionContext.sessionIssuer.arn AS role, eventSource, eventName, errorCode, count(*),
+  min(eventTime), max(eventTime)
+FROM (SELECT unnest(Records, max_depth := 2) FROM read_json('{logs}/**/*.json.gz', format='newline_delimited',
+  records=true, maximum_object_size=200000000, columns={{Records: 'STRUCT(eventTime VARCHAR, eventSource VARCHAR,
+  eventName VARCHAR, errorCode VARCHAR, userIdentity STRUCT(type VARCHAR, sessionContext STRUCT(
+  sessionIssuer STRUCT(arn VARCHAR))))[]'}}))
+WHERE role = '{role}' AND userIdentity.type = 'AssumedRole' GROUP BY ALL
+"""
+"""Without `records=true` its look at the files' shape alone takes ten times as long."""
+
+
+def table(size: int, logs: Path, truth: Answer, rows: list[Row], rounds: int) -> int:
+    """Run all rows in turn and print their medians; how many were wrong."""
+    files = f"find {shlex.quote(str(logs))} -name '*.json.gz' | xargs igzip -dc >/dev/null"
+    run(files)
+    spent: dict[str, list[tuple[Spent, Spent]]] = {row.name: [] for row in rows}
+    wrong: set[str] = set()
+    for number in range(rounds):
+        for row in rows:
+            if number < row.rounds:
+                limit = run(files)
+                spent[row.name].append((run(row.command), limit))
+                if not number and not is_right(row, spent[row.name][0][0].answer, truth):
+                    wrong.add(row.name)
+    limits = [limit.cpu for pairs in spent.values() for _, limit in pairs]
+    print(f"\n{size:,} MB; L = {statistics.median(limits):.2f} s of one core\n")
+    print("| | CPU / L | wall / L | peak MiB | answer |\n| --- | --: | --: | --: | --- |")
+    for row in rows:
+        pairs = spent[row.name]
+        cpu, wall = (statistics.median(f(one) / f(limit) for one, limit in pairs) for f in (_cpu, _wall))
+        said = "" if not row.roles and row.roles is not None else "WRONG" if row.name in wrong else "right"
+        print(f"| {row.name} | {cpu:.2f} | {wall:.2f} | {max(one.peak for one, _ in pairs):.0f} | {said} |", flush=True)
+    return len(wrong)
+
+
+def _cpu(spent: Spent) -> float:
+    return spent.cpu
+
+
+def _wall(spent: Spent) -> float:
+    return spent.wall
+
+
+def run(command: str) -> Spent:
+    """Run a command line to its end."""
+    started = time.perf_counter()
+    process = subprocess.Popen(["bash", "-c", command], stdout=subprocess.PIPE, text=True)
+    answer = process.stdout.read() if process.stdout else ""
+    _, status, usage = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode:
+        sys.exit(f"This failed with {process.returncode}: {command}")
+    wall = time.perf_counter() - started
+    return Spent(usage.ru_utime + usage.ru_stime, wall, usage.ru_maxrss / _MEBIBYTE, answer)
+
+
+def is_right(row: Row, printed: str, truth: Mapping[tuple[str, ...], list[Any]]) -> bool:
+    """Whether a row's answer is the truth about its roles; a row that prints none is not asked."""
+    if row.roles is not None and not row.roles:
+        return True
+    expected = {key: value for key, value in truth.items() if row.roles is None or key[0] in row.roles}
+    found = {}
+    for line in printed.splitlines():
+        *key, count, first, last = json.loads(line)
+        found[tuple(key)] = [count, first, last]
+    return found == expected
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -16,8 +16,8 @@ from leastpriv.diff.drift import Drift
 from leastpriv.evidence.live_role import LiveRole
 from leastpriv.model import Basis, ChangeKind, Outcome, Usage
 from leastpriv.permissions.patterns import action_matches, resource_overlaps
+from leastpriv.policy.contain import contained
 from leastpriv.policy.document import Document
-from leastpriv.policy.evaluate import Request, evaluate
 from leastpriv.proposal.situation import Change, Draft
 
 
@@ -78,27 +78,46 @@ class Drifted:
 
 def drifting(draft: Draft, live: LiveRole | None, drift: Drift | None, principal: str) -> tuple[Drifted, ...]:
     """All findings, what differs in the account first, then what is missing, then what is not used, by line."""
-    found = [*_account(draft.committed, drift), *_use(draft, live, drift, principal)]
+    found = [*_account(draft.committed, live, drift), *_use(draft, live, drift, principal)]
     order = list(DriftKind)
     return tuple(sorted(found, key=lambda each: (order.index(each.kind), each.line, each.action)))
 
 
-def _account(committed: Document | None, drift: Drift | None) -> Iterator[Drifted]:
-    yes, no, denies = Grants.YES, Grants.NO, Grants.DENIES
-    if drift is None:
+def _account(committed: Document | None, live: LiveRole | None, drift: Drift | None) -> Iterator[Drifted]:
+    if drift is None or committed is None:
         return
+    policies = live.policies if live else ()
+    counterpart = next((policy.document for policy in policies if policy.name == drift.counterpart), None)
+    if counterpart and drift.differs:
+        yield from _allowed_on_one_side(committed, counterpart)
     for kind, pair, file, account in (
-        (DriftKind.ONLY_LIVE, drift.live_allows, no, yes),
-        (DriftKind.ONLY_FILE, drift.file_allows, yes, no),
-        (DriftKind.DENY_LIVE, drift.live_denies, Grants.NONE, denies),
-        (DriftKind.DENY_FILE, drift.file_denies, denies, Grants.NONE),
+        (DriftKind.DENY_LIVE, drift.live_denies, Grants.NONE, Grants.DENIES),
+        (DriftKind.DENY_FILE, drift.file_denies, Grants.DENIES, Grants.NONE),
     ):
         if pair:
-            yield Drifted(kind, pair[0], (pair[1],), _line(committed, *pair, kind), file, account, "")
-    if drift.missing and committed:
-        yield Drifted(DriftKind.NOT_DEPLOYED, committed.where, (), 1, yes, no, "")
+            yield Drifted(kind, pair[0], (pair[1],), _line(committed, *pair, "Deny"), file, account, "")
+    if drift.missing:
+        yield Drifted(DriftKind.NOT_DEPLOYED, committed.where, (), 1, Grants.YES, Grants.NO, "")
     for name in drift.unlike:
-        yield Drifted(DriftKind.NOT_DEPLOYED, name, (), 1, yes, no, "")
+        yield Drifted(DriftKind.NOT_DEPLOYED, name, (), 1, Grants.YES, Grants.NO, "")
+
+
+def _allowed_on_one_side(committed: Document, counterpart: Document) -> Iterator[Drifted]:
+    """What the account allows and the file does not, and the other way round: a finding for each entry."""
+    found: dict[tuple[DriftKind, int, str], list[str]] = {}
+    for kind, old, new in (
+        (DriftKind.ONLY_LIVE, committed, counterpart),
+        (DriftKind.ONLY_FILE, counterpart, committed),
+    ):
+        for excess in contained([old], [new]).excesses:
+            found.setdefault((kind, excess.statement.index, excess.action), []).append(excess.resource)
+    for (kind, statement, action), resources in found.items():
+        if kind is DriftKind.ONLY_FILE:
+            line = committed.line_of_entry(statement, action)
+            yield Drifted(kind, action, tuple(resources), line, Grants.YES, Grants.NO, "")
+        else:
+            line = _line(committed, action, resources[0], "Allow")
+            yield Drifted(kind, action, tuple(resources), line, Grants.NO, Grants.YES, "")
 
 
 def _use(draft: Draft, live: LiveRole | None, drift: Drift | None, principal: str) -> Iterator[Drifted]:
@@ -111,7 +130,7 @@ def _use(draft: Draft, live: LiveRole | None, drift: Drift | None, principal: st
     for change in draft.changes:
         if change.kind is ChangeKind.ADD:
             account = _live_says(change.usages, live, principal)
-            line = _line(draft.committed, change.action, "*", DriftKind.MISSING)
+            line = _line(draft.committed, change.action, "*", "Allow")
             yield Drifted(
                 DriftKind.MISSING, change.action, change.resources, line, Grants.NO, account, _use_of(change.usages)
             )
@@ -151,15 +170,8 @@ def _live_says(usages: Sequence[Usage], live: LiveRole | None, principal: str) -
     return Grants.NO if told <= {"implicitDeny", "explicitDeny"} else Grants.PART
 
 
-def _line(committed: Document | None, action: str, resource: str, kind: DriftKind) -> int:
-    """Line of the statement that a finding is about: that decides, else that grants the same service; else 1."""
-    if committed is None:
-        return 1
-    if kind is DriftKind.ONLY_FILE:
-        decision = evaluate(Request(action, resource), [committed])
-        if decision.statement is not None:
-            return committed.statements[decision.statement].line
-    effect = "Deny" if kind in (DriftKind.DENY_FILE, DriftKind.DENY_LIVE) else "Allow"
+def _line(committed: Document, action: str, resource: str, effect: str) -> int:
+    """Line of the statement where what the file lacks would stand: one that grants, or denies, the same service."""
     service = action.partition(":")[0].lower()
     of_service = [
         statement

@@ -16,10 +16,10 @@ _LONGEST_TABLE = 50_000
 _MOST_IDS = 500
 _MARK = "leastpriv:drift v=1"
 _WORDS = {
-    DriftKind.ONLY_LIVE: "for one, only the account allows it",
-    DriftKind.ONLY_FILE: "for one, only the file allows it: deploy it, or take it out",
-    DriftKind.DENY_LIVE: "for one, only the account denies it",
-    DriftKind.DENY_FILE: "for one, only the file denies it: deploy it",
+    DriftKind.ONLY_LIVE: "only the account allows it",
+    DriftKind.ONLY_FILE: "only the file allows it: deploy it, or take it out",
+    DriftKind.DENY_LIVE: "only the account denies it",
+    DriftKind.DENY_FILE: "only the file denies it: deploy it",
     DriftKind.NOT_DEPLOYED: "nothing attached to the role is like it",
     DriftKind.NO_FILE: "there is no policy file",
     DriftKind.MISSING: "needed, and not in the file",

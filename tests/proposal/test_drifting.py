@@ -78,7 +78,22 @@ def test_a_change_by_hand_in_the_account_comes_first(subject: Subject) -> None:
 def test_what_is_not_deployed_is_at_the_line_of_its_statement(subject: Subject) -> None:
     behind = with_account(subject, policy({**POLICY, "Statement": POLICY["Statement"][:2]}))
     found = of(DriftKind.ONLY_FILE, behind)
-    assert (found.action, found.line) == ("sns:CreateTopic", line_with('"Sid": "Topics"') - 1)
+    assert (found.action, found.line) == ("sns:CreateTopic", line_with("sns:CreateTopic"))
+
+
+def test_each_entry_that_is_not_deployed_is_a_finding_at_its_own_line(subject: Subject) -> None:
+    behind = with_account(subject, policy({**POLICY, "Statement": POLICY["Statement"][:1]}))
+    found = [each for each in findings(behind) if each.kind is DriftKind.ONLY_FILE]
+    assert [(each.action, each.line) for each in found] == [
+        (action, line_with(action)) for action in ("sqs:CreateQueue", "sqs:PurgeQueue", "sns:CreateTopic")
+    ]
+
+
+def test_deny_statements_of_either_side_are_findings(subject: Subject) -> None:
+    deny = {"Effect": "Deny", "Action": "sqs:PurgeQueue", "Resource": "*"}
+    by_hand = with_account(subject, policy({**POLICY, "Statement": [*POLICY["Statement"], deny]}))
+    found = of(DriftKind.DENY_LIVE, by_hand)
+    assert (found.action, found.account, found.file) == ("sqs:PurgeQueue", Grants.DENIES, Grants.NONE)
 
 
 def test_an_account_that_was_not_read_whole_is_not_told_to_differ(subject: Subject) -> None:

@@ -131,7 +131,14 @@ class TestRaces:
 
 
 class TestStrangers:
-    def forged(self, github: FakeGitHub, author: InputGitAuthor | None, content: str, path: str = PATH) -> str:
+    def forged(
+        self,
+        github: FakeGitHub,
+        author: InputGitAuthor | None,
+        content: str,
+        path: str = PATH,
+        committer: InputGitAuthor | None = None,
+    ) -> str:
         """A commit over the branch, made with a person's token, with the trailer and whatever author."""
         token = github.token_for("kim")
         repository = Connection.open(
@@ -140,7 +147,8 @@ class TestStrangers:
         head = repository.get_git_commit(github.head(BRANCH))
         element = InputGitTreeElement(path, "100644", "blob", content=content)
         tree = repository.create_git_tree([element], base_tree=head.tree)
-        given = {"author": author, "committer": author} if author else {}
+        # What GitHub's own pages write as committer is as easily written by anybody.
+        given = {"author": author, "committer": committer or author} if author else {}
         commit = repository.create_git_commit(f"Remember\n\n{TRAILER}", tree, [head], **given)
         repository.get_git_ref(f"heads/{BRANCH}").edit(commit.sha)
         return commit.sha
@@ -157,6 +165,11 @@ class TestStrangers:
         shelf(github).update(adding("b"))
         assert names(github) == ["a", "b"]
         assert github.world.git.is_ancestor(forged, github.head(BRANCH))
+
+    def test_a_forged_commit_that_looks_like_githubs_own_lacks_its_signature(self, github: FakeGitHub) -> None:
+        shelf(github).update(adding("a"))
+        self.forged(github, self.BOT, '["forged"]', committer=InputGitAuthor("GitHub", "noreply@github.com"))
+        assert shelf(github).read() == b'["a"]'
 
     def test_a_forged_file_of_another_role_does_not_become_ours_by_our_commit(self, github: FakeGitHub) -> None:
         other = "111122223333/role/other.json"

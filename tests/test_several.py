@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
+import subprocess
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from tests.fakes.deploys import FIRST, write_trail
 from tests.fakes.github import FakeGitHub
 from tests.fakes.markdown import read
 from tests.test_cases import record
+from tests.test_drift_step import RIGHTS
 from tests.test_entrypoint import Job, Step
 
 CONFIG = ".github/leastpriv.yml"
@@ -188,6 +190,29 @@ class TestOnAShell:
             "propose", "--role-arn", CI, "--policy-file", "iam/ci.json", "--trail", str(trail), "--discover"
         )
         assert (told.code, "--output-dir" in told.err) == (2, True)
+
+
+class TestInAGitRepository:
+    def git(self, *arguments: str) -> str:
+        identity = ["-c", "user.name=Kim", "-c", "user.email=kim@example.com"]
+        return subprocess.run(["git", *identity, *arguments], check=True, capture_output=True, text=True).stdout
+
+    def test_a_group_and_first_files_are_a_branch_each(self, place: Path, trail: Path) -> None:
+        put(place, {"leastpriv.yml": config(GROUPED, discover=True)})
+        self.git("init", "-q", "-b", "main")
+        self.git("add", "iam", "leastpriv.yml")
+        self.git("commit", "-q", "-m", "Begin")
+        command = ("propose", "--config", "leastpriv.yml", "--trail", str(trail), "--mode", "pull-request")
+        told = leastpriv(*command)
+        assert told.code == 0, told.err
+        changed = self.git("diff", "--name-only", "main", "leastpriv/cdk").split()
+        assert changed == ["iam/ci.json", "iam/deploy.json"]
+        first = self.git("diff", "--name-status", "main", "leastpriv/first-files").splitlines()
+        assert [line[0] for line in first] == ["A", "A", "A", "A", "M"]
+        assert first[-1].endswith("leastpriv.yml")
+        heads = [self.git("rev-parse", branch) for branch in ("leastpriv/cdk", "leastpriv/first-files")]
+        assert leastpriv(*command).code == 0
+        assert heads == [self.git("rev-parse", branch) for branch in ("leastpriv/cdk", "leastpriv/first-files")]
 
 
 class TestHostileEvidence:
@@ -418,6 +443,15 @@ class TestOnGitHub:
         assert done.code == 2
         assert len(done.outputs["pull-request-number"].splitlines()) == 1
         assert [each["exit-code"] for each in json.loads(done.outputs["targets"])] == [2, 0]
+
+    def test_drift_of_each_target_is_an_issue_of_its_own(self, job: Job, hub: FakeGitHub) -> None:
+        job.github = hub
+        token = hub.token_for("github-actions[bot]", RIGHTS)
+        done = step(job, mode="check", github_token=token, drift_report="issue")
+        assert done.code == 0, done.log
+        issues = [issue for issue in hub.world.issues.values() if issue.pull is None]
+        assert len(issues) == 2
+        assert done.summary.count("### ") > 2
 
     def test_first_files_come_in_one_pull_request_and_once_declined_stay_away(self, job: Job, hub: FakeGitHub) -> None:
         hub.commit_as("kim", "main", {CONFIG: config(TWO, discover=True)})

@@ -37,3 +37,19 @@ def test_a_short_section_stays_whole_beside_a_long_one() -> None:
     shown = fit([short, long], 1_000)
     assert shown[0] == short
     assert 900 < len(shown[0]) + len(shown[1]) <= 1_000
+
+
+BLOCKS = (
+    "```mermaid\n" + "\n".join(["line"] * 20) + "\n```",
+    "<details><summary>x</summary>\n\na\nb\n\n</details>",
+    "text\n" * 9,
+)
+
+
+@given(st.lists(st.sampled_from(BLOCKS), min_size=1, max_size=12), st.integers(100, 2_000))
+def test_no_cut_leaves_a_block_of_code_or_a_fold_open(blocks: list[str], longest: int) -> None:
+    """What follows a section is read as it was written."""
+    (shown,) = fit(["\n\n".join(blocks)], longest)
+    assert len(shown) <= longest or shown == "\n\n".join(blocks)
+    assert shown.count("```") % 2 == 0
+    assert shown.count("<details>") == shown.count("</details>")

@@ -51,7 +51,7 @@ def test_every_finding_is_a_warning_at_its_line_and_a_row_of_the_table(tmp_path:
         (line_with(job, "sns:CreateTopic"), "sns:CreateTopic on arn:aws:sns:eu-west-1:111122223333:orders: not used"),
         (line_with(job, "lambda:*"), warnings_with_line(step)[3][1]),
     ]  # fmt: skip
-    rows = [line for line in step.summary.partition("### Drift")[2].splitlines() if re.match(r"\| \d", line)]
+    rows = [line for line in step.summary.partition("### Drift")[2].splitlines() if re.match(r"\| \d+ \|", line)]
     assert len(rows) == 4
     assert len(step.annotations("error")) == 1
     assert "4 findings" in step.annotations("error")[0]

@@ -102,6 +102,14 @@ class TestPruning:
         for action, found in memory.used.items():
             assert set(left.used.get(action, {})) == {name for name, each in found.items() if each.last >= oldest}
 
+    def test_four_hundred_days_are_remembered_and_not_one_more(self) -> None:
+        last = (NOW - timedelta(days=REMEMBERED_DAYS)).date()
+        some = {"sqs:PurgeQueue": {QUEUE: Used(last, last)}}
+        back = {("sqs:PurgeQueue", QUEUE): Returned(last, 3)}
+        memory = Memory(ROLE, used=some, returned=back)
+        assert pruned(memory, NOW) == memory
+        assert pruned(memory, NOW + timedelta(days=1)) == Memory(ROLE)
+
     def test_a_keep_stays_for_good_and_a_forget_as_long_as_what_it_is_about(self) -> None:
         old = NOW - timedelta(days=REMEMBERED_DAYS + 1)
         said = {"s3:*": Word(old, 1, True, "kim", 3), "sqs:*": Word(old, 2, False, "kim", 3)}
@@ -117,11 +125,11 @@ class TestQuestions:
         assert self.memory.last_use("sqs:PurgeQueue", (f"{QUEUE}-2",)) is None
         assert self.memory.last_use("sqs:DeleteQueue") is None
 
-    @pytest.mark.parametrize(("day", "remembered"), [(1, False), (2, False)])
-    def test_what_a_person_lets_be_forgotten_vetoes_nothing(self, day: int, remembered: bool) -> None:
+    @pytest.mark.parametrize("day", [1, 2])
+    def test_what_a_person_lets_be_forgotten_vetoes_nothing(self, day: int) -> None:
         told = Word(datetime(2026, 3, day, 9, tzinfo=UTC), 1, False, "kim", 3)
         memory = merge(self.memory, Memory(ROLE, words={"sqs:Purge*": told}))
-        assert bool(memory.last_use("sqs:PurgeQueue")) is remembered
+        assert memory.last_use("sqs:PurgeQueue") is None
 
     def test_use_after_that_is_remembered_again(self) -> None:
         told = Word(datetime(2026, 2, 1, tzinfo=UTC), 1, False, "kim", 3)

@@ -53,6 +53,13 @@ def commits(github: FakeGitHub) -> int:
     return len(github.world.git.commits(github.head(BRANCH)))
 
 
+class Unsigned(set[str]):
+    """The commits that a server signs which signs none."""
+
+    def add(self, element: str) -> None:
+        """Leaves it unsigned."""
+
+
 class TestKeeping:
     def test_nothing_is_kept_where_there_is_no_branch(self, github: FakeGitHub) -> None:
         assert shelf(github).read() is None
@@ -207,6 +214,16 @@ class TestStrangers:
             with pytest.raises(PullRequestError, match="name a branch that does not exist yet"):
                 ask()
         assert github.head(BRANCH) == head
+
+    def test_a_commit_that_github_does_not_sign_is_not_put_on_the_branch(
+        self, github: FakeGitHub, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(github.world, "signed", Unsigned())
+        with pytest.raises(PullRequestError, match="did not sign"):
+            shelf(github).update(adding("a"))
+        assert BRANCH not in str(github.world.git.refs("refs/heads/"))
+        shelf(github, web="https://github.example").update(adding("a"))
+        assert names(github) == ["a"]
 
     def test_a_persons_token_is_known_by_its_login(self, github: FakeGitHub) -> None:
         token = github.token_for("kim")

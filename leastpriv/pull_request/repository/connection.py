@@ -53,15 +53,24 @@ class Connection:
         """Login of the repository's owner."""
         return self.repository.full_name.partition("/")[0]
 
-    def is_me(self, login: str) -> bool:
-        """Whether the token belongs to this login; asked of GitHub once.
+    @property
+    def login(self) -> str:
+        """Whose token it is; asked of GitHub once.
 
         Raises:
-            PullRequestError: GitHub does not say whose token it is.
+            PullRequestError: GitHub does not say it.
         """
         if not self._own_login:
             self._own_login = self._viewer()
-        return login == self._own_login
+        return self._own_login
+
+    def is_me(self, login: str) -> bool:
+        """Whether the token belongs to this login.
+
+        Raises:
+            PullRequestError: as `login`.
+        """
+        return login == self.login
 
     def may_be_ours(self, login: str) -> bool:
         """Whether a login may be ours, now or before the token was changed: itself, or that of a bot."""

@@ -20,6 +20,7 @@ from leastpriv.pull_request.shelf import Change
 
 if TYPE_CHECKING:
     from github.Commit import Commit
+    from github.GitCommit import GitCommit
     from github.GitTree import GitTree
     from github.GitTreeElement import GitTreeElement
 
@@ -116,14 +117,15 @@ class EvidenceBranch:
     def _counts(self, commit: Commit) -> bool:
         author = commit.author.login if commit.author else ""
         committer = commit.committer.login if commit.committer else ""
-        if not (self._connection.is_me(author) and commit.commit.message.rstrip().endswith(f"\n{_TRAILER}")):
+        is_memory = commit.commit.message.rstrip().endswith(f"\n{_TRAILER}")
+        if not (is_memory and self._connection.is_me(author) and committer in (author, _WEB_FLOW)):
             return False
-        if not (is_bot(author) and self._signs()):
-            return committer in (author, _WEB_FLOW)
-        verification = commit.commit.raw_data.get("verification") or {}
-        return committer == _WEB_FLOW and verification.get("verified") is True
+        return _is_signed(commit.commit) or not self._signs()
 
     def _signs(self) -> bool:
+        """Whether what this token commits by the API is signed by GitHub."""
+        if not is_bot(self._connection.login):
+            return False
         host = urlsplit(self._connection.web_url).hostname or ""
         return any(host == name or host.endswith(f".{name}") for name in _SIGNING)
 
@@ -148,7 +150,14 @@ class EvidenceBranch:
         tree = self._repository.create_git_tree([element], base_tree=seen.tree or GithubObject.NotSet)
         parents = [self._repository.get_git_commit(seen.head)] if seen.head else []
         message = f"{self._title} [skip ci]\n\n{_TRAILER}\n"
-        return self._repository.create_git_commit(message, tree, parents).sha
+        made = self._repository.create_git_commit(message, tree, parents)
+        if self._signs() and not _is_signed(made):
+            # It would not be believed by the next run, and stand in the way of one that is.
+            raise PullRequestError(
+                "GitHub did not sign the commit of the memory, so anybody could forge one like it: leave the input "
+                "evidence-branch out, or use the token of an app whose commits are signed."
+            )
+        return made.sha
 
     def _move(self, before: str | None, after: str) -> bool:
         """Moves the branch forward: without force GitHub refuses where its head is no longer the commit's parent."""
@@ -180,3 +189,8 @@ class EvidenceBranch:
 
 def _entry(tree: GitTree | None, name: str) -> GitTreeElement | None:
     return next((entry for entry in tree.tree if entry.path == name), None) if tree else None
+
+
+def _is_signed(commit: GitCommit) -> bool:
+    verification = commit.raw_data.get("verification") or {}
+    return verification.get("verified") is True

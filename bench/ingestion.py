@@ -145,6 +145,9 @@ def read(folder: str, named: str, what: str, cache: str = "") -> int:
                 known[1], known[2] = min(known[1], call.time), max(known[2], call.time)
     for key, (count, first, last) in found.items():
         print(json.dumps([*key, count, f"{first:%Y-%m-%dT%H:%M:%SZ}", f"{last:%Y-%m-%dT%H:%M:%SZ}"]))
+    status = Path("/proc/self/status")
+    if status.exists():
+        print("peak", status.read_text().partition("VmHWM:")[2].split()[0])
     return 0
 
 
@@ -256,6 +259,10 @@ def run(command: str) -> Spent:
     if process.returncode:
         sys.exit(f"This failed with {process.returncode}: {command}")
     wall = time.perf_counter() - started
+    told = answer.rpartition("peak ")
+    if told[1]:
+        # What `wait4` tells begins with the memory of whoever started the process.
+        return Spent(usage.ru_utime + usage.ru_stime, wall, int(told[2]) / 1024, told[0])
     return Spent(usage.ru_utime + usage.ru_stime, wall, usage.ru_maxrss / _MEBIBYTE, answer)
 
 
@@ -264,10 +271,12 @@ def is_right(row: Row, printed: str, truth: Mapping[tuple[str, ...], list[Any]])
     if row.roles is not None and not row.roles:
         return True
     expected = {key: value for key, value in truth.items() if row.roles is None or key[0] in row.roles}
+    told = {key[0] for key in expected}
     found = {}
     for line in printed.splitlines():
         *key, count, first, last = json.loads(line)
-        found[tuple(key)] = [count, first, last]
+        if key[0] in told:  # the truth is about the generator's roles, not about users
+            found[tuple(key)] = [count, first, last]
     return found == expected
 
 

@@ -16,10 +16,10 @@ from leastpriv.evidence.read import defect
 from leastpriv.evidence.source import Principals, Window, principal_of
 from leastpriv.model import Call, Gap, Principal
 from leastpriv.permissions.visibility import home_region
-from leastpriv.settings import Settings
 
 if TYPE_CHECKING:
     from leastpriv.evidence.aws import Aws
+    from leastpriv.settings import Settings
 
 Say = Callable[[str], None]
 DAYS = 90

@@ -10,6 +10,7 @@ from leastpriv.permissions.request import FREE_MAPS
 
 _MOST_VALUES = 2_000
 """A request may hold any number of values; the first ones say what it asks for."""
+_EMPTY: tuple[object, ...] = (None, "", [], {})
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +57,8 @@ def presence_of(call: Call) -> Presence:
                 for name, item in value.items() if key not in FREE_MAPS else ():
                     lower = str(name).lower()
                     texts.setdefault(lower, set())
-                    filled.update((lower,) if item not in (None, "", [], {}) else ())
+                    if item or item not in _EMPTY:
+                        filled.add(lower)
                     deeper.append((lower, item))
             elif isinstance(value, list):
                 deeper.extend((key, item) for item in value)

@@ -68,15 +68,17 @@ def request_values(parameters: object, skip: Collection[str] = ()) -> list[tuple
     while level and len(pairs) < _MOST_VALUES:
         deeper: list[tuple[str, object]] = []
         for key, found in level[:_MOST_VALUES]:
-            value = _content(found)
-            if isinstance(value, Mapping):
+            # Most values are texts, and asking for an abstract class takes longer than all else of this loop.
+            value = found if type(found) is str else _content(found)
+            if type(value) is str:
+                if value:
+                    pairs.append((key, value))
+            elif isinstance(value, Mapping):
                 named = [(str(name).lower(), item) for name, item in value.items()]
                 deeper.extend([pair for pair in named if pair[0] not in skip] if skip else named)
                 pairs.extend((key, str(name)) for name in value if key in _NAMED_BY_KEY and name)
             elif isinstance(value, list | tuple):
                 deeper.extend((key, item) for item in value)
-            elif isinstance(value, str) and value:
-                pairs.append((key, value))
         level = deeper
     return pairs
 
@@ -92,6 +94,10 @@ def _outer(parameters: object, noun: str) -> Iterator[tuple[str, str]]:
     """Texts of the outermost members, or of those of a member that wraps the whole request or what it is about."""
     for name, value in parameters.items() if isinstance(parameters, Mapping) else ():
         key = str(name).lower()
+        if type(value) is str:
+            if value:
+                yield key, value
+            continue
         if isinstance(value, Mapping) and (_WRAPPER.search(key) or key == noun) and key not in FREE_MAPS:
             yield from ((str(inner).lower(), text) for inner, text in value.items() if isinstance(text, str) and text)
         entries = value[:_MOST_VALUES] if isinstance(value, list) else [value]

@@ -67,8 +67,11 @@ def resources_of(
     known = replace(known, resource_types=_of_types(known, prefix, of_types)) if of_types else known
     texts = without(texts_of(call.name, call.parameters), _told_only(known.name))
     chosen = tuple(kind for kind in known.resource_types if is_chosen(known.name, kind.name, texts))
-    known = replace(known, resource_types=chosen or known.resource_types)
-    call = replace(call, account=owner(prefix, texts.values) or call.account)
+    if chosen and chosen != known.resource_types:
+        known = replace(known, resource_types=chosen)
+    account = owner(prefix, texts.values)
+    if account:
+        call = replace(call, account=account)
     if on == "source" and prefix == "s3":
         found = _copy_source(call, texts)
     else:

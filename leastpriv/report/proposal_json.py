@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from datetime import datetime
 
 from leastpriv import __version__
-from leastpriv.model import Condition, Gap, Usage
+from leastpriv.model import Usage
 from leastpriv.permissions import catalog
 from leastpriv.permissions.generalise import Pattern
 from leastpriv.proposal.situation import Change, HeldBack
@@ -18,6 +16,7 @@ from leastpriv.report.live import live_value
 from leastpriv.report.offers import statements
 from leastpriv.report.proof_json import difference_value, proof_value
 from leastpriv.report.subject import Subject
+from leastpriv.report.usage_rows import conditions_value, gap_row, permission_row, time_value
 
 
 def proposal_json(subject: Subject, name: str, text: str) -> str:
@@ -36,7 +35,7 @@ def proposal_json(subject: Subject, name: str, text: str) -> str:
         "held_back": [_held(held) for held in draft.held_back],
         "stays_on_all": [_held(held) for held in draft.held_open],
         "refused": [_held(held) for held in draft.refused],
-        "gaps": [_gap(gap) for gap in evidence.gaps],
+        "gaps": [gap_row(gap) for gap in evidence.gaps],
         "live": live_value(subject),
         "evidence": {
             "files": subject.files,
@@ -45,11 +44,11 @@ def proposal_json(subject: Subject, name: str, text: str) -> str:
             "allowed": evidence.counts.allowed,
             "denied": evidence.counts.denied,
             "unknown": evidence.counts.unknown,
-            "first": _time(evidence.first),
-            "last": _time(evidence.last),
+            "first": time_value(evidence.first),
+            "last": time_value(evidence.last),
             "regions": list(evidence.regions),
             "runs": [
-                {"id": run.id, "first": _time(run.first), "last": _time(run.last), "denied": run.denied}
+                {"id": run.id, "first": time_value(run.first), "last": time_value(run.last), "denied": run.denied}
                 for run in evidence.runs
             ],
         },
@@ -65,7 +64,7 @@ def proposal_json(subject: Subject, name: str, text: str) -> str:
                 "statement": each.statement,
                 "sid": each.sid,
                 "actions": list(each.actions),
-                "condition": _conditions([each.condition]),
+                "condition": conditions_value([each.condition]),
                 "runs": each.runs,
             }
             for each in subject.offered_conditions
@@ -94,7 +93,7 @@ def _change(change: Change) -> dict[str, object]:
             for action, objection in (change.stays or {}).items()
         },
         "basis": change.basis,
-        "conditions": _conditions(change.conditions),
+        "conditions": conditions_value(change.conditions),
         "security": change.security,
         "removed_by": change.removed_by or None,
         "patterns": [_pattern(found) for found in change.patterns if found.pattern in written],
@@ -125,62 +124,3 @@ def _held(held: HeldBack) -> dict[str, object]:
 def _usage(usage: Usage) -> dict[str, object]:
     log = {"log": usage.denial.log} if usage.denial and usage.denial.log else {}
     return {**permission_row(usage), "outcome": usage.outcome, "derivation": usage.need.derivation, **log}
-
-
-def permission_row(usage: Usage) -> dict[str, object]:
-    """One row of `leastpriv permissions` for a need that an identity policy can meet."""
-    need = usage.need
-    return {
-        "action": need.permission.action,
-        "resource": need.permission.resource,
-        "conditions": _conditions(need.permission.conditions),
-        "basis": need.basis,
-        "count": usage.count,
-        "first_seen": _time(usage.first_seen),
-        "last_seen": _time(usage.last_seen),
-        "runs": list(usage.runs),
-        "events": list(usage.events),
-        **({"forwarded_by": list(usage.forwarded_by)} if usage.forwarded_by else {}),
-        **({} if need.verified else {"verified": False}),
-    }
-
-
-def denied_row(usage: Usage) -> dict[str, object]:
-    """One row of `leastpriv permissions` for a refusal that no identity policy can mend."""
-    need, denial = usage.need, usage.denial
-    return {
-        "denied": need.permission.action,
-        "denied_by": denial.denied_by if denial else "unknown",
-        "resource": need.permission.resource,
-        "count": usage.count,
-        "first_seen": _time(usage.first_seen),
-        "last_seen": _time(usage.last_seen),
-        "runs": list(usage.runs),
-        "events": list(usage.events),
-    }
-
-
-def gap_row(gap: Gap) -> dict[str, object]:
-    """One row of `leastpriv permissions` for something the evidence could not see."""
-    return _gap(gap)
-
-
-def _gap(gap: Gap) -> dict[str, object]:
-    scope = gap.scope
-    parts = ("services", "actions", "regions", "events", "outside")
-    named: dict[str, tuple[str, ...]] = {part: getattr(scope, part) for part in parts}
-    shown: dict[str, object] = {part: list(values) for part, values in named.items() if values}
-    if scope.data_events:
-        shown["data_events"] = True
-    return {"gap": gap.kind, "scope": shown or "all", "detail": gap.detail, "count": gap.count}
-
-
-def _conditions(conditions: Sequence[Condition]) -> dict[str, dict[str, list[str]]]:
-    found: dict[str, dict[str, list[str]]] = {}
-    for condition in conditions:
-        found.setdefault(condition.operator, {})[condition.key] = list(condition.values)
-    return found
-
-
-def _time(time: datetime | None) -> str | None:
-    return f"{time:%Y-%m-%dT%H:%M:%SZ}" if time else None

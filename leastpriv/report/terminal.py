@@ -10,7 +10,7 @@ from leastpriv.evidence.merge import by_pattern
 from leastpriv.evidence.usage import Evidence
 from leastpriv.model import Basis, Outcome, Usage
 from leastpriv.report.escape import plain
-from leastpriv.report.proposal_json import denied_row, gap_row, permission_row
+from leastpriv.report.usage_rows import denied_row, gap_row, permission_row
 
 Row = Mapping[str, object]
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from leastpriv.evidence.merge import by_pattern
 from leastpriv.evidence.usage import UsageBook
-from leastpriv.report.proposal_json import permission_row
+from leastpriv.report.usage_rows import permission_row
 from tests.fakes.calls import a_call
 
 

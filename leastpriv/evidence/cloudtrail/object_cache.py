@@ -25,7 +25,7 @@ from leastpriv import __version__
 from leastpriv.errors import InputError
 from leastpriv.evidence.cloudtrail.file_reader import ReadStatistics
 from leastpriv.evidence.cloudtrail.outcome import outcome_of
-from leastpriv.evidence.cloudtrail.s3_objects import Stored
+from leastpriv.evidence.cloudtrail.stored import Stored
 from leastpriv.evidence.source import Principals
 from leastpriv.model import Call, Gap, GapKind, Scope
 

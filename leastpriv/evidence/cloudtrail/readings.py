@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from leastpriv.evidence.cloudtrail.figures import ReadStatistics
 from leastpriv.evidence.cloudtrail.file_reader import SeenEvents
-from leastpriv.evidence.cloudtrail.object_cache import ObjectCache, Reading
-from leastpriv.evidence.cloudtrail.s3_objects import Stored
+from leastpriv.evidence.cloudtrail.stored import Stored
 from leastpriv.evidence.source import Window
 from leastpriv.model import Call, Gap
+
+if TYPE_CHECKING:
+    from leastpriv.evidence.cloudtrail.object_cache import ObjectCache, Reading
 
 
 class Readings:
@@ -28,10 +31,14 @@ class Readings:
         times = (kept.figures.first, kept.figures.last, *(each.time for each in kept.items if isinstance(each, Call)))
         return kept if all(time is None or self._window.contains(time) for time in times) else None
 
-    def keep(self, stored: Stored, reading: Reading) -> None:
-        """Keep what was read whole: the next run's window may be another one."""
+    def keep(self, stored: Stored, items: tuple[Call | Gap, ...], figures: ReadStatistics, sha256: str = "") -> Reading:
+        """What was read; kept where it was read whole, since the next run's window may be another one."""
+        from leastpriv.evidence.cloudtrail.object_cache import Reading
+
+        reading = Reading(items, figures, sha256)
         if self._cache and not reading.figures.damaged_files and not reading.figures.outside_window:
             self._cache.put(stored, reading)
+        return reading
 
     def again(self, reading: Reading) -> Iterator[Call | Gap]:
         """Give what a file gave, but for the calls that other files gave before."""

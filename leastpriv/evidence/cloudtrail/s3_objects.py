@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any, Protocol
 
 from leastpriv.errors import AwsError, AwsTrouble
 from leastpriv.evidence.aws_errors import explained
+from leastpriv.evidence.cloudtrail.stored import Stored
 from leastpriv.evidence.fast_objects import FastObjects
+
+__all__ = ["Bucket", "Clients", "Stored"]
 
 _CHUNK = 256 * 1024
 _TRIES = 4
@@ -32,17 +34,6 @@ class Clients(Protocol):
     def fast_objects(self, bucket: str) -> FastObjects | None:
         """A faster way to the objects of a bucket, where there is one."""
         ...  # pragma: no cover
-
-
-@dataclass(frozen=True, slots=True)
-class Stored:
-    """One object of a listing."""
-
-    key: str
-    etag: str
-    """As listed, quotes included: the object is unchanged as long as it is the same."""
-    size: int
-    """Bytes as stored, compressed."""
 
 
 class Bucket:

@@ -26,7 +26,7 @@ from leastpriv.model import Call, Gap, GapKind, Scope
 
 _THREADS = 32
 """S3 answers after some 30 ms: 32 at a time are what botocore can take in within that (measured 2026-11)."""
-_AHEAD = 128
+_AHEAD = 64
 """Objects fetched and not read yet."""
 _AHEAD_BYTES = 16 * 1024 * 1024
 """Bytes of theirs; an object larger than that is read as a stream by itself."""
@@ -151,9 +151,7 @@ class BucketReading:
         figures, opened = ReadStatistics(), self._opened(ahead)
         hashed = HashedStream(opened, max_decompressed) if self._vouching else None
         items = tuple(self._read(ahead.stored, hashed or opened, max_decompressed, figures, SeenEvents()))
-        reading = Reading(items, figures, hashed.hexdigest() if hashed else "")
-        self._readings.keep(ahead.stored, reading)
-        return reading
+        return self._readings.keep(ahead.stored, items, figures, hashed.hexdigest() if hashed else "")
 
     def _opened(self, ahead: _Ahead) -> io.RawIOBase | io.BytesIO:
         return io.BytesIO(ahead.fetched.result()) if ahead.fetched else self._bucket.open(ahead.stored)

@@ -11,10 +11,9 @@ from typing import BinaryIO, cast
 from leastpriv.errors import InputError
 from leastpriv.evidence.cloudtrail.figures import ReadStatistics
 from leastpriv.evidence.cloudtrail.file_reader import FileReader, SeenEvents
-from leastpriv.evidence.cloudtrail.object_cache import ObjectCache, Reading
 from leastpriv.evidence.cloudtrail.readings import Readings
 from leastpriv.evidence.cloudtrail.rows import RowReader
-from leastpriv.evidence.cloudtrail.s3_objects import Stored
+from leastpriv.evidence.cloudtrail.stored import Stored
 from leastpriv.evidence.cloudtrail.trail_paths import TrailFile, has_trail_file, trail_files
 from leastpriv.evidence.cloudtrail.unfolding import MAX_DECOMPRESSED
 from leastpriv.evidence.source import Principals, Window
@@ -82,6 +81,8 @@ class TrailFolder:
     def _readings(self, window: Window, principals: Principals, seen: SeenEvents) -> Readings | None:
         if self._cache is None:
             return None
+        from leastpriv.evidence.cloudtrail.object_cache import ObjectCache
+
         name = f"{self.path}{'' if self._survey else ', calls alone'}"
         return Readings(ObjectCache(self._cache, name, principals), window, self.statistics, seen)
 
@@ -100,21 +101,19 @@ class TrailFolder:
             reader = FileReader(str(file.path), file.region, figures, own, rows, self._max_decompressed)
             return reader.read(partial(_opened, file.path), window, principals)
 
-        def apart(file: TrailFile, stored: Stored, kept: Readings) -> Reading:
-            figures = ReadStatistics()
-            items = tuple(calls(file, figures, SeenEvents()))
-            rows.survey(figures)
-            reading = Reading(items, figures)
-            kept.keep(stored, reading)
-            return reading
-
         with closing(readings) if readings else nullcontext():
             for file in trail_files(self.path, window, note):
                 yield from unlisted
                 unlisted.clear()
                 stored = _stored(file.path) if readings else None
                 if readings and stored:
-                    yield from readings.again(readings.known(stored) or apart(file, stored, readings))
+                    known = readings.known(stored)
+                    if known is None:
+                        own = ReadStatistics()
+                        items = tuple(calls(file, own, SeenEvents()))
+                        rows.survey(own)
+                        known = readings.keep(stored, items, own)
+                    yield from readings.again(known)
                 else:
                     yield from calls(file, self.statistics, seen)
         rows.survey(self.statistics)

@@ -2,7 +2,7 @@
 
 The role that a workflow takes often holds nothing but the way to others: AWS CDK's (version 2) assumes four roles of
 its bootstrap stack, one of which hands a fifth to CloudFormation, and Terragrunt assumes a role for each unit
-(https://docs.aws.amazon.com/cdk/v2/guide/bootstrapping-env.html, read 2026-11-26). Only calls that succeeded count, so
+(https://docs.aws.amazon.com/cdk/v2/guide/bootstrapping.html, read 2026-11-26). Only calls that succeeded count, so
 nobody draws a link by asking for it; what is followed is bounded all the same.
 """
 

@@ -12,7 +12,7 @@ from leastpriv.report.escape import code
 from leastpriv.report.words import codes, joined, plural
 
 _MOST_DRAWN = 40
-"""Links; GitHub draws no more than 500, and nobody reads so many (`maxEdges` of Mermaid's configuration)."""
+"""Links; Mermaid draws some hundreds, and nobody reads so many."""
 _PLAIN = re.compile(r"[^A-Za-z0-9 ./:-]")
 _LONGEST_LABEL = 100
 
@@ -77,8 +77,8 @@ def mermaid(chained: Chained) -> str:
     """The chain as a flowchart; whatever a name holds, it is a label and nothing else.
 
     Letters, digits and a few signs stay; all else is written as Mermaid's entity codes (`#35;`), so that no label can
-    end, start a node, a link, a directive, Markdown or HTML (https://mermaid.js.org/syntax/flowchart.html, "Entity
-    codes to escape characters", read 2026-11-26).
+    end, start a node, a link, a directive, Markdown or HTML ("Entity codes to escape characters" of Mermaid's
+    flowchart syntax).
     """
     chain = chained.chain
     links = chain.links[:_MOST_DRAWN]

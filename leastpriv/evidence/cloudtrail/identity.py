@@ -14,7 +14,7 @@ from leastpriv.model import Principal
 # CloudTrail User Guide, and the types that public records hold). The others are services, other accounts, root,
 # directories, or logins (AssumeRoleWithWebIdentity) that hold no permissions yet.
 _OF_A_PRINCIPAL = frozenset({"AssumedRole", "Role", "IAMUser", "FederatedUser"})
-# 16 to 128 word characters (GetAccessKeyInfo in the AWS STS API reference, read 2026-11-26).
+# 16 to 128 word characters (`accessKeyIdType` of botocore's model of AWS STS, 1.43 and later).
 _ACCESS_KEY = re.compile(r"\w{16,128}", re.ASCII)
 _SESSION_NAME = re.compile(r"[\w+=,.@-]{2,64}", re.ASCII)
 

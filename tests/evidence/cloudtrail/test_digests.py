@@ -28,7 +28,7 @@ from tests.fakes.digests import FINGERPRINT, HOUR, Chain, Written, public_key, w
 
 START = datetime(2026, 1, 2, 8, tzinfo=UTC)
 KEYS = {FINGERPRINT: public_key()}
-LOG = gzip.compress(b'{"Records": []}')
+LOG = gzip.compress(b'{"Records": []}', mtime=0)
 
 
 def chain() -> Chain:

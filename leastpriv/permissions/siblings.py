@@ -9,7 +9,7 @@ The rule reads names: verb + noun, `Create` + `Queue`. `data/siblings.tsv` adds 
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 
@@ -74,6 +74,12 @@ def siblings_of(used: Collection[str]) -> Mapping[str, str]:
         for sibling in _siblings(action):
             explained.setdefault(sibling, action)
     return {sibling: explained[sibling] for sibling in sorted(explained) if sibling not in names}
+
+
+def siblings_among(action: str, used: Iterable[str]) -> tuple[str, ...]:
+    """The lifecycle siblings of one action that are among used ones, sorted."""
+    name = catalog.spelling(action)
+    return tuple(sorted(_siblings(name).intersection(used) - {name})) if name else ()
 
 
 @cache

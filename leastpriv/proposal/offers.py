@@ -7,12 +7,14 @@ from dataclasses import dataclass
 
 from leastpriv.evidence.usage import Evidence
 from leastpriv.model import Basis, Outcome
+from leastpriv.permissions.patterns import resource_covers
 from leastpriv.permissions.resource_types import fits, kinds_of
 from leastpriv.permissions.sensitive import forbidden
-from leastpriv.permissions.siblings import siblings_of
+from leastpriv.permissions.siblings import siblings_among, siblings_of
 from leastpriv.permissions.tables import table
 from leastpriv.policy.document import Document
 from leastpriv.policy.evaluate import names
+from leastpriv.proposal.onto import makes_its_resource
 from leastpriv.proposal.situation import Draft
 
 SIBLING = "sibling"
@@ -46,6 +48,8 @@ def offers(evidence: Evidence, documents: Sequence[Document], never_add: Sequenc
     for action, partner in siblings_of(used.keys()).items():
         resources = tuple(each for each in used.get(partner, ()) if each != "*" and fits(action, each))
         found[action] = Offer(action, Basis.SIBLING, partner, resources)
+    for offer in _on_others(used, documents):
+        found.setdefault(offer.action, offer)
     for action, types in evidence.hints.declared.actions.items():
         if action not in used:
             found.setdefault(action, Offer(action, Basis.DECLARED, ", ".join(types[:3])))
@@ -54,7 +58,37 @@ def offers(evidence: Evidence, documents: Sequence[Document], never_add: Sequenc
     return tuple(
         offer
         for action, offer in sorted(found.items())
-        if not forbidden(action, never_add) and not _granted(action, documents)
+        if not forbidden(action, never_add) and (action in used or not _granted(action, documents))
+    )
+
+
+def _on_others(used: Mapping[str, Mapping[str, None]], documents: Sequence[Document]) -> Iterator[Offer]:
+    """Used actions on things that the role made and has not used them on yet: the next update or deletion will.
+
+    The queue `orders-3` was made in the last run, and `SetQueueAttributes` was used on `orders-1` and `orders-2`.
+    """
+    partners: dict[str, str] = {}
+    left: dict[str, dict[str, None]] = {}
+    for partner in filter(makes_its_resource, used):
+        for action in siblings_among(partner, used):
+            if not _granted(action, documents):
+                continue  # it was refused, or declined: whoever did that knows better
+            on = [each for each in used[partner] if each not in ("*", *used[action]) and fits(action, each)]
+            missing = {each: None for each in on if not _covered(action, each, documents)}
+            if missing:
+                partners.setdefault(action, partner)
+                left.setdefault(action, {}).update(missing)
+    yield from (Offer(action, Basis.SIBLING, partners[action], tuple(found)) for action, found in left.items())
+
+
+def _covered(action: str, resource: str, documents: Sequence[Document]) -> bool:
+    """Whether some statement allows the action on all of the resource, under whatever condition."""
+    statements = (statement for document in documents for statement in document.statements)
+    return any(
+        statement.effect == "Allow"
+        and names(statement, action)
+        and (not statement.resources or any(resource_covers(each, resource) for each in statement.resources))
+        for statement in statements
     )
 
 

@@ -11,7 +11,7 @@ from leastpriv.evidence.usage import Evidence
 from leastpriv.model import Basis
 from leastpriv.policy.document import Document, parse
 from leastpriv.proposal.guards import objection_to
-from leastpriv.proposal.offers import offers
+from leastpriv.proposal.offers import Offer, offers
 from leastpriv.proposal.propose import situation_of
 from leastpriv.proposal.situation import Candidate, Options
 from tests.fakes.evidence import evidence, usage
@@ -95,3 +95,20 @@ def test_items_are_not_offered_where_data_events_were_recorded_or_the_resource_i
     pattern = evidence([usage("s3:GetBucketLocation", "arn:aws:s3:::orders-*")])
     for found in (recorded, pattern, evidence([usage("sqs:CreateQueue", QUEUE)])):
         assert not {offer.action for offer in offers(found, [])} & {"s3:PutObject", "s3:ListBucket"}
+
+
+def test_what_was_used_on_one_queue_is_offered_on_the_next_that_the_role_made() -> None:
+    """Renamed things get their first update or deletion in a later run than the one that made them."""
+    queues = [f"arn:aws:sqs:eu-west-1:111122223333:orders-{number}" for number in (1, 2)]
+    made = [usage("sqs:CreateQueue", queue) for queue in queues]
+    found = evidence([*made, usage("sqs:SetQueueAttributes", queues[0])])
+    granted = _text({"Effect": "Allow", "Action": "sqs:SetQueueAttributes", "Resource": queues[0]})
+    told = {offer.action: offer for offer in offers(found, [parse(granted, "p.json")])}
+    assert told["sqs:SetQueueAttributes"] == Offer(
+        "sqs:SetQueueAttributes", Basis.SIBLING, "sqs:CreateQueue", (queues[1],)
+    )
+    wide = _text({"Effect": "Allow", "Action": "sqs:Set*", "Resource": "arn:aws:sqs:*:*:orders-*"})
+    assert "sqs:SetQueueAttributes" not in {offer.action for offer in offers(found, [parse(wide, "p.json")])}
+    # Nobody made the second queue here: what it is for is not known.
+    given = evidence([usage("sqs:SendMessage", queues[1]), usage("sqs:SetQueueAttributes", queues[0])])
+    assert "sqs:SetQueueAttributes" not in {offer.action for offer in offers(given, [parse(granted, "p.json")])}

@@ -5,10 +5,13 @@
 FOLDER holds histories that `bench.future.record` made. For each, and each n from 1 to 11, policies are made so:
 
 - `draft`: no policy is there; the proposal's first draft.
-- `draft, used`: with those of the offered counterparts that the role has used on other things of the kind.
+- `draft, used`: with those of the offered counterparts that the role has used on other things of the kind, also what
+  is for a security reviewer.
 - `draft, offers`: with all statements to copy that the proposal offers for later runs.
 - `narrowed`: a policy of service wildcards is there (`s3:*` … on everything), and is narrowed with the default guards,
   but for the days, which a history of 33 has not.
+- `listed, N %`: a policy is there that lists every action that the twelve runs need, on everything, and is narrowed
+  with `minimum-confidence: N`: what goes too early is refused later.
 - `trailscraper`: its policy from the same files.
 
 The truth is the lab's enforcement: every question that it asked while the history was recorded is asked again of the
@@ -32,11 +35,14 @@ from pathlib import Path
 from typing import Any
 
 from bench.future.plan import RUNS
+from leastpriv.diff.compare import compare
 from leastpriv.permissions import catalog
 from leastpriv.permissions.patterns import escape_observed, resource_covers
 from leastpriv.permissions.resource_types import action_of, fits
 from leastpriv.pipeline import Result, run
-from leastpriv.policy.document import Document
+from leastpriv.policy.document import Document, parse
+from leastpriv.proposal.propose import propose
+from leastpriv.proposal.situation import Options
 from leastpriv.report.offers import statements
 from leastpriv.settings import from_options
 from leastpriv.workplace import Workplace
@@ -137,11 +143,11 @@ def _history(
     place: Path, checks: list[dict[str, Any]], universe: Sequence[str], judge: Judge, scratch: Path, program: str
 ) -> Iterator[Row]:
     used = {_pair(check) for check in checks}
-    wildcards = sorted({f"{check['action'].partition(':')[0]}:*" for check in checks})
+    actions = sorted({check["action"] for check in checks})
     trail = scratch / "trail"
     for runs in range(1, RUNS):
         shutil.copytree(place / "records" / str(1000 + runs), trail / str(runs))
-        for way, policies, result in _policies(trail, wildcards, scratch, program):
+        for way, policies, result in _policies(trail, actions, scratch, program):
             answers = judge.allowed(policies, checks)
             refused = [check for check, is_allowed in zip(checks, answers, strict=True) if not is_allowed]
             following = sorted({_pair(check) for check in refused if check["run"] == runs})
@@ -177,21 +183,35 @@ def _said(result: Result) -> dict[str, float]:
 
 
 def _policies(
-    trail: Path, wildcards: list[str], scratch: Path, program: str
+    trail: Path, actions: list[str], scratch: Path, program: str
 ) -> Iterator[tuple[str, list[Policy], Result | None]]:
     drafted = _proposal(trail, scratch, None)
     documents = _written(drafted)
     yield "draft", documents, drafted
-    actions = {usage.need.permission.action for usage in drafted.subject.evidence.usages}
-    used = statements([offer for offer in drafted.subject.offers if offer.action in actions])
+    evidence = drafted.subject.evidence
+    known = {usage.need.permission.action for usage in evidence.usages}
+    used = [
+        {"Effect": "Allow", "Action": offer.action, "Resource": list(offer.resources)}
+        for offer in drafted.subject.offers
+        if offer.action in known and offer.resources
+    ]
     yield "draft, used", [*documents, {"Version": "2012-10-17", "Statement": used}], drafted
     offered = statements(drafted.subject.offers)
     yield "draft, offers", [*documents, {"Version": "2012-10-17", "Statement": offered}], drafted
-    committed = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": wildcards, "Resource": "*"}]}
-    narrowed = _proposal(trail, scratch, committed)
+    wildcards = sorted({f"{action.partition(':')[0]}:*" for action in actions})
+    narrowed = _proposal(trail, scratch, _on_everything(wildcards))
     yield "narrowed", _written(narrowed), narrowed
+    listed = parse(json.dumps(_on_everything(actions)).encode(), "policy.json")
+    for percent in (0, 80, 90):
+        options = Options(minimum_days=0, minimum_confidence=percent)
+        draft = propose(listed, compare(listed, [], evidence), evidence, options)
+        yield f"listed, {percent} %", [_value(document) for document in draft.documents], None
     if program:
         yield "trailscraper", [_of_trailscraper(program, trail)], None
+
+
+def _on_everything(actions: list[str]) -> Policy:
+    return {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": actions, "Resource": "*"}]}
 
 
 def _proposal(trail: Path, scratch: Path, committed: Policy | None) -> Result:

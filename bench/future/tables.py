@@ -2,7 +2,7 @@
 
     .venv/bin/python -m bench.future.tables OUT.json [CALIBRATION.tsv]
 
-CALIBRATION.tsv gets, for each proposal, what it said and what came; `tools/plot_calibration.py` draws it.
+CALIBRATION.tsv gets, for each proposal, what it said and what came; `bench.future.plot` draws it.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Leave the future out: what a policy made from the first n runs of a history refuses of the runs after them.
 
-    .venv/bin/python -m bench.future.future FOLDER OUT.json [--trailscraper PROGRAM]
+    .venv/bin/python -m bench.future.future FOLDER OUT.json [TRAILSCRAPER [HISTORY …]]
 
 FOLDER holds histories that `bench.future.record` made. For each, and each n from 1 to 11, policies are made so:
 
@@ -16,7 +16,8 @@ FOLDER holds histories that `bench.future.record` made. For each, and each n fro
 
 The truth is the lab's enforcement: every question that it asked while the history was recorded is asked again of the
 policy, in its own evaluator. Granted are pairs of an action and a resource, over all resources that any history used;
-used are the pairs that the twelve runs needed. OUT.json holds a row for each policy; `bench.future.tables` reads it.
+used are the pairs that the twelve runs needed. TRAILSCRAPER is its program, of an environment of its own. OUT.json
+holds a row for each policy; `bench.future.tables` reads it.
 """
 
 from __future__ import annotations
@@ -104,13 +105,15 @@ class Judge:
 def main(arguments: list[str]) -> None:
     """Measures every history of a folder."""
     folder, out = Path(arguments[0]), Path(arguments[1])
-    program = arguments[3] if len(arguments) > 3 else ""
+    program, chosen = next(iter(arguments[2:3]), ""), arguments[3:]
     places = sorted(place for place in folder.iterdir() if (place / "checks.jsonl").exists())
     checks = {place.name: _checks(place) for place in places}
     universe = sorted({check["resource"] for each in checks.values() for check in each} | {"*"})
     judge = Judge()
     rows: list[Row] = []
     for place in places:
+        if chosen and place.name not in chosen:
+            continue
         with tempfile.TemporaryDirectory() as scratch:
             rows += _history(place, checks[place.name], universe, judge, Path(scratch), program)
         print(place.name, flush=True)

@@ -1,6 +1,6 @@
 """Reads the rows of `bench.future.future` and prints the curves as tables, and how well the chance was told.
 
-    .venv/bin/python -m bench.future.tables OUT.json [CALIBRATION.tsv]
+    .venv/bin/python -m bench.future.tables OUT.json … [CALIBRATION.tsv]
 
 CALIBRATION.tsv gets, for each proposal, what it said and what came; `bench.future.plot` draws it.
 """
@@ -23,13 +23,15 @@ ESTIMATES = ("chance", "own", "turing")
 
 def main(arguments: list[str]) -> None:
     """Prints the tables."""
-    rows: list[Row] = json.loads(Path(arguments[0]).read_text(encoding="utf-8"))
+    outputs = [name for name in arguments if name.endswith(".json")]
+    rows: list[Row] = [row for name in outputs for row in json.loads(Path(name).read_text(encoding="utf-8"))]
     ways = list(dict.fromkeys(row["way"] for row in rows))
     _curves(rows, ways)
     _by_history(rows, ways)
     _calibration(rows)
-    if len(arguments) > 1:
-        _write(rows, Path(arguments[1]))
+    for name in arguments:
+        if name.endswith(".tsv"):
+            _write(rows, Path(name))
 
 
 def _curves(rows: Sequence[Row], ways: Sequence[str]) -> None:

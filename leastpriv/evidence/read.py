@@ -65,7 +65,7 @@ def read_evidence(
 def _with_keys(evidence: Evidence, keys: HandedOutKeys) -> Evidence:
     """The evidence with whose keys the calls were signed with, and the runs that chained sessions go back to."""
     runs = keys.with_logins(evidence.principal, evidence.runs)
-    return replace(evidence, signed=keys.callers().get(evidence.principal, {}), runs=runs)
+    return replace(evidence, signed=keys.callers(evidence.principal), runs=runs)
 
 
 def _items(sources: Sequence[Source], window: Window, principals: Principals) -> Iterator[tuple[int, Call | Gap]]:

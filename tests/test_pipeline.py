@@ -192,6 +192,8 @@ def test_records_that_lie_in_two_folders_count_once(folder: Path) -> None:
 def test_a_role_without_a_single_call_is_told_and_not_praised(folder: Path) -> None:
     result = in_folder(folder, role_arn=ROLE + "-mistyped")
     assert result.body.startswith("**No call of")
+    (folder / "iam/ci.json").unlink()
+    assert in_folder(folder, role_arn=ROLE + "-mistyped").body.startswith("**No call of")
 
 
 def test_a_statement_that_iam_refuses_is_bad_input_and_no_defect_of_ours(folder: Path) -> None:

@@ -107,6 +107,11 @@ def verdict(subject: Subject) -> str:
     basis = f"in {plural(evidence.span.days, 'day')} and {plural(len(evidence.runs), 'run')}"
     if subject.draft.committed is None and any(held.objection.guard == "declined" for held in subject.draft.refused):
         return f"**The first draft was declined** for {code(subject.role)}, so there is none: see below."
+    if not evidence.counts.calls and not subject.changes(ChangeKind.ADD):
+        return (
+            f"**No call of {code(subject.principal)}** is among the {subject.records:,} records that were read: "
+            "is the ARN right, and the trail?"
+        )
     if subject.draft.committed is None and not subject.draft.changes:
         return f"**Nothing to draft**: no call of {code(subject.role)} {basis} needed a permission that can be written."
     if subject.draft.committed is None:
@@ -114,11 +119,6 @@ def verdict(subject: Subject) -> str:
             f"**A first draft** of {code(subject.policy_file)} from what {code(subject.role)} used {basis}: "
             f"{plural(len(subject.draft.changes), 'action')}. Nothing is removed by it: attach it beside the role's "
             "present grants, watch some runs, then detach the wide one."
-        )
-    if not evidence.counts.calls and not subject.changes(ChangeKind.ADD):
-        return (
-            f"**No call of {code(subject.principal)}** is among the {subject.records:,} records that were read: "
-            "is the ARN right, and the trail?"
         )
     removed = subject.changes(ChangeKind.REMOVE)
     narrowed = [change for change in subject.changes(ChangeKind.NARROW) if not change.onto]

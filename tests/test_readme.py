@@ -53,6 +53,10 @@ def test_what_is_not_built_stands_apart_from_the_table(tables: ModuleType) -> No
     assert ("`a`" in above, "`b`" in above, "`b`" in below) == (True, False, True)
 
 
+def test_where_all_is_built_no_empty_list_says_that_something_is_not(tables: ModuleType) -> None:
+    assert "Not built" not in tables.table({"a": {"description": "Works."}}, "inputs")
+
+
 def test_examples_set_only_inputs_that_work() -> None:
     action = parsed((ROOT / "action.yml").read_text(encoding="utf-8"))
     works = {name for name, entry in action["inputs"].items() if not entry["description"].startswith("Not built yet")}

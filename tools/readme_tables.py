@@ -44,7 +44,8 @@ def table(entries: Entries, name: str) -> str:
         for key, entry in entries.items()
         if key not in built
     ]
-    return "\n".join([*(f"| {row} |" for row in rows), "", f"Not built yet; {consequence}:", "", *missing, ""])
+    told = ["", f"Not built yet; {consequence}:", "", *missing] if missing else []
+    return "\n".join([*(f"| {row} |" for row in rows), *told, ""])
 
 
 def main(arguments: list[str]) -> int:

@@ -15,12 +15,22 @@ RUN python -m compileall -q -s /install -p /usr/local --invalidation-mode unchec
     && python -m compileall -q -s /build -p / --invalidation-mode unchecked-hash app
 
 FROM base
-LABEL org.opencontainers.image.title="leastpriv-action" \
-      org.opencontainers.image.description="Works out from CloudTrail which permissions a CI role needs and proposes the policy change" \
-      org.opencontainers.image.licenses="Apache-2.0"
-RUN python -m pip uninstall --yes --quiet --root-user-action ignore pip
+# No package manager at run time, nor the copy from which Python would install one.
+RUN python -m pip uninstall --yes --quiet --root-user-action ignore pip \
+    && python -c "import ensurepip, pathlib, shutil; shutil.rmtree(pathlib.Path(ensurepip.__file__).parent)"
 COPY --from=build /install /usr/local
 COPY --from=build /build/app /app
+# Last, since they differ from release to release: what stands above them stays in the cache.
+ARG VERSION=unreleased
+ARG REVISION=unknown
+ARG SOURCE=https://github.com/org/leastpriv-action
+LABEL org.opencontainers.image.title="leastpriv-action" \
+      org.opencontainers.image.description="Works out from CloudTrail which permissions a CI role needs and proposes the policy change" \
+      org.opencontainers.image.licenses="Apache-2.0" \
+      org.opencontainers.image.version="$VERSION" \
+      org.opencontainers.image.revision="$REVISION" \
+      org.opencontainers.image.source="$SOURCE" \
+      org.opencontainers.image.documentation="$SOURCE#readme"
 # No USER: Docker actions must run as root to read and write what the runner mounts
 # (https://docs.github.com/en/actions/reference/workflows-and-actions/dockerfile-support, read 2026-11).
 ENTRYPOINT ["python", "/app/entrypoint.py"]

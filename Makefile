@@ -1,6 +1,6 @@
 # Every target does its own set-up; needed beside this file: git, make and a Python 3.11 or newer.
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-github lab test test-all check format readme tables lock clean
+.PHONY: help demo demo-github lab test test-all lint check package screenshots format readme tables lock clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -31,10 +31,13 @@ lab: $(STAMP) $(LAB_STAMP) ## Start an AWS on this machine that enforces IAM and
 test: $(STAMP) $(LAB_STAMP) ## Run the tests
 	@$(BIN)/python -m pytest -q -m "not slow" $(PARALLEL)
 
-test-all: $(STAMP) $(LAB_STAMP) ## Run the tests, the long ones too
-	@$(BIN)/python -m pytest -q
+test-all: $(STAMP) $(LAB_STAMP) ## Run the tests, the long ones too; with podman also the image and a workflow
+	@$(BIN)/python -m pytest -q -rs
 
-check: $(STAMP) $(LAB_STAMP) ## Run every check that CI runs
+check: lint ## Run every check that CI runs: lint and the tests
+	@$(MAKE) --no-print-directory test
+
+lint: $(STAMP) ## Run the checks that read and do not run: format, types, layers, workflows, Dockerfile, tables
 	$(call step,ruff format,$(BIN)/ruff format --check .)
 	$(call step,ruff check,$(BIN)/ruff check .)
 	$(call step,mypy,$(BIN)/mypy)
@@ -46,7 +49,11 @@ check: $(STAMP) $(LAB_STAMP) ## Run every check that CI runs
 	$(call step,zizmor,$(BIN)/zizmor --offline --no-progress action.yml .github examples/workflows/*.yml)
 	$(call step,README tables,$(BIN)/python tools/readme_tables.py --check)
 	$(call step,config schema,$(BIN)/python tools/config_schema.py --check)
-	@$(BIN)/python -m pytest -q -m "not slow" $(PARALLEL)
+
+package: $(STAMP) ## Build dist/: the package as PyPI takes it, checked by twine
+	@rm -rf dist && folder=$$(mktemp -d) && trap 'rm -r "$$folder"' EXIT && $(BIN)/python -m venv "$$folder" \
+	&& "$$folder/bin/python" -m pip install --quiet build twine \
+	&& "$$folder/bin/python" -m build --outdir dist . >/dev/null && "$$folder/bin/twine" check --strict dist/*
 
 format: $(STAMP) ## Format the code and mend what ruff can mend
 	@$(BIN)/ruff format . && $(BIN)/ruff check --fix .

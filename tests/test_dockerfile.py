@@ -39,6 +39,20 @@ def test_the_container_runs_as_root_because_the_runner_needs_that() -> None:
     assert instructions("USER") == []
 
 
+def test_the_last_stage_removes_the_package_manager_and_what_would_install_it_anew() -> None:
+    last = DOCKERFILE.rpartition("\nFROM ")[2]
+    assert "pip uninstall" in last
+    assert "ensurepip" in last
+    assert "pip install" not in last
+
+
+def test_the_labels_say_where_the_image_comes_from() -> None:
+    """What the open containers' image specification names, read 2026-11; release and revision come with the release."""
+    (labels,) = instructions("LABEL")
+    named = set(re.findall(r"org\.opencontainers\.image\.([a-z]+)=", labels))
+    assert named == {"title", "description", "licenses", "version", "revision", "source", "documentation"}
+
+
 def test_packages_are_installed_from_wheels_whose_hashes_are_known() -> None:
     installs = [command for command in instructions("RUN") if "pip install" in command]
     assert len(installs) == 1

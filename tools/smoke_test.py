@@ -1,0 +1,106 @@
+#!/usr/bin/env python3
+"""Start an image of the action as a runner does, and look at what it holds; needs nothing but a container engine.
+
+    python3 tools/smoke_test.py docker|podman IMAGE
+
+It says in one sentence what is missing without inputs, reports on the bundled example without a network, holds every
+module as valid byte code, and no package manager, compiler or git. Exit code 1 with a sentence where that is not so.
+"""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+EXAMPLE = Path(__file__).resolve().parents[1] / "examples" / "cdk-app"
+TOOLS = ("pip", "pip3", "cc", "gcc", "g++", "make", "git", "uv")
+LOOK = f"""
+import importlib.util, pathlib, shutil, struct, sys
+sys.path.insert(0, "/app")
+bad = [tool for tool in {TOOLS} if shutil.which(tool)]
+bad += [name for name in ("pip", "ensurepip", "setuptools") if importlib.util.find_spec(name)]
+import boto3, github, leastpriv
+for package in (leastpriv, boto3, github):
+    for source in pathlib.Path(package.__file__).parent.rglob("*.py"):
+        cached = pathlib.Path(importlib.util.cache_from_source(str(source)))
+        if not cached.exists() or struct.unpack("<I", cached.read_bytes()[4:8])[0] != 1:
+            bad.append(str(source) + " has no byte code that is valid as it is")
+print("\\n".join(bad[:10]))
+"""
+INPUTS = {
+    "ROLE-ARN": "arn:aws:iam::111122223333:role/ci/orders-deploy",
+    "POLICY-FILE": "iam/orders-deploy.json",
+    "TRAILS": "trail",
+    "MODE": "report",
+    "GITHUB-TOKEN": "",
+}
+Run = Callable[..., subprocess.CompletedProcess[str]]
+
+
+def main(arguments: list[str]) -> int:
+    """Run the three checks in order; 0, or 1 with what was found."""
+    engine, image = arguments
+
+    def run(*options: str, command: tuple[str, ...] = ()) -> subprocess.CompletedProcess[str]:
+        line = [engine, "run", "--rm", *options, image, *command]
+        return subprocess.run(line, capture_output=True, text=True, check=False)
+
+    for check in (without_inputs, contents, report):
+        found = check(run)
+        if found:
+            print(f"{image}: {check.__name__}: {found}", file=sys.stderr)
+            return 1
+    print(f"{image}: says what is missing, reports on the example, holds byte code and no tools that build")
+    return 0
+
+
+def without_inputs(run: Run) -> str:
+    """One sentence that names the input, and exit code 2."""
+    done = run("--env", "GITHUB_ACTIONS=true", "--env", "GITHUB_WORKSPACE=/tmp")
+    said = done.stdout + done.stderr
+    right = done.returncode == 2 and "role-arn" in said and "Traceback" not in said
+    return "" if right else f"exit code {done.returncode}: {said}"
+
+
+def contents(run: Run) -> str:
+    """Byte code, and no tools."""
+    done = run("--entrypoint", "python", command=("-c", LOOK))
+    return (done.stdout + done.stderr).strip()
+
+
+def report(run: Run) -> str:
+    """The bundled example, read-only and without a network."""
+    with tempfile.TemporaryDirectory() as folder:
+        workspace, files = Path(folder, "workspace"), Path(folder, "files")
+        shutil.copytree(EXAMPLE, workspace)
+        files.mkdir()
+        for name in ("output", "summary"):
+            (files / name).touch()
+        (files / "event.json").write_text("{}", encoding="utf-8")
+        done = run(*_as_a_runner(workspace, files))
+        changes = "has-changes" in (files / "output").read_text(encoding="utf-8")
+    return "" if (done.returncode, changes) == (0, True) else f"exit code {done.returncode}: {done.stdout}{done.stderr}"
+
+
+def _as_a_runner(workspace: Path, files: Path) -> list[str]:
+    variables = {
+        "GITHUB_ACTIONS": "true",
+        "GITHUB_WORKSPACE": "/github/workspace",
+        "GITHUB_OUTPUT": "/github/files/output",
+        "GITHUB_STEP_SUMMARY": "/github/files/summary",
+        "GITHUB_EVENT_PATH": "/github/files/event.json",
+        "GITHUB_EVENT_NAME": "schedule",
+        "RUNNER_TEMP": "/tmp",  # noqa: S108 - of the container
+        **{f"INPUT_{name}": value for name, value in INPUTS.items()},
+    }
+    mounts = ["-v", f"{workspace}:/github/workspace:ro", "-v", f"{files}:/github/files"]
+    settings = [part for name, value in variables.items() for part in ("--env", f"{name}={value}")]
+    return ["--network=none", *mounts, *settings]
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -4,6 +4,7 @@
 
 VENV := .venv
 BIN := $(VENV)/bin
+RUNS := $(VENV)/.runs
 STAMP := $(VENV)/.installed
 LAB_VENV := .lab/venv
 LAB_STAMP := $(LAB_VENV)/.installed
@@ -19,7 +20,7 @@ step = @if output=$$($(2) 2>&1); then echo "ok      $(1)"; \
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-demo: $(STAMP) ## Run the action on the bundled example and show its pull request (no AWS account, no GitHub)
+demo: $(RUNS) ## Run the action on the bundled example and show its pull request (no AWS account, no GitHub)
 	@$(BIN)/python tools/demo.py
 
 demo-github: $(STAMP) ## Run it four times against a GitHub on this machine and keep the repository
@@ -88,15 +89,22 @@ lock: $(STAMP) ## Write requirements.txt, which the image installs, from require
 clean: ## Remove what these targets made
 	rm -rf $(VENV) .lab .demo .demo-github .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 
-# A dependency group needs pip 25.1. An environment whose Python is gone is made anew.
-$(STAMP): pyproject.toml
+# What the product itself needs is enough for the demo. An environment whose Python is gone is made anew.
+$(RUNS): pyproject.toml
 	@$(or $(PYTHON),false) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
 		echo "No Python 3.11 or newer was found: install one, or name it: make PYTHON=/path/to/python"; exit 1; }
 	@echo "Setting up $(VENV) ..."
 	@$(BIN)/python -c '' 2>/dev/null || $(PYTHON) -m venv --clear $(VENV) || { \
 		echo "$(PYTHON) cannot make a virtual environment: install its venv module (Debian: python3-venv)"; exit 1; }
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable . || { \
+		echo "The packages of pyproject.toml could not be installed into $(VENV): is a package index reachable?"; exit 1; }
+	@touch $@
+
+# The tools of development. A dependency group needs pip 25.1.
+$(STAMP): $(RUNS)
+	@echo "Adding the tools of development to $(VENV) ..."
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade 'pip>=25.1' \
-	&& $(BIN)/python -m pip install --quiet --editable . --group dev || { \
+	&& $(BIN)/python -m pip install --quiet --group dev || { \
 		echo "The packages of pyproject.toml could not be installed into $(VENV): is a package index reachable?"; exit 1; }
 	@touch $@
 

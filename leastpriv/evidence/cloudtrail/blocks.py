@@ -73,6 +73,7 @@ class Row(Struct, gc=False):
 
 
 _rows = msgspec.json.Decoder(list[Row]).decode
+_decode = msgspec.json.Decoder().decode
 
 
 def rows_of(block: bytes) -> list[Row] | None:
@@ -165,15 +166,34 @@ class Blocks:
 
 
 def record_of(row: Row) -> dict[str, Any]:
-    """The row as the record it was, as far as it is read.
+    """The row as the record it was, as far as it is read; raises as `call_fields`."""
+    return {**told_of(row), **call_fields(row)}
+
+
+def told_of(row: Row) -> dict[str, Any]:
+    """The row as the record it was, without what is decoded for calls only."""
+    return {**msgspec.structs.asdict(row), "userIdentity": msgspec.to_builtins(row.userIdentity)}
+
+
+def call_fields(row: Row) -> dict[str, Any]:
+    """The fields of the record that tell of the call, but for who made it.
 
     Raises:
         ValueError: a number is too long.
         RecursionError: a field is nested too deeply.
     """
     return {
-        **msgspec.structs.asdict(row),
-        "userIdentity": msgspec.to_builtins(row.userIdentity),
+        "eventTime": row.eventTime,
+        "eventSource": row.eventSource,
+        "eventName": row.eventName,
+        "awsRegion": row.awsRegion,
+        "eventCategory": row.eventCategory,
+        "managementEvent": row.managementEvent,
+        "readOnly": row.readOnly,
+        "eventID": row.eventID,
+        "errorCode": row.errorCode,
+        "errorMessage": row.errorMessage,
+        "omitted": row.omitted,
         "requestParameters": _value(row.requestParameters),
         "responseElements": _value(row.responseElements),
         "resources": _value(row.resources),
@@ -181,8 +201,10 @@ def record_of(row: Row) -> dict[str, Any]:
 
 
 def _value(raw: Raw) -> Any:
+    if raw is _NULL:
+        return None
     try:
-        return msgspec.json.decode(raw)
+        return _decode(raw)
     except msgspec.DecodeError:
         # Numbers beyond a double's range are infinite for `json`.
         return json.loads(bytes(raw), strict=False)

@@ -11,12 +11,14 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from enum import StrEnum
+from functools import lru_cache
 
 from leastpriv.evidence.cloudtrail.identity import Caller, NoCaller, caller_of
 from leastpriv.evidence.cloudtrail.outcome import outcome_of
 from leastpriv.model import Call, Gap, GapKind, Scope
 
 _REGION = re.compile(r"[a-z]{2,5}(?:-[a-z]+)+-\d{1,2}[a-z]?", re.ASCII)
+_NUMBER = re.compile(r"[0-9.]+")
 _PRINTABLE = re.compile(r"[!-~]{1,256}", re.ASCII)
 _RECORD_FIELDS = frozenset({"eventName", "eventSource", "eventVersion", "userIdentity"})
 _ARN_KEYS = ("ARN", "arn", "ARNPrefix", "arnPrefix")
@@ -82,7 +84,7 @@ def event_time(record: Mapping[str, object]) -> datetime | None:
     """`eventTime` as aware UTC, its only zone; blanks for `T`, fractions, epoch seconds are taken."""
     value = record.get("eventTime")
     try:
-        if isinstance(value, str) and not re.fullmatch(r"[0-9.]+", value):
+        if isinstance(value, str) and not _NUMBER.fullmatch(value):
             return _aware(datetime.fromisoformat(value.strip()))
         if isinstance(value, str | int | float) and not isinstance(value, bool):
             seconds = float(value)
@@ -96,7 +98,7 @@ def event_time(record: Mapping[str, object]) -> datetime | None:
 def region_of(record: Mapping[str, object]) -> str:
     """`awsRegion` where it looks like a region, else empty."""
     value = record.get("awsRegion")
-    return value if isinstance(value, str) and _REGION.fullmatch(value) else ""
+    return value if isinstance(value, str) and _is_region(value) else ""
 
 
 def account_of(record: Mapping[str, object]) -> str:
@@ -127,8 +129,11 @@ def _is_api_call(record: Mapping[str, object]) -> bool:
     return kind == "AwsApiCall" and record.get("eventCategory") not in ("Insight", "NetworkActivity")
 
 
-def call_of(record: Mapping[str, object], caller: Caller) -> Call | Gap:
-    """The call of a record by whom `whose` found; a gap where it lacks when, where or what."""
+def call_of(record: Mapping[str, object], caller: Caller, access_key: str | None = None) -> Call | Gap:
+    """The call of a record by whom `whose` found; a gap where it lacks when, where or what.
+
+    `access_key`: that of the record, where the caller was found in another one.
+    """
     time = event_time(record)
     source, name = _word(record, "eventSource"), _word(record, "eventName")
     if time is None or not source or not name:
@@ -156,7 +161,7 @@ def call_of(record: Mapping[str, object], caller: Caller) -> Call | Gap:
         read_only=read_only(record),
         data_event=is_data_event(record),
         parameters_omitted=omitted,
-        access_key=caller.access_key,
+        access_key=caller.access_key if access_key is None else access_key,
     )
 
 
@@ -202,7 +207,17 @@ def _text(record: Mapping[str, object], key: str) -> str:
 
 def _word(record: Mapping[str, object], key: str) -> str:
     value = _text(record, key)
-    return value if _PRINTABLE.fullmatch(value) else ""
+    return value if _is_word(value) else ""
+
+
+@lru_cache(maxsize=4_096)
+def _is_word(value: str) -> bool:
+    return _PRINTABLE.fullmatch(value) is not None
+
+
+@lru_cache(maxsize=256)
+def _is_region(value: str) -> bool:
+    return _REGION.fullmatch(value) is not None
 
 
 def _aware(time: datetime) -> datetime:

@@ -8,14 +8,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import replace
 from datetime import UTC, datetime
 from itertools import compress
-from typing import Any
 
-import msgspec
-
-from leastpriv.evidence.cloudtrail.blocks import Row, record_of, rows_of
+from leastpriv.evidence.cloudtrail.blocks import Row, call_fields, record_of, rows_of, told_of
 from leastpriv.evidence.cloudtrail.event import NotACall, call_of, examine, whose
 from leastpriv.evidence.cloudtrail.figures import Cover, ReadStatistics
 from leastpriv.evidence.cloudtrail.identity import Caller, access_key_in
@@ -94,8 +90,7 @@ class RowReader:
             return caller
         if caller is None:
             return self._slowly(row)
-        signed = access_key_in({"accessKeyId": identity.accessKeyId})
-        return call_of(record_of(row), caller if signed == caller.access_key else replace(caller, access_key=signed))
+        return call_of(call_fields(row), caller, access_key_in({"accessKeyId": identity.accessKeyId}))
 
     def _slowly(self, row: Row) -> Call | Gap | str:
         found = examine(record_of(row), self.principals.wants)
@@ -105,7 +100,7 @@ class RowReader:
         """Who called, or why it is no call; `None` where the record itself has to say why nobody knows."""
         if len(self._callers) >= _REMEMBERED:
             self._callers.clear()
-        found = whose(_told(row), self.principals.wants)
+        found = whose(told_of(row), self.principals.wants)
         return None if isinstance(found, Gap) else found.value if isinstance(found, NotACall) else found
 
     def _cover(self, rows: list[Row], times: list[datetime]) -> None:
@@ -114,7 +109,7 @@ class RowReader:
             key = (row.eventSource, row.awsRegion, row.readOnly, row.managementEvent, row.eventCategory, identity)
             cover = self._covers.get(key)
             if cover is None:
-                cover = self._covers[key] = Cover.of(_told(row), self.principals)
+                cover = self._covers[key] = Cover.of(told_of(row), self.principals)
             if not cover.count:
                 self._touched.append(cover)
             cover.note(time)
@@ -131,11 +126,6 @@ def _time(text: str) -> datetime:
     if time.tzinfo is not UTC:
         raise ValueError(text)
     return time
-
-
-def _told(row: Row) -> dict[str, Any]:
-    """The record without what is decoded for calls only."""
-    return {**msgspec.structs.asdict(row), "userIdentity": msgspec.to_builtins(row.userIdentity)}
 
 
 def _anything(_: bytes) -> bool:

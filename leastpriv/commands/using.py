@@ -1,0 +1,84 @@
+"""`leastpriv permissions` and `leastpriv explain`: what the evidence tells, without a change of any file."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from datetime import datetime
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, TextIO
+
+from leastpriv.errors import InputError
+from leastpriv.runner.commands import Console
+from leastpriv.shell import print_rows, print_text, shell_workplace
+
+if TYPE_CHECKING:
+    from argparse import Namespace
+
+Clock = Callable[[], datetime]
+
+
+def permissions(options: Namespace, stdout: TextIO, console: Console, clock: Clock) -> int:
+    """Lists what a role, or every role, used."""
+    from leastpriv.evidence.cloudtrail.file_reader import SeenEvents
+    from leastpriv.evidence.cloudtrail.trail_files import TrailFolder
+    from leastpriv.evidence.read import read_evidence
+    from leastpriv.report.terminal import permission_table, rows_of
+    from leastpriv.sources import DAYS, CountedSource, Reach, bucket_trail, event_history, opened
+    from leastpriv.values import EVENT_HISTORY, is_in_aws, named_principal, trails, window
+
+    if bool(options.role_arn) == options.all_roles:
+        raise InputError("Name one role with --role-arn, or all with --all-roles.")
+    target = named_principal(options.role_arn, "--role-arn") if options.role_arn else None
+    seen = SeenEvents()
+    reach, days = Reach(os.environ, clock(), options.aws_regions), None if options.start else DAYS
+
+    cache = Path(options.cache_dir) if options.cache_dir else None
+
+    def source(name: str) -> CountedSource:
+        if is_in_aws(name):
+            return bucket_trail(name, reach, seen, console.log, days, options.cache_dir or "", survey=False)
+        if name == EVENT_HISTORY:
+            return event_history(target, tuple(options.aws_regions), reach, seen, console.log, DAYS)
+        return TrailFolder(Path(name), seen=seen, survey=False, cache=cache)
+
+    makers = [partial(source, name) for name in trails(tuple(options.trails), "--trail")]
+    sources = opened(makers, console.log)
+    found = read_evidence(
+        sources,
+        window(options.start or "", options.end or ""),
+        target,
+        lambda calls: console.log(f"… {calls:,} calls"),
+    )
+    console.settle()
+    rows = rows_of(found, options.resources == "pattern", name_principals=options.all_roles)
+    print_rows(stdout, rows, permission_table, options.format)
+    return 0
+
+
+def explain_actions(options: Namespace, stdout: TextIO, console: Console, clock: Clock) -> int:
+    """Tells why an action is needed, or what would become of it."""
+    from leastpriv.arguments import EXPLAINED
+    from leastpriv.pipeline import run
+    from leastpriv.policy.location import Location
+    from leastpriv.report.explain import explain, explain_without_evidence
+    from leastpriv.settings import from_options
+    from leastpriv.sources import Reach
+    from leastpriv.workplace import Workplace
+
+    values = {name: getattr(options, name.replace("-", "_")) or "" for name in EXPLAINED}
+    if not (options.role_arn or options.trails or options.policy_file):
+        print_text(stdout, explain_without_evidence(options.actions))
+        return 0
+    if options.policy_file and not Path(Location.of(options.policy_file).path).is_file():
+        raise InputError(f"--policy-file names {options.policy_file!r}, which is no file.")
+    values["policy-file"] = options.policy_file or "policy"
+    settings = from_options(values, options.start or "", options.end or "")
+    trails = tuple(Path(name) for name in settings.trail_folders)
+    workplace = Workplace(settings.policy_file, None, trails, reach=Reach(os.environ, clock(), settings.aws_regions))
+    if options.policy_file:
+        workplace = shell_workplace(settings, os.environ, clock())
+    result = run(settings, workplace, clock(), console.log)
+    print_text(stdout, explain(options.actions, result.subject, has_policy=bool(options.policy_file)))
+    return 0

@@ -15,7 +15,7 @@ RUN python -m compileall -q -s /install -p /usr/local --invalidation-mode unchec
     && python -m compileall -q -s /build -p / --invalidation-mode unchecked-hash app
 
 FROM base
-# No package manager at run time, nor the copy from which Python would install one.
+# No pip at run time, nor the copy from which Python would install one.
 RUN python -m pip uninstall --yes --quiet --root-user-action ignore pip \
     && python -c "import ensurepip, pathlib, shutil; shutil.rmtree(pathlib.Path(ensurepip.__file__).parent)"
 COPY --from=build /install /usr/local

@@ -56,6 +56,9 @@ package: $(STAMP) ## Build dist/: the package as PyPI takes it, checked by twine
 	&& "$$folder/bin/python" -m pip install --quiet build twine \
 	&& "$$folder/bin/python" -m build --outdir dist . >/dev/null && "$$folder/bin/twine" check --strict dist/*
 
+screenshots: $(STAMP) ## Take the pictures of the README anew, from the bundled example (needs Chromium)
+	@$(BIN)/python tools/screenshots.py
+
 format: $(STAMP) ## Format the code and mend what ruff can mend
 	@$(BIN)/ruff format . && $(BIN)/ruff check --fix .
 

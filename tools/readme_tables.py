@@ -1,12 +1,17 @@
-"""Write the tables of README.md from action.yml; `--check` only tells whether they are fresh."""
+"""Write what README.md takes from elsewhere: the tables of action.yml, and the reader role; `--check` only compares."""
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Mapping
 from pathlib import Path
 
 from ruamel.yaml import YAML
+
+from leastpriv.setup.grants import DEFAULT_SOURCES, grants_of, policy_of
+from leastpriv.setup.target import Target
+from leastpriv.setup.trust import ISSUER, subjects
 
 ROOT = Path(__file__).resolve().parent.parent
 NOT_BUILT = "Not built yet: "
@@ -20,14 +25,39 @@ def with_tables(readme: str, action: Mapping[str, Entries]) -> str:
     Raises:
         ValueError: a marker is missing or occurs twice.
     """
-    for name in ("inputs", "outputs"):
-        begin, end = f"<!-- {name}: from action.yml by `make readme` -->\n", f"<!-- {name}: end -->\n"
+    parts = {name: ("action.yml", table(action[name], name)) for name in ("inputs", "outputs")}
+    parts["reader"] = ("leastpriv/setup", reader())
+    for name, (source, text) in parts.items():
+        begin, end = f"<!-- {name}: from {source} by `make readme` -->\n", f"<!-- {name}: end -->\n"
         if readme.count(begin) != 1 or readme.count(end) != 1:
             raise ValueError(f"README.md needs the markers of the {name} exactly once: {begin.strip()} … {end.strip()}")
         before, rest = readme.split(begin)
         after = rest.split(end)[1]
-        readme = before + begin + "\n" + table(action[name], name) + "\n" + end + after
+        readme = before + begin + "\n" + text + "\n" + end + after
     return readme
+
+
+def reader() -> str:
+    """Return policy and trust policy of the reader role for the default sources, in an example account."""
+    account = Target().role_arn.split(":")[4]
+    values = {"Partition": "aws", "Account": account, "TargetRoleArn": Target().role_arn}
+    names, ids = subjects("acme", "shop", "main", "1234", "5678")
+    trust = {
+        "Version": "2012-10-17",
+        "Statement": [
+            {
+                "Effect": "Allow",
+                "Principal": {"Federated": f"arn:aws:iam::{account}:oidc-provider/{ISSUER}"},
+                "Action": "sts:AssumeRoleWithWebIdentity",
+                "Condition": {
+                    "StringEquals": {f"{ISSUER}:aud": Target().audience, f"{ISSUER}:sub": [names, ids]},
+                },
+            }
+        ],
+    }
+    policy = json.dumps(policy_of(grants_of(DEFAULT_SOURCES), values), indent=2)
+    told = "Who may take it: jobs on the branch `main`, by the names of owner and repository and by their ids."
+    return f"```json\n{policy}\n```\n\n{told}\n\n```json\n{json.dumps(trust, indent=2)}\n```\n"
 
 
 def table(entries: Entries, name: str) -> str:
@@ -55,7 +85,7 @@ def main(arguments: list[str]) -> int:
     fresh = with_tables(present, YAML(typ="safe", pure=True).load(ROOT / "action.yml"))
     if arguments == ["--check"]:
         if fresh != present:
-            print("The tables of README.md are older than action.yml: run `make readme`.")
+            print("README.md is older than action.yml or leastpriv/setup: run `make readme`.")
         return int(fresh != present)
     readme.write_text(fresh, encoding="utf-8")
     return 0

@@ -1,0 +1,137 @@
+#!/usr/bin/env python3
+"""Take the pictures of the README anew from the bundled example: the pull request's text, and the page of `page-file`.
+
+    python tools/screenshots.py [--check]
+
+The action runs against the GitHub of the tests; its text is rendered as GitHub renders it, and Chromium, which must be
+installed, takes the pictures. `docs/images/SOURCE.tsv` holds the digest of what each picture shows: `--check`,
+which needs no Chromium, fails where a picture shows what the action no longer writes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import html
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from markdown_it import MarkdownIt
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path[:0] = [str(ROOT), str(ROOT / "tools")]
+
+from demo import EXAMPLE, POLICY_FILE, Stage, read_outputs, run_action, set_up  # noqa: E402 - after sys.path
+from demo_github import _add_runs, _environment  # noqa: E402
+
+from tests.fakes.github import FakeGitHub  # noqa: E402
+
+IMAGES = ROOT / "docs" / "images"
+SOURCES = IMAGES / "SOURCE.tsv"
+SIZES = {"pull-request": (980, 1000), "page": (1180, 1080)}
+"""Width and height of each picture, in pixels."""
+_CHROMIUM = ("chromium", "chromium-browser", "google-chrome")
+_STYLE = """
+body { margin: 0; padding: 24px; color: #1f2328; font: 14px/1.5 "Noto Sans", "DejaVu Sans", sans-serif }
+h1 { font-size: 26px; font-weight: 400; margin: 0 0 8px } h1 span { color: #59636e }
+.state { display: inline-block; background: #1f883d; color: #fff; border-radius: 2em; padding: 4px 12px }
+.said { color: #59636e; margin-left: 8px } .said code { background: #ddf4ff; color: #0969da }
+.box { border: 1px solid #d1d9e0; border-radius: 6px; margin-top: 20px }
+.head { background: #f6f8fa; border-bottom: 1px solid #d1d9e0; padding: 8px 16px; border-radius: 6px 6px 0 0 }
+.body { padding: 4px 16px 16px } h2, h3 { border-bottom: 1px solid #d1d9e0b3; padding-bottom: 5px; margin: 20px 0 12px }
+h3 { border: 0; font-size: 17px } table { border-collapse: collapse; margin: 0 0 14px; font-size: 13px }
+td:last-child { white-space: nowrap } th, td { border: 1px solid #d1d9e0; padding: 5px 11px; vertical-align: top }
+tr:nth-child(2n) td { background: #f6f8fa }
+code { background: #818b981f; border-radius: 6px; padding: 2px 5px; font: 12px "DejaVu Sans Mono", monospace }
+"""
+
+
+def main(arguments: list[str]) -> int:
+    """Write the pictures, or compare; 0, or 1 where a picture is stale or cannot be taken."""
+    parser = argparse.ArgumentParser(description="Take the pictures of the README anew.")
+    parser.add_argument("--check", action="store_true", help="only tell whether they show what the action writes")
+    check = parser.parse_args(arguments).check
+    with tempfile.TemporaryDirectory() as folder:
+        pages = shown(Path(folder))
+        digests = "".join(f"{name}\t{digest(page)}\n" for name, page in sorted(pages.items()))
+        if check:
+            return _compare(digests)
+        browser = next((found for name in _CHROMIUM if (found := shutil.which(name))), None)
+        if browser is None:
+            print("Chromium is not installed (Debian: apt-get install chromium)", file=sys.stderr)
+            return 1
+        IMAGES.mkdir(exist_ok=True)
+        for name, page in pages.items():
+            _take(browser, page, IMAGES / f"{name}.png", SIZES[name], Path(folder))
+    SOURCES.write_text(digests, encoding="utf-8")
+    return 0
+
+
+def shown(folder: Path) -> dict[str, str]:
+    """The two pages in HTML, of one run of the action.
+
+    Raises:
+        RuntimeError: the action failed.
+    """
+    stage = Stage(folder / "demo")
+    set_up(stage)
+    policy = (EXAMPLE / POLICY_FILE).read_bytes()
+    shutil.rmtree(stage.workspace / ".git")
+    shutil.rmtree(stage.workspace / "iam")
+    with FakeGitHub("acme/orders", files={POLICY_FILE: policy}) as github:
+        _add_runs(github, stage)
+        if run_action(stage, {**_environment(github), "INPUT_PAGE-FILE": "page.html"}):
+            raise RuntimeError(stage.log.read_text(encoding="utf-8"))
+        outputs = read_outputs(stage.outputs.read_text(encoding="utf-8"))
+        pull = github.pull(int(outputs["pull-request-number"]))
+    page = (stage.workspace / "page.html").read_text(encoding="utf-8")
+    return {"pull-request": as_github(pull.title, str(pull.body)), "page": page}
+
+
+def as_github(title: str, body: str) -> str:
+    """The page of a pull request, in the look that reviewers know."""
+    text = MarkdownIt("commonmark", {"html": True}).enable("table").render(body)
+    return (
+        f'<!doctype html><meta charset="utf-8"><style>{_STYLE}</style><h1>{html.escape(title)} <span>#1</span></h1>'
+        '<span class="state">Open</span><span class="said"><b>github-actions</b> bot wants to merge 1 commit into '
+        "<code>main</code> from <code>leastpriv/orders-deploy</code></span>"
+        '<div class="box"><div class="head"><b>github-actions</b> bot commented</div>'
+        f'<div class="body">{text}</div></div>'
+    )
+
+
+def digest(page: str) -> str:
+    """SHA-256 of what a page shows, without the names of a run's commits and the day it was made."""
+    settled = re.sub(r"\b[0-9a-f]{12,64}\b|\d{4}-\d\d-\d\dT[\d:.]+Z", "…", page)
+    return hashlib.sha256(settled.encode()).hexdigest()
+
+
+def _compare(digests: str) -> int:
+    if SOURCES.exists() and SOURCES.read_text(encoding="utf-8") == digests:
+        return 0
+    print("docs/images shows what the action no longer writes: make screenshots", file=sys.stderr)
+    return 1
+
+
+def _take(browser: str, page: str, picture: Path, size: tuple[int, int], folder: Path) -> None:
+    source = folder / f"{picture.stem}.html"
+    source.write_text(page, encoding="utf-8")
+    width, height = size
+    options = [
+        "--headless",
+        "--no-sandbox",
+        "--disable-gpu",
+        "--hide-scrollbars",
+        f"--user-data-dir={folder / 'browser'}",
+    ]
+    command = [browser, *options, f"--screenshot={picture}", f"--window-size={width},{height}", source.as_uri()]
+    subprocess.run(command, check=True, capture_output=True, timeout=120, env={**os.environ, "HOME": str(folder)})
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

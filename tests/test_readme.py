@@ -79,12 +79,13 @@ def test_the_command_of_the_quick_start_works_as_it_is_written(tmp_path: Path) -
     found = re.search(r"^\.venv/bin/leastpriv (propose(?:.*\\\n)*.*)$", README, re.MULTILINE)
     assert found is not None
     arguments = shlex.split(found[1].replace("\\\n", " "))
+    arguments = [argument.replace("out/", f"{tmp_path}/out/") for argument in arguments]
     arguments[arguments.index("--output-dir") + 1] = str(tmp_path / "out")
     program = Path(sys.executable).with_name("leastpriv")
     done = subprocess.run([program, *arguments], cwd=ROOT, check=False, capture_output=True, text=True)
     assert (done.returncode, "Traceback" in done.stderr) == (0, False), done.stderr
     written = {path.name for path in (tmp_path / "out").iterdir()}
-    assert written == {"policy.json", "proposal.json", "patch.json", "pull-request.md"}
+    assert written == {"policy.json", "proposal.json", "patch.json", "pull-request.md", "page.html"}
 
 
 def test_every_linked_or_named_file_of_the_repository_exists() -> None:

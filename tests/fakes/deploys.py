@@ -93,7 +93,7 @@ def record(call: Record, time: datetime, session: str, principal: str = ROLE) ->
         "awsRegion": call.get("region", "eu-west-1"),
         "requestParameters": call.get("parameters"),
         "responseElements": None,
-        "eventID": str(uuid5(NAMESPACE_URL, f"{principal} {session} {time} {call}")),
+        "eventID": _event_id(f"{principal} {session} {time} {call}"),
         "readOnly": name.startswith(("Get", "List", "Describe")),
         "eventType": "AwsApiCall",
         "managementEvent": not call.get("data"),
@@ -104,6 +104,11 @@ def record(call: Record, time: datetime, session: str, principal: str = ROLE) ->
     if "error" in call:
         made |= {"errorCode": call["error"], "errorMessage": call.get("message", "")}
     return made
+
+
+def _event_id(text: str) -> str:
+    """The same for the same record; a name may hold half a surrogate pair, as JSON can."""
+    return str(uuid5(NAMESPACE_URL, text.encode("utf-8", "backslashreplace").decode()))
 
 
 def _identity(principal: str, session: str) -> dict[str, Any]:

@@ -1,0 +1,147 @@
+"""A deploy in which every name is an attacker's, and all that the action puts out about it."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from leastpriv.cli import action_main
+from tests.fakes.deploys import CREATE_QUEUE, FIRST, NOW, POLICY, ROLE, UPDATE, deploys, record, write_trail
+from tests.fakes.github import FakeGitHub
+from tests.test_entrypoint import Job, read_outputs
+
+POLICY_FILE = "iam/[x](https:evil.example) @octo `b` <i>|#12.json"
+RIGHTS = {"metadata": "read", "contents": "write", "pull_requests": "write", "actions": "read", "issues": "write"}
+SECRET = "ghs_" + "Secret0" * 5
+LINKS = r"http://127\.0\.0\.1:\d+/octo-org/shop/actions/runs/1765\d+|https://github\.com/octo-org/shop/(?:pull|issues)/\d+"
+REFUSED = "User: arn:aws:sts::111122223333:assumed-role/ci-deploy/1 is not authorized to perform: "
+
+
+def calls(name: str) -> Iterator[Mapping[str, Any]]:
+    """Calls that carry a name wherever whoever deploys may choose one."""
+    account = "111122223333"
+    yield {
+        "event": "s3:PutObject",
+        "data": True,
+        "parameters": {"bucketName": "shop", "key": name},
+        "resources": [f"arn:aws:s3:::shop/{name}"],
+    }
+    yield {"event": "sqs:CreateQueue", "parameters": {"queueName": name, "tags": {name: name}}}
+    yield {"event": "ssm:PutParameter", "parameters": {"name": name, "value": name}}
+    yield {"event": "lambda:CreateFunction20150331", "parameters": {
+        "functionName": name, "role": f"arn:aws:iam::{account}:role/{name}", "handler": name,
+    }}  # fmt: skip
+    yield {"event": "sts:AssumeRole", "parameters": {"roleArn": f"arn:aws:iam::{account}:role/{name}", "roleSessionName": name}}
+    yield {"event": f"lambda:{name}"}
+    yield {"event": f"{name}:Do", "parameters": {name: name}}
+
+
+def refusals(name: str) -> Iterator[Mapping[str, Any]]:
+    """Calls that AWS refused, with a name in what AWS says of it."""
+    because = "because no identity-based policy allows the s3:GetObject action"
+    yield {"event": "s3:GetObject", "data": True, "parameters": {"bucketName": "shop", "key": name}, "error": "AccessDenied",
+           "message": f"{REFUSED}s3:GetObject on resource: arn:aws:s3:::shop/{name} {because}"}  # fmt: skip
+    yield {"event": "sns:Publish", "error": "AccessDenied", "message": f"{REFUSED}sns:Publish on resource: "
+           f"arn:aws:sns:eu-west-1:111122223333:{name} with an explicit deny in a service control policy {name}"}  # fmt: skip
+    yield {"event": "sns:Subscribe", "error": name or "x", "message": name}
+
+
+def records(names: Sequence[str]) -> list[Mapping[str, Any]]:
+    """Six runs with the names, one with refusals, and one whose session, region and agent bear them."""
+    made = [call for name in names for call in calls(name)]
+    refused = [call for name in names for call in refusals(name)]
+    third = FIRST + timedelta(days=14, minutes=30)
+    found = [*deploys([UPDATE, CREATE_QUEUE, *made]), *deploys(refused, first=third, times=1, number=2)]
+    for number, name in enumerate(names):
+        odd = dict(record(CREATE_QUEUE, FIRST + timedelta(days=20, minutes=number), name))
+        found.append(odd | {"userAgent": name, "sourceIPAddress": name})
+        found.append(dict(record({**CREATE_QUEUE, "error": name or "x"}, FIRST + timedelta(days=21, minutes=number), "1")))
+    return found
+
+
+def policy(names: Sequence[str]) -> dict[str, Any]:
+    """A committed policy that a contributor wrote: names in Sids, resources, actions, conditions and keys."""
+    statements = [
+        {
+            "Sid": name,
+            "Effect": "Allow",
+            "Action": ["sqs:CreateQueue", "sqs:PurgeQueue", "s3:PutObjectTagging"],
+            "Resource": f"arn:aws:sqs:eu-west-1:111122223333:x{name.replace('$', '')}*",
+            "Condition": {"StringEquals": {"aws:PrincipalTag/x": name}},
+        }
+        for name in names
+    ]
+    odd = [{"Sid": name, "Effect": "Allow", "Action": f"s3:Get{name}", "Resource": "*"} for name in names]
+    return {**POLICY, "Id": "".join(names)[:200], "Statement": [*POLICY["Statement"], *statements, *odd]}
+
+
+@dataclass(slots=True)
+class Put:
+    """What a run of the action put out, by the way that it took."""
+
+    code: int
+    log: str
+    outputs: Mapping[str, str]
+    markdown: dict[str, str] = field(default_factory=dict)
+    """Texts that GitHub shows as Markdown, by what they are."""
+    lines: dict[str, str] = field(default_factory=dict)
+    """Titles, and the commit's message."""
+    files: dict[str, bytes] = field(default_factory=dict)
+
+
+class Stage:
+    """A repository on a GitHub of this machine, and a trail with the names."""
+
+    def __init__(self, folder: Path, names: Sequence[str], hub: FakeGitHub) -> None:
+        self.hub, self.names, self.folder = hub, names, folder
+        self.job = Job(folder, hub)
+        self.job.policy.unlink()
+        write_trail(self.job.workspace / "hostile", records(names))
+        log = "\n".join(f"{REFUSED}s3:GetObject on resource: arn:aws:s3:::shop/{name} ::error::{name}" for name in names)
+        (self.job.workspace / "deploy.log").write_text(log, encoding="utf-8", errors="surrogatepass")
+
+    def step(self, event: str = "schedule", **inputs: str) -> Put:
+        """Runs the action; only its own log, outputs, summary and files are read."""
+        output, summary = self.job.runner / "output", self.job.runner / "summary"
+        for file in (output, summary):
+            file.write_text("")
+        given = {
+            "policy_file": POLICY_FILE, "trails": "hostile", "job_logs": "deploy.log", "resources": "exact",
+            "github_token": self.hub.token, "sarif_file": "o/x.sarif", "page_file": "o/x.html", "last_accessed": "false",
+        } | inputs  # fmt: skip
+        environment = self.job.environment(given) | {"GITHUB_EVENT_NAME": event}
+        out, err = io.StringIO(), io.StringIO()
+        code = action_main(environment, out, err, lambda: NOW)
+        assert err.getvalue() == ""
+        put = Put(code, out.getvalue(), read_outputs(output.read_bytes().decode()))
+        put.markdown["summary"] = summary.read_text(encoding="utf-8")
+        for root in (self.job.runner / "temp" / "leastpriv", self.job.workspace / "o"):
+            put.files |= {path.name: path.read_bytes() for path in sorted(root.glob("*"))}
+        return put
+
+    def proposed(self) -> Put:
+        """The pull request."""
+        (self.job.workspace / "o").mkdir(exist_ok=True)
+        put = self.step(mode="pull-request", evidence_branch="leastpriv-evidence")
+        number = put.outputs.get("pull-request-number")
+        if number:
+            pull = self.hub.pull(int(number))
+            put.markdown["pull request"] = pull.body
+            put.lines["title"] = pull.title
+            commit = self.hub.world.git.run("log", "-1", "--format=%B", put.outputs["pull-request-head-sha"])
+            put.lines["commit message"] = commit.decode()
+            put.files["committed policy"] = self.hub.file(POLICY_FILE, put.outputs["pull-request-branch"])
+        return put
+
+    def checked(self) -> Put:
+        """The tracking issue."""
+        put = self.step(mode="check", drift_report="issue")
+        for issue in self.hub.world.issues.values():
+            if issue.title.startswith("Drift") or "drift" in " ".join(issue.labels):
+                put.markdown["tracking issue"], put.lines["issue title"] = issue.body, issue.title
+        return put

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from leastpriv.errors import PullRequestError
+from leastpriv.exposure import warn_if_public
 from leastpriv.pipeline import Result
 from leastpriv.proposal.drifting import Drifted
 from leastpriv.pull_request.publish import GitHubPlace
@@ -51,6 +52,8 @@ def track(result: Result, github: GitHubPlace, console: Console, run_url: str) -
         console.error(f"{_differs(found, subject)}, and its issue could not be kept: {error}" if found else str(error))
         return 1
     words = "left as it is" if step is IssueStep.NOTHING else step.value
+    if step in (IssueStep.OPEN, IssueStep.EDIT, IssueStep.REOPEN):
+        warn_if_public(github, console, "the tracking issue")
     console.log(f"Tracking issue {words}: {url}" if url else "Nothing differs, and there is no tracking issue.")
     return 0
 

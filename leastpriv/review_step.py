@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from leastpriv.errors import InputError, PullRequestError
+from leastpriv.exposure import warn_if_public
 from leastpriv.policy.location import Location
 from leastpriv.pull_request.publish import GitHubPlace
 from leastpriv.report.escape import code
@@ -81,6 +82,7 @@ def _comment(
         return False
     if url:
         console.log(f"Comment: {url}")
+        warn_if_public(github, console, "the review")
     return True
 
 

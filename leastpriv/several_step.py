@@ -11,6 +11,7 @@ from pathlib import Path
 from leastpriv.configuration import Configuration, Entry, read_configuration, run_settings, settings_of
 from leastpriv.drift_step import track
 from leastpriv.errors import InputError
+from leastpriv.exposure import warn_of_pulls
 from leastpriv.pipeline import Result
 from leastpriv.pull_request.publish import GitHubPlace
 from leastpriv.report.several import summary
@@ -73,6 +74,7 @@ def several_step(
         several = run_several(run, console.log)
     keeps = github if whole.mode is Mode.CHECK and whole.drift_issue and not runner.read_only_token() else None
     codes = _codes(several, console, keeps, runner.run_url)
+    warn_of_pulls(github, console, [several.first_published, *(each.published for each in several.ended)])
     written = write_all(several, (runner.temporary or runner.workspace) / "leastpriv", codes)
     for settings, result in _with_words(several):
         tell(result, settings, console, _MOST_FINDINGS)

@@ -12,6 +12,7 @@ from leastpriv.drift_step import MOST_ANNOTATIONS, annotate, conclude, track
 from leastpriv.errors import InputError, PullRequestError
 from leastpriv.evidence.memory.file import LONGEST_FILE
 from leastpriv.evidence.refusals.run_logs import RunLogs
+from leastpriv.exposure import warn_of_pulls
 from leastpriv.logs import JobLogs
 from leastpriv.model import Basis
 from leastpriv.pipeline import Result, run
@@ -61,6 +62,7 @@ def step(environment: Mapping[str, str], runner: Runner, console: Console, clock
     folder = (runner.temporary or runner.workspace) / "leastpriv"
     written = write_files(result, folder)
     say_published(result, console)
+    warn_of_pulls(github, console, [result.published])
     tell(result, settings, console)
     if result.forgotten:
         console.warning(result.forgotten, title="Not remembered")

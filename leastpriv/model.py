@@ -66,6 +66,8 @@ class GapKind(StrEnum):
     """A source holds management events only."""
     EVENTS_LATE = "events-late"
     """CloudTrail had not delivered the newest events yet."""
+    FROM_THE_FUTURE = "from-the-future"
+    """Records are of a later time than it is here: nothing that rests on days holds."""
     NOT_LOGGED = "not-logged"
     """A trail's settings leave such events out."""
     NOT_VALIDATED = "not-validated"

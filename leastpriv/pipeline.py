@@ -10,6 +10,7 @@ from leastpriv.answering import answer
 from leastpriv.attached import attached_to, with_account
 from leastpriv.diff.compare import compare
 from leastpriv.errors import LeastprivError, PullRequestError
+from leastpriv.evidence.clock import with_clock
 from leastpriv.hints import with_hints
 from leastpriv.history import Found, history_of
 from leastpriv.judging import judgements, named_trusts, types_of, with_declared
@@ -111,7 +112,7 @@ def make(
     beside = attached_to(settings, workplace, base, committed, say)
     named, attached = beside.names, list(beside.documents)
     reading = read(settings, workplace, say)
-    evidence = with_account(reading.evidence, beside, by_sessions=settings.event_history)
+    evidence = with_account(with_clock(reading.evidence, now), beside, by_sessions=settings.event_history)
     evidence = with_hints(settings, workplace.reach, evidence, say)
     evidence = with_declared(evidence, workplace.reach, types, settings.principal, say)
     difference = compare(committed, attached, evidence)

@@ -28,6 +28,7 @@ _GAPS = {
     GapKind.ENCODED_REFUSAL: "Refusals that EC2 encoded",
     GapKind.REFUSAL_OF_ANOTHER: "Refusals in job logs that name another principal",
     GapKind.MAPPING_DISAGREES: "Calls refused for an action, or on a resource, that their event is not known to need",
+    GapKind.FROM_THE_FUTURE: "A clock that is wrong, here or where the records were made",
     GapKind.NOT_LOGGED: "Events that a trail is not set to log",
     GapKind.NOT_VALIDATED: "Trail files that are not as CloudTrail's digest files say, whose calls do not count",
     GapKind.LOGGING_STOPPED: "Times in which a trail logged nothing",

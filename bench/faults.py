@@ -1,0 +1,40 @@
+"""What a run says of damaged files, records and a wrong clock: `.venv/bin/python bench/faults.py`.
+
+Prints a table in Markdown: the exit code, what is still removed or narrowed, and each gap letter by letter; with
+`--write` the cases of the tests are written anew.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import tempfile
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from tests.fakes.command import leastpriv
+from tests.fakes.damage import DAMAGES
+from tests.test_faults import arranged, told_of
+
+CASES = Path(__file__).resolve().parents[1] / "tests" / "cases_sources" / "damage.json"
+
+
+def main(arguments: list[str]) -> None:
+    """One row a damage."""
+    print("| damage | exit | removes | what the run could not see |\n| --- | --: | --- | --- |")
+    cases = []
+    for name in DAMAGES:
+        with tempfile.TemporaryDirectory() as folder:
+            code = leastpriv(*arranged(Path(folder), name)).code
+            told, removes = told_of(Path(folder))
+        cases.append({"damage": name, "told": told, "removes": sorted(removes)})
+        said = "<br>".join(each.replace("|", "\\|") for each in told) or "–"
+        print(f"| {name} | {code} | {', '.join(sorted(removes)) or 'nothing'} | {said} |", flush=True)
+    if "--write" in arguments:
+        rows = ",\n".join(f"  {json.dumps(case)}" for case in cases)
+        CASES.write_text(f"[\n{rows}\n]\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache, lru_cache
 
@@ -11,6 +11,7 @@ from leastpriv.permissions import catalog
 from leastpriv.permissions.events import MappedAction, MappedEvent, Verdict, map_event
 from leastpriv.permissions.implied import implied_needs
 from leastpriv.permissions.pass_role import passes_unnamed_role
+from leastpriv.permissions.patterns import unescape
 from leastpriv.permissions.presence import Presence, presence_of
 from leastpriv.permissions.request import request_values
 from leastpriv.permissions.resources import resources_of
@@ -78,11 +79,24 @@ def _needs_of(call: Call) -> CallNeeds:
     observed = [
         need for part, mapped in _actions(call, event, presence) for need in _observed(part, mapped, event.verdict)
     ]
-    if not observed:
+    if not observed or _names_nothing(observed):
         return CallNeeds(Verdict.UNMAPPED, event.prefix)
     needs = (*observed, *implied_needs(call, event.operation, presence, observed))
+    if _names_nothing(needs):
+        return CallNeeds(Verdict.UNMAPPED, event.prefix)
     verdict = Verdict.MAPPED if event.verdict is Verdict.BY_REQUEST else event.verdict
     return CallNeeds(verdict, event.prefix, tuple(dict.fromkeys(needs)), tuple(_gaps(call, event, presence)))
+
+
+_LONGEST_ARN = 2_048
+"""Characters (`ResourceArns`, https://docs.aws.amazon.com/IAM/latest/APIReference/API_SimulateCustomPolicy.html, read
+2026-11-26)."""
+
+
+def _names_nothing(needs: Sequence[Need]) -> bool:
+    """Whether a name is too long for any resource: no policy could hold it, and a wildcard would be a guess."""
+    names = (need.permission.resource for need in needs)
+    return any(len(name) > _LONGEST_ARN and len(unescape(name)) > _LONGEST_ARN for name in names)
 
 
 def actions_of_operation(source: str, operation: str) -> tuple[str, ...]:

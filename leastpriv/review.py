@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -14,6 +13,7 @@ from leastpriv.policy.quotas import continuations
 from leastpriv.proposal.findings import Verdict
 from leastpriv.proposal.review import review
 from leastpriv.reading import Say, read_calls
+from leastpriv.report.escape import json_text
 from leastpriv.report.review_comment import review_body, review_title
 from leastpriv.report.reviewed import Reviewed
 from leastpriv.runner.files import SUMMARY_LIMIT
@@ -91,8 +91,8 @@ def review_outputs(result: ReviewResult) -> dict[str, str]:
     found = result.subject.review
     return {
         "has-changes": "true" if result.has_changes else "false",
-        "added-actions": json.dumps(sorted({addition.edit.entry for addition in found.additions})),
-        "removed-actions": json.dumps(sorted({removal.edit.entry for removal in found.removals})),
+        "added-actions": json_text(sorted({addition.edit.entry for addition in found.additions})),
+        "removed-actions": json_text(sorted({removal.edit.entry for removal in found.removals})),
     }
 
 

@@ -34,4 +34,5 @@ def _text(operations: list[dict[str, Any]], pointer: str) -> str:
     """The operations on what stands at `pointer`, as operations on the file."""
     places = ("path", "from")
     moved = [{key: pointer + value if key in places else value for key, value in each.items()} for each in operations]
-    return json.dumps(moved, indent=2) + "\n"
+    # `##[`, a command to a workflow's runner wherever it stands, gets an escape.
+    return json.dumps(moved, indent=2).replace("##[", "#\\u0023[") + "\n"

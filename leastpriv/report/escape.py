@@ -7,6 +7,7 @@ eye, is written as `\u{…}`.
 
 from __future__ import annotations
 
+import json
 import re
 import unicodedata
 
@@ -67,6 +68,11 @@ def plain(text: str, longest: int = _LONGEST) -> str:
     """`text` for a log line or a JSON-free sentence: one line, nothing invisible, no command to a runner, cut."""
     shown = _ODD.sub(lambda found: "|" if found[0] == "|" else _shown(found[0]), text[:longest])
     return _MARK.sub(lambda found: _written_out(found[0]), shown)
+
+
+def json_text(value: object, indent: int | None = None) -> str:
+    """`value` as JSON in ASCII; `##[`, a command to a workflow's runner wherever it stands, gets an escape."""
+    return json.dumps(value, indent=indent).replace("##[", "#\\u0023[")
 
 
 def _token(found: re.Match[str]) -> str:

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from leastpriv.model import ChangeKind
 from leastpriv.permissions.patterns import action_covers
 from leastpriv.policy.quotas import session_policy
+from leastpriv.report.escape import json_text
 from leastpriv.report.subject import Subject
 
 _PLACEHOLDER = re.compile(r"\$\{(?![a-zA-Z0-9-]+:[^:]|[*?$]\})|<[^<>]*>|\{\{")
@@ -23,8 +24,8 @@ def outputs(subject: Subject, proposal_file: str) -> dict[str, str]:
     added = sorted({change.action for change in subject.changes(ChangeKind.ADD)})
     return {
         "has-changes": "true" if subject.draft.changes else "false",
-        "added-actions": json.dumps(added),
-        "removed-actions": json.dumps(removed_actions(subject)),
+        "added-actions": json_text(added),
+        "removed-actions": json_text(removed_actions(subject)),
         "policy": _policy(subject) if has_policy else "",
         "proposal-file": proposal_file,
         "inline-session-policy": _session_policy(subject) if has_policy else "",

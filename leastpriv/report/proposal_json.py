@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
-
 from leastpriv import __version__
 from leastpriv.model import Usage
 from leastpriv.permissions import catalog
 from leastpriv.permissions.generalise import Pattern
 from leastpriv.proposal.situation import Change, HeldBack
 from leastpriv.report.chain import chained_value
+from leastpriv.report.escape import json_text
 from leastpriv.report.hints_json import hints_value
 from leastpriv.report.judgement_json import judgement_value, offer_value
 from leastpriv.report.live import live_value
@@ -71,7 +70,7 @@ def proposal_json(subject: Subject, name: str, text: str) -> str:
         ],
         "offered_statements": statements(subject.offers),
     }
-    return json.dumps(value, indent=2, ensure_ascii=True) + "\n"
+    return json_text(value, indent=2) + "\n"
 
 
 def _change(change: Change) -> dict[str, object]:

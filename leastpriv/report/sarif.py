@@ -7,7 +7,6 @@ https://docs.github.com/en/code-security/code-scanning/integrating-with-code-sca
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from urllib.parse import quote
@@ -16,7 +15,7 @@ from leastpriv import __version__
 from leastpriv.model import ChangeKind
 from leastpriv.proposal.fingerprint import entry_id
 from leastpriv.proposal.situation import Change
-from leastpriv.report.escape import plain
+from leastpriv.report.escape import json_text, plain
 from leastpriv.report.subject import Subject
 from leastpriv.report.words import plural
 
@@ -53,7 +52,7 @@ def sarif(subjects: Sequence[Subject]) -> str:
         "columnKind": "unicodeCodePoints",
         "results": results[:_MOST_RESULTS],
     }
-    return json.dumps({"$schema": _SCHEMA, "version": "2.1.0", "runs": [run]}, indent=2) + "\n"
+    return json_text({"$schema": _SCHEMA, "version": "2.1.0", "runs": [run]}, indent=2) + "\n"
 
 
 def _category(subjects: Sequence[Subject]) -> str:

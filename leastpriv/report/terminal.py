@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from leastpriv.evidence.merge import by_pattern
 from leastpriv.evidence.usage import Evidence
 from leastpriv.model import Basis, Outcome, Usage
-from leastpriv.report.escape import plain
+from leastpriv.report.escape import json_text, plain
 from leastpriv.report.usage_rows import denied_row, gap_row, permission_row
 
 Row = Mapping[str, object]
@@ -40,7 +39,7 @@ def _rows(usages: Sequence[Usage]) -> Iterator[dict[str, object]]:
 
 def json_lines(rows: Iterable[Row]) -> str:
     """One JSON object a line, in ASCII; `##[`, a command to a workflow's runner wherever it stands, gets an escape."""
-    return "".join(json.dumps(row).replace("##[", "#\\u0023[") + "\n" for row in rows)
+    return "".join(json_text(row) + "\n" for row in rows)
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -11,6 +10,7 @@ from leastpriv.errors import LeastprivError
 from leastpriv.model import ChangeKind
 from leastpriv.pull_request.publication import Operation, Published, pull_request_outputs
 from leastpriv.report.chain import chained_value
+from leastpriv.report.escape import json_text
 from leastpriv.report.outputs import LONGEST_OUTPUT, removed_actions
 from leastpriv.several.flow import Several
 from leastpriv.several.target import Ended
@@ -43,7 +43,7 @@ def write_all(several: Several, folder: Path, codes: Sequence[int]) -> Path:
         "first_files": sorted(found.files) if found else [],
         "notes": list(several.notes),
     }
-    _write(folder / "proposal.json", (json.dumps(index, indent=2) + "\n").encode())
+    _write(folder / "proposal.json", (json_text(index, indent=2) + "\n").encode())
     return folder / "proposal.json"
 
 
@@ -82,8 +82,8 @@ def outputs_of(several: Several, proposal_file: str, codes: Sequence[int]) -> di
     listed = {name: "\n".join(filter(None, (pull_request_outputs(pull)[name] for pull in pulls))) for name in one}
     return {
         "has-changes": "true" if any(value["has-changes"] for value in values) else "false",
-        "added-actions": json.dumps(_union(values, "added-actions")),
-        "removed-actions": json.dumps(_union(values, "removed-actions")),
+        "added-actions": json_text(_union(values, "added-actions")),
+        "removed-actions": json_text(_union(values, "removed-actions")),
         "policy": "",
         "inline-session-policy": "",
         "proposal-file": proposal_file,
@@ -95,10 +95,10 @@ def outputs_of(several: Several, proposal_file: str, codes: Sequence[int]) -> di
 
 def _within(values: Sequence[dict[str, object]]) -> str:
     """The targets as JSON; past what a step may put out without their actions, which the index has."""
-    text = json.dumps(values)
+    text = json_text(values)
     if len(text) <= LONGEST_OUTPUT:
         return text
-    return json.dumps([{**value, "added-actions": [], "removed-actions": []} for value in values])
+    return json_text([{**value, "added-actions": [], "removed-actions": []} for value in values])
 
 
 def _union(values: Sequence[dict[str, object]], name: str) -> list[str]:

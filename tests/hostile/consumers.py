@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 import subprocess
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 from xml.etree.ElementTree import Element
@@ -92,17 +92,17 @@ def _decoded(text: str) -> str:
     return text.replace("%0D", "\r").replace("%0A", "\n").replace("%25", "%")
 
 
-def markdown_acts(text: str, *, html: Sequence[str] = (), links: str = r"(?!)") -> list[str]:
-    """What Markdown does beyond being read, but for HTML and links (a regular expression) that are the product's own.
+def markdown_acts(text: str, *, html: str, links: str) -> list[str]:
+    """What Markdown does beyond being read, but for HTML and links (regular expressions) that are the product's own.
 
     Code blocks are read too: those of a diagram are for `drawn`.
     """
     page = read(re.sub(r"```(?:mermaid|hcl)\n.*?\n```", "", text, flags=re.DOTALL))
-    own = {*html}
-    acts = [each for each in page.html if each.strip() not in own]
+    acts = [each for each in page.html if not re.fullmatch(html, each.strip())]
     acts += [link for link in page.links if not re.fullmatch(links, link)]
     known = {*page.html, *page.links}
-    return acts + [each for each in page.acts() if each not in known]
+    # `[#1](…)` is a link of ours, and `removed by #1` names a pull request of ours.
+    return acts + [each for each in page.acts() if each not in known and not re.fullmatch(r"#\d", each)]
 
 
 _LABEL = r'"(?:[A-Za-z0-9 ./:-]|#[0-9]{1,7};)*"'
@@ -124,11 +124,10 @@ def trailers(message: str) -> list[str]:
 
 def commit_acts(message: str) -> list[str]:
     """What GitHub does with a commit message: mentions, references, runs that are skipped."""
-    acting = r"(?i)@\w|#\d|\bGH-\d|\[(?:skip ci|ci skip|no ci|skip actions|actions skip)\]|^skip-checks:|/(?:issues|pull)/\d"
+    acting = (
+        r"(?i)@\w|#\d|\bGH-\d|\[(?:skip ci|ci skip|no ci|skip actions|actions skip)\]|^skip-checks:|/(?:issues|pull)/\d"
+    )
     return re.findall(acting, message, re.MULTILINE)
-
-
-_MAY = {"html", "head", "meta", "title", "style", "script", "body"}
 
 
 def page_acts(text: str, links: str) -> list[str]:
@@ -153,6 +152,8 @@ def _active(root: Element, links: str) -> Iterator[str]:
 
 
 def _hidden(text: str) -> list[str]:
+    # A mention is broken by a zero-width space of ours.
+    text = text.replace("@\u200b", "@")
     return re.findall("[\u202a-\u202e\u2066-\u2069\u200b-\u200f\x00-\x08\x0b-\x1f\x7f-\x9f]", text)
 
 
@@ -161,7 +162,9 @@ _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 
 def terminal_acts(text: str) -> list[str]:
     """What a terminal would do beyond showing letters in colours: control sequences, and directions of writing."""
-    return re.findall("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]", _COLOUR.sub("", text))
+    return re.findall(
+        "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]", _COLOUR.sub("", text)
+    )
 
 
 def links_of_messages(log: Mapping[str, Any]) -> list[str]:
@@ -169,10 +172,6 @@ def links_of_messages(log: Mapping[str, Any]) -> list[str]:
     texts = [result["message"]["text"] for run in log["runs"] for result in run["results"]]
     bare = [re.sub(r"\\[\\\[\]]|\{\{|\}\}", "", text) for text in texts]
     return [text for text in bare if re.search(r"[\[\]{}\n\r\x1b]", text)]
-
-
-class Refused(Exception):
-    """IAM would not take the policy."""
 
 
 def matching(pattern: str, variables: Mapping[str, str]) -> re.Pattern[str]:
@@ -185,7 +184,7 @@ def matching(pattern: str, variables: Mapping[str, str]) -> re.Pattern[str]:
         if rest.startswith("${"):
             name, closing, rest = rest[2:].partition("}")
             if not closing:
-                raise Refused(pattern)
+                raise ValueError(f"IAM would not take {pattern!r}")
             out += re.escape(name if name in {"*", "?", "$"} else variables.get(name, "\0"))
             continue
         out += {"*": ".*", "?": "."}.get(rest[0], re.escape(rest[0]))

@@ -11,14 +11,21 @@ from pathlib import Path
 from typing import Any
 
 from leastpriv.cli import action_main
-from tests.fakes.deploys import CREATE_QUEUE, FIRST, NOW, POLICY, ROLE, UPDATE, deploys, record, write_trail
+from tests.fakes.deploys import CREATE_QUEUE, FIRST, NOW, POLICY, UPDATE, deploys, record, write_trail
 from tests.fakes.github import FakeGitHub
 from tests.test_entrypoint import Job, read_outputs
 
 POLICY_FILE = "iam/[x](https:evil.example) @octo `b` <i>|#12.json"
 RIGHTS = {"metadata": "read", "contents": "write", "pull_requests": "write", "actions": "read", "issues": "write"}
-SECRET = "ghs_" + "Secret0" * 5
-LINKS = r"http://127\.0\.0\.1:\d+/octo-org/shop/actions/runs/1765\d+|https://github\.com/octo-org/shop/(?:pull|issues)/\d+"
+CARRIED = "hunter2-carried-b7c1"
+"""What a call carries and nobody may read: a password, a key, the value of a parameter."""
+LINKS = (
+    r"http://127\.0\.0\.1:\d+/octo-org/shop/actions/runs/1765\d+|https://github\.com/octo-org/shop/(?:pull|issues)/\d+"
+)
+HTML = (
+    r"<details><summary>[A-Za-z ]+</summary>|</details>|"
+    r"<!-- leastpriv(?::[a-z]+)?(?: v=1(?: [a-z]+=[0-9a-f.,]+)*(?: [0-9a-f]{12})*)? -->"
+)
 REFUSED = "User: arn:aws:sts::111122223333:assumed-role/ci-deploy/1 is not authorized to perform: "
 
 
@@ -32,11 +39,20 @@ def calls(name: str) -> Iterator[Mapping[str, Any]]:
         "resources": [f"arn:aws:s3:::shop/{name}"],
     }
     yield {"event": "sqs:CreateQueue", "parameters": {"queueName": name, "tags": {name: name}}}
-    yield {"event": "ssm:PutParameter", "parameters": {"name": name, "value": name}}
-    yield {"event": "lambda:CreateFunction20150331", "parameters": {
-        "functionName": name, "role": f"arn:aws:iam::{account}:role/{name}", "handler": name,
-    }}  # fmt: skip
-    yield {"event": "sts:AssumeRole", "parameters": {"roleArn": f"arn:aws:iam::{account}:role/{name}", "roleSessionName": name}}
+    yield {"event": "ssm:PutParameter", "parameters": {"name": name, "value": CARRIED}}
+    yield {
+        "event": "lambda:CreateFunction20150331",
+        "parameters": {
+            "functionName": name,
+            "role": f"arn:aws:iam::{account}:role/{name}",
+            "handler": name,
+            "environment": {"variables": {"PASSWORD": CARRIED}},
+        },
+    }
+    yield {
+        "event": "sts:AssumeRole",
+        "parameters": {"roleArn": f"arn:aws:iam::{account}:role/{name}", "roleSessionName": name},
+    }
     yield {"event": f"lambda:{name}"}
     yield {"event": f"{name}:Do", "parameters": {name: name}}
 
@@ -44,10 +60,19 @@ def calls(name: str) -> Iterator[Mapping[str, Any]]:
 def refusals(name: str) -> Iterator[Mapping[str, Any]]:
     """Calls that AWS refused, with a name in what AWS says of it."""
     because = "because no identity-based policy allows the s3:GetObject action"
-    yield {"event": "s3:GetObject", "data": True, "parameters": {"bucketName": "shop", "key": name}, "error": "AccessDenied",
-           "message": f"{REFUSED}s3:GetObject on resource: arn:aws:s3:::shop/{name} {because}"}  # fmt: skip
-    yield {"event": "sns:Publish", "error": "AccessDenied", "message": f"{REFUSED}sns:Publish on resource: "
-           f"arn:aws:sns:eu-west-1:111122223333:{name} with an explicit deny in a service control policy {name}"}  # fmt: skip
+    yield {
+        "event": "s3:GetObject",
+        "data": True,
+        "parameters": {"bucketName": "shop", "key": name},
+        "error": "AccessDenied",
+        "message": f"{REFUSED}s3:GetObject on resource: arn:aws:s3:::shop/{name} {because}",
+    }
+    yield {
+        "event": "sns:Publish",
+        "error": "AccessDenied",
+        "message": f"{REFUSED}sns:Publish on resource: "
+        f"arn:aws:sns:eu-west-1:111122223333:{name} with an explicit deny in a service control policy",
+    }
     yield {"event": "sns:Subscribe", "error": name or "x", "message": name}
 
 
@@ -60,12 +85,15 @@ def records(names: Sequence[str]) -> list[Mapping[str, Any]]:
     for number, name in enumerate(names):
         odd = dict(record(CREATE_QUEUE, FIRST + timedelta(days=20, minutes=number), name))
         found.append(odd | {"userAgent": name, "sourceIPAddress": name})
-        found.append(dict(record({**CREATE_QUEUE, "error": name or "x"}, FIRST + timedelta(days=21, minutes=number), "1")))
+        found.append(
+            dict(record({**CREATE_QUEUE, "error": name or "x"}, FIRST + timedelta(days=21, minutes=number), "1"))
+        )
     return found
 
 
 def policy(names: Sequence[str]) -> dict[str, Any]:
-    """A committed policy that a contributor wrote: names in Sids, resources, actions, conditions and keys."""
+    """A committed policy that a contributor wrote: names in Sids, resources, actions and conditions."""
+    names = [name for name in names if len(name) < 1_000]
     statements = [
         {
             "Sid": name,
@@ -102,7 +130,9 @@ class Stage:
         self.job = Job(folder, hub)
         self.job.policy.unlink()
         write_trail(self.job.workspace / "hostile", records(names))
-        log = "\n".join(f"{REFUSED}s3:GetObject on resource: arn:aws:s3:::shop/{name} ::error::{name}" for name in names)
+        log = "\n".join(
+            f"{REFUSED}s3:GetObject on resource: arn:aws:s3:::shop/{name} ::error::{name}" for name in names
+        )
         (self.job.workspace / "deploy.log").write_text(log, encoding="utf-8", errors="surrogatepass")
 
     def step(self, event: str = "schedule", **inputs: str) -> Put:
@@ -111,9 +141,15 @@ class Stage:
         for file in (output, summary):
             file.write_text("")
         given = {
-            "policy_file": POLICY_FILE, "trails": "hostile", "job_logs": "deploy.log", "resources": "exact",
-            "github_token": self.hub.token, "sarif_file": "o/x.sarif", "page_file": "o/x.html", "last_accessed": "false",
-        } | inputs  # fmt: skip
+            "policy_file": POLICY_FILE,
+            "trails": "hostile",
+            "job_logs": "deploy.log",
+            "resources": "exact",
+            "github_token": self.hub.token,
+            "sarif_file": "o/x.sarif",
+            "page_file": "o/x.html",
+            "last_accessed": "false",
+        } | inputs
         environment = self.job.environment(given) | {"GITHUB_EVENT_NAME": event}
         out, err = io.StringIO(), io.StringIO()
         code = action_main(environment, out, err, lambda: NOW)
@@ -135,13 +171,39 @@ class Stage:
             put.lines["title"] = pull.title
             commit = self.hub.world.git.run("log", "-1", "--format=%B", put.outputs["pull-request-head-sha"])
             put.lines["commit message"] = commit.decode()
+            memory = (
+                self.hub.world.git.run("ls-tree", "-r", "--name-only", "leastpriv-evidence").decode().split("\n")[0]
+            )
+            put.files["memory"] = self.hub.file(memory, "leastpriv-evidence")
             put.files["committed policy"] = self.hub.file(POLICY_FILE, put.outputs["pull-request-branch"])
+        return put
+
+    def answered(self) -> Put:
+        """The comment that answers people, and the pull request after it."""
+        for name in self.names:
+            self.hub.comment_as("kim", 1, f"/leastpriv keep {name}"[:60_000])
+        put = self.step(mode="pull-request")
+        put.markdown |= {
+            f"answer {number}": text for number, text in enumerate(self.hub.comments(1)) if "leastpriv:commands" in text
+        }
+        return put
+
+    def reviewed(self) -> Put:
+        """The comment on a person's pull request that empties the policy."""
+        self.hub.commit_as("kim", "kim/policy", {POLICY_FILE: json.dumps(POLICY, indent=2)})
+        number = self.hub.open_pull_as("kim", "kim/policy")
+        sides = {"base": self.hub.head("main"), "head": self.hub.head("kim/policy")}
+        whose = {"full_name": "octo-org/shop"}
+        pull = {"number": number, **{side: {"sha": sha, "repo": whose} for side, sha in sides.items()}}
+        self.job.event = json.dumps({"pull_request": pull})
+        put = self.step(mode="review", event="pull_request")
+        put.markdown |= {f"review {at}": text for at, text in enumerate(self.hub.comments(number))}
         return put
 
     def checked(self) -> Put:
         """The tracking issue."""
         put = self.step(mode="check", drift_report="issue")
         for issue in self.hub.world.issues.values():
-            if issue.title.startswith("Drift") or "drift" in " ".join(issue.labels):
+            if issue.title.startswith("Drift"):
                 put.markdown["tracking issue"], put.lines["issue title"] = issue.body, issue.title
         return put

@@ -49,7 +49,10 @@ ATTACKS: tuple[tuple[str, tuple[str, ...]], ...] = (
         ),
     ),
     ("diagrams", ('"] --> n9', '"]\n    click n0 "https://evil.example"', "%%{init: {}}%%", "#quot;", "end")),
-    ("trailers of commits", ("x\n\nLeastpriv-Fingerprint: 0", "Signed-off-by: Eve", "[skip ci]", "Closes #1\nCloses #2")),
+    (
+        "trailers of commits",
+        ("x\n\nLeastpriv-Fingerprint: 0", "Signed-off-by: Eve", "[skip ci]", "Closes #1\nCloses #2"),
+    ),
     (
         "wildcards and variables",
         ("*", "?", "a*", "b?c", "${aws:username}", "${*}", "$${x}", "%{if true}", "${", "$", "a${aws:PrincipalTag/x}b"),
@@ -70,7 +73,15 @@ ATTACKS: tuple[tuple[str, tuple[str, ...]], ...] = (
             "a\ud800b",
             "\U000e0041\U000e0101",
             " ",
-            "",
+        ),
+    ),
+    (
+        "sentences of refusal",
+        (
+            "y User: a is not authorized to perform: iam:CreateAccessKey on resource: z",
+            "y is not authorized to perform: iam:CreateUser on resource: * because no identity-based policy allows it",
+            'y" because no identity-based policy allows it. User: x is not authorized to perform: "',
+            "with an explicit deny",
         ),
     ),
     ("markup of terminals", ("[bold]x[/bold]", "[link=https://evil.example]x[/link]", ":boom:", "\\[x]")),
@@ -98,4 +109,12 @@ def _piece(chance: random.Random, pieces: Sequence[str]) -> str:
         case 2:
             return "".join(chance.choice(_SIGNS) for _ in range(chance.randrange(1, 12)))
         case _:
-            return "".join(chr(chance.choice((0x20, 0x80, 0x2000, 0xFE00, 0x1F300)) + chance.randrange(0x60)) for _ in "abc")
+            return "".join(
+                chr(chance.choice((0x20, 0x80, 0x2000, 0xFE00, 0x1F300)) + chance.randrange(0x60)) for _ in "abc"
+            )
+
+
+def tagged(count: int) -> tuple[list[str], list[str]]:
+    """As `generated`, each with a tag of its own at its end, by which it is found again; names and tags."""
+    tags = [f"t{number:04}g" for number in range(count)]
+    return [name + tag for name, tag in zip(generated(count), tags, strict=True)], tags

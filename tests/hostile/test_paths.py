@@ -86,5 +86,13 @@ def test_the_inputs_that_name_files_are_these() -> None:
     from leastpriv.inputs import INPUTS as ALL
 
     named = {each.name for each in ALL if "file" in each.help or "folder" in each.help}
-    not_read_as_paths = {"minimum-days", "lookback-days", "base", "mode", "validate-digests", "evidence-branch"}
+    not_read_as_paths = {
+        "grace-days",
+        "minimum-days",
+        "lookback-days",
+        "base",
+        "mode",
+        "validate-digests",
+        "evidence-branch",
+    }
     assert named - not_read_as_paths - {"cache-dir"} == set(INPUTS)

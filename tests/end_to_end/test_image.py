@@ -1,31 +1,24 @@
-"""The image as a runner starts it: the workspace mounted, nothing but the image; the pull request goes by API.
-
-podman build -t leastpriv . && LEASTPRIV_TEST_IMAGE=leastpriv make test-all
-"""
+"""The image as a runner starts it: the workspace mounted, nothing but the image; the pull request goes by API."""
 
 from __future__ import annotations
 
 import json
-import os
-import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
 
+from tests.end_to_end.containers import IMAGE, Engine
 from tests.fakes.deploys import POLICY, ROLE, usual_deploys, write_trail
 from tests.fakes.github import FakeGitHub
 from tests.test_entrypoint import POLICY_FILE, declared, read_outputs
 
-IMAGE = os.environ.get("LEASTPRIV_TEST_IMAGE", "")
-ENGINE = shutil.which("podman") or shutil.which("docker") or ""
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(not (IMAGE and ENGINE), reason="no image: set LEASTPRIV_TEST_IMAGE, with podman or docker"),
-]
+pytestmark = pytest.mark.slow
 
 
-def start(folder: Path, github: FakeGitHub, **inputs: str) -> tuple[subprocess.CompletedProcess[str], dict[str, str]]:
+def start(
+    engine: Engine, folder: Path, github: FakeGitHub, **inputs: str
+) -> tuple[subprocess.CompletedProcess[str], dict[str, str]]:
     """Runs the container as `ContainerActionHandler.cs` does; gives the process and the step's outputs."""
     commands = folder / "file_commands"
     commands.mkdir(exist_ok=True)
@@ -54,17 +47,17 @@ def start(folder: Path, github: FakeGitHub, **inputs: str) -> tuple[subprocess.C
     (folder / "runner_temp").mkdir(exist_ok=True)
     mounts = [f"-v={folder / name}:/github/{name}" for name in ("workspace", "file_commands", "runner_temp")]
     variables = [part for name, value in environment.items() for part in ("-e", f"{name}={value}")]
-    command = [ENGINE, "run", "--rm", "--network=host", "--workdir=/github/workspace", *mounts, *variables, IMAGE]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    command = ["podman", "run", "--rm", "--network=host", "--workdir=/github/workspace", *mounts, *variables, IMAGE]
+    done = subprocess.run(command, env=engine.environment, capture_output=True, text=True, check=False)
     return done, read_outputs((commands / "output").read_text())
 
 
-def test_the_container_opens_keeps_and_leaves_no_trace_in_the_workspace(tmp_path: Path) -> None:
+def test_the_container_opens_keeps_and_leaves_no_trace_in_the_workspace(engine: Engine, tmp_path: Path) -> None:
     write_trail(tmp_path / "workspace/cloudtrail", usual_deploys())
     with FakeGitHub("octo-org/shop", files={POLICY_FILE: json.dumps(POLICY, indent=2)}) as github:
-        done, outputs = start(tmp_path, github)
+        done, outputs = start(engine, tmp_path, github)
         assert done.returncode == 0, done.stdout + done.stderr
         assert outputs["pull-request-operation"] == "created"
         assert github.file(POLICY_FILE, "leastpriv/ci-deploy").decode() == outputs["policy"]
-        assert start(tmp_path, github)[1]["pull-request-operation"] == "none"
+        assert start(engine, tmp_path, github)[1]["pull-request-operation"] == "none"
     assert [path.name for path in (tmp_path / "workspace").iterdir()] == ["cloudtrail"]

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.end_to_end.containers import IMAGE, CannotRunError, Engine
+from tests.end_to_end.containers import IMAGE, Engine
 from tests.end_to_end.lab.lab import ROOT, Lab, is_there
 from tests.fakes.github import FakeGitHub
 from tests.fakes.scripts import load
@@ -70,16 +70,6 @@ runs:
       run: python3 "$GITHUB_ACTION_PATH/assume.py"
 """
 pytestmark = pytest.mark.slow
-
-
-@pytest.fixture(scope="module")
-def engine() -> Engine:
-    try:
-        engine = Engine.start()
-        engine.build()
-    except CannotRunError as error:
-        pytest.skip(f"NO CONTAINER CAN BE BUILT HERE, so neither image nor workflow is tested: {error}")
-    return engine
 
 
 def test_the_image_passes_the_smoke_test(engine: Engine) -> None:

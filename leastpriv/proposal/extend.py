@@ -6,26 +6,19 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from leastpriv.evidence.made import maker
-from leastpriv.evidence.refusals.needs import OF_A_TYPE
 from leastpriv.evidence.usage import Evidence
-from leastpriv.model import Basis, ChangeKind, Condition, Denial, DeniedBy, Need, Usage
+from leastpriv.model import Basis, ChangeKind, Condition, Need, Usage
 from leastpriv.permissions.generalise import Pattern, Seen, patterns_of
 from leastpriv.permissions.patterns import resource_covers
-from leastpriv.permissions.resource_types import action_of, fits, kinds_of, widest
-from leastpriv.permissions.sensitive import forbidden, sensitivity
+from leastpriv.permissions.resource_types import widest
+from leastpriv.permissions.sensitive import sensitivity
 from leastpriv.policy.document import Statement
 from leastpriv.proposal.emergencies import emergencies_of, is_emergency
 from leastpriv.proposal.fingerprint import addition_id
 from leastpriv.proposal.forms import in_committed_form
 from leastpriv.proposal.provenance import untrusted
 from leastpriv.proposal.situation import Change, HeldBack, History, Objection, Options
-
-OFFERED = "offered"
-"""The guard of what a refused call will need next, on a resource that nobody knows."""
-ONLY_LOGGED = "only-logged"
-"""The guard of what a job log tells and may not write."""
-UNPRINTABLE = "unprintable-name"
-"""The guard of what a refusal names with characters outside printable ASCII."""
+from leastpriv.proposal.unwritten import EMERGENCY, is_logged, unwritable
 
 
 def additions(
@@ -43,12 +36,9 @@ def additions(
     refused: list[HeldBack] = []
     for usage in missing:
         objection = (
-            _objection(usage, options)
-            or _elsewhere(usage, evidence)
-            or _guessed(usage, evidence)
-            or (None if escapes else _unescaped(usage))
+            unwritable(usage, evidence, options, escapes=escapes)
             or untrusted(usage, history.origins)
-            or (_EMERGENCY if is_emergency(usage, emergencies) else None)
+            or (EMERGENCY if is_emergency(usage, emergencies) else None)
         )
         if objection:
             action, resource = usage.need.permission.action, usage.need.permission.resource
@@ -66,9 +56,6 @@ def additions(
         refused.extend(declined)
     # What a removal of ours broke comes back first.
     return sorted(_joined(changes), key=lambda change: not change.removed_by), refused
-
-
-_EMERGENCY = Objection("break-glass", "only sessions that `break-glass` names used it or were refused it")
 
 
 def _groups(
@@ -172,133 +159,3 @@ def _written(need: Need, evidence: Evidence) -> tuple[str, ...]:
 def _strongest(bases: Iterable[Basis]) -> Basis:
     order = (Basis.OBSERVED, Basis.DENIED, Basis.INFERRED)
     return min(bases, key=order.index)
-
-
-def _objection(usage: Usage, options: Options) -> Objection | None:
-    need, denial = usage.need, usage.denial
-    action, resource = need.permission.action, need.permission.resource
-    reason = forbidden(action, options.never_add)
-    if reason:
-        return Objection("forbidden", reason)
-    if denial and not denial.mendable:
-        return Objection("not-mendable", _who_refused(usage))
-    objection = _of_refusal(need, denial) if denial else None
-    if objection:
-        return objection
-    named_by_aws = denial is not None and bool(denial.actions) and need.basis is Basis.DENIED and not denial.log
-    if not need.verified and not named_by_aws:
-        return Objection("unverified-action", "the catalogue does not know this action")
-    if not fits(action, resource):
-        return Objection("resource-type", f"{action} is not authorised on such a resource")
-    if "*" in action or "?" in action:
-        return Objection("wildcard-action", "a refusal names one action, never a pattern")
-    if sensitivity(action) and (not need.exact or "*" in resource.replace("${*}", "")):
-        return Objection("sensitive", f"{sensitivity(action)}; the evidence does not name an exact resource")
-    if sensitivity(action) and denial is None and not usage.succeeded:
-        return Objection("sensitive", f"{sensitivity(action)}; every call of it failed")
-    if not need.exact and (denial or ":s3:::*" in resource):
-        return Objection("unknown-resource", "neither the request nor the refusal names the resource")
-    return None
-
-
-def _of_refusal(need: Need, denial: Denial) -> Objection | None:
-    """What a refusal, for all that it is mendable, may not write."""
-    if not (need.permission.resource.isascii() and need.permission.resource.isprintable()):
-        return Objection(UNPRINTABLE, "only a refusal tells its name, which has characters that a reader may not see")
-    if need.basis is Basis.INFERRED and not need.exact:
-        return Objection(OFFERED, need.because or "the refused call implies it, and nothing names its resource")
-    return _only_logged(need, denial) if denial.log else None
-
-
-def _only_logged(need: Need, denial: Denial) -> Objection | None:
-    """What a job log alone may not write: it is anybody's text."""
-    action = need.permission.action
-    if not denial.principal:
-        return Objection(ONLY_LOGGED, "a job log tells it without saying whom AWS refused")
-    if need.exact and OF_A_TYPE.fullmatch(need.permission.resource):
-        # AWS writes `vpc/*` of what is not made yet; anybody could print it of what is.
-        return Objection(ONLY_LOGGED, "a job log names every resource of a type")
-    if not need.verified:
-        return Objection("unverified-action", "a job log names it, and the catalogue does not know this action")
-    if sensitivity(action):
-        return Objection(ONLY_LOGGED, f"{sensitivity(action)}; only a job log tells that it was refused")
-    return None
-
-
-def _elsewhere(usage: Usage, evidence: Evidence) -> Objection | None:
-    """A resource that a job log alone names outside the role's account, which no line can make the role's."""
-    action, resource = usage.need.permission.action, usage.need.permission.resource
-    if not (is_logged(usage) and usage.need.exact and resource.startswith("arn:")):
-        return None
-    account = resource.split(":")[4]
-    if account.isdigit() and account != evidence.principal.split(":")[4]:
-        return Objection(ONLY_LOGGED, f"only a job log tells it, and it is in another account ({account})")
-    known, own = action_of(action), kinds_of(action, resource)
-    kinds = [kind for kind in known.resource_types if kind.name in own] if known else []
-    if not account and kinds and all(":${Account}:" in kind.arn for kind in kinds):
-        return Objection(ONLY_LOGGED, "only a job log tells it, and its name lacks the account")
-    return None
-
-
-def _guessed(usage: Usage, evidence: Evidence) -> Objection | None:
-    """An inferred need widens nothing: its resource is known whole, or an observed need has it too."""
-    need = usage.need
-    if need.basis is not Basis.INFERRED or need.exact:
-        return None
-    resource = need.permission.resource
-    shown = (other.need for other in evidence.usages if other.need.basis is Basis.OBSERVED)
-    if any(other.permission.resource == resource for other in shown):
-        return None
-    return Objection("unknown-resource", "a call implies it, and nothing names its resource")
-
-
-def _unescaped(usage: Usage) -> Objection | None:
-    if "${" not in usage.need.permission.resource:
-        return None
-    return Objection(
-        "policy-version", "its name has `*`, `?` or `$`, which only a policy of Version 2012-10-17 can write"
-    )
-
-
-def is_logged(usage: Usage) -> bool:
-    """Whether a job log alone tells of it."""
-    return usage.denial is not None and bool(usage.denial.log)
-
-
-_REFUSERS: Mapping[str, str] = {
-    "scp": "a service control policy refused it: ask the organization's administrators",
-    "rcp": "a resource control policy refused it: ask the organization's administrators",
-    "boundary": "the role's permissions boundary refused it: it has to be allowed there as well",
-    "session": "the session policy of the run refused it: the step that assumes the role sets it",
-    "resource": "the policy of the resource refused it: its owner has to allow it there",
-    "vpce": "the policy of the VPC endpoint refused it: it has to be allowed there as well",
-    "bpa": "S3 Block Public Access refused it",
-    "identity": "an explicit Deny in an identity-based policy refused it",
-    "unknown": "the refusal does not say that an identity-based policy lacks it",
-}
-
-
-def refused_elsewhere(usage: Usage) -> HeldBack:
-    """A refusal that no identity policy mends, for the report."""
-    permission = usage.need.permission
-    objection = Objection("not-mendable", _who_refused(usage))
-    return HeldBack(ChangeKind.ADD, permission.action, (permission.resource,), objection, usages=(usage,))
-
-
-def refused_in_part(usage: Usage) -> HeldBack:
-    """A refusal that does not tell which of several resources it was about, some of which the policies allow."""
-    permission = usage.need.permission
-    reason = "the policies allow it on some resources, and neither the request nor the refusal names the one it was for"
-    objection = Objection("unknown-resource", reason)
-    return HeldBack(ChangeKind.ADD, permission.action, (permission.resource,), objection, usages=(usage,))
-
-
-def _who_refused(usage: Usage) -> str:
-    denial = usage.denial
-    if denial is None:
-        return ""
-    if "Encoded authorization failure message" in denial.message and not denial.actions:
-        return "the refusal is encoded: `aws sts decode-authorization-message` tells what was lacking"
-    if denial.why and denial.denied_by is DeniedBy.UNKNOWN:
-        return denial.why
-    return _REFUSERS[denial.denied_by.value]

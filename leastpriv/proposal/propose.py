@@ -17,7 +17,7 @@ from leastpriv.policy.quotas import Kind, kind_of, size_beside
 from leastpriv.policy.shrink import MayFold
 from leastpriv.proposal.confidence import Confidences, confidences
 from leastpriv.proposal.emergencies import emergencies_of
-from leastpriv.proposal.extend import additions, refused_elsewhere, refused_in_part
+from leastpriv.proposal.extend import additions
 from leastpriv.proposal.fingerprint import DRAFT_ID
 from leastpriv.proposal.guards import separate_runs
 from leastpriv.proposal.last_accessed import last_noted
@@ -26,6 +26,7 @@ from leastpriv.proposal.narrow import removals
 from leastpriv.proposal.onto import makers_of, narrowed_resources
 from leastpriv.proposal.placing import edits_of, statements
 from leastpriv.proposal.situation import Change, Draft, HeldBack, History, Objection, Options, Situation
+from leastpriv.proposal.unwritten import refused_elsewhere, refused_in_part
 
 _NOTHING_KNOWN = History()
 

@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from leastpriv.evidence.usage import Evidence
 from leastpriv.model import ChangeKind, GapKind
 from leastpriv.permissions.sensitive import sensitivity
-from leastpriv.proposal.extend import OFFERED, ONLY_LOGGED
 from leastpriv.proposal.offers import SIBLING
 from leastpriv.proposal.provenance import is_unknown
 from leastpriv.proposal.situation import HeldBack
+from leastpriv.proposal.unwritten import OFFERED, ONLY_LOGGED
 from leastpriv.report.escape import code, prose
 from leastpriv.report.hints import unasked_lines
 from leastpriv.report.subject import Subject

@@ -7,8 +7,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from leastpriv.diff.edits import Edit
 from leastpriv.model import Condition, Outcome, Usage
 from leastpriv.policy.document import Statement
-from leastpriv.proposal.extend import refused_elsewhere
 from leastpriv.proposal.findings import Addition, ConditionChange, DenyChange, Removal, asks
+from leastpriv.proposal.unwritten import refused_elsewhere
 from leastpriv.report.escape import code, prose
 from leastpriv.report.reviewed import Reviewed
 from leastpriv.report.words import codes, day, joined, last_of, plural, run_links, times

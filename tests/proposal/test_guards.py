@@ -19,10 +19,10 @@ from leastpriv.permissions import catalog
 from leastpriv.permissions.tables import table
 from leastpriv.policy.document import parse
 from leastpriv.proposal import guards
-from leastpriv.proposal.extend import OFFERED, ONLY_LOGGED, UNPRINTABLE
 from leastpriv.proposal.most_certain import GUARD as MAX_CHANGES
 from leastpriv.proposal.propose import situation_of
 from leastpriv.proposal.situation import Candidate, Objection, Options, Situation
+from leastpriv.proposal.unwritten import OFFERED, ONLY_LOGGED, UNPRINTABLE
 from tests.fakes.deploys import proposal
 
 QUEUE = "arn:aws:sqs:eu-west-1:111122223333:orders"

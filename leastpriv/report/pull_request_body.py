@@ -61,7 +61,7 @@ def body(subject: Subject, reserved: int = 0) -> str:
     mark = marker(subject.fingerprint)
     before = [verdict(subject), *chance_line(subject), *disagreements(subject.judgements)]
     proof = [*proof_lines(subject), *confidence_table(subject)]
-    after = [*to_copy(subject), *proof, *judged(subject.judgements), _what_happens(subject)]
+    after = [*to_copy(subject), *proof, *judged(subject.judgements), *_what_happens(subject)]
     sections = [
         *_security(subject),
         *outside_access(subject),
@@ -264,7 +264,9 @@ def _place(change: Change) -> str:
     )
 
 
-def _what_happens(subject: Subject) -> str:
+def _what_happens(subject: Subject) -> Iterator[str]:
+    if not subject.draft.changes:
+        return
     file = code(subject.policy_file)
     lines = [
         f"- **Merge** changes {file}, not the account: apply it the way you apply it today.",
@@ -274,9 +276,7 @@ def _what_happens(subject: Subject) -> str:
         lines = [
             f"- **Copy** the text above into {file} and apply it the way you apply it today: nothing was written there."
         ]
-    return "\n".join(
-        ["### What happens next", "", *lines, "- To keep an action for good, name it in the input `keep`."]
-    )
+    yield "\n".join(["### What happens next", "", *lines, "- To keep an action for good, name it in the input `keep`."])
 
 
 def _evidence(subject: Subject) -> str:

@@ -168,6 +168,8 @@ class Stage:
         if number:
             pull = self.hub.pull(int(number))
             put.markdown["pull request"] = pull.body
+            notes = self.hub.line_comments(int(number))
+            put.markdown |= {f"line note {place}": note.body for place, note in enumerate(notes)}
             put.lines["title"] = pull.title
             commit = self.hub.world.git.run("log", "-1", "--format=%B", put.outputs["pull-request-head-sha"])
             put.lines["commit message"] = commit.decode()

@@ -8,11 +8,15 @@ from pathlib import Path
 
 import pytest
 
+from leastpriv.report.line_notes import line_notes
+from tests.fakes.deploys import POLICY, proposal
 from tests.fakes.github import FakeGitHub
-from tests.hostile.deploy import POLICY_FILE, RIGHTS, Put, Stage, policy
+from tests.hostile import consumers
+from tests.hostile.deploy import HTML, POLICY_FILE, RIGHTS, Put, Stage, policy, records
 from tests.hostile.matrix import WAYS, reached, widened
-from tests.hostile.names import FIXED, tagged
+from tests.hostile.names import ATTACKS, FIXED, tagged
 
+RUNS_AT = "https://github.com/octo-org/shop/actions/runs/{run}"
 BATCH = 50
 """Names of one run: of more, the pages would show only a part."""
 RUNS = ("proposed", "answered", "reviewed", "checked")
@@ -46,6 +50,22 @@ def test_no_name_of_the_list_does_anything_by_any_way_out_of_a_pull_request(fixe
     assert fixed.code == 0
     assert fixed.outputs["pull-request-operation"] == "created"
     assert WAYS[way](fixed) == []
+
+
+def test_the_texts_of_a_pull_request_are_all_there(fixed: Put) -> None:
+    assert {"summary", "pull request"} <= set(fixed.markdown)
+    assert {"committed policy", "memory", "x.html", "x.sarif", "proposal.json", "patch.json"} <= set(fixed.files)
+
+
+def test_notes_at_lines_show_names_and_nothing_else(tmp_path: Path) -> None:
+    """Few names, so that all of them stay in the file that the notes are about."""
+    names = dict(ATTACKS)["Markdown and HTML"]
+    subject = proposal(tmp_path, POLICY, records(names), resources="exact", run_url=RUNS_AT).subject
+    notes = line_notes(subject)
+    assert len(notes) > 3
+    for note in notes:
+        assert consumers.markdown_acts(note.text, html=HTML, links=f"{RUNS_AT.format(run='')}\\d+") == []
+    assert "alert" in "".join(note.text for note in notes)
 
 
 def test_no_name_in_a_refusal_makes_it_one_that_a_grant_could_mend(fixed: Put) -> None:

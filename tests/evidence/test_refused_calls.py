@@ -135,3 +135,28 @@ def test_only_a_rehearsals_own_session_policy_is_mended(session: str, tail: str,
 def test_a_rehearsal_is_a_run_by_itself() -> None:
     (run,) = evidence_of(replace(create_function(), session="leastpriv-rehearsal-17650000500")).runs
     assert run.id == "leastpriv-rehearsal-17650000500"
+
+
+KEYS = (
+    "y\n\nx",
+    "y\r\nx",
+    "y User: a is not authorized to perform: iam:CreateAccessKey on resource: z",
+    "y is not authorized to perform: iam:CreateUser on resource: * because no identity-based policy allows it",
+    'y" because no identity-based policy allows the s3:GetObject action. User: x is not authorized to perform: "',
+)
+REFUSERS = (
+    " with an explicit deny in a service control policy",
+    " because no service control policy allows the s3:GetObject action",
+    " because no session policy allows the s3:GetObject action",
+)
+
+
+@pytest.mark.parametrize("quote", ["", '"'])
+@pytest.mark.parametrize("tail", REFUSERS)
+@pytest.mark.parametrize("key", KEYS)
+def test_a_key_that_quotes_a_refusal_or_breaks_the_line_hides_no_reason(key: str, tail: str, quote: str) -> None:
+    """Whoever chooses an object's key could else have a refusal of a service control policy look mendable."""
+    message = f"{USER}s3:GetObject on resource: {quote}arn:aws:s3:::shop/{key}{quote}{tail}"
+    refused = call("GetObject", {"bucketName": "shop", "key": key}, outcome=Outcome.DENIED, message=message)
+    denials = [usage.denial for usage in evidence_of(refused).usages if usage.denial]
+    assert [(denial.actions, denial.mendable) for denial in denials] == [(("s3:GetObject",), False)]

@@ -135,8 +135,10 @@ def _others(chained: Chained) -> Iterator[str]:
         links, counts = chained.chain.to(role), chained.signed.get(role, {})
         issuers = {link.source for link in links}
         other = sum(count for issuer, count in counts.items() if issuer not in issuers)
-        # What a service does with a role that it was handed is signed with keys that no login shows.
-        if other and role in chained.committed and all(link.way is Way.ASSUMED for link in links):
+        # What a service does with a role that it was handed is signed with keys that no login shows; and where the
+        # chain's own logins tell no key either, nobody knows whose the others are.
+        are_told = bool(issuers & counts.keys()) and all(link.way is Way.ASSUMED for link in links)
+        if other and are_told and role in chained.committed:
             found.append(f"- {code(_short(role))}: {other:,} of {plural(sum(counts.values()), 'call')}.")
     if found:
         yield from ("", "Used by others too, with keys that nobody here handed out:", "", *found)

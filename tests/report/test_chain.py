@@ -66,6 +66,12 @@ def test_a_role_that_others_use_too_is_told() -> None:
     assert "role/cfn-exec`:" not in text
 
 
+def test_nobody_is_said_to_use_a_role_too_where_the_logins_tell_no_keys() -> None:
+    """A record without the answer of AssumeRole leaves open whose the keys were, the chain's own among them."""
+    text = section(Chained(CHAIN, frozenset({CI, DEPLOY}), signed={DEPLOY: {"": 14}}))
+    assert "Used by others too" not in text
+
+
 def test_machines_get_the_same() -> None:
     value = chained_value(Chained(CHAIN, frozenset({CI}), (Unwritten(EXEC, ("sqs:CreateQueue",), 3, 1),)))
     assert value["roots"] == [CI]

@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 
 from leastpriv.errors import UnreadableMemoryError
 from leastpriv.evidence.memory.words import MOST_RESOURCES, Decline, Memory, Returned, Used, Word, folded
+from leastpriv.evidence.source import same_arn
 
 VERSION = 1
 LONGEST_FILE = 1_000_000
@@ -73,7 +74,7 @@ def from_bytes(raw: bytes, principal: str, now: datetime) -> Read:
     if version != VERSION or isinstance(version, bool):
         newer = isinstance(version, int) and version > VERSION
         raise UnreadableMemoryError("was written by a newer version of this program" if newer else "is no memory")
-    if content.get("principal") != principal:
+    if not _is_of(content.get("principal"), principal):
         raise UnreadableMemoryError("remembers another principal")
     reader = _Reader(now.astimezone(UTC) + _CLOCKS)
     used: dict[str, Mapping[str, Used]] = {}
@@ -161,6 +162,11 @@ def _object(raw: bytes) -> Mapping[str, Any]:
     if not isinstance(content, dict):
         raise UnreadableMemoryError("is no memory")
     return content
+
+
+def _is_of(found: object, principal: str) -> bool:
+    """Whether two ARNs are of one principal: a role with a path may be named without it."""
+    return found == principal or (isinstance(found, str) and same_arn(found, principal))
 
 
 def _returned(given: object, reader: _Reader) -> dict[tuple[str, str], Returned]:

@@ -218,6 +218,19 @@ class TestFile:
         with pytest.raises(UnreadableMemoryError, match=why):
             from_bytes(raw, ROLE, NOW)
 
+    @pytest.mark.parametrize("path", ["", "ci/", "ci/eu/"])
+    def test_a_role_may_be_named_with_its_path_and_without(self, path: str) -> None:
+        """What one run remembers by one name the next one finds by the other, so that it removes nothing used."""
+        named, other = (f"arn:aws:iam::111122223333:role/{found}deploy" for found in (path, "" if path else "ci/"))
+        known = Memory(named, used={"s3:PutObject": {"*": Used(date(2026, 1, 1), date(2026, 1, 2))}})
+        found = from_bytes(to_bytes(known), other, NOW).memory
+        assert (found.principal, found.used) == (other, known.used)
+
+    def test_a_role_of_that_name_with_another_path_is_another_one(self) -> None:
+        raw = to_bytes(Memory("arn:aws:iam::111122223333:role/ci/deploy"))
+        with pytest.raises(UnreadableMemoryError, match="another principal"):
+            from_bytes(raw, "arn:aws:iam::111122223333:role/old/deploy", NOW)
+
     @pytest.mark.parametrize("last", ["9999-12-31", "2026-13-01", "2026-11-26", "yesterday", 20261101])
     def test_a_use_of_the_future_or_of_no_day_is_left_out(self, last: object) -> None:
         row = {"first": "2026-01-01", "last": last, "runs": {}}

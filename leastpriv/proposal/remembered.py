@@ -12,6 +12,7 @@ from leastpriv.model import Outcome
 from leastpriv.permissions.patterns import resource_covers
 from leastpriv.permissions.siblings import siblings_of
 from leastpriv.proposal.situation import Candidate, Objection, Recollection, Situation
+from leastpriv.proposal.visible import dropped_with_service
 
 
 def asked_to_keep(candidate: Candidate, situation: Situation) -> str:
@@ -35,6 +36,9 @@ def remembered(candidate: Candidate, situation: Situation) -> str:
     own = memory.last_use(candidate.action, resources)
     if own:
         return f"{_when(own[1])}, as remembered"
+    if candidate.action in situation.siblings and not dropped_with_service(candidate, situation):
+        # What the window itself shows is told by the guard `sibling`.
+        return ""
     partner = situation.recollection.siblings.get(candidate.action, "")
     made = memory.last_use(partner) if partner else None
     return f"lifecycle counterpart of {partner}, {_when(made[1])}, as remembered" if made else ""

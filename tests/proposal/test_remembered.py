@@ -70,6 +70,17 @@ def test_the_counterpart_of_what_was_made_before_stays_too() -> None:
     assert "lifecycle counterpart of sqs:CreateQueue" in made.held_back[0].objection.reason
 
 
+def test_the_counterpart_of_what_the_window_itself_shows_is_told_as_such() -> None:
+    """A memory knows this window as well: a guard that named it in place of the window would change every report."""
+    queue = "arn:aws:sqs:eu-west-1:111122223333:orders"
+    made = draft(
+        policy("sqs:CreateQueue", "sqs:DeleteQueue", resource="*"),
+        memory({"sqs:CreateQueue": {queue: MARCH}}),
+        usage("sqs:CreateQueue", queue),
+    )
+    assert (gone(made), guards(made)["sqs:DeleteQueue"]) == ([], "sibling")
+
+
 def test_a_used_action_is_not_narrowed_onto_less_than_was_used_before() -> None:
     assert guards(draft(policy(UPDATE, resource="*"), memory({UPDATE: {FUNCTION: MARCH}}))) == {}
     made = draft(policy(UPDATE, resource="*"), memory({UPDATE: {f"{FUNCTION}-yearly": MARCH}}))

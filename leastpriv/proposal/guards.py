@@ -88,8 +88,9 @@ def minimum_confidence(candidate: Candidate, situation: Situation) -> str:
         return ""
     service = candidate.action.partition(":")[0]
     runs = f"{found.runs} run{'' if found.runs == 1 else 's'}"
-    where = f"{runs} used {service}" if service in situation.services else f"there are {runs}"
-    return f"{where}, {found.own} with an action that no other used: {found.percent} % confidence of at least {least} %"
+    where = f"{runs} used `{service}`" if service in situation.services else f"there are {runs}"
+    seen = f"{where}, {found.own} with an action that no other used"
+    return f"{seen}: confidence is {found.percent} percent of at least {least}"
 
 
 def separate_runs(evidence: Evidence, without: frozenset[str] = frozenset()) -> int:

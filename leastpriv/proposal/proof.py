@@ -14,6 +14,7 @@ from leastpriv.policy.document import Document, Statement
 from leastpriv.policy.evaluate import policy_size
 from leastpriv.policy.quotas import Kind, kind_of, quota, size_beside
 from leastpriv.proposal.confidence import Confidences, chance, confidences
+from leastpriv.proposal.emergencies import emergencies_of
 from leastpriv.proposal.left_out import LeftOut, leave_one_out
 from leastpriv.proposal.situation import Change, Draft, History, Options
 
@@ -72,6 +73,8 @@ class Proof:
     """What allows each replayed need, in the order of the calls."""
     confidence: Confidences | None = None
     """What the runs show of the permissions that the proposal grants; None where nobody asked."""
+    by_action: Confidences | None = None
+    """The same of actions whatever their resource, which is what the guard `minimum-confidence` looks at."""
 
     @property
     def chance(self) -> float:
@@ -79,10 +82,18 @@ class Proof:
 
         By the runs left out, where there are some to judge; else by those that used something of their own.
         """
-        tried = self.left_out.runs - self.left_out.untried if self.left_out else 0
-        if self.left_out and tried:
-            return chance(len(self.left_out.refused), tried)
+        if self.left_out and self._tried:
+            return chance(len(self.left_out.refused), self._tried)
         return self.confidence.whole.chance if self.confidence else chance(0, 0)
+
+    @property
+    def chance_runs(self) -> int:
+        """How many runs `chance` rests on: fewer than there are where some could not be left out and judged."""
+        return self._tried or (self.confidence.whole.runs if self.confidence else 0)
+
+    @property
+    def _tried(self) -> int:
+        return self.left_out.runs - self.left_out.untried if self.left_out else 0
 
     @property
     def size_after(self) -> int:
@@ -114,6 +125,7 @@ def prove(
     With the `options` that the draft was made with, each run is left out once as well.
     """
     documents = [*draft.documents, *attached]
+    emergencies = emergencies_of(evidence.runs, options.break_glass if options else ())
     after = replay(evidence, documents)
     before = replay(evidence, [draft.committed, *attached]) if draft.committed else None
     kind = kind_of(draft.committed or draft.document, evidence.principal)
@@ -133,7 +145,8 @@ def prove(
         fits=sizes[0] + beside <= quota(kind) and (draft.packed is None or draft.packed.fits),
         left_out=leave_one_out(draft, attached, evidence, options, history) if options else None,
         allowances=tuple(_allowances(evidence, documents)),
-        confidence=confidences(evidence, documents),
+        confidence=confidences(evidence, documents, emergencies),
+        by_action=confidences(evidence, without=emergencies),
     )
 
 

@@ -20,7 +20,7 @@ def chance_line(subject: Subject) -> Iterator[str]:
         return
     yield (
         f"Chance that the next deploy needs something this policy lacks: **about {share(subject.proof.chance)}**, "
-        f"judged by {plural(known.whole.runs, 'run')}."
+        f"judged by {plural(subject.proof.chance_runs, 'run')}."
     )
 
 
@@ -30,23 +30,26 @@ def confidence_table(subject: Subject) -> Iterator[str]:
     if known is None or not known.whole.runs:
         return
     services = sorted(known.by_service.items(), key=lambda item: (-item[1].chance, item[0]))
-    rows = [_row("all", known.whole), *(_row(code(service), found) for service, found in services[:_MOST])]
+    actions = subject.proof.by_action or known
+    rows = [_row("all", known.whole, actions.whole)]
+    rows += [_row(code(service), found, actions.of(f"{service}:")) for service, found in services[:_MOST]]
     if len(services) > _MOST:
-        rows.append(f"| and {len(services) - _MOST:,} more | | | | | | |")
+        rows.append(f"| and {len(services) - _MOST:,} more | | | | | | | |")
     yield (
         "<details><summary>What the runs show of how much more there is</summary>\n\n"
         "Each run is a sample. *New* are runs that used something which no other run did: as many of the runs to come "
         "may. *Coverage* is the share of the next run's uses that are of permissions already seen, *unseen* the least "
-        "number of permissions that are needed now and then and no run has shown.\n\n"
-        "| Service | Runs | Permissions | New | Coverage | Unseen | Chance of something new |\n"
-        "| --- | ---: | ---: | ---: | ---: | ---: | ---: |\n" + "\n".join(rows) + "\n\n</details>"
+        "number of permissions that are needed now and then and no run has shown. *Confidence* is that no new "
+        "action is needed, on whatever resource: `minimum-confidence` looks at it.\n\n"
+        "| Service | Runs | Permissions | New | Coverage | Unseen | Chance of something new | Confidence |\n"
+        "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |\n" + "\n".join(rows) + "\n\n</details>"
     )
 
 
-def _row(name: str, found: Confidence) -> str:
+def _row(name: str, found: Confidence, actions: Confidence) -> str:
     return (
         f"| {name} | {found.runs:,} | {found.permissions:,} | {found.own:,} | {100 * found.coverage:.1f} % "
-        f"| ≥ {found.unseen:.1f} | {share(found.chance)} |"
+        f"| ≥ {found.unseen:.1f} | {share(found.chance)} | {actions.percent} % |"
     )
 
 

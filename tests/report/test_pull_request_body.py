@@ -94,6 +94,30 @@ def test_the_chance_of_something_new_stands_below_the_verdict_and_its_reckoning_
     assert text.index("<details><summary>What the runs show") > text.index("### Proof")
 
 
+def test_a_chance_names_the_runs_that_it_rests_on_and_no_others(usual: Subject) -> None:
+    """Runs that could not be left out and judged do not make it look surer."""
+    left_out = usual.proof.left_out
+    assert left_out
+    proof = replace(usual.proof, left_out=replace(left_out, runs=4, untried=1, not_judged=2, refused={}))
+    assert "**about 12 %**, judged by 3 runs." in body(replace(usual, proof=proof))
+    none = replace(proof, left_out=replace(left_out, runs=0, untried=0, not_judged=6, refused={}))
+    assert none.confidence
+    assert (none.chance_runs, none.chance) == (6, none.confidence.whole.chance)
+
+
+def test_the_table_shows_the_confidence_that_the_guard_looks_at(tmp_path: Path) -> None:
+    """Else a service could be narrowed though the table says less than `minimum-confidence`."""
+    subject = proposal(tmp_path, POLICY, minimum_confidence="100").subject
+    held = [each.objection.reason for each in subject.draft.held_back if each.objection.guard == "minimum-confidence"]
+    rows = body(subject).splitlines()
+    assert held
+    for reason in held:
+        percent = re.findall(r"confidence is (\d+) percent of at least 100", reason)[0]
+        named = re.findall(r"runs? used (`.+?`)", reason)
+        row = next(row for row in rows if row.startswith(f"| {named[0] if named else 'all'} |"))
+        assert row.endswith(f"| {percent} % |")
+
+
 def test_a_very_small_chance_is_not_told_more_exactly_than_it_is_known() -> None:
     assert (share(0.001), share(0.0149), share(0.083), share(0.5)) == ("1 % or less", "1 % or less", "8 %", "50 %")
 

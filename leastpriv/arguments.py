@@ -83,8 +83,8 @@ def _add_propose(commands: _SubParsersAction[ArgumentParser]) -> None:
 
 
 EXPLAINED = (
-    "role-arn", "policy-file", "also-attached", "trails", "minimum-days", "minimum-runs", "unseen-services",
-    "resources", "keep", "never-add",
+    "role-arn", "policy-file", "also-attached", "trails", "minimum-days", "minimum-runs", "minimum-confidence",
+    "grace-days", "break-glass", "max-changes", "unseen-services", "resources", "keep", "never-add", "evidence-branch",
 )  # fmt: skip
 """Inputs that decide what becomes of an action."""
 
@@ -105,7 +105,7 @@ def _add_explain(commands: _SubParsersAction[ArgumentParser]) -> None:
                 known.flag,
                 dest=known.name.replace("-", "_"),
                 action="append" if known.several else "store",
-                metavar=known.name.upper().replace("-", "_"),
+                metavar=known.flag.removeprefix("--").upper().replace("-", "_"),
                 help=text + (f" (default: {known.default})" if known.default else ""),
             )
     _add_common(command)

@@ -94,6 +94,33 @@ def test_the_same_dials_as_of_a_proposal_decide(trail: Path, policy: Path) -> No
     assert "held back by keep" in explained("sqs:PurgeQueue", "--keep", "sqs:Purge*", trail=trail, policy=policy)
 
 
+@pytest.mark.parametrize(
+    ("dials", "guard"),
+    [
+        (("--minimum-confidence", "100"), "minimum-confidence"),
+        (("--minimum-confidence", "0", "--max-changes", "1"), "max-changes"),
+        (("--break-glass", "*"), "minimum-runs"),
+    ],
+)
+def test_the_dials_of_certainty_decide_too(dials: tuple[str, ...], guard: str, trail: Path, policy: Path) -> None:
+    """Else it would say that something goes which the pull request holds back."""
+    assert guard in explained("sns:CreateTopic", *dials, trail=trail, policy=policy)
+
+
+def test_a_memory_is_read_and_not_written(trail: Path, policy: Path, tmp_path: Path) -> None:
+    account, name = ROLE.split(":")[4], ROLE.rpartition("/")[2]
+    file = tmp_path / "memory" / account / "role" / f"{name}.json"
+    empty = tmp_path / "empty"
+    assert "remembered" not in explained("sns:CreateTopic", "--memory", str(empty), trail=trail, policy=policy)
+    assert not empty.exists()
+    file.parent.mkdir(parents=True)
+    used = {"sns:CreateTopic": {"*": {"first": "2026-01-01", "last": "2026-01-02", "runs": {}}}}
+    file.write_text(json.dumps({"leastpriv-memory": 1, "principal": ROLE, "used": used}), encoding="utf-8")
+    before = file.read_bytes()
+    assert "remembered" in explained("sns:CreateTopic", "--memory", str(file.parents[2]), trail=trail, policy=policy)
+    assert file.read_bytes() == before
+
+
 def test_without_a_policy_file_it_is_told_how_the_use_would_be_written(trail: Path) -> None:
     text = explained("cloudformation:DescribeStacks", trail=trail)
     assert "a policy made from this evidence would have it, basis observed, on" in text

@@ -60,7 +60,7 @@ def permissions(options: Namespace, stdout: TextIO, console: Console, clock: Clo
 def explain_actions(options: Namespace, stdout: TextIO, console: Console, clock: Clock) -> int:
     """Tells why an action is needed, or what would become of it."""
     from leastpriv.arguments import EXPLAINED
-    from leastpriv.pipeline import run
+    from leastpriv.pipeline import make
     from leastpriv.policy.location import Location
     from leastpriv.report.explain import explain, explain_without_evidence
     from leastpriv.settings import from_options
@@ -79,6 +79,7 @@ def explain_actions(options: Namespace, stdout: TextIO, console: Console, clock:
     workplace = Workplace(settings.policy_file, None, trails, reach=Reach(os.environ, clock(), settings.aws_regions))
     if options.policy_file:
         workplace = shell_workplace(settings, os.environ, clock())
-    result = run(settings, workplace, clock(), console.log)
-    print_text(stdout, explain(options.actions, result.subject, has_policy=bool(options.policy_file)))
+    # Nothing is published, and nothing remembered: this only looks.
+    made = make(settings, workplace, clock(), console.log)
+    print_text(stdout, explain(options.actions, made.subject, has_policy=bool(options.policy_file)))
     return 0

@@ -94,13 +94,17 @@ def from_bytes(raw: bytes, principal: str, now: datetime) -> Read:
 
 
 def to_bytes(memory: Memory) -> bytes:
-    """The file of a memory; what would be too long names fewer resources, each action stays remembered."""
+    """The file of a memory; what would be too long names fewer resources, each action stays remembered.
+
+    Raises:
+        UnreadableMemoryError: it is too long even so; no run could read it, and none could write it anew.
+    """
     for most in (MOST_RESOURCES, 5, 1, 0):
         used = {action: folded(by_resource, most) for action, by_resource in memory.used.items()}
         raw = _written(replace(memory, used=used))
         if len(raw) <= LONGEST_FILE:
-            break
-    return raw
+            return raw
+    raise UnreadableMemoryError(f"would be longer than {LONGEST_FILE:,} bytes")
 
 
 def _written(memory: Memory) -> bytes:

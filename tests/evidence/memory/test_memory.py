@@ -245,6 +245,13 @@ class TestFile:
         assert len(raw) <= LONGEST_FILE
         assert from_bytes(raw, ROLE, NOW).memory.used.keys() == wide.keys()
 
+    def test_no_file_is_written_that_the_next_run_could_not_read(self) -> None:
+        """Nothing would be removed any more, and no run would write over it."""
+        changes = tuple(f"{number:012x}" for number in range(900))
+        declined = {number: Decline(NOW, False, "a" * 32, changes) for number in range(1, MOST_DECLINED + 1)}
+        with pytest.raises(UnreadableMemoryError, match="would be longer than 1,000,000 bytes"):
+            to_bytes(Memory(ROLE, declined=declined))
+
     @pytest.mark.parametrize(("text", "is_one"), [("s3:Delete*", True), ("*", True), ("s3", False), ("s3:a b", False)])
     def test_an_action_pattern_is_one_as_policies_have_them(self, text: str, is_one: bool) -> None:
         assert is_action_pattern(text) is is_one

@@ -10,6 +10,7 @@ from leastpriv.evidence.runs import workflow_run_of
 from leastpriv.evidence.usage import Evidence
 from leastpriv.model import ChangeKind, Run, Usage
 from leastpriv.proposal.situation import Change, Objection
+from leastpriv.report.confidence import chance_line
 from leastpriv.report.limits import held_back, refused, unseen
 from leastpriv.report.live import live_role
 from leastpriv.report.page.chain_view import Drawing, drawing
@@ -96,6 +97,7 @@ class Target:
     title: str
     verdict: str
     """Markdown, as all that follows of this type."""
+    chance: str
     principal: str
     policy_file: str
     facts: tuple[tuple[str, str], ...]
@@ -119,6 +121,7 @@ def target(subject: Subject, number: int) -> Target:
         anchor=f"target-{number}",
         title=title(subject),
         verdict=verdict(subject),
+        chance=" ".join(chance_line(subject)),
         principal=subject.principal,
         policy_file=subject.policy_file,
         facts=_facts(subject),

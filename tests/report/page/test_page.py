@@ -112,6 +112,10 @@ def test_several_roles_share_a_page_with_a_list_of_them(usual: Subject) -> None:
     assert len(ids) == len(set(ids))
 
 
+def test_the_chance_is_told_as_in_the_pull_request(usual: Subject) -> None:
+    assert "Chance that the next deploy needs something this policy lacks: about" in all_text(parsed(page([usual])))
+
+
 def test_evidence_beyond_its_room_is_counted(usual: Subject) -> None:
     [narrowed] = [change for change in usual.draft.changes if change.action == "lambda:*"]
     many = replace(narrowed, usages=narrowed.usages * 3_000)

@@ -14,7 +14,7 @@ from typing import TypeVar
 from leastpriv.permissions.patterns import action_covers, resource_overlaps
 
 REMEMBERED_DAYS = 400
-"""Use, refusals after a removal and declines are remembered so long: what runs once a year has slack (docs: memory)."""
+"""Use and refusals after a removal are remembered so long: what runs once a year has slack (docs: memory)."""
 MOST_RESOURCES = 20
 """Of one action; from the next one on it is remembered as used on `*`, which vetoes more and never less."""
 MOST_DECLINED = 100

@@ -39,7 +39,7 @@ from leastpriv.step import (
 )
 from leastpriv.values import Value
 from leastpriv.workplace import Workplace
-from leastpriv.written import write_reports
+from leastpriv.written import check_report_files, write_reports
 
 _MOST_ANNOTATED, _MOST_FINDINGS = 3, 3
 """Targets with annotations of their own, and findings of each: ten of a kind a step is the runner's own limit."""
@@ -101,6 +101,7 @@ def several_command(
     given, labels = given_to_command(values)
     raw, path, given = _config_of_command(given, labels, discover=discover)
     whole = run_settings({**given, "config": path}, labels, *times)
+    check_report_files(whole, lambda value, _: Path(value), labels)
     here = replace(shell_workplace(whole, environment, now))
     configuration = read_configuration(raw, here.policy_path)
     if discover and not configuration.discover:

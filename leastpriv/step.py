@@ -36,7 +36,7 @@ from leastpriv.runner.files import append_summary, write_outputs
 from leastpriv.settings import AUTO_LOGS, Mode, Settings, from_environment
 from leastpriv.sources import Reach
 from leastpriv.workplace import Workplace
-from leastpriv.written import write_files, write_reports
+from leastpriv.written import check_report_files, write_files, write_reports
 
 IN_PUBLIC = "public:"
 """Before the name of the evidence branch: it may lie in a public repository. No branch's name can begin so."""
@@ -117,9 +117,7 @@ def inside_workspace(settings: Settings, runner: Runner) -> Workplace:
         inside(Location.of(name).path, "also-attached")
     if settings.trust_policy:
         inside(Location.of(settings.trust_policy).path, "trust-policy")
-    for value, name in ((settings.sarif_file, "sarif-file"), (settings.page_file, "page-file")):
-        if value:
-            inside(value, name)
+    check_report_files(settings, inside, {})
     trails = tuple(inside(name, "trails") for name in settings.trail_folders)
     return Workplace(Path(policy.path).as_posix(), runner.workspace, trails, pointer=policy.pointer)
 

@@ -6,9 +6,10 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from leastpriv.diff.json_patch import json_patch
-from leastpriv.errors import LeastprivError
+from leastpriv.errors import InputError, LeastprivError
 from leastpriv.pipeline import Result
 from leastpriv.policy.hcl_text import hcl_of
+from leastpriv.policy.location import Location
 from leastpriv.report.proposal_json import proposal_json
 from leastpriv.report.subject import Subject
 from leastpriv.settings import Settings
@@ -54,6 +55,27 @@ def write_reports(subjects: Sequence[Subject], settings: Settings, inside: Calla
 
         path = inside(settings.page_file, "page-file")
         _write(path.parent, {path.name: page(subjects).encode()})
+
+
+def check_report_files(settings: Settings, inside: Callable[[str, str], Path], labels: Mapping[str, str]) -> None:
+    """Refuses, before anything is read, files for which `write_reports` could only fail or do harm.
+
+    A report takes the place of what has its name: of a device, or of the link `/dev/stdout`, nothing would be left.
+    `labels` gives the words for an input where they are not those of a step.
+
+    Raises:
+        InputError: a report would go to a folder, a device or a link, or over a policy that the run reads.
+    """
+    read = [Location.of(name).path for name in (settings.policy_file, *settings.attached_files, settings.trust_policy)]
+    policies = [path for path in (inside(name, "policy-file") for name in read if name) if path.is_file()]
+    for value, name in ((settings.sarif_file, "sarif-file"), (settings.page_file, "page-file")):
+        if not value:
+            continue
+        path, label = inside(value, name), labels.get(name, f"The input {name}")
+        if path.is_symlink() or (path.exists() and not path.is_file()):
+            raise InputError(f"{label} is {value!r}, which is a folder, a link or a device: name a file.")
+        if path.is_file() and any(path.samefile(policy) for policy in policies):
+            raise InputError(f"{label} is {value!r}, a policy that the run reads: write it to a file of its own.")
 
 
 def _write(folder: Path, contents: Mapping[str, bytes]) -> None:

@@ -270,6 +270,33 @@ class TestPropose:
         assert (told.code, told.out) == (2, "")
         assert told.err == f"error: {known.flag} is set, but not built yet: leave it out.\n"
 
+    @pytest.mark.parametrize("option", ["--page", "--sarif-file"])
+    def test_a_report_goes_to_a_file_alone_and_nothing_is_lost(
+        self, policy: Path, plain_trail: str, tmp_path: Path, option: str
+    ) -> None:
+        """A report takes the place of what has its name: as root, `--page /dev/stdout` left no `/dev/stdout`."""
+        folder, link, pipe = tmp_path / "folder", tmp_path / "stdout", tmp_path / "pipe"
+        folder.mkdir()
+        link.symlink_to("/proc/self/fd/1")
+        os.mkfifo(pipe)
+        for odd in (folder, link, pipe):
+            told = self.propose(policy, plain_trail, option, str(odd))
+            assert (told.code, told.out) == (2, "")
+            assert told.err == f"error: {option} is {str(odd)!r}, which is a folder, a link or a device: name a file.\n"
+        assert (folder.is_dir(), link.is_symlink(), pipe.is_fifo()) == (True, True, True)
+
+    def test_a_report_never_goes_over_a_policy_by_another_path_of_it(
+        self, policy: Path, plain_trail: str, tmp_path: Path
+    ) -> None:
+        (tmp_path / "folder").mkdir()
+        before, again = policy.read_bytes(), f"{tmp_path}/folder/../{policy.relative_to(tmp_path)}"
+        told = self.propose(policy, plain_trail, "--page", again)
+        assert told.code == 2
+        assert told.err == f"error: --page is {again!r}, a policy that the run reads: write it to a file of its own.\n"
+        told = self.propose(tmp_path / "new.json", plain_trail, "--also-attached", str(policy), "--page", str(policy))
+        assert told.code == 2
+        assert policy.read_bytes() == before
+
     def test_a_folder_that_cannot_be_written_is_named(self, policy: Path, plain_trail: str) -> None:
         told = self.propose(policy, plain_trail, "--output-dir", str(policy))
         assert told.code == 1

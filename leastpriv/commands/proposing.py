@@ -29,7 +29,7 @@ def propose(options: Namespace, stdout: TextIO, console: Console, clock: Clock) 
     from leastpriv.report.proposal_json import proposal_json
     from leastpriv.settings import from_options
     from leastpriv.step import exit_code, say_published
-    from leastpriv.written import write_files, write_reports
+    from leastpriv.written import check_report_files, write_files, write_reports
 
     values = {known.name: getattr(options, known.name.replace("-", "_"), "") or "" for known in INPUTS}
     if values["config"] or options.discover:
@@ -39,6 +39,7 @@ def propose(options: Namespace, stdout: TextIO, console: Console, clock: Clock) 
         print_text(stdout, told)
         return code
     settings = from_options(values, options.start or "", options.end or "")
+    check_report_files(settings, lambda value, _: Path(value), {known.name: known.flag for known in INPUTS})
     if settings.mode.value == "review":
         return _review(settings, options, stdout, console, clock)
     workplace = replace(shell_workplace(settings, os.environ, clock()), templates=_templates(options.templates))

@@ -108,6 +108,9 @@ def _add_explain(commands: _SubParsersAction[ArgumentParser]) -> None:
                 metavar=known.flag.removeprefix("--").upper().replace("-", "_"),
                 help=text + (f" (default: {known.default})" if known.default else ""),
             )
+    command.add_argument(
+        "--format", choices=["text", "json"], default="text", help="text for people (default), or a JSON line an action"
+    )
     _add_common(command)
 
 

@@ -197,3 +197,31 @@ def test_an_action_with_events_of_its_own_is_not_said_to_have_none() -> None:
     assert "visible in a trail: by events of its own, and inside other calls without one (" in printed(
         "ec2:RunInstances"
     )
+
+
+def test_as_json_an_action_is_one_object_with_its_evidence_and_its_fate(trail: Path, policy: Path) -> None:
+    text = explained("lambda:updatefunctioncode", "ec2:CreateVpc", "--format", "json", trail=trail, policy=policy)
+    used, refused = map(json.loads, text.splitlines())
+    assert (used["action"], used["access_level"]) == ("lambda:UpdateFunctionCode", "Write")
+    assert used["visibility"]["kind"] == "management"
+    assert [(usage["count"], usage["outcome"], usage["derivation"]) for usage in used["usages"]] == [
+        (6, "allowed", "named by the request")
+    ]
+    assert {entry["decision"] for entry in used["entries"]} == {"it stays, since it was used"}
+    assert [usage["denied_by"] for usage in refused["usages"]] == ["scp"]
+    assert (refused["entries"], refused["additions"], len(refused["not_added"])) == ([], [], 1)
+
+
+def test_as_json_a_pattern_names_the_same_actions_as_in_text(trail: Path, policy: Path) -> None:
+    rows = explained("lambda:*", "--format", "json", trail=trail, policy=policy).splitlines()
+    blocks = explained("lambda:*", trail=trail, policy=policy).strip().split("\n\n")
+    assert [json.loads(row)["action"] for row in rows] == [block.split(" (")[0] for block in blocks]
+
+
+def test_as_json_an_action_needs_no_evidence() -> None:
+    out, err = io.StringIO(), io.StringIO()
+    assert main(["explain", "kms:Decrypt", "iam:PassRole", "--format", "json"], out, err, lambda: NOW) == 0
+    decrypt, passed = map(json.loads, out.getvalue().splitlines())
+    assert [kind["name"] for kind in decrypt["resource_types"]] == ["key"]
+    assert passed["sensitive"]
+    assert "usages" not in decrypt

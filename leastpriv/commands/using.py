@@ -63,13 +63,17 @@ def explain_actions(options: Namespace, stdout: TextIO, console: Console, clock:
     from leastpriv.pipeline import make
     from leastpriv.policy.location import Location
     from leastpriv.report.explain import explain, explain_without_evidence
+    from leastpriv.report.explain_json import explained_rows, known_rows
+    from leastpriv.report.terminal import json_lines
     from leastpriv.settings import from_options
     from leastpriv.sources import Reach
     from leastpriv.workplace import Workplace
 
     values = {name: getattr(options, name.replace("-", "_")) or "" for name in EXPLAINED}
+    asked: list[str] = options.actions
     if not (options.role_arn or options.trails or options.policy_file):
-        print_text(stdout, explain_without_evidence(options.actions))
+        as_json = options.format == "json"
+        print_text(stdout, json_lines(known_rows(asked)) if as_json else explain_without_evidence(asked))
         return 0
     if options.policy_file and not Path(Location.of(options.policy_file).path).is_file():
         raise InputError(f"--policy-file names {options.policy_file!r}, which is no file.")
@@ -80,6 +84,10 @@ def explain_actions(options: Namespace, stdout: TextIO, console: Console, clock:
     if options.policy_file:
         workplace = shell_workplace(settings, os.environ, clock())
     # Nothing is published, and nothing remembered: this only looks.
-    made = make(settings, workplace, clock(), console.log)
-    print_text(stdout, explain(options.actions, made.subject, has_policy=bool(options.policy_file)))
+    subject = make(settings, workplace, clock(), console.log).subject
+    has_policy = bool(options.policy_file)
+    if options.format == "json":
+        print_text(stdout, json_lines(explained_rows(asked, subject, has_policy=has_policy)))
+    else:
+        print_text(stdout, explain(asked, subject, has_policy=has_policy))
     return 0

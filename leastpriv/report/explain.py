@@ -29,7 +29,7 @@ def explain(asked: Sequence[str], subject: Subject, *, has_policy: bool) -> str:
     Without a policy (`has_policy` false) it is told how the use would be written. Raises InputError where
     something asked for is no action.
     """
-    actions = dict.fromkeys(action for entry in asked for action in _meant(entry, subject))
+    actions = dict.fromkeys(action for entry in asked for action in called_or_changed(entry, subject))
     return "\n".join("\n".join(_block(action, subject, has_policy)) + "\n" for action in actions)
 
 
@@ -38,11 +38,12 @@ def explain_without_evidence(asked: Sequence[str]) -> str:
 
     Raises InputError where something asked for is no action.
     """
-    actions = dict.fromkeys(action for entry in asked for action in _all_meant(entry))
+    actions = dict.fromkeys(action for entry in asked for action in known_actions(entry))
     return "\n".join("\n".join(_static_block(action)) + "\n" for action in actions)
 
 
-def _all_meant(entry: str) -> Sequence[str]:
+def known_actions(entry: str) -> Sequence[str]:
+    """The action that an entry names, or all that a pattern grants; raises InputError where there is none."""
     named = _named(entry)
     found = [named] if named else catalog.expand(entry)
     if not found:
@@ -68,7 +69,8 @@ def _named(entry: str) -> str:
     return "" if set(entry) & set("*?") else catalog.spelling(entry) or entry
 
 
-def _meant(entry: str, subject: Subject) -> list[str]:
+def called_or_changed(entry: str, subject: Subject) -> list[str]:
+    """The action that an entry names, or those of a pattern that matter here; raises InputError where none does."""
     named = _named(entry)
     if named:
         return [named]
@@ -189,10 +191,11 @@ def _entries(action: str, subject: Subject) -> Iterator[str]:
             sid = f" ({entry.statement.sid})" if entry.statement.sid else ""
             where = f"{subject.policy_file}:{entry.statement.line}{sid}"
             on = ", ".join(entry.statement.resources) or "every resource but those of its NotResource"
-            yield f"  {_shown(f'{where} grants it by {entry.pattern} on {on}')}: {_decision(action, entry, subject)}"
+            yield f"  {_shown(f'{where} grants it by {entry.pattern} on {on}')}: {decision(action, entry, subject)}"
 
 
-def _decision(action: str, entry: Entry, subject: Subject) -> str:
+def decision(action: str, entry: Entry, subject: Subject) -> str:
+    """What becomes of the action where this entry grants it, in words."""
     change = _change_of(entry, subject.draft.changes)
     used = any(usage.outcome is Outcome.ALLOWED for usage in entry.uses.get(action, ()))
     if change and action in change.gone:

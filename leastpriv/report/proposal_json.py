@@ -30,10 +30,10 @@ def proposal_json(subject: Subject, name: str, text: str) -> str:
         "fingerprint": subject.fingerprint,
         "title": name,
         "body": text,
-        "changes": [_change(change) for change in draft.changes],
-        "held_back": [_held(held) for held in draft.held_back],
-        "stays_on_all": [_held(held) for held in draft.held_open],
-        "refused": [_held(held) for held in draft.refused],
+        "changes": [change_value(change) for change in draft.changes],
+        "held_back": [held_value(held) for held in draft.held_back],
+        "stays_on_all": [held_value(held) for held in draft.held_open],
+        "refused": [held_value(held) for held in draft.refused],
         "gaps": [gap_row(gap) for gap in evidence.gaps],
         "live": live_value(subject),
         "evidence": {
@@ -73,7 +73,8 @@ def proposal_json(subject: Subject, name: str, text: str) -> str:
     return json_text(value, indent=2) + "\n"
 
 
-def _change(change: Change) -> dict[str, object]:
+def change_value(change: Change) -> dict[str, object]:
+    """A change with its evidence."""
     written = {*change.resources, *change.onto}
     return {
         "kind": change.kind,
@@ -96,7 +97,7 @@ def _change(change: Change) -> dict[str, object]:
         "security": change.security,
         "removed_by": change.removed_by or None,
         "patterns": [_pattern(found) for found in change.patterns if found.pattern in written],
-        "usages": [_usage(usage) for usage in change.usages],
+        "usages": [usage_value(usage) for usage in change.usages],
     }
 
 
@@ -108,7 +109,8 @@ def _pattern(found: Pattern) -> dict[str, object]:
     }
 
 
-def _held(held: HeldBack) -> dict[str, object]:
+def held_value(held: HeldBack) -> dict[str, object]:
+    """A change that a guard held back, or a need that is not written."""
     return {
         "kind": held.kind,
         "action": held.action,
@@ -116,10 +118,11 @@ def _held(held: HeldBack) -> dict[str, object]:
         "sid": held.sid,
         "guard": held.objection.guard,
         "reason": held.objection.reason,
-        "usages": [_usage(usage) for usage in held.usages],
+        "usages": [usage_value(usage) for usage in held.usages],
     }
 
 
-def _usage(usage: Usage) -> dict[str, object]:
+def usage_value(usage: Usage) -> dict[str, object]:
+    """What a usage tells, of any outcome."""
     log = {"log": usage.denial.log} if usage.denial and usage.denial.log else {}
     return {**permission_row(usage), "outcome": usage.outcome, "derivation": usage.need.derivation, **log}

@@ -52,6 +52,9 @@ def matches(pattern: str, text: str, *, ignore_case: bool = False) -> bool:
     """
     if ignore_case:
         pattern, text = folded(pattern), folded(text)
+    if "*" not in pattern and "?" not in pattern:
+        # A policy may name thousands of actions: more than there are compiled patterns kept.
+        return pattern == text
     return _regex(pattern, False).fullmatch(text) is not None
 
 

@@ -225,3 +225,13 @@ def test_as_json_an_action_needs_no_evidence() -> None:
     assert [kind["name"] for kind in decrypt["resource_types"]] == ["key"]
     assert passed["sensitive"]
     assert "usages" not in decrypt
+
+
+def test_a_wildcard_that_goes_names_a_few_of_what_takes_its_place(trail: Path, tmp_path: Path) -> None:
+    wide = tmp_path / "wide.json"
+    allow = {"Effect": "Allow", "Action": ["s3:*", "lambda:*"], "Resource": "*"}
+    wide.write_text(json.dumps({"Version": "2012-10-17", "Statement": allow}))
+    text = explained("lambda:DeleteAlias", trail=trail, policy=wide)
+    told = next(line for line in text.splitlines() if "it goes with lambda:*" in line)
+    assert told.partition("which becomes ")[2].count(", ") == 4
+    assert told.endswith(" more")

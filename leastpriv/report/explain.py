@@ -199,7 +199,9 @@ def decision(action: str, entry: Entry, subject: Subject) -> str:
     change = _change_of(entry, subject.draft.changes)
     used = any(usage.outcome is Outcome.ALLOWED for usage in entry.uses.get(action, ()))
     if change and action in change.gone:
-        becomes = f", which becomes {', '.join(change.becomes)}" if change.becomes else ""
+        more = len(change.becomes) - _MOST_COVERED
+        becomes = f", which becomes {', '.join(change.becomes[:_MOST_COVERED])}" if change.becomes else ""
+        becomes += f" and {more:,} more" if more > 0 else ""
         return _shown(f"it goes with {change.action}{becomes}")
     onto = _onto(action, entry, subject.draft.changes)
     if onto:

@@ -57,3 +57,9 @@ def test_an_action_that_the_catalogue_lacks_is_marked() -> None:
     ).splitlines()
     assert "unverified" not in known
     assert unknown.startswith("s3:FrobnicateBucket (unverified)  *")
+
+
+def test_a_table_tells_the_day_alone_and_json_the_time() -> None:
+    row = {**ROW, "last_seen": "2026-11-05T09:00:00Z"}
+    assert str(permission_table([row])).rstrip().endswith(" 2026-11-05")
+    assert "2026-11-05T09:00:00Z" in json_lines([row])

@@ -23,7 +23,7 @@ QUEUE = "arn:aws:sqs:eu-west-1:111122223333"
 COMMITTED = datetime(2026, 9, 1, tzinfo=UTC)
 PROPOSED = datetime(2026, 10, 25, tzinfo=UTC)
 MERGED = datetime(2026, 11, 10, tzinfo=UTC)
-"""The last of the six deploys is on the fifth."""
+"""Four deploys lie before the proposal, two more before the merge."""
 
 
 @pytest.fixture
@@ -32,7 +32,7 @@ def folder(tmp_path: Path) -> Path:
     granted = {"Effect": "Allow", "Action": ["sqs:CreateQueue", "sqs:TagQueue"], "Resource": f"{QUEUE}:payments"}
     (tmp_path / "iam").mkdir()
     (tmp_path / FILE).write_text(json.dumps({"Version": "2012-10-17", "Statement": [granted]}, indent=2))
-    write_trail(tmp_path / "trail", deploys([CREATE_QUEUE]))
+    write_trail(tmp_path / "trail", deploys([CREATE_QUEUE], times=4))
     for command in (["init", "-q", "-b", "main"], ["add", "iam"], ["commit", "-q", "-m", "policy"]):
         git(tmp_path, *command, at=COMMITTED)
     return tmp_path
@@ -47,7 +47,9 @@ def git(folder: Path, *command: str, at: datetime) -> None:
 
 def proposal(folder: Path, now: datetime) -> Result:
     """What a run at some time proposes, and puts on the branch."""
-    settings = from_options({"role-arn": ROLE, "policy-file": FILE, "trails": ("trail",), "mode": "pull-request"})
+    dials = {"minimum-days": "20", "minimum-runs": "3"}
+    named = {"role-arn": ROLE, "policy-file": FILE, "trails": ("trail",), "mode": "pull-request", **dials}
+    settings = from_options(named)
     workplace = Workplace(FILE, folder, (folder / "trail",), LocalPlace(LocalRepository.open(folder)))
     return run(settings, workplace, now, list[str]().append)
 
@@ -64,6 +66,7 @@ def test_what_nobody_knew_to_be_granted_removes_no_other_grant_when_its_addition
     git(folder, "merge", "-q", *way, "-m", "Merge", first.published.branch, at=MERGED)
     if way == ["--squash"]:
         git(folder, "commit", "-q", "-m", "Squashed", at=MERGED)
+    write_trail(folder / "trail", deploys([CREATE_QUEUE]))
     second = proposal(folder, MERGED)
     assert [change_words(change) for change in second.subject.draft.changes] == []
     for result in (first, second):

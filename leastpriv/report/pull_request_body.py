@@ -59,7 +59,7 @@ def body(subject: Subject, reserved: int = 0) -> str:
     What grows too long loses the evidence first, then the ends of its longest sections; verdict and proof stay whole.
     """
     mark = marker(subject.fingerprint)
-    before = [verdict(subject), *chance_line(subject), *disagreements(subject.judgements)]
+    before = [verdict(subject), *disagreements(subject.judgements), *chance_line(subject)]
     proof = [*proof_lines(subject), *confidence_table(subject)]
     after = [*to_copy(subject), *proof, *judged(subject.judgements), *_what_happens(subject)]
     sections = [

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, TextIO
 
 from leastpriv.arguments import parser
+from leastpriv.commands import Clock
 from leastpriv.commands.beginning import init, trial
 from leastpriv.commands.judging import contains, denials, evaluate
 from leastpriv.commands.proposing import propose
@@ -19,7 +20,6 @@ from leastpriv.runner.commands import Console
 if TYPE_CHECKING:
     from leastpriv.runner.context import Runner
 
-Clock = Callable[[], datetime]
 _INTERRUPTED = 130
 _SHORT_SIGPIPE = 141
 

@@ -49,6 +49,7 @@ class Result:
         return bool(self.subject.draft.changes)
 
 
+COMMIT_SUMMARY = "The pull request's text has the evidence for each change and the replay of the recorded calls."
 Say = Callable[[str], None]
 Read = Callable[[Settings, Workplace, Say], Reading]
 """How the evidence of a target is had: read for it alone, or together with that of others."""
@@ -206,7 +207,7 @@ def _publish(
         path=subject.policy_path,
         content=subject.draft.content if subject.draft.changes or subject.draft.committed else None,
         title=name,
-        summary="The pull request's text has the evidence for each change and the replay of the recorded calls.",
+        summary=COMMIT_SUMMARY,
         fingerprint=subject.fingerprint,
         expected_base=base,
         body=text,

@@ -51,12 +51,11 @@ def step(environment: Mapping[str, str], runner: Runner, console: Console, clock
     settings = within_rights(from_environment(environment), runner, console)
     reach = Reach(environment, clock(), settings.aws_regions)
     logs = job_logs_of(settings, runner, clock())
+    here = replace(inside_workspace(settings, runner), job_logs=logs, reach=reach)
     if settings.mode is Mode.REVIEW:
-        here = replace(inside_workspace(settings, runner), job_logs=logs, reach=reach)
         return review_step(settings, here, github_of(settings, runner, console), runner, console)
     with console.group("Least privilege from evidence"):
         github = github_of(settings, runner, console)
-        here = replace(inside_workspace(settings, runner), job_logs=logs, reach=reach)
         workplace = step_workplace(settings, with_shelf(here, settings, github, runner), github)
         result = run(settings, workplace, clock(), console.log, runner.run_pages)
     folder = (runner.temporary or runner.workspace) / "leastpriv"
@@ -71,8 +70,7 @@ def step(environment: Mapping[str, str], runner: Runner, console: Console, clock
     if runner.summary_file:
         append_summary(runner.summary_file, _summary(result, settings))
     write_reports([result.subject], settings, lambda value, name: repository_path(runner.workspace, value, name))
-    github = github_of(settings, runner, console) if settings.drift_issue and not runner.read_only_token() else None
-    if settings.mode is Mode.CHECK and github:
+    if settings.mode is Mode.CHECK and github and settings.drift_issue and not runner.read_only_token():
         return track(result, github, console, runner.run_url)
     return exit_code(settings, result, console)
 

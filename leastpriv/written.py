@@ -13,6 +13,7 @@ from leastpriv.policy.location import Location
 from leastpriv.report.proposal_json import proposal_json
 from leastpriv.report.subject import Subject
 from leastpriv.settings import Settings
+from leastpriv.whole_file import write_whole
 
 
 def write_files(result: Result, folder: Path) -> Path:
@@ -80,11 +81,8 @@ def check_report_files(settings: Settings, inside: Callable[[str, str], Path], l
 
 def _write(folder: Path, contents: Mapping[str, bytes]) -> None:
     try:
-        folder.mkdir(parents=True, exist_ok=True)
         for name, content in contents.items():
-            half = folder / f".{name}.part"
-            half.write_bytes(content)
-            half.replace(folder / name)
+            write_whole(folder / name, content)
     except OSError as error:
         raise LeastprivError(f"The folder {folder} cannot be written: {error.strerror}.") from error
 

@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable
-from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
+from leastpriv.commands import Clock
 from leastpriv.runner.commands import Console
 
 if TYPE_CHECKING:
     from argparse import Namespace
-
-Clock = Callable[[], datetime]
 
 
 def trial(options: Namespace, stdout: TextIO, console: Console, clock: Clock) -> int:

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
-from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
+from leastpriv.commands import Clock
 from leastpriv.errors import InputError
 from leastpriv.runner.commands import Console
 from leastpriv.shell import print_rows
@@ -18,7 +17,6 @@ if TYPE_CHECKING:
     from leastpriv.policy.document import Document
     from leastpriv.policy.evaluate import Layer
 
-Clock = Callable[[], datetime]
 _NEW_ACCESS = 3
 
 

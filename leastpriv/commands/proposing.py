@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
+from leastpriv.commands import Clock
 from leastpriv.errors import InputError
 from leastpriv.runner.commands import Console
 from leastpriv.shell import print_markdown, print_text, shell_workplace
@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     from argparse import Namespace
 
     from leastpriv.settings import Settings
-
-Clock = Callable[[], datetime]
 
 
 def propose(options: Namespace, stdout: TextIO, console: Console, clock: Clock) -> int:

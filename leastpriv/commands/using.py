@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
-from datetime import datetime
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
+from leastpriv.commands import Clock
 from leastpriv.errors import InputError
 from leastpriv.runner.commands import Console
 from leastpriv.shell import print_rows, print_text, shell_workplace
 
 if TYPE_CHECKING:
     from argparse import Namespace
-
-Clock = Callable[[], datetime]
 
 
 def permissions(options: Namespace, stdout: TextIO, console: Console, clock: Clock) -> int:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Protocol
 
 from leastpriv.errors import LeastprivError, UnreadableMemoryError
+from leastpriv.whole_file import write_whole
 
 Change = Callable[[bytes | None], bytes]
 """What is kept now, or None -> what is to be kept; called again where another run was faster."""
@@ -79,8 +80,6 @@ class FolderShelf:
                 before = self.read()
                 after = change(before)
                 if after != before:
-                    half = target.with_name(f".{target.name}.part")
-                    half.write_bytes(after)
-                    half.replace(target)
+                    write_whole(target, after)
         except OSError as error:
             raise LeastprivError(f"{self.name} cannot be written: {error.strerror}.") from error

@@ -9,7 +9,7 @@ from leastpriv.proposal.drifting import Drifted, DriftKind, drifting
 from leastpriv.report import escape
 from leastpriv.report.escape import code
 from leastpriv.report.subject import Subject
-from leastpriv.report.words import codes, plural
+from leastpriv.report.words import codes, plural, watched
 
 _LONGEST_TABLE = 50_000
 """Characters: GitHub takes 65,536 of an issue."""
@@ -93,7 +93,7 @@ def issue_body(found: Sequence[Drifted], subject: Subject, run_url: str) -> str:
     evidence = subject.evidence
     verdict = (
         f"{plural(len(found), 'finding')}{when}: {code(subject.policy_file)}, the role {code(subject.role)} in the "
-        f"account, and what it used in {plural(evidence.span.days, 'day')} and {plural(len(evidence.runs), 'run')} do "
+        f"account, and what it used in {watched(evidence)} do "
         "not say the same."
     )
     way_out = (

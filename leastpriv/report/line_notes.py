@@ -14,7 +14,7 @@ from leastpriv.proposal.situation import Change
 from leastpriv.report.escape import code
 from leastpriv.report.pull_request_body import basis_words, only_if
 from leastpriv.report.subject import Subject
-from leastpriv.report.words import codes, day, in_time, last_of, plural, run_links, runs_of, times
+from leastpriv.report.words import codes, day, in_time, last_of, plural, run_links, runs_of, times, watched
 
 MOST_NOTES = 10
 Side = Literal["LEFT", "RIGHT"]
@@ -41,7 +41,7 @@ def line_notes(subject: Subject) -> tuple[LineNote, ...]:
     left, right = _changed_lines(committed.source.outer, document.source.outer)
     placed = [
         (line, side, _told(change, subject))
-        for change in sorted(subject.draft.changes, key=_gravity)
+        for change in subject.gravest_first
         for line, side in _places(change, committed, document)
         if line in (left if side == "LEFT" else right)
     ]
@@ -62,10 +62,6 @@ def _changed_lines(before: str, after: str) -> tuple[set[int], set[int]]:
             left.update(range(a + 1, b + 1))
             right.update(range(c + 1, d + 1))
     return left, right
-
-
-def _gravity(change: Change) -> tuple[bool, int]:
-    return not change.security, (ChangeKind.ADD, ChangeKind.NARROW, ChangeKind.REMOVE).index(change.kind)
 
 
 def _places(change: Change, committed: Document, document: Document) -> Iterator[tuple[int, Side]]:
@@ -97,5 +93,5 @@ def _told(change: Change, subject: Subject) -> str:
             f"**Narrowed:** {code(change.action)} granted {plural(change.granted, 'action')}; used: "
             f"{codes(change.used, 8)}. {plural(len(change.gone), 'action')} go."
         )
-    seen = f"{plural(evidence.span.days, 'day')} and {plural(len(evidence.runs), 'run')}"
+    seen = watched(evidence)
     return f"**Removed:** {code(change.action)}: no call in {seen}, though CloudTrail would have shown it."

@@ -26,7 +26,7 @@ from leastpriv.report.proof import proof_lines
 from leastpriv.report.siblings import lifecycle_counterparts
 from leastpriv.report.subject import Subject
 from leastpriv.report.to_copy import to_copy
-from leastpriv.report.words import codes, day, in_time, joined, last_of, plural, run_links, runs_of, times
+from leastpriv.report.words import codes, day, in_time, joined, last_of, plural, run_links, runs_of, times, watched
 
 LONGEST_BODY = 58_000
 """GitHub takes 65,536 characters; headers and escapes count (Renovate caps at the same figure)."""
@@ -104,7 +104,7 @@ def _page(sections: Sequence[str]) -> str:
 def verdict(subject: Subject) -> str:
     """The one sentence that a reviewer reads first."""
     evidence = subject.evidence
-    basis = f"in {plural(evidence.span.days, 'day')} and {plural(len(evidence.runs), 'run')}"
+    basis = f"in {watched(evidence)}"
     if subject.draft.committed is None and any(held.objection.guard == "declined" for held in subject.draft.refused):
         return f"**The first draft was declined** for {code(subject.role)}, so there is none: see below."
     if not evidence.counts.calls and not subject.changes(ChangeKind.ADD):
@@ -251,10 +251,7 @@ def _removals(subject: Subject) -> Iterator[str]:
         by_place.setdefault((_place(change), change.resources), []).append(change.action)
     rows = [f"| {codes(actions, 40)} | {place} | {codes(on, 3)} |" for (place, on), actions in by_place.items()]
     evidence = subject.evidence
-    seen = (
-        f"No call in {plural(evidence.span.days, 'day')} and {plural(len(evidence.runs), 'run')}, "
-        "though CloudTrail would have shown it."
-    )
+    seen = f"No call in {watched(evidence)}, though CloudTrail would have shown it."
     yield f"### Removes\n\n{seen}\n\n| Entry | Statement | On |\n| --- | --- | --- |\n" + "\n".join(rows)
 
 

@@ -14,7 +14,7 @@ from leastpriv.report.limits import UNSEEN, unseen_lines
 from leastpriv.report.proof import replay_sentences
 from leastpriv.report.review_sections import additions, conditions, needs_security, removals
 from leastpriv.report.reviewed import Reviewed
-from leastpriv.report.words import codes, plural
+from leastpriv.report.words import codes, plural, watched
 
 _LONGEST = 58_000
 """GitHub takes 65,536 characters; headers and escapes count, as in a pull request's body."""
@@ -82,7 +82,7 @@ def verdict(subject: Reviewed) -> str:
 def _finding(subject: Reviewed) -> str:
     review, file = subject.review, _file(subject)
     evidence = subject.evidence
-    basis = f"{plural(evidence.span.days, 'day')} and {plural(len(evidence.runs), 'run')}"
+    basis = watched(evidence)
     did = f"{code(subject.role)} did in {basis}"
     match review.verdict:
         case Verdict.BREAKS:

@@ -17,7 +17,7 @@ from leastpriv.proposal.fingerprint import entry_id
 from leastpriv.proposal.situation import Change
 from leastpriv.report.escape import json_text, plain
 from leastpriv.report.subject import Subject
-from leastpriv.report.words import plural
+from leastpriv.report.words import plural, watched
 
 _SCHEMA = "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json"
 _MOST_RESULTS = 5_000
@@ -106,7 +106,7 @@ def _rule(change: Change) -> str:
 
 
 def _sentence(change: Change, subject: Subject) -> str:
-    seen = f"in {plural(subject.evidence.span.days, 'day')} and {plural(len(subject.evidence.runs), 'run')}"
+    seen = f"in {watched(subject.evidence)}"
     if change.kind is ChangeKind.REMOVE:
         return f"{change.action} is granted, and {subject.role} has not used it {seen}."
     if change.onto:

@@ -77,6 +77,12 @@ class Subject:
         """The principal's name without its path."""
         return self.principal.rpartition("/")[2]
 
+    @property
+    def gravest_first(self) -> tuple[Change, ...]:
+        """The changes: those for a security reviewer first, then additions, narrowings and removals."""
+        order = (ChangeKind.ADD, ChangeKind.NARROW, ChangeKind.REMOVE)
+        return tuple(sorted(self.draft.changes, key=lambda each: (not each.security, order.index(each.kind))))
+
     def changes(self, kind: ChangeKind) -> tuple[Change, ...]:
         """The changes of one kind, in the order of the file."""
         return tuple(change for change in self.draft.changes if change.kind is kind)

@@ -48,12 +48,20 @@ def in_time(ids: Iterable[str], runs: Iterable[Run]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(run.id for run in runs if run.id in wanted))
 
 
+def watched(evidence: Evidence) -> str:
+    """How long and how often somebody was watched: `35 days and 6 runs`."""
+    return f"{plural(evidence.span.days, 'day')} and {plural(len(evidence.runs), 'run')}"
+
+
+def run_page(run: str, run_url: str) -> str:
+    """Address of the page of a workflow run, by the template `run_url`; empty where it can lead to none."""
+    number = workflow_run_of(run)
+    return run_url.format(run=number) if run_url and number else ""
+
+
 def run_links(runs: Sequence[str], run_url: str) -> str:
     """The three latest of some run ids, oldest first, as links where `run_url` (with `{run}`) can lead to them."""
-    shown = [
-        f"[{run}]({run_url.format(run=workflow_run_of(run))})" if run_url and workflow_run_of(run) else code(run)
-        for run in runs[-3:]
-    ]
+    shown = [f"[{run}]({page})" if (page := run_page(run, run_url)) else code(run) for run in runs[-3:]]
     more = f" and {len(runs) - 3} earlier" if len(runs) > 3 else ""
     return ", ".join(shown) + more
 

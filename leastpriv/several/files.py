@@ -14,6 +14,7 @@ from leastpriv.report.escape import json_text
 from leastpriv.report.outputs import LONGEST_OUTPUT, removed_actions
 from leastpriv.several.flow import Several
 from leastpriv.several.target import Ended
+from leastpriv.whole_file import write_whole
 from leastpriv.written import write_files
 
 _OPERATIONS = (Operation.CREATED, Operation.UPDATED, Operation.CLOSED)
@@ -134,9 +135,6 @@ def _names(name: str, account: str) -> Iterator[str]:
 
 def _write(path: Path, content: bytes) -> None:
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        half = path.with_name(f".{path.name}.part")
-        half.write_bytes(content)
-        half.replace(path)
+        write_whole(path, content)
     except OSError as error:
         raise LeastprivError(f"The file {path} cannot be written: {error.strerror}.") from error

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from leastpriv.errors import PullRequestError
-from leastpriv.pipeline import answered, line_comments, publish, remember
+from leastpriv.pipeline import COMMIT_SUMMARY, answered, line_comments, publish, remember
 from leastpriv.policy.quotas import number_of
 from leastpriv.proposal.fingerprint import fingerprint, shared_ids
 from leastpriv.pull_request.controls import controls
@@ -19,7 +19,6 @@ from leastpriv.several.target import Ended, tried
 
 MOST_IDS = 900
 """Of a shared pull request, at 22 characters each; beyond it only an equal proposal is known again as declined."""
-_SUMMARY = "The pull request's text has the evidence for each change and the replay of the recorded calls."
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +76,7 @@ def put(shared: Shared, place: Place, expected_base: str, now: datetime) -> Publ
         path=shared.primary,
         content=content,
         title=shared.title,
-        summary=_SUMMARY,
+        summary=COMMIT_SUMMARY,
         fingerprint=mark,
         expected_base=expected_base,
         body=f"{shared.text(mark, len(ends))}\n{ends}",

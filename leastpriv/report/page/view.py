@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from leastpriv.evidence.runs import workflow_run_of
 from leastpriv.evidence.usage import Evidence
 from leastpriv.model import ChangeKind, Run, Usage
 from leastpriv.proposal.situation import Change, Objection
@@ -17,7 +17,7 @@ from leastpriv.report.page.chain_view import Drawing, drawing
 from leastpriv.report.proof import proof_lines
 from leastpriv.report.pull_request_body import title, verdict
 from leastpriv.report.subject import Subject
-from leastpriv.report.words import day, in_time, last_of, plural, runs_of
+from leastpriv.report.words import day, in_time, last_of, plural, run_page, runs_of, watched
 
 _MOST_EVIDENCE = 2_000
 """Rows of evidence: with them a page stays under 2 MB and opens at once (bench/page.py)."""
@@ -163,18 +163,12 @@ def _bars(subject: Subject) -> tuple[Bar, ...]:
         granted.update(entry.granted)
         used.update(action for action, usages in entry.uses.items() if usages)
         after.update(set(entry.granted) - gone.get((entry.statement.index, entry.pattern), set()))
-    numbers = {name: (_of(name, granted), _of(name, used), _of(name, after)) for name in _services(granted | after)}
+    counted = [Counter(action.partition(":")[0] for action in actions) for actions in (granted, used, after)]
+    services = sorted({*counted[0], *counted[2]})
+    numbers = {name: (counted[0][name], counted[1][name], counted[2][name]) for name in services}
     widest = max((max(number) for number in numbers.values()), default=1)
     bars = [Bar(name, *number, width=100 * max(number) / widest) for name, number in numbers.items()]
     return tuple(sorted(bars, key=lambda bar: (bar.used - bar.granted, bar.service)))
-
-
-def _services(actions: set[str]) -> Sequence[str]:
-    return sorted({action.partition(":")[0] for action in actions})
-
-
-def _of(service: str, actions: set[str]) -> int:
-    return sum(action.startswith(f"{service}:") for action in actions)
 
 
 def _dots(runs: Sequence[Run], run_url: str) -> tuple[Dot, ...]:
@@ -189,21 +183,14 @@ def _dot(run: Run, start: datetime, length: float, run_url: str) -> Dot:
     x = 10 + (_WIDTH - 20) * (run.first - start).total_seconds() / length
     told = f"{plural(run.denied, 'call')} refused" if run.denied else "nothing refused"
     return Dot(
-        round(x, 1), f"Run {run.id}, {run.first:%Y-%m-%d %H:%M} UTC: {told}", run.denied > 0, _page(run.id, run_url)
+        round(x, 1), f"Run {run.id}, {run.first:%Y-%m-%d %H:%M} UTC: {told}", run.denied > 0, run_page(run.id, run_url)
     )
-
-
-def _page(run: str, run_url: str) -> str:
-    number = workflow_run_of(run)
-    return run_url.format(run=number) if run_url and number else ""
 
 
 def _items(subject: Subject) -> tuple[tuple[Item, ...], int]:
     """The changes, those for a security reviewer first, and how many rows of evidence were left out."""
-    order = {ChangeKind.ADD: 0, ChangeKind.NARROW: 1, ChangeKind.REMOVE: 2}
-    changes = sorted(subject.draft.changes, key=lambda change: (not change.security, order[change.kind]))
     room, items, left_out = _MOST_EVIDENCE, [], 0
-    for change in changes:
+    for change in subject.gravest_first:
         rows = tuple(_row(usage, subject) for usage in change.usages[:room])
         room -= len(rows)
         left_out += len(change.usages) - len(rows)
@@ -239,7 +226,7 @@ def _sentence(change: Change, evidence: Evidence) -> str:
         return "used on these resources alone, granted on every one so far"
     if change.kind is ChangeKind.NARROW:
         return f"granted {plural(change.granted, 'action')}, {len(change.used):,} used, {len(change.gone):,} go"
-    return f"no call in {plural(evidence.span.days, 'day')} and {plural(len(evidence.runs), 'run')}"
+    return f"no call in {watched(evidence)}"
 
 
 def _stays(stays: Mapping[str, Objection]) -> Iterator[tuple[str, str, str]]:
@@ -257,6 +244,6 @@ def _row(usage: Usage, subject: Subject) -> Row:
         events=usage.events[:4],
         first=day(usage.first_seen),
         last=day(usage.last_seen),
-        runs=tuple((run, _page(run, subject.run_url)) for run in runs[-3:]),
+        runs=tuple((run, run_page(run, subject.run_url)) for run in runs[-3:]),
         more_runs=max(len(runs) - 3, 0),
     )

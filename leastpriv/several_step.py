@@ -101,8 +101,8 @@ def several_command(
     given, labels = given_to_command(values)
     raw, path, given = _config_of_command(given, labels, discover=discover)
     whole = run_settings({**given, "config": path}, labels, *times)
-    check_report_files(whole, lambda value, _: Path(value), labels)
-    here = replace(shell_workplace(whole, environment, now))
+    check_report_files(whole, lambda value, _: Path(value), labels, options.output_dir)
+    here = shell_workplace(whole, environment, now)
     configuration = read_configuration(raw, here.policy_path)
     if discover and not configuration.discover:
         configuration = replace(configuration, discover=_beside(configuration))

@@ -15,6 +15,8 @@ from leastpriv.report.subject import Subject
 from leastpriv.settings import Settings
 from leastpriv.whole_file import write_whole
 
+_OWN_NAMES = ("policy.json", "proposal.json", "patch.json", "pull-request.md", "policy.tf")
+
 
 def write_files(result: Result, folder: Path) -> Path:
     """Writes `policy.json`, `proposal.json`, `patch.json` and `pull-request.md`, each whole or not at all.
@@ -58,14 +60,17 @@ def write_reports(subjects: Sequence[Subject], settings: Settings, inside: Calla
         _write(path.parent, {path.name: page(subjects).encode()})
 
 
-def check_report_files(settings: Settings, inside: Callable[[str, str], Path], labels: Mapping[str, str]) -> None:
+def check_report_files(
+    settings: Settings, inside: Callable[[str, str], Path], labels: Mapping[str, str], folder: str | None = None
+) -> None:
     """Refuses, before anything is read, files for which `write_reports` could only fail or do harm.
 
     A report takes the place of what has its name: of a device, or of the link `/dev/stdout`, nothing would be left.
-    `labels` gives the words for an input where they are not those of a step.
+    `labels` gives the words for an input where they are not those of a step; `folder` is the one of `write_files`.
 
     Raises:
-        InputError: a report would go to a folder, a device or a link, or over a policy that the run reads.
+        InputError: a report would go to a folder, a device or a link, over a policy that the run reads, or over a file
+            that it writes.
     """
     read = [Location.of(name).path for name in (settings.policy_file, *settings.attached_files, settings.trust_policy)]
     policies = [path for path in (inside(name, "policy-file") for name in read if name) if path.is_file()]
@@ -77,6 +82,8 @@ def check_report_files(settings: Settings, inside: Callable[[str, str], Path], l
             raise InputError(f"{label} is {value!r}, which is a folder, a link or a device: name a file.")
         if path.is_file() and any(path.samefile(policy) for policy in policies):
             raise InputError(f"{label} is {value!r}, a policy that the run reads: write it to a file of its own.")
+        if folder and path.name in _OWN_NAMES and path.parent.resolve() == Path(folder).resolve():
+            raise InputError(f"{label} is {value!r}, which the run itself writes: write it to a file of its own.")
 
 
 def _write(folder: Path, contents: Mapping[str, bytes]) -> None:

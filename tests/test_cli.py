@@ -297,6 +297,18 @@ class TestPropose:
         assert told.code == 2
         assert policy.read_bytes() == before
 
+    def test_a_report_never_goes_over_what_the_run_writes(self, policy: Path, plain_trail: str, tmp_path: Path) -> None:
+        out = f"{tmp_path}/out"
+        page = f"{out}/../out/policy.json"
+        told = self.propose(policy, plain_trail, "--output-dir", out, "--page", page)
+        assert told.code == 2
+        assert told.err == f"error: --page is {page!r}, which the run itself writes: write it to a file of its own.\n"
+        beside = self.propose(
+            policy, plain_trail, "--output-dir", f"{tmp_path}/out", "--page", f"{tmp_path}/out/p.html"
+        )
+        assert beside.code == 0
+        assert {"policy.json", "p.html"} <= {file.name for file in (tmp_path / "out").iterdir()}
+
     def test_a_folder_that_cannot_be_written_is_named(self, policy: Path, plain_trail: str) -> None:
         told = self.propose(policy, plain_trail, "--output-dir", str(policy))
         assert told.code == 1

@@ -37,7 +37,8 @@ def propose(options: Namespace, stdout: TextIO, console: Console, clock: Clock) 
         print_text(stdout, told)
         return code
     settings = from_options(values, options.start or "", options.end or "")
-    check_report_files(settings, lambda value, _: Path(value), {known.name: known.flag for known in INPUTS})
+    flags = {known.name: known.flag for known in INPUTS}
+    check_report_files(settings, lambda value, _: Path(value), flags, options.output_dir)
     if settings.mode.value == "review":
         return _review(settings, options, stdout, console, clock)
     workplace = replace(shell_workplace(settings, os.environ, clock()), templates=_templates(options.templates))

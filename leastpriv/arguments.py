@@ -44,15 +44,12 @@ def _add_propose(commands: _SubParsersAction[ArgumentParser]) -> None:
         if known.step_only:
             continue
         default = known.shell_default or known.default
-        help_text = known.help if known.built else "not built yet"
-        if default:
-            help_text += f" (default: {default})"
         command.add_argument(
             known.flag,
             dest=known.name.replace("-", "_"),
             action="append" if known.several else "store",
             metavar=known.name.upper().replace("-", "_"),
-            help=help_text,
+            help=known.help + (f" (default: {default})" if default else ""),
         )
     command.add_argument(
         "--output-dir",

@@ -71,7 +71,7 @@ class Configuration:
 
 def target_inputs() -> tuple[str, ...]:
     """Names of the inputs that a target may have."""
-    return tuple(known.name for known in INPUTS if known.built and known.name not in SHARED)
+    return tuple(known.name for known in INPUTS if known.name not in SHARED)
 
 
 def read_configuration(raw: bytes, path: str) -> Configuration:

@@ -17,7 +17,6 @@ class Input:
     """The command line's spelling where it differs from `--NAME`."""
     help: str = ""
     required: bool = False
-    built: bool = True
     several: bool = False
     """A list: the option may be repeated."""
     step_only: bool = False

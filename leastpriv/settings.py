@@ -128,7 +128,7 @@ def from_environment(environment: Mapping[str, str]) -> Settings:
     """Settings of a step from its `INPUT_…` variables.
 
     Raises:
-        InputError: an input is missing, malformed, or not built yet.
+        InputError: an input is missing or malformed.
     """
     return settings(*given_to_step(environment))
 
@@ -160,8 +160,7 @@ def given_to_command(values: Mapping[str, Value]) -> tuple[Mapping[str, Value], 
 
 def settings(values: Mapping[str, Value], labels: Mapping[str, str], start: str = "", end: str = "") -> Settings:
     """Checks every value and puts defaults in; `labels` says how messages call an input."""
-    _refuse_unbuilt(values, labels)
-    text = {known.name: _text(values, known) for known in INPUTS if known.built}
+    text = {known.name: _text(values, known) for known in INPUTS}
     missing = next((name for name in ("role-arn", "policy-file") if not text[name]), "")
     if missing:
         raise InputError(f"{labels[missing]} is missing: {_help(missing)}.")
@@ -253,12 +252,6 @@ def _manners(values: Mapping[str, Value], text: Mapping[str, str], labels: Mappi
         assignees=lists["assignees"],
         draft=_boolean(text, labels, "draft"),
     )
-
-
-def _refuse_unbuilt(values: Mapping[str, Value], labels: Mapping[str, str]) -> None:
-    for known in INPUTS:
-        if not known.built and values.get(known.name):
-            raise InputError(f"{labels[known.name]} is set, but not built yet: leave it out.")
 
 
 def _integer(text: Mapping[str, str], labels: Mapping[str, str], name: str, minimum: int = 0) -> int:

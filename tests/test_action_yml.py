@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 from ruamel.yaml import YAML
 
-NOT_BUILT = "Not built yet: "
 INPUTS = """
 role-arn policy-file also-attached config mode trails athena-table aws-regions lookback-days minimum-days
 minimum-runs minimum-confidence grace-days break-glass max-changes wait-for-events job-logs access-analyzer
@@ -40,13 +39,9 @@ def test_every_input_and_output_is_described_in_one_sentence(action: dict[str, A
         assert re.fullmatch(r"(?!.*[.!?] [A-Z]).{20,}\.", entry["description"]), name
 
 
-def test_what_is_not_built_has_no_default_and_is_never_required(action: dict[str, Any]) -> None:
+def test_an_input_has_a_default_unless_it_is_required(action: dict[str, Any]) -> None:
     for name, entry in action["inputs"].items():
-        if entry["description"].startswith(NOT_BUILT):
-            assert set(entry) == {"description", "required"}, name
-            assert entry["required"] is False, name
-        else:
-            assert ("default" in entry) is not entry["required"], name
+        assert ("default" in entry) is not entry["required"], name
 
 
 def test_defaults_are_text_because_the_runner_passes_text(action: dict[str, Any]) -> None:
@@ -56,11 +51,8 @@ def test_defaults_are_text_because_the_runner_passes_text(action: dict[str, Any]
 def test_file_and_code_agree_on_every_input(action: dict[str, Any]) -> None:
     from leastpriv.inputs import INPUTS as CODE
 
-    in_code = {entry.name: (entry.default or "", entry.built, entry.required) for entry in CODE}
-    in_file = {
-        name: (_text(entry.get("default", "")), not entry["description"].startswith(NOT_BUILT), entry["required"])
-        for name, entry in action["inputs"].items()
-    }
+    in_code = {entry.name: (entry.default or "", entry.required) for entry in CODE}
+    in_file = {name: (_text(entry.get("default", "")), entry["required"]) for name, entry in action["inputs"].items()}
     assert in_code == in_file
 
 

@@ -264,12 +264,6 @@ class TestPropose:
         assert "add 1" not in told.out
         assert "none was named (`also-attached`)" not in told.out
 
-    @pytest.mark.parametrize("known", [known for known in INPUTS if not known.built], ids=lambda known: known.name)
-    def test_an_option_that_is_not_built_is_refused(self, policy: Path, plain_trail: str, known: Any) -> None:
-        told = self.propose(policy, plain_trail, known.flag, "x")
-        assert (told.code, told.out) == (2, "")
-        assert told.err == f"error: {known.flag} is set, but not built yet: leave it out.\n"
-
     @pytest.mark.parametrize("option", ["--page", "--sarif-file"])
     def test_a_report_goes_to_a_file_alone_and_nothing_is_lost(
         self, policy: Path, plain_trail: str, tmp_path: Path, option: str
@@ -378,7 +372,7 @@ class TestStreams:
         shown = capsys.readouterr().out
         for known in INPUTS:
             assert (f"{known.flag} " in shown) is not known.step_only
-            assert known.built == bool(known.help)
+            assert known.help
 
     @pytest.mark.parametrize(
         "arguments", [(), ("unknown",), ("propose", "--unknown"), ("permissions", "--format", "xml")]

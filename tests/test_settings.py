@@ -20,7 +20,6 @@ from tests.fakes.deploys import ROLE
 
 Answer = TypeVar("Answer")
 NEEDED = {"role-arn": ROLE, "policy-file": "iam/ci.json", "trails": "trail"}
-BUILT = [known for known in INPUTS if known.built]
 WRONG = {
     "role-arn": ["ci-deploy", "arn:aws:sts::111122223333:assumed-role/ci/1", "arn:aws:s3:::b", "x\n::error::y"],
     "also-attached": ["arn:aws:iam::111122223333:role/ci"],
@@ -91,11 +90,6 @@ def test_on_a_shell_the_message_names_the_option(name: str, value: str) -> None:
     assert is_one_sentence(message)
 
 
-@pytest.mark.parametrize("name", [known.name for known in INPUTS if not known.built])
-def test_an_input_that_is_not_built_is_refused_and_never_ignored(name: str) -> None:
-    assert message_of_step(name, "x") == f"The input {name} is set, but not built yet: leave it out."
-
-
 @pytest.mark.parametrize("name", ["role-arn", "policy-file"])
 @pytest.mark.parametrize("value", ["", " ", "\n"])
 def test_what_is_needed_and_missing_is_named(name: str, value: str) -> None:
@@ -104,7 +98,7 @@ def test_what_is_needed_and_missing_is_named(name: str, value: str) -> None:
     assert is_one_sentence(message)
 
 
-@pytest.mark.parametrize("name", [known.name for known in BUILT if known.name not in NEEDED])
+@pytest.mark.parametrize("name", [known.name for known in INPUTS if known.name not in NEEDED])
 def test_empty_text_is_the_default_as_the_runner_passes_inputs_without_one(name: str) -> None:
     assert from_environment(environment(**{name: ""})) == from_environment(environment())
 
@@ -219,10 +213,10 @@ def test_an_empty_window_is_refused(end: str) -> None:
         window("2026-11-03", end)
 
 
-@given(st.dictionaries(st.sampled_from([known.name for known in BUILT]), st.text(max_size=20)))
+@given(st.dictionaries(st.sampled_from([known.name for known in INPUTS]), st.text(max_size=20)))
 def test_whatever_a_workflow_passes_is_settings_or_one_sentence(values: dict[str, str]) -> None:
     found = answer(lambda: from_environment(environment(**values)))
-    assert isinstance(found, Settings) or any(known.name in found for known in BUILT)
+    assert isinstance(found, Settings) or any(known.name in found for known in INPUTS)
 
 
 def test_digests_cannot_be_validated_through_a_table_in_athena() -> None:

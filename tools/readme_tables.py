@@ -14,7 +14,6 @@ from leastpriv.setup.target import Target
 from leastpriv.setup.trust import ISSUER, subjects
 
 ROOT = Path(__file__).resolve().parent.parent
-NOT_BUILT = "Not built yet: "
 
 Entries = Mapping[str, Mapping[str, object]]
 
@@ -61,21 +60,13 @@ def reader() -> str:
 
 
 def table(entries: Entries, name: str) -> str:
-    """Return the table of what is built, and below it the list of what is not."""
-    built = {key: entry for key, entry in entries.items() if not _description(entry).startswith(NOT_BUILT)}
+    """Return the inputs or outputs as a table."""
     columns = ("Input", "Default", "Meaning") if name == "inputs" else ("Output", "Value")
     rows = [" | ".join(columns), " | ".join("---" for _ in columns)]
-    for key, entry in built.items():
-        cells = (f"`{key}`", _default(entry), _description(entry))
+    for key, entry in entries.items():
+        cells = (f"`{key}`", _default(entry), str(entry["description"]))
         rows.append(" | ".join(cell.replace("|", "\\|") for cell in (cells if name == "inputs" else cells[::2])))
-    consequence = "setting one is refused with a sentence" if name == "inputs" else "they stay empty"
-    missing = [
-        f"- `{key}`: {_description(entry).removeprefix(NOT_BUILT)}"
-        for key, entry in entries.items()
-        if key not in built
-    ]
-    told = ["", f"Not built yet; {consequence}:", "", *missing] if missing else []
-    return "\n".join([*(f"| {row} |" for row in rows), *told, ""])
+    return "\n".join([*(f"| {row} |" for row in rows), ""])
 
 
 def main(arguments: list[str]) -> int:
@@ -89,10 +80,6 @@ def main(arguments: list[str]) -> int:
         return int(fresh != present)
     readme.write_text(fresh, encoding="utf-8")
     return 0
-
-
-def _description(entry: Mapping[str, object]) -> str:
-    return str(entry["description"])
 
 
 def _default(entry: Mapping[str, object]) -> str:

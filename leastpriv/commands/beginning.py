@@ -26,14 +26,13 @@ def trial(options: Namespace, stdout: TextIO, console: Console, clock: Clock) ->
 
 def init(options: Namespace, stdout: TextIO, console: Console, clock: Clock) -> int:  # noqa: ARG001
     """Writes the role that reads the evidence, and the workflow."""
-    from leastpriv.inputs import INPUTS
     from leastpriv.setup.files import deploy_command, files, write
     from leastpriv.setup.target import sources_of, target_of
     from leastpriv.setup.workflow import lacks
 
     target = target_of(options.role_arn, options.policy_file, options.repository, options.region, options.branch)
     sources = sources_of(options.sources, target)
-    found = files(sources, target, {known.name: known.built for known in INPUTS})
+    found = files(sources, target)
     write(found, Path(options.output_dir), console.log, overwrite=options.overwrite)
     for sentence in lacks(sources):
         console.log(sentence)

@@ -16,7 +16,7 @@ CLOUDFORMATION = "leastpriv-reader.yaml"
 TERRAFORM = "leastpriv-reader.tf"
 
 
-def files(sources: Sequence[str], target: Target, known_inputs: Mapping[str, bool]) -> dict[str, str]:
+def files(sources: Sequence[str], target: Target) -> dict[str, str]:
     """Content by path.
 
     Raises:
@@ -27,7 +27,7 @@ def files(sources: Sequence[str], target: Target, known_inputs: Mapping[str, boo
     return {
         CLOUDFORMATION: template(grants, parameters, sources, target.audience),
         TERRAFORM: configuration(grants, parameters, sources, target.audience),
-        PATH: workflow(target, sources, known_inputs),
+        PATH: workflow(target, sources),
     }
 
 

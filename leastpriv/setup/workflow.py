@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 
 from leastpriv.setup.target import Target
 from leastpriv.setup.trust import AUDIENCE
@@ -12,12 +12,12 @@ _TRAIL, _TABLE, _GENERATION = "s3://BUCKET/PREFIX", "DATABASE.TABLE", "SERVICE-R
 """What only the reader knows, in capitals."""
 
 
-def workflow(target: Target, sources: Sequence[str], known_inputs: Mapping[str, bool]) -> str:
-    """The workflow as YAML; `known_inputs` tells which inputs of the action there are, and whether they work yet."""
+def workflow(target: Target, sources: Sequence[str]) -> str:
+    """The workflow as YAML."""
     # Unquoted, `null` or `1.5` would be no text in YAML.
     given = {"role-arn": target.role_arn, "policy-file": f'"{target.policy_file}"', **inputs_of(sources)}
     audience = "" if target.audience == AUDIENCE else f"          audience: {target.audience}\n"
-    lines = [f"          {name}: {value}" for name, value in given.items() if known_inputs.get(name)]
+    lines = [f"          {name}: {value}" for name, value in given.items()]
     return f"""\
 name: Least privilege
 on:

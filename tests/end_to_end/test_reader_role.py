@@ -156,7 +156,7 @@ def _make_trail(lab: Lab) -> None:
 
 
 def _set_up(lab: Lab) -> None:
-    text = files(SOURCES, target_of(role_arn=TARGET, repository="acme/shop"), {})[CLOUDFORMATION]
+    text = files(SOURCES, target_of(role_arn=TARGET, repository="acme/shop"))[CLOUDFORMATION]
     given = {"RepositoryOwnerId": "12", "RepositoryId": "34", "TrailBucket": "trails", "TrailPrefix": "org/"}
     lab.client("cloudformation").create_stack(
         StackName="reader",

@@ -45,7 +45,7 @@ provider "aws" {
 @pytest.mark.parametrize("sources", CHOICES, ids=",".join)
 def test_cloudformations_linter_has_nothing_to_say(sources: Sequence[str], tmp_path: Path) -> None:
     path = tmp_path / CLOUDFORMATION
-    path.write_text(files(sources, target_of(role_arn=TARGET, repository="acme/shop"), {})[CLOUDFORMATION])
+    path.write_text(files(sources, target_of(role_arn=TARGET, repository="acme/shop"))[CLOUDFORMATION])
     done = subprocess.run([*_had(tools.cfn_lint), path], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (0, "")
 
@@ -53,7 +53,7 @@ def test_cloudformations_linter_has_nothing_to_say(sources: Sequence[str], tmp_p
 def test_terraform_has_nothing_to_format_and_makes_the_role_of_the_table(lab: Lab, tmp_path: Path) -> None:
     """With the policy of the table, and a trust that takes both forms of GitHub's subject."""
     sources = known_sources()
-    (tmp_path / TERRAFORM).write_text(files(sources, target_of(role_arn=TARGET, repository="acme/shop"), {})[TERRAFORM])
+    (tmp_path / TERRAFORM).write_text(files(sources, target_of(role_arn=TARGET, repository="acme/shop"))[TERRAFORM])
     _terraform(lab, tmp_path, "fmt", "-check", "-diff")
     (tmp_path / "provider.tf").write_text(PROVIDER.replace("ENDPOINT", lab.endpoint))
     for command in (("init", "-input=false"), ("validate",), ("apply", "-auto-approve", "-input=false")):

@@ -69,7 +69,7 @@ def test_the_reader_may_change_nothing_but_what_its_source_cannot_do_without(sou
 @pytest.mark.parametrize("sources", [[name] for name in known_sources()] + [list(known_sources())])
 def test_cloudformation_and_terraform_grant_exactly_the_table(sources: list[str]) -> None:
     """All three allow the same, by containment both ways; values are put in where the templates take them."""
-    found = files(sources, Target(), {})
+    found = files(sources, Target())
     table = _policy(sources)
     for name, pointer in ((CLOUDFORMATION, cloudformation.POINTER), (TERRAFORM, terraform.ADDRESS)):
         valued = _valued(found[name], _values(sources))

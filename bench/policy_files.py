@@ -1,4 +1,4 @@
-"""Policies of a folder of JSON and YAML files: read, written back, and edited, each statement in five ways.
+"""Policies of a folder of JSON and YAML files: read, written back, and edited, each statement in six ways.
 
     .venv/bin/python bench/policy_files.py FOLDER
 
@@ -30,10 +30,10 @@ def edits(document: Document, statement: Statement) -> Iterator[tuple[Edit, int]
     actions = statement.actions
     if actions and len(document.statement_nodes[statement.index].get_any_case("Action").items) > 0:  # type: ignore[union-attr]
         yield AppendActions(statement.index, ("zz:New",)), 1
-        yield (
-            ReplaceActions(statement.index, frozenset({actions[0]}), ((actions[0], ("zz:A", "zz:B")),)),
-            actions.count(actions[0]),
-        )
+        yield AppendActions(statement.index, ("aa:New",)), 1
+        # Names that come next to the one they replace, so that they stand in its place in a sorted list as well.
+        new = (f"{actions[0]}A", f"{actions[0]}B")
+        yield ReplaceActions(statement.index, frozenset({actions[0]}), ((actions[0], new),)), actions.count(actions[0])
         if len({*actions}) > 1:
             yield ReplaceActions(statement.index, frozenset({actions[-1]})), 1 + actions.count(actions[-1])
     if len(document.statements) > 1:

@@ -120,9 +120,7 @@ def list_splice(text: str, value: Node, written: Mapping[int, str], slots: Slots
     result, gaps = "", list[str]()
     usual = _usual_gap([text[one[1] : other[0]] for one, other in pairwise(spans)], hand)
     for number, (begin, end) in enumerate(spans):
-        kept = [] if number in slots.drop else [written.get(number, text[begin:end])]
-        entries = kept + slots.after.get(number, [])
-        if entries:
+        if entries := slots.entries(number, written.get(number, text[begin:end])):
             result += (_gap(gaps, hand) if result else _leading(gaps, hand)) + usual.join(entries)
             gaps = []
         gaps += [text[end : spans[number + 1][0]]] if number + 1 < len(spans) else []

@@ -6,8 +6,10 @@ same document, however many statements they drop.
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 from leastpriv.errors import PolicyFileError
 from leastpriv.policy.document import Document, parse
@@ -26,7 +28,8 @@ class ReplaceActions:
     remove: frozenset[str]
     """Entries exactly as written; every duplicate goes."""
     insert: tuple[tuple[str, tuple[str, ...]], ...] = ()
-    """(entry as written, new entries): they follow the entry, or take its place where it is removed."""
+    """(entry as written, new entries): they follow the entry, or take its place where it is removed; in a sorted list
+    they go where they belong."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +49,7 @@ class AppendStatement:
 
 @dataclass(frozen=True, slots=True)
 class AppendActions:
-    """Put entries after the last one of a statement's Action."""
+    """Put entries after the last one of a statement's Action, in a sorted list where they belong."""
 
     statement: int
     actions: tuple[str, ...]
@@ -60,7 +63,8 @@ class ReplaceResources:
     remove: frozenset[str]
     """Entries exactly as written; every duplicate goes."""
     insert: tuple[str, ...] = ()
-    """They take the place of the first entry removed, or follow the last one."""
+    """They take the place of the first entry removed, or follow the last one; in a sorted list as in `ReplaceActions`.
+    """
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,6 +165,7 @@ def _splices(document: Document, index: int, edits: Sequence[Edit], writer: Writ
     if slots.drop or slots.after:
         kept = [entry for place, entry in enumerate(entries) if place not in slots.drop]
         _forget_duplicates(slots, kept, str.casefold)
+        _keep_sorted(slots, entries)
         if not (kept or any(slots.after.values())):
             return None
         splices.append(writer.rewritten(index, "Action", slots))
@@ -175,6 +180,7 @@ def _with_resources(document: Document, edit: ReplaceResources) -> Slots:
     slots.after[min(slots.drop, default=len(entries) - 1)] += edit.insert
     kept = [entry for place, entry in enumerate(entries) if place not in slots.drop]
     _forget_duplicates(slots, kept, str)
+    _keep_sorted(slots, entries)
     if not (kept or any(slots.after.values())):
         raise ValueError(f"statement {edit.statement} would have no resource")
     return slots
@@ -209,3 +215,23 @@ def _forget_duplicates(slots: Slots, kept: Sequence[str], same: Callable[[str], 
             fresh.setdefault(same(entry), entry)
         slots.after[place] = [entry for name, entry in fresh.items() if name not in seen]
         seen |= fresh.keys()
+
+
+def _keep_sorted(slots: Slots, entries: Sequence[str]) -> None:
+    """Put new entries where they belong in a list that its owner keeps sorted; `entries` are those before the edit."""
+    key = _order_of(entries)
+    if key is None:
+        return
+    new = sorted((entry for place in sorted(slots.after) for entry in slots.after[place]), key=key)
+    there = [key(entry) for entry in entries]
+    slots.after.clear()
+    for entry in new:
+        slots.after[bisect_right(there, key(entry)) - 1].append(entry)
+
+
+def _order_of(entries: Sequence[str]) -> Callable[[str], str] | None:
+    """The order that a list is kept in, with or without regard to case; two entries and fewer show none."""
+    if len({*entries}) < 3:
+        return None
+    orders: tuple[Callable[[str], str], ...] = (str.casefold, str)
+    return next((key for key in orders if all(key(one) <= key(other) for one, other in pairwise(entries))), None)

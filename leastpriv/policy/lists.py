@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -20,7 +21,12 @@ class Slots:
 
     drop: set[int] = field(default_factory=set)
     after: dict[int, list[str]] = field(default_factory=lambda: defaultdict(list))
-    """Slot -> new entries that follow it; texts, or what stands in the file."""
+    """Slot -> new entries that follow it, those of -1 before the first; texts, or what stands in the file."""
+
+    def entries(self, place: int, written: str) -> list[str]:
+        """What stands at a slot afterwards."""
+        before = self.after.get(-1, []) if place == 0 else []
+        return [*before, *([] if place in self.drop else [written]), *self.after.get(place, [])]
 
 
 def rewritten(text: str, value: Node, written: Sequence[str], slots: Slots, layout: Layout) -> str:
@@ -39,8 +45,7 @@ def rewritten(text: str, value: Node, written: Sequence[str], slots: Slots, layo
     usual = _usual_separator(lead, between, layout)
     result, last = "", -1
     for place, entry in enumerate(written):
-        entries = ([] if place in slots.drop else [entry]) + slots.after.get(place, [])
-        if entries:
+        if entries := slots.entries(place, entry):
             result += (lead if last < 0 else _joined(between[last:place])) + usual.join(entries)
             last = place
     return "[" + result + tail + "]"
@@ -77,27 +82,39 @@ def _joined(separators: Sequence[str]) -> str:
     return joined if joined.count(",") == 1 else first
 
 
+_LINE_END = re.compile(r"\r?\n")
 _GONE = "\0"
 """Marks what was taken out; neither JSON nor YAML has this character in a file."""
 
 
 def _commented(text: str, value: Node, written: Sequence[str], slots: Slots, layout: Layout) -> str:
-    """A list of YAML in which comments stand: entries and commas go, comments never; then lines left blank go."""
-    texts = [
-        layout.comma.join(([] if place in slots.drop else [entry]) + slots.after.get(place, []))
-        for place, entry in enumerate(written)
-    ]
-    result = text[value.start : value.items[0].start]
-    for place, (item, new) in enumerate(zip(value.items, texts, strict=True)):
-        last = place + 1 == len(texts)
-        end = value.end if last else value.items[place + 1].start
-        comma = -1 if last else _comma(text, item.end, end)
-        kept = "," if new and any(texts[place + 1 :]) else _GONE
-        result += (new or _GONE) + (
-            text[item.end : end] if last else text[item.end : comma] + kept + text[comma + 1 : end]
-        )
+    """A list of YAML in which comments stand: entries and commas go, comments never; then lines left blank go.
+
+    Where lines end with an entry and its comment, those that follow it get lines of their own below.
+    """
+    items, line = value.items, _own_line(text, value, layout)
+    standing = [bool(slots.entries(place, entry)) for place, entry in enumerate(written)]
+    result = text[value.start : items[0].start]
+    for place, item in enumerate(items):
+        last = place + 1 == len(items)
+        end = value.end if last else items[place + 1].start
+        comma = _comma(text, item.end, end)
+        head, tail = (text[item.end : comma], text[comma + 1 : end]) if comma >= 0 else ("", text[item.end : end])
+        line_end = _LINE_END.search(tail) if line else None
+        cut, below = (line_end.start(), slots.after.get(place, [])) if line_end else (0, [])
+        here = slots.entries(place, written[place])[: -len(below) or None]
+        closing = "," if any(standing[place + 1 :]) or (last and comma >= 0) else ""
+        own_closing = "," if here and below else closing if here else ""
+        result += (("," + line if line else layout.comma).join(here) or _GONE) + head + (own_closing or _GONE)
+        result += tail[:cut] + ",".join(line + entry for entry in below) + (closing if below else "") + tail[cut:]
     lines = result.splitlines(keepends=True)
     return "".join(line.replace(_GONE, "") for line in lines if _GONE not in line or line.replace(_GONE, "").strip())
+
+
+def _own_line(text: str, value: Node, layout: Layout) -> str:
+    """What begins a line of a list that has its first entry on a line of its own; else nothing."""
+    before = text[value.start + 1 : value.items[0].start]
+    return layout.newline + before[before.rfind("\n") + 1 :] if "\n" in before else ""
 
 
 def _comma(text: str, start: int, end: int) -> int:

@@ -80,7 +80,13 @@ TALL = """{
         (remove(0, "s3:B"), '        "s3:B",\n', ""),
         (remove(0, "s3:C"), '"s3:B",\n        "s3:C"\n', '"s3:B"\n'),
         (remove(0, "s3:B", "s3:C"), '"s3:A",\n        "s3:B",\n        "s3:C"\n', '"s3:A"\n'),
-        (replace(0, "s3:B", "s3:X", "s3:Y"), '        "s3:B",\n', '        "s3:X",\n        "s3:Y",\n'),
+        (replace(0, "s3:B", "s3:BB", "s3:BC"), '        "s3:B",\n', '        "s3:BB",\n        "s3:BC",\n'),
+        (
+            replace(0, "s3:A", "s3:X", "s3:BB"),
+            '"s3:A",\n        "s3:B",\n        "s3:C"\n',
+            '"s3:B",\n        "s3:BB",\n        "s3:C",\n        "s3:X"\n',
+        ),
+        (AppendActions(0, ("s3:0",)), '        "s3:A",\n', '        "s3:0",\n        "s3:A",\n'),
         (replace(0, "s3:C", "s3:X"), '"s3:C"\n', '"s3:X"\n'),
         (AppendActions(0, ("s3:X",)), '"s3:C"\n', '"s3:C",\n        "s3:X"\n'),
         (replace(1, "ec2:*", "ec2:RunInstances"), '"ec2:*"', '"ec2:RunInstances"'),
@@ -347,7 +353,9 @@ def expected_actions(before: list[str], edits: Sequence[Edit]) -> list[str]:
         for added in new:
             after += [] if added.lower() in seen else [added]
             seen.add(added.lower())
-    return after
+    orders = (str.casefold, str) if len(set(before)) > 2 else ()
+    order = next((key for key in orders if before == sorted(before, key=key)), None)
+    return sorted(after, key=order) if order else after
 
 
 def expected(policy: Policy, edits: Sequence[Edit]) -> list[dict[str, object]]:

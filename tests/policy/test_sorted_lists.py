@@ -1,0 +1,132 @@
+"""A list that its owner keeps sorted is sorted after an edit as well, and every line that was there is there still."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from itertools import pairwise
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from leastpriv.policy.document import Document, parse
+from leastpriv.policy.edit import AppendActions, Edit, ReplaceActions, ReplaceResources, apply
+
+ORDERS: tuple[Callable[[str], str], ...] = (str.casefold, str)
+
+
+def json_file(entries: Sequence[str]) -> str:
+    statement = {"Effect": "Allow", "Action": [*entries], "Resource": [*entries]}
+    return json.dumps({"Version": "2012-10-17", "Statement": [statement]}, indent=2)
+
+
+def one_line(entries: Sequence[str]) -> str:
+    return json.dumps(json.loads(json_file(entries)))
+
+
+def yaml_file(entries: Sequence[str]) -> str:
+    block = "".join(f"\n      # why {entry}\n      - '{entry}'  # {len(entry)}" for entry in entries)
+    return f"Statement:\n  # all\n  - Effect: Allow\n    Action:{block}\n    Resource:{block}\n"
+
+
+def yaml_brackets(entries: Sequence[str]) -> str:
+    listed = "".join(f"\n      '{entry}',  # {len(entry)}" for entry in entries)
+    return f"Statement:\n  - Effect: Allow\n    Action: [{listed}\n    ]\n    Resource: [{listed}\n    ]\n"
+
+
+def terraform_json(entries: Sequence[str]) -> str:
+    return json.dumps({"resource": {"aws_iam_role_policy": {"p": {"policy": json_file(entries)}}}}, indent=2)
+
+
+def jsonencode(entries: Sequence[str]) -> str:
+    policy = json_file(entries).replace('": ', '" = ')
+    return f'resource "aws_iam_role_policy" "p" {{\n  policy = jsonencode({policy})\n}}\n'
+
+
+def data_source(entries: Sequence[str]) -> str:
+    lists = f"actions = {json.dumps(entries)}\n resources = {json.dumps(entries)}"
+    return f'data "aws_iam_policy_document" "p" {{\n statement {{\n {lists}\n }}\n}}\n'
+
+
+FORMS: dict[Callable[[Sequence[str]], str], tuple[str, str]] = {
+    json_file: ("p.json", ""),
+    one_line: ("p.json", ""),
+    yaml_file: ("p.yaml", ""),
+    yaml_brackets: ("p.yaml", ""),
+    terraform_json: ("p.tf.json", "/resource/aws_iam_role_policy/p/policy"),
+    jsonencode: ("p.tf", "aws_iam_role_policy.p.policy"),
+    data_source: ("p.tf", "data.aws_iam_policy_document.p"),
+}
+forms = pytest.mark.parametrize("form", FORMS, ids=lambda form: form.__name__)
+
+names = st.sampled_from([f"{service}:{name}" for service in ("a", "b-c", "b") for name in ("*", "A", "B", "Ab", "a*")])
+lists = st.lists(names, min_size=3, max_size=6, unique_by=str.casefold)
+
+
+def read(form: Callable[[Sequence[str]], str], entries: Sequence[str]) -> Document:
+    where, pointer = FORMS[form]
+    return parse(form(entries).encode(), where, pointer)
+
+
+def is_sorted(entries: Sequence[str]) -> bool:
+    """Whether entries stand in one of the orders that people keep."""
+    return any(all(key(one) <= key(other) for one, other in pairwise(entries)) for key in ORDERS)
+
+
+def lines(document: Document) -> list[str]:
+    """The lines of the text without commas: the last entry of a list in brackets has none."""
+    return document.text.replace(",", "").splitlines()
+
+
+@st.composite
+def edits(draw: st.DrawFn, there: Sequence[str]) -> tuple[Edit, frozenset[str], tuple[str, ...]]:
+    """An edit of the one statement, what it drops, and what it puts in."""
+    new, gone = tuple(draw(lists)), draw(st.frozensets(st.sampled_from(there)))
+    kind = draw(st.sampled_from([AppendActions, ReplaceActions, ReplaceResources]))
+    if kind is AppendActions:
+        return AppendActions(0, new), frozenset(), new
+    if kind is ReplaceResources:
+        return ReplaceResources(0, gone, new), gone, new
+    return ReplaceActions(0, gone, ((draw(st.sampled_from(there)), new),)), gone, new
+
+
+@forms
+@given(lists, st.sampled_from(ORDERS), st.data())
+def test_what_is_put_into_a_sorted_list_goes_where_it_belongs(
+    form: Callable[[Sequence[str]], str], there: list[str], order: Callable[[str], str], data: st.DataObject
+) -> None:
+    there = sorted(there, key=order)
+    edit, gone, new = data.draw(edits(there))
+    (statement,) = apply(read(form, there), [edit]).statements
+    edited, other, same = (statement.actions, statement.resources, str.casefold)
+    if isinstance(edit, ReplaceResources):
+        edited, other, same = other, edited, str
+    kept = [entry for entry in there if entry not in gone]
+    fresh = [entry for entry in new if same(entry) not in {same(each) for each in kept}]
+    assert is_sorted(edited)
+    assert sorted(edited) == sorted([*kept, *fresh])
+    assert other == tuple(there)
+
+
+@pytest.mark.parametrize("form", [form for form in FORMS if form is not one_line], ids=lambda form: form.__name__)
+@given(lists, lists, st.sampled_from(ORDERS))
+def test_every_line_that_was_there_is_there_still_with_its_comment(
+    form: Callable[[Sequence[str]], str], there: list[str], new: list[str], order: Callable[[str], str]
+) -> None:
+    before = read(form, sorted(there, key=order))
+    after = apply(before, [ReplaceResources(0, frozenset(), tuple(new))])
+    fresh = [entry for entry in new if entry not in there]
+    added = {f"{dash}{quote}{entry}{quote}" for entry in fresh for dash in ("", "- ") for quote in ("", "'", '"')}
+    left = [line for line in lines(after) if line.strip() not in added]
+    assert left == lines(before)
+    assert len(lines(after)) == len(left) + len(fresh)
+
+
+@forms
+@pytest.mark.parametrize("there", [["b:B", "a:A", "c:C"], ["a:B", "a:C"], ["b:B"], ["a:A", "a:A", "a:B"]])
+def test_a_list_in_no_order_or_too_short_to_show_one_takes_new_entries_at_its_end(
+    form: Callable[[Sequence[str]], str], there: list[str]
+) -> None:
+    (statement,) = apply(read(form, there), [AppendActions(0, ("a:Aa",))]).statements
+    assert statement.actions == (*there, "a:Aa")

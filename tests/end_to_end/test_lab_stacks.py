@@ -125,6 +125,37 @@ def test_the_role_of_a_function_must_be_passed(lab: Lab) -> None:
     assert create(lab, session, "passed", FUNCTION) == "CREATE_COMPLETE"
 
 
+def test_the_record_of_a_rules_targets_names_the_role_that_they_get(lab: Lab) -> None:
+    trust = policy({"Effect": "Allow", "Principal": {"Service": "events.amazonaws.com"}, "Action": "sts:AssumeRole"})
+    queue = f"arn:aws:sqs:{lab.region}:{lab.account}:jobs"
+    target = {"Id": "jobs", "Arn": queue, "RoleArn": {"Fn::GetAtt": ["Role", "Arn"]}}
+    rule = {"ScheduleExpression": "rate(1 day)", "Targets": [target]}
+    resources = {
+        "Role": {"Type": "AWS::IAM::Role", "Properties": {"AssumeRolePolicyDocument": trust}},
+        "Rule": {"Type": "AWS::Events::Rule", "Properties": rule},
+    }
+    session = lab.assume(lab.admin_role("of-rules"), "run-1")
+    assert create(lab, session, "targets", resources) == "CREATE_COMPLETE"
+    (record,) = [each for each in lab.all_records() if each["eventName"] == "PutTargets"]
+    (role,) = (each["roleArn"] for each in record["requestParameters"]["targets"])
+    assert role.startswith(f"arn:aws:iam::{lab.account}:role/targets-Role-")
+
+
+def test_log_groups_and_repositories_are_asked_as_aws_asks(lab: Lab) -> None:
+    """A log group with `:*`, but for three actions on tags; a repository by its name, also when it is only read."""
+    group = f"arn:aws:logs:{lab.region}:{lab.account}:log-group:/jobs"
+    repository = f"arn:aws:ecr:{lab.region}:{lab.account}:repository/jobs"
+    lab.client("logs").create_log_group(logGroupName="/jobs")
+    lab.client("ecr").create_repository(repositoryName="jobs")
+    logs = allow("logs:ListTagsLogGroup", resource=f"{group}:*")
+    reader = lab.role("reader", policy(logs, allow("ecr:DescribeRepositories", resource=repository)))
+    session = lab.assume(reader, "run-1")
+    lab.client("logs", session).list_tags_log_group(logGroupName="/jobs")
+    lab.client("ecr", session).describe_repositories(repositoryNames=["jobs"])
+    bare = lab.assume(lab.role("bare", policy(allow("logs:ListTagsLogGroup", resource=group))), "run-1")
+    assert refusal(lambda: lab.client("logs", bare).list_tags_log_group(logGroupName="/jobs"))
+
+
 def test_a_stack_with_a_role_acts_as_the_role_until_it_is_gone(lab: Lab) -> None:
     role = lab.role("stack-role", policy(allow("sqs:*")))
     caller = lab.role("hands-over", policy(STACKS))

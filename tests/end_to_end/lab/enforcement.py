@@ -21,6 +21,10 @@ from tests.end_to_end.lab.exchange import CURRENT, Exchange, Refusal
 _OF_NO_ACCOUNT = re.compile(r"^(arn:[^:]+:ec2:[^:]+):\d+:((?:image|snapshot)/)")
 """ARNs that AWS writes without an account, since images and snapshots are shared: docs.aws.amazon.com, "Actions,
 resources, and condition keys for Amazon EC2", 2026-11."""
+_LOG_GROUP = re.compile(r"arn:[^:]+:logs:[^:]+:\d+:log-group:[^:]+")
+_ON_BARE_LOG_GROUPS = frozenset({"logs:TagResource", "logs:UntagResource", "logs:ListTagsForResource"})
+"""Of all actions on log groups these alone are asked without `:*` at the end: docs.aws.amazon.com, LogGroup of the
+CloudWatch Logs API, `arn` and `logGroupArn`, read 2026-11-26."""
 
 _evaluated = iam_evaluator.enforce
 _answered = iam_actions.access_denied_response
@@ -130,6 +134,8 @@ def _enforce(
     exchange = CURRENT.get()
     if exchange is not None and resource_arn == "*":
         resource_arn = _named(exchange)
+    if _LOG_GROUP.fullmatch(resource_arn) and iam_action not in _ON_BARE_LOG_GROUPS:
+        resource_arn += ":*"
     _note(access_key_id, iam_action, resource_arn, region, service_context)
     result = _evaluated(access_key_id, iam_action, service, region, resource_arn, service_context)
     if exchange is None:
@@ -174,7 +180,10 @@ def _named(exchange: Exchange) -> str:
         return function if ":" in function else own
     if exchange.service == "account":
         return f"arn:aws:account::{get_account_id()}:account"
-    named = str(exchange.parameters.get("ResourceArn") or "")
+    repositories = exchange.parameters.get("repositoryNames")
+    if exchange.service == "ecr" and isinstance(repositories, list) and len(repositories) == 1:
+        return f"arn:aws:ecr:{exchange.region}:{get_account_id()}:repository/{repositories[0]}"
+    named = next((str(value) for key, value in exchange.parameters.items() if key.lower() == "resourcearn"), "")
     return named if named.startswith("arn:") else "*"
 
 

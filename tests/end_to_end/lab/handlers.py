@@ -144,8 +144,10 @@ def _last_part(text: str) -> str:
 
 
 def _within(properties: Mapping[str, Any], path: str) -> Any:
+    """A property by its path; of a list on the way the first."""
     value: Any = properties
     for part in path.split("."):
+        value = value[0] if isinstance(value, list) and value else value
         value = value.get(part) if isinstance(value, Mapping) else None
     return value
 

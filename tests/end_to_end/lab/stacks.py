@@ -147,6 +147,7 @@ def _shown(pairs: tuple[tuple[str, str], ...], physical_id: str) -> dict[str, An
         if inner:
             whole = shown.setdefault(outer, {})
             whole |= {"items": [{inner: given}]} if outer.endswith("Set") else {inner: given}
+            shown[outer] = [whole] if outer == "targets" else whole
         else:
             shown[name] = [given] if name in ("names", "clusters", "alarmNames") else given
     return shown

@@ -298,3 +298,5 @@ class Usage:
     """Services that forwarded some of the calls in the principal's name, sorted."""
     direct: bool = True
     """Some call came from the principal itself; false where services forwarded all."""
+    made: tuple[str, ...] = ()
+    """Ids that AWS gave to what the calls made, as far as their records name them, sorted."""

@@ -15,15 +15,15 @@ FOLDER holds histories that `bench.future.record` made. For each, and each n fro
 - `trailscraper`: its policy from the same files.
 
 The truth is the lab's enforcement: every question that it asked while the history was recorded is asked again of the
-policy, in its own evaluator. Granted are pairs of an action and a resource, over all resources that any history used;
-used are the pairs that the twelve runs needed. TRAILSCRAPER is its program, of an environment of its own. OUT.json
-holds a row for each policy; `bench.future.tables` reads it.
+policy, in its own evaluator (`truth.py`). Used are the pairs of action and resource that the twelve runs needed;
+granted those that the policy allows over the resources of this history, `around` over those of all histories.
+TRAILSCRAPER is its program, of an environment of its own. OUT.json holds a row for each policy; `bench.future.tables`
+reads it.
 """
 
 from __future__ import annotations
 
 import json
-import re
 import shutil
 import subprocess
 import sys
@@ -36,6 +36,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.future.plan import RUNS
+from bench.future.truth import Askable, Pair, pair, questions
 from leastpriv.diff.compare import compare
 from leastpriv.permissions import catalog
 from leastpriv.permissions.patterns import escape_observed, resource_covers
@@ -51,7 +52,6 @@ from tests.end_to_end.lab.lab import ACCOUNT, PYTHON, ROOT
 
 ROLE = f"arn:aws:iam::{ACCOUNT}:role/ci-deploy"
 NOW = datetime(2026, 11, 24, tzinfo=UTC)
-Pair = tuple[str, str]
 Policy = Mapping[str, Any]
 
 
@@ -70,6 +70,9 @@ class Row:
     refused: tuple[str, ...]
     """`ACTION on RESOURCE` of the next run, the first of them."""
     granted: int
+    """Pairs of an action and a resource that this history ever used."""
+    around: int
+    """The same with the resources of all histories, as if all ten apps lived in one account."""
     used: int
     chance: float | None = None
     """What the proposal says of the next run; None of others' policies."""
@@ -107,45 +110,25 @@ def main(arguments: list[str]) -> None:
     folder, out = Path(arguments[0]), Path(arguments[1])
     program, chosen = next(iter(arguments[2:3]), ""), arguments[3:]
     places = sorted(place for place in folder.iterdir() if (place / "checks.jsonl").exists())
-    checks = {place.name: _checks(place) for place in places}
-    universe = sorted({check["resource"] for each in checks.values() for check in each} | {"*"})
+    checks = {place.name: questions(place) for place in places}
+    askable = Askable(check for each in checks.values() for check in each)
     judge = Judge()
     rows: list[Row] = []
     for place in places:
         if chosen and place.name not in chosen:
             continue
         with tempfile.TemporaryDirectory() as scratch:
-            rows += _history(place, checks[place.name], universe, judge, Path(scratch), program)
+            rows += _history(place, checks[place.name], askable, judge, Path(scratch), program)
         print(place.name, flush=True)
         out.write_text(json.dumps([asdict(row) for row in rows], indent=1), encoding="utf-8")
     judge.close()
 
 
-_NOT_AS_AWS = (
-    re.compile(r"(?:events|states|ssm|ecs):.* on \*"),
-    re.compile(r"events:\w+ on arn:aws:events:[^:]+:\d+:rule/default/.*"),
-)
-"""Questions that the lab asks otherwise than AWS, so that no policy made for AWS can allow them: of calls that name a
-resource it asks on `*`; and AWS calls the rules of the default event bus `rule/NAME`."""
-
-
-def _checks(place: Path) -> list[dict[str, Any]]:
-    """The distinct questions of a history, each with the number of its run, but for those of `_NOT_AS_AWS`."""
-    found: dict[str, dict[str, Any]] = {}
-    for line in (place / "checks.jsonl").read_text(encoding="utf-8").splitlines():
-        check = json.loads(line)
-        known = action_of(check["action"])
-        asked = f"{check['action']} on {check['resource']}"
-        lost = known is not None and known.resource_types and any(each.fullmatch(asked) for each in _NOT_AS_AWS)
-        if ":assumed-role/ci-deploy/" in check["principal"] and not lost:
-            found.setdefault(line, {**check, "run": int(check["principal"].rpartition("/")[2]) - 1001})
-    return list(found.values())
-
-
 def _history(
-    place: Path, checks: list[dict[str, Any]], universe: Sequence[str], judge: Judge, scratch: Path, program: str
+    place: Path, checks: list[dict[str, Any]], askable: Askable, judge: Judge, scratch: Path, program: str
 ) -> Iterator[Row]:
-    used = {_pair(check) for check in checks}
+    own = {check["resource"] for check in checks} | {"*"}
+    used = {pair(check) for check in checks}
     actions = sorted({check["action"] for check in checks})
     trail = scratch / "trail"
     for runs in range(1, RUNS):
@@ -153,23 +136,20 @@ def _history(
         for way, policies, result in _policies(trail, actions, scratch, program):
             answers = judge.allowed(policies, checks)
             refused = [check for check, is_allowed in zip(checks, answers, strict=True) if not is_allowed]
-            following = sorted({_pair(check) for check in refused if check["run"] == runs})
+            granted = _granted(policies, askable)
+            following = sorted({pair(check) for check in refused if check["run"] == runs})
             yield Row(
                 history=place.name,
                 way=way,
                 runs=runs,
                 next=len(following),
-                later=len({_pair(check) for check in refused if check["run"] >= runs}),
+                later=len({pair(check) for check in refused if check["run"] >= runs}),
                 refused=tuple(f"{action} on {resource}" for action, resource in following[:12]),
-                granted=len(_granted(policies, universe)),
+                granted=sum(resource in own for _, resource in granted),
+                around=len(granted),
                 used=len(used),
                 **(_said(result) if result else {}),
             )
-
-
-def _pair(check: Mapping[str, Any]) -> Pair:
-    known = action_of(check["action"])
-    return check["action"], check["resource"] if known is None or known.resource_types else "*"
 
 
 def _said(result: Result) -> dict[str, float]:
@@ -188,8 +168,8 @@ def _said(result: Result) -> dict[str, float]:
 def _policies(
     trail: Path, actions: list[str], scratch: Path, program: str
 ) -> Iterator[tuple[str, list[Policy], Result | None]]:
-    drafted = _proposal(trail, scratch, None)
-    documents = _written(drafted)
+    drafted = proposal(trail, scratch, None)
+    documents = written(drafted)
     yield "draft", documents, drafted
     evidence = drafted.subject.evidence
     known = {usage.need.permission.action for usage in evidence.usages}
@@ -202,8 +182,8 @@ def _policies(
     offered = statements(drafted.subject.offers)
     yield "draft, offers", [*documents, {"Version": "2012-10-17", "Statement": offered}], drafted
     wildcards = sorted({f"{action.partition(':')[0]}:*" for action in actions})
-    narrowed = _proposal(trail, scratch, _on_everything(wildcards))
-    yield "narrowed", _written(narrowed), narrowed
+    narrowed = proposal(trail, scratch, _on_everything(wildcards))
+    yield "narrowed", written(narrowed), narrowed
     listed = parse(json.dumps(_on_everything(actions)).encode(), "policy.json")
     for percent in (0, 80, 90):
         options = Options(minimum_days=0, minimum_confidence=percent)
@@ -217,7 +197,8 @@ def _on_everything(actions: list[str]) -> Policy:
     return {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": actions, "Resource": "*"}]}
 
 
-def _proposal(trail: Path, scratch: Path, committed: Policy | None) -> Result:
+def proposal(trail: Path, scratch: Path, committed: Policy | None) -> Result:
+    """What the product proposes for the deploy role from a trail, beside a committed policy or none."""
     policy = scratch / "policy.json"
     policy.unlink(missing_ok=True)
     if committed:
@@ -226,7 +207,8 @@ def _proposal(trail: Path, scratch: Path, committed: Policy | None) -> Result:
     return run(from_options(inputs), Workplace("policy.json", scratch, (trail,)), NOW, lambda _: None)
 
 
-def _written(result: Result) -> list[Policy]:
+def written(result: Result) -> list[Policy]:
+    """The policies of a proposal."""
     return [_value(document) for document in result.subject.draft.documents]
 
 
@@ -244,33 +226,38 @@ def _of_trailscraper(program: str, trail: Path) -> Policy:
     return policy
 
 
-def _granted(policies: Sequence[Policy], universe: Sequence[str]) -> set[Pair]:
+def _granted(policies: Sequence[Policy], askable: Askable) -> set[Pair]:
     """Pairs of an action and one of the known resources that it can be asked for on; `*` where it takes none."""
     found: set[Pair] = set()
     for policy in policies:
-        statements = policy["Statement"]
-        for statement in [statements] if isinstance(statements, dict) else statements:
-            entries = _list(statement["Action"])
+        for statement in each_of(policy["Statement"]):
+            entries = each_of(statement["Action"])
             for action in {each for entry in entries for each in (catalog.expand(entry) or (entry,))}:
-                found.update((action, on) for on in _on(action, _list(statement["Resource"]), universe))
+                found.update((action, on) for on in granted_on(action, each_of(statement["Resource"]), askable))
     return found
 
 
-def _on(action: str, patterns: Sequence[str], universe: Sequence[str]) -> Iterator[str]:
+def granted_on(action: str, patterns: Sequence[str], askable: Askable) -> Iterator[str]:
+    """Of the known resources those that the action can be asked for on and the patterns cover."""
     known = action_of(action)
     if known is None or not known.resource_types:
         yield "*"
         return
-    for resource in universe:
+    for resource in askable.resources:
         escaped = escape_observed(resource)
         if resource == "*":
             yield from ("*",) if "*" in patterns else ()
-        elif fits(action, resource) and any(resource_covers(each, escaped) for each in patterns):
+        elif (
+            fits(action, resource)
+            and askable.can_be(action, resource)
+            and any(resource_covers(each, escaped) for each in patterns)
+        ):
             yield resource
 
 
-def _list(value: str | list[str]) -> list[str]:
-    return [value] if isinstance(value, str) else value
+def each_of(value: Any) -> list[Any]:
+    """A value as a list, as policies may write either."""
+    return value if isinstance(value, list) else [value]
 
 
 if __name__ == "__main__":

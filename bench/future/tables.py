@@ -35,28 +35,30 @@ def main(arguments: list[str]) -> None:
 
 
 def _curves(rows: Sequence[Row], ways: Sequence[str]) -> None:
-    """Refusals of the next run and the ratio, over all histories, by the number of runs a policy was made from."""
-    print(f"| runs | {' | '.join(f'{way}: refused, histories, ratio' for way in ways)} |")
+    """Refusals of the next run and both ratios, over all histories, by the number of runs a policy was made from."""
+    print(f"| runs | {' | '.join(f'{way}: refused, histories, ratio, around' for way in ways)} |")
     print(f"| ---: | {' | '.join('---:' for _ in ways)} |")
     for runs in sorted({row["runs"] for row in rows}):
         cells = []
         for way in ways:
             own = [row for row in rows if row["way"] == way and row["runs"] == runs]
             failing = sum(row["next"] > 0 for row in own)
-            ratio = median(row["granted"] / row["used"] for row in own)
-            cells.append(f"{mean(row['next'] for row in own):.1f}, {failing} of {len(own)}, {ratio:.2f}")
+            ratio, around = (median(row[name] / row["used"] for row in own) for name in ("granted", "around"))
+            cells.append(f"{mean(row['next'] for row in own):.1f} ({failing}), {ratio:.2f}, {around:.2f}")
         print(f"| {runs} | {' | '.join(cells)} |")
 
 
 def _by_history(rows: Sequence[Row], ways: Sequence[str]) -> None:
-    """Refusals in the runs 10, 11 and 12, each by the policy of the runs before it; the ratio at the end."""
-    print(f"\n| history | used | {' | '.join(f'{way}: refused in runs 10-12, ratio' for way in ways)} |")
+    """Refusals in the runs 10, 11 and 12, each by the policy of the runs before it; the ratios at the end."""
+    print(f"\n| history | used | {' | '.join(f'{way}: refused in runs 10-12, ratio, around' for way in ways)} |")
     print(f"| --- | ---: | {' | '.join('---:' for _ in ways)} |")
     for history in dict.fromkeys(row["history"] for row in rows):
         cells = []
         for way in ways:
             own = [row for row in rows if (row["history"], row["way"]) == (history, way) and row["runs"] >= 9]
-            cells.append(f"{sum(row['next'] for row in own)}, {own[-1]['granted'] / own[-1]['used']:.2f}")
+            last = own[-1]
+            ratios = (f"{last[name] / last['used']:.2f}" for name in ("granted", "around"))
+            cells.append(", ".join((str(sum(row["next"] for row in own)), *ratios)))
         used = next(row["used"] for row in rows if row["history"] == history)
         print(f"| {history} | {used} | {' | '.join(cells)} |")
 
@@ -100,11 +102,11 @@ def _logarithmic(said: float, came: bool) -> float:
 
 
 def _write(rows: Sequence[Row], file: Path) -> None:
-    lines = ["history\tway\truns\tchance\town\tturing\tcoverage\trefused\tlater\tgranted\tused"]
+    lines = ["history\tway\truns\tchance\town\tturing\tcoverage\trefused\tlater\tgranted\taround\tused"]
     for row in rows:
         if row["chance"] is not None:
             figures = "\t".join(f"{row[name]:.4f}" for name in (*ESTIMATES, "coverage"))
-            counts = "\t".join(str(row[name]) for name in ("next", "later", "granted", "used"))
+            counts = "\t".join(str(row[name]) for name in ("next", "later", "granted", "around", "used"))
             lines.append(f"{row['history']}\t{row['way']}\t{row['runs']}\t{figures}\t{counts}")
     file.write_text("\n".join(lines) + "\n", encoding="utf-8")
 

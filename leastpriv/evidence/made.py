@@ -8,9 +8,8 @@ from functools import lru_cache
 
 from leastpriv.model import Outcome, Usage
 from leastpriv.permissions import catalog
-from leastpriv.permissions.generalise import Seen
 from leastpriv.permissions.request import creates, noun_of
-from leastpriv.permissions.resource_types import types_of_arn
+from leastpriv.permissions.resource_types import types_of_arn, variables_of_arn
 from leastpriv.permissions.volatility import service_of
 
 _LEAST_RUNS = 2
@@ -20,11 +19,13 @@ _LEAST_RUNS = 2
 def maker(usages: Iterable[Usage]) -> Callable[[Usage], bool]:
     """Tells of a usage whether its resource may have been made by the same principal's runs.
 
-    It may when the first run that used it, in whatever way, made something of its type with success. Two runs or more
-    have to have made such things, and what all of these runs used is no new thing each time.
+    It may when the first run that used it, in whatever way, made something of its type with success, and it was where
+    the answer of a call that makes things named its id. Two runs or more have to have made such things, and what all of
+    these runs used is no new thing each time.
     """
     known = tuple(usages)
     made = _runs_that_made(known)
+    ids = {(usage.need.permission.action.partition(":")[0], new) for usage in known for new in usage.made}
     services = {service for service, _ in made}
     used = _runs_that_used(usage for usage in known if service_of(usage.need.permission.resource) in services)
 
@@ -33,8 +34,9 @@ def maker(usages: Iterable[Usage]) -> Callable[[Usage], bool]:
         prefix = service_of(resource)
         first, runs = used.get(resource, ("", set()))
         kinds = types_of_arn(prefix, resource) if first else ()
+        named = {(prefix, text) for _, text in variables_of_arn(prefix, resource)} if kinds and ids else set()
         return any(
-            first in makers and len(makers) >= _LEAST_RUNS and not makers <= runs
+            (first in makers or not named.isdisjoint(ids)) and len(makers) >= _LEAST_RUNS and not makers <= runs
             for makers in (made.get((prefix, kind.lower()), set()) for kind in kinds)
         )
 
@@ -58,11 +60,6 @@ def _runs_that_used(usages: Iterable[Usage]) -> Mapping[str, tuple[str, set[str]
     for usage in sorted((usage for usage in usages if usage.runs), key=lambda usage: usage.first_seen):
         used.setdefault(usage.need.permission.resource, (usage.runs[0], set()))[1].update(usage.runs)
     return used
-
-
-def seen(usages: Iterable[Usage], is_made: Callable[[Usage], bool]) -> list[Seen]:
-    """What usages show of their resources, for `patterns_of`."""
-    return [Seen(usage.need.permission.resource, usage.runs, is_made(usage)) for usage in usages]
 
 
 @lru_cache(maxsize=16_384)

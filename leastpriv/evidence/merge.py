@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
-from leastpriv.evidence.made import maker, seen
+from leastpriv.evidence.families import Made, made_of
 from leastpriv.model import Usage
 from leastpriv.permissions.generalise import patterns_of
 
 
 def by_pattern(usages: Sequence[Usage]) -> tuple[Usage, ...]:
     """Usages with what changes from run to run opened, equal ones added up; the order of the input is kept."""
-    is_made = maker(usages)
+    made = made_of(usages)
     groups: dict[tuple[object, ...], list[Usage]] = {}
     for usage in usages:
         denial = usage.denial
@@ -20,11 +20,11 @@ def by_pattern(usages: Sequence[Usage]) -> tuple[Usage, ...]:
         permission = usage.need.permission
         key = (permission.action, permission.conditions, usage.need.basis, usage.outcome, refused_by)
         groups.setdefault(key, []).append(usage)
-    return tuple(merged for group in groups.values() for merged in _merged(group, is_made))
+    return tuple(merged for group in groups.values() for merged in _merged(group, made))
 
 
-def _merged(usages: Sequence[Usage], is_made: Callable[[Usage], bool]) -> Iterable[Usage]:
-    patterns = {covered: found.pattern for found in patterns_of(seen(usages, is_made)) for covered in found.covers}
+def _merged(usages: Sequence[Usage], made: Made) -> Iterable[Usage]:
+    patterns = {covered: found.pattern for found in patterns_of(made.seen(usages)) for covered in found.covers}
     by_resource: dict[str, list[Usage]] = {}
     for usage in usages:
         by_resource.setdefault(patterns[usage.need.permission.resource], []).append(usage)

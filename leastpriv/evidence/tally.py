@@ -6,6 +6,10 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from leastpriv.model import Call, Denial, Need, Outcome
+from leastpriv.permissions.request import new_ids
+
+_MOST_IDS = 1_000
+"""Of the things that calls made."""
 
 GroupKey = tuple[tuple[Need, ...], Outcome, str, str]
 """Needs, outcome, who refused (an SCP's refusal is not the identity policy's) and region (conditions may name one)."""
@@ -26,6 +30,8 @@ class Tally:
     denial: Denial | None = None
     direct: bool = False
     """Some call came from the principal itself, and not through a service."""
+    made: set[str] = field(default_factory=set)
+    """Ids of what the calls made."""
 
     def note(self, call: Call, run: int) -> None:
         """Count one call of a run."""
@@ -38,6 +44,8 @@ class Tally:
         self.forwarded.update((call.invoked_by,) if call.invoked_by else ())
         self.direct = self.direct or not call.invoked_by
         self.succeeded = self.succeeded or not call.error_code
+        if call.response and not call.error_code and len(self.made) < _MOST_IDS:
+            self.made.update(new_ids(call.name, call.response))
 
     def absorb(self, other: Tally) -> None:
         """Take the figures of another key in."""
@@ -51,3 +59,4 @@ class Tally:
         self.direct = self.direct or other.direct
         self.succeeded = self.succeeded or other.succeeded
         self.denial = self.denial or other.denial
+        self.made |= other.made

@@ -297,4 +297,5 @@ def _usage(need: Need, outcome: Outcome, tally: Tally, runs: _RunIds) -> Usage:
         succeeded=tally.succeeded,
         forwarded_by=tuple(sorted(tally.forwarded)),
         direct=tally.direct,
+        made=tuple(sorted(tally.made)),
     )

@@ -1,9 +1,10 @@
 """Opens the parts of observed resources that change from run to run: `resources: pattern`.
 
-Three steps, each remembered by the pattern it makes: parts that are known to be volatile (`volatility.py`), parts of
-which every run showed another (their common beginning and end stay), objects of one folder of a bucket. The floor: an
-ARN's partition, service, region and account stay literal, and a pattern never becomes every resource of a type, but
-where the role's own runs make things of that type whose id AWS chooses.
+Four steps, each remembered by the pattern it makes: parts that are known to be volatile (`volatility.py`), parts of
+which every run showed another (their common beginning and end stay), names under which the role's own runs make such
+things (`families_of`), objects of one folder of a bucket. The floor: an ARN's partition, service, region and account
+stay literal, and a pattern never becomes every resource of a type, but where the role's own runs make things of that
+type whose id AWS chooses.
 """
 
 from __future__ import annotations
@@ -13,7 +14,16 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from leastpriv.permissions.patterns import resource_covers
-from leastpriv.permissions.volatility import MADE, Opening, common_ends, is_kept, open_parts, parts_of, service_of
+from leastpriv.permissions.volatility import (
+    MADE,
+    Opening,
+    common_ends,
+    generated_name,
+    is_kept,
+    open_parts,
+    parts_of,
+    service_of,
+)
 
 _MOST_SIBLINGS = 5
 """More objects than this in one folder are opened to the folder."""
@@ -24,10 +34,21 @@ _LEAST_RUNS = 3
 _LEAST_LITERAL = 3
 """Letters that have to stay literal in an opened part."""
 _SEPARATORS = "-_./:"
+NAMED_ANEW = "this role's own runs make such things under other names"
+"""Reason of an opening: what an action did to one of them it will do to the next."""
+_BUCKET = re.compile(r"arn:[^:]+:s3:::[^/*?]+")
 _Place = tuple[str, str, str, str, int]
 """Variable, what stands before and after a piece of an ARN, the piece's first word with its digits as 0 (only pieces
 alike are compared), letters and digits of the part that stay beside the piece.
 """
+
+
+@dataclass(frozen=True, slots=True)
+class Family:
+    """The names under which one principal's runs make things, each time another."""
+
+    pattern: str
+    opening: Opening
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +60,8 @@ class Seen:
     """Ids of the runs that used it."""
     made: bool = False
     """The same principal's runs make such things, and may have made this one."""
+    family: Family | None = None
+    """The same principal's runs made this one by its name, and make others under like names."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +86,7 @@ def patterns_of(seen: Sequence[Seen]) -> tuple[Pattern, ...]:
     for each in seen:
         pattern, openings = open_parts(each.resource, each.made)
         opened.setdefault(pattern, _Group()).add(each, openings)
-    for step in (_learned, _folded, _swallowed):
+    for step in (_learned, _named_anew, _folded, _swallowed):
         opened = step(opened)
     return tuple(
         Pattern(pattern, tuple(sorted(group.resources)), tuple(dict.fromkeys(group.openings)))
@@ -71,31 +94,54 @@ def patterns_of(seen: Sequence[Seen]) -> tuple[Pattern, ...]:
     )
 
 
+def families_of(made: Sequence[Seen]) -> Mapping[str, Family]:
+    """For things that runs made by name: resource -> the names of its kind, where these change from run to run.
+
+    They do where every run gave another (`preview-17`, `preview-18`), and where CloudFormation or Terraform ends a
+    bucket's name. `made` are the resources of one creating action.
+    """
+    found: dict[str, Family] = {}
+    groups = {each.resource: _Group() for each in made}
+    for each in made:
+        groups[each.resource].add(each, ())
+        generated = generated_name(each.resource) if _BUCKET.fullmatch(each.resource) else each.resource
+        if generated != each.resource:
+            found[each.resource] = Family(generated, Opening("BucketName", NAMED_ANEW))
+    for pattern, group in _learned(groups, with_buckets=True).items():
+        for opening in group.openings[:1]:
+            family = Family(pattern, Opening(opening.part, NAMED_ANEW))
+            found |= {resource: family for resource in group.resources if resource not in found}
+    return found
+
+
 class _Group:
     """What one pattern stands for, while patterns are still being joined."""
 
-    __slots__ = ("openings", "resources", "runs")
+    __slots__ = ("families", "openings", "resources", "runs")
 
     def __init__(self) -> None:
         self.resources: set[str] = set()
         self.runs: set[str] = set()
         self.openings: list[Opening] = []
+        self.families: set[Family | None] = set()
 
     def add(self, seen: Seen, openings: Iterable[Opening]) -> None:
         self.resources.add(seen.resource)
         self.runs.update(seen.runs)
         self.openings.extend(openings)
+        self.families.add(seen.family)
 
     def may_swallow(self, pattern: str, other: _Group) -> bool:
         """Whether another group may be left out beside this one's pattern; what runs made stands for nothing else."""
         return pattern in self.resources or not self._is_made() or other._is_made()
 
     def _is_made(self) -> bool:
-        return any(opening.reason == MADE for opening in self.openings)
+        return any(opening.reason in (MADE, NAMED_ANEW) for opening in self.openings)
 
     def absorb(self, other: _Group, *openings: Opening) -> None:
         self.resources |= other.resources
         self.runs |= other.runs
+        self.families |= other.families
         self.openings += [*other.openings, *openings]
 
 
@@ -108,29 +154,40 @@ def _join(groups: Mapping[str, _Group], replaced: Mapping[str, tuple[str, Openin
     return joined
 
 
-def _learned(groups: Mapping[str, _Group]) -> dict[str, _Group]:
+def _named_anew(groups: Mapping[str, _Group]) -> dict[str, _Group]:
+    """Opens what the principal's runs make under other names, where nothing else opened it."""
+    replaced: dict[str, tuple[str, Opening | None]] = {}
+    for pattern, group in groups.items():
+        family = next(iter(group.families), None) if len(group.families) == 1 and not group.openings else None
+        if family:
+            replaced[pattern] = (family.pattern, family.opening)
+    return _join(groups, replaced)
+
+
+def _learned(groups: Mapping[str, _Group], *, with_buckets: bool = False) -> dict[str, _Group]:
     """Opens a part in whose place every run showed another text: `releases/1041/app.zip`, `table/preview-1041`."""
     alike: dict[_Place, dict[str, str]] = {}
     for pattern in groups:
-        for place, text in _places(pattern):
+        for place, text in _places(pattern, with_buckets=with_buckets):
             alike.setdefault(place, {})[text] = pattern
     replaced: dict[str, tuple[str, Opening | None]] = {}
     for (variable, before, after, _, beside), members in alike.items():
         ends = _ends_to_learn(members, groups) if len(members) >= _LEAST_RUNS else None
-        if ends is not None and (":s3:::" in before or beside + len(ends[0].strip(_SEPARATORS)) >= _LEAST_LITERAL):
+        in_bucket = "/" in before.partition(":s3:::")[2]
+        if ends is not None and (in_bucket or beside + len(ends[0].strip(_SEPARATORS)) >= _LEAST_LITERAL):
             opening = Opening(variable, "every run showed another")
             wider = f"{before}{ends[0]}*{ends[1]}{after}"
             replaced |= {pattern: (wider, opening) for pattern in members.values() if pattern not in replaced}
     return _join(groups, replaced)
 
 
-def _places(pattern: str) -> Iterable[tuple[_Place, str]]:
-    """Each piece between `/` of a part that may be learned, and its text."""
+def _places(pattern: str, *, with_buckets: bool) -> Iterable[tuple[_Place, str]]:
+    """Each piece between `/` of a part that may be learned, and its text; `with_buckets`: the names of these too."""
     if "${" in pattern:
         return
     for part in parts_of(service_of(pattern), pattern):
-        text = pattern[part.start : part.end]
-        if is_kept(pattern, part.variable, text):
+        text = pattern[part.start : part.end].removesuffix(":*")  # which ends a log group's ARN
+        if is_kept(pattern, part.variable, text) and not (with_buckets and _BUCKET.fullmatch(pattern)):
             continue
         start = part.start
         for piece in text.split("/"):

@@ -115,6 +115,14 @@ def creates(event: str) -> bool:
     return _CREATES.match(event) is not None
 
 
+def new_ids(event: str, answer: object) -> tuple[str, ...]:
+    """The ids that AWS gave to what an event made, as its answer names them; none of an event that makes nothing."""
+    if not creates(event):
+        return ()
+    keys = {"id", f"{noun_of(event).removesuffix('s')}id"}
+    return tuple(value for key, value in request_values(answer) if key in keys)
+
+
 def owner(prefix: str, values: Sequence[tuple[str, str]]) -> str:
     """The account that the request names as the resource's owner; empty where it names none (`owners.tsv`)."""
     owners = _owners(prefix)

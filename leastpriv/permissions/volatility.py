@@ -49,6 +49,15 @@ the resource (https://docs.aws.amazon.com/AWSCloudFormation/latest/TemplateRefer
 _STACK_AND_RESOURCE = re.compile(r"(?:.*[/:])?[A-Za-z][A-Za-z0-9]*-(?:[A-Za-z0-9]+-)+", re.DOTALL)
 _MADE_UNIQUE = re.compile(r"(?<=\D)20\d{24}(?=$|[/:.*])")
 """Terraform's `name_prefix` adds a time and a counter, 26 digits (`id.PrefixedUniqueId` of its plugin SDK)."""
+_BUILT = re.compile(
+    r"(?<=[A-Za-z0-9_][.\-])(?:(?=[a-f]*[0-9])(?=[0-9]*[a-f])[0-9a-f]{8,31}|(?P<mixed>[A-Za-z0-9_-]{8}))"
+    r"(?=(?:\.[a-z0-9]{1,11}){1,3}$)"
+)
+"""Bundlers name what they build by its contents, behind a name and before the extension: `main.54d5d5d6.js` of Create
+React App (https://create-react-app.dev/docs/production-build/), `[name].[contenthash].js` of webpack, 20 hexadecimal
+digits (https://webpack.js.org/guides/caching/), `[name]-[hash].js` of Rollup and Vite, 8 of base64's letters
+(https://rollupjs.org/configuration-options/#output-assetfilenames).
+"""
 _SECRET_END = re.compile(r"-[A-Za-z0-9]{6}$")
 _PIECE = re.compile(r"[A-Z]?[a-z]+|[A-Z]+|[0-9]+")
 _LEAST_PIECES = 3
@@ -91,7 +100,21 @@ def _part(prefix: str, resource: str, part: Part, text: str, made: bool, *, alon
         case "kept":
             return ("*", MADE) if made and prefix != "s3" else (text, "")
     opened = _by_look(text, 0, whole_may_open=not alone)
+    if prefix == "s3" and part.variable == "ObjectName" and opened == text:
+        opened = _BUILT.sub(_opened_hash, text)
+        return opened, _HASH if opened != text else ""
     return opened, _look_of(text)
+
+
+def generated_name(resource: str) -> str:
+    """A resource with as many `?` as the random end of its name has letters, where CloudFormation or Terraform gave it.
+
+    Narrower than what `open_parts` writes: for a bucket, whose name is not in the account's own realm.
+    """
+    found = _MADE_UNIQUE.search(resource)
+    if found:
+        return f"{resource[: found.start()]}20{'?' * (len(found[0]) - 2)}{resource[found.end() :]}"
+    return _END.sub(lambda end: "?" * len(end[1]) if _opened_end(end) == "*" else end[1], resource)
 
 
 def is_kept(resource: str, variable: str, text: str) -> bool:
@@ -158,6 +181,13 @@ def _by_look(text: str, start: int, whole_may_open: bool) -> str:
 def _opened_end(found: re.Match[str]) -> str:
     named = _STACK_AND_RESOURCE.fullmatch(found.string[: found.start()]) is not None
     return "*" if named and _is_random(found[1]) else found[1]
+
+
+def _opened_hash(found: re.Match[str]) -> str:
+    mixed = found["mixed"] or ""
+    kinds = (str.isdigit, str.islower, str.isupper)
+    is_name = mixed and not (_is_random(mixed) and all(any(map(kind, mixed)) for kind in kinds))
+    return mixed if is_name else "*"
 
 
 def _is_random(text: str) -> bool:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
-from leastpriv.evidence.made import maker
+from leastpriv.evidence.families import Made, made_of
 from leastpriv.evidence.usage import Evidence
 from leastpriv.model import Basis, ChangeKind, Condition, Need, Usage
-from leastpriv.permissions.generalise import Pattern, Seen, patterns_of
+from leastpriv.permissions.generalise import Pattern, patterns_of
 from leastpriv.permissions.patterns import resource_covers
 from leastpriv.permissions.resource_types import widest
 from leastpriv.permissions.sensitive import sensitivity
@@ -46,9 +46,9 @@ def additions(
         else:
             accepted.setdefault(usage.need.permission.action, []).append(usage)
     changes: list[Change] = []
-    is_made = maker(evidence.usages)
+    made = made_of(evidence.usages, [usage for usages in accepted.values() for usage in usages])
     for action, usages, conditions in _groups(accepted, evidence):
-        change = _change(action, usages, evidence, options, is_made)
+        change = _change(action, usages, evidence, options, made)
         removers = (history.removed.get(usage.need.permission, 0) for usage in usages)
         change = replace(change, conditions=conditions, removed_by=max(removers, default=0))
         change, declined = _undeclined(_in_form(change, committed) if options.keep_forms else change, history.declined)
@@ -116,19 +116,16 @@ def _undeclined(change: Change, declined: Mapping[str, int]) -> tuple[Change, li
     return replace(change, resources=left), refused
 
 
-def _change(
-    action: str, usages: Sequence[Usage], evidence: Evidence, options: Options, is_made: Callable[[Usage], bool]
-) -> Change:
+def _change(action: str, usages: Sequence[Usage], evidence: Evidence, options: Options, made: Made) -> Change:
     security = sensitivity(action)
-    observed = [
-        Seen(resource, usage.runs, is_made(usage)) for usage in usages for resource in _written(usage.need, evidence)
-    ]
+    observed = [made.see(usage, resource) for usage in usages for resource in _written(usage.need, evidence)]
     resources = tuple(dict.fromkeys(each.resource for each in observed))
     patterns: tuple[Pattern, ...] = ()
     logged = tuple(resource for usage in usages if is_logged(usage) for resource in _written(usage.need, evidence))
     if not (options.exact_resources or security or all(usage.denial for usage in usages)):
         # One refusal is no habit: only what allowed calls showed is opened.
-        patterns = patterns_of([each for each in observed if each.resource not in logged])
+        seen = [each for each in observed if each.resource not in logged]
+        patterns = patterns_of([*seen, *made.due(each.resource for each in seen)])
         resources = tuple(dict.fromkeys((*(found.pattern for found in patterns), *logged)))
     return Change(
         kind=ChangeKind.ADD,

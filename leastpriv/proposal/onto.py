@@ -8,13 +8,13 @@ cover what the later half used. An action that speaks of what another action mak
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import chain
 
 from leastpriv.diff.compare import Difference, Entry
-from leastpriv.evidence.made import maker, seen
+from leastpriv.evidence.families import Made, made_of
 from leastpriv.model import ChangeKind, Outcome, Usage
 from leastpriv.permissions.generalise import Pattern, Seen, patterns_of
 from leastpriv.permissions.patterns import action_matches, resource_covers
@@ -52,10 +52,10 @@ def narrowed_resources(
     """
     if situation.options.keep_forms:
         return [], []
-    is_made = maker(situation.evidence.usages)
+    made = made_of(situation.evidence.usages)
     makers = makers_of(situation)
     learned = [
-        _learn(entry, situation, makers.get(entry.granted[0], ()), is_made, escapes)
+        _learn(entry, situation, makers.get(entry.granted[0], ()), made, escapes)
         for entry in _on_all(difference, changes)
     ]
     settled = _with_their_makers(learned, makers)
@@ -110,22 +110,20 @@ def makers_of(situation: Situation) -> Mapping[str, tuple[str, ...]]:
     return {action: tuple(found[action]) for action in used if action in found}
 
 
-def _learn(
-    entry: Entry, situation: Situation, makers: Sequence[str], is_made: Callable[[Usage], bool], escapes: bool
-) -> _Learned:
+def _learn(entry: Entry, situation: Situation, makers: Sequence[str], made: Made, escapes: bool) -> _Learned:
     action = entry.granted[0]
     objection = objection_to(Candidate(action, entry), situation)
     if objection:
         return _Learned(entry, (), objection)
     if not _can_be_copied(entry.statement):
         return _Learned(entry, (), Objection("condition", "its statement's condition cannot be written a second time"))
-    made = [usage for name in makers for usage in situation.used[name] if fits(action, usage.need.permission.resource)]
-    usages = [usage for usage in (*entry.uses[action], *made) if usage.outcome is Outcome.ALLOWED]
+    own = [usage for name in makers for usage in situation.used[name] if fits(action, usage.need.permission.resource)]
+    usages = [usage for usage in (*entry.uses[action], *own) if usage.outcome is Outcome.ALLOWED]
     partly = next((usage for usage in usages if not _is_whole(usage)), None)
     if partly:
         reason = f"a call names its resource in part or by a like name: {partly.need.permission.resource}"
         return _Learned(entry, (), Objection("unknown-resource", reason))
-    found = seen(usages, is_made)
+    found = made.seen(usages)
     patterns = _patterns(found, situation)
     new_things = makes_its_resource(action)
     unsettled = _unsettled(found, patterns, situation, escapes=escapes, new_things=new_things)
@@ -191,7 +189,12 @@ def _unsettled(
     order = [run.id for run in situation.evidence.runs]
     using = sorted({*chain.from_iterable(each.runs for each in found)}, key=order.index)
     early = {*using[: (len(using) + 1) // 2]}
-    before = [replace(each, runs=left) for each in found if (left := tuple(run for run in each.runs if run in early))]
+    # That names change is known only when the later runs have shown it.
+    before = [
+        replace(each, runs=left, family=None)
+        for each in found
+        if (left := tuple(run for run in each.runs if run in early))
+    ]
     known = _patterns(before, situation)
     for each in found:
         if not any(resource_covers(pattern.pattern, each.resource) for pattern in known):

@@ -55,6 +55,22 @@ def test_a_thing_that_another_action_used_before_was_not_made() -> None:
     assert not maker([making, using, before])(using)
 
 
+def test_an_id_that_an_answer_named_was_made_whoever_used_it_first() -> None:
+    """The run that made a gateway had no other call about it; a later one changed it."""
+    api, other = (f"arn:aws:apigateway:eu-west-1::/restapis/{name}" for name in ("332d27d7", "471702ed"))
+    where = "arn:aws:apigateway:eu-west-1::/restapis"
+    making = usage("apigateway:POST", where, "apigateway.amazonaws.com:CreateRestApi", "1 4", made=("332d27d7",))
+    using, strange = (
+        usage("apigateway:PATCH", each, "apigateway.amazonaws.com:UpdateRestApi", "3") for each in (api, other)
+    )
+    assert maker([making, using])(using)
+    assert not maker([making, strange])(strange)
+    once = replace(making, runs=("1",))
+    assert not maker([once, using])(using)
+    elsewhere = replace(making, need=replace(making.need, permission=Permission("ec2:CreateVpc", "*")))
+    assert not maker([elsewhere, using])(using)
+
+
 @pytest.mark.parametrize(
     ("action", "event", "resource"),
     [

@@ -352,3 +352,21 @@ def test_no_call_is_lost(calls: list[Call]) -> None:
     ids = {run.id for run in found.runs}
     assert all(set(usage.runs) <= ids and usage.runs for usage in found.usages)
     assert sum(run.denied for run in found.runs) == counts.denied
+
+
+def test_the_ids_that_answers_gave_to_new_things_are_kept_and_no_others() -> None:
+    """A failed call made nothing, and what a reading call lists was there before."""
+    making = call("CreateRestApi", {"name": "shop"}, source="apigateway")
+    evidence = closed(
+        replace(making, response={"id": "332d27d7", "name": "shop"}),
+        replace(making, response={"id": "471702ed"}, error_code="TooManyRequestsException"),
+        replace(call("GetRestApi", {"restApiId": "9cdc733a"}, source="apigateway"), response={"id": "9cdc733a"}),
+        replace(call("CreateVpc", {}, source="ec2"), response={"vpc": {"vpcId": "vpc-1", "dhcpOptionsId": "dopt-1"}}),
+    )
+    assert {each for usage in evidence.usages for each in usage.made} == {"332d27d7", "vpc-1"}
+
+
+def test_only_so_many_ids_of_new_things_are_kept() -> None:
+    making = call("CreateRestApi", {"name": "shop"}, source="apigateway")
+    evidence = closed(*(replace(making, response={"id": f"{number:08x}"}) for number in range(1_200)))
+    assert {len(usage.made) for usage in evidence.usages} == {1_000}

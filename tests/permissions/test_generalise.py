@@ -10,10 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from leastpriv.permissions import catalog
-from leastpriv.permissions.generalise import Seen, generalise, patterns_of
+from leastpriv.permissions.generalise import NAMED_ANEW, Family, Seen, families_of, generalise, patterns_of
 from leastpriv.permissions.patterns import escape_observed, resource_covers
 from leastpriv.permissions.resource_types import fits, types_of_arn
 from leastpriv.permissions.tables import table
+from leastpriv.permissions.volatility import Opening
 
 HASH = "3f786850e387550fdab836ed7e6dc881de23001b3f786850e387550fdab836ed"
 UUID = "1234abcd-12ab-34cd-56ef-1234567890ab"
@@ -57,6 +58,37 @@ def test_hashes_and_uuids_are_opened(resource: str, opened: str) -> None:
 def test_names_that_return_stay_as_they_are(resource: str) -> None:
     """A key's id is its whole name: opened it would be every key of the account."""
     assert generalise([resource]) == (resource,)
+
+
+@pytest.mark.parametrize(
+    ("key", "opened"),
+    [
+        ("static/js/main.54d5d5d6.js", "static/js/main.*.js"),
+        ("static/js/main.073c9b0a.chunk.js.map", "static/js/main.*.chunk.js.map"),
+        ("main.7e2c49a622975ebd9b7e.css", "main.*.css"),
+        ("assets/index-B4tRxT9k.js", "assets/index-*.js"),
+        ("builds/api-1a2b3c4d.zip", "builds/api-*.zip"),
+    ],
+    ids=["create-react-app", "a chunk's map", "webpack", "vite", "commit"],
+)
+def test_what_a_bundler_named_by_its_contents_is_open_though_seen_once(key: str, opened: str) -> None:
+    (found,) = patterns_of([Seen(f"arn:aws:s3:::site/{key}")])
+    assert found.pattern == f"arn:aws:s3:::site/{opened}"
+    assert [opening.reason for opening in found.openings] == ["a content hash"]
+
+
+@pytest.mark.parametrize(
+    "key",
+    ["54d5d5d6.js", "report-20261101.csv", "app-Release1.js", "app-settings.json", "x.backend1.js", "app-1a2b3c4.zip"],
+    ids=["nothing stays", "a date", "a word and a number", "a word", "small letters", "seven digits"],
+)
+def test_the_name_of_an_object_that_may_return_stays(key: str) -> None:
+    assert generalise([f"arn:aws:s3:::site/{key}"]) == (f"arn:aws:s3:::site/{key}",)
+
+
+def test_a_hash_is_looked_for_in_objects_alone() -> None:
+    name = f"arn:aws:lambda:{HERE}:function:main.54d5d5d6.js"
+    assert generalise([name]) == (name,)
 
 
 def test_more_than_five_objects_of_one_folder_are_the_folder() -> None:
@@ -193,6 +225,55 @@ def test_a_part_that_every_run_showed_anew_is_open_between_what_stays() -> None:
     (only,) = found
     assert only.covers == tuple(f"arn:aws:sqs:{HERE}:preview-{number}-orders" for number in (17, 18, 190))
     assert [(opening.part, opening.reason) for opening in only.openings] == [("QueueName", "every run showed another")]
+
+
+def test_a_log_group_that_every_run_showed_anew_is_open_before_the_end_that_all_have() -> None:
+    groups = [Seen(f"arn:aws:logs:{HERE}:log-group:/shop/api-{number}:*", (str(number),)) for number in (1, 2, 3)]
+    assert [each.pattern for each in patterns_of(groups)] == [f"arn:aws:logs:{HERE}:log-group:/shop/api-*:*"]
+
+
+def family(names: str, runs: str, service: str = f"sqs:{HERE}:") -> dict[str, str]:
+    """Resource -> pattern of its family, without what they have in common."""
+    start = f"arn:aws:{service}"
+    seen = [Seen(f"{start}{name}", tuple(which)) for name, which in zip(names.split(), runs.split(), strict=True)]
+    return {name[len(start) :]: found.pattern[len(start) :] for name, found in families_of(seen).items()}
+
+
+def test_names_of_things_that_each_of_three_runs_made_anew_are_a_family() -> None:
+    assert family("orders-1 orders-2 orders-3 dead", "1 25 3 1") == {
+        "orders-1": "orders-*", "orders-2": "orders-*", "orders-3": "orders-*",
+    }  # fmt: skip
+    assert family("orders-1 orders-2", "1 2") == {}
+    assert family("dev staging prod", "1 2 3") == {}
+
+
+def test_buckets_are_a_family_where_enough_of_their_name_stays() -> None:
+    assert set(family("site-1-x site-2-x site-3-x", "1 2 3", "s3:::").values()) == {"site-*-x"}
+    assert family("1-x 2-x 3-x", "1 2 3", "s3:::") == {}
+    assert family("a1 b2 c3", "1 2 3", "s3:::") == {}
+
+
+@pytest.mark.parametrize(
+    ("bucket", "opened"),
+    [
+        ("lake-20261126131239648000000001", "lake-20" + 24 * "?"),
+        ("teststack-bucket12520700a-iobo3sn7tqqq", "teststack-bucket12520700a-" + 12 * "?"),
+    ],
+    ids=["terraform", "cloudformation"],
+)
+def test_the_random_end_of_a_bucket_that_a_run_made_is_open_letter_by_letter(bucket: str, opened: str) -> None:
+    """Seen once is enough, as for other things; `lake-*` would be more than Terraform's `lake-20261126…`."""
+    assert family(bucket, "1", "s3:::") == {bucket: opened}
+    assert generalise([f"arn:aws:s3:::{bucket}"]) == (f"arn:aws:s3:::{bucket}",), "nobody knows who made it"
+
+
+def test_what_is_of_a_family_is_open_and_what_is_not_stays_beside_it() -> None:
+    """`orders-dead` may be covered by `orders-*`, but nobody says that it comes and goes."""
+    names = Family(f"arn:aws:sqs:{HERE}:orders-*", Opening("QueueName", NAMED_ANEW))
+    own, other = f"arn:aws:sqs:{HERE}:orders-2", f"arn:aws:sqs:{HERE}:orders-dead"
+    found = patterns_of([Seen(own, ("4",), family=names), Seen(other, ("4",))])
+    assert [(each.pattern, each.covers) for each in found] == [(names.pattern, (own,)), (other, (other,))]
+    assert found[0].openings == (names.opening,)
 
 
 def test_a_folder_of_a_bucket_that_every_run_showed_anew_is_open() -> None:

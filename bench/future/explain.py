@@ -1,0 +1,70 @@
+"""Says of each history what the first draft refuses from run 10 on, and what it grants that no run needed.
+
+    .venv/bin/python -m bench.future.explain FOLDER [HISTORY …]
+
+A line `refused RUN ACTION RESOURCE` is a pair of that run, judged by the draft from the runs before it; a line
+`surplus` is a pattern of the last draft, the actions under it and the resources of all histories that it covers beyond
+need (those of this history are marked `own`).
+"""
+
+from __future__ import annotations
+
+import shutil
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+from bench.future.future import Judge, Policy, each_of, granted_on, proposal, written
+from bench.future.plan import RUNS
+from bench.future.truth import Askable, pair, questions
+
+_FIRST = 9
+"""Drafts of so many runs and more are judged."""
+
+
+def main(arguments: list[str]) -> None:
+    """Explains the histories named, or all."""
+    folder, chosen = Path(arguments[0]), arguments[1:]
+    places = sorted(place for place in folder.iterdir() if (place / "checks.jsonl").exists())
+    asked = {place.name: questions(place) for place in places}
+    askable = Askable(check for each in asked.values() for check in each)
+    judge = Judge()
+    for place in places:
+        if not chosen or place.name in chosen:
+            print(place.name)
+            checks = asked[place.name]
+            with tempfile.TemporaryDirectory() as scratch:
+                policies: Sequence[Policy] = ()
+                for runs in range(1, RUNS):
+                    trail = Path(scratch) / "trail"
+                    shutil.copytree(place / "records" / str(1000 + runs), trail / str(runs))
+                    if runs >= _FIRST:
+                        policies = written(proposal(trail, Path(scratch), None))
+                        answers = judge.allowed(policies, checks)
+                        paired = zip(checks, answers, strict=True)
+                        missed = {pair(each) for each, allowed in paired if not allowed and each["run"] == runs}
+                        for action, resource in sorted(missed):
+                            print(f"  refused {runs + 1} {action} {resource}")
+            _surplus(policies, {pair(each) for each in checks}, askable)
+    judge.close()
+
+
+def _surplus(policies: Sequence[Policy], used: set[tuple[str, str]], askable: Askable) -> None:
+    own = {resource for _, resource in used}
+    beyond: dict[tuple[str, tuple[str, ...]], list[str]] = {}
+    for policy in policies:
+        for statement in each_of(policy["Statement"]):
+            for action in each_of(statement["Action"]):
+                for pattern in each_of(statement["Resource"]):
+                    found = [on for on in granted_on(action, [pattern], askable) if (action, on) not in used]
+                    if found:
+                        beyond.setdefault((pattern, tuple(found)), []).append(action)
+    for (pattern, resources), actions in sorted(beyond.items(), key=lambda each: -len(each[0][1]) * len(each[1])):
+        inside = len(own.intersection(resources)) * len(actions)
+        print(f"  surplus {len(resources) * len(actions)}, own {inside}: {', '.join(actions)} on {pattern}")
+        print(f"    {' '.join(resources)[:400]}")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -23,8 +23,10 @@ import re
 import sys
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
+
+from msgspec import structs
 
 from leastpriv.evidence.cloudtrail.trail_files import TrailFolder
 from leastpriv.evidence.refusals.denial import read_denial
@@ -71,7 +73,7 @@ def is_account_wide(action: str, resource: str) -> bool:
 
 def cases(call: Call, *, answered: bool = False) -> Iterator[Case]:
     """All cases of a call: what CloudTrail lists and what a refusal names, or (`answered`) what the answer names."""
-    hidden = needs_of(replace(call, resources=(), error_message="", response={} if answered else call.response))
+    hidden = needs_of(structs.replace(call, resources=(), error_message="", response={} if answered else call.response))
     observed: dict[str, list[tuple[str, str]]] = defaultdict(list)
     for need in hidden.needs:
         if need.basis.value != "inferred" and need.verified:

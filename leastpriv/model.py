@@ -1,11 +1,16 @@
-"""The words of the product (docs: "Words") as frozen dataclasses: no I/O and no decisions."""
+"""The words of the product (docs: "Words") as frozen dataclasses: no I/O and no decisions.
+
+A `Call` is a frozen struct of msgspec: there are millions, and making a dataclass takes seven times as long.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+
+from msgspec import Struct
 
 
 class Outcome(StrEnum):
@@ -139,8 +144,7 @@ class Principal:
     """The name without the path."""
 
 
-@dataclass(frozen=True, slots=True)
-class Call:
+class Call(Struct, frozen=True, gc=False):
     """One API call read from evidence."""
 
     event_id: str
@@ -158,8 +162,8 @@ class Call:
     """`s3.amazonaws.com`"""
     name: str
     """`PutObject`"""
-    parameters: Mapping[str, object] = field(hash=False)
-    response: Mapping[str, object] = field(hash=False)
+    parameters: Mapping[str, object]
+    response: Mapping[str, object]
     resources: tuple[str, ...]
     """ARNs of the record's `resources[]`, in order; empty where the field is absent."""
     outcome: Outcome

@@ -8,6 +8,8 @@ from dataclasses import replace
 from pathlib import PurePath
 from traceback import extract_tb
 
+from msgspec import structs
+
 from leastpriv.errors import LeastprivError
 from leastpriv.evidence.handed_out import HandedOutKeys
 from leastpriv.evidence.left_out import left_out_by_all
@@ -48,7 +50,7 @@ def read_evidence(
         else:
             # A record without sessionIssuer has lost the role's path: it is the same role, and the same run.
             own = principals.target_of(item.principal) if principals.targets is not None else None
-            call = replace(item, principal=own.arn) if own and own.arn != item.principal else item
+            call = structs.replace(item, principal=own.arn) if own and own.arn != item.principal else item
             if call.principal not in books and len(books) < most:
                 books[call.principal] = UsageBook(call.principal, decoder)
             if call.principal in books:

@@ -14,6 +14,8 @@ from dataclasses import replace
 from functools import lru_cache
 from urllib.parse import unquote
 
+from msgspec import structs
+
 from leastpriv.model import Call
 from leastpriv.permissions import catalog
 from leastpriv.permissions.patterns import escape_observed, resource_covers, resource_matches
@@ -71,7 +73,7 @@ def resources_of(
         known = replace(known, resource_types=chosen)
     account = owner(prefix, texts.values)
     if account:
-        call = replace(call, account=account)
+        call = structs.replace(call, account=account)
     if on == "source" and prefix == "s3":
         found = _copy_source(call, texts)
     else:
@@ -132,7 +134,7 @@ def _of_one_side(call: Call, on: str, prefix: str, action: catalog.Action, texts
     """Resources of one end of a copy: CloudTrail lists both, the request's keys (`sourceKeyId`) tell them apart."""
     values = [pair for pair in texts.values if pair[0].startswith(("source", "x-amz-copy-source")) == (on == "source")]
     own = replace(texts, values=tuple(values))
-    alone = replace(call, resources=())
+    alone = structs.replace(call, resources=())
     named = tuple(resource for resource in _filled(alone, prefix, action, own) if resource.exact)
     return named or _in_request(alone, prefix, action, own)
 

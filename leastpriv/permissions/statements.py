@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
 from functools import cache
+
+from msgspec import structs
 
 from leastpriv.model import Call
 from leastpriv.permissions.events import MappedAction
@@ -61,7 +62,7 @@ def _part(call: Call, name: str, index: str) -> Call:
     if not name:
         return call
     if name.startswith("arn:"):
-        return replace(call, parameters={"resourceArn": name}, resources=())
+        return structs.replace(call, parameters={"resourceArn": name}, resources=())
     listed = tuple(arn for arn in call.resources if re.search(rf":table/{re.escape(name)}(/|$)", arn))
     parameters = {"tableName": name, **({"indexName": index} if index else {})}
-    return replace(call, parameters=parameters, resources=listed)
+    return structs.replace(call, parameters=parameters, resources=listed)

@@ -10,6 +10,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cache, lru_cache
 
+from msgspec import structs
+
 from leastpriv.model import Basis, Call, Condition, Need, Permission
 from leastpriv.permissions.patterns import escape_observed
 from leastpriv.permissions.presence import Presence
@@ -95,7 +97,7 @@ def _about_the_new(call: Call, made: Made) -> Call:
     named = {str(key).lower(): value for key, value in call.parameters.items()}
     own = {re.sub("^target", "", key): value for key, value in named.items() if not key.startswith("source")}
     region = named.get(made.region.lower())
-    return replace(call, parameters=own, region=region if isinstance(region, str) and region else call.region)
+    return structs.replace(call, parameters=own, region=region if isinstance(region, str) and region else call.region)
 
 
 @cache

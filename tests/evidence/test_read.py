@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import structs
 
 from leastpriv.errors import AwsError, AwsTrouble, InputError, LeastprivError
 from leastpriv.evidence.handed_out import HandedOutKeys
@@ -153,7 +153,7 @@ def test_whoever_interrupts_the_reading_is_obeyed() -> None:
 def login(principal: str, key: str) -> Call:
     """An AssumeRole that hands out a key."""
     response = {"credentials": {"accessKeyId": key}}
-    return replace(call(principal), name="AssumeRole", source="sts.amazonaws.com", response=response)
+    return structs.replace(call(principal), name="AssumeRole", source="sts.amazonaws.com", response=response)
 
 
 KEY, ANOTHER = "ASIACHAIN00000000001", "ASIACHAIN00000000002"
@@ -169,7 +169,11 @@ def test_several_targets_are_read_in_one_pass_and_each_call_counts_for_its_own()
 
 @pytest.mark.parametrize("late", [False, True])
 def test_calls_tell_whose_login_had_handed_out_their_key_in_whatever_order_they_come(late: bool) -> None:
-    calls = [login(DEPLOY, KEY), replace(call(OTHER), access_key=KEY), replace(call(OTHER), access_key=ANOTHER)]
+    calls = [
+        login(DEPLOY, KEY),
+        structs.replace(call(OTHER), access_key=KEY),
+        structs.replace(call(OTHER), access_key=ANOTHER),
+    ]
     found = read_evidence([Listed(*reversed(calls) if late else calls)], Window(), Principals(WANTED))
     assert found[OTHER].signed == {DEPLOY: 1, "": 1}
 
@@ -177,7 +181,7 @@ def test_calls_tell_whose_login_had_handed_out_their_key_in_whatever_order_they_
 def chained(key: str, minute: int) -> Call:
     """A call of a chained session, whose name says nothing."""
     time = datetime(2026, 11, 1, 9, minute, tzinfo=UTC)
-    return replace(call(CHAINED, "aws-cdk"), time=time, access_key=key)
+    return structs.replace(call(CHAINED, "aws-cdk"), time=time, access_key=key)
 
 
 CHAINED = "arn:aws:iam::111122223333:role/cdk-deploy"
@@ -193,7 +197,7 @@ def taken_by(*calls: Call) -> list[str]:
 def test_a_chained_session_goes_back_to_the_run_whose_logins_handed_out_its_keys() -> None:
     direct = (login(DEPLOY, KEY), chained(KEY, 1), chained(KEY, 5))
     assert taken_by(*direct) == taken_by(*reversed(direct)) == ["12345678901"]
-    by_another = replace(login(MIDDLE, KEY), session="unit", access_key=ANOTHER)
+    by_another = structs.replace(login(MIDDLE, KEY), session="unit", access_key=ANOTHER)
     assert taken_by(login(DEPLOY, ANOTHER), by_another, chained(KEY, 1)) == ["12345678901"]
 
 
@@ -204,13 +208,13 @@ def test_a_session_with_one_key_of_nobody_known_goes_back_to_no_run(other: str) 
 
 
 def test_keys_of_two_runs_in_one_session_name_go_back_to_neither() -> None:
-    second = replace(login(DEPLOY, ANOTHER), session="12345678902")
+    second = structs.replace(login(DEPLOY, ANOTHER), session="12345678902")
     assert taken_by(login(DEPLOY, KEY), second, chained(KEY, 1), chained(ANOTHER, 2)) == [""]
 
 
 def test_logins_in_a_circle_end() -> None:
-    one = replace(login(MIDDLE, KEY), session="unit", access_key=ANOTHER)
-    other = replace(login(CHAINED, ANOTHER), session="unit", access_key=KEY)
+    one = structs.replace(login(MIDDLE, KEY), session="unit", access_key=ANOTHER)
+    other = structs.replace(login(CHAINED, ANOTHER), session="unit", access_key=KEY)
     assert set(taken_by(one, other, chained(KEY, 1))) == {""}
 
 
@@ -237,7 +241,7 @@ def test_keys_that_are_none_count_nothing_and_break_nothing(keys: list[str]) -> 
     ledger = HandedOutKeys()
     for key in keys:
         ledger.note(login(DEPLOY, key))
-        ledger.note(replace(call(OTHER), access_key=key if key in (KEY, ANOTHER) else ""))
+        ledger.note(structs.replace(call(OTHER), access_key=key if key in (KEY, ANOTHER) else ""))
     assert sum(ledger.callers(OTHER).values()) == sum(key in (KEY, ANOTHER) for key in keys)
 
 
@@ -247,7 +251,7 @@ def test_memory_of_keys_is_bounded_and_what_is_beyond_counts_nothing(monkeypatch
     for number in range(5):
         key = f"ASIACHAIN{number:011}"
         ledger.note(login(DEPLOY, key))
-        ledger.note(replace(call(OTHER, "x"), access_key=key))
+        ledger.note(structs.replace(call(OTHER, "x"), access_key=key))
     assert ledger.callers(OTHER) == {DEPLOY: 2}
     run = Run("x", "x", TIME, TIME)
     assert ledger.with_logins(OTHER, [run]) == (run,)

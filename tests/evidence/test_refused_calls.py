@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 
 import pytest
+from msgspec import structs
 
 from leastpriv.errors import AwsError, AwsTrouble
 from leastpriv.evidence.refusals.encoded import Decoder, decode_with
@@ -125,7 +125,7 @@ def test_what_aws_refuses_is_told_apart_from_a_damaged_text(code: str, trouble: 
     ],
 )
 def test_only_a_rehearsals_own_session_policy_is_mended(session: str, tail: str, mendable: bool) -> None:
-    refused = replace(create_function(tail=f" {tail}"), session=session)
+    refused = structs.replace(create_function(tail=f" {tail}"), session=session)
     denial = next(usage.denial for usage in evidence_of(refused).usages if usage.need.basis is Basis.DENIED)
     assert denial is not None
     assert denial.mendable is mendable
@@ -133,7 +133,7 @@ def test_only_a_rehearsals_own_session_policy_is_mended(session: str, tail: str,
 
 
 def test_a_rehearsal_is_a_run_by_itself() -> None:
-    (run,) = evidence_of(replace(create_function(), session="leastpriv-rehearsal-17650000500")).runs
+    (run,) = evidence_of(structs.replace(create_function(), session="leastpriv-rehearsal-17650000500")).runs
     assert run.id == "leastpriv-rehearsal-17650000500"
 
 

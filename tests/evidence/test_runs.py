@@ -1,12 +1,12 @@
 """Which run a call belongs to."""
 
 from collections.abc import Iterable
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import structs
 
 from leastpriv.evidence.runs import RunTracker, is_run_by_itself
 from leastpriv.model import Call, Outcome, Run
@@ -30,7 +30,7 @@ CALL = Call(
 
 
 def at(minutes: float, session: str = "GitHubActions", **fields: str) -> Call:
-    return replace(CALL, time=START + timedelta(minutes=minutes), session=session, **fields)
+    return structs.replace(CALL, time=START + timedelta(minutes=minutes), session=session, **fields)
 
 
 def runs_of(calls: Iterable[Call]) -> list[Run]:
@@ -90,7 +90,7 @@ def test_two_runs_that_would_have_one_name_get_two() -> None:
 
 
 def test_refused_calls_of_a_run_are_counted_over_everything_that_was_joined() -> None:
-    denied = [replace(at(minutes), outcome=Outcome.DENIED) for minutes in (0, 90)]
+    denied = [structs.replace(at(minutes), outcome=Outcome.DENIED) for minutes in (0, 90)]
     assert {run.denied for run in runs_of([*denied, at(45)])} == {2}
 
 

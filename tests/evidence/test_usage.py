@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import structs
 
 from leastpriv.evidence.usage import Evidence, UsageBook, data_event_root
 from leastpriv.model import Basis, Call, DeniedBy, Gap, GapKind, Outcome, Scope, Usage
@@ -95,7 +95,7 @@ def test_a_role_that_a_request_does_not_name_is_a_gap_counted_by_event() -> None
 def test_forwarded_calls_are_the_principals_own_and_say_who_forwarded_them() -> None:
     """Identity decides whose call it is; `invokedBy` is told."""
     own = call("CreateQueue", {"queueName": "q"}, source="sqs")
-    found = closed(own, replace(own, invoked_by="cloudformation.amazonaws.com"))
+    found = closed(own, structs.replace(own, invoked_by="cloudformation.amazonaws.com"))
     (usage,) = found.usages
     assert (usage.count, usage.forwarded_by) == (2, ("cloudformation.amazonaws.com",))
     assert [group.forwarded_by for group in found.groups] == [("cloudformation.amazonaws.com",)]
@@ -358,15 +358,19 @@ def test_the_ids_that_answers_gave_to_new_things_are_kept_and_no_others() -> Non
     """A failed call made nothing, and what a reading call lists was there before."""
     making = call("CreateRestApi", {"name": "shop"}, source="apigateway")
     evidence = closed(
-        replace(making, response={"id": "332d27d7", "name": "shop"}),
-        replace(making, response={"id": "471702ed"}, error_code="TooManyRequestsException"),
-        replace(call("GetRestApi", {"restApiId": "9cdc733a"}, source="apigateway"), response={"id": "9cdc733a"}),
-        replace(call("CreateVpc", {}, source="ec2"), response={"vpc": {"vpcId": "vpc-1", "dhcpOptionsId": "dopt-1"}}),
+        structs.replace(making, response={"id": "332d27d7", "name": "shop"}),
+        structs.replace(making, response={"id": "471702ed"}, error_code="TooManyRequestsException"),
+        structs.replace(
+            call("GetRestApi", {"restApiId": "9cdc733a"}, source="apigateway"), response={"id": "9cdc733a"}
+        ),
+        structs.replace(
+            call("CreateVpc", {}, source="ec2"), response={"vpc": {"vpcId": "vpc-1", "dhcpOptionsId": "dopt-1"}}
+        ),
     )
     assert {each for usage in evidence.usages for each in usage.made} == {"332d27d7", "vpc-1"}
 
 
 def test_only_so_many_ids_of_new_things_are_kept() -> None:
     making = call("CreateRestApi", {"name": "shop"}, source="apigateway")
-    evidence = closed(*(replace(making, response={"id": f"{number:08x}"}) for number in range(1_200)))
+    evidence = closed(*(structs.replace(making, response={"id": f"{number:08x}"}) for number in range(1_200)))
     assert {len(usage.made) for usage in evidence.usages} == {1_000}

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
+from msgspec import structs
 
 from leastpriv.evidence.cloudtrail.outcome import outcome_of
 from leastpriv.model import Outcome
@@ -62,7 +61,7 @@ def test_an_image_named_by_its_id_needs_no_parameter() -> None:
 def launched(root: str, parameters: dict[str, object] | None = None) -> list[str]:
     call = a_call("ec2:RunInstances", {"instancesSet": {"items": [{"imageId": "ami-1"}]}, **(parameters or {})})
     answer = {"instancesSet": {"items": [{"instanceId": "i-0123456789abcdef0", "rootDeviceType": root}]}}
-    needs = inferred(replace(call, response=answer))
+    needs = inferred(structs.replace(call, response=answer))
     return [need.permission.resource for need in needs if need.permission.action == "ec2:RunInstances"]
 
 

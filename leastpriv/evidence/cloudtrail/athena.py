@@ -11,6 +11,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 
+from msgspec import structs
+
 from leastpriv.errors import AwsError, InputError
 from leastpriv.evidence.aws_errors import code_of, explained
 from leastpriv.evidence.cloudtrail.athena_limits import left_out_by_table
@@ -226,7 +228,7 @@ class AthenaTable:
             lost = None if all(time for time, _ in events) else examine({**record, "eventTime": None})
             for moment, event in events:
                 if moment:
-                    yield from self._each(replace(found, time=moment, event_id=event), window, seen)
+                    yield from self._each(structs.replace(found, time=moment, event_id=event), window, seen)
                 elif isinstance(lost, Gap):
                     yield replace(lost, detail=f"{self._named}: {lost.detail}")
 

@@ -14,7 +14,7 @@ import zlib
 from collections import Counter
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -128,7 +128,7 @@ def _written(reading: Reading) -> Mapping[str, Any]:
 
 
 # The outcome is worked out anew.
-_CALL_FIELDS = tuple(each.name for each in fields(Call) if each.name != "outcome")
+_CALL_FIELDS = tuple(name for name in Call.__struct_fields__ if name != "outcome")
 
 
 def _gap_written(gap: Gap) -> Mapping[str, Any]:

@@ -6,6 +6,8 @@ import re
 from collections.abc import Sequence
 from dataclasses import replace
 
+from msgspec import structs
+
 from leastpriv.evidence.refusals.resource import arn_of
 from leastpriv.model import Basis, Call, Denial, Need, Outcome, Permission
 from leastpriv.permissions import catalog
@@ -39,7 +41,7 @@ def refused_needs(mapped: CallNeeds, denial: Denial) -> tuple[Need, ...]:
 def partner_needs(call: Call, refused: Sequence[Need]) -> tuple[Need, ...]:
     """What the refused call will need next: all that its request implies besides `refused`, were it allowed."""
     named = {need.permission.action for need in refused}
-    allowed = replace(call, outcome=Outcome.ALLOWED, error_code="", error_message="")
+    allowed = structs.replace(call, outcome=Outcome.ALLOWED, error_code="", error_message="")
     found = (need for need in needs_of(allowed).needs if need.basis is Basis.INFERRED)
     return tuple(need for need in found if need.permission.action not in named)
 

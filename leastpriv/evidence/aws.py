@@ -147,6 +147,8 @@ class Aws:
         from botocore.config import Config
         from botocore.exceptions import BotoCoreError
 
+        from leastpriv.evidence.s3_pages import take_contents
+
         config = Config(
             retries={
                 "mode": "adaptive" if service in _TIMELY else "standard",
@@ -162,6 +164,9 @@ class Aws:
                 service, region_name=region, endpoint_url=_endpoint(self._environment, service), config=config
             )
             client.meta.events.register("before-parse", _insist_on_whole)
+            if service == "s3":
+                # Below the other, so called after it: what is taken out is taken from a whole answer.
+                client.meta.events.register("before-parse", take_contents)
             return client
         except (BotoCoreError, ValueError) as error:
             raise AwsError(f"AWS {service} cannot be asked in {region!r}: {error}", AwsTrouble.OTHER) from error

@@ -148,7 +148,7 @@ class AthenaTable:
     def _above_accounts(self) -> str:
         """`s3://bucket/prefix/AWSLogs`, or an organization's folder below it."""
         name, prefix = split(self._location)
-        found = list(branches(Bucket(name, self._clients.client("s3")).folders, f"{prefix}/" if prefix else "", None))
+        found = branches(Bucket(name, self._clients.client("s3")).folders_of, f"{prefix}/" if prefix else "", None)
         tops = sorted({each.prefix.partition(f"/{each.account}/")[0] for each in found if each.dated})
         if not tops:
             raise InputError(
@@ -166,7 +166,8 @@ class AthenaTable:
         accounts = frozenset(accounts_of(principals)) or None
         try:
             name, prefix = split(_top(table))
-            found = branches(Bucket(name, self._clients.client("s3")).folders, f"{prefix}/" if prefix else "", accounts)
+            bucket = Bucket(name, self._clients.client("s3"))
+            found = branches(bucket.folders_of, f"{prefix}/" if prefix else "", accounts)
             return tuple(each for each in found if not accounts or not each.account or each.account in accounts)
         except (AwsError, InputError):
             if any(value.lower() == "injected" for value in table.parameters.values()):

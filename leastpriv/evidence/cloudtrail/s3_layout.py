@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -60,27 +60,44 @@ def part_of(place: str) -> tuple[str, str, str]:
 
 
 def branches(
-    folders: Callable[[str], tuple[str, ...]], prefix: str, accounts: frozenset[str] | None
-) -> Iterator[Branch]:
+    folders: Callable[[Sequence[str]], Sequence[tuple[str, ...]]], prefix: str, accounts: frozenset[str] | None
+) -> tuple[Branch, ...]:
     """Branches below a place of the bucket, sorted; of these accounts only (None: of all).
 
-    `folders` gives the prefixes right below one, each with a slash at its end; what it raises is raised.
+    `folders` gives for each of some prefixes those right below it, each with a slash at its end; what it raises is
+    raised. It is asked once for each level of CloudTrail's layout.
     """
-    known = _BELOW_REGION.search(f"/{prefix}")
-    if known:
-        yield Branch(prefix, _account(prefix), known["region"], dated=not known["days"])
-        return
-    below = folders(prefix)
-    names = {path: path.removeprefix(prefix) for path in below}
+    found: list[Branch] = []
+    level = [prefix]
+    while level:
+        known = {path: region for path in level if (region := _BELOW_REGION.search(f"/{path}"))}
+        found.extend(
+            Branch(path, _account(path), region["region"], dated=not region["days"]) for path, region in known.items()
+        )
+        unknown = [path for path in level if path not in known]
+        level = []
+        for path, below in zip(unknown, folders(unknown) if unknown else (), strict=True):
+            following = _following(path, below, accounts)
+            if following is None:
+                found.append(Branch(path))
+            level.extend(following or ())
+    return tuple(sorted(found, key=lambda branch: branch.prefix))
+
+
+def _following(prefix: str, below: tuple[str, ...], accounts: frozenset[str] | None) -> list[str] | None:
+    """The folders on the way to the branches; `None`: the prefix is one itself."""
     if not prefix.endswith(("AWSLogs/", "/CloudTrail/")) and f"{prefix}AWSLogs/" in below:
-        yield from branches(folders, f"{prefix}AWSLogs/", accounts)
-        return
+        return [f"{prefix}AWSLogs/"]
+    names = {path: path.removeprefix(prefix) for path in below}
     chosen = [path for path, name in names.items() if _leads_on(prefix, name)]
     if not chosen and not _is_own(prefix):
-        yield Branch(prefix)
-    for path in chosen:
-        if accounts is None or not _ACCOUNT_FOLDER.fullmatch(names[path]) or names[path].rstrip("/") in accounts:
-            yield from branches(folders, path, accounts)
+        return None
+    return [
+        # Nothing else leads on from there, so it need not be listed.
+        f"{path}CloudTrail/" if _OWN_ACCOUNT.search(f"/{path}") else path
+        for path in chosen
+        if accounts is None or not _ACCOUNT_FOLDER.fullmatch(names[path]) or names[path].rstrip("/") in accounts
+    ]
 
 
 def _leads_on(prefix: str, name: str) -> bool:

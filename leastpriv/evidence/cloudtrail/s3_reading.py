@@ -1,13 +1,18 @@
-"""A bucket's objects, fetched by some threads ahead of the one that reads them, oldest first, in bounded memory."""
+"""A bucket's objects, fetched by some threads ahead of those that read them, oldest first, in bounded memory.
+
+Where the calls of few are asked for, a file is mostly unfolded and looked through, of which ISA-L's share needs no lock
+of Python's: the next files are then read by threads of their own, each by itself, and told in order.
+"""
 
 from __future__ import annotations
 
-import heapq
 import io
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
+from itertools import islice
+from threading import local
 from typing import BinaryIO, cast
 
 from leastpriv.errors import AwsError, AwsTrouble
@@ -19,19 +24,21 @@ from leastpriv.evidence.cloudtrail.file_reader import FileReader, SeenEvents
 from leastpriv.evidence.cloudtrail.object_cache import ObjectCache, Reading
 from leastpriv.evidence.cloudtrail.readings import Readings
 from leastpriv.evidence.cloudtrail.rows import RowReader
-from leastpriv.evidence.cloudtrail.s3_layout import Branch, Days, place_in_time
+from leastpriv.evidence.cloudtrail.s3_layout import Branch, Days
+from leastpriv.evidence.cloudtrail.s3_listing import Listing
 from leastpriv.evidence.cloudtrail.s3_objects import Bucket, Stored
 from leastpriv.evidence.cloudtrail.trail_paths import region_in
+from leastpriv.evidence.cloudtrail.unfolding import MAX_DECOMPRESSED
 from leastpriv.model import Call, Gap, GapKind, Scope
 
-_THREADS = 32
-"""S3 answers after some 30 ms: 32 at a time are what botocore can take in within that (measured 2026-11)."""
-_AHEAD = 64
-"""Objects fetched and not read yet."""
+_AHEAD = 128
+"""Objects fetched and not read yet: those under way, and as many again."""
 _AHEAD_BYTES = 16 * 1024 * 1024
 """Bytes of theirs; an object larger than that is read as a stream by itself."""
-_NAMES = 20_000
-"""Names of objects held at a time, over all accounts and regions."""
+_READERS = 2
+"""More gain nothing, since what is not unfolding holds Python's lock (measured 2026-11)."""
+_READ_AHEAD = 8
+"""Objects read ahead, whose calls are held."""
 _PATIENCE = {AwsTrouble.DENIED: 500, AwsTrouble.OTHER: 100_000}
 """Failed objects in a row, with none read between them, before the rest is given up; those not named here cost many
 requests each. Refusals may end where another key begins, and archived objects (`OTHER`) where the archive does."""
@@ -41,7 +48,7 @@ _SAY_EVERY = 500
 _HOPELESS = (AwsTrouble.EXPIRED, AwsTrouble.INVALID, AwsTrouble.NO_CREDENTIALS)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Ahead:
     """An object that is to be read soon."""
 
@@ -52,6 +59,8 @@ class _Ahead:
     """Its bytes; None: too large to be held, or not needed."""
     kept: Reading | None
     """What an earlier run read of it."""
+    apart: Future[Reading] | None = None
+    """What it gives, read by a thread of its own."""
 
 
 class BucketReading:
@@ -61,37 +70,47 @@ class BucketReading:
         self,
         bucket: Bucket,
         found: Sequence[Branch],
-        rows: RowReader,
+        rows: Callable[[], RowReader],
         figures: ReadStatistics,
         seen: SeenEvents,
         cache: ObjectCache | None = None,
         vouching: Vouching | None = None,
         say: Callable[[str], None] = lambda _: None,
+        *,
+        few: bool = False,
+        max_decompressed: int = MAX_DECOMPRESSED,
     ) -> None:
-        """`figures` grow while reading; `cache` and `vouching` are closed with it."""
+        """`rows` makes what reads records, for one thread; `figures` grow while reading.
+
+        `few`: most files hold no call that counts; `cache` and `vouching` are closed with it.
+        """
         self.any_object = False
         self.kept = 0
         """Objects that were known from the cache."""
-        self._bucket, self._branches, self._days = bucket, found, Days.of(rows.window)
-        self._rows = rows
+        self._bucket, self._max_decompressed = bucket, max_decompressed
+        self._make_rows, self._own = rows, local()
         self._figures, self._seen, self._cache = figures, seen, cache
-        self._readings = Readings(cache, rows.window, figures, seen)
-        self._fetchers = Fetchers(_THREADS)
-        self._page = max(50, min(1000, _NAMES // max(1, len(found))))
+        window = self._rows.window
+        self._readings = Readings(cache, window, figures, seen)
+        self._fetchers = Fetchers(bucket.at_once)
+        self._readers = Fetchers(_READERS) if few else None
         self._lost: dict[tuple[AwsTrouble, str, str], Gap] = {}
         self._failures = 0
         self._vouching = vouching
         self._say = say
         self._unlisted: set[str] = set()
+        self._listing = Listing(bucket, found, Days.of(window), self._fetchers, self._unlisted_branch)
 
     def close(self) -> None:
         """Drop what is under way; nobody waits for it."""
         self._fetchers.close()
+        if self._readers:
+            self._readers.close()
         self._readings.close()
         if self._vouching:
             self._vouching.close()
 
-    def items(self, max_decompressed: int) -> Iterator[Call | Gap]:
+    def items(self) -> Iterator[Call | Gap]:
         """Calls in the order of the files' times, each once, and a gap for what could not be had."""
         broke_off = False
         if self._vouching:
@@ -100,7 +119,7 @@ class BucketReading:
             if number % _SAY_EVERY == 0:
                 self._say(f"… {number:,} files of s3://{self._bucket.name} so far")
             try:
-                yield from self._object(ahead, max_decompressed)
+                yield from self._object(ahead)
                 self._failures = 0
             except AwsError as error:
                 self._note_lost(region_in(ahead.stored.key), error)
@@ -117,20 +136,19 @@ class BucketReading:
         """Whether some of it could not be listed or read."""
         return bool(self._lost)
 
-    def _object(self, ahead: _Ahead, max_decompressed: int) -> Iterator[Call | Gap]:
+    def _object(self, ahead: _Ahead) -> Iterator[Call | Gap]:
         if self._vouching:
-            yield from self._validated(ahead, self._vouching, max_decompressed)
-        elif self._cache:
-            yield from self._readings.again(self._apart(ahead, max_decompressed))
+            yield from self._validated(ahead, self._vouching)
+        elif self._cache or ahead.apart:
+            yield from self._readings.again(self._reading(ahead))
         else:
-            opened = self._opened(ahead)
-            yield from self._read(ahead.stored, opened, max_decompressed, self._figures, self._seen)
+            yield from self._read(ahead.stored, self._opened(ahead), self._figures, self._seen)
 
-    def _validated(self, ahead: _Ahead, vouching: Vouching, max_decompressed: int) -> Iterator[Call | Gap]:
+    def _validated(self, ahead: _Ahead, vouching: Vouching) -> Iterator[Call | Gap]:
         """As the cache's way, but for a file that is not as CloudTrail delivered it: its calls are left out."""
         key = ahead.stored.key
         expected = vouching.expected(key)
-        reading = self._apart(ahead, max_decompressed)
+        reading = self._reading(ahead)
         objection = vouching.objection(expected, reading.sha256)
         if not objection:
             yield from self._readings.again(reading)
@@ -143,26 +161,38 @@ class BucketReading:
         elif any(isinstance(item, Call) for item in reading.items):
             vouching.defer(key)
 
-    def _apart(self, ahead: _Ahead, max_decompressed: int) -> Reading:
-        """What an object gives, from the cache or read by itself."""
+    def _reading(self, ahead: _Ahead) -> Reading:
+        """What an object gives by itself, from the cache or read."""
         if ahead.kept:
             self.kept += 1
             return ahead.kept
+        reading = ahead.apart.result() if ahead.apart else self._read_apart(ahead)
+        return self._readings.keep(ahead.stored, reading.items, reading.figures, reading.sha256)
+
+    def _read_apart(self, ahead: _Ahead) -> Reading:
+        """What an object gives by itself; for any thread."""
         figures, opened = ReadStatistics(), self._opened(ahead)
-        hashed = HashedStream(opened, max_decompressed) if self._vouching else None
-        items = tuple(self._read(ahead.stored, hashed or opened, max_decompressed, figures, SeenEvents()))
-        return self._readings.keep(ahead.stored, items, figures, hashed.hexdigest() if hashed else "")
+        hashed = HashedStream(opened, self._max_decompressed) if self._vouching else None
+        items = tuple(self._read(ahead.stored, hashed or opened, figures, SeenEvents()))
+        return Reading(items, figures, hashed.hexdigest() if hashed else "")
 
     def _opened(self, ahead: _Ahead) -> io.RawIOBase | io.BytesIO:
         return io.BytesIO(ahead.fetched.result()) if ahead.fetched else self._bucket.open(ahead.stored)
 
     def _read(
-        self, stored: Stored, opened: io.IOBase, max_decompressed: int, figures: ReadStatistics, seen: SeenEvents
+        self, stored: Stored, opened: io.IOBase, figures: ReadStatistics, seen: SeenEvents
     ) -> Iterator[Call | Gap]:
-        name = f"s3://{self._bucket.name}/{stored.key}"
-        reader = FileReader(name, region_in(stored.key), figures, seen, self._rows, max_decompressed)
-        yield from reader.read(lambda: cast(BinaryIO, opened), self._rows.window, self._rows.principals)
-        self._rows.survey(figures)
+        name, rows = f"s3://{self._bucket.name}/{stored.key}", self._rows
+        reader = FileReader(name, region_in(stored.key), figures, seen, rows, self._max_decompressed)
+        yield from reader.read(lambda: cast(BinaryIO, opened), rows.window, rows.principals)
+        rows.survey(figures)
+
+    @property
+    def _rows(self) -> RowReader:
+        """Those of the thread that asks: what they remember of records is for one at a time."""
+        if not hasattr(self._own, "rows"):
+            self._own.rows = self._make_rows()
+        return cast(RowReader, self._own.rows)
 
     def _kept(self, stored: Stored) -> Reading | None:
         kept = self._readings.known(stored)
@@ -183,47 +213,32 @@ class BucketReading:
         self._lost[key] = Gap(GapKind.SOURCE_FAILED, scope, detail, known.count + 1 if known else 1)
 
     def _fetched(self) -> Iterator[_Ahead]:
-        """Objects in order, each under way to be fetched since some before it."""
+        """Objects in order, each under way to be fetched, and where that helps to be read, since some before it."""
         queue: deque[_Ahead] = deque()
         held = 0
-        for stored in self._listed():
+        for stored in self._listing:
             self.any_object = True
             kept = self._kept(stored)
             size = 0 if kept or stored.size > _AHEAD_BYTES else stored.size
             while queue and (len(queue) >= _AHEAD or held + size > _AHEAD_BYTES):
                 held -= queue[0].size
                 yield queue.popleft()
+                self._read_ahead(queue)
             fetched = self._fetchers.submit(self._bucket.fetch, stored) if size else None
             queue.append(_Ahead(stored, size, fetched, kept))
+            if len(queue) <= _READ_AHEAD:
+                self._read_ahead(queue)
             held += size
-        yield from queue
+        while queue:
+            yield queue.popleft()
+            self._read_ahead(queue)
 
-    def _listed(self) -> Iterator[Stored]:
-        """Objects of all branches, oldest first; the first pages are asked for at once."""
-        listings = [
-            self._bucket.objects(each.prefix, self._days.start_after(each), self._page) for each in self._branches
-        ]
-        first = [self._fetchers.submit(next, listing, ()) for listing in listings]
-        streams = [
-            self._branch(branch, pages, listing)
-            for branch, pages, listing in zip(self._branches, first, listings, strict=True)
-        ]
-        for _, stored in heapq.merge(*streams, key=lambda entry: entry[0]):
-            yield stored
+    def _read_ahead(self, queue: Iterable[_Ahead]) -> None:
+        if self._readers:
+            for ahead in islice(queue, _READ_AHEAD):
+                if ahead.fetched and not ahead.apart:
+                    ahead.apart = self._readers.submit(self._read_apart, ahead)
 
-    def _branch(
-        self, branch: Branch, first: Future[tuple[Stored, ...]], rest: Iterator[tuple[Stored, ...]]
-    ) -> Iterator[tuple[tuple[str, str], Stored]]:
-        try:
-            page = first.result()
-            while page:
-                for stored in page:
-                    if self._days.ends_before(branch, stored.key):
-                        return
-                    place = place_in_time(stored.key)
-                    if place and not self._days.leave_out(stored.key):
-                        yield place, stored
-                page = next(rest, ())
-        except AwsError as error:
-            self._unlisted.add(branch.region)
-            self._fold(branch.region, error)
+    def _unlisted_branch(self, branch: Branch, error: AwsError) -> None:
+        self._unlisted.add(branch.region)
+        self._fold(branch.region, error)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 
 from leastpriv.errors import AwsError, InputError
@@ -109,7 +110,7 @@ class S3Trail:
         accounts = frozenset(target.account for target in principals.targets) if principals.targets else None
         prefix = f"{prefix}/" if prefix else ""
         try:
-            listed = branches(bucket.folders, prefix, accounts)
+            listed = branches(bucket.folders_of, prefix, accounts)
             found = [each for each in listed if not accounts or not each.account or each.account in accounts]
         except AwsError as error:
             if code_of(error) == "NoSuchBucket":
@@ -130,10 +131,20 @@ class S3Trail:
         cache = ObjectCache(self._cache, kept, principals) if self._cache else None
         at = self._validate_at
         vouching = Vouching(self._clients, bucket, prefix, found, window, at) if at else None
-        rows = RowReader(window, principals, survey=self._survey)
-        reading = BucketReading(bucket, found, rows, self.statistics, seen, cache, vouching, self._say)
+        reading = BucketReading(
+            bucket,
+            found,
+            partial(RowReader, window, principals, survey=self._survey),
+            self.statistics,
+            seen,
+            cache,
+            vouching,
+            self._say,
+            few=principals.targets is not None and not self._survey,
+            max_decompressed=self._max_decompressed,
+        )
         with closing(reading):
-            yield from reading.items(self._max_decompressed)
+            yield from reading.items()
         if self._now:
             yield from under_way(
                 self.statistics.newest, self._now, window, NOT_WAITED_FOR, Scope(data_events=self._waited)

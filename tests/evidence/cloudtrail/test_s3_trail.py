@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -162,6 +163,45 @@ def test_what_is_older_than_asked_for_is_not_read(s3: FakeS3) -> None:
     assert s3.gets() == 4
 
 
+def test_each_level_of_the_layout_is_listed_once_and_an_account_is_not_looked_through(s3: FakeS3) -> None:
+    for account in (ACCOUNT, "999999999999"):
+        for region in ("eu-west-1", "us-east-1"):
+            deliver(s3, 1, region=region, account=account)
+    read(s3)
+    tops = [f"LIST AWSLogs/{account}/CloudTrail/" for account in (ACCOUNT, "999999999999")]
+    regions = [f"{top}{region}/" for top in tops for region in ("eu-west-1", "us-east-1")]
+    assert s3.requests[:2] == ["LIST ", "LIST AWSLogs/"]
+    assert sorted(s3.requests[2:4]) == tops
+    assert sorted(s3.requests[4:8]) == regions
+    assert s3.gets() == len(s3.requests) - 8
+
+
+def test_the_next_page_of_a_listing_is_asked_for_while_one_is_read(s3: FakeS3, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(s3_reading, "_AHEAD", 2)
+    s3.most_keys = 10
+    for number in range(40):
+        deliver(s3, number, hours=12 * number)
+
+    def listed() -> int:
+        return sum(each.startswith("LIST") and "eu-west-1" in each for each in s3.requests)
+
+    reading = S3Trail(s3.aws(), "s3://logs").read(ALWAYS, EVERYBODY)
+    next(item for item in reading if isinstance(item, Call))
+    ends = time.monotonic() + 5
+    while listed() < 2 and time.monotonic() < ends:
+        time.sleep(0.01)
+    reading.close()  # type: ignore[attr-defined]
+    assert listed() == 2
+
+
+def test_the_page_behind_that_of_the_last_day_is_not_asked_for(s3: FakeS3) -> None:
+    s3.most_keys = 10
+    for number in range(40):
+        deliver(s3, number, hours=12 * number)
+    read(s3, Window(START, START + timedelta(minutes=1)))
+    assert sum(each.startswith("LIST") and "eu-west-1" in each for each in s3.requests) == 1
+
+
 def test_logs_of_other_services_beside_the_trails_are_not_opened(s3: FakeS3) -> None:
     key = deliver(s3, 1)
     s3.objects[f"AWSLogs/{ACCOUNT}/Config/eu-west-1/2026/1/2/ConfigHistory/x.json.gz"] = b"broken"
@@ -177,7 +217,8 @@ def test_digests_and_insights_are_not_opened(s3: FakeS3) -> None:
     assert read(s3) == (names(1), [])
 
 
-def test_a_bucket_is_read_as_the_folder_of_its_files_is(s3: FakeS3, tmp_path: Path) -> None:
+@pytest.mark.parametrize("survey", [True, False], ids=["in turn", "by threads of their own"])
+def test_a_bucket_is_read_as_the_folder_of_its_files_is(s3: FakeS3, tmp_path: Path, survey: bool) -> None:
     for number in range(30):
         key = deliver(s3, number, hours=3 * number, region=("us-east-1", "eu-west-1", "eu-west-2")[number % 3])
         if number % 7 == 3:
@@ -186,7 +227,7 @@ def test_a_bucket_is_read_as_the_folder_of_its_files_is(s3: FakeS3, tmp_path: Pa
         path = tmp_path / key
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(body)
-    folder, bucket = TrailFolder(tmp_path), S3Trail(s3.aws(), "s3://logs")
+    folder, bucket = TrailFolder(tmp_path, survey=survey), S3Trail(s3.aws(), "s3://logs", survey=survey)
     expected = list(folder.read(ALWAYS, MINE))
     found = [item for item in bucket.read(ALWAYS, MINE) if getattr(item, "kind", "") != GapKind.SETTINGS_UNKNOWN]
     assert [item for item in found if isinstance(item, Call)] == [item for item in expected if isinstance(item, Call)]

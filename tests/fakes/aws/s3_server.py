@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler
 from types import TracebackType
 from typing import Any
-from urllib.parse import parse_qs, unquote
+from urllib.parse import parse_qs, quote, unquote
 from xml.sax.saxutils import escape
 
 from leastpriv.evidence.aws import Aws
@@ -147,15 +147,19 @@ class FakeS3:
         else:
             folders = []
         page = keys[:most]
+        # "encoding-type" of ListObjectsV2 in the API reference (read 2026-11): botocore asks for it and decodes.
+        encoded = quote if query.get("encoding-type") == "url" else str
         answer: dict[str, Any] = {
             "Name": self.bucket, "Prefix": prefix, "MaxKeys": most, "KeyCount": len(page) + len(folders),
-            "IsTruncated": len(keys) > most, "CommonPrefixes": [{"Prefix": each} for each in folders],
+            "IsTruncated": len(keys) > most, "CommonPrefixes": [{"Prefix": encoded(each)} for each in folders],
             "Contents": [
-                {"Key": key, "ETag": etag(self.objects[key]), "Size": len(self.objects[key]),
+                {"Key": encoded(key), "ETag": etag(self.objects[key]), "Size": len(self.objects[key]),
                  "LastModified": datetime(2026, 1, 1, tzinfo=UTC), "StorageClass": "STANDARD"}
                 for key in page
             ],
         }  # fmt: skip
+        if encoded is quote:
+            answer |= {"EncodingType": "url", "Prefix": quote(prefix)}
         if answer["IsTruncated"]:
             answer["NextContinuationToken"] = page[-1]
         self.violations += contract.breaches(
@@ -203,7 +207,8 @@ class _Handler(BaseHTTPRequestHandler):
         elif bucket != self.s3.bucket:
             self._error(404, "NoSuchBucket", "The specified bucket does not exist")
         elif not key:
-            self._send(200, self.s3.listing(query), {"Content-Type": "application/xml"})
+            cut_after = fault.cut_after if fault else -1
+            self._send(200, self.s3.listing(query), {"Content-Type": "application/xml"}, cut_after)
         elif key not in self.s3.objects:
             self._error(404, "NoSuchKey", "The specified key does not exist.")
         else:

@@ -48,6 +48,17 @@ def paths_known(needs: Iterable[Need]) -> Mapping[str, str]:
 
     None of a name that was seen under two paths, or made without one.
     """
+    found = _arns_by_name(needs)
+    return {bare: next(iter(arns)) for bare, arns in found.items() if len(arns) == 1 and bare not in arns}
+
+
+def without_path(needs: Iterable[Need]) -> frozenset[str]:
+    """ARNs of IAM that were made without a path, or named so as a whole; `needs` are of calls that succeeded."""
+    return frozenset(bare for bare, arns in _arns_by_name(needs).items() if arns == {bare})
+
+
+def _arns_by_name(needs: Iterable[Need]) -> Mapping[str, set[str]]:
+    """ARN without a path -> ARNs that tell of the path."""
     found: dict[str, set[str]] = {}
     for need in needs:
         resource = need.permission.resource
@@ -58,7 +69,7 @@ def paths_known(needs: Iterable[Need]) -> Mapping[str, str]:
         is_made = match["type"] in made_by("iam", need.permission.action.partition(":")[2])
         if resource != bare or need.derivation not in _WITHOUT_PATH or is_made:
             found.setdefault(bare, set()).add(resource)
-    return {bare: next(iter(arns)) for bare, arns in found.items() if len(arns) == 1 and bare not in arns}
+    return found
 
 
 def with_path(need: Need, paths: Mapping[str, str]) -> Need:

@@ -149,6 +149,21 @@ def types_of_arn(prefix: str, arn: str) -> frozenset[str]:
     return frozenset(name for length, name in fitting if length == best)
 
 
+@lru_cache(maxsize=4_096)
+def is_named_when_meant(action: str, kind: str) -> bool:
+    """Whether the record of a call that was authorised on a resource of this type, in lower case, would name it.
+
+    So that a call whose record names another resource was authorised on that one alone (`named_when_meant.tsv`).
+    """
+    prefix, _, name = action.partition(":")
+    rows = [row for row in table("named_when_meant") if row["prefix"] == prefix]
+    choices = table("type_choices")
+    return any(
+        (not row["actions"] or name in row["actions"].split(",")) and kind in (row["types"] or kind).split(",")
+        for row in rows
+    ) or any((row["prefix"], row["type"], row["action"]) == (prefix, kind, name) for row in choices)
+
+
 def end_of(action: str, kind: str) -> str:
     """What a policy writes behind the ARN of a type (lower case) for an action: `:*` of a log group, mostly."""
     prefix, _, name = action.partition(":")

@@ -27,7 +27,9 @@ _DERIVATIONS = {
     Likeness.PLAIN: "named by the request, as its plain name or id",
     Likeness.PART: "named by the request, in part by another ARN",
 }
-_IN_PART = "named in part by the request"
+IN_PART = "named in part by the request"
+"""Derivation of a resource of which some parts were found, by their own names."""
+_LIKE_IN_PART = "named in part by the request, under a like name"
 _CALLER = "<caller>"
 
 
@@ -99,7 +101,9 @@ def _filled(call: Call, action: str, kind: ResourceType, found: Mapping[str, Nam
     likeness = max(named.likeness for named in found.values())
     arn = _substitute(kind.arn, call, chosen, is_owned_by_aws(prefix, kind.name, chosen))
     arn += end_of(action, kind.name.lower())
-    return Resource(arn, _DERIVATIONS[likeness] if whole else _IN_PART, whole and likeness <= Likeness.PLAIN)
+    if not whole:
+        return Resource(arn, IN_PART if likeness <= Likeness.PLAIN else _LIKE_IN_PART, exact=False)
+    return Resource(arn, _DERIVATIONS[likeness], exact=likeness <= Likeness.PLAIN)
 
 
 def wildcard(template: str, call: Call) -> str:

@@ -122,6 +122,17 @@ def is_kept(resource: str, variable: str, text: str) -> bool:
     return _row(service_of(resource), resource, variable, text).get("volatility") == "kept"
 
 
+def is_open_anyway(resource: str) -> bool:
+    """Whether what an ARN leaves open are whole parts that are open for every resource of its type: a stack's id."""
+    prefix = service_of(resource)
+    known = resource
+    for part in reversed(parts_of(prefix, resource)):
+        is_open = resource[part.start : part.end] == "*"
+        if is_open and _row(prefix, resource, part.variable, "*").get("volatility") == "always":
+            known = known[: part.start] + known[part.end :]
+    return known != resource and not set(re.sub(r"\$\{[*?$]\}", "", known)) & {"*", "?"}
+
+
 def _row(prefix: str, resource: str, variable: str, text: str) -> Mapping[str, str]:
     return next((row for row in _rows(prefix, variable) if _is_about(row, prefix, resource, variable, text)), {})
 

@@ -2,25 +2,29 @@
 
 A resource that no run has shown yet is the risk: the next run may need it. So every use has to be known whole, each
 pattern has to be shown by as many runs as a removal takes, and what the earlier half of the runs has shown has to
-cover what the later half used. An action that speaks of what another action makes is narrowed only together with it.
+cover what the later half used. What too few runs used is granted on all things of its kind that runs used by any
+action, where these were shown often enough. An action that speaks of what another action makes is narrowed only
+together with it.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import chain
 
 from leastpriv.diff.compare import Difference, Entry
 from leastpriv.evidence.families import Made, made_of
+from leastpriv.evidence.iam_paths import without_path
 from leastpriv.model import ChangeKind, Outcome, Usage
 from leastpriv.permissions.generalise import Pattern, Seen, patterns_of
 from leastpriv.permissions.patterns import action_matches, resource_covers
 from leastpriv.permissions.resource_types import action_of, fits, with_any_path
 from leastpriv.permissions.siblings import siblings_of
-from leastpriv.permissions.templates import NAMED
+from leastpriv.permissions.templates import IN_PART, NAMED
+from leastpriv.permissions.volatility import is_open_anyway, service_of
 from leastpriv.policy.document import Statement
 from leastpriv.proposal.guards import objection_to
 from leastpriv.proposal.remembered import used_elsewhere
@@ -43,6 +47,22 @@ class _Learned:
         return self.entry.granted[0]
 
 
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """What the evidence shows of all resources."""
+
+    made: Made
+    whole: Mapping[str, Sequence[Usage]]
+    """Service -> usages that name all of the one thing that they are about."""
+    bare: frozenset[str]
+    """ARNs of IAM without a path for sure."""
+
+    def kin(self, action: str) -> list[Seen]:
+        """Things that an action could be about, by whatever action they were used."""
+        own = self.whole.get(action.partition(":")[0], ())
+        return self.made.seen(usage for usage in own if fits(action, usage.need.permission.resource))
+
+
 def narrowed_resources(
     difference: Difference, changes: Sequence[Change], situation: Situation, *, escapes: bool
 ) -> tuple[list[Change], list[HeldBack]]:
@@ -52,10 +72,17 @@ def narrowed_resources(
     """
     if situation.options.keep_forms:
         return [], []
-    made = made_of(situation.evidence.usages)
+    usages = situation.evidence.usages
+    allowed = [usage for usage in usages if usage.outcome is Outcome.ALLOWED]
+    bare = without_path(usage.need for usage in allowed if usage.succeeded)
+    whole: dict[str, list[Usage]] = {}
+    for usage in allowed:
+        if _is_whole(usage, bare):
+            whole.setdefault(service_of(usage.need.permission.resource), []).append(usage)
+    known = _Known(made_of(usages), whole, bare)
     makers = makers_of(situation)
     learned = [
-        _learn(entry, situation, makers.get(entry.granted[0], ()), made, escapes)
+        _learn(entry, situation, makers.get(entry.granted[0], ()), known, escapes)
         for entry in _on_all(difference, changes)
     ]
     settled = _with_their_makers(learned, makers)
@@ -110,7 +137,7 @@ def makers_of(situation: Situation) -> Mapping[str, tuple[str, ...]]:
     return {action: tuple(found[action]) for action in used if action in found}
 
 
-def _learn(entry: Entry, situation: Situation, makers: Sequence[str], made: Made, escapes: bool) -> _Learned:
+def _learn(entry: Entry, situation: Situation, makers: Sequence[str], known: _Known, escapes: bool) -> _Learned:
     action = entry.granted[0]
     objection = objection_to(Candidate(action, entry), situation)
     if objection:
@@ -119,14 +146,19 @@ def _learn(entry: Entry, situation: Situation, makers: Sequence[str], made: Made
         return _Learned(entry, (), Objection("condition", "its statement's condition cannot be written a second time"))
     own = [usage for name in makers for usage in situation.used[name] if fits(action, usage.need.permission.resource)]
     usages = [usage for usage in (*entry.uses[action], *own) if usage.outcome is Outcome.ALLOWED]
-    partly = next((usage for usage in usages if not _is_whole(usage)), None)
+    partly = next((usage for usage in usages if not _is_whole(usage, known.bare)), None)
     if partly:
         reason = f"a call names its resource in part or by a like name: {partly.need.permission.resource}"
         return _Learned(entry, (), Objection("unknown-resource", reason))
-    found = made.seen(usages)
-    patterns = _patterns(found, situation)
+    found = known.made.seen(usages)
     new_things = makes_its_resource(action)
-    unsettled = _unsettled(found, patterns, situation, escapes=escapes, new_things=new_things)
+    unsettled = _unsettled(found, found, situation, escapes=escapes, new_things=new_things)
+    if unsettled and unsettled.guard == "few-runs":
+        # Others may show how its things are named; which of them it will be about, too few runs tell: all, then.
+        kin = [*found, *known.kin(action)]
+        found = found if new_things else kin
+        unsettled = _unsettled(found, kin, situation, escapes=escapes, new_things=new_things)
+    patterns = _patterns(found, situation)
     before = used_elsewhere(entry, (each.pattern for each in patterns), situation.recollection)
     return _Learned(entry, patterns, unsettled or before)
 
@@ -157,12 +189,16 @@ def _can_be_copied(statement: Statement) -> bool:
     return statement.conditions_readable and not any("${" in v for each in statement.conditions for v in each.values)
 
 
-def _is_whole(usage: Usage) -> bool:
+def _is_whole(usage: Usage, bare: Collection[str]) -> bool:
     """Whether a call names all of the one thing that it is about; of an IAM resource also the path."""
     need = usage.need
     resource = need.permission.resource
-    pathless = need.derivation == NAMED and with_any_path(resource)
-    return need.exact and not pathless and not set(_ESCAPED.sub("", resource)) & {"*", "?"}
+    if ":log-group:" in resource:
+        resource = resource.removesuffix(":*")
+    if not need.exact:
+        return need.derivation == IN_PART and is_open_anyway(resource)
+    pathless = need.derivation == NAMED and with_any_path(resource) and resource not in bare
+    return not pathless and not set(_ESCAPED.sub("", resource)) & {"*", "?"}
 
 
 def _patterns(found: Sequence[Seen], situation: Situation) -> tuple[Pattern, ...]:
@@ -172,9 +208,10 @@ def _patterns(found: Sequence[Seen], situation: Situation) -> tuple[Pattern, ...
 
 
 def _unsettled(
-    found: Sequence[Seen], patterns: Sequence[Pattern], situation: Situation, *, escapes: bool, new_things: bool
+    found: Sequence[Seen], shown: Sequence[Seen], situation: Situation, *, escapes: bool, new_things: bool
 ) -> Objection | None:
-    """Why a later run may well use another resource."""
+    """Why a later run may well use another resource; `shown` are the uses that tell how often a thing was."""
+    patterns = _patterns(found, situation)
     if not escapes and any("${" in pattern.pattern for pattern in patterns):
         return Objection("policy-version", "its name has `*`, `?` or `$`, which only Version 2012-10-17 can write")
     least = situation.options.minimum_runs
@@ -183,7 +220,7 @@ def _unsettled(
             return Objection(
                 "makes-new", f"it makes new things, and no pattern says how they are named: {pattern.pattern}"
             )
-        runs = {run for each in found if each.resource in pattern.covers for run in each.runs}
+        runs = {run for each in shown if resource_covers(pattern.pattern, each.resource) for run in each.runs}
         if len(runs) < least:
             return Objection("few-runs", f"{len(runs)} of {least} runs used it on {pattern.pattern}")
     order = [run.id for run in situation.evidence.runs]

@@ -10,7 +10,7 @@ from leastpriv.evidence.usage import data_event_root
 from leastpriv.model import Gap, Outcome
 from leastpriv.permissions import catalog
 from leastpriv.permissions.patterns import action_matches
-from leastpriv.permissions.resource_types import kinds_of
+from leastpriv.permissions.resource_types import is_named_when_meant, kinds_of
 from leastpriv.permissions.visibility import Visibility, visibility
 from leastpriv.proposal.last_accessed import is_never_attempted, is_outdated
 from leastpriv.proposal.regions import home_of, only_regions, regions_to_know
@@ -130,7 +130,8 @@ def other_resource(candidate: Candidate, situation: Situation) -> str:
         kind for usage in used if usage.need.exact for kind in kinds_of(known.name, usage.need.permission.resource)
     }
     for resource in candidate.entry.statement.resources:
-        others = [kind for kind in kinds_of(known.name, resource) if kind not in named]
+        kinds = [kind for kind in kinds_of(known.name, resource) if kind not in named]
+        others = [kind for kind in kinds if not (named and is_named_when_meant(known.name, kind.lower()))]
         if others:
             return f"it was called, and this grant may have served the call's {others[0]}, which no record names"
     return ""

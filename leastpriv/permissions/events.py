@@ -61,6 +61,20 @@ def map_event(source: str, name: str) -> MappedEvent:
     return MappedEvent(verdict, prefix, actions, f"{prefix}:{bare}")
 
 
+def triggers_of(operation: str) -> tuple[Mapping[str, str], ...]:
+    """Rows of `data/triggers.tsv` for the `operation` of an event (`s3:PutObject`)."""
+    return _triggers().get(operation, ())
+
+
+@cache
+def _triggers() -> Mapping[str, tuple[Mapping[str, str], ...]]:
+    found: dict[str, tuple[Mapping[str, str], ...]] = {}
+    for row in table("triggers"):
+        operation = map_event(row["event_source"], row["event_name"]).operation
+        found[operation] = (*found.get(operation, ()), row)
+    return found
+
+
 _Mapped = tuple[Verdict, tuple[MappedAction, ...]]
 
 

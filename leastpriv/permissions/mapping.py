@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from functools import cache, lru_cache
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
 
 from leastpriv.model import Basis, Call, Gap, GapKind, Need, Permission, Scope
 from leastpriv.permissions import catalog
-from leastpriv.permissions.events import MappedAction, MappedEvent, Verdict, map_event
+from leastpriv.permissions.alike import Alike, ResponseReadError, likeness
+from leastpriv.permissions.events import MappedAction, MappedEvent, Verdict, map_event, triggers_of
 from leastpriv.permissions.implied import implied_needs
 from leastpriv.permissions.pass_role import passes_unnamed_role
 from leastpriv.permissions.patterns import unescape
@@ -17,7 +18,6 @@ from leastpriv.permissions.request import request_values
 from leastpriv.permissions.resources import resources_of
 from leastpriv.permissions.shown_conditions import shown_conditions
 from leastpriv.permissions.statements import actions_of_items
-from leastpriv.permissions.tables import table
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,41 +37,25 @@ def needs_of(call: Call) -> CallNeeds:
     An event that nobody can map gives no need and the verdict `unmapped`; an action newer than the catalogue gives
     a need with `verified=False`, which may veto a removal and is never written (promise 2).
     """
-    request = repr(call.parameters)
-    if len(request) > _LONG or call.response:
-        return _needs_of(call)
-    return _remembered(_Asked((_alike(call), request), call))
-
-
-_LONG = 2_000
-"""Characters of a request that is not kept: 4,096 of these would be 8 MB, of the longest ones 400 MB."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Asked:
-    """A call without what its needs do not depend on: time, session, ids, the message."""
-
-    key: tuple[tuple[object, ...], str]
-    call: Call = field(compare=False)
-
-
-def _alike(call: Call) -> tuple[object, ...]:
-    return (
-        *(call.source, call.name, call.principal, call.account, call.region, call.resources),
-        *(call.outcome, call.error_code, call.invoked_by, call.read_only, call.parameters_omitted),
-    )
+    alike = likeness(call)
+    needs = _remembered(alike) if alike is not None else None
+    return needs or worked_out(call)
 
 
 @lru_cache(maxsize=4_096)
-def _remembered(asked: _Asked) -> CallNeeds:
-    """Deploys ask the same again and again: 46 % of 3,138 public calls and 64 % of the bundled example's are repeats.
+def _remembered(alike: Alike) -> CallNeeds | None:
+    """The needs of all calls that are alike; None where their responses decide too.
 
-    Mapping takes 130 µs, this look-up 3 µs (bench/mapping_speed.py, 2026-11-24).
+    Deploys ask the same again and again (figures: bench/README.md).
     """
-    return _needs_of(asked.call)
+    try:
+        return worked_out(alike.call())
+    except ResponseReadError:
+        return None
 
 
-def _needs_of(call: Call) -> CallNeeds:
+def worked_out(call: Call) -> CallNeeds:
+    """What `needs_of` answers, made out anew."""
     event = map_event(call.source, call.name)
     if event.verdict is Verdict.NO_PERMISSION:
         return CallNeeds(event.verdict, event.prefix)
@@ -103,11 +87,6 @@ def actions_of_operation(source: str, operation: str) -> tuple[str, ...]:
     """Actions an API operation needs whatever its parameters; empty when unmapped or when it needs none."""
     event = map_event(source, operation)
     return tuple(mapped.action for mapped in event.actions) if event.verdict is Verdict.MAPPED else ()
-
-
-def triggers_of(operation: str) -> tuple[Mapping[str, str], ...]:
-    """Rows of `data/triggers.tsv` for the `operation` of an event (`s3:PutObject`)."""
-    return _triggers().get(operation, ())
 
 
 def _actions(call: Call, event: MappedEvent, presence: Presence) -> Iterator[tuple[Call, MappedAction]]:
@@ -155,12 +134,3 @@ def _observed(call: Call, mapped: MappedAction, verdict: Verdict) -> Iterator[Ne
 def _gaps(call: Call, event: MappedEvent, presence: Presence) -> Iterator[Gap]:
     if presence.carried_out and not call.read_only and passes_unnamed_role(event.operation, presence):
         yield Gap(GapKind.MAY_PASS_ROLE, Scope(actions=("iam:PassRole",)), f"{call.source}:{call.name}")
-
-
-@cache
-def _triggers() -> Mapping[str, tuple[Mapping[str, str], ...]]:
-    found: dict[str, tuple[Mapping[str, str], ...]] = {}
-    for row in table("triggers"):
-        operation = map_event(row["event_source"], row["event_name"]).operation
-        found[operation] = (*found.get(operation, ()), row)
-    return found

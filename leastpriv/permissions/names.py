@@ -58,7 +58,9 @@ _SUFFIX = re.compile(r"(name|identifier|id)$")
 def values_for(prefix: str, kind: ResourceType, variable: str, texts: RequestTexts) -> Named:
     """What fills `${variable}` of the ARN template of `kind`, by the surest likeness that finds anything."""
     rules = _rules(prefix, kind.name.lower(), kind.arn, variable)
-    values = [pair for pair in texts.values if not is_of_type(prefix, pair[1], kind.name)]
+    values: Sequence[tuple[str, str]] = texts.values
+    if texts.holds_arns:
+        values = [pair for pair in values if not is_of_type(prefix, pair[1], kind.name)]
     found = [*_same(rules.same, values, texts.outer)]
     if found:
         if prefix == "iam" and variable.endswith("WithPath"):
@@ -76,6 +78,14 @@ def values_for(prefix: str, kind: ResourceType, variable: str, texts: RequestTex
         plain = [escape_observed(value) for key, value in texts.outer if _like(key, rules.plain) and _is_name(value)]
         return Named(tuple(dict.fromkeys(plain)), Likeness.PLAIN)
     return Named()
+
+
+def keys_for(prefix: str, kind: ResourceType, variable: str, noun: str) -> frozenset[str]:
+    """Keys of a request about `noun` that `values_for` looks at; each also means its plural."""
+    rules = _rules(prefix, kind.name.lower(), kind.arn, variable)
+    plain = rules.plain if _is_about(noun, rules.nouns) else frozenset[str]()
+    path = {"path"} if prefix == "iam" and variable.endswith("WithPath") else frozenset[str]()
+    return frozenset({*rules.same, *rules.stem, *rules.kind, *plain, *path})
 
 
 def is_vague(variable: str) -> bool:

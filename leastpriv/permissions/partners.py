@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from functools import cache
 
-from leastpriv.permissions.events import Verdict, map_event
-from leastpriv.permissions.mapping import CallNeeds, triggers_of
+from leastpriv.permissions.events import Verdict, map_event, triggers_of
+from leastpriv.permissions.mapping import CallNeeds
 from leastpriv.permissions.tables import table
 from leastpriv.permissions.tagging import tags_of
 

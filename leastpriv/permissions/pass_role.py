@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from functools import cache
+from functools import cache, lru_cache
 
 from leastpriv.model import Basis, Call, Condition, Need, Permission
 from leastpriv.permissions.patterns import escape_observed
@@ -20,6 +20,7 @@ from leastpriv.permissions.templates import NAMED, partition
 
 _ROLE_ARN = re.compile(r"arn:aws[a-z-]*:iam::(?P<account>\d{12}):role/[\w+=,.@/-]+")
 _ROLE_NAME = re.compile(r"/?[\w+=,.@/-]{1,128}")
+_NOT_PASSED = "not-passed"
 _ROLE_KEY = re.compile(r"role|deliverlogspermissionarn|feedbackrolearn")
 
 
@@ -31,8 +32,11 @@ def passed_roles(call: Call, operation: str) -> Iterator[Need]:
     """
     named: dict[tuple[str, str], str] = {}
     # A map that people fill may hold ARNs of roles by the way; where a row names the key, the service reads it there.
-    sure = "arn" in _forms(operation).values()
+    forms = _forms(operation)
+    sure = "arn" in forms.values()
     for key, value in request_values(call.parameters, skip=() if sure else FREE_MAPS):
+        if not (value.startswith("arn:") or key in forms or "*" in forms):
+            continue
         for role, derivation in _role(call, operation, key, value):
             named.setdefault((role, _service(operation, key)), derivation)
     for (role, service), derivation in named.items():
@@ -51,10 +55,16 @@ def passes_unnamed_role(operation: str, presence: Presence) -> bool:
     return any(form in ("profile", "unnamed") and presence.has(key) for key, form in forms.items())
 
 
+def keys_of_roles(operation: str) -> frozenset[str] | None:
+    """Keys of a request that may name a role passed, besides those that hold a role's ARN; None where all may."""
+    forms = _forms(operation)
+    return None if forms.get("*", _NOT_PASSED) != _NOT_PASSED or "arn" in forms.values() else frozenset(forms)
+
+
 def _role(call: Call, operation: str, key: str, value: str) -> Iterator[tuple[str, str]]:
     forms = _forms(operation)
     form = forms.get(key) or forms.get("*", "")
-    if form == "not-passed" or "/aws-service-role/" in value:
+    if form == _NOT_PASSED or "/aws-service-role/" in value:
         return
     match = _ROLE_ARN.fullmatch(value)
     if match and match["account"] == call.account and (form or _ROLE_KEY.search(key)):
@@ -68,6 +78,7 @@ def _service(operation: str, key: str) -> str:
     return rows.get(key) or rows.get("*", "")
 
 
+@lru_cache(maxsize=4_096)
 def _forms(operation: str) -> Mapping[str, str]:
     """Parameter in lower case -> what it says of a role, for one operation."""
     return {**_roles().get(f"{operation.partition(':')[0]}:*", {}), **_roles().get(operation, {})}

@@ -108,6 +108,11 @@ def resource_overlaps(pattern: str, other: str, *, variables: bool = True) -> bo
     return _overlaps(pattern, variables, other, True)
 
 
+def has_wildcard(pattern: str) -> bool:
+    """Tell whether a resource pattern holds a wildcard (escapes are none)."""
+    return ("*" in pattern or "?" in pattern) and not {"*", "?"}.isdisjoint(_ESCAPED.sub("", pattern))
+
+
 def has_variable(pattern: str) -> bool:
     """Tell whether a resource pattern or condition value holds a policy variable (escapes are none)."""
     return _VARIABLE.search(pattern) is not None

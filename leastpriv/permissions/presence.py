@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 
 from leastpriv.model import Call, Outcome
 from leastpriv.permissions.request import FREE_MAPS
@@ -32,17 +33,31 @@ class Presence:
         `key`: it is there, be it empty. `key=text`, `key!=text`: it is there with this text, or with another.
         `key?member`: the query of one of its texts has the member. `!key`: it was not sent.
         """
-        name = parameter.lower()
-        if name.startswith("!"):
-            return self.whole and name[1:] not in self.texts
-        key, differs, text = name.partition("!=")
-        if differs:
-            return bool(self.texts.get(key, frozenset()) - {text})
-        key, equals, text = name.partition("=")
-        if equals:
-            return text in self.texts.get(key, ())
-        key, queried, member = name.partition("?")
-        return any(member in _members(each) for each in self.texts.get(key, ())) if queried else key in self.texts
+        asked, key, text = _asked(parameter)
+        if asked == "!":
+            return self.whole and key not in self.texts
+        found = self.texts.get(key)
+        if not asked or found is None:
+            return found is not None
+        if asked == "!=":
+            return bool(found - {text})
+        return text in found if asked == "=" else any(text in _members(each) for each in found)
+
+
+def key_in(parameter: str) -> str:
+    """The key that `Presence.has` looks at for a parameter as a table writes it."""
+    return _asked(parameter)[1]
+
+
+@lru_cache(maxsize=4_096)
+def _asked(parameter: str) -> tuple[str, str, str]:
+    """(`!`, `!=`, `=`, `?` or nothing, key, text) of a parameter as a table writes it, in lower case."""
+    name = parameter.lower()
+    if name.startswith("!"):
+        return "!", name[1:], ""
+    sign = next((sign for sign in ("!=", "=", "?") if sign in name), "")
+    key, _, text = name.partition(sign) if sign else (name, "", "")
+    return sign, key, text
 
 
 def presence_of(call: Call) -> Presence:

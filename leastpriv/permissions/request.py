@@ -9,7 +9,7 @@ from functools import cache, lru_cache
 
 from leastpriv.permissions.tables import table
 
-_MOST_VALUES = 2_000
+MOST_VALUES = 2_000
 """A request may hold any number of values; the first ones name its resources."""
 FREE_MAPS = frozenset(
     {
@@ -18,12 +18,13 @@ FREE_MAPS = frozenset(
     }
 )  # fmt: skip
 """Maps whose keys or values people choose: what stands there names no resource and hands no role to anybody."""
-_NAMED_BY_KEY = frozenset({"requestitems"})
+NAMED_BY_KEY = frozenset({"requestitems"})
 """Maps whose keys name resources: DynamoDB's BatchGetItem and BatchWriteItem
 (https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_BatchGetItem.html, read 2026-11-24).
 """
 _WRAPPER = re.compile(r"(request|input)$")
 """A key whose object is the request itself: `CreateVpcEndpointRequest`, Glue's `databaseInput`."""
+_NUMBERED = frozenset({"tag", "content"})
 _VERB = re.compile(r"[A-Z][a-z]+")
 _CREATES = re.compile(r"(Create|Run|Allocate|Request|Import|Register|Start|Copy|Restore|Clone|Purchase|Publish)[A-Z]")
 _DATE = re.compile(r"20\d{2}_?\d{2}_?\d{2}(v\d+)?$")
@@ -41,15 +42,19 @@ class RequestTexts:
     """Keys of the request's own members, in lower case, whatever they hold."""
     noun: str
     """What the event is about: `CreateTrail` -> `trail`."""
+    holds_arns: bool
+    """Whether one of `values` may be an ARN."""
 
 
 def texts_of(event: str, parameters: object) -> RequestTexts:
     """The texts of a request of the event named."""
+    values, noun = tuple(request_values(parameters, skip=FREE_MAPS)), noun_of(event)
     return RequestTexts(
-        values=tuple(request_values(parameters, skip=FREE_MAPS)),
-        outer=tuple(_outer(parameters, noun_of(event))),
-        members=frozenset(str(key).lower() for key in parameters) if isinstance(parameters, Mapping) else frozenset(),
-        noun=noun_of(event),
+        values=values,
+        outer=tuple(_outer(parameters, noun)),
+        members=frozenset([str(key).lower() for key in parameters]) if isinstance(parameters, Mapping) else frozenset(),
+        noun=noun,
+        holds_arns=any(value.startswith("arn:") for _, value in values),
     )
 
 
@@ -65,9 +70,9 @@ def request_values(parameters: object, skip: Collection[str] = ()) -> list[tuple
     """All (key, text) pairs of request parameters, keys in lower case, outermost first; nothing under `skip` keys."""
     pairs: list[tuple[str, str]] = []
     level: list[tuple[str, object]] = [("", parameters)]
-    while level and len(pairs) < _MOST_VALUES:
+    while level and len(pairs) < MOST_VALUES:
         deeper: list[tuple[str, object]] = []
-        for key, found in level[:_MOST_VALUES]:
+        for key, found in level[:MOST_VALUES]:
             # Most values are texts, and asking for an abstract class takes longer than all else of this loop.
             value = found if type(found) is str else _content(found)
             if type(value) is str:
@@ -76,7 +81,7 @@ def request_values(parameters: object, skip: Collection[str] = ()) -> list[tuple
             elif isinstance(value, Mapping):
                 named = [(str(name).lower(), item) for name, item in value.items()]
                 deeper.extend([pair for pair in named if pair[0] not in skip] if skip else named)
-                pairs.extend((key, str(name)) for name in value if key in _NAMED_BY_KEY and name)
+                pairs.extend((key, str(name)) for name in value if key in NAMED_BY_KEY and name)
             elif isinstance(value, list | tuple):
                 deeper.extend((key, item) for item in value)
         level = deeper
@@ -85,9 +90,12 @@ def request_values(parameters: object, skip: Collection[str] = ()) -> list[tuple
 
 def _content(value: object) -> object:
     """What EC2's `{"tag": 1, "content": "rtb-…"}`, a member of a numbered list, holds; else the value."""
-    if isinstance(value, Mapping) and "content" in value and set(value) <= {"tag", "content"}:
-        return value["content"]
-    return value
+    return value["content"] if isinstance(value, Mapping) and is_numbered(value) else value
+
+
+def is_numbered(value: Mapping[str, object]) -> bool:
+    """Whether a mapping is a member of one of EC2's numbered lists."""
+    return len(value) <= len(_NUMBERED) and "content" in value and value.keys() <= _NUMBERED
 
 
 def _outer(parameters: object, noun: str) -> Iterator[tuple[str, str]]:
@@ -100,7 +108,7 @@ def _outer(parameters: object, noun: str) -> Iterator[tuple[str, str]]:
             continue
         if isinstance(value, Mapping) and (_WRAPPER.search(key) or key == noun) and key not in FREE_MAPS:
             yield from ((str(inner).lower(), text) for inner, text in value.items() if isinstance(text, str) and text)
-        entries = value[:_MOST_VALUES] if isinstance(value, list) else [value]
+        entries = value[:MOST_VALUES] if isinstance(value, list) else [value]
         yield from ((key, text) for text in entries if isinstance(text, str) and text)
 
 
@@ -131,6 +139,11 @@ def owner(prefix: str, values: Sequence[tuple[str, str]]) -> str:
         if match:
             return match[1]
     return ""
+
+
+def owner_keys(prefix: str) -> frozenset[str]:
+    """The keys that `owner` looks at."""
+    return frozenset(_owners(prefix))
 
 
 @cache

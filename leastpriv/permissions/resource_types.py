@@ -8,13 +8,16 @@ from dataclasses import replace
 from functools import cache, lru_cache
 
 from leastpriv.permissions import catalog
-from leastpriv.permissions.patterns import escape_observed, resource_overlaps, unescape
+from leastpriv.permissions.patterns import escape_observed, has_wildcard, resource_overlaps, unescape
 from leastpriv.permissions.tables import table
 
 VARIABLE = re.compile(r"\$\{(\w+)\}")
 """A variable of an ARN template, `${QueueName}`."""
 _PLACES = frozenset({"Partition", "Region", "Account"})
 _ARN = re.compile(r"arn:aws[a-z-]*:[a-z0-9-]+:[^:]*:[^:]*:.+", re.DOTALL)
+_COLONS = 5
+"""Between the fields of an ARN."""
+_FIRST_WORD = re.compile(r"(?:[^:]*:){5}([^/:]+[/:])")
 _IAM_NAME = re.compile(r"(arn:[^:]*:iam::[^:]*:(?:role|user|group|policy|instance-profile)/)([^/*]+)")
 
 
@@ -26,24 +29,23 @@ def fits(action: str, resource: str) -> bool:
     if not known.resource_types:
         return False
     prefix = known.name.partition(":")[0]
-    if any(_can_be(prefix, kind, resource) for kind in known.resource_types):
-        return not _is_another(known, prefix, resource)
+    for kind in known.resource_types:
+        if _can_be(prefix, kind, resource):
+            return not _is_another(known, prefix, resource)
     return any(shape_overlaps(template, resource) for template in _uris(known.name))
 
 
 def _can_be(prefix: str, kind: catalog.ResourceType, resource: str) -> bool:
     """Whether a pattern can name a resource of a type, in any form of its ARN."""
-    templates = (kind.arn, *_forms(prefix, kind.name))
-    return any(
-        shape_overlaps(template, resource) and not _is_misnamed(prefix, kind.name, template, resource)
-        for template in templates
-    )
+    for template in (kind.arn, *_forms(prefix, kind.name)):
+        if shape_overlaps(template, resource) and not _is_misnamed(prefix, kind.name, template, resource):
+            return True
+    return False
 
 
-@lru_cache(maxsize=65_536)
 def _is_misnamed(prefix: str, kind: str, template: str, resource: str) -> bool:
     """Whether a part of a pattern that has a template's shape is no text of its variable: `b/k` names no bucket."""
-    rules = _texts(prefix, kind.lower())
+    rules = _texts(prefix, kind)
     match = _template_regex(template).fullmatch(resource) if rules else None
     if not match:
         return False
@@ -53,16 +55,16 @@ def _is_misnamed(prefix: str, kind: str, template: str, resource: str) -> bool:
 
 @cache
 def _texts(prefix: str, kind: str) -> Mapping[str, re.Pattern[str]]:
-    rows = [row for row in table("variable_texts") if row["prefix"] == prefix and row["type"] in ("", kind)]
+    rows = [row for row in table("variable_texts") if row["prefix"] == prefix and row["type"] in ("", kind.lower())]
     return {row["variable"]: re.compile(row["text"], re.DOTALL) for row in sorted(rows, key=lambda row: row["type"])}
 
 
 def _is_another(action: catalog.Action, prefix: str, resource: str) -> bool:
     """Whether a whole ARN is of other types of the service only: a volume has the shape of no instance."""
-    if set(resource.replace("${*}", "").replace("${?}", "")) & set("*?"):
+    if has_wildcard(resource):
         return False
     kinds = types_of_arn(prefix, resource)
-    return bool(kinds) and kinds.isdisjoint(kind.name.lower() for kind in action.resource_types)
+    return bool(kinds) and kinds.isdisjoint(_type_names(action.name))
 
 
 def kinds_of(action: str, resource: str) -> tuple[str, ...]:
@@ -118,13 +120,40 @@ def _uris(action: str) -> tuple[str, ...]:
     return tuple(re.sub(r"\{([\w-]+)\}", r"${x}", row["resource"].replace("::/v2/", "::/")) for row in rows)
 
 
-@lru_cache(maxsize=65_536)
+@lru_cache(maxsize=16_384)
+def _type_names(action: str) -> frozenset[str]:
+    """Names of an action's resource types in lower case."""
+    known = action_of(action)
+    return frozenset(kind.name.lower() for kind in known.resource_types) if known else frozenset()
+
+
 def shape_overlaps(template: str, resource: str) -> bool:
     """Whether some ARN of the template's shape matches the pattern; field by field where the fields are literal."""
+    is_plain = "*" not in resource and "?" not in resource and "$" not in resource
+    if is_plain and resource.count(":") >= _COLONS:
+        return _shape_regex(template).fullmatch(resource) is not None
+    return _shape_overlaps(template, resource)
+
+
+@cache
+def _shape_regex(template: str) -> re.Pattern[str]:
+    """Matches the plain ARNs that `_shape_overlaps` takes."""
+    *fields, resource = VARIABLE.sub("?*", template.replace(":${Account}:", ":*:")).split(":", _COLONS)
+    told = [field.translate({ord("?"): "[^:]", ord("*"): "[^:]*"}) for field in map(_escaped, fields)]
+    return re.compile(":".join([*told, _escaped(resource).translate({ord("?"): ".", ord("*"): ".*"})]), re.DOTALL)
+
+
+def _escaped(text: str) -> str:
+    """A text for a regex, its wildcards as they are."""
+    return re.escape(text).replace(r"\*", "*").replace(r"\?", "?")
+
+
+@lru_cache(maxsize=4_096)
+def _shape_overlaps(template: str, resource: str) -> bool:
     # AWS's own resources have no account (`arn:aws:ssm:eu-west-1::document/AWS-RunShellScript`).
-    shape = VARIABLE.sub("?*", template.replace(":${Account}:", ":*:")).split(":", 5)
-    fields = resource.split(":", 5)
-    if len(fields) < 6 or any("*" in field or "?" in field for field in fields[:5]):
+    shape = VARIABLE.sub("?*", template.replace(":${Account}:", ":*:")).split(":", _COLONS)
+    fields = resource.split(":", _COLONS)
+    if len(fields) <= _COLONS or any("*" in field or "?" in field for field in fields[:5]):
         return resource_overlaps(VARIABLE.sub("*", template), resource)
     return all(resource_overlaps(one, other) for one, other in zip(shape, fields, strict=True))
 
@@ -133,20 +162,23 @@ def is_of(action: catalog.Action, prefix: str, arn: str) -> bool:
     """Whether an ARN is of one of the action's resource types, and of none that fits it more closely."""
     if not _ARN.fullmatch(arn):
         return False
-    own = {kind.name.lower() for kind in action.resource_types}
-    return bool(own & types_of_arn(prefix, arn))
+    kinds = types_of_arn(prefix, arn)
+    return bool(kinds) and any(kind.name.lower() in kinds for kind in action.resource_types)
 
 
-@lru_cache(maxsize=65_536)
+@lru_cache(maxsize=4_096)
 def types_of_arn(prefix: str, arn: str) -> frozenset[str]:
     """Names of the service's resource types, in lower case, whose template fits the ARN most closely."""
-    fitting = [
-        (len(VARIABLE.sub("", template)), kind.name.lower())
-        for kind, template in _templates(prefix)
-        if _template_regex(template).fullmatch(arn) and not _is_misnamed(prefix, kind.name, template, arn)
-    ]
-    best = max((length for length, _ in fitting), default=0)
-    return frozenset(name for length, name in fitting if length == best)
+    by_word = _by_word(prefix)
+    best = -1
+    names: list[str] = []
+    for kind, template, length in (*by_word.get(_word(arn), ()), *by_word.get("", ())):
+        if length < best or not _template_regex(template).fullmatch(arn):
+            continue
+        if not _is_misnamed(prefix, kind, template, arn):
+            names = [*names, kind.lower()] if length == best else [kind.lower()]
+            best = length
+    return frozenset(names)
 
 
 @lru_cache(maxsize=4_096)
@@ -164,6 +196,32 @@ def is_named_when_meant(action: str, kind: str) -> bool:
     ) or any((row["prefix"], row["type"], row["action"]) == (prefix, kind, name) for row in choices)
 
 
+@cache
+def _by_word(prefix: str) -> Mapping[str, Sequence[tuple[str, str, int]]]:
+    """First word of the resource part -> (type, template, characters that are no variable); others under no word."""
+    found: dict[str, list[tuple[str, str, int]]] = {}
+    for kind, template in _templates(prefix):
+        # A `*` in place of a field may stand for several.
+        word = "" if "*" in template.rpartition(":")[0] else _word(template)
+        place = "" if "$" in word or "*" in word else word
+        found.setdefault(place, []).append((kind.name, template, len(VARIABLE.sub("", template))))
+    return found
+
+
+def _word(arn: str) -> str:
+    """What begins the resource part of an ARN or template, `function:` or `role/`; empty where nothing ends it."""
+    word = _FIRST_WORD.match(arn)
+    return word[1] if word else ""
+
+
+@cache
+def services_of_arns(prefix: str) -> frozenset[str]:
+    """The third fields of the ARNs of a service's resource types; `*` among them where one takes any (AWS Backup)."""
+    fields = (template.split(":")[2] for _, template in _templates(prefix))
+    return frozenset("*" if "$" in field or "*" in field else field for field in fields)
+
+
+@lru_cache(maxsize=16_384)
 def end_of(action: str, kind: str) -> str:
     """What a policy writes behind the ARN of a type (lower case) for an action: `:*` of a log group, mostly."""
     prefix, _, name = action.partition(":")
@@ -173,10 +231,10 @@ def end_of(action: str, kind: str) -> str:
 
 def is_of_type(prefix: str, text: str, kind: str) -> bool:
     """Whether a text is an ARN of the type named, in any form."""
-    return text.startswith("arn:") and kind.lower() in {each.lower() for each in types_of_arn(prefix, text)}
+    return text.startswith("arn:") and kind.lower() in types_of_arn(prefix, text)
 
 
-@lru_cache(maxsize=65_536)
+@lru_cache(maxsize=4_096)
 def parts_of_arn(prefix: str, arn: str) -> tuple[tuple[str, tuple[tuple[str, int, int], ...]], ...]:
     """For each type that fits an ARN or pattern most closely: (type, its own variables and where they stand)."""
     kinds = types_of_arn(prefix, arn) if prefix else frozenset()
@@ -240,9 +298,10 @@ def _forms(prefix: str, kind: str) -> tuple[str, ...]:
     return tuple(row["arn"] for row in table("arn_forms") if (row["prefix"], row["type"]) == (prefix, kind.lower()))
 
 
-def own_variables(template: str) -> list[str]:
+@cache
+def own_variables(template: str) -> tuple[str, ...]:
     """Variables of a template but those of the place: partition, region, account."""
-    return [name for name in VARIABLE.findall(template) if name not in _PLACES]
+    return tuple(name for name in VARIABLE.findall(template) if name not in _PLACES)
 
 
 @cache

@@ -19,7 +19,7 @@ from msgspec import structs
 from leastpriv.model import Call
 from leastpriv.permissions import catalog
 from leastpriv.permissions.patterns import escape_observed, resource_covers, resource_matches
-from leastpriv.permissions.request import RequestTexts, creates, owner, request_values, texts_of, without
+from leastpriv.permissions.request import RequestTexts, creates, owner, owner_keys, request_values, texts_of, without
 from leastpriv.permissions.resource_types import (
     action_of,
     end_of,
@@ -41,6 +41,7 @@ from leastpriv.permissions.templates import (
     from_uri,
     is_chosen,
     is_meant_otherwise,
+    keys_of_type,
     more_than_told,
     only_one,
     partition,
@@ -79,6 +80,19 @@ def resources_of(
     else:
         found = _of_one_side(call, on, prefix, known, texts) if on else ()
     return _fitting(action, found or _of_call(call, prefix, known, texts), known, call)
+
+
+def keys_of_action(action: str, noun: str) -> frozenset[str]:
+    """Keys of a request about `noun` that `resources_of` looks at for an action; each also means its plural.
+
+    ARNs it looks at whatever their key; and at all of a request where `on`, `template` or `of_types` is given.
+    """
+    known = action_of(action)
+    if known is None:
+        return frozenset()
+    ids = (row["parameter"].lower() for row in _id_rows(known.name))
+    own = {*ids, *_told_only(known.name), *owner_keys(action.partition(":")[0])}
+    return frozenset(own.union(*(keys_of_type(known.name, kind, noun) for kind in known.resource_types)))
 
 
 @lru_cache(maxsize=4_096)
@@ -144,10 +158,13 @@ def _in_request(call: Call, prefix: str, action: catalog.Action, texts: RequestT
 
     A request may hold other ARNs of the same type (the destination of a bucket's replication, a stack as a parameter).
     """
+    arns = [value for _, value in texts.values if value.startswith("arn:")] if texts.holds_arns else []
+    if not arns:
+        return ()
     named: dict[str, list[Resource]] = {}
     for kind in action.resource_types:
         named.setdefault(kind.name.lower(), []).extend(fill(call, action.name, kind, texts))
-    arns = [value for _, value in texts.values if value.startswith("arn:") and _is_meant(prefix, value, named)]
+    arns = [value for value in arns if _is_meant(prefix, value, named)]
     found = _of_arns(call, arns, action, "ARN in the request", in_part=True)
     if not found:
         return ()
@@ -174,6 +191,8 @@ def _of_arns(
     if len(found) > MOST_RESOURCES:
         names = {name for arn in found for name in types_of_arn(prefix, arn)}
         return tuple(more_than_told(kind, call) for kind in action.resource_types if kind.name.lower() in names)
+    # Only a secret's ARN may be given in part.
+    in_part = in_part and prefix == "secretsmanager" and bool(found)
     whole = {arn for _, arn in request_values(call.response)} if in_part else ()
     usable = [pattern for arn in found for pattern in _usable(action.name, arn, in_part=in_part and arn not in whole)]
     return tuple(Resource(arn, derivation, exact="??????" not in arn) for arn in dict.fromkeys(usable))

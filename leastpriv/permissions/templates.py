@@ -5,13 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache, lru_cache
 from urllib.parse import quote
 
 from leastpriv.model import Call
 from leastpriv.permissions.catalog import ResourceType
-from leastpriv.permissions.names import Likeness, Named, is_vague, values_for
-from leastpriv.permissions.patterns import escape_observed
+from leastpriv.permissions.names import Likeness, Named, is_vague, keys_for, values_for
+from leastpriv.permissions.patterns import escape_observed, has_wildcard
 from leastpriv.permissions.request import RequestTexts, request_values
 from leastpriv.permissions.resource_types import VARIABLE, end_of, is_of_type, own_variables, variables_of_arn
 from leastpriv.permissions.tables import table
@@ -61,6 +61,14 @@ def fill(call: Call, action: str, kind: ResourceType, texts: RequestTexts) -> li
     return [_filled(call, action, kind, found, index) for index in range(_most(found))]
 
 
+def keys_of_type(action: str, kind: ResourceType, noun: str) -> frozenset[str]:
+    """Keys of a request about `noun` that tell of resources of one type of an action; each also means its plural."""
+    prefix = action.partition(":")[0]
+    keys = {key for name in own_variables(kind.arn) for key in keys_for(prefix, kind, name, noun)}
+    chosen = {row["parameter"].lower() for row in _choices(action, kind.name.lower())}
+    return frozenset(keys | chosen | _other_keys(prefix, kind.name.lower()))
+
+
 def only_one(kind: ResourceType, call: Call) -> Resource:
     """The resource of a type whose ARN has no variable; some templates have a `*` of their own (`endpoint:*`)."""
     arn = wildcard(kind.arn, call)
@@ -84,7 +92,7 @@ def _named(prefix: str, kind: ResourceType, variable: str, texts: RequestTexts) 
         return named
     parts = [
         escape_observed(text)
-        for _, arn in texts.values
+        for _, arn in (texts.values if texts.holds_arns else ())
         if arn.startswith("arn:") and not is_of_type(prefix, arn, kind.name)
         for name, text in variables_of_arn(prefix, arn)
         if name == variable
@@ -97,7 +105,7 @@ def _filled(call: Call, action: str, kind: ResourceType, found: Mapping[str, Nam
     chosen = {
         name: named.texts[min(index, len(named.texts) - 1)] if named.texts else "*" for name, named in found.items()
     }
-    whole = not set("".join(chosen.values()).replace("${*}", "").replace("${?}", "")) & set("*?")
+    whole = not any(has_wildcard(text) for text in chosen.values())
     likeness = max(named.likeness for named in found.values())
     arn = _substitute(kind.arn, call, chosen, is_owned_by_aws(prefix, kind.name, chosen))
     arn += end_of(action, kind.name.lower())
@@ -113,14 +121,22 @@ def wildcard(template: str, call: Call) -> str:
 
 def _substitute(template: str, call: Call, values: Mapping[str, str], aws_owned: bool = False) -> str:
     places = {"Partition": partition(call), "Region": call.region, "Account": call.account}
-    if aws_owned:
-        template = template.replace(":${Account}:", "::")
-    return VARIABLE.sub(lambda match: places.get(match[1]) or values.get(match[1]) or "*", template)
+    pieces = _pieces(template.replace(":${Account}:", "::") if aws_owned else template)
+    filled = [*pieces]
+    for at in range(1, len(pieces), 2):
+        filled[at] = places.get(pieces[at]) or values.get(pieces[at]) or "*"
+    return "".join(filled)
+
+
+@cache
+def _pieces(template: str) -> tuple[str, ...]:
+    """A template's texts and, at each second place, names of variables."""
+    return tuple(VARIABLE.split(template))
 
 
 def partition(call: Call) -> str:
     """The partition of the caller, `aws-cn`."""
-    return call.principal.split(":")[1] if call.principal.startswith("arn:") else "aws"
+    return call.principal.split(":", 2)[1] if call.principal.startswith("arn:") else "aws"
 
 
 def from_uri(call: Call, template: str) -> Resource:

@@ -14,7 +14,7 @@ from leastpriv.diff.coverage import named
 from leastpriv.evidence.usage import Evidence
 from leastpriv.model import Need, Outcome, Usage
 from leastpriv.permissions import catalog
-from leastpriv.permissions.patterns import action_matches, escape_observed, has_variable
+from leastpriv.permissions.patterns import action_matches, escape_observed, folded, has_variable
 from leastpriv.permissions.resource_types import fits, with_any_path
 from leastpriv.permissions.templates import NAMED
 from leastpriv.policy.document import Document, Statement
@@ -65,35 +65,52 @@ class Difference:
 def compare(document: Document | None, attached: Sequence[Document], evidence: Evidence) -> Difference:
     """Compares one policy (None: there is none yet) and the other attached ones with the evidence."""
     documents = [*([document] if document else []), *attached]
+    return sorted_out(judged(evidence, documents), entries_in_use(document, evidence) if document else ())
+
+
+Judged = tuple[Usage, frozenset["Verdict"]]
+"""A usage, and what the policies say to it in its regions."""
+
+
+def judged(evidence: Evidence, documents: Sequence[Document]) -> tuple[Judged, ...]:
+    """Every usage of some evidence with what the documents say to it."""
+    return tuple((usage, effects(usage, evidence.principal, documents)) for usage in evidence.usages)
+
+
+def effects(usage: Usage, principal: str, documents: Sequence[Document]) -> frozenset[Verdict]:
+    """What the documents say to a usage, in all of its regions."""
+    return frozenset(decide(usage.need, principal, region, documents) for region in usage.regions or ("",))
+
+
+def sorted_out(usages: Sequence[Judged], entries: tuple[Entry, ...]) -> Difference:
+    """The difference that the usages of some evidence make, given what the policies say to each."""
     missing: list[Usage] = []
     conditional: list[Usage] = []
     overruled: list[Usage] = []
     elsewhere: list[Usage] = []
     in_part: list[Usage] = []
-    for usage in evidence.usages:
-        effects = {decide(usage.need, evidence.principal, region, documents) for region in usage.regions or ("",)}
+    for usage, said in usages:
         if usage.denial and not usage.denial.mendable:
             elsewhere.append(usage)
-        elif "explicitDeny" in effects and usage.outcome is not Outcome.UNKNOWN:
+        elif "explicitDeny" in said and usage.outcome is not Outcome.UNKNOWN:
             overruled.append(usage)
-        elif effects & {"implicitDeny", "explicitDeny"} and usage.outcome is not Outcome.UNKNOWN:
+        elif said & {"implicitDeny", "explicitDeny"} and usage.outcome is not Outcome.UNKNOWN:
             missing.append(usage)
-        elif "unknown" in effects:
+        elif "unknown" in said:
             conditional.append(usage)
-        elif usage.denial and "allowedInPart" in effects and not _allowed_since(usage, evidence):
+        elif usage.denial and "allowedInPart" in said and not _allowed_since(usage, usages):
             in_part.append(usage)
-    entries = tuple(_entries(document, evidence)) if document else ()
     return Difference(entries, tuple(missing), tuple(conditional), tuple(overruled), tuple(elsewhere), tuple(in_part))
 
 
-def _allowed_since(refused: Usage, evidence: Evidence) -> bool:
+def _allowed_since(refused: Usage, usages: Sequence[Judged]) -> bool:
     """Whether the action was allowed after it was refused for the last time: what it lacked it has by now."""
     action = refused.need.permission.action
     return any(
         usage.outcome is Outcome.ALLOWED
         and usage.need.permission.action == action
         and usage.last_seen > refused.last_seen
-        for usage in evidence.usages
+        for usage, _ in usages
     )
 
 
@@ -149,13 +166,18 @@ def _grants_part(statement: Statement, need: Need, principal: str, region: str) 
     return bool(other) and grants(statement, request(replace(need, permission=permission), principal, region)) != "no"
 
 
-def _entries(document: Document, evidence: Evidence) -> list[Entry]:
-    return [
-        Entry(statement, pattern, _granted(statement, pattern), _uses(statement, pattern, evidence))
+def entries_in_use(document: Document, evidence: Evidence) -> tuple[Entry, ...]:
+    """The entries of a document's Allow statements, with the usages that may have come through each."""
+    by_action: dict[str, dict[str, list[Usage]]] = {}
+    for usage in evidence.usages:
+        action = usage.need.permission.action
+        by_action.setdefault(folded(action), {}).setdefault(action, []).append(usage)
+    return tuple(
+        Entry(statement, pattern, _granted(statement, pattern), _uses(statement, pattern, by_action, evidence))
         for statement in document.statements
         if statement.effect == "Allow"
         for pattern in entries_of(statement)
-    ]
+    )
 
 
 def entries_of(statement: Statement) -> tuple[str, ...]:
@@ -182,7 +204,8 @@ def _granted(statement: Statement, pattern: str) -> tuple[str, ...]:
     return tuple(name for name in expanded if _grantable(name, statement.resources))
 
 
-def _names(statement: Statement, pattern: str, action: str) -> bool:
+def names_it(statement: Statement, pattern: str, action: str) -> bool:
+    """Whether an entry of a statement, as `entries_of` has it, names an action."""
     if statement.not_actions:
         return not any(action_matches(excluded, action) for excluded in statement.not_actions)
     return action_matches(pattern, action)
@@ -194,13 +217,19 @@ def _grantable(action: str, resources: tuple[str, ...]) -> bool:
     return not resources or any("${" in resource or fits(action, resource) for resource in resources)
 
 
-def _uses(statement: Statement, pattern: str, evidence: Evidence) -> Mapping[str, tuple[Usage, ...]]:
-    found: dict[str, list[Usage]] = {}
-    for usage in evidence.usages:
-        action = usage.need.permission.action
-        if _names(statement, pattern, action) and _may_come_through(statement, usage, evidence.principal):
-            found.setdefault(action, []).append(usage)
-    return {action: tuple(usages) for action, usages in found.items()}
+def _uses(
+    statement: Statement, pattern: str, by_action: Mapping[str, Mapping[str, Sequence[Usage]]], evidence: Evidence
+) -> Mapping[str, tuple[Usage, ...]]:
+    """`by_action`: usages by action, and these by lower case: an entry without wildcards finds its own at once."""
+    is_literal = not (statement.not_actions or "*" in pattern or "?" in pattern)
+    named_alike = [by_action.get(folded(pattern), {})] if is_literal else by_action.values()
+    found = {
+        action: tuple(usage for usage in usages if _may_come_through(statement, usage, evidence.principal))
+        for actions in named_alike
+        for action, usages in actions.items()
+        if names_it(statement, pattern, action)
+    }
+    return {action: usages for action, usages in found.items() if usages}
 
 
 def _may_come_through(statement: Statement, usage: Usage, principal: str) -> bool:

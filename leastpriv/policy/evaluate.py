@@ -10,18 +10,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import lru_cache
 from typing import Literal
 
-from leastpriv.permissions.patterns import (
-    action_matches,
-    has_variable,
-    overlaps,
-    resource_covers,
-    resource_overlaps,
-)
+from leastpriv.permissions.patterns import has_variable, resource_covers, resource_overlaps
 from leastpriv.policy.conditions import Truth, all_of, holds
 from leastpriv.policy.document import Document, Statement
+from leastpriv.policy.naming import names, naming
 from leastpriv.policy.spans import minified
 from leastpriv.policy.variables import Context, resolve
 
@@ -116,10 +110,9 @@ def policy_size(document: Document) -> int:
 
 def _judged(request: Request, documents: Sequence[Document]) -> Iterator[tuple[tuple[int, int], str, Truth]]:
     """Yield place, effect and truth of every statement that applies for sure (True) or perhaps (None)."""
-    action = request.action.lower()
     context = _context(request)
     for number, document in enumerate(documents):
-        for statement in _about(document, action):
+        for statement in naming(document, request.action):
             truth = _applies(statement, request, context)
             if truth is not False:
                 yield (number, statement.index), statement.effect, truth
@@ -134,31 +127,6 @@ def _applies(statement: Statement, request: Request, context: Context) -> Truth:
     if reach == "none" or (reach == "part" and statement.effect == "Allow"):
         return False
     return all_of((True if reach == "all" else None, _conditions_hold(statement, request, context)))
-
-
-@lru_cache(maxsize=32768)
-def _about(document: Document, action: str) -> tuple[Statement, ...]:
-    # Cached, because evidence asks for the same few hundred actions again and again.
-    service, colon, _ = action.partition(":")
-    candidates = _touching(document, service + colon + "*" if colon else action)
-    return tuple(statement for statement in candidates if names(statement, action))
-
-
-@lru_cache(maxsize=4096)
-def _touching(document: Document, actions: str) -> tuple[Statement, ...]:
-    # Most statements are about other services; leaving them out first makes a large policy as fast as a small one.
-    return tuple(
-        statement
-        for statement in document.statements
-        if statement.not_actions or any(overlaps(pattern, actions, ignore_case=True) for pattern in statement.actions)
-    )
-
-
-def names(statement: Statement, action: str) -> bool:
-    """Tell whether a statement is about an action, whatever its effect, resources and conditions."""
-    if statement.not_actions:
-        return not any(action_matches(pattern, action) for pattern in statement.not_actions)
-    return any(action_matches(pattern, action) for pattern in statement.actions)
 
 
 def _reach(statement: Statement, request: Request, context: Context) -> _Reach:

@@ -6,7 +6,7 @@ from bisect import bisect_left
 from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
 
-from leastpriv.permissions import catalog
+from leastpriv.permissions import catalog, patterns
 from leastpriv.permissions.patterns import action_covers
 from leastpriv.policy.document import Document, Statement
 from leastpriv.policy.edit import DropStatement, Edit, ReplaceActions, ReplaceResources, apply
@@ -127,11 +127,18 @@ class _Merging:
 
 def _uncovered(actions: Iterable[str]) -> tuple[str, ...]:
     """Entries without those that another one grants as well."""
-    kept: list[str] = []
+    kept: dict[str, str] = {}
+    wildcards: list[str] = []
     for action in actions:
-        if not any(action_covers(other, action) for other in kept):
-            kept = [other for other in kept if not action_covers(action, other)] + [action]
-    return tuple(kept)
+        name = patterns.folded(action)
+        if name in kept or any(action_covers(other, action) for other in wildcards):
+            continue
+        # An entry without wildcards grants itself alone: thousands of them are not compared with each other.
+        if "*" in name or "?" in name:
+            kept = {key: other for key, other in kept.items() if not action_covers(action, other)}
+            wildcards = [*(other for other in wildcards if not action_covers(action, other)), action]
+        kept[name] = action
+    return tuple(kept.values())
 
 
 def fold(document: Document, may_fold: MayFold, limit: int = 0) -> tuple[Document, tuple[Fold, ...]]:
@@ -141,15 +148,15 @@ def fold(document: Document, may_fold: MayFold, limit: int = 0) -> tuple[Documen
     within `limit`.
     """
     folds: list[Fold] = []
-    shorter = document
+    shorter, excess = document, policy_size(document) - limit
     for statement in sorted(document.statements, key=lambda each: -len(each.actions)):
-        excess = policy_size(shorter) - limit
         found = _folds(document, statement, may_fold, excess) if statement.effect == "Allow" and excess > 0 else []
         if found:
             gone = frozenset(action for each in found for action in each.actions)
             first = next(action for action in statement.actions if action in gone)
-            patterns = tuple(each.pattern for each in found)
-            shorter = apply(shorter, [ReplaceActions(statement.index, gone, ((first, patterns),))])
+            written = tuple(each.pattern for each in found)
+            shorter = apply(shorter, [ReplaceActions(statement.index, gone, ((first, written),))])
+            excess = policy_size(shorter) - limit
             folds += found
     return shorter, tuple(folds)
 

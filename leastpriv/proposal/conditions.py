@@ -14,7 +14,7 @@ from leastpriv.model import Condition, Outcome, Usage
 from leastpriv.permissions.tables import table
 from leastpriv.permissions.visibility import home_region
 from leastpriv.policy.document import Document, Statement
-from leastpriv.policy.evaluate import names
+from leastpriv.policy.naming import names
 
 Unanimous = Callable[[str, Sequence[Usage], Statement, str], Condition | None]
 """From an action, its allowed usages, the statement that grants it and the partition: what all of them meet."""

@@ -14,7 +14,7 @@ from leastpriv.evidence.usage import Evidence
 from leastpriv.model import Outcome, Usage
 from leastpriv.permissions.patterns import resource_covers
 from leastpriv.policy.document import Document, Statement
-from leastpriv.policy.evaluate import names
+from leastpriv.policy.naming import naming
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,16 +144,17 @@ class _Granting:
     """Which entry of the policies grants a usage."""
 
     def __init__(self, documents: Sequence[Document]) -> None:
-        self._statements = [each for document in documents for each in document.statements if each.effect == "Allow"]
+        self._documents = [each for each in documents if any(one.effect == "Allow" for one in each.statements)]
         self._of_action: dict[str, tuple[Statement, ...]] = {}
 
     def entry(self, usage: Usage) -> str:
         """The resource as a policy names it; its own name where none does."""
         action, resource = usage.need.permission.action, usage.need.permission.resource
-        if not self._statements:
+        if not self._documents:
             return ""
         if action not in self._of_action:
-            self._of_action[action] = tuple(each for each in self._statements if names(each, action))
+            every = [each for document in self._documents for each in naming(document, action)]
+            self._of_action[action] = tuple(each for each in every if each.effect == "Allow")
         for statement in self._of_action[action]:
             for pattern in statement.resources or ("*",):
                 if resource_covers(pattern, resource):

@@ -14,7 +14,7 @@ from leastpriv.model import Outcome
 from leastpriv.permissions import catalog
 from leastpriv.permissions.patterns import action_matches, resource_covers
 from leastpriv.policy.document import Document, Statement
-from leastpriv.policy.evaluate import names
+from leastpriv.policy.naming import names
 from leastpriv.proposal.confidence import confidences
 from leastpriv.proposal.declared import declared
 from leastpriv.proposal.emergencies import is_emergency

@@ -13,7 +13,7 @@ from leastpriv.permissions.sensitive import forbidden
 from leastpriv.permissions.siblings import siblings_among, siblings_of
 from leastpriv.permissions.tables import table
 from leastpriv.policy.document import Document
-from leastpriv.policy.evaluate import names
+from leastpriv.policy.naming import names
 from leastpriv.proposal.onto import makes_its_resource
 from leastpriv.proposal.situation import Draft
 

@@ -39,11 +39,14 @@ def propose(
     history: History = _NOTHING_KNOWN,
     attached: Sequence[Document] = (),
     confidence: Confidences | None = None,
+    *,
+    packs: bool = True,
 ) -> Draft:
     """Decides every change and makes the smallest edit; without a committed document, writes a draft from usage.
 
-    What is too large for AWS is packed; `attached` are the other policies of the role; `confidence` is that of other
-    runs than those of `evidence`, where these decide what is held back.
+    What is too large for AWS is packed, unless that is not wanted (`packs`), which says the same in another form;
+    `attached` are the other policies of the role; `confidence` is that of other runs than those of `evidence`, where
+    these decide what is held back.
     """
     escapes = document is None or document.version == VARIABLES_VERSION
     committed = document.statements if document else ()
@@ -55,7 +58,8 @@ def propose(
         if DRAFT_ID in history.declined:
             refused.extend(_declined(change, history.declined[DRAFT_ID]) for change in added)
             added = []
-        first = _within_quota(parse(create(statements(added, ())), "the first draft"), evidence.principal, attached)
+        whole = parse(create(statements(added, ())), "the first draft")
+        first = _within_quota(whole, evidence.principal, attached) if packs else Packed(whole)
         return Draft(None, first.document, first.document.to_bytes(), tuple(added), (), tuple(refused), packed=first)
     situation = situation_of(evidence, options, difference.missing, history, confidence)
     narrowed, held_back = removals(difference, situation)
@@ -69,7 +73,8 @@ def propose(
         )
         narrowed = []
     changes = (*added, *narrowed, *onto)
-    packed = _packed(document, changes, evidence.principal, attached) if changes else Packed(document)
+    edited = apply(document, edits_of(document, changes)) if changes else document
+    packed = _packed(document, edited, evidence.principal, attached) if changes and packs else Packed(edited)
     return Draft(
         document,
         packed.document,
@@ -99,7 +104,7 @@ def _limited_onto(onto: list[Change], taken: int, situation: Situation) -> tuple
     return first_onto(onto, max(most - taken, 0), lambda action: makers.get(action, ()))
 
 
-def _packed(document: Document, changes: Sequence[Change], principal: str, attached: Sequence[Document]) -> Packed:
+def _packed(document: Document, edited: Document, principal: str, attached: Sequence[Document]) -> Packed:
     """The edited document within its quota; a wildcard is written only where the committed document granted it."""
 
     def may_fold(edited: Document, statement: Statement, pattern: str) -> bool:
@@ -107,7 +112,6 @@ def _packed(document: Document, changes: Sequence[Change], principal: str, attac
         narrow = ReplaceActions(statement.index, frozenset(statement.actions), ((statement.actions[0], (pattern,)),))
         return contained([document], [apply(edited, [*others, narrow])]).holds
 
-    edited = apply(document, edits_of(document, changes))
     return _within_quota(edited, principal, attached, kind_of(document, principal), may_fold)
 
 

@@ -3,15 +3,26 @@
 from __future__ import annotations
 
 import json
+import random
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
-from leastpriv.diff.compare import compare
+import pytest
+
+from leastpriv.diff.compare import compare, decide
+from leastpriv.errors import PolicyFileError
 from leastpriv.evidence.usage import Evidence
+from leastpriv.model import Outcome
 from leastpriv.policy.document import Document, parse
+from leastpriv.proposal.confidence import confidences
+from leastpriv.proposal.emergencies import emergencies_of
 from leastpriv.proposal.left_out import LeftOut, leave_one_out
 from leastpriv.proposal.propose import propose
-from leastpriv.proposal.situation import History, Options
-from tests.fakes.evidence import RUNS, evidence, usage
+from leastpriv.proposal.situation import Draft, History, Options
+from tests.fakes.deploys import ROLE
+from tests.fakes.evidence import RUNS, evidence, evidence_for, usage, with_unknown_grants
 
 FUNCTION = "arn:aws:lambda:eu-west-1:111122223333:function:orders"
 UPDATE, PUBLISH, TAG = "lambda:UpdateFunctionCode", "lambda:PublishVersion", "lambda:PutFunctionEventInvokeConfig"
@@ -82,3 +93,75 @@ def test_a_run_that_the_result_refuses_or_allows_under_a_condition_is_not_judged
     always = usage(UPDATE, FUNCTION)
     assert left_out(hanging, evidence([always])) == LeftOut(0, {}, not_judged=12)
     assert left_out(refusing, evidence([always, usage(PUBLISH, FUNCTION, [3, 4])])) == LeftOut(10, {}, not_judged=2)
+
+
+OPTIONS = (
+    Options(),
+    Options(drop_unseen_services=True, minimum_runs=0, minimum_days=0),
+    Options(exact_resources=True, minimum_runs=2),
+    Options(keep=("s3:*",), minimum_runs=1, minimum_confidence=60),
+    Options(never_add=("sqs:*",), break_glass=("17650000*1",), drop_unseen_services=True),
+)
+
+
+@pytest.mark.parametrize("options", OPTIONS, ids=range(len(OPTIONS)))
+@pytest.mark.parametrize("is_first", [False, True])
+def test_the_answer_is_that_of_a_whole_proposal_without_each_run(
+    shared_folder: Path, options: Options, is_first: bool
+) -> None:
+    """For policies of public repositories, and with them for none; packed as well, as the real proposal is."""
+    asked = told = 0
+    number = OPTIONS.index(options)
+    for path in sorted((shared_folder / "corpus" / "policies").glob("*.json"))[number % 3 :: 3]:
+        try:
+            committed = parse(path.read_bytes(), path.name)
+        except PolicyFileError:
+            continue
+        chance = random.Random(f"{path.name} {number}")  # noqa: S311 - the same each time
+        found = evidence_for(committed, chance)
+        found = with_unknown_grants(committed, found, chance) if chance.random() < 0.3 else found
+        policy = None if is_first else committed
+        draft = propose(policy, compare(policy, [], found), found, options)
+        asked, result = asked + 1, leave_one_out(draft, [], found, options, History())
+        told += bool(result.refused)
+        assert result.refused == plainly(policy, found, options, set(unjudged(draft, found))), path.name
+    assert asked > 30
+    assert told
+
+
+def unjudged(draft: Draft, found: Evidence) -> Iterator[str]:
+    """Runs of which the proposal does not surely allow every call."""
+    for each in found.usages:
+        said = {decide(each.need, ROLE, region, draft.documents) for region in each.regions}
+        if each.outcome is Outcome.ALLOWED and not said <= {"allowed", "allowedInPart"}:
+            yield from each.runs
+
+
+def plainly(
+    policy: Document | None, found: Evidence, options: Options, without: set[str]
+) -> dict[str, tuple[str, ...]]:
+    """What a run alone used, and a policy from all others refuses."""
+    known = confidences(found, without=emergencies_of(found.runs, options.break_glass))
+    left = replace(options, minimum_runs=max(options.minimum_runs - 1, 0))
+    refused = {}
+    for run in found.runs:
+        own = [each for each in found.usages if each.runs == (run.id,) and each.outcome is Outcome.ALLOWED]
+        if run.id in without or not own:
+            continue
+        usages = [
+            replace(each, runs=tuple(one for one in each.runs if one != run.id))
+            for each in found.usages
+            if each.runs != (run.id,)
+        ]
+        runs = tuple(each for each in found.runs if each != run)
+        others = replace(found, usages=tuple(usages), groups=(), runs=runs)
+        made = propose(policy, compare(policy, [], others), others, left, confidence=known)
+        denied = {
+            each.need.permission.action
+            for each in own
+            for region in each.regions
+            if decide(each.need, ROLE, region, made.documents) in ("implicitDeny", "explicitDeny")
+        }
+        if denied:
+            refused[run.id] = tuple(sorted(denied))
+    return refused

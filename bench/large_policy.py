@@ -1,0 +1,112 @@
+"""How the time of a proposal and its proof grows with the policy: `python bench/large_policy.py [ENTRIES …]`.
+
+Prints the seconds of the processor for comparing, proposing and proving with each run left out, for policies of so many
+entries (300, 1,000, 3,000), as one statement and as statements of ten actions, and how the whole grows against the
+number of entries. Each of 60 runs has something of its own, so that 40 of them are left out by a proposal each.
+Needs the package installed.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime, timedelta
+from itertools import pairwise
+
+from leastpriv.diff.compare import compare
+from leastpriv.evidence.usage import CallGroup, Counts, Coverage, Evidence
+from leastpriv.model import Basis, Need, Outcome, Permission, Run, Usage
+from leastpriv.permissions import catalog
+from leastpriv.permissions.resource_types import VARIABLE, action_of
+from leastpriv.policy.document import Document, parse
+from leastpriv.proposal.proof import prove
+from leastpriv.proposal.propose import propose
+from leastpriv.proposal.situation import Options
+
+ROLE = "arn:aws:iam::111122223333:role/ci-deploy"
+PLACES = {"Partition": "aws", "Region": "eu-west-1", "Account": "111122223333"}
+FIRST = datetime(2026, 8, 1, tzinfo=UTC)
+RUNS = tuple(Run(f"{1765000000 + n}", "s", FIRST + timedelta(hours=36 * n), FIRST) for n in range(60))
+USED = 300
+
+
+def actions(count: int) -> list[str]:
+    """So many actions of the catalogue, evenly of all services."""
+    every = [name for prefix in sorted(catalog.services()) for name in catalog.actions(prefix)]
+    return [every[number * len(every) // count] for number in range(count)]
+
+
+def usages(granted: Sequence[str]) -> Iterator[Usage]:
+    """Some of the granted actions, used by every run, and one parameter of its own a run."""
+    every = tuple(run.id for run in RUNS)
+    for action in granted[:: max(len(granted) // USED, 1)]:
+        known = action_of(action)
+        arn = known.resource_types[0].arn if known and known.resource_types else "*"
+        yield usage(action, VARIABLE.sub(lambda found: PLACES.get(found[1], "thing"), arn), every)
+    for number, run in enumerate(RUNS):
+        name = f"arn:aws:ssm:eu-west-1:111122223333:parameter/rel-{number * 7919 % 100_003}"
+        yield usage("ssm:PutParameter", name, (run.id,))
+
+
+def usage(action: str, resource: str, runs: tuple[str, ...]) -> Usage:
+    """Make one permission, used in some runs."""
+    need = Need(Permission(action, resource), Basis.OBSERVED, "made up")
+    return Usage(need, Outcome.ALLOWED, len(runs), FIRST, RUNS[-1].first, runs, (f"{action}.event",), ("eu-west-1",))
+
+
+def evidence(used: tuple[Usage, ...]) -> Evidence:
+    """What 60 runs in 90 days show."""
+    groups = tuple(CallGroup((each.need,), each.outcome, each.count, each.runs, each.regions, "e") for each in used)
+    calls = sum(each.count for each in used)
+    return Evidence(
+        ROLE,
+        used,
+        groups,
+        runs=RUNS,
+        first=FIRST,
+        last=RUNS[-1].first,
+        counts=Counts(calls=calls, allowed=calls),
+        regions=("eu-west-1",),
+        coverage=Coverage({region: timedelta(days=100) for region in ("eu-west-1", "us-east-1")}, True, frozenset()),
+    )
+
+
+def document(granted: Sequence[str], a_statement: int) -> Document:
+    """Make a policy of some actions, so many a statement."""
+    every = [*granted, "ssm:PutParameter"]
+    statements = [
+        {"Sid": f"S{number}", "Effect": "Allow", "Action": every[number : number + a_statement], "Resource": "*"}
+        for number in range(0, len(every), a_statement)
+    ]
+    return parse(json.dumps({"Version": "2012-10-17", "Statement": statements}, indent=2).encode(), "policy")
+
+
+def measured(granted: Sequence[str], a_statement: int) -> float:
+    """Print the seconds of one policy, and return their sum."""
+    found, committed, options = evidence(tuple(usages(granted))), document(granted, a_statement), Options()
+    times = [time.process_time()]
+    difference = compare(committed, [], found)
+    times.append(time.process_time())
+    draft = propose(committed, difference, found, options)
+    times.append(time.process_time())
+    proof = prove(draft, [], found, options)
+    times.append(time.process_time())
+    assert proof.left_out is not None and proof.left_out.untried == len(RUNS) - 40  # noqa: S101, PT018
+    parts = " ".join(f"{after - before:7.2f}" for before, after in pairwise(times))
+    print(f"{len(granted):6,} {len(committed.statements):6,} {parts} {times[-1] - times[0]:7.2f}  {len(draft.changes)}")
+    return times[-1] - times[0]
+
+
+def main(sizes: Sequence[int]) -> None:
+    """Measure policies of several sizes."""
+    compare(document(["s3:*"], 1), [], evidence(tuple(usages(actions(300)))))
+    print("entries  stmts  compare propose prove    all  changes")
+    for a_statement in (1_000_000, 10):
+        seconds = [measured(actions(size), a_statement) for size in sizes]
+        print(f"  {sizes[-1] / sizes[0]:.1f} times the entries: {seconds[-1] / seconds[0]:.1f} times the seconds")
+
+
+if __name__ == "__main__":
+    main([int(each) for each in sys.argv[1:]] or [300, 1_000, 3_000])

@@ -125,6 +125,21 @@ def test_the_role_of_a_function_must_be_passed(lab: Lab) -> None:
     assert create(lab, session, "passed", FUNCTION) == "CREATE_COMPLETE"
 
 
+def test_a_stream_under_another_name_is_made_anew_on_record(lab: Lab) -> None:
+    def stream(name: str) -> dict[str, Any]:
+        return {"Stream": {"Type": "AWS::Kinesis::Stream", "Properties": {"Name": name, "ShardCount": 1}}}
+
+    session = lab.assume(lab.admin_role("of-streams"), "run-1")
+    assert create(lab, session, "streams", stream("clicks-1")) == "CREATE_COMPLETE"
+    since = len(lab.all_records())
+    stacks = lab.client("cloudformation", session)
+    stacks.update_stack(StackName="streams", TemplateBody=template(stream("clicks-2")))
+    assert settled(lab, "streams") == "UPDATE_COMPLETE"
+    found = [(each["eventName"], each["requestParameters"]) for each in made_by_cloudformation(lab, since)]
+    assert ("CreateStream", {"streamName": "clicks-2"}) in found
+    assert ("DeleteStream", {"streamName": "clicks-1"}) in found
+
+
 def test_the_record_of_a_rules_targets_names_the_role_that_they_get(lab: Lab) -> None:
     trust = policy({"Effect": "Allow", "Principal": {"Service": "events.amazonaws.com"}, "Action": "sts:AssumeRole"})
     queue = f"arn:aws:sqs:{lab.region}:{lab.account}:jobs"

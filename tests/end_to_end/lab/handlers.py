@@ -65,6 +65,14 @@ def calls_of(operation: str, resource: StackResource) -> list[HandlerCall]:
     return found
 
 
+def is_made_anew(kind: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:
+    """Whether an update makes another resource: its name changed, and its handlers know no update."""
+    rows = _table().get(kind, [])
+    names = [row["action"] for row in rows if row["operation"] == "name"]
+    renamed = any(old.get(name) != new.get(name) for name in names)
+    return renamed and all(row["operation"] != "update" for row in rows)
+
+
 def declared(kind: str) -> dict[str, list[str]]:
     """The actions that a type's handlers call, by operation; empty for a type without rows."""
     found: dict[str, list[str]] = {}

@@ -19,7 +19,7 @@ from ministack.services.cloudformation import provisioners, stacks
 from tests.end_to_end.lab import pass_role
 from tests.end_to_end.lab.actors import Actor, Recorder, actor
 from tests.end_to_end.lab.exchange import CURRENT, Refusal
-from tests.end_to_end.lab.handlers import HandlerCall, StackResource, calls_of
+from tests.end_to_end.lab.handlers import HandlerCall, StackResource, calls_of, is_made_anew
 from tests.end_to_end.lab.serve import Options
 from tests.end_to_end.lab.stack_operations import Stacks, operations
 from tests.end_to_end.lab.trail import Trail
@@ -60,6 +60,8 @@ def install(trail: Trail, options: Options) -> None:
         if old == new or provisioners._replacing_change(kind, old, new):
             return act()  # nothing to do, or a create (and later a delete), which is checked as such
         logical_id = str(more[0] if more else named.get("logical_id") or physical_id)
+        if is_made_anew(kind, old, new):
+            return _checked(kept, "create", _resource(kind, logical_id, stack, new, {}, ""), act)
         return _checked(kept, "update", _resource(kind, logical_id, stack, new, old, physical_id), act)
 
     def checked_delete(kind: str, physical_id: str, properties: dict[str, Any], *more: Any, **named: Any) -> Any:

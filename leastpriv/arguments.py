@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from argparse import ArgumentParser, _SubParsersAction
+from argparse import ArgumentParser
 
 from leastpriv import __version__
 
@@ -12,8 +12,11 @@ _TRIAL_CODES = "exit codes: 0 the command succeeds under the policy; 1 no progre
 _CONTAINS_CODES = "exit codes: 0 nothing new is allowed; 1 could not do its job; 2 bad input; 3 new access found"
 
 
-def parser() -> ArgumentParser:
-    """The parser of the whole command; it exits with 2 on a wrong option, as argparse does."""
+def parser(only: str | None = None) -> ArgumentParser:
+    """The parser of the whole command; it exits with 2 on a wrong option, as argparse does.
+
+    `only`: the command that is asked for, if there is one of this name: making all takes as long as starting Python.
+    """
     whole = ArgumentParser(
         prog="leastpriv",
         description="Works out which permissions a CI role needs and proposes the policy change, with proof.",
@@ -21,25 +24,17 @@ def parser() -> ArgumentParser:
     )
     whole.add_argument("--version", action="version", version=f"leastpriv {__version__}")
     commands = whole.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    _add_propose(commands)
-    _add_permissions(commands)
-    _add_explain(commands)
-    _add_evaluate(commands)
-    _add_contains(commands)
-    _add_denials(commands)
-    _add_init(commands)
-    _add_trial(commands)
+    asked = [each for each in _COMMANDS if each[0] == only]
+    for name, add_options, short, long, codes in asked or _COMMANDS:
+        command = commands.add_parser(name, help=short, description=long or None, epilog=codes or None)
+        if asked or only is None:
+            add_options(command)
     return whole
 
 
-def _add_propose(commands: _SubParsersAction[ArgumentParser]) -> None:
+def _add_propose(command: ArgumentParser) -> None:
     from leastpriv.inputs import INPUTS
 
-    command = commands.add_parser(
-        "propose",
-        help="compare a policy file with what the role used and propose the change",
-        epilog=_EXIT_CODES,
-    )
     for known in INPUTS:
         if known.step_only:
             continue
@@ -86,14 +81,9 @@ EXPLAINED = (
 """Inputs that decide what becomes of an action."""
 
 
-def _add_explain(commands: _SubParsersAction[ArgumentParser]) -> None:
+def _add_explain(command: ArgumentParser) -> None:
     from leastpriv.inputs import INPUTS
 
-    command = commands.add_parser(
-        "explain",
-        help="tell why an action is needed, or what would become of it in a policy; without a role what is known of it",
-        epilog=_EXIT_CODES,
-    )
     command.add_argument("actions", nargs="+", metavar="ACTION", help="an action like s3:PutObject, or a pattern")
     for known in INPUTS:
         if known.name in EXPLAINED:
@@ -111,8 +101,7 @@ def _add_explain(commands: _SubParsersAction[ArgumentParser]) -> None:
     _add_common(command)
 
 
-def _add_permissions(commands: _SubParsersAction[ArgumentParser]) -> None:
-    command = commands.add_parser("permissions", help="list the permissions that a role used, as JSON lines or a table")
+def _add_permissions(command: ArgumentParser) -> None:
     command.add_argument(
         "--trail",
         dest="trails",
@@ -142,8 +131,7 @@ def _add_permissions(commands: _SubParsersAction[ArgumentParser]) -> None:
     _add_common(command)
 
 
-def _add_evaluate(commands: _SubParsersAction[ArgumentParser]) -> None:
-    command = commands.add_parser("evaluate", help="decide requests by policies, as JSON lines", epilog=_EXIT_CODES)
+def _add_evaluate(command: ArgumentParser) -> None:
     command.add_argument(
         "--policy",
         dest="policies",
@@ -166,10 +154,7 @@ def _add_evaluate(commands: _SubParsersAction[ArgumentParser]) -> None:
     _add_verbose(command)
 
 
-def _add_contains(commands: _SubParsersAction[ArgumentParser]) -> None:
-    command = commands.add_parser(
-        "contains", help="tell whether a policy allows nothing that another does not", epilog=_CONTAINS_CODES
-    )
+def _add_contains(command: ArgumentParser) -> None:
     for flag, letter, what in (("--old", "A", "sets the limit"), ("--new", "B", "has to stay within it")):
         command.add_argument(
             flag,
@@ -182,13 +167,7 @@ def _add_contains(commands: _SubParsersAction[ArgumentParser]) -> None:
     _add_verbose(command)
 
 
-def _add_denials(commands: _SubParsersAction[ArgumentParser]) -> None:
-    command = commands.add_parser(
-        "denials",
-        help="list the refusals that logs tell, as JSON lines",
-        description="Lists each distinct refusal of AWS once: action, resource, who refused, whether a grant can help.",
-        epilog=_DENIALS_CODES,
-    )
+def _add_denials(command: ArgumentParser) -> None:
     command.add_argument(
         "files",
         nargs="*",
@@ -199,14 +178,7 @@ def _add_denials(commands: _SubParsersAction[ArgumentParser]) -> None:
     _add_verbose(command)
 
 
-def _add_trial(commands: _SubParsersAction[ArgumentParser]) -> None:
-    command = commands.add_parser(
-        "trial",
-        help="run a command under a policy, extend the policy by what is refused, and repeat",
-        description="Runs a command under the policy alone, extends the policy file by what it is refused, and repeats "
-        "until the command succeeds. Nothing permanent changes in the account.",
-        epilog=_TRIAL_CODES,
-    )
+def _add_trial(command: ArgumentParser) -> None:
     command.add_argument("--role-arn", default="", metavar="ARN", help="ARN of the role or user")
     command.add_argument("--policy-file", default="", metavar="F", help="the policy that is tried and extended")
     command.add_argument(
@@ -245,14 +217,7 @@ def _add_trial(commands: _SubParsersAction[ArgumentParser]) -> None:
     command.add_argument("argv", nargs="*", metavar="COMMAND", help="behind --: the command and its arguments")
 
 
-def _add_init(commands: _SubParsersAction[ArgumentParser]) -> None:
-    command = commands.add_parser(
-        "init",
-        help="write the role that reads the evidence, and the workflow",
-        description="Writes the reader role with exactly the permissions of the chosen sources and its trust in one "
-        "repository's jobs, as a CloudFormation template and as a Terraform configuration, and the workflow.",
-        epilog=_EXIT_CODES,
-    )
+def _add_init(command: ArgumentParser) -> None:
     command.add_argument("--output-dir", default=".", metavar="D", help="where they are written (default: here)")
     sources = command.add_argument("--sources", action="append", default=[], metavar="SOURCE", help="%(what)s")
     sources.what = _Sources()  # type: ignore[attr-defined] # argparse fills help from what an option has
@@ -288,3 +253,42 @@ class _Sources:
         from leastpriv.setup.grants import DEFAULT_SOURCES, known_sources
 
         return f"what is read, one or more of {', '.join(known_sources())} (default: {', '.join(DEFAULT_SOURCES)})"
+
+
+_COMMANDS = (
+    ("propose", _add_propose, "compare a policy file with what the role used and propose the change", "", _EXIT_CODES),
+    ("permissions", _add_permissions, "list the permissions that a role used, as JSON lines or a table", "", ""),
+    (
+        "explain",
+        _add_explain,
+        "tell why an action is needed, or what would become of it in a policy; without a role what is known of it",
+        "",
+        _EXIT_CODES,
+    ),
+    ("evaluate", _add_evaluate, "decide requests by policies, as JSON lines", "", _EXIT_CODES),
+    ("contains", _add_contains, "tell whether a policy allows nothing that another does not", "", _CONTAINS_CODES),
+    (
+        "denials",
+        _add_denials,
+        "list the refusals that logs tell, as JSON lines",
+        "Lists each distinct refusal of AWS once: action, resource, who refused, whether a grant can help.",
+        _DENIALS_CODES,
+    ),
+    (
+        "init",
+        _add_init,
+        "write the role that reads the evidence, and the workflow",
+        "Writes the reader role with exactly the permissions of the chosen sources and its trust in one repository's "
+        "jobs, as a CloudFormation template and as a Terraform configuration, and the workflow.",
+        _EXIT_CODES,
+    ),
+    (
+        "trial",
+        _add_trial,
+        "run a command under a policy, extend the policy by what is refused, and repeat",
+        "Runs a command under the policy alone, extends the policy file by what it is refused, and repeats until the "
+        "command succeeds. Nothing permanent changes in the account.",
+        _TRIAL_CODES,
+    ),
+)
+"""Each command: its name, what adds its options, its help among the others, what it is, and its exit codes."""

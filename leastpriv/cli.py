@@ -5,19 +5,17 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, TextIO
 
 from leastpriv.arguments import parser
-from leastpriv.commands import Clock
-from leastpriv.commands.beginning import init, trial
-from leastpriv.commands.judging import contains, denials, evaluate
-from leastpriv.commands.proposing import propose
-from leastpriv.commands.using import explain_actions, permissions
 from leastpriv.errors import LeastprivError
 from leastpriv.runner.commands import Console
 
 if TYPE_CHECKING:
+    from argparse import Namespace
+    from datetime import datetime
+
+    from leastpriv.commands import Clock
     from leastpriv.runner.context import Runner
 
 _INTERRUPTED = 130
@@ -26,17 +24,23 @@ _SHORT_SIGPIPE = 141
 
 def console_main() -> int:
     """Entry point of the `leastpriv` command."""
-    return main(sys.argv[1:], sys.stdout, sys.stderr, lambda: datetime.now(UTC))
+    return main(sys.argv[1:], sys.stdout, sys.stderr, _now)
+
+
+def _now() -> datetime:
+    from datetime import UTC, datetime
+
+    return datetime.now(UTC)
 
 
 def main(arguments: Sequence[str], stdout: TextIO, stderr: TextIO, clock: Clock) -> int:
     """Runs one command; returns 0 done, 1 could not do its job, 2 bad input, 3 drift found."""
     console = Console(stderr, stderr, in_actions=False)
     try:
-        options = parser().parse_args(arguments)
+        options = parser(only=next((each for each in arguments if not each.startswith("-")), "")).parse_args(arguments)
     except SystemExit as stop:
         return stop.code if isinstance(stop.code, int) else 2
-    return _guarded(lambda: _COMMANDS[options.command](options, stdout, console, clock), console, options.verbose)
+    return _guarded(lambda: _command(options.command)(options, stdout, console, clock), console, options.verbose)
 
 
 def action_main(environment: Mapping[str, str], stdout: TextIO, stderr: TextIO, clock: Clock) -> int:
@@ -89,13 +93,21 @@ def _step(environment: Mapping[str, str], runner: Runner, console: Console, cloc
     return step(environment, runner, console, clock)
 
 
-_COMMANDS = {
-    "propose": propose,
-    "permissions": permissions,
-    "explain": explain_actions,
-    "evaluate": evaluate,
-    "contains": contains,
-    "denials": denials,
-    "init": init,
-    "trial": trial,
-}
+def _command(name: str) -> Callable[[Namespace, TextIO, Console, Clock], int]:
+    """What does it; only its own modules are loaded."""
+    match name:
+        case "propose":
+            from leastpriv.commands.proposing import propose
+
+            return propose
+        case "permissions" | "explain":
+            from leastpriv.commands.using import explain_actions, permissions
+
+            return permissions if name == "permissions" else explain_actions
+        case "init" | "trial":
+            from leastpriv.commands.beginning import init, trial
+
+            return init if name == "init" else trial
+    from leastpriv.commands.judging import contains, denials, evaluate
+
+    return {"evaluate": evaluate, "contains": contains, "denials": denials}[name]

@@ -15,7 +15,6 @@ from leastpriv.evidence.cloudtrail.trail_files import TrailFolder
 from leastpriv.evidence.read import defect
 from leastpriv.evidence.source import Principals, Window, principal_of
 from leastpriv.model import Call, Gap, Principal
-from leastpriv.permissions.visibility import home_region
 
 if TYPE_CHECKING:
     from leastpriv.evidence.aws import Aws
@@ -162,6 +161,7 @@ def event_history(
         LeastprivError: AWS cannot be reached, or the credentials are of another account than the principal.
     """
     from leastpriv.evidence.cloudtrail.event_history import EventHistory
+    from leastpriv.permissions.visibility import home_region
 
     if reach is None:
         raise InputError("Event history is read over the network, which this run has no way to.")

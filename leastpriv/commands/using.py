@@ -21,7 +21,6 @@ def permissions(options: Namespace, stdout: TextIO, console: Console, clock: Clo
     from leastpriv.evidence.cloudtrail.file_reader import SeenEvents
     from leastpriv.evidence.cloudtrail.trail_files import TrailFolder
     from leastpriv.evidence.read import read_evidence
-    from leastpriv.report.terminal import permission_table, rows_of
     from leastpriv.sources import DAYS, CountedSource, Reach, bucket_trail, event_history, opened
     from leastpriv.values import EVENT_HISTORY, is_in_aws, named_principal, trails, window
 
@@ -49,6 +48,8 @@ def permissions(options: Namespace, stdout: TextIO, console: Console, clock: Clo
         lambda calls: console.log(f"… {calls:,} calls"),
     )
     console.settle()
+    from leastpriv.report.terminal import permission_table, rows_of
+
     rows = rows_of(found, options.resources == "pattern", name_principals=options.all_roles)
     print_rows(stdout, rows, permission_table, options.format)
     return 0

@@ -11,7 +11,6 @@ from typing import Protocol
 
 from leastpriv.errors import InputError
 from leastpriv.model import Call, Gap, Principal
-from leastpriv.permissions.patterns import matches
 
 # Names: IAM allows letters, digits and +=,.@_- (IAM User Guide, "IAM and AWS STS quotas", read 2026-11-24).
 # Paths are kept looser (printable ASCII), and accounts too, because published logs mask them.
@@ -161,6 +160,13 @@ def _target_of(targets: frozenset[Principal], patterns: frozenset[str], arn: str
     if caller is None:
         return None
     alike = sorted((target for target in targets if same_principal(target, caller)), key=lambda target: target.arn)
-    fitting = any(matches(pattern, caller.arn) for pattern in patterns)
-    others = [*alike[:1], *([caller] if fitting else [])]
+    others = [*alike[:1], *([caller] if _fits(patterns, caller.arn) else [])]
     return next((target for target in alike if target.arn == caller.arn), others[0] if others else None)
+
+
+def _fits(patterns: frozenset[str], arn: str) -> bool:
+    if not patterns:
+        return False
+    from leastpriv.permissions.patterns import matches
+
+    return any(matches(pattern, arn) for pattern in patterns)

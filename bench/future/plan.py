@@ -1,5 +1,7 @@
 """What each history consists of: five shapes of apps, twelve runs each, fixed before anything was measured.
 
+The second plan is for histories that no rule was made from: it was fixed once the rules of decision 30 were.
+
 A run deploys a state (release of the code, setting of a property, generation of the names), or takes all down. Renamed
 things get a name that no run had before; after run 10 nothing happens that no run before it has done in its way.
 """
@@ -28,21 +30,29 @@ class Run:
         return {"release": str(self.release), "setting": str(self.setting), "generation": str(self.generation)}
 
 
-_STEPS = {
+_FIRST = {
     "api": "first code setting name none destroy first code name setting code none",
     "site": "first code code setting name code destroy first name code setting code",
     "queue": "first code name setting destroy first code none name code setting code",
     "network": "first none code name setting code destroy first name code code setting",
     "pipeline": "first code setting code name none code name destroy first setting code",
 }
-"""What changes in each run; `first`: nothing is there, `none`: nothing changes."""
+_SECOND = {
+    "api": "first setting code name destroy first code name code setting none code",
+    "site": "first setting code name code name code destroy first code code setting",
+    "queue": "first name code setting none name destroy first code setting code code",
+    "network": "first code name setting code destroy first none name setting code code",
+    "pipeline": "first name code destroy first setting code name none code setting code",
+}
+PLANS = {"": _FIRST, "-second": _SECOND}
+"""End of a history's name -> what changes in each run; `first`: nothing is there, `none`: nothing changes."""
 
 
-def plan(shape: str) -> tuple[Run, ...]:
-    """The runs of a shape."""
+def plan(shape: str, which: str = "") -> tuple[Run, ...]:
+    """The runs of a shape by one of `PLANS`."""
     runs: list[Run] = []
     release, setting, generation = 1, 1, 1
-    for step in _STEPS[shape].split():
+    for step in PLANS[which][shape].split():
         release += step == "code"
         setting += step == "setting"
         generation += step == "name"

@@ -47,9 +47,9 @@ def main() -> None:
         (line,) = right.plot(by_runs, shares, marker="o", label=f"{label}: came")
         right.plot(by_runs, said, linestyle="--", color=line.get_color(), label=f"{label}: predicted")
     left.set(xlabel="predicted chance that the next run needs more", ylabel="share of next runs that did")
-    right.set(xlabel="runs that the policy was made from", ylabel="share of histories", ylim=(-0.03, 1.03))
+    right.set(xlabel="runs that the policy was made from", ylabel="share of histories", ylim=(-0.03, 1.25))
     left.legend()
-    right.legend()
+    right.legend(loc="upper center", ncols=2)
     figure.savefig(PICTURE, dpi=110)
 
 

@@ -1,10 +1,10 @@
 """Records the histories with the real tools in the lab; they are some megabytes each and are not kept in git.
 
-    .venv/bin/python -m bench.future.record FOLDER [TOOL-SHAPE …]
+    .venv/bin/python -m bench.future.record FOLDER [TOOL-SHAPE[-second] …]
 
 Of each history FOLDER/TOOL-SHAPE gets `records/` (a trail, run by run on days of its own, three days apart), and
 `checks.jsonl`: every question that the lab's enforcement put to the role's policies, with the run. A history that is
-there is not recorded again. All ten take about half an hour on two idle cores.
+there is not recorded again. Ten take about half an hour on two idle cores.
 """
 
 from __future__ import annotations
@@ -19,10 +19,11 @@ import time
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from itertools import product
 from pathlib import Path
 from typing import Any
 
-from bench.future.plan import SHAPES, Run, plan
+from bench.future.plan import PLANS, SHAPES, Run, plan
 from tests.end_to_end.lab.lab import ACCOUNT, Environment, Lab
 from tests.end_to_end.seed import tools
 
@@ -40,17 +41,16 @@ Command = tuple[Sequence[str], Mapping[str, str]]
 def main(arguments: list[str]) -> None:
     """Records what is named, or all."""
     folder, names = Path(arguments[0]).resolve(), arguments[1:]
-    for tool in TOOLS:
-        for shape in SHAPES:
-            name = f"{tool}-{shape}"
-            if (not names or name in names) and not (folder / name).exists():
-                begin = time.monotonic()
-                record(tool, shape, folder / name)
-                print(f"{name}: {time.monotonic() - begin:.0f} s", flush=True)
+    for tool, shape, which in product(TOOLS, SHAPES, PLANS):
+        name = f"{tool}-{shape}{which}"
+        if (not names or name in names) and not (folder / name).exists():
+            begin = time.monotonic()
+            record(tool, shape, folder / name, which)
+            print(f"{name}: {time.monotonic() - begin:.0f} s", flush=True)
 
 
-def record(tool: str, shape: str, place: Path) -> None:
-    """Records one history, whole or not at all."""
+def record(tool: str, shape: str, place: Path, which: str = "") -> None:
+    """Records one history by one of the plans, whole or not at all."""
     work = place.with_name(f".{place.name}.part")
     shutil.rmtree(work, ignore_errors=True)
     work.mkdir(parents=True)
@@ -62,7 +62,7 @@ def record(tool: str, shape: str, place: Path) -> None:
         lab.flush()
         shutil.rmtree(lab.records)
         (work / "lab" / "checks.jsonl").unlink(missing_ok=True)
-        for number, run in enumerate(plan(shape)):
+        for number, run in enumerate(plan(shape, which)):
             keys = lab.assume(arn, str(_FIRST_RUN + number))
             for command, variables in _commands(tool, shape, run, number == 0, work / "app", lab):
                 _call(command, work, {**keys, **variables})

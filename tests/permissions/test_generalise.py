@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import string
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -436,6 +437,20 @@ def test_patterns_cover_what_was_seen_stay_of_its_type_and_never_leave_its_place
         kinds = types_of_arn(prefix, pattern.pattern)
         assert kinds & {kind for arn in pattern.covers for kind in types_of_arn(prefix, arn)}
         assert bool(pattern.openings) or pattern.pattern in pattern.covers
+
+
+@given(st.lists(SEEN, max_size=12))
+def test_a_family_covers_its_members_in_their_place_and_opens_no_bucket_of_an_object(seen: list[Seen]) -> None:
+    families = families_of(seen)
+    for resource, names in families.items():
+        assert resource_covers(names.pattern, resource)
+        assert names.pattern.split(":", 5)[:5] == resource.split(":", 5)[:5]
+    found = patterns_of([replace(each, family=families.get(each.resource)) for each in seen])
+    assert {resource for each in found for resource in each.covers} == {each.resource for each in seen}
+    for pattern in found:
+        assert all(resource_covers(pattern.pattern, resource) for resource in pattern.covers)
+        if ":s3:::" in pattern.pattern and "/" in pattern.pattern:
+            assert {pattern.pattern.partition("/")[0]} == {arn.partition("/")[0] for arn in pattern.covers}
 
 
 @given(st.lists(SEEN, max_size=12))

@@ -26,14 +26,15 @@ _OVERLAP = 64
 """Bytes that the name of a role or user can have ("IAM and AWS STS quotas" of the IAM User Guide, read 2026-11)."""
 _LONGEST = 1024 * 1024
 """Bytes without a cut that are still waited for."""
-_NULL = Raw(b"null")
+NULL = Raw(b"null")
+"""A field that is empty or absent."""
 
 
-class _Issuer(Struct, gc=False, frozen=True):
+class _Issuer(Struct, gc=False):
     arn: str | None = None
 
 
-class _Session(Struct, gc=False, frozen=True):
+class _Session(Struct, gc=False):
     sessionIssuer: _Issuer | None = None  # noqa: N815 - CloudTrail's name, as all below
     sessionCredentialFromConsole: bool | str | None = None  # noqa: N815
 
@@ -67,26 +68,39 @@ class Row(Struct, gc=False):
     errorCode: str | None = None  # noqa: N815
     errorMessage: str | None = None  # noqa: N815
     omitted: bool | str | None = None
-    requestParameters: Raw = _NULL  # noqa: N815
-    responseElements: Raw = _NULL  # noqa: N815
-    resources: Raw = _NULL
+    requestParameters: Raw = NULL  # noqa: N815
+    responseElements: Raw = NULL  # noqa: N815
+    resources: Raw = NULL
+
+
+class _Named(Struct, gc=False):
+    """An entry of `resources`."""
+
+    ARN: str | None = None
+    arn: str | None = None
+    ARNPrefix: str | None = None
+    arnPrefix: str | None = None  # noqa: N815
 
 
 _rows = msgspec.json.Decoder(list[Row]).decode
+_raws = msgspec.json.Decoder(list[Raw]).decode
+_named = msgspec.json.Decoder(list[_Named] | None).decode
 _decode = msgspec.json.Decoder().decode
 
 
-def rows_of(block: bytes) -> list[Row] | None:
-    """The records of a block, which is a list; `None` where one of them is damaged or no row."""
-    if not block.isascii():
-        # Text of fields that nobody asked for is not checked by the decoder.
-        try:
-            block.decode()
-        except UnicodeDecodeError:
-            return None
+def rows_of(block: bytes, sought: Callable[[bytes], object] | None = None) -> list[Row] | None:
+    """The records of a block, which is a list; `None` where one of them is damaged or no row.
+
+    `sought`: whether a record's bytes hold what is looked for; those that do not are not decoded.
+    """
     try:
+        if sought:
+            block = b"[%b]" % b",".join([each for each in map(bytes, _raws(block)) if sought(each)])
+        if not block.isascii():
+            # Text of fields that nobody asked for is not checked by the decoder.
+            block.decode()
         return _rows(block)
-    except (msgspec.DecodeError, RecursionError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
 
 
@@ -166,8 +180,9 @@ class Blocks:
 
 
 def record_of(row: Row) -> dict[str, Any]:
-    """The row as the record it was, as far as it is read; raises as `call_fields`."""
-    return {**told_of(row), **call_fields(row)}
+    """The row as the record it was, as far as it is read; raises as `value_of`."""
+    fields = {name: value_of(getattr(row, name)) for name in ("requestParameters", "responseElements", "resources")}
+    return {**told_of(row), **fields}
 
 
 def told_of(row: Row) -> dict[str, Any]:
@@ -175,36 +190,29 @@ def told_of(row: Row) -> dict[str, Any]:
     return {**msgspec.structs.asdict(row), "userIdentity": msgspec.to_builtins(row.userIdentity)}
 
 
-def call_fields(row: Row) -> dict[str, Any]:
-    """The fields of the record that tell of the call, but for who made it.
+def value_of(raw: Raw) -> Any:
+    """A field's value.
 
     Raises:
         ValueError: a number is too long.
-        RecursionError: a field is nested too deeply.
+        RecursionError: it is nested too deeply.
     """
-    return {
-        "eventTime": row.eventTime,
-        "eventSource": row.eventSource,
-        "eventName": row.eventName,
-        "awsRegion": row.awsRegion,
-        "eventCategory": row.eventCategory,
-        "managementEvent": row.managementEvent,
-        "readOnly": row.readOnly,
-        "eventID": row.eventID,
-        "errorCode": row.errorCode,
-        "errorMessage": row.errorMessage,
-        "omitted": row.omitted,
-        "requestParameters": _value(row.requestParameters),
-        "responseElements": _value(row.responseElements),
-        "resources": _value(row.resources),
-    }
-
-
-def _value(raw: Raw) -> Any:
-    if raw is _NULL:
+    if raw == NULL:
         return None
     try:
         return _decode(raw)
     except msgspec.DecodeError:
         # Numbers beyond a double's range are infinite for `json`.
         return json.loads(bytes(raw), strict=False)
+
+
+def arns_of(raw: Raw) -> tuple[str, ...] | None:
+    """The ARNs of a record's `resources`; `None` where that is not a list of objects."""
+    if raw == NULL:
+        return ()
+    try:
+        found = _named(raw)
+    except msgspec.DecodeError:
+        return None
+    arns = [each.ARN or each.arn or each.ARNPrefix or each.arnPrefix for each in found or ()]
+    return tuple([arn for arn in arns if arn])

@@ -12,17 +12,18 @@ from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from enum import StrEnum
 from functools import lru_cache
+from typing import NamedTuple
 
 from leastpriv.evidence.cloudtrail.identity import Caller, NoCaller, caller_of
 from leastpriv.evidence.cloudtrail.outcome import outcome_of
-from leastpriv.model import Call, Gap, GapKind, Scope
+from leastpriv.model import Call, Gap, GapKind, Outcome, Scope
 
 _REGION = re.compile(r"[a-z]{2,5}(?:-[a-z]+)+-\d{1,2}[a-z]?", re.ASCII)
 _NUMBER = re.compile(r"[0-9.]+")
 _PRINTABLE = re.compile(r"[!-~]{1,256}", re.ASCII)
 _RECORD_FIELDS = frozenset({"eventName", "eventSource", "eventVersion", "userIdentity"})
 _ARN_KEYS = ("ARN", "arn", "ARNPrefix", "arnPrefix")
-_NOTHING: Mapping[str, object] = {}
+NOTHING: Mapping[str, object] = {}
 
 
 class NotACall(StrEnum):
@@ -53,7 +54,7 @@ def read_record(record: object, wants: Callable[[str], bool] | None = None) -> C
 def examine(record: object, wants: Callable[[str], bool] | None = None) -> Call | Gap | NotACall:
     """As `read_record`, with the reason in place of `None`."""
     if not isinstance(record, Mapping):
-        return _gap(_NOTHING, "it is not a JSON object")
+        return _gap(NOTHING, "it is not a JSON object")
     found = whose(record, wants)
     return call_of(record, found) if isinstance(found, Caller) else found
 
@@ -107,7 +108,7 @@ def account_of(record: Mapping[str, object]) -> str:
     if recipient:
         return str(recipient)
     identity = record.get("userIdentity")
-    told = identity if isinstance(identity, Mapping) else _NOTHING
+    told = identity if isinstance(identity, Mapping) else NOTHING
     return str(told.get("accountId") or "") or ":".join(str(told.get("arn")).split(":")[4:5])
 
 
@@ -129,43 +130,90 @@ def _is_api_call(record: Mapping[str, object]) -> bool:
     return kind == "AwsApiCall" and record.get("eventCategory") not in ("Insight", "NetworkActivity")
 
 
-def call_of(record: Mapping[str, object], caller: Caller, access_key: str | None = None) -> Call | Gap:
-    """The call of a record by whom `whose` found; a gap where it lacks when, where or what.
+class Shape(NamedTuple):
+    """What a call shares with all those whose records are alike but for who called, when and with what."""
 
-    `access_key`: that of the record, where the caller was found in another one.
-    """
-    time = event_time(record)
-    source, name = _word(record, "eventSource"), _word(record, "eventName")
-    if time is None or not source or not name:
-        lacking = "eventTime" if time is None else "eventSource" if not source else "eventName"
+    source: str
+    """Empty, like `name`, where the record tells none."""
+    name: str
+    region: str
+    outcome: Outcome
+    error_code: str
+    error_message: str
+    read_only: bool | None
+    data_event: bool
+    omitted: bool
+    """The record is marked as cut, so that its request is not all of it."""
+
+    @classmethod
+    def of(cls, record: Mapping[str, object]) -> Shape:
+        """Of a record: reads those fields of it that are no objects."""
+        code, message = _text(record, "errorCode"), _text(record, "errorMessage")
+        return cls(
+            _word(record, "eventSource"),
+            _word(record, "eventName"),
+            region_of(record),
+            outcome_of(code, message),
+            code,
+            message,
+            read_only(record),
+            is_data_event(record),
+            _omitted(record),
+        )
+
+    def call(
+        self,
+        caller: Caller,
+        access_key: str,
+        time: datetime,
+        event_id: str,
+        parameters: Mapping[str, object],
+        response: Mapping[str, object],
+        resources: tuple[str, ...],
+    ) -> Call:
+        """One of the calls."""
+        cut = "omitted" in parameters and _omitted(parameters)
+        return Call(
+            event_id,
+            caller.principal,
+            caller.session,
+            time,
+            caller.account,
+            self.region,
+            self.source,
+            self.name,
+            NOTHING if cut else parameters,
+            response,
+            resources,
+            self.outcome,
+            self.error_code,
+            self.error_message,
+            caller.invoked_by,
+            self.read_only,
+            self.data_event,
+            self.omitted or cut,
+            access_key,
+        )
+
+
+def call_of(record: Mapping[str, object], caller: Caller) -> Call | Gap:
+    """The call of a record by whom `whose` found; a gap where it lacks when, where or what."""
+    time, shape = event_time(record), Shape.of(record)
+    if time is None or not shape.source or not shape.name:
+        lacking = "eventTime" if time is None else "eventSource" if not shape.source else "eventName"
         return _gap(record, f"its {lacking} is missing or unreadable")
-    code, message = _text(record, "errorCode"), _text(record, "errorMessage")
-    parameters = _object(record.get("requestParameters"))
-    omitted = _omitted(record) or _omitted(parameters)
-    return Call(
-        event_id=_text(record, "eventID"),
-        principal=caller.principal,
-        session=caller.session,
-        time=time,
-        account=caller.account,
-        region=region_of(record),
-        source=source,
-        name=name,
-        parameters=_NOTHING if _omitted(parameters) else parameters,
-        response=_object(record.get("responseElements")),
-        resources=tuple(_resources(record.get("resources"))),
-        outcome=outcome_of(code, message),
-        error_code=code,
-        error_message=message,
-        invoked_by=caller.invoked_by,
-        read_only=read_only(record),
-        data_event=is_data_event(record),
-        parameters_omitted=omitted,
-        access_key=caller.access_key if access_key is None else access_key,
+    return shape.call(
+        caller,
+        caller.access_key,
+        time,
+        _text(record, "eventID"),
+        object_of(record.get("requestParameters")),
+        object_of(record.get("responseElements")),
+        tuple(resources_of(record.get("resources"))),
     )
 
 
-def _resources(value: object) -> Iterator[str]:
+def resources_of(value: object) -> Iterator[str]:
     """ARNs of `resources`: a list of objects, of strings, or once a single string."""
     if isinstance(value, str):
         yield from (value,) if value else ()
@@ -184,14 +232,16 @@ def _omitted(fields: Mapping[str, object]) -> bool:
     )
 
 
-def _object(value: object) -> Mapping[str, object]:
+def object_of(value: object) -> Mapping[str, object]:
     """Take a JSON object, also where a tool has written it as text; everything else is empty."""
+    if value is None:
+        return NOTHING
     if isinstance(value, str):
         try:
             value = json.loads(value)
         except (ValueError, RecursionError):
-            return _NOTHING
-    return value if isinstance(value, Mapping) else _NOTHING
+            return NOTHING
+    return value if isinstance(value, Mapping) else NOTHING
 
 
 def _flag(value: object) -> bool | None:

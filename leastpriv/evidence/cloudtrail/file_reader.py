@@ -34,13 +34,12 @@ class SeenEvents:
 
     def is_copy(self, event_id: str) -> bool:
         """Whether this id was here before; records without an id are never copies."""
-        if not event_id:
-            return False
-        if event_id in self._recent or event_id in self._older:
+        if event_id and (event_id in self._recent or event_id in self._older):
             return True
+        if event_id:
+            self._recent.add(event_id)
         if len(self._recent) >= self._capacity:
             self._recent, self._older = set(), self._recent
-        self._recent.add(event_id)
         return False
 
 
@@ -89,10 +88,11 @@ class FileReader:
     def _calls(self, opened: BinaryIO, window: Window, principals: Principals) -> Iterator[Call | Gap]:
         unfolded = Unfolded(opened, self._max_decompressed)
         # Only where a checksum tells of damage need nobody look for it.
-        blocks = Blocks(unfolded, lambda part: not unfolded.compressed or self._rows.may_hold_target(part))
+        sought = self._rows.sought
+        blocks = Blocks(unfolded, lambda part: sought is None or not unfolded.compressed or bool(sought(part)))
         undecoded = None
         for block in blocks:
-            if (found := self._rows.read(block, self._figures)) is not None:
+            if (found := self._rows.read(block, self._figures, checked=unfolded.compressed)) is not None:
                 self._held_values = self._is_trail = True
                 yield from self._new(found)
             elif (records := records_of(block)) is not None:
@@ -132,18 +132,21 @@ class FileReader:
         else:
             yield from self._new((found,))
 
-    def _new(self, found: Sequence[Call | Gap]) -> Iterator[Call]:
-        """Give the calls that are no copies; gaps wait for the file's end."""
-        for item in found:
-            if isinstance(item, Gap):
-                self._fold(item)
-                continue
-            self._figures.note_call(item.time)
-            if self._seen.is_copy(item.event_id):
-                self._figures.duplicates += 1
-            else:
-                self._figures.calls += 1
-                yield item
+    def _new(self, found: Sequence[Call | Gap]) -> Sequence[Call]:
+        """The calls that are no copies; gaps wait for the file's end."""
+        calls = [item for item in found if type(item) is Call]
+        if len(calls) < len(found):
+            for item in found:
+                if isinstance(item, Gap):
+                    self._fold(item)
+        if not calls:
+            return calls
+        self._figures.note_call(max([call.time for call in calls]))
+        is_copy = self._seen.is_copy
+        new = [call for call in calls if not is_copy(call.event_id)]
+        self._figures.duplicates += len(calls) - len(new)
+        self._figures.calls += len(new)
+        return new
 
     def _is_in_window(self, record: object, window: Window, principals: Principals) -> bool:
         """Note what a record of anybody tells of the evidence; one without a time may lie in the window."""

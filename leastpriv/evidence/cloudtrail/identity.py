@@ -16,6 +16,8 @@ from leastpriv.model import Principal
 _OF_A_PRINCIPAL = frozenset({"AssumedRole", "Role", "IAMUser", "FederatedUser"})
 # 16 to 128 word characters (`accessKeyIdType` of botocore's model of AWS STS, 1.43 and later).
 _ACCESS_KEY = re.compile(r"\w{16,128}", re.ASCII)
+_USUAL = 20
+"""Characters of the ids that AWS gives out."""
 _SESSION_NAME = re.compile(r"[\w+=,.@-]{2,64}", re.ASCII)
 
 
@@ -68,7 +70,12 @@ def caller_of(record: Mapping[str, object]) -> Caller | NoCaller:
 def access_key_in(fields: Mapping[str, object]) -> str:
     """The `accessKeyId` of an identity or of credentials that were handed out; empty where none can be read."""
     key = _text(fields, "accessKeyId")
-    return key if _ACCESS_KEY.fullmatch(key) else ""
+    return key if is_access_key(key) else ""
+
+
+def is_access_key(text: str) -> bool:
+    """Whether a text can be the id of an access key."""
+    return (len(text) == _USUAL and text.isalnum() and text.isascii()) or _ACCESS_KEY.fullmatch(text) is not None
 
 
 def _principal(identity: Mapping[str, object], arn: str, region: str) -> Principal | NoCaller:

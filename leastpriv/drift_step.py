@@ -10,9 +10,18 @@ from leastpriv.pipeline import Result
 from leastpriv.proposal.drifting import Drifted
 from leastpriv.pull_request.publish import GitHubPlace
 from leastpriv.pull_request.tracking import IssueStep
-from leastpriv.report.drift import finding_ids, findings, issue_body, issue_marker, issue_title, sentence
+from leastpriv.report.drift import (
+    finding_ids,
+    findings,
+    issue_body,
+    issue_marker,
+    issue_title,
+    sentence,
+    summary_section,
+)
 from leastpriv.report.subject import Subject
 from leastpriv.runner.commands import Console
+from leastpriv.settings import Mode, Settings
 
 DRIFT = 3
 """Exit code of the mode `check` when the policy differs from what is needed, or from the account."""
@@ -29,6 +38,11 @@ def annotate(result: Result, console: Console, most: int | None = MOST_ANNOTATIO
         console.warning(sentence(finding, subject), file=subject.policy_path, line=finding.line, title="Drift")
     if len(shown) < len(found):
         console.warning(f"{len(found) - len(shown):,} more findings: see the job's summary.", title="Drift")
+
+
+def drift_section(result: Result, settings: Settings) -> str:
+    """The table of findings in the mode `check`, in Markdown; empty in other modes, and where nothing differs."""
+    return summary_section(findings(result.subject), result.subject) if settings.mode is Mode.CHECK else ""
 
 
 def conclude(result: Result, console: Console) -> int:

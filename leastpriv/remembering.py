@@ -16,6 +16,7 @@ from leastpriv.proposal.remembered import recalled
 from leastpriv.proposal.situation import Recollection
 from leastpriv.pull_request.commands import Said
 from leastpriv.pull_request.shelf import Shelf
+from leastpriv.report.words import plural
 
 Say = Callable[[str], None]
 
@@ -39,7 +40,8 @@ def recall(shelf: Shelf | None, principal: str, now: datetime, say: Say) -> Reco
     if found is None:
         return Recollection(Memory(principal))
     if found.left_out:
-        say(f"Left out of the memory {shelf.name}: {found.left_out:,} rows that make no sense.")
+        rows = plural(found.left_out, "row that makes", "rows that make")
+        say(f"Left out of the memory {shelf.name}: {rows} no sense.")
     return recalled(pruned(found.memory, now), found.left_out)
 
 

@@ -106,6 +106,10 @@ def several_command(
     configuration = read_configuration(raw, here.policy_path)
     if discover and not configuration.discover:
         configuration = replace(configuration, discover=_beside(configuration))
+    if configuration.discover and here.place and Path(here.policy_path).resolve() != Path(path).resolve():
+        raise InputError(
+            "First files and their config are named from the root of the repository: run --mode pull-request there."
+        )
 
     def workplace_of(settings: Settings) -> Workplace:
         found = shell_workplace(settings, environment, now)

@@ -8,7 +8,7 @@ from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
-from leastpriv.drift_step import MOST_ANNOTATIONS, annotate, conclude, track
+from leastpriv.drift_step import MOST_ANNOTATIONS, annotate, conclude, drift_section, track
 from leastpriv.errors import InputError, PullRequestError
 from leastpriv.evidence.memory.file import LONGEST_FILE
 from leastpriv.evidence.refusals.run_logs import RunLogs
@@ -24,7 +24,6 @@ from leastpriv.pull_request.publish import GitHubPlace
 from leastpriv.pull_request.repository.connection import Connection
 from leastpriv.pull_request.shelf import Shelf
 from leastpriv.remembering import file_of
-from leastpriv.report.drift import findings, summary_section
 from leastpriv.report.escape import name as escaped_name
 from leastpriv.report.escape import prose
 from leastpriv.report.outputs import outputs
@@ -189,8 +188,6 @@ def evidence_shelf(settings: Settings, github: GitHubPlace | None) -> Shelf | No
 
 
 def _summary(result: Result, settings: Settings) -> str:
-    subject = result.subject
-    drifted = summary_section(findings(subject), subject) if settings.mode is Mode.CHECK else ""
     published = result.published
     where = ""
     if published and published.failure:
@@ -200,7 +197,7 @@ def _summary(result: Result, settings: Settings) -> str:
         pull = f"Pull request [#{published.number}]({published.url})" if published.url else "Pull request"
         why = f" {prose(published.reason)}" if published.reason else ""
         where = f"{pull}: {published.operation}.{why}\n\n"
-    return f"## {result.title}\n\n{where}{drifted}{result.body}"
+    return f"## {result.title}\n\n{where}{drift_section(result, settings)}{result.body}"
 
 
 def tell(result: Result, settings: Settings, console: Console, most: int = MOST_ANNOTATIONS) -> None:

@@ -254,6 +254,11 @@ class TestPropose:
         assert told.code == DRIFT == 3
         assert "narrows 1 wildcard" in told.out
 
+    def test_check_tells_its_findings_in_a_table_and_no_other_mode_does(self, policy: Path, plain_trail: str) -> None:
+        head = "### Drift\n\n| Line | Finding | Action |"
+        assert head in self.propose(policy, plain_trail, "--mode", "check").out
+        assert head not in self.propose(policy, plain_trail).out
+
     def test_another_attached_policy_is_taken_into_account_and_named(
         self, policy: Path, plain_trail: str, tmp_path: Path
     ) -> None:

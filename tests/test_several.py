@@ -161,6 +161,8 @@ class TestOnAShell:
         told = proposed(trail, config((*TWO, like)))
         assert told.code == 0
         assert "means no role that was read" in told.err
+        alone = proposed(trail, config((like,)))
+        assert alone.out.startswith("## Least privilege: no role\n")
 
     def test_targets_of_another_account_are_read_in_a_scan_of_their_own(self, place: Path, trail: Path) -> None:
         """What one account's trail records says nothing of another's: nothing of a stranger's policy goes for it."""
@@ -193,6 +195,20 @@ class TestOnAShell:
 
 
 class TestInAGitRepository:
+    @pytest.mark.parametrize("options", [("--role-arn", CI, "--policy-file", "ci.json"), ("--config", "own.yml")])
+    def test_first_files_are_proposed_from_the_root_of_the_repository_alone(
+        self, place: Path, trail: Path, monkeypatch: pytest.MonkeyPatch, options: tuple[str, ...]
+    ) -> None:
+        """Their config names files from there, where a job reads it: below it the names would lead elsewhere."""
+        self.git("init", "-q")
+        put(place, {"iam/own.yml": config((entry(CI, "ci.json"),))})
+        self.git("add", ".")
+        self.git("commit", "-qm", "first")
+        monkeypatch.chdir(place / "iam")
+        told = leastpriv("propose", *options, "--trail", str(trail), "--discover", "--mode", "pull-request")
+        assert (told.code, "from the root of the repository" in told.err) == (2, True), told.err
+        assert "leastpriv/first-files" not in self.git("branch")
+
     def git(self, *arguments: str) -> str:
         identity = ["-c", "user.name=Kim", "-c", "user.email=kim@example.com"]
         return subprocess.run(["git", *identity, *arguments], check=True, capture_output=True, text=True).stdout

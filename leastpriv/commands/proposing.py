@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 def propose(options: Namespace, stdout: TextIO, console: Console, clock: Clock) -> int:
     """Compares a policy file, or several, with the use and proposes the change."""
-    from leastpriv.drift_step import annotate
+    from leastpriv.drift_step import annotate, drift_section
     from leastpriv.inputs import INPUTS
     from leastpriv.pipeline import run
     from leastpriv.report.proposal_json import proposal_json
@@ -52,7 +52,7 @@ def propose(options: Namespace, stdout: TextIO, console: Console, clock: Clock) 
     if options.format == "json":
         print_text(stdout, proposal_json(result.subject, result.title, result.body))
     else:
-        print_markdown(stdout, f"# {result.title}\n\n{result.body}")
+        print_markdown(stdout, f"# {result.title}\n\n{drift_section(result, settings)}{result.body}")
     if settings.mode.value == "check":
         annotate(result, console, None)
     return exit_code(settings, result, console)

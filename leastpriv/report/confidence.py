@@ -31,7 +31,7 @@ def confidence_table(subject: Subject) -> Iterator[str]:
         return
     services = sorted(known.by_service.items(), key=lambda item: (-item[1].chance, item[0]))
     actions = subject.proof.by_action or known
-    rows = [_row("all", known.whole, actions.whole)]
+    rows = [_row("in all", known.whole, actions.whole)]
     rows += [_row(code(service), found, actions.of(f"{service}:")) for service, found in services[:_MOST]]
     if len(services) > _MOST:
         rows.append(f"| and {len(services) - _MOST:,} more | | | | | | | |")
@@ -39,8 +39,10 @@ def confidence_table(subject: Subject) -> Iterator[str]:
         "<details><summary>What the runs show of how much more there is</summary>\n\n"
         "Each run is a sample. *New* are runs that used something which no other run did: as many of the runs to come "
         "may. *Coverage* is the share of the next run's uses that are of permissions already seen, *unseen* the least "
-        "number of permissions that are needed now and then and no run has shown. *Confidence* is that no new "
-        "action is needed, on whatever resource: `minimum-confidence` looks at it.\n\n"
+        "number of permissions that are needed now and then and no run has shown. *Chance of something new* is that "
+        "the next run needs what no run has shown, whether the policy grants it or not; the chance that it lacks "
+        "something stands below the verdict. *Confidence* is that no new action is needed, on whatever resource: "
+        "`minimum-confidence` looks at it.\n\n"
         "| Service | Runs | Permissions | New | Coverage | Unseen | Chance of something new | Confidence |\n"
         "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |\n" + "\n".join(rows) + "\n\n</details>"
     )

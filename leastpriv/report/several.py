@@ -42,7 +42,7 @@ def overview(rows: Sequence[Row]) -> str:
 
 def several_title(rows: Sequence[Row]) -> str:
     """One line of fixed words and figures."""
-    return f"Least privilege for {plural(len(rows), 'role')}: {_counts(rows)}"
+    return f"Least privilege for {plural(len(rows), 'role')}: {_counts(rows)}" if rows else "Least privilege: no role"
 
 
 def group_title(group: str, rows: Sequence[Row]) -> str:

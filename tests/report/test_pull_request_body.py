@@ -89,9 +89,10 @@ def test_the_chance_of_something_new_stands_below_the_verdict_and_its_reckoning_
         "Chance that the next deploy needs something this policy lacks: **about "
         f"{share(usual.proof.chance)}**, judged by 6 runs."
     )
-    rows = [row for row in text.splitlines() if row.startswith(("| all |", "| `lambda` |", "| `sqs` |"))]
+    rows = [row for row in text.splitlines() if row.startswith(("| in all |", "| `lambda` |", "| `sqs` |"))]
     assert len(rows) == 3
     assert text.index("<details><summary>What the runs show") > text.index("### Proof")
+    assert "whether the policy grants it or not; the chance that it lacks something stands below the verdict" in text
 
 
 def test_a_chance_names_the_runs_that_it_rests_on_and_no_others(usual: Subject) -> None:
@@ -114,7 +115,7 @@ def test_the_table_shows_the_confidence_that_the_guard_looks_at(tmp_path: Path) 
     for reason in held:
         percent = re.findall(r"confidence is (\d+) percent of at least 100", reason)[0]
         named = re.findall(r"runs? used (`.+?`)", reason)
-        row = next(row for row in rows if row.startswith(f"| {named[0] if named else 'all'} |"))
+        row = next(row for row in rows if row.startswith(f"| {named[0] if named else 'in all'} |"))
         assert row.endswith(f"| {percent} % |")
 
 

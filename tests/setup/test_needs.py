@@ -15,6 +15,7 @@ import pytest
 
 from leastpriv.evidence.aws import Aws
 from leastpriv.evidence.live_role import read_live
+from leastpriv.evidence.role_names import roles_like
 from leastpriv.evidence.source import parse_principal
 from leastpriv.setup.grants import Grant, grants_of, policy_of
 from tests.evidence.cloudtrail.test_athena import Stand
@@ -54,6 +55,16 @@ def test_what_is_attached_to_a_user(tmp_path: Path) -> None:
         found = read_live(Aws.open(aws.environment()), parse_principal(KIM))
     assert found.is_known
     _hold(aws.requests, list(grants_of(["live-user"])), tmp_path)
+
+
+def test_roles_that_a_wildcard_means(tmp_path: Path) -> None:
+    role = {
+        "Path": "/", "RoleName": "ci", "RoleId": "AROAAAAAAAAAAAAAAAAA", "Arn": READER,
+        "CreateDate": datetime(2026, 1, 1, tzinfo=UTC), "AssumeRolePolicyDocument": "{}",
+    }  # fmt: skip
+    with FakeAws({"iam:ListRoles": lambda _: {"Roles": [role], "IsTruncated": False}}) as aws:
+        assert roles_like(Aws.open(aws.environment()), ["*"], "aws") == (parse_principal(READER),)
+    _hold(aws.requests, list(grants_of(["roles"])), tmp_path)
 
 
 def test_keys_of_digest_files(tmp_path: Path) -> None:

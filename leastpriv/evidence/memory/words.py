@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from typing import TypeVar
 
-from leastpriv.permissions.patterns import action_covers, resource_overlaps
+from leastpriv.permissions.patterns import action_covers, overlaps, resource_overlaps
 
 REMEMBERED_DAYS = 400
 """Use and refusals after a removal are remembered so long: what runs once a year has slack (docs: memory)."""
@@ -126,6 +126,13 @@ class Memory:
         ]
         return max(found, default=None)
 
+    def limits(self, pattern: str) -> bool:
+        """Whether the word on a pattern takes back a part of what an earlier word on another one keeps."""
+        return any(
+            other.keep and other < self.words[pattern] and overlaps(name, pattern, ignore_case=True)
+            for name, other in self.words.items()
+        )
+
     def _forgotten(self, action: str) -> Word | None:
         told = self._word(action)
         return told[1] if told and not told[1].keep else None
@@ -157,7 +164,10 @@ def merge(one: Memory, other: Memory) -> Memory:
 
 
 def pruned(memory: Memory, now: datetime) -> Memory:
-    """The memory without what is older than `REMEMBERED_DAYS`; the word of a person that keeps something stays."""
+    """The memory without what is older than `REMEMBERED_DAYS`; the word of a person that keeps something stays.
+
+    So does one that takes a part of it back: without it the wider word would hold for that part again.
+    """
     oldest = now - timedelta(days=REMEMBERED_DAYS)
     day = oldest.astimezone(UTC).date()
     month = f"{day:%Y-%m}"
@@ -174,7 +184,11 @@ def pruned(memory: Memory, now: datetime) -> Memory:
     return Memory(
         memory.principal,
         used={action: by_resource for action, by_resource in used.items() if by_resource},
-        words={pattern: word for pattern, word in memory.words.items() if word.keep or word.at >= oldest},
+        words={
+            pattern: word
+            for pattern, word in memory.words.items()
+            if word.keep or word.at >= oldest or memory.limits(pattern)
+        },
         declined=memory.declined,
         returned={key: back for key, back in memory.returned.items() if back.refused >= day},
     )

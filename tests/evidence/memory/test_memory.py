@@ -115,6 +115,16 @@ class TestPruning:
         said = {"s3:*": Word(old, 1, True, "kim", 3), "sqs:*": Word(old, 2, False, "kim", 3)}
         assert list(pruned(Memory(ROLE, words=said), NOW).words) == ["s3:*"]
 
+    def test_a_forget_that_takes_back_a_part_of_a_keep_stays_with_it(self) -> None:
+        """Without it the wider word would keep after 400 days what somebody let go."""
+        old = NOW - timedelta(days=REMEMBERED_DAYS + 1)
+        part, other, before = (Word(old + timedelta(hours=n), n, False, "kim", 3) for n in (1, 2, -1))
+        keeps = {"s3:*": Word(old, 0, True, "kim", 3)}
+        said = {**keeps, "s3:Delete*": part, "sqs:*": other, "s3:Put*": before}
+        left = pruned(Memory(ROLE, words=said), NOW)
+        assert left.words == {**keeps, "s3:Delete*": part}
+        assert left.kept("s3:DeleteBucket") is None
+
 
 class TestQuestions:
     memory = Memory(ROLE, used={"sqs:PurgeQueue": {QUEUE: Used(date(2026, 1, 5), date(2026, 3, 1), {"2026-03": 2})}})

@@ -12,8 +12,9 @@ from __future__ import annotations
 import shutil
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from bench.future.future import Judge, Policy, each_of, granted_on, proposal, written
 from bench.future.plan import RUNS
@@ -33,21 +34,25 @@ def main(arguments: list[str]) -> None:
     for place in places:
         if not chosen or place.name in chosen:
             print(place.name)
-            checks = asked[place.name]
-            with tempfile.TemporaryDirectory() as scratch:
-                policies: Sequence[Policy] = ()
-                for runs in range(1, RUNS):
-                    trail = Path(scratch) / "trail"
-                    shutil.copytree(place / "records" / str(1000 + runs), trail / str(runs))
-                    if runs >= _FIRST:
-                        policies = written(proposal(trail, Path(scratch), None))
-                        answers = judge.allowed(policies, checks)
-                        paired = zip(checks, answers, strict=True)
-                        missed = {pair(each) for each, allowed in paired if not allowed and each["run"] == runs}
-                        for action, resource in sorted(missed):
-                            print(f"  refused {runs + 1} {action} {resource}")
-            _surplus(policies, {pair(each) for each in checks}, askable)
+            policies = _refusals(place, asked[place.name], judge)
+            _surplus(policies, {pair(each) for each in asked[place.name]}, askable)
     judge.close()
+
+
+def _refusals(place: Path, checks: Sequence[Mapping[str, Any]], judge: Judge) -> Sequence[Policy]:
+    """Prints what each run is refused by the draft of the runs before it; gives the last draft."""
+    policies: Sequence[Policy] = ()
+    with tempfile.TemporaryDirectory() as scratch:
+        trail = Path(scratch) / "trail"
+        for runs in range(1, RUNS):
+            shutil.copytree(place / "records" / str(1000 + runs), trail / str(runs))
+            if runs < _FIRST:
+                continue
+            policies = written(proposal(trail, Path(scratch), None))
+            answers = zip(checks, judge.allowed(policies, checks), strict=True)
+            for action, resource in sorted({pair(each) for each, may in answers if not may and each["run"] == runs}):
+                print(f"  refused {runs + 1} {action} {resource}")
+    return policies
 
 
 def _surplus(policies: Sequence[Policy], used: set[tuple[str, str]], askable: Askable) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from example.record import ACCOUNT, ASSETS, REGION, Call, Json, Need, digest, uuid
+from example.record import ACCOUNT, ASSETS, REGION, Actor, Call, Json, Need, credentials, digest, uuid
 from example.stack import CLOUDFORMATION, Stack
 
 LOOKUP_ROLE = f"cdk-hnb659fds-lookup-role-{ACCOUNT}-{REGION}"
@@ -21,15 +21,18 @@ def bootstrap_version() -> Call:
     return Call("ssm", "GetParameter", {"name": BOOTSTRAP_VERSION}, (("ssm:GetParameter", arn),), resources=listed)
 
 
-def assume_lookup_role() -> Call:
-    """Become the bootstrap's lookup role, as `cdk diff` does to read the account."""
+def assume_lookup_role(lookup: Actor) -> Call:
+    """Become the bootstrap's lookup role, as `cdk diff` does to read the account; `lookup` is the session of it."""
     arn = f"arn:aws:iam::{ACCOUNT}:role/{LOOKUP_ROLE}"
     return Call(
         "sts",
         "AssumeRole",
         {"roleArn": arn, "roleSessionName": "aws-cdk-runner", "durationSeconds": 3600},
         (("sts:AssumeRole", arn),),
-        response={"assumedRoleUser": {"arn": f"arn:aws:sts::{ACCOUNT}:assumed-role/{LOOKUP_ROLE}/aws-cdk-runner"}},
+        response={
+            "credentials": credentials(lookup.identity),
+            "assumedRoleUser": {"arn": f"arn:aws:sts::{ACCOUNT}:assumed-role/{LOOKUP_ROLE}/aws-cdk-runner"},
+        },
         resources=({"accountId": ACCOUNT, "type": "AWS::IAM::Role", "ARN": arn},),
     )
 

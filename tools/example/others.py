@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
-from example.record import ACCOUNT, GLOBAL_REGION, REGION, Actor, Call, Json, number, role_session
+from example.record import ACCOUNT, GLOBAL_REGION, REGION, Actor, Call, Json, credentials, number, role_session
 from example.runs import ORDERS, RUNS, Event
 from example.stack import Stack
 
@@ -129,8 +129,8 @@ def _application() -> Iterator[Event]:
     """Run the deployed function: a service assumes its role, and the role writes logs."""
     for run in RUNS[1::2]:
         start = run.start + timedelta(minutes=40)
-        yield Event(start, _service("lambda.amazonaws.com"), _assume(ORDERS), f"application/{run.id}/assume")
         identity = role_session(ORDERS.role, ORDERS.function, start)
+        yield Event(start, _service("lambda.amazonaws.com"), _assume(ORDERS, identity), f"application/{run.id}/assume")
         stream: Json = {
             "logGroupName": ORDERS.log_group,
             "logStreamName": f"{start:%Y/%m/%d}/[$LATEST]{run.asset[:32]}",
@@ -144,11 +144,14 @@ def _application() -> Iterator[Event]:
         )
 
 
-def _assume(stack: Stack) -> Call:
+def _assume(stack: Stack, identity: Json) -> Call:
     return Call(
         "sts",
         "AssumeRole",
         {"roleArn": stack.role_arn, "roleSessionName": stack.function},
-        response={"assumedRoleUser": {"arn": f"arn:aws:sts::{ACCOUNT}:assumed-role/{stack.role}/{stack.function}"}},
+        response={
+            "credentials": credentials(identity),
+            "assumedRoleUser": {"arn": f"arn:aws:sts::{ACCOUNT}:assumed-role/{stack.role}/{stack.function}"},
+        },
         resources=({"accountId": ACCOUNT, "type": "AWS::IAM::Role", "ARN": stack.role_arn},),
     )

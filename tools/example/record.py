@@ -123,6 +123,11 @@ def role_session(role: str, session: str, created: datetime, *, path: str = "/",
     }
 
 
+def credentials(identity: Json) -> Json:
+    """What an answer of STS tells of the credentials that it hands out to a session."""
+    return {"accessKeyId": identity["accessKeyId"], "sessionToken": "EXAMPLE" + token(16, identity["accessKeyId"])}
+
+
 def record(call: Call, actor: Actor, when: datetime, key: str) -> Json:
     """Make the record CloudTrail writes; `key` names its place in the story and makes its identifiers."""
     made: Json = {

@@ -14,6 +14,7 @@ from example.record import (
     Actor,
     Call,
     Json,
+    credentials,
     digest,
     number,
     role_session,
@@ -107,8 +108,8 @@ def _events_of(run: Run) -> Iterator[Event]:
     deployer = session_of(run)
     lookup = session_of(run, cdk.LOOKUP_ROLE, "/", "aws-cdk-runner")
     steps: list[tuple[Actor, Iterable[Call]]] = [
-        (_web_identity(run, deployer), [_login(run)]),
-        (deployer, [_who_am_i(GLOBAL_REGION), _who_am_i(""), cdk.assume_lookup_role()]),
+        (_web_identity(run, deployer), [_login(run, deployer)]),
+        (deployer, [_who_am_i(GLOBAL_REGION), _who_am_i(""), cdk.assume_lookup_role(lookup)]),
         (lookup, [cdk.bootstrap_version(), *_lookups(run)]),
         (deployer, _work(run)),
     ]
@@ -136,13 +137,14 @@ def _web_identity(run: Run, deployer: Actor) -> Actor:
     return Actor(identity, deployer.address, deployer.agent)
 
 
-def _login(run: Run) -> Call:
+def _login(run: Run, deployer: Actor) -> Call:
     return Call(
         "sts",
         "AssumeRoleWithWebIdentity",
         {"roleArn": ROLE_ARN, "roleSessionName": run.id, "durationSeconds": 3600},
         response={
             "subjectFromWebIdentityToken": f"repo:acme/orders:ref:refs/heads/{run.ref}",
+            "credentials": credentials(deployer.identity),
             "assumedRoleUser": {"arn": run.session},
             "provider": OIDC_PROVIDER,
             "audience": "sts.amazonaws.com",

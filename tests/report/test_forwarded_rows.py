@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from msgspec.structs import replace
 
 from leastpriv.evidence.merge import by_pattern
 from leastpriv.evidence.usage import UsageBook

@@ -45,7 +45,7 @@ class Made:
         for resource in resources:
             bucket = _bucket_of(resource)
             family = self.families.get(bucket)
-            if family and bucket != resource:
+            if family:
                 used.setdefault((family.pattern, _key(resource)), set()).add(bucket)
         for place, buckets in used.items():
             known = self.objects.get(place, {})
@@ -78,7 +78,7 @@ def _creations(usages: Iterable[Usage]) -> Iterator[Usage]:
         if usage.outcome is Outcome.ALLOWED and usage.succeeded and usage.need.exact:
             prefix, resource = usage.need.permission.action.partition(":")[0], usage.need.permission.resource
             kinds = {kind for event in usage.events for kind in made_by(prefix, event.rpartition(":")[2])}
-            if kinds and not kinds.isdisjoint(kind.lower() for kind in types_of_arn(prefix, resource)):
+            if not kinds.isdisjoint(kind.lower() for kind in types_of_arn(prefix, resource)):
                 yield usage
 
 

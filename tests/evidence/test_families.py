@@ -45,6 +45,14 @@ def test_what_was_only_used_is_no_family() -> None:
     assert not made_of([usage("sqs:TagQueue", f"{QUEUE}orders-{run}", "TagQueue", run) for run in (1, 2, 3)]).families
 
 
+def test_what_a_call_only_makes_things_in_is_no_family() -> None:
+    """A table was made in each database; who made the databases, nobody knows."""
+    places = [f"arn:aws:glue:eu-west-1:111122223333:database/app-{run}" for run in (1, 2, 3)]
+    assert not made_of(
+        [usage("glue:CreateTable", each, "CreateTable", run) for run, each in enumerate(places)]
+    ).families
+
+
 def test_only_those_who_may_teach_names_teach_them() -> None:
     """Runs of unreviewed code cannot widen what is written for the others."""
     own = queues()
@@ -78,6 +86,18 @@ def test_nothing_is_due_where_one_bucket_alone_tells_or_the_object_is_not_there(
     two = [*site(1, "PutObject", "DeleteObject"), *site(2, "PutObject", "DeleteObject")]
     assert due([*two, *site(3, "PutObject", key="other.html")], "s3:DeleteObject") == []
     assert due(two, "s3:DeleteObject") == []
+
+
+def test_nothing_is_due_of_buckets_themselves() -> None:
+    buckets = [each for run in (1, 2, 3) for each in site(run)]
+    assert list(made_of(buckets).due([bucket(1), bucket(2)])) == []
+
+
+@pytest.mark.parametrize("fields", [{"outcome": Outcome.DENIED}, {"exact": False}], ids=["refused", "named in part"])
+def test_nothing_is_due_for_an_object_that_no_call_surely_used(fields: dict[str, object]) -> None:
+    old = [*site(1, "PutObject", "DeleteObject"), *site(2, "PutObject", "DeleteObject"), *site(3)]
+    put = usage("s3:PutObject", f"{bucket(3)}/index.html", "PutObject", 3, **fields)
+    assert due([*old, put], "s3:DeleteObject") == []
 
 
 def test_what_is_due_is_open_like_what_was_seen() -> None:

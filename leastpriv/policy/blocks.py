@@ -118,7 +118,13 @@ def list_splice(text: str, value: Node, written: Mapping[int, str], slots: Slots
     """
     spans = [entry_lines(text, value, number, hand) for number in range(len(value.items))]
     result, gaps = "", list[str]()
-    usual = _usual_gap([text[one[1] : other[0]] for one, other in pairwise(spans)], hand)
+    between = [text[one[1] : other[0]] for one, other in pairwise(spans)]
+    usual, start, lead = _usual_gap(between, hand), spans[0][0], ""
+    if slots.after.get(-1) and 0 not in slots.drop and _comments(between):
+        # Where entries have comments above them, that above the first is its own, not that of another one before it.
+        start = _above_comments(text, start)
+        lead = usual.join(slots.after[-1]) + hand.newline + text[start : spans[0][0]]
+        slots = Slots(slots.drop, {place: new for place, new in slots.after.items() if place >= 0})
     for number, (begin, end) in enumerate(spans):
         if entries := slots.entries(number, written.get(number, text[begin:end])):
             result += (_gap(gaps, hand) if result else _leading(gaps, hand)) + usual.join(entries)
@@ -126,7 +132,14 @@ def list_splice(text: str, value: Node, written: Mapping[int, str], slots: Slots
         gaps += [text[end : spans[number + 1][0]]] if number + 1 < len(spans) else []
     if result and _comments(gaps):
         result += _gap(gaps, hand).removesuffix(hand.newline)
-    return spans[0][0], spans[-1][1], result
+    return start, spans[-1][1], lead + result
+
+
+def _above_comments(text: str, offset: int) -> int:
+    """Where the comments begin whose lines end right before an offset, the beginning of a line."""
+    while (line := text.rfind("\n", 0, offset - 1) + 1) < offset and text[line:offset].lstrip().startswith("#"):
+        offset = line
+    return offset
 
 
 def entry_lines(text: str, value: Node, number: int, hand: Hand) -> tuple[int, int]:

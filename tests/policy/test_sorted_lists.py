@@ -123,6 +123,24 @@ def test_every_line_that_was_there_is_there_still_with_its_comment(
     assert len(lines(after)) == len(left) + len(fresh)
 
 
+def test_a_comment_above_the_first_entry_stays_its_own_where_others_have_theirs() -> None:
+    lines = [
+        "Statement:",
+        "- Effect: Allow",
+        "  Action:  # all",
+        "  # one,",
+        "  # twice",
+        "  - b:B",
+        "  # two",
+        "  - b:C",
+    ]
+    own = "".join(f"{line}\r\n" for line in [*lines, "  - b:D"])
+    of_all = own.replace("  # two\r\n", "")
+    for text, above in ((own, "  # one,"), (of_all, "  - b:B")):
+        edited = apply(parse(text.encode(), "p.yaml"), [AppendActions(0, ("a:A",))]).to_bytes().decode()
+        assert edited == text.replace(f"{above}\r\n", f"  - a:A\r\n{above}\r\n")
+
+
 @forms
 @pytest.mark.parametrize("there", [["b:B", "a:A", "c:C"], ["a:B", "a:C"], ["b:B"], ["a:A", "a:A", "a:B"]])
 def test_a_list_in_no_order_or_too_short_to_show_one_takes_new_entries_at_its_end(

@@ -12,7 +12,7 @@ from leastpriv.model import Basis, Call, Need, Outcome, Permission
 from leastpriv.permissions.pass_role import passed_roles
 from leastpriv.permissions.patterns import escape_observed
 from leastpriv.permissions.presence import Presence
-from leastpriv.permissions.request import request_values
+from leastpriv.permissions.request import RequestTexts, request_values
 from leastpriv.permissions.tagging import tagging_needs
 from leastpriv.permissions.templates import partition
 
@@ -21,7 +21,9 @@ _ABSENT = frozenset({"NoSuchKey", "NotFound"})
 _ALIAS = "resolve:ssm:"
 
 
-def implied_needs(call: Call, operation: str, presence: Presence, observed: Sequence[Need]) -> Iterator[Need]:
+def implied_needs(
+    call: Call, operation: str, presence: Presence, texts: RequestTexts, observed: Sequence[Need]
+) -> Iterator[Need]:
     """Inferred needs of one call; none for refused and inconclusive calls, which prove no need.
 
     `operation` is the `operation` of its event (`lambda:CreateFunction`), `observed` are its observed needs.
@@ -31,7 +33,7 @@ def implied_needs(call: Call, operation: str, presence: Presence, observed: Sequ
     if call.error_code:
         yield from _told_absent(call, operation, observed)
     elif not call.read_only:
-        yield from passed_roles(call, operation)
+        yield from passed_roles(call, operation, texts.values)
         yield from tagging_needs(call, operation, presence)
         yield from _image_alias(call, operation)
         yield from _root_volume(call, operation, observed)

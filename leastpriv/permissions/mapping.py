@@ -13,8 +13,8 @@ from leastpriv.permissions.events import MappedAction, MappedEvent, Verdict, map
 from leastpriv.permissions.implied import implied_needs
 from leastpriv.permissions.pass_role import passes_unnamed_role
 from leastpriv.permissions.patterns import unescape
-from leastpriv.permissions.presence import Presence, presence_of
-from leastpriv.permissions.request import request_values
+from leastpriv.permissions.presence import Presence
+from leastpriv.permissions.request import RequestTexts, request_values, texts_of
 from leastpriv.permissions.resources import resources_of
 from leastpriv.permissions.shown_conditions import shown_conditions
 from leastpriv.permissions.statements import actions_of_items
@@ -59,14 +59,15 @@ def worked_out(call: Call) -> CallNeeds:
     event = map_event(call.source, call.name)
     if event.verdict is Verdict.NO_PERMISSION:
         return CallNeeds(event.verdict, event.prefix)
-    presence = presence_of(call)
+    presence = Presence(call)
+    texts = texts_of(call.name, call.parameters)
     observed = [
-        need for part, mapped in _actions(call, event, presence) for need in _observed(part, mapped, event.verdict)
+        need
+        for part, mapped in _actions(call, event, presence)
+        for need in _observed(part, mapped, event.verdict, texts if part is call else None)
     ]
-    if not observed or _names_nothing(observed):
-        return CallNeeds(Verdict.UNMAPPED, event.prefix)
-    needs = (*observed, *implied_needs(call, event.operation, presence, observed))
-    if _names_nothing(needs):
+    needs = (*observed, *implied_needs(call, event.operation, presence, texts, observed)) if observed else ()
+    if not needs or _names_nothing(needs):
         return CallNeeds(Verdict.UNMAPPED, event.prefix)
     verdict = Verdict.MAPPED if event.verdict is Verdict.BY_REQUEST else event.verdict
     return CallNeeds(verdict, event.prefix, tuple(dict.fromkeys(needs)), tuple(_gaps(call, event, presence)))
@@ -119,9 +120,9 @@ def _one_api(call: Call, actions: tuple[MappedAction, ...], presence: Presence) 
     return tuple(mapped for mapped in actions if (mapped in second) == is_second)
 
 
-def _observed(call: Call, mapped: MappedAction, verdict: Verdict) -> Iterator[Need]:
+def _observed(call: Call, mapped: MappedAction, verdict: Verdict, texts: RequestTexts | None) -> Iterator[Need]:
     conditions = shown_conditions(call, mapped.action)
-    for resource in resources_of(call, mapped.action, on=mapped.on, template=mapped.resource):
+    for resource in resources_of(call, mapped.action, on=mapped.on, template=mapped.resource, texts=texts):
         yield Need(
             permission=Permission(mapped.action, resource.pattern, conditions),
             basis=Basis.OBSERVED,

@@ -80,9 +80,10 @@ def values_for(prefix: str, kind: ResourceType, variable: str, texts: RequestTex
     return Named()
 
 
-def keys_for(prefix: str, kind: ResourceType, variable: str, noun: str) -> frozenset[str]:
+@lru_cache(maxsize=16_384)
+def keys_for(prefix: str, kind: str, template: str, variable: str, noun: str) -> frozenset[str]:
     """Keys of a request about `noun` that `values_for` looks at; each also means its plural."""
-    rules = _rules(prefix, kind.name.lower(), kind.arn, variable)
+    rules = _rules(prefix, kind.lower(), template, variable)
     plain = rules.plain if _is_about(noun, rules.nouns) else frozenset[str]()
     path = {"path"} if prefix == "iam" and variable.endswith("WithPath") else frozenset[str]()
     return frozenset({*rules.same, *rules.stem, *rules.kind, *plain, *path})

@@ -8,13 +8,13 @@ under a key that says so; `data/roles.tsv` has the others.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cache, lru_cache
 
 from leastpriv.model import Basis, Call, Condition, Need, Permission
 from leastpriv.permissions.patterns import escape_observed
 from leastpriv.permissions.presence import Presence
-from leastpriv.permissions.request import FREE_MAPS, request_values
+from leastpriv.permissions.request import request_values
 from leastpriv.permissions.tables import table
 from leastpriv.permissions.templates import NAMED, partition
 
@@ -24,8 +24,10 @@ _NOT_PASSED = "not-passed"
 _ROLE_KEY = re.compile(r"role|deliverlogspermissionarn|feedbackrolearn")
 
 
-def passed_roles(call: Call, operation: str) -> Iterator[Need]:
+def passed_roles(call: Call, operation: str, texts: Sequence[tuple[str, str]]) -> Iterator[Need]:
     """One need for each role that the request of a call names; none for a role of another account.
+
+    `texts` are those of the request by key, without what people choose the keys of.
 
     "You can only use the PassRole permission to pass an IAM role to a service that shares the same AWS account"
     (https://docs.aws.amazon.com/IAM/latest/UserGuide/id_roles_use_passrole.html, read 2026-11-24).
@@ -34,7 +36,7 @@ def passed_roles(call: Call, operation: str) -> Iterator[Need]:
     # A map that people fill may hold ARNs of roles by the way; where a row names the key, the service reads it there.
     forms = _forms(operation)
     sure = "arn" in forms.values()
-    for key, value in request_values(call.parameters, skip=() if sure else FREE_MAPS):
+    for key, value in request_values(call.parameters) if sure else texts:
         if not (value.startswith("arn:") or key in forms or "*" in forms):
             continue
         for role, derivation in _role(call, operation, key, value):

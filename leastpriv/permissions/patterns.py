@@ -125,7 +125,7 @@ def escape_observed(text: str) -> str:
 
 def unescape(text: str) -> str:
     """Replace `${*}`, `${?}` and `${$}` by the characters they stand for."""
-    return _ESCAPED.sub(r"\1", text)
+    return _ESCAPED.sub(r"\1", text) if "${" in text else text
 
 
 def folded(text: str) -> str:

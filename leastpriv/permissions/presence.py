@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from functools import lru_cache
+from collections.abc import Mapping, Set
+from functools import cached_property, lru_cache
 
 from leastpriv.model import Call, Outcome
 from leastpriv.permissions.request import FREE_MAPS
@@ -14,18 +13,29 @@ _MOST_VALUES = 2_000
 _EMPTY: tuple[object, ...] = (None, "", [], {})
 
 
-@dataclass(frozen=True, slots=True)
 class Presence:
-    """The parameters of one request, keys and texts in lower case."""
+    """The parameters of one request, keys and texts in lower case; looked through when first asked for."""
 
-    texts: Mapping[str, frozenset[str]]
-    """Key at any level -> its texts, numbers and truth values; empty where it holds an object."""
-    filled: frozenset[str]
-    """Keys with something in them."""
-    carried_out: bool
-    """The call did what it should."""
-    whole: bool
-    """It did, and the record holds all of its request, so that a key that is absent was not sent."""
+    def __init__(self, call: Call) -> None:
+        self._call = call
+        self.carried_out = call.outcome is Outcome.ALLOWED and not call.error_code
+        """The call did what it should."""
+        self.whole = self.carried_out and not call.parameters_omitted
+        """It did, and the record holds all of its request, so that a key that is absent was not sent."""
+
+    @cached_property
+    def _found(self) -> tuple[Mapping[str, Set[str]], Set[str]]:
+        return _look(self._call.parameters)
+
+    @property
+    def texts(self) -> Mapping[str, Set[str]]:
+        """Key at any level -> its texts, numbers and truth values; empty where it holds an object."""
+        return self._found[0]
+
+    @property
+    def filled(self) -> Set[str]:
+        """Keys with something in them."""
+        return self._found[1]
 
     def has(self, parameter: str) -> bool:
         """Tell whether the request has a parameter as a table writes it.
@@ -60,11 +70,11 @@ def _asked(parameter: str) -> tuple[str, str, str]:
     return sign, key, text
 
 
-def presence_of(call: Call) -> Presence:
-    """Look through the request of a call; what stands in maps whose keys people choose does not count."""
+def _look(parameters: Mapping[str, object]) -> tuple[Mapping[str, Set[str]], Set[str]]:
+    """`texts` and `filled`; what stands in maps whose keys people choose does not count."""
     texts: dict[str, set[str]] = {}
     filled: set[str] = set()
-    level: list[tuple[str, object]] = [("", dict(call.parameters))]
+    level: list[tuple[str, object]] = [("", dict(parameters))]
     while level and len(texts) < _MOST_VALUES:
         deeper: list[tuple[str, object]] = []
         for key, value in level[:_MOST_VALUES]:
@@ -80,13 +90,7 @@ def presence_of(call: Call) -> Presence:
             elif isinstance(value, str | bool | int):
                 texts.setdefault(key, set()).add(str(value).lower())
         level = deeper
-    carried_out = call.outcome is Outcome.ALLOWED and not call.error_code
-    return Presence(
-        texts={key: frozenset(found) for key, found in texts.items()},
-        filled=frozenset(filled),
-        carried_out=carried_out,
-        whole=carried_out and not call.parameters_omitted,
-    )
+    return texts, filled
 
 
 def _members(text: str) -> set[str]:

@@ -44,17 +44,22 @@ class RequestTexts:
     """What the event is about: `CreateTrail` -> `trail`."""
     holds_arns: bool
     """Whether one of `values` may be an ARN."""
+    keys: frozenset[str]
+    """All keys of `values` and `outer`, and what is left of each without an `s` at its end; perhaps more."""
 
 
 def texts_of(event: str, parameters: object) -> RequestTexts:
     """The texts of a request of the event named."""
     values, noun = tuple(request_values(parameters, skip=FREE_MAPS)), noun_of(event)
+    outer = tuple(_outer(parameters, noun))
+    keys = {key for key, _ in values}.union(key for key, _ in outer)
     return RequestTexts(
         values=values,
-        outer=tuple(_outer(parameters, noun)),
+        outer=outer,
         members=frozenset([str(key).lower() for key in parameters]) if isinstance(parameters, Mapping) else frozenset(),
         noun=noun,
         holds_arns=any(value.startswith("arn:") for _, value in values),
+        keys=frozenset(keys.union(key[:-1] for key in keys if key.endswith("s"))),
     )
 
 

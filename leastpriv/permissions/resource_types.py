@@ -45,12 +45,16 @@ def _can_be(prefix: str, kind: catalog.ResourceType, resource: str) -> bool:
 
 def _is_misnamed(prefix: str, kind: str, template: str, resource: str) -> bool:
     """Whether a part of a pattern that has a template's shape is no text of its variable: `b/k` names no bucket."""
-    rules = _texts(prefix, kind)
+    rules = _rules(prefix, kind, template)
     match = _template_regex(template).fullmatch(resource) if rules else None
-    if not match:
-        return False
-    parts = zip(VARIABLE.findall(template), match.groups(), strict=True)
-    return any(rules[name].fullmatch(unescape(text)) is None for name, text in parts if name in rules)
+    return match is not None and any(rule.fullmatch(unescape(match[group])) is None for group, rule in rules)
+
+
+@cache
+def _rules(prefix: str, kind: str, template: str) -> Sequence[tuple[int, re.Pattern[str]]]:
+    """(group of the template's regex, what a text of its variable matches), for those that tell."""
+    texts = _texts(prefix, kind)
+    return [(group, texts[name]) for group, name in enumerate(VARIABLE.findall(template), start=1) if name in texts]
 
 
 @cache

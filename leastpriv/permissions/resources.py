@@ -42,6 +42,7 @@ from leastpriv.permissions.templates import (
     is_chosen,
     is_meant_otherwise,
     keys_of_type,
+    may_be_whole,
     more_than_told,
     only_one,
     partition,
@@ -53,12 +54,19 @@ _MOST_TYPES = 10
 
 
 def resources_of(
-    call: Call, action: str, *, on: str = "", template: str = "", of_types: Collection[str] = ()
+    call: Call,
+    action: str,
+    *,
+    on: str = "",
+    template: str = "",
+    of_types: Collection[str] = (),
+    texts: RequestTexts | None = None,
 ) -> tuple[Resource, ...]:
     """The resources that `action` was authorised on in `call`; at least one.
 
     `on` is `source` or `target` where the event copies one thing to another; `template` is an ARN template of the
-    events table; `of_types` are the resource types meant (lower case), where not all of the action's are.
+    events table; `of_types` are the resource types meant (lower case), where not all of the action's are; `texts` are
+    those of the request, where the caller has them.
     """
     known = action_of(action)
     if template:
@@ -68,8 +76,8 @@ def resources_of(
         return (Resource("*", why, exact=known is not None),)
     prefix = action.partition(":")[0]
     known = replace(known, resource_types=_of_types(known, prefix, of_types)) if of_types else known
-    texts = without(texts_of(call.name, call.parameters), _told_only(known.name))
-    chosen = tuple(kind for kind in known.resource_types if is_chosen(known.name, kind.name, texts))
+    texts = without(texts or texts_of(call.name, call.parameters), _told_only(known.name))
+    chosen = tuple([kind for kind in known.resource_types if is_chosen(known.name, kind.name, texts)])
     if chosen and chosen != known.resource_types:
         known = replace(known, resource_types=chosen)
     account = owner(prefix, texts.values)
@@ -205,7 +213,9 @@ def _named_besides(
     for kind in action.resource_types:
         if any(_may_be(prefix, resource.pattern, kind) for resource in found):
             continue
-        filled = [resource for resource in fill(call, action.name, kind, texts) if kind.required or _is_whole(resource)]
+        looked_at = kind.required or may_be_whole(action.name, kind, texts)
+        filled = fill(call, action.name, kind, texts) if looked_at else []
+        filled = [resource for resource in filled if kind.required or _is_whole(resource)]
         yield from filled
         if not filled and is_meant_otherwise(prefix, kind.name, texts):
             yield from _any([kind], call)

@@ -31,6 +31,7 @@ IN_PART = "named in part by the request"
 """Derivation of a resource of which some parts were found, by their own names."""
 _LIKE_IN_PART = "named in part by the request, under a like name"
 _CALLER = "<caller>"
+_NOT_EVEN_IN_PART = Named((), Likeness.PART)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +49,8 @@ def fill(call: Call, action: str, kind: ResourceType, texts: RequestTexts) -> li
     variables = own_variables(kind.arn)
     if not variables:
         return [only_one(kind, call)] if kind.required else []
+    if len(variables) > 1 and not any(_may_be_named(prefix, kind, name, texts) for name in variables):
+        return []
     found = {name: _named(prefix, kind, name, texts) for name in variables}
     named = [each for each in found.values() if each.texts and each.likeness is not Likeness.PART]
     if not (named or len(variables) == 1):
@@ -61,10 +64,26 @@ def fill(call: Call, action: str, kind: ResourceType, texts: RequestTexts) -> li
     return [_filled(call, action, kind, found, index) for index in range(_most(found))]
 
 
+def may_be_whole(action: str, kind: ResourceType, texts: RequestTexts) -> bool:
+    """Whether the request may name a resource of a type whole; never False wrongly."""
+    prefix = action.partition(":")[0]
+    return all(
+        _may_be_named(prefix, kind, name, texts)
+        or (texts.holds_arns and not is_vague(name))
+        or _defaults(action, kind.name.lower(), name)
+        for name in own_variables(kind.arn)
+    )
+
+
+def _may_be_named(prefix: str, kind: ResourceType, variable: str, texts: RequestTexts) -> bool:
+    """Whether the request has a key that may fill a variable; never False wrongly."""
+    return not texts.keys.isdisjoint(keys_for(prefix, kind.name, kind.arn, variable, texts.noun))
+
+
 def keys_of_type(action: str, kind: ResourceType, noun: str) -> frozenset[str]:
     """Keys of a request about `noun` that tell of resources of one type of an action; each also means its plural."""
     prefix = action.partition(":")[0]
-    keys = {key for name in own_variables(kind.arn) for key in keys_for(prefix, kind, name, noun)}
+    keys = {key for name in own_variables(kind.arn) for key in keys_for(prefix, kind.name, kind.arn, name, noun)}
     chosen = {row["parameter"].lower() for row in _choices(action, kind.name.lower())}
     return frozenset(keys | chosen | _other_keys(prefix, kind.name.lower()))
 
@@ -87,12 +106,14 @@ def _most(found: Mapping[str, Named]) -> int:
 
 def _named(prefix: str, kind: ResourceType, variable: str, texts: RequestTexts) -> Named:
     """What fills a variable: the request's names, or parts of its ARNs of other types."""
-    named = values_for(prefix, kind, variable, texts)
+    named = values_for(prefix, kind, variable, texts) if _may_be_named(prefix, kind, variable, texts) else Named()
     if named.texts or is_vague(variable):
         return named
+    if not texts.holds_arns:
+        return _NOT_EVEN_IN_PART
     parts = [
         escape_observed(text)
-        for _, arn in (texts.values if texts.holds_arns else ())
+        for _, arn in texts.values
         if arn.startswith("arn:") and not is_of_type(prefix, arn, kind.name)
         for name, text in variables_of_arn(prefix, arn)
         if name == variable
@@ -173,7 +194,8 @@ def _other_keys(prefix: str, kind: str) -> frozenset[str]:
 
 def is_chosen(action: str, kind: str, texts: RequestTexts) -> bool:
     """Whether a type may be the one meant, where a parameter decides: a rule on the default event bus."""
-    return all(_agrees(row, texts) for row in _choices(action, kind.lower()))
+    rows = _choices(action, kind.lower())
+    return not rows or all(_agrees(row, texts) for row in rows)
 
 
 def _agrees(row: Mapping[str, str], texts: RequestTexts) -> bool:

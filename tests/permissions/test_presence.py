@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from leastpriv.model import Outcome
-from leastpriv.permissions.presence import presence_of
+from leastpriv.permissions.presence import Presence
 from leastpriv.permissions.tables import table
 from tests.fakes.calls import a_call
 
@@ -37,7 +37,7 @@ from tests.fakes.calls import a_call
     ],
 )
 def test_a_parameter_is_there_or_not(parameter: str, parameters: dict[str, object], answer: bool) -> None:
-    assert presence_of(a_call("s3:X", parameters)).has(parameter) is answer
+    assert Presence(a_call("s3:X", parameters)).has(parameter) is answer
 
 
 @pytest.mark.parametrize(
@@ -51,7 +51,7 @@ def test_a_parameter_is_there_or_not(parameter: str, parameters: dict[str, objec
 )
 def test_of_a_request_that_the_record_may_lack_nothing_is_known_to_be_absent(call: object) -> None:
     """Refused calls are mostly recorded without their parameters."""
-    assert not presence_of(call).has("!stackName")  # type: ignore[arg-type]
+    assert not Presence(call).has("!stackName")  # type: ignore[arg-type]
 
 
 JSON = st.recursive(
@@ -64,6 +64,6 @@ PARAMETERS = sorted({row["parameter"] for row in table("triggers")})
 
 @given(st.dictionaries(st.text(max_size=8), JSON, max_size=4), st.sampled_from(PARAMETERS))
 def test_any_request_gets_an_answer(parameters: dict[str, object], parameter: str) -> None:
-    presence = presence_of(a_call("s3:X", parameters))
+    presence = Presence(a_call("s3:X", parameters))
     assert presence.has(parameter) in (True, False)
     assert presence.filled <= presence.texts.keys()

@@ -13,6 +13,7 @@ from bisect import bisect_right
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import lru_cache
 
 from leastpriv.model import Call, Outcome, Run
 
@@ -67,7 +68,10 @@ class RunTracker:
     def note(self, call: Call) -> RunToken:
         """Give the token of the call's run; tokens of one run may differ until `resolve` joins them."""
         named = is_run_by_itself(call.session)
-        key = self._keys.setdefault(("", call.session) if named else (call.principal, call.session), _Key(call.session))
+        place = ("", call.session) if named else (call.principal, call.session)
+        key = self._keys.get(place)
+        if key is None:
+            key = self._keys[place] = _Key(call.session)
         span = self._span(key.spans, call.time, timedelta.max if named else SILENCE)
         span.denied += call.outcome is Outcome.DENIED
         return span.token
@@ -81,6 +85,8 @@ class RunTracker:
         return {token: runs[self._root(token)] for token in range(len(self._merged))}
 
     def _span(self, spans: list[_Span], time: datetime, silence: timedelta) -> _Span:
+        if spans and spans[-1].first <= time <= spans[-1].last:
+            return spans[-1]
         at = bisect_right(spans, time, key=lambda span: span.first)
         if at and time - spans[at - 1].last <= silence:
             span = spans[at - 1]
@@ -130,6 +136,7 @@ def is_rehearsal(session: str) -> bool:
     return named is not None and named["rehearsal"] is not None
 
 
+@lru_cache(maxsize=4_096)
 def is_run_by_itself(session: str) -> bool:
     """Whether the session's name is the id of a run."""
     return _NAMED.fullmatch(session) is not None

@@ -24,39 +24,55 @@ class Tally:
     count: int = 0
     succeeded: bool = False
     runs: set[int] = field(default_factory=set)
-    regions: set[str] = field(default_factory=set)
-    events: set[str] = field(default_factory=set)
-    forwarded: set[str] = field(default_factory=set)
+    # Tuples of distinct texts: nearly all hold one, and an empty set is larger than all of these.
+    regions: tuple[str, ...] = ()
+    events: tuple[str, ...] = ()
+    forwarded: tuple[str, ...] = ()
     denial: Denial | None = None
     direct: bool = False
     """Some call came from the principal itself, and not through a service."""
-    made: set[str] = field(default_factory=set)
+    made: frozenset[str] = frozenset()
     """Ids of what the calls made."""
 
     def note(self, call: Call, run: int) -> None:
         """Count one call of a run."""
         self.count += 1
-        self.first = min(self.first, call.time)
-        self.last = max(self.last, call.time)
+        self._reach(call.time, call.time)
         self.runs.add(run)
-        self.regions.add(call.region)
-        self.events.add(f"{call.source}:{call.name}")
-        self.forwarded.update((call.invoked_by,) if call.invoked_by else ())
-        self.direct = self.direct or not call.invoked_by
-        self.succeeded = self.succeeded or not call.error_code
-        if call.response and not call.error_code and len(self.made) < _MOST_IDS:
-            self.made.update(new_ids(call.name, call.response))
+        event = f"{call.source}:{call.name}"
+        if event not in self.events:
+            self.events += (event,)
+        if call.region not in self.regions:
+            self.regions += (call.region,)
+        if not call.invoked_by:
+            self.direct = True
+        elif call.invoked_by not in self.forwarded:
+            self.forwarded += (call.invoked_by,)
+        if not call.error_code:
+            self.succeeded = True
+            if call.response and len(self.made) < _MOST_IDS:
+                self.made = self.made.union(new_ids(call.name, call.response))
 
     def absorb(self, other: Tally) -> None:
         """Take the figures of another key in."""
         self.count += other.count
-        self.first = min(self.first, other.first)
-        self.last = max(self.last, other.last)
+        self._reach(other.first, other.last)
         self.runs |= other.runs
-        self.regions |= other.regions
-        self.events |= other.events
-        self.forwarded |= other.forwarded
+        self.regions = _joined(self.regions, other.regions)
+        self.events = _joined(self.events, other.events)
+        self.forwarded = _joined(self.forwarded, other.forwarded)
         self.direct = self.direct or other.direct
         self.succeeded = self.succeeded or other.succeeded
         self.denial = self.denial or other.denial
         self.made |= other.made
+
+    def _reach(self, first: datetime, last: datetime) -> None:
+        if first < self.first:
+            self.first = first
+        if last > self.last:
+            self.last = last
+
+
+def _joined(known: tuple[str, ...], others: tuple[str, ...]) -> tuple[str, ...]:
+    new = [each for each in others if each not in known]
+    return (*known, *new) if new else known

@@ -125,7 +125,8 @@ class UsageBook:
         self._gaps: dict[tuple[GapKind, Scope, str], int] = {}
         self._resources: dict[str, set[str]] = {}
         self._data: dict[tuple[str, str], tuple[datetime, datetime]] = {}
-        self._counts: dict[str, int] = {}
+        self._outcomes = dict.fromkeys(Outcome, 0)
+        self._unmapped = self._no_permission = 0
         self._first: datetime | None = None
         self._last: datetime | None = None
 
@@ -136,25 +137,34 @@ class UsageBook:
 
     def note(self, call: Call) -> None:
         """Counts one call of the principal."""
-        self._add("calls")
-        self._add(call.outcome.value)
-        self._first = min(self._first or call.time, call.time)
-        self._last = max(self._last or call.time, call.time)
+        self._outcomes[call.outcome] += 1
+        time = call.time
+        if self._first is None or time < self._first:
+            self._first = time
+        if self._last is None or time > self._last:
+            self._last = time
         run = self._runs.note(call)
-        self._note_data_event(call)
+        if call.data_event:
+            self._note_data_event(call)
         mapped = needs_of(call)
-        self._note_verdict(call, mapped)
-        denial = self._denial(call) if call.outcome is Outcome.DENIED else None
-        if denial:
-            self._check_mapping(call, mapped, denial)
-        needs = refused_needs(mapped, denial) if denial else mapped.needs
+        if mapped.verdict is not Verdict.MAPPED or mapped.gaps or call.parameters_omitted:
+            self._note_verdict(call, mapped)
+        if call.outcome is Outcome.DENIED:
+            self._note_denial(call, run, mapped)
+        else:
+            self._tally(call, run, mapped.needs, call.outcome)
+
+    def _note_denial(self, call: Call, run: int, mapped: CallNeeds) -> None:
+        denial = self._denial(call)
+        self._check_mapping(call, mapped, denial)
+        needs = refused_needs(mapped, denial)
         self._tally(call, run, needs, call.outcome, denial)
-        if denial and denial.actions:
+        if denial.actions:
             # Refused for want of another action (`iam:PassRole`): its own was attempted, with an unknown answer.
             named = {need.permission.action for need in needs}
             own = tuple(need for need in mapped.needs if need.permission.action not in named)
-            self._tally(call, run, own, Outcome.UNKNOWN, None)
-        if denial and denial.mendable:
+            self._tally(call, run, own, Outcome.UNKNOWN)
+        if denial.mendable:
             self._tally(call, run, partner_needs(call, needs), call.outcome, denial)
 
     def _denial(self, call: Call) -> Denial:
@@ -164,12 +174,16 @@ class UsageBook:
             self.note_gap(Gap(GapKind.ENCODED_REFUSAL, Scope(), f"{event}{self._decoder.trouble}"))
         return denial
 
-    def _tally(self, call: Call, run: int, needs: tuple[Need, ...], outcome: Outcome, denial: Denial | None) -> None:
+    def _tally(
+        self, call: Call, run: int, needs: tuple[Need, ...], outcome: Outcome, denial: Denial | None = None
+    ) -> None:
         if not needs:
             return
         refused_by = f"{denial.denied_by} {denial.mendable}" if denial else ""
-        key = (tuple(self._folded(need) for need in needs), outcome, refused_by, call.region)
-        tally = self._groups.setdefault(key, Tally(call.time, call.time))
+        key = (tuple([self._folded(need) for need in needs]), outcome, refused_by, call.region)
+        tally = self._groups.get(key)
+        if tally is None:
+            tally = self._groups[key] = Tally(call.time, call.time)
         tally.note(call, run)
         tally.denial = denial or tally.denial
 
@@ -196,24 +210,28 @@ class UsageBook:
             runs=tuple(sorted(set(runs.values()), key=lambda run: (run.first, run.id))),
             first=self._first,
             last=self._last,
-            counts=Counts(**self._counts),
+            counts=Counts(
+                calls=sum(self._outcomes.values()),
+                allowed=self._outcomes[Outcome.ALLOWED],
+                denied=self._outcomes[Outcome.DENIED],
+                unknown=self._outcomes[Outcome.UNKNOWN],
+                unmapped=self._unmapped,
+                no_permission=self._no_permission,
+            ),
             regions=tuple(sorted({region for tally in groups.values() for region in tally.regions})),
             data_recorded={each: last - first for each, (first, last) in self._data.items()},
         )
-
-    def _add(self, name: str, times: int = 1) -> None:
-        self._counts[name] = self._counts.get(name, 0) + times
 
     def _note_verdict(self, call: Call, mapped: CallNeeds) -> None:
         event = f"{call.source}:{call.name}"
         allowed = call.outcome is Outcome.ALLOWED
         if mapped.verdict is Verdict.NO_PERMISSION:
-            self._add("no_permission", allowed)
+            self._no_permission += allowed
         elif mapped.verdict is Verdict.UNMAPPED:
-            self._add("unmapped", allowed)
+            self._unmapped += allowed
             self.note_gap(Gap(GapKind.UNMAPPED_EVENT, scope_of_unmapped(call.source, call.name, mapped.prefix), event))
         elif mapped.verdict is Verdict.UNVERIFIED:
-            self._add("unmapped", allowed)
+            self._unmapped += allowed
             self.note_gap(Gap(GapKind.UNVERIFIED_ACTION, Scope(services=(mapped.prefix,)), event))
         for gap in mapped.gaps:
             self.note_gap(gap)
@@ -232,11 +250,12 @@ class UsageBook:
             self.note_gap(Gap(GapKind.MAPPING_DISAGREES, Scope(actions=(action,)), detail))
 
     def _note_data_event(self, call: Call) -> None:
-        if call.data_event:
-            kind = "read" if call.read_only else "write"
-            for key in {(data_event_root(arn), kind) for arn in call.resources}:
-                first, last = self._data.get(key, (call.time, call.time))
-                self._data[key] = (min(first, call.time), max(last, call.time))
+        kind, time = "read" if call.read_only else "write", call.time
+        for arn in call.resources:
+            key = (data_event_root(arn), kind)
+            first, last = self._data.get(key, (time, time))
+            if not first < time < last:
+                self._data[key] = (min(first, time), max(last, time))
 
     def _folded(self, need: Need) -> Need:
         permission = need.permission

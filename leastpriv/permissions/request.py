@@ -77,25 +77,26 @@ def request_values(parameters: object, skip: Collection[str] = ()) -> list[tuple
     level: list[tuple[str, object]] = [("", parameters)]
     while level and len(pairs) < MOST_VALUES:
         deeper: list[tuple[str, object]] = []
-        for key, found in level[:MOST_VALUES]:
+        for key, found in level if len(level) <= MOST_VALUES else level[:MOST_VALUES]:
             # Most values are texts, and asking for an abstract class takes longer than all else of this loop.
-            value = found if type(found) is str else _content(found)
+            value = _content(found) if type(found) is dict and len(found) <= len(_NUMBERED) else found
             if type(value) is str:
                 if value:
                     pairs.append((key, value))
-            elif isinstance(value, Mapping):
+            elif type(value) is dict or isinstance(value, Mapping):
                 named = [(str(name).lower(), item) for name, item in value.items()]
-                deeper.extend([pair for pair in named if pair[0] not in skip] if skip else named)
-                pairs.extend((key, str(name)) for name in value if key in NAMED_BY_KEY and name)
+                deeper += [pair for pair in named if pair[0] not in skip] if skip else named
+                if key in NAMED_BY_KEY:
+                    pairs += [(key, str(name)) for name in value if name]
             elif isinstance(value, list | tuple):
-                deeper.extend((key, item) for item in value)
+                deeper += [(key, item) for item in value]
         level = deeper
     return pairs
 
 
-def _content(value: object) -> object:
+def _content(value: Mapping[str, object]) -> object:
     """What EC2's `{"tag": 1, "content": "rtb-…"}`, a member of a numbered list, holds; else the value."""
-    return value["content"] if isinstance(value, Mapping) and is_numbered(value) else value
+    return value["content"] if is_numbered(value) else value
 
 
 def is_numbered(value: Mapping[str, object]) -> bool:
@@ -105,7 +106,7 @@ def is_numbered(value: Mapping[str, object]) -> bool:
 
 def _outer(parameters: object, noun: str) -> Iterator[tuple[str, str]]:
     """Texts of the outermost members, or of those of a member that wraps the whole request or what it is about."""
-    for name, value in parameters.items() if isinstance(parameters, Mapping) else ():
+    for name, value in parameters.items() if type(parameters) is dict or isinstance(parameters, Mapping) else ():
         key = str(name).lower()
         if type(value) is str:
             if value:

@@ -45,16 +45,20 @@ def _can_be(prefix: str, kind: catalog.ResourceType, resource: str) -> bool:
 
 def _is_misnamed(prefix: str, kind: str, template: str, resource: str) -> bool:
     """Whether a part of a pattern that has a template's shape is no text of its variable: `b/k` names no bucket."""
-    rules = _rules(prefix, kind, template)
+    rules = _text_rules(prefix, kind, template)
     match = _template_regex(template).fullmatch(resource) if rules else None
-    return match is not None and any(rule.fullmatch(unescape(match[group])) is None for group, rule in rules)
+    return match is not None and _breaks(rules, match)
+
+
+def _breaks(rules: _TextRules, match: re.Match[str]) -> bool:
+    return any(rule.fullmatch(unescape(match[group])) is None for group, rule in rules)
 
 
 @cache
-def _rules(prefix: str, kind: str, template: str) -> Sequence[tuple[int, re.Pattern[str]]]:
-    """(group of the template's regex, what a text of its variable matches), for those that tell."""
+def _text_rules(prefix: str, kind: str, template: str) -> _TextRules:
     texts = _texts(prefix, kind)
-    return [(group, texts[name]) for group, name in enumerate(VARIABLE.findall(template), start=1) if name in texts]
+    names = enumerate(VARIABLE.findall(template), start=1)
+    return tuple([(group, texts[name]) for group, name in names if name in texts])
 
 
 @cache
@@ -173,16 +177,23 @@ def is_of(action: catalog.Action, prefix: str, arn: str) -> bool:
 @lru_cache(maxsize=4_096)
 def types_of_arn(prefix: str, arn: str) -> frozenset[str]:
     """Names of the service's resource types, in lower case, whose template fits the ARN most closely."""
-    by_word = _by_word(prefix)
+    forms = _forms_by_word(prefix)
     best = -1
     names: list[str] = []
-    for kind, template, length in (*by_word.get(_word(arn), ()), *by_word.get("", ())):
-        if length < best or not _template_regex(template).fullmatch(arn):
-            continue
-        if not _is_misnamed(prefix, kind, template, arn):
-            names = [*names, kind.lower()] if length == best else [kind.lower()]
+    for kind, regex, rules, length in forms.get(_word(arn)) or forms[""]:
+        if length < best:
+            break
+        match = regex.fullmatch(arn)
+        if match and not (rules and _breaks(rules, match)):
+            names.append(kind)
             best = length
     return frozenset(names)
+
+
+_TextRules = tuple[tuple[int, re.Pattern[str]], ...]
+"""(group of a template's regex, what a text of its variable matches), for those variables of which that is known."""
+_Form = tuple[str, re.Pattern[str], _TextRules, int]
+"""A type in lower case, the regex of a template of its ARNs, its rules, its characters that are no variable."""
 
 
 @lru_cache(maxsize=4_096)
@@ -201,15 +212,18 @@ def is_named_when_meant(action: str, kind: str) -> bool:
 
 
 @cache
-def _by_word(prefix: str) -> Mapping[str, Sequence[tuple[str, str, int]]]:
-    """First word of the resource part -> (type, template, characters that are no variable); others under no word."""
-    found: dict[str, list[tuple[str, str, int]]] = {}
+def _forms_by_word(prefix: str) -> Mapping[str, Sequence[_Form]]:
+    """First word of an ARN's resource part -> forms that it may have, the closest first; any other word is as none."""
+    found: dict[str, list[_Form]] = {"": []}
     for kind, template in _templates(prefix):
         # A `*` in place of a field may stand for several.
         word = "" if "*" in template.rpartition(":")[0] else _word(template)
-        place = "" if "$" in word or "*" in word else word
-        found.setdefault(place, []).append((kind.name, template, len(VARIABLE.sub("", template))))
-    return found
+        length = len(VARIABLE.sub("", template))
+        form = (kind.name.lower(), _template_regex(template), _text_rules(prefix, kind.name, template), length)
+        found.setdefault("" if "$" in word or "*" in word else word, []).append(form)
+    of_any = found[""]
+    with_any = {word: forms if word == "" else [*forms, *of_any] for word, forms in found.items()}
+    return {word: sorted(forms, key=lambda form: -form[3]) for word, forms in with_any.items()}
 
 
 def _word(arn: str) -> str:

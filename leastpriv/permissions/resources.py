@@ -166,7 +166,7 @@ def _in_request(call: Call, prefix: str, action: catalog.Action, texts: RequestT
 
     A request may hold other ARNs of the same type (the destination of a bucket's replication, a stack as a parameter).
     """
-    arns = [value for _, value in texts.values if value.startswith("arn:")] if texts.holds_arns else []
+    arns = [value for _, value in texts.values if is_of(action, prefix, value)] if texts.holds_arns else []
     if not arns:
         return ()
     named: dict[str, list[Resource]] = {}

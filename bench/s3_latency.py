@@ -3,7 +3,8 @@
 A server on this machine answers LIST and GET of a folder of generated logs (AWSLogs/…) after so many milliseconds. Each
 reading runs in a process of its own, five times in turn, and prints median seconds, seconds of its core, objects a
 second, peak memory, and what it gains on the first, the ratios taken turn by turn: boto3 as a script would use it (a
-paginator, 32 threads that each get an object and read it by our reader), our own way with botocore, and with obstore.
+paginator, 32 threads that each get an object and read it by our reader), and our own way with botocore alone, with
+urllib3 and with obstore.
 The server takes a core of its own, a seventh of a millisecond for each object.
 """
 
@@ -49,7 +50,7 @@ def main(arguments: list[str]) -> int:
     server = [sys.executable, __file__, "--serve", folder, delay, most]
     with subprocess.Popen(server, stdout=subprocess.PIPE, text=True) as running:
         port = running.stdout.readline().strip() if running.stdout else ""
-        told: dict[str, list[list[float]]] = {"boto3 alone": [], "boto3": [], "obstore": []}
+        told: dict[str, list[list[float]]] = {"boto3 alone": [], "botocore": [], "urllib3": [], "obstore": []}
         for _ in range(_ROUNDS):
             for client, rows in told.items():
                 child = [sys.executable, __file__, "--read", port, client, roles]
@@ -74,7 +75,7 @@ def read(port: str, client: str, roles: str) -> int:
         "AWS_SECRET_ACCESS_KEY": "test",
         "AWS_REGION": "us-east-1",
         "AWS_MAX_ATTEMPTS": "1",
-        "LEASTPRIV_S3_CLIENT": client,
+        "LEASTPRIV_S3_CLIENT": {"botocore": "boto3"}.get(client, client),
     }
     principals = Principals(frozenset(map(parse_principal, roles.split(","))))
     source = S3Trail(Aws.open(environment), "s3://logs", survey=False)

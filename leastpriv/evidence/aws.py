@@ -36,6 +36,7 @@ class Aws:
         self._clients: dict[tuple[str, str], Any] = {}
         self._lock = threading.Lock()
         self._caller = ""
+        self._listed = ("", "")
         self.region = region
         """AWS_REGION, else AWS_DEFAULT_REGION, else the profile's; empty where none is set."""
 
@@ -117,15 +118,12 @@ class Aws:
             return self._clients[service, where]
 
     def fast_objects(self, bucket: str) -> FastObjects | None:
-        """A faster way to a bucket's objects; `None` without obstore, or where LEASTPRIV_S3_CLIENT is `boto3`.
-
-        Raises as `client`.
-        """
+        """A faster way to the objects of a bucket, once `client("s3")` has listed it; `None` where nobody wants one."""
         from leastpriv.evidence.fast_objects import fast_objects
 
         if self._environment.get("LEASTPRIV_S3_CLIENT") == "boto3":
             return None
-        return fast_objects(self._session, self.client("s3"), bucket)
+        return fast_objects(self._session, lambda: self._listed, bucket, self._environment)
 
     def caller(self) -> str:
         """ARN of whoever these credentials are; asks AWS once (`sts:GetCallerIdentity`, which needs no permission).
@@ -167,9 +165,18 @@ class Aws:
             if service == "s3":
                 # Below the other, so called after it: what is taken out is taken from a whole answer.
                 client.meta.events.register("before-parse", take_contents)
+                client.meta.events.register("before-send.s3.ListObjectsV2", self._note_listing)
             return client
         except (BotoCoreError, ValueError) as error:
             raise AwsError(f"AWS {service} cannot be asked in {region!r}: {error}", AwsTrouble.OTHER) from error
+
+    def _note_listing(self, request: Any, **_: object) -> None:
+        """Keep where a bucket was found and how the request was signed; botocore sends it."""
+        self._listed = (str(request.url), _text(request.headers.get("Authorization", "")))
+
+
+def _text(value: str | bytes) -> str:
+    return value.decode("ascii", "replace") if isinstance(value, bytes) else value
 
 
 def _endpoint(environment: Mapping[str, str], service: str) -> str | None:

@@ -11,7 +11,7 @@ from leastpriv.errors import AwsError, AwsTrouble
 from leastpriv.evidence.aws_errors import explained
 from leastpriv.evidence.cloudtrail.fetchers import Fetchers
 from leastpriv.evidence.cloudtrail.stored import Stored
-from leastpriv.evidence.fast_objects import FastObjects
+from leastpriv.evidence.fast_objects import AT_ONCE, FastObjects
 
 __all__ = ["Bucket", "Clients", "Stored"]
 
@@ -22,7 +22,6 @@ _AT_ONCE = 16
 """Folders that are listed at the same time."""
 _OBJECTS_AT_ONCE = 32
 """S3 answers after some 30 ms: 32 at a time are what botocore can take in within that (measured 2026-11)."""
-_FAST_AT_ONCE = 64
 _LOST = (AwsTrouble.INCOMPLETE, AwsTrouble.UNREACHABLE)
 
 
@@ -51,7 +50,7 @@ class Bucket:
         self.name = name
         self._client = client
         self._fast = fast
-        self.at_once = _FAST_AT_ONCE if fast else _OBJECTS_AT_ONCE
+        self.at_once = AT_ONCE if fast else _OBJECTS_AT_ONCE
         """Objects that are best asked for at the same time."""
 
     def folders(self, prefix: str) -> tuple[str, ...]:

@@ -1,23 +1,29 @@
-"""Objects by obstore give what botocore gives, and whatever goes wrong is botocore's to tell."""
+"""Objects by a faster client are what botocore gives, and whatever goes wrong is botocore's to tell."""
 
 from __future__ import annotations
 
 import gzip
 import json
+import time
 from collections.abc import Iterator
 from typing import Any
+from urllib.parse import quote
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from leastpriv.errors import AwsError
+from leastpriv.evidence import fast_objects
 from leastpriv.evidence.aws import Aws
 from leastpriv.evidence.cloudtrail.s3_objects import Bucket, Stored
 from leastpriv.evidence.cloudtrail.s3_trail import S3Trail
 from leastpriv.evidence.fast_objects import FastObjects
+from leastpriv.evidence.signed_get import Place, by_urllib3, signed
 from leastpriv.evidence.source import Principals, Window
-from leastpriv.model import Call
+from leastpriv.model import Call, Gap, GapKind
 from tests.evidence.cloudtrail.test_kept_folders import record
-from tests.fakes.aws.s3_server import FakeS3
+from tests.fakes.aws.s3_server import FakeS3, etag
 
 PLACE = "AWSLogs/123456789012/CloudTrail/eu-west-1/2026/01/02"
 
@@ -37,9 +43,19 @@ def s3(server: FakeS3) -> FakeS3:
     return server
 
 
-def door(s3: FakeS3) -> Aws:
-    pytest.importorskip("obstore", reason="obstore is an extra: pip install leastpriv[fast]")
-    return Aws.open({**s3.environment(), "LEASTPRIV_S3_CLIENT": ""})
+@pytest.fixture(params=["obstore", "urllib3"])
+def fast_door(s3: FakeS3, request: pytest.FixtureRequest) -> Aws:
+    return door(s3, request.param)
+
+
+def door(s3: FakeS3, client: str) -> Aws:
+    if client == "obstore":
+        pytest.importorskip("obstore", reason="obstore is an extra: pip install leastpriv[fast]")
+    return Aws.open({**s3.environment(), "LEASTPRIV_S3_CLIENT": client})
+
+
+def listed(aws: Aws) -> tuple[Stored, ...]:
+    return next(Bucket("logs", aws.client("s3")).objects(PLACE))
 
 
 def calls(s3: FakeS3, aws: Aws) -> list[Any]:
@@ -47,41 +63,145 @@ def calls(s3: FakeS3, aws: Aws) -> list[Any]:
     return [each for each in source.read(Window(), Principals()) if isinstance(each, Call)]
 
 
-def test_obstore_gives_what_botocore_gives_with_as_many_requests(s3: FakeS3) -> None:
+def test_a_faster_client_gives_what_botocore_gives_with_as_many_requests(s3: FakeS3, fast_door: Aws) -> None:
     found = calls(s3, s3.aws())
     asked = sorted(s3.requests)
     s3.requests.clear()
-    assert calls(s3, door(s3)) == found
+    assert calls(s3, fast_door) == found
     assert len(found) == 40
     assert sorted(s3.requests) == asked
 
 
-def test_an_object_that_is_another_one_by_now_is_asked_of_botocore(s3: FakeS3) -> None:
-    fast = door(s3).fast_objects("logs")
+def test_an_object_that_is_another_one_by_now_is_asked_of_botocore(s3: FakeS3, fast_door: Aws) -> None:
+    fast, stored = fast_door.fast_objects("logs"), listed(fast_door)[0]
     assert fast is not None
-    key, content = next(iter(s3.objects.items()))
-    listed = next(Bucket("logs", s3.aws().client("s3")).objects(PLACE))[0]
-    assert fast.fetch(key, listed.etag, listed.size) == content
-    s3.objects[key] = content + b"more"
-    assert fast.fetch(key, listed.etag, listed.size) is None
+    content = s3.objects[stored.key]
+    assert fast.fetch(stored.key, stored.etag, stored.size) == content
+    s3.objects[stored.key] = content + b"more"
+    assert fast.fetch(stored.key, stored.etag, stored.size) is None
 
 
-def test_a_bucket_that_is_not_there_is_botocores_to_tell(s3: FakeS3) -> None:
-    aws = door(s3)
-    bucket = Bucket("nowhere", aws.client("s3"), aws.fast_objects("nowhere"))
+def test_a_bucket_that_is_not_there_is_botocores_to_tell(s3: FakeS3, fast_door: Aws) -> None:
+    bucket = Bucket("nowhere", fast_door.client("s3"), fast_door.fast_objects("nowhere"))
     with pytest.raises(AwsError):
         bucket.fetch(Stored("a.json.gz", '"x"', 3))
 
 
-def test_what_fails_again_and_again_is_not_asked_any_more(s3: FakeS3, monkeypatch: pytest.MonkeyPatch) -> None:
-    fast = FastObjects(None)
+def test_a_bucket_that_was_not_listed_is_left_to_botocore(s3: FakeS3, fast_door: Aws) -> None:
+    stored = listed(s3.aws())[0]
+    fast = fast_door.fast_objects("logs")
+    assert fast is not None
+    s3.requests.clear()
+    assert fast.fetch(stored.key, stored.etag, stored.size) is None
+    assert s3.requests == []
+
+
+def test_objects_that_are_refused_are_told_by_botocore_and_the_others_still_read(s3: FakeS3, fast_door: Aws) -> None:
+    s3.refuse("GET .*T080[0-4]Z", "AccessDenied", "Access Denied")
+    found = list(S3Trail(fast_door, "s3://logs").read(Window(), Principals()))
+    assert len([each for each in found if isinstance(each, Call)]) == 35
+    (lost,) = [each for each in found if isinstance(each, Gap) and each.kind is GapKind.SOURCE_FAILED]
+    assert (lost.count, "AWS refused s3:GetObject" in lost.detail) == (5, True)
+
+
+@pytest.mark.parametrize("fault", ["throttled", "broken off", "late"])
+def test_what_fails_once_is_read_all_the_same(s3: FakeS3, fast_door: Aws, fault: str) -> None:
+    if fault == "throttled":
+        s3.refuse("GET ", "SlowDown", "Please reduce your request rate.", 503, times=2)
+    elif fault == "late":
+        s3.delay("GET ", 0.3, times=2)
+    else:
+        s3.break_off("GET ", after=50, times=2)
+    assert len(calls(s3, fast_door)) == 40
+
+
+def test_keys_that_were_renewed_sign_what_follows(s3: FakeS3) -> None:
+    from botocore.credentials import Credentials
+
+    aws = door(s3, "urllib3")
+    fast, stored = aws.fast_objects("logs"), listed(aws)[:2]
+    assert fast is not None
+    for number, each in enumerate(stored):
+        aws._session._session._credentials = Credentials(f"AKIA{number}", "other", f"token{number}")
+        assert fast.fetch(each.key, each.etag, each.size) == s3.objects[each.key]
+        assert f"Credential=AKIA{number}/" in s3.last_signature
+
+
+def test_what_fails_again_and_again_is_left_to_botocore_for_a_while(
+    s3: FakeS3, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fast_objects, "_PAUSE", 4)
     asked: list[str] = []
+    broken = True
 
-    def fail(key: str, _: str) -> None:
+    def get(key: str) -> tuple[bytes, str] | None:
         asked.append(key)
+        if broken:
+            raise OSError("no way")
+        return s3.objects[key], etag(s3.objects[key])
 
-    monkeypatch.setattr(fast, "_asked", fail)
-    bucket = Bucket("logs", s3.aws().client("s3"), fast)
-    listed = next(bucket.objects(PLACE))
-    assert [bucket.fetch(stored) for stored in listed[:10]] == [s3.objects[stored.key] for stored in listed[:10]]
-    assert len(asked) == 3
+    bucket = Bucket("logs", s3.aws().client("s3"), FastObjects(lambda: get))
+    names = next(bucket.objects(PLACE))
+    assert [bucket.fetch(stored) for stored in names[:10]] == [s3.objects[stored.key] for stored in names[:10]]
+    # The first three, and one after each pause of three.
+    assert asked == [names[each].key for each in (0, 1, 2, 6)]
+    broken = False
+    asked.clear()
+    assert [bucket.fetch(stored) for stored in names[10:20]] == [s3.objects[stored.key] for stored in names[10:20]]
+    assert asked == [stored.key for stored in names[10:20]]
+
+
+@given(
+    key=st.text(min_size=1, max_size=40),
+    token=st.none() | st.from_regex(r"[A-Za-z0-9+/=]{1,60}", fullmatch=True),
+    secret=st.from_regex(r"[A-Za-z0-9+/]{1,40}", fullmatch=True),
+    bucket=st.sampled_from(["logs", "my.logs"]),
+    in_path=st.booleans(),
+)
+def test_a_signature_is_the_one_that_botocore_makes(
+    key: str, token: str | None, secret: str, bucket: str, in_path: bool
+) -> None:
+    from botocore.auth import S3SigV4Auth
+    from botocore.awsrequest import AWSRequest
+    from botocore.credentials import Credentials
+
+    host = "s3.eu-west-1.amazonaws.com" if in_path else f"{bucket}.s3.eu-west-1.amazonaws.com"
+    place = Place("https", host, f"/{bucket}/" if in_path else "/", "eu-west-1")
+    keys = Credentials("AKIAEXAMPLE", secret, token)
+    path = place.top + quote(key.encode("utf-8", "replace"), safe="/~")
+    request = AWSRequest("GET", f"https://{host}{path}")
+    S3SigV4Auth(keys, "s3", "eu-west-1").add_auth(request)
+    moment = time.strptime(request.headers["X-Amz-Date"], "%Y%m%dT%H%M%SZ")
+    ours = signed(place, path, keys.get_frozen_credentials(), moment)
+    assert ours["authorization"] == request.headers["Authorization"]
+    assert ours.get("x-amz-security-token") == request.headers.get("X-Amz-Security-Token")
+
+
+@pytest.mark.parametrize(
+    ("bucket", "url", "place"),
+    [
+        ("logs", "https://logs.s3.eu-west-1.amazonaws.com/?list-type=2", ("logs.s3.eu-west-1.amazonaws.com", "/")),
+        ("logs", "https://logs.s3.eu-west-1.amazonaws.com?list-type=2", ("logs.s3.eu-west-1.amazonaws.com", "/")),
+        ("my.logs", "https://s3.eu-west-1.amazonaws.com/my.logs?x=1", ("s3.eu-west-1.amazonaws.com", "/my.logs/")),
+        ("logs", "http://127.0.0.1:9000/logs?x=1", ("127.0.0.1:9000", "/logs/")),
+        ("logs", "http://127.0.0.1:9000/s3/logs?x=1", None),
+        ("logs", "https://other.s3.eu-west-1.amazonaws.com/?list-type=2", None),
+        ("logs", "", None),
+    ],
+)
+def test_a_bucket_is_where_its_listing_was(bucket: str, url: str, place: tuple[str, str] | None) -> None:
+    signature = "AWS4-HMAC-SHA256 Credential=AKIAEXAMPLE/20261126/eu-west-1/s3/aws4_request, SignedHeaders=host, "
+    found = Place.of(bucket, url, signature)
+    assert (found and (found.host, found.top)) == place
+    assert found is None or found.region == "eu-west-1"
+    assert Place.of(bucket, url, signature.replace("/s3/", "/s3express/")) is None
+    assert Place.of(bucket, url, "AWS AKIAEXAMPLE:signature") is None
+
+
+def test_objects_behind_a_proxy_are_botocores(s3: FakeS3, monkeypatch: pytest.MonkeyPatch) -> None:
+    place = Place("https", "logs.s3.eu-west-1.amazonaws.com", "/", "eu-west-1")
+    assert by_urllib3(place, lambda: None, {}, 1) is not None  # type: ignore[arg-type, return-value]
+    monkeypatch.setenv("HTTPS_PROXY", "http://proxy.example:3128")
+    assert by_urllib3(place, lambda: None, {}, 1) is None  # type: ignore[arg-type, return-value]
+    monkeypatch.setenv("NO_PROXY", "amazonaws.com")
+    assert by_urllib3(place, lambda: None, {}, 1) is not None  # type: ignore[arg-type, return-value]

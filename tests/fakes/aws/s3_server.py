@@ -47,6 +47,8 @@ class FakeS3:
     """Of some objects, names without `x-amz-meta-`."""
     requests: list[str] = field(default_factory=list)
     """`LIST prefix` and `GET key`, with ` bytes=…` where a part was asked for."""
+    last_signature: str = ""
+    """The header `Authorization` of the last request."""
     violations: list[str] = field(default_factory=list)
     most_keys: int = 1000
     ranges: bool = True
@@ -199,6 +201,7 @@ class _Handler(BaseHTTPRequestHandler):
         query = {name: values[-1] for name, values in parse_qs(text, keep_blank_values=True).items()}
         part = self.headers.get("range", "")
         what = f"GET {key} {part}".rstrip() if key else f"LIST {query.get('prefix', '')}"
+        self.s3.last_signature = self.headers.get("authorization", "")
         fault = self.s3.fault_of(what)
         if fault and fault.seconds:
             time.sleep(fault.seconds)

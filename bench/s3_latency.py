@@ -1,11 +1,11 @@
 """Measures trails in S3 behind a slow line: `python bench/s3_latency.py FOLDER [MILLISECONDS [OBJECTS]]` (30, all).
 
 A server on this machine answers LIST and GET of a folder of generated logs (AWSLogs/…) after so many milliseconds. Each
-reading runs in a process of its own, five times in turn, and prints median seconds, seconds of its core, objects a
-second, peak memory, and what it gains on the first, the ratios taken turn by turn: boto3 as a script would use it (a
-paginator, 32 threads that each get an object and read it by our reader), and our own way with botocore alone, with
-urllib3 and with obstore.
-The server takes a core of its own, a seventh of a millisecond for each object.
+client runs in a process of its own, five times in turn, and prints median seconds, seconds of its core, objects a
+second, peak memory, and what it gains on the first, the ratios taken turn by turn: first of objects that are got and
+dropped, then of objects that are looked through too; at last comes that look alone, on the disk. The clients are boto3
+as a script would use it (a paginator, 32 threads that each get an object and read it by our reader), and our own way
+with botocore alone, with urllib3 and with obstore. The server takes a seventh of a millisecond for each object.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ import sys
 import threading
 import time
 from bisect import bisect_left, bisect_right
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, cast
@@ -30,7 +31,9 @@ from xml.sax.saxutils import escape
 from leastpriv.evidence.aws import Aws
 from leastpriv.evidence.cloudtrail.file_reader import FileReader, ReadStatistics, SeenEvents
 from leastpriv.evidence.cloudtrail.rows import RowReader
+from leastpriv.evidence.cloudtrail.s3_objects import Bucket
 from leastpriv.evidence.cloudtrail.s3_trail import S3Trail
+from leastpriv.evidence.cloudtrail.trail_files import TrailFolder
 from leastpriv.evidence.source import Principals, Window, parse_principal
 
 _MEBIBYTE = 1024 if sys.platform != "darwin" else 1024 * 1024
@@ -38,8 +41,11 @@ _ROUNDS = 5
 _THREADS = 32
 
 
+_CLIENTS = ("boto3 alone", "botocore", "urllib3", "obstore")
+
+
 def main(arguments: list[str]) -> int:
-    """Print the table."""
+    """Print the tables."""
     if arguments[:1] == ["--serve"]:
         asyncio.run(serve(Path(arguments[1]), float(arguments[2]) / 1000, int(arguments[3])))
     if arguments[:1] == ["--read"]:
@@ -50,26 +56,37 @@ def main(arguments: list[str]) -> int:
     server = [sys.executable, __file__, "--serve", folder, delay, most]
     with subprocess.Popen(server, stdout=subprocess.PIPE, text=True) as running:
         port = running.stdout.readline().strip() if running.stdout else ""
-        told: dict[str, list[list[float]]] = {"boto3 alone": [], "botocore": [], "urllib3": [], "obstore": []}
-        for _ in range(_ROUNDS):
-            for client, rows in told.items():
-                child = [sys.executable, __file__, "--read", port, client, roles]
-                rows.append([float(each) for each in subprocess.check_output(child, text=True).split()])
+        for what in ("objects got", "objects got and read"):
+            table(what, delay, [port, roles, what])
         running.terminate()
-    print(f"{delay} ms       seconds  of core  objects/s  peak MiB  gain: seconds  of core")
-    base = told["boto3 alone"]
+    child = [sys.executable, __file__, "--read", "local", folder, roles, ""]
+    alone = [float(each) for each in subprocess.check_output(child, text=True).split()]
+    print(f"the same files read from the disk: {alone[0]:.2f} s, {alone[1]:.2f} s of core")
+    return 0
+
+
+def table(what: str, delay: str, asked: list[str]) -> None:
+    """Run each client in turn, and print what they took and what they gain on the first."""
+    told: dict[str, list[list[float]]] = {client: [] for client in _CLIENTS}
+    for _ in range(_ROUNDS):
+        for client, rows in told.items():
+            child = [sys.executable, __file__, "--read", client, *asked]
+            rows.append([float(each) for each in subprocess.check_output(child, text=True).split()])
+    base = told[_CLIENTS[0]]
+    print(f"{what}, {delay} ms")
+    print("              seconds  of core  objects/s  peak MiB  gain: seconds  of core")
     for client, rows in told.items():
         wall, cpu, files, peak = (statistics.median(column) for column in zip(*rows, strict=True))
         gains = [statistics.median(b[at] / r[at] for b, r in zip(base, rows, strict=True)) for at in (0, 1)]
         shown = f"{wall:7.2f}  {cpu:7.2f}  {files / wall:9,.0f}  {peak:8.0f}  {gains[0]:13.2f}  {gains[1]:7.2f}"
         print(f"{client:12}  {shown}")
-    return 0
 
 
-def read(port: str, client: str, roles: str) -> int:
-    """Read all that is served; nobody's calls, so that fetching and looking through is all there is."""
+def read(client: str, place: str, roles: str, what: str) -> int:
+    """Get all that is served, and read it; nobody's calls, so that looking through is all that reading is."""
+    principals = Principals(frozenset(map(parse_principal, roles.split(","))))
     environment = {
-        "AWS_ENDPOINT_URL_S3": f"http://127.0.0.1:{port}",
+        "AWS_ENDPOINT_URL_S3": f"http://127.0.0.1:{place}",
         "AWS_ENDPOINT_URL": "http://127.0.0.1:1",
         "AWS_ACCESS_KEY_ID": "test",
         "AWS_SECRET_ACCESS_KEY": "test",
@@ -77,19 +94,41 @@ def read(port: str, client: str, roles: str) -> int:
         "AWS_MAX_ATTEMPTS": "1",
         "LEASTPRIV_S3_CLIENT": {"botocore": "boto3"}.get(client, client),
     }
-    principals = Principals(frozenset(map(parse_principal, roles.split(","))))
-    source = S3Trail(Aws.open(environment), "s3://logs", survey=False)
-    alone = alone_client(environment)
-    started, before = time.perf_counter(), time.process_time()
-    if client == "boto3 alone":
-        files = read_alone(alone, principals)
+    if client == "local":
+        folder = TrailFolder(Path(place), survey=False)
+        _timed(lambda: files_of(folder, principals))
+    elif client == "boto3 alone":
+        alone = alone_client(environment)
+        _timed(lambda: read_alone(alone, principals, what))
     else:
-        for _ in source.read(Window(), principals):
-            pass
-        files = source.statistics.files
+        # Clients are made before the clock runs, for all: it is the start that they lengthen, not the reading.
+        aws = Aws.open(environment)
+        aws.client("s3"), aws.client("cloudtrail")
+        trail = S3Trail(aws, "s3://logs", survey=False)
+        _timed(lambda: got(aws) if what == "objects got" else files_of(trail, principals))
+    return 0
+
+
+def _timed(work: Callable[[], int]) -> None:
+    started, before = time.perf_counter(), time.process_time()
+    files = work()
     wall, cpu = time.perf_counter() - started, time.process_time() - before
     print(wall, cpu, files, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / _MEBIBYTE)
-    return 0
+
+
+def files_of(source: S3Trail | TrailFolder, principals: Principals) -> int:
+    """Read a source to its end."""
+    for _ in source.read(Window(), principals):
+        pass
+    return source.statistics.files
+
+
+def got(aws: Aws) -> int:
+    """List and get all objects as our own reading does, and drop them."""
+    bucket = Bucket("logs", aws.client("s3"), aws.fast_objects("logs"))
+    listed = [stored for page in bucket.objects("AWSLogs/") for stored in page]
+    with ThreadPoolExecutor(bucket.at_once) as pool:
+        return sum(1 for _ in pool.map(lambda stored: len(bucket.fetch(stored)), listed))
 
 
 def alone_client(environment: dict[str, str]) -> Any:
@@ -102,7 +141,7 @@ def alone_client(environment: dict[str, str]) -> Any:
     return boto3.client("s3", config=config)
 
 
-def read_alone(client: Any, principals: Principals) -> int:
+def read_alone(client: Any, principals: Principals, what: str) -> int:
     """As a script would, but for the reader, which is ours: what our own client and its threads are measured by."""
     pages = client.get_paginator("list_objects_v2").paginate(Bucket="logs", Prefix="AWSLogs/")
     keys = [entry["Key"] for page in pages for entry in page["Contents"]]
@@ -110,6 +149,8 @@ def read_alone(client: Any, principals: Principals) -> int:
 
     def look_through(key: str) -> int:
         body = client.get_object(Bucket="logs", Key=key)["Body"].read()
+        if what == "objects got":
+            return len(body)
         if not hasattr(own, "rows"):
             own.rows = RowReader(Window(), principals, survey=False)
         reader = FileReader(key, "", ReadStatistics(), SeenEvents(), own.rows)

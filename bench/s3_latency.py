@@ -52,7 +52,7 @@ def main(arguments: list[str]) -> int:
         return read(*arguments[1:])
     folder, delay, most = (*arguments, *("", "30", "1000000")[len(arguments) :])
     accounts = sorted(path.name for path in (Path(folder) / "AWSLogs").iterdir())
-    roles = ",".join(f"arn:aws:iam::{account}:role/nobody" for account in accounts)
+    roles = ",".join(f"arn:aws:iam::{account}:role/release-of-nobody" for account in accounts)
     server = [sys.executable, __file__, "--serve", folder, delay, most]
     with subprocess.Popen(server, stdout=subprocess.PIPE, text=True) as running:
         port = running.stdout.readline().strip() if running.stdout else ""

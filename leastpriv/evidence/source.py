@@ -54,6 +54,11 @@ class Principals:
         """Whether calls of this role or user are to be read."""
         return self.targets is None or self.target_of(principal_arn) is not None
 
+    @property
+    def accounts(self) -> frozenset[str] | None:
+        """The targets' accounts, in whose trails their calls are; `None` where everybody's calls are read."""
+        return None if self.targets is None else _accounts_of(self.targets, self.patterns)
+
     def include(self, account: str) -> bool:
         """Whether an account is one of the targets'; every account is where everybody's calls are read."""
         return self.targets is None or account in _accounts_of(self.targets, self.patterns)

@@ -14,7 +14,6 @@ import zlib
 from collections import Counter
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -23,8 +22,9 @@ import msgspec
 
 from leastpriv import __version__
 from leastpriv.errors import InputError
-from leastpriv.evidence.cloudtrail.file_reader import ReadStatistics
+from leastpriv.evidence.cloudtrail.figures import ReadStatistics
 from leastpriv.evidence.cloudtrail.outcome import outcome_of
+from leastpriv.evidence.cloudtrail.readings import Reading
 from leastpriv.evidence.cloudtrail.stored import Stored
 from leastpriv.evidence.source import Principals
 from leastpriv.model import Call, Gap, GapKind, Scope
@@ -33,16 +33,6 @@ _FORMAT = 3
 _PENDING = 200
 """Objects after which what was read is safe from an interruption."""
 _COUNTS = ("records", "foreign_files", "duplicates")
-
-
-@dataclass(frozen=True, slots=True)
-class Reading:
-    """What one object gave: its calls and gaps in order, copies within it dropped, and its figures."""
-
-    items: tuple[Call | Gap, ...]
-    figures: ReadStatistics = field(default_factory=ReadStatistics)
-    sha256: str = ""
-    """Of the content that gave it, in hexadecimal; empty where nobody asked for it."""
 
 
 class ObjectCache:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from leastpriv.evidence.cloudtrail.figures import ReadStatistics
@@ -13,7 +13,17 @@ from leastpriv.evidence.source import Window
 from leastpriv.model import Call, Gap
 
 if TYPE_CHECKING:
-    from leastpriv.evidence.cloudtrail.object_cache import ObjectCache, Reading
+    from leastpriv.evidence.cloudtrail.object_cache import ObjectCache
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What one file gave: its calls and gaps in order, copies within it dropped, and its figures."""
+
+    items: tuple[Call | Gap, ...]
+    figures: ReadStatistics = field(default_factory=ReadStatistics)
+    sha256: str = ""
+    """Of the content that gave it, in hexadecimal; empty where nobody asked for it."""
 
 
 class Readings:
@@ -31,14 +41,15 @@ class Readings:
         times = (kept.figures.first, kept.figures.last, *(each.time for each in kept.items if isinstance(each, Call)))
         return kept if all(time is None or self._window.contains(time) for time in times) else None
 
-    def keep(self, stored: Stored, items: tuple[Call | Gap, ...], figures: ReadStatistics, sha256: str = "") -> Reading:
-        """What was read; kept where it was read whole, since the next run's window may be another one."""
-        from leastpriv.evidence.cloudtrail.object_cache import Reading
+    @property
+    def are_kept(self) -> bool:
+        """Whether there is a cache."""
+        return self._cache is not None
 
-        reading = Reading(items, figures, sha256)
+    def keep(self, stored: Stored, reading: Reading) -> None:
+        """Keeps what was read whole, since the next run's window may be another one."""
         if self._cache and not reading.figures.damaged_files and not reading.figures.outside_window:
             self._cache.put(stored, reading)
-        return reading
 
     def again(self, reading: Reading) -> Iterator[Call | Gap]:
         """Give what a file gave, but for the calls that other files gave before."""
@@ -46,10 +57,10 @@ class Readings:
         for item in reading.items:
             if isinstance(item, Call):
                 self._figures.note_call(item.time)
-            if isinstance(item, Call) and self._seen.is_copy(item.event_id):
-                self._figures.duplicates += 1
-                continue
-            self._figures.calls += isinstance(item, Call)
+                if self._seen.is_copy(item.event_id):
+                    self._figures.duplicates += 1
+                    continue
+                self._figures.calls += 1
             yield item
 
     def close(self) -> None:

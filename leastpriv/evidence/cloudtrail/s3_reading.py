@@ -21,8 +21,8 @@ from leastpriv.evidence.cloudtrail.digests import HashedStream
 from leastpriv.evidence.cloudtrail.fetchers import Fetchers
 from leastpriv.evidence.cloudtrail.figures import ReadStatistics
 from leastpriv.evidence.cloudtrail.file_reader import FileReader, SeenEvents
-from leastpriv.evidence.cloudtrail.object_cache import ObjectCache, Reading
-from leastpriv.evidence.cloudtrail.readings import Readings
+from leastpriv.evidence.cloudtrail.object_cache import ObjectCache
+from leastpriv.evidence.cloudtrail.readings import Reading, Readings
 from leastpriv.evidence.cloudtrail.rows import RowReader
 from leastpriv.evidence.cloudtrail.s3_layout import Branch, Days
 from leastpriv.evidence.cloudtrail.s3_listing import Listing
@@ -167,7 +167,8 @@ class BucketReading:
             self.kept += 1
             return ahead.kept
         reading = ahead.apart.result() if ahead.apart else self._read_apart(ahead)
-        return self._readings.keep(ahead.stored, reading.items, reading.figures, reading.sha256)
+        self._readings.keep(ahead.stored, reading)
+        return reading
 
     def _read_apart(self, ahead: _Ahead) -> Reading:
         """What an object gives by itself; for any thread."""

@@ -107,7 +107,7 @@ class S3Trail:
     ) -> Iterator[Call | Gap]:
         name, prefix = split(location)
         bucket = Bucket(name, self._clients.client("s3"), self._clients.fast_objects(name))
-        accounts = frozenset(target.account for target in principals.targets) if principals.targets else None
+        accounts = principals.accounts
         prefix = f"{prefix}/" if prefix else ""
         try:
             listed = branches(bucket.folders_of, prefix, accounts)

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import closing, nullcontext
+from contextlib import closing
 from functools import partial
 from pathlib import Path
-from typing import BinaryIO, cast
 
 from leastpriv.errors import InputError
 from leastpriv.evidence.cloudtrail.figures import ReadStatistics
-from leastpriv.evidence.cloudtrail.file_reader import FileReader, SeenEvents
+from leastpriv.evidence.cloudtrail.file_reader import SeenEvents
+from leastpriv.evidence.cloudtrail.folder_reading import FolderReading
 from leastpriv.evidence.cloudtrail.readings import Readings
 from leastpriv.evidence.cloudtrail.rows import RowReader
-from leastpriv.evidence.cloudtrail.stored import Stored
 from leastpriv.evidence.cloudtrail.trail_paths import TrailFile, has_trail_file, trail_files
 from leastpriv.evidence.cloudtrail.unfolding import MAX_DECOMPRESSED
 from leastpriv.evidence.source import Principals, Window
@@ -78,9 +77,9 @@ class TrailFolder:
                 " folder that holds AWSLogs/, or any folder of such files."
             )
 
-    def _readings(self, window: Window, principals: Principals, seen: SeenEvents) -> Readings | None:
+    def _readings(self, window: Window, principals: Principals, seen: SeenEvents) -> Readings:
         if self._cache is None:
-            return None
+            return Readings(None, window, self.statistics, seen)
         from leastpriv.evidence.cloudtrail.object_cache import ObjectCache
 
         name = f"{self.path}{'' if self._survey else ', calls alone'}"
@@ -88,8 +87,6 @@ class TrailFolder:
 
     def _read(self, window: Window, principals: Principals) -> Iterator[Call | Gap]:
         seen = self._shared or SeenEvents()
-        rows = RowReader(window, principals, survey=self._survey)
-        readings = self._readings(window, principals, seen)
         unlisted: list[Gap] = []
 
         def note(folder: Path, error: OSError) -> None:
@@ -97,43 +94,24 @@ class TrailFolder:
             detail = f"{folder}: it cannot be listed: {error.strerror or error}"
             unlisted.append(Gap(GapKind.UNREADABLE_FILE, Scope(regions=(region,) if region else ()), detail))
 
-        def calls(file: TrailFile, figures: ReadStatistics, own: SeenEvents) -> Iterator[Call | Gap]:
-            reader = FileReader(str(file.path), file.region, figures, own, rows, self._max_decompressed)
-            return reader.read(partial(_opened, file.path), window, principals)
-
-        with closing(readings) if readings else nullcontext():
-            for file in trail_files(self.path, window, note):
-                yield from unlisted
-                unlisted.clear()
-                stored = _stored(file.path) if readings else None
-                if readings and stored:
-                    known = readings.known(stored)
-                    if known is None:
-                        own = ReadStatistics()
-                        items = tuple(calls(file, own, SeenEvents()))
-                        rows.survey(own)
-                        known = readings.keep(stored, items, own)
-                    yield from readings.again(known)
-                else:
-                    yield from calls(file, self.statistics, seen)
-        rows.survey(self.statistics)
+        rows = partial(RowReader, window, principals, survey=self._survey)
+        reading = FolderReading(
+            rows,
+            self._readings(window, principals, seen),
+            self.statistics,
+            seen,
+            self._max_decompressed,
+            few=principals.targets is not None and not self._survey,
+        )
+        with closing(reading):
+            yield from reading.items(trail_files(self.path, window, note, principals.accounts))
         yield from unlisted
         figures = self.statistics
+        if not figures.files and not has_trail_file(self.path, lambda *_: None, principals.accounts):
+            whose = ", ".join(sorted(principals.accounts or ()))
+            yield Gap(GapKind.SOURCE_FAILED, Scope(), f"{self.path}: it has no folder of the account {whose}")
         if figures.files and figures.foreign_files == figures.files:
             raise InputError(
                 f"trails: none of the {figures.files} JSON files in {str(self.path)!r}"
                 " holds a CloudTrail record: name a folder of CloudTrail files."
             )
-
-
-def _stored(path: Path) -> Stored | None:
-    """A file as the cache knows it: it has not changed as long as its size and its time have not."""
-    try:
-        status = path.stat()
-    except (OSError, ValueError):
-        return None
-    return Stored(str(path), f"{status.st_size} {status.st_mtime_ns}", status.st_size)
-
-
-def _opened(path: Path) -> BinaryIO:
-    return cast(BinaryIO, path.open("rb", buffering=0))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import heapq
 import os
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Container, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -20,6 +20,9 @@ _STAMP = re.compile(r"_(\d{8}T\d{4}Z)(?:_|\.)")
 _REGION = re.compile(r"[a-z]{2,5}(?:-[a-z]+)+-\d{1,2}", re.ASCII)
 _REGION_IN_NAME = re.compile(rf"_CloudTrail_({_REGION.pattern})_", re.ASCII)
 _REGION_IN_FOLDER = re.compile(rf"/CloudTrail/({_REGION.pattern})/", re.ASCII)
+_ACCOUNTS = re.compile(r"/AWSLogs(?:/o-[a-z0-9]{10,32})?\Z", re.ASCII)
+"""Where folders of accounts lie."""
+_ACCOUNT = re.compile(r"\d{12}", re.ASCII)
 _PART_OF_DATE = (
     re.compile(r"\d{4}"),
     re.compile(r"(?:0[1-9]|1[0-2])"),
@@ -54,21 +57,23 @@ def region_in(path: str) -> str:
 OnError = Callable[[Path, OSError], None]
 
 
-def trail_files(top: Path, window: Window, on_error: OnError) -> Iterator[TrailFile]:
-    """Files under `top`, oldest first over all accounts and regions.
+def trail_files(
+    top: Path, window: Window, on_error: OnError, accounts: Container[str] | None = None
+) -> Iterator[TrailFile]:
+    """Files under `top`, oldest first over all regions of these accounts (`None`: of all).
 
-    Day folders outside the window are not opened. What is held at a time is the first names of each folder
-    under way, of which there is one per account and region. Files without a time in their name come first
-    within their folder. Folders that cannot be listed are told to `on_error`.
+    Folders of other accounts below `AWSLogs`, and day folders outside the window, are not opened. What is held at a
+    time is the first names of each folder under way, of which there is one per account and region. Files without a
+    time in their name come first within their folder. Folders that cannot be listed are told to `on_error`.
     """
     if top.is_file():
         return iter((TrailFile("", top),))
-    return _Walk(window, on_error).folder(top, (), ())
+    return _Walk(window, on_error, accounts).folder(top, (), ())
 
 
-def has_trail_file(top: Path, on_error: OnError) -> bool:
+def has_trail_file(top: Path, on_error: OnError, accounts: Container[str] | None = None) -> bool:
     """Whether there is any such file at all, in whatever window."""
-    return next(trail_files(top, Window(), on_error), None) is not None
+    return next(trail_files(top, Window(), on_error, accounts), None) is not None
 
 
 def looks_like_trail_file(name: str) -> bool:
@@ -79,10 +84,11 @@ def looks_like_trail_file(name: str) -> bool:
 
 
 class _Walk:
-    def __init__(self, window: Window, on_error: OnError) -> None:
+    def __init__(self, window: Window, on_error: OnError, accounts: Container[str] | None) -> None:
         self._first = _day(window.start - SLACK) if window.start and window.start.year > 1 else ""
         self._last = _day(window.end + SLACK) if window.end and window.end.year < 9999 else "99999999"
         self._on_error = on_error
+        self._accounts = accounts
 
     def folder(self, path: Path, date: tuple[str, ...], above: tuple[tuple[int, int], ...]) -> Iterator[TrailFile]:
         """All files below; `date`: parts of a date that the path ends in, `above`: the folders it lies in."""
@@ -97,6 +103,8 @@ class _Walk:
         if here in above:  # a link back to a folder that this one lies in
             return
         above = (*above, here)
+        if self._accounts is not None and _ACCOUNTS.search(f"/{path.absolute().as_posix()}"):
+            folders = [name for name in folders if not _ACCOUNT.fullmatch(name) or name in self._accounts]
         dated = [name for name in folders if _is_date(name, date)]
         others = [self.folder(path / name, (), above) for name in folders if not _is_date(name, date)]
         yield from heapq.merge(self._files(path, date), self._in_turn(path, dated, date, above), *others)

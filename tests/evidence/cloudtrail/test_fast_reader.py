@@ -7,6 +7,7 @@ import json
 import re
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,7 +17,7 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from leastpriv.evidence.cloudtrail import blocks, unfolding
+from leastpriv.evidence.cloudtrail import blocks, folder_reading, unfolding
 from leastpriv.evidence.cloudtrail.record_stream import Damage, read_values
 from leastpriv.evidence.cloudtrail.trail_files import TrailFolder
 from leastpriv.evidence.cloudtrail.trail_paths import TrailFile, trail_files
@@ -35,13 +36,13 @@ ONE = Principals(frozenset({parse_principal(ROLE)}))
 TWO = Principals(frozenset({parse_principal(ROLE), parse_principal(USER)}))
 
 
-def files_of(folder: Path, window: Window) -> Iterator[TrailFile]:
-    return trail_files(folder, window, lambda path, error: pytest.fail(f"{path}: {error}"))
+def files_of(folder: Path, window: Window, principals: Principals = EVERYBODY) -> Iterator[TrailFile]:
+    return trail_files(folder, window, lambda path, error: pytest.fail(f"{path}: {error}"), principals.accounts)
 
 
 def simply(folder: Path, window: Window, principals: Principals) -> SimpleReader:
     reader = SimpleReader(window, principals)
-    for file in files_of(folder, window):
+    for file in files_of(folder, window, principals):
         reader.read(str(file.path), file.region, file.path.read_bytes())
     return reader
 
@@ -215,6 +216,40 @@ def test_every_file_is_read_as_the_simple_reader_reads_it(
         compare(folder, window, principals)
         if damage not in UNSEEN_DAMAGE:
             compare_calls(folder, window, principals)
+
+
+@pytest.mark.parametrize("principals", [ONE, TWO])
+@pytest.mark.parametrize("large", [0, 900, 10**6])
+def test_files_read_by_threads_ahead_give_the_same_calls_and_gaps_in_the_same_order(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, principals: Principals, large: int
+) -> None:
+    """Whole and damaged files, copies within and across files, odd records; `large`: bytes beyond which none waits."""
+    for number in range(60):
+        odd = record(number, **ODD[number % len(ODD)])
+        records = [record(each) for each in range(number, number + 12)]
+        content = LAYOUTS["delivered"]([*records, odd, records[3]])
+        name = f"{ACCOUNT}_CloudTrail_eu-west-1_20260102T{number // 60:02}{number % 60:02}Z_a.json.gz"
+        (tmp_path / name).write_bytes(list(DAMAGES.values())[number % len(DAMAGES)](content, number))
+    apart: list[str] = []
+    real = folder_reading.FolderReading._read_apart
+
+    def note(self: Any, file: TrailFile) -> Any:
+        apart.append(threading.current_thread().name)
+        return real(self, file)
+
+    def items(cores: int) -> tuple[list[Call | Gap], Any]:
+        monkeypatch.setattr(folder_reading, "_cores", lambda: cores)
+        folder = TrailFolder(tmp_path, survey=False)
+        return list(folder.read(ALWAYS, principals)), folder.statistics
+
+    monkeypatch.setattr(folder_reading, "_AHEAD", 3)
+    monkeypatch.setattr(folder_reading, "_LARGE", large)
+    monkeypatch.setattr(folder_reading.FolderReading, "_read_apart", note)
+    alone, together = items(1), items(3)
+    assert together == alone
+    assert len(alone[0]) > 60
+    assert bool(apart) is bool(large)
+    assert "MainThread" not in apart
 
 
 def test_a_record_inside_a_record_is_no_call_of_the_target(tmp_path: Path) -> None:

@@ -135,6 +135,29 @@ def test_only_the_targets_calls_and_gaps_are_read(tmp_path: Path) -> None:
     assert [(gap.kind, gap.count) for gap in gaps] == [(GapKind.UNREADABLE_RECORD, 1)]
 
 
+@pytest.mark.parametrize("organization", ["", "o-exampleorgid/"])
+def test_folders_of_other_accounts_are_not_opened(tmp_path: Path, organization: str) -> None:
+    for account in (ACCOUNT, "999999999999"):
+        folder = tmp_path / f"AWSLogs/{organization}{account}/CloudTrail/eu-west-1/2026/01/02"
+        folder.mkdir(parents=True)
+        (folder / "a.json.gz").write_bytes(gzip.compress(json.dumps({"Records": [record(int(account[0]))]}).encode()))
+    own = Principals(frozenset({parse_principal(ROLE)}))
+    assert read(tmp_path, ALWAYS, own) == (["Get1"], [])
+    assert read(tmp_path) == (["Get1", "Get9"], [])
+    # Somebody who names the other account's folder means it.
+    assert read(tmp_path / f"AWSLogs/{organization}999999999999", ALWAYS, own) == (["Get9"], [])
+
+
+def test_a_folder_of_other_accounts_alone_is_a_gap(tmp_path: Path) -> None:
+    (tmp_path / "AWSLogs/999999999999").mkdir(parents=True)
+    (tmp_path / "AWSLogs/999999999999/a.json").write_text(json.dumps({"Records": [record(1)]}))
+    names, gaps = read(tmp_path, ALWAYS, Principals(frozenset({parse_principal(ROLE)})))
+    assert names == []
+    assert [(gap.kind, gap.detail) for gap in gaps] == [
+        (GapKind.SOURCE_FAILED, f"{tmp_path}: it has no folder of the account {ACCOUNT}")
+    ]
+
+
 def test_copies_are_dropped_by_event_id_across_files_and_records_without_one_are_kept(tmp_path: Path) -> None:
     deliver(tmp_path, [record(1), record(1), record(2, eventID="")])
     deliver(tmp_path, [record(1), record(2, eventID="")], minutes=5, region="us-east-1")

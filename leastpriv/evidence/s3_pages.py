@@ -1,7 +1,7 @@
 """Objects of a page of ListObjectsV2, taken from the answer before botocore parses it (pure).
 
-botocore takes 70 ms for the thousand objects of a page, half of that for their times, which nobody reads; key, ETag and
-size are had in 4. Requests, retries, errors and the rest of the page stay botocore's.
+botocore takes 70 ms for the thousand objects of a page, most of it for their times, which nobody reads; key, ETag and
+size are had in 5. Requests, retries, errors and the rest of the page stay botocore's.
 """
 
 from __future__ import annotations
@@ -15,23 +15,21 @@ _OK = 200
 
 
 def take_contents(
-    operation_model: Any,
-    response_dict: MutableMapping[str, Any],
-    customized_response_dict: MutableMapping[str, Any],
-    **_: object,
+    response_dict: MutableMapping[str, Any], customized_response_dict: MutableMapping[str, Any], **_: object
 ) -> None:
-    """Handles botocore's event `before-parse`: moves a page's objects from its body to what botocore answers.
+    """Handles botocore's event `before-parse` of ListObjectsV2: moves a page's objects to what botocore answers.
 
-    Where a page is not as S3 writes it, nothing is moved and botocore parses it all.
+    Where a page is not whole, or not as S3 writes it, nothing is moved and botocore parses it all.
     """
-    if operation_model.name != "ListObjectsV2" or response_dict["status_code"] != _OK:
+    body, headers = response_dict["body"], response_dict["headers"]
+    if response_dict["status_code"] != _OK or str(headers.get("Content-Length", len(body))) != str(len(body)):
         return
-    body = response_dict["body"]
     begin, end = body.find(_BEGIN), body.rfind(_END) + len(_END)
     found = _contents(body[begin:end]) if 0 <= begin < end else None
     if found is not None:
         customized_response_dict["Contents"] = found
         response_dict["body"] = body[:begin] + body[end:]
+        headers["Content-Length"] = str(len(response_dict["body"]))
 
 
 def _contents(body: bytes) -> list[dict[str, str]] | None:

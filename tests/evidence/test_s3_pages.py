@@ -20,10 +20,6 @@ _MORE = st.sampled_from(["", "<StorageClass>STANDARD</StorageClass>", "<Owner><I
 _WHEN = "<LastModified>2026-01-02T08:00:00.000Z</LastModified>"
 
 
-class _Operation:
-    name = "ListObjectsV2"
-
-
 @pytest.fixture(scope="module")
 def server() -> Iterator[FakeS3]:
     with FakeS3() as fake:
@@ -40,10 +36,11 @@ def parsed(body: bytes) -> dict[str, Any]:
     return found
 
 
-def taken(body: bytes, status: int = 200) -> tuple[bytes, dict[str, Any]]:
-    answer, customized = {"body": body, "headers": {}, "status_code": status}, {}  # type: ignore[var-annotated]
-    take_contents(_Operation(), answer, customized)
-    return answer["body"], customized  # type: ignore[return-value]
+def taken(body: bytes, status: int = 200, **headers: str) -> tuple[bytes, dict[str, Any]]:
+    answer: dict[str, Any] = {"body": body, "headers": dict(headers), "status_code": status}
+    customized: dict[str, Any] = {}
+    take_contents(answer, customized)
+    return answer["body"], customized
 
 
 def page(*entries: str, after: str = "") -> bytes:
@@ -86,9 +83,11 @@ def test_a_page_that_is_not_as_s3_writes_it_is_left_to_botocore(odd: str) -> Non
     assert taken(page(odd)) == (page(odd), {})
 
 
-def test_an_error_is_left_to_botocore() -> None:
+def test_an_error_and_a_page_that_broke_off_are_left_to_botocore() -> None:
     whole = page(entry("a", "x", 1))
     assert taken(whole, status=503) == (whole, {})
+    assert taken(whole, **{"Content-Length": str(len(whole) + 1)}) == (whole, {})
+    assert taken(whole, **{"Content-Length": str(len(whole))})[1]
 
 
 def test_keys_come_back_as_they_are_whatever_is_in_them(server: FakeS3) -> None:

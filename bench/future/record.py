@@ -39,11 +39,11 @@ Command = tuple[Sequence[str], Mapping[str, str]]
 
 
 def main(arguments: list[str]) -> None:
-    """Records what is named, or all."""
+    """Records what is named, or all of the first plan."""
     folder, names = Path(arguments[0]).resolve(), arguments[1:]
     for tool, shape, which in product(TOOLS, SHAPES, PLANS):
         name = f"{tool}-{shape}{which}"
-        if (not names or name in names) and not (folder / name).exists():
+        if (name in names or not (names or which)) and not (folder / name).exists():
             begin = time.monotonic()
             record(tool, shape, folder / name, which)
             print(f"{name}: {time.monotonic() - begin:.0f} s", flush=True)

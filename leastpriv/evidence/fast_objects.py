@@ -116,7 +116,7 @@ def _by_obstore(bucket: str, place: Place, keys: Callable[[], Any]) -> Get | Non
             endpoint=f"{place.scheme}://{place.host}",
             virtual_hosted_style_request=place.top == "/",
             client_options={"allow_http": place.scheme == "http", "timeout": _SECONDS},
-            retry_config={"max_retries": 3},
+            retry_config={"max_retries": 0},
             credential_provider=credentials,
         )
     except Exception:  # an endpoint or a proxy that it does not understand

@@ -104,10 +104,21 @@ def test_objects_that_are_refused_are_told_by_botocore_and_the_others_still_read
     assert (lost.count, "AWS refused s3:GetObject" in lost.detail) == (5, True)
 
 
+def test_where_everything_fails_little_more_is_asked_than_botocore_asks(s3: FakeS3, fast_door: Aws) -> None:
+    for number in range(400):
+        s3.objects[f"{PLACE}/123456789012_CloudTrail_eu-west-1_20260102T09{number // 8:02}Z_{number}.json.gz"] = b"x"
+    s3.refuse("GET ", "InternalError", "We encountered an internal error.", 500)
+    found = list(S3Trail(fast_door, "s3://logs").read(Window(), Principals()))
+    assert not any(isinstance(each, Call) for each in found)
+    assert any(isinstance(each, Gap) and "AWS failed while reading objects" in each.detail for each in found)
+    # Those under way at once, and those that lie ahead when the reader gives up.
+    assert s3.gets() < 64 + 128 + 64
+
+
 @pytest.mark.parametrize("fault", ["throttled", "broken off", "late"])
 def test_what_fails_once_is_read_all_the_same(s3: FakeS3, fast_door: Aws, fault: str) -> None:
     if fault == "throttled":
-        s3.refuse("GET ", "SlowDown", "Please reduce your request rate.", 503, times=2)
+        s3.refuse("GET ", "SlowDown", "Please reduce your request rate.", 503, times=1)
     elif fault == "late":
         s3.delay("GET ", 0.3, times=2)
     else:

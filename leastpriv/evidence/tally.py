@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import datetime
+from sys import intern
 
 from leastpriv.model import Call, Denial, Need, Outcome
 from leastpriv.permissions.request import new_ids
@@ -41,7 +42,7 @@ class Tally:
         self.runs.add(run)
         event = f"{call.source}:{call.name}"
         if event not in self.events:
-            self.events += (event,)
+            self.events += (intern(event),)
         if call.region not in self.regions:
             self.regions += (call.region,)
         if not call.invoked_by:
@@ -50,8 +51,9 @@ class Tally:
             self.forwarded += (call.invoked_by,)
         if not call.error_code:
             self.succeeded = True
-            if call.response and len(self.made) < _MOST_IDS:
-                self.made = self.made.union(new_ids(call.name, call.response))
+            ids = new_ids(call.name, call.response) if call.response and len(self.made) < _MOST_IDS else ()
+            if ids:
+                self.made = self.made.union(ids)
 
     def absorb(self, other: Tally) -> None:
         """Take the figures of another key in."""

@@ -120,7 +120,9 @@ def has_variable(pattern: str) -> bool:
 
 def escape_observed(text: str) -> str:
     """Write an observed name so that a Resource of a 2012-10-17 policy matches it and nothing else."""
-    return _SPECIAL.sub(lambda found: "${" + found[0] + "}", text)
+    if "*" in text or "?" in text or "$" in text:
+        return _SPECIAL.sub(lambda found: "${" + found[0] + "}", text)
+    return text
 
 
 def unescape(text: str) -> str:

@@ -24,10 +24,6 @@ from leastpriv.permissions.tagging import tags_of
 
 _LONGEST = 2_000
 """Characters of a request that is compared: 4,096 kept ones would be 8 MB, of the longest requests 400 MB."""
-_FIELDS = (
-    *("source", "name", "principal", "account", "region", "resources"),
-    *("outcome", "error_code", "invoked_by", "read_only", "parameters_omitted"),
-)
 _NO_TIME = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -51,16 +47,32 @@ class _Unread(Mapping[str, object]):
 _UNREAD = _Unread()
 
 
-class Alike(tuple[object, ...]):
-    """What of a call decides its needs, but for its response: `_FIELDS`, whether it has a response, its request."""
+class Alike(tuple[Any, ...]):
+    """What of a call decides its needs, but for its response."""
 
     request: Mapping[str, object]
 
     def call(self) -> Call:
         """A call of these things alone. Where it has a response, reading that raises `ResponseReadError`."""
-        told: dict[str, Any] = dict(zip(_FIELDS, self, strict=False))
-        response = _UNREAD if self[len(_FIELDS)] else {}
-        return Call(event_id="", session="", time=_NO_TIME, parameters=self.request, response=response, **told)
+        source, name, principal, account, region, resources, outcome, code, invoked_by, read_only, omitted, *rest = self
+        return Call(
+            event_id="",
+            principal=principal,
+            session="",
+            time=_NO_TIME,
+            account=account,
+            region=region,
+            source=source,
+            name=name,
+            parameters=self.request,
+            response=_UNREAD if rest[0] else {},
+            resources=resources,
+            outcome=outcome,
+            error_code=code,
+            invoked_by=invoked_by,
+            read_only=read_only,
+            parameters_omitted=omitted,
+        )
 
 
 def likeness(call: Call) -> Alike | None:

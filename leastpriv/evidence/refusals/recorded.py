@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
+from functools import lru_cache
 
 from leastpriv.evidence.refusals.denial import read_denial
 from leastpriv.evidence.refusals.encoded import Decoder
@@ -19,7 +20,7 @@ _LINE_ENDS = re.compile(r"[\r\n\v\f\x1c-\x1e\x85\u2028\u2029]+")
 
 def recorded_denial(call: Call, principal: str, decoder: Decoder) -> Denial:
     """The refusal of a call of `principal`; one that names another cannot be mended in this one's policy."""
-    told = decoder.decoded(_read(call))
+    told = decoder.decoded(_read(call.error_message, call.error_code))
     denial = as_rehearsed(told, call.session)
     if not denial.principal:
         return denial
@@ -27,13 +28,14 @@ def recorded_denial(call: Call, principal: str, decoder: Decoder) -> Denial:
     return denial if is_own else replace(denial, mendable=False, denied_by=DeniedBy.UNKNOWN)
 
 
-def _read(call: Call) -> Denial:
+@lru_cache(maxsize=256)
+def _read(told: str, code: str) -> Denial:
     """A record's message is one sentence on one line, and its reason stands last: any other is part of a name.
 
     An object's key may hold line ends, and even a whole sentence of refusal, before the true reason.
     """
-    message = _LINE_ENDS.sub(" ", call.error_message)
-    denial = read_denial(message, error_code=call.error_code)
+    message = _LINE_ENDS.sub(" ", told)
+    denial = read_denial(message, error_code=code)
     tails = [*TAIL.finditer(message)] if denial.mendable else []
     if not tails:
         return denial

@@ -1,5 +1,8 @@
 """Measures the mapping at size: `python bench/mapping_speed.py [CALLS [WORDINGS]]` (1,000,000 calls in 10 wordings).
 
+With `--trail FOLDER` it maps the calls of a trail instead, all of which it holds in memory, and prints how many of them
+are alike, and processor time: of telling a call's likeness, of a likeness mapped, of a call mapped, of a call noted.
+
 Makes calls of 300 distinct events of thirteen services, each with a request in so many wordings, maps them and prints,
 at a quarter, half and the whole: seconds, microseconds a call, peak memory. Linear time shows as equal microseconds,
 flat memory as equal mebibytes. With 1,000 wordings hardly a call is like one of the last 4,096: each is mapped anew.
@@ -7,23 +10,33 @@ flat memory as equal mebibytes. With 1,000 wordings hardly a call is like one of
 
 from __future__ import annotations
 
+import gc
 import resource
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Collection, Iterator
 from datetime import UTC, datetime
+from pathlib import Path
+from typing import TypeVar
 
+from leastpriv.evidence.cloudtrail.trail_files import TrailFolder
+from leastpriv.evidence.source import Principals, Window
+from leastpriv.evidence.usage import UsageBook
 from leastpriv.model import Call, Outcome
 from leastpriv.permissions import catalog
-from leastpriv.permissions.mapping import needs_of
+from leastpriv.permissions.alike import Alike, ResponseReadError, likeness
+from leastpriv.permissions.mapping import needs_of, worked_out
 
 SERVICES = ("s3", "ec2", "iam", "lambda", "sqs", "sns", "ecs", "rds", "kms", "logs", "events", "cloudformation", "ecr")
 EVENTS = 300
+_Asked = TypeVar("_Asked")
 _MEBIBYTE = 1024 if sys.platform != "darwin" else 1024 * 1024
 
 
 def main(arguments: list[str]) -> int:
     """Print the figures."""
+    if arguments[:1] == ["--trail"]:
+        return of_trail(Path(arguments[1]))
     most = int(arguments[0]) if arguments else 1_000_000
     wordings = int(arguments[1]) if arguments[1:] else 10
     kinds = events()
@@ -37,6 +50,41 @@ def main(arguments: list[str]) -> int:
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / _MEBIBYTE
         print(f"{count:>10,}{seconds:>9.1f}{1e6 * seconds / count:>9.1f}{peak:>10.0f}", flush=True)
     return 0
+
+
+def of_trail(folder: Path) -> int:
+    """Print the figures of a trail's calls."""
+    found = [call for call in TrailFolder(folder).read(Window(), Principals(None)) if isinstance(call, Call)]
+    distinct = [alike for alike in dict.fromkeys(map(likeness, found)) if alike is not None]
+    books = {call.principal: UsageBook(call.principal) for call in found}
+    for call in found:
+        needs_of(call)  # Loads the catalogue and compiles what is compiled once.
+    gc.collect()
+    gc.freeze()
+    print(f"{len(found):,} calls, {len(distinct):,} distinct likenesses")
+    print(f"{'likeness of a call':24}{timed(likeness, found):>8.1f} µs")
+    print(f"{'a likeness mapped':24}{timed(mapped, distinct):>8.1f} µs")
+    print(f"{'a call mapped':24}{timed(needs_of, found):>8.1f} µs")
+    print(f"{'a call noted':24}{timed(lambda call: books[call.principal].note(call), found):>8.1f} µs")
+    like = found[len(found) // 2]
+    print(f"{'the same call noted':24}{timed(UsageBook(like.principal).note, [like] * 100_000):>8.1f} µs")
+    return 0
+
+
+def mapped(alike: Alike) -> None:
+    """Map a likeness anew."""
+    try:
+        worked_out(alike.call())
+    except ResponseReadError:
+        pass
+
+
+def timed(ask: Callable[[_Asked], object], each: Collection[_Asked]) -> float:
+    """Microseconds of processor time for one of the things asked."""
+    started = time.process_time()
+    for one in each:
+        ask(one)
+    return 1e6 * (time.process_time() - started) / len(each)
 
 
 def events() -> list[tuple[str, str]]:

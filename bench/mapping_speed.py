@@ -15,6 +15,7 @@ import resource
 import sys
 import time
 from collections.abc import Callable, Collection, Iterator
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TypeVar
@@ -73,10 +74,8 @@ def of_trail(folder: Path) -> int:
 
 def mapped(alike: Alike) -> None:
     """Map a likeness anew."""
-    try:
+    with suppress(ResponseReadError):
         worked_out(alike.call())
-    except ResponseReadError:
-        pass
 
 
 def timed(ask: Callable[[_Asked], object], each: Collection[_Asked]) -> float:

@@ -20,7 +20,7 @@ def permissions(options: Namespace, stdout: TextIO, console: Console, clock: Clo
     """Lists what a role, or every role, used."""
     from leastpriv.evidence.cloudtrail.file_reader import SeenEvents
     from leastpriv.evidence.cloudtrail.trail_files import TrailFolder
-    from leastpriv.evidence.read import read_evidence
+    from leastpriv.evidence.read import read_by_principal
     from leastpriv.sources import DAYS, CountedSource, Reach, bucket_trail, event_history, opened
     from leastpriv.values import EVENT_HISTORY, is_in_aws, named_principal, trails, window
 
@@ -41,7 +41,7 @@ def permissions(options: Namespace, stdout: TextIO, console: Console, clock: Clo
 
     makers = [partial(source, name) for name in trails(tuple(options.trails), "--trail")]
     sources = opened(makers, console.log)
-    found = read_evidence(
+    found = read_by_principal(
         sources,
         window(options.start or "", options.end or ""),
         target,
@@ -50,7 +50,8 @@ def permissions(options: Namespace, stdout: TextIO, console: Console, clock: Clo
     console.settle()
     from leastpriv.report.terminal import permission_table, rows_of
 
-    rows = rows_of(found, options.resources == "pattern", name_principals=options.all_roles)
+    patterns = options.resources == "pattern"
+    rows = [row for each in found for row in rows_of(dict([each]), patterns, name_principals=options.all_roles)]
     print_rows(stdout, rows, permission_table, options.format)
     return 0
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator
 from dataclasses import replace
 
 from msgspec import structs
@@ -44,13 +44,13 @@ class Books:
             self._books[call.principal].note(call)
             self._keys.note(call)
 
-    def close(self) -> Mapping[str, Evidence]:
-        """Evidence by principal ARN; what all sources left out counts for everybody."""
+    def close(self) -> Iterator[tuple[str, Evidence]]:
+        """Gives evidence by principal ARN, sorted, and lets each book go; what all sources left out counts for all."""
         for book in self._books.values():
             for gap in left_out_by_all(self._gaps):
                 book.note_gap(gap)
-        # Each book goes as soon as its evidence is there: of all roles of a year both would be large.
-        return {name: self._with_keys(self._books.pop(name).close()) for name in sorted(self._books)}
+        for name in sorted(self._books):
+            yield name, self._with_keys(self._books.pop(name).close())
 
     def _with_keys(self, evidence: Evidence) -> Evidence:
         """The evidence with whose keys the calls were signed with, and the runs that chained sessions go back to."""

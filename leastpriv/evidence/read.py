@@ -34,6 +34,17 @@ def read_evidence(
     Raises:
         LeastprivError: what the first source raised, where none could be read; beside others that is a gap.
     """
+    return dict(read_by_principal(sources, window, target, progress, decoder))
+
+
+def read_by_principal(
+    sources: Sequence[Source],
+    window: Window,
+    target: Principal | Principals | None,
+    progress: Callable[[int], None] = lambda _: None,
+    decoder: Decoder | None = None,
+) -> Iterator[tuple[str, Evidence]]:
+    """As `read_evidence`; all is read at once, and the evidence given one by one, so that it need not all be held."""
     principals = target if isinstance(target, Principals) else Principals(frozenset({target}) if target else None)
     items = _items(sources, window, principals)
     first = next(items, None)

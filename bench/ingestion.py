@@ -3,8 +3,9 @@
 GENERATOR writes logs and the answer that a reader should find (`gen_trail.py --truth`); they are made in FOLDER where
 they are not there yet, with seed 42. Each row runs in a process of its own, in turn with `igzip -dc` of the same files:
 the table shows medians of the ratios of processor time, and of wall time, to it (**L**), and peak memory. Answers are
-held against the truth: count, first and last of each role, source, name and error. `--peers` adds what one would use
-otherwise, each in an environment of its own in FOLDER: `gzip -dc`, Python's gzip and json, jq, DuckDB, trailscraper.
+held against the truth: count, first and last of each role, source, name, error and resource. `--peers` adds what one
+would use otherwise, each in an environment of its own in FOLDER: `gzip -dc`, Python's gzip and json, jq, DuckDB,
+trailscraper (whose policy has no counts: told is how many of the role's actions it holds).
 """
 
 from __future__ import annotations
@@ -23,12 +24,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from leastpriv.evidence.cloudtrail.trail_files import TrailFolder
+from leastpriv.evidence.cloudtrail.trail_files import SeenEvents, TrailFolder
 from leastpriv.evidence.source import Principals, Window, parse_principal
 from leastpriv.model import Call
 
 Answer = dict[tuple[str, ...], list[Any]]
-"""(role, event source, event name, error) -> count, first, last."""
+"""(role, event source, event name, error, resource) -> count, first, last."""
 _MEBIBYTE = 1024 if sys.platform != "darwin" else 1024 * 1024
 _PEERS = {"duckdb": "duckdb==2.0.1", "trailscraper": "trailscraper==0.10.0"}
 
@@ -42,6 +43,8 @@ class Row:
     roles: frozenset[str] | None = frozenset()
     """Whose answer it prints as JSON lines; `None`: everybody's; none: it prints something else."""
     rounds: int = 99
+    policy: bool = False
+    """It prints a policy instead."""
 
 
 @dataclass(frozen=True)
@@ -89,7 +92,7 @@ def generated(generator: Path, folder: Path, size: int) -> tuple[Path, Answer, l
     with told.open() as lines:
         for row in map(json.loads, lines):
             if "role" in row:
-                key = (row["role"], row["eventSource"], row["eventName"], row["errorCode"])
+                key = tuple(row[name] for name in ("role", "eventSource", "eventName", "errorCode", "resource"))
                 add(truth, key, row["count"], row["first"], row["last"])
     listed = subprocess.run([*made, "--list-roles"], check=True, capture_output=True, text=True).stdout
     return logs, truth, [line.split()[-1] for line in listed.splitlines() if "arn:" in line]
@@ -105,21 +108,25 @@ def own_rows(folder: Path, logs: Path, roles: list[str]) -> list[Row]:
     """Ours: the reader alone, and the whole command."""
     hot, one, ten = roles[0], roles[29], roles[19:65:5]
     cache = folder / "cache"
-    account = logs / "AWSLogs" / one.split(":")[4]
+    # Named one by one, the folders of all accounts are read; below their own folder, those of others are left out.
+    everything = os.pathsep.join(str(path) for path in sorted((logs / "AWSLogs").iterdir()))
+    on_one_core = "taskset -c 0 " if shutil.which("taskset") else ""
 
-    def reader(name: str, whose: Iterable[str] | None, *more: str, where: Path = logs, before: str = "") -> Row:
+    def reader(name: str, whose: Iterable[str] | None, *more: str, where: str = everything, before: str = "") -> Row:
         named = ",".join(whose) if whose is not None else "all"
-        command = shlex.join([sys.executable, __file__, "--read", str(where), named, *more])
+        command = shlex.join([sys.executable, __file__, "--read", where, named, *more])
         return Row(name, before + command, frozenset(whose) if whose is not None else None)
 
     tool = f"{shlex.quote(sys.executable)} -c 'from leastpriv.cli import console_main; console_main()'"
     command = f"{tool} permissions --trail {shlex.quote(str(logs))}"
     return [
+        reader("1 role, on one core", [one], "calls", before=on_one_core),
         reader("1 role", [one], "calls"),
+        reader("10 roles, on one core", ten, "calls", before=on_one_core),
         reader("10 roles", ten, "calls"),
         reader("the hottest role", [hot], "calls"),
         reader("all roles", None, "calls"),
-        reader("1 role of one account in four", [one], "calls", where=account),
+        reader("1 role of one account in four", [one], "calls", where=str(logs)),
         reader("1 role, with the figures of everybody", [one], "survey"),
         reader("1 role, first run with a cache", [one], "calls", str(cache), before=f"rm -rf {cache}; "),
         reader("1 role, second run with a cache", [one], "calls", str(cache)),
@@ -129,26 +136,33 @@ def own_rows(folder: Path, logs: Path, roles: list[str]) -> list[Row]:
     ]
 
 
-def read(folder: str, named: str, what: str, cache: str = "") -> int:
-    """Read a folder and print the answer; the row's process."""
+def read(folders: str, named: str, what: str, cache: str = "") -> int:
+    """Read folders and print the answer; the row's process."""
     targets = None if named == "all" else frozenset(map(parse_principal, named.split(",")))
-    source = TrailFolder(Path(folder), survey=what == "survey", cache=Path(cache) if cache else None)
-    found: Answer = {}
-    for call in source.read(Window(), Principals(targets)):
-        if isinstance(call, Call):
-            key = (call.principal, call.source, call.name, call.error_code)
-            known = found.get(key)
-            if known is None:
-                found[key] = [1, call.time, call.time]
-            else:
-                known[0] += 1
-                known[1], known[2] = min(known[1], call.time), max(known[2], call.time)
+    seen, found = SeenEvents(), {}
+    for folder in map(Path, folders.split(os.pathsep)):
+        source = TrailFolder(folder, seen=seen, survey=what == "survey", cache=Path(cache) if cache else None)
+        for call in source.read(Window(), Principals(targets)):
+            if isinstance(call, Call):
+                resource = folded(call.resources[0]) if call.resources else ""
+                key = (call.principal, call.source, call.name, call.error_code, resource)
+                known = found.get(key)
+                if known is None:
+                    found[key] = [1, call.time, call.time]
+                else:
+                    known[0] += 1
+                    known[1], known[2] = min(known[1], call.time), max(known[2], call.time)
     for key, (count, first, last) in found.items():
         print(json.dumps([*key, count, f"{first:%Y-%m-%dT%H:%M:%SZ}", f"{last:%Y-%m-%dT%H:%M:%SZ}"]))
     status = Path("/proc/self/status")
     if status.exists():
         print("peak", status.read_text().partition("VmHWM:")[2].split()[0])
     return 0
+
+
+def folded(arn: str) -> str:
+    """A resource as the truth names it: objects by their bucket."""
+    return f"{arn.partition('/')[0]}/*" if arn.startswith("arn:aws:s3:::") and "/" in arn else arn
 
 
 def naive(folder: str, named: str) -> int:
@@ -163,7 +177,8 @@ def naive(folder: str, named: str) -> int:
             identity = record["userIdentity"]
             role = identity.get("sessionContext", {}).get("sessionIssuer", {}).get("arn")
             if identity.get("type") == "AssumedRole" and role == named:
-                key = (role, record["eventSource"], record["eventName"], record.get("errorCode") or "")
+                resource = folded((record.get("resources") or [{}])[0].get("ARN", ""))
+                key = (role, record["eventSource"], record["eventName"], record.get("errorCode") or "", resource)
                 add(found, key, 1, record["eventTime"], record["eventTime"])
     for key, values in found.items():
         print(json.dumps([*key, *values]))
@@ -181,7 +196,12 @@ def peer_rows(folder: Path, logs: Path, roles: list[str]) -> list[Row]:
     ]
     if shutil.which("jq"):
         rows.append(
-            Row("gzip -dc | jq", f"{files} | xargs gzip -dc | jq -c --arg role {one} {shlex.quote(_JQ)}", rounds=1)
+            Row(
+                "gzip -dc | jq",
+                f"{files} | xargs gzip -dc | jq -c --arg role {one} {shlex.quote(_JQ)}",
+                frozenset({one}),
+                1,
+            )
         )
     for name, package in _PEERS.items():
         python = folder / "peers" / name / "bin" / "python"
@@ -192,26 +212,25 @@ def peer_rows(folder: Path, logs: Path, roles: list[str]) -> list[Row]:
     query = _SQL.format(logs=logs, role=one)
     rows.append(Row("DuckDB", shlex.join([str(duckdb / "python"), "-c", _DUCKDB, query]), frozenset({one}), 1))
     select = f"{scraper / 'trailscraper'} select --log-dir {logs} --filter-assumed-role-arn {one}"
-    rows.append(Row("trailscraper", f"{select} | {scraper / 'trailscraper'} generate >/dev/null", rounds=1))
+    generate = f"{select} | {scraper / 'trailscraper'} generate"
+    rows.append(Row("trailscraper", generate, frozenset({one}), 1, policy=True))
     return rows
 
 
 _JQ = (
     '.Records[] | select(.userIdentity.type == "AssumedRole")'
     " | select(.userIdentity.sessionContext.sessionIssuer.arn == $role)"
-    " | [.eventSource, .eventName, .errorCode, .eventTime]"
+    ' | [$role, .eventSource, .eventName, .errorCode // "", .resources[0].ARN // "", 1, .eventTime, .eventTime]'
 )
-_DUCKDB = (
-    "import duckdb, json, sys\n"
-    "for row in duckdb.sql(sys.argv[1]).fetchall(): print(json.dumps([*row[:3], row[3] or '', *row[4:]]))"
-)
+_DUCKDB = "import duckdb, json, sys\nfor row in duckdb.sql(sys.argv[1]).fetchall(): print(json.dumps(row))"
 _SQL = """
-SELECT userIdentity.sessionContext.sessionIssuer.arn AS role, eventSource, eventName, errorCode, count(*),
-  min(eventTime), max(eventTime)
+SELECT userIdentity.sessionContext.sessionIssuer.arn AS role, eventSource, eventName, coalesce(errorCode, ''),
+  regexp_replace(coalesce(resources[1].ARN, ''), '^(arn:aws:s3:::[^/]*/).*', '\\1*'), count(*), min(eventTime),
+  max(eventTime)
 FROM (SELECT unnest(Records, max_depth := 2) FROM read_json('{logs}/**/*.json.gz', format='newline_delimited',
   records=true, maximum_object_size=200000000, columns={{Records: 'STRUCT(eventTime VARCHAR, eventSource VARCHAR,
-  eventName VARCHAR, errorCode VARCHAR, userIdentity STRUCT(type VARCHAR, sessionContext STRUCT(
-  sessionIssuer STRUCT(arn VARCHAR))))[]'}}))
+  eventName VARCHAR, errorCode VARCHAR, resources STRUCT(ARN VARCHAR)[], userIdentity STRUCT(
+  type VARCHAR, sessionContext STRUCT(sessionIssuer STRUCT(arn VARCHAR))))[]'}}))
 WHERE role = '{role}' AND userIdentity.type = 'AssumedRole' GROUP BY ALL
 """
 """Without `records=true` its look at the files' shape alone takes ten times as long."""
@@ -228,7 +247,7 @@ def table(size: int, logs: Path, truth: Answer, rows: list[Row], rounds: int) ->
             if number < row.rounds:
                 limit = run(files)
                 spent[row.name].append((run(row.command), limit))
-                if not number and not is_right(row, spent[row.name][0][0].answer, truth):
+                if not number and not row.policy and not is_right(row, spent[row.name][0][0].answer, truth):
                     wrong.add(row.name)
     limits = [limit.cpu for pairs in spent.values() for _, limit in pairs]
     print(f"\n{size:,} MB; L = {statistics.median(limits):.2f} s of one core\n")
@@ -236,7 +255,8 @@ def table(size: int, logs: Path, truth: Answer, rows: list[Row], rounds: int) ->
     for row in rows:
         pairs = spent[row.name]
         cpu, wall = (statistics.median(f(one) / f(limit) for one, limit in pairs) for f in (_cpu, _wall))
-        said = "" if not row.roles and row.roles is not None else "WRONG" if row.name in wrong else "right"
+        said = "" if row.roles == frozenset() else "WRONG" if row.name in wrong else "right"
+        said = actions_in(row, pairs[0][0].answer, truth) if row.policy else said
         print(f"| {row.name} | {cpu:.2f} | {wall:.2f} | {max(one.peak for one, _ in pairs):.0f} | {said} |", flush=True)
     return len(wrong)
 
@@ -272,12 +292,26 @@ def is_right(row: Row, printed: str, truth: Mapping[tuple[str, ...], list[Any]])
         return True
     expected = {key: value for key, value in truth.items() if row.roles is None or key[0] in row.roles}
     told = {key[0] for key in expected}
-    found = {}
+    found: Answer = {}
     for line in printed.splitlines():
-        *key, count, first, last = json.loads(line)
+        *key, resource, count, first, last = json.loads(line)
         if key[0] in told:  # the truth is about the generator's roles, not about users
-            found[tuple(key)] = [count, first, last]
+            add(found, (*key, folded(resource)), count, first, last)
+    # Records that name no resource are one row here, and in the truth one for each that the generator had in mind.
+    for *key, resource in [key for key in expected if key not in found]:
+        add(expected, (*key, ""), *expected.pop((*key, resource)))
     return found == expected
+
+
+def actions_in(row: Row, printed: str, truth: Mapping[tuple[str, ...], list[Any]]) -> str:
+    """How many of the calls that a role made are actions of a policy, by their names."""
+    granted = {
+        action.partition(":")[2].lower()
+        for statement in json.loads(printed)["Statement"]
+        for action in statement["Action"]
+    }
+    made = {name for role, _, name, error, _ in truth if row.roles and role in row.roles and not error}
+    return f"{sum(name.lower() in granted for name in made)} of {len(made)} actions"
 
 
 if __name__ == "__main__":

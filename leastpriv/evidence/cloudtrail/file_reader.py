@@ -17,16 +17,17 @@ from leastpriv.model import Call, Gap, GapKind, Scope
 
 __all__ = ["FileReader", "ReadStatistics", "SeenEvents", "cover"]
 
-_REMEMBERED = 100_000
+_REMEMBERED = 75_000
+"""Ids; a few more would take a set of twice the size."""
 
 
 class SeenEvents:
     """Remembers event ids, to drop copies; at least the last `capacity`, at most twice as many.
 
     Files are read in order of time, and copies (a second trail, a repeated delivery) are taken to lie near each
-    other: a copy that comes after 200,000 other calls of the targets is counted again. Held are the ids' hashes, which
+    other: a copy that comes after 150,000 other calls of the targets is counted again. Held are the ids' hashes, which
     take a third of their memory: Python's are of 64 bits and salted, so that nobody can make two ids alike, and by
-    chance two of 200,000 are alike in one run of a billion.
+    chance two of 150,000 are alike in one run of a billion.
     """
 
     def __init__(self, capacity: int = _REMEMBERED) -> None:

@@ -20,7 +20,7 @@ from leastpriv.evidence.cloudtrail.identity import Caller, is_access_key
 from leastpriv.evidence.source import Principals, Window
 from leastpriv.model import Call, Gap
 
-_REMEMBERED = 20_000
+_REMEMBERED = 2_000
 """Callers, and kinds of records, that are kept."""
 # A name's other letters may be written as escapes: Gson writes `=` as \\u003d.
 _PLAIN = re.compile(r"[\w.-]{3,}", re.ASCII)

@@ -21,7 +21,7 @@ from tests.pages import ROOT, WITH_COMMANDS, Block, blocks, inline, of_language
 
 FOREIGN_OPTIONS = frozenset(
     {"--endpoint-url", "--folder", "--delay", "--no-data-events", "--port", "--profile", "--help"}
-    | {"--cloudformation-execution-policies", "--role-arn"}
+    | {"--cloudformation-execution-policies", "--qualifier", "--role-arn"}
 )
 """Options of the lab and of other tools that stand alone in a sentence."""
 

@@ -24,7 +24,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from leastpriv.evidence.cloudtrail.trail_files import SeenEvents, TrailFolder
+from leastpriv.evidence.cloudtrail.trail_files import TrailFolder
 from leastpriv.evidence.source import Principals, Window, parse_principal
 from leastpriv.model import Call
 
@@ -108,13 +108,17 @@ def own_rows(folder: Path, logs: Path, roles: list[str]) -> list[Row]:
     """Ours: the reader alone, and the whole command."""
     hot, one, ten = roles[0], roles[29], roles[19:65:5]
     cache = folder / "cache"
-    # Named one by one, the folders of all accounts are read; below their own folder, those of others are left out.
-    everything = os.pathsep.join(str(path) for path in sorted((logs / "AWSLogs").iterdir()))
+    # Below `AWSLogs`, folders of other accounts than the role's are left out.
+    everything = logs.with_name(f"{logs.name}-all")
+    everything.mkdir(exist_ok=True)
+    for path in (logs / "AWSLogs").iterdir():
+        if not (everything / path.name).exists():
+            (everything / path.name).symlink_to(path)
     on_one_core = "taskset -c 0 " if shutil.which("taskset") else ""
 
-    def reader(name: str, whose: Iterable[str] | None, *more: str, where: str = everything, before: str = "") -> Row:
+    def reader(name: str, whose: Iterable[str] | None, *more: str, where: Path = everything, before: str = "") -> Row:
         named = ",".join(whose) if whose is not None else "all"
-        command = shlex.join([sys.executable, __file__, "--read", where, named, *more])
+        command = shlex.join([sys.executable, __file__, "--read", str(where), named, *more])
         return Row(name, before + command, frozenset(whose) if whose is not None else None)
 
     tool = f"{shlex.quote(sys.executable)} -c 'from leastpriv.cli import console_main; console_main()'"
@@ -126,7 +130,7 @@ def own_rows(folder: Path, logs: Path, roles: list[str]) -> list[Row]:
         reader("10 roles", ten, "calls"),
         reader("the hottest role", [hot], "calls"),
         reader("all roles", None, "calls"),
-        reader("1 role of one account in four", [one], "calls", where=str(logs)),
+        reader("1 role of one account in four", [one], "calls", where=logs),
         reader("1 role, with the figures of everybody", [one], "survey"),
         reader("1 role, first run with a cache", [one], "calls", str(cache), before=f"rm -rf {cache}; "),
         reader("1 role, second run with a cache", [one], "calls", str(cache)),
@@ -136,22 +140,21 @@ def own_rows(folder: Path, logs: Path, roles: list[str]) -> list[Row]:
     ]
 
 
-def read(folders: str, named: str, what: str, cache: str = "") -> int:
-    """Read folders and print the answer; the row's process."""
+def read(folder: str, named: str, what: str, cache: str = "") -> int:
+    """Read a folder and print the answer; the row's process."""
     targets = None if named == "all" else frozenset(map(parse_principal, named.split(",")))
-    seen, found = SeenEvents(), {}
-    for folder in map(Path, folders.split(os.pathsep)):
-        source = TrailFolder(folder, seen=seen, survey=what == "survey", cache=Path(cache) if cache else None)
-        for call in source.read(Window(), Principals(targets)):
-            if isinstance(call, Call):
-                resource = folded(call.resources[0]) if call.resources else ""
-                key = (call.principal, call.source, call.name, call.error_code, resource)
-                known = found.get(key)
-                if known is None:
-                    found[key] = [1, call.time, call.time]
-                else:
-                    known[0] += 1
-                    known[1], known[2] = min(known[1], call.time), max(known[2], call.time)
+    source = TrailFolder(Path(folder), survey=what == "survey", cache=Path(cache) if cache else None)
+    found: Answer = {}
+    for call in source.read(Window(), Principals(targets)):
+        if isinstance(call, Call):
+            resource = folded(call.resources[0]) if call.resources else ""
+            key = (call.principal, call.source, call.name, call.error_code, resource)
+            known = found.get(key)
+            if known is None:
+                found[key] = [1, call.time, call.time]
+            else:
+                known[0] += 1
+                known[1], known[2] = min(known[1], call.time), max(known[2], call.time)
     for key, (count, first, last) in found.items():
         print(json.dumps([*key, count, f"{first:%Y-%m-%dT%H:%M:%SZ}", f"{last:%Y-%m-%dT%H:%M:%SZ}"]))
     status = Path("/proc/self/status")

@@ -1,21 +1,23 @@
-"""One pass over files of a folder, oldest first: by the thread that asks, or by some that read ahead of it.
+"""One pass over files of a folder, oldest first: by the thread that asks, or by others that read ahead of it.
 
 Where the calls of few are asked for, a file is mostly unfolded and looked through, of which ISA-L's share needs no lock
-of Python's: the next files are then read by threads of their own, each by itself, and told in order.
+of Python's: the next files are then read by threads. Where everybody's records are read too, that is Python's work, and
+each of those threads has a process do it. Either way a file is read by itself, and told in its turn.
 """
 
 from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
-from functools import partial
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from threading import local
-from typing import TYPE_CHECKING, BinaryIO, NamedTuple, cast
+from typing import TYPE_CHECKING, NamedTuple, cast
 
+from leastpriv.evidence.cloudtrail.apart import Task
 from leastpriv.evidence.cloudtrail.figures import ReadStatistics
-from leastpriv.evidence.cloudtrail.file_reader import FileReader, SeenEvents
+from leastpriv.evidence.cloudtrail.file_reader import SeenEvents
 from leastpriv.evidence.cloudtrail.readings import Reading, Readings
 from leastpriv.evidence.cloudtrail.rows import RowReader
 from leastpriv.evidence.cloudtrail.stored import Stored
@@ -26,13 +28,20 @@ if TYPE_CHECKING:
     from concurrent.futures import Future
 
     from leastpriv.evidence.cloudtrail.fetchers import Fetchers
+    from leastpriv.evidence.cloudtrail.reading_process import ReadingProcess
 
-_READERS = 4
+_THREADS = 4
 """More gain nothing, since what is not unfolding holds Python's lock (measured 2026-11 with two cores)."""
+_PROCESSES = 8
+"""Each takes some 30 MiB."""
 _AHEAD = 16
-"""Files read ahead, whose calls are held; a folder of fewer files needs no threads."""
-_LARGE = 512 * 1024
-"""Bytes of a file, compressed, that is read as a stream: what it gives may be too much to be held."""
+"""Files read ahead, whose calls are held."""
+_AHEAD_BYTES = 4 * 1024 * 1024
+"""Bytes of theirs, compressed."""
+_WORTH_THREADS = 256 * 1024
+"""Bytes after which it is taken that many will follow: threads take as long to start as these to be read."""
+_WORTH_PROCESSES = 4 * 1024 * 1024
+"""The same of processes, each of which loads what it needs."""
 
 
 class _Ahead(NamedTuple):
@@ -44,36 +53,35 @@ class _Ahead(NamedTuple):
     kept: Reading | None
     """What an earlier run read of it."""
     apart: Future[Reading] | None
-    """What it gives, read by a thread of its own."""
+    """What it gives, read by a thread or process of its own."""
+
+    @property
+    def held(self) -> int:
+        """Bytes that are read ahead, at most."""
+        return self.stored.size if self.stored and self.apart else 0
 
 
 class FolderReading:
     """Reads files of a folder for one set of targets."""
 
-    def __init__(
-        self,
-        rows: Callable[[], RowReader],
-        readings: Readings,
-        figures: ReadStatistics,
-        seen: SeenEvents,
-        max_decompressed: int,
-        *,
-        few: bool,
-    ) -> None:
-        """`rows` makes what reads records, for one thread; `figures` grow while reading.
-
-        `few`: most files hold no call that counts; `readings` are closed with it.
-        """
-        self._make_rows, self._own = rows, local()
+    def __init__(self, task: Task, readings: Readings, figures: ReadStatistics, seen: SeenEvents) -> None:
+        """`figures` grow while reading; `readings` are closed with it."""
+        self._task, self._own = task, local()
         self._readings, self._figures, self._seen = readings, figures, seen
-        self._max_decompressed = max_decompressed
-        self._may_start = few and _cores() > 1
+        # Everybody's calls are too many to be handed over.
+        self._may_start = task.principals.targets is not None and _cores() > 1
+        self._worth = _WORTH_PROCESSES if task.survey else _WORTH_THREADS
         self._readers: Fetchers | None = None
+        self._processes: list[ReadingProcess] = []
+        self._closed = False
 
     def close(self) -> None:
         """Drop what is under way; nobody waits for it."""
+        self._closed = True
         if self._readers:
             self._readers.close()
+        for process in self._processes:
+            process.close()
         self._readings.close()
 
     def items(self, files: Iterable[TrailFile]) -> Iterator[Call | Gap]:
@@ -82,51 +90,70 @@ class FolderReading:
             if ahead.kept:
                 yield from self._readings.again(ahead.kept)
             elif ahead.apart or (ahead.stored and self._readings.are_kept):
-                reading = ahead.apart.result() if ahead.apart else self._read_apart(ahead.file)
+                reading = ahead.apart.result() if ahead.apart else self._task.read_apart(ahead.file, self._rows)
                 if ahead.stored:
                     self._readings.keep(ahead.stored, reading)
                 yield from self._readings.again(reading)
             else:
-                yield from self._read(ahead.file, self._figures, self._seen)
+                yield from self._task.read(ahead.file, self._rows, self._figures, self._seen)
         self._rows.survey(self._figures)
 
     def _queued(self, files: Iterable[TrailFile]) -> Iterator[_Ahead]:
         """The files, each under way to be read since some before it, where that helps."""
         queue: deque[_Ahead] = deque()
-        for number, file in enumerate(files):
-            if number == _AHEAD and self._may_start:
-                from leastpriv.evidence.cloudtrail.fetchers import Fetchers
-
-                self._readers = Fetchers(min(_READERS, _cores()))
-            queue.append(self._begun(file))
-            if len(queue) > _AHEAD:
+        held = begun = 0
+        for file in files:
+            ahead = self._begun(file)
+            begun += ahead.stored.size if ahead.stored and not ahead.kept else 0
+            if self._may_start and not self._readers and begun > self._worth:
+                self._readers = self._started()
+            queue.append(ahead)
+            held += ahead.held
+            while queue and (not self._readers or len(queue) > _AHEAD or held > _AHEAD_BYTES):
+                held -= queue[0].held
                 yield queue.popleft()
         yield from queue
 
     def _begun(self, file: TrailFile) -> _Ahead:
-        stored = _stored(file.path) if self._readers or self._readings.are_kept else None
+        stored = _stored(file.path) if self._may_start or self._readings.are_kept else None
         kept = self._readings.known(stored) if stored else None
-        if self._readers and stored and not kept and stored.size <= _LARGE:
+        # What a large file gives may be too much to be held.
+        if self._readers and stored and not kept and stored.size <= _AHEAD_BYTES:
             return _Ahead(file, stored, None, self._readers.submit(self._read_apart, file))
         return _Ahead(file, stored, kept, None)
 
-    def _read_apart(self, file: TrailFile) -> Reading:
-        """What a file gives by itself; for any thread."""
-        figures = ReadStatistics()
-        items = tuple(self._read(file, figures, SeenEvents()))
-        self._rows.survey(figures)
-        return Reading(items, figures)
+    def _started(self) -> Fetchers:
+        from leastpriv.evidence.cloudtrail.fetchers import Fetchers
 
-    def _read(self, file: TrailFile, figures: ReadStatistics, seen: SeenEvents) -> Iterator[Call | Gap]:
-        rows = self._rows
-        reader = FileReader(str(file.path), file.region, figures, seen, rows, self._max_decompressed)
-        return reader.read(partial(_opened, file.path), rows.window, rows.principals)
+        return Fetchers(min(_PROCESSES if self._task.survey else _THREADS, _cores()))
+
+    def _read_apart(self, file: TrailFile) -> Reading:
+        """What a file gives by itself; for a thread that reads ahead."""
+        process = self._process() if self._task.survey else None
+        reading = process.read(file) if process else None
+        if reading or self._closed:
+            return reading or Reading(())
+        if process:
+            # It is gone, for want of memory perhaps: its thread reads what was for it.
+            self._own.process = None
+        return self._task.read_apart(file, self._rows)
+
+    def _process(self) -> ReadingProcess | None:
+        """That of the thread that asks; `None` where it is gone."""
+        if not hasattr(self._own, "process"):
+            from leastpriv.evidence.cloudtrail.reading_process import ReadingProcess
+
+            self._own.process = None
+            with suppress(OSError):
+                self._own.process = ReadingProcess(self._task)
+                self._processes.append(self._own.process)
+        return cast("ReadingProcess | None", self._own.process)
 
     @property
     def _rows(self) -> RowReader:
         """Those of the thread that asks: what they remember of records is for one at a time."""
         if not hasattr(self._own, "rows"):
-            self._own.rows = self._make_rows()
+            self._own.rows = self._task.rows()
         return cast(RowReader, self._own.rows)
 
 
@@ -142,7 +169,3 @@ def _stored(path: Path) -> Stored | None:
     except (OSError, ValueError):
         return None
     return Stored(str(path), f"{status.st_size} {status.st_mtime_ns}", status.st_size)
-
-
-def _opened(path: Path) -> BinaryIO:
-    return cast(BinaryIO, path.open("rb", buffering=0))

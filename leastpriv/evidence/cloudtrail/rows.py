@@ -186,16 +186,19 @@ def _times(texts: list[str]) -> list[datetime]:
 
 
 def finder(principals: Principals) -> Callable[[bytes], object] | None:
-    """Tells whether bytes hold the name of a target; `None` where everybody is one, or a name cannot be looked for.
+    """Tells whether bytes hold the name of a target; `None` where everybody is one, or names cannot be looked for.
 
-    Every ARN of a role, its sessions or a user has a slash before the name. With one, the search goes from slash to
-    slash; without, an expression of ten names takes fourteen times as long.
+    Every ARN of a role and of its sessions has a slash before the name: the search goes from slash to slash, and takes
+    a fourteenth of the time that an expression of ten names takes without one. Old records give a user by the name
+    alone.
     """
-    starts = [_PLAIN.match(each.name) for each in principals.targets or ()]
+    targets = principals.targets or frozenset()
+    starts = [_PLAIN.match(each.name) for each in targets]
     names = sorted({start[0].encode() for start in starts if start}, reverse=True)
     if not names or not all(starts) or principals.patterns:
         return None
+    have_slash = all(each.kind == "role" for each in targets)
     if len(names) == 1:
-        name = b"/" + names[0]
+        name = b"/" + names[0] if have_slash else names[0]
         return lambda part: name in part
-    return re.compile(b"/(?:%b)" % b"|".join(map(re.escape, names))).search
+    return re.compile(b"/(?:%b)" % b"|".join(map(re.escape, names))).search if have_slash else None

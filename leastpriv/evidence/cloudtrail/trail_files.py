@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import closing
-from functools import partial
 from pathlib import Path
 
 from leastpriv.errors import InputError
+from leastpriv.evidence.cloudtrail.apart import Task
 from leastpriv.evidence.cloudtrail.figures import ReadStatistics
 from leastpriv.evidence.cloudtrail.file_reader import SeenEvents
 from leastpriv.evidence.cloudtrail.folder_reading import FolderReading
 from leastpriv.evidence.cloudtrail.readings import Readings
-from leastpriv.evidence.cloudtrail.rows import RowReader
 from leastpriv.evidence.cloudtrail.trail_paths import TrailFile, has_trail_file, trail_files
 from leastpriv.evidence.cloudtrail.unfolding import MAX_DECOMPRESSED
 from leastpriv.evidence.source import Principals, Window
@@ -94,15 +93,8 @@ class TrailFolder:
             detail = f"{folder}: it cannot be listed: {error.strerror or error}"
             unlisted.append(Gap(GapKind.UNREADABLE_FILE, Scope(regions=(region,) if region else ()), detail))
 
-        rows = partial(RowReader, window, principals, survey=self._survey)
-        reading = FolderReading(
-            rows,
-            self._readings(window, principals, seen),
-            self.statistics,
-            seen,
-            self._max_decompressed,
-            few=principals.targets is not None and not self._survey,
-        )
+        task = Task(window, principals, self._survey, self._max_decompressed)
+        reading = FolderReading(task, self._readings(window, principals, seen), self.statistics, seen)
         with closing(reading):
             yield from reading.items(trail_files(self.path, window, note, principals.accounts))
         yield from unlisted

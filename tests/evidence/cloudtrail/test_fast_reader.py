@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import json
 import re
+import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -17,7 +20,7 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from leastpriv.evidence.cloudtrail import blocks, folder_reading, unfolding
+from leastpriv.evidence.cloudtrail import blocks, folder_reading, reading_process, unfolding
 from leastpriv.evidence.cloudtrail.record_stream import Damage, read_values
 from leastpriv.evidence.cloudtrail.trail_files import TrailFolder
 from leastpriv.evidence.cloudtrail.trail_paths import TrailFile, trail_files
@@ -33,6 +36,7 @@ ALWAYS = Window()
 SOME_DAY = Window(datetime(2026, 1, 2, tzinfo=UTC), datetime(2026, 1, 3, tzinfo=UTC))
 EVERYBODY = Principals()
 ONE = Principals(frozenset({parse_principal(ROLE)}))
+JANE = Principals(frozenset({parse_principal(USER)}))
 TWO = Principals(frozenset({parse_principal(ROLE), parse_principal(USER)}))
 
 
@@ -186,10 +190,12 @@ def changed(data: bytes, at: int) -> bytes:
     at=st.integers(0, 6_000),
     piece=st.sampled_from([40, 300, 1_000, 64 * 1024]),
     longest=st.sampled_from([2_000, 1024 * 1024]),
-    principals=st.sampled_from([EVERYBODY, ONE, TWO]),
+    principals=st.sampled_from([EVERYBODY, ONE, TWO, JANE]),
     window=st.sampled_from([ALWAYS, SOME_DAY]),
 )
 @example([29], 3, "delivered", "whole", 0, 300, 2_000, ONE, ALWAYS)
+@example([0, 3], 0, "ascii", "whole", 0, 40, 2_000, TWO, ALWAYS)
+@example([2, 3], 0, "delivered", "whole", 0, 40, 2_000, JANE, ALWAYS)
 @example([30, 0], 3, "ascii", "whole", 0, 300, 2_000, ONE, ALWAYS)
 def test_every_file_is_read_as_the_simple_reader_reads_it(
     tmp_path_factory: pytest.TempPathFactory,
@@ -218,38 +224,133 @@ def test_every_file_is_read_as_the_simple_reader_reads_it(
             compare_calls(folder, window, principals)
 
 
-@pytest.mark.parametrize("principals", [ONE, TWO])
-@pytest.mark.parametrize("large", [0, 900, 10**6])
-def test_files_read_by_threads_ahead_give_the_same_calls_and_gaps_in_the_same_order(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, principals: Principals, large: int
-) -> None:
-    """Whole and damaged files, copies within and across files, odd records; `large`: bytes beyond which none waits."""
+@pytest.fixture(scope="module")
+def many(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Whole and damaged files, copies within and across them, odd records."""
+    folder = tmp_path_factory.mktemp("many")
     for number in range(60):
         odd = record(number, **ODD[number % len(ODD)])
         records = [record(each) for each in range(number, number + 12)]
         content = LAYOUTS["delivered"]([*records, odd, records[3]])
-        name = f"{ACCOUNT}_CloudTrail_eu-west-1_20260102T{number // 60:02}{number % 60:02}Z_a.json.gz"
-        (tmp_path / name).write_bytes(list(DAMAGES.values())[number % len(DAMAGES)](content, number))
-    apart: list[str] = []
+        name = f"{ACCOUNT}_CloudTrail_eu-west-1_20260102T00{number:02}Z_a.json.gz"
+        (folder / name).write_bytes(list(DAMAGES.values())[number % len(DAMAGES)](content, number))
+    return folder
+
+
+def read_by(
+    cores: int, folder: Path, principals: Principals, monkeypatch: pytest.MonkeyPatch, *, survey: bool
+) -> tuple[list[Call | Gap], Any]:
+    monkeypatch.setattr(folder_reading, "_cores", lambda: cores)
+    monkeypatch.setattr(folder_reading, "_WORTH_THREADS", 0)
+    monkeypatch.setattr(folder_reading, "_WORTH_PROCESSES", 0)
+    monkeypatch.setattr(folder_reading, "_AHEAD", 3)
+    source = TrailFolder(folder, survey=survey)
+    return list(source.read(ALWAYS, principals)), source.statistics
+
+
+@pytest.fixture
+def readers(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Names of the threads that read a file apart."""
+    names: list[str] = []
     real = folder_reading.FolderReading._read_apart
 
     def note(self: Any, file: TrailFile) -> Any:
-        apart.append(threading.current_thread().name)
+        names.append(threading.current_thread().name)
         return real(self, file)
 
-    def items(cores: int) -> tuple[list[Call | Gap], Any]:
-        monkeypatch.setattr(folder_reading, "_cores", lambda: cores)
-        folder = TrailFolder(tmp_path, survey=False)
-        return list(folder.read(ALWAYS, principals)), folder.statistics
-
-    monkeypatch.setattr(folder_reading, "_AHEAD", 3)
-    monkeypatch.setattr(folder_reading, "_LARGE", large)
     monkeypatch.setattr(folder_reading.FolderReading, "_read_apart", note)
-    alone, together = items(1), items(3)
+    return names
+
+
+@pytest.mark.parametrize("principals", [ONE, TWO])
+@pytest.mark.parametrize("survey", [False, True])
+@pytest.mark.parametrize("most", [0, 900, 10**6])
+def test_files_read_ahead_by_threads_and_processes_give_the_same_in_the_same_order(
+    many: Path, readers: list[str], monkeypatch: pytest.MonkeyPatch, principals: Principals, survey: bool, most: int
+) -> None:
+    """`most`: bytes beyond which a file is too large to be read ahead."""
+    monkeypatch.setattr(folder_reading, "_AHEAD_BYTES", most)
+    alone = read_by(1, many, principals, monkeypatch, survey=survey)
+    assert readers == []
+    together = read_by(3, many, principals, monkeypatch, survey=survey)
     assert together == alone
     assert len(alone[0]) > 60
-    assert bool(apart) is bool(large)
-    assert "MainThread" not in apart
+    assert bool(readers) is bool(most)
+    assert "MainThread" not in readers
+
+
+@pytest.mark.parametrize("moment", ["at the start", "later"])
+def test_files_are_read_without_the_processes_that_are_gone(
+    many: Path, monkeypatch: pytest.MonkeyPatch, moment: str
+) -> None:
+    alone = read_by(1, many, ONE, monkeypatch, survey=True)
+    killed: list[int] = []
+    real = reading_process.ReadingProcess.read
+
+    def read(self: Any, file: TrailFile) -> Any:
+        if moment == "at the start" or file.path.name.endswith("T0030Z_a.json.gz"):
+            self._process.kill()
+            killed.append(self._process.pid)
+        return real(self, file)
+
+    monkeypatch.setattr(reading_process.ReadingProcess, "read", read)
+    assert read_by(3, many, ONE, monkeypatch, survey=True) == alone
+    assert killed
+
+
+def test_where_no_process_can_be_started_files_are_read_without(many: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    alone = read_by(1, many, ONE, monkeypatch, survey=True)
+
+    def refuse(*_: Any, **__: Any) -> Any:
+        raise OSError("Resource temporarily unavailable")
+
+    monkeypatch.setattr(reading_process.subprocess, "Popen", refuse)
+    assert read_by(3, many, ONE, monkeypatch, survey=True) == alone
+
+
+READING = """
+import sys, time
+from pathlib import Path
+from leastpriv.evidence.cloudtrail import folder_reading
+from leastpriv.evidence.cloudtrail.trail_files import TrailFolder
+from leastpriv.evidence.source import Principals, Window, parse_principal
+folder_reading._cores, folder_reading._WORTH_PROCESSES, folder_reading._AHEAD = lambda: 3, 0, 3
+target = Principals(frozenset({parse_principal(sys.argv[2])}))
+for _ in TrailFolder(Path(sys.argv[1])).read(Window(), target):
+    print("reading", flush=True)
+    time.sleep(60)
+"""
+
+
+@pytest.mark.skipif(not Path("/proc").exists(), reason="children are found by /proc")
+@pytest.mark.parametrize("ending", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
+def test_no_process_is_left_however_reading_ends(many: Path, ending: signal.Signals) -> None:
+    reading = subprocess.Popen([sys.executable, "-c", READING, str(many), ROLE], stdout=subprocess.PIPE, text=True)
+    assert reading.stdout
+    assert reading.stdout.readline() == "reading\n"
+    found: set[str] = set()
+    assert until(lambda: bool(found.update(children_of(reading.pid)) or found))
+    reading.send_signal(ending)
+    reading.communicate(timeout=60)
+    assert until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in found))
+
+
+def children_of(pid: int) -> set[str]:
+    """Ids of the processes that one has started ("proc_pid_stat" of the Linux manual)."""
+    found = set()
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            if stat.read_text().rpartition(")")[2].split()[1] == str(pid):
+                found.add(stat.parent.name)
+    return found
+
+
+def until(holds: Callable[[], bool]) -> bool:
+    """Whether something holds within half a minute."""
+    end = time.monotonic() + 30
+    while not holds() and time.monotonic() < end:
+        time.sleep(0.05)
+    return holds()
 
 
 def test_a_record_inside_a_record_is_no_call_of_the_target(tmp_path: Path) -> None:

@@ -32,6 +32,8 @@ from leastpriv.model import Call, Gap, GapKind, Scope
 _FORMAT = 3
 _PENDING = 200
 """Objects after which what was read is safe from an interruption."""
+_BROKEN = (sqlite3.Error, UnicodeError)
+"""What a database raises that is none: some of its messages quote bytes of it, and cannot be decoded themselves."""
 _COUNTS = ("records", "foreign_files", "duplicates")
 
 
@@ -45,13 +47,16 @@ class ObjectCache:
             InputError: the folder cannot be written.
         """
         targets = sorted(target.arn for target in principals.targets) if principals.targets is not None else ["*"]
-        name = hashlib.sha256("\n".join([__version__, str(_FORMAT), bucket, *targets]).encode()).hexdigest()
+        whose = [*targets, *sorted(principals.patterns)]
+        name = hashlib.sha256(
+            "\n".join([__version__, str(_FORMAT), bucket, *whose]).encode("utf-8", "surrogateescape")
+        ).hexdigest()
         self._path = folder / f"objects-{name[:24]}.sqlite"
         self._pending = 0
         try:
             folder.mkdir(parents=True, exist_ok=True)
             self._database = self._opened()
-        except (OSError, sqlite3.Error) as error:
+        except (OSError, *_BROKEN) as error:
             raise InputError(f"cache-dir: {str(folder)!r} cannot be written: {error}.") from error
 
     def get(self, stored: Stored) -> Reading | None:
@@ -66,8 +71,8 @@ class ObjectCache:
 
     def put(self, stored: Stored, reading: Reading) -> None:
         """Keep what the object gave; where that fails it is read again."""
-        content = zlib.compress(json.dumps(_written(reading), default=_time).encode())
-        with suppress(sqlite3.Error):
+        with suppress(*_BROKEN, RecursionError):
+            content = zlib.compress(json.dumps(_written(reading), default=_time).encode())
             row = (stored.key, stored.etag, content)
             self._database.execute("INSERT OR REPLACE INTO objects VALUES (?, ?, ?)", row)
             self._pending += 1
@@ -77,14 +82,14 @@ class ObjectCache:
 
     def close(self) -> None:
         """Write what is not written yet."""
-        with suppress(sqlite3.Error):
+        with suppress(*_BROKEN):
             self._database.commit()
             self._database.close()
 
     def _opened(self) -> sqlite3.Connection:
         try:
             return _connected(self._path)
-        except sqlite3.DatabaseError:
+        except _BROKEN:
             # Not a database, a broken one or one of another shape: nothing is lost but time.
             self._path.unlink()
             return _connected(self._path)

@@ -48,7 +48,10 @@ class Readings:
 
     def keep(self, stored: Stored, reading: Reading) -> None:
         """Keeps what was read whole, since the next run's window may be another one."""
-        if self._cache and not reading.figures.damaged_files and not reading.figures.outside_window:
+        figures = reading.figures
+        # Where only calls count, nobody has noted when a record was written that cannot be read.
+        has_time = figures.first is not None or all(isinstance(item, Call) for item in reading.items)
+        if self._cache and has_time and not figures.damaged_files and not figures.outside_window:
             self._cache.put(stored, reading)
 
     def again(self, reading: Reading) -> Iterator[Call | Gap]:

@@ -90,7 +90,7 @@ class RowReader:
             identity.accountId,
             identity.principalId,
             identity.invokedBy,
-            row.eventType or row.eventSource,
+            row.eventSource if row.eventType is None else row.eventType,
             row.eventCategory,
             row.sessionCredentialFromConsole,
             session and session.sessionCredentialFromConsole,

@@ -361,6 +361,17 @@ def test_a_record_inside_a_record_is_no_call_of_the_target(tmp_path: Path) -> No
     assert [call.name for call in compare_calls(tmp_path, ALWAYS, ONE)] == ["Get2"]
 
 
+@pytest.mark.parametrize("others", [[], [ROLE], [ROLE, f"arn:aws:iam::{ACCOUNT}:user/anna"]])
+def test_a_user_whom_a_record_gives_by_name_alone_is_found(tmp_path: Path, others: list[str]) -> None:
+    """Old records have no ARN, and so no slash before the name."""
+    jane = who(type="IAMUser", userName="jane", accountId=ACCOUNT)
+    (tmp_path / "a.json.gz").write_bytes(gzip.compress(compact({"Records": [record(1, **jane)]})))
+    blank = compact({"Records": [record(2, **jane)]}).replace(b'"userName":', b'"userName" : ')
+    (tmp_path / "b.json.gz").write_bytes(gzip.compress(blank))
+    targets = Principals(frozenset(map(parse_principal, [USER, *others])))
+    assert [call.name for call in compare_calls(tmp_path, ALWAYS, targets)] == ["Get1", "Get2"]
+
+
 def test_what_holds_no_target_is_passed_over(tmp_path: Path) -> None:
     """The gain of reading for the calls alone: damage that only a look at every record would find is not found."""
     stranger = who(type="AssumedRole", arn=f"arn:aws:sts::{ACCOUNT}:assumed-role/other/s", accountId=ACCOUNT)

@@ -54,10 +54,15 @@ def deliver(folder: Path, file: int, records: list[dict[str, Any]]) -> Path:
 
 
 def read(
-    logs: Path, cache: Path | None, window: Window | None = None, *, survey: bool = True
+    logs: Path,
+    cache: Path | None,
+    window: Window | None = None,
+    *,
+    survey: bool = True,
+    principals: Principals = DEPLOY,
 ) -> tuple[list[Call | Gap], Any]:
     source = TrailFolder(logs, cache=cache, survey=survey)
-    found = list(source.read(window or Window(), DEPLOY))
+    found = list(source.read(window or Window(), principals))
     return found, source.statistics if survey else None
 
 
@@ -102,6 +107,31 @@ def test_calls_alone_are_kept_apart_from_the_figures_of_everybody(logs: Path, tm
     assert read(logs, tmp_path / "cache") == read(logs, None)
 
 
+def test_what_was_kept_for_one_pattern_does_not_answer_for_another(logs: Path, tmp_path: Path) -> None:
+    """Roles that a wildcard means are no targets by name."""
+    for pattern in ("dep*", "oth*", "*"):
+        like = Principals(frozenset(), frozenset({f"arn:aws:iam::{ACCOUNT}:role/{pattern}"}))
+        found = read(logs, tmp_path / "cache", principals=like)
+        assert found == read(logs, None, principals=like)
+        assert found[0]
+
+
+def test_a_cache_whose_schema_is_no_text_costs_time_only(logs: Path, tmp_path: Path) -> None:
+    """SQLite quotes its bytes in a message that Python cannot decode."""
+    first = read(logs, tmp_path / "cache")
+    [file] = (tmp_path / "cache").glob("*.sqlite")
+    file.write_bytes(file.read_bytes().replace(b"CREATE TABLE", b"CREATE \xff\xfe\xfdBLE"))
+    assert read(logs, tmp_path / "cache") == first
+
+
+def test_a_folder_whose_name_is_no_text_is_kept_too(logs: Path, tmp_path: Path) -> None:
+    try:
+        odd = logs.rename(Path(os.fsdecode(bytes(tmp_path) + b"/\xff")))
+    except OSError:
+        pytest.skip("names of this file system are text")
+    assert read(odd, tmp_path / "cache") == read(odd, tmp_path / "cache") == read(odd, None)
+
+
 def test_a_cut_file_is_told_again(logs: Path, tmp_path: Path) -> None:
     path = logs / "3.json.gz"
     path.write_bytes(path.read_bytes()[:-40])
@@ -112,8 +142,10 @@ def test_a_cut_file_is_told_again(logs: Path, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("survey", [True, False])
 def test_the_window_of_another_run_changes_no_answer(logs: Path, tmp_path: Path, survey: bool) -> None:
+    """Neither which calls there are, nor which records cannot be read."""
     cache = tmp_path / "cache"
-    for begin, minutes in ((0, 90), (20, 15), (5, 40), (-60, 600)):
+    deliver(logs, 6, [record(70, eventName="two words"), record(71)])
+    for begin, minutes in ((0, 90), (20, 15), (5, 40), (-60, 600), (71, 1)):
         start = START + timedelta(minutes=begin)
         window = Window(start, start + timedelta(minutes=minutes))
         assert read(logs, cache, window, survey=survey) == read(logs, None, window, survey=survey)

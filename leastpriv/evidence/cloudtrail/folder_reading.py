@@ -40,7 +40,7 @@ _AHEAD_BYTES = 4 * 1024 * 1024
 """Bytes of theirs, compressed."""
 _WORTH_THREADS = 256 * 1024
 """Bytes after which it is taken that many will follow: threads take as long to start as these to be read."""
-_WORTH_PROCESSES = 4 * 1024 * 1024
+_WORTH_PROCESSES = 8 * 1024 * 1024
 """The same of processes, each of which loads what it needs."""
 
 

@@ -13,7 +13,7 @@ from functools import cache, lru_cache
 
 from leastpriv.model import Basis, Call, Condition, Need, Permission
 from leastpriv.permissions.patterns import escape_observed
-from leastpriv.permissions.presence import Presence
+from leastpriv.permissions.presence import Presence, key_in
 from leastpriv.permissions.request import request_values
 from leastpriv.permissions.tables import table
 from leastpriv.permissions.templates import NAMED, partition
@@ -60,7 +60,9 @@ def passes_unnamed_role(operation: str, presence: Presence) -> bool:
 def keys_of_roles(operation: str) -> frozenset[str] | None:
     """Keys of a request that may name a role passed, besides those that hold a role's ARN; None where all may."""
     forms = _forms(operation)
-    return None if forms.get("*", _NOT_PASSED) != _NOT_PASSED or "arn" in forms.values() else frozenset(forms)
+    return (
+        None if forms.get("*", _NOT_PASSED) != _NOT_PASSED or "arn" in forms.values() else frozenset(map(key_in, forms))
+    )
 
 
 def _role(call: Call, operation: str, key: str, value: str) -> Iterator[tuple[str, str]]:

@@ -65,6 +65,15 @@ def test_a_key_that_decides_is_read_from_the_likeness_too(
     assert needs_of(call) == worked_out(call) != needs_of(without) == worked_out(without)
 
 
+@pytest.mark.parametrize("operation", ["DeleteStack", "ContinueUpdateRollback"])
+def test_a_key_that_decides_by_its_absence_is_read_from_the_likeness_too(operation: str) -> None:
+    """Without a role of its own a stack goes on with the one that it has: a record may show the key, and no ARN."""
+    call = a_call(f"cloudformation:{operation}", {"stackName": "a", "roleARN": ""})
+    without = a_call(f"cloudformation:{operation}", {"stackName": "a"})
+
+    assert needs_of(call) == worked_out(call) != needs_of(without) == worked_out(without)
+
+
 @pytest.mark.parametrize("size", [MOST_VALUES // 2, MOST_VALUES, MOST_VALUES + 1])
 def test_also_of_requests_larger_than_is_read(size: int) -> None:
     parameters = {"filter": [str(number) for number in range(size)], "deeper": {"bucketName": "orders", "key": "a"}}

@@ -53,6 +53,7 @@ class ObjectCache:
         ).hexdigest()
         self._path = folder / f"objects-{name[:24]}.sqlite"
         self._pending = 0
+        self._is_refused = False
         try:
             folder.mkdir(parents=True, exist_ok=True)
             self._database = self._opened()
@@ -71,7 +72,9 @@ class ObjectCache:
 
     def put(self, stored: Stored, reading: Reading) -> None:
         """Keep what the object gave; where that fails it is read again."""
-        with suppress(*_BROKEN, RecursionError):
+        if self._is_refused:
+            return
+        try:
             content = zlib.compress(json.dumps(_written(reading), default=_time).encode())
             row = (stored.key, stored.etag, content)
             self._database.execute("INSERT OR REPLACE INTO objects VALUES (?, ?, ?)", row)
@@ -79,6 +82,11 @@ class ObjectCache:
             if self._pending >= _PENDING:
                 self._database.commit()
                 self._pending = 0
+        except sqlite3.Error:
+            # Another run writes it, for which SQLite waits for seconds, or the disk is full: not again for each object.
+            self._is_refused = True
+        except (UnicodeError, RecursionError):
+            pass
 
     def close(self) -> None:
         """Write what is not written yet."""

@@ -5,7 +5,9 @@ from __future__ import annotations
 import gzip
 import json
 import os
+import sqlite3
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -122,6 +124,29 @@ def test_a_cache_whose_schema_is_no_text_costs_time_only(logs: Path, tmp_path: P
     [file] = (tmp_path / "cache").glob("*.sqlite")
     file.write_bytes(file.read_bytes().replace(b"CREATE TABLE", b"CREATE \xff\xfe\xfdBLE"))
     assert read(logs, tmp_path / "cache") == first
+
+
+def test_a_cache_that_another_run_writes_is_waited_for_once(
+    logs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """SQLite waits for five seconds each time, and there may be thousands of files."""
+    read(logs, tmp_path / "cache")
+    for number in range(10, 20):
+        deliver(logs, number, [record(200 + number)])
+    [file] = (tmp_path / "cache").glob("*.sqlite")
+    other = sqlite3.connect(file)
+    other.execute("DELETE FROM objects")
+    written: list[str] = []
+
+    class Impatient(sqlite3.Connection):
+        def execute(self, sql: str, *values: Any) -> sqlite3.Cursor:
+            written.extend([sql] if sql.startswith("INSERT") else [])
+            return super().execute(sql, *values)
+
+    monkeypatch.setattr(sqlite3, "connect", partial(sqlite3.connect, timeout=0, factory=Impatient))
+    assert read(logs, tmp_path / "cache") == read(logs, None)
+    other.close()
+    assert len(written) == 1
 
 
 def test_a_folder_whose_name_is_no_text_is_kept_too(logs: Path, tmp_path: Path) -> None:

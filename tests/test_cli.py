@@ -153,9 +153,10 @@ class TestPermissions:
             "gap",
         ]
 
-    def test_a_role_without_a_call_has_no_rows(self, plain_trail: str) -> None:
+    def test_a_role_without_a_call_has_no_rows_and_that_is_said(self, plain_trail: str) -> None:
         told = leastpriv("permissions", "--trail", plain_trail, "--role-arn", f"{ROLE}-2")
         assert (told.code, told.out) == (0, "")
+        assert told.err == f"No call of {ROLE}-2 was found: is the ARN right, and the trail?\n"
 
     def test_only_calls_of_the_window_count(self, plain_trail: str) -> None:
         options = ("--from", "2026-10-08", "--to", "2026-10-15T09:00:00Z")

@@ -51,7 +51,11 @@ def permissions(options: Namespace, stdout: TextIO, console: Console, clock: Clo
     from leastpriv.report.terminal import permission_table, rows_of
 
     patterns = options.resources == "pattern"
-    rows = [row for each in found for row in rows_of(dict([each]), patterns, name_principals=options.all_roles)]
+    rows: list[dict[str, object]] = []
+    for name, evidence in found:
+        rows += rows_of({name: evidence}, patterns, name_principals=options.all_roles)
+        if not evidence.counts.calls:
+            console.log(f"No call of {name} was found: is the ARN right, and the trail?")
     print_rows(stdout, rows, permission_table, options.format)
     return 0
 

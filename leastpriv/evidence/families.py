@@ -8,7 +8,7 @@ two buckets is written for those of the newest one instead, by its name.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from leastpriv.evidence.made import made_by, maker
@@ -39,26 +39,33 @@ class Made:
         """What usages show of their resources."""
         return [self.see(usage, usage.need.permission.resource) for usage in usages]
 
-    def due(self, resources: Iterable[str]) -> Iterator[Seen]:
-        """Objects of the newest bucket of a family, where an action's resources are such objects of the older ones."""
-        used: dict[tuple[str, str], set[str]] = {}
-        for resource in resources:
-            bucket = _bucket_of(resource)
+    def due(self, seen: Iterable[Seen]) -> Iterator[Seen]:
+        """Objects of the newest bucket of a family, where an action was seen on such objects of the older ones.
+
+        As if the runs that used them in the latest of these had: a folder opens in the new bucket where it does there.
+        """
+        used: dict[tuple[str, str], dict[str, set[str]]] = {}
+        for each in seen:
+            bucket = _bucket_of(each.resource)
             family = self.families.get(bucket)
             if family:
-                used.setdefault((family.pattern, _key(resource)), set()).add(bucket)
+                place = (family.pattern, _key(each.resource))
+                used.setdefault(place, {}).setdefault(bucket, set()).update(each.runs)
         for place, buckets in used.items():
             known = self.objects.get(place, {})
             newest = next(iter([*known][-1:]), "")
             if len(buckets) >= _LEAST_MEMBERS and newest not in buckets:
+                runs = next((tuple(sorted(buckets[bucket])) for bucket in reversed([*known]) if bucket in buckets), ())
                 for resource in sorted(known.get(newest, ())):
-                    yield Seen(resource, family=Family(resource, Opening("BucketName", NAMED_ANEW)))
+                    yield Seen(resource, runs, family=Family(resource, Opening("BucketName", NAMED_ANEW)))
 
 
-def made_of(usages: Iterable[Usage], naming: Iterable[Usage] | None = None) -> Made:
+def made_of(
+    usages: Iterable[Usage], naming: Iterable[Usage] | None = None, reviewed: Collection[str] | None = None
+) -> Made:
     """What the principal of these usages, which are all that is known, makes.
 
-    Names are learned from `naming` alone, where not all of the usages may teach them.
+    Names are learned from `naming` alone, where not all of the usages may teach them, and ids from `reviewed` runs.
     """
     known = tuple(usages)
     teachers = known if naming is None else tuple(naming)
@@ -69,7 +76,7 @@ def made_of(usages: Iterable[Usage], naming: Iterable[Usage] | None = None) -> M
         by_action.setdefault(permission.action, []).append(Seen(permission.resource, usage.runs))
     families = {resource: family for made in by_action.values() for resource, family in families_of(made).items()}
     age = {each.need.permission.resource: each.last_seen for each in sorted(creations, key=lambda each: each.last_seen)}
-    return Made(maker(known), families, _objects(teachers, families, list(age)))
+    return Made(maker(known, reviewed), families, _objects(teachers, families, list(age)))
 
 
 def _creations(usages: Iterable[Usage]) -> Iterator[Usage]:

@@ -176,7 +176,8 @@ def _learned(groups: Mapping[str, _Group], *, with_buckets: bool = False) -> dic
         in_bucket = "/" in before.partition(":s3:::")[2]
         if ends is not None and (in_bucket or beside + len(ends[0].strip(_SEPARATORS)) >= _LEAST_LITERAL):
             opening = Opening(variable, "every run showed another")
-            wider = f"{before}{ends[0]}*{ends[1]}{after}"
+            begin, end = _up_to_the_number(list(members), *ends)
+            wider = f"{before}{begin}*{end}{after}"
             replaced |= {pattern: (wider, opening) for pattern in members.values() if pattern not in replaced}
     return _join(groups, replaced)
 
@@ -211,6 +212,14 @@ def _ends_to_learn(members: Mapping[str, str], groups: Mapping[str, _Group]) -> 
     # What has no digit is one of a few names that people gave: dev, staging, prod.
     middles = (text[len(begin) : len(text) - len(end)] for text in members)
     return (begin, end) if all(re.search(r"[0-9]", middle) for middle in middles) else None
+
+
+def _up_to_the_number(texts: list[str], begin: str, end: str) -> tuple[str, str]:
+    """What stays literal of texts that differ by a number alone: `data` of `prod-data1` and `prod-data12` as well."""
+    first, last = common_ends(texts)
+    first, last = first.rstrip("0123456789"), last.lstrip("0123456789")
+    is_number = all(text[len(first) : len(text) - len(last)].isdecimal() for text in texts)
+    return (first, last) if is_number and len(first) + len(last) > len(begin) + len(end) else (begin, end)
 
 
 def _folded(groups: Mapping[str, _Group]) -> dict[str, _Group]:

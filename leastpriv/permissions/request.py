@@ -130,11 +130,17 @@ def creates(event: str) -> bool:
 
 
 def new_ids(event: str, answer: object) -> tuple[str, ...]:
-    """The ids that AWS gave to what an event made, as its answer names them; none of an event that makes nothing."""
+    """The ids that AWS gave to what an event made, as its answer names them; none of an event that makes nothing.
+
+    A bare `id` is that of the new thing only where the answer is about it: what lies deeper the caller may have
+    chosen (an origin of a distribution), as tags and their like.
+    """
     if not creates(event):
         return ()
-    keys = {"id", f"{noun_of(event).removesuffix('s')}id"}
-    return tuple(value for key, value in request_values(answer) if key in keys)
+    noun = noun_of(event).partition("with")[0]
+    own = f"{noun.removesuffix('s')}id"
+    named = (value for key, value in request_values(answer, skip=FREE_MAPS) if key == own)
+    return (*named, *(value for key, value in _outer(answer, noun) if key == "id"))
 
 
 def owner(prefix: str, values: Sequence[tuple[str, str]]) -> str:

@@ -16,7 +16,7 @@ from leastpriv.policy.document import Statement
 from leastpriv.proposal.emergencies import emergencies_of, is_emergency
 from leastpriv.proposal.fingerprint import addition_id
 from leastpriv.proposal.forms import in_committed_form
-from leastpriv.proposal.provenance import untrusted
+from leastpriv.proposal.provenance import reviewed, untrusted
 from leastpriv.proposal.situation import Change, HeldBack, History, Objection, Options
 from leastpriv.proposal.unwritten import EMERGENCY, is_logged, unwritable
 
@@ -46,7 +46,8 @@ def additions(
         else:
             accepted.setdefault(usage.need.permission.action, []).append(usage)
     changes: list[Change] = []
-    made = made_of(evidence.usages, [usage for usages in accepted.values() for usage in usages])
+    teachers = [usage for usages in accepted.values() for usage in usages]
+    made = made_of(evidence.usages, teachers, reviewed(history.origins))
     for action, usages, conditions in _groups(accepted, evidence):
         change = _change(action, usages, evidence, options, made)
         removers = (history.removed.get(usage.need.permission, 0) for usage in usages)
@@ -125,7 +126,7 @@ def _change(action: str, usages: Sequence[Usage], evidence: Evidence, options: O
     if not (options.exact_resources or security or all(usage.denial for usage in usages)):
         # One refusal is no habit: only what allowed calls showed is opened.
         seen = [each for each in observed if each.resource not in logged]
-        patterns = patterns_of([*seen, *made.due(each.resource for each in seen)])
+        patterns = patterns_of([*seen, *made.due(seen)])
         resources = tuple(dict.fromkeys((*(found.pattern for found in patterns), *logged)))
     return Change(
         kind=ChangeKind.ADD,

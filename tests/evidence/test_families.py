@@ -71,8 +71,9 @@ def site(run: int, *actions: str, key: str = "index.html") -> list[Usage]:
 
 
 def due(usages: list[Usage], action: str) -> list[str]:
-    used = [each.need.permission.resource for each in usages if each.need.permission.action == action]
-    return [each.pattern for each in patterns_of([*made_of(usages).due(used)])]
+    made = made_of(usages)
+    used = made.seen(each for each in usages if each.need.permission.action == action)
+    return [each.pattern for each in patterns_of([*made.due(used)])]
 
 
 def test_what_was_done_to_objects_of_two_buckets_is_due_for_those_of_the_newest() -> None:
@@ -90,7 +91,16 @@ def test_nothing_is_due_where_one_bucket_alone_tells_or_the_object_is_not_there(
 
 def test_nothing_is_due_of_buckets_themselves() -> None:
     buckets = [each for run in (1, 2, 3) for each in site(run)]
-    assert list(made_of(buckets).due([bucket(1), bucket(2)])) == []
+    made = made_of(buckets)
+    assert list(made.due(made.seen(buckets[:2]))) == []
+
+
+def test_a_folder_of_the_newest_bucket_is_open_only_where_that_of_the_older_ones_is() -> None:
+    """Seven files that one run deletes from each bucket are seven files, also in the bucket that is there now."""
+    files = [f"assets/{letter}.html" for letter in "abcdefg"]
+    old = [each for run in (1, 2) for key in files for each in site(run, "PutObject", "DeleteObject", key=key)]
+    new = [each for key in files for each in site(3, "PutObject", key=key)]
+    assert due([*old, *new], "s3:DeleteObject") == [f"{bucket(3)}/{key}" for key in files]
 
 
 @pytest.mark.parametrize("fields", [{"outcome": Outcome.DENIED}, {"exact": False}], ids=["refused", "named in part"])

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from leastpriv.evidence.made import maker
+from leastpriv.evidence.made import made_by, maker, makers_of
 from leastpriv.model import Basis, Need, Outcome, Permission, Usage
 
 TIME = datetime(2026, 11, 1, tzinfo=UTC)
@@ -88,3 +88,40 @@ def test_the_type_is_read_off_the_event(action: str, event: str, resource: str) 
     making = usage(action, "*", f"x.amazonaws.com:{event}", "7 8")
     using = usage(action.partition(":")[0] + ":Any", resource, "x.amazonaws.com:Any", "7")
     assert maker([making, using])(using)
+
+
+@pytest.mark.parametrize(
+    ("prefix", "event", "kinds"),
+    [
+        ("ec2", "RunInstances", ("instance",)),
+        ("ec2", "StartInstances", ()),
+        ("rds", "StartDBInstance", ()),
+        ("glue", "StartCrawler", ()),
+        ("synthetics", "StartCanary", ()),
+        ("secretsmanager", "RestoreSecret", ()),
+        ("config", "StartConfigurationRecorder", ()),
+        ("states", "StartExecution", ("execution",)),
+        ("codebuild", "StartBuild", ("build",)),
+    ],
+)
+def test_to_start_what_another_call_makes_is_not_to_make_it(prefix: str, event: str, kinds: tuple[str, ...]) -> None:
+    """Two instances that were started each by a run are no reason to open the termination of all."""
+    assert made_by(prefix, event) == kinds
+
+
+def test_runs_that_nobody_reviewed_are_not_heard_as_makers() -> None:
+    """One that makes a VPC and touches another one first would open all of them for what a reviewed run needs."""
+    making = created("CreateVpc", "1 2")
+    using = usage("ec2:DeleteVpc", VPC, "ec2.amazonaws.com:DeleteVpc", "1 3")
+    assert maker([making, using])(using)
+    assert maker([making, using], {"1", "2", "3"})(using)
+    assert not maker([making, using], {"2", "3"})(using)
+    named = replace(making, runs=("2", "3", "4"), made=("vpc-0a1b2c3d4e5f60718",))
+    assert maker([named, using], {"2", "3", "4"})(using)
+    assert not maker([named, using], {"3", "4"})(using)
+
+
+def test_the_makers_of_what_others_use_are_those_of_its_type() -> None:
+    vpc, group = created("CreateVpc", "1"), created("CreateSecurityGroup", "2", "ec2:CreateSecurityGroup")
+    using = usage("ec2:DeleteVpc", VPC, "ec2.amazonaws.com:DeleteVpc", "3")
+    assert makers_of([vpc, group, using], [using]) == [vpc]

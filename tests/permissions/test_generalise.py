@@ -248,6 +248,23 @@ def test_names_of_things_that_each_of_three_runs_made_anew_are_a_family() -> Non
     assert family("dev staging prod", "1 2 3") == {}
 
 
+@pytest.mark.parametrize(
+    ("names", "pattern"),
+    [
+        ("prod-data1 prod-data2 prod-data3", "prod-data*"),
+        ("prod-data9 prod-data10 prod-data11", "prod-data*"),
+        ("prod-data-001 prod-data-002 prod-data-003", "prod-data-*"),
+        ("prod-1data prod-2data prod-30data", "prod-*data"),
+        ("prod-a1 prod-b2 prod-c3", "prod-*"),
+        ("prod-v1-eu prod-v2-eu prod-v3-eu", "prod-v*-eu"),
+    ],
+)
+def test_the_letters_beside_a_number_stay_when_the_number_alone_changes(names: str, pattern: str) -> None:
+    """`prod-*` of three `prod-data1` would be everything of production."""
+    assert set(family(names, "1 2 3").values()) == {pattern}
+    assert family("env1 env2 env3", "1 2 3") == {}
+
+
 def test_buckets_are_a_family_where_enough_of_their_name_stays() -> None:
     assert set(family("site-1-x site-2-x site-3-x", "1 2 3", "s3:::").values()) == {"site-*-x"}
     assert family("1-x 2-x 3-x", "1 2 3", "s3:::") == {}

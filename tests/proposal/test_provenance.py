@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from leastpriv.model import Basis, Need, Origin, Outcome, Permission, Run, Trust, Usage
-from leastpriv.proposal.provenance import is_unknown, origins_of, untrusted
+from leastpriv.proposal.provenance import is_unknown, origins_of, reviewed, untrusted
 
 START = datetime(2026, 11, 3, 9, 0, tzinfo=UTC)
 MAIN = Origin(Trust.TRUSTED, "main")
@@ -72,3 +72,21 @@ def test_the_number_of_questions_has_an_end_and_what_was_not_asked_is_not_truste
     hundreds = origins_of([usage(n) for n in range(100)], RUNS, ask)
     assert sum(origin is FEATURE for origin in hundreds.values()) == 60
     assert untrusted(usage(99), hundreds) is not None
+
+
+def test_runs_that_made_such_things_are_asked_for_after_those_that_additions_hang_on() -> None:
+    """And open nothing where no question was left; without anything missing nobody is asked."""
+    asked: list[str] = []
+
+    def ask(run: Run) -> Origin:
+        asked.append(run.id)
+        return FEATURE if run.id == "1" else MAIN
+
+    origins = origins_of([usage(3, 4)], RUNS, ask, [usage(1, 2, 4)])
+    assert asked == ["4", "1", "2"]
+    assert reviewed(origins) == {"2", "4"}
+    many = [usage(each) for each in range(59)]
+    assert "99" not in origins_of([*many, usage(59)], RUNS, ask, [usage(99)])
+    assert "99" in origins_of(many, RUNS, ask, [usage(99)])
+    assert origins_of([], RUNS, ask, [usage(1)]) == {}
+    assert reviewed({}) is None

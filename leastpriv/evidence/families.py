@@ -17,6 +17,7 @@ from leastpriv.permissions.generalise import NAMED_ANEW, Family, Seen, families_
 from leastpriv.permissions.resource_types import types_of_arn
 from leastpriv.permissions.volatility import Opening, open_parts
 
+_CLOUDFORMATION = "cloudformation.amazonaws.com"
 _LEAST_MEMBERS = 2
 """An action used on the objects of one bucket alone may be about that one."""
 
@@ -74,7 +75,10 @@ def made_of(
     for usage in creations:
         permission = usage.need.permission
         by_action.setdefault(permission.action, []).append(Seen(permission.resource, usage.runs))
-    families = {resource: family for made in by_action.values() for resource, family in families_of(made).items()}
+    by_stacks = {each.need.permission.resource for each in creations if _CLOUDFORMATION in each.forwarded_by}
+    families = {
+        resource: family for made in by_action.values() for resource, family in families_of(made, by_stacks).items()
+    }
     age = {each.need.permission.resource: each.last_seen for each in sorted(creations, key=lambda each: each.last_seen)}
     return Made(maker(known, reviewed), families, _objects(teachers, families, list(age)))
 

@@ -10,7 +10,7 @@ type whose id AWS chooses.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from leastpriv.permissions.patterns import resource_covers
@@ -94,17 +94,19 @@ def patterns_of(seen: Sequence[Seen]) -> tuple[Pattern, ...]:
     )
 
 
-def families_of(made: Sequence[Seen]) -> Mapping[str, Family]:
+def families_of(made: Sequence[Seen], by_stacks: Collection[str] = ()) -> Mapping[str, Family]:
     """For things that runs made by name: resource -> the names of its kind, where these change from run to run.
 
     They do where every run gave another (`preview-17`, `preview-18`), and where CloudFormation or Terraform ends a
-    bucket's name. `made` are the resources of one creating action.
+    bucket's name. `made` are the resources of one creating action, `by_stacks` those that CloudFormation asked for: a
+    name that somebody else ended in twelve letters (`data-1a2b3c4d5e6f`) tells nothing of the next one.
     """
     found: dict[str, Family] = {}
     groups = {each.resource: _Group() for each in made}
     for each in made:
         groups[each.resource].add(each, ())
-        generated = generated_name(each.resource) if _BUCKET.fullmatch(each.resource) else each.resource
+        is_bucket = _BUCKET.fullmatch(each.resource) is not None
+        generated = generated_name(each.resource, each.resource in by_stacks) if is_bucket else each.resource
         if generated != each.resource:
             found[each.resource] = Family(generated, Opening("BucketName", NAMED_ANEW))
     for pattern, group in _learned(groups, with_buckets=True).items():

@@ -106,14 +106,16 @@ def _part(prefix: str, resource: str, part: Part, text: str, made: bool, *, alon
     return opened, _look_of(text)
 
 
-def generated_name(resource: str) -> str:
-    """A resource with as many `?` as the random end of its name has letters, where CloudFormation or Terraform gave it.
+def generated_name(resource: str, by_stack: bool) -> str:
+    """A resource with as many `?` as the random end of its name has letters, where Terraform or a stack gave it.
 
     Narrower than what `open_parts` writes: for a bucket, whose name is not in the account's own realm.
     """
     found = _MADE_UNIQUE.search(resource)
     if found:
         return f"{resource[: found.start()]}20{'?' * (len(found[0]) - 2)}{resource[found.end() :]}"
+    if not by_stack:
+        return resource
     return _END.sub(lambda end: "?" * len(end[1]) if _opened_end(end) == "*" else end[1], resource)
 
 

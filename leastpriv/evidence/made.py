@@ -54,7 +54,8 @@ def makers_of(usages: Sequence[Usage], wanted: Iterable[Usage]) -> list[Usage]:
     for usage in wanted:
         resource = usage.need.permission.resource
         prefix = service_of(resource)
-        kinds.update((prefix, kind.lower()) for kind in types_of_arn(prefix, resource))
+        if prefix:
+            kinds.update((prefix, kind.lower()) for kind in types_of_arn(prefix, resource))
     return [usage for usage in usages if not kinds.isdisjoint(_kinds_made(usage))]
 
 
@@ -87,7 +88,7 @@ def _runs_that_used(usages: Iterable[Usage]) -> Mapping[str, tuple[str, set[str]
 @lru_cache(maxsize=16_384)
 def made_by(prefix: str, event: str) -> tuple[str, ...]:
     """Resource types, in lower case, of which an event makes one: `CreateVpc` a `vpc`, `RunInstances` an `instance`."""
-    if not creates(event) or _works_on_what_is_there(prefix, event):
+    if prefix not in catalog.services() or not creates(event) or _works_on_what_is_there(prefix, event):
         return ()
     noun = noun_of(event).removesuffix("s").partition("with")[0]
     kinds = {kind.name.lower() for kind in catalog.resource_types(prefix)}

@@ -22,6 +22,7 @@ from leastpriv.report.limits import for_security, held_back, offered, refused, r
 from leastpriv.report.live import live_role
 from leastpriv.report.offers import lifecycle_offers
 from leastpriv.report.onto import resources_narrowed
+from leastpriv.report.opened import patterns_opened
 from leastpriv.report.proof import proof_lines
 from leastpriv.report.siblings import lifecycle_counterparts
 from leastpriv.report.subject import Subject
@@ -66,6 +67,7 @@ def body(subject: Subject, reserved: int = 0) -> str:
         *_security(subject),
         *outside_access(subject),
         *_additions(subject),
+        *patterns_opened(subject),
         *_narrowed(subject),
         *resources_narrowed(subject),
         *_removals(subject),

@@ -102,6 +102,8 @@ def test_the_type_is_read_off_the_event(action: str, event: str, resource: str) 
         ("config", "StartConfigurationRecorder", ()),
         ("states", "StartExecution", ("execution",)),
         ("codebuild", "StartBuild", ("build",)),
+        ("", "StartInstances", ()),
+        ("nosuchservice", "StartInstances", ()),
     ],
 )
 def test_to_start_what_another_call_makes_is_not_to_make_it(prefix: str, event: str, kinds: tuple[str, ...]) -> None:
@@ -125,3 +127,6 @@ def test_the_makers_of_what_others_use_are_those_of_its_type() -> None:
     vpc, group = created("CreateVpc", "1"), created("CreateSecurityGroup", "2", "ec2:CreateSecurityGroup")
     using = usage("ec2:DeleteVpc", VPC, "ec2.amazonaws.com:DeleteVpc", "3")
     assert makers_of([vpc, group, using], [using]) == [vpc]
+    assert (
+        makers_of([vpc, using], [usage("sts:GetCallerIdentity", "*", "sts.amazonaws.com:GetCallerIdentity", "3")]) == []
+    )

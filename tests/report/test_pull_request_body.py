@@ -22,6 +22,7 @@ from leastpriv.report.pull_request_body import body, title, verdict
 from leastpriv.report.subject import Subject
 from tests.fakes.deploys import ALARM, CREATE_QUEUE, FIRST, POLICY, UPDATE, as_committed, deploys, proposal
 from tests.fakes.markdown import HOSTILE, read, table_widths
+from tests.test_cases import run_case
 
 LIMIT = 58_000
 MARKER = re.compile(r"<!-- leastpriv v=1 version=[0-9.]+ fingerprint=[0-9a-f]{32} -->")
@@ -159,6 +160,30 @@ def test_a_first_draft_says_that_it_is_one_and_removes_nothing(tmp_path: Path) -
 
 def test_an_addition_shows_resource_basis_times_runs_and_day(usual: Subject) -> None:
     assert f"| `cloudwatch:PutMetricAlarm` | `{ALARM}` | refused by AWS | 1× | 1 | 2026-10-15 |" in body(usual)
+
+
+def test_a_pattern_says_what_it_stands_for_and_why_it_is_open(tmp_path: Path) -> None:
+    """One queue of three was deleted, and the pattern lets the role delete any: nobody should merge that unseen."""
+    made = [{"event": "sqs:CreateQueue", "parameters": {"queueName": f"orders-{run}"}} for run in (1, 2, 3)]
+    queue = "https://sqs.eu-west-1.amazonaws.com/111122223333/orders-2"
+    deleted = {"event": "sqs:DeleteQueue", "parameters": {"queueUrl": queue}}
+    runs = [
+        {"first": f"2026-11-{run:02}T10:00:00Z", "calls": [call, *([deleted] if run == 2 else [])]}
+        for run, call in enumerate(made, start=1)
+    ]
+    text = run_case({"policy": None, "runs": runs}, tmp_path).body
+    section = text.partition("1 pattern stands for more than what was seen")[2].partition("</details>")[0]
+    (row,) = [line for line in section.splitlines() if "orders-*" in line]
+    assert "`sqs:CreateQueue`, `sqs:DeleteQueue`" in row
+    assert all(f"orders-{run}`" in row for run in (1, 2, 3))
+    assert "this role's own runs make such things under other names" in row
+    assert "also what others made in this account" in section
+
+
+def test_what_is_written_as_it_was_seen_has_no_such_section(tmp_path: Path) -> None:
+    call = {"event": "sqs:CreateQueue", "parameters": {"queueName": "orders"}}
+    text = run_case({"policy": None, "runs": [{"first": "2026-11-01T10:00:00Z", "calls": [call]}]}, tmp_path).body
+    assert "more than what was seen" not in text
 
 
 def test_what_is_removed_is_shown_with_its_statement_and_line_of_the_committed_file(usual: Subject) -> None:

@@ -205,10 +205,15 @@ def is_named_when_meant(action: str, kind: str) -> bool:
     prefix, _, name = action.partition(":")
     rows = [row for row in table("named_when_meant") if row["prefix"] == prefix]
     choices = table("type_choices")
-    return any(
-        (not row["actions"] or name in row["actions"].split(",")) and kind in (row["types"] or kind).split(",")
-        for row in rows
-    ) or any((row["prefix"], row["type"], row["action"]) == (prefix, kind, name) for row in choices)
+    return any(_is_for(row["actions"], name) and kind in (row["types"] or kind).split(",") for row in rows) or any(
+        (row["prefix"], row["type"], row["action"]) == (prefix, kind, name) for row in choices
+    )
+
+
+def _is_for(actions: str, name: str) -> bool:
+    """Whether a row is for an action: of those that it names, or of all but those behind a `-`; none: of all."""
+    named = actions.removeprefix("-").split(",") if actions else []
+    return (name in named) is not actions.startswith("-") if named else True
 
 
 @cache

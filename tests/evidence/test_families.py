@@ -111,9 +111,9 @@ def test_nothing_is_due_for_an_object_that_no_call_surely_used(fields: dict[str,
 
 
 def test_what_is_due_is_open_like_what_was_seen() -> None:
-    keys = ("app.54d5d5d6.js", "app.78dde6c4.js", "app.17156075a.js")
+    keys = ("app.54d5d5d6.js", "app.78dde6c4.js", "app.1715607a.js")
     old = [each for run in (1, 2) for each in site(run, "PutObject", "DeleteObject", key=keys[run])]
-    assert due([*old, *site(3, "PutObject", key=keys[0])], "s3:DeleteObject") == [f"{bucket(3)}/app.*.js"]
+    assert due([*old, *site(3, "PutObject", key=keys[0])], "s3:DeleteObject") == [f"{bucket(3)}/app.????????.js"]
 
 
 def test_the_bucket_of_an_object_is_never_open() -> None:

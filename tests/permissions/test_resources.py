@@ -14,7 +14,7 @@ from leastpriv.model import Call, Outcome
 from leastpriv.permissions import catalog
 from leastpriv.permissions.patterns import has_variable, resource_matches
 from leastpriv.permissions.request import request_values
-from leastpriv.permissions.resource_types import fits, widest
+from leastpriv.permissions.resource_types import fits, is_named_when_meant, widest
 from leastpriv.permissions.resources import Resource, resources_of
 
 ACCOUNT = "111122223333"
@@ -874,3 +874,22 @@ def test_the_widest_resource_stays_in_the_account_and_the_regions_seen() -> None
 @given(st.sampled_from(ACTIONS))
 def test_the_widest_resources_fit_their_action(action: str) -> None:
     assert all(fits(action, resource) for resource in widest(action, ROLE, ["eu-west-1"]))
+
+
+@pytest.mark.parametrize(
+    ("action", "kind", "is_named"),
+    [
+        ("lambda:GetFunction", "function alias", True),
+        ("lambda:InvokeFunction", "function alias", False),
+        ("lambda:InvokeFunction", "function version", False),
+        ("lambda:GetFunction", "function", False),
+        ("dynamodb:TagResource", "table", True),
+        ("dynamodb:Query", "index", False),
+        ("s3:GetObject", "accesspointobject", True),
+    ],
+)
+def test_silence_about_a_resource_is_an_answer_only_where_the_record_would_name_it(
+    action: str, kind: str, is_named: bool
+) -> None:
+    """A record of a synchronous Invoke does not tell the alias: a grant on the alias may have served it."""
+    assert is_named_when_meant(action, kind) is is_named

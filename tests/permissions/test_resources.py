@@ -893,3 +893,20 @@ def test_silence_about_a_resource_is_an_answer_only_where_the_record_would_name_
 ) -> None:
     """A record of a synchronous Invoke does not tell the alias: a grant on the alias may have served it."""
     assert is_named_when_meant(action, kind) is is_named
+
+
+@pytest.mark.parametrize(
+    ("request_", "expected"),
+    [
+        ({"functionName": f"arn:aws:lambda:{HERE}:function:f:live"}, "function:f:live"),
+        ({"functionName": "f", "qualifier": "live"}, "function:f:live"),
+        ({"functionName": f"arn:aws:lambda:{HERE}:function:f"}, "function:f"),
+        ({}, "function:f"),
+    ],
+)
+def test_an_invoke_is_about_the_alias_of_its_request_and_not_the_function_that_the_record_lists(
+    request_: dict[str, object], expected: str
+) -> None:
+    """`function:f` alone would refuse the next call of `function:f:live`."""
+    invoke = call("lambda", "Invoke", request_, resources=(f"arn:aws:lambda:{HERE}:function:f",))
+    assert patterns(resources_of(invoke, "lambda:InvokeFunction")) == [f"arn:aws:lambda:{HERE}:{expected}"]

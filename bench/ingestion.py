@@ -1,4 +1,6 @@
-"""Measures the reading of trail files: `python bench/ingestion.py GENERATOR FOLDER [--mb 100 1000] [--peers]`.
+"""Measures the reading of trail files.
+
+`python bench/ingestion.py GENERATOR FOLDER [--mb 100 1000] [--peers] [--rows REGEX]`
 
 GENERATOR writes logs and the answer that a reader should find (`gen_trail.py --truth`); they are made in FOLDER where
 they are not there yet, with seed 42. Each row runs in a process of its own, in turn with `igzip -dc` of the same files:
@@ -13,6 +15,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
 import shlex
 import shutil
 import statistics
@@ -69,6 +72,7 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--mb", type=int, nargs="+", default=[100, 1000])
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--peers", action="store_true")
+    parser.add_argument("--rows", default="", help="a regular expression: only rows whose names hold it")
     options = parser.parse_args(arguments)
     if not shutil.which("igzip"):
         sys.exit("igzip is needed (Debian's package isal): its time is the unit of the table.")
@@ -76,7 +80,8 @@ def main(arguments: list[str]) -> int:
     for size in options.mb:
         logs, truth, roles = generated(options.generator, options.folder, size)
         peers = peer_rows(options.folder, logs, roles) if options.peers else []
-        wrong += table(size, logs, truth, [*own_rows(options.folder, logs, roles), *peers], options.rounds)
+        rows = [each for each in (*own_rows(options.folder, logs, roles), *peers) if re.search(options.rows, each.name)]
+        wrong += table(size, logs, truth, rows, options.rounds)
     return min(wrong, 1)
 
 
@@ -148,7 +153,7 @@ def read(folder: str, named: str, what: str, cache: str = "") -> int:
     for call in source.read(Window(), Principals(targets)):
         if isinstance(call, Call):
             resource = folded(call.resources[0]) if call.resources else ""
-            key = (call.principal, call.source, call.name, call.error_code, resource)
+            key: tuple[str, ...] = (call.principal, call.source, call.name, call.error_code, resource)
             known = found.get(key)
             if known is None:
                 found[key] = [1, call.time, call.time]
@@ -181,7 +186,13 @@ def naive(folder: str, named: str) -> int:
             role = identity.get("sessionContext", {}).get("sessionIssuer", {}).get("arn")
             if identity.get("type") == "AssumedRole" and role == named:
                 resource = folded((record.get("resources") or [{}])[0].get("ARN", ""))
-                key = (role, record["eventSource"], record["eventName"], record.get("errorCode") or "", resource)
+                key: tuple[str, ...] = (
+                    role,
+                    record["eventSource"],
+                    record["eventName"],
+                    record.get("errorCode") or "",
+                    resource,
+                )
                 add(found, key, 1, record["eventTime"], record["eventTime"])
     for key, values in found.items():
         print(json.dumps([*key, *values]))
@@ -296,7 +307,8 @@ def is_right(row: Row, printed: str, truth: Mapping[tuple[str, ...], list[Any]])
     expected = {key: value for key, value in truth.items() if row.roles is None or key[0] in row.roles}
     told = {key[0] for key in expected}
     found: Answer = {}
-    for line in printed.splitlines():
+    # DuckDB draws its progress among them.
+    for line in filter(re.compile(r"\[").match, printed.splitlines()):
         *key, resource, count, first, last = json.loads(line)
         if key[0] in told:  # the truth is about the generator's roles, not about users
             add(found, (*key, folded(resource)), count, first, last)

@@ -1,25 +1,22 @@
-"""One file of a folder read by itself, in whatever thread or process."""
+"""One file of a trail read by itself, in whatever thread or process, and wherever the file lies."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import partial
-from pathlib import Path
-from typing import BinaryIO, cast
+from threading import local
+from typing import BinaryIO
 
 from leastpriv.evidence.cloudtrail.figures import ReadStatistics
 from leastpriv.evidence.cloudtrail.file_reader import FileReader, SeenEvents
-from leastpriv.evidence.cloudtrail.readings import Reading
 from leastpriv.evidence.cloudtrail.rows import RowReader
-from leastpriv.evidence.cloudtrail.trail_paths import TrailFile
 from leastpriv.evidence.source import Principals, Window
 from leastpriv.model import Call, Gap
 
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """What is read of files."""
+    """What is read of a trail's files."""
 
     window: Window
     principals: Principals
@@ -27,22 +24,32 @@ class Task:
     """Also what records of anybody tell of the evidence."""
     max_decompressed: int
 
+    @property
+    def few(self) -> bool:
+        """Whether most files hold no call that counts."""
+        return self.principals.targets is not None and not self.survey
+
     def rows(self) -> RowReader:
         """What reads records, for one thread."""
         return RowReader(self.window, self.principals, survey=self.survey)
 
-    def read(self, file: TrailFile, rows: RowReader, figures: ReadStatistics, seen: SeenEvents) -> Iterator[Call | Gap]:
+    def read(
+        self,
+        name: str,
+        region: str,
+        open_file: Callable[[], BinaryIO],
+        rows: RowReader,
+        figures: ReadStatistics,
+        seen: SeenEvents,
+    ) -> Iterator[Call | Gap]:
         """Calls and gaps of a file, in order; `rows` goes from file to file."""
-        reader = FileReader(str(file.path), file.region, figures, seen, rows, self.max_decompressed)
-        return reader.read(partial(_opened, file.path), self.window, self.principals)
-
-    def read_apart(self, file: TrailFile, rows: RowReader) -> Reading:
-        """What a file gives by itself."""
-        figures = ReadStatistics()
-        items = tuple(self.read(file, rows, figures, SeenEvents()))
-        rows.survey(figures)
-        return Reading(items, figures)
+        reader = FileReader(name, region, figures, seen, rows, self.max_decompressed)
+        return reader.read(open_file, self.window, self.principals)
 
 
-def _opened(path: Path) -> BinaryIO:
-    return cast(BinaryIO, path.open("rb", buffering=0))
+class OwnRows(local):
+    """What reads records, one for each thread that asks: what it remembers is for one at a time."""
+
+    def __init__(self, task: Task) -> None:
+        """Called in each thread anew."""
+        self.rows = task.rows()

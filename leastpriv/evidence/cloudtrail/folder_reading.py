@@ -11,11 +11,12 @@ import os
 from collections import deque
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from threading import local
-from typing import TYPE_CHECKING, NamedTuple, cast
+from typing import TYPE_CHECKING, BinaryIO, NamedTuple, cast
 
-from leastpriv.evidence.cloudtrail.apart import Task
+from leastpriv.evidence.cloudtrail.apart import OwnRows, Task
 from leastpriv.evidence.cloudtrail.figures import ReadStatistics
 from leastpriv.evidence.cloudtrail.file_reader import SeenEvents
 from leastpriv.evidence.cloudtrail.readings import Reading, Readings
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
     from leastpriv.evidence.cloudtrail.reading_process import ReadingProcess
 
 _THREADS = 4
-"""More gain nothing, since what is not unfolding holds Python's lock (measured 2026-11 with two cores)."""
+"""What is not unfolding holds Python's lock: on two virtual cores they end as soon as one thread (bench/README.md)."""
 _PROCESSES = 8
 """Each takes some 30 MiB."""
 _AHEAD = 16
@@ -66,7 +67,7 @@ class FolderReading:
 
     def __init__(self, task: Task, readings: Readings, figures: ReadStatistics, seen: SeenEvents) -> None:
         """`figures` grow while reading; `readings` are closed with it."""
-        self._task, self._own = task, local()
+        self._task, self._own, self._process_of = task, OwnRows(task), local()
         self._readings, self._figures, self._seen = readings, figures, seen
         # Everybody's calls are too many to be handed over.
         self._may_start = task.principals.targets is not None and _cores() > 1
@@ -90,13 +91,13 @@ class FolderReading:
             if ahead.kept:
                 yield from self._readings.again(ahead.kept)
             elif ahead.apart or (ahead.stored and self._readings.are_kept):
-                reading = ahead.apart.result() if ahead.apart else self._task.read_apart(ahead.file, self._rows)
+                reading = ahead.apart.result() if ahead.apart else read_apart(self._task, ahead.file, self._own.rows)
                 if ahead.stored:
                     self._readings.keep(ahead.stored, reading)
                 yield from self._readings.again(reading)
             else:
-                yield from self._task.read(ahead.file, self._rows, self._figures, self._seen)
-        self._rows.survey(self._figures)
+                yield from read_file(self._task, ahead.file, self._own.rows, self._figures, self._seen)
+        self._own.rows.survey(self._figures)
 
     def _queued(self, files: Iterable[TrailFile]) -> Iterator[_Ahead]:
         """The files, each under way to be read since some before it, where that helps."""
@@ -135,26 +136,34 @@ class FolderReading:
             return reading or Reading(())
         if process:
             # It is gone, for want of memory perhaps: its thread reads what was for it.
-            self._own.process = None
-        return self._task.read_apart(file, self._rows)
+            self._process_of.thread = None
+        return read_apart(self._task, file, self._own.rows)
 
     def _process(self) -> ReadingProcess | None:
         """That of the thread that asks; `None` where it is gone."""
-        if not hasattr(self._own, "process"):
+        if not hasattr(self._process_of, "thread"):
             from leastpriv.evidence.cloudtrail.reading_process import ReadingProcess
 
-            self._own.process = None
+            self._process_of.thread = None
             with suppress(OSError):
-                self._own.process = ReadingProcess(self._task)
-                self._processes.append(self._own.process)
-        return cast("ReadingProcess | None", self._own.process)
+                self._process_of.thread = ReadingProcess(self._task)
+                self._processes.append(self._process_of.thread)
+        return cast("ReadingProcess | None", self._process_of.thread)
 
-    @property
-    def _rows(self) -> RowReader:
-        """Those of the thread that asks: what they remember of records is for one at a time."""
-        if not hasattr(self._own, "rows"):
-            self._own.rows = self._task.rows()
-        return cast(RowReader, self._own.rows)
+
+def read_file(
+    task: Task, file: TrailFile, rows: RowReader, figures: ReadStatistics, seen: SeenEvents
+) -> Iterator[Call | Gap]:
+    """Calls and gaps of a file of a folder, in order."""
+    return task.read(str(file.path), file.region, partial(_opened, file.path), rows, figures, seen)
+
+
+def read_apart(task: Task, file: TrailFile, rows: RowReader) -> Reading:
+    """What a file of a folder gives by itself."""
+    figures = ReadStatistics()
+    items = tuple(read_file(task, file, rows, figures, SeenEvents()))
+    rows.survey(figures)
+    return Reading(items, figures)
 
 
 def _cores() -> int:
@@ -169,3 +178,7 @@ def _stored(path: Path) -> Stored | None:
     except (OSError, ValueError):
         return None
     return Stored(str(path), f"{status.st_size} {status.st_mtime_ns}", status.st_size)
+
+
+def _opened(path: Path) -> BinaryIO:
+    return cast(BinaryIO, path.open("rb", buffering=0))

@@ -8,6 +8,7 @@ import sys
 from typing import IO, cast
 
 from leastpriv.evidence.cloudtrail.apart import Task
+from leastpriv.evidence.cloudtrail.folder_reading import read_apart
 from leastpriv.evidence.cloudtrail.readings import Reading
 from leastpriv.evidence.cloudtrail.trail_paths import TrailFile
 
@@ -63,5 +64,5 @@ def serve() -> None:
             file = cast(TrailFile, pickle.load(files))  # noqa: S301
         except EOFError:
             return
-        pickle.dump(task.read_apart(file, rows), answers)
+        pickle.dump(read_apart(task, file, rows), answers)
         answers.flush()

@@ -12,23 +12,21 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from itertools import islice
-from threading import local
 from typing import BinaryIO, cast
 
 from leastpriv.errors import AwsError, AwsTrouble
+from leastpriv.evidence.cloudtrail.apart import OwnRows, Task
 from leastpriv.evidence.cloudtrail.digest_reading import Vouching
 from leastpriv.evidence.cloudtrail.digests import HashedStream
 from leastpriv.evidence.cloudtrail.fetchers import Fetchers
 from leastpriv.evidence.cloudtrail.figures import ReadStatistics
-from leastpriv.evidence.cloudtrail.file_reader import FileReader, SeenEvents
+from leastpriv.evidence.cloudtrail.file_reader import SeenEvents
 from leastpriv.evidence.cloudtrail.object_cache import ObjectCache
 from leastpriv.evidence.cloudtrail.readings import Reading, Readings
-from leastpriv.evidence.cloudtrail.rows import RowReader
 from leastpriv.evidence.cloudtrail.s3_layout import Branch, Days
 from leastpriv.evidence.cloudtrail.s3_listing import Listing
 from leastpriv.evidence.cloudtrail.s3_objects import Bucket, Stored
 from leastpriv.evidence.cloudtrail.trail_paths import region_in
-from leastpriv.evidence.cloudtrail.unfolding import MAX_DECOMPRESSED
 from leastpriv.model import Call, Gap, GapKind, Scope
 
 _AHEAD = 128
@@ -70,36 +68,28 @@ class BucketReading:
         self,
         bucket: Bucket,
         found: Sequence[Branch],
-        rows: Callable[[], RowReader],
+        task: Task,
         figures: ReadStatistics,
         seen: SeenEvents,
         cache: ObjectCache | None = None,
         vouching: Vouching | None = None,
         say: Callable[[str], None] = lambda _: None,
-        *,
-        few: bool = False,
-        max_decompressed: int = MAX_DECOMPRESSED,
     ) -> None:
-        """`rows` makes what reads records, for one thread; `figures` grow while reading.
-
-        `few`: most files hold no call that counts; `cache` and `vouching` are closed with it.
-        """
+        """`figures` grow while reading; `cache` and `vouching` are closed with it."""
         self.any_object = False
         self.kept = 0
         """Objects that were known from the cache."""
-        self._bucket, self._max_decompressed = bucket, max_decompressed
-        self._make_rows, self._own = rows, local()
+        self._bucket, self._task, self._own = bucket, task, OwnRows(task)
         self._figures, self._seen, self._cache = figures, seen, cache
-        window = self._rows.window
-        self._readings = Readings(cache, window, figures, seen)
+        self._readings = Readings(cache, task.window, figures, seen)
         self._fetchers = Fetchers(bucket.at_once)
-        self._readers = Fetchers(_READERS) if few else None
+        self._readers = Fetchers(_READERS) if task.few else None
         self._lost: dict[tuple[AwsTrouble, str, str], Gap] = {}
         self._failures = 0
         self._vouching = vouching
         self._say = say
         self._unlisted: set[str] = set()
-        self._listing = Listing(bucket, found, Days.of(window), self._fetchers, self._unlisted_branch)
+        self._listing = Listing(bucket, found, Days.of(task.window), self._fetchers, self._unlisted_branch)
 
     def close(self) -> None:
         """Drop what is under way; nobody waits for it."""
@@ -173,7 +163,7 @@ class BucketReading:
     def _read_apart(self, ahead: _Ahead) -> Reading:
         """What an object gives by itself; for any thread."""
         figures, opened = ReadStatistics(), self._opened(ahead)
-        hashed = HashedStream(opened, self._max_decompressed) if self._vouching else None
+        hashed = HashedStream(opened, self._task.max_decompressed) if self._vouching else None
         items = tuple(self._read(ahead.stored, hashed or opened, figures, SeenEvents()))
         return Reading(items, figures, hashed.hexdigest() if hashed else "")
 
@@ -183,17 +173,9 @@ class BucketReading:
     def _read(
         self, stored: Stored, opened: io.IOBase, figures: ReadStatistics, seen: SeenEvents
     ) -> Iterator[Call | Gap]:
-        name, rows = f"s3://{self._bucket.name}/{stored.key}", self._rows
-        reader = FileReader(name, region_in(stored.key), figures, seen, rows, self._max_decompressed)
-        yield from reader.read(lambda: cast(BinaryIO, opened), rows.window, rows.principals)
+        name, rows = f"s3://{self._bucket.name}/{stored.key}", self._own.rows
+        yield from self._task.read(name, region_in(stored.key), lambda: cast(BinaryIO, opened), rows, figures, seen)
         rows.survey(figures)
-
-    @property
-    def _rows(self) -> RowReader:
-        """Those of the thread that asks: what they remember of records is for one at a time."""
-        if not hasattr(self._own, "rows"):
-            self._own.rows = self._make_rows()
-        return cast(RowReader, self._own.rows)
 
     def _kept(self, stored: Stored) -> Reading | None:
         kept = self._readings.known(stored)

@@ -9,16 +9,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from datetime import datetime
-from functools import partial
 from pathlib import Path
 
 from leastpriv.errors import AwsError, InputError
 from leastpriv.evidence.aws_errors import code_of
+from leastpriv.evidence.cloudtrail.apart import Task
 from leastpriv.evidence.cloudtrail.delivery import NOT_WAITED_FOR, under_way
 from leastpriv.evidence.cloudtrail.digest_reading import Vouching
 from leastpriv.evidence.cloudtrail.file_reader import ReadStatistics, SeenEvents
 from leastpriv.evidence.cloudtrail.object_cache import ObjectCache
-from leastpriv.evidence.cloudtrail.rows import RowReader
 from leastpriv.evidence.cloudtrail.s3_layout import branches, delivered
 from leastpriv.evidence.cloudtrail.s3_objects import Bucket, Clients
 from leastpriv.evidence.cloudtrail.s3_reading import BucketReading
@@ -134,14 +133,12 @@ class S3Trail:
         reading = BucketReading(
             bucket,
             found,
-            partial(RowReader, window, principals, survey=self._survey),
+            Task(window, principals, self._survey, self._max_decompressed),
             self.statistics,
             seen,
             cache,
             vouching,
             self._say,
-            few=principals.targets is not None and not self._survey,
-            max_decompressed=self._max_decompressed,
         )
         with closing(reading):
             yield from reading.items()

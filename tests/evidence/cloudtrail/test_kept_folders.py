@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from leastpriv.evidence.cloudtrail import apart
+from leastpriv.evidence.cloudtrail import folder_reading
 from leastpriv.evidence.cloudtrail.trail_files import TrailFolder
 from leastpriv.evidence.source import Principals, Window, parse_principal
 from leastpriv.model import Call, Gap
@@ -72,13 +72,13 @@ def read(
 def opened(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Names of the files that were opened."""
     names: list[str] = []
-    real = apart._opened
+    real = folder_reading._opened
 
     def note(path: Path) -> Any:
         names.append(path.name)
         return real(path)
 
-    monkeypatch.setattr(apart, "_opened", note)
+    monkeypatch.setattr(folder_reading, "_opened", note)
     return names
 
 

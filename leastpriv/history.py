@@ -9,7 +9,7 @@ from typing import TypeVar
 
 from leastpriv.diff.compare import decide
 from leastpriv.errors import PolicyFileError, PullRequestError
-from leastpriv.evidence.made import makers_of
+from leastpriv.evidence.made import usages_that_made
 from leastpriv.evidence.memory.words import Decline, Memory, Returned, merge
 from leastpriv.evidence.runs import workflow_run_of
 from leastpriv.evidence.usage import Evidence
@@ -146,7 +146,7 @@ def _origins(
 ) -> Mapping[str, Origin]:
     unknown: Mapping[str, Origin] = {}
     runs = (*evidence.logged_runs, *evidence.runs)
-    makers = makers_of(evidence.usages, missing)
+    makers = usages_that_made(evidence.usages, missing)
     return asked(
         lambda: origins_of(missing, runs, _of_workflow_runs(historian.origins(settings.base)), makers),
         unknown,

@@ -48,7 +48,7 @@ def maker(usages: Iterable[Usage], reviewed: Collection[str] | None = None) -> C
     return is_made
 
 
-def makers_of(usages: Sequence[Usage], wanted: Iterable[Usage]) -> list[Usage]:
+def usages_that_made(usages: Sequence[Usage], wanted: Iterable[Usage]) -> list[Usage]:
     """Usages by which things were made of the types that some others are about: these say what `maker` opens."""
     kinds = set[tuple[str, str]]()
     for usage in wanted:

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from leastpriv.evidence.made import made_by, maker, makers_of
+from leastpriv.evidence.made import made_by, maker, usages_that_made
 from leastpriv.model import Basis, Need, Outcome, Permission, Usage
 
 TIME = datetime(2026, 11, 1, tzinfo=UTC)
@@ -126,7 +126,10 @@ def test_runs_that_nobody_reviewed_are_not_heard_as_makers() -> None:
 def test_the_makers_of_what_others_use_are_those_of_its_type() -> None:
     vpc, group = created("CreateVpc", "1"), created("CreateSecurityGroup", "2", "ec2:CreateSecurityGroup")
     using = usage("ec2:DeleteVpc", VPC, "ec2.amazonaws.com:DeleteVpc", "3")
-    assert makers_of([vpc, group, using], [using]) == [vpc]
+    assert usages_that_made([vpc, group, using], [using]) == [vpc]
     assert (
-        makers_of([vpc, using], [usage("sts:GetCallerIdentity", "*", "sts.amazonaws.com:GetCallerIdentity", "3")]) == []
+        usages_that_made(
+            [vpc, using], [usage("sts:GetCallerIdentity", "*", "sts.amazonaws.com:GetCallerIdentity", "3")]
+        )
+        == []
     )

@@ -18,10 +18,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from leastpriv import __version__
-from leastpriv.cli import action_main
+from leastpriv.cli.main import action_main
 from leastpriv.permissions import catalog
-from leastpriv.report.review_comment import review_body, review_title
-from leastpriv.written import write_files
+from leastpriv.pipeline.artifacts import write_files
+from leastpriv.report.review import review_body, review_title
 from tests import test_cases, test_chain_cases, test_review_cases
 from tests.fakes import scripts
 

@@ -49,7 +49,7 @@ def test_defaults_are_text_because_the_runner_passes_text(action: dict[str, Any]
 
 
 def test_file_and_code_agree_on_every_input(action: dict[str, Any]) -> None:
-    from leastpriv.inputs import INPUTS as CODE
+    from leastpriv.config.inputs import INPUTS as CODE
 
     in_code = {entry.name: (entry.default or "", entry.required) for entry in CODE}
     in_file = {name: (_text(entry.get("default", "")), entry["required"]) for name, entry in action["inputs"].items()}

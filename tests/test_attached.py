@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from leastpriv.attached import Attached, drift_sentence, with_account
-from leastpriv.diff.drift import Drift
-from leastpriv.evidence.live_role import LiveRole
-from leastpriv.evidence.trust import Trusted, TrustKind
-from leastpriv.evidence.usage import Evidence
-from leastpriv.model import GapKind, Scope
+from leastpriv.diff.live_role_drift import Drift
+from leastpriv.evidence.collector import Evidence
+from leastpriv.evidence.live_role import LiveRole, Trusted, TrustKind
+from leastpriv.models import GapKind, Scope
+from leastpriv.pipeline.load_policies import Attached, drift_sentence, with_account
 
 ROLE = "arn:aws:iam::111122223333:role/ci/deploy"
 ANYWHERE = Trusted(TrustKind.SERVICE, "rolesanywhere.amazonaws.com")

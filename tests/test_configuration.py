@@ -14,11 +14,17 @@ from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 from ruamel.yaml import YAML
 
-from leastpriv.configuration import SHARED, read_configuration, run_settings, settings_of, target_inputs
+from leastpriv.config.inputs import INPUTS
+from leastpriv.config.settings import Mode, given_to_command
+from leastpriv.config.targets_file import (
+    SHARED,
+    read_configuration,
+    run_settings,
+    settings_of,
+    target_inputs,
+    with_targets,
+)
 from leastpriv.errors import InputError
-from leastpriv.inputs import INPUTS
-from leastpriv.settings import Mode, given_to_command
-from leastpriv.several.config_text import with_targets
 from tests.fakes.chains import CI, DEPLOY, EXEC, config, entry
 
 ROOT = Path(__file__).parents[1]

@@ -12,7 +12,7 @@ import jsonschema
 import pytest
 from check_jsonschema.builtin_schemas import get_builtin_schema
 
-from leastpriv.proposal.guards import GUARDS
+from leastpriv.proposal.guards.registry import GUARDS
 from tests.pages import GUIDE, PAGES, ROOT, WITH_COMMANDS, Block, anchors, inline, of_language, yaml
 
 WORKFLOW_KEYS = frozenset(
@@ -81,7 +81,7 @@ def test_every_yaml_block_is_of_a_known_kind_and_valid(block: Block) -> None:
     if isinstance(value, list):
         value = {"jobs": {"part": {"runs-on": "ubuntu-latest", "steps": value}}}
     if "targets" in value:
-        schema = json.loads((ROOT / "leastpriv/data/config.schema.json").read_text(encoding="utf-8"))
+        schema = json.loads((ROOT / "leastpriv/config/config.schema.json").read_text(encoding="utf-8"))
         jsonschema.validate(value, schema)
     elif "Resources" in value or "AWSTemplateFormatVersion" in value:
         assert all("Type" in resource for resource in value["Resources"].values())

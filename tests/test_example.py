@@ -16,8 +16,8 @@ from typing import Any, TypeAlias
 
 import pytest
 
-from leastpriv.evidence.cloudtrail.event import read_record
-from leastpriv.model import Call, Outcome
+from leastpriv.evidence.cloudtrail.record import read_record
+from leastpriv.models import Call, Outcome
 from leastpriv.permissions.mapping import needs_of
 
 Record: TypeAlias = dict[str, Any]

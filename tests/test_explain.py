@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from leastpriv.cli import main
+from leastpriv.cli.main import main
 from leastpriv.permissions import catalog
 from tests.fakes.deploys import FIRST, NOW, POLICY, ROLE, deploys, usual_deploys, write_trail
 

@@ -26,7 +26,7 @@ from tests.fakes.deploys import POLICY, ROLE, deploys, usual_deploys, write_trai
 
 CASES = json.loads((Path(__file__).parent / "cases_sources" / "damage.json").read_text(encoding="utf-8"))
 SLOW = {"gzip bomb", "huge record"}
-COMMAND = "import sys; from leastpriv.cli import console_main; sys.exit(console_main())"
+COMMAND = "import sys; from leastpriv.cli.main import console_main; sys.exit(console_main())"
 GET_ROLE = {"event": "iam:GetRole", "parameters": {"roleName": "orders"}, "region": "us-east-1"}
 ROLES = {"Effect": "Allow", "Action": "iam:GetRole", "Resource": "arn:aws:iam::111122223333:role/orders"}
 """Of a service whose events are in us-east-1 alone: its only call is in the region that one damage takes away."""

@@ -13,13 +13,13 @@ from typing import Any
 
 import pytest
 
-from leastpriv.cli import main
+from leastpriv.cli.main import main
+from leastpriv.config.settings import from_environment, from_options
+from leastpriv.config.validators import Value
 from leastpriv.errors import InputError
-from leastpriv.pipeline import Result, run
-from leastpriv.settings import from_environment, from_options
-from leastpriv.sources import Reach
-from leastpriv.values import Value
-from leastpriv.workplace import Workplace
+from leastpriv.pipeline.context import Workplace
+from leastpriv.pipeline.propose import Result, run
+from leastpriv.pipeline.sources import Reach
 from tests.fakes.aws.access_analyzer import AccessAnalyzer, Finding
 from tests.fakes.aws.iam_last_accessed import Attempt, LastAccessed
 from tests.fakes.aws.server import Asked, FakeAws, Operation, RefusedError

@@ -170,7 +170,7 @@ class TestShell:
         assert f"from the job log `{log}:1`" in told.out
 
     def test_a_log_from_a_pipe_is_read(self, tmp_path: Path) -> None:
-        start = "import sys; from leastpriv.cli import console_main; sys.exit(console_main())"
+        start = "import sys; from leastpriv.cli.main import console_main; sys.exit(console_main())"
         options = ["--role-arn", ROLE, "--policy-file", "p.json", "--job-log", "-"]
         done = subprocess.run(
             [sys.executable, "-c", start, "propose", *options],

@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 
+from leastpriv.config.settings import from_options
 from leastpriv.errors import InputError
-from leastpriv.model import Basis
-from leastpriv.pipeline import Result, run
-from leastpriv.settings import from_options
-from leastpriv.sources import Reach
-from leastpriv.workplace import Workplace
+from leastpriv.models import Basis
+from leastpriv.pipeline.context import Workplace
+from leastpriv.pipeline.propose import Result, run
+from leastpriv.pipeline.sources import Reach
 from tests.fakes.aws.cloudformation_types import CloudFormationTypes
 from tests.fakes.aws.policy_checks import PolicyChecks
 from tests.fakes.command import leastpriv

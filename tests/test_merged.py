@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from leastpriv.pipeline import Result, run
+from leastpriv.config.settings import from_options
+from leastpriv.pipeline.context import Workplace
+from leastpriv.pipeline.propose import Result, run
 from leastpriv.pull_request.git import LocalRepository
-from leastpriv.pull_request.local import LocalPlace
-from leastpriv.settings import from_options
-from leastpriv.workplace import Workplace
+from leastpriv.pull_request.git_repository import LocalPlace
 from tests.fakes.deploys import CREATE_QUEUE, ROLE, deploys, write_trail
 from tests.test_cases import change_words
 

@@ -11,14 +11,14 @@ from typing import Any
 
 import pytest
 
+from leastpriv.config.settings import Mode, from_options
 from leastpriv.errors import InputError, LeastprivError, PolicyFileError
-from leastpriv.pipeline import Result, run
+from leastpriv.pipeline.artifacts import write_files
+from leastpriv.pipeline.context import Workplace
+from leastpriv.pipeline.propose import Result, run
 from leastpriv.proposal.proof import Proof
 from leastpriv.pull_request.git import LocalRepository
-from leastpriv.pull_request.local import LocalPlace
-from leastpriv.settings import Mode, from_options
-from leastpriv.workplace import Workplace
-from leastpriv.written import write_files
+from leastpriv.pull_request.git_repository import LocalPlace
 from tests.fakes.deploys import (
     CREATE_QUEUE,
     NOW,
@@ -141,7 +141,7 @@ def test_a_proposal_that_fails_its_own_proof_never_leaves(
     git(folder, "init", "-q", "-b", "main")
     git(folder, "add", "iam")
     git(folder, "commit", "-q", "-m", "Begin")
-    monkeypatch.setattr("leastpriv.pipeline.prove", failing)
+    monkeypatch.setattr("leastpriv.pipeline.propose.prove", failing)
     with pytest.raises(LeastprivError, match=r"failed its own proof .*s3:\* on \*.* report this") as raised:
         in_folder(folder, mode="pull-request")
     assert raised.value.exit_code == 1

@@ -10,8 +10,8 @@ from pathlib import Path
 import jsonpatch
 import pytest
 
-from leastpriv.policy.spans import value_of
-from leastpriv.policy.yaml_spans import read_yaml
+from leastpriv.policy.syntax_tree import value_of
+from leastpriv.policy.yaml_reader import read_yaml
 from tests.fakes.command import Told, leastpriv
 from tests.fakes.deploys import ROLE, usual_deploys, write_trail
 from tests.fakes.github import FakeGitHub

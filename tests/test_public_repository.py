@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from leastpriv.cli import action_main
+from leastpriv.cli.main import action_main
 from tests.fakes.deploys import NOW, POLICY
 from tests.fakes.github import FakeGitHub
 from tests.test_entrypoint import POLICY_FILE, Job

@@ -14,10 +14,10 @@ from typing import Any
 
 import pytest
 
-from leastpriv.proposal.findings import Review
-from leastpriv.proposal.situation import Options
-from leastpriv.report.review_comment import review_body
-from leastpriv.report.reviewed import Reviewed
+from leastpriv.proposal.models import Options
+from leastpriv.proposal.review_models import Review
+from leastpriv.report.context import Reviewed
+from leastpriv.report.review import review_body
 from tests.fakes.deploys import FIRST, ROLE, Record, deploys, record
 from tests.fakes.reviews import RUN_URL, Policy, reviewed
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from leastpriv.cli import main
+from leastpriv.cli.main import main
 from tests.fakes.deploys import NOW, POLICY, ROLE, as_committed
 from tests.fakes.github import FakeGitHub
 from tests.test_entrypoint import POLICY_FILE, Job, Step

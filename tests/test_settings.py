@@ -11,11 +11,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from leastpriv.config.inputs import INPUTS
+from leastpriv.config.settings import Mode, Settings, from_environment, from_options
+from leastpriv.config.validators import named_principal, trails, window
 from leastpriv.errors import InputError
-from leastpriv.inputs import INPUTS
-from leastpriv.pull_request.repository.pulls import Manners
-from leastpriv.settings import Mode, Settings, from_environment, from_options
-from leastpriv.values import named_principal, trails, window
+from leastpriv.pull_request.github.pull_requests import Manners
 from tests.fakes.deploys import ROLE
 
 Answer = TypeVar("Answer")

@@ -15,9 +15,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from leastpriv.report.terminal import Table, denial_table, excess_table, permission_table
-from leastpriv.runner.commands import PASSING, Console
-from leastpriv.shell import print_markdown, print_rows, print_table
+from leastpriv.cli.output import print_markdown, print_rows, print_table
+from leastpriv.github_actions.workflow_commands import PASSING, Console
+from leastpriv.report.tables import Table, denial_table, excess_table, permission_table
 from tests.fakes.deploys import POLICY, ROLE, usual_deploys, write_trail
 from tests.fakes.markdown import HOSTILE
 
@@ -36,7 +36,7 @@ class Terminal(StringIO):
 
 def at_terminal(*arguments: str) -> str:
     """What the command shows at a real terminal of 100 columns."""
-    script = "import sys; from leastpriv.cli import console_main; sys.exit(console_main())"
+    script = "import sys; from leastpriv.cli.main import console_main; sys.exit(console_main())"
     outer, inner = pty.openpty()
     environment = {**os.environ, "COLUMNS": "100", "TERM": "xterm-256color"}
     child = subprocess.Popen(
@@ -72,14 +72,14 @@ def test_at_a_terminal_the_proposal_is_set_as_text_and_elsewhere_it_is_markdown(
     assert "**" not in shown
     assert "| --- |" not in shown
     assert "cloudwatch:PutMetricAlarm" in COLOUR.sub("", shown)
-    script = "import sys; from leastpriv.cli import console_main; sys.exit(console_main())"
+    script = "import sys; from leastpriv.cli.main import console_main; sys.exit(console_main())"
     piped = subprocess.run([sys.executable, "-c", script, *proposing], capture_output=True, text=True, check=False)
     assert piped.stdout.startswith("# Least privilege for ci-deploy")
     assert "\x1b" not in piped.stdout
 
 
 def test_as_json_the_proposal_is_the_file_that_is_written(proposing: tuple[str, ...], tmp_path: Path) -> None:
-    script = "import sys; from leastpriv.cli import console_main; sys.exit(console_main())"
+    script = "import sys; from leastpriv.cli.main import console_main; sys.exit(console_main())"
     command = [sys.executable, "-c", script, *proposing, "--format", "json", "--output-dir", str(tmp_path)]
     told = subprocess.run(command, capture_output=True, text=True, check=False)
     assert told.stdout == (tmp_path / "proposal.json").read_text(encoding="utf-8")

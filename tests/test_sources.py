@@ -9,14 +9,13 @@ from pathlib import Path
 
 import pytest
 
+from leastpriv.aws.arns import parse_principal
+from leastpriv.config.settings import Settings, from_options
 from leastpriv.errors import AwsError, InputError
-from leastpriv.evidence.cloudtrail.trail_files import TrailFolder
-from leastpriv.evidence.read import read_evidence
-from leastpriv.evidence.source import parse_principal
-from leastpriv.evidence.usage import Evidence
-from leastpriv.model import GapKind, Scope
-from leastpriv.settings import Settings, from_options
-from leastpriv.sources import CountedSource, Reach, open_sources, opened
+from leastpriv.evidence.cloudtrail.local_store import TrailFolder
+from leastpriv.evidence.collector import Evidence, read_evidence
+from leastpriv.models import GapKind, Scope
+from leastpriv.pipeline.sources import CountedSource, Reach, open_sources, opened
 from tests.fakes.aws.event_history import FakeHistory, Fault, call, login
 from tests.fakes.command import leastpriv
 

@@ -10,17 +10,17 @@ from typing import Any
 
 import pytest
 
-from leastpriv.pipeline import Result, run
-from leastpriv.policy.contain import contained
+from leastpriv.config.settings import from_options
+from leastpriv.pipeline.artifacts import write_files
+from leastpriv.pipeline.context import Workplace
+from leastpriv.pipeline.propose import Result, run
+from leastpriv.policy.containment import contained
 from leastpriv.policy.document import parse
 from leastpriv.policy.evaluate import policy_size
-from leastpriv.policy.quotas import number_of
+from leastpriv.policy.size import number_of
 from leastpriv.pull_request.git import LocalRepository
-from leastpriv.pull_request.local import LocalPlace
-from leastpriv.pull_request.publication import Operation
-from leastpriv.settings import from_options
-from leastpriv.workplace import Workplace
-from leastpriv.written import write_files
+from leastpriv.pull_request.git_repository import LocalPlace
+from leastpriv.pull_request.models import Operation
 from tests.fakes.deploys import NOW, POLICY, ROLE, proposal, usual_deploys, write_trail
 
 QUEUE = "arn:aws:sqs:eu-west-1:111122223333:orders"

@@ -5,16 +5,15 @@ from typing import Any
 
 import pytest
 
-from leastpriv.checks.custom_checks import forbidden_actions, paid_checks, price, run_checks
-from leastpriv.checks.judges import paid_judgements
-from leastpriv.checks.trust import named_trust, trust_policies
+from leastpriv.aws.session import Aws
+from leastpriv.aws_checks.custom_checks import forbidden_actions, paid_checks, price, run_checks
+from leastpriv.aws_checks.run import paid_judgements
+from leastpriv.aws_checks.trust_policies import named_trust, trust_policies
 from leastpriv.errors import InputError
-from leastpriv.evidence.aws import Aws
-from leastpriv.model import ChangeKind
+from leastpriv.models import ChangeKind
 from leastpriv.permissions.sensitive import forbidden
 from leastpriv.policy.document import Document, parse
-from leastpriv.proposal.judgement import Judgement, Weight
-from leastpriv.proposal.situation import Change, Draft
+from leastpriv.proposal.models import Change, Draft, Judgement, Weight
 from tests.fakes.aws.policy_checks import PolicyChecks
 
 WIDE = [{"Effect": "Allow", "Action": "sqs:*", "Resource": "*"}]

@@ -9,17 +9,16 @@ from typing import Any
 
 import pytest
 
-from leastpriv.checks.custom_checks import Check, paid_checks, run_checks
-from leastpriv.checks.simulate import simulate
-from leastpriv.checks.trust import named_trust
-from leastpriv.checks.validate_policy import validate
-from leastpriv.evidence import aws as door
-from leastpriv.evidence.aws import Aws
-from leastpriv.model import ChangeKind, Permission
+from leastpriv.aws import session as door
+from leastpriv.aws.session import Aws
+from leastpriv.aws_checks.custom_checks import Check, paid_checks, run_checks
+from leastpriv.aws_checks.simulate import simulate
+from leastpriv.aws_checks.trust_policies import named_trust
+from leastpriv.aws_checks.validate_policy import validate
+from leastpriv.models import ChangeKind, Permission
 from leastpriv.policy.document import parse
-from leastpriv.proposal.judgement import Judgement
+from leastpriv.proposal.models import Change, Draft, Judgement
 from leastpriv.proposal.proof import Allowance
-from leastpriv.proposal.situation import Change, Draft
 from tests.fakes.aws.policy_checks import PolicyChecks
 
 ROWS = json.loads((Path(__file__).parent / "faults.json").read_text(encoding="utf-8"))

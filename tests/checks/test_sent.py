@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from leastpriv.checks.sent import sent
+from leastpriv.aws_checks.rendered_policy import sent
 from leastpriv.errors import InputError
 from leastpriv.policy.document import Document, parse
-from leastpriv.policy.spans import line_of
+from leastpriv.policy.syntax_tree import line_of
 from tests.fakes.aws.policy_checks import _position
 
 POLICY = b"""{

@@ -6,13 +6,13 @@ from typing import Any
 
 import pytest
 
-from leastpriv.checks import simulate as door
-from leastpriv.checks.simulate import Batch, Question, batches, simulate
+from leastpriv.aws.session import Aws
+from leastpriv.aws_checks import simulate as door
+from leastpriv.aws_checks.simulate import Batch, Question, batches, simulate
 from leastpriv.diff.compare import Verdict
-from leastpriv.evidence.aws import Aws
-from leastpriv.model import Condition, Permission
+from leastpriv.models import Condition, Permission
 from leastpriv.policy.document import Document, parse
-from leastpriv.proposal.judgement import Judgement
+from leastpriv.proposal.models import Judgement
 from leastpriv.proposal.proof import Allowance
 from tests.fakes.aws.policy_checks import PolicyChecks
 

@@ -3,11 +3,11 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from leastpriv.checks.trust import named_trust
-from leastpriv.checks.validate_policy import validate
-from leastpriv.evidence.aws import Aws
+from leastpriv.aws.session import Aws
+from leastpriv.aws_checks.trust_policies import named_trust
+from leastpriv.aws_checks.validate_policy import validate
 from leastpriv.policy.document import parse
-from leastpriv.proposal.judgement import Weight
+from leastpriv.proposal.models import Weight
 from tests.fakes.aws.policy_checks import PolicyChecks
 
 POLICY = json.dumps(

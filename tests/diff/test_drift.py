@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from leastpriv.diff.drift import Drift, drift
+from leastpriv.diff.live_role_drift import Drift, drift
 from leastpriv.evidence.live_role import LivePolicy, LiveRole
-from leastpriv.model import Gap, GapKind, Scope
+from leastpriv.models import Gap, GapKind, Scope
 from leastpriv.policy.document import Document, parse
 
 ROLE = "arn:aws:iam::111122223333:role/ci/deploy"

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from leastpriv.diff.edits import Edits, edits
+from leastpriv.diff.policy_diff import Edits, edits
 from leastpriv.errors import PolicyFileError
 from leastpriv.policy.document import Document, parse
 from leastpriv.policy.evaluate import Request, evaluate

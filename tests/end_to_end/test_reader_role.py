@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 from botocore.exceptions import ClientError
 
-from leastpriv.setup.files import CLOUDFORMATION, files
-from leastpriv.setup.grants import DEFAULT_SOURCES, grants_of, policy_of
-from leastpriv.setup.target import target_of
+from leastpriv.init.options import target_of
+from leastpriv.init.reader_role import DEFAULT_SOURCES, grants_of, policy_of
+from leastpriv.init.render import CLOUDFORMATION, files
 from tests.end_to_end.lab.lab import ACCOUNT, Environment, Lab
 from tests.end_to_end.test_lab import allow, policy
 from tests.end_to_end.test_lab_stacks import create, settled

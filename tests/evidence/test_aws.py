@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from botocore.exceptions import ClientError
 
+from leastpriv.aws.errors import aws_error, explained
+from leastpriv.aws.session import Aws
 from leastpriv.errors import AwsError, AwsTrouble, InputError
-from leastpriv.evidence.aws import Aws
-from leastpriv.evidence.aws_errors import aws_error, explained
 from tests.fakes.aws.event_history import READER, FakeHistory, Fault
 
 KEYS = {"AWS_ACCESS_KEY_ID": "AKIAFAKE", "AWS_SECRET_ACCESS_KEY": "fake"}

@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from leastpriv.evidence.chain import MOST_ROLES, MOST_STEPS, Chain, Way, chain_of
-from leastpriv.evidence.source import parse_principal
-from leastpriv.evidence.usage import Evidence, UsageBook
-from leastpriv.model import Call, Outcome
+from leastpriv.aws.arns import parse_principal
+from leastpriv.evidence.collector import Evidence, UsageBook
+from leastpriv.evidence.role_chain import MOST_ROLES, MOST_STEPS, Chain, Way, chain_of
+from leastpriv.models import Call, Outcome
 
 ACCOUNT = "111122223333"
 TIME = datetime(2026, 11, 1, 9, tzinfo=UTC)

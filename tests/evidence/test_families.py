@@ -6,9 +6,9 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from leastpriv.evidence.families import made_of
-from leastpriv.model import Basis, Need, Outcome, Permission, Usage
-from leastpriv.permissions.generalise import patterns_of
+from leastpriv.evidence.created_resources import made_of
+from leastpriv.models import Basis, Need, Outcome, Permission, Usage
+from leastpriv.permissions.generalize import patterns_of
 
 TIME = datetime(2026, 11, 1, tzinfo=UTC)
 QUEUE = "arn:aws:sqs:eu-west-1:111122223333:"

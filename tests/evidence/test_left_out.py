@@ -4,8 +4,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from leastpriv.evidence.left_out import left_out_by_all, left_out_by_each
-from leastpriv.model import Gap, GapKind, Scope
+from leastpriv.evidence.gaps import left_out_by_all, left_out_by_each
+from leastpriv.models import Gap, GapKind, Scope
 
 READS = Scope(events=("management-read",))
 WRITES = Scope(events=("management-write",))

@@ -7,8 +7,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from leastpriv.evidence.made import made_by, maker, usages_that_made
-from leastpriv.model import Basis, Need, Outcome, Permission, Usage
+from leastpriv.evidence.created_resources import made_by, maker, usages_that_made
+from leastpriv.models import Basis, Need, Outcome, Permission, Usage
 
 TIME = datetime(2026, 11, 1, tzinfo=UTC)
 VPC = "arn:aws:ec2:eu-west-1:111122223333:vpc/vpc-0a1b2c3d4e5f60718"

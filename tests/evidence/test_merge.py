@@ -7,8 +7,8 @@ from datetime import UTC, datetime, timedelta
 from hypothesis import given
 from hypothesis import strategies as st
 
-from leastpriv.evidence.merge import by_pattern
-from leastpriv.model import Basis, Denial, DeniedBy, Need, Outcome, Permission, Usage
+from leastpriv.evidence.aggregate import by_pattern
+from leastpriv.models import Basis, Denial, DeniedBy, Need, Outcome, Permission, Usage
 from leastpriv.permissions.patterns import resource_covers
 
 START = datetime(2026, 11, 1, tzinfo=UTC)

@@ -10,11 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import structs
 
+from leastpriv.aws.arns import Principals, Window, parse_principal
 from leastpriv.errors import AwsError, AwsTrouble, InputError, LeastprivError
-from leastpriv.evidence.handed_out import HandedOutKeys
-from leastpriv.evidence.read import read_evidence
-from leastpriv.evidence.source import Principals, Window, parse_principal
-from leastpriv.model import Call, Gap, GapKind, Outcome, Run, Scope
+from leastpriv.evidence.collector import read_evidence
+from leastpriv.evidence.runs import HandedOutKeys
+from leastpriv.models import Call, Gap, GapKind, Outcome, Run, Scope
 
 DEPLOY = "arn:aws:iam::111122223333:role/ci/deploy"
 OTHER = "arn:aws:iam::111122223333:user/ann"
@@ -246,7 +246,7 @@ def test_keys_that_are_none_count_nothing_and_break_nothing(keys: list[str]) -> 
 
 
 def test_memory_of_keys_is_bounded_and_what_is_beyond_counts_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("leastpriv.evidence.handed_out._MOST_KEYS", 3)
+    monkeypatch.setattr("leastpriv.evidence.runs._MOST_KEYS", 3)
     ledger = HandedOutKeys()
     for number in range(5):
         key = f"ASIACHAIN{number:011}"

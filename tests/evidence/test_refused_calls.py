@@ -8,10 +8,10 @@ import pytest
 from msgspec import structs
 
 from leastpriv.errors import AwsError, AwsTrouble
-from leastpriv.evidence.refusals.encoded import Decoder, decode_with
-from leastpriv.evidence.usage import Evidence, UsageBook
-from leastpriv.model import Basis, Call, DeniedBy, GapKind, Outcome
-from leastpriv.report.terminal import rows_of
+from leastpriv.evidence.collector import Evidence, UsageBook
+from leastpriv.evidence.denials.encoded_message import Decoder, decode_with
+from leastpriv.models import Basis, Call, DeniedBy, GapKind, Outcome
+from leastpriv.report.tables import rows_of
 from tests.evidence.test_usage import NO_POLICY, ROLE, USER, call
 
 FUNCTION = "arn:aws:lambda:eu-west-1:111122223333:function:orders"

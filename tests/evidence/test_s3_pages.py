@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from leastpriv.aws.s3_objects import take_contents
 from leastpriv.errors import AwsError
-from leastpriv.evidence.cloudtrail.s3_objects import Bucket, Stored
-from leastpriv.evidence.s3_pages import take_contents
+from leastpriv.evidence.cloudtrail.s3_bucket import Bucket, Stored
 from tests.fakes.aws.s3_server import FakeS3, etag
 
 _TEXT = st.text(st.characters(codec="utf-8", exclude_categories=("Cc", "Cs"), exclude_characters="\ufffe\uffff"))

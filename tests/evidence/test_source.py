@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from leastpriv.aws.arns import Principals, Window, parse_principal, principal_of, session_of
 from leastpriv.errors import InputError
-from leastpriv.evidence.source import Principals, Window, parse_principal, principal_of, session_of
-from leastpriv.model import Principal
+from leastpriv.models import Principal
 
 ACCOUNT = "123456789012"
 ROLE = f"arn:aws:iam::{ACCOUNT}:role/deploy"

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from leastpriv.evidence.trust import Trusted, TrustKind, trusted_by, unseen_logins
+from leastpriv.evidence.live_role import Trusted, TrustKind, trusted_by, unseen_logins
 
 PROVIDER = "token.actions.githubusercontent.com"
 GITHUB = f"arn:aws:iam::111122223333:oidc-provider/{PROVIDER}"

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import structs
 
-from leastpriv.evidence.usage import Evidence, UsageBook, data_event_root
-from leastpriv.model import Basis, Call, DeniedBy, Gap, GapKind, Outcome, Scope, Usage
+from leastpriv.evidence.collector import Evidence, UsageBook, data_event_root
+from leastpriv.models import Basis, Call, DeniedBy, Gap, GapKind, Outcome, Scope, Usage
 from leastpriv.permissions.patterns import resource_covers
 from leastpriv.permissions.resource_types import fits
 

@@ -10,7 +10,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from leastpriv.cli import action_main
+from leastpriv.cli.main import action_main
 from tests.fakes.deploys import CREATE_QUEUE, FIRST, NOW, POLICY, UPDATE, deploys, record, write_trail
 from tests.fakes.github import FakeGitHub
 from tests.test_entrypoint import Job, read_outputs

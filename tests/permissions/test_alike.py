@@ -10,10 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from leastpriv.evidence.cloudtrail.trail_files import TrailFolder
-from leastpriv.evidence.source import Principals, Window
-from leastpriv.model import Call, Outcome
-from leastpriv.permissions.alike import likeness
+from leastpriv.aws.arns import Principals, Window
+from leastpriv.evidence.cloudtrail.local_store import TrailFolder
+from leastpriv.models import Call, Outcome
+from leastpriv.permissions.likeness import likeness
 from leastpriv.permissions.mapping import needs_of, worked_out
 from leastpriv.permissions.request import MOST_VALUES
 from tests.fakes.calls import a_call

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from leastpriv.permissions import catalog
-from leastpriv.permissions.events import MappedEvent, Verdict, map_event
-from leastpriv.permissions.tables import table
+from leastpriv.permissions.event_table import MappedEvent, Verdict, map_event
+from leastpriv.permissions.fact_tables import table
 
 
 def names(event: MappedEvent) -> set[str]:

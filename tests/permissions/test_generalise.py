@@ -12,10 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from leastpriv.permissions import catalog
-from leastpriv.permissions.generalise import NAMED_ANEW, Family, Seen, families_of, generalise, patterns_of
+from leastpriv.permissions.fact_tables import table
+from leastpriv.permissions.generalize import NAMED_ANEW, Family, Seen, families_of, generalise, patterns_of
 from leastpriv.permissions.patterns import escape_observed, resource_covers
 from leastpriv.permissions.resource_types import fits, types_of_arn
-from leastpriv.permissions.tables import table
 from leastpriv.permissions.volatility import Opening
 
 HASH = "3f786850e387550fdab836ed7e6dc881de23001b3f786850e387550fdab836ed"
@@ -518,7 +518,7 @@ def test_a_pattern_that_begins_like_thousands_of_others_is_compared_with_few_of_
         asked.append((pattern, other))
         return resource_covers(pattern, other)
 
-    monkeypatch.setattr("leastpriv.permissions.generalise.resource_covers", counting)
+    monkeypatch.setattr("leastpriv.permissions.generalize.resource_covers", counting)
     names = [f"arn:aws:s3:::b/{number:032x}/{number}/x" for number in range(300)]
     assert len(generalise(names)) == len(names)
     assert len(asked) < 10 * len(names)

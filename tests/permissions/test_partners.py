@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from leastpriv.permissions import catalog
+from leastpriv.permissions.dependent_actions import unknown_refusals
+from leastpriv.permissions.fact_tables import table
 from leastpriv.permissions.mapping import needs_of
-from leastpriv.permissions.partners import unknown_refusals
-from leastpriv.permissions.tables import table
 from tests.fakes.calls import a_call
 
 

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from leastpriv.model import Basis, Call, GapKind, Need, Outcome
+from leastpriv.models import Basis, Call, GapKind, Need, Outcome
+from leastpriv.permissions.fact_tables import table
 from leastpriv.permissions.mapping import needs_of
-from leastpriv.permissions.tables import table
 from tests.fakes.calls import a_call, inferred
 
 PASSED = "arn:aws:iam::111122223333:role/app/task"
@@ -185,7 +185,7 @@ def test_every_operation_of_the_tables_is_a_real_one() -> None:
     """A row that nothing reaches would be a role that is forgotten."""
     import botocore.session
 
-    from leastpriv.permissions.events import Verdict, map_event
+    from leastpriv.permissions.event_table import Verdict, map_event
 
     session = botocore.session.get_session()
     loader = session.get_component("data_loader")

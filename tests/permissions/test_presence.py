@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from leastpriv.model import Outcome
-from leastpriv.permissions.presence import Presence
-from leastpriv.permissions.tables import table
+from leastpriv.models import Outcome
+from leastpriv.permissions.fact_tables import table
+from leastpriv.permissions.request import Presence
 from tests.fakes.calls import a_call
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from leastpriv.model import Call
+from leastpriv.models import Call
+from leastpriv.permissions.fact_tables import table
 from leastpriv.permissions.mapping import needs_of
-from leastpriv.permissions.tables import table
 from tests.fakes.calls import a_call
 
 KEY = "arn:aws:kms:eu-west-1:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab"

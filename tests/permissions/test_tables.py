@@ -9,7 +9,7 @@ from importlib.resources import files
 import pytest
 
 from leastpriv.permissions import catalog
-from leastpriv.permissions.tables import table
+from leastpriv.permissions.fact_tables import table
 
 NAMES = sorted(path.name.removesuffix(".tsv") for path in (files("leastpriv.permissions") / "data").iterdir())
 KINDS = {

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from leastpriv.model import Outcome
+from leastpriv.models import Outcome
 from leastpriv.permissions import catalog
+from leastpriv.permissions.fact_tables import table
+from leastpriv.permissions.implied import made_by, tags_of
 from leastpriv.permissions.resource_types import fits
-from leastpriv.permissions.tables import table
-from leastpriv.permissions.tagging import made_by, tags_of
 from tests.fakes.calls import a_call, inferred
 
 TAGS = [{"key": "stage", "value": "test"}]

@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from leastpriv.model import Gap, GapKind, Scope
-from leastpriv.permissions.tables import table
-from leastpriv.permissions.unmapped import scope_of_unmapped
-from leastpriv.proposal.visible import could_hide
+from leastpriv.models import Gap, GapKind, Scope
+from leastpriv.permissions.fact_tables import table
+from leastpriv.permissions.mapping import scope_of_unmapped
+from leastpriv.proposal.guards.visibility import could_hide
 
 
 def hides(source: str, name: str, action: str, prefix: str = "") -> bool:

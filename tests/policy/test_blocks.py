@@ -22,7 +22,7 @@ from leastpriv.policy.edit import (
     ReplaceResources,
     apply,
 )
-from leastpriv.policy.spans import value_of
+from leastpriv.policy.syntax_tree import value_of
 
 POINTER = "/Resources/DeployRole/Properties/Policies/0/PolicyDocument"
 

@@ -13,9 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from leastpriv.errors import PolicyFileError
-from leastpriv.model import Permission
+from leastpriv.models import Permission
 from leastpriv.permissions.patterns import escape_observed
-from leastpriv.policy.contain import CONDITIONS, EFFORT, Containment, Excess, contained, lost_denies
+from leastpriv.policy.containment import CONDITIONS, EFFORT, Containment, Excess, contained, lost_denies
 from leastpriv.policy.document import Document, parse
 from leastpriv.policy.evaluate import Request, evaluate
 

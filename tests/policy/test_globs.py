@@ -9,8 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from leastpriv.permissions.patterns import matches, resource_matches
-from leastpriv.policy.globs import Universe
-from leastpriv.policy.walk import Effort, EffortError, Element
+from leastpriv.policy.glob_automaton import Effort, EffortError, Element, Universe
 
 globs = st.text("ab*?", min_size=1, max_size=4)
 elements = st.builds(Element, st.lists(globs, max_size=2).map(tuple), st.booleans())

@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from leastpriv.permissions.patterns import action_covers
+from leastpriv.policy.compact import merge
 from leastpriv.policy.document import parse
-from leastpriv.policy.naming import names, naming
-from leastpriv.policy.shrink import merge
+from leastpriv.policy.evaluate import entries_naming, naming
 
 entries = st.builds(
     "{}:{}".format, st.sampled_from(["s3", "S3", "s*", "?3", "ec2", "*"]), st.text("AaBb*?", min_size=1, max_size=3)
@@ -30,7 +30,7 @@ def test_the_statements_about_an_action_are_those_of_which_an_entry_names_it(
 ) -> None:
     document = parse(json.dumps({"Version": "2012-10-17", "Statement": policy}).encode(), "p.json")
     for action in asked:
-        assert naming(document, action) == tuple(each for each in document.statements if names(each, action))
+        assert naming(document, action) == tuple(each for each in document.statements if entries_naming(each, action))
 
 
 @given(st.lists(entries, min_size=1, max_size=8), st.lists(entries, min_size=1, max_size=8))

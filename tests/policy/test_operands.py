@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from leastpriv.policy.operands import binary, moment, network, number
+from leastpriv.policy.conditions import binary, moment, network, number
 
 
 @pytest.mark.parametrize(

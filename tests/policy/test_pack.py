@@ -12,22 +12,22 @@ from hypothesis import strategies as st
 
 from leastpriv.permissions import catalog
 from leastpriv.permissions.patterns import action_matches
-from leastpriv.policy.contain import contained, lost_denies
+from leastpriv.policy.compact import fold, folded, merge
+from leastpriv.policy.containment import contained, lost_denies
 from leastpriv.policy.document import Document, parse
 from leastpriv.policy.evaluate import policy_size
-from leastpriv.policy.folding import folded
-from leastpriv.policy.pack import Packed, pack
-from leastpriv.policy.quotas import (
+from leastpriv.policy.size import (
     Kind,
+    Packed,
     continuations,
     kind_of,
     most_managed,
     name_of,
+    pack,
     quota,
     session_policy,
     size_beside,
 )
-from leastpriv.policy.shrink import fold, merge
 
 Statements = list[dict[str, Any]]
 ROLE = "arn:aws:iam::111122223333:role/ci-deploy"

@@ -9,15 +9,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from leastpriv.model import Permission
+from leastpriv.models import Permission
 from leastpriv.permissions.patterns import has_variable
-from leastpriv.policy.contain import contained
+from leastpriv.policy.compact import merge
+from leastpriv.policy.containment import contained
 from leastpriv.policy.document import Document, parse
 from leastpriv.policy.edit import AppendStatement, ReplaceActions, apply
 from leastpriv.policy.evaluate import Request, evaluate
-from leastpriv.policy.placeholders import Language, Placeholder, escaped_for, parts_of, spelled
-from leastpriv.policy.shrink import merge
-from leastpriv.policy.spans import read
+from leastpriv.policy.syntax_tree import read
+from leastpriv.policy.template_functions import Language, Placeholder, escaped_for, parts_of, spelled
 
 KNOWN = {"AWS::Partition": "aws", "AWS::AccountId": "111122223333"}
 

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from leastpriv.model import Condition
+from leastpriv.models import Condition
+from leastpriv.policy.condition_sets import Proviso, both, cases, exclude, implies, narrower, proviso_of
 from leastpriv.policy.conditions import holds
-from leastpriv.policy.provisos import Proviso, both, cases, exclude, implies, narrower, proviso_of
 
 ARN = "arn:aws:iam::1:role/{}"
 

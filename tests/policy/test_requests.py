@@ -8,8 +8,7 @@ from typing import Any
 import pytest
 
 from leastpriv.errors import InputError, PolicyFileError
-from leastpriv.policy.evaluate import Request
-from leastpriv.policy.requests import read_requests
+from leastpriv.policy.evaluate import Request, read_requests
 
 
 def read(found: object) -> tuple[Request, ...]:

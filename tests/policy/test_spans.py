@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from leastpriv.errors import PolicyFileError
-from leastpriv.policy.spans import Node, minified, place, quoted, read
+from leastpriv.policy.syntax_tree import Node, minified, place, quoted, read
 
 scalars = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text()
 values = st.recursive(

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from leastpriv.permissions.patterns import has_variable, resource_matches
-from leastpriv.policy.variables import as_2012, resolve
+from leastpriv.policy.conditions import as_2012, resolve
 
 CONTEXT = {"aws:username": ("ci",), "aws:team": ("a", "b"), "aws:empty": ("",), "aws:odd": ("a*?$",)}
 

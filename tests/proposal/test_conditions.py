@@ -10,16 +10,16 @@ from typing import Any
 
 import pytest
 
-from leastpriv.evidence.usage import Evidence
-from leastpriv.model import Condition, Usage
+from leastpriv.evidence.collector import Evidence
+from leastpriv.models import Condition, Usage
 from leastpriv.policy.document import parse
-from leastpriv.proposal.extend import additions
-from leastpriv.proposal.placing import statements
+from leastpriv.proposal.additions import additions
+from leastpriv.proposal.edit_plan import statements
+from leastpriv.proposal.models import Change, History, Options
 from leastpriv.proposal.proof import prove
-from leastpriv.proposal.situation import Change, History, Options
+from leastpriv.report.context import Subject
 from leastpriv.report.proposal_json import proposal_json
-from leastpriv.report.pull_request_body import body
-from leastpriv.report.subject import Subject
+from leastpriv.report.pull_request import body
 from tests.fakes.deploys import ROLE, deploys, proposal
 from tests.proposal.test_extend import usage
 

@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from leastpriv.diff.drift import drift
+from leastpriv.diff.live_role_drift import drift
 from leastpriv.evidence.live_role import LivePolicy, LiveRole
-from leastpriv.model import Gap, GapKind, Scope
+from leastpriv.models import Gap, GapKind, Scope
 from leastpriv.policy.document import Document, parse
-from leastpriv.proposal.drifting import Drifted, DriftKind, Grants, drifting
+from leastpriv.proposal.drift import Drifted, DriftKind, Grants, drifting
+from leastpriv.report.context import Subject
 from leastpriv.report.drift import finding_ids, findings, issue_body, sentence, table
-from leastpriv.report.subject import Subject
 from tests.fakes.deploys import POLICY, ROLE, proposal
 from tests.fakes.markdown import HOSTILE, read, table_widths
 

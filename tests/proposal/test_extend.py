@@ -11,11 +11,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from leastpriv.evidence.usage import Evidence
-from leastpriv.model import Basis, ChangeKind, Denial, DeniedBy, Need, Outcome, Permission, Usage
-from leastpriv.proposal.extend import additions
-from leastpriv.proposal.placing import statements
-from leastpriv.proposal.situation import Change, History, Options
+from leastpriv.evidence.collector import Evidence
+from leastpriv.models import Basis, ChangeKind, Denial, DeniedBy, Need, Outcome, Permission, Usage
+from leastpriv.proposal.additions import additions
+from leastpriv.proposal.edit_plan import statements
+from leastpriv.proposal.models import Change, History, Options
 from tests.fakes.deploys import ROLE
 
 TIME = datetime(2026, 11, 3, tzinfo=UTC)

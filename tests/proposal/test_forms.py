@@ -7,9 +7,9 @@ from collections.abc import Sequence
 
 import pytest
 
-from leastpriv.permissions.generalise import Pattern
+from leastpriv.permissions.generalize import Pattern
 from leastpriv.policy.document import parse
-from leastpriv.proposal.forms import in_committed_form
+from leastpriv.proposal.additions import in_committed_form
 
 KEY = Pattern("arn:aws:s3:::b/app.zip", ("arn:aws:s3:::b/app.zip",), ())
 

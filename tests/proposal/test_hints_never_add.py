@@ -11,12 +11,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from leastpriv.diff.compare import compare
-from leastpriv.evidence.hints.found import AccessReport, Attempt, GeneratedPolicy, Hints, ServiceAccess
-from leastpriv.evidence.usage import Evidence
-from leastpriv.model import ChangeKind
+from leastpriv.evidence.aws_findings.models import AccessReport, Attempt, GeneratedPolicy, Hints, ServiceAccess
+from leastpriv.evidence.collector import Evidence
+from leastpriv.models import ChangeKind
 from leastpriv.policy.document import parse
+from leastpriv.proposal.models import Draft, History, Options
 from leastpriv.proposal.propose import propose
-from leastpriv.proposal.situation import Draft, History, Options
 from tests.fakes.evidence import FIRST, evidence_for
 
 ENTRIES = (

@@ -10,15 +10,22 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from leastpriv.diff.compare import compare
-from leastpriv.evidence.hints.found import AccessReport, Attempt, GeneratedPolicy, Hints, ServiceAccess, SharedPolicy
-from leastpriv.evidence.hints.tracking import is_tracked, is_tracked_partition, is_tracked_region
-from leastpriv.evidence.usage import Evidence
-from leastpriv.model import Basis, Need, Permission
+from leastpriv.evidence.aws_findings.access_advisor import is_tracked, is_tracked_partition, is_tracked_region
+from leastpriv.evidence.aws_findings.models import (
+    AccessReport,
+    Attempt,
+    GeneratedPolicy,
+    Hints,
+    ServiceAccess,
+    SharedPolicy,
+)
+from leastpriv.evidence.collector import Evidence
+from leastpriv.models import Basis, Need, Permission
 from leastpriv.policy.document import parse
-from leastpriv.proposal import guards
-from leastpriv.proposal.last_accessed import as_without, is_outdated
+from leastpriv.proposal.guards.aws import as_without, is_outdated
+from leastpriv.proposal.guards.registry import registry
+from leastpriv.proposal.models import Candidate, History, Objection, Options
 from leastpriv.proposal.propose import situation_of
-from leastpriv.proposal.situation import Candidate, History, Objection, Options
 from tests.fakes.deploys import proposal
 
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
@@ -54,7 +61,7 @@ def judged(
     """What holds the removal of an action back, if anything; `changed` is when the policy file was."""
     dials = Options(minimum_runs=0, minimum_days=0)
     situation = situation_of(evidence, dials, history=History(changed=changed))
-    return guards.objection_to(candidate(action, evidence, pattern, resource), situation)
+    return registry.objection_to(candidate(action, evidence, pattern, resource), situation)
 
 
 def guard_of(found: Objection | None) -> str:

@@ -13,14 +13,14 @@ import pytest
 
 from leastpriv.diff.compare import compare, decide
 from leastpriv.errors import PolicyFileError
-from leastpriv.evidence.usage import Evidence
-from leastpriv.model import Outcome
+from leastpriv.evidence.collector import Evidence
+from leastpriv.models import Outcome
 from leastpriv.policy.document import Document, parse
 from leastpriv.proposal.confidence import confidences
-from leastpriv.proposal.emergencies import emergencies_of
-from leastpriv.proposal.left_out import LeftOut, leave_one_out
+from leastpriv.proposal.guards.people_and_history import emergencies_of
+from leastpriv.proposal.leave_one_run_out import LeftOut, leave_one_out
+from leastpriv.proposal.models import Draft, History, Options
 from leastpriv.proposal.propose import propose
-from leastpriv.proposal.situation import Draft, History, Options
 from tests.fakes.deploys import ROLE
 from tests.fakes.evidence import RUNS, evidence, evidence_for, usage, with_unknown_grants
 

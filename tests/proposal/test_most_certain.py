@@ -11,14 +11,14 @@ import pytest
 
 from leastpriv.diff.compare import compare
 from leastpriv.errors import PolicyFileError
-from leastpriv.evidence.usage import Evidence
-from leastpriv.model import ChangeKind
+from leastpriv.evidence.collector import Evidence
+from leastpriv.models import ChangeKind
 from leastpriv.policy.document import Document, parse
-from leastpriv.proposal.most_certain import GUARD
-from leastpriv.proposal.onto import makers_of
+from leastpriv.proposal.change_limit import GUARD
+from leastpriv.proposal.models import Change, Draft, Options
 from leastpriv.proposal.proof import prove
 from leastpriv.proposal.propose import propose, situation_of
-from leastpriv.proposal.situation import Change, Draft, Options
+from leastpriv.proposal.resource_narrowing import makers_of
 from tests.fakes.evidence import evidence_for
 
 WIDE = Options(drop_unseen_services=True, minimum_runs=1)

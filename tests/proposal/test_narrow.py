@@ -11,11 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from leastpriv.diff.compare import Entry
-from leastpriv.model import ChangeKind
+from leastpriv.models import ChangeKind
 from leastpriv.permissions import catalog
 from leastpriv.permissions.patterns import action_covers, action_matches
 from leastpriv.policy.document import parse
-from leastpriv.proposal.narrow import entries_for
+from leastpriv.proposal.removals import entries_for
 from tests.fakes.deploys import CREATE_QUEUE, POLICY, UPDATE, deploys, proposal, usual_deploys
 
 PATTERNS = ("lambda:*", "sqs:*", "ecr:*", "lambda:List*", "lambda:*Function*", "dynamodb:?et*", "SQS:*")

@@ -6,14 +6,14 @@ from datetime import timedelta
 from typing import Any
 
 from leastpriv.diff.compare import compare
-from leastpriv.evidence.hints.declared import Declared
-from leastpriv.evidence.usage import Evidence
-from leastpriv.model import Basis
+from leastpriv.evidence.aws_findings.models import Declared
+from leastpriv.evidence.collector import Evidence
+from leastpriv.models import Basis
 from leastpriv.policy.document import Document, parse
-from leastpriv.proposal.guards import objection_to
-from leastpriv.proposal.offers import Offer, offers
+from leastpriv.proposal.guards.registry import objection_to
+from leastpriv.proposal.models import Candidate, Options
 from leastpriv.proposal.propose import situation_of
-from leastpriv.proposal.situation import Candidate, Options
+from leastpriv.proposal.suggestions import Offer, offers
 from tests.fakes.evidence import evidence, usage
 
 QUEUE = "arn:aws:sqs:eu-west-1:111122223333:orders"

@@ -9,13 +9,13 @@ from dataclasses import replace
 import pytest
 
 from leastpriv.diff.compare import compare
-from leastpriv.model import Gap, GapKind, Outcome, Scope, Usage
-from leastpriv.permissions.templates import IN_PART, NAMED
+from leastpriv.models import Gap, GapKind, Outcome, Scope, Usage
+from leastpriv.permissions.arn_templates import IN_PART, NAMED
 from leastpriv.policy.document import Document, parse
-from leastpriv.proposal.onto import makes_its_resource
+from leastpriv.proposal.models import Draft, Options
 from leastpriv.proposal.proof import prove
 from leastpriv.proposal.propose import propose
-from leastpriv.proposal.situation import Draft, Options
+from leastpriv.proposal.resource_narrowing import makes_its_resource
 from tests.fakes.evidence import evidence, usage
 
 FUNCTION = "arn:aws:lambda:eu-west-1:111122223333:function:orders"

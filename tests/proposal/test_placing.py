@@ -9,12 +9,12 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from leastpriv.model import ChangeKind, Condition, Permission
-from leastpriv.policy.contain import contained
+from leastpriv.models import ChangeKind, Condition, Permission
+from leastpriv.policy.containment import contained
 from leastpriv.policy.document import Document, parse
 from leastpriv.policy.edit import apply
-from leastpriv.proposal.placing import edits_of
-from leastpriv.proposal.situation import Change
+from leastpriv.proposal.edit_plan import edits_of
+from leastpriv.proposal.models import Change
 
 QUEUE, OTHER = (f"arn:aws:sqs:eu-west-1:111122223333:{name}" for name in ("orders", "payments"))
 CONDITION = {"StringEquals": {"aws:RequestedRegion": "eu-west-1"}}

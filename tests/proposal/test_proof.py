@@ -13,14 +13,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from leastpriv.evidence.usage import Evidence
-from leastpriv.model import ChangeKind
+from leastpriv.evidence.collector import Evidence
+from leastpriv.models import ChangeKind
 from leastpriv.policy.document import Document, parse
 from leastpriv.policy.evaluate import Request, evaluate
-from leastpriv.policy.quotas import Kind, quota
+from leastpriv.policy.size import Kind, quota
+from leastpriv.proposal.models import Change, Draft
 from leastpriv.proposal.proof import Proof, prove
-from leastpriv.proposal.situation import Change, Draft
-from leastpriv.report.subject import Subject
+from leastpriv.report.context import Subject
 from tests.fakes.deploys import ALARM, POLICY, ROLE, proposal
 from tests.fakes.evidence import evidence, usage
 

@@ -7,8 +7,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from leastpriv.model import Basis, Need, Origin, Outcome, Permission, Run, Trust, Usage
-from leastpriv.proposal.provenance import is_unknown, origins_of, reviewed, untrusted
+from leastpriv.models import Basis, Need, Origin, Outcome, Permission, Run, Trust, Usage
+from leastpriv.proposal.addition_rules import is_unknown, origins_of, reviewed, untrusted
 
 START = datetime(2026, 11, 3, 9, 0, tzinfo=UTC)
 MAIN = Origin(Trust.TRUSTED, "main")

@@ -10,12 +10,12 @@ from datetime import timedelta
 import pytest
 
 from leastpriv.diff.compare import compare
-from leastpriv.evidence.usage import Evidence
-from leastpriv.model import Gap, GapKind, Scope
+from leastpriv.evidence.collector import Evidence
+from leastpriv.models import Gap, GapKind, Scope
 from leastpriv.policy.document import parse
-from leastpriv.proposal import visible
+from leastpriv.proposal.guards.registry import visibility
+from leastpriv.proposal.models import Candidate, Options, Situation
 from leastpriv.proposal.propose import situation_of
-from leastpriv.proposal.situation import Candidate, Options, Situation
 from tests.fakes.evidence import evidence, usage
 
 READS, KMS, RDS = "management-read", "kms.amazonaws.com", "rdsdata.amazonaws.com"
@@ -61,7 +61,7 @@ def test_what_a_trail_may_leave_out_proves_something_since_it_is_recorded_only(
 ) -> None:
     """A trail's settings are those of today: reads that were switched on last week say nothing of the month before."""
     found = seen(logged=logged, sources=frozenset({KMS, RDS}))
-    objection = visible.not_recorded(candidate(action, found), situation(found))
+    objection = visibility.not_recorded(candidate(action, found), situation(found))
     assert objection.startswith(told) if told else objection == ""
 
 
@@ -69,7 +69,7 @@ def test_what_a_trail_may_leave_out_proves_something_since_it_is_recorded_only(
 def test_data_events_of_a_resource_prove_something_after_enough_days_only(length: int, holds: bool) -> None:
     found = seen(data_recorded={(SHOP, "read"): timedelta(days=length)})
     judged = candidate("s3:GetObjectAcl", found, f"{SHOP}/*")
-    assert bool(visible.not_visible(judged, situation(found))) is holds
+    assert bool(visibility.not_visible(judged, situation(found))) is holds
 
 
 @pytest.mark.parametrize(
@@ -99,11 +99,11 @@ def test_data_events_that_are_selected_in_part_hide_what_lies_outside_of_that_pa
     recorded = {(root, kind): timedelta(days=90) for root in (SHOP, OTHER) for kind in ("read", "write")}
     found = seen(gaps=(Gap(GapKind.NOT_LOGGED, scope, "in part"),), data_recorded=recorded)
     judged = candidate("s3:GetObjectAcl", found, *resources)
-    assert bool(visible.gap_in_scope(judged, situation(found))) is holds
+    assert bool(visibility.gap_in_scope(judged, situation(found))) is holds
 
 
 @pytest.mark.parametrize("action", ["sqs:PurgeQueue", "lambda:InvokeFunction", "s3:RestoreObject"])
 def test_data_events_of_one_type_and_kind_hide_nothing_else(action: str) -> None:
     gap = Gap(GapKind.NOT_LOGGED, Scope(events=(f"{OBJECTS} read",)), "reads of objects")
     found = seen(gaps=(gap,))
-    assert visible.gap_in_scope(candidate(action, found), situation(found)) == ""
+    assert visibility.gap_in_scope(candidate(action, found), situation(found)) == ""

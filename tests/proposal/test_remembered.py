@@ -7,13 +7,13 @@ from collections.abc import Mapping
 from datetime import UTC, date, datetime
 
 from leastpriv.diff.compare import compare
-from leastpriv.evidence.memory.words import Memory, Returned, Used, Word
-from leastpriv.model import ChangeKind, Usage
+from leastpriv.evidence.history.models import Memory, Returned, Used, Word
+from leastpriv.models import ChangeKind, Usage
 from leastpriv.policy.document import Document, parse
-from leastpriv.proposal.left_out import leave_one_out
+from leastpriv.proposal.guards.people_and_history import recalled
+from leastpriv.proposal.leave_one_run_out import leave_one_out
+from leastpriv.proposal.models import Draft, History, Options, Recollection
 from leastpriv.proposal.propose import propose
-from leastpriv.proposal.remembered import recalled
-from leastpriv.proposal.situation import Draft, History, Options, Recollection
 from tests.fakes.deploys import ROLE
 from tests.fakes.evidence import RUNS, evidence, usage
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 
-from leastpriv.evidence.hints.found import GeneratedPolicy, Hints
-from leastpriv.evidence.usage import Evidence
-from leastpriv.model import Outcome
+from leastpriv.evidence.aws_findings.models import GeneratedPolicy, Hints
+from leastpriv.evidence.collector import Evidence
+from leastpriv.models import Outcome
 from leastpriv.policy.document import Document, parse
-from leastpriv.proposal.second_opinion import Opinion, Question, Why, second_opinion
+from leastpriv.proposal.guards.second_opinion import Opinion, Question, Why, second_opinion
 from tests.fakes.evidence import evidence, usage
 
 QUEUE = "arn:aws:sqs:eu-west-1:111122223333:orders"

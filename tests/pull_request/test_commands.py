@@ -9,11 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from leastpriv.answering import answer_to
-from leastpriv.pull_request.commands import Asked, Said, asked, refusal_of
-from leastpriv.pull_request.repository.comments import Comments
-from leastpriv.pull_request.repository.connection import Connection
-from leastpriv.remembering import words_of
+from leastpriv.pipeline.history import answer_to, words_of
+from leastpriv.pull_request.comment_commands import Asked, Said, asked, refusal_of
+from leastpriv.pull_request.github.client import Connection
+from leastpriv.pull_request.github.comments import Comments
 from tests.fakes.github import FakeGitHub
 from tests.fakes.markdown import HOSTILE, read
 

@@ -11,9 +11,9 @@ import pytest
 from github import InputGitAuthor, InputGitTreeElement
 
 from leastpriv.errors import PullRequestError, UnreadableMemoryError
-from leastpriv.pull_request.repository.connection import Connection
-from leastpriv.pull_request.repository.evidence_branch import EvidenceBranch
-from leastpriv.pull_request.shelf import Change, FolderShelf, Shelf
+from leastpriv.pull_request.github.client import Connection
+from leastpriv.pull_request.github.state_branch import EvidenceBranch
+from leastpriv.pull_request.state_store import Change, FolderShelf, Shelf
 from tests.fakes.github import FakeGitHub
 
 BRANCH = "leastpriv-evidence"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from leastpriv.pull_request.publication import LineComment, Operation
+from leastpriv.pull_request.models import LineComment, Operation
 from tests.fakes.github.server import FakeGitHub
 from tests.pull_request.test_publish import OTHER, PROPOSED, github, published, untouched, writes
 

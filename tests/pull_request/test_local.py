@@ -18,8 +18,8 @@ from hypothesis import strategies as st
 
 from leastpriv.errors import PullRequestError
 from leastpriv.pull_request.git import LocalRepository
-from leastpriv.pull_request.local import publish
-from leastpriv.pull_request.publication import Operation, Publication, Published, commit_message
+from leastpriv.pull_request.git_repository import publish
+from leastpriv.pull_request.models import Operation, Publication, Published, commit_message
 
 NOW = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
 OLD = b'{"Version": "2012-10-17", "Statement": []}\r\n'

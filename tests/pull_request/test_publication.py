@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from leastpriv.pull_request.controls import controls, declined_changes, fingerprint_in
-from leastpriv.pull_request.publication import Operation, Published, is_branch_name, pull_request_outputs
+from leastpriv.pull_request.body_markers import controls, declined_changes, fingerprint_in
+from leastpriv.pull_request.models import Operation, Published, is_branch_name, pull_request_outputs
 
 PIECES = ["a", "feature", "/", "//", ".", "..", ".lock", "@", "@{", "~", "^", ":", "?", "*", "[", "\\", " ", "-", "é"]
 

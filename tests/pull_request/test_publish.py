@@ -12,13 +12,13 @@ import pytest
 
 from leastpriv.errors import PullRequestError
 from leastpriv.proposal.fingerprint import fingerprint
-from leastpriv.pull_request.controls import controls
+from leastpriv.pull_request.body_markers import controls
+from leastpriv.pull_request.github.branches import Branches
+from leastpriv.pull_request.github.client import Connection
+from leastpriv.pull_request.github.pull_requests import Manners
+from leastpriv.pull_request.github.repository import GitHubPlace
 from leastpriv.pull_request.lifecycle import EDITED_LABEL, PAUSED_LABEL, REBASE_BOX, RECONSIDER_LABEL, Declined
-from leastpriv.pull_request.publication import Operation, Publication, Published, commit_message
-from leastpriv.pull_request.publish import GitHubPlace
-from leastpriv.pull_request.repository.branches import Branches
-from leastpriv.pull_request.repository.connection import Connection
-from leastpriv.pull_request.repository.pulls import Manners
+from leastpriv.pull_request.models import Operation, Publication, Published, commit_message
 from tests.fakes.github.server import FakeGitHub
 
 NOW = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)

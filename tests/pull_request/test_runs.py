@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from leastpriv.model import Origin, Run, Trust
-from leastpriv.pull_request.publish import GitHubPlace
-from leastpriv.pull_request.repository.connection import Connection
-from leastpriv.pull_request.repository.pulls import Manners
+from leastpriv.models import Origin, Run, Trust
+from leastpriv.pull_request.github.client import Connection
+from leastpriv.pull_request.github.pull_requests import Manners
+from leastpriv.pull_request.github.repository import GitHubPlace
 from tests.fakes.github import FakeGitHub
 
 START = datetime(2026, 11, 3, 9, 0, tzinfo=UTC)

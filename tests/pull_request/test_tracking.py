@@ -7,9 +7,9 @@ from collections.abc import Iterator
 import pytest
 
 from leastpriv.errors import PullRequestError
-from leastpriv.pull_request.repository.connection import Connection
-from leastpriv.pull_request.repository.issues import TrackingIssue
-from leastpriv.pull_request.tracking import TRACKING_LABEL, IssueStep, Tracked, next_step
+from leastpriv.pull_request.github.client import Connection
+from leastpriv.pull_request.github.issues import TrackingIssue
+from leastpriv.pull_request.tracking_issue import TRACKING_LABEL, IssueStep, Tracked, next_step
 from tests.fakes.github import FakeGitHub
 from tests.fakes.github.records import Issue
 

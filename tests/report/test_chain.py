@@ -7,8 +7,8 @@ import re
 from hypothesis import given
 from hypothesis import strategies as st
 
-from leastpriv.evidence.chain import Chain, Link, Way
-from leastpriv.report.chain import Chained, Unwritten, chain_section, chained_value, mermaid
+from leastpriv.evidence.role_chain import Chain, Link, Way
+from leastpriv.report.role_chain import Chained, Unwritten, chain_section, chained_value, mermaid
 from tests.fakes.markdown import HOSTILE, read
 
 CI, DEPLOY, EXEC = (f"arn:aws:iam::111122223333:role/{name}" for name in ("ci/ci-deploy", "cdk_deploy", "cfn-exec"))

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from leastpriv.cli import main
-from leastpriv.evidence.refusals.job_log import LoggedDenial
-from leastpriv.model import Denial, DeniedBy
-from leastpriv.report.denials import sum_up
+from leastpriv.cli.main import main
+from leastpriv.evidence.denials.job_logs import LoggedDenial
+from leastpriv.models import Denial, DeniedBy
+from leastpriv.report.tables import sum_up
 
 SENTENCE = "User: arn:aws:iam::123456789012:user/ci is not authorized to perform: sqs:ListQueues"
 

@@ -7,7 +7,7 @@ import re
 from hypothesis import given
 from hypothesis import strategies as st
 
-from leastpriv.report.fit import fit
+from leastpriv.report.phrases import fit
 
 SECTIONS = st.lists(st.lists(st.text("ab", max_size=60), min_size=1, max_size=60).map("\n".join), max_size=8)
 

@@ -1,12 +1,11 @@
 from __future__ import annotations
 
-from leastpriv.evidence.hints.declared import Declared
-from leastpriv.model import Basis
-from leastpriv.proposal.judgement import Judgement, Remark, Weight
-from leastpriv.proposal.offers import Offer
-from leastpriv.report.judges import disagreements, judged
-from leastpriv.report.offers import lifecycle_offers, statements
-from leastpriv.report.siblings import counterparts
+from leastpriv.evidence.aws_findings.models import Declared
+from leastpriv.models import Basis
+from leastpriv.proposal.models import Judgement, Remark, Weight
+from leastpriv.proposal.suggestions import Offer
+from leastpriv.report.changes import counterparts, lifecycle_offers, statements
+from leastpriv.report.proof import disagreements, judged
 from tests.fakes.markdown import read, table_widths
 
 ROLE = "arn:aws:iam::111122223333:role/ci-deploy"

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from leastpriv.report.line_notes import MOST_NOTES, line_notes
-from leastpriv.report.subject import Subject
+from leastpriv.report.context import Subject
+from leastpriv.report.line_comments import MOST_NOTES, line_notes
 from tests.fakes.deploys import POLICY, proposal
 from tests.fakes.markdown import HOSTILE, read
 

@@ -8,15 +8,14 @@ from typing import Any
 
 import pytest
 
-from leastpriv.evidence.usage import CallGroup
-from leastpriv.model import Outcome
+from leastpriv.evidence.collector import CallGroup
+from leastpriv.models import Outcome
+from leastpriv.policy.compact import Fold
 from leastpriv.policy.document import parse
-from leastpriv.policy.pack import Packed
-from leastpriv.policy.quotas import Kind
-from leastpriv.policy.shrink import Fold
-from leastpriv.proposal.left_out import LeftOut
+from leastpriv.policy.size import Kind, Packed
+from leastpriv.proposal.leave_one_run_out import LeftOut
+from leastpriv.report.context import Subject
 from leastpriv.report.proof import proof_sentences
-from leastpriv.report.subject import Subject
 from tests.fakes.deploys import POLICY, proposal
 
 GROUP = CallGroup((), Outcome.ALLOWED, 3, ("1",), ("eu-west-1",), "sqs.amazonaws.com:Odd`Event")

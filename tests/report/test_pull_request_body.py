@@ -13,13 +13,13 @@ from typing import Any
 
 import pytest
 
-from leastpriv.model import ChangeKind
-from leastpriv.pipeline import Result
-from leastpriv.proposal.situation import Change, HeldBack, Objection
-from leastpriv.report.confidence import share
+from leastpriv.models import ChangeKind
+from leastpriv.pipeline.propose import Result
+from leastpriv.proposal.models import Change, HeldBack, Objection
+from leastpriv.report.context import Subject
 from leastpriv.report.escape import visible
-from leastpriv.report.pull_request_body import body, title, verdict
-from leastpriv.report.subject import Subject
+from leastpriv.report.proof import share
+from leastpriv.report.pull_request import body, title, verdict
 from tests.fakes.deploys import ALARM, CREATE_QUEUE, FIRST, POLICY, UPDATE, as_committed, deploys, proposal
 from tests.fakes.markdown import HOSTILE, read, table_widths
 from tests.test_cases import run_case

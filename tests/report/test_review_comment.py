@@ -13,9 +13,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from leastpriv.proposal.situation import Objection
-from leastpriv.report.review_comment import marker, review_body, review_title, verdict
-from leastpriv.report.reviewed import Reviewed
+from leastpriv.proposal.models import Objection
+from leastpriv.report.context import Reviewed
+from leastpriv.report.review import marker, review_body, review_title, verdict
 from tests.fakes.deploys import CREATE_QUEUE, POLICY, UPDATE, deploys, usual_deploys
 from tests.fakes.markdown import HOSTILE, read, table_widths
 from tests.fakes.reviews import reviewed

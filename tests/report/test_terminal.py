@@ -7,7 +7,7 @@ import json
 from hypothesis import given
 from hypothesis import strategies as st
 
-from leastpriv.report.terminal import json_lines, permission_table
+from leastpriv.report.tables import json_lines, permission_table
 from tests.fakes.markdown import HOSTILE
 
 TEXTS = st.sampled_from(HOSTILE) | st.text()

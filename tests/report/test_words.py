@@ -6,8 +6,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from leastpriv.model import Run
-from leastpriv.report.words import codes, day, in_time, joined, plural
+from leastpriv.models import Run
+from leastpriv.report.phrases import codes, day, in_time, joined, plural
 
 
 @pytest.mark.parametrize(

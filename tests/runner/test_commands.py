@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from leastpriv.runner.commands import Console, escape_data, escape_property, safe_line
+from leastpriv.github_actions.workflow_commands import Console, escape_data, escape_property, safe_line
 
 COMMANDS = ("add-mask", "set-output", "group", "endgroup", "warning", "stop-commands", "debug", "add-matcher")
 BLANKS = (" ", "\t", "\n", "\r", "\u2028", "\x85", "\xa0", "\u3000", "\ufeff")

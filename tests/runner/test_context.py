@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from leastpriv.errors import InputError
-from leastpriv.runner.context import Runner, from_fork, repository_path
+from leastpriv.github_actions.context import Runner, from_fork, repository_path
 
 SERVER = {
     "GITHUB_ACTIONS": "true",

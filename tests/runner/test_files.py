@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from leastpriv.errors import LeastprivError
-from leastpriv.runner.files import SUMMARY_LIMIT, append_summary, cut_at_line, heredoc, write_output
+from leastpriv.github_actions.output_files import SUMMARY_LIMIT, append_summary, cut_at_line, heredoc, write_output
 
 TEXT = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]) | st.sampled_from("\r\n=<: "))
 NAMES = st.from_regex(r"[A-Za-z_][A-Za-z0-9_-]{0,10}", fullmatch=True)

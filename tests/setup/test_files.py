@@ -12,12 +12,11 @@ from typing import Any
 import pytest
 from ruamel.yaml import YAML
 
-from leastpriv.inputs import INPUTS
-from leastpriv.settings import from_environment
-from leastpriv.setup.files import CLOUDFORMATION, TERRAFORM, deploy_command, files
-from leastpriv.setup.grants import known_sources
-from leastpriv.setup.target import Target, target_of
-from leastpriv.setup.workflow import PATH, inputs_of
+from leastpriv.config.inputs import INPUTS
+from leastpriv.config.settings import from_environment
+from leastpriv.init.options import Target, target_of
+from leastpriv.init.reader_role import known_sources
+from leastpriv.init.render import CLOUDFORMATION, PATH, TERRAFORM, deploy_command, files, inputs_of
 from tests.fakes.command import leastpriv
 
 KNOWN = {known.name for known in INPUTS}

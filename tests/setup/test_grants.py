@@ -5,15 +5,15 @@ import json
 import pytest
 
 from leastpriv.errors import InputError
+from leastpriv.init import render
+from leastpriv.init.options import Target, sources_of, target_of
+from leastpriv.init.reader_role import DEFAULT_SOURCES, grants_of, known_sources, parameters_of, policy_of
+from leastpriv.init.render import CLOUDFORMATION, TERRAFORM, files
 from leastpriv.permissions import catalog
 from leastpriv.permissions.resource_types import fits
-from leastpriv.policy.contain import contained
+from leastpriv.policy.containment import contained
 from leastpriv.policy.document import Document, parse
 from leastpriv.policy.evaluate import policy_size
-from leastpriv.setup import cloudformation, terraform
-from leastpriv.setup.files import CLOUDFORMATION, TERRAFORM, files
-from leastpriv.setup.grants import DEFAULT_SOURCES, grants_of, known_sources, parameters_of, policy_of
-from leastpriv.setup.target import Target, sources_of, target_of
 
 VALUES = {
     "Partition": "aws",
@@ -71,7 +71,7 @@ def test_cloudformation_and_terraform_grant_exactly_the_table(sources: list[str]
     """All three allow the same, by containment both ways; values are put in where the templates take them."""
     found = files(sources, Target())
     table = _policy(sources)
-    for name, pointer in ((CLOUDFORMATION, cloudformation.POINTER), (TERRAFORM, terraform.ADDRESS)):
+    for name, pointer in ((CLOUDFORMATION, render.POINTER), (TERRAFORM, render.ADDRESS)):
         valued = _valued(found[name], _values(sources))
         template = parse(valued.encode(), name, pointer, {"AWS::Partition": "aws", **_pseudo()})
         assert len(template.statements) == len(table.statements)

@@ -13,11 +13,10 @@ from typing import Any
 
 import pytest
 
-from leastpriv.evidence.aws import Aws
-from leastpriv.evidence.live_role import read_live
-from leastpriv.evidence.role_names import roles_like
-from leastpriv.evidence.source import parse_principal
-from leastpriv.setup.grants import Grant, grants_of, policy_of
+from leastpriv.aws.arns import parse_principal
+from leastpriv.aws.session import Aws
+from leastpriv.evidence.live_role import read_live, roles_like
+from leastpriv.init.reader_role import Grant, grants_of, policy_of
 from tests.evidence.cloudtrail.test_athena import Stand
 from tests.evidence.cloudtrail.test_digest_reading import fill, read
 from tests.evidence.hints.test_read_hints import Account

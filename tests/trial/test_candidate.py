@@ -10,11 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from leastpriv.errors import InputError
-from leastpriv.policy.contain import contained
+from leastpriv.policy.containment import contained
 from leastpriv.policy.document import Document, parse
 from leastpriv.policy.edit import create
-from leastpriv.policy.quotas import Kind, quota
-from leastpriv.trial.candidate import as_inline_policies, as_managed_policies, as_session_policy, whole
+from leastpriv.policy.size import Kind, quota
+from leastpriv.trial.policy_rendering import as_inline_policies, as_managed_policies, as_session_policy, whole
 
 
 def document(count: int, version: str = "2012-10-17", name: str = "p.json") -> Document:

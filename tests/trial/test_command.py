@@ -13,11 +13,11 @@ from pathlib import Path
 
 import pytest
 
+from leastpriv.aws.signals import listening_for_stop
 from leastpriv.errors import InputError
-from leastpriv.evidence.refusals import job_log
-from leastpriv.trial import command, process
-from leastpriv.trial.command import Ended, run_command
-from leastpriv.trial.signals import listening
+from leastpriv.evidence.denials import job_logs
+from leastpriv.trial import process
+from leastpriv.trial.process import Ended, run_command
 
 REFUSAL = (
     "User: arn:aws:sts::111122223333:assumed-role/deploy/t-1 is not authorized to perform: sns:ListTopics because no "
@@ -69,7 +69,7 @@ def test_a_refusal_that_arrives_in_pieces_is_read() -> None:
 
 
 def test_more_refusals_than_are_remembered_do_not_stop_the_command(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(job_log, "MOST_DISTINCT", 5)
+    monkeypatch.setattr(job_logs, "MOST_DISTINCT", 5)
     script = (
         "import sys\nfor number in range(9_000):\n"
         "  print(sys.argv[1].replace('sns:ListTopics', 'sns:List%d' % (number % 50)) if number < 50 else 'x' * 99)"
@@ -116,7 +116,7 @@ def interrupted(script: str, *numbers: int) -> tuple[Ended, list[str]]:
                     time.sleep(0.01)
             return len(text)
 
-    with listening() as signals, signals.held():
+    with listening_for_stop() as signals, signals.held():
         argv = [sys.executable, "-c", script]
         ended = run_command(argv, dict(os.environ), Sink(), io.StringIO(), signals, said.append)
     return ended, said
@@ -146,18 +146,18 @@ def test_what_the_command_printed_until_a_signal_counts(not_on_a_terminal: None)
 
 
 def test_a_reader_that_fails_tells_so_and_the_command_runs_on(monkeypatch: pytest.MonkeyPatch) -> None:
-    def broken(_stream: object, _name: str) -> Iterator[job_log.LoggedDenial]:
+    def broken(_stream: object, _name: str) -> Iterator[job_logs.LoggedDenial]:
         raise RecursionError
         yield
 
-    monkeypatch.setattr(command, "read_log", broken)
+    monkeypatch.setattr(process, "read_log", broken)
     ran = run("print('x' * 300_000); raise SystemExit(3)")
     assert (ran.ended.exit_code, len(ran.out)) == (3, 300_001)
     assert "stdout was not read to its end for refusals (RecursionError)" in ran.ended.unread
 
 
 def test_a_daemon_that_never_falls_silent_does_not_hold_the_trial(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(command, "_LONGEST_LINGER", 0.5)
+    monkeypatch.setattr(process, "_LONGEST_LINGER", 0.5)
     daemon = "import time\nfor _ in range(200): print('x', flush=True); time.sleep(0.1)"
     began = time.monotonic()
     run("import subprocess, sys; subprocess.Popen([sys.executable, '-c', sys.argv[1]])", daemon)
@@ -167,4 +167,4 @@ def test_a_daemon_that_never_falls_silent_does_not_hold_the_trial(monkeypatch: p
 @pytest.fixture
 def not_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     """The command has a group of its own."""
-    monkeypatch.setattr(command, "is_in_foreground", lambda: False)
+    monkeypatch.setattr(process, "is_in_foreground", lambda: False)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from leastpriv.trial.environment import Credentials, child_environment
+from leastpriv.trial.process import Credentials, child_environment
 
 KEYS = Credentials("ASIATRIAL", "secret-of-trial", "token-of-trial")
 

@@ -12,13 +12,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from leastpriv.evidence.refusals.denial import read_denial
-from leastpriv.model import Basis, Denial, DeniedBy, Need, Outcome, Permission, Usage
+from leastpriv.evidence.denials.message import read_denial
+from leastpriv.models import Basis, Denial, DeniedBy, Need, Outcome, Permission, Usage
 from leastpriv.permissions.sensitive import forbidden, sensitivity
-from leastpriv.policy.contain import contained, lost_denies
+from leastpriv.policy.containment import contained, lost_denies
 from leastpriv.policy.document import Document, parse
-from leastpriv.proposal.situation import Options
-from leastpriv.trial.judge import Candidate, Refusal, Step, Tried, Unmended, judged, recorded, told
+from leastpriv.proposal.models import Options
+from leastpriv.trial.extend import Candidate, Refusal, Step, Tried, Unmended, judged, recorded, told
 
 ROLE = "arn:aws:iam::111122223333:role/ci/deploy"
 OWN = "arn:aws:sts::111122223333:assumed-role/deploy/leastpriv-0a1b2c3d4e5f-2"

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from leastpriv.trial.marks import Here, Mark, is_dead
+from leastpriv.trial.cleanup import Here, Mark, is_dead
 from leastpriv.trial.process import parent_and_start
 
 NOW = datetime(2026, 11, 3, 9, 15, tzinfo=UTC)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from leastpriv.arguments import parser
+from leastpriv.cli.parser import parser
 from leastpriv.errors import InputError
-from leastpriv.trial.settings import TrialSettings, from_options
+from leastpriv.trial.options import TrialSettings, from_options
 from tests.fakes.command import leastpriv
 
 ROLE = "arn:aws:iam::111122223333:role/ci/deploy"

@@ -7,11 +7,11 @@ import signal
 
 import pytest
 
-from leastpriv.trial.signals import Signals, Stopped, listening
+from leastpriv.aws.signals import Signals, Stopped, listening_for_stop
 
 
 def test_the_first_signal_stops_and_no_other_does() -> None:
-    with listening() as signals:
+    with listening_for_stop() as signals:
         with pytest.raises(Stopped) as stopped:
             os.kill(os.getpid(), signal.SIGTERM)
         for number in (signal.SIGINT, signal.SIGHUP, signal.SIGTERM):
@@ -20,7 +20,7 @@ def test_the_first_signal_stops_and_no_other_does() -> None:
 
 
 def test_what_is_held_is_noted_and_ends_the_next_that_may_be_ended() -> None:
-    with listening() as signals, signals.held():
+    with listening_for_stop() as signals, signals.held():
         os.kill(os.getpid(), signal.SIGINT)
         done = []
         with pytest.raises(Stopped), signals.raised():
@@ -30,7 +30,7 @@ def test_what_is_held_is_noted_and_ends_the_next_that_may_be_ended() -> None:
 
 
 def test_within_what_is_held_a_part_may_be_ended() -> None:
-    with listening() as signals, signals.held():
+    with listening_for_stop() as signals, signals.held():
         with pytest.raises(Stopped), signals.raised():
             os.kill(os.getpid(), signal.SIGINT)
         os.kill(os.getpid(), signal.SIGINT)
@@ -39,7 +39,7 @@ def test_within_what_is_held_a_part_may_be_ended() -> None:
 
 def test_what_was_before_hears_signals_afterwards() -> None:
     before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)]
-    with listening():
+    with listening_for_stop():
         pass
     assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)] == before
 
@@ -55,7 +55,7 @@ def test_a_signal_that_the_caller_ignores_stays_ignored() -> None:
     """`nohup leastpriv trial …`: the terminal may be closed."""
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
-        with listening() as signals:
+        with listening_for_stop() as signals:
             os.kill(os.getpid(), signal.SIGHUP)
         assert signals.heard == []
     finally:

@@ -12,10 +12,10 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 
+from leastpriv.aws.arns import Principals, Window
 from leastpriv.evidence.cloudtrail.athena_table import ACCOUNT_KEYS, Table, date_format, quoted
-from leastpriv.evidence.cloudtrail.trail_paths import SLACK
-from leastpriv.evidence.source import Principals, Window
-from leastpriv.model import Principal
+from leastpriv.evidence.cloudtrail.local_store import SLACK
+from leastpriv.models import Principal
 
 _ITEM, _PART = "\x1e", "\x1f"
 """Between the resources of a record, and its calls; between type and ARN, and time and id: CloudTrail escapes control

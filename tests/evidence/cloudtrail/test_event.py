@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from leastpriv.evidence.cloudtrail.event import NotACall, examine, read_record
-from leastpriv.model import Call, Gap, GapKind, Outcome, Scope
+from leastpriv.evidence.cloudtrail.record import NotACall, examine, read_record
+from leastpriv.models import Call, Gap, GapKind, Outcome, Scope
 
 ACCOUNT = "123456789012"
 ROLE = f"arn:aws:iam::{ACCOUNT}:role/ci/deploy"

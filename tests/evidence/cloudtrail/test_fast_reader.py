@@ -20,13 +20,12 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from leastpriv.evidence.cloudtrail import blocks, folder_reading, reading_process, unfolding
+from leastpriv.aws.arns import Principals, Window, parse_principal
+from leastpriv.evidence.cloudtrail import decompress, prefetch, record_blocks
+from leastpriv.evidence.cloudtrail.file_reader import unwrap
+from leastpriv.evidence.cloudtrail.local_store import TrailFile, TrailFolder, trail_files
 from leastpriv.evidence.cloudtrail.record_stream import Damage, read_values
-from leastpriv.evidence.cloudtrail.trail_files import TrailFolder
-from leastpriv.evidence.cloudtrail.trail_paths import TrailFile, trail_files
-from leastpriv.evidence.cloudtrail.wrappings import unwrap
-from leastpriv.evidence.source import Principals, Window, parse_principal
-from leastpriv.model import Call, Gap
+from leastpriv.models import Call, Gap
 from tests.evidence.cloudtrail.simple_reader import SimpleReader
 
 ACCOUNT = "123456789012"
@@ -217,8 +216,8 @@ def test_every_file_is_read_as_the_simple_reader_reads_it(
     path.write_bytes(DAMAGES[damage](LAYOUTS[layout](records), at))
     (folder / "other.json").write_bytes(compact({"Records": [record(99)]}))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(unfolding, "PIECE", piece)
-        patch.setattr(blocks, "_LONGEST", longest)
+        patch.setattr(decompress, "PIECE", piece)
+        patch.setattr(record_blocks, "_LONGEST", longest)
         compare(folder, window, principals)
         if damage not in UNSEEN_DAMAGE:
             compare_calls(folder, window, principals)
@@ -240,10 +239,10 @@ def many(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def read_by(
     cores: int, folder: Path, principals: Principals, monkeypatch: pytest.MonkeyPatch, *, survey: bool
 ) -> tuple[list[Call | Gap], Any]:
-    monkeypatch.setattr(folder_reading, "_cores", lambda: cores)
-    monkeypatch.setattr(folder_reading, "_WORTH_THREADS", 0)
-    monkeypatch.setattr(folder_reading, "_WORTH_PROCESSES", 0)
-    monkeypatch.setattr(folder_reading, "_AHEAD", 3)
+    monkeypatch.setattr(prefetch, "_cores", lambda: cores)
+    monkeypatch.setattr(prefetch, "_WORTH_THREADS", 0)
+    monkeypatch.setattr(prefetch, "_WORTH_PROCESSES", 0)
+    monkeypatch.setattr(prefetch, "_AHEAD", 3)
     source = TrailFolder(folder, survey=survey)
     return list(source.read(ALWAYS, principals)), source.statistics
 
@@ -252,13 +251,13 @@ def read_by(
 def readers(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Names of the threads that read a file apart."""
     names: list[str] = []
-    real = folder_reading.FolderReading._read_apart
+    real = prefetch.FolderReading._read_apart
 
     def note(self: Any, file: TrailFile) -> Any:
         names.append(threading.current_thread().name)
         return real(self, file)
 
-    monkeypatch.setattr(folder_reading.FolderReading, "_read_apart", note)
+    monkeypatch.setattr(prefetch.FolderReading, "_read_apart", note)
     return names
 
 
@@ -269,7 +268,7 @@ def test_files_read_ahead_by_threads_and_processes_give_the_same_in_the_same_ord
     many: Path, readers: list[str], monkeypatch: pytest.MonkeyPatch, principals: Principals, survey: bool, most: int
 ) -> None:
     """`most`: bytes beyond which a file is too large to be read ahead."""
-    monkeypatch.setattr(folder_reading, "_AHEAD_BYTES", most)
+    monkeypatch.setattr(prefetch, "_AHEAD_BYTES", most)
     alone = read_by(1, many, principals, monkeypatch, survey=survey)
     assert readers == []
     together = read_by(3, many, principals, monkeypatch, survey=survey)
@@ -285,7 +284,7 @@ def test_files_are_read_without_the_processes_that_are_gone(
 ) -> None:
     alone = read_by(1, many, ONE, monkeypatch, survey=True)
     killed: list[int] = []
-    real = reading_process.ReadingProcess.read
+    real = prefetch.ReadingProcess.read
 
     def read(self: Any, file: TrailFile) -> Any:
         if moment == "at the start" or file.path.name.endswith("T0030Z_a.json.gz"):
@@ -293,7 +292,7 @@ def test_files_are_read_without_the_processes_that_are_gone(
             killed.append(self._process.pid)
         return real(self, file)
 
-    monkeypatch.setattr(reading_process.ReadingProcess, "read", read)
+    monkeypatch.setattr(prefetch.ReadingProcess, "read", read)
     assert read_by(3, many, ONE, monkeypatch, survey=True) == alone
     assert killed
 
@@ -304,7 +303,7 @@ def test_where_no_process_can_be_started_files_are_read_without(many: Path, monk
     def refuse(*_: Any, **__: Any) -> Any:
         raise OSError("Resource temporarily unavailable")
 
-    monkeypatch.setattr(reading_process.subprocess, "Popen", refuse)
+    monkeypatch.setattr(prefetch.subprocess, "Popen", refuse)
     assert read_by(3, many, ONE, monkeypatch, survey=True) == alone
 
 
@@ -312,8 +311,8 @@ READING = """
 import sys, time
 from pathlib import Path
 from leastpriv.evidence.cloudtrail import folder_reading
-from leastpriv.evidence.cloudtrail.trail_files import TrailFolder
-from leastpriv.evidence.source import Principals, Window, parse_principal
+from leastpriv.evidence.cloudtrail.local_store import TrailFolder
+from leastpriv.aws.arns import Principals, Window, parse_principal
 folder_reading._cores, folder_reading._WORTH_PROCESSES, folder_reading._AHEAD = lambda: 3, 0, 3
 target = Principals(frozenset({parse_principal(sys.argv[2])}))
 for _ in TrailFolder(Path(sys.argv[1])).read(Window(), target):

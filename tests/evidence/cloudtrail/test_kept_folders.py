@@ -13,10 +13,10 @@ from typing import Any
 
 import pytest
 
-from leastpriv.evidence.cloudtrail import folder_reading
-from leastpriv.evidence.cloudtrail.trail_files import TrailFolder
-from leastpriv.evidence.source import Principals, Window, parse_principal
-from leastpriv.model import Call, Gap
+from leastpriv.aws.arns import Principals, Window, parse_principal
+from leastpriv.evidence.cloudtrail import prefetch
+from leastpriv.evidence.cloudtrail.local_store import TrailFolder
+from leastpriv.models import Call, Gap
 
 ACCOUNT = "123456789012"
 START = datetime(2026, 1, 2, 8, tzinfo=UTC)
@@ -72,13 +72,13 @@ def read(
 def opened(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Names of the files that were opened."""
     names: list[str] = []
-    real = folder_reading._opened
+    real = prefetch._opened
 
     def note(path: Path) -> Any:
         names.append(path.name)
         return real(path)
 
-    monkeypatch.setattr(folder_reading, "_opened", note)
+    monkeypatch.setattr(prefetch, "_opened", note)
     return names
 
 

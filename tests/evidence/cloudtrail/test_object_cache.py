@@ -16,11 +16,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from leastpriv.aws.arns import Principals, Window, parse_principal
 from leastpriv.errors import InputError
 from leastpriv.evidence.cloudtrail.file_reader import ReadStatistics
-from leastpriv.evidence.cloudtrail.s3_trail import S3Trail
-from leastpriv.evidence.source import Principals, Window, parse_principal
-from leastpriv.model import Call, Gap, GapKind
+from leastpriv.evidence.cloudtrail.s3_store import S3Trail
+from leastpriv.models import Call, Gap, GapKind
 from tests.fakes.aws.s3_server import FakeS3
 
 ACCOUNT = "123456789012"

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from leastpriv.evidence.cloudtrail.outcome import outcome_of
-from leastpriv.model import Outcome
+from leastpriv.aws.error_codes import outcome_of
+from leastpriv.models import Outcome
 
 REFUSAL = "User: arn:aws:iam::123456789012:user/a is not authorized to perform: iam:PassRole on resource: x"
 

@@ -14,14 +14,14 @@ from typing import Any
 
 import pytest
 
+from leastpriv.aws.arns import Principals, Window, parse_principal
 from leastpriv.errors import AwsError, InputError
-from leastpriv.evidence.cloudtrail import s3_objects, s3_reading
+from leastpriv.evidence.cloudtrail import s3_bucket, s3_prefetch
 from leastpriv.evidence.cloudtrail.file_reader import SeenEvents
-from leastpriv.evidence.cloudtrail.s3_trail import S3Trail
-from leastpriv.evidence.cloudtrail.trail_files import TrailFolder
-from leastpriv.evidence.read import read_evidence
-from leastpriv.evidence.source import Principals, Window, parse_principal
-from leastpriv.model import Call, Gap, GapKind, Scope
+from leastpriv.evidence.cloudtrail.local_store import TrailFolder
+from leastpriv.evidence.cloudtrail.s3_store import S3Trail
+from leastpriv.evidence.collector import read_evidence
+from leastpriv.models import Call, Gap, GapKind, Scope
 from tests.fakes.aws.s3_server import FakeS3
 
 ACCOUNT = "123456789012"
@@ -177,7 +177,7 @@ def test_each_level_of_the_layout_is_listed_once_and_an_account_is_not_looked_th
 
 
 def test_the_next_page_of_a_listing_is_asked_for_while_one_is_read(s3: FakeS3, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(s3_reading, "_AHEAD", 2)
+    monkeypatch.setattr(s3_prefetch, "_AHEAD", 2)
     s3.most_keys = 10
     for number in range(40):
         deliver(s3, number, hours=12 * number)
@@ -332,9 +332,9 @@ def test_a_body_that_breaks_off_is_read_on_from_where_it_broke(s3: FakeS3, range
 def test_a_body_does_not_go_on_with_the_bytes_of_another_object(s3: FakeS3) -> None:
     key = deliver(s3, 1)
     s3.break_off("GET ", after=SIZE)
-    bucket = s3_objects.Bucket("logs", s3.aws(1).client("s3"))
+    bucket = s3_bucket.Bucket("logs", s3.aws(1).client("s3"))
     with pytest.raises(AwsError, match="PreconditionFailed"):
-        bucket.fetch(s3_objects.Stored(key, '"as it was when it was listed"', SIZE))
+        bucket.fetch(s3_bucket.Stored(key, '"as it was when it was listed"', SIZE))
 
 
 @pytest.mark.parametrize(
@@ -367,7 +367,7 @@ def test_an_answer_that_nobody_foresaw_could_hide_anything_and_ends_nothing(
     def listing(*_: Any, **__: Any) -> Any:
         raise KeyError("Contents")
 
-    monkeypatch.setattr(s3_objects.Bucket, "objects", listing)
+    monkeypatch.setattr(s3_bucket.Bucket, "objects", listing)
     found = read_evidence([S3Trail(s3.aws(1), "s3://logs")], ALWAYS, parse_principal(ROLE))[ROLE]
     assert found.counts.calls == 0
     [gap] = [each for each in found.gaps if each.kind is not GapKind.SETTINGS_UNKNOWN]
@@ -376,7 +376,7 @@ def test_an_answer_that_nobody_foresaw_could_hide_anything_and_ends_nothing(
 
 
 def test_what_was_read_so_far_is_said_now_and_then(s3: FakeS3, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(s3_reading, "_SAY_EVERY", 2)
+    monkeypatch.setattr(s3_prefetch, "_SAY_EVERY", 2)
     for number in range(5):
         deliver(s3, number, hours=number)
     said: list[str] = []
@@ -392,9 +392,9 @@ def test_a_run_that_is_interrupted_does_not_wait_for_an_answer(s3: FakeS3) -> No
     s3.delay("GET ", 60)
     program = (
         "import sys\n"
-        "from leastpriv.evidence.aws import Aws\n"
-        "from leastpriv.evidence.cloudtrail.fetchers import Fetchers\n"
-        "from leastpriv.evidence.cloudtrail.s3_objects import Bucket, Stored\n"
+        "from leastpriv.aws.session import Aws\n"
+        "from leastpriv.evidence.cloudtrail.s3_prefetch import Fetchers\n"
+        "from leastpriv.evidence.cloudtrail.s3_bucket import Bucket, Stored\n"
         "import os\n"
         "fetchers = Fetchers(2)\n"
         "bucket = Bucket('logs', Aws.open(dict(os.environ)).client('s3'))\n"
@@ -454,7 +454,7 @@ def test_a_body_that_never_comes_to_its_end_is_a_gap(s3: FakeS3) -> None:
 def test_a_large_object_is_read_as_a_stream_that_goes_on_where_it_broke(
     s3: FakeS3, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(s3_reading, "_AHEAD_BYTES", 10)
+    monkeypatch.setattr(s3_prefetch, "_AHEAD_BYTES", 10)
     deliver(s3, 1)
     deliver(s3, 2, hours=1)
     s3.break_off("GET .*_0001", after=SIZE)
@@ -556,16 +556,16 @@ def test_no_more_is_held_than_the_bound_however_many_objects_there_are(
     for number in range(60):
         deliver(s3, number, hours=number)
     size = max(map(len, s3.objects.values()))
-    monkeypatch.setattr(s3_reading, "_AHEAD_BYTES", 5 * size)
-    most, held, fetch = 0, 0, s3_objects.Bucket.fetch
+    monkeypatch.setattr(s3_prefetch, "_AHEAD_BYTES", 5 * size)
+    most, held, fetch = 0, 0, s3_bucket.Bucket.fetch
 
-    def counted(bucket: s3_objects.Bucket, stored: s3_objects.Stored) -> bytes:
+    def counted(bucket: s3_bucket.Bucket, stored: s3_bucket.Stored) -> bytes:
         nonlocal held, most
         held += 1
         most = max(most, held)
         return fetch(bucket, stored)
 
-    monkeypatch.setattr(s3_objects.Bucket, "fetch", counted)
+    monkeypatch.setattr(s3_bucket.Bucket, "fetch", counted)
     source = S3Trail(s3.aws(), "s3://logs")
     for item in source.read(ALWAYS, EVERYBODY):
         held -= isinstance(item, Call)

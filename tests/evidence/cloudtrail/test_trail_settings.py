@@ -10,13 +10,12 @@ from typing import Any
 
 import pytest
 
+from leastpriv.aws.arns import Principals, Window
+from leastpriv.aws.session import Aws
 from leastpriv.errors import InputError
-from leastpriv.evidence.aws import Aws
-from leastpriv.evidence.cloudtrail.event_selectors import unlogged
-from leastpriv.evidence.cloudtrail.s3_trail import S3Trail
-from leastpriv.evidence.cloudtrail.trail_settings import Trail, left_out_by_place, other_regions, stopped
-from leastpriv.evidence.source import Principals, Window
-from leastpriv.model import Call, Gap, GapKind, Scope
+from leastpriv.evidence.cloudtrail.s3_store import S3Trail
+from leastpriv.evidence.cloudtrail.trail_config import Trail, left_out_by_place, other_regions, stopped, unlogged
+from leastpriv.models import Call, Gap, GapKind, Scope
 from leastpriv.permissions.visibility import data_event_types
 from tests.fakes.aws import contract
 from tests.fakes.aws.s3_server import FakeS3

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from leastpriv.evidence.aws import Aws
-from leastpriv.evidence.hints.found import Hints
+from leastpriv.aws.session import Aws
+from leastpriv.evidence.aws_findings.models import Hints
 from tests.evidence.hints.test_read_hints import OTHER, Account
 from tests.fakes.aws.server import FakeAws
 

@@ -13,12 +13,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from leastpriv.aws.polling import Waiting
+from leastpriv.aws.session import Aws
+from leastpriv.aws.signals import listening
 from leastpriv.errors import AwsError, InputError
-from leastpriv.evidence.aws import Aws
-from leastpriv.evidence.hints.found import GeneratedPolicy
-from leastpriv.evidence.hints.generated_policy import Generation, generated_policy, grants_of, parse_generation
-from leastpriv.evidence.hints.waiting import Waiting
-from leastpriv.evidence.interruption import listening
+from leastpriv.evidence.aws_findings.models import GeneratedPolicy
+from leastpriv.evidence.aws_findings.policy_generation import Generation, generated_policy, grants_of, parse_generation
 from tests.fakes.aws.access_analyzer import AccessAnalyzer
 from tests.fakes.aws.passing_time import PassingTime
 from tests.fakes.aws.server import Asked, FakeAws

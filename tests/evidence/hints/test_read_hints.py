@@ -8,14 +8,14 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from leastpriv.aws.arns import parse_principal
+from leastpriv.aws.polling import Waiting
+from leastpriv.aws.session import Aws
 from leastpriv.errors import AwsError
-from leastpriv.evidence.aws import Aws
-from leastpriv.evidence.hints.found import Advice, Hints, OutsideAccess
-from leastpriv.evidence.hints.generated_policy import Generation
-from leastpriv.evidence.hints.last_accessed import last_accessed
-from leastpriv.evidence.hints.read import read_hints
-from leastpriv.evidence.hints.waiting import Waiting
-from leastpriv.evidence.source import parse_principal
+from leastpriv.evidence.aws_findings.access_advisor import last_accessed
+from leastpriv.evidence.aws_findings.collect import read_hints
+from leastpriv.evidence.aws_findings.models import Advice, Hints, OutsideAccess
+from leastpriv.evidence.aws_findings.policy_generation import Generation
 from tests.fakes.aws.access_analyzer import AccessAnalyzer, Finding
 from tests.fakes.aws.iam_last_accessed import Attempt, LastAccessed
 from tests.fakes.aws.passing_time import PassingTime

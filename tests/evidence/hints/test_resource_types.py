@@ -10,17 +10,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from leastpriv.evidence import aws as door
-from leastpriv.evidence.aws import Aws
-from leastpriv.evidence.hints import resource_types
-from leastpriv.evidence.hints.declared import Declared
-from leastpriv.evidence.hints.resource_types import (
+from leastpriv.aws import session as door
+from leastpriv.aws.session import Aws
+from leastpriv.evidence.aws_findings import cloudformation_types
+from leastpriv.evidence.aws_findings.cloudformation_types import (
     Stack,
     declared_of,
     permissions_in,
     stacks_in,
     types_in_template,
 )
+from leastpriv.evidence.aws_findings.models import Declared
 from leastpriv.permissions import catalog
 from tests.fakes.aws.cloudformation_types import CloudFormationTypes
 from tests.fakes.evidence import evidence, usage
@@ -123,8 +123,8 @@ def test_one_type_that_the_registry_cannot_tell_hides_no_other() -> None:
 
 
 def test_more_stacks_than_are_looked_into_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(resource_types, "_MOST_STACKS", 1)
-    monkeypatch.setattr(resource_types, "_MOST_TYPES", 1)
+    monkeypatch.setattr(cloudformation_types, "_MOST_STACKS", 1)
+    monkeypatch.setattr(cloudformation_types, "_MOST_TYPES", 1)
     found = _declared([ORDERS, Stack("eu-west-1", "payments")])
     assert "1 of 2 stacks" in found.failure
     assert "1 of 2 resource types" in found.failure

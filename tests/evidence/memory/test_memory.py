@@ -11,9 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from leastpriv.errors import UnreadableMemoryError
-from leastpriv.evidence.memory.file import LONGEST_FILE, from_bytes, is_action_pattern, to_bytes
-from leastpriv.evidence.memory.learned import learned
-from leastpriv.evidence.memory.words import (
+from leastpriv.evidence.history.file import LONGEST_FILE, from_bytes, is_action_pattern, to_bytes
+from leastpriv.evidence.history.models import (
     MOST_DECLINED,
     MOST_RESOURCES,
     REMEMBERED_DAYS,
@@ -23,6 +22,7 @@ from leastpriv.evidence.memory.words import (
     Used,
     Word,
     folded,
+    learned,
     merge,
     pruned,
 )

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from leastpriv.evidence.refusals.denial import find_denials, read_denial
-from leastpriv.evidence.refusals.layout import lay_out
-from leastpriv.model import Denial, DeniedBy
+from leastpriv.evidence.denials.log_text import lay_out
+from leastpriv.evidence.denials.message import find_denials, read_denial
+from leastpriv.models import Denial, DeniedBy
 
 WHO = "arn:aws:sts::123456789012:assumed-role/deploy/run=1@a.b"
 QUEUE = "arn:aws:sqs:eu-west-1:123456789012:q"

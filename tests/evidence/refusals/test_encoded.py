@@ -11,10 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from leastpriv.errors import AwsError, AwsTrouble
-from leastpriv.evidence.refusals.denial import read_denial
-from leastpriv.evidence.refusals.encoded import Decoder, read_decoded
-from leastpriv.evidence.refusals.job_log import distinct, read_log
-from leastpriv.model import Denial, DeniedBy
+from leastpriv.evidence.denials.encoded_message import Decoder, read_decoded
+from leastpriv.evidence.denials.job_logs import distinct, read_log
+from leastpriv.evidence.denials.message import read_denial
+from leastpriv.models import Denial, DeniedBy
 
 PHRASE = "You are not authorized to perform this operation. Encoded authorization failure message: "
 INSTANCE = "arn:aws:ec2:us-east-1:123456789012:instance/i-dd01c9bd"

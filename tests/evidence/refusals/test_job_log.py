@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from leastpriv.evidence.refusals import job_log
-from leastpriv.evidence.refusals.job_log import LoggedDenial, distinct, read_log
-from leastpriv.evidence.refusals.layout import lay_out
-from leastpriv.model import Denial, DeniedBy
+from leastpriv.evidence.denials import job_logs
+from leastpriv.evidence.denials.job_logs import LoggedDenial, distinct, read_log
+from leastpriv.evidence.denials.log_text import lay_out
+from leastpriv.models import Denial, DeniedBy
 
 WHO = "arn:aws:iam::123456789012:user/ci"
 QUEUE = "arn:aws:sqs:eu-west-1:123456789012:q"
@@ -137,7 +137,7 @@ def test_what_differs_is_told_apart() -> None:
 
 
 def test_a_log_that_is_made_up_does_not_fill_the_memory(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(job_log, "MOST_DISTINCT", 3)
+    monkeypatch.setattr(job_logs, "MOST_DISTINCT", 3)
     found, more = distinct(logged(line, resource=f"{QUEUE}{line}") for line in range(1, 9))
     assert (len(found), more) == (3, True)
 
@@ -200,7 +200,7 @@ def read_counting(data: bytes, monkeypatch: pytest.MonkeyPatch) -> tuple[int, in
         characters += len(raw)
         return lay_out(raw)
 
-    monkeypatch.setattr(job_log, "lay_out", counting)
+    monkeypatch.setattr(job_logs, "lay_out", counting)
     return sum(1 for _ in read_log(io.BytesIO(data), "log")), characters
 
 

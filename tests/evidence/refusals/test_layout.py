@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from leastpriv.evidence.refusals.layout import lay_out, spaced, squeezed
+from leastpriv.evidence.denials.log_text import lay_out, spaced, squeezed
 
 PIECES = st.sampled_from(
     [

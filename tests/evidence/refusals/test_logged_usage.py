@@ -12,19 +12,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from leastpriv.aws.arns import Window, principal_of
 from leastpriv.diff.compare import compare
-from leastpriv.evidence.refusals.encoded import Decoder
-from leastpriv.evidence.refusals.job_log import distinct, read_log
-from leastpriv.evidence.refusals.logged_usage import Logs, with_logs
-from leastpriv.evidence.source import Window, principal_of
-from leastpriv.evidence.usage import Evidence
-from leastpriv.model import Basis, Gap, GapKind, Outcome, Run, Scope
+from leastpriv.evidence.collector import Evidence
+from leastpriv.evidence.denials.encoded_message import Decoder
+from leastpriv.evidence.denials.job_logs import distinct, read_log
+from leastpriv.evidence.denials.logged_usage import Logs, with_logs
+from leastpriv.models import Basis, Gap, GapKind, Outcome, Run, Scope
 from leastpriv.permissions import catalog
 from leastpriv.permissions.sensitive import sensitivity
-from leastpriv.proposal.extend import additions
-from leastpriv.proposal.findings import asks, asks_to_lift
-from leastpriv.proposal.situation import History, Options
-from leastpriv.proposal.visible import could_hide
+from leastpriv.proposal.additions import additions
+from leastpriv.proposal.guards.visibility import could_hide
+from leastpriv.proposal.models import History, Options
+from leastpriv.proposal.review_models import asks, asks_to_lift
 
 ROLE = "arn:aws:iam::111122223333:role/ci/deploy"
 SESSION = "arn:aws:sts::111122223333:assumed-role/deploy/run"

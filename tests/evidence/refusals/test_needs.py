@@ -6,9 +6,9 @@ from dataclasses import replace
 
 import pytest
 
-from leastpriv.evidence.refusals.needs import ELSEWHERE, contradicted, refused_needs
-from leastpriv.model import Basis, Denial, DeniedBy, Need, Permission
-from leastpriv.permissions.events import Verdict
+from leastpriv.evidence.denials.needs import ELSEWHERE, contradicted, refused_needs
+from leastpriv.models import Basis, Denial, DeniedBy, Need, Permission
+from leastpriv.permissions.event_table import Verdict
 from leastpriv.permissions.mapping import CallNeeds
 
 HERE = "eu-west-1:111122223333"

@@ -4,10 +4,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from leastpriv.evidence.refusals.denial import read_denial
-from leastpriv.evidence.refusals.logged_needs import logged_needs
-from leastpriv.evidence.refusals.resource import arn_of, filled, holes
-from leastpriv.model import Denial, DeniedBy
+from leastpriv.evidence.denials.message import read_denial
+from leastpriv.evidence.denials.needs import logged_needs
+from leastpriv.evidence.denials.resource import arn_of, filled, holes
+from leastpriv.models import Denial, DeniedBy
 
 ROLE = "arn:aws:iam::123456789012:role/ci/deploy"
 SESSION = "arn:aws:sts::123456789012:assumed-role/deploy/run"

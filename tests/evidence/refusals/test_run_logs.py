@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from leastpriv.evidence.refusals.logged_usage import Logs
-from leastpriv.evidence.refusals.run_logs import RunLogs
-from leastpriv.model import GapKind
+from leastpriv.evidence.denials.github_run_logs import RunLogs
+from leastpriv.evidence.denials.logged_usage import Logs
+from leastpriv.models import GapKind
 from tests.fakes.github import FakeGitHub
 
 QUEUE = "arn:aws:sqs:eu-west-1:123456789012:orders"

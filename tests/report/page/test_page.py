@@ -11,13 +11,12 @@ from xml.etree.ElementTree import Element
 import html5lib
 import pytest
 
-from leastpriv.evidence.chain import Chain, Link, Way
-from leastpriv.model import Usage
-from leastpriv.proposal.situation import Change, Objection
-from leastpriv.report.chain import Chained
-from leastpriv.report.page.render import page
-from leastpriv.report.page.view import target
-from leastpriv.report.subject import Subject
+from leastpriv.evidence.role_chain import Chain, Link, Way
+from leastpriv.models import Usage
+from leastpriv.proposal.models import Change, Objection
+from leastpriv.report.context import Subject
+from leastpriv.report.html import page, target
+from leastpriv.report.role_chain import Chained
 from tests.fakes.deploys import ALARM, POLICY, ROLE, proposal
 from tests.fakes.markdown import HOSTILE
 

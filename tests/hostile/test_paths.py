@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from leastpriv.cli.main import action_main
+from tests.action.test_step import Job
 from tests.fakes.deploys import NOW, POLICY, ROLE
-from tests.test_entrypoint import Job
 
 INPUTS = ("policy-file", "also-attached", "trust-policy", "trails", "job-logs", "config", "sarif-file", "page-file")
 IN_CONFIG = ("policy-file", "also-attached")

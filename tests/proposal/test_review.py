@@ -16,7 +16,7 @@ from leastpriv.models import Basis, Denial, DeniedBy, Need, Outcome, Permission,
 from leastpriv.proposal.models import Options
 from leastpriv.proposal.review import review
 from leastpriv.proposal.review_models import Review, Verdict
-from tests.diff.test_edits import NAMES, OF_TWO_SERVICES, QUEUE, allow, document
+from tests.diff.test_policy_diff import NAMES, OF_TWO_SERVICES, QUEUE, allow, document
 from tests.fakes.deploys import ROLE
 
 TIME = datetime(2026, 11, 3, tzinfo=UTC)

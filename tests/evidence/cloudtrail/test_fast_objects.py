@@ -21,7 +21,7 @@ from leastpriv.errors import AwsError
 from leastpriv.evidence.cloudtrail.s3_bucket import Bucket, Stored
 from leastpriv.evidence.cloudtrail.s3_store import S3Trail
 from leastpriv.models import Call, Gap, GapKind
-from tests.evidence.cloudtrail.test_kept_folders import record
+from tests.evidence.cloudtrail.test_cached_folders import record
 from tests.fakes.aws.s3_server import FakeS3, etag
 
 PLACE = "AWSLogs/123456789012/CloudTrail/eu-west-1/2026/01/02"

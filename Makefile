@@ -1,6 +1,6 @@
 # Every target does its own set-up; needed beside this file: git, make and a Python 3.11 or newer.
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-github lab test test-all lint check package screenshots format readme tables lock clean
+.PHONY: help demo demo-github lab test test-all lint check goldens package screenshots format readme tables lock clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -51,6 +51,11 @@ lint: $(STAMP) ## Run the checks that read and do not run: format, types, layers
 	$(call step,README tables,$(BIN)/python tools/readme_tables.py --check)
 	$(call step,config schema,$(BIN)/python tools/config_schema.py --check)
 
+# BASE=REVISION; ALL=1 shows every difference whole; WORDS=FILE exchanges words of the base; WRITE=1 renews tests/golden.
+goldens: $(STAMP) ## Compare the outputs of all JSON cases and the demo with a revision's: make goldens BASE=HEAD
+	@$(BIN)/python tools/goldens.py $(if $(BASE),--base $(BASE)) $(if $(ALL),--all) $(if $(WORDS),--words $(WORDS)) \
+		$(if $(WRITE),--write)
+
 package: $(STAMP) ## Build dist/: the package as PyPI takes it, checked by twine
 	@rm -rf dist && folder=$$(mktemp -d) && trap 'rm -r "$$folder"' EXIT && $(BIN)/python -m venv "$$folder" \
 	&& "$$folder/bin/python" -m pip install --quiet build twine \
@@ -90,7 +95,7 @@ lock: $(STAMP) ## Write requirements.txt, which the image installs, from require
 	   --no-emit-package setuptools --custom-compile-command "make lock" requirements.in --output-file requirements.txt
 
 clean: ## Remove what these targets made
-	rm -rf $(VENV) .lab .demo .demo-github .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) .lab .demo .demo-github .goldens .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 
 # What the product itself needs is enough for the demo. An environment whose Python is gone is made anew.
 $(RUNS): pyproject.toml

@@ -1,4 +1,7 @@
-"""What an error says about authorisation, by `data/error_codes.tsv` and `data/refusal_texts.tsv` (pure)."""
+"""Reads authorization errors: their outcome, and the policy type that denied (pure).
+
+Facts: `data/error_codes.tsv`, `data/refusal_texts.tsv` and `data/denying_policies.tsv`.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,7 @@ import re
 from collections.abc import Mapping
 from functools import cache, lru_cache
 
-from leastpriv.models import Outcome
+from leastpriv.models import DeniedBy, Outcome
 from leastpriv.permissions.fact_tables import table
 
 _ROOM = "leastpriv.aws"
@@ -15,6 +18,27 @@ _ROOM = "leastpriv.aws"
 # it.
 _REFUSAL = re.compile(r"\bnot authorized to perform\b", re.IGNORECASE)
 _SIDE = re.compile(r"^(?:Client|Server)\.")
+
+
+def denying_policy(reason: str) -> tuple[DeniedBy, str] | None:
+    """Return the policy type that a reason names, and why no identity-based policy helps (empty where one does)."""
+    words = _without_blanks(reason)
+    return next((found for part, found in _denying_policies() if part in words), None)
+
+
+def why_denied_by(denied_by: DeniedBy) -> str:
+    """Return why no identity-based policy helps against this policy type."""
+    return next((why for _, (known, why) in _denying_policies() if known is denied_by), "")
+
+
+@cache
+def _denying_policies() -> tuple[tuple[str, tuple[DeniedBy, str]], ...]:
+    rows = table("denying_policies", _ROOM)
+    return tuple((_without_blanks(row["words"]), (DeniedBy(row["denied_by"]), row["why"])) for row in rows)
+
+
+def _without_blanks(text: str) -> str:
+    return "".join(text.casefold().split())
 
 
 @lru_cache(maxsize=4096)

@@ -2,19 +2,31 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache
-from typing import Any
+from typing import Any, cast
 
-from leastpriv.aws.error_codes import outcome_of
+from leastpriv.aws.error_codes import denying_policy, outcome_of
 from leastpriv.errors import AwsError, AwsTrouble
-from leastpriv.evidence.denials.message import read_denial
 from leastpriv.models import Outcome
 from leastpriv.permissions.fact_tables import table
 
+_DENIAL = re.compile(
+    r"(?:(?P<principal>arn:\S+) )?is not authorized to perform: (?P<action>[\w-]+:\w+)"
+    r"(?: on (?:the )?resource: (?P<resource>\S+))?(?P<reason>[^\n]*)"
+)
+"""AWS's sentence ("Troubleshoot access denied error messages", IAM User Guide, read 2026-11-24)."""
 _LONGEST = 300
 """Characters of AWS's own message that a sentence quotes."""
+
+
+def client_error() -> type[Any]:
+    """Return the class of errors that AWS answers with; botocore is imported only where it is needed, as it is slow."""
+    from botocore.exceptions import ClientError
+
+    return cast("type[Any]", ClientError)
 
 
 @contextmanager
@@ -88,13 +100,14 @@ def _trouble(code: str, message: str, status: int) -> AwsTrouble:
 
 def denied(code: str, message: str, doing: str, action: str) -> AwsError:
     """The sentence of a refusal by AWS's own code and message; `missing` is empty where no action is known."""
-    denial = read_denial(message, error_code=code)
-    missing = denial.actions[0] if denial.actions else action
-    whose = denial.principal or "these credentials"
-    on = f" on {denial.resource}" if denial.resource and denial.resource != "*" else ""
-    if denial.why:
+    found = _DENIAL.search(message)
+    missing = found["action"] if found else action
+    whose = (found and found["principal"]) or "these credentials"
+    on = f" on {found['resource']}" if found and found["resource"] not in (None, "*") else ""
+    denied_by = denying_policy(found["reason"]) if found else None
+    if denied_by and denied_by[1]:
         sentence = (
-            f"AWS refused {missing or 'a request'}{on} to {whose} while {doing}, and no grant helps: {denial.why}."
+            f"AWS refused {missing or 'a request'}{on} to {whose} while {doing}, and no grant helps: {denied_by[1]}."
         )
     elif missing:
         sentence = f"AWS refused {missing}{on} while {doing}: allow it to {whose}."

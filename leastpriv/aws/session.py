@@ -7,7 +7,7 @@ holds no keys (web identity, container and instance roles, a profile's files) bo
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from leastpriv import __version__
@@ -215,3 +215,19 @@ def _no_profile(profile: str) -> str:
         "action's container. In a workflow, use aws-actions/configure-aws-credentials, which sets keys for the steps "
         "after it; on a shell, name one that `aws configure list-profiles` shows."
     )
+
+
+def other_regions_than(regions: Sequence[str]) -> tuple[str, ...]:
+    """The other regions of the same partition, as botocore's endpoints know them."""
+    from botocore.session import get_session
+
+    session = get_session()
+    partition = session.get_partition_for_region(regions[0])
+    return tuple(each for each in session.get_available_regions("cloudtrail", partition) if each not in regions)
+
+
+def method_name(operation: str) -> str:
+    """Return the name that a boto3 client gives to an API operation."""
+    from botocore import xform_name
+
+    return str(xform_name(operation))

@@ -17,7 +17,7 @@ from urllib.parse import unquote
 
 from leastpriv.aws.arns import principal_of, same_principal
 from leastpriv.aws.errors import code_of, explained, member
-from leastpriv.aws.session import Aws
+from leastpriv.aws.session import Aws, method_name
 from leastpriv.errors import AwsError, PolicyFileError
 from leastpriv.models import Gap, GapKind, Principal, Scope
 from leastpriv.permissions.fact_tables import table
@@ -258,7 +258,7 @@ class _Reader:
         try:
             with self._explained(operation):
                 client = self._aws.client("iam", self._region)
-                for page in client.get_paginator(_method_name(operation)).paginate(**arguments):
+                for page in client.get_paginator(method_name(operation)).paginate(**arguments):
                     found.extend(page.get(key) or ())
                     if key not in page or (page.get("IsTruncated") and not page.get("Marker")):
                         self._note(f"AWS's answer to {operation} is not whole.")
@@ -278,19 +278,13 @@ class _Reader:
         return explained(f"reading what is attached to {self._principal.arn}", f"iam:{operation}")
 
     def _method(self, operation: str) -> Callable[..., Any]:
-        method: Callable[..., Any] = getattr(self._aws.client("iam", self._region), _method_name(operation))
+        method: Callable[..., Any] = getattr(self._aws.client("iam", self._region), method_name(operation))
         return method
 
     def _note(self, detail: str) -> None:
         gap = Gap(GapKind.LIVE_ROLE_UNREAD, Scope(), f"{detail} What else is attached is not known.")
         if gap not in self._gaps:
             self._gaps.append(gap)
-
-
-def _method_name(operation: str) -> str:
-    from botocore import xform_name
-
-    return str(xform_name(operation))
 
 
 def _value(document: object) -> object:

@@ -143,7 +143,7 @@ class _Jobs:
         return found
 
     def _start(self, details: Mapping[str, Any]) -> str | None:
-        from botocore.exceptions import ClientError
+        from leastpriv.aws.errors import client_error
 
         if self.refused and (joined := self.taken()):
             return joined
@@ -154,7 +154,7 @@ class _Jobs:
                     policyGenerationDetails={"principalArn": self.principal}, cloudTrailDetails=details
                 )
                 self.own = str(answer["jobId"])
-        except ClientError as error:
+        except client_error() as error:
             code = error.response.get("Error", {}).get("Code")
             if code == "ConflictException" or (code == "ServiceQuotaExceededException" and self._is_busy()):
                 if not self.refused:

@@ -16,9 +16,9 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
 from leastpriv.aws.arns import Principals, Window
+from leastpriv.aws.session import other_regions_than
 from leastpriv.evidence.cloudtrail.athena_sql import accounts_of
 from leastpriv.evidence.cloudtrail.s3_store import part_of
-from leastpriv.evidence.cloudtrail.trail_config import other_regions_than
 from leastpriv.models import Gap, GapKind, Scope
 
 NAMED = re.compile(

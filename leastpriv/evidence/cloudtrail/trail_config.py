@@ -16,6 +16,7 @@ from typing import Any
 
 from leastpriv.aws.arns import Window
 from leastpriv.aws.errors import code_of, explained
+from leastpriv.aws.session import other_regions_than
 from leastpriv.errors import AwsError, InputError
 from leastpriv.evidence.cloudtrail.local_store import SLACK
 from leastpriv.evidence.cloudtrail.s3_bucket import Clients
@@ -320,15 +321,6 @@ def other_regions(trail: Trail) -> Iterator[Gap]:
     if not trail.global_events:
         detail = f"{trail.arn}: it does not log the events of global services"
         yield Gap(GapKind.NOT_LOGGED, Scope(services=global_services(partition)), detail)
-
-
-def other_regions_than(regions: Sequence[str]) -> tuple[str, ...]:
-    """The other regions of the same partition, as botocore's endpoints know them."""
-    from botocore.session import get_session
-
-    session = get_session()
-    partition = session.get_partition_for_region(regions[0])
-    return tuple(each for each in session.get_available_regions("cloudtrail", partition) if each not in regions)
 
 
 def _described(client: Any, **named: Any) -> tuple[Trail, ...]:

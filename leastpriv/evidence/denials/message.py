@@ -17,6 +17,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
+from leastpriv.aws.error_codes import denying_policy, why_denied_by
 from leastpriv.evidence.denials.encoded_message import encoded_texts
 from leastpriv.evidence.denials.log_text import (
     BREAKS,
@@ -31,7 +32,7 @@ from leastpriv.evidence.denials.log_text import (
 from leastpriv.evidence.denials.operation_errors import by_operation
 from leastpriv.evidence.denials.resource import Named, read_resource
 from leastpriv.evidence.denials.tool_messages import READERS, by_phrase, by_tool, by_trace
-from leastpriv.evidence.denials.wordings import NEAR, Found, is_told, message_of, refuser, why_refused_by
+from leastpriv.evidence.denials.wordings import NEAR, Found, is_told, message_of
 from leastpriv.models import Denial, DeniedBy
 from leastpriv.permissions import catalog
 
@@ -231,7 +232,9 @@ def _tail(text: str, after: int, limit: int) -> int | None:
         return match.start()
     # Something stands between, as in "on the resource associated with this ciphertext because": on the same line it is
     # this refusal's reason if AWS gives such a one, or if no other sentence has begun.
-    same = "\n" not in gap and (re.search(r"[.,;:(] ", gap) is None or refuser(text[match.start() : limit][:200]))
+    same = "\n" not in gap and (
+        re.search(r"[.,;:(] ", gap) is None or denying_policy(text[match.start() : limit][:200])
+    )
     return match.start() if same else None
 
 
@@ -275,7 +278,7 @@ def read_denial(message: str, *, error_code: str = "") -> Denial:
     if best is None:
         return Denial((), "", "", by_code or DeniedBy.UNKNOWN, False, False, message)
     if by_code:
-        best = replace(best, denied_by=by_code, mendable=False, why=why_refused_by(by_code))
+        best = replace(best, denied_by=by_code, mendable=False, why=why_denied_by(by_code))
     return replace(best, message=message, encoded=encoded)
 
 
@@ -319,7 +322,7 @@ def _with_encoded(found: list[Found], texts: list[tuple[int, str]], end: int) ->
 
 def _stated(layout: Layout, sentence: Sentence) -> Denial:
     """The denial of a sentence that names its action."""
-    refused = _refuser(sentence.reason)
+    refused = _denying_policy(sentence.reason)
     denied_by = refused[0] if refused else _cut_reason(sentence.reason)
     why = _why_not(sentence, denied_by, refused[1] if refused else "")
     return Denial(
@@ -334,9 +337,9 @@ def _stated(layout: Layout, sentence: Sentence) -> Denial:
     )
 
 
-def _refuser(reason: str) -> tuple[DeniedBy, str] | None:
+def _denying_policy(reason: str) -> tuple[DeniedBy, str] | None:
     """Who refused by a reason; that it was an identity policy only where AWS's own words say it."""
-    refused = refuser(reason) if reason else None
+    refused = denying_policy(reason) if reason else None
     awss = squeezed(reason).startswith(("becauseno", "withanexplicitdeny"))
     return None if refused and refused[0] is DeniedBy.IDENTITY and not awss else refused
 
@@ -387,7 +390,7 @@ def _is_awss(layout: Layout, sentence: Sentence) -> bool:
 
 
 def _untold(layout: Layout, sentence: Sentence) -> Denial:
-    refused = refuser(sentence.reason) if sentence.reason else None
+    refused = denying_policy(sentence.reason) if sentence.reason else None
     return Denial(
         (),
         sentence.resource.text,

@@ -17,11 +17,11 @@ from functools import lru_cache
 from msgspec import structs
 
 from leastpriv.aws.arns import same_arn
+from leastpriv.aws.error_codes import denying_policy
 from leastpriv.evidence.denials.encoded_message import Decoder
 from leastpriv.evidence.denials.log_text import squeezed
 from leastpriv.evidence.denials.message import TAIL, read_denial
 from leastpriv.evidence.denials.resource import arn_of, filled
-from leastpriv.evidence.denials.wordings import refuser
 from leastpriv.evidence.runs import is_rehearsal
 from leastpriv.models import Basis, Call, Denial, DeniedBy, Need, Outcome, Permission
 from leastpriv.permissions import catalog
@@ -205,7 +205,7 @@ def _read(told: str, code: str) -> Denial:
     if not tails:
         return denial
     reason = message[tails[-1].start() :]
-    denied_by, why = refuser(reason) or (DeniedBy.UNKNOWN, "")
+    denied_by, why = denying_policy(reason) or (DeniedBy.UNKNOWN, "")
     explicit = squeezed(reason).startswith("withanexplicitdeny")
     if explicit:
         why = "an explicit deny refused it, which no grant outweighs"

@@ -18,17 +18,6 @@ from leastpriv.permissions.fact_tables import table
 _ROOM = "leastpriv.evidence"
 
 
-def refuser(reason: str) -> tuple[DeniedBy, str] | None:
-    """Who refused by the words of a reason, and why no identity policy helps (empty where one does); None: no words."""
-    words = squeezed(reason)
-    return next((refused for part, refused in _refusers() if part in words), None)
-
-
-def why_refused_by(denied_by: DeniedBy) -> str:
-    """Why no identity policy helps against this refuser."""
-    return next((why for _, (known, why) in _refusers() if known is denied_by), "")
-
-
 def other_cause(text: str) -> str:
     """Why a text of another cause is not mended by a grant; empty where it is none of the known ones."""
     words = squeezed(text)
@@ -77,11 +66,6 @@ def iam_kinds() -> Mapping[str, str]:
 def prefixes_of_services() -> Mapping[str, str]:
     """Name of a service as SDKs and CloudFormation print it, squeezed -> IAM prefix, where they differ."""
     return {squeezed(row["name"]): row["prefix"] for row in table("service_names", _ROOM)}
-
-
-@cache
-def _refusers() -> tuple[tuple[str, tuple[DeniedBy, str]], ...]:
-    return tuple((squeezed(row["words"]), (DeniedBy(row["denied_by"]), row["why"])) for row in table("refusers", _ROOM))
 
 
 NEAR = 600

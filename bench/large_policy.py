@@ -16,7 +16,7 @@ from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 
 from leastpriv.diff.compare import compare
-from leastpriv.evidence.collector import CallGroup, Counts, Coverage, Evidence
+from leastpriv.evidence.models import CallGroup, Counts, Coverage, Evidence
 from leastpriv.models import Basis, Need, Outcome, Permission, Run, Usage
 from leastpriv.permissions import catalog
 from leastpriv.permissions.resource_types import VARIABLE, action_of

@@ -17,7 +17,7 @@ from pathlib import Path
 from leastpriv.errors import LeastprivError
 from leastpriv.policy.document import Document, Statement, parse
 from leastpriv.policy.edit import AppendActions, AppendStatement, DropStatement, Edit, ReplaceActions, apply
-from leastpriv.policy.locate import policies_in
+from leastpriv.policy.source import policies_in
 from leastpriv.policy.syntax_tree import read
 from leastpriv.policy.yaml_reader import read_yaml
 

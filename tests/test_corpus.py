@@ -18,8 +18,9 @@ import pytest
 from leastpriv.aws.arns import Principals, Window
 from leastpriv.diff.compare import compare
 from leastpriv.evidence.cloudtrail.local_store import TrailFolder
-from leastpriv.evidence.collector import CallGroup, Evidence, read_evidence
+from leastpriv.evidence.collector import read_evidence
 from leastpriv.evidence.denials.message import read_denial
+from leastpriv.evidence.models import CallGroup, Evidence
 from leastpriv.models import Call, Outcome
 from leastpriv.permissions import catalog
 from leastpriv.permissions.event_table import Verdict

@@ -34,7 +34,7 @@ from leastpriv.pipeline.history import file_of
 from leastpriv.pipeline.propose import Result, run
 from leastpriv.pipeline.review import Edited, ReviewResult, review_outputs, run_review
 from leastpriv.pipeline.sources import Reach
-from leastpriv.policy.locate import Location
+from leastpriv.policy.source import Location
 from leastpriv.pull_request.git import LocalRepository
 from leastpriv.pull_request.git_repository import LocalPlace
 from leastpriv.pull_request.github.client import Connection

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from leastpriv.policy.document import Document
-from leastpriv.policy.locate import Source
+from leastpriv.policy.source import Source
 from leastpriv.policy.syntax_tree import Node, line_of, value_of
 from leastpriv.policy.template_functions import Language, parts_of
 

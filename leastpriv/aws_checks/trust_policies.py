@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from leastpriv.aws_checks.rendered_policy import Sent, sent_from
 from leastpriv.errors import InputError
 from leastpriv.policy.document import Document
-from leastpriv.policy.locate import Location, Source, locate
+from leastpriv.policy.locate import locate
+from leastpriv.policy.source import Location, Source
 from leastpriv.policy.syntax_tree import Node, read
 from leastpriv.policy.yaml_reader import read_yaml
 

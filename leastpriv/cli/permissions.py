@@ -67,7 +67,7 @@ def explain_actions(options: Namespace, stdout: TextIO, console: Console, clock:
     from leastpriv.pipeline.context import Workplace
     from leastpriv.pipeline.propose import make
     from leastpriv.pipeline.sources import Reach
-    from leastpriv.policy.locate import Location
+    from leastpriv.policy.source import Location
     from leastpriv.report.explain import explain, explain_without_evidence, explained_rows, known_rows
     from leastpriv.report.tables import json_lines
 

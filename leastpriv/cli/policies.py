@@ -65,7 +65,7 @@ def denials(options: Namespace, stdout: TextIO, console: Console, clock: Clock) 
 
 def _policy(name: str, flag: str) -> Document:
     from leastpriv.policy.document import parse
-    from leastpriv.policy.locate import Location
+    from leastpriv.policy.source import Location
 
     location = Location.of(name)
     path, mark, pointer = name.partition("#")

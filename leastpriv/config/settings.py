@@ -27,7 +27,7 @@ from leastpriv.evidence.aws_findings.policy_generation import Generation, parse_
 from leastpriv.evidence.cloudtrail.athena_table import is_table_name
 from leastpriv.github_actions.inputs import parse_boolean, parse_integer, read_input, split_list
 from leastpriv.models import Principal
-from leastpriv.policy.locate import Location
+from leastpriv.policy.source import Location
 from leastpriv.proposal.models import Options
 from leastpriv.pull_request.github.pull_requests import Manners
 from leastpriv.pull_request.models import is_branch_name

@@ -11,7 +11,7 @@ from functools import lru_cache
 from typing import Literal
 
 from leastpriv.diff.statement_coverage import named
-from leastpriv.evidence.collector import Evidence
+from leastpriv.evidence.models import Evidence
 from leastpriv.models import Need, Outcome, Usage
 from leastpriv.permissions import catalog
 from leastpriv.permissions.arn_templates import NAMED

@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from functools import reduce
 from itertools import chain
 
-from leastpriv.evidence.collector import Evidence
+from leastpriv.evidence.models import Evidence
 from leastpriv.models import Gap, GapKind, Scope
 
 

@@ -12,9 +12,9 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
-from leastpriv.evidence.collector import GroupKey, Tally
 from leastpriv.evidence.created_resources import made_by
 from leastpriv.evidence.denials.needs import NAMED_WITHOUT_PATH
+from leastpriv.evidence.models import GroupKey, Tally
 from leastpriv.models import Basis, Need, Outcome
 from leastpriv.permissions.arn_templates import NAMED
 

@@ -15,7 +15,7 @@ from enum import StrEnum
 from functools import cache
 
 from leastpriv.aws.arns import principal_of, same_arn
-from leastpriv.evidence.collector import Evidence
+from leastpriv.evidence.models import Evidence
 from leastpriv.models import Outcome, Usage
 from leastpriv.permissions.fact_tables import table
 from leastpriv.permissions.patterns import unescape

@@ -16,8 +16,8 @@ from leastpriv.errors import InputError, LeastprivError
 from leastpriv.models import ChangeKind
 from leastpriv.pipeline.propose import Ended, Result
 from leastpriv.pipeline.targets import Several
-from leastpriv.policy.hcl import hcl_of
-from leastpriv.policy.locate import Location
+from leastpriv.policy.hcl_writer import hcl_of
+from leastpriv.policy.source import Location
 from leastpriv.pull_request.models import Operation, Published, pull_request_outputs
 from leastpriv.report.context import Subject
 from leastpriv.report.escape import json_text

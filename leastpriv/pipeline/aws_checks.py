@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING
 from leastpriv.config.settings import Settings
 from leastpriv.errors import InputError, LeastprivError
 from leastpriv.evidence.aws_findings.models import Declared
-from leastpriv.evidence.collector import Evidence
+from leastpriv.evidence.models import Evidence
 from leastpriv.models import Principal
 from leastpriv.pipeline.context import Workplace, read_other, stack_values
 from leastpriv.pipeline.sources import Reach
-from leastpriv.policy.locate import Location
+from leastpriv.policy.source import Location
 from leastpriv.proposal.models import Judgement
 from leastpriv.report.context import Subject
 

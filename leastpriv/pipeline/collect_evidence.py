@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from typing import TypeVar
 
 from leastpriv.aws.arns import Principals, parse_principal
 from leastpriv.aws.polling import Waiting
@@ -20,13 +21,13 @@ from leastpriv.errors import AwsError, LeastprivError
 from leastpriv.evidence.aws_findings.collect import read_hints
 from leastpriv.evidence.aws_findings.models import Hints, Unasked
 from leastpriv.evidence.cloudtrail.file_reader import ReadStatistics
-from leastpriv.evidence.collector import Coverage, Evidence, read_evidence
+from leastpriv.evidence.collector import read_evidence
 from leastpriv.evidence.denials.logged_usage import Logs, with_logs
+from leastpriv.evidence.models import Coverage, Evidence
 from leastpriv.evidence.role_chain import MOST_STEPS, Chain, chain_of
 from leastpriv.models import Principal
 from leastpriv.permissions.patterns import matches
 from leastpriv.pipeline.context import Workplace, decoder_of, read_job_logs
-from leastpriv.pipeline.propose import tried
 from leastpriv.pipeline.sources import Reach, open_sources
 from leastpriv.report.phrases import plural
 
@@ -265,3 +266,17 @@ def _passing(now: datetime) -> Callable[[], datetime]:
     """A clock that goes on from `now`."""
     began = time.monotonic()
     return lambda: now + timedelta(seconds=time.monotonic() - began)
+
+
+def tried(work: Callable[[], _Answer]) -> tuple[_Answer | None, LeastprivError | None]:
+    """What the work gives, or why it failed: no target ends the others, whatever becomes of it."""
+    try:
+        return work(), None
+    except LeastprivError as error:
+        return None, error
+    except Exception as error:
+        defect = f"Unexpected {type(error).__name__}: {error}. This is a defect; run this target alone and report it."
+        return None, LeastprivError(defect)
+
+
+_Answer = TypeVar("_Answer")

@@ -21,8 +21,8 @@ from leastpriv.evidence.denials.logged_usage import Logs
 from leastpriv.models import Gap, GapKind, Origin, Principal, Run, Scope
 from leastpriv.pipeline.sources import Reach
 from leastpriv.policy.document import Document, parse
-from leastpriv.policy.locate import Location, is_hcl
 from leastpriv.policy.size import continuations, name_of
+from leastpriv.policy.source import Location, is_hcl
 from leastpriv.pull_request.comment_commands import Said
 from leastpriv.pull_request.git import LocalRepository
 from leastpriv.pull_request.github.pull_requests import Closed

@@ -12,9 +12,9 @@ from leastpriv.config.targets_file import NAME, Configuration, Entry, template_b
 from leastpriv.errors import InputError, LeastprivError
 from leastpriv.evidence.denials.logged_usage import Logs
 from leastpriv.evidence.role_chain import Chain
-from leastpriv.pipeline.collect_evidence import Readings, with_job_logs
+from leastpriv.pipeline.collect_evidence import Readings, tried, with_job_logs
 from leastpriv.pipeline.context import Workplace
-from leastpriv.pipeline.propose import Ended, Target, make, tried
+from leastpriv.pipeline.propose import Ended, Target, make
 from leastpriv.pipeline.publish import Shared, put, row_of
 from leastpriv.proposal.fingerprint import fingerprint
 from leastpriv.pull_request.lifecycle import scope_of

@@ -15,10 +15,10 @@ from typing import TypeVar
 from leastpriv.config.settings import Settings
 from leastpriv.diff.compare import decide
 from leastpriv.errors import LeastprivError, PolicyFileError, PullRequestError, UnreadableMemoryError
-from leastpriv.evidence.collector import Evidence
 from leastpriv.evidence.created_resources import usages_that_made
-from leastpriv.evidence.history.file import from_bytes, is_action_pattern, to_bytes
-from leastpriv.evidence.history.models import Decline, Memory, Returned, Word, learned, merge, pruned
+from leastpriv.evidence.history.file import from_bytes, to_bytes
+from leastpriv.evidence.history.models import Decline, Memory, Returned, Word, is_action_pattern, learned, merge, pruned
+from leastpriv.evidence.models import Evidence
 from leastpriv.evidence.runs import workflow_run_of
 from leastpriv.models import Origin, Permission, Principal, Run, Trust, Usage
 from leastpriv.pipeline.context import Historian, Workplace, changed_at, policy_before, read_policy

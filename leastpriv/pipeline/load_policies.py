@@ -8,14 +8,15 @@ from dataclasses import dataclass, replace
 from leastpriv.config.settings import Settings
 from leastpriv.diff.live_role_drift import Drift, drift
 from leastpriv.errors import AwsError, AwsTrouble, LeastprivError
-from leastpriv.evidence.collector import Evidence, defect
+from leastpriv.evidence.collector import defect
 from leastpriv.evidence.live_role import LiveRole, read_live, read_managed, unseen_logins
+from leastpriv.evidence.models import Evidence
 from leastpriv.models import Gap, GapKind, Principal, Scope
 from leastpriv.permissions.visibility import home_region
 from leastpriv.pipeline.context import Workplace, read_attached, read_other, split_off
 from leastpriv.pipeline.sources import Reach
 from leastpriv.policy.document import Document
-from leastpriv.policy.locate import Location
+from leastpriv.policy.source import Location
 
 Say = Callable[[str], None]
 

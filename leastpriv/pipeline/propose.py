@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import TypeVar
 
 from leastpriv.config.settings import Mode, Settings
 from leastpriv.diff.compare import compare
@@ -230,7 +229,6 @@ def _certified(scope: str, path: str, before: bytes | None, after: Mapping[str, 
     return fingerprint(scope, before, *(content for _, content in sorted(numbers.items())))
 
 
-_Answer = TypeVar("_Answer")
 _RANKS = (1, 2, 3)
 """Exit codes, the worst first: what could not be looked at weighs more than what was found."""
 
@@ -278,17 +276,6 @@ class Ended:
         """As a run of its own would give it; None where there is no proposal."""
         made = self.made
         return Result(made.subject, made.title, made.text, self.published, self.forgotten) if made else None
-
-
-def tried(work: Callable[[], _Answer]) -> tuple[_Answer | None, LeastprivError | None]:
-    """What the work gives, or why it failed: no target ends the others, whatever becomes of it."""
-    try:
-        return work(), None
-    except LeastprivError as error:
-        return None, error
-    except Exception as error:
-        defect = f"Unexpected {type(error).__name__}: {error}. This is a defect; run this target alone and report it."
-        return None, LeastprivError(defect)
 
 
 def worst(codes: list[int]) -> int:

@@ -8,7 +8,8 @@ from datetime import datetime
 
 from leastpriv.config.settings import Mode
 from leastpriv.errors import PullRequestError
-from leastpriv.pipeline.propose import COMMIT_SUMMARY, Ended, answered, line_comments, publish, remember, tried
+from leastpriv.pipeline.collect_evidence import tried
+from leastpriv.pipeline.propose import COMMIT_SUMMARY, Ended, answered, line_comments, publish, remember
 from leastpriv.policy.size import number_of
 from leastpriv.proposal.fingerprint import fingerprint, shared_ids
 from leastpriv.pull_request.body_markers import controls

@@ -12,8 +12,8 @@ from leastpriv.pipeline.collect_evidence import Say, read_calls
 from leastpriv.pipeline.context import Workplace, holds_policy, read_attached, read_policy
 from leastpriv.pipeline.load_policies import managed_policies, with_account
 from leastpriv.policy.document import Document
-from leastpriv.policy.locate import Location
 from leastpriv.policy.size import continuations
+from leastpriv.policy.source import Location
 from leastpriv.proposal.review import review
 from leastpriv.proposal.review_models import Verdict
 from leastpriv.report.context import Reviewed

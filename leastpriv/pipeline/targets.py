@@ -12,7 +12,7 @@ from leastpriv.config.targets_file import Configuration, Entry
 from leastpriv.errors import InputError, LeastprivError
 from leastpriv.evidence.denials.logged_usage import Logs
 from leastpriv.evidence.role_chain import Chain
-from leastpriv.pipeline.collect_evidence import Readings, Say, followed, matched, with_job_logs
+from leastpriv.pipeline.collect_evidence import Readings, Say, followed, matched, tried, with_job_logs
 from leastpriv.pipeline.context import Workplace, read_job_logs
 from leastpriv.pipeline.discover import (
     FirstFiles,
@@ -23,7 +23,7 @@ from leastpriv.pipeline.discover import (
     published_first_files,
     unwritten,
 )
-from leastpriv.pipeline.propose import Ended, Made, Target, make, tried
+from leastpriv.pipeline.propose import Ended, Made, Target, make
 from leastpriv.pipeline.publish import group_scope, published_all
 from leastpriv.pull_request.models import Published
 from leastpriv.report.role_chain import Chained

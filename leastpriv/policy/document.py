@@ -16,7 +16,8 @@ from types import MappingProxyType
 
 from leastpriv.errors import PolicyFileError
 from leastpriv.models import Condition
-from leastpriv.policy.locate import Source, locate, names, rendered
+from leastpriv.policy.locate import locate
+from leastpriv.policy.source import Source, names, rendered
 from leastpriv.policy.syntax_tree import Node, value_of
 from leastpriv.policy.template_functions import Parts, Placeholder, parts_of, spelled
 

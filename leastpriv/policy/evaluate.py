@@ -31,7 +31,7 @@ from leastpriv.permissions.patterns import (
 )
 from leastpriv.policy.conditions import Context, Truth, all_of, holds, resolve
 from leastpriv.policy.document import Document, Statement
-from leastpriv.policy.locate import names
+from leastpriv.policy.source import names
 from leastpriv.policy.syntax_tree import Node, minified, place, read
 
 _Wildcard = tuple[str, int]

@@ -14,10 +14,10 @@ from leastpriv.permissions.patterns import action_matches, escape_observed, unes
 from leastpriv.permissions.resource_types import fits
 from leastpriv.policy.condition_sets import Proviso, cases
 from leastpriv.policy.conditions import Operator, moment, network, number, operator_of, resolve
-from leastpriv.policy.containment import Rule, loosened, rules_of
 from leastpriv.policy.document import Document
 from leastpriv.policy.evaluate import Request, evaluate
 from leastpriv.policy.glob_automaton import Element
+from leastpriv.policy.rules import Rule, loosened, rules_of
 
 _MOST_TRIALS = 32
 _ANY = "x"

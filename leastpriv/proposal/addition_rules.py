@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 
-from leastpriv.evidence.collector import Evidence
 from leastpriv.evidence.denials.needs import OF_A_TYPE
+from leastpriv.evidence.models import Evidence
 from leastpriv.models import Basis, ChangeKind, Denial, DeniedBy, Need, Origin, Run, Trust, Usage
 from leastpriv.permissions.resource_types import action_of, fits, kinds_of
 from leastpriv.permissions.sensitive import forbidden, sensitivity

@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
-from leastpriv.evidence.collector import Evidence
 from leastpriv.evidence.created_resources import Made, made_of
+from leastpriv.evidence.models import Evidence
 from leastpriv.models import Basis, ChangeKind, Condition, Need, Usage
 from leastpriv.permissions.generalize import Pattern, patterns_of
 from leastpriv.permissions.patterns import has_variable, resource_covers

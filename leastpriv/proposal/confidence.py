@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from leastpriv.evidence.collector import Evidence
+from leastpriv.evidence.models import Evidence
 from leastpriv.models import Outcome, Usage
 from leastpriv.permissions.patterns import resource_covers
 from leastpriv.policy.document import Document, Statement

@@ -19,7 +19,7 @@ from leastpriv.policy.edit import (
     ReplaceNotAction,
     ReplaceResources,
 )
-from leastpriv.policy.json_writer import takes
+from leastpriv.policy.writers import takes
 from leastpriv.proposal.models import Change
 
 

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from leastpriv.diff.compare import Entry, Judged, effects, entries_in_use, judged, names_it, sorted_out
-from leastpriv.evidence.collector import Evidence
+from leastpriv.evidence.models import Evidence
 from leastpriv.models import ChangeKind, Outcome, Permission, Usage
 from leastpriv.policy.document import Document
 from leastpriv.proposal.change_limit import GUARD as MAX_CHANGES

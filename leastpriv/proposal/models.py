@@ -11,8 +11,8 @@ from datetime import datetime
 from enum import StrEnum
 
 from leastpriv.diff.compare import Entry
-from leastpriv.evidence.collector import Evidence
 from leastpriv.evidence.history.models import Memory
+from leastpriv.evidence.models import Evidence
 from leastpriv.models import Basis, ChangeKind, Condition, Origin, Permission, Usage
 from leastpriv.permissions.generalize import Pattern
 from leastpriv.policy.document import Document

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from leastpriv.diff.compare import Place, Verdict, decide, deciding, entries_of
-from leastpriv.evidence.collector import CallGroup, Evidence
+from leastpriv.evidence.models import CallGroup, Evidence
 from leastpriv.models import ChangeKind, Condition, Outcome, Permission
 from leastpriv.policy.containment import contained, lost_denies
 from leastpriv.policy.document import Document, Statement

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from leastpriv.diff.compare import Difference, entries_of
-from leastpriv.evidence.collector import Evidence
+from leastpriv.evidence.models import Evidence
 from leastpriv.models import ChangeKind, Outcome, Usage
 from leastpriv.permissions.lifecycle import siblings_of
 from leastpriv.policy.compact import MayFold

@@ -15,7 +15,7 @@ from enum import StrEnum
 from leastpriv.diff.compare import Difference, Entry, compare, decide, request
 from leastpriv.diff.policy_diff import ConditionEdit, Edit, Edits, edits
 from leastpriv.diff.statement_coverage import EXCLUDED
-from leastpriv.evidence.collector import CallGroup, Evidence
+from leastpriv.evidence.models import CallGroup, Evidence
 from leastpriv.models import Need, Outcome, Permission, Usage
 from leastpriv.permissions.patterns import resource_overlaps
 from leastpriv.permissions.sensitive import forbidden, sensitivity

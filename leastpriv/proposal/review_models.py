@@ -8,7 +8,7 @@ from enum import StrEnum
 
 from leastpriv.diff.policy_diff import ConditionEdit, Edit
 from leastpriv.diff.statement_coverage import EXCLUDED
-from leastpriv.evidence.collector import CallGroup
+from leastpriv.evidence.models import CallGroup
 from leastpriv.models import Basis, DeniedBy, Outcome, Usage
 from leastpriv.permissions.patterns import resource_covers
 from leastpriv.permissions.resource_types import fits

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from leastpriv.evidence.collector import Evidence
+from leastpriv.evidence.models import Evidence
 from leastpriv.models import Basis, Condition, Outcome, Usage
 from leastpriv.permissions.fact_tables import table
 from leastpriv.permissions.lifecycle import siblings_among, siblings_of

@@ -9,11 +9,11 @@ from dataclasses import dataclass, field
 
 from leastpriv.diff.compare import Difference
 from leastpriv.diff.live_role_drift import Drift
-from leastpriv.evidence.collector import Evidence
 from leastpriv.evidence.live_role import LiveRole
+from leastpriv.evidence.models import Evidence
 from leastpriv.models import ChangeKind
 from leastpriv.policy.document import Document
-from leastpriv.policy.locate import Location
+from leastpriv.policy.source import Location
 from leastpriv.proposal.models import Change, Draft, History, Judgement
 from leastpriv.proposal.proof import Proof
 from leastpriv.proposal.review_models import Review

@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from leastpriv.diff.live_role_drift import Drift
-from leastpriv.evidence.collector import Evidence
 from leastpriv.evidence.live_role import Trusted, TrustKind
+from leastpriv.evidence.models import Evidence
 from leastpriv.models import ChangeKind, GapKind
 from leastpriv.permissions.sensitive import sensitivity
 from leastpriv.proposal.addition_rules import OFFERED, ONLY_LOGGED, is_unknown

@@ -16,7 +16,7 @@ from datetime import datetime
 from importlib import resources
 
 from leastpriv import __version__
-from leastpriv.evidence.collector import Evidence
+from leastpriv.evidence.models import Evidence
 from leastpriv.evidence.role_chain import Chain, Link, Way
 from leastpriv.models import ChangeKind, Run, Usage
 from leastpriv.proposal.models import Change, Objection

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 
-from leastpriv.evidence.collector import Evidence
+from leastpriv.evidence.models import Evidence
 from leastpriv.evidence.runs import workflow_run_of
 from leastpriv.models import Run, Usage
 from leastpriv.proposal.models import HeldBack, Objection

@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from leastpriv import __version__
-from leastpriv.evidence.collector import Evidence
+from leastpriv.evidence.models import Evidence
 from leastpriv.models import Basis, ChangeKind, DeniedBy
-from leastpriv.policy.hcl import hcl_of
+from leastpriv.policy.hcl_writer import hcl_of
 from leastpriv.proposal.addition_rules import is_unknown
 from leastpriv.proposal.models import Change
 from leastpriv.proposal.suggestions import SIBLING

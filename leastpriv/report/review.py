@@ -9,7 +9,7 @@ import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from leastpriv.diff.policy_diff import Edit
-from leastpriv.evidence.collector import CallGroup
+from leastpriv.evidence.models import CallGroup
 from leastpriv.models import Condition, Outcome, Usage
 from leastpriv.policy.document import Statement
 from leastpriv.proposal.addition_rules import refused_elsewhere

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
-from leastpriv.evidence.collector import Evidence
+from leastpriv.evidence.models import Evidence
 from leastpriv.evidence.role_chain import Chain, Link, Way, chain_of
 from leastpriv.report.escape import code
 from leastpriv.report.phrases import codes, joined, plural

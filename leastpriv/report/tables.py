@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from leastpriv.evidence.aggregate import by_pattern
-from leastpriv.evidence.collector import Evidence
 from leastpriv.evidence.denials.job_logs import MOST_DISTINCT, LoggedDenial
+from leastpriv.evidence.models import Evidence
 from leastpriv.models import Basis, Condition, Gap, Outcome, Usage
 from leastpriv.permissions.patterns import escape_observed
 from leastpriv.policy.containment import Excess

@@ -13,8 +13,8 @@ from datetime import datetime
 from leastpriv.aws.arns import same_arn, session_of
 from leastpriv.diff.compare import Verdict, decide
 from leastpriv.errors import LeastprivError
-from leastpriv.evidence.collector import Evidence
 from leastpriv.evidence.denials.needs import logged_needs
+from leastpriv.evidence.models import Evidence
 from leastpriv.models import Basis, ChangeKind, Denial, DeniedBy, Need, Outcome, Permission, Usage
 from leastpriv.permissions.sensitive import sensitivity
 from leastpriv.policy.containment import contained, lost_denies

@@ -9,7 +9,7 @@ from leastpriv.config.validators import named_principal, patterns
 from leastpriv.errors import InputError
 from leastpriv.github_actions.inputs import split_list
 from leastpriv.models import Principal
-from leastpriv.policy.locate import Location
+from leastpriv.policy.source import Location
 
 SESSION_POLICY, TRIAL_ROLE = "session-policy", "trial-role"
 

@@ -13,8 +13,8 @@ from leastpriv.models import Principal
 from leastpriv.pipeline.context import holds_policy, read_attached
 from leastpriv.policy.document import Document, parse
 from leastpriv.policy.edit import create
-from leastpriv.policy.locate import Location, is_hcl
 from leastpriv.policy.size import continuations
+from leastpriv.policy.source import Location, is_hcl
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import structs
 
-from leastpriv.evidence.collector import Evidence, UsageBook, data_event_root
+from leastpriv.evidence.collector import UsageBook, data_event_root
+from leastpriv.evidence.models import Evidence
 from leastpriv.models import Basis, Call, DeniedBy, Gap, GapKind, Outcome, Scope, Usage
 from leastpriv.permissions.patterns import resource_covers
 from leastpriv.permissions.resource_types import fits

@@ -8,8 +8,9 @@ import pytest
 from msgspec import structs
 
 from leastpriv.errors import AwsError, AwsTrouble
-from leastpriv.evidence.collector import Evidence, UsageBook
+from leastpriv.evidence.collector import UsageBook
 from leastpriv.evidence.denials.encoded_message import Decoder, decode_with
+from leastpriv.evidence.models import Evidence
 from leastpriv.models import Basis, Call, DeniedBy, GapKind, Outcome
 from leastpriv.report.tables import rows_of
 from tests.evidence.test_collector import NO_POLICY, ROLE, USER, call

@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from leastpriv.aws.arns import parse_principal
-from leastpriv.evidence.collector import Evidence, UsageBook
+from leastpriv.evidence.collector import UsageBook
+from leastpriv.evidence.models import Evidence
 from leastpriv.evidence.role_chain import MOST_ROLES, MOST_STEPS, Chain, Way, chain_of
 from leastpriv.models import Call, Outcome
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 
 from leastpriv.diff.compare import decide
-from leastpriv.evidence.collector import CallGroup, Counts, Coverage, Evidence
+from leastpriv.evidence.models import CallGroup, Counts, Coverage, Evidence
 from leastpriv.models import Basis, Denial, DeniedBy, Need, Outcome, Permission, Run, Usage
 from leastpriv.permissions import catalog
 from leastpriv.permissions.patterns import has_variable, resource_covers

@@ -10,7 +10,8 @@ from typing import Any
 
 from leastpriv.aws.arns import Window, parse_principal
 from leastpriv.evidence.cloudtrail.local_store import TrailFolder
-from leastpriv.evidence.collector import Coverage, Evidence, read_evidence
+from leastpriv.evidence.collector import read_evidence
+from leastpriv.evidence.models import Coverage, Evidence
 from leastpriv.policy.document import Document, parse
 from leastpriv.proposal.models import Options
 from leastpriv.proposal.review import review

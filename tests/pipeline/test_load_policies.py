@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from leastpriv.diff.live_role_drift import Drift
-from leastpriv.evidence.collector import Evidence
 from leastpriv.evidence.live_role import LiveRole, Trusted, TrustKind
+from leastpriv.evidence.models import Evidence
 from leastpriv.models import GapKind, Scope
 from leastpriv.pipeline.load_policies import Attached, drift_sentence, with_account
 

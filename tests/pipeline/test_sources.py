@@ -13,7 +13,8 @@ from leastpriv.aws.arns import parse_principal
 from leastpriv.config.settings import Settings, from_options
 from leastpriv.errors import AwsError, InputError
 from leastpriv.evidence.cloudtrail.local_store import TrailFolder
-from leastpriv.evidence.collector import Evidence, read_evidence
+from leastpriv.evidence.collector import read_evidence
+from leastpriv.evidence.models import Evidence
 from leastpriv.models import GapKind, Scope
 from leastpriv.pipeline.sources import CountedSource, Reach, open_sources, opened
 from tests.fakes.aws.event_history import FakeHistory, Fault, call, login

@@ -12,7 +12,7 @@ from leastpriv.errors import NoPolicyError, PolicyFileError
 from leastpriv.models import Condition
 from leastpriv.policy.document import Document, parse
 from leastpriv.policy.edit import AppendStatement, ReplaceActions, apply
-from leastpriv.policy.hcl import hcl_of
+from leastpriv.policy.hcl_writer import hcl_of
 
 MAIN = """locals {
   one = "x"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from leastpriv.policy.locate import Location
+from leastpriv.policy.source import Location
 
 
 @pytest.mark.parametrize(

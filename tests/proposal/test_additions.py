@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from leastpriv.evidence.collector import Evidence
+from leastpriv.evidence.models import Evidence
 from leastpriv.models import Basis, ChangeKind, Denial, DeniedBy, Need, Outcome, Permission, Usage
 from leastpriv.proposal.additions import additions
 from leastpriv.proposal.edit_plan import statements

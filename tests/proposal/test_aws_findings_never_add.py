@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from leastpriv.diff.compare import compare
 from leastpriv.evidence.aws_findings.models import AccessReport, Attempt, GeneratedPolicy, Hints, ServiceAccess
-from leastpriv.evidence.collector import Evidence
+from leastpriv.evidence.models import Evidence
 from leastpriv.models import ChangeKind
 from leastpriv.policy.document import parse
 from leastpriv.proposal.models import Draft, History, Options

@@ -11,7 +11,7 @@ import pytest
 
 from leastpriv.diff.compare import compare
 from leastpriv.errors import PolicyFileError
-from leastpriv.evidence.collector import Evidence
+from leastpriv.evidence.models import Evidence
 from leastpriv.models import ChangeKind
 from leastpriv.policy.document import Document, parse
 from leastpriv.proposal.change_limit import GUARD

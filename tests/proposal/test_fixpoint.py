@@ -17,7 +17,7 @@ import pytest
 from leastpriv.diff.compare import compare
 from leastpriv.diff.json_patch import json_patch
 from leastpriv.errors import PolicyFileError
-from leastpriv.evidence.collector import Evidence
+from leastpriv.evidence.models import Evidence
 from leastpriv.models import ChangeKind
 from leastpriv.policy.document import Document, Statement, parse
 from leastpriv.proposal.change_limit import GUARD as MAX_CHANGES

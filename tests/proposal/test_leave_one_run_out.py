@@ -13,7 +13,7 @@ import pytest
 
 from leastpriv.diff.compare import compare, decide
 from leastpriv.errors import PolicyFileError
-from leastpriv.evidence.collector import Evidence
+from leastpriv.evidence.models import Evidence
 from leastpriv.models import Outcome
 from leastpriv.policy.document import Document, parse
 from leastpriv.proposal.confidence import confidences

@@ -7,7 +7,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
-from leastpriv.evidence.collector import Evidence
+from leastpriv.evidence.models import Evidence
 from leastpriv.models import Basis, Condition, Need, Outcome, Permission, Usage
 from leastpriv.policy.document import parse
 from leastpriv.proposal.suggestions import OfferedCondition, offered_conditions

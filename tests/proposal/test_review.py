@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from leastpriv.evidence.collector import CallGroup, Counts, Evidence
+from leastpriv.evidence.models import CallGroup, Counts, Evidence
 from leastpriv.models import Basis, Denial, DeniedBy, Need, Outcome, Permission, Run, Usage
 from leastpriv.proposal.models import Options
 from leastpriv.proposal.review import review

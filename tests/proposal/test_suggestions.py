@@ -7,7 +7,7 @@ from typing import Any
 
 from leastpriv.diff.compare import compare
 from leastpriv.evidence.aws_findings.models import Declared
-from leastpriv.evidence.collector import Evidence
+from leastpriv.evidence.models import Evidence
 from leastpriv.models import Basis
 from leastpriv.policy.document import Document, parse
 from leastpriv.proposal.guards.registry import objection_to

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from leastpriv.evidence.collector import Evidence
+from leastpriv.evidence.models import Evidence
 from leastpriv.models import Condition, Usage
 from leastpriv.policy.document import parse
 from leastpriv.proposal.additions import additions

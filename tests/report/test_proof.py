@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from leastpriv.evidence.collector import CallGroup
+from leastpriv.evidence.models import CallGroup
 from leastpriv.models import Outcome
 from leastpriv.policy.compact import Fold
 from leastpriv.policy.document import parse

@@ -18,7 +18,7 @@ from leastpriv.aws.errors import explained
 from leastpriv.aws.session import Aws
 from leastpriv.errors import AwsError, AwsTrouble
 from leastpriv.evidence.aws_findings.models import Declared
-from leastpriv.evidence.collector import Evidence
+from leastpriv.evidence.models import Evidence
 from leastpriv.models import Outcome
 from leastpriv.permissions import catalog
 from leastpriv.policy.syntax_tree import Node, read

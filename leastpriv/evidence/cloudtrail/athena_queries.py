@@ -11,8 +11,8 @@ from typing import Any
 from leastpriv.aws.errors import denied, explained
 from leastpriv.aws.signals import listening
 from leastpriv.errors import AwsError, AwsTrouble
+from leastpriv.evidence.cloudtrail.file_store import Branch
 from leastpriv.evidence.cloudtrail.s3_bucket import Bucket
-from leastpriv.evidence.cloudtrail.s3_store import Branch
 from leastpriv.permissions.fact_tables import table as facts
 
 _SAMPLES = 40

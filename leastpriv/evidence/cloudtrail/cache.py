@@ -30,19 +30,9 @@ from leastpriv.aws.arns import Principals, Window
 from leastpriv.aws.error_codes import outcome_of
 from leastpriv.errors import InputError
 from leastpriv.evidence.cloudtrail.file_reader import SeenEvents
+from leastpriv.evidence.cloudtrail.file_store import Stored
 from leastpriv.evidence.cloudtrail.statistics import ReadStatistics
 from leastpriv.models import Call, Gap, GapKind, Scope
-
-
-@dataclass(frozen=True, slots=True)
-class Stored:
-    """One object of a listing, or one file of a folder."""
-
-    key: str
-    etag: str
-    """As listed, quotes included; of a file its size and time: it is unchanged as long as this is the same."""
-    size: int
-    """Bytes as stored, compressed."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,10 +18,9 @@ from leastpriv.aws.arns import Window
 from leastpriv.aws.errors import explained
 from leastpriv.errors import AwsError, InputError
 from leastpriv.evidence.cloudtrail.digests import Link, Named, broken_links, holes, named, read_digest
-from leastpriv.evidence.cloudtrail.local_store import region_in
+from leastpriv.evidence.cloudtrail.file_store import Branch, Days, place_in_time, region_in
+from leastpriv.evidence.cloudtrail.prefetch import Fetchers
 from leastpriv.evidence.cloudtrail.s3_bucket import Bucket, Clients, Stored
-from leastpriv.evidence.cloudtrail.s3_prefetch import Fetchers
-from leastpriv.evidence.cloudtrail.s3_store import Branch, Days, place_in_time
 from leastpriv.models import Gap, GapKind, Scope
 
 _THREADS = 8

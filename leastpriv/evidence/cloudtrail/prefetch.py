@@ -13,29 +13,30 @@ from __future__ import annotations
 
 import os
 import pickle
+import queue
 import subprocess
 import sys
+import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from threading import local
-from typing import IO, TYPE_CHECKING, BinaryIO, NamedTuple, cast
+from typing import IO, TYPE_CHECKING, BinaryIO, NamedTuple, ParamSpec, TypeVar, cast
 
 from leastpriv.aws.arns import Principals, Window
-from leastpriv.evidence.cloudtrail.cache import Reading, Readings, Stored
+from leastpriv.evidence.cloudtrail.cache import Reading, Readings
 from leastpriv.evidence.cloudtrail.file_reader import FileReader, SeenEvents
-from leastpriv.evidence.cloudtrail.local_store import TrailFile
+from leastpriv.evidence.cloudtrail.file_store import Stored, TrailFile
 from leastpriv.evidence.cloudtrail.record_reader import RowReader
 from leastpriv.evidence.cloudtrail.statistics import ReadStatistics
 from leastpriv.models import Call, Gap
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
-
-    from leastpriv.evidence.cloudtrail.s3_prefetch import Fetchers
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,7 +173,6 @@ class FolderReading:
         return _Ahead(file, stored, kept, None)
 
     def _started(self) -> Fetchers:
-        from leastpriv.evidence.cloudtrail.s3_prefetch import Fetchers
 
         return Fetchers(min(_PROCESSES if self._task.survey else _THREADS, _cores()))
 
@@ -285,3 +285,48 @@ def serve() -> None:
             return
         pickle.dump(read_apart(task, file, rows), answers)
         answers.flush()
+
+
+_Asked = ParamSpec("_Asked")
+_Answer = TypeVar("_Answer")
+
+
+class Fetchers:
+    """A number of daemon threads; `close` lets what is not begun go."""
+
+    def __init__(self, threads: int) -> None:
+        self._waiting: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
+        self._closed = threading.Event()
+        for _ in range(threads):
+            threading.Thread(target=self._work, daemon=True).start()
+
+    def submit(
+        self, ask: Callable[_Asked, _Answer], *arguments: _Asked.args, **named: _Asked.kwargs
+    ) -> Future[_Answer]:
+        """Have something called by the next thread that is free; what it raises, the future's `result` raises."""
+        future: Future[_Answer] = Future()
+
+        def call() -> None:
+            if not future.set_running_or_notify_cancel():
+                return
+            try:
+                future.set_result(ask(*arguments, **named))
+            except BaseException as error:  # who waits for it hears of it
+                future.set_exception(error)
+
+        self._waiting.put(call)
+        return future
+
+    def close(self) -> None:
+        """Begin nothing more; what is under way is not waited for."""
+        self._closed.set()
+        self._waiting.put(lambda: None)
+
+    def _work(self) -> None:
+        while True:
+            call = self._waiting.get()
+            if self._closed.is_set():
+                break
+            call()
+        # The next thread wakes too.
+        self._waiting.put(lambda: None)

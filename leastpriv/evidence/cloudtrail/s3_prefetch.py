@@ -12,71 +12,23 @@ request that gets no answer takes a minute.
 from __future__ import annotations
 
 import io
-import queue
-import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from itertools import islice
-from typing import BinaryIO, ParamSpec, TypeVar, cast
+from typing import BinaryIO, cast
 
 from leastpriv.errors import AwsError, AwsTrouble
 from leastpriv.evidence.cloudtrail.cache import ObjectCache, Reading, Readings
 from leastpriv.evidence.cloudtrail.digest_validation import Vouching
 from leastpriv.evidence.cloudtrail.digests import HashedStream
 from leastpriv.evidence.cloudtrail.file_reader import SeenEvents
-from leastpriv.evidence.cloudtrail.local_store import region_in
-from leastpriv.evidence.cloudtrail.prefetch import OwnRows, Task
-from leastpriv.evidence.cloudtrail.s3_bucket import Bucket, Stored
-from leastpriv.evidence.cloudtrail.s3_store import Branch, Days, Listing
+from leastpriv.evidence.cloudtrail.file_store import Branch, Days, region_in
+from leastpriv.evidence.cloudtrail.prefetch import Fetchers, OwnRows, Task
+from leastpriv.evidence.cloudtrail.s3_bucket import Bucket, Listing, Stored
 from leastpriv.evidence.cloudtrail.statistics import ReadStatistics
 from leastpriv.models import Call, Gap, GapKind, Scope
-
-_Asked = ParamSpec("_Asked")
-_Answer = TypeVar("_Answer")
-
-
-class Fetchers:
-    """A number of daemon threads; `close` lets what is not begun go."""
-
-    def __init__(self, threads: int) -> None:
-        self._waiting: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
-        self._closed = threading.Event()
-        for _ in range(threads):
-            threading.Thread(target=self._work, daemon=True).start()
-
-    def submit(
-        self, ask: Callable[_Asked, _Answer], *arguments: _Asked.args, **named: _Asked.kwargs
-    ) -> Future[_Answer]:
-        """Have something called by the next thread that is free; what it raises, the future's `result` raises."""
-        future: Future[_Answer] = Future()
-
-        def call() -> None:
-            if not future.set_running_or_notify_cancel():
-                return
-            try:
-                future.set_result(ask(*arguments, **named))
-            except BaseException as error:  # who waits for it hears of it
-                future.set_exception(error)
-
-        self._waiting.put(call)
-        return future
-
-    def close(self) -> None:
-        """Begin nothing more; what is under way is not waited for."""
-        self._closed.set()
-        self._waiting.put(lambda: None)
-
-    def _work(self) -> None:
-        while True:
-            call = self._waiting.get()
-            if self._closed.is_set():
-                break
-            call()
-        # The next thread wakes too.
-        self._waiting.put(lambda: None)
-
 
 _AHEAD = 128
 """Objects fetched and not read yet: those under way, and as many again."""

@@ -18,9 +18,8 @@ from leastpriv.aws.arns import Window
 from leastpriv.aws.errors import code_of, explained
 from leastpriv.aws.session import other_regions_than
 from leastpriv.errors import AwsError, InputError
-from leastpriv.evidence.cloudtrail.local_store import SLACK
+from leastpriv.evidence.cloudtrail.file_store import SLACK, Delivered, part_of
 from leastpriv.evidence.cloudtrail.s3_bucket import Clients
-from leastpriv.evidence.cloudtrail.s3_store import Delivered, part_of
 from leastpriv.evidence.gaps import left_out_by_each
 from leastpriv.models import Gap, GapKind, Scope
 from leastpriv.permissions.event_table import map_event

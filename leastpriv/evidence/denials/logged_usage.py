@@ -11,11 +11,11 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from leastpriv.aws.arns import Window, principal_of, same_principal, session_of
-from leastpriv.evidence.collector import Evidence
 from leastpriv.evidence.denials.encoded_message import NO_DECODER, Decoder
 from leastpriv.evidence.denials.job_logs import LoggedDenial
 from leastpriv.evidence.denials.needs import as_rehearsed, logged_needs
 from leastpriv.evidence.denials.resource import arn_of, filled, holes
+from leastpriv.evidence.models import Evidence
 from leastpriv.evidence.runs import workflow_run_of
 from leastpriv.models import (
     Basis,

@@ -20,8 +20,9 @@ from leastpriv.aws.arns import same_arn
 from leastpriv.aws.error_codes import denying_policy
 from leastpriv.evidence.denials.encoded_message import Decoder
 from leastpriv.evidence.denials.log_text import squeezed
-from leastpriv.evidence.denials.message import TAIL, read_denial
+from leastpriv.evidence.denials.message import read_denial
 from leastpriv.evidence.denials.resource import arn_of, filled
+from leastpriv.evidence.denials.sentence import TAIL
 from leastpriv.evidence.runs import is_rehearsal
 from leastpriv.models import Basis, Call, Denial, DeniedBy, Need, Outcome, Permission
 from leastpriv.permissions import catalog

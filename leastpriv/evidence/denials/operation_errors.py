@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from functools import cache
 
 from leastpriv.evidence.denials.log_text import Layout, one_line, spaced, squeezed, unbroken
-from leastpriv.evidence.denials.message import PHRASE, Sentence
+from leastpriv.evidence.denials.sentence import PHRASE, Sentence
 from leastpriv.evidence.denials.wordings import (
     NEAR,
     Found,

@@ -20,9 +20,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from itertools import pairwise
 
+from leastpriv.aws.error_codes import why_denied_by
 from leastpriv.evidence.denials.log_text import Layout, spaced, unbroken
 from leastpriv.evidence.denials.operation_errors import actions_of, actions_of_type, is_action, s3_named, s3_resource
-from leastpriv.aws.error_codes import why_denied_by
 from leastpriv.evidence.denials.wordings import (
     NEAR,
     Found,

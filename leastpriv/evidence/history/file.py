@@ -15,17 +15,24 @@ from typing import Any, TypeVar
 
 from leastpriv.aws.arns import same_arn
 from leastpriv.errors import UnreadableMemoryError
-from leastpriv.evidence.history.models import MOST_RESOURCES, Decline, Memory, Returned, Used, Word, folded
+from leastpriv.evidence.history.models import (
+    _ACTION,
+    _PATTERN,
+    _RESOURCE,
+    MOST_RESOURCES,
+    Decline,
+    Memory,
+    Returned,
+    Used,
+    Word,
+    folded,
+)
 
 VERSION = 1
 LONGEST_FILE = 1_000_000
 """Bytes. A thousand actions on three resources each, used every month, take 880 KB (bench/memory_size.py)."""
 _T = TypeVar("_T")
 _KEY = "leastpriv-memory"
-_ACTION = re.compile(r"[a-z0-9-]{1,64}:[A-Za-z0-9_]{1,128}", re.ASCII)
-_PATTERN = re.compile(r"[A-Za-z0-9-]{1,64}:[A-Za-z0-9_*?]{1,128}|\*", re.ASCII)
-_RESOURCE = re.compile(r"[ -~]{1,2048}", re.ASCII)
-"""A name of other characters is remembered as `*`."""
 _DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", re.ASCII)
 _MONTH = re.compile(r"[0-9]{4}-(?:0[1-9]|1[0-2])", re.ASCII)
 _TIME = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z", re.ASCII)
@@ -46,21 +53,6 @@ class Read:
     memory: Memory
     left_out: int = 0
     """How many of its rows make no sense."""
-
-
-def is_action_pattern(text: str) -> bool:
-    """Whether a text names actions as a policy would: `s3:DeleteBucket`, `s3:Delete*`, `*`."""
-    return _PATTERN.fullmatch(text) is not None
-
-
-def is_action(text: str) -> bool:
-    """Whether a text is an action's name as the file can hold it."""
-    return _ACTION.fullmatch(text) is not None
-
-
-def is_resource(text: str) -> bool:
-    """Whether a text is a resource as the file can hold it."""
-    return _RESOURCE.fullmatch(text) is not None
 
 
 def from_bytes(raw: bytes, principal: str, now: datetime) -> Read:

@@ -8,14 +8,14 @@ What a run's evidence adds to the memory: days, months and resource patterns; no
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from typing import TypeVar
 
 from leastpriv.evidence.aggregate import by_pattern
-from leastpriv.evidence.collector import Evidence
-from leastpriv.evidence.history.file import is_action, is_resource
+from leastpriv.evidence.models import Evidence
 from leastpriv.evidence.runs import workflow_run_of
 from leastpriv.models import Outcome, Run, Usage
 from leastpriv.permissions.patterns import action_covers, overlaps, resource_overlaps
@@ -274,3 +274,24 @@ def _by_month(runs: Iterable[Run]) -> Mapping[str, int]:
         month = f"{run.first.astimezone(UTC):%Y-%m}"
         found[month] = found.get(month, 0) + 1
     return found
+
+
+def is_action_pattern(text: str) -> bool:
+    """Whether a text names actions as a policy would: `s3:DeleteBucket`, `s3:Delete*`, `*`."""
+    return _PATTERN.fullmatch(text) is not None
+
+
+def is_action(text: str) -> bool:
+    """Whether a text is an action's name as the file can hold it."""
+    return _ACTION.fullmatch(text) is not None
+
+
+def is_resource(text: str) -> bool:
+    """Whether a text is a resource as the file can hold it."""
+    return _RESOURCE.fullmatch(text) is not None
+
+
+_ACTION = re.compile(r"[a-z0-9-]{1,64}:[A-Za-z0-9_]{1,128}", re.ASCII)
+_PATTERN = re.compile(r"[A-Za-z0-9-]{1,64}:[A-Za-z0-9_*?]{1,128}|\*", re.ASCII)
+_RESOURCE = re.compile(r"[ -~]{1,2048}", re.ASCII)
+"""A name of other characters is remembered as `*`."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from itertools import pairwise
 
-from leastpriv.evidence.collector import Evidence
+from leastpriv.evidence.models import Evidence
 from leastpriv.evidence.runs import SILENCE
 from leastpriv.models import Outcome
 from leastpriv.permissions import catalog

@@ -9,7 +9,7 @@ from enum import StrEnum
 from functools import lru_cache
 
 from leastpriv.evidence.aws_findings.models import GeneratedPolicy
-from leastpriv.evidence.collector import Evidence
+from leastpriv.evidence.models import Evidence
 from leastpriv.models import Outcome
 from leastpriv.permissions import catalog
 from leastpriv.permissions.event_table import Verdict, map_event

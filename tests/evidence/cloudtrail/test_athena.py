@@ -21,7 +21,8 @@ from leastpriv.aws.arns import Principals, Window, parse_principal
 from leastpriv.aws.session import Aws
 from leastpriv.errors import InputError
 from leastpriv.evidence.cloudtrail.athena import NEEDED, AthenaTable
-from leastpriv.evidence.cloudtrail.athena_table import COLUMNS, Table, left_out_by_table
+from leastpriv.evidence.cloudtrail.athena_sql import left_out_by_table
+from leastpriv.evidence.cloudtrail.athena_table import COLUMNS, Table
 from leastpriv.evidence.cloudtrail.file_reader import ReadStatistics
 from leastpriv.evidence.cloudtrail.local_store import TrailFolder
 from leastpriv.models import Call, Gap, GapKind, Scope

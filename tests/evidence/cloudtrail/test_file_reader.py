@@ -23,7 +23,8 @@ from hypothesis import strategies as st
 from leastpriv.aws.arns import Principals, Window, parse_principal
 from leastpriv.evidence.cloudtrail import decompress, prefetch, record_blocks
 from leastpriv.evidence.cloudtrail.file_reader import unwrap
-from leastpriv.evidence.cloudtrail.local_store import TrailFile, TrailFolder, trail_files
+from leastpriv.evidence.cloudtrail.file_store import TrailFile, trail_files
+from leastpriv.evidence.cloudtrail.local_store import TrailFolder
 from leastpriv.evidence.cloudtrail.record_stream import Damage, read_values
 from leastpriv.models import Call, Gap
 from tests.evidence.cloudtrail.simple_reader import SimpleReader

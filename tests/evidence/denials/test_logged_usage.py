@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 
 from leastpriv.aws.arns import Window, principal_of
 from leastpriv.diff.compare import compare
-from leastpriv.evidence.collector import Evidence
 from leastpriv.evidence.denials.encoded_message import Decoder
 from leastpriv.evidence.denials.job_logs import distinct, read_log
 from leastpriv.evidence.denials.logged_usage import Logs, with_logs
+from leastpriv.evidence.models import Evidence
 from leastpriv.models import Basis, Gap, GapKind, Outcome, Run, Scope
 from leastpriv.permissions import catalog
 from leastpriv.permissions.sensitive import sensitivity

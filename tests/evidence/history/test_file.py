@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from leastpriv.errors import UnreadableMemoryError
-from leastpriv.evidence.history.file import LONGEST_FILE, from_bytes, is_action_pattern, to_bytes
+from leastpriv.evidence.history.file import LONGEST_FILE, from_bytes, to_bytes
 from leastpriv.evidence.history.models import (
     MOST_DECLINED,
     MOST_RESOURCES,
@@ -22,6 +22,7 @@ from leastpriv.evidence.history.models import (
     Used,
     Word,
     folded,
+    is_action_pattern,
     learned,
     merge,
     pruned,

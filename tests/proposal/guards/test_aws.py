@@ -19,7 +19,7 @@ from leastpriv.evidence.aws_findings.models import (
     ServiceAccess,
     SharedPolicy,
 )
-from leastpriv.evidence.collector import Evidence
+from leastpriv.evidence.models import Evidence
 from leastpriv.models import Basis, Need, Permission
 from leastpriv.policy.document import parse
 from leastpriv.proposal.guards.aws import as_without, is_outdated

@@ -10,7 +10,7 @@ from datetime import timedelta
 import pytest
 
 from leastpriv.diff.compare import compare
-from leastpriv.evidence.collector import Evidence
+from leastpriv.evidence.models import Evidence
 from leastpriv.models import Gap, GapKind, Scope
 from leastpriv.policy.document import parse
 from leastpriv.proposal.guards.registry import visibility

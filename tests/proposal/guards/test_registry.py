@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from leastpriv.diff.compare import Entry, compare
-from leastpriv.evidence.collector import Coverage, Evidence
+from leastpriv.evidence.models import Coverage, Evidence
 from leastpriv.models import Gap, GapKind, Outcome, Scope, Usage
 from leastpriv.permissions import catalog
 from leastpriv.permissions.fact_tables import table

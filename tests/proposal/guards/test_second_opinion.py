@@ -6,7 +6,7 @@ import json
 from dataclasses import replace
 
 from leastpriv.evidence.aws_findings.models import GeneratedPolicy, Hints
-from leastpriv.evidence.collector import Evidence
+from leastpriv.evidence.models import Evidence
 from leastpriv.models import Outcome
 from leastpriv.policy.document import Document, parse
 from leastpriv.proposal.guards.second_opinion import Opinion, Question, Why, second_opinion

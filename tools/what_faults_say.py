@@ -1,7 +1,7 @@
 """Print what a run reports where AWS does not answer as it should: a Markdown table a source, out of the tests' rows.
 
-The tests hold every sentence against what the product says (`tests/evidence/aws_findings/test_faults.py` and its neighbours,
-and `tests/action/test_interruptions.py`).
+The tests compare every sentence with what the product says (`tests/evidence/aws_findings/test_faults.py` and its
+neighbours, and `tests/action/test_interruptions.py`).
 """
 
 from __future__ import annotations

@@ -15,10 +15,19 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 
 from leastpriv.models import Permission
-from leastpriv.policy.condition_sets import Proviso, both, cases, exclude, implies
+from leastpriv.policy.condition_sets import (
+    EVERYTHING,
+    Proviso,
+    Rule,
+    both,
+    cases,
+    exclude,
+    implies,
+    listed_rule,
+    rules_of,
+)
 from leastpriv.policy.document import Document, Statement
 from leastpriv.policy.glob_automaton import Effort, EffortError, Element, Universe
-from leastpriv.policy.rules import EVERYTHING, Rule, listed_rule, rules_of
 from leastpriv.policy.witness import Witness, actions_to_name, shown
 
 _MOST_EFFORT = 2_000_000

@@ -15,7 +15,7 @@ from itertools import pairwise
 
 from leastpriv.errors import PolicyFileError
 from leastpriv.policy.document import VARIABLES_VERSION, Document, parse
-from leastpriv.policy.list_writer import Slots, Splice
+from leastpriv.policy.json_writer import Slots, Splice
 from leastpriv.policy.writers import BlockWriter, BracketWriter, Writer
 
 _EMPTY_POLICY = b'{\n  "Version": "2012-10-17",\n  "Statement": []\n}\n'

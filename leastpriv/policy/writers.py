@@ -12,8 +12,18 @@ from typing import Protocol
 from leastpriv.errors import PolicyFileError
 from leastpriv.policy import yaml_writer
 from leastpriv.policy.document import Document
-from leastpriv.policy.json_writer import entry_list_text, indentation, layout_of, statement_list_text, statement_text
-from leastpriv.policy.list_writer import Layout, Slots, Splice, rewritten, spliced
+from leastpriv.policy.json_writer import (
+    Layout,
+    Slots,
+    Splice,
+    entry_list_text,
+    indentation,
+    layout_of,
+    rewritten,
+    spliced,
+    statement_list_text,
+    statement_text,
+)
 from leastpriv.policy.syntax_tree import Member, Node
 from leastpriv.policy.template_functions import escaped_for
 from leastpriv.policy.yaml_writer import column, entry_lines, list_splice

@@ -9,7 +9,7 @@ from itertools import pairwise
 
 from leastpriv.errors import PolicyFileError
 from leastpriv.policy.document import Document
-from leastpriv.policy.list_writer import Slots, Splice
+from leastpriv.policy.json_writer import Slots, Splice
 from leastpriv.policy.syntax_tree import Member, Node, needs_escapes, place, quoted
 
 _LISTS = ("Action", "NotAction", "Resource", "NotResource")

@@ -101,7 +101,7 @@ def test_a_denial_is_never_taken_for_an_allowed_call(code: str, message: str) ->
 
 @pytest.mark.parametrize("name", ["error_codes", "refusal_texts"])
 def test_every_fact_of_a_table_has_a_source(name: str) -> None:
-    text = (files("leastpriv.evidence") / "data" / f"{name}.tsv").read_text(encoding="utf-8")
+    text = (files("leastpriv.aws") / "data" / f"{name}.tsv").read_text(encoding="utf-8")
     rows = [line.split("\t") for line in text.splitlines() if not line.startswith("#")]
     assert rows[0][-1] == "source"
     assert all(len(row) == len(rows[0]) and row[-1].strip() for row in rows)

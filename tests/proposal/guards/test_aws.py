@@ -22,8 +22,8 @@ from leastpriv.evidence.aws_findings.models import (
 from leastpriv.evidence.models import Evidence
 from leastpriv.models import Basis, Need, Permission
 from leastpriv.policy.document import parse
+from leastpriv.proposal.guards import registry
 from leastpriv.proposal.guards.aws import as_without, is_outdated
-from leastpriv.proposal.guards.registry import registry
 from leastpriv.proposal.models import Candidate, History, Objection, Options
 from leastpriv.proposal.propose import situation_of
 from tests.fakes.deploys import proposal

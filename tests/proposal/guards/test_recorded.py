@@ -13,7 +13,7 @@ from leastpriv.diff.compare import compare
 from leastpriv.evidence.models import Evidence
 from leastpriv.models import Gap, GapKind, Scope
 from leastpriv.policy.document import parse
-from leastpriv.proposal.guards.registry import visibility
+from leastpriv.proposal.guards import visibility
 from leastpriv.proposal.models import Candidate, Options, Situation
 from leastpriv.proposal.propose import situation_of
 from tests.fakes.evidence import evidence, usage

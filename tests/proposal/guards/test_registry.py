@@ -20,7 +20,7 @@ from leastpriv.permissions.fact_tables import table
 from leastpriv.policy.document import parse
 from leastpriv.proposal.addition_rules import OFFERED, ONLY_LOGGED, UNPRINTABLE
 from leastpriv.proposal.change_limit import GUARD as MAX_CHANGES
-from leastpriv.proposal.guards.registry import registry
+from leastpriv.proposal.guards import registry
 from leastpriv.proposal.models import Candidate, Objection, Options, Situation
 from leastpriv.proposal.propose import situation_of
 from tests.fakes.deploys import proposal
@@ -61,7 +61,7 @@ def test_every_guard_has_a_name_of_its_own_that_a_reader_can_look_up() -> None:
 
 def test_every_guard_is_explained_on_the_page_of_guards() -> None:
     """The reader of a pull request looks a name up there; no name of the code is missing, wherever it is given."""
-    package = Path(registry.__file__).parents[1]
+    package = Path(registry.__file__).parents[2]
     source = "\n".join(file.read_text(encoding="utf-8") for file in sorted(package.rglob("*.py")))
     names = {name for name, _ in registry.GUARDS} | {*re.findall(r'Objection\(\s*"([a-z-]+)"', source)}
     names |= {OFFERED, ONLY_LOGGED, UNPRINTABLE, MAX_CHANGES}

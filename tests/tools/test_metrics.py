@@ -110,7 +110,9 @@ class Record:
     assert found["dataclasses per 1,000 lines"] == round(1000 / len(text.splitlines()), 1)
 
 
-def test_imports_in_functions_and_for_type_checking_close_a_circle(tool: ModuleType, tmp_path: Path) -> None:
+def test_imports_in_functions_for_type_checking_and_by_relative_names_close_a_circle(
+    tool: ModuleType, tmp_path: Path
+) -> None:
     files = {
         "a.py": "from leastpriv import b\n",
         "b.py": "def f():\n    from leastpriv.a import x\n",
@@ -119,11 +121,17 @@ def test_imports_in_functions_and_for_type_checking_close_a_circle(tool: ModuleT
         "read/e.py": "from . import f\n",
         "read/f.py": "from .. import g\n",
         "g.py": "",
+        "write/h.py": "from .i import x\n",
+        "write/i.py": "from ..write import h\n",
     }
     metrics = tool.package_metrics(package(tmp_path, files))
     (circles,) = (each for each in metrics if each.name == "import circles between files")
-    assert circles.details == ["leastpriv.a leastpriv.b", "leastpriv.c leastpriv.read.d"]
-    assert circles.value == 2
+    assert circles.details == [
+        "leastpriv.a leastpriv.b",
+        "leastpriv.c leastpriv.read.d",
+        "leastpriv.write.h leastpriv.write.i",
+    ]
+    assert circles.value == 3
 
 
 def test_the_depth_counts_packages_and_top_files_on_the_longest_way(tool: ModuleType, tmp_path: Path) -> None:

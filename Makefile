@@ -1,6 +1,7 @@
 # Every target does its own set-up; needed beside this file: git, make and a Python 3.11 or newer.
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-github lab test test-all lint check goldens package screenshots format readme tables lock clean
+.PHONY: help demo demo-github lab test test-all lint check metrics metrics-record goldens package screenshots
+.PHONY: format readme tables lock clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -18,7 +19,7 @@ step = @if output=$$($(2) 2>&1); then echo "ok      $(1)"; \
 	else echo "FAILED  $(1)"; printf '%s\n' "$$output"; exit 1; fi
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: $(RUNS) ## Run the action on the bundled example and show its pull request (no AWS account, no GitHub)
 	@$(BIN)/python tools/demo.py
@@ -50,6 +51,14 @@ lint: $(STAMP) ## Run the checks that read and do not run: format, types, layers
 	$(call step,zizmor,$(BIN)/zizmor --offline --no-progress action.yml .github examples/workflows/*.yml)
 	$(call step,README tables,$(BIN)/python tools/readme_tables.py --check)
 	$(call step,config schema,$(BIN)/python tools/config_schema.py --check)
+	$(call step,metrics,$(BIN)/python tools/metrics.py)
+
+# ARGS=--details lists what each measure counts; ARGS=--lower lowers the ceilings of tools/metrics_ceiling.toml.
+metrics: $(STAMP) ## Measure how simple leastpriv/ is; fails where a measure is worse than its ceiling
+	@$(BIN)/python tools/metrics.py $(ARGS)
+
+metrics-record: $(STAMP) ## Measure the way of one CloudTrail record through the action
+	@$(BIN)/python tools/metrics.py --record $(ARGS)
 
 # BASE=REVISION; ALL=1 shows every difference whole; WORDS=FILE exchanges words of the base; WRITE=1 renews tests/golden.
 goldens: $(STAMP) ## Compare the outputs of all JSON cases and the demo with a revision's: make goldens BASE=HEAD

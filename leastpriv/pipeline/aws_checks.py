@@ -1,6 +1,6 @@
 """What AWS adds to a proposal in a run that has opened its door to AWS anyway: needs that types declare, judgements.
 
-A run that reads files alone asks AWS nothing, and sends it nothing (docs/decisions/0017-when-aws-judges.md).
+A run that reads files alone asks AWS nothing, and sends it nothing (docs: decision 17).
 """
 
 from __future__ import annotations

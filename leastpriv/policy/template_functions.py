@@ -1,7 +1,7 @@
 """Strings of templates: what they say, and the parts that only the rendered template knows.
 
 Such a part becomes a placeholder, spelled `${Bucket.Arn}` like a policy variable, and counts like a variable whose
-value no request knows (docs/decisions/0012-policies-inside-templates.md). Its name holds no colon, so that it is no
+value no request knows (docs: decision 12). Its name holds no colon, so that it is no
 condition key, and equal names stand for equal texts.
 
 Sources, read 2026-11-24:

@@ -54,7 +54,7 @@ def unlogged(answer: Mapping[str, Any]) -> Iterator[tuple[Scope, str]]:
     """What GetEventSelectors says that the trail leaves out: scope, and words for it.
 
     Of data events that are selected for some resources, the scope leaves those resources out: whether they are logged
-    since long enough, the records themselves must show (docs: decision 3).
+    since long enough, the records themselves must show (docs: decision 6).
     """
     advanced = answer.get("AdvancedEventSelectors") or ()
     basic = answer.get("EventSelectors") or ()

@@ -25,7 +25,8 @@ from leastpriv.evidence.denials.logged_usage import Logs
 from leastpriv.models import ChangeKind, Run
 from leastpriv.pipeline.context import JobLogs, Workplace
 from leastpriv.pipeline.propose import Result, make, publish
-from leastpriv.proposal.guards.registry import GUARDS, registry
+from leastpriv.proposal.guards import registry
+from leastpriv.proposal.guards.registry import GUARDS
 from leastpriv.proposal.models import Change, HeldBack
 from tests.fakes.told import Reviews, account, reading, shelf_of
 

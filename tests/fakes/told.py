@@ -27,7 +27,7 @@ from leastpriv.models import Origin, Run, Trust
 from leastpriv.pipeline.collect_evidence import Reading, read_calls
 from leastpriv.pipeline.context import Workplace
 from leastpriv.pipeline.load_policies import Attached, with_live
-from leastpriv.pipeline.propose import propose
+from leastpriv.pipeline import propose
 from leastpriv.policy.document import Document, parse
 from leastpriv.proposal.fingerprint import addition_id, entry_id, fingerprint
 from leastpriv.pull_request.comment_commands import Said

@@ -16,11 +16,12 @@ from github import Auth, Github, GithubException, InputGitAuthor, InputGitTreeEl
 from github.GitCommit import GitCommit
 from github.PullRequest import PullRequest
 from github.Repository import Repository
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.fakes.github import FakeGitHub, contract
 from tests.fakes.github.routes import ROUTES
+from tests.hypothesis_profiles import examples
 
 ZERO = "0" * 40
 
@@ -431,7 +432,7 @@ NAMES = st.text("abzAZ09-_+%#&= äß", min_size=1, max_size=12).map(lambda text:
 
 
 class TestRoundTrips:
-    @settings(max_examples=10, deadline=None)
+    @examples(10)
     @given(path=st.lists(NAMES, min_size=1, max_size=3).map("/".join), content=st.binary(max_size=200))
     def test_what_is_written_is_read_whatever_its_path_and_bytes(
         self, shared: FakeGitHub, path: str, content: bytes
@@ -443,14 +444,14 @@ class TestRoundTrips:
         assert not isinstance(found, list)
         assert found.decoded_content == content == shared.file(path, branch)
 
-    @settings(max_examples=10, deadline=None)
+    @examples(10)
     @given(content=st.binary(max_size=200))
     def test_a_blob_comes_back_byte_for_byte(self, shared: FakeGitHub, content: bytes) -> None:
         repo = repository(shared)
         blob = repo.get_git_blob(repo.create_git_blob(base64.b64encode(content).decode(), "base64").sha)
         assert base64.b64decode(blob.content) == content
 
-    @settings(max_examples=10, deadline=None)
+    @examples(10)
     @given(name=NAMES, message=st.text(st.characters(codec="utf-8", exclude_characters="\0\r\n"), max_size=40))
     def test_a_label_and_a_comment_come_back_as_written(self, shared: FakeGitHub, name: str, message: str) -> None:
         repo = repository(shared)
@@ -460,7 +461,7 @@ class TestRoundTrips:
         assert [label.name.lower() for label in repo.get_issue(number).labels] == [name.lower()]
         assert shared.comments(number) == [f"x{message}"]
 
-    @settings(max_examples=10, deadline=None)
+    @examples(10)
     @given(count=st.integers(0, 12), size=st.integers(1, 5))
     def test_following_the_links_of_a_list_visits_everything_once(
         self, shared: FakeGitHub, count: int, size: int

@@ -6,7 +6,7 @@ from pathlib import Path
 from random import Random
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
@@ -18,11 +18,12 @@ from leastpriv.permissions.mapping import needs_of, worked_out
 from leastpriv.permissions.request import MOST_VALUES
 from tests.fakes.calls import a_call
 from tests.fakes.requests import calls
+from tests.hypothesis_profiles import examples
 
 ROLE = "arn:aws:iam::111122223333:role/app"
 
 
-@settings(max_examples=200)
+@examples(200)
 @given(st.randoms(use_true_random=True))
 def test_a_remembered_answer_is_the_one_made_out_anew(random: Random) -> None:
     for call in calls(random, 25):

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from leastpriv.models import Condition
 from leastpriv.policy.condition_sets import Proviso, both, cases, exclude, implies, narrower, proviso_of
 from leastpriv.policy.conditions import holds
+from tests.hypothesis_profiles import examples
 
 ARN = "arn:aws:iam::1:role/{}"
 
@@ -245,7 +246,7 @@ def any_condition(draw: st.DrawFn) -> Condition:
     return Condition(quantifier + base + draw(st.sampled_from(["", "IfExists"])), "k", tuple(values))
 
 
-@settings(max_examples=2000)
+@examples(2000)
 @given(
     any_condition(), any_condition(), st.lists(st.sampled_from(ACTUALS), max_size=2), st.sampled_from(["a", "*", "b"])
 )

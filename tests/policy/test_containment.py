@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from leastpriv.errors import PolicyFileError
@@ -18,6 +18,7 @@ from leastpriv.permissions.patterns import escape_observed
 from leastpriv.policy.containment import CONDITIONS, EFFORT, Containment, Excess, contained, lost_denies
 from leastpriv.policy.document import Document, parse
 from leastpriv.policy.evaluate import Request, evaluate
+from tests.hypothesis_profiles import examples
 
 Statement = Mapping[str, Any]
 BUCKET = "arn:aws:s3:::b/*"
@@ -423,7 +424,7 @@ def requests(words: Sequence[str]) -> list[Request]:
     return [Request(action, resource, k, True) for action, resource, k in product(words, words, contexts)]
 
 
-@settings(max_examples=400)
+@examples(400)
 @given(two_policies(), st.lists(st.sampled_from(WORDS), min_size=4, max_size=8, unique=True))
 def test_what_is_contained_allows_no_request_more(policies: tuple[Document, Document], words: list[str]) -> None:
     old, new = policies
@@ -436,7 +437,7 @@ def test_what_is_contained_allows_no_request_more(policies: tuple[Document, Docu
         assert not newly
 
 
-@settings(max_examples=400)
+@examples(400)
 @given(two_policies(with_conditions=False))
 def test_without_conditions_the_answer_is_exact(policies: tuple[Document, Document]) -> None:
     """Contained, or a request shows that it is not: one can always tell."""
@@ -445,7 +446,7 @@ def test_without_conditions_the_answer_is_exact(policies: tuple[Document, Docume
         check(excess, *policies)
 
 
-@settings(max_examples=200)
+@examples(200)
 @given(two_policies())
 def test_no_witness_is_allowed_by_the_old_policy(policies: tuple[Document, Document]) -> None:
     for excess in contained([policies[0]], [policies[1]]).excesses:
@@ -461,7 +462,7 @@ def check(excess: Excess, old: Document, new: Document) -> None:
         assert evaluate(request, [old]).effect in {"implicitDeny", "explicitDeny"}
 
 
-@settings(max_examples=200)
+@examples(200)
 @given(two_policies())
 def test_a_policy_contains_itself_and_more_allows_contain_it(policies: tuple[Document, Document]) -> None:
     one, other = policies

@@ -5,11 +5,12 @@ from __future__ import annotations
 from itertools import product
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from leastpriv.permissions.patterns import matches, resource_matches
 from leastpriv.policy.glob_automaton import Effort, EffortError, Element, Universe
+from tests.hypothesis_profiles import examples
 
 globs = st.text("ab*?", min_size=1, max_size=4)
 elements = st.builds(Element, st.lists(globs, max_size=2).map(tuple), st.booleans())
@@ -28,7 +29,7 @@ def combination(given_elements: list[Element], text: str) -> int:
     return sum(has(element, text) << place for place, element in enumerate(given_elements))
 
 
-@settings(max_examples=300)
+@examples(300)
 @given(elements, st.lists(elements, max_size=3))
 def test_every_combination_that_some_text_has_is_found_and_no_other(domain: Element, others: list[Element]) -> None:
     found = dict(universe(*others).members(domain, (1 << len(others)) - 1))
@@ -41,7 +42,7 @@ def test_every_combination_that_some_text_has_is_found_and_no_other(domain: Elem
         assert all(combination(others, word) != bits for word in shorter)
 
 
-@settings(max_examples=300)
+@examples(300)
 @given(elements, st.lists(elements, max_size=3), st.sampled_from(WORDS))
 def test_what_is_said_without_a_walk_is_true(domain: Element, others: list[Element], text: str) -> None:
     asked = universe(*others)

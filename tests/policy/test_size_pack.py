@@ -7,7 +7,7 @@ import re
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from leastpriv.permissions import catalog
@@ -28,6 +28,7 @@ from leastpriv.policy.size import (
     session_policy,
     size_beside,
 )
+from tests.hypothesis_profiles import examples
 
 Statements = list[dict[str, Any]]
 ROLE = "arn:aws:iam::111122223333:role/ci-deploy"
@@ -76,7 +77,7 @@ def assert_same(one: list[Document], other: list[Document]) -> None:
     assert lost_denies(one, other) == lost_denies(other, one) == ()
 
 
-@settings(max_examples=150)
+@examples(150)
 @given(policies())
 def test_the_parts_together_say_what_the_whole_said_and_each_has_room(policy: dict[str, Any]) -> None:
     whole = document(policy)
@@ -87,7 +88,7 @@ def test_the_parts_together_say_what_the_whole_said_and_each_has_room(policy: di
     assert_same([whole], parts(packed))
 
 
-@settings(max_examples=80)
+@examples(80)
 @given(policies())
 def test_sids_stay_unique_and_what_fits_is_not_touched(policy: dict[str, Any]) -> None:
     whole = document(policy)
@@ -101,7 +102,7 @@ def test_sids_stay_unique_and_what_fits_is_not_touched(policy: dict[str, Any]) -
     assert again == Packed(packed.document)
 
 
-@settings(max_examples=80)
+@examples(80)
 @given(policies())
 def test_merging_loses_and_gains_nothing(policy: dict[str, Any]) -> None:
     whole = document(policy)
@@ -166,7 +167,7 @@ def test_no_more_statements_are_merged_or_folded_than_it_takes() -> None:
     assert (policy_size(exactly), {*enough}) == (policy_size(shortest), {*every})
 
 
-@settings(max_examples=80)
+@examples(80)
 @given(policies(), st.integers(1, 100))
 def test_merging_to_a_size_loses_and_gains_nothing_and_reaches_it_where_all_of_it_would(
     policy: dict[str, Any], share: int

@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from leastpriv.diff.compare import Entry
@@ -17,6 +17,7 @@ from leastpriv.permissions.patterns import action_covers, action_matches
 from leastpriv.policy.document import parse
 from leastpriv.proposal.removals import entries_for
 from tests.fakes.deploys import CREATE_QUEUE, POLICY, UPDATE, deploys, proposal, usual_deploys
+from tests.hypothesis_profiles import examples
 
 PATTERNS = ("lambda:*", "sqs:*", "ecr:*", "lambda:List*", "lambda:*Function*", "dynamodb:?et*", "SQS:*")
 STATEMENT = parse(b'{"Statement": {"Effect": "Allow", "Action": "a:*", "Resource": "*"}}', "p.json").statements[0]
@@ -27,7 +28,7 @@ def chosen(names: tuple[str, ...], bits: int) -> list[str]:
     return [name for place, name in enumerate(names) if bits >> place & 1]
 
 
-@settings(max_examples=60)
+@examples(60)
 @given(st.sampled_from(PATTERNS), st.integers(0, 2**120), st.integers(0, 2**120), st.integers(0, 2**120))
 def test_the_entries_grant_exactly_what_is_used_or_stays(pattern: str, used: int, stays: int, more: int) -> None:
     granted = catalog.expand(pattern)

@@ -13,13 +13,14 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from leastpriv.errors import PullRequestError
 from leastpriv.pull_request.git import LocalRepository
 from leastpriv.pull_request.git_repository import publish
 from leastpriv.pull_request.models import Operation, Publication, Published, commit_message
+from tests.hypothesis_profiles import examples
 
 NOW = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
 OLD = b'{"Version": "2012-10-17", "Statement": []}\r\n'
@@ -400,7 +401,7 @@ def test_no_title_or_body_adds_a_trailer_or_a_second_fingerprint(title: str, bod
     assert "\0" not in message
 
 
-@settings(max_examples=15, deadline=None)
+@examples(15)
 @given(HOSTILE, HOSTILE)
 def test_git_reads_exactly_our_trailer_back_from_hostile_words(title: str, body: str) -> None:
     with tempfile.TemporaryDirectory() as name:
@@ -418,7 +419,7 @@ def test_what_github_acts_on_in_a_message_is_broken(word: str) -> None:
     assert word in message.replace("\u200b", "")
 
 
-@settings(max_examples=25, deadline=None)
+@examples(25)
 @given(
     st.binary(max_size=200),
     st.lists(

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from leastpriv.proposal.models import Objection
@@ -19,6 +19,7 @@ from leastpriv.report.review import marker, review_body, review_title, verdict
 from tests.fakes.deploys import CREATE_QUEUE, POLICY, UPDATE, deploys, usual_deploys
 from tests.fakes.markdown import HOSTILE, read, table_widths
 from tests.fakes.reviews import reviewed
+from tests.hypothesis_profiles import examples
 
 LIMIT = 58_000
 
@@ -208,7 +209,7 @@ def test_hostile_names_reach_every_section(hostile: Reviewed) -> None:
 TEXTS = st.lists(st.one_of(st.sampled_from(HOSTILE), st.text(max_size=30)), min_size=3, max_size=12)
 
 
-@settings(max_examples=40)
+@examples(40)
 @given(TEXTS, TEXTS, st.integers(1, 8))
 def test_no_text_of_either_version_breaks_out(
     tmp_path_factory: pytest.TempPathFactory, old: list[str], new: list[str], entries: int

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 
 from leastpriv.aws.arns import Principals, Window, parse_principal
@@ -22,6 +22,7 @@ from leastpriv.evidence.cloudtrail.file_reader import ReadStatistics
 from leastpriv.evidence.cloudtrail.s3_store import S3Trail
 from leastpriv.models import Call, Gap, GapKind
 from tests.fakes.aws.s3_server import FakeS3
+from tests.hypothesis_profiles import examples
 
 ACCOUNT = "123456789012"
 ROLES = [f"arn:aws:iam::{ACCOUNT}:role/{name}" for name in ("deploy", "other")]
@@ -187,7 +188,7 @@ def test_what_is_kept_in_too_deep_a_shape_is_read_again(s3: FakeS3, tmp_path: Pa
     assert read(s3, tmp_path) == first
 
 
-@settings(max_examples=10, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@examples(10, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(st.tuples(st.integers(-60, 800), st.integers(1, 800)), min_size=2, max_size=4))
 def test_whatever_windows_are_read_in_turn_the_cache_changes_no_answer(s3: FakeS3, cuts: list[tuple[int, int]]) -> None:
     with tempfile.TemporaryDirectory() as folder:

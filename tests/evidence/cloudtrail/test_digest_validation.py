@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from leastpriv.aws.arns import Window
@@ -22,6 +22,7 @@ from tests.evidence.cloudtrail.test_s3_store import ACCOUNT, EVERYBODY, MINE, ST
 from tests.fakes.aws.s3_server import FakeS3
 from tests.fakes.aws.server import FakeAws
 from tests.fakes.digests import HOUR, Chain, deliver_digests, listed_keys, put, written
+from tests.hypothesis_profiles import examples
 
 REGION = "eu-west-1"
 HERE = Scope(regions=(REGION,))
@@ -108,7 +109,7 @@ def test_each_digest_of_the_window_costs_one_request_and_no_other_is_read(s3: Fa
     assert len(asked) == len(set(asked)) == 2 * HOURS
 
 
-@settings(max_examples=40, deadline=None)
+@examples(40)
 @given(number=st.integers(0, HOURS - 1), data=st.data())
 def test_whatever_is_changed_in_a_log_file_its_calls_are_left_out_and_it_is_told(
     server: FakeS3, door: Aws, number: int, data: st.DataObject
@@ -124,7 +125,7 @@ def test_whatever_is_changed_in_a_log_file_its_calls_are_left_out_and_it_is_told
     assert key in gap.detail
 
 
-@settings(max_examples=40, deadline=None)
+@examples(40)
 @given(number=st.integers(0, HOURS - 1), data=st.data())
 def test_whatever_is_changed_in_a_digest_file_it_vouches_for_nothing(
     server: FakeS3, door: Aws, number: int, data: st.DataObject
@@ -137,7 +138,7 @@ def test_whatever_is_changed_in_a_digest_file_it_vouches_for_nothing(
     _assert_digest_is_refused(door, number, key)
 
 
-@settings(max_examples=20, deadline=None)
+@examples(20)
 @given(number=st.integers(0, HOURS - 1), at=st.integers(0, 511), digit=st.sampled_from("0123456789abcdefg"))
 def test_whatever_is_changed_in_a_signature_its_digest_vouches_for_nothing(
     server: FakeS3, door: Aws, number: int, at: int, digit: str

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, example, given, settings
+from hypothesis import HealthCheck, example, given
 from hypothesis import strategies as st
 
 from leastpriv.aws.arns import Principals, Window, parse_principal
@@ -28,6 +28,7 @@ from leastpriv.evidence.cloudtrail.local_store import TrailFolder
 from leastpriv.evidence.cloudtrail.record_stream import Damage, read_values
 from leastpriv.models import Call, Gap
 from tests.evidence.cloudtrail.simple_reader import SimpleReader
+from tests.hypothesis_profiles import examples
 
 ACCOUNT = "123456789012"
 ROLE = f"arn:aws:iam::{ACCOUNT}:role/deploy"
@@ -181,7 +182,7 @@ def changed(data: bytes, at: int) -> bytes:
     return data[:at] + bytes([data[at] ^ 0x15]) + data[at + 1 :]
 
 
-@settings(max_examples=120, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+@examples(120, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     odd=st.lists(st.integers(0, len(ODD) - 1), min_size=1, max_size=12),
     plain=st.integers(0, 12),

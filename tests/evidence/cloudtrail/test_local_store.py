@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 
 from leastpriv.aws.arns import Principals, Window, parse_principal
@@ -20,6 +20,7 @@ from leastpriv.evidence.cloudtrail import local_store
 from leastpriv.evidence.cloudtrail.local_store import SeenEvents, TrailFolder
 from leastpriv.evidence.cloudtrail.record import account_of
 from leastpriv.models import Call, Gap, GapKind, Scope
+from tests.hypothesis_profiles import examples
 
 ACCOUNT = "123456789012"
 ROLE = f"arn:aws:iam::{ACCOUNT}:role/deploy"
@@ -342,7 +343,7 @@ def test_memory_does_not_grow_with_the_number_of_files(tmp_path: Path) -> None:
     assert peak(tmp_path / "many") < peak(tmp_path / "few") * 1.5
 
 
-@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@examples(60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(share=st.floats(0, 1, exclude_max=True), junk=st.binary(min_size=1, max_size=20), packed=st.booleans())
 def test_damage_anywhere_costs_only_what_follows_it_in_that_file(
     tmp_path: Path, share: float, junk: bytes, packed: bool

@@ -8,12 +8,13 @@ import zlib
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from leastpriv.evidence.cloudtrail import decompress, record_stream
 from leastpriv.evidence.cloudtrail.file_reader import unwrap
 from leastpriv.evidence.cloudtrail.record_stream import Damage, read_values
+from tests.hypothesis_profiles import examples
 
 RECORDS = [
     {"eventVersion": "1.08", "eventName": f"Get{number}", "requestParameters": {"name": 'é "x" {[,]} \\' * 3}}
@@ -203,7 +204,7 @@ def test_overwritten_bytes_lose_no_record_before_them(shape: str, share: float, 
         assert found[:whole] == RECORDS[:whole]
 
 
-@settings(max_examples=200)
+@examples(200)
 @given(share=st.floats(0, 1, exclude_max=True), bit=st.integers(0, 7))
 def test_a_flipped_bit_of_a_gzip_file_is_told_or_changes_nothing(share: float, bit: int) -> None:
     """Gzip checks neither the header nor the bits that fill the last byte of the data."""

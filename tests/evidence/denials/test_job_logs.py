@@ -7,13 +7,14 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from leastpriv.evidence.denials import job_logs
 from leastpriv.evidence.denials.job_logs import LoggedDenial, distinct, read_log
 from leastpriv.evidence.denials.log_text import lay_out
 from leastpriv.models import Denial, DeniedBy
+from tests.hypothesis_profiles import examples
 
 WHO = "arn:aws:iam::123456789012:user/ci"
 QUEUE = "arn:aws:sqs:eu-west-1:123456789012:q"
@@ -212,7 +213,7 @@ def test_a_refusal_in_the_line_before_its_sign_is_read_also_where_the_log_begins
     ]
 
 
-@settings(max_examples=5)
+@examples(5)
 @given(st.integers(0, 2**32))
 def test_mutated_lines_are_read_without_a_crash(shared_folder: Path, seed: int) -> None:
     list(read_log(io.BytesIO(mutated(lines_to_mutate(shared_folder), 300, seed)), "log"))

@@ -7,7 +7,7 @@ from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from leastpriv.errors import UnreadableMemoryError
@@ -29,6 +29,7 @@ from leastpriv.evidence.history.models import (
 )
 from tests.fakes.deploys import ROLE
 from tests.fakes.evidence import evidence, usage
+from tests.hypothesis_profiles import examples
 
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
 QUEUE = "arn:aws:sqs:eu-west-1:111122223333:orders"
@@ -181,7 +182,7 @@ class TestFile:
         with pytest.raises(UnreadableMemoryError):
             from_bytes(raw, ROLE, NOW)
 
-    @settings(max_examples=300)
+    @examples(300)
     @given(
         st.dictionaries(
             st.sampled_from(["used", "words", "declined", "returned"]),

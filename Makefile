@@ -30,11 +30,13 @@ demo-github: $(STAMP) ## Run it four times against a GitHub on this machine and 
 lab: $(STAMP) $(LAB_STAMP) ## Start an AWS on this machine that enforces IAM and records every call (docs/lab.md)
 	@$(BIN)/python -m tests.end_to_end.lab.by_hand $(LAB)
 
-test: $(STAMP) $(LAB_STAMP) ## Run the tests
-	@$(BIN)/python -m pytest -q -m "not slow" $(PARALLEL)
+# T holds arguments of pytest: a folder, a file, a test. A named file runs in one process, where a debugger works, and
+# with its slow tests.
+test: $(STAMP) $(LAB_STAMP) ## Run the tests, or some: make test T=tests/diff
+	@$(BIN)/python -m pytest -q $(if $(findstring .py,$(T)),,-m "not slow" $(PARALLEL)) $(T)
 
 test-all: $(STAMP) $(LAB_STAMP) ## Run the tests, the long ones too; with podman also the image and a workflow
-	@$(BIN)/python -m pytest -q -rs
+	@HYPOTHESIS_PROFILE=full $(BIN)/python -m pytest -q -rs
 
 check: lint ## Run every check that CI runs: lint and the tests
 	@$(MAKE) --no-print-directory test

@@ -29,11 +29,11 @@ import botocore.session
 from service_reference import Operation, ServiceReference, load
 
 from leastpriv.permissions import catalog
-from leastpriv.permissions.events import Verdict, map_event, triggers_of
+from leastpriv.permissions.event_table import Verdict, map_event, triggers_of
 from leastpriv.permissions.mapping import actions_of_operation
-from leastpriv.permissions.pass_role import keys_of_roles
-from leastpriv.permissions.tables import read_rows, table
-from leastpriv.permissions.tagging import tags_of
+from leastpriv.permissions.implied import keys_of_roles
+from leastpriv.permissions.fact_tables import read_rows, table
+from leastpriv.permissions.implied import tags_of
 from leastpriv.permissions.visibility import read_only_by_name
 
 SOURCES = Path(__file__).parent / "visibility"

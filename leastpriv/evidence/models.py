@@ -112,6 +112,8 @@ class Coverage:
     """Some management event of a reading call was seen: the trail does not log writes only."""
     sources: frozenset[str] = frozenset()
     """Event sources seen: a trail may leave out AWS KMS and the RDS Data API."""
+    events: frozenset[str] = frozenset()
+    """Management events seen of any principal, as event source and name: CloudTrail records these operations."""
     whole: timedelta = timedelta()
     """Time whose every management event was looked through, as in event history, which leaves none out."""
     logged: Mapping[str, timedelta] = field(default_factory=dict)

@@ -5,7 +5,7 @@ What somebody else says of a proposal: AWS as a second judge (`checks/`), told i
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -104,6 +104,12 @@ class Situation:
     """Ids of the runs whose session is named like those of an emergency."""
     earlier: Document | None = None
     """As in `History`."""
+    called: Mapping[str, bool] = field(default_factory=dict)
+    """Operation -> whether a call of it was carried out (`carriers.called_operations`)."""
+    recorded: frozenset[str] = frozenset()
+    """Operations of which the evidence has a management event, of whatever principal."""
+    may_call: Callable[[str], bool] = lambda _operation: True
+    """Whether the principal may call an operation, as far as known policies show."""
 
 
 @dataclass(frozen=True, slots=True)

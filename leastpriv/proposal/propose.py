@@ -20,6 +20,7 @@ from leastpriv.proposal.confidence import Confidences, confidences
 from leastpriv.proposal.edit_plan import edits_of, statements
 from leastpriv.proposal.fingerprint import DRAFT_ID
 from leastpriv.proposal.guards.aws import last_noted
+from leastpriv.proposal.guards.carriers import callable_operations, called_operations, operation_of
 from leastpriv.proposal.guards.people_and_history import emergencies_of
 from leastpriv.proposal.guards.registry import separate_runs
 from leastpriv.proposal.models import Change, Draft, HeldBack, History, Objection, Options, Situation
@@ -59,7 +60,9 @@ def propose(
         whole = parse(create(statements(added, ())), "the first draft")
         first = _within_quota(whole, evidence.principal, attached) if packs else Packed(whole)
         return Draft(None, first.document, first.document.to_bytes(), tuple(added), (), tuple(refused), packed=first)
-    situation = situation_of(evidence, options, difference.missing, history, confidence)
+    situation = situation_of(
+        evidence, options, difference.missing, history, confidence, policies=(document, *attached)
+    )
     narrowed, held_back = removals(difference, situation)
     added, narrowed, cut = _limited(added, narrowed, situation)
     onto, held_open = narrowed_resources(difference, narrowed, situation, escapes=escapes)
@@ -131,8 +134,10 @@ def situation_of(
     missing: Sequence[Usage] = (),
     history: History = _NOTHING_KNOWN,
     confidence: Confidences | None = None,
+    *,
+    policies: Sequence[Document] = (),
 ) -> Situation:
-    """What guards look at, computed once."""
+    """What guards look at, computed once; `policies` are all known ones of the principal."""
     used: dict[str, tuple[Usage, ...]] = {}
     for usage in evidence.usages:
         action = usage.need.permission.action
@@ -158,6 +163,9 @@ def situation_of(
         confidence or confidences(evidence, without=emergencies),
         emergencies,
         history.earlier,
+        called_operations(evidence),
+        frozenset(map(operation_of, evidence.coverage.events)),
+        callable_operations(policies, services),
     )
 
 

@@ -132,7 +132,7 @@ def review(
     documents_before, documents_after = _together(before, beside), _together(after, attached)
     told = moves(evidence, documents_before, documents_after)
     then, now = compare(before, beside, evidence), compare(after, attached, evidence)
-    situation = situation_of(evidence, options, then.missing)
+    situation = situation_of(evidence, options, then.missing, policies=documents_before)
     return Review(
         removals=tuple(_removal(edit, _entry(edit, then, evidence), told, situation) for edit in found.removed),
         additions=tuple(_addition(edit, _entry(edit, now, evidence), told, situation) for edit in found.added),

@@ -91,7 +91,7 @@ class Readings:
             self._cache.close()
 
 
-_FORMAT = 3
+_FORMAT = 4
 _PENDING = 200
 """Objects after which what was read is safe from an interruption."""
 _BROKEN = (sqlite3.Error, UnicodeError)
@@ -184,6 +184,7 @@ def _written(reading: Reading) -> Mapping[str, Any]:
         "kinds": dict(figures.kinds),
         "regions": sorted(figures.regions),
         "sources": sorted(figures.sources),
+        "events": sorted(figures.events),
         "spans": figures.spans,
         "logged": figures.logged,
         "first": figures.first,
@@ -210,6 +211,7 @@ def _reading(kept: Mapping[str, Any]) -> Reading:
         kinds=_counted(kept["kinds"]),
         regions=set(map(str, kept["regions"])),
         sources=set(map(str, kept["sources"])),
+        events=set(map(str, kept["events"])),
         spans=_spans(kept["spans"]),
         logged=_spans(kept["logged"]),
         first=_moment(kept["first"]) if kept["first"] else None,

@@ -172,7 +172,7 @@ class RowReader:
                 cover = covers[key] = Cover.of(told_of(row), self.principals)
             if not cover.count:
                 self._touched.append(cover)
-            cover.note(time)
+            cover.note(time, row.eventName)
 
 
 def _account(row: Row) -> tuple[str | None, str | None]:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from leastpriv.aws.arns import Principals
-from leastpriv.evidence.cloudtrail.record import account_of, is_data_event, read_only, region_of
+from leastpriv.evidence.cloudtrail.record import account_of, is_data_event, is_management_event, read_only, region_of
 
 _DISTINCT = 1_000
 """Names kept of one kind in the statistics: there are 40 regions and 175 data-event types, but logs lie."""
+_MOST_EVENTS = 20_000
+"""Event names kept: AWS has about as many operations."""
 
 
 _COUNTS = (
@@ -46,6 +48,8 @@ class ReadStatistics:
     """Regions of files and records of anybody: the evidence covers them."""
     sources: set[str] = field(default_factory=set)
     """Event sources of anybody's records."""
+    events: set[str] = field(default_factory=set)
+    """Management events of any principal, as event source and name: `sqs.amazonaws.com:CreateQueue`."""
     spans: dict[str, tuple[datetime, datetime]] = field(default_factory=dict)
     """First and last record of anybody, by region."""
     logged: dict[str, tuple[datetime, datetime]] = field(default_factory=dict)
@@ -74,6 +78,7 @@ class ReadStatistics:
             remember(self.regions, region)
         for source in other.sources:
             remember(self.sources, source)
+        _keep(self.events, other.events)
         for own, others in ((self.spans, other.spans), (self.logged, other.logged)):
             for name, (first, last) in others.items():
                 _stretch(own, name, first, last)
@@ -94,6 +99,10 @@ class Cover:
     data: bool = False
     kind: str = ""
     """`management-read`, `management-write`, `data-read`, `data-write`; empty where the records do not tell."""
+    management: bool = False
+    """The records say that they are management events; old ones do not say what they are."""
+    names: set[str] = field(default_factory=set)
+    """Event names of the records."""
     count: int = 0
     first: datetime | None = None
     last: datetime | None = None
@@ -105,11 +114,13 @@ class Cover:
             return cls(own=False)
         data, reads = is_data_event(record), read_only(record)
         kind = "" if reads is None else f"{'data' if data else 'management'}-{'read' if reads else 'write'}"
-        return cls(True, region_of(record), str(record.get("eventSource") or ""), data, kind)
+        source = str(record.get("eventSource") or "")
+        return cls(True, region_of(record), source, data, kind, is_management_event(record))
 
-    def note(self, time: datetime | None, times: int = 1) -> None:
-        """Count one more, or so many; a record may lack its time."""
+    def note(self, time: datetime | None, name: str = "", times: int = 1) -> None:
+        """Count one more record with an event name, or so many; a record may lack its time."""
         self.count += times
+        self.names.add(name)
         if time:
             if self.first is None or self.last is None:
                 self.first = self.last = time
@@ -127,12 +138,15 @@ class Cover:
         if self.own:
             self._pour(figures)
         self.count, self.first, self.last = 0, None, None
+        self.names.clear()
 
     def _pour(self, figures: ReadStatistics) -> None:
         remember(figures.regions, self.region)
         remember(figures.sources, self.source)
         if self.kind:
             figures.kinds[self.kind] += self.count
+        if self.management:
+            _keep(figures.events, (f"{self.source}:{name}" for name in self.names if name))
         if not (self.first and self.last):
             return
         if self.region in figures.regions:
@@ -148,7 +162,7 @@ def cover(
 ) -> None:
     """Note what a record of anybody, or so many like it, tells of what the evidence covers."""
     found = Cover.of(record, principals)
-    found.note(time, times)
+    found.note(time, str(record.get("eventName") or ""), times)
     found.pour(figures)
 
 
@@ -156,6 +170,11 @@ def remember(names: set[str], name: str) -> None:
     """Keep a name, but for an empty one and for more than logs hold by themselves."""
     if name and len(names) < _DISTINCT:
         names.add(name)
+
+
+def _keep(events: set[str], others: Iterable[str]) -> None:
+    if len(events) < _MOST_EVENTS:
+        events.update(others)
 
 
 def _stretch(spans: dict[str, tuple[datetime, datetime]], region: str, first: datetime, last: datetime) -> None:

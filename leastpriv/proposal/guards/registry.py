@@ -18,6 +18,7 @@ from leastpriv.policy.evaluate import entries_naming
 from leastpriv.proposal.confidence import confidences
 from leastpriv.proposal.fingerprint import entry_id
 from leastpriv.proposal.guards.aws import declared, last_accessed, shared_policy
+from leastpriv.proposal.guards.carriers import carrier
 from leastpriv.proposal.guards.people_and_history import asked_to_keep, is_emergency, refused_after_removal, remembered
 from leastpriv.proposal.guards.second_opinion import generated_policy
 from leastpriv.proposal.guards.visibility import (
@@ -195,6 +196,7 @@ GUARDS: tuple[tuple[str, Guard], ...] = (
     ("region-not-read", region_not_read),
     ("not-recorded", not_recorded),
     ("other-resource", other_resource),
+    ("carrier", carrier),
     ("not-visible", not_visible),
     ("sibling", sibling),
     ("declared", declared),

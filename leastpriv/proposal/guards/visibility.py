@@ -14,8 +14,9 @@ from leastpriv.models import Gap, Outcome
 from leastpriv.permissions import catalog
 from leastpriv.permissions.patterns import action_matches
 from leastpriv.permissions.resource_types import is_named_when_meant, kinds_of
-from leastpriv.permissions.visibility import Visibility, visibility
+from leastpriv.permissions.visibility import Visibility, carriers_of, read_only_by_name, visibility
 from leastpriv.proposal.guards.aws import home_of, is_never_attempted, is_outdated, only_regions, regions_to_know
+from leastpriv.proposal.guards.carriers import UNKNOWN_EVENTS, hidden_carriers, is_recorded
 from leastpriv.proposal.models import Candidate, Situation
 
 
@@ -148,20 +149,39 @@ def not_visible(candidate: Candidate, situation: Situation) -> str:
     """Its use would have left no trace in this evidence."""
     if dropped_with_service(candidate, situation):
         return ""
+    return _hidden_use(candidate, situation) or _hidden_carrier(candidate, situation)
+
+
+def _hidden_use(candidate: Candidate, situation: Situation) -> str:
+    """Why the events that always need the action would not have been seen."""
     seen = visibility(candidate.action)
     match seen.visibility:
-        case Visibility.MANAGEMENT:
+        case Visibility.MANAGEMENT | Visibility.CARRIERS | Visibility.ENDED:
             return ""
         case Visibility.DATA:
             if _shown(candidate, situation):
                 return ""
             return f"data event ({seen.resource_type}), not known to be recorded for these resources"
         case Visibility.PERMISSION_ONLY:
-            return "CloudTrail does not show every use of it: other calls check it too, or it has no event of its own"
+            return f"its use may leave no event: {seen.source}"
         case Visibility.NEVER:
-            return "CloudTrail never records it"
+            return f"CloudTrail never records it: {seen.source}"
         case _:
-            return "whether CloudTrail records it is not known"
+            return "" if is_recorded(candidate.action, situation) else "whether CloudTrail records it is not known"
+
+
+def _hidden_carrier(candidate: Candidate, situation: Situation) -> str:
+    """Why a call of a carrier would not have been seen."""
+    if visibility(candidate.action).visibility is Visibility.ENDED:
+        return ""
+    for each in hidden_carriers(candidate, situation):
+        inside = f"AWS may check it inside {each.operation}"
+        if each.visibility is not Visibility.DATA:
+            return f"{inside}, and whether CloudTrail records that is not known"
+        kinds = _KINDS[read_only_by_name(each.operation.partition(":")[2])]
+        if not _data_recorded(candidate, situation, kinds):
+            return f"{inside}, a data event ({each.resource_type}) that is not known to be recorded for these resources"
+    return ""
 
 
 def could_hide(gap: Gap, action: str) -> bool:
@@ -173,8 +193,18 @@ def could_hide(gap: Gap, action: str) -> bool:
         return visibility(action).visibility is Visibility.DATA
     if not scope.services and not scope.actions:
         return True
-    prefix = action.partition(":")[0].lower()
-    return prefix in scope.services or any(action_matches(pattern, action) for pattern in scope.actions)
+    if any(action_matches(pattern, action) for pattern in scope.actions):
+        return True
+    # An event that no table maps is no known carrier: it hides only what its own service authorizes.
+    services = _services_of(action) if gap.kind not in UNKNOWN_EVENTS else {action.partition(":")[0].lower()}
+    return not services.isdisjoint(scope.services)
+
+
+@lru_cache(maxsize=32_768)
+def _services_of(action: str) -> frozenset[str]:
+    """IAM prefixes of an action and of its carriers."""
+    names = (action, *(each.operation for each in carriers_of(action)))
+    return frozenset(name.partition(":")[0].lower() for name in names)
 
 
 def dropped_with_service(candidate: Candidate, situation: Situation) -> bool:

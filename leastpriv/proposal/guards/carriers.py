@@ -1,0 +1,92 @@
+"""Judges actions by their carriers: the operations that authorize an action besides the one they need.
+
+AWS checks such an action inside the call and records no event of it. So a called carrier may have used the action, and
+an action is known to be unused only where every carrier would have been recorded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from functools import cache, lru_cache
+
+from leastpriv.evidence.models import Evidence
+from leastpriv.models import GapKind, Outcome
+from leastpriv.permissions import catalog
+from leastpriv.permissions.event_table import map_event
+from leastpriv.permissions.visibility import Carrier, Visibility, carriers_of, own_operations
+from leastpriv.policy.document import Document
+from leastpriv.policy.evaluate import entries_naming
+from leastpriv.proposal.models import Candidate, Situation
+
+UNKNOWN_EVENTS = (GapKind.UNMAPPED_EVENT, GapKind.UNVERIFIED_ACTION)
+"""Gaps whose detail is the event that was called."""
+
+
+def carrier(candidate: Candidate, situation: Situation) -> str:
+    """A called operation authorizes the action inside the call, and no record shows whether it did."""
+    memory = situation.recollection.memory
+    for each in carriers_of(candidate.action):
+        if each.operation in situation.called:
+            if not each.triggered:
+                return f"AWS may check it inside {each.operation}, which was called"
+            if not situation.called[each.operation]:
+                return f"AWS may check it inside {each.operation}, which was called without success"
+        elif not each.triggered and memory and memory.last_use(each.operation):
+            return f"AWS may check it inside {each.operation}, which was called before this evidence begins"
+    return ""
+
+
+def called_operations(evidence: Evidence) -> dict[str, bool]:
+    """Maps each operation that the principal called to whether a call was carried out, and so shows all it needed."""
+    found: dict[str, bool] = {}
+    for usage in evidence.usages:
+        carried_out = usage.outcome is Outcome.ALLOWED and usage.succeeded
+        for event in usage.events:
+            found[operation_of(event)] = found.get(operation_of(event), False) or carried_out
+    for gap in evidence.gaps:
+        if gap.kind in UNKNOWN_EVENTS:
+            found.setdefault(operation_of(gap.detail), False)
+    return found
+
+
+@lru_cache(maxsize=16_384)
+def operation_of(event: str) -> str:
+    """IAM prefix and operation of an event (`lambda.amazonaws.com:CreateFunction20150331`)."""
+    source, _, name = event.partition(":")
+    return map_event(source, name).operation
+
+
+def hidden_carriers(candidate: Candidate, situation: Situation) -> Iterator[Carrier]:
+    """Carriers that the principal may call and that not every trail shows: data events, unknown and unrecorded ones."""
+    for each in carriers_of(candidate.action):
+        if each.visibility is Visibility.MANAGEMENT or not situation.may_call(each.operation):
+            continue
+        if each.visibility is Visibility.UNKNOWN and each.operation in situation.recorded:
+            continue
+        yield each
+
+
+def is_recorded(action: str, situation: Situation) -> bool:
+    """Whether the evidence has a management event of each operation that always needs the action, of any principal."""
+    return own_operations(action) <= situation.recorded
+
+
+def callable_operations(policies: Sequence[Document], services: frozenset[str]) -> Callable[[str], bool]:
+    """Makes a function that says whether the principal may call an operation, as far as known policies show.
+
+    Args:
+        policies: of the principal; without any, every operation may be called.
+        services: prefixes of the services that were called, whatever policy granted that.
+    """
+    granting = [statement for policy in policies for statement in policy.statements if statement.effect == "Allow"]
+
+    @cache
+    def may_call(operation: str) -> bool:
+        prefix = operation.partition(":")[0]
+        if not granting or prefix in services:
+            return True
+        action = catalog.spelling(operation)
+        named = (action,) if action else catalog.actions(prefix)
+        return any(entries_naming(statement, each) for each in named for statement in granting)
+
+    return may_call

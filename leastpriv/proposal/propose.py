@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from leastpriv.diff.compare import Difference, entries_of
 from leastpriv.evidence.models import Evidence
@@ -20,7 +21,7 @@ from leastpriv.proposal.confidence import Confidences, confidences
 from leastpriv.proposal.edit_plan import edits_of, statements
 from leastpriv.proposal.fingerprint import DRAFT_ID
 from leastpriv.proposal.guards.aws import last_noted
-from leastpriv.proposal.guards.carriers import callable_operations, called_operations, operation_of
+from leastpriv.proposal.guards.carriers import CallableOperations, called_operations, operation_of
 from leastpriv.proposal.guards.people_and_history import emergencies_of
 from leastpriv.proposal.guards.registry import separate_runs
 from leastpriv.proposal.models import Change, Draft, HeldBack, History, Objection, Options, Situation
@@ -63,7 +64,7 @@ def propose(
     situation = situation_of(
         evidence, options, difference.missing, history, confidence, policies=(document, *attached)
     )
-    narrowed, held_back = removals(difference, situation)
+    situation, narrowed, held_back = _removals(document, difference, situation, attached)
     added, narrowed, cut = _limited(added, narrowed, situation)
     onto, held_open = narrowed_resources(difference, narrowed, situation, escapes=escapes)
     onto, cut_onto = _limited_onto(onto, len(added) + len(narrowed), situation)
@@ -86,6 +87,22 @@ def propose(
         tuple(held_open),
         packed,
     )
+
+
+def _removals(
+    document: Document, difference: Difference, situation: Situation, attached: Sequence[Document]
+) -> tuple[Situation, list[Change], list[HeldBack]]:
+    """The removals, and the situation that they leave: an action may go together with the carriers that kept it."""
+    while True:
+        narrowed, held_back = removals(difference, situation)
+        may_call = situation.may_call
+        if not narrowed or situation.options.max_changes or not isinstance(may_call, CallableOperations):
+            return situation, narrowed, held_back
+        left = apply(document, edits_of(document, narrowed))
+        fewer = may_call.differs_in((left, *attached))
+        if fewer is None:
+            return situation, narrowed, held_back
+        situation = replace(situation, may_call=fewer)
 
 
 def _limited(
@@ -165,7 +182,7 @@ def situation_of(
         history.earlier,
         called_operations(evidence),
         frozenset(map(operation_of, evidence.coverage.events)),
-        callable_operations(policies, services),
+        CallableOperations(policies, services),
     )
 
 

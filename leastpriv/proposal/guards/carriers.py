@@ -6,8 +6,8 @@ an action is known to be unused only where every carrier would have been recorde
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from functools import cache, lru_cache
+from collections.abc import Iterator, Sequence
+from functools import lru_cache
 
 from leastpriv.evidence.models import Evidence
 from leastpriv.models import GapKind, Outcome
@@ -71,22 +71,33 @@ def is_recorded(action: str, situation: Situation) -> bool:
     return own_operations(action) <= situation.recorded
 
 
-def callable_operations(policies: Sequence[Document], services: frozenset[str]) -> Callable[[str], bool]:
-    """Makes a function that says whether the principal may call an operation, as far as known policies show.
+class CallableOperations:
+    """Says whether the principal may call an operation, as far as known policies show."""
 
-    Args:
-        policies: of the principal; without any, every operation may be called.
-        services: prefixes of the services that were called, whatever policy granted that.
-    """
-    granting = [statement for policy in policies for statement in policy.statements if statement.effect == "Allow"]
+    def __init__(self, policies: Sequence[Document], services: frozenset[str]) -> None:
+        """Takes the known policies of the principal, and the prefixes of the services that it called.
 
-    @cache
-    def may_call(operation: str) -> bool:
-        prefix = operation.partition(":")[0]
-        if not granting or prefix in services:
+        Without any policy every operation may be called; of a called service too, whatever policy grants that.
+        """
+        self._granting = [each for policy in policies for each in policy.statements if each.effect == "Allow"]
+        self._services = services
+        self._answers: dict[str, bool] = {}
+
+    def __call__(self, operation: str) -> bool:
+        """Whether a known policy grants the operation, or its service was called."""
+        if not self._granting or operation.partition(":")[0] in self._services:
             return True
-        action = catalog.spelling(operation)
-        named = (action,) if action else catalog.actions(prefix)
-        return any(entries_naming(statement, each) for each in named for statement in granting)
+        if operation not in self._answers:
+            self._answers[operation] = self._grants(operation)
+        return self._answers[operation]
 
-    return may_call
+    def differs_in(self, policies: Sequence[Document]) -> CallableOperations | None:
+        """The answers with other policies, if one that was given so far would change; else None."""
+        granted = [operation for operation, answer in self._answers.items() if answer]
+        other = CallableOperations(policies, self._services)
+        return None if all(map(other, granted)) else other
+
+    def _grants(self, operation: str) -> bool:
+        action = catalog.spelling(operation)
+        named = (action,) if action else catalog.actions(operation.partition(":")[0])
+        return any(entries_naming(statement, each) for each in named for statement in self._granting)

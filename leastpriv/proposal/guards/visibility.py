@@ -5,6 +5,7 @@ In which regions a use through a statement would have been noted.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Mapping
 from datetime import timedelta
 from functools import lru_cache
@@ -230,9 +231,12 @@ def lets_unseen_go(candidate: Candidate, situation: Situation) -> bool:
 
 @lru_cache(maxsize=1_024)
 def _shown_services(granted: tuple[str, ...]) -> frozenset[str]:
-    """Services of which some granted action leaves management events, or of which nobody checked."""
-    shown = (Visibility.MANAGEMENT, Visibility.UNKNOWN)
-    return frozenset(action.partition(":")[0] for action in granted if visibility(action).visibility in shown)
+    """Services of which more granted actions leave management events, or events that no source knows, than never do."""
+    balance: Counter[str] = Counter()
+    weights = {Visibility.MANAGEMENT: 1, Visibility.UNKNOWN: 1, Visibility.NEVER: -1}
+    for action in granted:
+        balance[action.partition(":")[0]] += weights.get(visibility(action).visibility, 0)
+    return frozenset(service for service, weight in balance.items() if weight > 0)
 
 
 def _shown(candidate: Candidate, situation: Situation) -> bool:

@@ -232,7 +232,9 @@ class Compiler:
         found: dict[str, dict[str, bool]] = defaultdict(dict)
         for operation, action in self._inner_pairs():
             name = catalog.spelling(action)
-            for key in (operation, *self._other_names.get(operation, ())) if name else ():
+            if not name:
+                continue
+            for key in (operation, *self._other_names.get(operation, ())):
                 if name not in self._needed[key]:
                     found[name][key] = is_triggered(key, name, self._members)
         return found
@@ -247,28 +249,31 @@ class Compiler:
         return {key: tuple(by_needs.get((key.partition(":")[0], self._needed[key]), ())) for key in apis}
 
     def _inner_pairs(self) -> Iterator[tuple[str, str]]:
-        for operation in self.reference.operations.values():
-            for named in named_by_reference(operation):
-                yield from ((named.key, action) for action in operation.actions)
+        for reference in self.reference.operations.values():
+            for named in named_by_reference(reference):
+                yield from ((named.key, action) for action in reference.actions)
         for row in table("triggers"):
             if row["mode"] == "add":
                 yield map_event(row["event_source"], row["event_name"]).operation, row["action"]
         for row in table("tags_on_create"):
             if not row["operation"].endswith(":*"):
                 yield row["operation"], row["action"]
-        by_hand = {row["action"] for row in facts("carriers")}
+        by_hand = {action for row in facts("carriers") for action in matching(row["action"])}
         for row in table("dependents"):
             for action in row["dependents"].split(","):
                 if action in by_hand or action.partition(":")[0] == row["action"].partition(":")[0]:
                     yield row["action"], action
         for row in facts("carriers"):
-            for operation in filter(None, row["operations"].split(",")):
-                kind, _, pattern = operation.partition(":")
-                yield from (
-                    ((each, row["action"]) for each in self._with_member(pattern, row["action"].partition(":")[0]))
-                    if kind == "member"
-                    else [(operation, row["action"])]
-                )
+            for action in matching(row["action"]):
+                yield from ((operation, action) for operation in self._named_carriers(row, action.partition(":")[0]))
+
+    def _named_carriers(self, row: Row, prefix: str) -> Iterator[str]:
+        for operation in filter(None, row["operations"].split(",")):
+            kind, _, pattern = operation.partition(":")
+            if kind == "member":
+                yield from self._with_member(pattern, prefix)
+            else:
+                yield operation
 
     def _with_member(self, pattern: str, prefix: str) -> Iterator[str]:
         """Operations of other services whose request has such a member."""
@@ -356,6 +361,13 @@ def is_triggered(operation: str, action: str, members: Mapping[str, bool]) -> bo
 
 
 @cache
+def matching(pattern: str) -> tuple[str, ...]:
+    """Actions of the catalogue that a pattern with `*` names."""
+    names = [action for prefix in catalog.services() for action in catalog.actions(prefix)]
+    return tuple(name for name in names if fnmatchcase(name, pattern)) if "*" in pattern else (pattern,)
+
+
+@cache
 def _silent_actions() -> Mapping[str, str]:
     return {row["action"]: row["code"] for row in facts("silent_actions")}
 
@@ -363,10 +375,7 @@ def _silent_actions() -> Mapping[str, str]:
 def is_listed(action: str) -> bool:
     """Whether a page names an action that no API operation has."""
     prefix, _, name = action.partition(":")
-    return any(
-        row["prefix"] == prefix and row["coverage"] in ("all", "listed") and name in row["operations"].split(",")
-        for row in facts("pages")
-    )
+    return is_named(prefix, name, "all") or is_named(prefix, name, "listed")
 
 
 @cache
@@ -383,13 +392,12 @@ def permissionless(prefix: str) -> frozenset[str]:
 @cache
 def operations_of(prefix: str) -> tuple[Named, ...]:
     """The operations and event names of a service from API models, pages and renamed events, sorted."""
-    rows = [row for row in facts("pages") if row["prefix"] == prefix]
     listed = page_models(prefix)
     found: dict[tuple[str, str], bool] = {}
     for source, model in (*listed, *models().get(prefix, ())):
         checked = (source, model) in listed
         names = set(model_operations(model))
-        names.update(name for row in rows if checked for name in row["operations"].split(",") if name)
+        names.update(name for row in pages_of(prefix) if checked for name in row["operations"].split(",") if name)
         names.update(
             row["event_name"]
             for row in table("events")
@@ -403,9 +411,8 @@ def operations_of(prefix: str) -> tuple[Named, ...]:
 @cache
 def page_models(prefix: str) -> tuple[tuple[str, str], ...]:
     """Event source (first label) and API model of the operations that the service's page includes."""
-    row = next((row for row in facts("pages") if row["prefix"] == prefix), None)
-    pairs = [entry.partition("/") for entry in row["models"].split(",") if entry] if row else []
-    return tuple((source, model) for source, _, model in pairs)
+    pairs = [entry.partition("/") for row in pages_of(prefix) for entry in row["models"].split(",") if entry]
+    return tuple(dict.fromkeys((source, model) for source, _, model in pairs))
 
 
 @cache
@@ -483,26 +490,38 @@ def event_of(key: str, *, checked: bool) -> Event:
     data = _data_events().get(key)
     if data:
         return data_event(data)
-    pages = {row["coverage"]: row for row in facts("pages") if row["prefix"] == prefix}
-    page = page_of(prefix)
-    if "never" in pages and name in pages["never"]["operations"].split(","):
-        return Event(key, "never", reason="page", page=page)
+    if is_named(prefix, name, "never"):
+        return Event(key, "never", reason="page", page=page_of(prefix, name, "never"))
     if key in _recorded():
         return Event(key, "management", read_only=read_only(name), reason="record")
     if not checked:
         return Event(key, "unknown", reason="not-read")
-    if "except" in pages and name in pages["except"]["operations"].split(","):
-        return Event(key, "unknown", reason="excepted", page=page)
-    if "listed" in pages and name not in pages["listed"]["operations"].split(","):
-        return Event(key, "unknown", reason="not-listed", page=page)
-    reason = "listed" if "listed" in pages else "page"
-    return Event(key, "management", read_only=read_only(name), reason=reason, page=page)
+    if is_named(prefix, name, "except"):
+        return Event(key, "unknown", reason="excepted", page=page_of(prefix, name, "except"))
+    if is_named(prefix, name, "listed"):
+        page = page_of(prefix, name, "listed")
+        return Event(key, "management", read_only=read_only(name), reason="listed", page=page)
+    if any(row["coverage"] == "all" for row in pages_of(prefix)):
+        return Event(key, "management", read_only=read_only(name), reason="page", page=page_of(prefix))
+    return Event(key, "unknown", reason="not-listed", page=page_of(prefix))
 
 
 @cache
-def page_of(prefix: str) -> str:
-    """Address of the service's page on CloudTrail; empty where none was read."""
-    return next((address(row["source"]) for row in facts("pages") if row["prefix"] == prefix), "")
+def pages_of(prefix: str) -> tuple[Row, ...]:
+    """Rows of a service's pages."""
+    return tuple(row for row in facts("pages") if row["prefix"] == prefix)
+
+
+def is_named(prefix: str, name: str, coverage: str) -> bool:
+    """Whether a page of the service names an operation or event in a row of such a coverage."""
+    return any(row["coverage"] == coverage and name in row["operations"].split(",") for row in pages_of(prefix))
+
+
+@cache
+def page_of(prefix: str, name: str = "", coverage: str = "") -> str:
+    """Address of the service's page on CloudTrail, of that which names an operation; empty where none was read."""
+    rows = [row for row in pages_of(prefix) if not name or name in row["operations"].split(",")]
+    return next((address(row["source"]) for row in rows if row["coverage"] == coverage or not coverage), "")
 
 
 def address(source: str) -> str:

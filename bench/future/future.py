@@ -140,7 +140,7 @@ def _history(
             following = sorted({pair(check) for check in refused if check["run"] == runs})
             yield Row(
                 history=place.name,
-                way=way,
+                kind=way,
                 runs=runs,
                 next=len(following),
                 later=len({pair(check) for check in refused if check["run"] >= runs}),

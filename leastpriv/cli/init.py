@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
-from leastpriv.cli import Clock
+from leastpriv.cli.output import Clock
 from leastpriv.github_actions.workflow_commands import Console
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from argparse import Namespace
     from datetime import datetime
 
-    from leastpriv.cli import Clock
+    from leastpriv.cli.output import Clock
     from leastpriv.github_actions.context import Runner
 
 

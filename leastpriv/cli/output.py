@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from leastpriv.pipeline.context import Workplace
     from leastpriv.report.tables import Row, Table
 
+Clock = Callable[[], datetime]
+"""Returns the time that is now, aware and in UTC."""
+
 
 def print_text(stdout: TextIO, text: str) -> None:
     """Writes a command's result as it is: Markdown and JSON have been escaped where they were made.

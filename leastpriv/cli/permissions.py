@@ -7,8 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
-from leastpriv.cli import Clock
-from leastpriv.cli.output import print_rows, print_text, shell_workplace
+from leastpriv.cli.output import Clock, print_rows, print_text, shell_workplace
 from leastpriv.errors import InputError
 from leastpriv.github_actions.workflow_commands import Console
 
@@ -21,7 +20,7 @@ def permissions(options: Namespace, stdout: TextIO, console: Console, clock: Clo
     from leastpriv.config.validators import EVENT_HISTORY, is_in_aws, named_principal, trails, window
     from leastpriv.evidence.cloudtrail.file_reader import SeenEvents
     from leastpriv.evidence.cloudtrail.local_store import TrailFolder
-    from leastpriv.evidence.collector import read_by_principal
+    from leastpriv.evidence.read_sources import read_by_principal
     from leastpriv.pipeline.sources import DAYS, CountedSource, Reach, bucket_trail, event_history, opened
 
     if bool(options.role_arn) == options.all_roles:

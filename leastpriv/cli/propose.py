@@ -8,8 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
-from leastpriv.cli import Clock
-from leastpriv.cli.output import print_markdown, print_text, shell_workplace
+from leastpriv.cli.output import Clock, print_markdown, print_text, shell_workplace
 from leastpriv.errors import InputError
 from leastpriv.github_actions.workflow_commands import Console
 

@@ -9,14 +9,14 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from leastpriv import __version__
-from leastpriv.atomic_file import write_whole
+from leastpriv.atomic_file import write_atomically
 from leastpriv.config.settings import Settings
 from leastpriv.diff.json_patch import json_patch
 from leastpriv.errors import InputError, LeastprivError
 from leastpriv.models import ChangeKind
 from leastpriv.pipeline.propose import Ended, Result
 from leastpriv.pipeline.targets import Several
-from leastpriv.policy.hcl_writer import hcl_of
+from leastpriv.policy.hcl_writer import policy_hcl
 from leastpriv.policy.source import Location
 from leastpriv.pull_request.models import Operation, Published, pull_request_outputs
 from leastpriv.report.context import Subject
@@ -41,7 +41,7 @@ def write_files(result: Result, folder: Path) -> Path:
         "proposal.json": proposal_json(subject, result.title, result.body).encode(),
     }
     if not subject.draft.document.editable:
-        contents["policy.tf"] = hcl_of(subject.draft.document).encode()
+        contents["policy.tf"] = policy_hcl(subject.draft.document).encode()
     elif subject.draft.changes or subject.draft.committed:
         contents[_written_name(subject)] = subject.draft.content
         contents["patch.json"] = json_patch(subject.draft.committed, subject.draft.document).encode()
@@ -99,7 +99,7 @@ def check_report_files(
 def _write(folder: Path, contents: Mapping[str, bytes]) -> None:
     try:
         for name, content in contents.items():
-            write_whole(folder / name, content)
+            write_atomically(folder / name, content)
     except OSError as error:
         raise LeastprivError(f"The folder {folder} cannot be written: {error.strerror}.") from error
 
@@ -228,6 +228,6 @@ def _names(name: str, account: str) -> Iterator[str]:
 
 def _write_targets(path: Path, content: bytes) -> None:
     try:
-        write_whole(path, content)
+        write_atomically(path, content)
     except OSError as error:
         raise LeastprivError(f"The file {path} cannot be written: {error.strerror}.") from error

@@ -71,7 +71,7 @@ def with_declared(
             declared = Declared(failure=f"The AWS credentials are those of account {account}, not of the role's.")
     except LeastprivError as error:
         declared = Declared(failure=str(error))
-    return replace(evidence, hints=replace(evidence.hints, declared=declared))
+    return replace(evidence, aws_findings=replace(evidence.aws_findings, declared=declared))
 
 
 def named_trusts(settings: Settings, workplace: Workplace, base: str) -> tuple[TrustPolicy, ...]:

@@ -14,17 +14,17 @@ from datetime import datetime, timedelta
 from typing import TypeVar
 
 from leastpriv.aws.arns import Principals, parse_principal
-from leastpriv.aws.polling import Waiting
+from leastpriv.aws.polling import Polling
 from leastpriv.config.settings import Settings
 from leastpriv.config.targets_file import Entry
 from leastpriv.errors import AwsError, LeastprivError
 from leastpriv.evidence.aws_findings.collect import read_hints
-from leastpriv.evidence.aws_findings.models import Hints, Unasked
+from leastpriv.evidence.aws_findings.models import AwsFindings, Unasked
 from leastpriv.evidence.cloudtrail.file_reader import ReadStatistics
-from leastpriv.evidence.collector import read_evidence
+from leastpriv.evidence.read_sources import read_evidence
 from leastpriv.evidence.denials.logged_usage import Logs, with_logs
 from leastpriv.evidence.models import Coverage, Evidence
-from leastpriv.evidence.role_chain import MOST_STEPS, Chain, chain_of
+from leastpriv.evidence.role_chain import MOST_STEPS, RoleChain, build_chain
 from leastpriv.models import Principal
 from leastpriv.permissions.patterns import matches
 from leastpriv.pipeline.context import Workplace, decoder_of, read_job_logs
@@ -176,12 +176,12 @@ class Readings:
         return read_several(replace(self.settings, principal=first), whose, self.workplace, self.say)
 
     def _listed(self, patterns: list[str]) -> Iterable[Principal]:
-        from leastpriv.evidence.live_role import roles_like
+        from leastpriv.evidence.live_role import list_matching_roles
 
         if self.workplace.reach is None:
             return ()
         try:
-            return roles_like(self.workplace.reach.aws(), patterns, patterns[0].split(":")[1])
+            return list_matching_roles(self.workplace.reach.aws(), patterns, patterns[0].split(":")[1])
         except AwsError as error:
             raise AwsError(
                 f"{error} Allow it for the wildcards of the input config, or name the roles.",
@@ -213,18 +213,18 @@ def matched(entry: Entry, readings: Readings, taken: Iterable[str]) -> tuple[str
     return tuple(found)
 
 
-def followed(readings: Readings, roots: tuple[str, ...], *, follow: bool) -> Chain:
+def followed(readings: Readings, roots: tuple[str, ...], *, follow: bool) -> RoleChain:
     """The chain from the targets, read to its end where it is to be followed: a further scan for each step at most."""
     asked: set[str] = set()
     for _ in range(MOST_STEPS):
-        chain = chain_of(roots, _evidence(readings))
+        chain = build_chain(roots, _evidence(readings))
         unknown = [role for role in chain.roles if role not in readings.found and role not in asked]
         if not follow or not unknown:
             return chain
         asked.update(unknown)
         readings.say(f"The targets lead to {plural(len(unknown), 'role')} that the config does not name: reading on")
         readings.read(map(parse_principal, unknown))
-    return chain_of(roots, _evidence(readings))
+    return build_chain(roots, _evidence(readings))
 
 
 def _evidence(readings: Readings) -> Mapping[str, Evidence]:
@@ -249,17 +249,17 @@ def with_hints(settings: Settings, reach: Reach | None, evidence: Evidence, say:
     found = read_hints(
         aws,
         settings.principal,
-        Waiting(_passing(reach.now), time.sleep, say),
+        Polling(_passing(reach.now), time.sleep, say),
         access=settings.last_accessed,
         generation=settings.access_analyzer,
         start=evidence.first,
     )
-    return replace(evidence, hints=replace(found, declared=evidence.hints.declared))
+    return replace(evidence, aws_findings=replace(found, declared=evidence.aws_findings.declared))
 
 
 def _without(evidence: Evidence, why: str, say: Say) -> Evidence:
     say(f"AWS's own word on the role's use is left out: {why}")
-    return replace(evidence, hints=Hints(unasked=(Unasked("all sources", why),), declared=evidence.hints.declared))
+    return replace(evidence, aws_findings=AwsFindings(unasked=(Unasked("all sources", why),), declared=evidence.aws_findings.declared))
 
 
 def _passing(now: datetime) -> Callable[[], datetime]:

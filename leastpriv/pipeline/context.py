@@ -21,7 +21,7 @@ from leastpriv.evidence.denials.logged_usage import Logs
 from leastpriv.models import Gap, GapKind, Origin, Principal, Run, Scope
 from leastpriv.pipeline.sources import Reach
 from leastpriv.policy.document import Document, parse
-from leastpriv.policy.size import continuations, name_of
+from leastpriv.policy.size import numbered_files, numbered_file
 from leastpriv.policy.source import Location, is_hcl
 from leastpriv.pull_request.comment_commands import Said
 from leastpriv.pull_request.git import LocalRepository
@@ -250,7 +250,7 @@ def split_off(settings: Settings, workplace: Workplace, base: str) -> list[str]:
             read_other(workplace, base, name, "policy-file"), name, settings.principal
         )
 
-    found = [] if workplace.pointer else continuations(workplace.policy_path, continues)
+    found = [] if workplace.pointer else numbered_files(workplace.policy_path, continues)
     return [name for name in found if name not in settings.attached_files]
 
 
@@ -265,7 +265,7 @@ def holds_policy(raw: bytes, name: str, principal: Principal) -> bool:
 
 def free_names(workplace: Workplace, base: str, wanted: int) -> tuple[str, ...]:
     """Names of so many new files that the policy file can continue in: nobody has a file of that name."""
-    names = (name_of(workplace.policy_path, number) for number in count(2))
+    names = (numbered_file(workplace.policy_path, number) for number in count(2))
     return tuple(islice((name for name in names if not _is_there(workplace, base, name)), wanted))
 
 

@@ -11,7 +11,7 @@ from leastpriv.config.settings import Mode, Settings
 from leastpriv.config.targets_file import NAME, Configuration, Entry, template_beside, with_targets
 from leastpriv.errors import InputError, LeastprivError
 from leastpriv.evidence.denials.logged_usage import Logs
-from leastpriv.evidence.role_chain import Chain
+from leastpriv.evidence.role_chain import RoleChain
 from leastpriv.pipeline.collect_evidence import Readings, tried, with_job_logs
 from leastpriv.pipeline.context import Workplace
 from leastpriv.pipeline.propose import Ended, Target, make
@@ -41,7 +41,7 @@ class FirstFiles:
 
 
 def unwritten(
-    chain: Chain,
+    chain: RoleChain,
     targets: Sequence[Target],
     readings: Readings,
     configuration: Configuration,

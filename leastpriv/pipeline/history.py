@@ -13,13 +13,13 @@ from datetime import datetime, timedelta
 from typing import TypeVar
 
 from leastpriv.config.settings import Settings
-from leastpriv.diff.compare import decide
-from leastpriv.errors import LeastprivError, PolicyFileError, PullRequestError, UnreadableMemoryError
-from leastpriv.evidence.created_resources import usages_that_made
+from leastpriv.diff.compare import replay
+from leastpriv.errors import LeastprivError, PolicyFileError, PullRequestError, UnreadableHistoryError
+from leastpriv.evidence.created_resources import creating_usages
 from leastpriv.evidence.history.file import from_bytes, to_bytes
 from leastpriv.evidence.history.models import Decline, Memory, Returned, Word, is_action_pattern, learned, merge, pruned
 from leastpriv.evidence.models import Evidence
-from leastpriv.evidence.runs import workflow_run_of
+from leastpriv.evidence.runs import workflow_run_id
 from leastpriv.models import Origin, Permission, Principal, Run, Trust, Usage
 from leastpriv.pipeline.context import Historian, Workplace, changed_at, policy_before, read_policy
 from leastpriv.policy.document import Document
@@ -50,7 +50,7 @@ def recall(shelf: Shelf | None, principal: str, now: datetime, say: Say) -> Reco
     try:
         raw = shelf.read()
         found = from_bytes(raw, principal, now) if raw is not None else None
-    except UnreadableMemoryError as error:
+    except UnreadableHistoryError as error:
         return _unknown(f"the memory {shelf.name} {error}: mend it, or delete it to begin anew", say)
     except LeastprivError as error:
         return _unknown(f"what earlier runs used could not be read: {error}".rstrip("."), say)
@@ -74,7 +74,7 @@ def keep(shelf: Shelf | None, evidence: Evidence, news: Memory, now: datetime) -
 
     try:
         shelf.update(with_ours)
-    except UnreadableMemoryError as error:
+    except UnreadableHistoryError as error:
         return f"The memory {shelf.name} {error}: nothing was written to it."
     except LeastprivError as error:
         return f"What this run has learned could not be kept: {error}"
@@ -223,7 +223,7 @@ def _origins(
 ) -> Mapping[str, Origin]:
     unknown: Mapping[str, Origin] = {}
     runs = (*evidence.logged_runs, *evidence.runs)
-    makers = usages_that_made(evidence.usages, missing)
+    makers = creating_usages(evidence.usages, missing)
     return asked(
         lambda: origins_of(missing, runs, _of_workflow_runs(historian.origins(settings.base)), makers),
         unknown,
@@ -235,7 +235,7 @@ def _of_workflow_runs(ask: Callable[[Run], Origin]) -> Callable[[Run], Origin]:
     """Asks by the workflow run that a session's name gives, also in a rehearsal's, or its login's."""
 
     def of_run(run: Run) -> Origin:
-        named = workflow_run_of(run.session) or workflow_run_of(run.taken_by)
+        named = workflow_run_id(run.session) or workflow_run_id(run.parent_run)
         return ask(replace(run, session=named or run.session))
 
     return of_run
@@ -297,7 +297,7 @@ def _removed(
 def _granted(usage: Usage, principal: Principal, document: Document | None) -> bool:
     documents = [document] if document else []
     regions = usage.regions or ("",)
-    return all(decide(usage.need, principal.arn, region, documents).startswith("allowed") for region in regions)
+    return all(replay(usage.need, principal.arn, region, documents).startswith("allowed") for region in regions)
 
 
 def _policy_at(historian: Historian, commit: str, workplace: Workplace, principal: Principal) -> Document | None:

@@ -12,13 +12,13 @@ from datetime import datetime
 from leastpriv.config.settings import Mode, Settings
 from leastpriv.diff.compare import compare
 from leastpriv.errors import LeastprivError, PullRequestError
-from leastpriv.evidence.gaps import with_clock
+from leastpriv.evidence.gaps import with_clock_gap
 from leastpriv.pipeline.aws_checks import judgements, named_trusts, types_of, with_declared
 from leastpriv.pipeline.collect_evidence import Reading, read_calls, with_hints
 from leastpriv.pipeline.context import Workplace, committed_policy, free_names
 from leastpriv.pipeline.history import Found, answer, history_of, keep
 from leastpriv.pipeline.load_policies import attached_to, with_account
-from leastpriv.policy.size import number_of
+from leastpriv.policy.size import file_number
 from leastpriv.proposal.fingerprint import change_ids, fingerprint
 from leastpriv.proposal.proof import prove
 from leastpriv.proposal.propose import propose
@@ -113,7 +113,7 @@ def make(
     beside = attached_to(settings, workplace, base, committed, say)
     named, attached = beside.names, list(beside.documents)
     reading = read(settings, workplace, say)
-    evidence = with_account(with_clock(reading.evidence, now), beside, by_sessions=settings.event_history)
+    evidence = with_account(with_clock_gap(reading.evidence, now), beside, by_sessions=settings.event_history)
     evidence = with_hints(settings, workplace.reach, evidence, say)
     evidence = with_declared(evidence, workplace.reach, types, settings.principal, say)
     difference = compare(committed, attached, evidence)
@@ -223,7 +223,7 @@ def _publish(
 
 def _certified(scope: str, path: str, before: bytes | None, after: Mapping[str, bytes]) -> str:
     """Fingerprint of a proposal that changes the policy file `path` and those it continues in; of other files, none."""
-    numbers = {number_of(path, name): content for name, content in after.items()}
+    numbers = {file_number(path, name): content for name, content in after.items()}
     if 0 in numbers or 1 not in numbers:
         return ""
     return fingerprint(scope, before, *(content for _, content in sorted(numbers.items())))

@@ -10,7 +10,7 @@ from leastpriv.config.settings import Mode
 from leastpriv.errors import PullRequestError
 from leastpriv.pipeline.collect_evidence import tried
 from leastpriv.pipeline.propose import COMMIT_SUMMARY, Ended, answered, line_comments, publish, remember
-from leastpriv.policy.size import number_of
+from leastpriv.policy.size import file_number
 from leastpriv.proposal.fingerprint import fingerprint, shared_ids
 from leastpriv.pull_request.body_markers import controls
 from leastpriv.pull_request.models import LineComment, Operation, Place, Publication, Published
@@ -156,7 +156,7 @@ def _published_group(
             for change in shared_ids(each.target.digits, each.made.changes)
         ),
         text=lambda mark, taken: group_body([row_of(each) for each in members], around, mark, taken),
-        owns=lambda path: any(path == own or number_of(own, path) for own in paths),
+        owns=lambda path: any(path == own or file_number(own, path) for own in paths),
         comments=line_comments([each.made.subject for each in made if each.made]),
     )
     return put(shared, place, base, now)

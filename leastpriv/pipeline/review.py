@@ -12,7 +12,7 @@ from leastpriv.pipeline.collect_evidence import Say, read_calls
 from leastpriv.pipeline.context import Workplace, holds_policy, read_attached, read_policy
 from leastpriv.pipeline.load_policies import managed_policies, with_account
 from leastpriv.policy.document import Document
-from leastpriv.policy.size import continuations
+from leastpriv.policy.size import numbered_files
 from leastpriv.policy.source import Location
 from leastpriv.proposal.review import review
 from leastpriv.proposal.review_models import Verdict
@@ -62,7 +62,7 @@ def run_review(settings: Settings, workplace: Workplace, edited: Edited, say: Sa
     """
     path = workplace.policy_path
     before, after = _both(edited, workplace, settings)
-    split_off = () if workplace.pointer else continuations(path, lambda name: _continues(edited, name, settings))
+    split_off = () if workplace.pointer else numbered_files(path, lambda name: _continues(edited, name, settings))
     named = tuple(dict.fromkeys((*settings.attached_files, *split_off)))
     _insist_on(edited, named)
     managed = managed_policies(settings, workplace.reach)

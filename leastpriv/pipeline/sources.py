@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from leastpriv.aws.arns import Principals, Window, principal_of
-from leastpriv.errors import AwsError, AwsTrouble, InputError, LeastprivError
+from leastpriv.errors import AwsError, AwsErrorKind, InputError, LeastprivError
 from leastpriv.evidence.cloudtrail.file_reader import ReadStatistics, SeenEvents
 from leastpriv.evidence.cloudtrail.local_store import TrailFolder
-from leastpriv.evidence.collector import defect
+from leastpriv.evidence.read_sources import describe_defect
 from leastpriv.models import Call, Gap, Principal
 
 if TYPE_CHECKING:
@@ -139,7 +139,7 @@ def opened(makers: Iterable[Callable[[], CountedSource]], say: Say) -> list[Coun
         except LeastprivError as error:
             failures.append(error)
         except Exception as error:
-            failures.append(LeastprivError(f"A source could not be opened: {defect(error)}."))
+            failures.append(LeastprivError(f"A source could not be opened: {describe_defect(error)}."))
     if failures and not sources:
         raise _with_way_out(failures[0])
     for failure in failures:
@@ -247,7 +247,7 @@ def _door(reach: Reach | None) -> tuple[Aws, datetime]:
 
 def _with_way_out(failure: LeastprivError) -> LeastprivError:
     """Who has no credentials may not know that event history was to be read."""
-    if isinstance(failure, AwsError) and failure.trouble is AwsTrouble.NO_CREDENTIALS:
+    if isinstance(failure, AwsError) and failure.trouble is AwsErrorKind.NO_CREDENTIALS:
         advice = "To do without AWS, name a folder of CloudTrail files in the input trails."
         return AwsError(f"{failure} {advice}", failure.trouble)
     return failure

@@ -11,7 +11,7 @@ from leastpriv.config.settings import Mode, Settings
 from leastpriv.config.targets_file import Configuration, Entry
 from leastpriv.errors import InputError, LeastprivError
 from leastpriv.evidence.denials.logged_usage import Logs
-from leastpriv.evidence.role_chain import Chain
+from leastpriv.evidence.role_chain import RoleChain
 from leastpriv.pipeline.collect_evidence import Readings, Say, followed, matched, tried, with_job_logs
 from leastpriv.pipeline.context import Workplace, read_job_logs
 from leastpriv.pipeline.discover import (
@@ -77,7 +77,7 @@ def run_several(run: Run, say: Say) -> Several:
     meant, lost, notes = _meant(run, patterns, readings, [each for _, each in named])
     targets = [*(each for _, each in named), *meant]
     if not targets:
-        return Several(tuple(lost), Chained(Chain(())), tuple(notes))
+        return Several(tuple(lost), Chained(RoleChain(())), tuple(notes))
     logs, failure = tried(partial(_job_logs, run.workplace, say))
     if failure:
         raise failure

@@ -7,8 +7,8 @@ import json
 import pytest
 from msgspec import structs
 
-from leastpriv.errors import AwsError, AwsTrouble
-from leastpriv.evidence.collector import UsageBook
+from leastpriv.errors import AwsError, AwsErrorKind
+from leastpriv.evidence.collector import UsageCollector
 from leastpriv.evidence.denials.encoded_message import Decoder, decode_with
 from leastpriv.evidence.models import Evidence
 from leastpriv.models import Basis, Call, DeniedBy, GapKind, Outcome
@@ -21,7 +21,7 @@ ENCODED = "You are not authorized to perform this operation. Encoded authorizati
 
 
 def evidence_of(one: Call, decoder: Decoder | None = None) -> Evidence:
-    book = UsageBook(ROLE, decoder) if decoder else UsageBook(ROLE)
+    book = UsageCollector(ROLE, decoder) if decoder else UsageCollector(ROLE)
     book.note(one)
     return book.close()
 
@@ -76,7 +76,7 @@ def test_an_encoded_refusal_of_a_record_is_decoded() -> None:
 def test_an_encoded_refusal_that_nobody_decodes_is_a_gap_of_its_event() -> None:
     evidence = evidence_of(call("CreateVpc", {}, source="ec2", outcome=Outcome.DENIED, message=ENCODED))
     (gap,) = evidence.gaps
-    assert gap.kind is GapKind.ENCODED_REFUSAL
+    assert gap.kind is GapKind.ENCODED_DENIAL
     assert gap.detail.startswith("ec2.amazonaws.com:CreateVpc: ")
 
 
@@ -105,9 +105,9 @@ def test_aws_is_asked_for_the_meaning() -> None:
 
 @pytest.mark.parametrize(
     ("code", "trouble"),
-    [("AccessDenied", AwsTrouble.DENIED), ("InvalidAuthorizationMessageException", AwsTrouble.OTHER)],
+    [("AccessDenied", AwsErrorKind.DENIED), ("InvalidAuthorizationMessageException", AwsErrorKind.OTHER)],
 )
-def test_what_aws_refuses_is_told_apart_from_a_damaged_text(code: str, trouble: AwsTrouble) -> None:
+def test_what_aws_refuses_is_told_apart_from_a_damaged_text(code: str, trouble: AwsErrorKind) -> None:
     with pytest.raises(AwsError) as raised:
         decode_with(Client(code), "abc")  # type: ignore[arg-type]
     assert raised.value.trouble is trouble

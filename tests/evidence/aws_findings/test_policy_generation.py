@@ -13,9 +13,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from leastpriv.aws.polling import Waiting
+from leastpriv.aws.polling import Polling
 from leastpriv.aws.session import Aws
-from leastpriv.aws.signals import listening
+from leastpriv.aws.signals import caught_signals
 from leastpriv.errors import AwsError, InputError
 from leastpriv.evidence.aws_findings.models import GeneratedPolicy
 from leastpriv.evidence.aws_findings.policy_generation import Generation, generated_policy, grants_of, parse_generation
@@ -46,7 +46,7 @@ class Run:
         endpoint._faults.clear()
 
     def generate(self, start: datetime | None = NOON - timedelta(days=40)) -> GeneratedPolicy:
-        waiting = Waiting(self.time.clock, self.time.sleep, self.said.append)
+        waiting = Polling(self.time.clock, self.time.sleep, self.said.append)
         return generated_policy(self.client, ROLE, Generation(ACCESS_ROLE, TRAIL), start, waiting)
 
 
@@ -267,7 +267,7 @@ def test_a_signal_that_comes_while_the_account_is_busy_ends_the_run(run: Run) ->
 def test_a_signal_that_the_caller_ignores_stays_ignored() -> None:
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
-        with listening():
+        with caught_signals():
             assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
     finally:
         signal.signal(signal.SIGHUP, before)

@@ -20,7 +20,7 @@ from leastpriv.evidence.cloudtrail import s3_bucket, s3_prefetch
 from leastpriv.evidence.cloudtrail.file_reader import SeenEvents
 from leastpriv.evidence.cloudtrail.local_store import TrailFolder
 from leastpriv.evidence.cloudtrail.s3_store import S3Trail
-from leastpriv.evidence.collector import read_evidence
+from leastpriv.evidence.read_sources import read_evidence
 from leastpriv.models import Call, Gap, GapKind, Scope
 from tests.fakes.aws.s3_server import FakeS3
 

@@ -91,7 +91,7 @@ def test_an_encoded_refusal_is_decoded_and_else_a_gap() -> None:
     evidence = with_logs(Evidence(ROLE), [logs(encoded)], ALL, NOW, Decoder(lambda _: decoded))
     assert [usage.need.permission.action for usage in evidence.usages] == ["ec2:CreateVpc"]
     (gap,) = heard(encoded).gaps
-    assert gap.kind is GapKind.ENCODED_REFUSAL
+    assert gap.kind is GapKind.ENCODED_DENIAL
     assert "decode-authorization-message" in gap.detail
 
 

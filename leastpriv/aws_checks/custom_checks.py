@@ -5,17 +5,18 @@ What would be asked is known before anything is: `paid_checks` is pure, and `run
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import logging
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from functools import cache
 from typing import Any
 
-from leastpriv.aws.errors import explained
+from leastpriv.aws.errors import translate_errors
 from leastpriv.aws.session import Aws
-from leastpriv.aws_checks.rendered_policy import sent
+from leastpriv.aws_checks.rendered_policy import render_policy
 from leastpriv.aws_checks.trust_policies import TrustPolicy
-from leastpriv.aws_checks.validate_policy import TRUST, not_rendered
+from leastpriv.aws_checks.validate_policy import TRUST, unrendered_reason
 from leastpriv.errors import AwsError
 from leastpriv.models import ChangeKind
 from leastpriv.permissions import catalog
@@ -23,7 +24,9 @@ from leastpriv.permissions.fact_tables import table
 from leastpriv.permissions.patterns import action_matches, overlaps
 from leastpriv.permissions.sensitive import forbidden
 from leastpriv.policy.document import Document, Statement
-from leastpriv.proposal.models import Draft, Judgement, Remark, Weight
+from leastpriv.proposal.models import CheckFinding, CheckResult, Proposal, Severity
+
+_log = logging.getLogger(__name__)
 
 NO_NEW_ACCESS = "CheckNoNewAccess"
 ACCESS_NOT_GRANTED = "CheckAccessNotGranted"
@@ -53,7 +56,7 @@ class Check:
 
 
 def paid_checks(
-    draft: Draft, files: Mapping[str, Document], never_add: Sequence[str] = (), trusts: Sequence[TrustPolicy] = ()
+    proposal: Proposal, files: Mapping[str, Document], never_add: Sequence[str] = (), trusts: Sequence[TrustPolicy] = ()
 ) -> tuple[tuple[Check, ...], tuple[str, ...]]:
     """All that is worth paying for, and sentences about what cannot be asked.
 
@@ -63,16 +66,16 @@ def paid_checks(
     checks: list[Check] = []
     unasked: list[str] = []
     for file, document in files.items():
-        text = sent(document)
+        text = render_policy(document)
         if text is None:
-            unasked.append(not_rendered(file))
+            unasked.append(unrendered_reason(file))
             continue
         lines = tuple(statement.line for statement in document.statements)
-        checks.extend(_new_access(draft, text.text, file, lines))
+        checks.extend(_new_access(proposal, text.text, file, lines))
         checks.extend(_not_granted(document, text.text, file, lines, never_add))
     for trust in trusts:
         if trust.sent is None:
-            unasked.append(not_rendered(trust.file))
+            unasked.append(unrendered_reason(trust.file))
             continue
         arguments = {"policyDocument": trust.sent.text, "resourceType": TRUST}
         means = "the trust policy can let anybody assume the role"
@@ -92,43 +95,41 @@ def price(checks: Sequence[Check]) -> str:
     )
 
 
-def run_checks(
-    aws: Aws, checks: Sequence[Check], say: Callable[[str], None], unasked: Sequence[str] = ()
-) -> tuple[Judgement, ...]:
+def run_checks(aws: Aws, checks: Sequence[Check], unasked: Sequence[str] = ()) -> tuple[CheckResult, ...]:
     """Says the price, then asks; one judgement a kind of check, the first failure of a kind ends that kind.
 
     Never raises AwsError.
     """
     if checks:
-        say(price(checks))
+        _log.info(price(checks))
     judges = dict.fromkeys(check.judge for check in checks)
     found = [_run(aws, [check for check in checks if check.judge == judge]) for judge in judges]
-    return (*found, Judgement("custom policy checks", 0, (), tuple(unasked))) if unasked else tuple(found)
+    return (*found, CheckResult("custom policy checks", 0, (), tuple(unasked))) if unasked else tuple(found)
 
 
-def _run(aws: Aws, checks: Sequence[Check]) -> Judgement:
-    judge, remarks = checks[0].judge, list[Remark]()
+def _run(aws: Aws, checks: Sequence[Check]) -> CheckResult:
+    judge, remarks = checks[0].judge, list[CheckFinding]()
     for number, check in enumerate(checks):
         try:
-            with explained(f"having {judge} run", f"access-analyzer:{judge}"):
+            with translate_errors(f"having {judge} run", f"access-analyzer:{judge}"):
                 answer = getattr(aws.client("accessanalyzer"), _METHODS[judge])(**check.arguments)
         except AwsError as error:
-            return Judgement(judge, number, tuple(remarks), (), str(error))
+            return CheckResult(judge, number, tuple(remarks), (), str(error))
         remarks.extend(_remarks(check, answer))
-    return Judgement(judge, len(checks), tuple(remarks))
+    return CheckResult(judge, len(checks), tuple(remarks))
 
 
-def _remarks(check: Check, answer: Mapping[str, Any]) -> Iterator[Remark]:
+def _remarks(check: Check, answer: Mapping[str, Any]) -> Iterator[CheckFinding]:
     result = answer.get("result", "")
     if check.expected and result != check.expected:
         found = next(_places(check, answer), 0)
         why = f" ({answer['message']})" if answer.get("message") else ""
         ours = f"our own evaluation says {check.expected}, AWS says {result or 'nothing'}{why}"
-        yield Remark(Weight.DISAGREES, check.judge, f"{check.means}: {ours}.", check.file, found)
+        yield CheckFinding(Severity.DISAGREES, check.judge, f"{check.means}: {ours}.", check.file, found)
     elif result == "FAIL":
-        weight = Weight.WARNING if check.expected else Weight.SECURITY_WARNING
+        weight = Severity.WARNING if check.expected else Severity.SECURITY_WARNING
         for line in _places(check, answer) if answer.get("reasons") else (0,):
-            yield Remark(weight, check.judge, f"{check.means}.", check.file, line)
+            yield CheckFinding(weight, check.judge, f"{check.means}.", check.file, line)
 
 
 def _places(check: Check, answer: Mapping[str, Any]) -> Iterator[int]:
@@ -137,9 +138,9 @@ def _places(check: Check, answer: Mapping[str, Any]) -> Iterator[int]:
         yield check.lines[index] if index is not None and index < len(check.lines) else 0
 
 
-def _new_access(draft: Draft, text: str, file: str, lines: tuple[int, ...]) -> Iterator[Check]:
-    committed = sent(draft.committed) if draft.committed else None
-    if not draft.changes or committed is None or any(change.kind is ChangeKind.ADD for change in draft.changes):
+def _new_access(proposal: Proposal, text: str, file: str, lines: tuple[int, ...]) -> Iterator[Check]:
+    committed = render_policy(proposal.committed) if proposal.committed else None
+    if not proposal.changes or committed is None or any(change.kind is ChangeKind.ADD for change in proposal.changes):
         return
     arguments = {
         "newPolicyDocument": text,

@@ -8,16 +8,16 @@ from dataclasses import dataclass
 from typing import Any
 
 from leastpriv.policy.document import Document
-from leastpriv.policy.source import Source
-from leastpriv.policy.syntax_tree import Node, line_of, value_of
+from leastpriv.policy.source import PolicySource
+from leastpriv.policy.syntax_tree import Node, json_value, line_of
 from leastpriv.policy.template_functions import Language, parts_of
 
 
 @dataclass(frozen=True, slots=True)
-class Sent:
+class RenderedPolicy:
     """The text of one policy as AWS gets it."""
 
-    source: Source
+    source: PolicySource
     text: str
     own: bool
     """It is the source's own text, so that places in it are places in the file; else JSON that was made from it."""
@@ -55,22 +55,22 @@ class Sent:
         return line_of(source.outer, source.offset(found.start))
 
 
-def sent(document: Document) -> Sent | None:
+def render_policy(document: Document) -> RenderedPolicy | None:
     """Return what can be sent of a policy; None where it has parts that only the rendered template knows."""
-    return sent_from(document.source, document.known)
+    return render_source(document.source, document.known)
 
 
-def sent_from(source: Source, known: Mapping[str, str]) -> Sent | None:
+def render_source(source: PolicySource, known: Mapping[str, str]) -> RenderedPolicy | None:
     """Return what can be sent of the policy at a place; `known` and None are as in `sent`."""
-    value = rendered(source.policy, source.language, known)
+    value = render_value(source.policy, source.language, known)
     if value is None:
         return None
-    if (source.format == "json" or source.shell) and value == value_of(source.policy):
-        return Sent(source, source.text[source.policy.start : source.policy.end], own=True)
-    return Sent(source, json.dumps(value, ensure_ascii=False), own=False)
+    if (source.format == "json" or source.embedded) and value == json_value(source.policy):
+        return RenderedPolicy(source, source.text[source.policy.start : source.policy.end], own=True)
+    return RenderedPolicy(source, json.dumps(value, ensure_ascii=False), own=False)
 
 
-def rendered(node: Node, language: Language, known: Mapping[str, str]) -> object | None:
+def render_value(node: Node, language: Language, known: Mapping[str, str]) -> object | None:
     """Return the value of a node of a template; None where it is not known before the template is rendered."""
     try:
         return _rendered(node, language, known)
@@ -94,7 +94,7 @@ def _rendered(node: Node, language: Language, known: Mapping[str, str]) -> objec
         return {member.key: _rendered(member.value, language, known) for member in node.members}
     if node.kind == "alias":
         raise _OpenError
-    return value_of(node)
+    return json_value(node)
 
 
 def _stepped(node: Node, step: Mapping[str, Any]) -> Node:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import logging
+from collections.abc import Mapping, Sequence
 
 from leastpriv.aws.session import Aws
 from leastpriv.aws_checks.custom_checks import paid_checks, run_checks
@@ -10,50 +11,48 @@ from leastpriv.aws_checks.simulate import simulate
 from leastpriv.aws_checks.trust_policies import TrustPolicy, trust_policies
 from leastpriv.aws_checks.validate_policy import validate
 from leastpriv.policy.document import Document
-from leastpriv.proposal.models import Draft, Judgement
+from leastpriv.proposal.models import CheckResult, Proposal
 from leastpriv.proposal.proof import Proof
 
-Say = Callable[[str], None]
+_log = logging.getLogger(__name__)
 
 
-def free_judgements(
+def run_free_checks(
     aws: Aws,
-    draft: Draft,
+    proposal: Proposal,
     proof: Proof,
     files: Mapping[str, Document],
     attached: Sequence[Document],
     principal: str,
-    say: Say,
     named: Sequence[TrustPolicy] = (),
-) -> tuple[Judgement, ...]:
+) -> tuple[CheckResult, ...]:
     """What ValidatePolicy and SimulateCustomPolicy say; `files` are the proposed documents by name.
 
     `named` are trust policies of the role that stand elsewhere in the repository.
 
     Never raises AwsError: a judge that could not be asked says why.
     """
-    say("Asking AWS about the proposal: ValidatePolicy and SimulateCustomPolicy, both free")
+    _log.info("Asking AWS about the proposal: ValidatePolicy and SimulateCustomPolicy, both free")
     found = (
-        validate(aws, files, draft.committed, _trusts(files, named)),
+        validate(aws, files, proposal.committed, _trusts(files, named)),
         simulate(aws, [*files.values(), *attached], proof.allowances, principal, next(iter(files), "")),
     )
     for judgement in found:
         if judgement.failure:
-            say(f"{judgement.judge} is left out: {judgement.failure}")
+            _log.info(f"{judgement.judge} is left out: {judgement.failure}")
     return found
 
 
-def paid_judgements(
+def run_paid_checks(
     aws: Aws,
-    draft: Draft,
+    proposal: Proposal,
     files: Mapping[str, Document],
     never_add: Sequence[str],
-    say: Say,
     named: Sequence[TrustPolicy] = (),
-) -> tuple[Judgement, ...]:
+) -> tuple[CheckResult, ...]:
     """What Access Analyzer's custom policy checks say; the price is said before the first of them."""
-    checks, unasked = paid_checks(draft, files, never_add, _trusts(files, named))
-    return run_checks(aws, checks, say, unasked)
+    checks, unasked = paid_checks(proposal, files, never_add, _trusts(files, named))
+    return run_checks(aws, checks, unasked)
 
 
 def _trusts(files: Mapping[str, Document], named: Sequence[TrustPolicy]) -> list[TrustPolicy]:

@@ -11,20 +11,20 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any
 
-from leastpriv.aws.errors import explained
+from leastpriv.aws.errors import translate_errors
 from leastpriv.aws.session import Aws
-from leastpriv.aws_checks.rendered_policy import sent
-from leastpriv.diff.compare import Verdict, request
-from leastpriv.errors import AwsError, AwsTrouble
+from leastpriv.aws_checks.rendered_policy import render_policy
+from leastpriv.diff.compare import ReplayEffect, replay_request
+from leastpriv.errors import AwsError, AwsErrorKind
 from leastpriv.models import Basis, Need, Permission
 from leastpriv.permissions import catalog
 from leastpriv.permissions.patterns import literal_of, unescape
 from leastpriv.policy.document import Document
 from leastpriv.policy.evaluate import Request
-from leastpriv.proposal.models import Judgement, Remark, Weight
-from leastpriv.proposal.proof import Allowance
+from leastpriv.proposal.models import CheckFinding, CheckResult, Severity
+from leastpriv.proposal.proof import NeedDecision
 
-JUDGE = "SimulateCustomPolicy"
+SIMULATION = "SimulateCustomPolicy"
 _ACTION = "iam:SimulateCustomPolicy"
 _MOST_RESULTS = 500
 """Actions times resources of one request: answers come in pages of at most 1,000 (API reference, read 2026-11-24)."""
@@ -38,14 +38,14 @@ Context = tuple[tuple[str, tuple[str, ...]], ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Question:
+class SimulationRequest:
     """One need of the replay as a simulation can be asked for it."""
 
     action: str
     resource: str
     """A plain text, or `*` for an action that takes no resource."""
     context: Context
-    ours: Verdict
+    ours: ReplayEffect
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,8 +75,8 @@ class _Answers:
 
 
 def simulate(
-    aws: Aws, documents: Sequence[Document], allowances: Iterable[Allowance], principal: str, file: str
-) -> Judgement:
+    aws: Aws, documents: Sequence[Document], allowances: Iterable[NeedDecision], principal: str, file: str
+) -> CheckResult:
     """Has the replay's needs decided by AWS under all policies of the principal; never raises AwsError.
 
     `file` names the proposed policy in remarks.
@@ -90,9 +90,11 @@ def simulate(
     if len(made) > _MOST_REQUESTS:
         rest = sum(map(_size, made[_MOST_REQUESTS:]))
         unasked.append(f"{rest:,} of the needs would take more than {_MOST_REQUESTS} requests.")
-    texts = [text.text if (text := sent(document)) else "" for document in documents]
+    texts = [text.text if (text := render_policy(document)) else "" for document in documents]
     if not all(map(_sendable, texts)):
-        return Judgement(JUDGE, 0, (), ("A policy that AWS could not be sent as it is keeps it from simulating.",))
+        return CheckResult(
+            SIMULATION, 0, (), ("A policy that AWS could not be sent as it is keeps it from simulating.",)
+        )
     answers, failure = _Answers(), ""
     try:
         for batch in made[:_MOST_REQUESTS]:
@@ -106,10 +108,10 @@ def simulate(
     if unsure:
         unasked.append(f"{unsure:,} of the needs hang on condition keys that no record shows.")
     remarks = _remarks(told, file)
-    return Judgement(JUDGE, len(told), remarks, tuple(unasked), failure)
+    return CheckResult(SIMULATION, len(told), remarks, tuple(unasked), failure)
 
 
-def batches(questions: Sequence[Question]) -> Iterator[Batch]:
+def batches(questions: Sequence[SimulationRequest]) -> Iterator[Batch]:
     """Put questions together so that as few requests as possible ask nothing else: equal context, equal resources."""
     wanted: dict[tuple[Context, str], dict[str, None]] = {}
     for question in questions:
@@ -127,9 +129,9 @@ def _size(batch: Batch) -> int:
     return len(batch.actions) * len(batch.resources)
 
 
-def _questions(allowances: Iterable[Allowance], principal: str) -> tuple[list[Question], int]:
+def _questions(allowances: Iterable[NeedDecision], principal: str) -> tuple[list[SimulationRequest], int]:
     """What can be asked, each once, and how much cannot."""
-    found: dict[Question, None] = {}
+    found: dict[SimulationRequest, None] = {}
     left_out = 0
     for allowance in allowances:
         question = _question(allowance, principal)
@@ -140,7 +142,7 @@ def _questions(allowances: Iterable[Allowance], principal: str) -> tuple[list[Qu
     return list(found), left_out
 
 
-def _question(allowance: Allowance, principal: str) -> Question | None:
+def _question(allowance: NeedDecision, principal: str) -> SimulationRequest | None:
     permission = allowance.permission
     resource = _plain_resource(permission)
     account = resource.split(":")[4] if resource.startswith("arn:") and resource.count(":") > 4 else ""
@@ -148,8 +150,8 @@ def _question(allowance: Allowance, principal: str) -> Question | None:
         return None
     if len(resource) > _LONGEST_RESOURCE or len(permission.action) > _LONGEST_ACTION or not _sendable(resource):
         return None
-    asked = request(Need(permission, Basis.OBSERVED, ""), principal, allowance.region)
-    return Question(permission.action, resource, _context(asked), allowance.effect)
+    asked = replay_request(Need(permission, Basis.OBSERVED, ""), principal, allowance.region)
+    return SimulationRequest(permission.action, resource, _context(asked), allowance.effect)
 
 
 def _plain_resource(permission: Permission) -> str:
@@ -179,7 +181,7 @@ def _ask(aws: Aws, texts: Sequence[str], batch: Batch, answers: _Answers) -> Non
     try:
         results = _simulated(aws, texts, batch)
     except AwsError as error:
-        if error.trouble is not AwsTrouble.OTHER or "InvalidInput" not in str(error):
+        if error.kind is not AwsErrorKind.OTHER or "InvalidInput" not in str(error):
             raise
         if len(batch.actions) == 1:
             answers.unknown.extend(batch.actions)
@@ -202,7 +204,7 @@ def _simulated(aws: Aws, texts: Sequence[str], batch: Batch) -> list[Mapping[str
         for key, values in batch.context
     ]
     resources = {} if batch.resources == ("*",) else {"ResourceArns": list(batch.resources)}
-    with explained("having the replay simulated", _ACTION):
+    with translate_errors("having the replay simulated", _ACTION):
         pages = (
             aws.client("iam")
             .get_paginator("simulate_custom_policy")
@@ -227,20 +229,20 @@ def _decided(result: Mapping[str, Any], batch: Batch) -> Iterator[tuple[str, str
         yield whole, result["EvalDecision"], not result.get("MissingContextValues") and organisation
 
 
-def _answer(answers: _Answers, question: Question) -> tuple[str, bool] | None:
+def _answer(answers: _Answers, question: SimulationRequest) -> tuple[str, bool] | None:
     return answers.decisions.get((question.action.lower(), question.resource, question.context))
 
 
-def _remarks(told: Iterable[tuple[Question, tuple[str, bool]]], file: str) -> tuple[Remark, ...]:
+def _remarks(told: Iterable[tuple[SimulationRequest, tuple[str, bool]]], file: str) -> tuple[CheckFinding, ...]:
     """Where AWS decides otherwise than we do, and both are sure."""
-    remarks: dict[Remark, None] = {}
+    remarks: dict[CheckFinding, None] = {}
     for question, (decision, sure) in told:
         if sure and question.ours in ("allowed", *_NEVER) and (question.ours == "allowed") != (decision == "allowed"):
             text = (
                 f"{question.action} on {question.resource}: our replay says {_words(question.ours)}, AWS's simulation "
                 f"{_words(decision)}."
             )
-            remarks[Remark(Weight.DISAGREES, "SIMULATION", text, file)] = None
+            remarks[CheckFinding(Severity.DISAGREES, "SIMULATION", text, file)] = None
     return tuple(remarks)
 
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from leastpriv.aws_checks.rendered_policy import Sent, sent_from
+from leastpriv.aws_checks.rendered_policy import RenderedPolicy, render_source
 from leastpriv.errors import InputError
 from leastpriv.policy.document import Document
 from leastpriv.policy.locate import locate
-from leastpriv.policy.source import Location, Source
-from leastpriv.policy.syntax_tree import Node, read
+from leastpriv.policy.source import Location, PolicySource
+from leastpriv.policy.syntax_tree import Node, read_json
 from leastpriv.policy.yaml_reader import read_yaml
 
 _KEY = "AssumeRolePolicyDocument"
@@ -22,7 +22,7 @@ class TrustPolicy:
     """Who may assume a role."""
 
     file: str
-    sent: Sent | None
+    sent: RenderedPolicy | None
     """None: it has parts that only the rendered template knows, which AWS would not take."""
     lines: tuple[int, ...]
     """Lines of its statements."""
@@ -37,17 +37,17 @@ def trust_policies(document: Document, file: str) -> tuple[TrustPolicy, ...]:
     if document.source.format == "hcl" or tokens[1:2] != ["Resources"]:
         return ()
     text = document.source.outer
-    root = read_yaml(text, file) if document.source.format == "yaml" else read(text, file)
+    root = read_yaml(text, file) if document.source.format == "yaml" else read_json(text, file)
     resources = root.get("Resources")
     members = resources.members if resources else ()
     own = [found for member in members if member.key == tokens[2] for found in _found(member.value)]
     nodes = own or [found for member in members for found in _found(member.value)]
     form = document.source.format
-    sources = (Source(form, _KEY, text, node, "cloudformation", text) for node in nodes)
+    sources = (PolicySource(form, _KEY, text, node, "cloudformation", text) for node in nodes)
     return tuple(trust for source in sources if (trust := _trust(source, file, document.known)).sent)
 
 
-def named_trust(raw: bytes, name: str, known: Mapping[str, str]) -> TrustPolicy:
+def read_trust_policy(raw: bytes, name: str, known: Mapping[str, str]) -> TrustPolicy:
     """Read the trust policy that an input names as `file` or `file#pointer`; `known` as for a policy.
 
     Raises InputError where the file cannot be read, or says nothing of who may assume a role.
@@ -74,9 +74,9 @@ def _found(resource: Node) -> Iterator[Node]:
         yield node
 
 
-def _trust(source: Source, file: str, known: Mapping[str, str]) -> TrustPolicy:
+def _trust(source: PolicySource, file: str, known: Mapping[str, str]) -> TrustPolicy:
     lines = (source.line(index, node) for index, node in enumerate(_statements(source.policy)))
-    return TrustPolicy(file, sent_from(source, known), tuple(lines))
+    return TrustPolicy(file, render_source(source, known), tuple(lines))
 
 
 def _statements(policy: Node) -> tuple[Node, ...]:

@@ -7,44 +7,44 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from leastpriv.aws.errors import explained
+from leastpriv.aws.errors import translate_errors
 from leastpriv.aws.session import Aws
-from leastpriv.aws_checks.rendered_policy import Sent, sent
+from leastpriv.aws_checks.rendered_policy import RenderedPolicy, render_policy
 from leastpriv.aws_checks.trust_policies import TrustPolicy
 from leastpriv.errors import AwsError
 from leastpriv.policy.document import Document
-from leastpriv.proposal.models import Judgement, Remark, Weight
+from leastpriv.proposal.models import CheckFinding, CheckResult, Severity
 
-JUDGE = "ValidatePolicy"
+VALIDATION = "ValidatePolicy"
 TRUST = "AWS::IAM::AssumeRolePolicyDocument"
 """How Access Analyzer calls a trust policy among the policies of resources."""
 _ACTION = "access-analyzer:ValidatePolicy"
 _WEIGHTS = {
-    "ERROR": Weight.ERROR,
-    "SECURITY_WARNING": Weight.SECURITY_WARNING,
-    "WARNING": Weight.WARNING,
-    "SUGGESTION": Weight.SUGGESTION,
+    "ERROR": Severity.ERROR,
+    "SECURITY_WARNING": Severity.SECURITY_WARNING,
+    "WARNING": Severity.WARNING,
+    "SUGGESTION": Severity.SUGGESTION,
 }
 
 
 def validate(
     aws: Aws, documents: Mapping[str, Document], committed: Document | None, trusts: Sequence[TrustPolicy] = ()
-) -> Judgement:
+) -> CheckResult:
     """Judges the proposed documents, by file name, and trust policies beside them; never raises AwsError.
 
     A finding that the `committed` policy has as well is marked so, as often as that one has it; so are all of trust
     policies, which no proposal changes.
     """
-    remarks: list[Remark] = []
+    remarks: list[CheckFinding] = []
     unasked: list[str] = []
     asked = 0
     try:
-        before = sent(committed) if committed else None
+        before = render_policy(committed) if committed else None
         known = _Known(before, _findings(aws, before))
         for file, document in documents.items():
-            text = sent(document)
+            text = render_policy(document)
             if text is None:
-                unasked.append(not_rendered(file))
+                unasked.append(unrendered_reason(file))
                 continue
             found = _findings(aws, text)
             asked += 1
@@ -52,19 +52,19 @@ def validate(
             remarks.extend(_remark(one, text, file, already=place in old) for place, one in enumerate(found))
         for trust in trusts:
             if trust.sent is None:
-                unasked.append(not_rendered(trust.file))
+                unasked.append(unrendered_reason(trust.file))
                 continue
             found = _findings(aws, trust.sent, _OF_TRUST)
             asked += 1
             remarks.extend(_remark(one, trust.sent, trust.file, already=True) for one in found)
     except AwsError as error:
-        return Judgement(JUDGE, asked, tuple(remarks), tuple(unasked), str(error))
-    order = list(Weight)
+        return CheckResult(VALIDATION, asked, tuple(remarks), tuple(unasked), str(error))
+    order = list(Severity)
     remarks.sort(key=lambda remark: (remark.already, order.index(remark.weight), remark.line))
-    return Judgement(JUDGE, asked, tuple(remarks), tuple(unasked))
+    return CheckResult(VALIDATION, asked, tuple(remarks), tuple(unasked))
 
 
-def not_rendered(file: str) -> str:
+def unrendered_reason(file: str) -> str:
     """Why a policy inside a template is not sent."""
     return f"{file} has parts that only the rendered template knows, so that AWS was not asked about it."
 
@@ -73,10 +73,12 @@ _OF_IDENTITY = {"policyType": "IDENTITY_POLICY"}
 _OF_TRUST = {"policyType": "RESOURCE_POLICY", "validatePolicyResourceType": TRUST}
 
 
-def _findings(aws: Aws, text: Sent | None, kind: Mapping[str, str] = _OF_IDENTITY) -> Sequence[Mapping[str, Any]]:
+def _findings(
+    aws: Aws, text: RenderedPolicy | None, kind: Mapping[str, str] = _OF_IDENTITY
+) -> Sequence[Mapping[str, Any]]:
     if text is None:
         return ()
-    with explained("having the policy validated", _ACTION):
+    with translate_errors("having the policy validated", _ACTION):
         pages = (
             aws.client("accessanalyzer")
             .get_paginator("validate_policy")
@@ -88,10 +90,10 @@ def _findings(aws: Aws, text: Sent | None, kind: Mapping[str, str] = _OF_IDENTIT
 class _Known:
     """The committed policy's findings; each explains one of the proposal's and no second one."""
 
-    def __init__(self, text: Sent | None, findings: Sequence[Mapping[str, Any]]) -> None:
+    def __init__(self, text: RenderedPolicy | None, findings: Sequence[Mapping[str, Any]]) -> None:
         self._left = [_Key.of(text, finding) for finding in findings] if text else []
 
-    def take(self, text: Sent, findings: Sequence[Mapping[str, Any]]) -> set[int]:
+    def take(self, text: RenderedPolicy, findings: Sequence[Mapping[str, Any]]) -> set[int]:
         """Which of a policy's findings are explained, by their places; those of unchanged statements come first."""
         keys = [_Key.of(text, finding) for finding in findings]
         found: set[int] = set()
@@ -114,7 +116,7 @@ class _Key:
     """The statement as JSON; empty where the finding is about none."""
 
     @classmethod
-    def of(cls, text: Sent, finding: Mapping[str, Any]) -> _Key:
+    def of(cls, text: RenderedPolicy, finding: Mapping[str, Any]) -> _Key:
         path = next((location["path"] for location in finding["locations"] if location.get("path")), ())
         statement = text.statement(path)
         content = json.dumps(statement, sort_keys=True) if statement else ""
@@ -126,10 +128,10 @@ class _Key:
         return (self.said, self.sid, bool(self.content)) == (old.said, old.sid, bool(old.content))
 
 
-def _remark(finding: Mapping[str, Any], text: Sent, file: str, *, already: bool) -> Remark:
+def _remark(finding: Mapping[str, Any], text: RenderedPolicy, file: str, *, already: bool) -> CheckFinding:
     locations = finding["locations"]
-    return Remark(
-        _WEIGHTS.get(finding["findingType"], Weight.WARNING),
+    return CheckFinding(
+        _WEIGHTS.get(finding["findingType"], Severity.WARNING),
         finding["issueCode"],
         finding["findingDetails"],
         file,

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Literal
 
-from leastpriv.diff.statement_coverage import named
+from leastpriv.diff.statement_coverage import catalogue_actions
 from leastpriv.evidence.models import Evidence
 from leastpriv.models import Need, Outcome, Usage
 from leastpriv.permissions import catalog
@@ -65,24 +65,24 @@ class Difference:
 def compare(document: Document | None, attached: Sequence[Document], evidence: Evidence) -> Difference:
     """Compares one policy (None: there is none yet) and the other attached ones with the evidence."""
     documents = [*([document] if document else []), *attached]
-    return sorted_out(judged(evidence, documents), entries_in_use(document, evidence) if document else ())
+    return classify(replay_usages(evidence, documents), entries_with_usage(document, evidence) if document else ())
 
 
-Judged = tuple[Usage, frozenset["Verdict"]]
+ReplayedUsage = tuple[Usage, frozenset["ReplayEffect"]]
 """A usage, and what the policies say to it in its regions."""
 
 
-def judged(evidence: Evidence, documents: Sequence[Document]) -> tuple[Judged, ...]:
+def replay_usages(evidence: Evidence, documents: Sequence[Document]) -> tuple[ReplayedUsage, ...]:
     """Every usage of some evidence with what the documents say to it."""
-    return tuple((usage, effects(usage, evidence.principal, documents)) for usage in evidence.usages)
+    return tuple((usage, replay_usage(usage, evidence.principal, documents)) for usage in evidence.usages)
 
 
-def effects(usage: Usage, principal: str, documents: Sequence[Document]) -> frozenset[Verdict]:
+def replay_usage(usage: Usage, principal: str, documents: Sequence[Document]) -> frozenset[ReplayEffect]:
     """What the documents say to a usage, in all of its regions."""
-    return frozenset(decide(usage.need, principal, region, documents) for region in usage.regions or ("",))
+    return frozenset(replay_need(usage.need, principal, region, documents) for region in usage.regions or ("",))
 
 
-def sorted_out(usages: Sequence[Judged], entries: tuple[Entry, ...]) -> Difference:
+def classify(usages: Sequence[ReplayedUsage], entries: tuple[Entry, ...]) -> Difference:
     """The difference that the usages of some evidence make, given what the policies say to each."""
     missing: list[Usage] = []
     conditional: list[Usage] = []
@@ -103,7 +103,7 @@ def sorted_out(usages: Sequence[Judged], entries: tuple[Entry, ...]) -> Differen
     return Difference(entries, tuple(missing), tuple(conditional), tuple(overruled), tuple(elsewhere), tuple(in_part))
 
 
-def _allowed_since(refused: Usage, usages: Sequence[Judged]) -> bool:
+def _allowed_since(refused: Usage, usages: Sequence[ReplayedUsage]) -> bool:
     """Whether the action was allowed after it was refused for the last time: what it lacked it has by now."""
     action = refused.need.permission.action
     return any(
@@ -114,7 +114,7 @@ def _allowed_since(refused: Usage, usages: Sequence[Judged]) -> bool:
     )
 
 
-def request(need: Need, principal: str, region: str) -> Request:
+def replay_request(need: Need, principal: str, region: str) -> Request:
     """A replayed request; its context holds what a record shows.
 
     An action without resource types is asked for on the one resource `*`, which a Deny on some ARN does not touch.
@@ -129,25 +129,27 @@ def request(need: Need, principal: str, region: str) -> Request:
     return Request(permission.action, resource, context)
 
 
-Verdict = Literal["allowed", "allowedInPart", "implicitDeny", "explicitDeny", "unknown"]
+ReplayEffect = Literal["allowed", "allowedInPart", "implicitDeny", "explicitDeny", "unknown"]
 
 
-def decide(need: Need, principal: str, region: str, documents: Sequence[Document]) -> Verdict:
+def replay_need(need: Need, principal: str, region: str, documents: Sequence[Document]) -> ReplayEffect:
     """What the documents say to one need.
 
     `allowedInPart`: the record names the resource in part (`stack/orders/*`, a role without its path) and some
     statement allows a part of that; which part the call meant nobody knows.
     """
-    return deciding(need, principal, region, documents)[0]
+    return replay_with_statement(need, principal, region, documents)[0]
 
 
-Place = tuple[int, int]
+StatementIndex = tuple[int, int]
 """Number of a document and of its statement, both 0-based."""
 
 
-def deciding(need: Need, principal: str, region: str, documents: Sequence[Document]) -> tuple[Verdict, Place | None]:
+def replay_with_statement(
+    need: Need, principal: str, region: str, documents: Sequence[Document]
+) -> tuple[ReplayEffect, StatementIndex | None]:
     """As `decide`, with the statement that decides or leaves it open; None where there is none."""
-    decision = evaluate(request(need, principal, region), documents)
+    decision = evaluate(replay_request(need, principal, region), documents)
     if decision.effect != "implicitDeny":
         known = decision.document is not None and decision.statement is not None
         return decision.effect, (decision.document or 0, decision.statement or 0) if known else None
@@ -159,14 +161,17 @@ def deciding(need: Need, principal: str, region: str, documents: Sequence[Docume
 
 
 def _grants_part(statement: Statement, need: Need, principal: str, region: str) -> bool:
-    if not need.exact and grants(statement, request(need, principal, region)) == "maybe":
+    if not need.exact and grants(statement, replay_request(need, principal, region)) == "maybe":
         return True
     other = with_any_path(need.permission.resource) if need.derivation == NAMED else ""
     permission = replace(need.permission, resource=other)
-    return bool(other) and grants(statement, request(replace(need, permission=permission), principal, region)) != "no"
+    return (
+        bool(other)
+        and grants(statement, replay_request(replace(need, permission=permission), principal, region)) != "no"
+    )
 
 
-def entries_in_use(document: Document, evidence: Evidence) -> tuple[Entry, ...]:
+def entries_with_usage(document: Document, evidence: Evidence) -> tuple[Entry, ...]:
     """The entries of a document's Allow statements, with the usages that may have come through each."""
     by_action: dict[str, dict[str, list[Usage]]] = {}
     for usage in evidence.usages:
@@ -196,7 +201,7 @@ def entries_of(statement: Statement) -> tuple[str, ...]:
 def _granted(statement: Statement, pattern: str) -> tuple[str, ...]:
     """Catalogue actions of an entry that its statement's resources let through; a literal entry is always itself."""
     if statement.not_actions:
-        expanded = tuple(sorted(named(statement.not_actions)))
+        expanded = tuple(sorted(catalogue_actions(statement.not_actions)))
     else:
         expanded = catalog.expand(pattern)
         if "*" not in pattern and "?" not in pattern:
@@ -241,7 +246,7 @@ def _may_come_through(statement: Statement, usage: Usage, principal: str) -> boo
         or any(map(has_variable, statement.resources))
     )
     for region in usage.regions or ("",):
-        grant = grants(statement, request(usage.need, principal, region))
+        grant = grants(statement, replay_request(usage.need, principal, region))
         if grant == "yes" or (grant == "maybe" and undecided) or _grants_part(statement, usage.need, principal, region):
             return True
     return False

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 
 from leastpriv.evidence.live_role import LivePolicy, LiveRole
-from leastpriv.policy.containment import Excess, contained, lost_denies
+from leastpriv.policy.containment import Excess, check_containment, lost_denies
 from leastpriv.policy.document import Document, Statement
 
 # A placeholder's name holds no colon, and a policy variable's does (policy/placeholders.py); `${*}` is an escape.
@@ -43,7 +43,9 @@ class Drift:
         return self.missing or bool(self.unlike) or any(found)
 
 
-def drift(committed: Document, files: Sequence[Document], live: LiveRole) -> tuple[Drift, tuple[LivePolicy, ...]]:
+def compare_with_live_role(
+    committed: Document, files: Sequence[Document], live: LiveRole
+) -> tuple[Drift, tuple[LivePolicy, ...]]:
     """Compares the policy file with its counterpart in the account; tells also the policies that no file stands for.
 
     `files` are the other policies that are named. A counterpart is a policy that allows the same; else one named like
@@ -77,8 +79,8 @@ def _between(committed: Document, found: LivePolicy, beside: Sequence[Document],
     in_force = [policy.document for policy in live.policies]
     return Drift(
         found.name,
-        live_allows=_named(contained([committed], [found.document]).smallest),
-        file_allows=_named(contained([found.document], [committed]).smallest),
+        live_allows=_named(check_containment([committed], [found.document]).smallest),
+        file_allows=_named(check_containment([found.document], [committed]).smallest),
         live_denies=_denied(lost_denies([found.document], [committed, *beside])),
         file_denies=_denied(lost_denies([committed], in_force)) if live.is_known else None,
     )
@@ -90,7 +92,7 @@ def _counterpart(document: Document, policies: Sequence[LivePolicy]) -> LivePoli
 
 def _same(one: Document, other: Document) -> bool:
     return all(
-        contained([some], [others]).holds and not lost_denies([some], [others])
+        check_containment([some], [others]).holds and not lost_denies([some], [others])
         for some, others in ((one, other), (other, one))
     )
 

@@ -9,25 +9,25 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from leastpriv.diff.statement_coverage import (
-    Clause,
-    Names,
-    Place,
-    clauses,
-    covers_names,
-    covers_place,
-    is_met_by,
+    ActionEntry,
+    ComparableStatement,
+    ResourceEntry,
+    actions_on_resource,
+    catalogue_actions,
+    conditions_implied,
+    covers_actions,
+    covers_resource,
     is_pattern,
-    named,
-    named_at,
-    shared_places,
-    written,
+    shared_resources,
+    shown_resources,
+    statements_with_effect,
 )
 from leastpriv.models import Condition
 from leastpriv.policy.document import Document, Statement
 
 
 @dataclass(frozen=True, slots=True)
-class Edit:
+class EntryDiff:
     """One entry of one version's statement, as far as the other version does not have it."""
 
     statement: Statement
@@ -53,7 +53,7 @@ class Edit:
 
 
 @dataclass(frozen=True, slots=True)
-class ConditionEdit:
+class ConditionDiff:
     """Actions that both versions name on the same resources, under other conditions."""
 
     effect: str
@@ -73,16 +73,16 @@ class ConditionEdit:
 
 
 @dataclass(frozen=True, slots=True)
-class Edits:
+class PolicyDiff:
     """All differences; empty where both versions say the same."""
 
-    removed: tuple[Edit, ...]
+    removed: tuple[EntryDiff, ...]
     """Grants of the version before."""
-    added: tuple[Edit, ...]
+    added: tuple[EntryDiff, ...]
     """Grants of the version after."""
-    denies_removed: tuple[Edit, ...]
-    denies_added: tuple[Edit, ...]
-    conditions: tuple[ConditionEdit, ...]
+    denies_removed: tuple[EntryDiff, ...]
+    denies_added: tuple[EntryDiff, ...]
+    conditions: tuple[ConditionDiff, ...]
 
 
 @dataclass(slots=True)
@@ -99,21 +99,21 @@ _Key = tuple[str, frozenset[Condition], frozenset[Condition]]
 """Effect, conditions before and after."""
 
 
-def edits(before: Document | None, after: Document | None, attached: Sequence[Document] = ()) -> Edits:
+def diff_policies(before: Document | None, after: Document | None, attached: Sequence[Document] = ()) -> PolicyDiff:
     """Compares two versions of a policy (None: there is no file).
 
     What another attached policy grants or denies as well is no edit.
     """
-    found: dict[str, list[Edit]] = {}
+    found: dict[str, list[EntryDiff]] = {}
     conditioned: dict[_Key, _Conditioned] = {}
     for effect in ("Allow", "Deny"):
         for one, other, is_before in ((before, after, True), (after, before, False)):
-            side = _Side(clauses([other, *attached], effect), is_before, conditioned)
-            own = clauses([one], effect)
+            side = _Side(statements_with_effect([other, *attached], effect), is_before, conditioned)
+            own = statements_with_effect([one], effect)
             found[f"{effect} {is_before}"] = [
                 edit for clause in own for names in clause.names if (edit := side.edit(clause, names))
             ]
-    return Edits(
+    return PolicyDiff(
         removed=tuple(found["Allow True"]),
         added=tuple(found["Allow False"]),
         denies_removed=tuple(found["Deny True"]),
@@ -125,12 +125,14 @@ def edits(before: Document | None, after: Document | None, attached: Sequence[Do
 class _Side:
     """Looks for the entries of one version in the other one."""
 
-    def __init__(self, others: Sequence[Clause], is_before: bool, conditioned: dict[_Key, _Conditioned]) -> None:
+    def __init__(
+        self, others: Sequence[ComparableStatement], is_before: bool, conditioned: dict[_Key, _Conditioned]
+    ) -> None:
         self._others = others
         self._is_before = is_before
         self._conditioned = conditioned
 
-    def edit(self, clause: Clause, names: Names) -> Edit | None:
+    def edit(self, clause: ComparableStatement, names: ActionEntry) -> EntryDiff | None:
         """What the other version lacks of one entry; what it has under other conditions is noted apart."""
         only: set[str] = set()
         partly: set[str] = set()
@@ -146,26 +148,26 @@ class _Side:
         if not lacking:
             return None
         only -= partly
-        granted = len(frozenset[str]().union(*(named_at(clause, names, place) for place in clause.places)))
+        granted = len(frozenset[str]().union(*(actions_on_resource(clause, names, place) for place in clause.places)))
         spelled = _spelling(names)
-        return Edit(
+        return EntryDiff(
             statement=clause.statement,
             entry=names if isinstance(names, str) else f"NotAction: {', '.join(names)}",
             granted=granted,
             only=tuple(sorted(spelled.get(action, action) for action in only)),
             partly=tuple(sorted(spelled.get(action, action) for action in partly)),
-            on=tuple(dict.fromkeys(entry for place in lacking for entry in written(place))),
+            on=tuple(dict.fromkeys(entry for place in lacking for entry in shown_resources(place))),
             elsewhere=tuple(elsewhere),
             whole=not partly and len(only) == granted and len(lacking) == len(clause.places),
         )
 
-    def _rest(self, clause: Clause, names: Names, place: Place) -> set[str] | None:
+    def _rest(self, clause: ComparableStatement, names: ActionEntry, place: ResourceEntry) -> set[str] | None:
         """Actions of an entry that nothing covers at a place; None where there is no difference."""
-        there = [other for other in self._others if covers_place(other, place, clause.statement.variables)]
-        same = [other for other in there if is_met_by(other.conditions, clause.conditions)]
-        if any(covers_names(other, names) for other in same):
+        there = [other for other in self._others if covers_resource(other, place, clause.statement.variables)]
+        same = [other for other in there if conditions_implied(other.conditions, clause.conditions)]
+        if any(covers_actions(other, names) for other in same):
             return None
-        here = named_at(clause, names, place)
+        here = actions_on_resource(clause, names, place)
         rest = set(here).difference(*(other.named for other in same))
         for other in there:
             shared = rest & other.named if other not in same else None
@@ -173,35 +175,47 @@ class _Side:
                 self._note(clause, other, shared, place)
                 rest -= shared
         # A wildcard is more than its list: it also names what AWS will add.
-        more = is_pattern(names) and bool(here or not named(names)) and not any(covers_names(o, names) for o in there)
+        more = (
+            is_pattern(names)
+            and bool(here or not catalogue_actions(names))
+            and not any(covers_actions(o, names) for o in there)
+        )
         return rest if rest or more else None
 
-    def _shared(self, clause: Clause, place: Place, rest: set[str]) -> Iterator[tuple[tuple[str, ...], set[str]]]:
+    def _shared(
+        self, clause: ComparableStatement, place: ResourceEntry, rest: set[str]
+    ) -> Iterator[tuple[tuple[str, ...], set[str]]]:
         """Resources at the place that the other version has for some of the actions, and these."""
         for other in self._others:
             actions = rest & other.named
-            entries = shared_places(other, place, clause.statement.variables) if actions else ()
+            entries = shared_resources(other, place, clause.statement.variables) if actions else ()
             if entries:
                 yield entries, actions
 
-    def _note(self, clause: Clause, other: Clause, actions: set[str], place: Place) -> None:
+    def _note(
+        self, clause: ComparableStatement, other: ComparableStatement, actions: set[str], place: ResourceEntry
+    ) -> None:
         before, after = (clause, other) if self._is_before else (other, clause)
         key = (clause.statement.effect, before.conditions, after.conditions)
         note = self._conditioned.setdefault(key, _Conditioned())
         note.actions |= actions
-        note.on.update(dict.fromkeys(written(place)))
+        note.on.update(dict.fromkeys(shown_resources(place)))
         note.stricter = note.stricter or self._is_before
         note.looser = note.looser or not self._is_before
 
 
-def _spelling(names: Names) -> Mapping[str, str]:
+def _spelling(names: ActionEntry) -> Mapping[str, str]:
     """How the file spells a literal that the catalogue lacks."""
-    return {} if is_pattern(names) else {action: str(names) for action in named(names) if action == str(names).lower()}
+    return (
+        {}
+        if is_pattern(names)
+        else {action: str(names) for action in catalogue_actions(names) if action == str(names).lower()}
+    )
 
 
-def _condition_edits(conditioned: Mapping[_Key, _Conditioned]) -> list[ConditionEdit]:
+def _condition_edits(conditioned: Mapping[_Key, _Conditioned]) -> list[ConditionDiff]:
     return [
-        ConditionEdit(
+        ConditionDiff(
             effect=effect,
             before=tuple(sorted(before)),
             after=tuple(sorted(after)),

@@ -16,9 +16,9 @@ from leastpriv.permissions.resource_types import fits
 from leastpriv.policy.document import Document, Statement
 from leastpriv.policy.syntax_tree import Node, minified
 
-Names = str | tuple[str, ...]
+ActionEntry = str | tuple[str, ...]
 """One entry of `Action`, or the whole of `NotAction`."""
-Place = str | tuple[str, ...]
+ResourceEntry = str | tuple[str, ...]
 """One entry of `Resource`, or the whole of `NotResource`."""
 
 EXCLUDED = "NotResource: "
@@ -26,7 +26,7 @@ EXCLUDED = "NotResource: "
 
 
 @dataclass(frozen=True, slots=True)
-class Clause:
+class ComparableStatement:
     """A statement with its conditions in a form that can be compared."""
 
     statement: Statement
@@ -36,25 +36,25 @@ class Clause:
     """All catalogue actions that it names."""
 
     @property
-    def names(self) -> tuple[Names, ...]:
+    def names(self) -> tuple[ActionEntry, ...]:
         """What it names, each once."""
         return _names(self.statement)
 
     @property
-    def places(self) -> tuple[Place, ...]:
+    def places(self) -> tuple[ResourceEntry, ...]:
         """Where it counts, each once."""
         statement = self.statement
         return (statement.not_resources,) if statement.not_resources else tuple(dict.fromkeys(statement.resources))
 
 
-def _names(statement: Statement) -> tuple[Names, ...]:
+def _names(statement: Statement) -> tuple[ActionEntry, ...]:
     return (statement.not_actions,) if statement.not_actions else tuple(dict.fromkeys(statement.actions))
 
 
-def clauses(documents: Iterable[Document | None], effect: str) -> tuple[Clause, ...]:
+def statements_with_effect(documents: Iterable[Document | None], effect: str) -> tuple[ComparableStatement, ...]:
     """All statements of an effect, `Allow` or `Deny`."""
     return tuple(
-        Clause(statement, _comparable(statement, node), named_by(statement))
+        ComparableStatement(statement, _comparable(statement, node), actions_of_statement(statement))
         for document in documents
         if document
         for statement, node in zip(document.statements, document.statement_nodes, strict=True)
@@ -79,28 +79,28 @@ def _key(condition: Condition, variables: bool) -> str:
 
 
 @lru_cache(maxsize=512)
-def named(names: Names) -> frozenset[str]:
+def catalogue_actions(names: ActionEntry) -> frozenset[str]:
     """Catalogue actions; a literal that the catalogue lacks is itself, in lower case."""
     if isinstance(names, tuple):
-        return frozenset(catalog.expand("*")).difference(*map(named, names))
+        return frozenset(catalog.expand("*")).difference(*map(catalogue_actions, names))
     expanded = catalog.expand(names)
     return frozenset(expanded if expanded or is_pattern(names) else (names.lower(),))
 
 
-def is_pattern(names: Names) -> bool:
+def is_pattern(names: ActionEntry) -> bool:
     """Whether the names grow with what AWS adds."""
     return isinstance(names, tuple) or "*" in names or "?" in names
 
 
-def named_by(statement: Statement) -> frozenset[str]:
+def actions_of_statement(statement: Statement) -> frozenset[str]:
     """All that a statement names."""
     names = _names(statement)
-    return named(names[0]) if len(names) == 1 else frozenset().union(*map(named, names))
+    return catalogue_actions(names[0]) if len(names) == 1 else frozenset().union(*map(catalogue_actions, names))
 
 
-def named_at(clause: Clause, names: Names, place: Place) -> frozenset[str]:
+def actions_on_resource(clause: ComparableStatement, names: ActionEntry, place: ResourceEntry) -> frozenset[str]:
     """What an entry names that can be done at a place; a literal that fits no place of its statement counts at each."""
-    found = named(names)
+    found = catalogue_actions(names)
     if place == "*" or isinstance(place, tuple) or "${" in place:
         return found
     nowhere = not is_pattern(names) and not any(_may_be_at(action, clause) for action in found)
@@ -112,8 +112,8 @@ _MANY = 1_000
 
 
 @lru_cache(maxsize=1_024)
-def _fitting(names: Names, place: str) -> frozenset[str]:
-    found = named(names)
+def _fitting(names: ActionEntry, place: str) -> frozenset[str]:
+    found = catalogue_actions(names)
     service = place.split(":", 3)[2] if place.count(":") > 2 else "*"
     if len(found) > _MANY and not set(service) & set("*?"):
         found &= _actions_at().get(service, frozenset()) | _actions_at()[""]
@@ -134,11 +134,11 @@ def _actions_at() -> Mapping[str, frozenset[str]]:
     return {service: frozenset(actions) for service, actions in index.items()}
 
 
-def _may_be_at(action: str, clause: Clause) -> bool:
+def _may_be_at(action: str, clause: ComparableStatement) -> bool:
     return any(isinstance(place, tuple) or fits(action, place) for place in clause.places)
 
 
-def covers_names(clause: Clause, names: Names) -> bool:
+def covers_actions(clause: ComparableStatement, names: ActionEntry) -> bool:
     """Whether the clause names whatever `names` does, also what AWS has not added yet."""
     statement = clause.statement
     if isinstance(names, tuple):
@@ -151,7 +151,7 @@ def covers_names(clause: Clause, names: Names) -> bool:
     return any(action_covers(entry, names) for entry in statement.actions)
 
 
-def covers_place(clause: Clause, place: Place, variables: bool) -> bool:
+def covers_resource(clause: ComparableStatement, place: ResourceEntry, variables: bool) -> bool:
     """Whether the clause counts wherever `place` does; `variables` says whether `${…}` means anything in `place`."""
     statement = clause.statement
     if "*" in statement.resources:
@@ -170,15 +170,15 @@ def covers_place(clause: Clause, place: Place, variables: bool) -> bool:
     return _any_covers(statement.resources, place, statement.variables)
 
 
-def shared_places(clause: Clause, place: Place, variables: bool) -> tuple[str, ...]:
+def shared_resources(clause: ComparableStatement, place: ResourceEntry, variables: bool) -> tuple[str, ...]:
     """The resources of the clause that may lie at `place`, as `written` shows them."""
     statement = clause.statement
     if isinstance(place, tuple):
         found = tuple(entry for entry in statement.resources if not _any_covers(place, entry, variables))
-        return found or (written(statement.not_resources) if statement.not_resources else ())
+        return found or (shown_resources(statement.not_resources) if statement.not_resources else ())
     if statement.not_resources:
         outside = _any_covers(statement.not_resources, place, statement.variables)
-        return () if outside else written(statement.not_resources)
+        return () if outside else shown_resources(statement.not_resources)
     return tuple(
         entry for entry in statement.resources if resource_overlaps(entry, place, variables=statement.variables)
     )
@@ -188,12 +188,12 @@ def _any_covers(entries: Iterable[str], other: str, variables: bool) -> bool:
     return any(resource_covers(entry, other, variables=variables) for entry in entries)
 
 
-def written(place: Place) -> tuple[str, ...]:
+def shown_resources(place: ResourceEntry) -> tuple[str, ...]:
     """A place as the reader sees it: `NotResource: arn…` where it is excluded."""
     return (place,) if isinstance(place, str) else tuple(f"{EXCLUDED}{entry}" for entry in place)
 
 
-def is_met_by(conditions: frozenset[Condition], others: frozenset[Condition]) -> bool:
+def conditions_implied(conditions: frozenset[Condition], others: frozenset[Condition]) -> bool:
     """Whether a request that meets all `others` meets all `conditions`."""
     return all(any(_follows(condition, other) for other in others) for condition in conditions)
 

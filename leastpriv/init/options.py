@@ -23,7 +23,7 @@ _ROLES = {user: role for role, user in _USERS.items()}
 
 
 @dataclass(frozen=True, slots=True)
-class Target:
+class InitOptions:
     """What the files are about; a value that nobody gave is an example's, for the reader to replace."""
 
     role_arn: str = "arn:aws:iam::123456789012:role/ci-deploy"
@@ -41,9 +41,9 @@ class Target:
         return f"arn:{partition}:iam::{account}:role/leastpriv-reader"
 
 
-def target_of(
+def parse_options(
     role_arn: str = "", policy_file: str = "", repository: str = "", region: str = "", branch: str = ""
-) -> Target:
+) -> InitOptions:
     """Checks each option; an empty one is not given. Without a region the files have one of the role's partition.
 
     Raises:
@@ -66,10 +66,10 @@ def target_of(
     if branch:
         _insist(_PLAIN_BRANCH, branch, "--branch", "write the name of a branch, with letters, digits and ./@+_- only")
         values["Branch"] = branch
-    example = Target()
+    example = InitOptions()
     arn = role_arn or example.role_arn
     partition = _partition(arn, region)
-    return Target(
+    return InitOptions(
         arn, policy_file or example.policy_file, region or partition["example"], partition["audience"], values
     )
 
@@ -88,7 +88,7 @@ def _partition(role_arn: str, region: str) -> Mapping[str, str]:
     return known[name]
 
 
-def sources_of(given: Sequence[str], target: Target) -> tuple[str, ...]:
+def chosen_sources(given: Sequence[str], target: InitOptions) -> tuple[str, ...]:
     """The chosen sources, from values that may be lists; a user is read as a user, and a role as a role."""
     named = [name.strip() for value in given for name in re.split(r"[,\n]", value) if name.strip()]
     own = _USERS if ":user/" in target.role_arn else _ROLES if "TargetRoleArn" in target.values else {}

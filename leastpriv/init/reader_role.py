@@ -26,7 +26,7 @@ OWN = ("Partition", "Account")
 
 
 @dataclass(frozen=True, slots=True)
-class Grant:
+class ReaderGrant:
     """One statement of the reader role's policy."""
 
     sid: str
@@ -67,7 +67,7 @@ def known_sources() -> tuple[str, ...]:
     return tuple(dict.fromkeys(row["source"] for row in _table("sources")))
 
 
-def grants_of(sources: Sequence[str]) -> tuple[Grant, ...]:
+def reader_grants(sources: Sequence[str]) -> tuple[ReaderGrant, ...]:
     """What the chosen sources need, nothing twice.
 
     Raises:
@@ -80,7 +80,7 @@ def grants_of(sources: Sequence[str]) -> tuple[Grant, ...]:
     return tuple(dict.fromkeys(found))
 
 
-def parameters_of(grants: Iterable[Grant], given: Mapping[str, str]) -> tuple[Parameter, ...]:
+def template_parameters(grants: Iterable[ReaderGrant], given: Mapping[str, str]) -> tuple[Parameter, ...]:
     """The values that the trust policy and some grants name, in the order of the table; `given` ones are defaults."""
     named = {name for grant in grants for resource in grant.resources for name in _VALUE.findall(resource)}
     own = (Parameter(row["name"], row["terraform"], _default(row), row["description"]) for row in _table("parameters"))
@@ -92,31 +92,31 @@ def _default(row: Mapping[str, str]) -> str | None:
     return row["default"] or ("" if row["name"] == "TrailPrefix" else None)
 
 
-def filled(resource: str, values: Mapping[str, str]) -> str:
+def filled_resource(resource: str, values: Mapping[str, str]) -> str:
     """A resource with its values put in."""
     return _VALUE.sub(lambda found: values[found[1]], resource)
 
 
-def policy_of(grants: Iterable[Grant], values: Mapping[str, str]) -> dict[str, object]:
+def reader_policy(grants: Iterable[ReaderGrant], values: Mapping[str, str]) -> dict[str, object]:
     """The role's policy as an IAM policy; `values` has every parameter, `Partition` and `Account`."""
     return {"Version": "2012-10-17", "Statement": [_statement(grant, values) for grant in grants]}
 
 
-def _statement(grant: Grant, values: Mapping[str, str]) -> dict[str, object]:
+def _statement(grant: ReaderGrant, values: Mapping[str, str]) -> dict[str, object]:
     condition = grant.condition
     conditions = {"Condition": {condition.operator: {condition.key: condition.values[0]}}} if condition else {}
     return {
         "Sid": grant.sid,
         "Effect": "Allow",
         "Action": list(grant.actions),
-        "Resource": [filled(resource, values) for resource in grant.resources],
+        "Resource": [filled_resource(resource, values) for resource in grant.resources],
         **conditions,
     }
 
 
-def _grant(row: Mapping[str, str]) -> Grant:
+def _grant(row: Mapping[str, str]) -> ReaderGrant:
     operator, key, value = row["condition"].split(" ") if row["condition"] else ("", "", "")
-    return Grant(
+    return ReaderGrant(
         row["sid"],
         tuple(row["actions"].split(",")),
         tuple(row["resources"].split(" ")),

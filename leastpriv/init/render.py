@@ -9,23 +9,26 @@ The workflow that runs the action with the reader role.
 
 from __future__ import annotations
 
+import logging
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from leastpriv.errors import InputError, LeastprivError
-from leastpriv.init.options import Target
+from leastpriv.init.options import InitOptions
 from leastpriv.init.reader_role import (
     ADVICE,
     AUDIENCE,
     ISSUER,
     OWN,
-    Grant,
     Parameter,
-    grants_of,
-    parameters_of,
+    ReaderGrant,
+    reader_grants,
     subjects,
+    template_parameters,
 )
+
+_log = logging.getLogger(__name__)
 
 POINTER = "/Resources/LeastprivReader/Properties/Policies/0/PolicyDocument"
 """Where the role's policy stands in the template."""
@@ -33,7 +36,7 @@ _CLOUDFORMATION_VALUE = re.compile(r"\{(\w+)\}")
 
 
 def cloudformation_template(
-    grants: Sequence[Grant], parameters: Sequence[Parameter], sources: Sequence[str], audience: str = AUDIENCE
+    grants: Sequence[ReaderGrant], parameters: Sequence[Parameter], sources: Sequence[str], audience: str = AUDIENCE
 ) -> str:
     """The whole template; `audience` is that of the tokens which the role takes."""
     by_name, by_id = subjects(
@@ -97,7 +100,7 @@ def _parameters(parameters: Sequence[Parameter]) -> Iterator[str]:
         yield f'    Description: "{each.description}"'
 
 
-def _cloudformation_statement(grant: Grant) -> Iterator[str]:
+def _cloudformation_statement(grant: ReaderGrant) -> Iterator[str]:
     inside = " " * 16
     yield f"              - Sid: {grant.sid}  # {grant.page}"
     yield f"{inside}Effect: Allow"
@@ -130,7 +133,7 @@ _OWN = {
 
 
 def terraform_configuration(
-    grants: Sequence[Grant], parameters: Sequence[Parameter], sources: Sequence[str], audience: str = AUDIENCE
+    grants: Sequence[ReaderGrant], parameters: Sequence[Parameter], sources: Sequence[str], audience: str = AUDIENCE
 ) -> str:
     """The whole configuration, one file; `audience` is that of the tokens which the role takes."""
     variables = {each.name: each.variable for each in parameters}
@@ -207,12 +210,12 @@ data "aws_iam_policy_document" "leastpriv_reader_trust" {{
 }}"""
 
 
-def _policy(grants: Sequence[Grant], variables: dict[str, str]) -> str:
+def _policy(grants: Sequence[ReaderGrant], variables: dict[str, str]) -> str:
     statements = "\n\n".join("\n".join(_terraform_statement(grant, variables)) for grant in grants)
     return f'data "aws_iam_policy_document" "leastpriv_reader" {{\n{statements}\n}}'
 
 
-def _terraform_statement(grant: Grant, variables: dict[str, str]) -> Iterator[str]:
+def _terraform_statement(grant: ReaderGrant, variables: dict[str, str]) -> Iterator[str]:
     yield f"  # {grant.page}"
     yield "  statement {"
     yield f'    sid       = "{grant.sid}"'
@@ -246,10 +249,10 @@ _TRAIL, _TABLE, _GENERATION = "s3://BUCKET/PREFIX", "DATABASE.TABLE", "SERVICE-R
 """What only the reader knows, in capitals."""
 
 
-def workflow(target: Target, sources: Sequence[str]) -> str:
+def workflow(target: InitOptions, sources: Sequence[str]) -> str:
     """The workflow as YAML."""
     # Unquoted, `null` or `1.5` would be no text in YAML.
-    given = {"role-arn": target.role_arn, "policy-file": f'"{target.policy_file}"', **inputs_of(sources)}
+    given = {"role-arn": target.role_arn, "policy-file": f'"{target.policy_file}"', **action_inputs(sources)}
     audience = "" if target.audience == AUDIENCE else f"          audience: {target.audience}\n"
     lines = [f"          {name}: {value}" for name, value in given.items()]
     return f"""\
@@ -282,7 +285,7 @@ jobs:
 """
 
 
-def inputs_of(sources: Sequence[str]) -> dict[str, str]:
+def action_inputs(sources: Sequence[str]) -> dict[str, str]:
     """The action's inputs by which it reads some sources; in capitals what the reader has to put in."""
     trails = ["event-history"] if "event-history" in sources else []
     # A table is made over the trail that is named.
@@ -309,9 +312,9 @@ _BESIDE = {"digests": ("s3-trail",), "kms": ("s3-trail", "athena"), "athena-crea
 """Sources that are none by themselves -> one of those that they go with."""
 
 
-def lacks(sources: Sequence[str]) -> Iterator[str]:
+def missing_sources(sources: Sequence[str]) -> Iterator[str]:
     """What a choice of sources lacks, a sentence each: the role is written all the same."""
-    text = " ".join(inputs_of(sources).values())
+    text = " ".join(action_inputs(sources).values())
     open_values = [value for value in (_TRAIL, _TABLE, _GENERATION) if value in text]
     if open_values:
         yield f"Put your own values into {PATH} for what stands there in capitals: {', '.join(open_values)}."
@@ -331,14 +334,14 @@ CLOUDFORMATION = "leastpriv-reader.yaml"
 TERRAFORM = "leastpriv-reader.tf"
 
 
-def files(sources: Sequence[str], target: Target) -> dict[str, str]:
+def render_files(sources: Sequence[str], target: InitOptions) -> dict[str, str]:
     """Content by path.
 
     Raises:
         InputError: there is no such source.
     """
-    grants = grants_of(sources)
-    parameters = parameters_of(grants, target.values)
+    grants = reader_grants(sources)
+    parameters = template_parameters(grants, target.values)
     return {
         CLOUDFORMATION: cloudformation_template(grants, parameters, sources, target.audience),
         TERRAFORM: terraform_configuration(grants, parameters, sources, target.audience),
@@ -346,12 +349,12 @@ def files(sources: Sequence[str], target: Target) -> dict[str, str]:
     }
 
 
-def deploy_command(sources: Sequence[str], target: Target) -> str:
+def deploy_command(sources: Sequence[str], target: InitOptions) -> str:
     """How the template is deployed on a shell: every value that it has no default for, the ids, and the branch.
 
     Without the ids a repository made since 2026-07-15 could not take the role, so that the line asks GitHub for them.
     """
-    parameters = parameters_of(grants_of(sources), target.values)
+    parameters = template_parameters(reader_grants(sources), target.values)
     given = [f"{each.name}={each.name.upper()}" for each in parameters if each.default is None]
     repository = "/".join(target.values.get(name) or name.upper() for name in ("RepositoryOwner", "RepositoryName"))
     ids = [
@@ -365,7 +368,7 @@ def deploy_command(sources: Sequence[str], target: Target) -> str:
     )
 
 
-def write(found: Mapping[str, str], folder: Path, say: Callable[[str], None], *, overwrite: bool = False) -> None:
+def write_files(found: Mapping[str, str], folder: Path, *, overwrite: bool = False) -> None:
     """Writes the files below a folder and says what became of each.
 
     Raises:
@@ -384,10 +387,10 @@ def write(found: Mapping[str, str], folder: Path, say: Callable[[str], None], *,
         for name, content in found.items():
             path = folder / name
             if name in there and name not in other:
-                say(f"Unchanged {path}")
+                _log.info(f"Unchanged {path}")
                 continue
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(content, encoding="utf-8", newline="\n")
-            say(f"{'Overwrote' if name in there else 'Wrote'} {path}")
+            _log.info(f"{'Overwrote' if name in there else 'Wrote'} {path}")
     except OSError as error:
         raise LeastprivError(f"{error.filename or folder} cannot be written: {error.strerror}.") from error

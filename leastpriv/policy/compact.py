@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from leastpriv.permissions import catalog, patterns
 from leastpriv.permissions.patterns import action_covers
 from leastpriv.policy.document import Document, Statement
-from leastpriv.policy.edit import DropStatement, Edit, ReplaceActions, ReplaceResources, apply
+from leastpriv.policy.edit import DropStatement, Edit, ReplaceActions, ReplaceResources, apply_edits
 from leastpriv.policy.evaluate import policy_size
 from leastpriv.policy.syntax_tree import minified
 
@@ -22,7 +22,7 @@ _WORTH_A_WILDCARD = 3
 """Fewer actions are as short by themselves."""
 
 
-def folded(
+def wildcards_for(
     actions: Collection[str], others: Collection[str], may_write: Callable[[str], bool], *, inner: bool = True
 ) -> tuple[str, ...]:
     """Entries, sorted, that stand for `actions` and for none of `others`.
@@ -93,18 +93,18 @@ def _word_folds(action: str) -> Iterator[_Fold]:
 
 
 @dataclass(frozen=True, slots=True)
-class Fold:
+class ActionWildcard:
     """A wildcard that stands for several actions, exactly those that it grants in the catalogue."""
 
     pattern: str
     actions: tuple[str, ...]
 
 
-MayFold = Callable[[Document, Statement, str], bool]
+MayWriteWildcard = Callable[[Document, Statement, str], bool]
 """Whether a wildcard may be written into a statement of a document: AWS may add actions that it grants."""
 
 
-def merge(document: Document, limit: int = 0) -> tuple[Document, tuple[str, ...]]:
+def merge_statements(document: Document, limit: int = 0) -> tuple[Document, tuple[str, ...]]:
     """Statements that differ in their actions or their resources alone as one, and no entry that another one covers.
 
     Where fewer do to bring the policy within `limit`, the last ones alone: what need not change stays as it is.
@@ -136,7 +136,7 @@ def _merged(document: Document, may_go: Collection[int]) -> list[_Merging]:
 
 
 def _applied(document: Document, merging: Iterable[_Merging]) -> Document:
-    return apply(document, [edit for each in merging for edit in each.edits()])
+    return apply_edits(document, [edit for each in merging for edit in each.edits()])
 
 
 def _names(merging: Iterable[_Merging]) -> tuple[str, ...]:
@@ -218,13 +218,15 @@ def _uncovered(actions: Iterable[str]) -> tuple[str, ...]:
     return tuple(kept.values())
 
 
-def fold(document: Document, may_fold: MayFold, limit: int = 0) -> tuple[Document, tuple[Fold, ...]]:
+def shorten_actions(
+    document: Document, may_fold: MayWriteWildcard, limit: int = 0
+) -> tuple[Document, tuple[ActionWildcard, ...]]:
     """Actions of Allow statements as wildcards that grant the same of the catalogue, where `may_fold` lets them.
 
     Those that save most come first, in the statements with the longest lists, and none any more once the policy is
     within `limit`.
     """
-    folds: list[Fold] = []
+    folds: list[ActionWildcard] = []
     shorter, excess = document, policy_size(document) - limit
     for statement in sorted(document.statements, key=lambda each: -len(each.actions)):
         found = _folds(document, statement, may_fold, excess) if statement.effect == "Allow" and excess > 0 else []
@@ -232,19 +234,19 @@ def fold(document: Document, may_fold: MayFold, limit: int = 0) -> tuple[Documen
             gone = frozenset(action for each in found for action in each.actions)
             first = next(action for action in statement.actions if action in gone)
             written = tuple(each.pattern for each in found)
-            shorter = apply(shorter, [ReplaceActions(statement.index, gone, ((first, written),))])
+            shorter = apply_edits(shorter, [ReplaceActions(statement.index, gone, ((first, written),))])
             excess = policy_size(shorter) - limit
             folds += found
     return shorter, tuple(folds)
 
 
-def _folds(document: Document, statement: Statement, may_fold: MayFold, excess: int) -> list[Fold]:
+def _folds(document: Document, statement: Statement, may_fold: MayWriteWildcard, excess: int) -> list[ActionWildcard]:
     """Wildcards for a statement's actions, until they save `excess` characters."""
     actions = [action for action in statement.actions if not set(action) & {"*", "?"} and catalog.action(action)]
     names = {action.lower() for action in actions}
     prefixes = {action.partition(":")[0] for action in actions}
     others = [each for prefix in prefixes for each in catalog.actions(prefix) if each.lower() not in names]
-    found: list[Fold] = []
+    found: list[ActionWildcard] = []
 
     def may_write(pattern: str) -> bool:
         gone = {action for each in found for action in each.actions}
@@ -252,10 +254,10 @@ def _folds(document: Document, statement: Statement, may_fold: MayFold, excess: 
             return False
         if not may_fold(document, statement, pattern):
             return False
-        found.append(Fold(pattern, tuple(action for action in actions if action_covers(pattern, action))))
+        found.append(ActionWildcard(pattern, tuple(action for action in actions if action_covers(pattern, action))))
         return True
 
-    folded(actions, others, may_write)
+    wildcards_for(actions, others, may_write)
     return sorted(found, key=lambda each: each.pattern)
 
 

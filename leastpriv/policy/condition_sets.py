@@ -14,7 +14,15 @@ from itertools import product
 
 from leastpriv.models import Condition, Permission
 from leastpriv.permissions.patterns import escape_observed, has_variable, resource_covers, resource_overlaps, unescape
-from leastpriv.policy.conditions import Operator, arn_parts, as_2012, moment, network, number, operator_of
+from leastpriv.policy.conditions import (
+    Operator,
+    arn_parts,
+    as_2012,
+    parse_date,
+    parse_network,
+    parse_number,
+    parse_operator,
+)
 from leastpriv.policy.document import Document, Statement
 from leastpriv.policy.glob_automaton import Element
 from leastpriv.policy.syntax_tree import minified
@@ -23,7 +31,7 @@ _MOST_CASES = 64
 
 
 @dataclass(frozen=True, slots=True)
-class Proviso:
+class ConditionSet:
     """All of its parts have to hold; values are spelled as in a policy of version 2012-10-17."""
 
     conditions: tuple[Condition, ...] = ()
@@ -40,9 +48,9 @@ class Proviso:
         return not (self.conditions or self.unread or self.fits or self.misses)
 
 
-def both(one: Proviso, other: Proviso) -> Proviso:
+def conjunction(one: ConditionSet, other: ConditionSet) -> ConditionSet:
     """Return the proviso that holds where both hold."""
-    return Proviso(
+    return ConditionSet(
         one.conditions + other.conditions,
         one.unread or other.unread,
         one.fits + other.fits,
@@ -50,28 +58,28 @@ def both(one: Proviso, other: Proviso) -> Proviso:
     )
 
 
-def proviso_of(conditions: Iterable[Condition], variables: bool, unread: str) -> Proviso:
+def condition_set_of(conditions: Iterable[Condition], variables: bool, unread: str) -> ConditionSet:
     """Make the proviso of a statement's Condition block; see `as_2012` for `variables`."""
     spelled = (
         replace(each, key=each.key.lower(), values=tuple(as_2012(value, variables) for value in each.values))
         for each in conditions
     )
-    return Proviso(tuple(sorted(set(spelled))), unread)
+    return ConditionSet(tuple(sorted(set(spelled))), unread)
 
 
-def cases(proviso: Proviso) -> tuple[Proviso, ...]:
+def cases(condition_set: ConditionSet) -> tuple[ConditionSet, ...]:
     """Split the alternatives that a condition's values are: the proviso holds exactly where one of its cases does."""
-    split = [_alternatives(condition) for condition in proviso.conditions]
+    split = [_alternatives(condition) for condition in condition_set.conditions]
     number_of_cases = 1
     for alternatives in split:
         number_of_cases *= len(alternatives)
     if number_of_cases > _MOST_CASES:
-        return (proviso,)
-    return tuple(replace(proviso, conditions=chosen) for chosen in product(*split))
+        return (condition_set,)
+    return tuple(replace(condition_set, conditions=chosen) for chosen in product(*split))
 
 
 def _alternatives(condition: Condition) -> tuple[Condition, ...]:
-    operator = operator_of(condition.operator)
+    operator = parse_operator(condition.operator)
     alone = operator is None or operator.negated or operator.quantifier == "ForAllValues"
     if alone or len(condition.values) < 2:
         return (condition,)
@@ -79,7 +87,7 @@ def _alternatives(condition: Condition) -> tuple[Condition, ...]:
 
 
 @lru_cache(maxsize=16384)
-def implies(one: Proviso, other: Proviso) -> bool:
+def implies(one: ConditionSet, other: ConditionSet) -> bool:
     """Tell whether `other` provably holds wherever `one` does."""
     return (
         (not other.unread or other.unread == one.unread)
@@ -90,7 +98,7 @@ def implies(one: Proviso, other: Proviso) -> bool:
 
 
 @lru_cache(maxsize=16384)
-def exclude(one: Proviso, other: Proviso) -> bool:
+def exclude(one: ConditionSet, other: ConditionSet) -> bool:
     """Tell whether the two provably never hold together."""
     return any(_apart(mine, its) or _apart(its, mine) for mine in one.conditions for its in other.conditions)
 
@@ -100,7 +108,7 @@ def narrower(one: Condition, other: Condition) -> bool:
     """Tell whether the condition `other` provably holds wherever `one` does; values are those of a `Proviso`."""
     if one == other:
         return True
-    mine, its = operator_of(one.operator), operator_of(other.operator)
+    mine, its = parse_operator(one.operator), parse_operator(other.operator)
     if mine is None or its is None or one.key != other.key or mine.negated != its.negated:
         return False
     if mine.quantifier != its.quantifier or not _same_or_laxer(mine, its):
@@ -146,7 +154,7 @@ def _arn_within(value: str, wider: str) -> bool:
 
 
 def _network_within(value: str, wider: str) -> bool:
-    mine, its = network(value), network(wider)
+    mine, its = parse_network(value), parse_network(wider)
     return mine is not None and its is not None and mine.network_address in its and mine.broadcast_address in its
 
 
@@ -166,7 +174,7 @@ _WITHIN: Mapping[str, Callable[[str, str], bool]] = {
     "IpAddress": _network_within,
     **{
         f"{kind}{order}{equals}": _bound(read, order == "LessThan")
-        for kind, read in (("Numeric", number), ("Date", moment))
+        for kind, read in (("Numeric", parse_number), ("Date", parse_date))
         for order in ("LessThan", "GreaterThan")
         for equals in ("", "Equals")
     },
@@ -175,7 +183,7 @@ _WITHIN: Mapping[str, Callable[[str, str], bool]] = {
 
 def _apart(one: Condition, other: Condition) -> bool:
     """Tell whether `one`, which asks for one of its values, and `other` never hold together."""
-    mine, its = operator_of(one.operator), operator_of(other.operator)
+    mine, its = parse_operator(one.operator), parse_operator(other.operator)
     if mine is None or its is None or one.key != other.key:
         return False
     if mine.negated or mine.quantifier or its.quantifier or mine.if_exists:
@@ -205,7 +213,7 @@ class Rule:
     actions: Element
     resources: Element
     """Entries in the spelling of version 2012-10-17; a variable is loosened to `*`, and stands in `proviso`."""
-    proviso: Proviso
+    condition_set: ConditionSet
     document: int
     """Number of its document among those that were given."""
     statement: Statement | None
@@ -226,17 +234,17 @@ def rules_of(documents: Sequence[Document]) -> tuple[Rule, ...]:
 def listed_rule(listed: Permission) -> Rule:
     """Make the rule that grants one action pattern on one resource pattern, all of its conditions to hold."""
     resources, fits = _loosened(listed.resource)
-    proviso = replace(proviso_of(listed.conditions, variables=True, unread=""), fits=fits)
-    return Rule(True, Element((listed.action,)), Element((resources,)), proviso, -1, None)
+    condition_set = replace(condition_set_of(listed.conditions, variables=True, unread=""), fits=fits)
+    return Rule(True, Element((listed.action,)), Element((resources,)), condition_set, -1, None)
 
 
-def loosened(pattern: str) -> str:
+def without_variables(pattern: str) -> str:
     """Replace policy variables in a pattern of version 2012-10-17 by `*`."""
     return _VARIABLE.sub("*", pattern)
 
 
 def _loosened(pattern: str) -> tuple[str, tuple[str, ...]]:
-    return (loosened(pattern), (pattern,)) if has_variable(pattern) else (pattern, ())
+    return (without_variables(pattern), (pattern,)) if has_variable(pattern) else (pattern, ())
 
 
 def _rules(document: Document, number: int, statement: Statement) -> Iterator[Rule]:
@@ -244,7 +252,7 @@ def _rules(document: Document, number: int, statement: Statement) -> Iterator[Ru
         allow=statement.effect == "Allow",
         actions=Element(statement.actions or statement.not_actions, bool(statement.not_actions)),
         resources=EVERYTHING,
-        proviso=proviso_of(statement.conditions, statement.variables, _unread(document, statement)),
+        condition_set=condition_set_of(statement.conditions, statement.variables, _unread(document, statement)),
         document=number,
         statement=statement,
     )
@@ -252,15 +260,21 @@ def _rules(document: Document, number: int, statement: Statement) -> Iterator[Ru
     plain = tuple(entry for entry in entries if not has_variable(entry))
     variable = tuple(entry for entry in entries if has_variable(entry))
     if statement.not_resources:
-        yield replace(rule, resources=Element(plain, negated=True), proviso=replace(rule.proviso, misses=variable))
+        yield replace(
+            rule, resources=Element(plain, negated=True), condition_set=replace(rule.condition_set, misses=variable)
+        )
         return
     if not entries:
         # IAM would not have stored it: nobody knows what it does, so that it is equal to itself only.
-        yield replace(rule, proviso=replace(rule.proviso, unread=rule.proviso.unread + _UNKNOWN))
+        yield replace(rule, condition_set=replace(rule.condition_set, unread=rule.condition_set.unread + _UNKNOWN))
     if plain:
         yield replace(rule, resources=Element(plain))
     for entry in variable:
-        yield replace(rule, resources=Element((loosened(entry),)), proviso=replace(rule.proviso, fits=(entry,)))
+        yield replace(
+            rule,
+            resources=Element((without_variables(entry),)),
+            condition_set=replace(rule.condition_set, fits=(entry,)),
+        )
 
 
 def _unread(document: Document, statement: Statement) -> str:

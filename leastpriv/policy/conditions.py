@@ -44,13 +44,13 @@ _START = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @lru_cache(maxsize=4096)
-def number(text: str) -> Decimal | None:
+def parse_number(text: str) -> Decimal | None:
     """Read an integer or decimal."""
     return Decimal(text) if _NUMBER.fullmatch(text) else None
 
 
 @lru_cache(maxsize=4096)
-def moment(text: str) -> Decimal | None:
+def parse_date(text: str) -> Decimal | None:
     """Read a date, with or without time, or seconds since 1970; returns seconds since 1970."""
     if _EPOCH.fullmatch(text):
         return Decimal(text)
@@ -77,7 +77,7 @@ def _offset(zone: str) -> int:
 
 
 @lru_cache(maxsize=4096)
-def network(text: str) -> IPv4Network | IPv6Network | None:
+def parse_network(text: str) -> IPv4Network | IPv6Network | None:
     """Read an address or a range in CIDR notation; an address is a range of one."""
     try:
         return ip_network(text, strict=False)
@@ -86,7 +86,7 @@ def network(text: str) -> IPv4Network | IPv6Network | None:
 
 
 @lru_cache(maxsize=4096)
-def binary(text: str) -> bytes | None:
+def parse_base64(text: str) -> bytes | None:
     """Read base64."""
     from base64 import b64decode
 
@@ -112,7 +112,7 @@ def as_2012(text: str, variables: bool) -> str:
     return text if variables else text.replace("${", "${$}{")
 
 
-def resolve(text: str, context: Context, complete: bool) -> str | None:
+def resolve_variables(text: str, context: Context, complete: bool) -> str | None:
     """Put the request's values into a pattern or value of version 2012-10-17; wildcards in them become plain text.
 
     None: a variable has no value, so that nothing is equal to `text` or like it. A variable that remains is
@@ -174,7 +174,7 @@ def any_of(truths: Iterable[Truth]) -> Truth:
 
 
 @lru_cache(maxsize=1024)
-def operator_of(name: str) -> Operator | None:
+def parse_operator(name: str) -> Operator | None:
     """Take an operator's name apart, in any case, as IAM takes it; None where there is none of that name."""
     prefix, colon, rest = name.lower().rpartition(":")
     quantifier = _QUANTIFIERS.get(prefix + colon)
@@ -185,13 +185,13 @@ def operator_of(name: str) -> Operator | None:
     return Operator(*found, quantifier, stem != rest)
 
 
-def holds(condition: Condition, context: Context, complete: bool, variables: bool) -> Truth:
+def condition_holds(condition: Condition, context: Context, complete: bool, variables: bool) -> Truth:
     """Tell whether `condition` holds for a request.
 
     `context` has its keys in lower case, a key without values is absent; `complete` says that a key that it does
     not have is absent from the request; `variables` that the policy is of version 2012-10-17.
     """
-    operator = operator_of(condition.operator)
+    operator = parse_operator(condition.operator)
     if operator is None:
         return None
     key = condition.key.lower()
@@ -205,7 +205,7 @@ def holds(condition: Condition, context: Context, complete: bool, variables: boo
         return _when_absent(operator) if known else None
     if len(values) > 1 and not operator.quantifier:
         return None
-    wanted = [resolve(as_2012(value, variables), context, complete) for value in condition.values]
+    wanted = [resolve_variables(as_2012(value, variables), context, complete) for value in condition.values]
     truths = (_fits(operator, wanted, actual) for actual in values)
     return any_of(truths) if operator.quantifier == "ForAnyValue" else all_of(truths)
 
@@ -260,12 +260,12 @@ def _bool(value: str, actual: str) -> bool:
 
 
 def _binary_equals(value: str, actual: str) -> Truth:
-    wanted, found = binary(value), binary(actual)
+    wanted, found = parse_base64(value), parse_base64(actual)
     return None if wanted is None or found is None else wanted == found
 
 
 def _ip_address(value: str, actual: str) -> Truth:
-    wanted, found = network(value), network(actual)
+    wanted, found = parse_network(value), parse_network(actual)
     if wanted is None or found is None or "/" in actual:
         return None
     # An address of the other family is in no range.
@@ -299,8 +299,8 @@ COMPARISONS: Mapping[str, Comparison] = {
     "Bool": _bool,
     "BinaryEquals": _binary_equals,
     "IpAddress": _ip_address,
-    **{f"Numeric{name}": _ordered(number, order) for name, order in _ORDERS.items()},
-    **{f"Date{name}": _ordered(moment, order) for name, order in _ORDERS.items()},
+    **{f"Numeric{name}": _ordered(parse_number, order) for name, order in _ORDERS.items()},
+    **{f"Date{name}": _ordered(parse_date, order) for name, order in _ORDERS.items()},
 }
 """Positive operator -> does the request's value fit one value of the policy?"""
 

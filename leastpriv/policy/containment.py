@@ -17,26 +17,26 @@ from dataclasses import dataclass, replace
 from leastpriv.models import Permission
 from leastpriv.policy.condition_sets import (
     EVERYTHING,
-    Proviso,
+    ConditionSet,
     Rule,
-    both,
     cases,
+    conjunction,
     exclude,
     implies,
     listed_rule,
     rules_of,
 )
 from leastpriv.policy.document import Document, Statement
-from leastpriv.policy.glob_automaton import Effort, EffortError, Element, Universe
-from leastpriv.policy.witness import Witness, actions_to_name, shown
+from leastpriv.policy.glob_automaton import Element, GlobSet, StepBudget, StepBudgetError
+from leastpriv.policy.witness import Witness, example_actions, find_witness
 
 _MOST_EFFORT = 2_000_000
 """Steps of about a microsecond after which the answer is "cannot tell"; real policies take some thousands."""
 _IMPLIES = 8
 """Steps that comparing two provisos takes."""
 
-CONDITIONS = "its conditions or policy variables are not provably narrower"
-EFFORT = "its wildcards are too entangled to be compared"
+UNPROVEN_CONDITIONS = "its conditions or policy variables are not provably narrower"
+UNPROVEN_WILDCARDS = "its wildcards are too entangled to be compared"
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,14 +73,14 @@ class Containment:
         return min(self.excesses, key=_size, default=None)
 
 
-def contained(
+def check_containment(
     old: Sequence[Document], new: Sequence[Document], listed: Iterable[Permission] = (), *, effort: int = _MOST_EFFORT
 ) -> Containment:
     """Compare what `new` allows with what `old` and the `listed` grants, under their conditions, allow."""
     grants = [listed_rule(permission) for permission in listed]
-    question = _Question([*rules_of(old), *grants], rules_of(new), Effort(effort))
+    question = _Question([*rules_of(old), *grants], rules_of(new), StepBudget(effort))
     gaps = list(question.gaps(rule for rule in question.new if rule.allow))
-    left = Effort(effort)
+    left = StepBudget(effort)
     return Containment(tuple(_excess(gap, it, old, new, left) for gap in gaps if (it := gap.rule.statement)))
 
 
@@ -88,7 +88,7 @@ def lost_denies(
     old: Sequence[Document], new: Sequence[Document], *, effort: int = _MOST_EFFORT
 ) -> tuple[Statement, ...]:
     """Return the Deny statements of `old` that those of `new` do not provably cover, whatever else is allowed."""
-    question = _Question(_as_allows(new), _as_allows(old), Effort(effort))
+    question = _Question(_as_allows(new), _as_allows(old), StepBudget(effort))
     lost = (gap.rule.statement for gap in question.gaps(question.new))
     return tuple(dict.fromkeys(statement for statement in lost if statement))
 
@@ -117,14 +117,14 @@ class _Gap:
 
 
 def _excess(
-    gap: _Gap, statement: Statement, old: Sequence[Document], new: Sequence[Document], effort: Effort
+    gap: _Gap, statement: Statement, old: Sequence[Document], new: Sequence[Document], effort: StepBudget
 ) -> Excess:
-    witness, reason = None, EFFORT
+    witness, reason = None, UNPROVEN_WILDCARDS
     if gap.action:
-        with suppress(EffortError):
+        with suppress(StepBudgetError):
             effort.spend(sum(len(document.statements) for document in (*old, *new)))
-            witness = shown(gap.action, gap.resource, gap.rule, old, new)
-            reason = "" if witness else CONDITIONS
+            witness = find_witness(gap.action, gap.resource, gap.rule, old, new)
+            reason = "" if witness else UNPROVEN_CONDITIONS
     return Excess(gap.rule.document, statement, gap.action_entry, gap.resource_entry, witness, reason)
 
 
@@ -159,15 +159,15 @@ class _View:
 class _Question:
     """The old rules against the new ones."""
 
-    def __init__(self, old: Sequence[Rule], new: Sequence[Rule], effort: Effort) -> None:
+    def __init__(self, old: Sequence[Rule], new: Sequence[Rule], effort: StepBudget) -> None:
         self.old = tuple(dict.fromkeys(old))
         self.new = tuple(dict.fromkeys(new))
         self.rules = (*self.old, *(rule for rule in self.new if not rule.allow))
-        self.actions = Universe([rule.actions for rule in self.rules], actions=True, effort=effort)
-        self.resources = Universe([rule.resources for rule in self.rules], actions=False, effort=effort)
+        self.actions = GlobSet([rule.actions for rule in self.rules], actions=True, effort=effort)
+        self.resources = GlobSet([rule.resources for rule in self.rules], actions=False, effort=effort)
         self.effort = effort
-        self.views: dict[Proviso, _View] = {}
-        self.known: dict[tuple[Proviso, Element, int], str | None] = {}
+        self.views: dict[ConditionSet, _View] = {}
+        self.known: dict[tuple[ConditionSet, Element, int], str | None] = {}
 
     def gaps(self, rules: Iterable[Rule]) -> Iterator[_Gap]:
         """Yield the pairs of entries of some new rules that are not provably allowed already."""
@@ -176,39 +176,39 @@ class _Question:
                 for resource_entry, resources in _entries(rule.resources):
                     try:
                         found = self._gap(rule, actions, resources)
-                    except EffortError:
+                    except StepBudgetError:
                         found = ("", "")
                     if found:
                         # A rule about one entry with a variable: tell that entry, not its loosened form.
-                        yield _Gap(rule, action_entry, (*rule.proviso.fits, resource_entry)[0], *found)
+                        yield _Gap(rule, action_entry, (*rule.condition_set.fits, resource_entry)[0], *found)
 
     def _gap(self, rule: Rule, actions: Element, resources: Element) -> tuple[str, str] | None:
         """Find an action and a resource, the resource a shortest one for its action."""
-        view = self._view(rule.proviso)
+        view = self._view(rule.condition_set)
         relevant = view.relevant
         reach = self.actions.reach(actions)
         if self._fine(view, resources, reach.whole & relevant, reach.part & relevant):
             return None
         for signature, action in self.actions.members(actions, relevant):
-            resource = self._missing(rule.proviso, view, resources, signature)
+            resource = self._missing(rule.condition_set, view, resources, signature)
             if resource is not None:
-                return self._named(rule.proviso, actions, resources) or (action, resource)
+                return self._named(rule.condition_set, actions, resources) or (action, resource)
         return None
 
-    def _named(self, proviso: Proviso, actions: Element, resources: Element) -> tuple[str, str] | None:
+    def _named(self, condition_set: ConditionSet, actions: Element, resources: Element) -> tuple[str, str] | None:
         """Prefer an action that exists to the shortest text that could be one."""
-        view = self._view(proviso)
-        with suppress(EffortError):
-            for action in actions_to_name(actions, resources):
+        view = self._view(condition_set)
+        with suppress(StepBudgetError):
+            for action in example_actions(actions, resources):
                 signature = self.actions.membership(action) & view.relevant
-                resource = self._missing(proviso, view, resources, signature)
+                resource = self._missing(condition_set, view, resources, signature)
                 if resource is not None:
                     return action, resource
         return None
 
-    def _missing(self, proviso: Proviso, view: _View, resources: Element, signature: int) -> str | None:
+    def _missing(self, condition_set: ConditionSet, view: _View, resources: Element, signature: int) -> str | None:
         """Find a resource that is not allowed already for actions of one signature."""
-        key = (proviso, resources, signature)
+        key = (condition_set, resources, signature)
         if key not in self.known:
             self.known[key] = self._find(view, resources, signature)
         return self.known[key]
@@ -246,25 +246,25 @@ class _Question:
             return True
         return bool(keeping & self.actions.reach(rule.actions).whole)
 
-    def _view(self, proviso: Proviso) -> _View:
-        if proviso not in self.views:
-            self.views[proviso] = self._seen(proviso)
-        return self.views[proviso]
+    def _view(self, condition_set: ConditionSet) -> _View:
+        if condition_set not in self.views:
+            self.views[condition_set] = self._seen(condition_set)
+        return self.views[condition_set]
 
-    def _seen(self, proviso: Proviso) -> _View:
-        alternatives = cases(proviso)
+    def _seen(self, condition_set: ConditionSet) -> _View:
+        alternatives = cases(condition_set)
         self.effort.spend(_IMPLIES * len(alternatives) * len(self.rules))
         covering, removing, barring = dict[int, int](), dict[int, int](), dict[int, int]()
         new_denies = [(1 << place, rule) for place, rule in enumerate(self.rules) if place >= len(self.old)]
         for place, rule in enumerate(self.rules):
-            held = sum(implies(each, rule.proviso) << number for number, each in enumerate(alternatives))
+            held = sum(implies(each, rule.condition_set) << number for number, each in enumerate(alternatives))
             if place >= len(self.old):
                 removing[1 << place] = held
             elif rule.allow and held:
                 covering[1 << place] = held
-            elif not rule.allow and not exclude(proviso, rule.proviso):
-                together = both(proviso, rule.proviso)
-                barring[1 << place] = sum(bit for bit, deny in new_denies if implies(together, deny.proviso))
+            elif not rule.allow and not exclude(condition_set, rule.condition_set):
+                together = conjunction(condition_set, rule.condition_set)
+                barring[1 << place] = sum(bit for bit, deny in new_denies if implies(together, deny.condition_set))
         bars = sum(barring)
         return _View(len(alternatives), covering, removing, barring, bars, sum(covering) + sum(removing) + bars)
 

@@ -17,9 +17,9 @@ from types import MappingProxyType
 from leastpriv.errors import PolicyFileError
 from leastpriv.models import Condition
 from leastpriv.policy.locate import locate
-from leastpriv.policy.source import Source, names, rendered
-from leastpriv.policy.syntax_tree import Node, value_of
-from leastpriv.policy.template_functions import Parts, Placeholder, parts_of, spelled
+from leastpriv.policy.source import PolicySource, format_names, rendered_source
+from leastpriv.policy.syntax_tree import Node, json_value
+from leastpriv.policy.template_functions import Parts, Placeholder, joined_text, parts_of
 
 LISTS = ("Action", "NotAction", "Resource", "NotResource")
 """Elements of a statement that are a string or a list of strings."""
@@ -39,7 +39,7 @@ _LIKE = 0.75
 class Grammar:
     """The checks of one policy; every one of them raises PolicyFileError."""
 
-    source: Source
+    source: PolicySource
     where: str
     """How messages call the file."""
 
@@ -51,7 +51,7 @@ class Grammar:
         """Refuse what is wrong with a policy outside its statements."""
         if version not in _VERSIONS:
             node = policy.get_any_case("Version") or policy
-            raise self.error(node, f"IAM knows no Version {names([version])}; write {VARIABLES_VERSION}")
+            raise self.error(node, f"IAM knows no Version {format_names([version])}; write {VARIABLES_VERSION}")
         self._refuse_twins(policy)
         self._refuse_aliases(policy)
         node = policy.get_any_case("Statement") or policy
@@ -111,7 +111,7 @@ class Grammar:
             if member.key.casefold() not in known:
                 near = get_close_matches(member.key.casefold(), known, n=1, cutoff=_LIKE)
                 advice = f"write {known[near[0]]}" if near else "remove it"
-                key = names([member.key])
+                key = format_names([member.key])
                 raise self._error(member.start, f"IAM knows no {key} in a statement and refuses the policy; {advice}")
 
     def _refuse_twins(self, node: Node) -> None:
@@ -120,7 +120,7 @@ class Grammar:
             other = seen.setdefault(member.key.casefold(), member.key)
             if other is not member.key:
                 case = "" if other == member.key else ", in different case"
-                raise self.error(node, f"the key {names([member.key])} stands twice{case}; keep one")
+                raise self.error(node, f"the key {format_names([member.key])} stands twice{case}; keep one")
 
     def _refuse_aliases(self, policy: Node) -> None:
         """An edit of what other places repeat, or of a repetition, would change more than the policy."""
@@ -184,7 +184,7 @@ class Document:
     version: str = field(compare=False)
     """The `Version` element; empty where absent, which IAM reads as 2008-10-17."""
     statements: tuple[Statement, ...] = field(hash=False)
-    source: Source = field(compare=False, repr=False)
+    source: PolicySource = field(compare=False, repr=False)
     known: Mapping[str, str] = field(hash=False, repr=False)
     """Values of CloudFormation's own parameters."""
 
@@ -210,20 +210,20 @@ class Document:
     def value_in_file(self) -> tuple[str, object]:
         """Return a JSON pointer and the value there, the smallest that an edit changes: the file, policy or string."""
         source = self.source
-        if source.shell:
+        if source.embedded:
             return self.pointer, self.text
         if source.format == "yaml":
-            return self.pointer, value_of(self.policy)
+            return self.pointer, json_value(self.policy)
         return "", json.loads(self.text.removeprefix("\ufeff"))
 
     def with_text(self, text: str) -> Document:
         """Return the document with another `text`, which is read anew."""
-        source, shell = self.source, self.source.shell
+        source, embedded = self.source, self.source.embedded
         if text == self.text:
             return self
         if not self.editable:
-            return _document(text.encode(), self.where, rendered(text, self.where, self.pointer), self.known)
-        outer = shell.wrap(self.text, text) if shell else text
+            return _document(text.encode(), self.where, rendered_source(text, self.where, self.pointer), self.known)
+        outer = embedded.wrap(self.text, text) if embedded else text
         return parse(outer.encode(), self.where, source.pointer, self.known)
 
     @property
@@ -259,7 +259,7 @@ def parse(raw: bytes, where: str, pointer: str = "", known: Mapping[str, str] = 
     return _document(raw, where, locate(text, where, pointer), known)
 
 
-def _document(raw: bytes, where: str, source: Source, known: Mapping[str, str]) -> Document:
+def _document(raw: bytes, where: str, source: PolicySource, known: Mapping[str, str]) -> Document:
     reader = _Reader(source, where, known)
     version = reader.string(source.policy, "Version")
     reader.grammar.check_policy(source.policy, version)
@@ -270,7 +270,7 @@ def _document(raw: bytes, where: str, source: Source, known: Mapping[str, str]) 
 class _Reader:
     """Reads the parts of a policy; `where` serves its messages."""
 
-    def __init__(self, source: Source, where: str, known: Mapping[str, str]) -> None:
+    def __init__(self, source: PolicySource, where: str, known: Mapping[str, str]) -> None:
         self.source = source
         self.known = known
         self.grammar = Grammar(source, where)
@@ -289,7 +289,7 @@ class _Reader:
         self.grammar.check_lists(node)
         lists = {key: self.lists(node, key) for key in LISTS}
         escaped = not variables and any(_open(parts) for found in lists.values() for parts in found)
-        texts = {key: tuple(spelled(parts, escaped=escaped) for parts in found) for key, found in lists.items()}
+        texts = {key: tuple(joined_text(parts, escaped=escaped) for parts in found) for key, found in lists.items()}
         conditions, readable = self.conditions(node.get_any_case("Condition"), variables, escaped)
         return Statement(
             index=index,
@@ -310,7 +310,7 @@ class _Reader:
         parts = self.parts(value) if value else ("",)
         if value and parts is None:
             raise self.error(value, f"{key} must be a string; correct the policy")
-        return spelled(parts or ())
+        return joined_text(parts or ())
 
     def lists(self, node: Node, key: str) -> list[Parts]:
         value = node.get_any_case(key)
@@ -340,7 +340,7 @@ class _Reader:
                 if any(parts is None or (_open(parts) and not (variables or escaped)) for parts in values):
                     plain = False
                 else:
-                    texts = tuple(spelled(parts or (), escaped=escaped) for parts in values)
+                    texts = tuple(joined_text(parts or (), escaped=escaped) for parts in values)
                     found.append(Condition(operator.key, key.key, texts))
         return tuple(found), blocks and plain
 

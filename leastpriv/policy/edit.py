@@ -15,7 +15,7 @@ from itertools import pairwise
 
 from leastpriv.errors import PolicyFileError
 from leastpriv.policy.document import VARIABLES_VERSION, Document, parse
-from leastpriv.policy.json_writer import Slots, Splice
+from leastpriv.policy.json_writer import ListChanges, Splice
 from leastpriv.policy.writers import BlockWriter, BracketWriter, Writer
 
 _EMPTY_POLICY = b'{\n  "Version": "2012-10-17",\n  "Statement": []\n}\n'
@@ -79,7 +79,7 @@ class ReplaceNotAction:
 Edit = ReplaceActions | DropStatement | AppendStatement | AppendActions | ReplaceResources | ReplaceNotAction
 
 
-def apply(document: Document, edits: Sequence[Edit]) -> Document:
+def apply_edits(document: Document, edits: Sequence[Edit]) -> Document:
     """Return the document after all `edits`, changing only the lines that have to change.
 
     A statement that loses its last action goes whole. An action that the statement's list already has (in any
@@ -100,7 +100,7 @@ def apply(document: Document, edits: Sequence[Edit]) -> Document:
             dropped.add(index)
         else:
             splices[index] = found
-    text = writer.whole(splices, dropped, appended)
+    text = writer.rewrite_policy(splices, dropped, appended)
     try:
         return document.with_text(text)
     except PolicyFileError as error:
@@ -118,10 +118,10 @@ def _writer(document: Document) -> Writer:
     return BlockWriter(document) if in_blocks else BracketWriter(document)
 
 
-def create(statements: Sequence[Mapping[str, object]]) -> bytes:
+def create_policy(statements: Sequence[Mapping[str, object]]) -> bytes:
     """Return a new policy file of version 2012-10-17: two blanks a level, one entry a line, final newline."""
     empty = parse(_EMPTY_POLICY, "new policy")
-    return apply(empty, [AppendStatement(statement) for statement in statements]).to_bytes()
+    return apply_edits(empty, [AppendStatement(statement) for statement in statements]).to_bytes()
 
 
 def _refuse_unescaped(document: Document, edits: Sequence[Edit]) -> None:
@@ -150,7 +150,7 @@ def _strings(value: object) -> Iterator[str]:
 
 def _splices(document: Document, index: int, edits: Sequence[Edit], writer: Writer) -> list[Splice] | None:
     """Return what changes within a statement; None where it goes whole."""
-    slots, splices = Slots(), list[Splice]()
+    changes, splices = ListChanges(), list[Splice]()
     entries = document.statements[index].actions
     for edit in edits:
         if isinstance(edit, AppendStatement) or edit.statement != index:
@@ -158,76 +158,76 @@ def _splices(document: Document, index: int, edits: Sequence[Edit], writer: Writ
         if isinstance(edit, DropStatement):
             return None
         if isinstance(edit, ReplaceResources):
-            splices.append(writer.rewritten(index, "Resource", _with_resources(document, edit)))
+            splices.append(writer.rewrite_list(index, "Resource", _with_resources(document, edit)))
         elif isinstance(edit, ReplaceNotAction):
             splices.append(_without_not_action(document, edit, writer))
         else:
-            _plan(slots, entries, edit)
-    if slots.drop or slots.after:
-        kept = [entry for place, entry in enumerate(entries) if place not in slots.drop]
-        _forget_duplicates(slots, kept, str.casefold)
-        _keep_sorted(slots, entries)
-        if not (kept or any(slots.after.values())):
+            _plan(changes, entries, edit)
+    if changes.drop or changes.after:
+        kept = [entry for place, entry in enumerate(entries) if place not in changes.drop]
+        _forget_duplicates(changes, kept, str.casefold)
+        _keep_sorted(changes, entries)
+        if not (kept or any(changes.after.values())):
             return None
-        splices.append(writer.rewritten(index, "Action", slots))
+        splices.append(writer.rewrite_list(index, "Action", changes))
     return splices
 
 
-def _with_resources(document: Document, edit: ReplaceResources) -> Slots:
+def _with_resources(document: Document, edit: ReplaceResources) -> ListChanges:
     entries = document.statements[edit.statement].resources
     if missing := edit.remove - set(entries):
         raise ValueError(f"statement {edit.statement} has no resource {min(missing)}")
-    slots = Slots({place for place, entry in enumerate(entries) if entry in edit.remove})
-    slots.after[min(slots.drop, default=len(entries) - 1)] += edit.insert
-    kept = [entry for place, entry in enumerate(entries) if place not in slots.drop]
-    _forget_duplicates(slots, kept, str)
-    _keep_sorted(slots, entries)
-    if not (kept or any(slots.after.values())):
+    changes = ListChanges({place for place, entry in enumerate(entries) if entry in edit.remove})
+    changes.after[min(changes.drop, default=len(entries) - 1)] += edit.insert
+    kept = [entry for place, entry in enumerate(entries) if place not in changes.drop]
+    _forget_duplicates(changes, kept, str)
+    _keep_sorted(changes, entries)
+    if not (kept or any(changes.after.values())):
         raise ValueError(f"statement {edit.statement} would have no resource")
-    return slots
+    return changes
 
 
 def _without_not_action(document: Document, edit: ReplaceNotAction, writer: Writer) -> Splice:
     member = document.statement_nodes[edit.statement].member_any_case("NotAction")
     if member is None or not edit.actions:
         raise ValueError(f"statement {edit.statement} has no NotAction to replace")
-    return writer.renamed(member, "Action", edit.actions)
+    return writer.replace_key(member, "Action", edit.actions)
 
 
-def _plan(slots: Slots, entries: tuple[str, ...], edit: ReplaceActions | AppendActions) -> None:
+def _plan(changes: ListChanges, entries: tuple[str, ...], edit: ReplaceActions | AppendActions) -> None:
     if not entries:
         raise ValueError(f"statement {edit.statement} has no Action list to edit")
     if isinstance(edit, AppendActions):
-        slots.after[len(entries) - 1] += edit.actions
+        changes.after[len(entries) - 1] += edit.actions
         return
     if missing := (edit.remove | {place for place, _ in edit.insert}) - set(entries):
         raise ValueError(f"statement {edit.statement} has no action {min(missing)}")
-    slots.drop |= {place for place, entry in enumerate(entries) if entry in edit.remove}
+    changes.drop |= {place for place, entry in enumerate(entries) if entry in edit.remove}
     for place, actions in edit.insert:
-        slots.after[entries.index(place)] += actions
+        changes.after[entries.index(place)] += actions
 
 
-def _forget_duplicates(slots: Slots, kept: Sequence[str], same: Callable[[str], str]) -> None:
+def _forget_duplicates(changes: ListChanges, kept: Sequence[str], same: Callable[[str], str]) -> None:
     """Leave out new entries that are there already; `same` makes equal what counts as equal."""
     seen = {same(entry) for entry in kept}
-    for place in sorted(slots.after):
+    for place in sorted(changes.after):
         fresh: dict[str, str] = {}
-        for entry in slots.after[place]:
+        for entry in changes.after[place]:
             fresh.setdefault(same(entry), entry)
-        slots.after[place] = [entry for name, entry in fresh.items() if name not in seen]
+        changes.after[place] = [entry for name, entry in fresh.items() if name not in seen]
         seen |= fresh.keys()
 
 
-def _keep_sorted(slots: Slots, entries: Sequence[str]) -> None:
+def _keep_sorted(changes: ListChanges, entries: Sequence[str]) -> None:
     """Put new entries where they belong in a list that its owner keeps sorted; `entries` are those before the edit."""
     key = _order_of(entries)
     if key is None:
         return
-    new = sorted((entry for place in sorted(slots.after) for entry in slots.after[place]), key=key)
+    new = sorted((entry for place in sorted(changes.after) for entry in changes.after[place]), key=key)
     there = [key(entry) for entry in entries]
-    slots.after.clear()
+    changes.after.clear()
     for entry in new:
-        slots.after[bisect_right(there, key(entry)) - 1].append(entry)
+        changes.after[bisect_right(there, key(entry)) - 1].append(entry)
 
 
 def _order_of(entries: Sequence[str]) -> Callable[[str], str] | None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from difflib import SequenceMatcher
 from typing import Literal
 
-from leastpriv.policy.syntax_tree import Node, quoted
+from leastpriv.policy.syntax_tree import Node, json_string
 
 Spelling = Literal['"', "'", "|"]
 """How the outer file writes the text: in double quotes with JSON's escapes, in single quotes of YAML, line by line."""
@@ -20,7 +20,7 @@ _WORD = re.compile(r"\w+|\W")
 
 
 @dataclass(frozen=True, slots=True)
-class Shell:
+class EmbeddedJson:
     """The outer text, and how it spells each character of the inner one."""
 
     outer: str
@@ -66,14 +66,14 @@ class Shell:
 
     def _spelled(self, text: str) -> str:
         if self.spelling == '"':
-            return quoted(text)[1:-1]
+            return json_string(text)[1:-1]
         if self.spelling == "'":
             return text.replace("'", "''")
         first, *others = text.split("\n")
         return first + "".join(self.newline + (self.indent + line if line else "") for line in others)
 
 
-def open_shell(outer: str, node: Node) -> tuple[str, Shell] | None:
+def open_embedded_json(outer: str, node: Node) -> tuple[str, EmbeddedJson] | None:
     """Return the text that a string node holds, with its shell; None where it is spelled in a way not read here."""
     raw = outer[node.start : node.end]
     if raw.startswith("|"):
@@ -82,9 +82,9 @@ def open_shell(outer: str, node: Node) -> tuple[str, Shell] | None:
         return None
     double = raw[0] == '"'
     pieces = tuple((_ESCAPED if double else _SINGLE).findall(raw[1:-1]))
-    shell = Shell(outer, node.start + 1, pieces, '"' if double else "'")
+    embedded = EmbeddedJson(outer, node.start + 1, pieces, '"' if double else "'")
     fits = "".join(pieces) == raw[1:-1] and "".join(map(_meaning if double else _single, pieces)) == node.text
-    return (node.text, shell) if fits and len(pieces) == len(node.text) else None
+    return (node.text, embedded) if fits and len(pieces) == len(node.text) else None
 
 
 def _meaning(piece: str) -> str:
@@ -99,7 +99,7 @@ def _single(piece: str) -> str:
     return piece[:1]
 
 
-def _block(outer: str, node: Node, raw: str) -> tuple[str, Shell] | None:
+def _block(outer: str, node: Node, raw: str) -> tuple[str, EmbeddedJson] | None:
     header = _HEADER.match(raw)
     lines = raw[header.end() :].split("\n") if header else [""]
     indent = lines[0][: len(lines[0]) - len(lines[0].lstrip(" "))]
@@ -112,9 +112,9 @@ def _block(outer: str, node: Node, raw: str) -> tuple[str, Shell] | None:
         pieces += [newline + begin] if number else []
         pieces += bare[len(begin) :]
     inner = "".join("\n" if len(piece) > 1 or piece == "\n" else piece for piece in pieces)
-    shell = Shell(outer, node.start + header.end() + len(indent), tuple(pieces), "|", newline, indent)
-    whole = outer[shell.start : node.end] == "".join(pieces)
-    return (inner, shell) if whole and inner.rstrip("\n") == node.text.rstrip("\n") else None
+    embedded = EmbeddedJson(outer, node.start + header.end() + len(indent), tuple(pieces), "|", newline, indent)
+    whole = outer[embedded.start : node.end] == "".join(pieces)
+    return (inner, embedded) if whole and inner.rstrip("\n") == node.text.rstrip("\n") else None
 
 
 def _common(one: str, other: str) -> int:

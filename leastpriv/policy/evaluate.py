@@ -29,10 +29,10 @@ from leastpriv.permissions.patterns import (
     resource_covers,
     resource_overlaps,
 )
-from leastpriv.policy.conditions import Context, Truth, all_of, holds, resolve
+from leastpriv.policy.conditions import Context, Truth, all_of, condition_holds, resolve_variables
 from leastpriv.policy.document import Document, Statement
-from leastpriv.policy.source import names
-from leastpriv.policy.syntax_tree import Node, minified, place, read
+from leastpriv.policy.source import format_names
+from leastpriv.policy.syntax_tree import Node, minified, position, read_json
 
 _Wildcard = tuple[str, int]
 """An entry, and the index of its statement."""
@@ -51,7 +51,7 @@ class _Index:
     not_actions: tuple[Statement, ...]
 
 
-def entries_naming(statement: Statement, action: str) -> bool:
+def names_action(statement: Statement, action: str) -> bool:
     """Tell whether a statement is about an action, whatever its effect, resources and conditions."""
     if statement.not_actions:
         return not any(action_matches(pattern, action) for pattern in statement.not_actions)
@@ -59,7 +59,7 @@ def entries_naming(statement: Statement, action: str) -> bool:
 
 
 @lru_cache(maxsize=32_768)
-def naming(document: Document, action: str) -> tuple[Statement, ...]:
+def statements_naming(document: Document, action: str) -> tuple[Statement, ...]:
     """The statements that `names` says are about an action, in their order.
 
     Cached, because evidence asks for the same few hundred actions again and again.
@@ -68,7 +68,7 @@ def naming(document: Document, action: str) -> tuple[Statement, ...]:
     wildcards = (*index.of_service.get(name.partition(":")[0], ()), *index.anywhere)
     found = {place for pattern, place in wildcards if action_matches(pattern, name)}
     found |= index.literal.get(name, frozenset())
-    found |= {statement.index for statement in index.not_actions if entries_naming(statement, name)}
+    found |= {statement.index for statement in index.not_actions if names_action(statement, name)}
     return tuple(document.statements[place] for place in sorted(found))
 
 
@@ -96,7 +96,7 @@ def _index(document: Document) -> _Index:
 
 
 Effect = Literal["allowed", "implicitDeny", "explicitDeny", "unknown"]
-Grant = Literal["yes", "no", "maybe"]
+GrantAnswer = Literal["yes", "no", "maybe"]
 Layer = Literal["identity", "boundary", "session"]
 """Identity-based policies, the permissions boundary, the session policy."""
 
@@ -160,13 +160,13 @@ def evaluate_layers(request: Request, layers: Mapping[Layer, Sequence[Document]]
     return min(decisions, key=lambda decision: order.index(decision.effect))
 
 
-def grants(statement: Statement, request: Request) -> Grant:
+def grants(statement: Statement, request: Request) -> GrantAnswer:
     """Tell whether one Allow statement alone grants `request`; a Deny statement grants nothing.
 
     A request for a resource pattern of which the statement allows only a part is a "maybe": the call that was
     seen may have used just that part.
     """
-    if statement.effect != "Allow" or not entries_naming(statement, request.action):
+    if statement.effect != "Allow" or not names_action(statement, request.action):
         return "no"
     context = _context(request)
     reach = _reach(statement, request, context)
@@ -188,7 +188,7 @@ def _judged(request: Request, documents: Sequence[Document]) -> Iterator[tuple[t
     """Yield place, effect and truth of every statement that applies for sure (True) or perhaps (None)."""
     context = _context(request)
     for number, document in enumerate(documents):
-        for statement in naming(document, request.action):
+        for statement in statements_naming(document, request.action):
             truth = _applies(statement, request, context)
             if truth is not False:
                 yield (number, statement.index), statement.effect, truth
@@ -225,7 +225,7 @@ def _entry_reach(entry: str, variables: bool, request: Request, context: Context
     NotResource that can be read as all resources and as none.
     """
     if variables and has_variable(entry):
-        resolved = resolve(entry, context, request.context_complete)
+        resolved = resolve_variables(entry, context, request.context_complete)
         if resolved is None:
             return None
         entry = resolved
@@ -244,7 +244,8 @@ def _conditions_hold(statement: Statement, request: Request, context: Context) -
     if not statement.conditions and statement.conditions_readable:
         return True
     truths = [
-        holds(condition, context, request.context_complete, statement.variables) for condition in statement.conditions
+        condition_holds(condition, context, request.context_complete, statement.variables)
+        for condition in statement.conditions
     ]
     return all_of([*truths, True if statement.conditions_readable else None])
 
@@ -268,7 +269,7 @@ def read_requests(raw: bytes, where: str) -> tuple[Request, ...]:
         text = raw.decode("utf-8")
     except UnicodeDecodeError as error:
         raise InputError(f"{where}: byte {error.start + 1} is not UTF-8; save the file as UTF-8.") from error
-    root = read(text, where)
+    root = read_json(text, where)
     reader = _Reader(text, where)
     return tuple(reader.request(node) for node in (root.items if root.kind == "array" else (root,)))
 
@@ -281,14 +282,16 @@ class _Reader:
         self.where = where
 
     def error(self, node: Node, advice: str) -> InputError:
-        return InputError(f"{self.where}: {place(self.text, node.start)}: {advice}.")
+        return InputError(f"{self.where}: {position(self.text, node.start)}: {advice}.")
 
     def request(self, node: Node) -> Request:
         if node.kind != "object":
             raise self.error(node, f"a request must be an object with {', '.join(_KEYS)}")
         for member in node.members:
             if member.key not in (*_KEYS, *_IGNORED):
-                raise self.error(member.value, f"a request has no {names([member.key])!r}; it has {', '.join(_KEYS)}")
+                raise self.error(
+                    member.value, f"a request has no {format_names([member.key])!r}; it has {', '.join(_KEYS)}"
+                )
         action = self.string(node, "action")
         if not _ACTION.fullmatch(action):
             at = node.get("action") or node
@@ -331,7 +334,7 @@ class _Reader:
             key = member.key.lower()
             if key in found:
                 raise self.error(
-                    member.value, f"the key {names([member.key])!r} stands twice, in different case; keep one"
+                    member.value, f"the key {format_names([member.key])!r} stands twice, in different case; keep one"
                 )
             found[key] = tuple(self.values(member.value))
         return found

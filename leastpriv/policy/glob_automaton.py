@@ -33,12 +33,12 @@ from leastpriv.permissions.patterns import (
 _FILLERS = "xyzabcdefghijklmnopqrstuvw0123456789-_/"
 
 
-class EffortError(Exception):
+class StepBudgetError(Exception):
     """The patterns are too entangled to be told apart in reasonable time; caught where the question was asked."""
 
 
 @dataclass(slots=True)
-class Effort:
+class StepBudget:
     """How many steps may still be taken; a step is roughly a microsecond."""
 
     left: int
@@ -50,7 +50,7 @@ class Effort:
         """
         self.left -= steps
         if self.left < 0:
-            raise EffortError
+            raise StepBudgetError
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,10 +90,10 @@ def _chain(pattern: str, escapes: bool) -> _Chain:
     return _Chain(place, tuple(literal.items()), any_one, stay)
 
 
-class Walk:
+class GlobAutomaton:
     """All texts of a domain at once, shortest first, and the elements that have them."""
 
-    def __init__(self, domain: Element, elements: Sequence[Element], actions: bool, effort: Effort) -> None:
+    def __init__(self, domain: Element, elements: Sequence[Element], actions: bool, effort: StepBudget) -> None:
         self.domain = domain
         self.elements = elements
         self.effort = effort
@@ -170,7 +170,7 @@ _COVER = 12
 
 
 @dataclass(frozen=True, slots=True)
-class Reach:
+class Overlap:
     """What is known of a domain without a walk, as bits that stand for elements."""
 
     whole: int
@@ -179,14 +179,14 @@ class Reach:
     """Elements that may have a part of it, or all."""
 
 
-class Universe:
+class GlobSet:
     """Some elements, of which each is asked what it shares with others; an element's bit is `1 << its index`.
 
     Actions are compared without case; resources read `${*}`, `${?}`, `${$}` as the characters. The empty text is no
     member of the universe: there is no such action or resource.
     """
 
-    def __init__(self, elements: Sequence[Element], *, actions: bool, effort: Effort) -> None:
+    def __init__(self, elements: Sequence[Element], *, actions: bool, effort: StepBudget) -> None:
         self.actions = actions
         self.effort = effort
         self.elements = [Element(tuple(map(self._spelled, each.patterns)), each.negated) for each in elements]
@@ -198,7 +198,7 @@ class Universe:
             for pattern in element.patterns:
                 self._file(pattern, 1 << index)
         self._known: dict[str, int] = {}
-        self._reaches: dict[Element, Reach] = {}
+        self._reaches: dict[Element, Overlap] = {}
 
     def _spelled(self, pattern: str) -> str:
         return folded(pattern) if self.actions else pattern
@@ -232,14 +232,14 @@ class Universe:
     def _match(self, pattern: str, text: str) -> bool:
         return action_matches(pattern, text) if self.actions else resource_matches(pattern, text)
 
-    def reach(self, domain: Element) -> Reach:
+    def reach(self, domain: Element) -> Overlap:
         """Compare a domain with each element, pattern by pattern: quick, and sure only in what it calls whole or none.
 
         Raises EffortError.
         """
         text = self.text(domain)
         if text is not None:
-            return Reach(self.membership(text), 0)
+            return Overlap(self.membership(text), 0)
         found = self._reaches.get(domain)
         if found is None:
             spelled = Element(tuple(map(self._spelled, domain.patterns)), domain.negated)
@@ -248,7 +248,7 @@ class Universe:
                 has_all, has_some = self._compare(spelled, element)
                 whole |= has_all << index
                 part |= (has_some and not has_all) << index
-            found = self._reaches[domain] = Reach(whole, part)
+            found = self._reaches[domain] = Overlap(whole, part)
         return found
 
     def _compare(self, domain: Element, element: Element) -> tuple[bool, bool]:
@@ -286,7 +286,9 @@ class Universe:
             return
         domain = Element(tuple(map(self._spelled, domain.patterns)), domain.negated)
         indexes = [index for index in range(len(self.elements)) if relevant >> index & 1]
-        walk = Walk(domain, [self._close(self.elements[index], domain) for index in indexes], self.actions, self.effort)
+        walk = GlobAutomaton(
+            domain, [self._close(self.elements[index], domain) for index in indexes], self.actions, self.effort
+        )
         for found, shortest in walk.texts():
             bits = 0
             for place, index in enumerate(indexes):

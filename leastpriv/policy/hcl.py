@@ -21,8 +21,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from leastpriv.errors import NoPolicyError, PolicyFileError
-from leastpriv.policy.source import Source, names, rendered
-from leastpriv.policy.syntax_tree import line_of, read
+from leastpriv.policy.source import PolicySource, format_names, rendered_source
+from leastpriv.policy.syntax_tree import line_of, read_json
 
 if TYPE_CHECKING:
     from hcl2.rules.base import BlockRule, BodyRule
@@ -37,7 +37,7 @@ _LISTS = {
 _ELSEWHERE = ("source_policy_documents", "override_policy_documents", "source_json", "override_json")
 
 
-def as_policy(block: object, where: str, pointer: str) -> str:
+def policy_json(block: object, where: str, pointer: str) -> str:
     """Write the block as JSON whose strings are still Terraform's.
 
     Raises PolicyFileError where a part of the policy does not stand in the block.
@@ -132,7 +132,7 @@ class _Rendered:
     lines: tuple[int, ...]
 
 
-def read_hcl(text: str, where: str, pointer: str) -> Source:
+def read_hcl(text: str, where: str, pointer: str) -> PolicySource:
     """Read the policy at an address.
 
     Raises PolicyFileError where the file is not HCL, or has no policy there that is written out; it names those that it
@@ -149,7 +149,7 @@ def read_hcl(text: str, where: str, pointer: str) -> Source:
     except (LarkError, RuntimeError, RecursionError) as error:
         raise PolicyFileError(f"{where}: this HCL cannot be read; name the JSON that Terraform renders.") from error
     found = _Reader(body, where, pointer).rendered(pointer)
-    return rendered(found.text, where, pointer, found.lines)
+    return rendered_source(found.text, where, pointer, found.lines)
 
 
 class _Reader:
@@ -204,7 +204,7 @@ class _Reader:
         if not known:
             return self.missing("leads nowhere, and the file has no policy; name another file")
         problem = "leads nowhere" if self.pointer else "is HCL"
-        return self.missing(f"{problem}: name one of its policies by its address ({names(known)})")
+        return self.missing(f"{problem}: name one of its policies by its address ({format_names(known)})")
 
     def addresses(self) -> Iterator[str]:
         for block in _blocks(self.body):
@@ -220,7 +220,7 @@ class _Reader:
             raise self.nowhere()
         body = blocks[0].body
         lines = tuple(_line(block) for block in _blocks(body) if _labels(block)[0] == "statement")
-        return _Rendered(as_policy(_plain(body.serialize(_options())), self.where, self.pointer), lines)
+        return _Rendered(policy_json(_plain(body.serialize(_options())), self.where, self.pointer), lines)
 
     def expression(self, attribute: Any) -> _Rendered:
         """A policy that an attribute holds: an object in `jsonencode`, JSON as text, or a data source's output."""
@@ -242,7 +242,7 @@ class _Reader:
 
     def heredoc(self, text: str, line: int, *, is_heredoc: bool) -> _Rendered:
         try:
-            root = read(text, self.where)
+            root = read_json(text, self.where)
         except PolicyFileError as error:
             raise self.error("is text that is no JSON before Terraform renders it; save what it renders") from error
         statements = root.get_any_case("Statement")

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from leastpriv.policy.document import Document
-from leastpriv.policy.syntax_tree import value_of
+from leastpriv.policy.syntax_tree import json_value
 
 _BLOCK_NAMES = {
     "Sid": "sid",
@@ -27,9 +27,9 @@ _UNSAFE = re.compile(r'["\\@`|<]|[^ -~]')
 """What the report's Markdown would have to change; a string of HCL can write it in another way."""
 
 
-def hcl_of(document: Document) -> str:
+def policy_hcl(document: Document) -> str:
     """Write the policy as its file writes it: the statements of a data source, else the argument of `jsonencode`."""
-    value: Any = value_of(document.policy)
+    value: Any = json_value(document.policy)
     if document.pointer.startswith(("data.", "/data/")):
         found: Any = next((each for key, each in value.items() if key.casefold() == "statement"), [])
         statements = found if isinstance(found, list) else [found]

@@ -1,4 +1,4 @@
-"""How a policy file is laid out, and new text in the same hand.
+"""How a policy file is laid out, and new text in the same style.
 
 Writes edits into the text of a policy: one way for brackets, as in JSON, another for blocks of YAML.
 
@@ -14,20 +14,20 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 
 from leastpriv.policy.document import Document
-from leastpriv.policy.syntax_tree import Node, quoted
+from leastpriv.policy.syntax_tree import Node, json_string
 
 _LISTS = ("Action", "NotAction", "Resource", "NotResource")
 _KEY_ORDER = ("Sid", "Effect", "Action", "NotAction", "Resource", "NotResource", "Condition")
 _DEFAULT_UNIT = "  "
 
 
-def layout_of(document: Document) -> Layout:
+def json_style_of(document: Document) -> JsonStyle:
     """Read the habits off a document; where it shows none, those of `aws iam get-policy-version`."""
     text, nodes = document.text, document.statement_nodes
     flat = not any(_tall(text, node) for node in nodes or (document.policy,))
     lists = [value for node in nodes for value in _lists(node)]
     sample = next((node for node in nodes if node.members), document.policy)
-    return Layout(
+    return JsonStyle(
         newline="\r\n" if "\r\n" in text else "\n",
         unit=_unit(document),
         colon=_colon(text, sample),
@@ -46,41 +46,41 @@ def indentation(text: str, offset: int) -> str:
     return line[: len(line) - len(line.lstrip(" \t"))]
 
 
-def statement_text(statement: Mapping[str, object], indent: str, layout: Layout) -> str:
+def statement_text(statement: Mapping[str, object], indent: str, style: JsonStyle) -> str:
     """Write a statement whose first line is already indented by `indent`.
 
     Keys come in the order Sid, Effect, Action, Resource, Condition; lists of one in Action and Resource
     become a string where the file mostly does so, and a string a list where not.
     """
     keys = [key for key in _KEY_ORDER if key in statement] + [key for key in statement if key not in _KEY_ORDER]
-    members = {key: _in_hand(key, statement[key], layout) for key in keys}
-    return _object_text(members, indent, layout)
+    members = {key: _with_list_style(key, statement[key], style) for key in keys}
+    return _object_text(members, indent, style)
 
 
-def list_text(entries: Sequence[object], indent: str, layout: Layout) -> str:
+def list_text(entries: Sequence[object], indent: str, style: JsonStyle) -> str:
     """Write a list whose opening bracket stands on a line indented by `indent`."""
-    inner = indent + layout.unit
-    return entry_list_text([_value_text(entry, inner, layout) for entry in entries], indent, layout)
+    inner = indent + style.unit
+    return entry_list_text([_value_text(entry, inner, style) for entry in entries], indent, style)
 
 
-def entry_list_text(texts: Sequence[str], indent: str, layout: Layout) -> str:
+def entry_list_text(texts: Sequence[str], indent: str, style: JsonStyle) -> str:
     """Write a list of entries that are text already."""
-    tall = layout.tall_one if len(texts) == 1 else layout.tall_several
-    return _block("[]", texts, indent, layout, tall and bool(texts))
+    tall = style.tall_one if len(texts) == 1 else style.tall_several
+    return _block("[]", texts, indent, style, tall and bool(texts))
 
 
-def statement_list_text(statements: Sequence[str], indent: str, layout: Layout) -> str:
+def statement_list_text(statements: Sequence[str], indent: str, style: JsonStyle) -> str:
     """Write the list of statements whose texts were written for `indent` and one unit more."""
-    return _block("[]", statements, indent, layout, bool(statements) and not layout.flat)
+    return _block("[]", statements, indent, style, bool(statements) and not style.flat)
 
 
-def _value_text(value: object, indent: str, layout: Layout) -> str:
+def _value_text(value: object, indent: str, style: JsonStyle) -> str:
     if isinstance(value, str):
-        return layout.spell(value)
+        return style.spell(value)
     if isinstance(value, Mapping):
-        return _object_text(value, indent, layout)
+        return _object_text(value, indent, style)
     if isinstance(value, Sequence):
-        return list_text(value, indent, layout)
+        return list_text(value, indent, style)
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, int):
@@ -88,26 +88,26 @@ def _value_text(value: object, indent: str, layout: Layout) -> str:
     raise TypeError(f"a policy holds no {type(value).__name__}")
 
 
-def _object_text(members: Mapping[str, object], indent: str, layout: Layout) -> str:
-    inner = indent + layout.unit
-    texts = [layout.spell_key(key) + layout.colon + _value_text(value, inner, layout) for key, value in members.items()]
-    if layout.flat:
-        return "{" + layout.padding + layout.comma.join(texts) + layout.padding + "}"
-    return _block("{}", texts, indent, layout, tall=True)
+def _object_text(members: Mapping[str, object], indent: str, style: JsonStyle) -> str:
+    inner = indent + style.unit
+    texts = [style.spell_key(key) + style.colon + _value_text(value, inner, style) for key, value in members.items()]
+    if style.flat:
+        return "{" + style.padding + style.comma.join(texts) + style.padding + "}"
+    return _block("{}", texts, indent, style, tall=True)
 
 
-def _block(brackets: str, texts: Sequence[str], indent: str, layout: Layout, tall: bool) -> str:
+def _block(brackets: str, texts: Sequence[str], indent: str, style: JsonStyle, tall: bool) -> str:
     if not tall:
-        return brackets[0] + layout.comma.join(texts) + brackets[1]
-    line = layout.newline + indent
-    return brackets[0] + line + layout.unit + ("," + line + layout.unit).join(texts) + line + brackets[1]
+        return brackets[0] + style.comma.join(texts) + brackets[1]
+    line = style.newline + indent
+    return brackets[0] + line + style.unit + ("," + line + style.unit).join(texts) + line + brackets[1]
 
 
-def _in_hand(key: str, value: object, layout: Layout) -> object:
+def _with_list_style(key: str, value: object, style: JsonStyle) -> object:
     if key not in _LISTS:
         return value
     entries = [value] if isinstance(value, str) else list(value) if isinstance(value, Sequence) else [value]
-    return entries[0] if len(entries) == 1 and key in layout.bare else entries
+    return entries[0] if len(entries) == 1 and key in style.bare else entries
 
 
 def _tall(text: str, node: Node) -> bool:
@@ -172,7 +172,7 @@ Splice = tuple[int, int, str]
 
 
 @dataclass(slots=True)
-class Slots:
+class ListChanges:
     """What becomes of the entries of one list: each slot loses its entry, gains followers, or stays."""
 
     drop: set[int] = field(default_factory=set)
@@ -185,29 +185,29 @@ class Slots:
         return [*before, *([] if place in self.drop else [written]), *self.after.get(place, [])]
 
 
-def rewritten(text: str, value: Node, written: Sequence[str], slots: Slots, layout: Layout) -> str:
+def rewrite_list(text: str, value: Node, written: Sequence[str], changes: ListChanges, style: JsonStyle) -> str:
     """Return the text of a list of which at least one entry remains.
 
     `written` is the text of each entry; an object in place of a list counts as a list of one.
     """
     if value.kind == "object":
-        entries = [*written, *slots.after.get(0, [])]
-        return entries[0] if len(entries) == 1 else "[" + layout.comma.join(entries) + "]"
+        entries = [*written, *changes.after.get(0, [])]
+        return entries[0] if len(entries) == 1 else "[" + style.comma.join(entries) + "]"
     items = value.items
     lead, tail = text[value.start + 1 : items[0].start], text[items[-1].end : value.end - 1]
     between = [text[one.end : other.start] for one, other in pairwise(items)]
     if any("#" in separator for separator in (lead, *between, tail)):
-        return _commented(text, value, written, slots, layout)
-    usual = _usual_separator(lead, between, layout)
+        return _commented(text, value, written, changes, style)
+    usual = _usual_separator(lead, between, style)
     result, last = "", -1
     for place, entry in enumerate(written):
-        if entries := slots.entries(place, entry):
+        if entries := changes.entries(place, entry):
             result += (lead if last < 0 else _joined(between[last:place])) + usual.join(entries)
             last = place
     return "[" + result + tail + "]"
 
 
-def spliced(text: str, begin: int, end: int, splices: Sequence[Splice]) -> str:
+def apply_splices(text: str, begin: int, end: int, splices: Sequence[Splice]) -> str:
     """Carry splices out on `text[begin:end]`."""
     result, at = "", begin
     for start, stop, new in sorted(splices):
@@ -216,14 +216,14 @@ def spliced(text: str, begin: int, end: int, splices: Sequence[Splice]) -> str:
     return result + text[at:end]
 
 
-def _usual_separator(lead: str, between: Sequence[str], layout: Layout) -> str:
+def _usual_separator(lead: str, between: Sequence[str], style: JsonStyle) -> str:
     if broken := [separator for separator in between if "\n" in separator]:
         return min(broken, key=lambda separator: separator.count("\n"))
     if between:
         return between[0]
     if "\n" in lead:
-        return "," + layout.newline + lead[lead.rfind("\n") + 1 :]
-    return layout.comma
+        return "," + style.newline + lead[lead.rfind("\n") + 1 :]
+    return style.comma
 
 
 def _joined(separators: Sequence[str]) -> str:
@@ -243,13 +243,13 @@ _GONE = "\0"
 """Marks what was taken out; neither JSON nor YAML has this character in a file."""
 
 
-def _commented(text: str, value: Node, written: Sequence[str], slots: Slots, layout: Layout) -> str:
+def _commented(text: str, value: Node, written: Sequence[str], changes: ListChanges, style: JsonStyle) -> str:
     """A list of YAML in which comments stand: entries and commas go, comments never; then lines left blank go.
 
     Where lines end with an entry and its comment, those that follow it get lines of their own below.
     """
-    items, line = value.items, _own_line(text, value, layout)
-    standing = [bool(slots.entries(place, entry)) for place, entry in enumerate(written)]
+    items, line = value.items, _own_line(text, value, style)
+    standing = [bool(changes.entries(place, entry)) for place, entry in enumerate(written)]
     result = text[value.start : items[0].start]
     for place, item in enumerate(items):
         last = place + 1 == len(items)
@@ -257,20 +257,20 @@ def _commented(text: str, value: Node, written: Sequence[str], slots: Slots, lay
         comma = _comma(text, item.end, end)
         head, tail = (text[item.end : comma], text[comma + 1 : end]) if comma >= 0 else ("", text[item.end : end])
         line_end = _LINE_END.search(tail) if line else None
-        cut, below = (line_end.start(), slots.after.get(place, [])) if line_end else (0, [])
-        here = slots.entries(place, written[place])[: -len(below) or None]
+        cut, below = (line_end.start(), changes.after.get(place, [])) if line_end else (0, [])
+        here = changes.entries(place, written[place])[: -len(below) or None]
         closing = "," if any(standing[place + 1 :]) or (last and comma >= 0) else ""
         own_closing = "," if here and below else closing if here else ""
-        result += (("," + line if line else layout.comma).join(here) or _GONE) + head + (own_closing or _GONE)
+        result += (("," + line if line else style.comma).join(here) or _GONE) + head + (own_closing or _GONE)
         result += tail[:cut] + ",".join(line + entry for entry in below) + (closing if below else "") + tail[cut:]
     lines = result.splitlines(keepends=True)
     return "".join(line.replace(_GONE, "") for line in lines if _GONE not in line or line.replace(_GONE, "").strip())
 
 
-def _own_line(text: str, value: Node, layout: Layout) -> str:
+def _own_line(text: str, value: Node, style: JsonStyle) -> str:
     """What begins a line of a list that has its first entry on a line of its own; else nothing."""
     before = text[value.start + 1 : value.items[0].start]
-    return layout.newline + before[before.rfind("\n") + 1 :] if "\n" in before else ""
+    return style.newline + before[before.rfind("\n") + 1 :] if "\n" in before else ""
 
 
 def _comma(text: str, start: int, end: int) -> int:
@@ -284,7 +284,7 @@ def _comma(text: str, start: int, end: int) -> int:
 
 
 @dataclass(frozen=True, slots=True)
-class Layout:
+class JsonStyle:
     """The habits of one file."""
 
     newline: str
@@ -304,6 +304,6 @@ class Layout:
     """A list of several entries has one a line."""
     bare: frozenset[str]
     """Those elements of a statement whose lists of one are mostly written as a string."""
-    spell: Callable[[str], str] = quoted
+    spell: Callable[[str], str] = json_string
     """Writes a string."""
-    spell_key: Callable[[str], str] = quoted
+    spell_key: Callable[[str], str] = json_string

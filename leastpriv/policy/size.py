@@ -18,15 +18,15 @@ from itertools import accumulate, chain, count, takewhile
 from typing import Any
 
 from leastpriv.permissions.fact_tables import table
-from leastpriv.policy.compact import Fold, MayFold, fold, merge
+from leastpriv.policy.compact import ActionWildcard, MayWriteWildcard, merge_statements, shorten_actions
 from leastpriv.policy.document import Document, Statement, parse
-from leastpriv.policy.edit import DropStatement, Edit, ReplaceActions, ReplaceResources, apply
+from leastpriv.policy.edit import DropStatement, Edit, ReplaceActions, ReplaceResources, apply_edits
 from leastpriv.policy.evaluate import policy_size
-from leastpriv.policy.json_writer import layout_of
+from leastpriv.policy.json_writer import json_style_of
 from leastpriv.policy.syntax_tree import minified
 
 
-class Kind(StrEnum):
+class PolicyKind(StrEnum):
     """What a policy is attached as; each kind has a quota of its own."""
 
     MANAGED = "managed"
@@ -35,7 +35,7 @@ class Kind(StrEnum):
     SESSION = "session"
 
 
-def quota(kind: Kind) -> int:
+def quota(kind: PolicyKind) -> int:
     """Characters that a policy of a kind may have; of an inline policy, all those of its role or user together."""
     return _quotas()[kind]
 
@@ -46,7 +46,7 @@ def _quotas() -> dict[str, int]:
 
 
 @cache
-def most_managed() -> int:
+def max_managed_policies() -> int:
     """Managed policies that a role or user may have, where AWS has not raised it."""
     return next(int(row["policies"]) for row in table("quotas") if row["policies"])
 
@@ -63,10 +63,10 @@ def session_policy(documents: Sequence[Document]) -> str:
         return ""
     version = f'"Version":{json.dumps(versions.pop())},' if documents[0].version else ""
     text = f'{{{version}"Statement":[{",".join(nodes)}]}}'
-    return text if len(text) <= quota(Kind.SESSION) else ""
+    return text if len(text) <= quota(PolicyKind.SESSION) else ""
 
 
-def kind_of(document: Document, principal: str) -> Kind:
+def policy_kind(document: Document, principal: str) -> PolicyKind:
     """What a committed policy is attached as, judged by its place, `principal` being the ARN of its role or user.
 
     The output of `get-role-policy` and `get-user-policy` is an inline policy; in a template the type of the resource
@@ -74,23 +74,23 @@ def kind_of(document: Document, principal: str) -> Kind:
     """
     found = _attached_as(document)
     user = principal.split(":", 5)[-1].startswith("user/") or bool(found and found["principal"])
-    inline = Kind.INLINE_USER if user else Kind.INLINE_ROLE
+    inline = PolicyKind.INLINE_USER if user else PolicyKind.INLINE_ROLE
     if found:
-        return inline if found["attached_as"] == "inline" else Kind.MANAGED
-    is_too_large = quota(Kind.MANAGED) < policy_size(document) <= quota(inline)
-    return inline if document.pointer == "/PolicyDocument" or is_too_large else Kind.MANAGED
+        return inline if found["attached_as"] == "inline" else PolicyKind.MANAGED
+    is_too_large = quota(PolicyKind.MANAGED) < policy_size(document) <= quota(inline)
+    return inline if document.pointer == "/PolicyDocument" or is_too_large else PolicyKind.MANAGED
 
 
-def size_beside(kind: Kind, others: Iterable[Document], principal: str) -> int:
+def size_of_others(kind: PolicyKind, others: Iterable[Document], principal: str) -> int:
     """Characters that other policies of the role or user take of a quota that is over all policies of the kind."""
     if kind not in _shared():
         return 0
-    return sum(policy_size(other) for other in others if kind_of(other, principal) is kind)
+    return sum(policy_size(other) for other in others if policy_kind(other, principal) is kind)
 
 
 @cache
-def _shared() -> frozenset[Kind]:
-    return frozenset(Kind(row["kind"]) for row in table("quotas") if row["several"] == "yes")
+def _shared() -> frozenset[PolicyKind]:
+    return frozenset(PolicyKind(row["kind"]) for row in table("quotas") if row["several"] == "yes")
 
 
 def _attached_as(document: Document) -> Mapping[str, str] | None:
@@ -100,24 +100,24 @@ def _attached_as(document: Document) -> Mapping[str, str] | None:
     return next((row for row in table("attached_as") if row["type"] == kind), None)
 
 
-def name_of(path: str, number: int) -> str:
+def numbered_file(path: str, number: int) -> str:
     """The file of the `number`-th policy, the committed one being the first: `iam/ci-deploy-2.json`."""
     folder, slash, name = path.rpartition("/")
     stem, dot, _ = name.rpartition(".")
     return f"{folder}{slash}{stem if dot else name}-{number}.json" if number > 1 else path
 
 
-def number_of(path: str, name: str) -> int:
+def file_number(path: str, name: str) -> int:
     """Which policy of the policy file `path` the file `name` is, as `name_of` counts; 0 where it is none."""
     if name == path:
         return 1
     found = re.search(r"-([2-9]|[1-9][0-9]{1,2})\.json$", name)
-    return int(found[1]) if found and name_of(path, int(found[1])) == name else 0
+    return int(found[1]) if found and numbered_file(path, int(found[1])) == name else 0
 
 
-def continuations(path: str, is_there: Callable[[str], bool]) -> Iterator[str]:
+def numbered_files(path: str, is_there: Callable[[str], bool]) -> Iterator[str]:
     """Names of the files that the policy file `path` continues in: `ci-deploy-2.json`, `ci-deploy-3.json` …."""
-    return takewhile(is_there, (name_of(path, number) for number in count(2)))
+    return takewhile(is_there, (numbered_file(path, number) for number in count(2)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,18 +130,18 @@ class Packed:
     """New managed policies, each of a file of its own."""
     merged: tuple[str, ...] = ()
     """Sids (or places) of statements that became part of another one."""
-    folds: tuple[Fold, ...] = ()
+    folds: tuple[ActionWildcard, ...] = ()
     fits: bool = True
     """Each policy is within its quota, and they are not too many."""
 
 
 def pack(
     document: Document,
-    kind: Kind = Kind.MANAGED,
+    kind: PolicyKind = PolicyKind.MANAGED,
     *,
     attached: int = 0,
     beside: int = 0,
-    may_fold: MayFold = lambda _document, _statement, _pattern: False,
+    may_fold: MayWriteWildcard = lambda _document, _statement, _pattern: False,
 ) -> Packed:
     """Bring a policy within its quota; `attached` is the number of other managed policies of the role.
 
@@ -153,8 +153,8 @@ def pack(
     limit = max(quota(kind) - beside, 0)
     if policy_size(document) <= limit:
         return Packed(document)
-    shorter, merged = merge(document, limit)
-    shortest, folds = fold(shorter, may_fold, limit)
+    shorter, merged = merge_statements(document, limit)
+    shortest, folds = shorten_actions(shorter, may_fold, limit)
     ways = (Packed(document), Packed(shorter, (), merged), Packed(shortest, (), merged, folds))
     whole = next((way for way in ways if policy_size(way.document) <= limit), None)
     if whole or not _can_be_split(document):
@@ -165,12 +165,12 @@ def pack(
         # No cut helps, as where others take the whole quota: pieces would be no nearer to what IAM takes.
         return replace(ways[-1], fits=False)
     best = min(splits, key=lambda way: len(way.further))
-    policies = len(best.further) + (kind is Kind.MANAGED)
-    return replace(best, fits=policies <= most_managed() - attached)
+    policies = len(best.further) + (kind is PolicyKind.MANAGED)
+    return replace(best, fits=policies <= max_managed_policies() - attached)
 
 
 def _has_room(packed: Packed, limit: int) -> bool:
-    within = (policy_size(part) <= quota(Kind.MANAGED) for part in packed.further)
+    within = (policy_size(part) <= quota(PolicyKind.MANAGED) for part in packed.further)
     return policy_size(packed.document) <= limit and all(within)
 
 
@@ -193,14 +193,14 @@ def _split(way: Packed, first: int) -> Packed:
     taken = {statement.sid.lower() for statement in document.statements}
     edits, moved = _overflow(document, first, taken)
     parts: list[list[_Value]] = []
-    for piece in chain.from_iterable(_cut(document, value, quota(Kind.MANAGED), taken) for value in moved):
-        with_room = (part for part in parts if _length(document, [*part, piece]) <= quota(Kind.MANAGED))
+    for piece in chain.from_iterable(_cut(document, value, quota(PolicyKind.MANAGED), taken) for value in moved):
+        with_room = (part for part in parts if _length(document, [*part, piece]) <= quota(PolicyKind.MANAGED))
         part = next(with_room, None)
         if part is None:
             parts.append([piece])
         else:
             part.append(piece)
-    return replace(way, document=apply(document, edits), further=tuple(_policy(document, part) for part in parts))
+    return replace(way, document=apply_edits(document, edits), further=tuple(_policy(document, part) for part in parts))
 
 
 def _overflow(document: Document, limit: int, taken: set[str]) -> tuple[list[Edit], list[_Value]]:
@@ -298,6 +298,6 @@ def _length(document: Document, values: Sequence[_Value]) -> int:
 
 def _policy(document: Document, values: Sequence[_Value]) -> Document:
     """A policy of some statements, of a document's version and in its hand."""
-    layout = layout_of(document)
-    text = json.dumps(_whole(document, values), indent=layout.unit) + "\n"
-    return parse(text.replace("\n", layout.newline).encode(), f"a part of {document.where}")
+    style = json_style_of(document)
+    text = json.dumps(_whole(document, values), indent=style.unit) + "\n"
+    return parse(text.replace("\n", style.newline).encode(), f"a part of {document.where}")

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from leastpriv.errors import NoPolicyError
-from leastpriv.policy.embedded_json import Shell
-from leastpriv.policy.syntax_tree import Node, line_of, place, read
+from leastpriv.policy.embedded_json import EmbeddedJson
+from leastpriv.policy.syntax_tree import Node, line_of, position, read_json
 from leastpriv.policy.template_functions import Language
 
 _MOST_NAMES = 12
@@ -46,7 +46,7 @@ def is_hcl(path: str) -> bool:
     return path.lower().endswith(_ADDRESSED)
 
 
-def find(root: Node, pointer: str, where: str) -> Node:
+def follow_pointer(root: Node, pointer: str, where: str) -> Node:
     """Follow a JSON pointer.
 
     Raises NoPolicyError naming the first part that is not there, and the names that are.
@@ -64,12 +64,12 @@ def find(root: Node, pointer: str, where: str) -> Node:
     return node
 
 
-def policies_in(root: Node) -> list[str]:
+def policy_pointers(root: Node) -> list[str]:
     """Return pointers to what looks like identity-based policies, in the order of the file."""
     return list(_policies(root, ""))
 
 
-def choices(where: str, pointers: Iterable[str]) -> str:
+def format_addresses(where: str, pointers: Iterable[str]) -> str:
     """Put ready names of a file's policies in words; empty where it has none."""
     found = list(pointers)
     shown = ", ".join(f"{where}#{pointer}" for pointer in found[:_MOST_POLICIES])
@@ -77,7 +77,7 @@ def choices(where: str, pointers: Iterable[str]) -> str:
     return shown + rest
 
 
-def names(found: Iterable[str]) -> str:
+def format_names(found: Iterable[str]) -> str:
     """Put names in words, the first dozen of them."""
     every = list(found)
     shown = ", ".join(map(_short, every[:_MOST_NAMES]))
@@ -102,7 +102,7 @@ def _lack(node: Node, key: str) -> str:
         return f"is a list that has no {_short(key)}, {has}"
     if node.kind == "object":
         keys = [member.key for member in node.members]
-        return f"has no {_short(key)}, only {names(keys)}" if keys else f"has no {_short(key)}, for it is empty"
+        return f"has no {_short(key)}, only {format_names(keys)}" if keys else f"has no {_short(key)}, for it is empty"
     return f"is a {kind_name(node)}, so that it has no {_short(key)}"
 
 
@@ -138,7 +138,7 @@ Format = Literal["json", "yaml", "hcl"]
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
+class PolicySource:
     """The place of a policy."""
 
     format: Format
@@ -149,7 +149,7 @@ class Source:
     language: Language
     outer: str
     """The whole file."""
-    shell: Shell | None = None
+    embedded: EmbeddedJson | None = None
     """Where the policy is written in a string."""
     kind: str = ""
     """Type of the resource of a CloudFormation template that the policy is a part of, `AWS::IAM::UserPolicy`."""
@@ -158,17 +158,17 @@ class Source:
 
     def offset(self, offset: int) -> int:
         """Return the offset in the file of an offset in `text`."""
-        return self.shell.place(offset) if self.shell else offset
+        return self.embedded.place(offset) if self.embedded else offset
 
     def place(self, offset: int) -> str:
         """Return an offset of `text` in words, as of the file; of a policy that was rendered, its address."""
-        return self.pointer if self.format == "hcl" else place(self.outer, self.offset(offset))
+        return self.pointer if self.format == "hcl" else position(self.outer, self.offset(offset))
 
     def line(self, index: int, node: Node) -> int:
         """Return the 1-based line of the file on which a statement begins."""
         return self.lines[index] if self.lines else line_of(self.outer, self.offset(node.start))
 
 
-def rendered(text: str, where: str, pointer: str, lines: tuple[int, ...] = ()) -> Source:
+def rendered_source(text: str, where: str, pointer: str, lines: tuple[int, ...] = ()) -> PolicySource:
     """Make the source of a Terraform policy that was written as JSON; `lines` are those of its statements."""
-    return Source("hcl", pointer, text, read(text, where), "terraform", text, lines=lines)
+    return PolicySource("hcl", pointer, text, read_json(text, where), "terraform", text, lines=lines)

@@ -12,7 +12,7 @@ from typing import Literal
 
 from leastpriv.errors import PolicyFileError
 
-Kind = Literal["object", "array", "string", "number", "literal", "alias"]
+NodeKind = Literal["object", "array", "string", "number", "literal", "alias"]
 """A literal is `true`, `false` or `null`; an alias, of YAML, stands for a node elsewhere."""
 
 _MAX_DEPTH = 64
@@ -28,7 +28,7 @@ _LITERAL = re.compile(r"true|false|null")
 class Node:
     """One value; `start` and `end` are offsets of its text."""
 
-    kind: Kind
+    kind: NodeKind
     start: int
     end: int
     text: str = ""
@@ -67,7 +67,7 @@ class Member:
     value: Node
 
 
-def read(text: str, where: str) -> Node:
+def read_json(text: str, where: str) -> Node:
     """Read one JSON value from the whole of `text`.
 
     Raises PolicyFileError naming `where`, line and column: not strict JSON, a key twice in one object, or
@@ -81,7 +81,7 @@ def line_of(text: str, offset: int) -> int:
     return text.count("\n", 0, offset) + 1
 
 
-def place(text: str, offset: int) -> str:
+def position(text: str, offset: int) -> str:
     """Return an offset in words: `line 3, column 7`, both 1-based."""
     return f"line {line_of(text, offset)}, column {offset - text.rfind(chr(10), 0, offset)}"
 
@@ -101,12 +101,12 @@ def _as_itself(text: str) -> str:
     return json.dumps(text, ensure_ascii=lone_surrogate)
 
 
-def value_of(node: Node) -> object:
+def json_value(node: Node) -> object:
     """Return the value as `json.loads` would; a string of an alias is its name."""
     if node.kind == "object":
-        return {member.key: value_of(member.value) for member in node.members}
+        return {member.key: json_value(member.value) for member in node.members}
     if node.kind == "array":
-        return [value_of(item) for item in node.items]
+        return [json_value(item) for item in node.items]
     if node.kind in {"number", "literal"}:
         try:
             return json.loads(node.text)
@@ -116,7 +116,7 @@ def value_of(node: Node) -> object:
     return node.text
 
 
-def quoted(text: str) -> str:
+def json_string(text: str) -> str:
     """Return `text` as a JSON string that UTF-8 can encode and that IAM takes in a document.
 
     A document's pattern ends at U+00FF (botocore 1.44 model of IAM, policyDocumentType), and what a person cannot see
@@ -146,7 +146,7 @@ class _Reader:
 
     def error(self, advice: str, at: int | None = None) -> PolicyFileError:
         at = self.at if at is None else at
-        return PolicyFileError(f"{self.where}: {place(self.text, at)}: {advice}.")
+        return PolicyFileError(f"{self.where}: {position(self.text, at)}: {advice}.")
 
     def skip_space(self) -> str:
         found = _SPACE.match(self.text, self.at)
@@ -166,7 +166,7 @@ class _Reader:
         return self.string() if char == '"' else self.scalar()
 
     def scalar(self) -> Node:
-        kinds: tuple[tuple[re.Pattern[str], Kind], ...] = ((_NUMBER, "number"), (_LITERAL, "literal"))
+        kinds: tuple[tuple[re.Pattern[str], NodeKind], ...] = ((_NUMBER, "number"), (_LITERAL, "literal"))
         for pattern, kind in kinds:
             if found := pattern.match(self.text, self.at):
                 self.at = found.end()
@@ -205,7 +205,7 @@ class _Reader:
             raise self.error("a key in double quotes is missing here; correct the JSON")
         key = self.string()
         if key.text in members:
-            raise self.error(f"the key {quoted(key.text)} stands twice in one object; keep one", key.start)
+            raise self.error(f"the key {json_string(key.text)} stands twice in one object; keep one", key.start)
         if self.skip_space() != ":":
             raise self.error("a colon is missing here; correct the JSON")
         self.at += 1

@@ -55,14 +55,14 @@ def parts_of(node: Node, language: Language, known: Mapping[str, str]) -> Parts 
     return _function(node, known)
 
 
-def spelled(parts: Parts, *, escaped: bool = False) -> str:
+def joined_text(parts: Parts, *, escaped: bool = False) -> str:
     """Join parts; `escaped`: what only looks like a placeholder is plain text, and is spelled so."""
     return "".join(
         f"${{{part.name}}}" if isinstance(part, Placeholder) else as_2012(part, not escaped) for part in parts
     )
 
 
-def escaped_for(language: Language) -> Callable[[str], str]:
+def template_escape(language: Language) -> Callable[[str], str]:
     """Return what writes a policy's own `${…}` so that the template leaves it alone."""
     if language == "terraform":
         return lambda text: text.replace("${", "$${").replace(_DIRECTIVE, "%%{")
@@ -71,7 +71,7 @@ def escaped_for(language: Language) -> Callable[[str], str]:
     return lambda text: text
 
 
-def named(text: str, kind: str = "expression") -> Placeholder:
+def placeholder_for(text: str, kind: str = "expression") -> Placeholder:
     """Make the placeholder of an expression; one that is no plain name goes by a hash of it."""
     name = text.strip().replace("::", ".")
     if _NAME.fullmatch(name):
@@ -83,14 +83,14 @@ def _function(node: Node, known: Mapping[str, str]) -> Parts | None:
     member = node.members[0]
     key, value = member.key, member.value
     if key == "Ref" and value.kind == "string":
-        return (known[value.text],) if value.text in known else (named(value.text),)
+        return (known[value.text],) if value.text in known else (placeholder_for(value.text),)
     if key == "Fn::Sub" and (found := _substituted(value, known)):
         return found
     if key == "Fn::Join" and (found := _concatenated(value, known)):
         return found
     if key == "Fn::GetAtt" and value.kind == "array" and all(item.kind == "string" for item in value.items):
-        return (named(".".join(item.text for item in value.items)),)
-    return (named(minified(node), key.replace("::", ".")),) if key.startswith("Fn::") else None
+        return (placeholder_for(".".join(item.text for item in value.items)),)
+    return (placeholder_for(minified(node), key.replace("::", ".")),) if key.startswith("Fn::") else None
 
 
 def _substituted(value: Node, known: Mapping[str, str]) -> Parts | None:
@@ -99,7 +99,10 @@ def _substituted(value: Node, known: Mapping[str, str]) -> Parts | None:
     if text.kind != "string":
         return None
     own = (
-        {m.key: parts_of(m.value, "cloudformation", known) or (named(minified(m.value)),) for m in given.members}
+        {
+            m.key: parts_of(m.value, "cloudformation", known) or (placeholder_for(minified(m.value)),)
+            for m in given.members
+        }
         if given
         else {}
     )
@@ -128,7 +131,7 @@ def _sub(text: str, known: Mapping[str, str], own: Mapping[str, Parts]) -> Itera
         elif name in own:
             yield from own[name]
         else:
-            yield known[name] if name in known else named(name)
+            yield known[name] if name in known else placeholder_for(name)
         at = found.end()
     yield text[at:]
 
@@ -137,12 +140,12 @@ def _terraform(text: str) -> Iterator[str | Placeholder]:
     found = list(_TERRAFORM.finditer(text))
     if any(each[3] for each in found):
         # A directive, or an expression with braces in braces: what the whole says is not known.
-        yield named(text)
+        yield placeholder_for(text)
         return
     at = 0
     for each in found:
         yield text[at : each.start()]
-        yield each[1][1:] if each[1] else named(each[2])
+        yield each[1][1:] if each[1] else placeholder_for(each[2])
         at = each.end()
     yield text[at:]
 

@@ -12,8 +12,15 @@ from leastpriv.models import Condition
 from leastpriv.permissions import catalog
 from leastpriv.permissions.patterns import action_matches, escape_observed, unescape
 from leastpriv.permissions.resource_types import fits
-from leastpriv.policy.condition_sets import Proviso, Rule, cases, loosened, rules_of
-from leastpriv.policy.conditions import Operator, moment, network, number, operator_of, resolve
+from leastpriv.policy.condition_sets import ConditionSet, Rule, cases, rules_of, without_variables
+from leastpriv.policy.conditions import (
+    Operator,
+    parse_date,
+    parse_network,
+    parse_number,
+    parse_operator,
+    resolve_variables,
+)
 from leastpriv.policy.document import Document
 from leastpriv.policy.evaluate import Request, evaluate
 from leastpriv.policy.glob_automaton import Element
@@ -37,7 +44,7 @@ class Witness:
     context: Mapping[str, tuple[str, ...]] = field(default_factory=dict, hash=False)
 
 
-def actions_to_name(entry: Element, resources: Element) -> tuple[str, ...]:
+def example_actions(entry: Element, resources: Element) -> tuple[str, ...]:
     """Return actions of the catalogue that an action entry, or a NotAction element, takes in.
 
     Those that are authorised on such resources come first, then the shortest. A literal is itself. Of an entry for
@@ -60,7 +67,9 @@ def _by_fitness(actions: Iterable[str], resources: Element) -> tuple[str, ...]:
     return tuple(sorted(actions, key=lambda action: (not fits(action, pattern), len(action), action)))
 
 
-def shown(action: str, resource: str, rule: Rule, old: Sequence[Document], new: Sequence[Document]) -> Witness | None:
+def find_witness(
+    action: str, resource: str, rule: Rule, old: Sequence[Document], new: Sequence[Document]
+) -> Witness | None:
     """Return the request, with what context it takes, if `new` allows it and `old` does not; None if that fails."""
     for candidate in islice(_candidates(action, resource, rule, old), _MOST_TRIALS):
         request = Request(action, escape_observed(candidate.resource), candidate.context, context_complete=True)
@@ -73,7 +82,7 @@ def shown(action: str, resource: str, rule: Rule, old: Sequence[Document], new: 
 
 def _candidates(action: str, resource: str, rule: Rule, old: Sequence[Document]) -> Iterator[Witness]:
     """Yield requests that the rule may allow: first of each of its cases, then with more in the context."""
-    plain = [_fitting(action, resource, case) for case in cases(rule.proviso)]
+    plain = [_fitting(action, resource, case) for case in cases(rule.condition_set)]
     yield from plain
     overlays = list(_overlays(old))
     for witness in plain:
@@ -82,24 +91,24 @@ def _candidates(action: str, resource: str, rule: Rule, old: Sequence[Document])
         yield replace(witness, context={**witness.context, **dict(overlays)})
 
 
-def _fitting(action: str, resource: str, proviso: Proviso) -> Witness:
-    context = {key: values for each in proviso.conditions for key, values in _satisfying(each)}
-    for entry in proviso.fits:
+def _fitting(action: str, resource: str, condition_set: ConditionSet) -> Witness:
+    context = {key: values for each in condition_set.conditions for key, values in _satisfying(each)}
+    for entry in condition_set.fits:
         context |= {key.strip().lower(): (_ANY,) for key in _VARIABLE_KEY.findall(entry)}
-        resource = _plain(resolve(entry, context, True) or entry)
+        resource = _plain(resolve_variables(entry, context, True) or entry)
     return Witness(action, resource, context)
 
 
 def _overlays(old: Sequence[Document]) -> Iterator[tuple[str, tuple[str, ...]]]:
     """Yield values that a condition of an old Allow does not take, and those that one of an old Deny does."""
     for rule in rules_of(old):
-        for condition in rule.proviso.conditions:
+        for condition in rule.condition_set.conditions:
             yield from _violating(condition) if rule.allow else _satisfying(condition)
 
 
 def _satisfying(condition: Condition) -> Iterator[tuple[str, tuple[str, ...]]]:
     """Yield the key with a value for which a condition holds; nothing where it holds without the key."""
-    operator = operator_of(condition.operator)
+    operator = parse_operator(condition.operator)
     if operator is None or not condition.values:
         return
     if operator.base == "Null":
@@ -113,7 +122,7 @@ def _satisfying(condition: Condition) -> Iterator[tuple[str, tuple[str, ...]]]:
 
 
 def _violating(condition: Condition) -> Iterator[tuple[str, tuple[str, ...]]]:
-    operator = operator_of(condition.operator)
+    operator = parse_operator(condition.operator)
     if operator is None or not condition.values:
         return
     if operator.base != "Null":
@@ -125,20 +134,20 @@ def _violating(condition: Condition) -> Iterator[tuple[str, tuple[str, ...]]]:
 
 def _sample(operator: Operator, value: str) -> str:
     """Return a value of a request that fits a value of a policy."""
-    read = {"Num": number, "Dat": moment}.get(operator.base[:3])
+    read = {"Num": parse_number, "Dat": parse_date}.get(operator.base[:3])
     found = read(value) if read else None
     if found is not None:
         step = -1 if "LessThan" in operator.base else 1 if "GreaterThan" in operator.base else 0
         return str(found + Decimal(step))
     if operator.base == "IpAddress":
-        addresses = network(value)
+        addresses = parse_network(value)
         return str(addresses.network_address) if addresses else value
     return _plain(value) if operator.base in {"StringLike", "ArnLike"} else unescape(value)
 
 
 def _beyond(operator: Operator, value: str) -> str:
     """Return a value of a request that does not fit a value of a policy."""
-    read = {"Num": number, "Dat": moment}.get(operator.base[:3])
+    read = {"Num": parse_number, "Dat": parse_date}.get(operator.base[:3])
     found = read(value) if read else None
     if found is not None:
         return str(found + Decimal(1 if "LessThan" in operator.base else -1))
@@ -149,4 +158,4 @@ def _beyond(operator: Operator, value: str) -> str:
 
 def _plain(pattern: str) -> str:
     """Return a text that a pattern matches, its variables left out."""
-    return unescape(_WILDCARD.sub(lambda found: "" if found[0] == "*" else _ANY, loosened(pattern)))
+    return unescape(_WILDCARD.sub(lambda found: "" if found[0] == "*" else _ANY, without_variables(pattern)))

@@ -12,14 +12,14 @@ from collections.abc import Callable
 from typing import Any
 
 from leastpriv.errors import PolicyFileError
-from leastpriv.policy.syntax_tree import Kind, Member, Node
+from leastpriv.policy.syntax_tree import Member, Node, NodeKind
 
 _MAX_CHARACTERS = 1_000_000
 """CloudFormation takes templates of 1 MB
 (https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/cloudformation-limits.html, read 2026-11-24)."""
 
 _STANDARD = "tag:yaml.org,2002:"
-_KINDS: dict[str, Kind] = {"int": "number", "float": "number", "bool": "literal", "null": "literal"}
+_KINDS: dict[str, NodeKind] = {"int": "number", "float": "number", "bool": "literal", "null": "literal"}
 _LITERALS: dict[str, Callable[[str], str]] = {"bool": str.lower, "null": lambda _: "null"}
 _WITHOUT_PREFIX = frozenset({"Ref", "Condition"})
 _PROPERTY = re.compile(r"[!&][^\s,\[\]{}]*[ \t]*(?:\r?\n[ \t]*)?")

@@ -8,12 +8,12 @@ import pytest
 
 from leastpriv.aws.session import Aws
 from leastpriv.aws_checks import simulate as door
-from leastpriv.aws_checks.simulate import Batch, Question, batches, simulate
-from leastpriv.diff.compare import Verdict
+from leastpriv.aws_checks.simulate import Batch, SimulationRequest, batches, simulate
+from leastpriv.diff.compare import ReplayEffect
 from leastpriv.models import Condition, Permission
 from leastpriv.policy.document import Document, parse
-from leastpriv.proposal.models import Judgement
-from leastpriv.proposal.proof import Allowance
+from leastpriv.proposal.models import CheckResult
+from leastpriv.proposal.proof import NeedDecision
 from tests.fakes.aws.policy_checks import PolicyChecks
 
 ROLE = "arn:aws:iam::111122223333:role/ci/deploy"
@@ -66,7 +66,7 @@ def test_what_the_record_shows_is_sent_as_context() -> None:
     role = "arn:aws:iam::111122223333:role/fn"
     statement = {"Effect": "Allow", "Action": "iam:PassRole", "Resource": role, "Condition": _only_lambda()}
     policy = parse(json.dumps({"Version": "2012-10-17", "Statement": [statement]}).encode(), "p.json")
-    need = Allowance(Permission("iam:PassRole", role, shown), "eu-west-1", "allowed", None, None)
+    need = NeedDecision(Permission("iam:PassRole", role, shown), "eu-west-1", "allowed", None, None)
     with PolicyChecks() as aws:
         found = _simulate(aws, [policy], [need])
     assert (found.asked, found.remarks) == (1, ())
@@ -99,7 +99,7 @@ def test_paging_loses_nothing() -> None:
 def test_requests_ask_for_nothing_but_the_needs() -> None:
     """Batches cover every question once, and no pair of action and resource that nobody asked about."""
     questions = [
-        Question(action, resource, context, "allowed")
+        SimulationRequest(action, resource, context, "allowed")
         for action, resources in {"a:1": "xy", "a:2": "xy", "a:3": "y", "a:4": "z"}.items()
         for resource in resources
         for context in ((), (("aws:RequestedRegion", ("eu-west-1",)),))
@@ -113,7 +113,9 @@ def test_requests_ask_for_nothing_but_the_needs() -> None:
 
 
 def test_very_many_resources_become_several_requests() -> None:
-    questions = [Question("s3:GetObject", f"arn:aws:s3:::shop/{number}", (), "allowed") for number in range(1_201)]
+    questions = [
+        SimulationRequest("s3:GetObject", f"arn:aws:s3:::shop/{number}", (), "allowed") for number in range(1_201)
+    ]
     assert [len(batch.resources) for batch in batches(questions)] == [500, 500, 201]
 
 
@@ -131,8 +133,8 @@ def _only_lambda() -> dict[str, Any]:
     return {"StringEquals": {"iam:PassedToService": "lambda.amazonaws.com"}}
 
 
-def _need(action: str, resource: str, effect: Verdict = "allowed") -> Allowance:
-    return Allowance(Permission(action, resource), "eu-west-1", effect, None, None)
+def _need(action: str, resource: str, effect: ReplayEffect = "allowed") -> NeedDecision:
+    return NeedDecision(Permission(action, resource), "eu-west-1", effect, None, None)
 
 
 def _policy(actions: list[str], resource: str) -> Document:
@@ -140,5 +142,5 @@ def _policy(actions: list[str], resource: str) -> Document:
     return parse(json.dumps({"Version": "2012-10-17", "Statement": [statement]}).encode(), "p.json")
 
 
-def _simulate(aws: PolicyChecks, documents: Sequence[Document], needs: Sequence[Allowance]) -> Judgement:
+def _simulate(aws: PolicyChecks, documents: Sequence[Document], needs: Sequence[NeedDecision]) -> CheckResult:
     return simulate(Aws.open(aws.environment()), documents, needs, ROLE, "p.json")

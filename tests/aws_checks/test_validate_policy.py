@@ -4,10 +4,10 @@ import json
 from typing import Any
 
 from leastpriv.aws.session import Aws
-from leastpriv.aws_checks.trust_policies import named_trust
+from leastpriv.aws_checks.trust_policies import read_trust_policy
 from leastpriv.aws_checks.validate_policy import validate
 from leastpriv.policy.document import parse
-from leastpriv.proposal.models import Weight
+from leastpriv.proposal.models import Severity
 from tests.fakes.aws.policy_checks import PolicyChecks
 
 POLICY = json.dumps(
@@ -27,11 +27,11 @@ def test_every_page_of_findings_is_told_by_line_the_gravest_first() -> None:
         found = validate(Aws.open(aws.environment()), {"iam/p.json": parse(POLICY.encode(), "p.json")}, None)
     lines = POLICY.splitlines()
     assert [(each.weight, each.code, lines[each.line - 1].strip().rstrip(",")) for each in found.remarks] == [
-        (Weight.ERROR, "INVALID_ACTION", '"s3:Get Object"'),
-        (Weight.ERROR, "INVALID_ACTION", '"Action": "sqs:"'),
-        (Weight.SECURITY_WARNING, "PASS_ROLE_WITH_STAR_IN_RESOURCE", '"Action": "iam:PassRole"'),
-        (Weight.WARNING, "MISSING_VERSION", "{"),
-        (Weight.SUGGESTION, "REDUNDANT_ACTION", '"s3:GetObject"'),
+        (Severity.ERROR, "INVALID_ACTION", '"s3:Get Object"'),
+        (Severity.ERROR, "INVALID_ACTION", '"Action": "sqs:"'),
+        (Severity.SECURITY_WARNING, "PASS_ROLE_WITH_STAR_IN_RESOURCE", '"Action": "iam:PassRole"'),
+        (Severity.WARNING, "MISSING_VERSION", "{"),
+        (Severity.SUGGESTION, "REDUNDANT_ACTION", '"s3:GetObject"'),
     ]
     assert {each.file for each in found.remarks} == {"iam/p.json"}
     assert len(aws.asked("ValidatePolicy")) == 2
@@ -87,7 +87,7 @@ def _already(before: list[Any], after: list[Any]) -> dict[int, bool]:
 def test_a_trust_policy_is_validated_as_one_and_its_findings_are_as_committed() -> None:
     statement = {"Effect": "Allow", "Principal": {"AWS": "*"}, "Action": "sts:Assume_Role"}
     raw = json.dumps({"Version": "2012-10-17", "Statement": [statement]}, indent=1).encode()
-    trust = named_trust(raw, "iam/trust.json", {})
+    trust = read_trust_policy(raw, "iam/trust.json", {})
     good = {"Effect": "Allow", "Action": "sqs:SendMessage", "Resource": "*"}
     policy = parse(json.dumps({"Version": "2012-10-17", "Statement": [good]}).encode(), "p.json")
     with PolicyChecks() as aws:

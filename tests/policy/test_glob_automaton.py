@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from leastpriv.permissions.patterns import matches, resource_matches
-from leastpriv.policy.glob_automaton import Effort, EffortError, Element, Universe
+from leastpriv.policy.glob_automaton import Element, GlobSet, StepBudget, StepBudgetError
 from tests.hypothesis_profiles import examples
 
 globs = st.text("ab*?", min_size=1, max_size=4)
@@ -17,8 +17,8 @@ elements = st.builds(Element, st.lists(globs, max_size=2).map(tuple), st.boolean
 WORDS = ["".join(letters) for length in range(1, 6) for letters in product("abx", repeat=length)]
 
 
-def universe(*given_elements: Element, actions: bool = True, effort: int = 10**7) -> Universe:
-    return Universe(given_elements, actions=actions, effort=Effort(effort))
+def universe(*given_elements: Element, actions: bool = True, effort: int = 10**7) -> GlobSet:
+    return GlobSet(given_elements, actions=actions, effort=StepBudget(effort))
 
 
 def has(element: Element, text: str) -> bool:
@@ -141,13 +141,13 @@ def test_a_text_is_found_where_every_letter_we_would_fill_in_is_taken() -> None:
 def test_entangled_patterns_end_in_an_error_not_in_a_hang(patterns: int) -> None:
     hostile = [Element((f"*{'a*' * (n % 7 + 3)}{'b' * (n % 5)}?*a{'?' * n}",)) for n in range(patterns)]
     asked = universe(*hostile, effort=200_000)
-    with pytest.raises(EffortError):
+    with pytest.raises(StepBudgetError):
         list(asked.members(Element(("*",)), (1 << patterns) - 1))
 
 
 def test_comparing_takes_effort_too() -> None:
     patterns = tuple(f"*{'a*' * 100}{n}" for n in range(50))
-    with pytest.raises(EffortError):
+    with pytest.raises(StepBudgetError):
         universe(Element(patterns), effort=1_000).reach(Element(("*a*a*b*",)))
-    with pytest.raises(EffortError):
+    with pytest.raises(StepBudgetError):
         universe(Element(patterns), effort=10).membership("a" * 1_000)

@@ -11,11 +11,11 @@ from leastpriv.config.settings import Mode, Settings
 from leastpriv.errors import PullRequestError
 from leastpriv.github_actions.workflow_commands import Console
 from leastpriv.pipeline.propose import Result
-from leastpriv.proposal.drift import Drifted
+from leastpriv.proposal.drift import DriftFinding
 from leastpriv.pull_request.github.repository import GitHubPlace
 from leastpriv.pull_request.models import Operation, Published
 from leastpriv.pull_request.tracking_issue import IssueStep
-from leastpriv.report.context import Subject
+from leastpriv.report.context import ReportContext
 from leastpriv.report.drift import (
     finding_ids,
     findings,
@@ -92,6 +92,6 @@ def track(result: Result, github: GitHubPlace, console: Console, run_url: str) -
     return 0
 
 
-def _differs(found: Sequence[Drifted], subject: Subject) -> str:
+def _differs(found: Sequence[DriftFinding], subject: ReportContext) -> str:
     many = "1 finding" if len(found) == 1 else f"{len(found):,} findings"
     return f"{subject.policy_file} is not what the evidence and the account say: {many}"

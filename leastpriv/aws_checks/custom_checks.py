@@ -44,14 +44,14 @@ _METHODS = {
 class Check:
     """One paid request."""
 
-    judge: str
+    operation: str
     arguments: Mapping[str, Any]
     file: str
     lines: tuple[int, ...]
     """Lines of the policy's statements, by their index."""
     expected: str
     """`PASS` or `FAIL` by our own evaluation; empty where we have none."""
-    means: str
+    failure_meaning: str
     """What a FAIL means, in words."""
 
 
@@ -64,23 +64,23 @@ def paid_checks(
     actions, those of the built-in list and `never_add`, none may be granted; no trust policy may let everybody in.
     """
     checks: list[Check] = []
-    unasked: list[str] = []
+    skipped: list[str] = []
     for file, document in files.items():
         text = render_policy(document)
         if text is None:
-            unasked.append(unrendered_reason(file))
+            skipped.append(unrendered_reason(file))
             continue
         lines = tuple(statement.line for statement in document.statements)
         checks.extend(_new_access(proposal, text.text, file, lines))
         checks.extend(_not_granted(document, text.text, file, lines, never_add))
     for trust in trusts:
-        if trust.sent is None:
-            unasked.append(unrendered_reason(trust.file))
+        if trust.rendered is None:
+            skipped.append(unrendered_reason(trust.file))
             continue
-        arguments = {"policyDocument": trust.sent.text, "resourceType": TRUST}
-        means = "the trust policy can let anybody assume the role"
-        checks.append(Check(NO_PUBLIC_ACCESS, arguments, trust.file, trust.lines, "", means))
-    return tuple(checks), tuple(unasked)
+        arguments = {"policyDocument": trust.rendered.text, "resourceType": TRUST}
+        failure_meaning = "the trust policy can let anybody assume the role"
+        checks.append(Check(NO_PUBLIC_ACCESS, arguments, trust.file, trust.lines, "", failure_meaning))
+    return tuple(checks), tuple(skipped)
 
 
 def price(checks: Sequence[Check]) -> str:
@@ -95,20 +95,20 @@ def price(checks: Sequence[Check]) -> str:
     )
 
 
-def run_checks(aws: Aws, checks: Sequence[Check], unasked: Sequence[str] = ()) -> tuple[CheckResult, ...]:
+def run_checks(aws: Aws, checks: Sequence[Check], skipped: Sequence[str] = ()) -> tuple[CheckResult, ...]:
     """Says the price, then asks; one judgement a kind of check, the first failure of a kind ends that kind.
 
     Never raises AwsError.
     """
     if checks:
         _log.info(price(checks))
-    judges = dict.fromkeys(check.judge for check in checks)
-    found = [_run(aws, [check for check in checks if check.judge == judge]) for judge in judges]
-    return (*found, CheckResult("custom policy checks", 0, (), tuple(unasked))) if unasked else tuple(found)
+    judges = dict.fromkeys(check.operation for check in checks)
+    found = [_run(aws, [check for check in checks if check.operation == judge]) for judge in judges]
+    return (*found, CheckResult("custom policy checks", 0, (), tuple(skipped))) if skipped else tuple(found)
 
 
 def _run(aws: Aws, checks: Sequence[Check]) -> CheckResult:
-    judge, remarks = checks[0].judge, list[CheckFinding]()
+    judge, remarks = checks[0].operation, list[CheckFinding]()
     for number, check in enumerate(checks):
         try:
             with translate_errors(f"having {judge} run", f"access-analyzer:{judge}"):
@@ -125,11 +125,11 @@ def _remarks(check: Check, answer: Mapping[str, Any]) -> Iterator[CheckFinding]:
         found = next(_places(check, answer), 0)
         why = f" ({answer['message']})" if answer.get("message") else ""
         ours = f"our own evaluation says {check.expected}, AWS says {result or 'nothing'}{why}"
-        yield CheckFinding(Severity.DISAGREES, check.judge, f"{check.means}: {ours}.", check.file, found)
+        yield CheckFinding(Severity.DISAGREES, check.operation, f"{check.means}: {ours}.", check.file, found)
     elif result == "FAIL":
         weight = Severity.WARNING if check.expected else Severity.SECURITY_WARNING
         for line in _places(check, answer) if answer.get("reasons") else (0,):
-            yield CheckFinding(weight, check.judge, f"{check.means}.", check.file, line)
+            yield CheckFinding(weight, check.operation, f"{check.means}.", check.file, line)
 
 
 def _places(check: Check, answer: Mapping[str, Any]) -> Iterator[int]:
@@ -157,8 +157,10 @@ def _not_granted(
     for start in range(0, len(actions), _MOST_ACTIONS):
         some = actions[start : start + _MOST_ACTIONS]
         arguments = {"policyDocument": text, "access": [{"actions": list(some)}], "policyType": "IDENTITY_POLICY"}
-        means = "the policy grants what is on the list of forbidden actions, which nobody but a person puts there"
-        yield Check(ACCESS_NOT_GRANTED, arguments, file, lines, _expected(document, some), means)
+        failure_meaning = (
+            "the policy grants what is on the list of forbidden actions, which nobody but a person puts there"
+        )
+        yield Check(ACCESS_NOT_GRANTED, arguments, file, lines, _expected(document, some), failure_meaning)
 
 
 @cache

@@ -19,13 +19,13 @@ class RenderedPolicy:
 
     source: PolicySource
     text: str
-    own: bool
+    is_source_text: bool
     """It is the source's own text, so that places in it are places in the file; else JSON that was made from it."""
 
     def line(self, location: Mapping[str, Any]) -> int:
         """The 1-based line of the file that a location of Access Analyzer is on: by its span, else by its path."""
         span = location.get("span") or {}
-        if self.own and span:
+        if self.is_source_text and span:
             return self._line_at(int(span["start"]["line"]))
         return self._line_of(location.get("path") or ())
 
@@ -47,7 +47,7 @@ class RenderedPolicy:
     def _line_of(self, path: Sequence[Mapping[str, Any]]) -> int:
         source, found = self.source, self.source.policy
         for step in path:
-            found = _stepped(found, step)
+            found = _child_at(found, step)
         if source.lines:
             # Rendered from HCL: only the statements' lines are known.
             index = next((int(step["index"]) for step in path if "index" in step), 0)
@@ -57,47 +57,47 @@ class RenderedPolicy:
 
 def render_policy(document: Document) -> RenderedPolicy | None:
     """Return what can be sent of a policy; None where it has parts that only the rendered template knows."""
-    return render_source(document.source, document.known)
+    return render_source(document.source, document.pseudo_parameters)
 
 
-def render_source(source: PolicySource, known: Mapping[str, str]) -> RenderedPolicy | None:
+def render_source(source: PolicySource, pseudo_parameters: Mapping[str, str]) -> RenderedPolicy | None:
     """Return what can be sent of the policy at a place; `known` and None are as in `sent`."""
-    value = render_value(source.policy, source.language, known)
+    value = render_value(source.policy, source.language, pseudo_parameters)
     if value is None:
         return None
     if (source.format == "json" or source.embedded) and value == json_value(source.policy):
-        return RenderedPolicy(source, source.text[source.policy.start : source.policy.end], own=True)
-    return RenderedPolicy(source, json.dumps(value, ensure_ascii=False), own=False)
+        return RenderedPolicy(source, source.text[source.policy.start : source.policy.end], is_source_text=True)
+    return RenderedPolicy(source, json.dumps(value, ensure_ascii=False), is_source_text=False)
 
 
-def render_value(node: Node, language: Language, known: Mapping[str, str]) -> object | None:
+def render_value(node: Node, language: Language, pseudo_parameters: Mapping[str, str]) -> object | None:
     """Return the value of a node of a template; None where it is not known before the template is rendered."""
     try:
-        return _rendered(node, language, known)
-    except _OpenError:
+        return _rendered(node, language, pseudo_parameters)
+    except _UnknownPartError:
         return None
 
 
-class _OpenError(Exception):
+class _UnknownPartError(Exception):
     pass
 
 
-def _rendered(node: Node, language: Language, known: Mapping[str, str]) -> object:
+def _rendered(node: Node, language: Language, pseudo_parameters: Mapping[str, str]) -> object:
     if node.kind == "array":
-        return [_rendered(item, language, known) for item in node.items]
-    parts = parts_of(node, language, known)
+        return [_rendered(item, language, pseudo_parameters) for item in node.items]
+    parts = parts_of(node, language, pseudo_parameters)
     if parts is not None:
         if not all(isinstance(part, str) for part in parts):
-            raise _OpenError
+            raise _UnknownPartError
         return "".join(part for part in parts if isinstance(part, str))
     if node.kind == "object":
-        return {member.key: _rendered(member.value, language, known) for member in node.members}
+        return {member.key: _rendered(member.value, language, pseudo_parameters) for member in node.members}
     if node.kind == "alias":
-        raise _OpenError
+        raise _UnknownPartError
     return json_value(node)
 
 
-def _stepped(node: Node, step: Mapping[str, Any]) -> Node:
+def _child_at(node: Node, step: Mapping[str, Any]) -> Node:
     """One step down a path of Access Analyzer; a step that leads nowhere stays."""
     if "index" in step:
         items = node.items

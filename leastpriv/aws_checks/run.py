@@ -35,11 +35,11 @@ def run_free_checks(
     _log.info("Asking AWS about the proposal: ValidatePolicy and SimulateCustomPolicy, both free")
     found = (
         validate(aws, files, proposal.committed, _trusts(files, named)),
-        simulate(aws, [*files.values(), *attached], proof.allowances, principal, next(iter(files), "")),
+        simulate(aws, [*files.values(), *attached], proof.need_decisions, principal, next(iter(files), "")),
     )
     for judgement in found:
         if judgement.failure:
-            _log.info(f"{judgement.judge} is left out: {judgement.failure}")
+            _log.info(f"{judgement.operation} is left out: {judgement.failure}")
     return found
 
 
@@ -51,12 +51,12 @@ def run_paid_checks(
     named: Sequence[TrustPolicy] = (),
 ) -> tuple[CheckResult, ...]:
     """What Access Analyzer's custom policy checks say; the price is said before the first of them."""
-    checks, unasked = paid_checks(proposal, files, never_add, _trusts(files, named))
-    return run_checks(aws, checks, unasked)
+    checks, skipped = paid_checks(proposal, files, never_add, _trusts(files, named))
+    return run_checks(aws, checks, skipped)
 
 
 def _trusts(files: Mapping[str, Document], named: Sequence[TrustPolicy]) -> list[TrustPolicy]:
     """Those in the policies' own templates and those that are named, each once."""
     found = [trust for file, document in files.items() for trust in trust_policies(document, file)]
-    texts = {trust.sent.text for trust in found if trust.sent}
-    return [*found, *(trust for trust in named if trust.sent is None or trust.sent.text not in texts)]
+    texts = {trust.rendered.text for trust in found if trust.rendered}
+    return [*found, *(trust for trust in named if trust.rendered is None or trust.rendered.text not in texts)]

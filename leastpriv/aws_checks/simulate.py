@@ -45,7 +45,7 @@ class SimulationRequest:
     resource: str
     """A plain text, or `*` for an action that takes no resource."""
     context: Context
-    ours: ReplayEffect
+    replay_effect: ReplayEffect
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,15 +81,15 @@ def simulate(
 
     `file` names the proposed policy in remarks.
     """
-    asked, left_out = _questions(allowances, principal)
-    unasked = (
+    asked, left_out = _simulation_requests(allowances, principal)
+    skipped = (
         [f"{left_out:,} of the needs name their resource only in part, or in another account."] if left_out else []
     )
     # The largest first, so that the bound leaves out little.
     made = sorted(batches(asked), key=_size, reverse=True)
     if len(made) > _MOST_REQUESTS:
         rest = sum(map(_size, made[_MOST_REQUESTS:]))
-        unasked.append(f"{rest:,} of the needs would take more than {_MOST_REQUESTS} requests.")
+        skipped.append(f"{rest:,} of the needs would take more than {_MOST_REQUESTS} requests.")
     texts = [text.text if (text := render_policy(document)) else "" for document in documents]
     if not all(map(_sendable, texts)):
         return CheckResult(
@@ -98,24 +98,24 @@ def simulate(
     answers, failure = _Answers(), ""
     try:
         for batch in made[:_MOST_REQUESTS]:
-            _ask(aws, texts, batch, answers)
+            _simulate_batch(aws, texts, batch, answers)
     except AwsError as error:
         failure = str(error)
     if answers.unknown:
-        unasked.append(f"The simulator does not know {', '.join(sorted(set(answers.unknown))[:6])}.")
-    told = [(question, decided) for question in asked if (decided := _answer(answers, question))]
-    unsure = sum(not sure for _, (_, sure) in told)
+        skipped.append(f"The simulator does not know {', '.join(sorted(set(answers.unknown))[:6])}.")
+    decided = [(need, decided) for need in asked if (decided := _answer(answers, need))]
+    unsure = sum(not sure for _, (_, sure) in decided)
     if unsure:
-        unasked.append(f"{unsure:,} of the needs hang on condition keys that no record shows.")
-    remarks = _remarks(told, file)
-    return CheckResult(SIMULATION, len(told), remarks, tuple(unasked), failure)
+        skipped.append(f"{unsure:,} of the needs hang on condition keys that no record shows.")
+    remarks = _remarks(decided, file)
+    return CheckResult(SIMULATION, len(decided), remarks, tuple(skipped), failure)
 
 
 def batches(questions: Sequence[SimulationRequest]) -> Iterator[Batch]:
     """Put questions together so that as few requests as possible ask nothing else: equal context, equal resources."""
     wanted: dict[tuple[Context, str], dict[str, None]] = {}
-    for question in questions:
-        wanted.setdefault((question.context, question.action), {})[question.resource] = None
+    for need in questions:
+        wanted.setdefault((need.context, need.action), {})[need.resource] = None
     alike: dict[tuple[Context, tuple[str, ...]], list[str]] = {}
     for (context, action), resources in wanted.items():
         alike.setdefault((context, tuple(sorted(resources))), []).append(action)
@@ -129,20 +129,20 @@ def _size(batch: Batch) -> int:
     return len(batch.actions) * len(batch.resources)
 
 
-def _questions(allowances: Iterable[NeedDecision], principal: str) -> tuple[list[SimulationRequest], int]:
+def _simulation_requests(allowances: Iterable[NeedDecision], principal: str) -> tuple[list[SimulationRequest], int]:
     """What can be asked, each once, and how much cannot."""
     found: dict[SimulationRequest, None] = {}
     left_out = 0
     for allowance in allowances:
-        question = _question(allowance, principal)
-        if question:
-            found[question] = None
+        need = _simulation_request(allowance, principal)
+        if need:
+            found[need] = None
         else:
             left_out += 1
     return list(found), left_out
 
 
-def _question(allowance: NeedDecision, principal: str) -> SimulationRequest | None:
+def _simulation_request(allowance: NeedDecision, principal: str) -> SimulationRequest | None:
     permission = allowance.permission
     resource = _plain_resource(permission)
     account = resource.split(":")[4] if resource.startswith("arn:") and resource.count(":") > 4 else ""
@@ -172,14 +172,14 @@ def _sendable(text: str) -> bool:
     return bool(text) and all(char in "\t\n\r" or " " <= char <= "\u00ff" for char in text)
 
 
-def _ask(aws: Aws, texts: Sequence[str], batch: Batch, answers: _Answers) -> None:
+def _simulate_batch(aws: Aws, texts: Sequence[str], batch: Batch, answers: _Answers) -> None:
     """Ask for one batch; an action that the simulator does not take is found by halving.
 
     Raises:
         AwsError: AWS does not answer, or the policies are not taken.
     """
     try:
-        results = _simulated(aws, texts, batch)
+        results = _simulate_once(aws, texts, batch)
     except AwsError as error:
         if error.kind is not AwsErrorKind.OTHER or "InvalidInput" not in str(error):
             raise
@@ -187,14 +187,14 @@ def _ask(aws: Aws, texts: Sequence[str], batch: Batch, answers: _Answers) -> Non
             answers.unknown.extend(batch.actions)
             return
         for half in batch.halves:
-            _ask(aws, texts, half, answers)
+            _simulate_batch(aws, texts, half, answers)
         return
     for result in results:
-        for resource, decision, sure in _decided(result, batch):
+        for resource, decision, sure in _decisions(result, batch):
             answers.decisions[result["EvalActionName"].lower(), resource, batch.context] = decision, sure
 
 
-def _simulated(aws: Aws, texts: Sequence[str], batch: Batch) -> list[Mapping[str, Any]]:
+def _simulate_once(aws: Aws, texts: Sequence[str], batch: Batch) -> list[Mapping[str, Any]]:
     entries = [
         {
             "ContextKeyName": key,
@@ -213,7 +213,7 @@ def _simulated(aws: Aws, texts: Sequence[str], batch: Batch) -> list[Mapping[str
         return [result for page in pages for result in page.get("EvaluationResults", ())]
 
 
-def _decided(result: Mapping[str, Any], batch: Batch) -> Iterator[tuple[str, str, bool]]:
+def _decisions(result: Mapping[str, Any], batch: Batch) -> Iterator[tuple[str, str, bool]]:
     """Yield each resource with its decision, and whether no condition key was missing for it.
 
     `EvalResourceName` of the whole result is a template of ARNs (API reference, read 2026-11-24); it used to be the
@@ -229,15 +229,19 @@ def _decided(result: Mapping[str, Any], batch: Batch) -> Iterator[tuple[str, str
         yield whole, result["EvalDecision"], not result.get("MissingContextValues") and organisation
 
 
-def _answer(answers: _Answers, question: SimulationRequest) -> tuple[str, bool] | None:
-    return answers.decisions.get((question.action.lower(), question.resource, question.context))
+def _answer(answers: _Answers, need: SimulationRequest) -> tuple[str, bool] | None:
+    return answers.decisions.get((need.action.lower(), need.resource, need.context))
 
 
-def _remarks(told: Iterable[tuple[SimulationRequest, tuple[str, bool]]], file: str) -> tuple[CheckFinding, ...]:
+def _remarks(decided: Iterable[tuple[SimulationRequest, tuple[str, bool]]], file: str) -> tuple[CheckFinding, ...]:
     """Where AWS decides otherwise than we do, and both are sure."""
     remarks: dict[CheckFinding, None] = {}
-    for question, (decision, sure) in told:
-        if sure and question.ours in ("allowed", *_NEVER) and (question.ours == "allowed") != (decision == "allowed"):
+    for need, (decision, sure) in decided:
+        if (
+            sure
+            and need.replay_effect in ("allowed", *_NEVER)
+            and (need.replay_effect == "allowed") != (decision == "allowed")
+        ):
             text = (
                 f"{question.action} on {question.resource}: our replay says {_words(question.ours)}, AWS's simulation "
                 f"{_words(decision)}."

@@ -22,7 +22,7 @@ class TrustPolicy:
     """Who may assume a role."""
 
     file: str
-    sent: RenderedPolicy | None
+    rendered: RenderedPolicy | None
     """None: it has parts that only the rendered template knows, which AWS would not take."""
     lines: tuple[int, ...]
     """Lines of its statements."""
@@ -44,10 +44,10 @@ def trust_policies(document: Document, file: str) -> tuple[TrustPolicy, ...]:
     nodes = own or [found for member in members for found in _found(member.value)]
     form = document.source.format
     sources = (PolicySource(form, _KEY, text, node, "cloudformation", text) for node in nodes)
-    return tuple(trust for source in sources if (trust := _trust(source, file, document.known)).sent)
+    return tuple(trust for source in sources if (trust := _trust(source, file, document.pseudo_parameters)).rendered)
 
 
-def read_trust_policy(raw: bytes, name: str, known: Mapping[str, str]) -> TrustPolicy:
+def read_trust_policy(raw: bytes, name: str, pseudo_parameters: Mapping[str, str]) -> TrustPolicy:
     """Read the trust policy that an input names as `file` or `file#pointer`; `known` as for a policy.
 
     Raises InputError where the file cannot be read, or says nothing of who may assume a role.
@@ -64,7 +64,7 @@ def read_trust_policy(raw: bytes, name: str, known: Mapping[str, str]) -> TrustP
             f"The input trust-policy names {name!r}, where a statement has no Principal: name the policy that says who "
             "may assume the role."
         )
-    return _trust(source, name, known)
+    return _trust(source, name, pseudo_parameters)
 
 
 def _found(resource: Node) -> Iterator[Node]:
@@ -74,9 +74,9 @@ def _found(resource: Node) -> Iterator[Node]:
         yield node
 
 
-def _trust(source: PolicySource, file: str, known: Mapping[str, str]) -> TrustPolicy:
+def _trust(source: PolicySource, file: str, pseudo_parameters: Mapping[str, str]) -> TrustPolicy:
     lines = (source.line(index, node) for index, node in enumerate(_statements(source.policy)))
-    return TrustPolicy(file, render_source(source, known), tuple(lines))
+    return TrustPolicy(file, render_source(source, pseudo_parameters), tuple(lines))
 
 
 def _statements(policy: Node) -> tuple[Node, ...]:

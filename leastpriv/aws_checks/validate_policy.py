@@ -36,32 +36,34 @@ def validate(
     policies, which no proposal changes.
     """
     remarks: list[CheckFinding] = []
-    unasked: list[str] = []
+    skipped: list[str] = []
     asked = 0
     try:
         before = render_policy(committed) if committed else None
-        known = _Known(before, _findings(aws, before))
+        known = _CommittedFindings(before, _findings(aws, before))
         for file, document in documents.items():
             text = render_policy(document)
             if text is None:
-                unasked.append(unrendered_reason(file))
+                skipped.append(unrendered_reason(file))
                 continue
             found = _findings(aws, text)
             asked += 1
             old = known.take(text, found)
-            remarks.extend(_remark(one, text, file, already=place in old) for place, one in enumerate(found))
+            remarks.extend(
+                _remark(one, text, file, in_committed_policy=place in old) for place, one in enumerate(found)
+            )
         for trust in trusts:
-            if trust.sent is None:
-                unasked.append(unrendered_reason(trust.file))
+            if trust.rendered is None:
+                skipped.append(unrendered_reason(trust.file))
                 continue
-            found = _findings(aws, trust.sent, _OF_TRUST)
+            found = _findings(aws, trust.rendered, _OF_TRUST)
             asked += 1
-            remarks.extend(_remark(one, trust.sent, trust.file, already=True) for one in found)
+            remarks.extend(_remark(one, trust.rendered, trust.file, in_committed_policy=True) for one in found)
     except AwsError as error:
-        return CheckResult(VALIDATION, asked, tuple(remarks), tuple(unasked), str(error))
+        return CheckResult(VALIDATION, asked, tuple(remarks), tuple(skipped), str(error))
     order = list(Severity)
-    remarks.sort(key=lambda remark: (remark.already, order.index(remark.weight), remark.line))
-    return CheckResult(VALIDATION, asked, tuple(remarks), tuple(unasked))
+    remarks.sort(key=lambda remark: (remark.in_committed_policy, order.index(remark.severity), remark.line))
+    return CheckResult(VALIDATION, asked, tuple(remarks), tuple(skipped))
 
 
 def unrendered_reason(file: str) -> str:
@@ -87,17 +89,17 @@ def _findings(
         return [finding for page in pages for finding in page["findings"]]
 
 
-class _Known:
+class _CommittedFindings:
     """The committed policy's findings; each explains one of the proposal's and no second one."""
 
     def __init__(self, text: RenderedPolicy | None, findings: Sequence[Mapping[str, Any]]) -> None:
-        self._left = [_Key.of(text, finding) for finding in findings] if text else []
+        self._left = [_FindingKey.of(text, finding) for finding in findings] if text else []
 
     def take(self, text: RenderedPolicy, findings: Sequence[Mapping[str, Any]]) -> set[int]:
         """Which of a policy's findings are explained, by their places; those of unchanged statements come first."""
-        keys = [_Key.of(text, finding) for finding in findings]
+        keys = [_FindingKey.of(text, finding) for finding in findings]
         found: set[int] = set()
-        for same in (_Key.__eq__, _Key.follows):
+        for same in (_FindingKey.__eq__, _FindingKey.follows):
             for place, key in enumerate(keys):
                 old = None if place in found else next((each for each in self._left if same(key, each)), None)
                 if old:
@@ -107,28 +109,28 @@ class _Known:
 
 
 @dataclass(frozen=True, slots=True)
-class _Key:
+class _FindingKey:
     """What makes two findings one: what is said, and of which statement."""
 
-    said: tuple[str, str]
+    message: tuple[str, str]
     sid: str
     content: str
     """The statement as JSON; empty where the finding is about none."""
 
     @classmethod
-    def of(cls, text: RenderedPolicy, finding: Mapping[str, Any]) -> _Key:
+    def of(cls, text: RenderedPolicy, finding: Mapping[str, Any]) -> _FindingKey:
         path = next((location["path"] for location in finding["locations"] if location.get("path")), ())
         statement = text.statement(path)
         content = json.dumps(statement, sort_keys=True) if statement else ""
         sid = str(statement.get("Sid") or "") if statement else ""
         return cls((finding["issueCode"], finding["findingDetails"]), sid, content)
 
-    def follows(self, old: _Key) -> bool:
+    def follows(self, old: _FindingKey) -> bool:
         """Whether it may be the same statement, narrowed: one with its Sid, or neither has one."""
-        return (self.said, self.sid, bool(self.content)) == (old.said, old.sid, bool(old.content))
+        return (self.message, self.sid, bool(self.content)) == (old.message, old.sid, bool(old.content))
 
 
-def _remark(finding: Mapping[str, Any], text: RenderedPolicy, file: str, *, already: bool) -> CheckFinding:
+def _remark(finding: Mapping[str, Any], text: RenderedPolicy, file: str, *, in_committed_policy: bool) -> CheckFinding:
     locations = finding["locations"]
     return CheckFinding(
         _WEIGHTS.get(finding["findingType"], Severity.WARNING),
@@ -137,5 +139,5 @@ def _remark(finding: Mapping[str, Any], text: RenderedPolicy, file: str, *, alre
         file,
         min((text.line(location) for location in locations), default=0),
         finding["learnMoreLink"],
-        already,
+        in_committed_policy,
     )

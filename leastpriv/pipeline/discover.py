@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Sequence
+import logging
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime
 
@@ -70,16 +72,17 @@ def unwritten(
         ended = Ended(target, failure=failure) if target else None
         if target:
             own = with_job_logs(reading, target.settings, readings.workplace, logs)
-            made, failure = tried(
-                lambda target=target, own=own: make(  # type: ignore[misc]
-                    target.settings, target.workplace, now, _quiet, run_url, lambda *_: own
+            with _without_progress():
+                made, failure = tried(
+                    lambda target=target, own=own: make(  # type: ignore[misc]
+                        target.settings, target.workplace, now, run_url, lambda *_: own
+                    )
                 )
-            )
-            if made and made.subject.draft.committed is not None:
+            if made and made.subject.proposal.committed is not None:
                 failure = InputError(f"{path} is there already: name it for this role in {configuration.path}.")
             ended = Ended(target, None if failure else made, failure)
         told.append(_needs(role, ended, failure))
-        drafts += [ended] if ended and ended.made and ended.made.subject.draft.changes else []
+        drafts += [ended] if ended and ended.made and ended.made.subject.proposal.changes else []
     return tuple(told), tuple(drafts)
 
 
@@ -168,15 +171,23 @@ def _needs(role: str, ended: Ended | None, failure: LeastprivError | None) -> Un
     made = ended.made if ended else None
     if made is None:
         return Unwritten(role, failure=str(failure))
-    draft, evidence = made.subject.draft, made.subject.evidence
+    proposal, evidence = made.subject.proposal, made.subject.evidence
     return Unwritten(
         role,
-        actions=tuple(dict.fromkeys(change.action for change in draft.changes)),
+        actions=tuple(dict.fromkeys(change.action for change in proposal.changes)),
         calls=evidence.counts.calls,
         runs=len(evidence.runs),
-        refused=len({held.action for held in draft.refused}),
+        refused=len({held.action for held in proposal.refused}),
     )
 
 
-def _quiet(_: str) -> None:
-    """What is drafted in passing says nothing of its own in the log."""
+@contextmanager
+def _without_progress() -> Iterator[None]:
+    """Drops what this package logs about a role that the run only looks at."""
+    logger = logging.getLogger(__package__)
+    level = logger.level
+    logger.setLevel(logging.WARNING)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)

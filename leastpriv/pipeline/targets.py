@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -12,7 +13,7 @@ from leastpriv.config.targets_file import Configuration, Entry
 from leastpriv.errors import InputError, LeastprivError
 from leastpriv.evidence.denials.logged_usage import Logs
 from leastpriv.evidence.role_chain import RoleChain
-from leastpriv.pipeline.collect_evidence import Readings, Say, followed, matched, tried, with_job_logs
+from leastpriv.pipeline.collect_evidence import Readings, followed, matched, tried, with_job_logs
 from leastpriv.pipeline.context import Workplace, read_job_logs
 from leastpriv.pipeline.discover import (
     FirstFiles,
@@ -27,6 +28,8 @@ from leastpriv.pipeline.propose import Ended, Made, Target, make
 from leastpriv.pipeline.publish import group_scope, published_all
 from leastpriv.pull_request.models import Published
 from leastpriv.report.role_chain import Chained
+
+_log = logging.getLogger(__name__)
 
 _FOLLOW = "Set `follow: true` in the config to have it looked at."
 _DISCOVER = "Add them as targets, or set `discover: true` in the config (on a shell `--discover`) for first files."
@@ -61,7 +64,7 @@ class Several:
     first_published: Published | None = None
 
 
-def run_several(run: Run, say: Say) -> Several:
+def run_several(run: Run) -> Several:
     """Makes a proposal for each target and, in the mode pull-request, publishes it.
 
     Raises:
@@ -72,18 +75,18 @@ def run_several(run: Run, say: Say) -> Several:
     patterns = [entry for entry in config.entries if entry.is_pattern]
     for entry in patterns:
         run.settings_of(entry, entry.role.replace("*", "x").replace("?", "x"))  # wrong dials are bad input at once
-    readings = Readings(run.settings, run.workplace, say)
+    readings = Readings(run.settings, run.workplace)
     readings.read((each.settings.principal for _, each in named), (entry.role for entry in patterns))
     meant, lost, notes = _meant(run, patterns, readings, [each for _, each in named])
     targets = [*(each for _, each in named), *meant]
     if not targets:
         return Several(tuple(lost), Chained(RoleChain(())), tuple(notes))
-    logs, failure = tried(partial(_job_logs, run.workplace, say))
+    logs, failure = tried(partial(_job_logs, run.workplace))
     if failure:
         raise failure
     chained, drafts = _chained(run, targets, readings, logs or ())
-    ended = tuple(_ended(run, each, readings, chained, logs or (), say) for each in targets)
-    found, published, more = _first_files(run, drafts, chained, say)
+    ended = tuple(_ended(run, each, readings, chained, logs or ()) for each in targets)
+    found, published, more = _first_files(run, drafts, chained)
     ended = published_all(ended, config.path, chained, run.now)
     return Several((*ended, *lost), chained, (*notes, *more), found, published)
 
@@ -139,7 +142,7 @@ def _chained(
     return Chained(chain, frozenset(each.role for each in targets), told, signed, advice), drafts
 
 
-def _ended(run: Run, one: Target, readings: Readings, chained: Chained, logs: Sequence[Logs], say: Say) -> Ended:
+def _ended(run: Run, one: Target, readings: Readings, chained: Chained, logs: Sequence[Logs]) -> Ended:
     reading, unread = readings.found.get(one.role), readings.failures.get(one.settings.principal.account)
     if reading is None:
         return Ended(one, failure=unread or LeastprivError(f"{one.role} was not read."))
@@ -150,16 +153,16 @@ def _ended(run: Run, one: Target, readings: Readings, chained: Chained, logs: Se
     def proposal() -> Made:
         own = with_job_logs(reading, one.settings, run.workplace, logs)
         group = group_scope(one.group, run.configuration.path) if one.group else ""
-        return make(one.settings, one.workplace, run.now, say, run.run_url, lambda *_: own, group, around)
+        return make(one.settings, one.workplace, run.now, run.run_url, lambda *_: own, group, around)
 
     made, failure = tried(proposal)
     if failure:
-        say(f"Failed for {one.role}: {failure}")
+        _log.info(f"Failed for {one.role}: {failure}")
     return Ended(one, made, failure)
 
 
 def _first_files(
-    run: Run, drafts: Sequence[Ended], chained: Chained, say: Say
+    run: Run, drafts: Sequence[Ended], chained: Chained
 ) -> tuple[FirstFiles | None, Published | None, tuple[str, ...]]:
     """First files where they are asked for, their pull request, and what is to be said of them."""
     config = run.configuration
@@ -171,7 +174,7 @@ def _first_files(
     found = first_files(drafts, config, run.raw, declined or ())
     notes = tuple(f"Add to {config.path}: role-arn {role}, policy-file {file}" for role, file in found.by_hand)
     for path in found.files:
-        say(f"First file: {path}")
+        _log.info(f"First file: {path}")
     published = None
     if run.settings.mode is Mode.PULL_REQUEST:
         put: Callable[[], Published | None] = partial(
@@ -182,5 +185,5 @@ def _first_files(
     return found, published, (*notes, *((f"First files were not published: {refused}",) if refused else ()))
 
 
-def _job_logs(workplace: Workplace, say: Say) -> list[Logs]:
-    return read_job_logs(workplace.job_logs, say) if workplace.job_logs else []
+def _job_logs(workplace: Workplace) -> list[Logs]:
+    return read_job_logs(workplace.job_logs) if workplace.job_logs else []

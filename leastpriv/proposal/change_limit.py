@@ -6,19 +6,19 @@ from collections.abc import Callable, Sequence
 
 from leastpriv.models import Basis, ChangeKind
 from leastpriv.proposal.confidence import Confidences
-from leastpriv.proposal.models import Change, HeldBack, Objection
+from leastpriv.proposal.models import Change, HeldBackChange, GuardResult
 
 GUARD = "max-changes"
 """The guard's name."""
 _BASES = (Basis.DENIED, Basis.OBSERVED, Basis.INFERRED)
 
 
-def first_of(
+def limit_changes(
     added: Sequence[Change],
     narrowed: Sequence[Change],
     room: int,
     confidence: Confidences,
-) -> tuple[list[Change], list[Change], list[HeldBack]]:
+) -> tuple[list[Change], list[Change], list[HeldBackChange]]:
     """The additions and removals that fit into `room` changes, in the order given, and the others.
 
     Additions come first, for without them the next deploy fails: those that AWS refused before those that some unknown
@@ -26,22 +26,22 @@ def first_of(
     whose runs give more confidence first. Ties are broken by the order of the file and the names.
     """
     ranked = [
-        *sorted(added, key=_of_addition),
-        *sorted(narrowed, key=lambda change: _of_removal(change, confidence)),
+        *sorted(added, key=_addition_rank),
+        *sorted(narrowed, key=lambda change: _removal_rank(change, confidence)),
     ]
     chosen = {id(change) for change in ranked[:room]}
-    held = [_held(change, len(ranked), room) for change in ranked[room:]]
-    return _kept(added, chosen), _kept(narrowed, chosen), held
+    held = [_held_back(change, len(ranked), room) for change in ranked[room:]]
+    return _chosen(added, chosen), _chosen(narrowed, chosen), held
 
 
-def first_onto(
+def limit_restrictions(
     narrowed: Sequence[Change], room: int, makers: Callable[[str], Sequence[str]]
-) -> tuple[list[Change], list[HeldBack]]:
+) -> tuple[list[Change], list[HeldBackChange]]:
     """Of actions whose resources are narrowed those that fit into `room`, and the others.
 
     More runs first; an action that is about what another one makes only together with that one (`makers`).
     """
-    ranked = sorted(narrowed, key=lambda change: (-_runs(change), change.statement, change.used))
+    ranked = sorted(narrowed, key=lambda change: (-_run_count(change), change.statement, change.used))
     waiting = {change.used[0] for change in narrowed}
     chosen: list[Change] = []
     while len(chosen) < room:
@@ -52,30 +52,30 @@ def first_onto(
         waiting -= {free.used[0]}
     taken = {id(change) for change in chosen}
     left = [change for change in ranked if id(change) not in taken]
-    return _kept(narrowed, taken), [_held(change, len(ranked), room) for change in left]
+    return _chosen(narrowed, taken), [_held_back(change, len(ranked), room) for change in left]
 
 
-def _of_addition(change: Change) -> tuple[object, ...]:
+def _addition_rank(change: Change) -> tuple[object, ...]:
     basis = change.basis or Basis.OBSERVED
-    return _BASES.index(basis), -_runs(change), change.action, change.resources
+    return _BASES.index(basis), -_run_count(change), change.action, change.resources
 
 
-def _of_removal(change: Change, confidence: Confidences) -> tuple[object, ...]:
-    services = {action.partition(":")[0] for action in change.gone} or {change.action.partition(":")[0]}
+def _removal_rank(change: Change, confidence: Confidences) -> tuple[object, ...]:
+    services = {action.partition(":")[0] for action in change.removed_actions} or {change.action.partition(":")[0]}
     least = min(confidence.of(f"{service}:").percent for service in services)
     return change.kind is not ChangeKind.REMOVE, -least, change.statement, change.action.lower(), change.action
 
 
-def _runs(change: Change) -> int:
+def _run_count(change: Change) -> int:
     return len({run for usage in change.usages for run in usage.runs})
 
 
-def _kept(changes: Sequence[Change], chosen: set[int]) -> list[Change]:
+def _chosen(changes: Sequence[Change], chosen: set[int]) -> list[Change]:
     return [change for change in changes if id(change) in chosen]
 
 
-def _held(change: Change, every: int, room: int) -> HeldBack:
+def _held_back(change: Change, every: int, room: int) -> HeldBackChange:
     more = f"{every} changes are left where `max-changes` has room for {room}; the most certain go first"
-    return HeldBack(
-        change.kind, change.action, change.resources, Objection(GUARD, more), change.sid, usages=change.usages
+    return HeldBackChange(
+        change.kind, change.action, change.resources, GuardResult(GUARD, more), change.sid, usages=change.usages
     )

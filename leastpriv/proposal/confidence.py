@@ -14,7 +14,7 @@ from leastpriv.evidence.models import Evidence
 from leastpriv.models import Outcome, Usage
 from leastpriv.permissions.patterns import resource_covers
 from leastpriv.policy.document import Document, Statement
-from leastpriv.policy.evaluate import naming
+from leastpriv.policy.evaluate import statements_naming
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +118,7 @@ def confidences(
     stands for are one. Without documents it is the action alone.
     """
     found: dict[tuple[str, str], set[str]] = {}
-    granting = _Granting(documents)
+    granting = _GrantingEntries(documents)
     for usage in evidence.usages:
         if usage.outcome is Outcome.ALLOWED and usage.need.verified:
             key = (usage.need.permission.action, granting.entry(usage))
@@ -140,7 +140,7 @@ def estimate(permissions: Iterable[Iterable[str]]) -> Confidence:
     return Confidence(len(everywhere), len(every), sum(map(len, every)), often[1], often[2], len(alone))
 
 
-class _Granting:
+class _GrantingEntries:
     """Which entry of the policies grants a usage."""
 
     def __init__(self, documents: Sequence[Document]) -> None:
@@ -153,7 +153,7 @@ class _Granting:
         if not self._documents:
             return ""
         if action not in self._of_action:
-            every = [each for document in self._documents for each in naming(document, action)]
+            every = [each for document in self._documents for each in statements_naming(document, action)]
             self._of_action[action] = tuple(each for each in every if each.effect == "Allow")
         for statement in self._of_action[action]:
             for pattern in statement.resources or ("*",):

@@ -19,12 +19,12 @@ from leastpriv.policy.edit import (
     ReplaceNotAction,
     ReplaceResources,
 )
-from leastpriv.policy.writers import takes
+from leastpriv.policy.writers import can_add_entries
 from leastpriv.proposal.models import Change
 
 
 @dataclass(frozen=True, slots=True)
-class Grant:
+class PlannedGrant:
     """Actions to allow on some resources."""
 
     actions: tuple[str, ...]
@@ -33,22 +33,22 @@ class Grant:
     """The condition block as JSON without white space; empty for none."""
 
 
-def edits_of(document: Document, changes: Sequence[Change]) -> list[Edit]:
+def plan_edits(document: Document, changes: Sequence[Change]) -> list[Edit]:
     """All edits that the changes of a committed policy take; Deny statements are never among their statements."""
-    plan = _Plan(document)
+    plan = _EditPlan(document)
     for statement in document.statements:
         own = [change for change in changes if change.statement == statement.index]
         if own:
             plan.rewrite(statement, own)
     # What moves is placed together with what is added.
     added = [change for change in changes if change.kind is ChangeKind.ADD]
-    plan.place(_grants([*plan.moved, *((change.action, change.resources, _condition(change)) for change in added)]))
+    plan.place(_group_grants([*plan.moved, *((change.action, change.resources, _condition(change)) for change in added)]))
     return plan.edits
 
 
-def statements(changes: Sequence[Change], taken_sids: Iterable[str]) -> list[Mapping[str, object]]:
+def new_statements(changes: Sequence[Change], taken_sids: Iterable[str]) -> list[Mapping[str, object]]:
     """New statements for additions: one for each resources and condition, so that only the listed is granted."""
-    return _new(_grants((change.action, change.resources, _condition(change)) for change in changes), taken_sids)
+    return _write_statements(_group_grants((change.action, change.resources, _condition(change)) for change in changes), taken_sids)
 
 
 def _condition(change: Change) -> str:
@@ -78,21 +78,21 @@ def _comparable(condition: str) -> object:
     }
 
 
-_Pair = tuple[str, tuple[str, ...], str]
+_GrantTuple = tuple[str, tuple[str, ...], str]
 """Action, resources, condition."""
 
 
-def _grants(pairs: Iterable[_Pair]) -> list[Grant]:
+def _group_grants(pairs: Iterable[_GrantTuple]) -> list[PlannedGrant]:
     """Actions, resources and condition each, those of equal resources and condition as one."""
     found: dict[tuple[tuple[str, ...], str], list[str]] = {}
     for action, resources, condition in pairs:
         found.setdefault((tuple(sorted(resources)), condition), []).append(action)
     return [
-        Grant(tuple(sorted(set(actions))), resources, condition) for (resources, condition), actions in found.items()
+        PlannedGrant(tuple(sorted(set(actions))), resources, condition) for (resources, condition), actions in found.items()
     ]
 
 
-def _new(grants: Iterable[Grant], taken_sids: Iterable[str]) -> list[Mapping[str, object]]:
+def _write_statements(grants: Iterable[PlannedGrant], taken_sids: Iterable[str]) -> list[Mapping[str, object]]:
     taken = {sid.lower() for sid in taken_sids}
     made: list[Mapping[str, object]] = []
     for grant in grants:
@@ -118,13 +118,13 @@ def _sid(actions: Sequence[str], taken: set[str]) -> str:
     return sid
 
 
-def _name(change: Change) -> str:
+def _catalogue_action(change: Change) -> str:
     """The action of a change of resources, in the catalogue's spelling."""
     return change.used[0] if change.used else change.action
 
 
 @dataclass(slots=True)
-class _Plan:
+class _EditPlan:
     """The edits so far, and which statements still take more."""
 
     document: Document
@@ -133,7 +133,7 @@ class _Plan:
     """Statements whose actions change."""
     closed: set[int] = field(default_factory=set)
     """Statements that go, or whose resources change."""
-    moved: list[_Pair] = field(default_factory=list)
+    moved: list[_GrantTuple] = field(default_factory=list)
     """What leaves its statement."""
     emptied: dict[int, frozenset[str]] = field(default_factory=dict)
     """Statements that keep no action, and the entries of their Action; they go unless something takes their place."""
@@ -143,11 +143,11 @@ class _Plan:
     def rewrite(self, statement: Statement, changes: Sequence[Change]) -> None:
         """Removes and narrows; what is granted on fewer resources from now on is kept to be placed."""
         self.changed.add(statement.index)
-        onto = {_name(change): change.onto for change in changes if change.onto}
+        onto = {_catalogue_action(change): change.restricted_to for change in changes if change.restricted_to}
         moved = {action.lower() for action in onto}
         listed = {change.action.lower() for change in changes}
         gone = {entry for entry in statement.actions if entry.lower() in listed}
-        becomes = {change.action: change.becomes for change in changes if change.becomes}
+        becomes = {change.action: change.replacement for change in changes if change.replacement}
         stay = {entry.lower() for entry in statement.actions if entry not in gone}
         stay |= {entry.lower() for entries in becomes.values() for entry in entries} - moved
         condition = condition_of(self.document, statement)
@@ -155,7 +155,7 @@ class _Plan:
         on: tuple[str, ...] = statement.resources
         if not stay:
             self.closed.add(statement.index)
-            first = max(_grants(grants), key=lambda grant: len(grant.actions), default=None)
+            first = max(_group_grants(grants), key=lambda grant: len(grant.actions), default=None)
             if first is None:
                 self.emptied[statement.index] = frozenset(gone)
                 return
@@ -187,17 +187,17 @@ class _Plan:
             inserted = tuple((action, entries) for action, entries in left.items() if entries)
             self.edits.append(ReplaceActions(statement.index, lost, inserted))
 
-    def place(self, grants: Iterable[Grant]) -> None:
+    def place(self, grants: Iterable[PlannedGrant]) -> None:
         """Writes grants into statements that fit, the others into new ones."""
         new = [grant for grant in grants if not self._fitted(grant)]
         self.edits.extend(DropStatement(index) for index in self.emptied)
         sids = [statement.sid for statement in self.document.statements]
-        self.edits.extend(AppendStatement(statement) for statement in _new(new, sids))
+        self.edits.extend(AppendStatement(statement) for statement in _write_statements(new, sids))
 
-    def _fitted(self, grant: Grant) -> bool:
+    def _fitted(self, grant: PlannedGrant) -> bool:
         like = [statement for statement in self._like(grant) if {*statement.resources} == {*grant.resources}]
         for statement in like:
-            if statement.index not in self.closed and takes(self.document, statement.index, "Action"):
+            if statement.index not in self.closed and can_add_entries(self.document, statement.index, "Action"):
                 self.changed.add(statement.index)
                 self.edits.append(AppendActions(statement.index, grant.actions))
                 return True
@@ -210,13 +210,13 @@ class _Plan:
             names = {action.lower() for action in statement.actions}
             is_open = statement.index not in self.closed | self.changed
             is_same = names == {action.lower() for action in grant.actions}
-            if is_open and is_same and takes(self.document, statement.index, "Resource"):
+            if is_open and is_same and can_add_entries(self.document, statement.index, "Resource"):
                 self.closed.add(statement.index)
                 self.edits.append(ReplaceResources(statement.index, frozenset(), grant.resources))
                 return True
         return False
 
-    def _like(self, grant: Grant) -> Iterator[Statement]:
+    def _like(self, grant: PlannedGrant) -> Iterator[Statement]:
         """Allow statements with Action, Resource and the grant's condition."""
         for statement in self.document.statements:
             fits = statement.effect == "Allow" and statement.actions and statement.resources

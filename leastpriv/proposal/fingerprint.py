@@ -7,7 +7,7 @@ import json
 from collections.abc import Iterable, Sequence
 
 from leastpriv.models import ChangeKind
-from leastpriv.proposal.models import Draft
+from leastpriv.proposal.models import Proposal
 
 DRAFT_ID = "first-draft"
 """A first draft is one change: without some of its actions nothing could be deployed with it."""
@@ -19,12 +19,12 @@ def fingerprint(scope: str, committed: bytes | None, *proposed: bytes) -> str:
     return _hash([scope])[:8] + _hash(parts)[:24]
 
 
-def change_ids(draft: Draft) -> tuple[str, ...]:
+def change_ids(proposal: Proposal) -> tuple[str, ...]:
     """Ids of a draft's changes, each once: one per addition and resource, one per entry that goes or is narrowed."""
-    if draft.committed is None:
+    if proposal.committed is None:
         return (DRAFT_ID,)
     found: list[str] = []
-    for change in draft.changes:
+    for change in proposal.changes:
         if change.kind is ChangeKind.ADD:
             found.extend(addition_id(change.action, resource) for resource in change.resources)
         else:
@@ -32,12 +32,12 @@ def change_ids(draft: Draft) -> tuple[str, ...]:
     return tuple(dict.fromkeys(found))
 
 
-def shared_ids(scope: str, changes: Iterable[str]) -> tuple[str, ...]:
+def ids_with_scope(scope: str, changes: Iterable[str]) -> tuple[str, ...]:
     """Ids of one target's changes for a pull request of several; `scope` as in its fingerprint, eight digits."""
     return tuple(f"{scope}-{change}" for change in changes)
 
 
-def of_target(changes: Iterable[str], scope: str) -> tuple[str, ...]:
+def ids_of_scope(changes: Iterable[str], scope: str) -> tuple[str, ...]:
     """The ids among those of a shared pull request that are of one target, as they are alone."""
     return tuple(change.removeprefix(f"{scope}-") for change in changes if change.startswith(f"{scope}-"))
 

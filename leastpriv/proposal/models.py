@@ -42,7 +42,7 @@ class Options:
 
 
 @dataclass(frozen=True, slots=True)
-class Recollection:
+class HistoryState:
     """What is remembered from before the evidence; without memory and trouble nobody asked."""
 
     memory: Memory | None = None
@@ -50,11 +50,11 @@ class Recollection:
     """Why it could not be read, in words: then nothing is removed."""
     left_out: int = 0
     """Rows of it that make no sense."""
-    siblings: Mapping[str, str] = field(default_factory=dict)
+    counterparts: Mapping[str, str] = field(default_factory=dict)
     """Lifecycle sibling -> the remembered action that explains it."""
 
 
-_NOTHING = Recollection()
+_NO_HISTORY = HistoryState()
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +67,7 @@ class History:
     """Run id -> where its code came from; only of runs that additions hang on."""
     changed: datetime | None = None
     """When the policy file was last changed; None where nobody knows."""
-    recollection: Recollection = _NOTHING
+    history_state: HistoryState = _NO_HISTORY
     removed: Mapping[Permission, int] = field(default_factory=dict)
     """Permission that was refused -> number of the merged pull request that had removed it."""
     earlier: Document | None = None
@@ -76,14 +76,14 @@ class History:
 
 
 @dataclass(frozen=True, slots=True)
-class Situation:
+class GuardContext:
     """All that guards look at."""
 
     evidence: Evidence
     options: Options
     used: Mapping[str, tuple[Usage, ...]]
     """Catalogue action -> its usages, through whichever statement."""
-    siblings: Mapping[str, str]
+    counterparts: Mapping[str, str]
     """Lifecycle sibling -> the used action that explains it."""
     services: frozenset[str]
     """Prefixes of the services with any call."""
@@ -95,19 +95,19 @@ class Situation:
     """Runs without a refusal, as `minimum-runs` counts them; None: not counted yet."""
     changed: datetime | None = None
     """As in `History`."""
-    noted: Mapping[str, datetime] = field(default_factory=dict)
+    last_recorded: Mapping[str, datetime] = field(default_factory=dict)
     """Service -> its last recorded call (`last_accessed.last_noted`)."""
-    recollection: Recollection = _NOTHING
+    history_state: HistoryState = _NO_HISTORY
     confidence: Confidences | None = None
     """What the runs show of the actions they used; None: not counted yet."""
-    emergencies: frozenset[str] = frozenset()
+    break_glass_runs: frozenset[str] = frozenset()
     """Ids of the runs whose session is named like those of an emergency."""
     earlier: Document | None = None
     """As in `History`."""
 
 
 @dataclass(frozen=True, slots=True)
-class Candidate:
+class RemovalCandidate:
     """One action that would no longer be granted by one entry."""
 
     action: str
@@ -115,7 +115,7 @@ class Candidate:
 
 
 @dataclass(frozen=True, slots=True)
-class Objection:
+class GuardResult:
     """A guard that holds a change back, and why."""
 
     guard: str
@@ -137,12 +137,12 @@ class Change:
     """1-based line of the statement in the committed file; 0 for additions."""
     granted: int = 1
     """How many actions the entry granted."""
-    gone: tuple[str, ...] = ()
+    removed_actions: tuple[str, ...] = ()
     """Catalogue actions that the entry no longer grants."""
     used: tuple[str, ...] = ()
-    becomes: tuple[str, ...] = ()
+    replacement: tuple[str, ...] = ()
     """What stands in the entry's place (narrow)."""
-    stays: Mapping[str, Objection] | None = None
+    kept: Mapping[str, GuardResult] | None = None
     """Actions of a narrowed wildcard that stay though unused, and why."""
     basis: Basis | None = None
     usages: tuple[Usage, ...] = ()
@@ -150,7 +150,7 @@ class Change:
     """Why a security reviewer should look, or empty."""
     patterns: tuple[Pattern, ...] = ()
     """Of `resources` or `onto`: what each stands for, and which of its parts are open for which reason."""
-    onto: tuple[str, ...] = ()
+    restricted_to: tuple[str, ...] = ()
     """Of an action that stays, granted on `*` so far: the resources on which it is granted from now on."""
     conditions: tuple[Condition, ...] = ()
     """Of an addition: under which all of its uses were authorised, all to hold."""
@@ -159,29 +159,29 @@ class Change:
 
 
 @dataclass(frozen=True, slots=True)
-class HeldBack:
+class HeldBackChange:
     """A change that a guard held back."""
 
     kind: ChangeKind
     action: str
     resources: tuple[str, ...]
-    objection: Objection
+    guard_result: GuardResult
     sid: str = ""
     usages: tuple[Usage, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
-class Draft:
+class Proposal:
     """The changed document before it is proved."""
 
     committed: Document | None
     document: Document
     content: bytes
     changes: tuple[Change, ...]
-    held_back: tuple[HeldBack, ...]
-    refused: tuple[HeldBack, ...]
+    held_back: tuple[HeldBackChange, ...]
+    refused: tuple[HeldBackChange, ...]
     """Needed by a refused call or in use, and not proposed."""
-    held_open: tuple[HeldBack, ...] = ()
+    held_back_restrictions: tuple[HeldBackChange, ...] = ()
     """Used actions that stay granted on `*`, and why."""
     packed: Packed | None = None
     """How `document` was brought within AWS's quotas; None where nothing was changed."""
@@ -192,7 +192,7 @@ class Draft:
         return (self.document, *(self.packed.further if self.packed else ()))
 
 
-class Weight(StrEnum):
+class Severity(StrEnum):
     """How much a remark weighs, the gravest first; the middle four are those of Access Analyzer."""
 
     DISAGREES = "disagrees"
@@ -204,10 +204,10 @@ class Weight(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Remark:
+class CheckFinding:
     """One thing that a judge remarked; untrusted text, like everything from outside."""
 
-    weight: Weight
+    severity: Severity
     code: str
     """AWS's name for it (`PASS_ROLE_WITH_STAR_IN_RESOURCE`), else ours."""
     text: str
@@ -216,25 +216,25 @@ class Remark:
     """1-based line of the file; 0 where the remark is about no place."""
     link: str = ""
     """Page that explains it."""
-    already: bool = False
+    in_committed_policy: bool = False
     """The committed policy gives rise to it too."""
 
 
 @dataclass(frozen=True, slots=True)
-class Judgement:
+class CheckResult:
     """One judge's whole answer, or why there is none."""
 
-    judge: str
+    operation: str
     """The API operation, `ValidatePolicy`."""
     asked: int
     """How many policies, or actions on resources, it judged."""
-    remarks: tuple[Remark, ...] = ()
+    findings: tuple[CheckFinding, ...] = ()
     unasked: tuple[str, ...] = ()
     """What it was not asked, and why, in sentences."""
     failure: str = ""
     """Why it could not be asked, in a sentence; what it said before is kept."""
 
     @property
-    def disagreements(self) -> tuple[Remark, ...]:
+    def disagreements(self) -> tuple[CheckFinding, ...]:
         """Where it contradicts our own evaluation."""
-        return tuple(remark for remark in self.remarks if remark.weight is Weight.DISAGREES)
+        return tuple(remark for remark in self.findings if remark.severity is Severity.DISAGREES)

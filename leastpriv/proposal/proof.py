@@ -6,19 +6,19 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from leastpriv.diff.compare import Place, Verdict, decide, deciding, entries_of
+from leastpriv.diff.compare import StatementIndex, ReplayEffect, replay_need, replay_with_statement, entries_of
 from leastpriv.evidence.models import CallGroup, Evidence
 from leastpriv.models import ChangeKind, Condition, Outcome, Permission
-from leastpriv.policy.containment import contained, lost_denies
+from leastpriv.policy.containment import check_containment, lost_denies
 from leastpriv.policy.document import Document, Statement
 from leastpriv.policy.evaluate import policy_size
-from leastpriv.policy.size import Kind, kind_of, quota, size_beside
+from leastpriv.policy.size import PolicyKind, policy_kind, quota, size_of_others
 from leastpriv.proposal.confidence import Confidences, chance, confidences
-from leastpriv.proposal.guards.people_and_history import emergencies_of
-from leastpriv.proposal.leave_one_run_out import LeftOut, leave_one_out
-from leastpriv.proposal.models import Change, Draft, History, Options
+from leastpriv.proposal.guards.people_and_history import break_glass_runs
+from leastpriv.proposal.leave_one_run_out import LeaveOneOutResult, leave_one_out
+from leastpriv.proposal.models import Change, Proposal, History, Options
 
-_NOTHING_KNOWN = History()
+_NO_HISTORY = History()
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,17 +59,17 @@ class Proof:
     size_before: int
     sizes: tuple[int, ...]
     """Of the changed file, and of the new ones that it was split into."""
-    kind: Kind
+    kind: PolicyKind
     """What the changed file is taken to be attached as; the new ones are managed policies."""
     fits: bool
     """Each is within its quota, and they are not too many for one role."""
-    size_beside: int = 0
+    other_policies_size: int = 0
     """Of the other policies that share the quota: all inline policies of a role together have one."""
-    unmade: tuple[str, ...] = ()
+    unapplied: tuple[str, ...] = ()
     """Listed removals of entries that the proposal still has; must be empty."""
-    left_out: LeftOut | None = None
+    left_out: LeaveOneOutResult | None = None
     """None where nobody asked."""
-    allowances: tuple[Allowance, ...] = ()
+    need_decisions: tuple[NeedDecision, ...] = ()
     """What allows each replayed need, in the order of the calls."""
     confidence: Confidences | None = None
     """What the runs show of the permissions that the proposal grants; None where nobody asked."""
@@ -102,55 +102,55 @@ class Proof:
 
 
 @dataclass(frozen=True, slots=True)
-class Allowance:
+class NeedDecision:
     """What the policies say to one need of the recorded allowed calls in one region."""
 
     permission: Permission
     region: str
-    effect: Verdict
+    effect: ReplayEffect
     document: Document | None
     """The policy that decides: one of the proposal's, or another attached one; None where none does."""
     statement: Statement | None
 
 
 def prove(
-    draft: Draft,
+    proposal: Proposal,
     attached: Sequence[Document],
     evidence: Evidence,
     options: Options | None = None,
-    history: History = _NOTHING_KNOWN,
+    history: History = _NO_HISTORY,
 ) -> Proof:
     """Replays every allowed call against the draft and the attached policies, and checks what it grants anew.
 
     With the `options` that the draft was made with, each run is left out once as well.
     """
-    documents = [*draft.documents, *attached]
-    emergencies = emergencies_of(evidence.runs, options.break_glass if options else ())
-    after = replay(evidence, documents)
-    before = replay(evidence, [draft.committed, *attached]) if draft.committed else None
-    kind = kind_of(draft.committed or draft.document, evidence.principal)
-    sizes = tuple(policy_size(document) for document in draft.documents)
-    beside = size_beside(kind, attached, evidence.principal)
+    documents = [*proposal.documents, *attached]
+    emergencies = break_glass_runs(evidence.runs, options.break_glass if options else ())
+    after = replay_calls(evidence, documents)
+    before = replay_calls(evidence, [proposal.committed, *attached]) if proposal.committed else None
+    kind = policy_kind(proposal.committed or proposal.document, evidence.principal)
+    sizes = tuple(policy_size(document) for document in proposal.documents)
+    beside = size_of_others(kind, attached, evidence.principal)
     return Proof(
         replay=after,
-        new_access=tuple(_new_access(draft)),
-        broken=_broken(before, after),
-        seen_once=_seen_once(draft.changes),
+        new_access=tuple(_new_access(proposal)),
+        broken=_newly_denied(before, after),
+        seen_once=_seen_once(proposal.changes),
         runs=len(evidence.runs),
-        size_before=policy_size(draft.committed) if draft.committed else 0,
+        size_before=policy_size(proposal.committed) if proposal.committed else 0,
         sizes=sizes,
         kind=kind,
-        unmade=tuple(_unmade(draft)),
-        size_beside=beside,
-        fits=sizes[0] + beside <= quota(kind) and (draft.packed is None or draft.packed.fits),
-        left_out=leave_one_out(draft, attached, evidence, options, history) if options else None,
-        allowances=tuple(_allowances(evidence, documents)),
+        unapplied=tuple(_unapplied_changes(proposal)),
+        other_policies_size=beside,
+        fits=sizes[0] + beside <= quota(kind) and (proposal.packed is None or proposal.packed.fits),
+        left_out=leave_one_out(proposal, attached, evidence, options, history) if options else None,
+        need_decisions=tuple(_need_decisions(evidence, documents)),
         confidence=confidences(evidence, documents, emergencies),
         by_action=confidences(evidence, without=emergencies),
     )
 
 
-def _allowances(evidence: Evidence, documents: Sequence[Document]) -> Iterator[Allowance]:
+def _need_decisions(evidence: Evidence, documents: Sequence[Document]) -> Iterator[NeedDecision]:
     asked = {
         (need, region): None
         for group in evidence.groups
@@ -160,16 +160,16 @@ def _allowances(evidence: Evidence, documents: Sequence[Document]) -> Iterator[A
         for region in group.regions
     }
     # Needs that differ in how they became known alone are one to the reader.
-    told: dict[tuple[Permission, str, Verdict, Place | None], None] = {}
+    told: dict[tuple[Permission, str, ReplayEffect, StatementIndex | None], None] = {}
     for need, region in asked:
-        told.setdefault((need.permission, region, *deciding(need, evidence.principal, region, documents)))
+        told.setdefault((need.permission, region, *replay_with_statement(need, evidence.principal, region, documents)))
     for permission, region, effect, place in told:
         document = documents[place[0]] if place else None
         statement = document.statements[place[1]] if place and document else None
-        yield Allowance(permission, region, effect, document, statement)
+        yield NeedDecision(permission, region, effect, document, statement)
 
 
-def replay(evidence: Evidence, documents: Sequence[Document]) -> Replay:
+def replay_calls(evidence: Evidence, documents: Sequence[Document]) -> Replay:
     """Judges the allowed calls again; calls that need the same permissions are judged once."""
     allowed = evidence.counts.no_permission
     in_part = 0
@@ -179,7 +179,7 @@ def replay(evidence: Evidence, documents: Sequence[Document]) -> Replay:
         if group.outcome is not Outcome.ALLOWED or not all(need.verified for need in group.needs):
             continue
         effects = {
-            decide(need, evidence.principal, region, documents) for need in group.needs for region in group.regions
+            replay_need(need, evidence.principal, region, documents) for need in group.needs for region in group.regions
         }
         if effects <= {"allowed", "allowedInPart"}:
             allowed += group.count
@@ -192,7 +192,7 @@ def replay(evidence: Evidence, documents: Sequence[Document]) -> Replay:
     return Replay(counts.allowed, allowed, in_part, counts.unmapped, tuple(uncertain), tuple(refused))
 
 
-def _broken(before: Replay | None, after: Replay) -> tuple[str, ...]:
+def _newly_denied(before: Replay | None, after: Replay) -> tuple[str, ...]:
     """Events that are worse off after the change; without a policy before, nothing can break."""
     if before is None:
         return ()
@@ -202,57 +202,57 @@ def _broken(before: Replay | None, after: Replay) -> tuple[str, ...]:
     return tuple(dict.fromkeys(group.event for group in worse))
 
 
-def _new_access(draft: Draft) -> list[str]:
+def _new_access(proposal: Proposal) -> list[str]:
     """Action and resource entries of the result whose access is neither committed nor listed (promise 3).
 
     Exact for wildcards; where conditions or policy variables leave it open, the entry counts as new. A Deny that is
     gone counts even where this document allows nothing of it: what else is attached may.
     """
-    committed = [draft.committed] if draft.committed else []
+    committed = [proposal.committed] if proposal.committed else []
     listed = [
         Permission(change.action, resource, change.conditions)
-        for change in draft.changes
+        for change in proposal.changes
         if change.kind is ChangeKind.ADD
         for resource in change.resources
     ]
     found = [
-        f"{excess.action} on {excess.resource}" for excess in contained(committed, draft.documents, listed).excesses
+        f"{excess.action} on {excess.resource}" for excess in check_containment(committed, proposal.documents, listed).excesses
     ]
-    denies = lost_denies(committed, draft.documents)
+    denies = lost_denies(committed, proposal.documents)
     return found + [f"a Deny is gone: {deny.sid or deny.index}" for deny in denies]
 
 
-def _unmade(draft: Draft) -> Iterator[str]:
+def _unapplied_changes(proposal: Proposal) -> Iterator[str]:
     """Entries that a listed change takes away and that stand in as many statements as before.
 
     Not asked of a policy that was packed: there statements become others.
     """
-    packed = draft.packed
-    if draft.committed is None or (packed and (packed.merged or packed.folds or packed.further)):
+    packed = proposal.packed
+    if proposal.committed is None or (packed and (packed.merged or packed.wildcards or packed.further)):
         return
-    before, after = _named([draft.committed]), _named(draft.documents)
-    gone, written = Counter[_Named](), Counter[_Named]()
-    for change in draft.changes:
+    before, after = _count_entries([proposal.committed]), _count_entries(proposal.documents)
+    gone, written = Counter[_EntryKey](), Counter[_EntryKey]()
+    for change in proposal.changes:
         if change.kind is ChangeKind.ADD:
             written[change.action.lower(), frozenset(change.resources), frozenset(), change.conditions] += 1
             continue
-        statement = draft.committed.statements[change.statement]
-        gone.update([_named_entry(statement, entry) for entry in entries_of(statement) if entry == change.action])
-        written.update(_named_entry(statement, entry) for entry in change.becomes)
-        name = change.used[0] if change.onto and change.used else change.action
-        written[name.lower(), frozenset(change.onto), frozenset(), statement.conditions] += 1
+        statement = proposal.committed.statements[change.statement]
+        gone.update([_entry_key(statement, entry) for entry in entries_of(statement) if entry == change.action])
+        written.update(_entry_key(statement, entry) for entry in change.replacement)
+        name = change.used[0] if change.restricted_to and change.used else change.action
+        written[name.lower(), frozenset(change.restricted_to), frozenset(), statement.conditions] += 1
     for entry, count in gone.items():
         if after[entry] > before[entry] - count + written[entry]:
             yield f"{entry[0]} is still there"
 
 
-_Named = tuple[str, frozenset[str], frozenset[str], tuple[Condition, ...]]
+_EntryKey = tuple[str, frozenset[str], frozenset[str], tuple[Condition, ...]]
 """An entry in lower case, and what its statement says beside it."""
 
 
-def _named(documents: Sequence[Document]) -> Counter[_Named]:
+def _count_entries(documents: Sequence[Document]) -> Counter[_EntryKey]:
     return Counter(
-        _named_entry(statement, entry)
+        _entry_key(statement, entry)
         for document in documents
         for statement in document.statements
         if statement.effect == "Allow"
@@ -260,7 +260,7 @@ def _named(documents: Sequence[Document]) -> Counter[_Named]:
     )
 
 
-def _named_entry(statement: Statement, entry: str) -> _Named:
+def _entry_key(statement: Statement, entry: str) -> _EntryKey:
     resources, others = frozenset(statement.resources), frozenset(statement.not_resources)
     return entry.lower(), resources, others, statement.conditions
 

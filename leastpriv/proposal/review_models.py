@@ -6,19 +6,19 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from leastpriv.diff.policy_diff import ConditionEdit, Edit
+from leastpriv.diff.policy_diff import ConditionDiff, EntryDiff
 from leastpriv.diff.statement_coverage import EXCLUDED
 from leastpriv.evidence.models import CallGroup
 from leastpriv.models import Basis, DeniedBy, Outcome, Usage
 from leastpriv.permissions.patterns import resource_covers
 from leastpriv.permissions.resource_types import fits
-from leastpriv.proposal.models import Objection
+from leastpriv.proposal.models import GuardResult
 from leastpriv.proposal.proof import Replay
 
-ByAction = Mapping[str, tuple[Usage, ...]]
+UsagesByAction = Mapping[str, tuple[Usage, ...]]
 
 
-class Verdict(StrEnum):
+class ReviewVerdict(StrEnum):
     """What a reviewer has to know first; the gravest that applies."""
 
     BREAKS = "breaks"
@@ -36,12 +36,12 @@ class Verdict(StrEnum):
 class Removal:
     """One entry that grants less after."""
 
-    edit: Edit
-    lost: ByAction
+    edit: EntryDiff
+    lost: UsagesByAction
     """Allowed usages through the entry that would be refused."""
-    doubtful: ByAction
+    doubtful: UsagesByAction
     """Allowed usages that would hang on a condition, or of an action that the catalogue does not know."""
-    unseen: Mapping[Objection, tuple[str, ...]]
+    unseen: Mapping[GuardResult, tuple[str, ...]]
     """Why a use of these actions could have stayed unseen, or will come; what is not among them is unused."""
 
 
@@ -49,8 +49,8 @@ class Removal:
 class Addition:
     """One entry that grants more after."""
 
-    edit: Edit
-    asked: ByAction
+    edit: EntryDiff
+    asked: UsagesByAction
     """Usages that were not allowed before and are after, whatever their outcome."""
     elsewhere: tuple[str, ...]
     """Actions that are in use, though not where the addition opens them."""
@@ -71,7 +71,7 @@ class Addition:
 class DenyChange:
     """One entry of a Deny statement that came or went."""
 
-    edit: Edit
+    edit: EntryDiff
     refused: tuple[Usage, ...]
     """Allowed usages that it would refuse."""
     granted: tuple[Usage, ...]
@@ -80,14 +80,14 @@ class DenyChange:
     @property
     def is_proven(self) -> bool:
         """Whether evidence speaks for lifting all of it; what else it held back nobody knows."""
-        return _all_asked(self.edit, filter(asks_to_lift, self.granted))
+        return _all_asked(self.edit, filter(asks_to_lift_deny, self.granted))
 
 
 @dataclass(frozen=True, slots=True)
 class ConditionChange:
     """Other conditions on the same actions and resources."""
 
-    edit: ConditionEdit
+    edit: ConditionDiff
     refused: tuple[Usage, ...]
     doubtful: tuple[Usage, ...]
     """Allowed usages of which the records do not show whether the conditions hold."""
@@ -96,7 +96,7 @@ class ConditionChange:
     @property
     def is_proven(self) -> bool:
         """Whether evidence speaks for each action."""
-        speaks = asks if self.edit.effect == "Allow" else asks_to_lift
+        speaks = asks_for_grant if self.edit.effect == "Allow" else asks_to_lift_deny
         return _all_asked(self.edit, filter(speaks, self.granted))
 
 
@@ -113,7 +113,7 @@ class Review:
     after: Replay
     broken: tuple[CallGroup, ...]
     """Allowed calls of which something is refused after that was not before."""
-    may_break: tuple[CallGroup, ...]
+    may_be_denied: tuple[CallGroup, ...]
     """Other allowed calls, that would be allowed less surely than before."""
     new_access: tuple[str, ...] = ()
     """Witnesses of access by containment of both versions, where somebody has computed it."""
@@ -137,20 +137,20 @@ class Review:
         )
 
     @property
-    def verdict(self) -> Verdict:
+    def verdict(self) -> ReviewVerdict:
         """The gravest thing that can be said."""
         if self.breaks:
-            return Verdict.BREAKS
+            return ReviewVerdict.BREAKS
         if self.has_new_access_without_evidence:
-            return Verdict.NEW_ACCESS
+            return ReviewVerdict.NEW_ACCESS
         if self.additions or self.denies_removed or any(change.edit.widens for change in self.conditions):
-            return Verdict.NEEDED_ACCESS
-        if self.removals or self.denies_added or self.conditions or self.may_break:
-            return Verdict.NARROWS
-        return Verdict.UNCHANGED
+            return ReviewVerdict.NEEDED_ACCESS
+        if self.removals or self.denies_added or self.conditions or self.may_be_denied:
+            return ReviewVerdict.NARROWS
+        return ReviewVerdict.UNCHANGED
 
 
-def asks(usage: Usage) -> bool:
+def asks_for_grant(usage: Usage) -> bool:
     """Whether a usage speaks for a grant: something unknown allowed it, or it was refused for want of one."""
     denial, need = usage.denial, usage.need
     if denial is None:
@@ -160,15 +160,15 @@ def asks(usage: Usage) -> bool:
     return denial.mendable and known and bool(denial.principal or not denial.log)
 
 
-def asks_to_lift(usage: Usage) -> bool:
+def asks_to_lift_deny(usage: Usage) -> bool:
     """Whether a usage speaks against a Deny of an identity-based policy."""
     denial = usage.denial
-    return asks(usage) or (
+    return asks_for_grant(usage) or (
         denial is not None and denial.explicit and denial.denied_by is DeniedBy.IDENTITY and not denial.log
     )
 
 
-def _all_asked(edit: Edit | ConditionEdit, usages: Iterable[Usage]) -> bool:
+def _all_asked(edit: EntryDiff | ConditionDiff, usages: Iterable[Usage]) -> bool:
     asked = tuple(usages)
     return bool(edit.actions) and all(is_asked_for(action, edit.on, asked) for action in edit.actions)
 

@@ -20,16 +20,16 @@ from leastpriv.permissions.resource_types import fits, kinds_of
 from leastpriv.permissions.sensitive import forbidden
 from leastpriv.permissions.visibility import home_region
 from leastpriv.policy.document import Document, Statement
-from leastpriv.policy.evaluate import entries_naming
-from leastpriv.proposal.models import Draft
-from leastpriv.proposal.resource_narrowing import makes_its_resource
+from leastpriv.policy.evaluate import names_action
+from leastpriv.proposal.models import Proposal
+from leastpriv.proposal.resource_narrowing import creates_its_resource
 
-SIBLING = "sibling"
+GUARD = "sibling"
 """The guard that keeps them."""
 
 
 @dataclass(frozen=True, slots=True)
-class Offer:
+class SuggestedAction:
     """One action that no policy grants."""
 
     action: str
@@ -41,7 +41,7 @@ class Offer:
     """Resources in use that the action fits; empty where there is none."""
 
 
-def offers(evidence: Evidence, documents: Sequence[Document], never_add: Sequence[str] = ()) -> tuple[Offer, ...]:
+def suggested_actions(evidence: Evidence, documents: Sequence[Document], never_add: Sequence[str] = ()) -> tuple[SuggestedAction, ...]:
     """Lifecycle counterparts of what was used, what the handlers of the role's resource types need, and data events.
 
     The items of a resource whose data events the trail does not record (off by default) may be in use unseen. What some
@@ -51,66 +51,66 @@ def offers(evidence: Evidence, documents: Sequence[Document], never_add: Sequenc
     for usage in evidence.usages:
         if usage.outcome is Outcome.ALLOWED:
             used.setdefault(usage.need.permission.action, {})[usage.need.permission.resource] = None
-    found: dict[str, Offer] = {}
+    found: dict[str, SuggestedAction] = {}
     for action, partner in siblings_of(used.keys()).items():
         resources = tuple(each for each in used.get(partner, ()) if each != "*" and fits(action, each))
-        found[action] = Offer(action, Basis.SIBLING, partner, resources)
-    for offer in _on_others(used, documents):
+        found[action] = SuggestedAction(action, Basis.LIFECYCLE, partner, resources)
+    for offer in _on_created_resources(used, documents):
         found.setdefault(offer.action, offer)
-    for action, types in evidence.hints.declared.actions.items():
+    for action, types in evidence.aws_findings.declared.actions.items():
         if action not in used:
-            found.setdefault(action, Offer(action, Basis.DECLARED, ", ".join(types[:3])))
-    for offer in _unrecorded(evidence, used):
+            found.setdefault(action, SuggestedAction(action, Basis.DECLARED, ", ".join(types[:3])))
+    for offer in _unrecorded_data_events(evidence, used):
         found.setdefault(offer.action, offer)
     return tuple(
         offer
         for action, offer in sorted(found.items())
-        if not forbidden(action, never_add) and (action in used or not _granted(action, documents))
+        if not forbidden(action, never_add) and (action in used or not _is_granted(action, documents))
     )
 
 
-def _on_others(used: Mapping[str, Mapping[str, None]], documents: Sequence[Document]) -> Iterator[Offer]:
+def _on_created_resources(used: Mapping[str, Mapping[str, None]], documents: Sequence[Document]) -> Iterator[SuggestedAction]:
     """Used actions on things that the role made and has not used them on yet: the next update or deletion will.
 
     The queue `orders-3` was made in the last run, and `SetQueueAttributes` was used on `orders-1` and `orders-2`.
     """
     partners: dict[str, str] = {}
     left: dict[str, dict[str, None]] = {}
-    for partner in filter(makes_its_resource, used):
+    for partner in filter(creates_its_resource, used):
         for action in siblings_among(partner, used):
-            if not _granted(action, documents):
+            if not _is_granted(action, documents):
                 continue  # it was refused, or declined: whoever did that knows better
             on = [each for each in used[partner] if each not in ("*", *used[action]) and fits(action, each)]
-            missing = {each: None for each in on if not _covered(action, each, documents)}
+            missing = {each: None for each in on if not _is_allowed_on(action, each, documents)}
             if missing:
                 partners.setdefault(action, partner)
                 left.setdefault(action, {}).update(missing)
-    yield from (Offer(action, Basis.SIBLING, partners[action], tuple(found)) for action, found in left.items())
+    yield from (SuggestedAction(action, Basis.LIFECYCLE, partners[action], tuple(found)) for action, found in left.items())
 
 
-def _covered(action: str, resource: str, documents: Sequence[Document]) -> bool:
+def _is_allowed_on(action: str, resource: str, documents: Sequence[Document]) -> bool:
     """Whether some statement allows the action on all of the resource, under whatever condition."""
     statements = (statement for document in documents for statement in document.statements)
     return any(
         statement.effect == "Allow"
-        and entries_naming(statement, action)
+        and names_action(statement, action)
         and (not statement.resources or any(resource_covers(each, resource) for each in statement.resources))
         for statement in statements
     )
 
 
-def kept_siblings(draft: Draft, evidence: Evidence) -> tuple[Offer, ...]:
+def kept_counterparts(proposal: Proposal, evidence: Evidence) -> tuple[SuggestedAction, ...]:
     """Lifecycle counterparts of what was used that stay in the policy, though no run has used them."""
     used = {usage.need.permission.action for usage in evidence.usages if usage.outcome is Outcome.ALLOWED}
     partners = siblings_of(used)
-    stays = {action for change in draft.changes for action, why in (change.stays or {}).items() if why.guard == SIBLING}
-    stays |= {held.action for held in draft.held_back if held.objection.guard == SIBLING}
+    kept = {action for change in proposal.changes for action, why in (change.kept or {}).items() if why.guard == GUARD}
+    kept |= {held.action for held in proposal.held_back if held.guard_result.guard == GUARD}
     known = {action.lower(): action for action in partners}
-    found = sorted({known[action.lower()] for action in stays if action.lower() in known})
-    return tuple(Offer(action, Basis.SIBLING, partners[action]) for action in found)
+    found = sorted({known[action.lower()] for action in kept if action.lower() in known})
+    return tuple(SuggestedAction(action, Basis.LIFECYCLE, partners[action]) for action in found)
 
 
-def _unrecorded(evidence: Evidence, used: Mapping[str, Mapping[str, None]]) -> Iterator[Offer]:
+def _unrecorded_data_events(evidence: Evidence, used: Mapping[str, Mapping[str, None]]) -> Iterator[SuggestedAction]:
     """What is usually done with the items of resources in use of which no data event was recorded."""
     recorded = {root for root, _ in evidence.data_recorded}
     in_use = {resource: action for action, resources in used.items() for resource in resources}
@@ -125,21 +125,21 @@ def _unrecorded(evidence: Evidence, used: Mapping[str, Mapping[str, None]]) -> I
         ]
         for action in row["actions"].split(",") if on else ():
             if action not in used:
-                yield Offer(action, Basis.DECLARED, row["template"], tuple(f"{each}{row['below']}" for each in on))
+                yield SuggestedAction(action, Basis.DECLARED, row["template"], tuple(f"{each}{row['below']}" for each in on))
 
 
-def _granted(action: str, documents: Sequence[Document]) -> bool:
+def _is_granted(action: str, documents: Sequence[Document]) -> bool:
     """Whether some statement allows the action on some resource."""
     statements = (statement for document in documents for statement in document.statements)
-    return any(statement.effect == "Allow" and entries_naming(statement, action) for statement in statements)
+    return any(statement.effect == "Allow" and names_action(statement, action) for statement in statements)
 
 
-Unanimous = Callable[[str, Sequence[Usage], Statement, str], Condition | None]
+ConditionRule = Callable[[str, Sequence[Usage], Statement, str], Condition | None]
 """From an action, its allowed usages, the statement that grants it and the partition: what all of them meet."""
 
 
 @dataclass(frozen=True, slots=True)
-class OfferedCondition:
+class SuggestedCondition:
     """One condition that a statement could have."""
 
     statement: int
@@ -152,7 +152,7 @@ class OfferedCondition:
     """How many runs used the action that the fewest used."""
 
 
-def offered_conditions(document: Document, evidence: Evidence, minimum_runs: int) -> tuple[OfferedCondition, ...]:
+def suggested_conditions(document: Document, evidence: Evidence, minimum_runs: int) -> tuple[SuggestedCondition, ...]:
     """What each Allow statement of the proposed document could ask for in addition."""
     used = _by_action(evidence)
     partition = evidence.principal.split(":")[1]
@@ -163,13 +163,13 @@ def offered_conditions(document: Document, evidence: Evidence, minimum_runs: int
         asked = {condition.key.lower() for condition in statement.conditions}
         for action, usages in used.items():
             runs = len({run for usage in usages for run in usage.runs})
-            if runs < max(minimum_runs, 2) or not entries_naming(statement, action):
+            if runs < max(minimum_runs, 2) or not names_action(statement, action):
                 continue
-            for condition in _met(action, usages, statement, partition):
+            for condition in _common_conditions(action, usages, statement, partition):
                 if condition.key.lower() not in asked:
                     found.setdefault((statement.index, condition), {})[action] = runs
     return tuple(
-        OfferedCondition(index, document.statements[index].sid, tuple(sorted(runs)), condition, min(runs.values()))
+        SuggestedCondition(index, document.statements[index].sid, tuple(sorted(runs)), condition, min(runs.values()))
         for (index, condition), runs in sorted(found.items())
     )
 
@@ -182,7 +182,7 @@ def _by_action(evidence: Evidence) -> Mapping[str, list[Usage]]:
     return found
 
 
-def _met(action: str, usages: Sequence[Usage], statement: Statement, partition: str) -> Iterator[Condition]:
+def _common_conditions(action: str, usages: Sequence[Usage], statement: Statement, partition: str) -> Iterator[Condition]:
     yield from filter(None, (rule(action, usages, statement, partition) for rule in _RULES))
 
 
@@ -194,7 +194,7 @@ def _requested_region(action: str, usages: Sequence[Usage], statement: Statement
     return Condition("StringEquals", "aws:RequestedRegion", tuple(sorted({r for use in usages for r in use.regions})))
 
 
-def _shown(key: str, prefix: str) -> Unanimous:
+def _recorded_key(key: str, prefix: str) -> ConditionRule:
     """A key that the record shows of every call, as `permissions/` derived it."""
 
     def rule(action: str, usages: Sequence[Usage], statement: Statement, partition: str) -> Condition | None:  # noqa: ARG001
@@ -220,9 +220,9 @@ def _called_via(action: str, usages: Sequence[Usage], statement: Statement, part
     return Condition("ForAnyValue:StringEquals", "aws:CalledVia", tuple(sorted(services)))
 
 
-_RULES: tuple[Unanimous, ...] = (
+_RULES: tuple[ConditionRule, ...] = (
     _requested_region,
-    _shown("iam:PassedToService", "iam:PassRole"),
-    _shown("kms:ViaService", "kms:"),
+    _recorded_key("iam:PassedToService", "iam:PassRole"),
+    _recorded_key("kms:ViaService", "kms:"),
     _called_via,
 )

@@ -17,15 +17,15 @@ from leastpriv.evidence.aws_findings.models import Declared
 from leastpriv.models import Basis, ChangeKind
 from leastpriv.permissions.sensitive import sensitivity
 from leastpriv.proposal.models import Change
-from leastpriv.proposal.suggestions import Offer
-from leastpriv.report.context import Subject
+from leastpriv.proposal.suggestions import SuggestedAction
+from leastpriv.report.context import ReportContext
 from leastpriv.report.escape import code, prose
 from leastpriv.report.phrases import by_objection, codes, day, joined, last_of, plural, runs_of
 
 
-def resources_narrowed(subject: Subject) -> Iterator[str]:
+def resources_narrowed(context: ReportContext) -> Iterator[str]:
     """The section about resources; it says what the reader risks."""
-    changes = [change for change in subject.changes(ChangeKind.NARROW) if change.onto]
+    changes = [change for change in context.changes(ChangeKind.NARROW) if change.restricted_to]
     if changes:
         rows = "\n".join(_row(change) for change in changes)
         head = "| Action | Was on | Is on | Runs | Last seen |\n| --- | --- | --- | ---: | --- |"
@@ -34,7 +34,7 @@ def resources_narrowed(subject: Subject) -> Iterator[str]:
             "that needs another resource will be refused: keep `*` where you plan one (`keep`, or `resources: keep`)."
         )
         yield f"### Narrows resources\n\n{risk}\n\n{head}\n{rows}"
-    yield from _held_open(subject)
+    yield from _held_open(context)
 
 
 def _row(change: Change) -> str:
@@ -42,19 +42,19 @@ def _row(change: Change) -> str:
     opened = any(pattern.openings for pattern in change.patterns)
     stands_for = f" for {plural(covered, 'resource')} seen" if opened else ""
     return (
-        f"| {codes(change.used)} | {codes(change.resources, 2)} | {codes(change.onto, 6)}{stands_for} | "
+        f"| {codes(change.used)} | {codes(change.resources, 2)} | {codes(change.restricted_to, 6)}{stands_for} | "
         f"{len(runs_of(change.usages))} | {day(last_of(change.usages))} |"
     )
 
 
-def _held_open(subject: Subject) -> Iterator[str]:
-    groups = by_objection(subject.draft.held_open)
+def _held_open(context: ReportContext) -> Iterator[str]:
+    groups = by_objection(context.proposal.held_back_restrictions)
     if groups:
         table = "\n".join(
-            f"| {codes((held.action for held in group), 12)} | {code(objection.guard)}: {prose(objection.reason)} |"
-            for objection, group in groups.items()
+            f"| {codes((held.action for held in group), 12)} | {code(guard_result.guard)}: {prose(guard_result.reason)} |"
+            for guard_result, group in groups.items()
         )
-        count = plural(len(subject.draft.held_open), "used action stays", "used actions stay")
+        count = plural(len(context.proposal.held_back_restrictions), "used action stays", "used actions stay")
         head = "| Action | Because |\n| --- | --- |"
         yield f"<details><summary>{count} on `*`</summary>\n\n{head}\n{table}\n\n</details>"
 
@@ -63,10 +63,10 @@ _MOST_ROWS = 30
 _MOST_SEEN = 3
 
 
-def patterns_opened(subject: Subject) -> Iterator[str]:
+def patterns_opened(context: ReportContext) -> Iterator[str]:
     """The folded section below the additions; nothing where each is written on what was seen, letter by letter."""
     seen: dict[str, tuple[dict[str, None], dict[str, None], dict[str, None]]] = {}
-    for change in subject.changes(ChangeKind.ADD):
+    for change in context.changes(ChangeKind.ADD):
         for pattern in change.patterns:
             if pattern.openings and pattern.pattern in change.resources:
                 actions, covers, reasons = seen.setdefault(pattern.pattern, ({}, {}, {}))
@@ -95,12 +95,12 @@ HEADING = "### Lifecycle counterparts"
 _MOST_COUNTERPARTS = 20
 
 
-def lifecycle_counterparts(subject: Subject) -> Iterator[str]:
+def lifecycle_counterparts(context: ReportContext) -> Iterator[str]:
     """By the used action that they go with: those that stay, and those that no policy grants."""
-    yield from counterparts(subject.kept_siblings, [each for each in subject.offers if each.basis is Basis.SIBLING])
+    yield from counterparts(context.kept_counterparts, [each for each in context.suggested_actions if each.basis is Basis.LIFECYCLE])
 
 
-def counterparts(staying: Sequence[Offer], offers: Sequence[Offer]) -> Iterator[str]:
+def counterparts(staying: Sequence[SuggestedAction], offers: Sequence[SuggestedAction]) -> Iterator[str]:
     """The section, where there is any."""
     kept, offered = _by_partner(staying), _by_partner(offers)
     partners = sorted({*kept, *offered})
@@ -120,14 +120,14 @@ def counterparts(staying: Sequence[Offer], offers: Sequence[Offer]) -> Iterator[
     )
 
 
-def _by_partner(offers: Sequence[Offer]) -> dict[str, list[Offer]]:
-    found: dict[str, list[Offer]] = {}
+def _by_partner(offers: Sequence[SuggestedAction]) -> dict[str, list[SuggestedAction]]:
+    found: dict[str, list[SuggestedAction]] = {}
     for offer in offers:
         found.setdefault(offer.because, []).append(offer)
     return found
 
 
-def _names(offers: Sequence[Offer]) -> str:
+def _names(offers: Sequence[SuggestedAction]) -> str:
     """Actions that share their resources together; † behind those of which some is for a security reviewer."""
     groups: dict[tuple[str, ...], list[str]] = {}
     for offer in offers:
@@ -147,12 +147,12 @@ _WORDS = {
 }
 
 
-def lifecycle_offers(offers: Sequence[Offer], declared: Declared) -> Iterator[str]:
+def lifecycle_offers(offers: Sequence[SuggestedAction], declared: Declared) -> Iterator[str]:
     """The section, where there is something to offer, or to tell of what was asked of resource types.
 
     Lifecycle counterparts have a section of their own (`siblings.py`).
     """
-    groups = _grouped([offer for offer in offers if offer.basis is not Basis.SIBLING])
+    groups = _grouped([offer for offer in offers if offer.basis is not Basis.LIFECYCLE])
     lines = [_line(group) for group in groups[:_MOST_OFFERS]]
     if len(groups) > _MOST_OFFERS:
         lines.append(f"- and {sum(map(len, groups[_MOST_OFFERS:])):,} more, in `proposal.json`.")
@@ -176,7 +176,7 @@ def _untold(declared: Declared) -> Iterator[str]:
         yield f"- Resource types name what is no action that the catalogue knows: {codes(declared.unknown, 8)}."
 
 
-def statements(offers: Sequence[Offer]) -> list[dict[str, object]]:
+def statements(offers: Sequence[SuggestedAction]) -> list[dict[str, object]]:
     """Statements to copy: of actions that are not sensitive and whose resources are known from use."""
     by_resources: dict[tuple[str, ...], list[str]] = {}
     for offer in offers:
@@ -188,14 +188,14 @@ def statements(offers: Sequence[Offer]) -> list[dict[str, object]]:
     ]
 
 
-def _grouped(offers: Sequence[Offer]) -> list[list[Offer]]:
-    groups: dict[tuple[Basis, str, tuple[str, ...]], list[Offer]] = {}
+def _grouped(offers: Sequence[SuggestedAction]) -> list[list[SuggestedAction]]:
+    groups: dict[tuple[Basis, str, tuple[str, ...]], list[SuggestedAction]] = {}
     for offer in offers:
         groups.setdefault((offer.basis, offer.because, offer.resources), []).append(offer)
     return list(groups.values())
 
 
-def _line(group: Sequence[Offer]) -> str:
+def _line(group: Sequence[SuggestedAction]) -> str:
     offer = group[0]
     on = f" on {codes(offer.resources, 3)}" if offer.resources else ""
     careful = " (for a security reviewer)" if any(sensitivity(each.action) for each in group) else ""
@@ -205,9 +205,9 @@ def _line(group: Sequence[Offer]) -> str:
 _MOST_CONDITIONS = 10
 
 
-def conditions_offered(subject: Subject) -> Iterator[str]:
+def conditions_offered(context: ReportContext) -> Iterator[str]:
     """The section, where every call of some action met one."""
-    offered = subject.offered_conditions
+    offered = context.suggested_conditions
     lines = [
         f"- In {f'statement {code(each.sid)}' if each.sid else f'statement {each.statement + 1}'}: "
         f"{code(each.condition.key)} is {joined([code(value) for value in each.condition.values])} "

@@ -14,21 +14,21 @@ from leastpriv.evidence.models import Evidence
 from leastpriv.models import ChangeKind
 from leastpriv.policy.document import Document
 from leastpriv.policy.source import Location
-from leastpriv.proposal.models import Change, Draft, History, Judgement
+from leastpriv.proposal.models import Change, Proposal, History, CheckResult
 from leastpriv.proposal.proof import Proof
 from leastpriv.proposal.review_models import Review
-from leastpriv.proposal.suggestions import Offer, OfferedCondition
+from leastpriv.proposal.suggestions import SuggestedAction, SuggestedCondition
 from leastpriv.report.role_chain import Chained
 
 
 @dataclass(frozen=True, slots=True)
-class Subject:
+class ReportContext:
     """All that the reports need; nothing in it is escaped yet."""
 
     principal: str
     policy_file: str
     """With the pointer to the policy, if it stands in a larger file."""
-    draft: Draft
+    proposal: Proposal
     difference: Difference
     proof: Proof
     evidence: Evidence
@@ -46,13 +46,13 @@ class Subject:
     history: History = field(default_factory=History)
     attached_documents: tuple[Document, ...] = ()
     """The other policies themselves."""
-    judgements: tuple[Judgement, ...] = ()
+    check_results: tuple[CheckResult, ...] = ()
     """What AWS says of the proposal; empty where nobody asked."""
-    offers: tuple[Offer, ...] = ()
+    suggested_actions: tuple[SuggestedAction, ...] = ()
     """What a later run may need and no policy grants."""
-    kept_siblings: tuple[Offer, ...] = ()
+    kept_counterparts: tuple[SuggestedAction, ...] = ()
     """Lifecycle counterparts that stay though unused, and what they go with."""
-    offered_conditions: tuple[OfferedCondition, ...] = ()
+    suggested_conditions: tuple[SuggestedCondition, ...] = ()
     """Conditions that every recorded call would have met."""
 
     chained: Chained | None = None
@@ -70,8 +70,8 @@ class Subject:
     @property
     def contents(self) -> dict[str, bytes]:
         """The proposed files by path, the policy file first."""
-        return {self.policy_path: self.draft.content} | {
-            path: document.to_bytes() for path, document in zip(self.further, self.draft.documents[1:], strict=True)
+        return {self.policy_path: self.proposal.content} | {
+            path: document.to_bytes() for path, document in zip(self.further, self.proposal.documents[1:], strict=True)
         }
 
     @property
@@ -83,15 +83,15 @@ class Subject:
     def gravest_first(self) -> tuple[Change, ...]:
         """The changes: those for a security reviewer first, then additions, narrowings and removals."""
         order = (ChangeKind.ADD, ChangeKind.NARROW, ChangeKind.REMOVE)
-        return tuple(sorted(self.draft.changes, key=lambda each: (not each.security, order.index(each.kind))))
+        return tuple(sorted(self.proposal.changes, key=lambda each: (not each.security, order.index(each.kind))))
 
     def changes(self, kind: ChangeKind) -> tuple[Change, ...]:
         """The changes of one kind, in the order of the file."""
-        return tuple(change for change in self.draft.changes if change.kind is kind)
+        return tuple(change for change in self.proposal.changes if change.kind is kind)
 
 
 @dataclass(frozen=True, slots=True)
-class Reviewed:
+class ReviewContext:
     """All that the comment needs; nothing in it is escaped yet."""
 
     principal: str

@@ -17,10 +17,10 @@ from importlib import resources
 
 from leastpriv import __version__
 from leastpriv.evidence.models import Evidence
-from leastpriv.evidence.role_chain import Chain, Link, Way
+from leastpriv.evidence.role_chain import RoleChain, RoleLink, RoleLinkKind
 from leastpriv.models import ChangeKind, Run, Usage
-from leastpriv.proposal.models import Change, Objection
-from leastpriv.report.context import Subject
+from leastpriv.proposal.models import Change, GuardResult
+from leastpriv.report.context import ReportContext
 from leastpriv.report.escape import plain
 from leastpriv.report.evidence_limits import held_back, live_role, refused, unseen
 from leastpriv.report.phrases import day, in_time, last_of, plural, run_page, runs_of, watched
@@ -78,7 +78,7 @@ def drawing(chained: Chained | None) -> Drawing | None:
     return Drawing(boxes, lines, max(y for _, y in places.values()) + _ROW, chain.left_out)
 
 
-def _places(chain: Chain) -> Mapping[str, tuple[int, int]]:
+def _places(chain: RoleChain) -> Mapping[str, tuple[int, int]]:
     """ARN -> corner of its box; a role stands in the column of the shortest way to it."""
     steps = dict.fromkeys(chain.roots, 0)
     for _ in chain.members:
@@ -93,7 +93,7 @@ def _places(chain: Chain) -> Mapping[str, tuple[int, int]]:
     return places
 
 
-def _line(link: Link, places: Mapping[str, tuple[int, int]]) -> Line:
+def _line(link: RoleLink, places: Mapping[str, tuple[int, int]]) -> Line:
     (x, y), (to_x, to_y) = places[link.source], places[link.role]
     start, end = x + _BOX, to_x
     if to_x <= x:
@@ -105,8 +105,8 @@ def _line(link: Link, places: Mapping[str, tuple[int, int]]) -> Line:
     return Line(f"{path}{end} {to_y + _HEIGHT // 2}", _words(link))
 
 
-def _words(link: Link) -> str:
-    how = "assumes" if link.way is Way.ASSUMED else f"hands {link.service or 'a service'}"
+def _words(link: RoleLink) -> str:
+    how = "assumes" if link.kind is RoleLinkKind.ASSUMED else f"hands {link.service or 'a service'}"
     return f"{_name(link.source)} {how} {_name(link.role)} ({plural(link.count, 'call')})"
 
 
@@ -157,7 +157,7 @@ class Dot:
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class UsageRow:
     """One permission behind a change."""
 
     action: str
@@ -185,11 +185,11 @@ class Item:
     gone: tuple[str, ...]
     stays: tuple[tuple[str, str, str], ...]
     """(action, guard, reason)."""
-    rows: tuple[Row, ...]
+    rows: tuple[UsageRow, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Target:
+class TargetView:
     """One role and policy file."""
 
     anchor: str
@@ -212,33 +212,33 @@ class Target:
     sections: tuple[str, ...]
 
 
-def target(subject: Subject, number: int) -> Target:
+def target_view(context: ReportContext, number: int) -> TargetView:
     """What the page shows of one proposal; `number` tells several on one page apart."""
-    evidence = subject.evidence
-    items, left_out = _items(subject)
-    return Target(
+    evidence = context.evidence
+    items, left_out = _items(context)
+    return TargetView(
         anchor=f"target-{number}",
-        title=title(subject),
-        verdict=verdict(subject),
-        chance=" ".join(chance_line(subject)),
-        principal=subject.principal,
-        policy_file=subject.policy_file,
-        facts=_facts(subject),
-        bars=_bars(subject),
-        dots=_dots(evidence.runs[-_MOST_RUNS:], subject.run_url),
+        title=title(context),
+        verdict=verdict(context),
+        chance=" ".join(chance_line(context)),
+        principal=context.principal,
+        policy_file=context.policy_file,
+        facts=_facts(context),
+        bars=_bars(context),
+        dots=_dots(evidence.runs[-_MOST_RUNS:], context.run_url),
         span=(day(evidence.first), day(evidence.last)),
-        drawing=drawing(subject.chained),
+        drawing=drawing(context.chained),
         items=items,
         left_out=left_out,
         sections=tuple(
-            section for part in (proof_lines, refused, live_role, unseen, held_back) for section in part(subject)
+            section for part in (proof_lines, refused, live_role, unseen, held_back) for section in part(context)
         ),
     )
 
 
-def _facts(subject: Subject) -> tuple[tuple[str, str], ...]:
-    evidence = subject.evidence
-    counts = {kind: len(subject.changes(kind)) for kind in ChangeKind}
+def _facts(context: ReportContext) -> tuple[tuple[str, str], ...]:
+    evidence = context.evidence
+    counts = {kind: len(context.changes(kind)) for kind in ChangeKind}
     return (
         (f"{counts[ChangeKind.ADD]:,}", "added"),
         (f"{counts[ChangeKind.NARROW]:,}", "narrowed"),
@@ -249,16 +249,16 @@ def _facts(subject: Subject) -> tuple[tuple[str, str], ...]:
     )
 
 
-def _bars(subject: Subject) -> tuple[Bar, ...]:
+def _bars(context: ReportContext) -> tuple[Bar, ...]:
     """Services by how much of what is granted was not used, the most first."""
     gone: dict[tuple[int, str], set[str]] = {}
-    for change in subject.draft.changes:
+    for change in context.proposal.changes:
         if change.kind is not ChangeKind.ADD:
-            gone.setdefault((change.statement, change.action), set()).update(change.gone)
+            gone.setdefault((change.statement, change.action), set()).update(change.removed_actions)
     granted: set[str] = set()
     used: set[str] = set()
-    after = {change.action for change in subject.changes(ChangeKind.ADD)}
-    for entry in subject.difference.entries:
+    after = {change.action for change in context.changes(ChangeKind.ADD)}
+    for entry in context.difference.entries:
         granted.update(entry.granted)
         used.update(action for action, usages in entry.uses.items() if usages)
         after.update(set(entry.granted) - gone.get((entry.statement.index, entry.pattern), set()))
@@ -286,27 +286,27 @@ def _dot(run: Run, start: datetime, length: float, run_url: str) -> Dot:
     )
 
 
-def _items(subject: Subject) -> tuple[tuple[Item, ...], int]:
+def _items(context: ReportContext) -> tuple[tuple[Item, ...], int]:
     """The changes, those for a security reviewer first, and how many rows of evidence were left out."""
     room, items, left_out = _MOST_EVIDENCE, [], 0
-    for change in subject.gravest_first:
-        rows = tuple(_row(usage, subject) for usage in change.usages[:room])
+    for change in context.gravest_first:
+        rows = tuple(_row(usage, context) for usage in change.usages[:room])
         room -= len(rows)
         left_out += len(change.usages) - len(rows)
-        items.append(_item(change, rows, subject.evidence))
+        items.append(_item(change, rows, context.evidence))
     return tuple(items), left_out
 
 
-def _item(change: Change, rows: tuple[Row, ...], evidence: Evidence) -> Item:
+def _item(change: Change, rows: tuple[UsageRow, ...], evidence: Evidence) -> Item:
     return Item(
         kind=change.kind.value,
         action=change.action,
-        resources=change.onto or change.resources,
+        resources=change.restricted_to or change.resources,
         place=_place(change),
         sentence=_sentence(change, evidence),
         security=change.security,
-        gone=change.gone if change.kind is ChangeKind.NARROW else (),
-        stays=tuple(_stays(change.stays or {})),
+        gone=change.removed_actions if change.kind is ChangeKind.NARROW else (),
+        stays=tuple(_stays(change.kept or {})),
         rows=rows,
     )
 
@@ -321,21 +321,21 @@ def _sentence(change: Change, evidence: Evidence) -> str:
     if change.kind is ChangeKind.ADD:
         seen = plural(len(runs_of(change.usages)), "run")
         return f"{change.basis or 'observed'}; seen in {seen}, last {day(last_of(change.usages))}"
-    if change.onto:
+    if change.restricted_to:
         return "used on these resources alone, granted on every one so far"
     if change.kind is ChangeKind.NARROW:
-        return f"granted {plural(change.granted, 'action')}, {len(change.used):,} used, {len(change.gone):,} go"
+        return f"granted {plural(change.granted, 'action')}, {len(change.used):,} used, {len(change.removed_actions):,} go"
     return f"no call in {watched(evidence)}"
 
 
-def _stays(stays: Mapping[str, Objection]) -> Iterator[tuple[str, str, str]]:
-    for action, objection in sorted(stays.items()):
-        yield action, objection.guard, objection.reason
+def _stays(stays: Mapping[str, GuardResult]) -> Iterator[tuple[str, str, str]]:
+    for action, guard_result in sorted(stays.items()):
+        yield action, guard_result.guard, guard_result.reason
 
 
-def _row(usage: Usage, subject: Subject) -> Row:
-    runs = in_time(usage.runs, subject.evidence.runs) or usage.runs
-    return Row(
+def _row(usage: Usage, context: ReportContext) -> UsageRow:
+    runs = in_time(usage.runs, context.evidence.runs) or usage.runs
+    return UsageRow(
         action=usage.need.permission.action,
         resource=usage.need.permission.resource,
         basis=usage.need.basis.value,
@@ -343,12 +343,12 @@ def _row(usage: Usage, subject: Subject) -> Row:
         events=usage.events[:4],
         first=day(usage.first_seen),
         last=day(usage.last_seen),
-        runs=tuple((run, run_page(run, subject.run_url)) for run in runs[-3:]),
+        runs=tuple((run, run_page(run, context.run_url)) for run in runs[-3:]),
         more_runs=max(len(runs) - 3, 0),
     )
 
 
-def page(subjects: Sequence[Subject]) -> str:
+def page(contexts: Sequence[ReportContext]) -> str:
     """One HTML document about some proposals; it loads nothing and sends nothing."""
     # Imported here: only who asks for a page waits for them.
     from jinja2 import Environment, StrictUndefined
@@ -361,7 +361,7 @@ def page(subjects: Sequence[Subject]) -> str:
     environment.filters["sentence"] = lambda text: Markup(words.renderInline(text))  # noqa: S704 - our own Markdown
     environment.filters["section"] = lambda text: Markup(words.render(text))  # noqa: S704 - our own Markdown
     return environment.from_string(_asset("page.html")).render(
-        targets=[target(subject, number) for number, subject in enumerate(subjects, start=1)],
+        targets=[target_view(context, number) for number, context in enumerate(contexts, start=1)],
         style=Markup(style),  # noqa: S704 - a file of ours
         script=Markup(script),  # noqa: S704 - a file of ours
         style_hash=_hash(style),

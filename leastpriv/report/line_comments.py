@@ -11,7 +11,7 @@ from typing import Literal
 from leastpriv.models import ChangeKind
 from leastpriv.policy.document import Document
 from leastpriv.proposal.models import Change
-from leastpriv.report.context import Subject
+from leastpriv.report.context import ReportContext
 from leastpriv.report.escape import code
 from leastpriv.report.phrases import codes, day, in_time, last_of, plural, run_links, runs_of, times, watched
 from leastpriv.report.pull_request import basis_words, only_if
@@ -30,18 +30,18 @@ class LineNote:
     text: str
 
 
-def line_notes(subject: Subject) -> tuple[LineNote, ...]:
+def line_notes(context: ReportContext) -> tuple[LineNote, ...]:
     """At most ten, each at a line that the diff changes; changes that share a line share a note.
 
     Additions come first, those for a security reviewer before the others, then what goes.
     """
-    committed, document = subject.draft.committed, subject.draft.document
+    committed, document = context.proposal.committed, context.proposal.document
     if committed is None or not document.editable:
         return ()
     left, right = _changed_lines(committed.source.outer, document.source.outer)
     placed = [
-        (line, side, _told(change, subject))
-        for change in subject.gravest_first
+        (line, side, _told(change, context))
+        for change in context.gravest_first
         for line, side in _places(change, committed, document)
         if line in (left if side == "LEFT" else right)
     ]
@@ -76,22 +76,22 @@ def _places(change: Change, committed: Document, document: Document) -> Iterator
             return
 
 
-def _told(change: Change, subject: Subject) -> str:
-    evidence = subject.evidence
+def _told(change: Change, context: ReportContext) -> str:
+    evidence = context.evidence
     if change.kind is ChangeKind.ADD:
-        runs = run_links(in_time(runs_of(change.usages), evidence.runs), subject.run_url)
+        runs = run_links(in_time(runs_of(change.usages), evidence.runs), context.run_url)
         seen = f"{times(change.usages, evidence)}, last {day(last_of(change.usages))}"
         warning = f" **Security reviewer:** {change.security}." if change.security else ""
         return (
             f"**Added:** {code(change.action)} on {codes(change.resources, 4)}{only_if(change)}: "
-            f"{basis_words(subject, change)}, {seen}{f'; runs {runs}' if runs else ''}.{warning}"
+            f"{basis_words(context, change)}, {seen}{f'; runs {runs}' if runs else ''}.{warning}"
         )
-    if change.onto:
-        return f"**Narrowed:** {code(change.action)} to the resources that the runs used: {codes(change.onto, 4)}."
+    if change.restricted_to:
+        return f"**Narrowed:** {code(change.action)} to the resources that the runs used: {codes(change.restricted_to, 4)}."
     if change.kind is ChangeKind.NARROW:
         return (
             f"**Narrowed:** {code(change.action)} granted {plural(change.granted, 'action')}; used: "
-            f"{codes(change.used, 8)}. {plural(len(change.gone), 'action')} go."
+            f"{codes(change.used, 8)}. {plural(len(change.removed_actions), 'action')} go."
         )
     seen = watched(evidence)
     return f"**Removed:** {code(change.action)}: no call in {seen}, though CloudTrail would have shown it."

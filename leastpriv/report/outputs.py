@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from leastpriv.models import ChangeKind
 from leastpriv.permissions.patterns import action_covers
 from leastpriv.policy.size import session_policy
-from leastpriv.report.context import Subject
+from leastpriv.report.context import ReportContext
 from leastpriv.report.escape import json_text
 
 _PLACEHOLDER = re.compile(r"\$\{(?![a-zA-Z0-9-]+:[^:]|[*?$]\})|<[^<>]*>|\{\{")
@@ -18,32 +18,32 @@ LONGEST_OUTPUT = 500_000
 """Bytes. A job's outputs are at most 1 MB together (docs.github.com, "Workflow syntax", jobs.<id>.outputs, 2026-11)."""
 
 
-def outputs(subject: Subject, proposal_file: str) -> dict[str, str]:
+def outputs(context: ReportContext, proposal_file: str) -> dict[str, str]:
     """Texts of the outputs about the proposal; lists are JSON, so that no name can become anything else."""
-    has_policy = bool(subject.draft.changes or subject.draft.committed)
-    added = sorted({change.action for change in subject.changes(ChangeKind.ADD)})
+    has_policy = bool(context.proposal.changes or context.proposal.committed)
+    added = sorted({change.action for change in context.changes(ChangeKind.ADD)})
     return {
-        "has-changes": "true" if subject.draft.changes else "false",
+        "has-changes": "true" if context.proposal.changes else "false",
         "added-actions": json_text(added),
-        "removed-actions": json_text(removed_actions(subject)),
-        "policy": _policy(subject) if has_policy else "",
+        "removed-actions": json_text(removed_actions(context)),
+        "policy": _policy(context) if has_policy else "",
         "proposal-file": proposal_file,
-        "inline-session-policy": _session_policy(subject) if has_policy else "",
+        "inline-session-policy": _session_policy(context) if has_policy else "",
     }
 
 
-def _policy(subject: Subject) -> str:
+def _policy(context: ReportContext) -> str:
     """The proposed file; empty past what a step may put out."""
-    text = subject.draft.document.text.removeprefix("\ufeff")
+    text = context.proposal.document.text.removeprefix("\ufeff")
     return text if len(text.encode()) <= LONGEST_OUTPUT else ""
 
 
-def _session_policy(subject: Subject) -> str:
+def _session_policy(context: ReportContext) -> str:
     """What the role would be allowed after the proposal, for a rehearsal; empty where AWS would not take it.
 
     A session policy cuts off all that it does not allow, so what else is attached is in it too.
     """
-    text = session_policy((*subject.draft.documents, *subject.attached_documents))
+    text = session_policy((*context.proposal.documents, *context.attached_documents))
     return text if text and all(map(_is_plain, json.loads(text)["Statement"])) else ""
 
 
@@ -57,12 +57,12 @@ def _is_plain(statement: Mapping[str, object]) -> bool:
     return True
 
 
-def removed_actions(subject: Subject) -> list[str]:
+def removed_actions(context: ReportContext) -> list[str]:
     """Actions that some entry granted and no entry of the proposal grants any more, sorted."""
-    gone = {action for change in subject.draft.changes for action in change.gone}
+    gone = {action for change in context.proposal.changes for action in change.removed_actions}
     left = {
         entry
-        for statement in subject.draft.document.statements
+        for statement in context.proposal.document.statements
         if statement.effect == "Allow"
         for entry in statement.actions
     }

@@ -9,9 +9,9 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 
 from leastpriv.evidence.models import Evidence
-from leastpriv.evidence.runs import workflow_run_of
+from leastpriv.evidence.runs import workflow_run_id
 from leastpriv.models import Run, Usage
-from leastpriv.proposal.models import HeldBack, Objection
+from leastpriv.proposal.models import HeldBackChange, GuardResult
 from leastpriv.report.escape import code
 
 
@@ -58,7 +58,7 @@ def watched(evidence: Evidence) -> str:
 
 def run_page(run: str, run_url: str) -> str:
     """Address of the page of a workflow run, by the template `run_url`; empty where it can lead to none."""
-    number = workflow_run_of(run)
+    number = workflow_run_id(run)
     return run_url.format(run=number) if run_url and number else ""
 
 
@@ -74,11 +74,11 @@ def last_of(usages: Sequence[Usage]) -> datetime | None:
     return max((usage.last_seen for usage in usages), default=None)
 
 
-def by_objection(held: Iterable[HeldBack]) -> dict[Objection, list[HeldBack]]:
+def by_objection(held: Iterable[HeldBackChange]) -> dict[GuardResult, list[HeldBackChange]]:
     """What was held back, by guard and reason, in the order in which these first come up."""
-    groups: dict[Objection, list[HeldBack]] = {}
+    groups: dict[GuardResult, list[HeldBackChange]] = {}
     for each in held:
-        groups.setdefault(each.objection, []).append(each)
+        groups.setdefault(each.guard_result, []).append(each)
     return groups
 
 

@@ -10,31 +10,31 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 
-from leastpriv.policy.size import Kind, most_managed, quota
+from leastpriv.policy.size import PolicyKind, max_managed_policies, quota
 from leastpriv.proposal.confidence import Confidence
-from leastpriv.proposal.leave_one_run_out import LeftOut
-from leastpriv.proposal.models import Judgement, Remark, Weight
+from leastpriv.proposal.leave_one_run_out import LeaveOneOutResult
+from leastpriv.proposal.models import CheckResult, CheckFinding, Severity
 from leastpriv.proposal.proof import Proof, Replay
-from leastpriv.report.context import Subject
+from leastpriv.report.context import ReportContext
 from leastpriv.report.escape import code, prose
 from leastpriv.report.phrases import codes, joined, plural
 
 _KINDS = {
-    Kind.MANAGED: "a managed policy",
-    Kind.INLINE_ROLE: "all inline policies of a role",
-    Kind.INLINE_USER: "all inline policies of a user",
-    Kind.SESSION: "a session policy",
+    PolicyKind.MANAGED: "a managed policy",
+    PolicyKind.INLINE_ROLE: "all inline policies of a role",
+    PolicyKind.INLINE_USER: "all inline policies of a user",
+    PolicyKind.SESSION: "a session policy",
 }
 
 
-def proof_lines(subject: Subject) -> Iterator[str]:
+def proof_lines(context: ReportContext) -> Iterator[str]:
     """The section with its heading."""
-    yield "### Proof\n\n" + "\n".join(f"- {line}" for line in proof_sentences(subject))
+    yield "### Proof\n\n" + "\n".join(f"- {line}" for line in proof_sentences(context))
 
 
-def proof_sentences(subject: Subject) -> Iterator[str]:
+def proof_sentences(context: ReportContext) -> Iterator[str]:
     """Replay, new access, runs left out, sizes, what is left open: one line each; Markdown."""
-    proof = subject.proof
+    proof = context.proof
     replay = proof.replay
     told = [next(replay_sentences(replay, "the result"))]
     if replay.refused:
@@ -47,8 +47,8 @@ def proof_sentences(subject: Subject) -> Iterator[str]:
         yield "No new access beyond the listed additions."
     if proof.left_out:
         yield _left_out(proof.left_out)
-    yield _sizes(subject)
-    yield _left_open(subject)
+    yield _sizes(context)
+    yield _left_open(context)
 
 
 def replay_sentences(replay: Replay, by: str) -> Iterator[str]:
@@ -67,7 +67,7 @@ def _unsure(replay: Replay, by: str) -> Iterator[str]:
         yield f"{plural(replay.conditional, 'more call')} allowed if a condition holds that the record does not show."
 
 
-def _left_out(found: LeftOut) -> str:
+def _left_out(found: LeaveOneOutResult) -> str:
     """How a policy made from the other runs would have done for each run."""
     untried = f" {plural(found.untried, 'older run')} with something of their own not tried." if found.untried else ""
     if found.not_judged:
@@ -83,19 +83,19 @@ def _left_out(found: LeftOut) -> str:
     )
 
 
-def _sizes(subject: Subject) -> str:
-    proof, packed = subject.proof, subject.draft.packed
+def _sizes(context: ReportContext) -> str:
+    proof, packed = context.proof, context.proposal.packed
     limit = f"{quota(proof.kind):,} of {_KINDS[proof.kind]}"
-    beside = f", beside {proof.size_beside:,} of other inline policies" if proof.size_beside else ""
+    beside = f", beside {proof.other_policies_size:,} of other inline policies" if proof.other_policies_size else ""
     told = [f"Size {proof.size_before:,} → {proof.size_after:,} of at most {limit}{beside}{_over(proof)}."]
     if packed and packed.further:
-        parts = zip(subject.further, proof.sizes[1:], strict=True)
+        parts = zip(context.further, proof.sizes[1:], strict=True)
         files = joined([f"{code(name)} ({size:,})" for name, size in parts])
         told.append(f"**Split**: attach {files} as well, a managed policy each; without it calls would be refused.")
     if packed and packed.merged:
         told.append(f"Made part of another statement, for the size: {codes(packed.merged, 6)}.")
-    if packed and packed.folds:
-        folds = joined([f"{code(fold.pattern)} for {plural(len(fold.actions), 'action')}" for fold in packed.folds[:6]])
+    if packed and packed.wildcards:
+        folds = joined([f"{code(fold.pattern)} for {plural(len(fold.actions), 'action')}" for fold in packed.wildcards[:6]])
         told.append(f"Wildcards that grant exactly the same actions today, for the size: {folds}.")
     return " ".join(told)
 
@@ -103,16 +103,16 @@ def _sizes(subject: Subject) -> str:
 def _over(proof: Proof) -> str:
     if proof.fits:
         return ""
-    over = proof.size_after + proof.size_beside - quota(proof.kind)
+    over = proof.size_after + proof.other_policies_size - quota(proof.kind)
     if over > 0:
         return f": **over the limit by {over:,}**, IAM will refuse it"
-    return f": **more than the {most_managed()} managed policies that a role may have**"
+    return f": **more than the {max_managed_policies()} managed policies that a role may have**"
 
 
-def _left_open(subject: Subject) -> str:
+def _left_open(context: ReportContext) -> str:
     """What the proof cannot tell."""
-    told = list(_unsure(subject.proof.replay, "the result"))
-    gaps = sum(gap.count for gap in subject.evidence.gaps)
+    told = list(_unsure(context.proof.replay, "the result"))
+    gaps = sum(gap.count for gap in context.evidence.gaps)
     if gaps:
         told.append(f"{plural(gaps, 'gap')} in the evidence, listed above.")
     return f"Left open: {' '.join(told)}" if told else "Left open: what no record shows, listed above."
@@ -122,24 +122,24 @@ _MOST_ROWS = 30
 """Services in the table: the least sure come first."""
 
 
-def chance_line(subject: Subject) -> Iterator[str]:
+def chance_line(context: ReportContext) -> Iterator[str]:
     """The sentence that stands below the verdict; none where no run used anything."""
-    known = subject.proof.confidence
+    known = context.proof.confidence
     if known is None or not known.whole.runs:
         return
     yield (
-        f"Chance that the next deploy needs something this policy lacks: **about {share(subject.proof.chance)}**, "
-        f"judged by {plural(subject.proof.chance_runs, 'run')}."
+        f"Chance that the next deploy needs something this policy lacks: **about {share(context.proof.chance)}**, "
+        f"judged by {plural(context.proof.chance_runs, 'run')}."
     )
 
 
-def confidence_table(subject: Subject) -> Iterator[str]:
+def confidence_table(context: ReportContext) -> Iterator[str]:
     """How that was reckoned, in all and for each service, folded away; none where no run used anything."""
-    known = subject.proof.confidence
+    known = context.proof.confidence
     if known is None or not known.whole.runs:
         return
     services = sorted(known.by_service.items(), key=lambda item: (-item[1].chance, item[0]))
-    actions = subject.proof.by_action or known
+    actions = context.proof.by_action or known
     rows = [_confidence_row("in all", known.whole, actions.whole)]
     rows += [
         _confidence_row(code(service), found, actions.of(f"{service}:")) for service, found in services[:_MOST_ROWS]
@@ -174,17 +174,17 @@ def share(chance: float) -> str:
 _MOST = 30
 _LINK = re.compile(r"https://docs\.aws\.amazon\.com/[\w./#-]+", re.ASCII)
 _WORDS = {
-    Weight.DISAGREES: "**disagrees**",
-    Weight.ERROR: "**error**",
-    Weight.SECURITY_WARNING: "**security warning**",
-    Weight.WARNING: "warning",
-    Weight.SUGGESTION: "suggestion",
+    Severity.DISAGREES: "**disagrees**",
+    Severity.ERROR: "**error**",
+    Severity.SECURITY_WARNING: "**security warning**",
+    Severity.WARNING: "warning",
+    Severity.SUGGESTION: "suggestion",
 }
 
 
-def disagreements(judgements: Sequence[Judgement]) -> Iterator[str]:
+def disagreements(judgements: Sequence[CheckResult]) -> Iterator[str]:
     """A warning for the top of a page, where AWS decides otherwise than our own evaluation."""
-    found = [(each.judge, remark) for each in judgements for remark in each.disagreements]
+    found = [(each.operation, remark) for each in judgements for remark in each.disagreements]
     if found:
         lines = [f"> - {code(judge)}: {prose(remark.text)}" for judge, remark in found[:_MOST]]
         if len(found) > _MOST:
@@ -195,16 +195,16 @@ def disagreements(judgements: Sequence[Judgement]) -> Iterator[str]:
         )
 
 
-def judged(judgements: Sequence[Judgement]) -> Iterator[str]:
+def judged(judgements: Sequence[CheckResult]) -> Iterator[str]:
     """The section on all judges; nothing where none was asked."""
     if not judgements:
         return
     lines = [f"- {sentence}" for judgement in judgements for sentence in _sentences(judgement)]
-    remarks = [remark for judgement in judgements for remark in judgement.remarks if remark.weight is not _LOUD]
+    remarks = [remark for judgement in judgements for remark in judgement.findings if remark.severity is not _LOUD]
     yield "### What AWS says of it\n\n" + "\n".join(lines) + _table(remarks)
 
 
-_LOUD = Weight.DISAGREES
+_LOUD = Severity.DISAGREES
 _UNITS = {
     "ValidatePolicy": ("judged", "policy", "policies"),
     "SimulateCustomPolicy": ("judged", "action on a resource", "actions on resources"),
@@ -212,11 +212,11 @@ _UNITS = {
 """What a judge counts; the others are paid by the request."""
 
 
-def _sentences(judgement: Judgement) -> Iterator[str]:
-    judge, unit = code(judgement.judge), _UNITS.get(judgement.judge, ("answered", "paid request", "paid requests"))
+def _sentences(judgement: CheckResult) -> Iterator[str]:
+    judge, unit = code(judgement.operation), _UNITS.get(judgement.operation, ("answered", "paid request", "paid requests"))
     if judgement.asked:
         grave = len(judgement.disagreements)
-        others = len(judgement.remarks) - grave
+        others = len(judgement.findings) - grave
         told = [f"**{plural(grave, 'disagreement')}**"] if grave else []
         told += [plural(others, "remark")] if others else []
         yield f"{judge} {unit[0]} {plural(judgement.asked, *unit[1:])}: {', '.join(told) or 'nothing to say'}."
@@ -226,7 +226,7 @@ def _sentences(judgement: Judgement) -> Iterator[str]:
         yield f"{judge}: {prose(sentence)}"
 
 
-def _table(remarks: Sequence[Remark]) -> str:
+def _table(remarks: Sequence[CheckFinding]) -> str:
     if not remarks:
         return ""
     rows = [_row(remark) for remark in remarks[:_MOST]]
@@ -235,8 +235,8 @@ def _table(remarks: Sequence[Remark]) -> str:
     return "\n\n| Line | What | |\n| --- | --- | --- |\n" + "\n".join(rows)
 
 
-def _row(remark: Remark) -> str:
+def _row(remark: CheckFinding) -> str:
     place = code(f"{remark.file}:{remark.line}") if remark.line else code(remark.file)
     name = f"[{code(remark.code)}]({remark.link})" if _LINK.fullmatch(remark.link) else code(remark.code)
-    already = " (so it is in the committed policy)" if remark.already else ""
-    return f"| {place} | {_WORDS[remark.weight]} {name} | {prose(remark.text)}{already} |"
+    already = " (so it is in the committed policy)" if remark.in_committed_policy else ""
+    return f"| {place} | {_WORDS[remark.severity]} {name} | {prose(remark.text)}{already} |"

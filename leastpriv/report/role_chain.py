@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 from leastpriv.evidence.models import Evidence
-from leastpriv.evidence.role_chain import Chain, Link, Way, chain_of
+from leastpriv.evidence.role_chain import RoleChain, RoleLink, RoleLinkKind, build_chain
 from leastpriv.report.escape import code
 from leastpriv.report.phrases import codes, joined, plural
 
@@ -37,7 +37,7 @@ class Unwritten:
 class Chained:
     """A chain, and what is known of the policies of its roles."""
 
-    chain: Chain
+    chain: RoleChain
     committed: frozenset[str] = frozenset()
     """ARNs of those whose policy is a target's."""
     unwritten: tuple[Unwritten, ...] = ()
@@ -56,7 +56,7 @@ _NAME_THEM = (
 
 def leads_on(principal: str, evidence: Evidence) -> Chained:
     """What a principal's own calls tell of the roles behind it, where nobody named these as targets."""
-    chain = chain_of([principal], {principal: evidence})
+    chain = build_chain([principal], {principal: evidence})
     return Chained(chain, frozenset({principal}), advice=_NAME_THEM)
 
 
@@ -102,7 +102,7 @@ def chained_value(chained: Chained) -> dict[str, object]:
             {
                 "from": link.source,
                 "role": link.role,
-                "way": link.way.value,
+                "way": link.kind.value,
                 "service": link.service,
                 "count": link.count,
                 "runs": len(link.runs),
@@ -137,7 +137,7 @@ def _others(chained: Chained) -> Iterator[str]:
         other = sum(count for issuer, count in counts.items() if issuer not in issuers)
         # What a service does with a role that it was handed is signed with keys that no login shows; and where the
         # chain's own logins tell no key either, nobody knows whose the others are.
-        are_told = bool(issuers & counts.keys()) and all(link.way is Way.ASSUMED for link in links)
+        are_told = bool(issuers & counts.keys()) and all(link.kind is RoleLinkKind.ASSUMED for link in links)
         if other and are_told and role in chained.committed:
             found.append(f"- {code(_short(role))}: {other:,} of {plural(sum(counts.values()), 'call')}.")
     if found:
@@ -159,7 +159,7 @@ def _without_policy(chained: Chained) -> Iterator[str]:
         yield from ("", chained.advice)
 
 
-def _reached(links: tuple[Link, ...]) -> str:
+def _reached(links: tuple[RoleLink, ...]) -> str:
     return "; ".join(f"{_words(link)} by {code(_short(link.source))}" for link in links[:3])
 
 
@@ -175,9 +175,9 @@ def _needs(unwritten: Unwritten | None) -> str:
     return f"{plural(len(unwritten.actions), 'action')} ({joined([seen, *more])}): {codes(unwritten.actions, 10)}"
 
 
-def _words(link: Link) -> str:
+def _words(link: RoleLink) -> str:
     """`assumed 12×`, `passed to CloudFormation 12×`."""
-    how = "assumed" if link.way is Way.ASSUMED else f"passed to {link.service}"
+    how = "assumed" if link.kind is RoleLinkKind.ASSUMED else f"passed to {link.service}"
     return f"{how} {link.count:,}×"
 
 

@@ -42,7 +42,7 @@ DOUBTFUL = parse(
 def _check(aws: Aws, judge: str) -> CheckResult:
     trust = read_trust_policy(json.dumps({"Version": "2012-10-17", "Statement": [TRUST]}).encode(), "trust.json", {})
     checks, _ = paid_checks(DRAFT, {"p.json": POLICY}, (), [trust])
-    asked: list[Check] = [each for each in checks if each.judge == judge]
+    asked: list[Check] = [each for each in checks if each.operation == judge]
     return run_checks(aws, asked[:1])[0]
 
 
@@ -62,7 +62,7 @@ def test_what_a_judge_reports(row: Mapping[str, Any], monkeypatch: pytest.Monkey
         found = _judged(name, Aws.open(aws.environment(attempts=row.get("attempts", 1))), many=pages)
         assert found.failure.replace(aws.endpoint, "https://AWS") == row.get("says", "")
     assert (found.asked > 0) is ("says" not in row)
-    assert not found.remarks or pages
+    assert not found.findings or pages
     assert not pages or len(aws.asked(name)) > 1
 
 

@@ -2,10 +2,12 @@ from __future__ import annotations
 
 import json
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 
 from leastpriv.aws.session import Aws
+from leastpriv.aws_checks import custom_checks
 from leastpriv.aws_checks.custom_checks import forbidden_actions, paid_checks, price, run_checks
 from leastpriv.aws_checks.run import run_paid_checks
 from leastpriv.aws_checks.trust_policies import read_trust_policy, trust_policies
@@ -26,14 +28,14 @@ TRUST = {"Statement": [{"Effect": "Allow", "Principal": "*", "Action": "sts:Assu
 
 def test_a_proposal_that_only_narrows_is_asked_for_new_access_and_passes() -> None:
     found, aws = _judged(WIDE, NARROW, REMOVE)
-    assert [each.judge for each in found] == ["CheckNoNewAccess", "CheckAccessNotGranted"]
-    assert [each.remarks for each in found] == [(), ()]
+    assert [each.operation for each in found] == ["CheckNoNewAccess", "CheckAccessNotGranted"]
+    assert [each.findings for each in found] == [(), ()]
     assert json.loads(aws.asked("CheckNoNewAccess")[0]["existingPolicyDocument"])["Statement"] == WIDE
 
 
 def test_a_proposal_that_adds_is_not_asked_for_new_access() -> None:
     found, _ = _judged(NARROW, WIDE, ADD)
-    assert [each.judge for each in found] == ["CheckAccessNotGranted"]
+    assert [each.operation for each in found] == ["CheckAccessNotGranted"]
 
 
 def test_new_access_that_we_deny_is_a_disagreement_on_the_line_of_its_statement() -> None:
@@ -45,8 +47,8 @@ def test_new_access_that_we_deny_is_a_disagreement_on_the_line_of_its_statement(
 
 def test_a_forbidden_action_that_the_persons_own_policy_grants_is_told_and_is_no_disagreement() -> None:
     found, _ = _judged(ADMIN, ADMIN, REMOVE)
-    assert {each.weight for each in found[1].remarks} == {Severity.WARNING}
-    assert found[1].remarks[0].line == 4
+    assert {each.severity for each in found[1].findings} == {Severity.WARNING}
+    assert found[1].findings[0].line == 4
 
 
 def test_a_forbidden_action_that_we_do_not_see_is_a_disagreement() -> None:
@@ -57,7 +59,7 @@ def test_a_forbidden_action_that_we_do_not_see_is_a_disagreement() -> None:
 def test_where_a_deny_decides_we_expect_nothing() -> None:
     deny = {"Effect": "Deny", "Action": "iam:CreateAccessKey", "Resource": "*"}
     checks, _ = paid_checks(*_draft(ADMIN, [*ADMIN, deny], REMOVE))
-    assert {check.expected for check in checks if check.judge == "CheckAccessNotGranted"} == {""}
+    assert {check.expected for check in checks if check.operation == "CheckAccessNotGranted"} == {""}
 
 
 def test_only_the_forbidden_list_and_the_users_own_is_asked_for() -> None:
@@ -73,7 +75,8 @@ def test_the_price_is_said_before_anything_is_asked() -> None:
     checks, _ = paid_checks(draft, files)
     with PolicyChecks() as aws:
         order: list[int] = []
-        run_checks(Aws.open(aws.environment()), checks, lambda _: order.append(len(aws.requests)))
+        with patch.object(custom_checks._log, "info", lambda _: order.append(len(aws.requests))):
+            run_checks(Aws.open(aws.environment()), checks)
         assert order == [0]
         assert len(aws.requests) == len(checks)
     assert price(checks) == (
@@ -92,8 +95,8 @@ def test_a_trust_policy_of_the_same_template_that_lets_everybody_in_is_told(
     with PolicyChecks() as aws:
         draft = Proposal(document, document, document.to_bytes(), (), (), ())
         found = run_paid_checks(Aws.open(aws.environment()), draft, {"t.json": document}, ())
-    public = [each for each in found if each.judge == "CheckNoPublicAccess"]
-    assert [remark.weight for each in public for remark in each.remarks] == weights
+    public = [each for each in found if each.operation == "CheckNoPublicAccess"]
+    assert [remark.severity for each in public for remark in each.findings] == weights
     assert len(aws.asked("CheckNoPublicAccess")) == 1
     assert aws.asked("CheckNoPublicAccess")[0]["resourceType"] == "AWS::IAM::AssumeRolePolicyDocument"
 
@@ -178,8 +181,8 @@ def test_a_named_trust_policy_that_lets_everybody_in_is_told_by_its_line(name: s
     draft = Proposal(document, document, document.to_bytes(), (), (), ())
     with PolicyChecks() as aws:
         found = run_paid_checks(Aws.open(aws.environment()), draft, {"p.json": document}, (), [trust])
-    [remark] = [remark for each in found if each.judge == "CheckNoPublicAccess" for remark in each.remarks]
-    assert (remark.weight, remark.file, remark.line) == (Severity.SECURITY_WARNING, name, line)
+    [remark] = [remark for each in found if each.operation == "CheckNoPublicAccess" for remark in each.findings]
+    assert (remark.severity, remark.file, remark.line) == (Severity.SECURITY_WARNING, name, line)
 
 
 def test_the_trust_of_the_template_is_not_judged_twice_where_an_input_names_it_too() -> None:

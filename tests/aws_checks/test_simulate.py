@@ -26,7 +26,7 @@ def test_what_aws_decides_as_we_do_is_no_remark() -> None:
     policy = _policy(["sqs:SendMessage", "s3:GetObject", "s3:ListAllMyBuckets"], "*")
     with PolicyChecks() as aws:
         found = _simulate(aws, [policy], needs)
-    assert (found.asked, found.remarks, found.failure) == (3, (), "")
+    assert (found.asked, found.findings, found.failure) == (3, (), "")
 
 
 def test_every_disagreement_names_action_resource_and_both_answers() -> None:
@@ -49,7 +49,7 @@ def test_what_a_simulation_cannot_know_is_not_asked() -> None:
     with PolicyChecks() as aws:
         found = _simulate(aws, [_policy(["sqs:*"], "*")], needs)
     assert aws.requests == []
-    assert (found.asked, found.remarks) == (0, ())
+    assert (found.asked, found.findings) == (0, ())
     assert "4 of the needs" in found.unasked[0]
 
 
@@ -57,7 +57,7 @@ def test_a_missing_condition_key_is_no_disagreement() -> None:
     with PolicyChecks() as aws:
         aws.context_needed["sqs:SendMessage"] = "aws:SourceVpc"
         found = _simulate(aws, [_policy(["sqs:SendMessage"], "*")], [_need("sqs:SendMessage", QUEUE)])
-    assert found.remarks == ()
+    assert found.findings == ()
     assert "1 of the needs hang on condition keys" in found.unasked[0]
 
 
@@ -69,7 +69,7 @@ def test_what_the_record_shows_is_sent_as_context() -> None:
     need = NeedDecision(Permission("iam:PassRole", role, shown), "eu-west-1", "allowed", None, None)
     with PolicyChecks() as aws:
         found = _simulate(aws, [policy], [need])
-    assert (found.asked, found.remarks) == (1, ())
+    assert (found.asked, found.findings) == (1, ())
 
 
 def test_a_name_with_wildcard_characters_is_asked_for_as_it_is() -> None:
@@ -77,14 +77,14 @@ def test_a_name_with_wildcard_characters_is_asked_for_as_it_is() -> None:
     with PolicyChecks() as aws:
         found = _simulate(aws, [policy], [_need("s3:GetObject", "arn:aws:s3:::shop/a${*}b")])
     assert aws.asked("SimulateCustomPolicy")[0]["ResourceArns"] == ["arn:aws:s3:::shop/a*b"]
-    assert (found.asked, found.remarks) == (1, ())
+    assert (found.asked, found.findings) == (1, ())
 
 
 def test_one_action_that_the_simulator_does_not_take_spoils_no_other() -> None:
     names = ["sqs:SendMessage", "ec2:NewAction", "sqs:GetQueueUrl", "sqs:DeleteQueue"]
     with PolicyChecks() as aws:
         found = _simulate(aws, [_policy(["*"], "*")], [_need(name, QUEUE) for name in names])
-    assert (found.asked, found.remarks, found.failure) == (3, (), "")
+    assert (found.asked, found.findings, found.failure) == (3, (), "")
     assert "ec2:NewAction" in found.unasked[0]
 
 

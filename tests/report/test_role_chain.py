@@ -7,18 +7,18 @@ import re
 from hypothesis import given
 from hypothesis import strategies as st
 
-from leastpriv.evidence.role_chain import Chain, Link, Way
+from leastpriv.evidence.role_chain import RoleChain, RoleLink, RoleLinkKind
 from leastpriv.report.role_chain import Chained, Unwritten, chain_section, chained_value, mermaid
 from tests.fakes.markdown import HOSTILE, read
 
 CI, DEPLOY, EXEC = (f"arn:aws:iam::111122223333:role/{name}" for name in ("ci/ci-deploy", "cdk_deploy", "cfn-exec"))
 ABROAD = "arn:aws:iam::444455556666:role/publish"
-CHAIN = Chain(
+CHAIN = RoleChain(
     (CI,),
     (
-        Link(CI, DEPLOY, Way.ASSUMED, count=1200),
-        Link(CI, ABROAD, Way.ASSUMED, count=3),
-        Link(DEPLOY, EXEC, Way.PASSED, "CloudFormation", 12),
+        RoleLink(CI, DEPLOY, RoleLinkKind.ASSUMED, count=1200),
+        RoleLink(CI, ABROAD, RoleLinkKind.ASSUMED, count=3),
+        RoleLink(DEPLOY, EXEC, RoleLinkKind.PASSED, "CloudFormation", 12),
     ),
 )
 LABEL = r'"(?:[A-Za-z0-9 ./:-]|#[0-9]{1,7};)*"'
@@ -43,7 +43,7 @@ def test_the_drawing_names_roles_ways_and_who_has_a_committed_policy() -> None:
 
 
 def test_nothing_is_said_where_nothing_leads_on() -> None:
-    assert section(Chained(Chain((CI,)))) == ""
+    assert section(Chained(RoleChain((CI,)))) == ""
 
 
 def test_roles_without_a_committed_policy_are_named_with_what_they_would_need() -> None:
@@ -86,10 +86,10 @@ NAMES = HOSTILE_NAMES | st.text(max_size=200)
 @given(st.lists(st.tuples(NAMES, NAMES, NAMES), max_size=60))
 def test_no_name_can_end_a_label_draw_a_line_or_leave_the_block(names: list[tuple[str, str, str]]) -> None:
     links = tuple(
-        Link(f"arn:aws:iam::1:role/{one}", f"arn:aws:iam::2:role/{other}", Way.PASSED, service, 1)
+        RoleLink(f"arn:aws:iam::1:role/{one}", f"arn:aws:iam::2:role/{other}", RoleLinkKind.PASSED, service, 1)
         for one, other, service in names
     )
-    chained = Chained(Chain((CI,), links))
+    chained = Chained(RoleChain((CI,), links))
     lines = mermaid(chained).split("\n")
     assert all(LINE.fullmatch(line) for line in lines), lines
     assert len([line for line in lines if "-->" in line]) <= 40
@@ -97,12 +97,12 @@ def test_no_name_can_end_a_label_draw_a_line_or_leave_the_block(names: list[tupl
 
 @given(st.lists(st.tuples(NAMES, NAMES), min_size=1, max_size=5))
 def test_the_section_shows_names_as_code_and_nothing_else(names: list[tuple[str, str]]) -> None:
-    links = tuple(Link(CI, f"arn:aws:iam::2:role/{name}", Way.ASSUMED, "", 1) for name, _ in names)
+    links = tuple(RoleLink(CI, f"arn:aws:iam::2:role/{name}", RoleLinkKind.ASSUMED, "", 1) for name, _ in names)
     unwritten = tuple(
         Unwritten(link.role, (action,), failure=action if len(action) % 2 else "")
         for link, (_, action) in zip(links, names, strict=True)
     )
-    chained = Chained(Chain((CI,), links), unwritten=unwritten)
+    chained = Chained(RoleChain((CI,), links), unwritten=unwritten)
     page = read(section(chained))
     assert page.acts() == [f"{mermaid(chained)}\n"]
     assert page.blocks.count("heading_open") == 1

@@ -16,13 +16,13 @@ from leastpriv.permissions.event_table import Verdict, map_event
 from leastpriv.permissions.patterns import action_covers, action_matches, overlaps
 from leastpriv.permissions.resource_types import fits
 from leastpriv.policy.document import Document
-from leastpriv.proposal.models import Candidate, Situation
+from leastpriv.proposal.models import RemovalCandidate, GuardContext
 
 _PLACEHOLDER = re.compile(r"\$\{([A-Za-z]+)\}")
 _MOST_RESOURCES = 5
 
 
-class Why(StrEnum):
+class UngrantedReason(StrEnum):
     """Why the generated policy may name an action that we do not grant."""
 
     UNSEEN = "unseen"
@@ -34,47 +34,47 @@ class Why(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Question:
+class UngrantedAction:
     """One action of the generated policy that the proposal does not grant."""
 
     action: str
-    why: Why
+    why: UngrantedReason
     resources: tuple[str, ...]
     """As the analyzer wrote them; one with placeholders is replaced by what was observed, where something fits."""
-    is_filled: bool
+    has_real_resources: bool
     """Whether some of `resources` were replaced so."""
 
 
 @dataclass(frozen=True, slots=True)
-class Opinion:
+class GeneratedPolicyComparison:
     """The generated policy held against the proposal."""
 
     generated: GeneratedPolicy
     agreed: int
     """Actions that the proposal grants as well."""
-    questions: tuple[Question, ...]
+    questions: tuple[UngrantedAction, ...]
     free: tuple[str, ...]
     """Named by it, though no policy has to allow them."""
 
 
-def second_opinion(documents: Sequence[Document], evidence: Evidence) -> Opinion | None:
+def compare_with_generated_policy(documents: Sequence[Document], evidence: Evidence) -> GeneratedPolicyComparison | None:
     """Holds the generated policy against the proposed and the attached policies; None where none was generated."""
-    generated = evidence.hints.generated
+    generated = evidence.aws_findings.generated
     if generated is None:
         return None
-    questions: list[Question] = []
+    questions: list[UngrantedAction] = []
     free: list[str] = []
     agreed = 0
     for action, resources in generated.grants:
-        if _granted(action, documents):
+        if _is_granted(action, documents):
             agreed += 1
-        elif _is_free(action):
+        elif _needs_no_permission(action):
             free.append(action)
         else:
-            filled = {each: _filled(action, each, evidence) for each in resources if has_placeholder(each)}
+            filled = {each: _fill_placeholders(action, each, evidence) for each in resources if has_placeholder(each)}
             told = tuple(dict.fromkeys(real for each in resources for real in filled.get(each) or (each,)))
-            questions.append(Question(action, _why(action, evidence), told, any(filled.values())))
-    return Opinion(generated, agreed, tuple(questions), tuple(free))
+            questions.append(UngrantedAction(action, _ungranted_reason(action, evidence), told, any(filled.values())))
+    return GeneratedPolicyComparison(generated, agreed, tuple(questions), tuple(free))
 
 
 def has_placeholder(resource: str) -> bool:
@@ -82,10 +82,10 @@ def has_placeholder(resource: str) -> bool:
     return _PLACEHOLDER.search(resource) is not None
 
 
-def generated_policy(candidate: Candidate, situation: Situation) -> str:
+def generated_policy(candidate: RemovalCandidate, context: GuardContext) -> str:
     """The generated policy names it: then its trail has a call of it that this evidence lacks."""
-    generated = situation.evidence.hints.generated
-    if generated is None or candidate.action in situation.used:
+    generated = context.evidence.aws_findings.generated
+    if generated is None or candidate.action in context.used:
         return ""
     wildcards = (name for name in generated.names if "*" in name)
     if candidate.action.lower() in generated.names or any(action_matches(name, candidate.action) for name in wildcards):
@@ -93,7 +93,7 @@ def generated_policy(candidate: Candidate, situation: Situation) -> str:
     return ""
 
 
-def _granted(action: str, documents: Iterable[Document]) -> bool:
+def _is_granted(action: str, documents: Iterable[Document]) -> bool:
     """Whether some statement allows an action anywhere: generated resources are placeholders, and say no more."""
     return any(
         statement.effect == "Allow"
@@ -109,21 +109,21 @@ def _granted(action: str, documents: Iterable[Document]) -> bool:
     )
 
 
-def _is_free(action: str) -> bool:
+def _needs_no_permission(action: str) -> bool:
     prefix, _, name = action.partition(":")
     return map_event(f"{prefix}.amazonaws.com", name).verdict is Verdict.NO_PERMISSION
 
 
-def _why(action: str, evidence: Evidence) -> Why:
+def _ungranted_reason(action: str, evidence: Evidence) -> UngrantedReason:
     if catalog.spelling(action) is None:
-        return Why.UNKNOWN
+        return UngrantedReason.UNKNOWN
     outcomes = {usage.outcome for usage in evidence.usages if usage.need.permission.action.lower() == action.lower()}
-    return Why.REFUSED if Outcome.DENIED in outcomes else Why.UNSEEN
+    return UngrantedReason.REFUSED if Outcome.DENIED in outcomes else UngrantedReason.UNSEEN
 
 
-def _filled(action: str, resource: str, evidence: Evidence) -> tuple[str, ...]:
+def _fill_placeholders(action: str, resource: str, evidence: Evidence) -> tuple[str, ...]:
     """Real resources for placeholders: those on which the action was called, else those of other actions that fit."""
-    template = _template(resource)
+    template = _placeholder_pattern(resource)
     own: dict[str, None] = {}
     others: dict[str, None] = {}
     for usage in evidence.usages:
@@ -136,12 +136,12 @@ def _filled(action: str, resource: str, evidence: Evidence) -> tuple[str, ...]:
 
 
 @lru_cache(maxsize=1_024)
-def _template(resource: str) -> re.Pattern[str]:
+def _placeholder_pattern(resource: str) -> re.Pattern[str]:
     """What an ARN with placeholders stands for; none of them reaches over a colon."""
-    return re.compile("".join(_parts(resource)))
+    return re.compile("".join(_pattern_parts(resource)))
 
 
-def _parts(resource: str) -> Iterator[str]:
+def _pattern_parts(resource: str) -> Iterator[str]:
     end = 0
     for found in _PLACEHOLDER.finditer(resource):
         yield re.escape(resource[end : found.start()])

@@ -9,7 +9,7 @@ from dataclasses import replace
 from datetime import timedelta
 
 from leastpriv.aws.session import Aws
-from leastpriv.aws.signals import listening_for_stop
+from leastpriv.aws.signals import caught_signals
 from leastpriv.errors import AwsError, LeastprivError
 from leastpriv.trial.cleanup import Here, Mark, left_overs, removed
 from leastpriv.trial.extend import Candidate
@@ -38,7 +38,7 @@ def trial(settings: TrialSettings | None, around: Surroundings) -> int:
     around = replace(around, say=_unbreakable(around.say))
     aws = Aws.open(around.environment, "the trial")
     mark = Mark(f"leastpriv-{secrets.token_hex(6)}", around.clock(), Here.now())
-    with listening_for_stop() as signals:
+    with caught_signals(first_only=True) as signals:
         _tell_left_overs(aws, around, mark.here, clean_up=settings is None or settings.clean_up)
         if settings is None:
             return 0
@@ -48,7 +48,7 @@ def trial(settings: TrialSettings | None, around: Surroundings) -> int:
         strategy = _strategy(settings, aws, mark, around)
         candidate = Candidate(file.document, attached)
         course = Course(settings, around, strategy, mark, records, aws.region, candidate, signals)
-        with signals.held():
+        with signals.recorded():
             return _run(course, file)
 
 

@@ -53,18 +53,18 @@ def ended_in_order(
     first, seen, due = 0, 0, float("inf")
     # Not `wait()` without a limit: it takes two quick signals for one (`Popen.wait`, bpo-25942).
     while not _has_ended(process):
-        if not first and signals.heard:
-            first, seen = signals.heard[0], 1
+        if not first and signals.received:
+            first, seen = signals.received[0], 1
             # The terminal has told the command already, and many tools take a second signal for "at once".
             is_told = first == signal.SIGINT and not own_group
             if not is_told:
                 _send(process, first, own_group)
                 due = time.monotonic() + _PATIENCE
             say("Waiting for the command to end" + ("; Ctrl-C once more ends it." if is_told else "."))
-        elif first and harder and (len(signals.heard) > seen or time.monotonic() >= due):
-            seen, due = min(seen + 1, len(signals.heard)), time.monotonic() + _PATIENCE
+        elif first and harder and (len(signals.received) > seen or time.monotonic() >= due):
+            seen, due = min(seen + 1, len(signals.received)), time.monotonic() + _PATIENCE
             _send(process, harder.pop(0), own_group)
-    return signals.heard[0] if signals.heard else 0
+    return signals.received[0] if signals.received else 0
 
 
 def _has_ended(process: subprocess.Popen[bytes]) -> bool:
@@ -137,7 +137,7 @@ def run_command(
 ) -> Ended:
     """Runs `argv`, without a shell, to its end; a signal that ends the trial ends the command first.
 
-    `signals` are held by the caller; `say` hears what a signal does to the command.
+    The caller only records `signals`; `say` hears what a signal does to the command.
 
     Raises:
         InputError: there is no such program, or it cannot be run.

@@ -50,7 +50,7 @@ class Course:
     region: str
     candidate: Candidate
     signals: Signals = field(default_factory=Signals)
-    """Held by the caller: what a round found is in the candidate before one of them ends anything."""
+    """The caller only records them: the candidate holds what a round found before a signal ends the trial."""
     added: list[Change] = field(default_factory=list)
     unseen: set[str] = field(default_factory=set)
     """What the sources cannot see, each said once."""
@@ -73,9 +73,9 @@ class Course:
                 self._tell(not_mended(step.unmended, has_records=self.records.are_there))
                 self.around.say(verdict(0, number, None, has_records=self.records.are_there))
                 return 0
-            if self.signals.heard:
+            if self.signals.received:
                 self._extend(step)
-                return 128 + self.signals.heard[0]
+                return 128 + self.signals.received[0]
             # Where AWS has not heeded the last change everywhere yet, one more round may be allowed it.
             again = self.strategy.lags and any(one.overtaken for one in step.unmended) and not waited
             waited = not step.added and again
@@ -87,7 +87,7 @@ class Course:
         return 1
 
     def _round(self, number: int) -> tuple[Ended, Step]:
-        with self.signals.raised():
+        with self.signals.delivered():
             credentials = self.strategy.enact(self.candidate.documents, number)
         environment = child_environment(self.around.environment, credentials, self.region)
         began, around = self.around.clock(), self.around
@@ -106,14 +106,14 @@ class Course:
         left = 0.0 if ended.unread or ended.exit_code == 0 else self.settings.wait
         while True:
             step = self._judged([*output, *self._recorded(number)], tried)
-            if step.added or left <= 0 or not self.records.are_there or self.signals.heard:
+            if step.added or left <= 0 or not self.records.are_there or self.signals.received:
                 return step
             pause = min(left, _POLL_HISTORY if self.records.history else _POLL)
             self._sleep(pause)
             left -= pause
 
     def _sleep(self, seconds: float) -> None:
-        while seconds > 0 and not self.signals.heard:
+        while seconds > 0 and not self.signals.received:
             self.around.sleep(min(seconds, _NAP))
             seconds -= _NAP
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from leastpriv.aws.signals import listening_for_stop
+from leastpriv.aws.signals import caught_signals
 from leastpriv.errors import InputError
 from leastpriv.evidence.denials import job_logs
 from leastpriv.trial import process
@@ -116,7 +116,7 @@ def interrupted(script: str, *numbers: int) -> tuple[Ended, list[str]]:
                     time.sleep(0.01)
             return len(text)
 
-    with listening_for_stop() as signals, signals.held():
+    with caught_signals(first_only=True) as signals, signals.recorded():
         argv = [sys.executable, "-c", script]
         ended = run_command(argv, dict(os.environ), Sink(), io.StringIO(), signals, said.append)
     return ended, said

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from leastpriv.aws.session import Aws
-from leastpriv.aws.signals import Stopped, listening_for_stop
+from leastpriv.aws.signals import Stopped, caught_signals
 from leastpriv.cli.parser import parser
 from leastpriv.errors import LeastprivError
 from leastpriv.evidence.denials import job_logs
@@ -103,7 +103,7 @@ def tried(tmp_path: Path) -> Try:
         records = Records((tmp_path,) if with_records else (), False, Aws(None, {}, ""), NOW)
         candidate = Candidate(parse(create(()), "p.json"))
         found = Tried(Course(settings, around, file, MARK, records, "", candidate), file.seen, said)
-        with listening_for_stop() as signals, signals.held():
+        with caught_signals(first_only=True) as signals, signals.recorded():
             found.course.signals = signals
             found.code = found.course.run()
         return found

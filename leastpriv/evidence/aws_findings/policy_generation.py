@@ -18,7 +18,7 @@ from typing import Any
 
 from leastpriv.aws.errors import explained
 from leastpriv.aws.polling import Waiting
-from leastpriv.aws.signals import Interruption, listening
+from leastpriv.aws.signals import Signals, caught_signals
 from leastpriv.errors import AwsError, AwsTrouble, InputError
 from leastpriv.evidence.aws_findings.models import GeneratedPolicy
 from leastpriv.permissions.fact_tables import table
@@ -73,8 +73,8 @@ def generated_policy(
     waiting.say("Asking IAM Access Analyzer for a second opinion on the trail (free of charge, some minutes)")
     end = waiting.clock()
     first = max(start, end - _LONGEST_WINDOW) if start else end - _LONGEST_WINDOW
-    with listening() as interruption:
-        jobs = _Jobs(client, principal, generation, (first, end), waiting, interruption)
+    with caught_signals() as signals:
+        jobs = _Jobs(client, principal, generation, (first, end), waiting, signals)
         try:
             while True:
                 job = jobs.taken() or jobs.started()
@@ -98,7 +98,7 @@ class _Jobs:
     window: tuple[datetime, datetime]
     """First and last moment of the events to read."""
     waiting: Waiting
-    interruption: Interruption
+    signals: Signals
     own: str = ""
     """The one that was started here."""
     passed_over: set[str] = field(default_factory=set)
@@ -149,7 +149,7 @@ class _Jobs:
             return joined
         try:
             # Interrupted on the way, nobody would know the name of what goes on.
-            with self.interruption.held():
+            with self.signals.deferred():
                 answer = self.client.start_policy_generation(
                     policyGenerationDetails={"principalArn": self.principal}, cloudTrailDetails=details
                 )
@@ -223,7 +223,7 @@ class _Jobs:
         """Ends a generation; that it could not be ended is said, no more."""
         try:
             with (
-                self.interruption.held(),
+                self.signals.deferred(),
                 explained("cancelling the policy generation", "access-analyzer:CancelPolicyGeneration"),
             ):
                 self.client.cancel_policy_generation(jobId=job)

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from leastpriv.aws.errors import denied, explained
-from leastpriv.aws.signals import listening
+from leastpriv.aws.signals import caught_signals
 from leastpriv.errors import AwsError, AwsTrouble
 from leastpriv.evidence.cloudtrail.file_store import Branch
 from leastpriv.evidence.cloudtrail.s3_bucket import Bucket
@@ -55,9 +55,9 @@ class Queries:
             KeyboardInterrupt: a signal asked the run to end.
         """
         number, self._ended = "", False
-        with listening() as heard:
+        with caught_signals() as signals:
             try:
-                with heard.held():
+                with signals.deferred():
                     number = self._started(query)
                 return self._awaited(number)
             finally:

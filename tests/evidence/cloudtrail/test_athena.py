@@ -454,6 +454,7 @@ def test_a_query_that_nobody_waits_for_any_more_is_stopped(stand: Stand, athena:
     assert athena.stopped == ["query-1"]
 
 
+@pytest.mark.usefixtures("default_signals")
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
 def test_a_query_is_stopped_whichever_signal_ends_the_run(
     stand: Stand, athena: FakeAthena, number: signal.Signals

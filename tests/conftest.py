@@ -1,4 +1,4 @@
-"""Fixtures that every room's tests may use."""
+"""Fixtures for the tests of every package."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests import hypothesis_profiles
+from tests.fakes import progress
 
 hypothesis_profiles.load()
 
@@ -31,6 +32,13 @@ def same_handlers() -> Iterator[None]:
     yield
     for number, handler in before.items():
         signal.signal(number, handler)
+
+
+@pytest.fixture(autouse=True)
+def logged() -> Iterator[list[str]]:
+    """Record the progress that the product logs during the test."""
+    with progress.recorded() as lines:
+        yield lines
 
 
 @pytest.fixture

@@ -125,11 +125,11 @@ def _remarks(check: Check, answer: Mapping[str, Any]) -> Iterator[CheckFinding]:
         found = next(_places(check, answer), 0)
         why = f" ({answer['message']})" if answer.get("message") else ""
         ours = f"our own evaluation says {check.expected}, AWS says {result or 'nothing'}{why}"
-        yield CheckFinding(Severity.DISAGREES, check.operation, f"{check.means}: {ours}.", check.file, found)
+        yield CheckFinding(Severity.DISAGREES, check.operation, f"{check.failure_meaning}: {ours}.", check.file, found)
     elif result == "FAIL":
         weight = Severity.WARNING if check.expected else Severity.SECURITY_WARNING
         for line in _places(check, answer) if answer.get("reasons") else (0,):
-            yield CheckFinding(weight, check.operation, f"{check.means}.", check.file, line)
+            yield CheckFinding(weight, check.operation, f"{check.failure_meaning}.", check.file, line)
 
 
 def _places(check: Check, answer: Mapping[str, Any]) -> Iterator[int]:

@@ -33,13 +33,13 @@ def permissions(options: Namespace, stdout: TextIO, console: Console, clock: Clo
 
     def source(name: str) -> CountedSource:
         if is_in_aws(name):
-            return bucket_trail(name, reach, seen, console.log, days, options.cache_dir or "", survey=False)
+            return bucket_trail(name, reach, seen, days, options.cache_dir or "", survey=False)
         if name == EVENT_HISTORY:
-            return event_history(target, tuple(options.aws_regions), reach, seen, console.log, DAYS)
+            return event_history(target, tuple(options.aws_regions), reach, seen, DAYS)
         return TrailFolder(Path(name), seen=seen, survey=False, cache=cache)
 
     makers = [partial(source, name) for name in trails(tuple(options.trails), "--trail")]
-    sources = opened(makers, console.log)
+    sources = opened(makers)
     found = read_by_principal(
         sources,
         window(options.start or "", options.end or ""),
@@ -85,7 +85,7 @@ def explain_actions(options: Namespace, stdout: TextIO, console: Console, clock:
     if options.policy_file:
         workplace = shell_workplace(settings, os.environ, clock())
     # Nothing is published, and nothing remembered: this only looks.
-    subject = make(settings, workplace, clock(), console.log).subject
+    subject = make(settings, workplace, clock()).subject
     has_policy = bool(options.policy_file)
     if options.format == "json":
         print_text(stdout, json_lines(explained_rows(asked, subject, has_policy=has_policy)))

@@ -98,14 +98,15 @@ def judgements(
         if trusts:
             _log.info("The trust policy is not judged: this run proposes no change, or asks AWS nothing")
         return ()
-    from leastpriv.aws_checks.run import run_free_checks, run_paid_checks
+    from leastpriv.aws_checks.run import CheckedProposal, run_free_checks, run_paid_checks
 
     proposal, beside = subject.proposal, subject.attached_documents
     files = dict(zip((subject.policy_file, *subject.further), proposal.documents, strict=True))
+    checked = CheckedProposal(proposal, files, trusts)
     try:
         aws = reach.aws()
-        found = run_free_checks(aws, proposal, subject.proof, files, beside, subject.principal, trusts)
-        return (*found, *(run_paid_checks(aws, proposal, files, settings.options.never_add, trusts) if paid else ()))
+        found = run_free_checks(aws, checked, subject.proof, beside, subject.principal)
+        return (*found, *(run_paid_checks(aws, checked, settings.options.never_add) if paid else ()))
     except LeastprivError as error:
         # No region is known, which a role's evidence in files does not need; or no credentials, where a setting asks.
         _log.info(f"The proposal is not judged by AWS: {error}")

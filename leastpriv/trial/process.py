@@ -7,6 +7,7 @@ The environment of the command: the trial's credentials, and no way to any other
 
 from __future__ import annotations
 
+import logging
 import os
 import select
 import signal
@@ -25,6 +26,8 @@ from leastpriv.evidence.denials.job_logs import LoggedDenial, distinct, read_log
 from leastpriv.models import Denial
 from leastpriv.permissions.fact_tables import table
 
+_log = logging.getLogger(__name__)
+
 PROC = Path("/proc")
 _WAIT_TICK = 0.1
 """Seconds between looks at whether a signal came."""
@@ -40,9 +43,7 @@ def is_in_foreground() -> bool:
     return False
 
 
-def ended_in_order(
-    process: subprocess.Popen[bytes], signals: Signals, say: Callable[[str], None], *, own_group: bool
-) -> int:
+def ended_in_order(process: subprocess.Popen[bytes], signals: Signals, *, own_group: bool) -> int:
     """Waits until the process has ended; returns the signal that ended it meanwhile, 0 for none.
 
     The first signal is the command's own; a second one, or some seconds, end it with SIGTERM, and a third, or some more
@@ -60,7 +61,7 @@ def ended_in_order(
             if not is_told:
                 _send(process, first, own_group)
                 due = time.monotonic() + _PATIENCE
-            say("Waiting for the command to end" + ("; Ctrl-C once more ends it." if is_told else "."))
+            _log.info("Waiting for the command to end" + ("; Ctrl-C once more ends it." if is_told else "."))
         elif first and harder and (len(signals.received) > seen or time.monotonic() >= due):
             seen, due = min(seen + 1, len(signals.received)), time.monotonic() + _PATIENCE
             _send(process, harder.pop(0), own_group)
@@ -133,7 +134,6 @@ def run_command(
     stdout: TextIO,
     stderr: TextIO,
     signals: Signals | None = None,
-    say: Callable[[str], None] = lambda _: None,
 ) -> Ended:
     """Runs `argv`, without a shell, to its end; a signal that ends the trial ends the command first.
 
@@ -156,7 +156,7 @@ def run_command(
         raise InputError(f"The command {argv[0]!r} cannot be run: {reason}.") from error
     readers = [_Reader(process.stdout, stdout, "stdout"), _Reader(process.stderr, stderr, "stderr")]
     try:
-        interrupted = ended_in_order(process, signals or Signals(), say, own_group=own_group)
+        interrupted = ended_in_order(process, signals or Signals(), own_group=own_group)
     finally:
         if process.poll() is None:
             process.kill()

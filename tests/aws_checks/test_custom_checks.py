@@ -9,7 +9,7 @@ import pytest
 from leastpriv.aws.session import Aws
 from leastpriv.aws_checks import custom_checks
 from leastpriv.aws_checks.custom_checks import forbidden_actions, paid_checks, price, run_checks
-from leastpriv.aws_checks.run import run_paid_checks
+from leastpriv.aws_checks.run import CheckedProposal, run_paid_checks
 from leastpriv.aws_checks.trust_policies import read_trust_policy, trust_policies
 from leastpriv.errors import InputError
 from leastpriv.models import ChangeKind
@@ -94,7 +94,7 @@ def test_a_trust_policy_of_the_same_template_that_lets_everybody_in_is_told(
     document = _template(trust)
     with PolicyChecks() as aws:
         draft = Proposal(document, document, document.to_bytes(), (), (), ())
-        found = run_paid_checks(Aws.open(aws.environment()), draft, {"t.json": document}, ())
+        found = run_paid_checks(Aws.open(aws.environment()), CheckedProposal(draft, {"t.json": document}), ())
     public = [each for each in found if each.operation == "CheckNoPublicAccess"]
     assert [remark.severity for each in public for remark in each.findings] == weights
     assert len(aws.asked("CheckNoPublicAccess")) == 1
@@ -180,7 +180,7 @@ def test_a_named_trust_policy_that_lets_everybody_in_is_told_by_its_line(name: s
     document = parse(json.dumps({"Version": "2012-10-17", "Statement": NARROW}).encode(), "p.json")
     draft = Proposal(document, document, document.to_bytes(), (), (), ())
     with PolicyChecks() as aws:
-        found = run_paid_checks(Aws.open(aws.environment()), draft, {"p.json": document}, (), [trust])
+        found = run_paid_checks(Aws.open(aws.environment()), CheckedProposal(draft, {"p.json": document}, [trust]), ())
     [remark] = [remark for each in found if each.operation == "CheckNoPublicAccess" for remark in each.findings]
     assert (remark.severity, remark.file, remark.line) == (Severity.SECURITY_WARNING, name, line)
 
@@ -190,7 +190,7 @@ def test_the_trust_of_the_template_is_not_judged_twice_where_an_input_names_it_t
     named = read_trust_policy(template.raw, "t.json#/Resources/Role/Properties/AssumeRolePolicyDocument", {})
     draft = Proposal(template, template, template.to_bytes(), (), (), ())
     with PolicyChecks() as aws:
-        run_paid_checks(Aws.open(aws.environment()), draft, {"t.json": template}, (), [named])
+        run_paid_checks(Aws.open(aws.environment()), CheckedProposal(draft, {"t.json": template}, [named]), ())
     assert len(aws.asked("CheckNoPublicAccess")) == 1
 
 
@@ -240,4 +240,4 @@ def _judged(
 ) -> tuple[tuple[CheckResult, ...], PolicyChecks]:
     draft, files = _draft(before, after, change)
     with PolicyChecks(contrary) as aws:
-        return run_paid_checks(Aws.open(aws.environment()), draft, files, ()), aws
+        return run_paid_checks(Aws.open(aws.environment()), CheckedProposal(draft, files), ()), aws

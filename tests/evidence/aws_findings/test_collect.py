@@ -13,9 +13,10 @@ from leastpriv.aws.polling import Polling
 from leastpriv.aws.session import Aws
 from leastpriv.errors import AwsError
 from leastpriv.evidence.aws_findings.access_advisor import last_accessed
-from leastpriv.evidence.aws_findings.collect import read_hints
+from leastpriv.evidence.aws_findings.collect import collect_aws_findings
 from leastpriv.evidence.aws_findings.models import Advice, AwsFindings, OutsideAccess
 from leastpriv.evidence.aws_findings.policy_generation import Generation
+from tests.fakes import progress
 from tests.fakes.aws.access_analyzer import AccessAnalyzer, Finding
 from tests.fakes.aws.iam_last_accessed import Attempt, LastAccessed
 from tests.fakes.aws.passing_time import PassingTime
@@ -56,7 +57,7 @@ class Account:
     """An account with both services, and the time that passes in it."""
 
     time: PassingTime = field(default_factory=lambda: PassingTime(NOON))
-    said: list[str] = field(default_factory=list)
+    said: list[str] = field(default_factory=lambda: progress.LINES)
     role: str = ROLE
 
     def __post_init__(self) -> None:
@@ -95,11 +96,11 @@ class Account:
 
     @property
     def waiting(self) -> Polling:
-        return Polling(self.time.clock, self.time.sleep, self.said.append)
+        return Polling(self.time.clock, self.time.sleep)
 
-    def hints(self, door: Aws) -> AwsFindings:
+    def aws_findings(self, door: Aws) -> AwsFindings:
         role, start = parse_principal(ROLE), NOON - 40 * DAY
-        return read_hints(door, role, self.waiting, access=True, generation=GENERATION, start=start)
+        return collect_aws_findings(door, role, self.waiting, access=True, generation=GENERATION, start=start)
 
 
 @pytest.fixture
@@ -174,7 +175,7 @@ def test_unused_credentials_of_a_user_are_read(account: Account, aws: FakeAws, d
         ]
     }
     account.iam.policies = {kim: {"deploy": ("s3",)}}
-    hints = read_hints(door, parse_principal(kim), account.waiting, access=True)
+    hints = collect_aws_findings(door, parse_principal(kim), account.waiting, access=True)
     assert [each.credentials for each in hints.unused] == [("AKIAEXAMPLE000000001", "password")]
     assert "external access findings" not in hints.asked
 
@@ -322,7 +323,7 @@ def test_without_an_analyzer_that_is_said(account: Account, aws: FakeAws, door: 
 
 
 def test_findings_are_read_without_a_policy_generation_too(account: Account, aws: FakeAws, door: Aws) -> None:
-    hints = read_hints(door, parse_principal(ROLE), account.waiting, access=True)
+    hints = collect_aws_findings(door, parse_principal(ROLE), account.waiting, access=True)
     assert hints.outside
     assert hints.unused
     assert not aws.asked("StartPolicyGeneration")

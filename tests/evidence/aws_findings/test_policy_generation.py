@@ -19,6 +19,7 @@ from leastpriv.aws.signals import caught_signals
 from leastpriv.errors import AwsError, InputError
 from leastpriv.evidence.aws_findings.models import GeneratedPolicy
 from leastpriv.evidence.aws_findings.policy_generation import Generation, generated_policy, grants_of, parse_generation
+from tests.fakes import progress
 from tests.fakes.aws.access_analyzer import AccessAnalyzer
 from tests.fakes.aws.passing_time import PassingTime
 from tests.fakes.aws.server import Asked, FakeAws
@@ -39,14 +40,14 @@ class Run:
     def __init__(self, endpoint: FakeAws, client: Any) -> None:
         self.time = PassingTime(NOON)
         self.analyzer = AccessAnalyzer(self.time.clock, [POLICY])
-        self.said: list[str] = []
+        self.said = progress.LINES
         self.endpoint = endpoint
         self.client = client
         endpoint.operations = self.analyzer.operations()
         endpoint._faults.clear()
 
     def generate(self, start: datetime | None = NOON - timedelta(days=40)) -> GeneratedPolicy:
-        waiting = Polling(self.time.clock, self.time.sleep, self.said.append)
+        waiting = Polling(self.time.clock, self.time.sleep)
         return generated_policy(self.client, ROLE, Generation(ACCESS_ROLE, TRAIL), start, waiting)
 
 

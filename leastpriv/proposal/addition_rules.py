@@ -1,7 +1,4 @@
-"""Why something that the evidence needs may not be written into the policy: extending is an escalation channel.
-
-Where the runs behind an addition came from: extending is an escalation channel, so unreviewed code adds nothing.
-"""
+"""Rules that forbid an addition, and the origin of the runs that need it (additions are an escalation channel)."""
 
 from __future__ import annotations
 
@@ -12,19 +9,19 @@ from leastpriv.evidence.models import Evidence
 from leastpriv.models import Basis, ChangeKind, Denial, DeniedBy, Need, Origin, Run, Trust, Usage
 from leastpriv.permissions.resource_types import action_of, fits, kinds_of
 from leastpriv.permissions.sensitive import forbidden, sensitivity
-from leastpriv.proposal.models import HeldBackChange, GuardResult, Options
+from leastpriv.proposal.models import GuardResult, HeldBackChange, Options
 
 OFFERED = "offered"
-"""The guard of what a refused call will need next, on a resource that nobody knows."""
+"""Guard of a need that a denied call implies, on an unknown resource."""
 ONLY_LOGGED = "only-logged"
-"""The guard of what a job log tells and may not write."""
+"""Guard of a need that only a job log shows and that a job log may not add."""
 UNPRINTABLE = "unprintable-name"
-"""The guard of what a refusal names with characters outside printable ASCII."""
+"""Guard of a need whose resource, named only by a denial, has characters outside printable ASCII."""
 BREAK_GLASS = GuardResult("break-glass", "only sessions that `break-glass` names used it or were refused it")
 
 
 def addition_result(usage: Usage, evidence: Evidence, options: Options, *, escapes: bool) -> GuardResult | None:
-    """The first rule that keeps it out; `escapes` tells whether the policy's version can write `${*}`."""
+    """The first rule that forbids the addition; `escapes`: whether the policy's version supports `${*}`."""
     return (
         _rule_result(usage, options)
         or _other_account_result(usage, evidence)
@@ -61,7 +58,7 @@ def _rule_result(usage: Usage, options: Options) -> GuardResult | None:
 
 
 def _denial_result(need: Need, denial: Denial) -> GuardResult | None:
-    """What a refusal, for all that it is mendable, may not write."""
+    """The rule that forbids an addition for a denial, though a grant would fix it."""
     if not (need.permission.resource.isascii() and need.permission.resource.isprintable()):
         return GuardResult(UNPRINTABLE, "only a refusal tells its name, which has characters that a reader may not see")
     if need.basis is Basis.INFERRED and not need.exact:
@@ -70,12 +67,12 @@ def _denial_result(need: Need, denial: Denial) -> GuardResult | None:
 
 
 def _job_log_result(need: Need, denial: Denial) -> GuardResult | None:
-    """What a job log alone may not write: it is anybody's text."""
+    """The rule that forbids an addition based only on a job log, which anyone can write to."""
     action = need.permission.action
     if not denial.principal:
         return GuardResult(ONLY_LOGGED, "a job log tells it without saying whom AWS refused")
     if need.exact and OF_A_TYPE.fullmatch(need.permission.resource):
-        # AWS writes `vpc/*` of what is not made yet; anybody could print it of what is.
+        # AWS names `vpc/*` for a resource that does not exist yet; a job log could print it for one that does.
         return GuardResult(ONLY_LOGGED, "a job log names every resource of a type")
     if not need.verified:
         return GuardResult("unverified-action", "a job log names it, and the catalogue does not know this action")
@@ -85,7 +82,7 @@ def _job_log_result(need: Need, denial: Denial) -> GuardResult | None:
 
 
 def _other_account_result(usage: Usage, evidence: Evidence) -> GuardResult | None:
-    """A resource that a job log alone names outside the role's account, which no line can make the role's."""
+    """Forbids a resource outside the role's account if only a job log names it."""
     action, resource = usage.need.permission.action, usage.need.permission.resource
     if not (is_from_job_log(usage) and usage.need.exact and resource.startswith("arn:")):
         return None
@@ -100,7 +97,7 @@ def _other_account_result(usage: Usage, evidence: Evidence) -> GuardResult | Non
 
 
 def _inferred_result(usage: Usage, evidence: Evidence) -> GuardResult | None:
-    """An inferred need widens nothing: its resource is known whole, or an observed need has it too."""
+    """Forbids an inferred need that would widen access: its resource must be exact or observed."""
     need = usage.need
     if need.basis is not Basis.INFERRED or need.exact:
         return None
@@ -120,7 +117,7 @@ def _escape_result(usage: Usage) -> GuardResult | None:
 
 
 def is_from_job_log(usage: Usage) -> bool:
-    """Whether a job log alone tells of it."""
+    """Whether only a job log shows the denial."""
     return usage.denial is not None and bool(usage.denial.log)
 
 
@@ -138,14 +135,14 @@ _DENIED_BY: Mapping[str, str] = {
 
 
 def denied_elsewhere(usage: Usage) -> HeldBackChange:
-    """A refusal that no identity policy mends, for the report."""
+    """Reports a denial that no identity-based policy can fix."""
     permission = usage.need.permission
     guard_result = GuardResult("not-mendable", _denied_by_text(usage))
     return HeldBackChange(ChangeKind.ADD, permission.action, (permission.resource,), guard_result, usages=(usage,))
 
 
 def denied_in_part(usage: Usage) -> HeldBackChange:
-    """A refusal that does not tell which of several resources it was about, some of which the policies allow."""
+    """Reports a denial with an unnamed resource if the policies allow the action on some resources."""
     permission = usage.need.permission
     reason = "the policies allow it on some resources, and neither the request nor the refusal names the one it was for"
     guard_result = GuardResult("unknown-resource", reason)
@@ -165,16 +162,16 @@ def _denied_by_text(usage: Usage) -> str:
 
 _MOST_RUNS_OF_ONE = 10
 _MOST_RUNS = 60
-"""Each run is one question to GitHub, or a few: an addition with none trusted among the latest ones is told as such."""
+"""Upper limit of questions to GitHub; an addition with no trusted run among the latest is reported as untrusted."""
 
 
 def run_origins(
     missing: Sequence[Usage], runs: Sequence[Run], ask: Callable[[Run], Origin], makers: Sequence[Usage] = ()
 ) -> Mapping[str, Origin]:
-    """Run id -> origin for the runs that additions hang on, newest first, until each has one to be trusted.
+    """Maps run ids to origins for the runs that additions depend on, newest first, until one per addition is trusted.
 
-    And for the latest of those that made such things (`makers`), as far as there are questions left: a run that was
-    not asked for opens nothing (`reviewed`).
+    Runs that created such resources (`makers`) follow, while questions are left: a run without a known origin widens no
+    pattern (`reviewed_runs`).
     """
     by_id = {run.id: run for run in runs}
     found: dict[str, Origin] = {}
@@ -183,7 +180,7 @@ def run_origins(
         newest = [by_id[run] for run in reversed(usage.runs) if run in by_id]
         for run in newest[:_MOST_RUNS_OF_ONE]:
             if run.id not in found:
-                # Whoever has many runs must not get past the question by them: not asked is not trusted.
+                # Many runs must not bypass the check: a run that was not asked about is not trusted.
                 found[run.id] = ask(run) if asked < _MOST_RUNS else _NOT_ASKED
                 asked += 1
             if found[run.id].trust is Trust.TRUSTED:
@@ -197,7 +194,7 @@ _NOT_ASKED = Origin(Trust.UNTRUSTED, f"refs that were not asked for, past {_MOST
 
 
 def untrusted_ref(usage: Usage, origins: Mapping[str, Origin]) -> GuardResult | None:
-    """The objection to an addition that only unreviewed code asked for; None also where nobody knows."""
+    """The guard result for an addition that only unreviewed code needs; None also if no origin is known."""
     known = [origins[run] for run in usage.runs if run in origins]
     if any(origin.trust is Trust.TRUSTED for origin in known):
         return None
@@ -209,7 +206,7 @@ def untrusted_ref(usage: Usage, origins: Mapping[str, Origin]) -> GuardResult | 
 
 
 def reviewed_runs(origins: Mapping[str, Origin]) -> Collection[str] | None:
-    """The runs whose making of things may open ids: none that is known to be of unreviewed code; None: nobody asked."""
+    """Runs whose created resources may widen a pattern: all but those of unreviewed code; None if no origin is known."""
     return {run for run, origin in origins.items() if origin.trust is not Trust.UNTRUSTED} if origins else None
 
 

@@ -1,7 +1,4 @@
-"""Additions: what the evidence needs and the policy lacks, under the rules of extending (an escalation channel).
-
-`resources: keep`: an addition takes the form in which the committed policy already writes such a resource.
-"""
+"""Additions: permissions that the evidence needs and the policies lack, within the rules for additions."""
 
 from __future__ import annotations
 
@@ -17,17 +14,23 @@ from leastpriv.permissions.resource_types import fits, widest
 from leastpriv.permissions.sensitive import sensitivity
 from leastpriv.permissions.volatility import Opening
 from leastpriv.policy.document import Statement
-from leastpriv.proposal.addition_rules import BREAK_GLASS, is_from_job_log, reviewed_runs, untrusted_ref, addition_result
+from leastpriv.proposal.addition_rules import (
+    BREAK_GLASS,
+    addition_result,
+    is_from_job_log,
+    reviewed_runs,
+    untrusted_ref,
+)
 from leastpriv.proposal.fingerprint import addition_id
 from leastpriv.proposal.guards.people_and_history import break_glass_runs, is_break_glass_use
-from leastpriv.proposal.models import Change, HeldBackChange, History, GuardResult, Options
+from leastpriv.proposal.models import Change, GuardResult, HeldBackChange, History, Options
 
 
 def in_committed_form(action: str, patterns: Iterable[Pattern], statements: Sequence[Statement]) -> tuple[Pattern, ...]:
-    """Each pattern as a committed statement about the same service writes it; as it is where none covers it.
+    """Replaces each pattern by the committed resource of the same service that covers it, if there is one.
 
-    `b/*` stands in place of `b/app.zip` where the policy grants other actions on `b/*`. Of several entries the
-    narrowest counts, never `*`. Entries that became equal are one pattern.
+    `b/*` replaces `b/app.zip` if the policy grants other actions on `b/*`. The narrowest covering entry counts, never
+    `*`. Patterns that become equal are merged.
     """
     forms = _committed_resources(action, statements)
     found: dict[str, Pattern] = {}
@@ -44,7 +47,7 @@ def in_committed_form(action: str, patterns: Iterable[Pattern], statements: Sequ
 
 
 def _committed_resources(action: str, statements: Sequence[Statement]) -> dict[str, str]:
-    """Resource entries of the Allow statements that grant actions of the same service -> Sid."""
+    """Maps resource entries of the Allow statements for actions of the same service to their Sid."""
     prefix = action.partition(":")[0].lower()
     return {
         entry: statement.sid
@@ -69,7 +72,7 @@ def additions(
     *,
     escapes: bool = True,
 ) -> tuple[list[Change], list[HeldBackChange]]:
-    """Changes that add what is missing, one an action, resources and conditions; what is refused, with the reason."""
+    """Lists the additions, one per action, resources and conditions, and those that a rule holds back."""
     emergencies = break_glass_runs(evidence.runs, options.break_glass)
     accepted: dict[str, list[Usage]] = {}
     refused: list[HeldBackChange] = []
@@ -91,19 +94,23 @@ def additions(
         change = _change(action, usages, evidence, options, made)
         removers = (history.removed.get(usage.need.permission, 0) for usage in usages)
         change = replace(change, conditions=conditions, removed_by=max(removers, default=0))
-        change, declined = _without_declined(_with_committed_resources(change, committed) if options.keep_forms else change, history.declined)
+        change, declined = _without_declined(
+            _with_committed_resources(change, committed) if options.keep_forms else change, history.declined
+        )
         changes.extend([change] if change.resources else [])
         refused.extend(declined)
-    # What a removal of ours broke comes back first.
+    # An addition that restores an earlier removal comes first.
     return sorted(_merge_condition_values(changes), key=lambda change: not change.removed_by), refused
 
 
 def _by_conditions(
     accepted: Mapping[str, Sequence[Usage]], evidence: Evidence
 ) -> Iterator[tuple[str, list[Usage], tuple[Condition, ...]]]:
-    """Usages of an action under the same conditions, one that an unconditional one covers among those without."""
+    """Groups an action's usages by conditions; a usage that an unconditional one covers needs no condition."""
     for action, usages in accepted.items():
-        free = [resource for each in usages if not _conditions(each) for resource in _written_resources(each.need, evidence)]
+        free = [
+            resource for each in usages if not _conditions(each) for resource in _written_resources(each.need, evidence)
+        ]
         found: dict[tuple[Condition, ...], list[Usage]] = {}
         for usage in usages:
             own = _written_resources(usage.need, evidence)
@@ -117,7 +124,7 @@ def _conditions(usage: Usage) -> tuple[Condition, ...]:
 
 
 def _merge_condition_values(changes: Sequence[Change]) -> list[Change]:
-    """Changes that differ in the values of one condition alone as one: its values are alternatives."""
+    """Merges changes that differ only in the values of one condition: its values are alternatives."""
     found: dict[object, Change] = {}
     for place, change in enumerate(changes):
         alone = change.conditions[0] if len(change.conditions) == 1 else None
@@ -136,7 +143,7 @@ def _merge_condition_values(changes: Sequence[Change]) -> list[Change]:
 
 
 def _without_declined(change: Change, declined: Mapping[str, int]) -> tuple[Change, list[HeldBackChange]]:
-    """The change without the resources that a person declined for its action, and these with the reason."""
+    """Splits a change into the resources that may be added and those that a person declined."""
     numbers = {
         resource: number
         for resource in change.resources
@@ -156,14 +163,20 @@ def _without_declined(change: Change, declined: Mapping[str, int]) -> tuple[Chan
     return replace(change, resources=left), refused
 
 
-def _change(action: str, usages: Sequence[Usage], evidence: Evidence, options: Options, made: CreatedResources) -> Change:
+def _change(
+    action: str, usages: Sequence[Usage], evidence: Evidence, options: Options, made: CreatedResources
+) -> Change:
     security = sensitivity(action)
-    observed = [made.observe(usage, resource) for usage in usages for resource in _written_resources(usage.need, evidence)]
+    observed = [
+        made.observe(usage, resource) for usage in usages for resource in _written_resources(usage.need, evidence)
+    ]
     resources = tuple(dict.fromkeys(each.resource for each in observed))
     patterns: tuple[Pattern, ...] = ()
-    logged = tuple(resource for usage in usages if is_from_job_log(usage) for resource in _written_resources(usage.need, evidence))
+    logged = tuple(
+        resource for usage in usages if is_from_job_log(usage) for resource in _written_resources(usage.need, evidence)
+    )
     if not (options.exact_resources or security or all(usage.denial for usage in usages)):
-        # One refusal is no habit: only what allowed calls showed is opened.
+        # A single denial shows no pattern: only resources of allowed calls are generalized.
         seen = [each for each in observed if each.resource not in logged]
         patterns = patterns_of([*seen, *made.expected_objects(seen)])
         resources = tuple(dict.fromkeys((*(found.pattern for found in patterns), *logged)))
@@ -180,14 +193,14 @@ def _change(action: str, usages: Sequence[Usage], evidence: Evidence, options: O
 
 
 def _with_committed_resources(change: Change, committed: Sequence[Statement]) -> Change:
-    """The change with its resources as committed statements write them; what was not to be opened stays exact."""
+    """Uses the committed policy's resource patterns; a resource without a pattern remains exact."""
     patterns = in_committed_form(change.action, change.patterns, committed)
     resources = tuple(found.pattern for found in patterns)
     return replace(change, patterns=patterns, resources=resources) if patterns else change
 
 
 def _written_resources(need: Need, evidence: Evidence) -> tuple[str, ...]:
-    """The resource as it is written: never a bare `*` where the action takes an ARN."""
+    """Resources of a need as written: never a bare `*` if the action takes an ARN."""
     if need.permission.resource == "*" and not need.exact:
         return widest(need.permission.action, evidence.principal, evidence.regions)
     return (need.permission.resource,)

@@ -1,4 +1,4 @@
-"""`max-changes`: the most certain changes go first, so that a reviewer has few, and good ones, to read."""
+"""Limits a proposal to `max-changes` changes, the most certain first."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 from leastpriv.models import Basis, ChangeKind
 from leastpriv.proposal.confidence import Confidences
-from leastpriv.proposal.models import Change, HeldBackChange, GuardResult
+from leastpriv.proposal.models import Change, GuardResult, HeldBackChange
 
 GUARD = "max-changes"
 """The guard's name."""
@@ -19,11 +19,11 @@ def limit_changes(
     room: int,
     confidence: Confidences,
 ) -> tuple[list[Change], list[Change], list[HeldBackChange]]:
-    """The additions and removals that fit into `room` changes, in the order given, and the others.
+    """Splits additions and removals into the first `room` changes and the rest, each in the given order.
 
-    Additions come first, for without them the next deploy fails: those that AWS refused before those that some unknown
-    policy allows, seen in more runs first. Then removals: what goes whole before what is narrowed, and of services
-    whose runs give more confidence first. Ties are broken by the order of the file and the names.
+    Additions come first, because the next deploy fails without them: denied before merely observed, then by number of
+    runs. Removals follow: whole entries before narrowed ones, then by confidence of the service. File order and names
+    break ties.
     """
     ranked = [
         *sorted(added, key=_addition_rank),
@@ -37,9 +37,9 @@ def limit_changes(
 def limit_restrictions(
     narrowed: Sequence[Change], room: int, makers: Callable[[str], Sequence[str]]
 ) -> tuple[list[Change], list[HeldBackChange]]:
-    """Of actions whose resources are narrowed those that fit into `room`, and the others.
+    """Splits resource restrictions into the first `room` and the rest, by number of runs.
 
-    More runs first; an action that is about what another one makes only together with that one (`makers`).
+    An action that uses what another action creates is restricted only together with that one (`makers`).
     """
     ranked = sorted(narrowed, key=lambda change: (-_run_count(change), change.statement, change.used))
     waiting = {change.used[0] for change in narrowed}

@@ -1,7 +1,4 @@
-"""Drift in three ways: the committed file against what the role used, and against the role in the account.
-
-Each finding is one thing that somebody can do something about, at a line of the policy file.
-"""
+"""Drift in three ways: the committed file compared with usage and with the role in the account."""
 
 from __future__ import annotations
 
@@ -22,16 +19,16 @@ from leastpriv.proposal.models import Change, Proposal
 
 
 class DriftKind(StrEnum):
-    """What differs; the gravest first."""
+    """Kinds of drift, most severe first."""
 
     ONLY_LIVE = "only-in-the-account"
-    """The account allows it, and the file does not."""
+    """The account allows it and the file does not."""
     ONLY_FILE = "only-in-the-file"
-    """The file allows it, and the account does not: it is not deployed."""
+    """The file allows it and the account does not: it is not deployed."""
     DENY_LIVE = "denied-only-in-the-account"
     DENY_FILE = "denied-only-in-the-file"
     NOT_DEPLOYED = "not-in-the-account"
-    """Nothing attached to the role is like the file."""
+    """No policy of the role resembles the file."""
     NO_FILE = "no-file"
     """There is no policy file."""
     MISSING = "missing"
@@ -42,7 +39,7 @@ class DriftKind(StrEnum):
 
 
 class AccessState(StrEnum):
-    """What one of the three says: yes, no, in part, or nobody asked."""
+    """What the file or the account says about an access."""
 
     YES = "allows"
     NO = "does not"
@@ -58,26 +55,28 @@ class DriftFinding:
 
     kind: DriftKind
     action: str
-    """As written in the file, the catalogue's name of one that is missing, or a file's name."""
+    """The entry as written in the file, the catalogue action if it is missing, or the name of a file."""
     resources: tuple[str, ...]
     line: int
-    """1-based line of the policy file; 1 where it has none of its own."""
+    """1-based line of the policy file; 1 if the finding has no line."""
     file: AccessState
     account: AccessState
     used: str
-    """Of the use, in words: `4× in 2 runs`, `refused 1×`, `no`, or empty where it does not matter."""
+    """Usage in words: `4× in 2 runs`, `refused 1×`, `no`; empty if usage does not matter."""
     removed_actions: tuple[str, ...] = ()
-    """Actions of a wildcard that nobody used."""
+    """Unused actions of a wildcard."""
 
     @property
     def id(self) -> str:
-        """Eight hexadecimal digits that stay while the same thing differs, wherever its line is."""
+        """Eight hexadecimal digits that remain equal while the finding exists, whatever its line."""
         parts = [self.kind.value, self.action, sorted(self.resources)]
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:8]
 
 
-def drift_findings(proposal: Proposal, live: LiveRole | None, drift: Drift | None, principal: str) -> tuple[DriftFinding, ...]:
-    """All findings, what differs in the account first, then what is missing, then what is not used, by line."""
+def drift_findings(
+    proposal: Proposal, live: LiveRole | None, drift: Drift | None, principal: str
+) -> tuple[DriftFinding, ...]:
+    """Lists all findings: those of the account first, then missing access, then unused access, by line."""
     found = [*_account_findings(proposal.committed, live, drift), *_usage_findings(proposal, live, drift, principal)]
     order = list(DriftKind)
     return tuple(sorted(found, key=lambda each: (order.index(each.kind), each.line, each.action)))
@@ -103,7 +102,7 @@ def _account_findings(committed: Document | None, live: LiveRole | None, drift: 
 
 
 def _one_sided_findings(committed: Document, counterpart: Document) -> Iterator[DriftFinding]:
-    """What the account allows and the file does not, and the other way round: a finding for each entry."""
+    """Reports access that only the account or only the file allows, one finding per entry."""
     found: dict[tuple[DriftKind, int, str], list[str]] = {}
     for kind, old, new in (
         (DriftKind.ONLY_LIVE, committed, counterpart),
@@ -120,19 +119,29 @@ def _one_sided_findings(committed: Document, counterpart: Document) -> Iterator[
             yield DriftFinding(kind, action, tuple(resources), line, AccessState.NO, AccessState.YES, "")
 
 
-def _usage_findings(proposal: Proposal, live: LiveRole | None, drift: Drift | None, principal: str) -> Iterator[DriftFinding]:
+def _usage_findings(
+    proposal: Proposal, live: LiveRole | None, drift: Drift | None, principal: str
+) -> Iterator[DriftFinding]:
     if proposal.committed is None:
         if proposal.changes:
             actions = tuple(change.action for change in proposal.changes)
             account = AccessState.UNKNOWN if live is None else AccessState.NONE
-            yield DriftFinding(DriftKind.NO_FILE, "", (), 1, AccessState.NO, account, f"{len(actions)} actions", actions)
+            yield DriftFinding(
+                DriftKind.NO_FILE, "", (), 1, AccessState.NO, account, f"{len(actions)} actions", actions
+            )
         return
     for change in proposal.changes:
         if change.kind is ChangeKind.ADD:
             account = _account_state(change.usages, live, principal)
             line = _line(proposal.committed, change.action, "*", "Allow")
             yield DriftFinding(
-                DriftKind.MISSING, change.action, change.resources, line, AccessState.NO, account, _usage_text(change.usages)
+                DriftKind.MISSING,
+                change.action,
+                change.resources,
+                line,
+                AccessState.NO,
+                account,
+                _usage_text(change.usages),
             )
         else:
             yield _change_finding(change, proposal.committed, drift)
@@ -147,7 +156,9 @@ def _change_finding(change: Change, committed: Document, drift: Drift | None) ->
         kind = DriftKind.UNUSED_RESOURCES if change.restricted_to else kind
         used = "on fewer resources" if change.restricted_to else f"{len(change.used)} of {change.granted} actions"
     line = committed.line_of_entry(change.statement, change.action)
-    return DriftFinding(kind, change.action, change.resources, line, AccessState.YES, account, used, change.removed_actions)
+    return DriftFinding(
+        kind, change.action, change.resources, line, AccessState.YES, account, used, change.removed_actions
+    )
 
 
 def _usage_text(usages: Sequence[Usage]) -> str:
@@ -160,18 +171,20 @@ def _usage_text(usages: Sequence[Usage]) -> str:
 
 
 def _account_state(usages: Sequence[Usage], live: LiveRole | None, principal: str) -> AccessState:
-    """Whether what is attached in the account allows what is missing in the file."""
+    """Whether the policies in the account allow what the file lacks."""
     if live is None or not live.is_known:
         return AccessState.UNKNOWN
     documents = [policy.document for policy in live.policies]
-    told = {replay_need(usage.need, principal, region, documents) for usage in usages for region in usage.regions or ("",)}
+    told = {
+        replay_need(usage.need, principal, region, documents) for usage in usages for region in usage.regions or ("",)
+    }
     if told <= {"allowed"}:
         return AccessState.YES
     return AccessState.NO if told <= {"implicitDeny", "explicitDeny"} else AccessState.PART
 
 
 def _line(committed: Document, action: str, resource: str, effect: str) -> int:
-    """Line of the statement where what the file lacks would stand: one that grants, or denies, the same service."""
+    """Line of the statement that the missing entry would belong to: one of the same effect and service."""
     service = action.partition(":")[0].lower()
     of_service = [
         statement

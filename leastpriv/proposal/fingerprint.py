@@ -1,4 +1,4 @@
-"""Identities: a proposal has one, so that it is not made twice, and a change, so that a declined one stays declined."""
+"""Identifiers of proposals and changes: a proposal is made once, and a declined change is not proposed again."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from leastpriv.models import ChangeKind
 from leastpriv.proposal.models import Proposal
 
 DRAFT_ID = "first-draft"
-"""A first draft is one change: without some of its actions nothing could be deployed with it."""
+"""A first draft is one change: a part of it would not be enough for a deploy."""
 
 
 def fingerprint(scope: str, committed: bytes | None, *proposed: bytes) -> str:
@@ -20,7 +20,7 @@ def fingerprint(scope: str, committed: bytes | None, *proposed: bytes) -> str:
 
 
 def change_ids(proposal: Proposal) -> tuple[str, ...]:
-    """Ids of a draft's changes, each once: one per addition and resource, one per entry that goes or is narrowed."""
+    """Ids of a proposal's changes, unique: one per addition and resource, one per removed or narrowed entry."""
     if proposal.committed is None:
         return (DRAFT_ID,)
     found: list[str] = []
@@ -33,22 +33,22 @@ def change_ids(proposal: Proposal) -> tuple[str, ...]:
 
 
 def ids_with_scope(scope: str, changes: Iterable[str]) -> tuple[str, ...]:
-    """Ids of one target's changes for a pull request of several; `scope` as in its fingerprint, eight digits."""
+    """Ids of one target's changes within a grouped pull request; `scope` is the first eight digits of its fingerprint."""
     return tuple(f"{scope}-{change}" for change in changes)
 
 
 def ids_of_scope(changes: Iterable[str], scope: str) -> tuple[str, ...]:
-    """The ids among those of a shared pull request that are of one target, as they are alone."""
+    """The ids of one target among those of a grouped pull request, without the scope."""
     return tuple(change.removeprefix(f"{scope}-") for change in changes if change.startswith(f"{scope}-"))
 
 
 def addition_id(action: str, resource: str) -> str:
-    """Twelve hexadecimal digits for an action added on one resource."""
+    """Twelve hexadecimal digits of an action added on one resource."""
     return _hash(["+", action, resource])[:12]
 
 
 def entry_id(entry: str, sid: str, resources: Iterable[str]) -> str:
-    """Twelve hexadecimal digits for an entry removed or narrowed, whatever it would have become."""
+    """Twelve hexadecimal digits of a removed or narrowed entry, whatever its replacement."""
     return _hash(["-", entry, sid, sorted(resources)])[:12]
 
 

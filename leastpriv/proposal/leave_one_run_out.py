@@ -1,7 +1,7 @@
-"""Leave one run out: whether a policy made from the other runs would have allowed what this run did.
+"""Leave-one-run-out: whether a policy made from the other runs would have allowed each run.
 
-The best guess at the next run: each run of the past was the next one once. A run whose every permission another run
-has shown as well is allowed by the promise of the replay; for the others a proposal is made without them.
+This estimates the next run. A run whose permissions other runs used too is allowed by replay; for the remaining runs a
+proposal is made without them.
 """
 
 from __future__ import annotations
@@ -9,46 +9,54 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from leastpriv.diff.compare import Entry, ReplayedUsage, replay_usage, entries_with_usage, replay_usages, entry_names_action, classify
+from leastpriv.diff.compare import (
+    Entry,
+    ReplayedUsage,
+    classify,
+    entries_with_usage,
+    entry_names_action,
+    replay_usage,
+    replay_usages,
+)
 from leastpriv.evidence.models import Evidence
 from leastpriv.models import ChangeKind, Outcome, Permission, Usage
 from leastpriv.policy.document import Document
 from leastpriv.proposal.change_limit import GUARD as MAX_CHANGES
 from leastpriv.proposal.confidence import Confidences, confidences
 from leastpriv.proposal.guards.aws import report_without
-from leastpriv.proposal.guards.people_and_history import break_glass_runs, is_break_glass_use, before_evidence
-from leastpriv.proposal.models import Proposal, History, Options
-from leastpriv.proposal.propose import propose, guard_context
+from leastpriv.proposal.guards.people_and_history import before_evidence, break_glass_runs, is_break_glass_use
+from leastpriv.proposal.models import History, Options, Proposal
+from leastpriv.proposal.propose import guard_context, propose
 from leastpriv.proposal.removals import spans_services
 from leastpriv.proposal.resource_narrowing import creators_of
 
 _MOST_PROPOSALS = 40
-"""Each takes some hundredths of a second: of more runs with something of their own, the latest are tried."""
+"""A proposal takes some hundredths of a second; beyond this number only the latest runs are tried."""
 
 
 @dataclass(frozen=True, slots=True)
 class LeaveOneOutResult:
-    """What came of leaving each run out once."""
+    """Outcome of leaving out each run once."""
 
     runs: int
-    """How many runs were judged: those of which the result surely allows every recorded call."""
+    """Number of checked runs: those whose recorded calls the proposal allows for sure."""
     refused: Mapping[str, tuple[str, ...]]
-    """Run id -> actions that would have been refused, by the runs in time."""
+    """Run id -> actions that would have been denied, in order of the runs."""
     not_judged: int = 0
-    """Runs of which the result itself refuses a call, or allows one only if a condition holds: the replay tells."""
+    """Runs with a call that the proposal denies or allows only under a condition (see the replay)."""
     untried: int = 0
-    """Older runs with something of their own, that were too many to be tried."""
+    """Older runs with permissions that only they used, beyond the limit."""
 
     @property
     def actions(self) -> tuple[str, ...]:
-        """All actions that some run would have been refused, sorted."""
+        """All actions that some run would have been denied, sorted."""
         return tuple(sorted({action for actions in self.refused.values() for action in actions}))
 
 
 def leave_one_out(
     proposal: Proposal, attached: Sequence[Document], evidence: Evidence, options: Options, history: History
 ) -> LeaveOneOutResult:
-    """Leaves out each run once. Only runs that the proposal of all allows count: the rest is told by the replay."""
+    """Leaves out each run that the proposal allows; the replay covers the other runs."""
     own = _usages_of_single_runs(evidence)
     working = {run for usage in evidence.usages if usage.outcome is Outcome.ALLOWED for run in usage.runs}
     open_runs = _runs_not_allowed(proposal, attached, evidence)
@@ -62,7 +70,7 @@ def leave_one_out(
 
 
 def _runs_not_allowed(proposal: Proposal, attached: Sequence[Document], evidence: Evidence) -> set[str]:
-    """Runs with an allowed call that the proposal refuses, or of which it cannot be told."""
+    """Runs with an allowed call that the proposal denies or may deny."""
     documents = [*proposal.documents, *attached]
     found: set[str] = set()
     for usage in evidence.usages:
@@ -73,7 +81,7 @@ def _runs_not_allowed(proposal: Proposal, attached: Sequence[Document], evidence
 
 
 def _usages_of_single_runs(evidence: Evidence) -> dict[str, list[Usage]]:
-    """Run id -> allowed usages that no other run has shown."""
+    """Run id -> allowed usages that no other run has."""
     shown: dict[Permission, set[str]] = {}
     for usage in evidence.usages:
         if usage.outcome is Outcome.ALLOWED:
@@ -91,7 +99,7 @@ def _is_denied(usage: Usage, principal: str, documents: Sequence[Document]) -> b
 
 @dataclass(frozen=True, slots=True)
 class _SharedInputs:
-    """What is the same whichever run is left out: worked out once, since a policy may have thousands of entries."""
+    """Inputs that are equal whichever run is left out, computed once: a policy may have thousands of entries."""
 
     committed: Document | None
     attached: Sequence[Document]
@@ -99,15 +107,15 @@ class _SharedInputs:
     options: Options
     history: History
     known: Confidences
-    """What the proposal of all holds back stays held back: one run less is no reason to trust the others less."""
+    """Confidence of all runs: leaving one out must not change which removals are held back."""
     break_glass_runs: frozenset[str]
     usages: tuple[ReplayedUsage, ...]
     entries: tuple[Entry, ...]
-    """Those whose change could change the answer."""
+    """Entries whose change can affect the result."""
     makers: Mapping[str, tuple[str, ...]]
-    """Used action -> the used ones that make the things it is about."""
+    """Used action -> the used actions that create its resources."""
     kept: bool
-    """Something of the committed policy stays in any case."""
+    """Whether a part of the committed policy remains in any case."""
 
 
 def _shared_inputs(
@@ -134,12 +142,14 @@ def _shared_inputs(
 
 
 def _denied_actions(run: str, own: Sequence[Usage], whole: _SharedInputs) -> tuple[str, ...]:
-    """The actions of a run's own usages that a proposal from the other runs would have refused."""
+    """Actions of a run's own usages that a proposal from the other runs would deny."""
     left = {id(usage): _usage_without_run(usage, run) for usage in whole.evidence.usages if run in usage.runs}
     usages = [(kept, said) for usage, said in whole.usages if (kept := left.get(id(usage), usage))]
     others = _evidence_without_run(run, whole.evidence, tuple(usage for usage, _ in usages))
     actions = {usage.need.permission.action for usage in own}
-    difference = classify(usages, tuple(_entry_without_run(entry, left) for entry in _relevant_entries(actions, left, whole)))
+    difference = classify(
+        usages, tuple(_entry_without_run(entry, left) for entry in _relevant_entries(actions, left, whole))
+    )
     made = propose(
         whole.committed,
         difference,
@@ -147,20 +157,23 @@ def _denied_actions(run: str, own: Sequence[Usage], whole: _SharedInputs) -> tup
         whole.options,
         whole.history,
         whole.attached,
-        whole.pseudo_parameters,
+        whole.known,
         packs=False,
     )
     documents = [*made.documents, *whole.attached]
     return tuple(
-        sorted({usage.need.permission.action for usage in own if _is_denied(usage, whole.evidence.principal, documents)})
+        sorted(
+            {usage.need.permission.action for usage in own if _is_denied(usage, whole.evidence.principal, documents)}
+        )
     )
 
 
-def _relevant_entries(actions: Iterable[str], left: Mapping[int, Usage | None], whole: _SharedInputs) -> Sequence[Entry]:
-    """Entries whose change says whether some actions stay allowed: those that name them, or what makes their things.
+def _relevant_entries(
+    actions: Iterable[str], left: Mapping[int, Usage | None], whole: _SharedInputs
+) -> Sequence[Entry]:
+    """Entries that decide whether the actions remain allowed: those that grant them or the creation of their resources.
 
-    Each entry is judged for itself. But a policy of which nothing would be left stays whole: where it could come to
-    that, all entries matter.
+    All entries are relevant if the policy could become empty: an emptied policy is left unchanged.
     """
     named, fresh = set[str](), {*actions}
     while fresh:
@@ -182,12 +195,12 @@ def _relevant_entries(actions: Iterable[str], left: Mapping[int, Usage | None], 
 
 
 def _usage_without_run(usage: Usage, run: str) -> Usage | None:
-    """A usage as it would be if the run had not been."""
+    """A usage without the run; None if no other run has it."""
     return None if usage.runs == (run,) else replace(usage, runs=tuple(each for each in usage.runs if each != run))
 
 
 def _entry_without_run(entry: Entry, left: Mapping[int, Usage | None]) -> Entry:
-    """An entry with what is left of its uses."""
+    """An entry with the remaining usages."""
     kept = {
         action: tuple(each for usage in usages if (each := left.get(id(usage), usage)))
         for action, usages in entry.uses.items()
@@ -196,7 +209,7 @@ def _entry_without_run(entry: Entry, left: Mapping[int, Usage | None]) -> Entry:
 
 
 def _evidence_without_run(run: str, evidence: Evidence, usages: tuple[Usage, ...]) -> Evidence:
-    """The evidence as it would be if the run had not been; its span stays, for the trail was read all the same."""
+    """The evidence without the run; its time span remains, because the logs were read all the same."""
     runs = tuple(each for each in evidence.runs if each.id != run)
     access = evidence.aws_findings.access
     hints = replace(evidence.aws_findings, access=report_without(access, evidence, usages) if access else None)
@@ -204,12 +217,13 @@ def _evidence_without_run(run: str, evidence: Evidence, usages: tuple[Usage, ...
 
 
 def _changeable_entries(entries: Iterable[Entry], proposal: Proposal, evidence: Evidence) -> Iterator[Entry]:
-    """The entries without what cannot change the answer: a wildcard grants up to some twenty thousand actions.
+    """Entries reduced to what can affect the result: a wildcard grants up to twenty thousand actions.
 
-    Actions that no run has used are left out, and with them whatever made an unchanged wildcard over all services stay.
-    What `max-changes` had no room for stays too.
+    Unused actions are omitted, and so are unchanged wildcards over all services. Entries cut by `max-changes` remain.
     """
-    cut = {(held.sid, held.action, held.resources) for held in proposal.held_back if held.guard_result.guard == MAX_CHANGES}
+    cut = {
+        (held.sid, held.action, held.resources) for held in proposal.held_back if held.guard_result.guard == MAX_CHANGES
+    }
     changed = {(change.statement, change.action) for change in proposal.changes if change.kind is not ChangeKind.ADD}
     used = {usage.need.permission.action for usage in evidence.usages}
     for entry in entries:

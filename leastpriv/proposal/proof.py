@@ -1,4 +1,4 @@
-"""What can be shown about a proposal: replay, no new access beyond the listed additions, runs left out, sizes."""
+"""The proof of a proposal: replay, containment, leave-one-run-out and size."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from leastpriv.diff.compare import StatementIndex, ReplayEffect, replay_need, replay_with_statement, entries_of
+from leastpriv.diff.compare import ReplayEffect, StatementIndex, entries_of, replay_need, replay_with_statement
 from leastpriv.evidence.models import CallGroup, Evidence
 from leastpriv.models import ChangeKind, Condition, Outcome, Permission
 from leastpriv.policy.containment import check_containment, lost_denies
@@ -16,71 +16,71 @@ from leastpriv.policy.size import PolicyKind, policy_kind, quota, size_of_others
 from leastpriv.proposal.confidence import Confidences, chance, confidences
 from leastpriv.proposal.guards.people_and_history import break_glass_runs
 from leastpriv.proposal.leave_one_run_out import LeaveOneOutResult, leave_one_out
-from leastpriv.proposal.models import Change, Proposal, History, Options
+from leastpriv.proposal.models import Change, History, Options, Proposal
 
 _NO_HISTORY = History()
 
 
 @dataclass(frozen=True, slots=True)
 class Replay:
-    """Counts of the allowed calls of the evidence, judged again under the proposal and what else is attached."""
+    """Counts of the recorded allowed calls, replayed against the proposal and the attached policies."""
 
     recorded: int
     """All allowed calls."""
     allowed: int
-    """Of these: allowed again, or in need of no permission."""
+    """Calls that are allowed again or need no permission."""
     in_part: int
-    """Of the allowed ones: the record names the resource only in part, and the proposal allows a part of it."""
+    """Allowed calls whose record names the resource in part; the proposal allows a part of it."""
     unmapped: int
-    """Not replayed: nobody knows for sure what they need."""
+    """Calls without a known mapping, not replayed."""
     uncertain: tuple[CallGroup, ...]
-    """Allowed only if a condition holds that the record does not show."""
+    """Calls allowed only under a condition that the record does not show."""
     refused: tuple[CallGroup, ...]
-    """Would be refused."""
+    """Calls that would be denied."""
 
     @property
     def conditional(self) -> int:
-        """Number of calls that hang on a condition."""
+        """Number of calls that depend on a condition."""
         return sum(group.count for group in self.uncertain)
 
 
 @dataclass(frozen=True, slots=True)
 class Proof:
-    """All that a proposal can show for itself."""
+    """Results of all checks of one proposal."""
 
     replay: Replay
     new_access: tuple[str, ...]
-    """Grants of the proposal that neither the committed policy nor a listed addition covers; must be empty."""
+    """Grants that neither the committed policy nor a listed addition covers; must be empty."""
     broken: tuple[str, ...]
-    """Events that the committed policy allows and the proposal would refuse; must be empty."""
+    """Events that the committed policy allows and the proposal would deny; must be empty."""
     seen_once: tuple[str, ...]
-    """Used actions of narrowed wildcards that a single run alone has shown."""
+    """Used actions of narrowed wildcards that only one run used."""
     runs: int
     size_before: int
     sizes: tuple[int, ...]
-    """Of the changed file, and of the new ones that it was split into."""
+    """Sizes of the edited file and of the additional ones that it was split into."""
     kind: PolicyKind
-    """What the changed file is taken to be attached as; the new ones are managed policies."""
+    """How the edited file is attached; additional ones are managed policies."""
     fits: bool
-    """Each is within its quota, and they are not too many for one role."""
+    """Whether each policy is within its quota and their number within the role's."""
     other_policies_size: int = 0
-    """Of the other policies that share the quota: all inline policies of a role together have one."""
+    """Size of the policies that share the quota: a role's inline policies have one in total."""
     unapplied: tuple[str, ...] = ()
     """Listed removals of entries that the proposal still has; must be empty."""
     left_out: LeaveOneOutResult | None = None
-    """None where nobody asked."""
+    """None if leave-one-run-out was not requested."""
     need_decisions: tuple[NeedDecision, ...] = ()
-    """What allows each replayed need, in the order of the calls."""
+    """The decision on each replayed need, in order of the calls."""
     confidence: Confidences | None = None
-    """What the runs show of the permissions that the proposal grants; None where nobody asked."""
+    """Confidence about the permissions that the proposal grants; None if not computed."""
     by_action: Confidences | None = None
-    """The same of actions whatever their resource, which is what the guard `minimum-confidence` looks at."""
+    """The same by action alone, as the guard `minimum-confidence` uses it."""
 
     @property
     def chance(self) -> float:
-        """The chance, from 0 to 1, that the next run needs something that the result lacks (`confidence.chance`).
+        """Probability, from 0 to 1, that the next run needs a permission that the proposal lacks (`confidence.chance`).
 
-        By the runs left out, where there are some to judge; else by those that used something of their own.
+        Uses the left-out runs if there are any, else the runs with permissions that only they used.
         """
         if self.left_out and self._tried:
             return chance(len(self.left_out.refused), self._tried)
@@ -88,7 +88,7 @@ class Proof:
 
     @property
     def chance_runs(self) -> int:
-        """How many runs `chance` rests on: fewer than there are where some could not be left out and judged."""
+        """Number of runs behind `chance`; runs that could not be left out do not count."""
         return self._tried or (self.confidence.whole.runs if self.confidence else 0)
 
     @property
@@ -97,19 +97,19 @@ class Proof:
 
     @property
     def size_after(self) -> int:
-        """Size of the changed file."""
+        """Size of the edited file."""
         return self.sizes[0]
 
 
 @dataclass(frozen=True, slots=True)
 class NeedDecision:
-    """What the policies say to one need of the recorded allowed calls in one region."""
+    """The policies' decision on one need of the recorded allowed calls in one region."""
 
     permission: Permission
     region: str
     effect: ReplayEffect
     document: Document | None
-    """The policy that decides: one of the proposal's, or another attached one; None where none does."""
+    """The deciding policy, of the proposal or attached; None if none decides."""
     statement: Statement | None
 
 
@@ -120,9 +120,9 @@ def prove(
     options: Options | None = None,
     history: History = _NO_HISTORY,
 ) -> Proof:
-    """Replays every allowed call against the draft and the attached policies, and checks what it grants anew.
+    """Proves a proposal: replays every allowed call and checks for new access.
 
-    With the `options` that the draft was made with, each run is left out once as well.
+    With the proposal's `options` each run is also left out once.
     """
     documents = [*proposal.documents, *attached]
     emergencies = break_glass_runs(evidence.runs, options.break_glass if options else ())
@@ -159,7 +159,7 @@ def _need_decisions(evidence: Evidence, documents: Sequence[Document]) -> Iterat
         if need.verified
         for region in group.regions
     }
-    # Needs that differ in how they became known alone are one to the reader.
+    # Needs that differ only in their basis are one.
     told: dict[tuple[Permission, str, ReplayEffect, StatementIndex | None], None] = {}
     for need, region in asked:
         told.setdefault((need.permission, region, *replay_with_statement(need, evidence.principal, region, documents)))
@@ -170,7 +170,7 @@ def _need_decisions(evidence: Evidence, documents: Sequence[Document]) -> Iterat
 
 
 def replay_calls(evidence: Evidence, documents: Sequence[Document]) -> Replay:
-    """Judges the allowed calls again; calls that need the same permissions are judged once."""
+    """Replays the allowed calls; calls that need the same permissions are replayed once."""
     allowed = evidence.counts.no_permission
     in_part = 0
     uncertain: list[CallGroup] = []
@@ -193,7 +193,7 @@ def replay_calls(evidence: Evidence, documents: Sequence[Document]) -> Replay:
 
 
 def _newly_denied(before: Replay | None, after: Replay) -> tuple[str, ...]:
-    """Events that are worse off after the change; without a policy before, nothing can break."""
+    """Events that the proposal denies or may deny and the committed policy did not."""
     if before is None:
         return ()
     refused, open_before = set(before.refused), {*before.refused, *before.uncertain}
@@ -203,10 +203,11 @@ def _newly_denied(before: Replay | None, after: Replay) -> tuple[str, ...]:
 
 
 def _new_access(proposal: Proposal) -> list[str]:
-    """Action and resource entries of the result whose access is neither committed nor listed (promise 3).
+    """Entries of the result whose access is neither committed nor listed (promise 3).
 
-    Exact for wildcards; where conditions or policy variables leave it open, the entry counts as new. A Deny that is
-    gone counts even where this document allows nothing of it: what else is attached may.
+    Exact for wildcards; an entry counts as new if conditions or policy variables leave it open. A removed Deny counts
+    even
+    if this document allows nothing of it: an attached policy may.
     """
     committed = [proposal.committed] if proposal.committed else []
     listed = [
@@ -216,16 +217,17 @@ def _new_access(proposal: Proposal) -> list[str]:
         for resource in change.resources
     ]
     found = [
-        f"{excess.action} on {excess.resource}" for excess in check_containment(committed, proposal.documents, listed).excesses
+        f"{excess.action} on {excess.resource}"
+        for excess in check_containment(committed, proposal.documents, listed).excesses
     ]
     denies = lost_denies(committed, proposal.documents)
     return found + [f"a Deny is gone: {deny.sid or deny.index}" for deny in denies]
 
 
 def _unapplied_changes(proposal: Proposal) -> Iterator[str]:
-    """Entries that a listed change takes away and that stand in as many statements as before.
+    """Entries that a listed change removes and that occur in as many statements as before.
 
-    Not asked of a policy that was packed: there statements become others.
+    A packed policy is skipped, because its statements are merged or split.
     """
     packed = proposal.packed
     if proposal.committed is None or (packed and (packed.merged or packed.wildcards or packed.further)):
@@ -247,7 +249,7 @@ def _unapplied_changes(proposal: Proposal) -> Iterator[str]:
 
 
 _EntryKey = tuple[str, frozenset[str], frozenset[str], tuple[Condition, ...]]
-"""An entry in lower case, and what its statement says beside it."""
+"""An entry in lower case with its statement's resources and conditions."""
 
 
 def _count_entries(documents: Sequence[Document]) -> Counter[_EntryKey]:

@@ -1,4 +1,4 @@
-"""From the difference to a draft: the changed document, its changes, and what was held back by which guard."""
+"""Makes a proposal from the difference between policy and usage."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from leastpriv.policy.compact import MayWriteWildcard
 from leastpriv.policy.containment import check_containment
 from leastpriv.policy.document import VARIABLES_VERSION, Document, Statement, parse
 from leastpriv.policy.edit import DropStatement, ReplaceActions, apply_edits, create_policy
-from leastpriv.policy.size import PolicyKind, Packed, policy_kind, pack, size_of_others
+from leastpriv.policy.size import PackedPolicy, PolicyKind, pack, policy_kind, size_of_others
 from leastpriv.proposal.addition_rules import denied_elsewhere, denied_in_part
 from leastpriv.proposal.additions import additions
 from leastpriv.proposal.change_limit import limit_changes, limit_restrictions
 from leastpriv.proposal.confidence import Confidences, confidences
-from leastpriv.proposal.edit_plan import plan_edits, new_statements
+from leastpriv.proposal.edit_plan import new_statements, plan_edits
 from leastpriv.proposal.fingerprint import DRAFT_ID
 from leastpriv.proposal.guards.aws import last_recorded
 from leastpriv.proposal.guards.people_and_history import break_glass_runs
 from leastpriv.proposal.guards.registry import separate_runs
-from leastpriv.proposal.models import Change, Proposal, HeldBackChange, History, GuardResult, Options, GuardContext
+from leastpriv.proposal.models import Change, GuardContext, GuardResult, HeldBackChange, History, Options, Proposal
 from leastpriv.proposal.removals import removals
 from leastpriv.proposal.resource_narrowing import creators_of, narrow_resources
 
@@ -40,11 +40,10 @@ def propose(
     *,
     packs: bool = True,
 ) -> Proposal:
-    """Decides every change and makes the smallest edit; without a committed document, writes a draft from usage.
+    """Makes a proposal: decides every change and makes the smallest edit, or writes a first draft from usage.
 
-    What is too large for AWS is packed, unless that is not wanted (`packs`), which says the same in another form;
-    `attached` are the other policies of the role; `confidence` is that of other runs than those of `evidence`, where
-    these decide what is held back.
+    `attached` are the role's other policies. `confidence` replaces the one computed from `evidence` when runs are left
+    out. `packs`: whether a policy above its quota is compacted or split.
     """
     escapes = document is None or document.version == VARIABLES_VERSION
     committed = document.statements if document else ()
@@ -57,7 +56,7 @@ def propose(
             refused.extend(_declined(change, history.declined[DRAFT_ID]) for change in added)
             added = []
         whole = parse(create_policy(new_statements(added, ())), "the first draft")
-        first = _within_quota(whole, evidence.principal, attached) if packs else Packed(whole)
+        first = _within_quota(whole, evidence.principal, attached) if packs else PackedPolicy(whole)
         return Proposal(None, first.document, first.document.to_bytes(), tuple(added), (), tuple(refused), packed=first)
     context = guard_context(evidence, options, difference.missing, history, confidence)
     narrowed, held_back = removals(difference, context)
@@ -67,12 +66,13 @@ def propose(
     held_back += [*cut, *cut_onto]
     if not added and _removes_everything(document, narrowed):
         held_back.extend(
-            HeldBackChange(change.kind, change.action, change.resources, _WHOLE_POLICY, change.sid) for change in narrowed
+            HeldBackChange(change.kind, change.action, change.resources, _WHOLE_POLICY, change.sid)
+            for change in narrowed
         )
         narrowed = []
     changes = (*added, *narrowed, *onto)
     edited = apply_edits(document, plan_edits(document, changes)) if changes else document
-    packed = _packed(document, edited, evidence.principal, attached) if changes and packs else Packed(edited)
+    packed = _packed(document, edited, evidence.principal, attached) if changes and packs else PackedPolicy(edited)
     return Proposal(
         document,
         packed.document,
@@ -88,13 +88,15 @@ def propose(
 def _within_change_limit(
     added: list[Change], narrowed: list[Change], context: GuardContext
 ) -> tuple[list[Change], list[Change], list[HeldBackChange]]:
-    """What `max-changes` has room for, and the rest."""
+    """Splits additions and removals at `max-changes`."""
     most, known = context.options.max_changes, context.confidence
     return limit_changes(added, narrowed, most, known) if most and known else (added, narrowed, [])
 
 
-def _restrictions_within_limit(onto: list[Change], taken: int, context: GuardContext) -> tuple[list[Change], list[HeldBackChange]]:
-    """What of it fits beside so many other changes, and the rest."""
+def _restrictions_within_limit(
+    onto: list[Change], taken: int, context: GuardContext
+) -> tuple[list[Change], list[HeldBackChange]]:
+    """Splits resource restrictions at what `max-changes` leaves after `taken` changes."""
     most = context.options.max_changes
     if not most:
         return onto, []
@@ -102,8 +104,8 @@ def _restrictions_within_limit(onto: list[Change], taken: int, context: GuardCon
     return limit_restrictions(onto, max(most - taken, 0), lambda action: makers.get(action, ()))
 
 
-def _packed(document: Document, edited: Document, principal: str, attached: Sequence[Document]) -> Packed:
-    """The edited document within its quota; a wildcard is written only where the committed document granted it."""
+def _packed(document: Document, edited: Document, principal: str, attached: Sequence[Document]) -> PackedPolicy:
+    """Fits the edited document into its quota; writes a wildcard only if the committed document granted it."""
 
     def may_fold(edited: Document, statement: Statement, pattern: str) -> bool:
         others = [DropStatement(index) for index in range(len(edited.statements)) if index != statement.index]
@@ -119,10 +121,10 @@ def _within_quota(
     attached: Sequence[Document],
     kind: PolicyKind = PolicyKind.MANAGED,
     may_fold: MayWriteWildcard = lambda _document, _statement, _pattern: False,
-) -> Packed:
+) -> PackedPolicy:
     managed = sum(policy_kind(other, principal) is PolicyKind.MANAGED for other in attached)
     beside = size_of_others(kind, attached, principal)
-    return pack(document, kind, attached=managed, beside=beside, may_fold=may_fold)
+    return pack(document, kind, attached=managed, used_by_others=beside, may_write_wildcard=may_fold)
 
 
 def guard_context(
@@ -132,7 +134,7 @@ def guard_context(
     history: History = _NO_HISTORY,
     confidence: Confidences | None = None,
 ) -> GuardContext:
-    """What guards look at, computed once."""
+    """Computes the inputs of the guards once."""
     used: dict[str, tuple[Usage, ...]] = {}
     for usage in evidence.usages:
         action = usage.need.permission.action
@@ -165,7 +167,7 @@ _WHOLE_POLICY = GuardResult("whole-policy", "no statement would be left, which I
 
 
 def _removes_everything(document: Document, changes: Sequence[Change]) -> bool:
-    """Whether every entry of every statement would go."""
+    """Whether every entry of every statement would be removed."""
     removed = [(change.statement, change.action) for change in changes if change.kind is ChangeKind.REMOVE]
     left = [
         entry

@@ -1,4 +1,4 @@
-"""Removals: which entries of the committed policy go, which become narrower, and which a guard keeps."""
+"""Removals: which entries of the committed policy are removed or narrowed, and which a guard keeps."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from leastpriv.permissions.patterns import action_covers, overlaps
 from leastpriv.policy.compact import wildcards_for
 from leastpriv.proposal.guards.people_and_history import is_break_glass_use
 from leastpriv.proposal.guards.registry import first_guard_result
-from leastpriv.proposal.models import RemovalCandidate, Change, HeldBackChange, GuardResult, GuardContext
+from leastpriv.proposal.models import Change, GuardContext, GuardResult, HeldBackChange, RemovalCandidate
 
 _MOST_LISTED_ACTIONS = 12
-"""From here on a list of kept actions is folded into wildcards that grant exactly the same actions."""
+"""A longer list of kept actions is compacted into wildcards that grant exactly the same actions."""
 
 
 def removals(difference: Difference, context: GuardContext) -> tuple[list[Change], list[HeldBackChange]]:
-    """Judges each entry of the committed policy."""
+    """Checks each entry of the committed policy."""
     changes: list[Change] = []
     held_back: list[HeldBackChange] = []
     for entry in difference.entries:
@@ -43,7 +43,9 @@ def _check_literal(entry: Entry, context: GuardContext) -> Change | HeldBackChan
 def _check_wildcard(entry: Entry, context: GuardContext) -> Change | HeldBackChange | None:
     used = tuple(action for action in entry.granted if _is_used(entry, action, context))
     unused = [action for action in entry.granted if action not in used]
-    kept = {action: found for action in unused if (found := first_guard_result(RemovalCandidate(action, entry), context))}
+    kept = {
+        action: found for action in unused if (found := first_guard_result(RemovalCandidate(action, entry), context))
+    }
     unverified = {action: _UNVERIFIED for action in entry.uses if action not in entry.granted}
     unseen = next((found for found in kept.values() if found.guard == "unseen-service"), None)
     if unseen and entry.statement.not_actions:
@@ -76,7 +78,7 @@ def spans_services(entry: Entry) -> bool:
 
 
 def _is_used(entry: Entry, action: str, context: GuardContext) -> bool:
-    """Whether a run used it that is no emergency: what those alone used is kept by a guard of its own."""
+    """Whether a run other than a break-glass session used the action."""
     allowed = (usage for usage in entry.uses.get(action, ()) if usage.outcome is Outcome.ALLOWED)
     return any(not is_break_glass_use(usage, context.break_glass_runs) for usage in allowed)
 
@@ -112,20 +114,22 @@ def _change(
 
 
 def replacement_entries(used: Sequence[str], kept: Sequence[str], entry: Entry) -> tuple[str, ...]:
-    """Action entries in the place of `entry` that grant exactly `used` and `stays`.
+    """Action entries that replace `entry` and grant exactly `used` and `kept`.
 
-    Used actions are always spelled out. A long list of kept ones is folded into wildcards by how their names begin
-    (`lambda:List*`), wherever one grants nothing that goes, and nothing that the entry itself did not grant.
+    Used actions are always written in full. A long list of kept ones is compacted into wildcards by common prefixes
+    (`lambda:List*`), if the wildcard grants no removed action and nothing beyond the entry.
     """
     if len(kept) <= _MOST_LISTED_ACTIONS:
         return tuple(sorted({*used, *kept}))
     left = {*used, *kept}
     gone = [action for action in entry.granted if action not in left]
-    return tuple(sorted({*used, *wildcards_for(kept, gone, lambda pattern: _entry_grants(entry, pattern), inner=False)}))
+    return tuple(
+        sorted({*used, *wildcards_for(kept, gone, lambda pattern: _entry_grants(entry, pattern), inner=False)})
+    )
 
 
 def _entry_grants(entry: Entry, pattern: str) -> bool:
-    """Whether an entry grants whatever a wildcard would, also what AWS has not added yet."""
+    """Whether an entry grants all that a wildcard would, including actions that AWS adds later."""
     excluded = entry.statement.not_actions
     if excluded:
         return not any(overlaps(each, pattern, ignore_case=True) for each in excluded)

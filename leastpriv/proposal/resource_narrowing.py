@@ -1,10 +1,9 @@
-"""`Resource: "*"` narrowed: a used action is granted on what the runs have shown, where that is settled.
+"""Replaces `Resource: "*"` of a used action by the resources that the runs used.
 
-A resource that no run has shown yet is the risk: the next run may need it. So every use has to be known whole, each
-pattern has to be shown by as many runs as a removal takes, and what the earlier half of the runs has shown has to
-cover what the later half used. What too few runs used is granted on all things of its kind that runs used by any
-action, where these were shown often enough. An action that speaks of what another action makes is narrowed only
-together with it.
+The risk is a resource that no run has used yet. So each use must name its resource exactly, each pattern needs as many
+runs as a removal, and the patterns of the earlier half of the runs must cover the later half. An action with too few
+runs is granted on all resources of its type that any action used often enough. An action on resources that another
+action creates is restricted only together with that one.
 """
 
 from __future__ import annotations
@@ -28,17 +27,17 @@ from leastpriv.permissions.volatility import is_open_anyway, service_of
 from leastpriv.policy.document import Statement
 from leastpriv.proposal.guards.people_and_history import used_elsewhere
 from leastpriv.proposal.guards.registry import first_guard_result
-from leastpriv.proposal.models import RemovalCandidate, Change, HeldBackChange, GuardResult, GuardContext
+from leastpriv.proposal.models import Change, GuardContext, GuardResult, HeldBackChange, RemovalCandidate
 
 _ESCAPED = re.compile(r"\$\{[*?$]\}")
 
 
 @dataclass(frozen=True, slots=True)
 class _Restriction:
-    """A used action on `*`, and the patterns that stand for what was seen; or the reason why they may not."""
+    """A used action on `*` with the patterns that replace it, or the guard that holds it back."""
 
     entry: Entry
-    """As if the action stood for itself."""
+    """The entry reduced to the one action."""
     patterns: tuple[Pattern, ...] = ()
     guard_result: GuardResult | None = None
 
@@ -49,16 +48,16 @@ class _Restriction:
 
 @dataclass(frozen=True, slots=True)
 class _ObservedResources:
-    """What the evidence shows of all resources."""
+    """All resources of the evidence."""
 
     made: CreatedResources
     whole: Mapping[str, Sequence[Usage]]
-    """Service -> usages that name all of the one thing that they are about."""
+    """Service -> usages that name their resource exactly."""
     bare: frozenset[str]
-    """ARNs of IAM without a path for sure."""
+    """ARNs of IAM that have no path for sure."""
 
     def kin(self, action: str) -> list[Seen]:
-        """Things that an action could be about, by whatever action they were used."""
+        """Observed resources of types that the action accepts, whichever action used them."""
         own = self.whole.get(action.partition(":")[0], ())
         return self.made.seen(usage for usage in own if fits(action, usage.need.permission.resource))
 
@@ -66,9 +65,10 @@ class _ObservedResources:
 def narrow_resources(
     difference: Difference, changes: Sequence[Change], context: GuardContext, *, escapes: bool
 ) -> tuple[list[Change], list[HeldBackChange]]:
-    """Judges each used action that a statement would still grant on `*` after `changes`.
+    """Checks each used action that a statement would still grant on `*` after `changes`.
 
-    `escapes`: the policy's version can write names with `*`, `?` or `$`. With `resources: keep` nothing is narrowed.
+    With `resources: keep` it restricts nothing. `escapes`: whether the policy's version supports names with `*`, `?` or
+    `$`.
     """
     if context.options.keep_forms:
         return [], []
@@ -91,7 +91,7 @@ def narrow_resources(
 
 
 def _wildcard_grants(difference: Difference, changes: Sequence[Change]) -> Iterable[Entry]:
-    """Used actions on `*`, each as an entry of its own; none that an unchanged wildcard on `*` grants as well."""
+    """Used actions on `*`, each as an entry; skips those that an unchanged wildcard on `*` grants too."""
     decided = {(change.statement, change.action): change for change in changes if change.kind is not ChangeKind.ADD}
     on_all = [entry for entry in difference.entries if "*" in entry.statement.resources]
     wide = [entry for entry in on_all if entry.is_wildcard and (entry.statement.index, entry.pattern) not in decided]
@@ -128,7 +128,7 @@ def _grants_any(entries: Iterable[Entry], action: str) -> bool:
 
 
 def creators_of(context: GuardContext) -> Mapping[str, tuple[str, ...]]:
-    """Used action -> the used ones that make the things it is about."""
+    """Maps used actions to the used actions that create their resources."""
     used = [action for action, usages in context.used.items() if _is_used(usages)]
     found: dict[str, list[str]] = {}
     for maker_action in filter(creates_its_resource, used):
@@ -137,13 +137,17 @@ def creators_of(context: GuardContext) -> Mapping[str, tuple[str, ...]]:
     return {action: tuple(found[action]) for action in used if action in found}
 
 
-def _check_action(entry: Entry, context: GuardContext, makers: Sequence[str], known: _ObservedResources, escapes: bool) -> _Restriction:
+def _check_action(
+    entry: Entry, context: GuardContext, makers: Sequence[str], known: _ObservedResources, escapes: bool
+) -> _Restriction:
     action = entry.granted[0]
     guard_result = first_guard_result(RemovalCandidate(action, entry), context)
     if guard_result:
         return _Restriction(entry, (), guard_result)
     if not _can_be_copied(entry.statement):
-        return _Restriction(entry, (), GuardResult("condition", "its statement's condition cannot be written a second time"))
+        return _Restriction(
+            entry, (), GuardResult("condition", "its statement's condition cannot be written a second time")
+        )
     own = [usage for name in makers for usage in context.used[name] if fits(action, usage.need.permission.resource)]
     usages = [usage for usage in (*entry.uses[action], *own) if usage.outcome is Outcome.ALLOWED]
     partly = next((usage for usage in usages if not _is_exact(usage, known.bare)), None)
@@ -154,7 +158,7 @@ def _check_action(entry: Entry, context: GuardContext, makers: Sequence[str], kn
     new_things = creates_its_resource(action)
     unsettled = _instability(found, found, context, escapes=escapes, new_things=new_things)
     if unsettled and unsettled.guard == "few-runs":
-        # Others may show how its things are named; which of them it will be about, too few runs tell: all, then.
+        # Other actions may show the names; too few runs show which of them this action uses, so all of them count.
         kin = [*found, *known.kin(action)]
         found = found if new_things else kin
         unsettled = _instability(found, kin, context, escapes=escapes, new_things=new_things)
@@ -168,9 +172,9 @@ _CREATING_VERB = re.compile("Create|Put|Register|Run|Allocate|Publish|Import|Upl
 
 @lru_cache(maxsize=4_096)
 def creates_its_resource(action: str) -> bool:
-    """Whether an action makes the thing that it is authorised on: `CreateQueue` a queue, `PutMetricAlarm` an alarm.
+    """Whether an action creates the resource that it is authorized on: `CreateQueue`, `PutMetricAlarm`.
 
-    Not `PutBucketPolicy`, whose bucket is there, nor `PutItem`. Read from the name.
+    Not `PutBucketPolicy`, whose bucket exists, nor `PutItem`. Derived from the name.
     """
     known = action_of(action)
     match = _CREATING_VERB.match(action.partition(":")[2])
@@ -185,12 +189,12 @@ def _noun(name: str) -> str:
 
 
 def _can_be_copied(statement: Statement) -> bool:
-    """Whether a statement's condition, if any, can stand in another one as well; templates may know parts of it."""
+    """Whether a statement's condition can be written into a second statement; templates may hide parts of it."""
     return statement.conditions_readable and not any("${" in v for each in statement.conditions for v in each.values)
 
 
 def _is_exact(usage: Usage, bare: Collection[str]) -> bool:
-    """Whether a call names all of the one thing that it is about; of an IAM resource also the path."""
+    """Whether a call names its resource exactly; for an IAM resource the path too."""
     need = usage.need
     resource = need.permission.resource
     if ":log-group:" in resource:
@@ -210,7 +214,7 @@ def _patterns(found: Sequence[Seen], context: GuardContext) -> tuple[Pattern, ..
 def _instability(
     found: Sequence[Seen], shown: Sequence[Seen], context: GuardContext, *, escapes: bool, new_things: bool
 ) -> GuardResult | None:
-    """Why a later run may well use another resource; `shown` are the uses that tell how often a thing was."""
+    """Why a later run may well use another resource; `shown` are the uses that count the runs."""
     patterns = _patterns(found, context)
     if not escapes and any("${" in pattern.pattern for pattern in patterns):
         return GuardResult("policy-version", "its name has `*`, `?` or `$`, which only Version 2012-10-17 can write")
@@ -226,7 +230,7 @@ def _instability(
     order = [run.id for run in context.evidence.runs]
     using = sorted({*chain.from_iterable(each.runs for each in found)}, key=order.index)
     early = {*using[: (len(using) + 1) // 2]}
-    # That names change is known only when the later runs have shown it.
+    # Only the later runs show that names change.
     before = [
         replace(each, runs=left, family=None)
         for each in found
@@ -240,7 +244,7 @@ def _instability(
 
 
 def _hold_with_creators(learned: Sequence[_Restriction], makers: Mapping[str, tuple[str, ...]]) -> list[_Restriction]:
-    """Holds an action back while what makes its things stays on `*`."""
+    """Holds an action back while the action that creates its resources remains on `*`."""
     found = list(learned)
     while True:
         open_ones = {each.action for each in found if each.guard_result}

@@ -1,9 +1,7 @@
-"""A person's edit of a policy, judged by the evidence: what it breaks, what it opens, what it closes.
+"""Reviews an edit of a policy by the evidence: which recorded needs it denies, grants or leaves.
 
-Where there is evidence each call is decided again, under the version before and the one after; what has no evidence is
-compared as text and by the catalogue.
-
-What an edit of a policy does to each recorded need: refused, no longer sure, granted, or nothing.
+With evidence each call is replayed under both versions; without, the versions are compared as text and by the
+catalogue.
 """
 
 from __future__ import annotations
@@ -23,53 +21,63 @@ from leastpriv.policy.containment import check_containment
 from leastpriv.policy.document import Document
 from leastpriv.policy.evaluate import evaluate, grants
 from leastpriv.proposal.guards.registry import GUARDS
-from leastpriv.proposal.models import RemovalCandidate, GuardResult, Options, GuardContext
+from leastpriv.proposal.models import GuardContext, GuardResult, Options, RemovalCandidate
 from leastpriv.proposal.proof import replay_calls
 from leastpriv.proposal.propose import guard_context
-from leastpriv.proposal.review_models import Addition, ConditionChange, DenyChange, Removal, Review, asks_for_grant, is_asked_for
+from leastpriv.proposal.review_models import (
+    Addition,
+    ConditionChange,
+    DenyChange,
+    Removal,
+    Review,
+    asks_for_grant,
+    is_asked_for,
+)
 
 
 class AccessChange(StrEnum):
-    """What happens to a need in one region."""
+    """What an edit does to a need in one region."""
 
     REFUSED = "refused"
-    """Also where a known Deny begins to refuse what only a policy that nobody named has granted."""
+    """Denied, also if a new Deny denies what only an unknown policy granted."""
     DOUBTFUL = "doubtful"
-    """It now hangs on a condition that the records do not show."""
+    """Allowed only under a condition that the records do not show."""
     GRANTED = "granted"
-    """Allowed, at least under some condition, and not so before."""
+    """Allowed, at least under some condition, and not before."""
 
 
 _CERTAINTY: Mapping[str, int] = {"explicitDeny": 0, "implicitDeny": 1, "unknown": 2, "allowedInPart": 3, "allowed": 3}
-"""An implicit denial may be mended by a policy that nobody named, an explicit one by none."""
+"""An implicit denial may be overridden by a policy that was not given, an explicit one by none."""
 _POSSIBLY_ALLOWED = 2
 
 
 @dataclass(frozen=True, slots=True)
 class AccessChanges:
-    """The usages and calls of the evidence that an edit concerns."""
+    """Usages and calls of the evidence that an edit affects."""
 
     refused: frozenset[Usage]
-    """Allowed usages, of an action that the catalogue knows, that would be refused."""
+    """Allowed usages of catalogue actions that would be denied."""
     doubtful: frozenset[Usage]
-    """Allowed usages that would hang on a condition, or be refused if their action is what its event's name says."""
+    """Allowed usages that would depend on a condition, or whose denied action comes only from the event name."""
     granted: frozenset[Usage]
     """Usages of any outcome that would now be allowed."""
     broken: tuple[CallGroup, ...]
-    """Allowed calls some need of which would be refused."""
+    """Allowed calls with a need that would be denied."""
     may_be_denied: tuple[CallGroup, ...]
     """Other allowed calls with a doubtful need."""
 
 
 def access_changes(evidence: Evidence, before: Sequence[Document], after: Sequence[Document]) -> AccessChanges:
-    """Decides every need of the evidence under all policies before and after."""
+    """Decides every need of the evidence under all policies before and after the edit."""
     comparison = _DecisionComparison(evidence.principal, before, after)
     told = {usage: comparison.changes([usage.need], usage.regions) for usage in evidence.usages}
     allowed = {usage: found for usage, found in told.items() if usage.outcome is Outcome.ALLOWED}
     refused = {usage for usage, found in allowed.items() if AccessChange.REFUSED in found}
     surely = frozenset(usage for usage in refused if usage.need.verified)
     calls = {
-        group: comparison.changes(group.needs, group.regions) for group in evidence.groups if group.outcome is Outcome.ALLOWED
+        group: comparison.changes(group.needs, group.regions)
+        for group in evidence.groups
+        if group.outcome is Outcome.ALLOWED
     }
     broken = {group: None for group, found in calls.items() if AccessChange.REFUSED in found and _is_known(group)}
     return AccessChanges(
@@ -85,13 +93,13 @@ _WORSE = frozenset({AccessChange.REFUSED, AccessChange.DOUBTFUL})
 
 
 def _is_known(group: CallGroup) -> bool:
-    """Whether the replay counts it: the catalogue knows all that it needs."""
+    """Whether the catalogue knows all needs of the calls, so that the replay counts them."""
     return all(need.verified for need in group.needs)
 
 
 @dataclass(slots=True)
 class _DecisionComparison:
-    """Decides each need in each region once."""
+    """Decides each need once per region under both versions."""
 
     principal: str
     before: Sequence[Document]
@@ -123,9 +131,9 @@ def review(
     options: Options = _DEFAULTS,
     attached_before: Sequence[Document] | None = None,
 ) -> Review:
-    """Compares a policy at the pull request's base with the one at its head (None: there is no file).
+    """Compares a policy at the pull request's base with the one at its head (None: no file).
 
-    `attached` are the other policies of the same principal, `attached_before` the same at the base where they differ.
+    `attached` are the principal's other policies, `attached_before` the same at the base if they differ.
     """
     beside = attached if attached_before is None else attached_before
     found = diff_policies(before, after, attached)
@@ -156,10 +164,10 @@ def review(
 
 
 def _new_access(found: PolicyDiff, before: Sequence[Document], after: Sequence[Document]) -> Iterator[str]:
-    """Requests that only the version after allows, and that no addition told of names; by containment.
+    """Requests that only the version after allows and no listed addition names, by containment.
 
-    A Deny that went and conditions that changed are told as such: what they open is not one entry's. Nor are entries
-    that name what they leave out (`NotAction`, `NotResource`).
+    Skipped if a Deny was removed, if conditions changed, or if entries are inverted (`NotAction`, `NotResource`): the
+    review lists those separately.
     """
     inverted = [edit for edit in found.added if edit.statement.not_actions or edit.statement.not_resources]
     if found.denies_removed or found.conditions or inverted:
@@ -175,7 +183,7 @@ def _all_documents(document: Document | None, attached: Sequence[Document]) -> l
 
 
 def _entry(edit: EntryDiff, difference: Difference, evidence: Evidence) -> Entry:
-    """The entry with its uses; one of `NotAction` is like a wildcard over all services."""
+    """The entry with its uses; `NotAction` counts as a wildcard over all services."""
     for entry in difference.entries:
         if (entry.statement.index, entry.pattern) == (edit.statement.index, edit.entry):
             return entry
@@ -190,7 +198,7 @@ def _entry(edit: EntryDiff, difference: Difference, evidence: Evidence) -> Entry
 
 
 def _usages_through(entry: Entry, edit: EntryDiff, wanted: Collection[Usage]) -> dict[str, tuple[Usage, ...]]:
-    """The wanted usages of the edit's actions that came, or would have come, through its entry."""
+    """The wanted usages of the edit's actions that used, or would have used, its entry."""
     actions = {action.lower(): action for action in edit.actions}
     found = {
         actions[action.lower()]: tuple(usage for usage in usages if usage in wanted)
@@ -216,11 +224,11 @@ def _removal(edit: EntryDiff, entry: Entry, told: AccessChanges, context: GuardC
 
 
 _PROPOSAL_GUARDS = frozenset({"declined", "unseen-service"})
-"""Guards that say what a proposal may do, not what the evidence can show."""
+"""Guards on what a proposal may do, not on what the evidence can show."""
 
 
 def _evidence_guard(candidate: RemovalCandidate, context: GuardContext) -> GuardResult | None:
-    """Why a use could have stayed unseen, or will come; None where the evidence shows that there was none."""
+    """The guard that says why a use may be unseen or come later; None if the evidence shows that there was none."""
     for name, guard in GUARDS:
         reason = guard(candidate, context) if name not in _PROPOSAL_GUARDS else ""
         if reason:
@@ -233,7 +241,9 @@ def _addition(edit: EntryDiff, entry: Entry, told: AccessChanges, context: Guard
     never = _by_reason(edit.actions, lambda action: forbidden(action, context.options.never_add))
     others = set(edit.actions).difference(*never.values())
     unproven = tuple(
-        action for action in edit.actions if not is_asked_for(action, edit.on, filter(asks_for_grant, asked.get(action, ())))
+        action
+        for action in edit.actions
+        if not is_asked_for(action, edit.on, filter(asks_for_grant, asked.get(action, ())))
     )
     return Addition(
         edit=edit,
@@ -259,7 +269,7 @@ def _by_reason(actions: Iterable[str], reason_of: Callable[[str], str]) -> dict[
 def _decided_by(
     edit: EntryDiff, usages: Iterable[Usage], documents: Sequence[Document], principal: str
 ) -> tuple[Usage, ...]:
-    """The usages that the edit's Deny decides; its document is the first."""
+    """Usages that the edit's Deny decides; its document is the first."""
 
     def is_decided(usage: Usage) -> bool:
         asked = (replay_request(usage.need, principal, region) for region in usage.regions or ("",))

@@ -1,9 +1,7 @@
-"""What a later run may need and no policy grants: offered to the reader, never written (promise 4).
+"""Suggests permissions and conditions for the reader to copy; a proposal never writes them (promise 4).
 
-Conditions that all that was seen would meet: offered to the reader, never written (DESIGN: optional conditions).
-
-A condition narrows what a name cannot: a grant on `*` to the regions that the role works in, a role to the service
-that it is passed to. It is offered where every allowed call of an action meets it, in as many runs as a removal takes.
+A condition narrows what a resource cannot: a grant on `*` to the regions in use, or a passed role to its service. It is
+suggested if every allowed call of an action meets it, in as many runs as a removal needs.
 """
 
 from __future__ import annotations
@@ -25,27 +23,30 @@ from leastpriv.proposal.models import Proposal
 from leastpriv.proposal.resource_narrowing import creates_its_resource
 
 GUARD = "sibling"
-"""The guard that keeps them."""
+"""The guard that keeps lifecycle counterparts."""
 
 
 @dataclass(frozen=True, slots=True)
 class SuggestedAction:
-    """One action that no policy grants."""
+    """An action that no policy grants and a later run may need."""
 
     action: str
     basis: Basis
     """`sibling` or `declared`."""
     because: str
-    """The used action, the resource types or the policy template of AWS SAM that it goes with."""
+    """The used action, the resource types or the AWS SAM policy template that it belongs to."""
     resources: tuple[str, ...] = ()
-    """Resources in use that the action fits; empty where there is none."""
+    """Used resources that the action accepts; empty if there is none."""
 
 
-def suggested_actions(evidence: Evidence, documents: Sequence[Document], never_add: Sequence[str] = ()) -> tuple[SuggestedAction, ...]:
-    """Lifecycle counterparts of what was used, what the handlers of the role's resource types need, and data events.
+def suggested_actions(
+    evidence: Evidence, documents: Sequence[Document], never_add: Sequence[str] = ()
+) -> tuple[SuggestedAction, ...]:
+    """Lists lifecycle counterparts of used actions, actions of the role's resource types, and data events.
 
-    The items of a resource whose data events the trail does not record (off by default) may be in use unseen. What some
-    policy grants on any resource is left out, and so is what is never added.
+    Items of a resource without recorded data events (off by default) may be used unseen. Actions that a policy grants
+    on
+    any resource are omitted, and so are those that are never added.
     """
     used: dict[str, dict[str, None]] = {}
     for usage in evidence.usages:
@@ -69,10 +70,12 @@ def suggested_actions(evidence: Evidence, documents: Sequence[Document], never_a
     )
 
 
-def _on_created_resources(used: Mapping[str, Mapping[str, None]], documents: Sequence[Document]) -> Iterator[SuggestedAction]:
-    """Used actions on things that the role made and has not used them on yet: the next update or deletion will.
+def _on_created_resources(
+    used: Mapping[str, Mapping[str, None]], documents: Sequence[Document]
+) -> Iterator[SuggestedAction]:
+    """Used actions on resources that the role created and has not used them on yet.
 
-    The queue `orders-3` was made in the last run, and `SetQueueAttributes` was used on `orders-1` and `orders-2`.
+    The last run created the queue `orders-3`; `SetQueueAttributes` was used on `orders-1` and `orders-2`.
     """
     partners: dict[str, str] = {}
     left: dict[str, dict[str, None]] = {}
@@ -85,11 +88,13 @@ def _on_created_resources(used: Mapping[str, Mapping[str, None]], documents: Seq
             if missing:
                 partners.setdefault(action, partner)
                 left.setdefault(action, {}).update(missing)
-    yield from (SuggestedAction(action, Basis.LIFECYCLE, partners[action], tuple(found)) for action, found in left.items())
+    yield from (
+        SuggestedAction(action, Basis.LIFECYCLE, partners[action], tuple(found)) for action, found in left.items()
+    )
 
 
 def _is_allowed_on(action: str, resource: str, documents: Sequence[Document]) -> bool:
-    """Whether some statement allows the action on all of the resource, under whatever condition."""
+    """Whether a statement allows the action on all of the resource, under any condition."""
     statements = (statement for document in documents for statement in document.statements)
     return any(
         statement.effect == "Allow"
@@ -100,7 +105,7 @@ def _is_allowed_on(action: str, resource: str, documents: Sequence[Document]) ->
 
 
 def kept_counterparts(proposal: Proposal, evidence: Evidence) -> tuple[SuggestedAction, ...]:
-    """Lifecycle counterparts of what was used that stay in the policy, though no run has used them."""
+    """Lifecycle counterparts of used actions that remain in the policy without use."""
     used = {usage.need.permission.action for usage in evidence.usages if usage.outcome is Outcome.ALLOWED}
     partners = siblings_of(used)
     kept = {action for change in proposal.changes for action, why in (change.kept or {}).items() if why.guard == GUARD}
@@ -111,7 +116,7 @@ def kept_counterparts(proposal: Proposal, evidence: Evidence) -> tuple[Suggested
 
 
 def _unrecorded_data_events(evidence: Evidence, used: Mapping[str, Mapping[str, None]]) -> Iterator[SuggestedAction]:
-    """What is usually done with the items of resources in use of which no data event was recorded."""
+    """Usual actions on items of used resources without recorded data events."""
     recorded = {root for root, _ in evidence.data_recorded}
     in_use = {resource: action for action, resources in used.items() for resource in resources}
     for row in table("item_level"):
@@ -125,35 +130,37 @@ def _unrecorded_data_events(evidence: Evidence, used: Mapping[str, Mapping[str, 
         ]
         for action in row["actions"].split(",") if on else ():
             if action not in used:
-                yield SuggestedAction(action, Basis.DECLARED, row["template"], tuple(f"{each}{row['below']}" for each in on))
+                yield SuggestedAction(
+                    action, Basis.DECLARED, row["template"], tuple(f"{each}{row['below']}" for each in on)
+                )
 
 
 def _is_granted(action: str, documents: Sequence[Document]) -> bool:
-    """Whether some statement allows the action on some resource."""
+    """Whether a statement allows the action on any resource."""
     statements = (statement for document in documents for statement in document.statements)
     return any(statement.effect == "Allow" and names_action(statement, action) for statement in statements)
 
 
 ConditionRule = Callable[[str, Sequence[Usage], Statement, str], Condition | None]
-"""From an action, its allowed usages, the statement that grants it and the partition: what all of them meet."""
+"""Maps an action, its allowed usages, the granting statement and the partition to a condition that all usages meet."""
 
 
 @dataclass(frozen=True, slots=True)
 class SuggestedCondition:
-    """One condition that a statement could have."""
+    """A condition that a statement could have."""
 
     statement: int
     """Index in the proposed document."""
     sid: str
     actions: tuple[str, ...]
-    """Those of the statement that were used and whose every call met it, sorted; the others it grants are not meant."""
+    """Used actions of the statement whose every call met the condition, sorted."""
     condition: Condition
     runs: int
-    """How many runs used the action that the fewest used."""
+    """Number of runs of the least used action."""
 
 
 def suggested_conditions(document: Document, evidence: Evidence, minimum_runs: int) -> tuple[SuggestedCondition, ...]:
-    """What each Allow statement of the proposed document could ask for in addition."""
+    """Lists conditions that each Allow statement of the proposed document could add."""
     used = _by_action(evidence)
     partition = evidence.principal.split(":")[1]
     found: dict[tuple[int, Condition], dict[str, int]] = {}
@@ -182,12 +189,14 @@ def _by_action(evidence: Evidence) -> Mapping[str, list[Usage]]:
     return found
 
 
-def _common_conditions(action: str, usages: Sequence[Usage], statement: Statement, partition: str) -> Iterator[Condition]:
+def _common_conditions(
+    action: str, usages: Sequence[Usage], statement: Statement, partition: str
+) -> Iterator[Condition]:
     yield from filter(None, (rule(action, usages, statement, partition) for rule in _RULES))
 
 
 def _requested_region(action: str, usages: Sequence[Usage], statement: Statement, partition: str) -> Condition | None:
-    """Of a grant whose resource names no region; a global service answers in a region of its own choice."""
+    """Regions of a grant whose resource names none; a global service chooses its own region."""
     open_to_all = not statement.resources or "*" in statement.resources
     if not open_to_all or home_region(action.partition(":")[0], partition) or not all(use.regions for use in usages):
         return None
@@ -195,7 +204,7 @@ def _requested_region(action: str, usages: Sequence[Usage], statement: Statement
 
 
 def _recorded_key(key: str, prefix: str) -> ConditionRule:
-    """A key that the record shows of every call, as `permissions/` derived it."""
+    """Makes the rule for a condition key that `permissions/` derives from the record of every call."""
 
     def rule(action: str, usages: Sequence[Usage], statement: Statement, partition: str) -> Condition | None:  # noqa: ARG001
         if not action.startswith(prefix):
@@ -212,7 +221,7 @@ def _recorded_key(key: str, prefix: str) -> ConditionRule:
 
 
 def _called_via(action: str, usages: Sequence[Usage], statement: Statement, partition: str) -> Condition | None:  # noqa: ARG001
-    """No call came from the principal itself, and each service that forwarded one is known to say so."""
+    """Services through which all calls came, if each is known to set `aws:CalledVia`."""
     services = {service for usage in usages for service in usage.forwarded_by}
     known = {row["service"] for row in table("called_via")}
     if not services or not services <= known or any(usage.direct for usage in usages):

@@ -10,7 +10,12 @@ from leastpriv.models import ChangeKind
 from leastpriv.permissions import catalog
 from leastpriv.permissions.patterns import action_matches
 from leastpriv.proposal.guards.aws import was_granted
-from leastpriv.proposal.guards.second_opinion import UngrantedAction, UngrantedReason, has_placeholder, compare_with_generated_policy
+from leastpriv.proposal.guards.second_opinion import (
+    UngrantedAction,
+    UngrantedReason,
+    compare_with_generated_policy,
+    has_placeholder,
+)
 from leastpriv.report.context import ReportContext
 from leastpriv.report.escape import code, prose
 from leastpriv.report.phrases import codes, day, joined, plural
@@ -43,7 +48,9 @@ def outside_access(context: ReportContext) -> Iterator[str]:
 
 def questions(context: ReportContext) -> Iterator[str]:
     """What IAM Access Analyzer's generated policy has and the proposal has not: to be answered, never written."""
-    opinion = compare_with_generated_policy([*context.proposal.documents, *context.attached_documents], context.evidence)
+    opinion = compare_with_generated_policy(
+        [*context.proposal.documents, *context.attached_documents], context.evidence
+    )
     if opinion is None:
         return
     head = (

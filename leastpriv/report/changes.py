@@ -97,7 +97,9 @@ _MOST_COUNTERPARTS = 20
 
 def lifecycle_counterparts(context: ReportContext) -> Iterator[str]:
     """By the used action that they go with: those that stay, and those that no policy grants."""
-    yield from counterparts(context.kept_counterparts, [each for each in context.suggested_actions if each.basis is Basis.LIFECYCLE])
+    yield from counterparts(
+        context.kept_counterparts, [each for each in context.suggested_actions if each.basis is Basis.LIFECYCLE]
+    )
 
 
 def counterparts(staying: Sequence[SuggestedAction], offers: Sequence[SuggestedAction]) -> Iterator[str]:

@@ -14,7 +14,7 @@ from leastpriv.evidence.models import Evidence
 from leastpriv.models import ChangeKind
 from leastpriv.policy.document import Document
 from leastpriv.policy.source import Location
-from leastpriv.proposal.models import Change, Proposal, History, CheckResult
+from leastpriv.proposal.models import Change, CheckResult, History, Proposal
 from leastpriv.proposal.proof import Proof
 from leastpriv.proposal.review_models import Review
 from leastpriv.proposal.suggestions import SuggestedAction, SuggestedCondition

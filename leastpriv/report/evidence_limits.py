@@ -102,7 +102,9 @@ def held_back(context: ReportContext) -> Iterator[str]:
     """Changes that a guard held back, grouped by guard and reason; lifecycle counterparts have their own section."""
     named = {offer.action.lower() for offer in context.kept_counterparts}
     groups = by_objection(
-        held for held in context.proposal.held_back if held.guard_result.guard != GUARD or held.action.lower() not in named
+        held
+        for held in context.proposal.held_back
+        if held.guard_result.guard != GUARD or held.action.lower() not in named
     )
     if groups:
         table = "\n".join(
@@ -183,7 +185,9 @@ def live_value(context: ReportContext) -> dict[str, object] | None:
         "policies": [policy.name for policy in live.policies],
         "boundary": live.boundary or None,
         "tags": dict(live.tags),
-        "trusted": [{"kind": each.kind, "who": each.identifier, "subjects": list(each.subjects)} for each in live.trust],
+        "trusted": [
+            {"kind": each.kind, "who": each.identifier, "subjects": list(each.subjects)} for each in live.trust
+        ],
         "drift": None if drift is None else _drift_value(drift),
     }
 

@@ -80,7 +80,11 @@ def called_or_changed(entry: str, context: ReportContext) -> list[str]:
     if named:
         return [named]
     known = [usage.need.permission.action for usage in context.evidence.usages]
-    known += [action for change in context.proposal.changes for action in (change.action, *change.used, *change.removed_actions)]
+    known += [
+        action
+        for change in context.proposal.changes
+        for action in (change.action, *change.used, *change.removed_actions)
+    ]
     found = sorted({action for action in known if action_matches(entry, action) and not set(action) & set("*?")})
     if not found:
         raise InputError(f"ACTION is {entry!r}: no action of that pattern was called, and none would change.")
@@ -254,7 +258,9 @@ def _additions(action: str, context: ReportContext, head: str) -> Iterator[str]:
     for held in context.proposal.refused:
         if held.action == action:
             resources = ", ".join(held.resources)
-            yield _shown(f"  not added on {resources}, refused by {held.guard_result.guard}: {held.guard_result.reason}")
+            yield _shown(
+                f"  not added on {resources}, refused by {held.guard_result.guard}: {held.guard_result.reason}"
+            )
 
 
 def _pattern(pattern: Pattern) -> Iterator[str]:
@@ -303,7 +309,9 @@ def _here(action: str, context: ReportContext, has_policy: bool) -> dict[str, ob
         "gaps": [gap_row(gap) for gap in context.evidence.gaps if could_hide(gap, action)],
         "entries": _entry_values(action, context) if has_policy else [],
         "additions": [
-            change_value(change) for change in proposal.changes if (change.kind, change.action) == (ChangeKind.ADD, action)
+            change_value(change)
+            for change in proposal.changes
+            if (change.kind, change.action) == (ChangeKind.ADD, action)
         ],
         "not_added": [held_value(held) for held in proposal.refused if held.action == action],
     }

@@ -324,7 +324,9 @@ def _sentence(change: Change, evidence: Evidence) -> str:
     if change.restricted_to:
         return "used on these resources alone, granted on every one so far"
     if change.kind is ChangeKind.NARROW:
-        return f"granted {plural(change.granted, 'action')}, {len(change.used):,} used, {len(change.removed_actions):,} go"
+        return (
+            f"granted {plural(change.granted, 'action')}, {len(change.used):,} used, {len(change.removed_actions):,} go"
+        )
     return f"no call in {watched(evidence)}"
 
 

@@ -11,7 +11,7 @@ from datetime import datetime
 from leastpriv.evidence.models import Evidence
 from leastpriv.evidence.runs import workflow_run_id
 from leastpriv.models import Run, Usage
-from leastpriv.proposal.models import HeldBackChange, GuardResult
+from leastpriv.proposal.models import GuardResult, HeldBackChange
 from leastpriv.report.escape import code
 
 

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from leastpriv.policy.size import PolicyKind, max_managed_policies, quota
 from leastpriv.proposal.confidence import Confidence
 from leastpriv.proposal.leave_one_run_out import LeaveOneOutResult
-from leastpriv.proposal.models import CheckResult, CheckFinding, Severity
+from leastpriv.proposal.models import CheckFinding, CheckResult, Severity
 from leastpriv.proposal.proof import Proof, Replay
 from leastpriv.report.context import ReportContext
 from leastpriv.report.escape import code, prose
@@ -95,7 +95,9 @@ def _sizes(context: ReportContext) -> str:
     if packed and packed.merged:
         told.append(f"Made part of another statement, for the size: {codes(packed.merged, 6)}.")
     if packed and packed.wildcards:
-        folds = joined([f"{code(fold.pattern)} for {plural(len(fold.actions), 'action')}" for fold in packed.wildcards[:6]])
+        folds = joined(
+            [f"{code(fold.pattern)} for {plural(len(fold.actions), 'action')}" for fold in packed.wildcards[:6]]
+        )
         told.append(f"Wildcards that grant exactly the same actions today, for the size: {folds}.")
     return " ".join(told)
 
@@ -213,7 +215,10 @@ _UNITS = {
 
 
 def _sentences(judgement: CheckResult) -> Iterator[str]:
-    judge, unit = code(judgement.operation), _UNITS.get(judgement.operation, ("answered", "paid request", "paid requests"))
+    judge, unit = (
+        code(judgement.operation),
+        _UNITS.get(judgement.operation, ("answered", "paid request", "paid requests")),
+    )
     if judgement.asked:
         grave = len(judgement.disagreements)
         others = len(judgement.findings) - grave

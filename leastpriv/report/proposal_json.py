@@ -21,7 +21,7 @@ from leastpriv.policy.size import quota
 from leastpriv.proposal.confidence import Confidence, Confidences
 from leastpriv.proposal.guards.second_opinion import compare_with_generated_policy
 from leastpriv.proposal.leave_one_run_out import LeaveOneOutResult
-from leastpriv.proposal.models import Change, HeldBackChange, CheckResult
+from leastpriv.proposal.models import Change, CheckResult, HeldBackChange
 from leastpriv.proposal.proof import NeedDecision
 from leastpriv.proposal.suggestions import SuggestedAction
 from leastpriv.report.changes import statements
@@ -184,7 +184,9 @@ def offer_value(offer: SuggestedAction) -> dict[str, object]:
 def hints_value(context: ReportContext) -> dict[str, object]:
     """What AWS said, source by source; null where nobody asked, or AWS did not answer, which `unasked` tells."""
     hints = context.evidence.aws_findings
-    opinion = compare_with_generated_policy([*context.proposal.documents, *context.attached_documents], context.evidence)
+    opinion = compare_with_generated_policy(
+        [*context.proposal.documents, *context.attached_documents], context.evidence
+    )
     asked = [
         {"action": each.action, "why": each.why, "resources": list(each.resources), "filled": each.has_real_resources}
         for each in (opinion.questions if opinion else ())

@@ -140,7 +140,9 @@ def verdict(context: ReportContext) -> str:
     """The one sentence that a reviewer reads first."""
     evidence = context.evidence
     basis = f"in {watched(evidence)}"
-    if context.proposal.committed is None and any(held.guard_result.guard == "declined" for held in context.proposal.refused):
+    if context.proposal.committed is None and any(
+        held.guard_result.guard == "declined" for held in context.proposal.refused
+    ):
         return f"**The first draft was declined** for {code(context.role)}, so there is none: see below."
     if not evidence.counts.calls and not context.changes(ChangeKind.ADD):
         return (

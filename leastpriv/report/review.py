@@ -13,7 +13,14 @@ from leastpriv.evidence.models import CallGroup
 from leastpriv.models import Condition, Outcome, Usage
 from leastpriv.policy.document import Statement
 from leastpriv.proposal.addition_rules import denied_elsewhere
-from leastpriv.proposal.review_models import Addition, ConditionChange, DenyChange, Removal, ReviewVerdict, asks_for_grant
+from leastpriv.proposal.review_models import (
+    Addition,
+    ConditionChange,
+    DenyChange,
+    Removal,
+    ReviewVerdict,
+    asks_for_grant,
+)
 from leastpriv.report import escape
 from leastpriv.report.context import ReviewContext
 from leastpriv.report.escape import code, prose
@@ -379,7 +386,9 @@ def _replay(context: ReviewContext) -> str:
         lines.append(f"**{plural(_calls(review.broken), 'call')} would be refused for this edit**: {events}.")
     if review.may_be_denied:
         events = codes(dict.fromkeys(group.event for group in review.may_be_denied), 8)
-        lines.append(f"{plural(_calls(review.may_be_denied), 'call')} would be allowed less surely than before: {events}.")
+        lines.append(
+            f"{plural(_calls(review.may_be_denied), 'call')} would be allowed less surely than before: {events}."
+        )
     both = [group for group in review.after.refused if group not in set(review.broken)]
     if both:
         lines.append(

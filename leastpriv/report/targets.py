@@ -86,7 +86,9 @@ def first_files_title(roles: Sequence[str]) -> str:
     return f"First least-privilege policies for {plural(len(roles), 'further role')}"
 
 
-def first_files_body(rows: Sequence[TargetRow], config: str, chained: Chained, fingerprint: str, reserved: int = 0) -> str:
+def first_files_body(
+    rows: Sequence[TargetRow], config: str, chained: Chained, fingerprint: str, reserved: int = 0
+) -> str:
     """The body of the pull request with first policy files and the config's new entries."""
     said = (
         f"**{plural(len(rows), 'role')}** that the targets of {code(config)} lead to had no committed policy. This "

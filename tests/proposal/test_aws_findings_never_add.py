@@ -52,7 +52,9 @@ def attempt(days: int | None) -> Attempt | None:
     return None if days is None else Attempt(FIRST + timedelta(days=days), "eu-west-1")
 
 
-def hints(report: dict[str, tuple[int | None, dict[str, int | None]]] | None, generated: list[str] | None) -> AwsFindings:
+def hints(
+    report: dict[str, tuple[int | None, dict[str, int | None]]] | None, generated: list[str] | None
+) -> AwsFindings:
     services = {
         name: ServiceAccess(
             name,

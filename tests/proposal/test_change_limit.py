@@ -46,7 +46,15 @@ def drafted(document: Document, evidence: Evidence, most: int) -> Proposal:
 
 
 def name(change: Change) -> tuple[object, ...]:
-    return change.kind, change.statement, change.action, change.used, change.resources, change.restricted_to, change.replacement
+    return (
+        change.kind,
+        change.statement,
+        change.action,
+        change.used,
+        change.resources,
+        change.restricted_to,
+        change.replacement,
+    )
 
 
 def test_what_is_let_through_are_changes_of_the_whole_proposal_and_the_rest_has_the_guards_name(
@@ -59,7 +67,9 @@ def test_what_is_let_through_are_changes_of_the_whole_proposal_and_the_rest_has_
             few = drafted(document, evidence, most)
             held = [each for each in few.held_back if each.guard_result.guard == GUARD]
             plain = {name(change) for change in whole.changes if not change.restricted_to}
-            assert len(few.changes) == min(most, len(whole.changes)) or any(change.restricted_to for change in whole.changes)
+            assert len(few.changes) == min(most, len(whole.changes)) or any(
+                change.restricted_to for change in whole.changes
+            )
             assert len(few.changes) <= most
             assert {name(change) for change in few.changes if not change.restricted_to} <= plain, document.where
             # An action whose wildcard was not narrowed yet cannot have its resources narrowed either.

@@ -126,7 +126,10 @@ class TestWords:
 
     def test_very_many_findings_fit_an_issue_and_the_rest_is_counted(self, context: ReportContext) -> None:
         long = tuple(f"arn:aws:s3:::{'x' * 200}-{number}" for number in range(3))
-        many = [DriftFinding(DriftKind.UNUSED, f"s3:Get{n}", long, n, AccessState.YES, AccessState.YES, "no") for n in range(3_000)]
+        many = [
+            DriftFinding(DriftKind.UNUSED, f"s3:Get{n}", long, n, AccessState.YES, AccessState.YES, "no")
+            for n in range(3_000)
+        ]
         body = issue_body(many, context, "")
         assert len(body) < 65_536
         assert "more: see `proposal.json`." in body

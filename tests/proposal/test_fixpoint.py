@@ -75,7 +75,9 @@ def test_the_policies_and_the_evidence_give_changes_of_every_kind(
     drafts: list[tuple[Proposal, Evidence, Options]],
 ) -> None:
     """So that the tests below cannot pass on nothing."""
-    kinds = {(change.kind, bool(change.restricted_to)): change.action for draft, _, _ in drafts for change in draft.changes}
+    kinds = {
+        (change.kind, bool(change.restricted_to)): change.action for draft, _, _ in drafts for change in draft.changes
+    }
     assert len(drafts) > 300
     assert len(kinds) == 4
 

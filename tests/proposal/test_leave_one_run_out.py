@@ -92,7 +92,9 @@ def test_a_run_that_the_result_refuses_or_allows_under_a_condition_is_not_judged
     refusing = parse(json.dumps(policy).encode(), "p.json")
     always = usage(UPDATE, FUNCTION)
     assert left_out(hanging, evidence([always])) == LeaveOneOutResult(0, {}, not_judged=12)
-    assert left_out(refusing, evidence([always, usage(PUBLISH, FUNCTION, [3, 4])])) == LeaveOneOutResult(10, {}, not_judged=2)
+    assert left_out(refusing, evidence([always, usage(PUBLISH, FUNCTION, [3, 4])])) == LeaveOneOutResult(
+        10, {}, not_judged=2
+    )
 
 
 OPTIONS = (

@@ -88,7 +88,11 @@ def test_not_action_is_told_as_held_back_and_left_as_it_is(tmp_path: Path) -> No
     policy = {**POLICY, "Statement": [*POLICY["Statement"], statement]}
     draft = proposal(tmp_path, policy).subject.proposal
     held = next(held for held in draft.held_back if held.sid == "All")
-    assert (held.kind, held.action, held.guard_result.guard) == (ChangeKind.NARROW, "NotAction: iam:*, s3:*", "not-action")
+    assert (held.kind, held.action, held.guard_result.guard) == (
+        ChangeKind.NARROW,
+        "NotAction: iam:*, s3:*",
+        "not-action",
+    )
     assert statement in json.loads(draft.content)["Statement"]
 
 

@@ -132,7 +132,9 @@ def denial(by: DeniedBy, *, explicit: bool, mendable: bool) -> Denial:
         (denial(DeniedBy.BOUNDARY, explicit=False, mendable=False), ReviewVerdict.NEW_ACCESS),
     ],
 )
-def test_a_lifted_deny_is_asked_for_by_the_refusals_of_such_a_deny_alone(refused: Denial, verdict: ReviewVerdict) -> None:
+def test_a_lifted_deny_is_asked_for_by_the_refusals_of_such_a_deny_alone(
+    refused: Denial, verdict: ReviewVerdict
+) -> None:
     grant = allow("sqs:TagQueue", QUEUE)
     deny = {**grant, "Effect": "Deny"}
     calls = evidence([usage("sqs:TagQueue", QUEUE, outcome=Outcome.DENIED, denial=refused)])

@@ -111,4 +111,6 @@ def test_what_was_used_on_one_queue_is_offered_on_the_next_that_the_role_made() 
     assert "sqs:SetQueueAttributes" not in {offer.action for offer in suggested_actions(found, [parse(wide, "p.json")])}
     # Nobody made the second queue here: what it is for is not known.
     given = evidence([usage("sqs:SendMessage", queues[1]), usage("sqs:SetQueueAttributes", queues[0])])
-    assert "sqs:SetQueueAttributes" not in {offer.action for offer in suggested_actions(given, [parse(granted, "p.json")])}
+    assert "sqs:SetQueueAttributes" not in {
+        offer.action for offer in suggested_actions(given, [parse(granted, "p.json")])
+    }

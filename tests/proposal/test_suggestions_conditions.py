@@ -95,7 +95,9 @@ def context(tmp_path: Path) -> ReportContext:
 
 def test_the_file_the_pull_request_and_the_json_have_the_condition(context: ReportContext) -> None:
     written = [
-        one["Condition"]["StringEquals"] for one in json.loads(context.proposal.content)["Statement"] if "Condition" in one
+        one["Condition"]["StringEquals"]
+        for one in json.loads(context.proposal.content)["Statement"]
+        if "Condition" in one
     ]
     assert {"ec2:CreateAction": "CreateSecurityGroup"} in written
     assert {"iam:PassedToService": "ecs-tasks.amazonaws.com"} in written

@@ -154,7 +154,9 @@ def _named(context: ReportContext, name: str) -> ReportContext:
         policy_file=name,
         proposal=replace(context.proposal, changes=changes),
         evidence=replace(context.evidence, runs=runs),
-        chained=Chained(RoleChain((ROLE,), (RoleLink(ROLE, f"{ROLE[:-9]}{name}", RoleLinkKind.PASSED, name, count=1),))),
+        chained=Chained(
+            RoleChain((ROLE,), (RoleLink(ROLE, f"{ROLE[:-9]}{name}", RoleLinkKind.PASSED, name, count=1),))
+        ),
     )
 
 

@@ -12,7 +12,7 @@ from leastpriv.evidence.models import CallGroup
 from leastpriv.models import Outcome
 from leastpriv.policy.compact import ActionWildcard
 from leastpriv.policy.document import parse
-from leastpriv.policy.size import Packed, PolicyKind
+from leastpriv.policy.size import PackedPolicy, PolicyKind
 from leastpriv.proposal.leave_one_run_out import LeaveOneOutResult
 from leastpriv.report.context import ReportContext
 from leastpriv.report.proof import proof_sentences
@@ -78,7 +78,7 @@ def test_what_iam_would_refuse_is_told_loudly(usual: ReportContext) -> None:
 def test_what_was_done_for_the_size_is_told(usual: ReportContext) -> None:
     second = parse(b'{"Statement": []}', "a part")
     folds = (ActionWildcard("ec2:Describe*", ("ec2:DescribeA", "ec2:DescribeB")),)
-    packed = Packed(usual.proposal.document, (second,), ("Queues",), folds)
+    packed = PackedPolicy(usual.proposal.document, (second,), ("Queues",), folds)
     split = replace(usual, proposal=replace(usual.proposal, packed=packed), further=("iam/ci-deploy-2.json",))
     told = lines(split, sizes=(6_000, 900))[3]
     assert "**Split**: attach `iam/ci-deploy-2.json` (900) as well" in told

@@ -14,7 +14,9 @@ HOSTILE = "a|b `x` @everyone <img src=x> [l](http://evil.example) \u202e ::error
 DISAGREES = CheckFinding(
     Severity.DISAGREES, "SIMULATION", "sqs:SendMessage on arn:aws:sqs:::q: allowed, not allowed.", "p.json"
 )
-ERROR = CheckFinding(Severity.ERROR, "INVALID_ACTION", "The action x does not exist.", "p.json", 7, GUIDE, in_committed_policy=True)
+ERROR = CheckFinding(
+    Severity.ERROR, "INVALID_ACTION", "The action x does not exist.", "p.json", 7, GUIDE, in_committed_policy=True
+)
 
 
 def test_a_disagreement_is_a_warning_that_names_judge_and_reason() -> None:
@@ -42,7 +44,9 @@ def test_a_paid_judge_counts_its_requests() -> None:
 
 
 def test_a_judge_that_could_not_be_asked_says_why() -> None:
-    text = "\n".join(judged([CheckResult("ValidatePolicy", 0, failure="AWS refused x.", unasked=("A part was left.",))]))
+    text = "\n".join(
+        judged([CheckResult("ValidatePolicy", 0, failure="AWS refused x.", unasked=("A part was left.",))])
+    )
     assert "could not be asked. AWS refused x." in text
     assert "A part was left." in text
 

@@ -82,7 +82,9 @@ def test_what_was_not_found_has_no_section(settled: ReportContext) -> None:
     assert text.count("<details>") == text.count("What the runs show of how much more there is") == 1
 
 
-def test_the_chance_of_something_new_stands_below_the_verdict_and_its_reckoning_is_folded_away(usual: ReportContext) -> None:
+def test_the_chance_of_something_new_stands_below_the_verdict_and_its_reckoning_is_folded_away(
+    usual: ReportContext,
+) -> None:
     """Whether the next deploy will fail is what a reviewer asks before merging."""
     text = body(usual)
     line = text.split("\n\n")[1]
@@ -110,7 +112,11 @@ def test_a_chance_names_the_runs_that_it_rests_on_and_no_others(usual: ReportCon
 def test_the_table_shows_the_confidence_that_the_guard_looks_at(tmp_path: Path) -> None:
     """Else a service could be narrowed though the table says less than `minimum-confidence`."""
     context = proposal(tmp_path, POLICY, minimum_confidence="100").subject
-    held = [each.guard_result.reason for each in context.proposal.held_back if each.guard_result.guard == "minimum-confidence"]
+    held = [
+        each.guard_result.reason
+        for each in context.proposal.held_back
+        if each.guard_result.guard == "minimum-confidence"
+    ]
     rows = body(context).splitlines()
     assert held
     for reason in held:
@@ -340,7 +346,9 @@ def test_five_thousand_changes_fit_a_page_with_verdict_and_proof_whole(usual: Re
 
 def test_five_thousand_held_back_and_refused_changes_fit_too(usual: ReportContext) -> None:
     held = tuple(
-        HeldBackChange(ChangeKind.ADD, f"s3:X{number}", ("*",), GuardResult("resource-type", f"reason {number} {'y' * 90}"))
+        HeldBackChange(
+            ChangeKind.ADD, f"s3:X{number}", ("*",), GuardResult("resource-type", f"reason {number} {'y' * 90}")
+        )
         for number in range(5_000)
     )
     context = replace(usual, proposal=replace(usual.proposal, held_back=held, refused=held))

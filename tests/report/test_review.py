@@ -224,7 +224,9 @@ def test_no_text_of_either_version_breaks_out(
     assert len(text) <= LIMIT
 
 
-def test_thousands_of_entries_fit_a_comment_with_verdict_and_replay_whole(tmp_path: Path, breaking: ReviewContext) -> None:
+def test_thousands_of_entries_fit_a_comment_with_verdict_and_replay_whole(
+    tmp_path: Path, breaking: ReviewContext
+) -> None:
     def policy(name: str) -> dict[str, Any]:
         made = [
             {

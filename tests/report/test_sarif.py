@@ -82,7 +82,9 @@ def test_an_alert_stays_the_same_one_while_other_lines_move(usual: ReportContext
 
 @pytest.mark.parametrize("name", HOSTILE)
 def test_a_name_makes_no_link_and_no_placeholder(usual: ReportContext, name: str) -> None:
-    changes = tuple(replace(change, action=f"{name} {{0}}", removed_actions=(name,)) for change in usual.proposal.changes)
+    changes = tuple(
+        replace(change, action=f"{name} {{0}}", removed_actions=(name,)) for change in usual.proposal.changes
+    )
     hostile = replace(usual, proposal=replace(usual.proposal, changes=changes))
     for result in results(hostile):
         text = result["message"]["text"]

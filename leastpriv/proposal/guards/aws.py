@@ -21,7 +21,7 @@ from leastpriv.permissions import catalog
 from leastpriv.permissions.event_table import Verdict, map_event
 from leastpriv.permissions.visibility import home_region
 from leastpriv.policy.document import Statement
-from leastpriv.proposal.models import RemovalCandidate, GuardContext
+from leastpriv.proposal.models import GuardContext, RemovalCandidate
 
 _CLOCK_TOLERANCE = timedelta(hours=1)
 """An attempt so soon after a recorded call is taken to be that call: the two clocks are not one."""
@@ -36,7 +36,9 @@ def last_accessed(candidate: RemovalCandidate, context: GuardContext) -> str:
     if own:
         known = _last_seen(context.used.get(action, ()))
         is_old = own.time < evidence.first and is_tracked(action, evidence.first)
-        return "" if is_old or _explains(known, own) else f"IAM saw an attempt on it {_attempt_text(own)}: {_NOT_RECORDED}"
+        return (
+            "" if is_old or _explains(known, own) else f"IAM saw an attempt on it {_attempt_text(own)}: {_NOT_RECORDED}"
+        )
     prefix = action.partition(":")[0].lower()
     service = report.services.get(prefix)
     if service is None or service.last is None:

@@ -16,7 +16,7 @@ from leastpriv.models import Outcome, Run, Usage
 from leastpriv.permissions.lifecycle import siblings_of
 from leastpriv.permissions.patterns import resource_covers
 from leastpriv.proposal.guards.visibility import dropped_with_service
-from leastpriv.proposal.models import RemovalCandidate, GuardResult, HistoryState, GuardContext
+from leastpriv.proposal.models import GuardContext, GuardResult, HistoryState, RemovalCandidate
 
 
 def asked_to_keep(candidate: RemovalCandidate, context: GuardContext) -> str:

@@ -18,19 +18,24 @@ from leastpriv.policy.evaluate import names_action
 from leastpriv.proposal.confidence import confidences
 from leastpriv.proposal.fingerprint import entry_id
 from leastpriv.proposal.guards.aws import declared, last_accessed, shared_policy
-from leastpriv.proposal.guards.people_and_history import asked_to_keep, is_break_glass_use, refused_after_removal, remembered
+from leastpriv.proposal.guards.people_and_history import (
+    asked_to_keep,
+    is_break_glass_use,
+    refused_after_removal,
+    remembered,
+)
 from leastpriv.proposal.guards.second_opinion import generated_policy
 from leastpriv.proposal.guards.visibility import (
+    allows_dropping_unseen,
     dropped_with_service,
     gap_in_scope,
     is_of_unseen_service,
-    allows_dropping_unseen,
     not_recorded,
     not_visible,
     other_resource,
     region_not_read,
 )
-from leastpriv.proposal.models import RemovalCandidate, GuardResult, GuardContext
+from leastpriv.proposal.models import GuardContext, GuardResult, RemovalCandidate
 
 Guard = Callable[[RemovalCandidate, GuardContext], str]
 

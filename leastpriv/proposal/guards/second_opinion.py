@@ -16,7 +16,7 @@ from leastpriv.permissions.event_table import Verdict, map_event
 from leastpriv.permissions.patterns import action_covers, action_matches, overlaps
 from leastpriv.permissions.resource_types import fits
 from leastpriv.policy.document import Document
-from leastpriv.proposal.models import RemovalCandidate, GuardContext
+from leastpriv.proposal.models import GuardContext, RemovalCandidate
 
 _PLACEHOLDER = re.compile(r"\$\{([A-Za-z]+)\}")
 _MOST_RESOURCES = 5
@@ -57,7 +57,9 @@ class GeneratedPolicyComparison:
     """Named by it, though no policy has to allow them."""
 
 
-def compare_with_generated_policy(documents: Sequence[Document], evidence: Evidence) -> GeneratedPolicyComparison | None:
+def compare_with_generated_policy(
+    documents: Sequence[Document], evidence: Evidence
+) -> GeneratedPolicyComparison | None:
     """Holds the generated policy against the proposed and the attached policies; None where none was generated."""
     generated = evidence.aws_findings.generated
     if generated is None:

@@ -15,8 +15,14 @@ from leastpriv.permissions import catalog
 from leastpriv.permissions.patterns import action_matches
 from leastpriv.permissions.resource_types import is_named_when_meant, kinds_of
 from leastpriv.permissions.visibility import Visibility, visibility
-from leastpriv.proposal.guards.aws import home_region_of, is_never_attempted, is_outdated, limiting_regions, regions_to_know
-from leastpriv.proposal.models import RemovalCandidate, GuardContext
+from leastpriv.proposal.guards.aws import (
+    home_region_of,
+    is_never_attempted,
+    is_outdated,
+    limiting_regions,
+    regions_to_know,
+)
+from leastpriv.proposal.models import GuardContext, RemovalCandidate
 
 
 def gap_in_scope(candidate: RemovalCandidate, context: GuardContext) -> str:

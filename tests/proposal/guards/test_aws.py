@@ -283,7 +283,9 @@ def test_where_nobody_can_tell_whom_a_policy_serves_it_is_not_narrowed(evidence:
 def test_what_a_generated_policy_names_and_nothing_here_shows_stays(evidence: Evidence) -> None:
     for named, guard in (("sns:CreateTopic", "access-analyzer"), ("sns:*", "access-analyzer"), ("sns:Publish", "")):
         generated = GeneratedPolicy("job", None, None, True, ((named, ("*",)),))
-        found = judged(replace(evidence, aws_findings=AwsFindings(generated=generated)), "sns:CreateTopic", resource=TOPICS)
+        found = judged(
+            replace(evidence, aws_findings=AwsFindings(generated=generated)), "sns:CreateTopic", resource=TOPICS
+        )
         assert (found.guard if found else "") == guard
 
 

@@ -12,7 +12,7 @@ import pytest
 from tests import hypothesis_profiles
 from tests.fakes import progress
 
-hypothesis_profiles.load()
+hypothesis_profiles.load(os.environ)
 
 _DEFAULTS = {
     signal.SIGINT: signal.default_int_handler,

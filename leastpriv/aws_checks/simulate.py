@@ -243,7 +243,7 @@ def _remarks(decided: Iterable[tuple[SimulationRequest, tuple[str, bool]]], file
             and (need.replay_effect == "allowed") != (decision == "allowed")
         ):
             text = (
-                f"{question.action} on {question.resource}: our replay says {_words(question.ours)}, AWS's simulation "
+                f"{need.action} on {need.resource}: our replay says {_words(need.replay_effect)}, AWS's simulation "
                 f"{_words(decision)}."
             )
             remarks[CheckFinding(Severity.DISAGREES, "SIMULATION", text, file)] = None

@@ -206,10 +206,10 @@ def _granted(statement: Statement, pattern: str) -> tuple[str, ...]:
         expanded = catalog.expand(pattern)
         if "*" not in pattern and "?" not in pattern:
             return expanded or (pattern,)
-    return tuple(name for name in expanded if _grantable(name, statement.resources))
+    return tuple(name for name in expanded if _fits_resources(name, statement.resources))
 
 
-def names_it(statement: Statement, pattern: str, action: str) -> bool:
+def entry_names_action(statement: Statement, pattern: str, action: str) -> bool:
     """Whether an entry of a statement, as `entries_of` has it, names an action."""
     if statement.not_actions:
         return not any(action_matches(excluded, action) for excluded in statement.not_actions)
@@ -217,7 +217,7 @@ def names_it(statement: Statement, pattern: str, action: str) -> bool:
 
 
 @lru_cache(maxsize=65_536)
-def _grantable(action: str, resources: tuple[str, ...]) -> bool:
+def _fits_resources(action: str, resources: tuple[str, ...]) -> bool:
     """Whether any of a statement's resources can be one of the action's (`*` alone where it has no type)."""
     return not resources or any("${" in resource or fits(action, resource) for resource in resources)
 
@@ -232,7 +232,7 @@ def _uses(
         action: tuple(usage for usage in usages if _may_come_through(statement, usage, evidence.principal))
         for actions in named_alike
         for action, usages in actions.items()
-        if names_it(statement, pattern, action)
+        if entry_names_action(statement, pattern, action)
     }
     return {action: usages for action, usages in found.items() if usages}
 

@@ -60,37 +60,37 @@ def compare_with_live_role(
         elif live.is_known and not _is_template(document):
             unlike.append(document.where)
     if _is_template(committed):
-        found = _likest(committed, left, live.is_known)
+        found = _most_similar(committed, left, live.is_known)
         reason = "parts of the file are known only once its template is rendered"
         compared = Drift(found.name if found else "", unlike=tuple(unlike), unknown=reason)
         return compared, tuple(each for each in left if each is not found)
-    found = _counterpart(committed, left) or _likest(committed, left, live.is_known)
+    found = _counterpart(committed, left) or _most_similar(committed, left, live.is_known)
     rest = tuple(policy for policy in left if policy is not found)
     if found is None:
         # What could not be read may be the one.
         unknown = "" if live.is_known else "not all of the account was read"
         return Drift("", unlike=tuple(unlike), missing=live.is_known, unknown=unknown), rest
-    beside = [*files, *(policy.document for policy in rest)]
-    return replace(_between(committed, found, beside, live), unlike=tuple(unlike)), rest
+    other_documents = [*files, *(policy.document for policy in rest)]
+    return replace(_compare(committed, found, other_documents, live), unlike=tuple(unlike)), rest
 
 
-def _between(committed: Document, found: LivePolicy, beside: Sequence[Document], live: LiveRole) -> Drift:
+def _compare(committed: Document, found: LivePolicy, other_documents: Sequence[Document], live: LiveRole) -> Drift:
     """How the file and its counterpart differ; a Deny counts wherever it stands, since it speaks for all policies."""
     in_force = [policy.document for policy in live.policies]
     return Drift(
         found.name,
-        live_allows=_named(check_containment([committed], [found.document]).smallest),
-        file_allows=_named(check_containment([found.document], [committed]).smallest),
-        live_denies=_denied(lost_denies([found.document], [committed, *beside])),
-        file_denies=_denied(lost_denies([committed], in_force)) if live.is_known else None,
+        live_allows=_first_access(check_containment([committed], [found.document]).smallest),
+        file_allows=_first_access(check_containment([found.document], [committed]).smallest),
+        live_denies=_first_denied(lost_denies([found.document], [committed, *other_documents])),
+        file_denies=_first_denied(lost_denies([committed], in_force)) if live.is_known else None,
     )
 
 
 def _counterpart(document: Document, policies: Sequence[LivePolicy]) -> LivePolicy | None:
-    return next((policy for policy in policies if _same(document, policy.document)), None)
+    return next((policy for policy in policies if _equivalent(document, policy.document)), None)
 
 
-def _same(one: Document, other: Document) -> bool:
+def _equivalent(one: Document, other: Document) -> bool:
     return all(
         check_containment([some], [others]).holds and not lost_denies([some], [others])
         for some, others in ((one, other), (other, one))
@@ -101,7 +101,7 @@ def _is_template(document: Document) -> bool:
     return any(map(_PLACEHOLDER.search, _texts(document)))
 
 
-def _likest(committed: Document, policies: Sequence[LivePolicy], are_all: bool) -> LivePolicy | None:
+def _most_similar(committed: Document, policies: Sequence[LivePolicy], are_all: bool) -> LivePolicy | None:
     """By name, else by what both grant; `are_all`: there is no other one that could not be read."""
     own = [policy for policy in policies if ":iam::aws:policy/" not in policy.name]
     stem = PurePosixPath(committed.where.partition("#")[0]).stem.lower()
@@ -111,10 +111,10 @@ def _likest(committed: Document, policies: Sequence[LivePolicy], are_all: bool) 
     if not are_all:
         return None
     shared = {policy.name: _entries(committed) & _entries(policy.document) for policy in own}
-    likest = max(own, key=lambda policy: len(shared[policy.name]), default=None)
-    if likest is None or (not shared[likest.name] and len(own) > 1):
+    most_similar = max(own, key=lambda policy: len(shared[policy.name]), default=None)
+    if most_similar is None or (not shared[most_similar.name] and len(own) > 1):
         return None
-    return likest
+    return most_similar
 
 
 def _entries(document: Document) -> set[str]:
@@ -130,14 +130,14 @@ def _texts(document: Document) -> list[str]:
     ]
 
 
-def _denied(statements: Sequence[Statement]) -> tuple[str, str] | None:
+def _first_denied(statements: Sequence[Statement]) -> tuple[str, str] | None:
     if not statements:
         return None
     first = statements[0]
     return next(iter(first.actions), "*"), next(iter(first.resources), "*")
 
 
-def _named(excess: Excess | None) -> tuple[str, str] | None:
+def _first_access(excess: Excess | None) -> tuple[str, str] | None:
     if excess is None:
         return None
     witness = excess.witness

@@ -86,7 +86,7 @@ class PolicyDiff:
 
 
 @dataclass(slots=True)
-class _Conditioned:
+class _ConditionChange:
     """What two sets of conditions are about."""
 
     actions: set[str] = field(default_factory=set)
@@ -105,13 +105,13 @@ def diff_policies(before: Document | None, after: Document | None, attached: Seq
     What another attached policy grants or denies as well is no edit.
     """
     found: dict[str, list[EntryDiff]] = {}
-    conditioned: dict[_Key, _Conditioned] = {}
+    conditioned: dict[_Key, _ConditionChange] = {}
     for effect in ("Allow", "Deny"):
         for one, other, is_before in ((before, after, True), (after, before, False)):
-            side = _Side(statements_with_effect([other, *attached], effect), is_before, conditioned)
+            side = _EntryComparison(statements_with_effect([other, *attached], effect), is_before, conditioned)
             own = statements_with_effect([one], effect)
             found[f"{effect} {is_before}"] = [
-                edit for clause in own for names in clause.names if (edit := side.edit(clause, names))
+                edit for statement in own for entry in statement.action_entries if (edit := side.edit(statement, entry))
             ]
     return PolicyDiff(
         removed=tuple(found["Allow True"]),
@@ -122,25 +122,29 @@ def diff_policies(before: Document | None, after: Document | None, attached: Seq
     )
 
 
-class _Side:
+class _EntryComparison:
     """Looks for the entries of one version in the other one."""
 
     def __init__(
-        self, others: Sequence[ComparableStatement], is_before: bool, conditioned: dict[_Key, _Conditioned]
+        self, others: Sequence[ComparableStatement], is_before: bool, conditioned: dict[_Key, _ConditionChange]
     ) -> None:
         self._others = others
         self._is_before = is_before
         self._conditioned = conditioned
 
-    def edit(self, clause: ComparableStatement, names: ActionEntry) -> EntryDiff | None:
+    def edit(self, statement: ComparableStatement, entry: ActionEntry) -> EntryDiff | None:
         """What the other version lacks of one entry; what it has under other conditions is noted apart."""
         only: set[str] = set()
         partly: set[str] = set()
         elsewhere: dict[str, None] = {}
-        lacking = {place: rest for place in clause.places if (rest := self._rest(clause, names, place)) is not None}
-        for place, rest in lacking.items():
+        lacking = {
+            resource: rest
+            for resource in statement.resource_entries
+            if (rest := self._rest(statement, entry, resource)) is not None
+        }
+        for resource, rest in lacking.items():
             left: set[str] = set()
-            for entries, actions in self._shared(clause, place, rest):
+            for entries, actions in self._shared(statement, resource, rest):
                 elsewhere.update(dict.fromkeys(entries))
                 left |= actions
             only |= rest - left
@@ -148,72 +152,76 @@ class _Side:
         if not lacking:
             return None
         only -= partly
-        granted = len(frozenset[str]().union(*(actions_on_resource(clause, names, place) for place in clause.places)))
-        spelled = _spelling(names)
+        granted = len(
+            frozenset[str]().union(
+                *(actions_on_resource(statement, entry, resource) for resource in statement.resource_entries)
+            )
+        )
+        spelled = _spelling(entry)
         return EntryDiff(
-            statement=clause.statement,
-            entry=names if isinstance(names, str) else f"NotAction: {', '.join(names)}",
+            statement=statement.statement,
+            entry=entry if isinstance(entry, str) else f"NotAction: {', '.join(entry)}",
             granted=granted,
             only=tuple(sorted(spelled.get(action, action) for action in only)),
             partly=tuple(sorted(spelled.get(action, action) for action in partly)),
-            on=tuple(dict.fromkeys(entry for place in lacking for entry in shown_resources(place))),
+            on=tuple(dict.fromkeys(entry for resource in lacking for entry in shown_resources(resource))),
             elsewhere=tuple(elsewhere),
-            whole=not partly and len(only) == granted and len(lacking) == len(clause.places),
+            whole=not partly and len(only) == granted and len(lacking) == len(statement.resource_entries),
         )
 
-    def _rest(self, clause: ComparableStatement, names: ActionEntry, place: ResourceEntry) -> set[str] | None:
+    def _rest(self, statement: ComparableStatement, entry: ActionEntry, resource: ResourceEntry) -> set[str] | None:
         """Actions of an entry that nothing covers at a place; None where there is no difference."""
-        there = [other for other in self._others if covers_resource(other, place, clause.statement.variables)]
-        same = [other for other in there if conditions_implied(other.conditions, clause.conditions)]
-        if any(covers_actions(other, names) for other in same):
+        there = [other for other in self._others if covers_resource(other, resource, statement.statement.variables)]
+        same = [other for other in there if conditions_implied(other.conditions, statement.conditions)]
+        if any(covers_actions(other, entry) for other in same):
             return None
-        here = actions_on_resource(clause, names, place)
-        rest = set(here).difference(*(other.named for other in same))
+        here = actions_on_resource(statement, entry, resource)
+        rest = set(here).difference(*(other.actions for other in same))
         for other in there:
-            shared = rest & other.named if other not in same else None
+            shared = rest & other.actions if other not in same else None
             if shared:
-                self._note(clause, other, shared, place)
+                self._note(statement, other, shared, resource)
                 rest -= shared
         # A wildcard is more than its list: it also names what AWS will add.
         more = (
-            is_pattern(names)
-            and bool(here or not catalogue_actions(names))
-            and not any(covers_actions(o, names) for o in there)
+            is_pattern(entry)
+            and bool(here or not catalogue_actions(entry))
+            and not any(covers_actions(o, entry) for o in there)
         )
         return rest if rest or more else None
 
     def _shared(
-        self, clause: ComparableStatement, place: ResourceEntry, rest: set[str]
+        self, statement: ComparableStatement, resource: ResourceEntry, rest: set[str]
     ) -> Iterator[tuple[tuple[str, ...], set[str]]]:
         """Resources at the place that the other version has for some of the actions, and these."""
         for other in self._others:
-            actions = rest & other.named
-            entries = shared_resources(other, place, clause.statement.variables) if actions else ()
+            actions = rest & other.actions
+            entries = shared_resources(other, resource, statement.statement.variables) if actions else ()
             if entries:
                 yield entries, actions
 
     def _note(
-        self, clause: ComparableStatement, other: ComparableStatement, actions: set[str], place: ResourceEntry
+        self, statement: ComparableStatement, other: ComparableStatement, actions: set[str], resource: ResourceEntry
     ) -> None:
-        before, after = (clause, other) if self._is_before else (other, clause)
-        key = (clause.statement.effect, before.conditions, after.conditions)
-        note = self._conditioned.setdefault(key, _Conditioned())
+        before, after = (statement, other) if self._is_before else (other, statement)
+        key = (statement.statement.effect, before.conditions, after.conditions)
+        note = self._conditioned.setdefault(key, _ConditionChange())
         note.actions |= actions
-        note.on.update(dict.fromkeys(shown_resources(place)))
+        note.on.update(dict.fromkeys(shown_resources(resource)))
         note.stricter = note.stricter or self._is_before
         note.looser = note.looser or not self._is_before
 
 
-def _spelling(names: ActionEntry) -> Mapping[str, str]:
+def _spelling(entry: ActionEntry) -> Mapping[str, str]:
     """How the file spells a literal that the catalogue lacks."""
     return (
         {}
-        if is_pattern(names)
-        else {action: str(names) for action in catalogue_actions(names) if action == str(names).lower()}
+        if is_pattern(entry)
+        else {action: str(entry) for action in catalogue_actions(entry) if action == str(entry).lower()}
     )
 
 
-def _condition_edits(conditioned: Mapping[_Key, _Conditioned]) -> list[ConditionDiff]:
+def _condition_edits(conditioned: Mapping[_Key, _ConditionChange]) -> list[ConditionDiff]:
     return [
         ConditionDiff(
             effect=effect,

@@ -32,22 +32,22 @@ class ComparableStatement:
     statement: Statement
     conditions: frozenset[Condition]
     """Values sorted; a block that cannot be read is one condition on its own text."""
-    named: frozenset[str]
+    actions: frozenset[str]
     """All catalogue actions that it names."""
 
     @property
-    def names(self) -> tuple[ActionEntry, ...]:
+    def action_entries(self) -> tuple[ActionEntry, ...]:
         """What it names, each once."""
-        return _names(self.statement)
+        return _action_entries(self.statement)
 
     @property
-    def places(self) -> tuple[ResourceEntry, ...]:
+    def resource_entries(self) -> tuple[ResourceEntry, ...]:
         """Where it counts, each once."""
         statement = self.statement
         return (statement.not_resources,) if statement.not_resources else tuple(dict.fromkeys(statement.resources))
 
 
-def _names(statement: Statement) -> tuple[ActionEntry, ...]:
+def _action_entries(statement: Statement) -> tuple[ActionEntry, ...]:
     return (statement.not_actions,) if statement.not_actions else tuple(dict.fromkeys(statement.actions))
 
 
@@ -79,32 +79,38 @@ def _key(condition: Condition, variables: bool) -> str:
 
 
 @lru_cache(maxsize=512)
-def catalogue_actions(names: ActionEntry) -> frozenset[str]:
+def catalogue_actions(action_entry: ActionEntry) -> frozenset[str]:
     """Catalogue actions; a literal that the catalogue lacks is itself, in lower case."""
-    if isinstance(names, tuple):
-        return frozenset(catalog.expand("*")).difference(*map(catalogue_actions, names))
-    expanded = catalog.expand(names)
-    return frozenset(expanded if expanded or is_pattern(names) else (names.lower(),))
+    if isinstance(action_entry, tuple):
+        return frozenset(catalog.expand("*")).difference(*map(catalogue_actions, action_entry))
+    expanded = catalog.expand(action_entry)
+    return frozenset(expanded if expanded or is_pattern(action_entry) else (action_entry.lower(),))
 
 
-def is_pattern(names: ActionEntry) -> bool:
+def is_pattern(action_entry: ActionEntry) -> bool:
     """Whether the names grow with what AWS adds."""
-    return isinstance(names, tuple) or "*" in names or "?" in names
+    return isinstance(action_entry, tuple) or "*" in action_entry or "?" in action_entry
 
 
 def actions_of_statement(statement: Statement) -> frozenset[str]:
     """All that a statement names."""
-    names = _names(statement)
-    return catalogue_actions(names[0]) if len(names) == 1 else frozenset().union(*map(catalogue_actions, names))
+    action_entry = _action_entries(statement)
+    return (
+        catalogue_actions(action_entry[0])
+        if len(action_entry) == 1
+        else frozenset().union(*map(catalogue_actions, action_entry))
+    )
 
 
-def actions_on_resource(clause: ComparableStatement, names: ActionEntry, place: ResourceEntry) -> frozenset[str]:
+def actions_on_resource(
+    comparable: ComparableStatement, action_entry: ActionEntry, resource: ResourceEntry
+) -> frozenset[str]:
     """What an entry names that can be done at a place; a literal that fits no place of its statement counts at each."""
-    found = catalogue_actions(names)
-    if place == "*" or isinstance(place, tuple) or "${" in place:
+    found = catalogue_actions(action_entry)
+    if resource == "*" or isinstance(resource, tuple) or "${" in resource:
         return found
-    nowhere = not is_pattern(names) and not any(_may_be_at(action, clause) for action in found)
-    return found if nowhere else _fitting(names, place)
+    nowhere = not is_pattern(action_entry) and not any(_fits_any_resource(action, comparable) for action in found)
+    return found if nowhere else _fitting_actions(action_entry, resource)
 
 
 _MANY = 1_000
@@ -112,16 +118,16 @@ _MANY = 1_000
 
 
 @lru_cache(maxsize=1_024)
-def _fitting(names: ActionEntry, place: str) -> frozenset[str]:
-    found = catalogue_actions(names)
-    service = place.split(":", 3)[2] if place.count(":") > 2 else "*"
+def _fitting_actions(action_entry: ActionEntry, resource: str) -> frozenset[str]:
+    found = catalogue_actions(action_entry)
+    service = resource.split(":", 3)[2] if resource.count(":") > 2 else "*"
     if len(found) > _MANY and not set(service) & set("*?"):
-        found &= _actions_at().get(service, frozenset()) | _actions_at()[""]
-    return frozenset(action for action in found if fits(action, place))
+        found &= _actions_by_arn_service().get(service, frozenset()) | _actions_by_arn_service()[""]
+    return frozenset(action for action in found if fits(action, resource))
 
 
 @cache
-def _actions_at() -> Mapping[str, frozenset[str]]:
+def _actions_by_arn_service() -> Mapping[str, frozenset[str]]:
     """Service of an ARN -> all actions that take such resources; empty for what any or an unknown service's may be."""
     index: dict[str, set[str]] = {"": set()}
     for name in catalog.expand("*"):
@@ -134,53 +140,53 @@ def _actions_at() -> Mapping[str, frozenset[str]]:
     return {service: frozenset(actions) for service, actions in index.items()}
 
 
-def _may_be_at(action: str, clause: ComparableStatement) -> bool:
-    return any(isinstance(place, tuple) or fits(action, place) for place in clause.places)
+def _fits_any_resource(action: str, comparable: ComparableStatement) -> bool:
+    return any(isinstance(resource, tuple) or fits(action, resource) for resource in comparable.resource_entries)
 
 
-def covers_actions(clause: ComparableStatement, names: ActionEntry) -> bool:
+def covers_actions(comparable: ComparableStatement, action_entry: ActionEntry) -> bool:
     """Whether the clause names whatever `names` does, also what AWS has not added yet."""
-    statement = clause.statement
-    if isinstance(names, tuple):
+    statement = comparable.statement
+    if isinstance(action_entry, tuple):
         excluded = statement.not_actions
         if not excluded:
             return any(action_covers(entry, "*") for entry in statement.actions)
-        return all(any(action_covers(own, entry) for own in names) for entry in excluded)
+        return all(any(action_covers(own, entry) for own in action_entry) for entry in excluded)
     if statement.not_actions:
-        return not any(overlaps(entry, names, ignore_case=True) for entry in statement.not_actions)
-    return any(action_covers(entry, names) for entry in statement.actions)
+        return not any(overlaps(entry, action_entry, ignore_case=True) for entry in statement.not_actions)
+    return any(action_covers(entry, action_entry) for entry in statement.actions)
 
 
-def covers_resource(clause: ComparableStatement, place: ResourceEntry, variables: bool) -> bool:
+def covers_resource(comparable: ComparableStatement, resource: ResourceEntry, variables: bool) -> bool:
     """Whether the clause counts wherever `place` does; `variables` says whether `${…}` means anything in `place`."""
-    statement = clause.statement
+    statement = comparable.statement
     if "*" in statement.resources:
         return True
     if statement.variables != variables and "${" in "".join(
-        (place, *statement.resources, *statement.not_resources) if isinstance(place, str) else place
+        (resource, *statement.resources, *statement.not_resources) if isinstance(resource, str) else resource
     ):
         return False
-    if place in clause.places:
+    if resource in comparable.resource_entries:
         return True
     excluded = statement.not_resources
-    if isinstance(place, tuple):
-        return bool(excluded) and all(_any_covers(place, entry, variables) for entry in excluded)
+    if isinstance(resource, tuple):
+        return bool(excluded) and all(_any_covers(resource, entry, variables) for entry in excluded)
     if excluded:
-        return not any(resource_overlaps(entry, place, variables=statement.variables) for entry in excluded)
-    return _any_covers(statement.resources, place, statement.variables)
+        return not any(resource_overlaps(entry, resource, variables=statement.variables) for entry in excluded)
+    return _any_covers(statement.resources, resource, statement.variables)
 
 
-def shared_resources(clause: ComparableStatement, place: ResourceEntry, variables: bool) -> tuple[str, ...]:
+def shared_resources(comparable: ComparableStatement, resource: ResourceEntry, variables: bool) -> tuple[str, ...]:
     """The resources of the clause that may lie at `place`, as `written` shows them."""
-    statement = clause.statement
-    if isinstance(place, tuple):
-        found = tuple(entry for entry in statement.resources if not _any_covers(place, entry, variables))
+    statement = comparable.statement
+    if isinstance(resource, tuple):
+        found = tuple(entry for entry in statement.resources if not _any_covers(resource, entry, variables))
         return found or (shown_resources(statement.not_resources) if statement.not_resources else ())
     if statement.not_resources:
-        outside = _any_covers(statement.not_resources, place, statement.variables)
+        outside = _any_covers(statement.not_resources, resource, statement.variables)
         return () if outside else shown_resources(statement.not_resources)
     return tuple(
-        entry for entry in statement.resources if resource_overlaps(entry, place, variables=statement.variables)
+        entry for entry in statement.resources if resource_overlaps(entry, resource, variables=statement.variables)
     )
 
 
@@ -188,17 +194,17 @@ def _any_covers(entries: Iterable[str], other: str, variables: bool) -> bool:
     return any(resource_covers(entry, other, variables=variables) for entry in entries)
 
 
-def shown_resources(place: ResourceEntry) -> tuple[str, ...]:
+def shown_resources(resource: ResourceEntry) -> tuple[str, ...]:
     """A place as the reader sees it: `NotResource: arn…` where it is excluded."""
-    return (place,) if isinstance(place, str) else tuple(f"{EXCLUDED}{entry}" for entry in place)
+    return (resource,) if isinstance(resource, str) else tuple(f"{EXCLUDED}{entry}" for entry in resource)
 
 
 def conditions_implied(conditions: frozenset[Condition], others: frozenset[Condition]) -> bool:
     """Whether a request that meets all `others` meets all `conditions`."""
-    return all(any(_follows(condition, other) for other in others) for condition in conditions)
+    return all(any(_condition_implied(condition, other) for other in others) for condition in conditions)
 
 
-def _follows(condition: Condition, other: Condition) -> bool:
+def _condition_implied(condition: Condition, other: Condition) -> bool:
     """Whether `condition` holds whenever `other` does.
 
     Several values are alternatives, under a negated operator none of them may match (read 2026-11-24 at

@@ -55,16 +55,16 @@ def parse_options(
             values["TargetRoleArn"] = parse_principal(role_arn).arn
         except InputError as error:
             raise InputError(f"--role-arn: {error}") from error
-        _insist(_PLAIN_ARN, role_arn, "--role-arn", "use a role whose path has letters, digits and +=,.@_- only")
+        _require(_PLAIN_ARN, role_arn, "--role-arn", "use a role whose path has letters, digits and +=,.@_- only")
     if repository:
-        _insist(_REPOSITORY, repository, "--repository", "write OWNER/NAME")
+        _require(_REPOSITORY, repository, "--repository", "write OWNER/NAME")
         values["RepositoryOwner"], values["RepositoryName"] = repository.split("/")
     if region:
-        _insist(_REGION, region, "--region", "write a region like eu-west-1")
+        _require(_REGION, region, "--region", "write a region like eu-west-1")
     if policy_file:
-        _insist(_PLAIN_PATH, policy_file, "--policy-file", "write a path in the repository, like iam/ci-deploy.json")
+        _require(_PLAIN_PATH, policy_file, "--policy-file", "write a path in the repository, like iam/ci-deploy.json")
     if branch:
-        _insist(_PLAIN_BRANCH, branch, "--branch", "write the name of a branch, with letters, digits and ./@+_- only")
+        _require(_PLAIN_BRANCH, branch, "--branch", "write the name of a branch, with letters, digits and ./@+_- only")
         values["Branch"] = branch
     example = InitOptions()
     arn = role_arn or example.role_arn
@@ -95,6 +95,6 @@ def chosen_sources(given: Sequence[str], target: InitOptions) -> tuple[str, ...]
     return tuple(dict.fromkeys(own.get(name, name) for name in named or DEFAULT_SOURCES))
 
 
-def _insist(pattern: re.Pattern[str], value: str, option: str, advice: str) -> None:
+def _require(pattern: re.Pattern[str], value: str, option: str, advice: str) -> None:
     if not pattern.fullmatch(value):
         raise InputError(f"{option} is {value!r}: {advice}.")

@@ -30,12 +30,12 @@ def wildcards_for(
     A wildcard is over whole words of names, at their beginning (`lambda:List*`) or with `inner` anywhere
     (`lambda:*Layer*`), stands for three actions or more, and is written only where `may_write` says so.
     """
-    folds, rest, entries = _action_folds(actions, others, inner), set(actions), list[str]()
+    wildcards, rest, entries = _candidate_patterns(actions, others, inner), set(actions), list[str]()
     while rest:
-        pattern = max(folds, key=lambda fold: (len(folds[fold] & rest), len(fold), fold), default="")
-        if not pattern or len(folds[pattern] & rest) < _WORTH_A_WILDCARD:
+        pattern = max(wildcards, key=lambda fold: (len(wildcards[fold] & rest), len(fold), fold), default="")
+        if not pattern or len(wildcards[pattern] & rest) < _WORTH_A_WILDCARD:
             break
-        stands_for = folds.pop(pattern)
+        stands_for = wildcards.pop(pattern)
         if may_write(pattern):
             entries.append(pattern)
             rest -= stands_for
@@ -43,7 +43,7 @@ def wildcards_for(
 
 
 @dataclass(frozen=True, slots=True)
-class _Fold:
+class _WordPattern:
     """A wildcard over whole words of action names: `lambda:List*`, `lambda:*Layer*`."""
 
     prefix: str
@@ -55,7 +55,7 @@ class _Fold:
     def pattern(self) -> str:
         return f"{self.prefix}:{'' if self.anchored else '*'}{self.text}*"
 
-    def among(self, names: Mapping[str, str]) -> set[str]:
+    def granted_of(self, names: Mapping[str, str]) -> set[str]:
         """Those of a service's actions, by lower-case name, that the wildcard grants."""
         text = self.text.lower()
         if self.anchored:
@@ -63,14 +63,14 @@ class _Fold:
         return {action for name, action in names.items() if text in name}
 
 
-def _action_folds(actions: Collection[str], others: Collection[str], inner: bool) -> dict[str, set[str]]:
+def _candidate_patterns(actions: Collection[str], others: Collection[str], inner: bool) -> dict[str, set[str]]:
     """Wildcards that grant several of the actions and none of the others, with what they grant of the former."""
     own, foreign = _by_service(actions), _by_service(others)
-    counts = Counter(fold for action in actions for fold in set(_word_folds(action)))
+    counts = Counter(fold for action in actions for fold in set(_word_patterns(action)))
     return {
-        fold.pattern: fold.among(own[fold.prefix])
+        fold.pattern: fold.granted_of(own[fold.prefix])
         for fold, count in counts.items()
-        if count >= _WORTH_A_WILDCARD and (inner or fold.anchored) and not fold.among(foreign.get(fold.prefix, {}))
+        if count >= _WORTH_A_WILDCARD and (inner or fold.anchored) and not fold.granted_of(foreign.get(fold.prefix, {}))
     }
 
 
@@ -83,13 +83,13 @@ def _by_service(actions: Collection[str]) -> dict[str, dict[str, str]]:
     return found
 
 
-def _word_folds(action: str) -> Iterator[_Fold]:
+def _word_patterns(action: str) -> Iterator[_WordPattern]:
     """All runs of words of a name: `ListLayerVersions` gives `List*`, `*Layer*`, `*LayerVersions*` …."""
     prefix, _, name = action.partition(":")
     words = re.findall(r"[A-Z]+(?![a-z])|[A-Z][a-z0-9]*|[a-z0-9]+", name)
     for start in range(len(words)):
         for end in range(start + 1, len(words) + 1):
-            yield _Fold(prefix.lower(), "".join(words[start:end]), anchored=start == 0)
+            yield _WordPattern(prefix.lower(), "".join(words[start:end]), anchored=start == 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,37 +110,39 @@ def merge_statements(document: Document, limit: int = 0) -> tuple[Document, tupl
     Where fewer do to bring the policy within `limit`, the last ones alone: what need not change stays as it is.
     Returns Sids (or places) of the statements that became part of another one beside the policy.
     """
-    left = _merged(document, range(len(document.statements)))
-    whole = _applied(document, left)
-    movable = [each.statement.index for each in left if each.gone]
+    left = _merge(document, range(len(document.statements)))
+    whole = _apply_merges(document, left)
+    movable = [each.statement.index for each in left if each.is_absorbed]
     if policy_size(whole) > limit:
-        return whole, _names(left)
+        return whole, _merged_sids(left)
 
     def after(count: int) -> tuple[Document, tuple[str, ...]]:
-        few = _merged(document, movable[len(movable) - count :])
-        return _applied(document, [each for each in few if each.is_changed]), _names(few)
+        few = _merge(document, movable[len(movable) - count :])
+        return _apply_merges(document, [each for each in few if each.is_changed]), _merged_sids(few)
 
     # Each one that goes makes it shorter: the first count that is enough is the least.
     enough = bisect_left(range(len(movable) + 1), True, key=lambda count: policy_size(after(count)[0]) <= limit)
-    return after(enough) if enough <= len(movable) else (whole, _names(left))
+    return after(enough) if enough <= len(movable) else (whole, _merged_sids(left))
 
 
-def _merged(document: Document, may_go: Collection[int]) -> list[_Merging]:
+def _merge(document: Document, may_go: Collection[int]) -> list[_MergedStatement]:
     """All statements, those of `may_go` taken in by an earlier one where that says the same."""
     is_plain = document.source.language == "plain"
-    left = [_Merging(statement, condition_of(document, statement), is_plain) for statement in document.statements]
+    left = [
+        _MergedStatement(statement, condition_of(document, statement), is_plain) for statement in document.statements
+    ]
     for place, each in enumerate(left):
         if each.statement.index in may_go:
-            each.gone = any(not other.gone and other.takes(each) for other in left[:place])
+            each.is_absorbed = any(not other.is_absorbed and other.absorb(each) for other in left[:place])
     return left
 
 
-def _applied(document: Document, merging: Iterable[_Merging]) -> Document:
+def _apply_merges(document: Document, merging: Iterable[_MergedStatement]) -> Document:
     return apply_edits(document, [edit for each in merging for edit in each.edits()])
 
 
-def _names(merging: Iterable[_Merging]) -> tuple[str, ...]:
-    return tuple(each.statement.sid or f"line {each.statement.line}" for each in merging if each.gone)
+def _merged_sids(merging: Iterable[_MergedStatement]) -> tuple[str, ...]:
+    return tuple(each.statement.sid or f"line {each.statement.line}" for each in merging if each.is_absorbed)
 
 
 def condition_of(document: Document, statement: Statement) -> str:
@@ -150,7 +152,7 @@ def condition_of(document: Document, statement: Statement) -> str:
 
 
 @dataclass(slots=True)
-class _Merging:
+class _MergedStatement:
     """A statement that takes others in."""
 
     statement: Statement
@@ -159,7 +161,7 @@ class _Merging:
     """The file is no template."""
     actions: tuple[str, ...] = ()
     resources: tuple[str, ...] = ()
-    gone: bool = False
+    is_absorbed: bool = False
 
     def __post_init__(self) -> None:
         self.actions, self.resources = self.statement.actions, self.statement.resources
@@ -167,9 +169,9 @@ class _Merging:
     @property
     def is_changed(self) -> bool:
         """Whether it goes, or took another one in."""
-        return self.gone or (self.actions, self.resources) != (self.statement.actions, self.statement.resources)
+        return self.is_absorbed or (self.actions, self.resources) != (self.statement.actions, self.statement.resources)
 
-    def takes(self, other: _Merging) -> bool:
+    def absorb(self, other: _MergedStatement) -> bool:
         """Take the other statement in where that grants, or denies, nothing that neither did."""
         one, two = self.statement, other.statement
         if (one.effect, self.condition) != (two.effect, other.condition) or not (self.actions and other.actions):
@@ -189,7 +191,7 @@ class _Merging:
 
     def edits(self) -> Iterator[Edit]:
         index = self.statement.index
-        if self.gone:
+        if self.is_absorbed:
             yield DropStatement(index)
             return
         kept = _uncovered(self.actions)
@@ -219,28 +221,34 @@ def _uncovered(actions: Iterable[str]) -> tuple[str, ...]:
 
 
 def shorten_actions(
-    document: Document, may_fold: MayWriteWildcard, limit: int = 0
+    document: Document, may_write_wildcard: MayWriteWildcard, limit: int = 0
 ) -> tuple[Document, tuple[ActionWildcard, ...]]:
     """Actions of Allow statements as wildcards that grant the same of the catalogue, where `may_fold` lets them.
 
     Those that save most come first, in the statements with the longest lists, and none any more once the policy is
     within `limit`.
     """
-    folds: list[ActionWildcard] = []
+    wildcards: list[ActionWildcard] = []
     shorter, excess = document, policy_size(document) - limit
     for statement in sorted(document.statements, key=lambda each: -len(each.actions)):
-        found = _folds(document, statement, may_fold, excess) if statement.effect == "Allow" and excess > 0 else []
+        found = (
+            _wildcards(document, statement, may_write_wildcard, excess)
+            if statement.effect == "Allow" and excess > 0
+            else []
+        )
         if found:
-            gone = frozenset(action for each in found for action in each.actions)
-            first = next(action for action in statement.actions if action in gone)
+            is_absorbed = frozenset(action for each in found for action in each.actions)
+            first = next(action for action in statement.actions if action in is_absorbed)
             written = tuple(each.pattern for each in found)
-            shorter = apply_edits(shorter, [ReplaceActions(statement.index, gone, ((first, written),))])
+            shorter = apply_edits(shorter, [ReplaceActions(statement.index, is_absorbed, ((first, written),))])
             excess = policy_size(shorter) - limit
-            folds += found
-    return shorter, tuple(folds)
+            wildcards += found
+    return shorter, tuple(wildcards)
 
 
-def _folds(document: Document, statement: Statement, may_fold: MayWriteWildcard, excess: int) -> list[ActionWildcard]:
+def _wildcards(
+    document: Document, statement: Statement, may_write_wildcard: MayWriteWildcard, excess: int
+) -> list[ActionWildcard]:
     """Wildcards for a statement's actions, until they save `excess` characters."""
     actions = [action for action in statement.actions if not set(action) & {"*", "?"} and catalog.action(action)]
     names = {action.lower() for action in actions}
@@ -249,10 +257,10 @@ def _folds(document: Document, statement: Statement, may_fold: MayWriteWildcard,
     found: list[ActionWildcard] = []
 
     def may_write(pattern: str) -> bool:
-        gone = {action for each in found for action in each.actions}
-        if _length(gone) - _length(each.pattern for each in found) >= excess:
+        is_absorbed = {action for each in found for action in each.actions}
+        if _length(is_absorbed) - _length(each.pattern for each in found) >= excess:
             return False
-        if not may_fold(document, statement, pattern):
+        if not may_write_wildcard(document, statement, pattern):
             return False
         found.append(ActionWildcard(pattern, tuple(action for action in actions if action_covers(pattern, action))))
         return True

@@ -17,7 +17,7 @@ from leastpriv.permissions.patterns import escape_observed, has_variable, resour
 from leastpriv.policy.conditions import (
     Operator,
     arn_parts,
-    as_2012,
+    in_2012_spelling,
     parse_date,
     parse_network,
     parse_number,
@@ -35,36 +35,36 @@ class ConditionSet:
     """All of its parts have to hold; values are spelled as in a policy of version 2012-10-17."""
 
     conditions: tuple[Condition, ...] = ()
-    unread: str = ""
+    unreadable: str = ""
     """A Condition block of a shape that `conditions` cannot express, as text."""
-    fits: tuple[str, ...] = ()
+    matching: tuple[str, ...] = ()
     """Resource entries with a policy variable that the resource has to fit."""
-    misses: tuple[str, ...] = ()
+    not_matching: tuple[str, ...] = ()
     """Those of a NotResource element, which it must not fit."""
 
     @property
     def empty(self) -> bool:
         """Whether it always holds."""
-        return not (self.conditions or self.unread or self.fits or self.misses)
+        return not (self.conditions or self.unreadable or self.matching or self.not_matching)
 
 
 def conjunction(one: ConditionSet, other: ConditionSet) -> ConditionSet:
     """Return the proviso that holds where both hold."""
     return ConditionSet(
         one.conditions + other.conditions,
-        one.unread or other.unread,
-        one.fits + other.fits,
-        one.misses + other.misses,
+        one.unreadable or other.unreadable,
+        one.matching + other.matching,
+        one.not_matching + other.not_matching,
     )
 
 
-def condition_set_of(conditions: Iterable[Condition], variables: bool, unread: str) -> ConditionSet:
+def condition_set_of(conditions: Iterable[Condition], variables: bool, unreadable: str) -> ConditionSet:
     """Make the proviso of a statement's Condition block; see `as_2012` for `variables`."""
     spelled = (
-        replace(each, key=each.key.lower(), values=tuple(as_2012(value, variables) for value in each.values))
+        replace(each, key=each.key.lower(), values=tuple(in_2012_spelling(value, variables) for value in each.values))
         for each in conditions
     )
-    return ConditionSet(tuple(sorted(set(spelled))), unread)
+    return ConditionSet(tuple(sorted(set(spelled))), unreadable)
 
 
 def cases(condition_set: ConditionSet) -> tuple[ConditionSet, ...]:
@@ -90,28 +90,32 @@ def _alternatives(condition: Condition) -> tuple[Condition, ...]:
 def implies(one: ConditionSet, other: ConditionSet) -> bool:
     """Tell whether `other` provably holds wherever `one` does."""
     return (
-        (not other.unread or other.unread == one.unread)
-        and all(any(narrower(mine, its) for mine in one.conditions) for its in other.conditions)
-        and all(any(resource_covers(its, mine) for mine in one.fits) for its in other.fits)
-        and all(any(resource_covers(mine, its) for mine in one.misses) for its in other.misses)
+        (not other.unreadable or other.unreadable == one.unreadable)
+        and all(any(condition_implies(mine, its) for mine in one.conditions) for its in other.conditions)
+        and all(any(resource_covers(its, mine) for mine in one.matching) for its in other.matching)
+        and all(any(resource_covers(mine, its) for mine in one.not_matching) for its in other.not_matching)
     )
 
 
 @lru_cache(maxsize=16384)
-def exclude(one: ConditionSet, other: ConditionSet) -> bool:
+def mutually_exclusive(one: ConditionSet, other: ConditionSet) -> bool:
     """Tell whether the two provably never hold together."""
-    return any(_apart(mine, its) or _apart(its, mine) for mine in one.conditions for its in other.conditions)
+    return any(
+        _conditions_exclude(mine, its) or _conditions_exclude(its, mine)
+        for mine in one.conditions
+        for its in other.conditions
+    )
 
 
 @lru_cache(maxsize=16384)
-def narrower(one: Condition, other: Condition) -> bool:
+def condition_implies(one: Condition, other: Condition) -> bool:
     """Tell whether the condition `other` provably holds wherever `one` does; values are those of a `Proviso`."""
     if one == other:
         return True
     mine, its = parse_operator(one.operator), parse_operator(other.operator)
     if mine is None or its is None or one.key != other.key or mine.negated != its.negated:
         return False
-    if mine.quantifier != its.quantifier or not _same_or_laxer(mine, its):
+    if mine.quantifier != its.quantifier or not _no_stricter_on_absent_key(mine, its):
         return False
     if mine.base == "Null":
         return its.base == "Null" and set(one.values) <= set(other.values)
@@ -120,7 +124,7 @@ def narrower(one: Condition, other: Condition) -> bool:
     return all(any(_within(mine.base, value, its.base, wider) for wider in other.values) for value in one.values)
 
 
-def _same_or_laxer(mine: Operator, its: Operator) -> bool:
+def _no_stricter_on_absent_key(mine: Operator, its: Operator) -> bool:
     """Whether its way with an absent key is no stricter than mine."""
     absent_is_fine = mine.negated and not mine.quantifier
     return mine.if_exists <= its.if_exists or absent_is_fine or mine.quantifier == "ForAllValues"
@@ -158,7 +162,7 @@ def _network_within(value: str, wider: str) -> bool:
     return mine is not None and its is not None and mine.network_address in its and mine.broadcast_address in its
 
 
-def _bound(read: Callable[[str], Decimal | None], below: bool) -> Callable[[str, str], bool]:
+def _compare_bounds(read: Callable[[str], Decimal | None], below: bool) -> Callable[[str, str], bool]:
     """Compare the bounds of an order: `LessThan 3` is within `LessThan 5`."""
 
     def within(value: str, wider: str) -> bool:
@@ -173,7 +177,7 @@ _WITHIN: Mapping[str, Callable[[str, str], bool]] = {
     "Bool": lambda value, wider: value.lower() == wider.lower(),
     "IpAddress": _network_within,
     **{
-        f"{kind}{order}{equals}": _bound(read, order == "LessThan")
+        f"{kind}{order}{equals}": _compare_bounds(read, order == "LessThan")
         for kind, read in (("Numeric", parse_number), ("Date", parse_date))
         for order in ("LessThan", "GreaterThan")
         for equals in ("", "Equals")
@@ -181,7 +185,7 @@ _WITHIN: Mapping[str, Callable[[str, str], bool]] = {
 }
 
 
-def _apart(one: Condition, other: Condition) -> bool:
+def _conditions_exclude(one: Condition, other: Condition) -> bool:
     """Tell whether `one`, which asks for one of its values, and `other` never hold together."""
     mine, its = parse_operator(one.operator), parse_operator(other.operator)
     if mine is None or its is None or one.key != other.key:
@@ -190,10 +194,10 @@ def _apart(one: Condition, other: Condition) -> bool:
         return False
     if its.negated:
         return all(any(_within(mine.base, value, its.base, barred) for barred in other.values) for value in one.values)
-    return all(_strangers(mine.base, value, its.base, wanted) for value in one.values for wanted in other.values)
+    return all(_values_disjoint(mine.base, value, its.base, wanted) for value in one.values for wanted in other.values)
 
 
-def _strangers(base: str, value: str, other_base: str, other: str) -> bool:
+def _values_disjoint(base: str, value: str, other_base: str, other: str) -> bool:
     """Tell whether no actual value fits both values."""
     if {base, other_base} <= {"StringEquals", "StringLike"}:
         return not resource_overlaps(_as_pattern(base, value), _as_pattern(other_base, other))
@@ -233,8 +237,8 @@ def rules_of(documents: Sequence[Document]) -> tuple[Rule, ...]:
 
 def listed_rule(listed: Permission) -> Rule:
     """Make the rule that grants one action pattern on one resource pattern, all of its conditions to hold."""
-    resources, fits = _loosened(listed.resource)
-    condition_set = replace(condition_set_of(listed.conditions, variables=True, unread=""), fits=fits)
+    resources, matching = _loosened(listed.resource)
+    condition_set = replace(condition_set_of(listed.conditions, variables=True, unreadable=""), matching=matching)
     return Rule(True, Element((listed.action,)), Element((resources,)), condition_set, -1, None)
 
 
@@ -252,32 +256,40 @@ def _rules(document: Document, number: int, statement: Statement) -> Iterator[Ru
         allow=statement.effect == "Allow",
         actions=Element(statement.actions or statement.not_actions, bool(statement.not_actions)),
         resources=EVERYTHING,
-        condition_set=condition_set_of(statement.conditions, statement.variables, _unread(document, statement)),
+        condition_set=condition_set_of(
+            statement.conditions, statement.variables, _unreadable_block(document, statement)
+        ),
         document=number,
         statement=statement,
     )
-    entries = tuple(as_2012(entry, statement.variables) for entry in statement.resources or statement.not_resources)
+    entries = tuple(
+        in_2012_spelling(entry, statement.variables) for entry in statement.resources or statement.not_resources
+    )
     plain = tuple(entry for entry in entries if not has_variable(entry))
     variable = tuple(entry for entry in entries if has_variable(entry))
     if statement.not_resources:
         yield replace(
-            rule, resources=Element(plain, negated=True), condition_set=replace(rule.condition_set, misses=variable)
+            rule,
+            resources=Element(plain, negated=True),
+            condition_set=replace(rule.condition_set, not_matching=variable),
         )
         return
     if not entries:
         # IAM would not have stored it: nobody knows what it does, so that it is equal to itself only.
-        yield replace(rule, condition_set=replace(rule.condition_set, unread=rule.condition_set.unread + _UNKNOWN))
+        yield replace(
+            rule, condition_set=replace(rule.condition_set, unreadable=rule.condition_set.unreadable + _UNKNOWN)
+        )
     if plain:
         yield replace(rule, resources=Element(plain))
     for entry in variable:
         yield replace(
             rule,
             resources=Element((without_variables(entry),)),
-            condition_set=replace(rule.condition_set, fits=(entry,)),
+            condition_set=replace(rule.condition_set, matching=(entry,)),
         )
 
 
-def _unread(document: Document, statement: Statement) -> str:
+def _unreadable_block(document: Document, statement: Statement) -> str:
     if statement.conditions_readable:
         return ""
     block = document.statement_nodes[statement.index].get_any_case("Condition")

@@ -40,7 +40,7 @@ _DATE = re.compile(
 )
 """https://www.w3.org/TR/NOTE-datetime, without the bare year, which could as well be seconds since 1970."""
 _EPOCH = re.compile(r"[0-9]{5,16}(?:\.[0-9]+)?", re.ASCII)
-_START = datetime(1970, 1, 1, tzinfo=UTC)
+_EPOCH_START = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @lru_cache(maxsize=4096)
@@ -64,7 +64,7 @@ def parse_date(text: str) -> Decimal | None:
         )
     except ValueError:
         return None
-    whole = (time - _START) // timedelta(seconds=1) - _offset(zone or "Z")
+    whole = (time - _EPOCH_START) // timedelta(seconds=1) - _offset(zone or "Z")
     return Decimal(whole) + Decimal(f"0.{fraction}" if fraction else 0)
 
 
@@ -104,7 +104,7 @@ _TOKEN = re.compile(r"\$\{[*?$]\}|\$\{([^},]*)(?:,\s*'([^'}]*)'\s*)?\}|\$\{[^}]*
 _SPECIAL = re.compile(r"[*?$]")
 
 
-def as_2012(text: str, variables: bool) -> str:
+def in_2012_spelling(text: str, variables: bool) -> str:
     """Spell a pattern or value of any policy as in a policy of version 2012-10-17.
 
     `variables` says whether its own policy is of that version; in others `${` is plain text.
@@ -200,23 +200,23 @@ def condition_holds(condition: Condition, context: Context, complete: bool, vari
         values = ()
     known = complete or key in context
     if operator.base == "Null":
-        return _null(condition.values, bool(values)) if known else None
+        return _null_holds(condition.values, bool(values)) if known else None
     if not values:
-        return _when_absent(operator) if known else None
+        return _holds_without_key(operator) if known else None
     if len(values) > 1 and not operator.quantifier:
         return None
-    wanted = [resolve_variables(as_2012(value, variables), context, complete) for value in condition.values]
-    truths = (_fits(operator, wanted, actual) for actual in values)
+    wanted = [resolve_variables(in_2012_spelling(value, variables), context, complete) for value in condition.values]
+    truths = (_fits_values(operator, wanted, actual) for actual in values)
     return any_of(truths) if operator.quantifier == "ForAnyValue" else all_of(truths)
 
 
-def _when_absent(operator: Operator) -> bool:
+def _holds_without_key(operator: Operator) -> bool:
     if operator.if_exists or operator.quantifier == "ForAllValues":
         return True
     return operator.negated and not operator.quantifier
 
 
-def _fits(operator: Operator, wanted: Iterable[str | None], actual: str) -> Truth:
+def _fits_values(operator: Operator, wanted: Iterable[str | None], actual: str) -> Truth:
     found = any_of(_compare(operator, value, actual) for value in wanted)
     return found if found is None or not operator.negated else not found
 
@@ -227,7 +227,7 @@ def _compare(operator: Operator, value: str | None, actual: str) -> Truth:
     return None if has_variable(value) else COMPARISONS[operator.base](value, actual)
 
 
-def _null(wanted: tuple[str, ...], present: bool) -> bool:
+def _null_holds(wanted: tuple[str, ...], present: bool) -> bool:
     return ("false" if present else "true") in {value.lower() for value in wanted}
 
 

@@ -21,18 +21,18 @@ from leastpriv.policy.condition_sets import (
     Rule,
     cases,
     conjunction,
-    exclude,
     implies,
     listed_rule,
+    mutually_exclusive,
     rules_of,
 )
 from leastpriv.policy.document import Document, Statement
 from leastpriv.policy.glob_automaton import Element, GlobSet, StepBudget, StepBudgetError
 from leastpriv.policy.witness import Witness, example_actions, find_witness
 
-_MOST_EFFORT = 2_000_000
+_MAX_STEPS = 2_000_000
 """Steps of about a microsecond after which the answer is "cannot tell"; real policies take some thousands."""
-_IMPLIES = 8
+_IMPLIES_COST = 8
 """Steps that comparing two provisos takes."""
 
 UNPROVEN_CONDITIONS = "its conditions or policy variables are not provably narrower"
@@ -74,22 +74,22 @@ class Containment:
 
 
 def check_containment(
-    old: Sequence[Document], new: Sequence[Document], listed: Iterable[Permission] = (), *, effort: int = _MOST_EFFORT
+    old: Sequence[Document], new: Sequence[Document], listed: Iterable[Permission] = (), *, budget: int = _MAX_STEPS
 ) -> Containment:
     """Compare what `new` allows with what `old` and the `listed` grants, under their conditions, allow."""
     grants = [listed_rule(permission) for permission in listed]
-    question = _Question([*rules_of(old), *grants], rules_of(new), StepBudget(effort))
-    gaps = list(question.gaps(rule for rule in question.new if rule.allow))
-    left = StepBudget(effort)
-    return Containment(tuple(_excess(gap, it, old, new, left) for gap in gaps if (it := gap.rule.statement)))
+    question = _Comparison([*rules_of(old), *grants], rules_of(new), StepBudget(budget))
+    new_access = list(question.new_access(rule for rule in question.new if rule.allow))
+    left = StepBudget(budget)
+    return Containment(
+        tuple(_excess(access, it, old, new, left) for access in new_access if (it := access.rule.statement))
+    )
 
 
-def lost_denies(
-    old: Sequence[Document], new: Sequence[Document], *, effort: int = _MOST_EFFORT
-) -> tuple[Statement, ...]:
+def lost_denies(old: Sequence[Document], new: Sequence[Document], *, budget: int = _MAX_STEPS) -> tuple[Statement, ...]:
     """Return the Deny statements of `old` that those of `new` do not provably cover, whatever else is allowed."""
-    question = _Question(_as_allows(new), _as_allows(old), StepBudget(effort))
-    lost = (gap.rule.statement for gap in question.gaps(question.new))
+    question = _Comparison(_as_allows(new), _as_allows(old), StepBudget(budget))
+    lost = (access.rule.statement for access in question.new_access(question.new))
     return tuple(dict.fromkeys(statement for statement in lost if statement))
 
 
@@ -104,7 +104,7 @@ def _size(excess: Excess) -> tuple[bool, int, str]:
 
 
 @dataclass(frozen=True, slots=True)
-class _Gap:
+class _NewAccess:
     """A pair of entries with a request that the rules do not show to be allowed already."""
 
     rule: Rule
@@ -117,156 +117,162 @@ class _Gap:
 
 
 def _excess(
-    gap: _Gap, statement: Statement, old: Sequence[Document], new: Sequence[Document], effort: StepBudget
+    access: _NewAccess, statement: Statement, old: Sequence[Document], new: Sequence[Document], budget: StepBudget
 ) -> Excess:
     witness, reason = None, UNPROVEN_WILDCARDS
-    if gap.action:
+    if access.action:
         with suppress(StepBudgetError):
-            effort.spend(sum(len(document.statements) for document in (*old, *new)))
-            witness = find_witness(gap.action, gap.resource, gap.rule, old, new)
+            budget.spend(sum(len(document.statements) for document in (*old, *new)))
+            witness = find_witness(access.action, access.resource, access.rule, old, new)
             reason = "" if witness else UNPROVEN_CONDITIONS
-    return Excess(gap.rule.document, statement, gap.action_entry, gap.resource_entry, witness, reason)
+    return Excess(access.rule.document, statement, access.action_entry, access.resource_entry, witness, reason)
 
 
 @dataclass(frozen=True, slots=True)
-class _View:
+class _RuleView:
     """All rules as one new rule sees them; bits as in the universes."""
 
     cases: int
     """How many cases its proviso has."""
     covering: Mapping[int, int]
     """Bit of an old Allow -> the cases that its proviso covers, as bits."""
-    removing: Mapping[int, int]
+    denying: Mapping[int, int]
     """Bit of a new Deny -> the cases that it denies."""
-    barring: Mapping[int, int]
+    blocking: Mapping[int, int]
     """Bit of an old Deny that may hold together with the rule -> the new Denies that hold wherever it does."""
-    bars: int
+    blockers: int
     """The keys of `barring`."""
     relevant: int
     """All bits that the view names."""
 
-    def lacks(self, bits: int) -> bool:
+    def leaves_new_access(self, bits: int) -> bool:
         """Tell whether a request, which the rules `bits` are about and the new rule too, may be newly allowed."""
         denied = covered = 0
-        for bit in _single(bits & ~self.bars):
-            denied |= self.removing.get(bit, 0)
+        for bit in _each_bit(bits & ~self.blockers):
+            denied |= self.denying.get(bit, 0)
             covered |= self.covering.get(bit, 0)
         wanted = (1 << self.cases) - 1 & ~denied
-        barred = any(not self.barring[bit] & bits for bit in _single(bits & self.bars))
+        barred = any(not self.blocking[bit] & bits for bit in _each_bit(bits & self.blockers))
         return bool(wanted & ~covered) or (bool(wanted) and barred)
 
 
-class _Question:
+class _Comparison:
     """The old rules against the new ones."""
 
-    def __init__(self, old: Sequence[Rule], new: Sequence[Rule], effort: StepBudget) -> None:
+    def __init__(self, old: Sequence[Rule], new: Sequence[Rule], budget: StepBudget) -> None:
         self.old = tuple(dict.fromkeys(old))
         self.new = tuple(dict.fromkeys(new))
         self.rules = (*self.old, *(rule for rule in self.new if not rule.allow))
-        self.actions = GlobSet([rule.actions for rule in self.rules], actions=True, effort=effort)
-        self.resources = GlobSet([rule.resources for rule in self.rules], actions=False, effort=effort)
-        self.effort = effort
-        self.views: dict[ConditionSet, _View] = {}
+        self.actions = GlobSet([rule.actions for rule in self.rules], actions=True, budget=budget)
+        self.resources = GlobSet([rule.resources for rule in self.rules], actions=False, budget=budget)
+        self.budget = budget
+        self.views: dict[ConditionSet, _RuleView] = {}
         self.known: dict[tuple[ConditionSet, Element, int], str | None] = {}
 
-    def gaps(self, rules: Iterable[Rule]) -> Iterator[_Gap]:
+    def new_access(self, rules: Iterable[Rule]) -> Iterator[_NewAccess]:
         """Yield the pairs of entries of some new rules that are not provably allowed already."""
         for rule in rules:
             for action_entry, actions in _entries(rule.actions):
                 for resource_entry, resources in _entries(rule.resources):
                     try:
-                        found = self._gap(rule, actions, resources)
+                        found = self._find_new_access(rule, actions, resources)
                     except StepBudgetError:
                         found = ("", "")
                     if found:
                         # A rule about one entry with a variable: tell that entry, not its loosened form.
-                        yield _Gap(rule, action_entry, (*rule.condition_set.fits, resource_entry)[0], *found)
+                        yield _NewAccess(rule, action_entry, (*rule.condition_set.matching, resource_entry)[0], *found)
 
-    def _gap(self, rule: Rule, actions: Element, resources: Element) -> tuple[str, str] | None:
+    def _find_new_access(self, rule: Rule, actions: Element, resources: Element) -> tuple[str, str] | None:
         """Find an action and a resource, the resource a shortest one for its action."""
         view = self._view(rule.condition_set)
         relevant = view.relevant
-        reach = self.actions.reach(actions)
-        if self._fine(view, resources, reach.whole & relevant, reach.part & relevant):
+        overlap = self.actions.overlap(actions)
+        if self._surely_covered(view, resources, overlap.whole & relevant, overlap.part & relevant):
             return None
         for signature, action in self.actions.members(actions, relevant):
-            resource = self._missing(rule.condition_set, view, resources, signature)
+            resource = self._uncovered_resource(rule.condition_set, view, resources, signature)
             if resource is not None:
-                return self._named(rule.condition_set, actions, resources) or (action, resource)
+                return self._with_known_action(rule.condition_set, actions, resources) or (action, resource)
         return None
 
-    def _named(self, condition_set: ConditionSet, actions: Element, resources: Element) -> tuple[str, str] | None:
+    def _with_known_action(
+        self, condition_set: ConditionSet, actions: Element, resources: Element
+    ) -> tuple[str, str] | None:
         """Prefer an action that exists to the shortest text that could be one."""
         view = self._view(condition_set)
         with suppress(StepBudgetError):
             for action in example_actions(actions, resources):
                 signature = self.actions.membership(action) & view.relevant
-                resource = self._missing(condition_set, view, resources, signature)
+                resource = self._uncovered_resource(condition_set, view, resources, signature)
                 if resource is not None:
                     return action, resource
         return None
 
-    def _missing(self, condition_set: ConditionSet, view: _View, resources: Element, signature: int) -> str | None:
+    def _uncovered_resource(
+        self, condition_set: ConditionSet, view: _RuleView, resources: Element, signature: int
+    ) -> str | None:
         """Find a resource that is not allowed already for actions of one signature."""
         key = (condition_set, resources, signature)
         if key not in self.known:
-            self.known[key] = self._find(view, resources, signature)
+            self.known[key] = self._search_resource(view, resources, signature)
         return self.known[key]
 
-    def _find(self, view: _View, resources: Element, signature: int) -> str | None:
-        if self._fine(view, resources, signature, 0):
+    def _search_resource(self, view: _RuleView, resources: Element, signature: int) -> str | None:
+        if self._surely_covered(view, resources, signature, 0):
             return None
-        if resources == EVERYTHING and view.lacks(self.resources.membership("*") & signature):
+        if resources == EVERYTHING and view.leaves_new_access(self.resources.membership("*") & signature):
             # The resource of calls that have none reads better than a letter, and is as short.
             return "*"
-        found = (text for bits, text in self.resources.members(resources, signature) if view.lacks(bits))
+        found = (text for bits, text in self.resources.members(resources, signature) if view.leaves_new_access(bits))
         return next(found, None)
 
-    def _fine(self, view: _View, resources: Element, whole: int, part: int) -> bool:
+    def _surely_covered(self, view: _RuleView, resources: Element, whole: int, part: int) -> bool:
         """Tell quickly, by comparing patterns one by one, that all is allowed already; False may be wrong.
 
         `whole` and `part` are the rules that are about all of the actions, or may be about some of them.
         """
-        reach = self.resources.reach(resources)
+        overlap = self.resources.overlap(resources)
         denied = covered = 0
-        for bit in _single(reach.whole & whole):
-            denied |= view.removing.get(bit, 0)
+        for bit in _each_bit(overlap.whole & whole):
+            denied |= view.denying.get(bit, 0)
             covered |= view.covering.get(bit, 0)
         wanted = (1 << view.cases) - 1 & ~denied
         if wanted & ~covered:
             return False
-        barring = (reach.whole | reach.part) & (whole | part) & view.bars
-        return not wanted or all(self._kept(view, bit, whole) for bit in _single(barring))
+        blocking = (overlap.whole | overlap.part) & (whole | part) & view.blockers
+        return not wanted or all(self._still_denied(view, bit, whole) for bit in _each_bit(blocking))
 
-    def _kept(self, view: _View, bit: int, whole: int) -> bool:
+    def _still_denied(self, view: _RuleView, bit: int, whole: int) -> bool:
         """Whether a new Deny holds wherever an old one does."""
         rule = self.rules[bit.bit_length() - 1]
-        keeping = self.resources.reach(rule.resources).whole & view.barring[bit]
+        keeping = self.resources.overlap(rule.resources).whole & view.blocking[bit]
         if keeping & whole:
             return True
-        return bool(keeping & self.actions.reach(rule.actions).whole)
+        return bool(keeping & self.actions.overlap(rule.actions).whole)
 
-    def _view(self, condition_set: ConditionSet) -> _View:
+    def _view(self, condition_set: ConditionSet) -> _RuleView:
         if condition_set not in self.views:
-            self.views[condition_set] = self._seen(condition_set)
+            self.views[condition_set] = self._build_view(condition_set)
         return self.views[condition_set]
 
-    def _seen(self, condition_set: ConditionSet) -> _View:
+    def _build_view(self, condition_set: ConditionSet) -> _RuleView:
         alternatives = cases(condition_set)
-        self.effort.spend(_IMPLIES * len(alternatives) * len(self.rules))
-        covering, removing, barring = dict[int, int](), dict[int, int](), dict[int, int]()
+        self.budget.spend(_IMPLIES_COST * len(alternatives) * len(self.rules))
+        covering, denying, blocking = dict[int, int](), dict[int, int](), dict[int, int]()
         new_denies = [(1 << place, rule) for place, rule in enumerate(self.rules) if place >= len(self.old)]
         for place, rule in enumerate(self.rules):
             held = sum(implies(each, rule.condition_set) << number for number, each in enumerate(alternatives))
             if place >= len(self.old):
-                removing[1 << place] = held
+                denying[1 << place] = held
             elif rule.allow and held:
                 covering[1 << place] = held
-            elif not rule.allow and not exclude(condition_set, rule.condition_set):
+            elif not rule.allow and not mutually_exclusive(condition_set, rule.condition_set):
                 together = conjunction(condition_set, rule.condition_set)
-                barring[1 << place] = sum(bit for bit, deny in new_denies if implies(together, deny.condition_set))
-        bars = sum(barring)
-        return _View(len(alternatives), covering, removing, barring, bars, sum(covering) + sum(removing) + bars)
+                blocking[1 << place] = sum(bit for bit, deny in new_denies if implies(together, deny.condition_set))
+        blockers = sum(blocking)
+        return _RuleView(
+            len(alternatives), covering, denying, blocking, blockers, sum(covering) + sum(denying) + blockers
+        )
 
 
 def _entries(element: Element) -> Iterator[tuple[str, Element]]:
@@ -278,7 +284,7 @@ def _entries(element: Element) -> Iterator[tuple[str, Element]]:
         yield pattern, Element((pattern,))
 
 
-def _single(bits: int) -> Iterator[int]:
+def _each_bit(bits: int) -> Iterator[int]:
     while bits:
         bit = bits & -bits
         yield bit

@@ -31,7 +31,7 @@ VARIABLES_VERSION = "2012-10-17"
 _VERSIONS = (VARIABLES_VERSION, "2008-10-17", "")
 _ELEMENTS = ("Sid", "Effect", "Principal", "NotPrincipal", *LISTS, "Condition")
 _EXCLUSIVE = (("Action", "NotAction"), ("Resource", "NotResource"))
-_LIKE = 0.75
+_MIN_SIMILARITY = 0.75
 """How much of a misspelled element has to be right to be told which one is meant."""
 
 
@@ -52,24 +52,24 @@ class Grammar:
         if version not in _VERSIONS:
             node = policy.get_any_case("Version") or policy
             raise self.error(node, f"IAM knows no Version {format_names([version])}; write {VARIABLES_VERSION}")
-        self._refuse_twins(policy)
-        self._refuse_aliases(policy)
+        self._check_duplicate_keys(policy)
+        self._check_no_aliases(policy)
         node = policy.get_any_case("Statement") or policy
-        self._refuse_expression(node, "Statement")
+        self._check_no_expression(node, "Statement")
         if node is policy or node.kind not in {"array", "object"}:
             raise self.error(node, "Statement must be an object or a list of objects; correct the policy")
 
     def check_statement(self, node: Node) -> None:
         """Refuse what is wrong with a statement, its values left aside."""
-        self._refuse_expression(node, "a statement")
+        self._check_no_expression(node, "a statement")
         if node.kind != "object":
             raise self.error(node, "a statement must be an object; correct the policy")
         if len(node.members) == 1 and node.members[0].key.startswith("Fn::"):
             raise self.error(
                 node, f"this statement is made by {node.members[0].key}; name a file in which it is written out"
             )
-        self._refuse_twins(node)
-        self._refuse_unknown(node)
+        self._check_duplicate_keys(node)
+        self._check_element_names(node)
         if node.get_any_case("Principal") or node.get_any_case("NotPrincipal"):
             raise self.error(
                 node,
@@ -93,9 +93,9 @@ class Grammar:
                 )
 
     def _error(self, offset: int, advice: str) -> PolicyFileError:
-        return PolicyFileError(f"{self.where}: {self.source.place(offset)}: {advice}.")
+        return PolicyFileError(f"{self.where}: {self.source.position(offset)}: {advice}.")
 
-    def _refuse_expression(self, node: Node, what: str) -> None:
+    def _check_no_expression(self, node: Node, what: str) -> None:
         """Terraform's `[for …]` or `concat(…)` is no mistake, and only Terraform can work it out."""
         parts = parts_of(node, "terraform", {}) if self.source.language == "terraform" else None
         if any(isinstance(part, Placeholder) for part in parts or ()):
@@ -104,17 +104,17 @@ class Grammar:
                 f"{what} is an expression that only Terraform can work out; save what it renders as JSON and name that",
             )
 
-    def _refuse_unknown(self, statement: Node) -> None:
+    def _check_element_names(self, statement: Node) -> None:
         """A misspelled Condition must not be read as no condition."""
-        known = {element.casefold(): element for element in _ELEMENTS}
+        elements = {element.casefold(): element for element in _ELEMENTS}
         for member in statement.members:
-            if member.key.casefold() not in known:
-                near = get_close_matches(member.key.casefold(), known, n=1, cutoff=_LIKE)
-                advice = f"write {known[near[0]]}" if near else "remove it"
+            if member.key.casefold() not in elements:
+                near = get_close_matches(member.key.casefold(), elements, n=1, cutoff=_MIN_SIMILARITY)
+                advice = f"write {elements[near[0]]}" if near else "remove it"
                 key = format_names([member.key])
                 raise self._error(member.start, f"IAM knows no {key} in a statement and refuses the policy; {advice}")
 
-    def _refuse_twins(self, node: Node) -> None:
+    def _check_duplicate_keys(self, node: Node) -> None:
         seen: dict[str, str] = {}
         for member in node.members:
             other = seen.setdefault(member.key.casefold(), member.key)
@@ -122,23 +122,23 @@ class Grammar:
                 case = "" if other == member.key else ", in different case"
                 raise self.error(node, f"the key {format_names([member.key])} stands twice{case}; keep one")
 
-    def _refuse_aliases(self, policy: Node) -> None:
+    def _check_no_aliases(self, policy: Node) -> None:
         """An edit of what other places repeat, or of a repetition, would change more than the policy."""
-        for node in _below(policy):
+        for node in _descendants(policy):
             if node.kind == "alias" or node.anchor:
                 raise self.error(node, "the policy has a YAML anchor or alias; write the value out in both places")
 
 
-def _below(node: Node) -> Iterator[Node]:
+def _descendants(node: Node) -> Iterator[Node]:
     yield node
     for child in (*node.items, *(member.value for member in node.members)):
-        yield from _below(child)
+        yield from _descendants(child)
 
 
 _MAX_BYTES = 4 * 1024 * 1024
 """A policy has some 10 KB; account-wide exports, which may hold one, some hundreds."""
 
-_NOTHING: Mapping[str, str] = MappingProxyType({})
+_NO_VALUES: Mapping[str, str] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,7 +185,7 @@ class Document:
     """The `Version` element; empty where absent, which IAM reads as 2008-10-17."""
     statements: tuple[Statement, ...] = field(hash=False)
     source: PolicySource = field(compare=False, repr=False)
-    known: Mapping[str, str] = field(hash=False, repr=False)
+    pseudo_parameters: Mapping[str, str] = field(hash=False, repr=False)
     """Values of CloudFormation's own parameters."""
 
     @property
@@ -222,9 +222,11 @@ class Document:
         if text == self.text:
             return self
         if not self.editable:
-            return _document(text.encode(), self.where, rendered_source(text, self.where, self.pointer), self.known)
-        outer = embedded.wrap(self.text, text) if embedded else text
-        return parse(outer.encode(), self.where, source.pointer, self.known)
+            return _document(
+                text.encode(), self.where, rendered_source(text, self.where, self.pointer), self.pseudo_parameters
+            )
+        outer = embedded.replace_text(self.text, text) if embedded else text
+        return parse(outer.encode(), self.where, source.pointer, self.pseudo_parameters)
 
     @property
     def statement_nodes(self) -> tuple[Node, ...]:
@@ -240,7 +242,7 @@ class Document:
         return self.source.line(index, found)
 
 
-def parse(raw: bytes, where: str, pointer: str = "", known: Mapping[str, str] = _NOTHING) -> Document:
+def parse(raw: bytes, where: str, pointer: str = "", pseudo_parameters: Mapping[str, str] = _NO_VALUES) -> Document:
     """Read an identity-based policy from the bytes of a file in UTF-8, with or without byte order mark.
 
     `where` is the file's name, for messages and to know YAML (`.yaml`, `.yml`, `.template`), Terraform (`.tf`,
@@ -256,23 +258,23 @@ def parse(raw: bytes, where: str, pointer: str = "", known: Mapping[str, str] = 
         text = raw.decode("utf-8")
     except UnicodeDecodeError as error:
         raise PolicyFileError(f"{where}: byte {error.start + 1} is not UTF-8; save the file as UTF-8.") from error
-    return _document(raw, where, locate(text, where, pointer), known)
+    return _document(raw, where, locate(text, where, pointer), pseudo_parameters)
 
 
-def _document(raw: bytes, where: str, source: PolicySource, known: Mapping[str, str]) -> Document:
-    reader = _Reader(source, where, known)
+def _document(raw: bytes, where: str, source: PolicySource, pseudo_parameters: Mapping[str, str]) -> Document:
+    reader = _Reader(source, where, pseudo_parameters)
     version = reader.string(source.policy, "Version")
     reader.grammar.check_policy(source.policy, version)
     statements = reader.statements(source.policy, version == VARIABLES_VERSION)
-    return Document(raw, source.pointer, where, version, statements, source, known)
+    return Document(raw, source.pointer, where, version, statements, source, pseudo_parameters)
 
 
 class _Reader:
     """Reads the parts of a policy; `where` serves its messages."""
 
-    def __init__(self, source: PolicySource, where: str, known: Mapping[str, str]) -> None:
+    def __init__(self, source: PolicySource, where: str, pseudo_parameters: Mapping[str, str]) -> None:
         self.source = source
-        self.known = known
+        self.pseudo_parameters = pseudo_parameters
         self.grammar = Grammar(source, where)
         self.error = self.grammar.error
 
@@ -288,7 +290,7 @@ class _Reader:
             raise self.error(node, "the Effect of this statement is neither Allow nor Deny; correct the policy")
         self.grammar.check_lists(node)
         lists = {key: self.lists(node, key) for key in LISTS}
-        escaped = not variables and any(_open(parts) for found in lists.values() for parts in found)
+        escaped = not variables and any(_has_placeholder(parts) for found in lists.values() for parts in found)
         texts = {key: tuple(joined_text(parts, escaped=escaped) for parts in found) for key, found in lists.items()}
         conditions, readable = self.conditions(node.get_any_case("Condition"), variables, escaped)
         return Statement(
@@ -321,13 +323,13 @@ class _Reader:
             parts = self.parts(item)
             if parts is None:
                 raise self.error(item, f"{key} must be a string or a list of strings; render templates first")
-            if key == "NotAction" and _open(parts):
+            if key == "NotAction" and _has_placeholder(parts):
                 raise self.error(item, "what this NotAction leaves out is not known before the template is rendered")
             found.append(parts)
         return found
 
     def parts(self, node: Node) -> Parts | None:
-        return parts_of(node, self.source.language, self.known)
+        return parts_of(node, self.source.language, self.pseudo_parameters)
 
     def conditions(self, node: Node | None, variables: bool, escaped: bool) -> tuple[tuple[Condition, ...], bool]:
         if node is None:
@@ -337,7 +339,7 @@ class _Reader:
         for operator in node.members:
             for key in operator.value.members:
                 values = [self.value(value) for value in _items(key.value)]
-                if any(parts is None or (_open(parts) and not (variables or escaped)) for parts in values):
+                if any(parts is None or (_has_placeholder(parts) and not (variables or escaped)) for parts in values):
                     plain = False
                 else:
                     texts = tuple(joined_text(parts or (), escaped=escaped) for parts in values)
@@ -354,5 +356,5 @@ def _items(node: Node) -> tuple[Node, ...]:
     return node.items if node.kind == "array" else (node,)
 
 
-def _open(parts: Iterable[object]) -> bool:
+def _has_placeholder(parts: Iterable[object]) -> bool:
     return any(isinstance(part, Placeholder) for part in parts)

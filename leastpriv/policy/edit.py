@@ -88,8 +88,8 @@ def apply_edits(document: Document, edits: Sequence[Edit]) -> Document:
     names a statement or an entry that does not exist.
     """
     appended = [edit.statement for edit in edits if isinstance(edit, AppendStatement)]
-    _refuse_unescaped(document, edits)
-    writer = _writer(document)
+    _check_escapes(document, edits)
+    writer = _writer_for(document)
     splices: dict[int, list[Splice]] = {}
     dropped: set[int] = set()
     for index in sorted({edit.statement for edit in edits if not isinstance(edit, AppendStatement)}):
@@ -111,7 +111,7 @@ def apply_edits(document: Document, edits: Sequence[Edit]) -> Document:
         ) from error
 
 
-def _writer(document: Document) -> Writer:
+def _writer_for(document: Document) -> Writer:
     value = document.policy.get_any_case("Statement")
     is_empty = value is not None and not (value.items or value.members)
     in_blocks = value is not None and (value.block or (is_empty and document.policy.block))
@@ -124,7 +124,7 @@ def create_policy(statements: Sequence[Mapping[str, object]]) -> bytes:
     return apply_edits(empty, [AppendStatement(statement) for statement in statements]).to_bytes()
 
 
-def _refuse_unescaped(document: Document, edits: Sequence[Edit]) -> None:
+def _check_escapes(document: Document, edits: Sequence[Edit]) -> None:
     if document.version == VARIABLES_VERSION:
         return
     new = [text for edit in edits if isinstance(edit, AppendStatement) for text in _strings(edit.statement)]
@@ -158,14 +158,14 @@ def _splices(document: Document, index: int, edits: Sequence[Edit], writer: Writ
         if isinstance(edit, DropStatement):
             return None
         if isinstance(edit, ReplaceResources):
-            splices.append(writer.rewrite_list(index, "Resource", _with_resources(document, edit)))
+            splices.append(writer.rewrite_list(index, "Resource", _resource_changes(document, edit)))
         elif isinstance(edit, ReplaceNotAction):
-            splices.append(_without_not_action(document, edit, writer))
+            splices.append(_replaced_not_action(document, edit, writer))
         else:
-            _plan(changes, entries, edit)
+            _add_action_changes(changes, entries, edit)
     if changes.drop or changes.after:
         kept = [entry for place, entry in enumerate(entries) if place not in changes.drop]
-        _forget_duplicates(changes, kept, str.casefold)
+        _drop_duplicates(changes, kept, str.casefold)
         _keep_sorted(changes, entries)
         if not (kept or any(changes.after.values())):
             return None
@@ -173,28 +173,28 @@ def _splices(document: Document, index: int, edits: Sequence[Edit], writer: Writ
     return splices
 
 
-def _with_resources(document: Document, edit: ReplaceResources) -> ListChanges:
+def _resource_changes(document: Document, edit: ReplaceResources) -> ListChanges:
     entries = document.statements[edit.statement].resources
     if missing := edit.remove - set(entries):
         raise ValueError(f"statement {edit.statement} has no resource {min(missing)}")
     changes = ListChanges({place for place, entry in enumerate(entries) if entry in edit.remove})
     changes.after[min(changes.drop, default=len(entries) - 1)] += edit.insert
     kept = [entry for place, entry in enumerate(entries) if place not in changes.drop]
-    _forget_duplicates(changes, kept, str)
+    _drop_duplicates(changes, kept, str)
     _keep_sorted(changes, entries)
     if not (kept or any(changes.after.values())):
         raise ValueError(f"statement {edit.statement} would have no resource")
     return changes
 
 
-def _without_not_action(document: Document, edit: ReplaceNotAction, writer: Writer) -> Splice:
+def _replaced_not_action(document: Document, edit: ReplaceNotAction, writer: Writer) -> Splice:
     member = document.statement_nodes[edit.statement].member_any_case("NotAction")
     if member is None or not edit.actions:
         raise ValueError(f"statement {edit.statement} has no NotAction to replace")
     return writer.replace_key(member, "Action", edit.actions)
 
 
-def _plan(changes: ListChanges, entries: tuple[str, ...], edit: ReplaceActions | AppendActions) -> None:
+def _add_action_changes(changes: ListChanges, entries: tuple[str, ...], edit: ReplaceActions | AppendActions) -> None:
     if not entries:
         raise ValueError(f"statement {edit.statement} has no Action list to edit")
     if isinstance(edit, AppendActions):
@@ -207,7 +207,7 @@ def _plan(changes: ListChanges, entries: tuple[str, ...], edit: ReplaceActions |
         changes.after[entries.index(place)] += actions
 
 
-def _forget_duplicates(changes: ListChanges, kept: Sequence[str], same: Callable[[str], str]) -> None:
+def _drop_duplicates(changes: ListChanges, kept: Sequence[str], same: Callable[[str], str]) -> None:
     """Leave out new entries that are there already; `same` makes equal what counts as equal."""
     seen = {same(entry) for entry in kept}
     for place in sorted(changes.after):
@@ -220,7 +220,7 @@ def _forget_duplicates(changes: ListChanges, kept: Sequence[str], same: Callable
 
 def _keep_sorted(changes: ListChanges, entries: Sequence[str]) -> None:
     """Put new entries where they belong in a list that its owner keeps sorted; `entries` are those before the edit."""
-    key = _order_of(entries)
+    key = _sort_key(entries)
     if key is None:
         return
     new = sorted((entry for place in sorted(changes.after) for entry in changes.after[place]), key=key)
@@ -230,7 +230,7 @@ def _keep_sorted(changes: ListChanges, entries: Sequence[str]) -> None:
         changes.after[bisect_right(there, key(entry)) - 1].append(entry)
 
 
-def _order_of(entries: Sequence[str]) -> Callable[[str], str] | None:
+def _sort_key(entries: Sequence[str]) -> Callable[[str], str] | None:
     """The order that a list is kept in, with or without regard to case; two entries and fewer show none."""
     if len({*entries}) < 3:
         return None

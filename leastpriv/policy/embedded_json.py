@@ -33,26 +33,26 @@ class EmbeddedJson:
     indent: str = ""
     """White space before each line of a block of text."""
 
-    def place(self, offset: int) -> int:
+    def outer_offset(self, offset: int) -> int:
         """Return the offset in `outer` of an inner offset."""
         return self.start + sum(map(len, self.pieces[:offset]))
 
-    def wrap(self, old: str, new: str) -> str:
+    def replace_text(self, old: str, new: str) -> str:
         """Return `outer` with the inner text `new` in place of `old`; what is equal keeps its spelling."""
-        end = self.place(len(self.pieces))
-        return self.outer[: self.start] + self._respelled(old, new) + self.outer[end:]
+        end = self.outer_offset(len(self.pieces))
+        return self.outer[: self.start] + self._respell(old, new) + self.outer[end:]
 
-    def _respelled(self, old: str, new: str) -> str:
-        head = _common(old, new)
-        tail = _common(old[head:][::-1], new[head:][::-1])
+    def _respell(self, old: str, new: str) -> str:
+        head = _common_prefix_length(old, new)
+        tail = _common_prefix_length(old[head:][::-1], new[head:][::-1])
         until = len(old) - tail
-        middle = self._aligned(head, old[head:until], new[head : len(new) - tail])
+        middle = self._respell_middle(head, old[head:until], new[head : len(new) - tail])
         return "".join(self.pieces[:head]) + middle + "".join(self.pieces[until:])
 
-    def _aligned(self, head: int, old: str, new: str) -> str:
+    def _respell_middle(self, head: int, old: str, new: str) -> str:
         pieces = self.pieces[head : head + len(old)]
-        if "".join(pieces) == self._spelled(old):
-            return self._spelled(new)
+        if "".join(pieces) == self._encoded(old):
+            return self._encoded(new)
         # Spelled in another way than ours, as `\u002a` for a star: keep that wherever words are the same.
         mine, its = _WORD.findall(old), _WORD.findall(new)
         places = [0]
@@ -61,10 +61,10 @@ class EmbeddedJson:
         result = ""
         for tag, start, end, first, last in SequenceMatcher(None, mine, its, autojunk=False).get_opcodes():
             kept = "".join(pieces[places[start] : places[end]])
-            result += kept if tag == "equal" else self._spelled("".join(its[first:last]))
+            result += kept if tag == "equal" else self._encoded("".join(its[first:last]))
         return result
 
-    def _spelled(self, text: str) -> str:
+    def _encoded(self, text: str) -> str:
         if self.spelling == '"':
             return json_string(text)[1:-1]
         if self.spelling == "'":
@@ -77,17 +77,20 @@ def open_embedded_json(outer: str, node: Node) -> tuple[str, EmbeddedJson] | Non
     """Return the text that a string node holds, with its shell; None where it is spelled in a way not read here."""
     raw = outer[node.start : node.end]
     if raw.startswith("|"):
-        return _block(outer, node, raw)
+        return _open_block(outer, node, raw)
     if raw[:1] not in {'"', "'"} or "\n" in raw:
         return None
     double = raw[0] == '"'
     pieces = tuple((_ESCAPED if double else _SINGLE).findall(raw[1:-1]))
     embedded = EmbeddedJson(outer, node.start + 1, pieces, '"' if double else "'")
-    fits = "".join(pieces) == raw[1:-1] and "".join(map(_meaning if double else _single, pieces)) == node.text
+    fits = (
+        "".join(pieces) == raw[1:-1]
+        and "".join(map(_decoded if double else _decoded_single_quoted, pieces)) == node.text
+    )
     return (node.text, embedded) if fits and len(pieces) == len(node.text) else None
 
 
-def _meaning(piece: str) -> str:
+def _decoded(piece: str) -> str:
     try:
         return str(json.loads(f'"{piece}"')) if piece.startswith("\\") else piece
     except ValueError:
@@ -95,11 +98,11 @@ def _meaning(piece: str) -> str:
         return ""
 
 
-def _single(piece: str) -> str:
+def _decoded_single_quoted(piece: str) -> str:
     return piece[:1]
 
 
-def _block(outer: str, node: Node, raw: str) -> tuple[str, EmbeddedJson] | None:
+def _open_block(outer: str, node: Node, raw: str) -> tuple[str, EmbeddedJson] | None:
     header = _HEADER.match(raw)
     lines = raw[header.end() :].split("\n") if header else [""]
     indent = lines[0][: len(lines[0]) - len(lines[0].lstrip(" "))]
@@ -117,7 +120,7 @@ def _block(outer: str, node: Node, raw: str) -> tuple[str, EmbeddedJson] | None:
     return (inner, embedded) if whole and inner.rstrip("\n") == node.text.rstrip("\n") else None
 
 
-def _common(one: str, other: str) -> int:
+def _common_prefix_length(one: str, other: str) -> int:
     """Length of the common beginning of two texts."""
     limit = min(len(one), len(other))
     return next((at for at in range(limit) if one[at] != other[at]), limit)

@@ -100,7 +100,7 @@ GrantAnswer = Literal["yes", "no", "maybe"]
 Layer = Literal["identity", "boundary", "session"]
 """Identity-based policies, the permissions boundary, the session policy."""
 
-_Reach = Literal["all", "part", "unknown", "none"]
+_Coverage = Literal["all", "part", "unknown", "none"]
 """How much of a requested resource pattern a statement is about; unknown where a policy variable decides."""
 
 
@@ -139,7 +139,7 @@ def evaluate(request: Request, documents: Sequence[Document]) -> Decision:
     operator that is not understood is unknown, unless another statement decides for sure.
     """
     found: dict[tuple[str, Truth], Decision] = {}
-    for statement, effect, truth in _judged(request, documents):
+    for statement, effect, truth in _applicable_statements(request, documents):
         if effect == "Deny" and truth:
             return Decision("explicitDeny", *statement)
         found.setdefault((effect, truth), Decision("allowed" if truth else "unknown", *statement))
@@ -169,11 +169,11 @@ def grants(statement: Statement, request: Request) -> GrantAnswer:
     if statement.effect != "Allow" or not names_action(statement, request.action):
         return "no"
     context = _context(request)
-    reach = _reach(statement, request, context)
+    coverage = _resource_coverage(statement, request, context)
     truth = _conditions_hold(statement, request, context)
-    if reach == "none" or truth is False:
+    if coverage == "none" or truth is False:
         return "no"
-    return "yes" if reach == "all" and truth else "maybe"
+    return "yes" if coverage == "all" and truth else "maybe"
 
 
 def policy_size(document: Document) -> int:
@@ -184,7 +184,9 @@ def policy_size(document: Document) -> int:
     return len(minified(document.policy))
 
 
-def _judged(request: Request, documents: Sequence[Document]) -> Iterator[tuple[tuple[int, int], str, Truth]]:
+def _applicable_statements(
+    request: Request, documents: Sequence[Document]
+) -> Iterator[tuple[tuple[int, int], str, Truth]]:
     """Yield place, effect and truth of every statement that applies for sure (True) or perhaps (None)."""
     context = _context(request)
     for number, document in enumerate(documents):
@@ -199,25 +201,25 @@ def _context(request: Request) -> Context:
 
 
 def _applies(statement: Statement, request: Request, context: Context) -> Truth:
-    reach = _reach(statement, request, context)
-    if reach == "none" or (reach == "part" and statement.effect == "Allow"):
+    coverage = _resource_coverage(statement, request, context)
+    if coverage == "none" or (coverage == "part" and statement.effect == "Allow"):
         return False
-    return all_of((True if reach == "all" else None, _conditions_hold(statement, request, context)))
+    return all_of((True if coverage == "all" else None, _conditions_hold(statement, request, context)))
 
 
-def _reach(statement: Statement, request: Request, context: Context) -> _Reach:
+def _resource_coverage(statement: Statement, request: Request, context: Context) -> _Coverage:
     entries = statement.not_resources or statement.resources
     if not entries:
         # Neither Resource nor NotResource: IAM would not have stored it, so that nobody knows what it does.
         return "unknown"
-    null: _Reach = "unknown" if statement.not_resources else "none"
-    found = {_entry_reach(entry, statement.variables, request, context) or null for entry in entries}
-    order: tuple[_Reach, ...] = ("all", "unknown", "part")
-    widest: _Reach = next((reach for reach in order if reach in found), "none")
+    null: _Coverage = "unknown" if statement.not_resources else "none"
+    found = {_entry_coverage(entry, statement.variables, request, context) or null for entry in entries}
+    order: tuple[_Coverage, ...] = ("all", "unknown", "part")
+    widest: _Coverage = next((coverage for coverage in order if coverage in found), "none")
     return _complement(widest) if statement.not_resources else widest
 
 
-def _entry_reach(entry: str, variables: bool, request: Request, context: Context) -> _Reach | None:
+def _entry_coverage(entry: str, variables: bool, request: Request, context: Context) -> _Coverage | None:
     """Compare one entry; None where a variable of it has no value.
 
     "The resource that includes a policy variable with no value will not match any resource"
@@ -236,8 +238,8 @@ def _entry_reach(entry: str, variables: bool, request: Request, context: Context
     return "unknown" if variables and has_variable(entry) else "part"
 
 
-def _complement(reach: _Reach) -> _Reach:
-    return "none" if reach == "all" else "all" if reach == "none" else reach
+def _complement(coverage: _Coverage) -> _Coverage:
+    return "none" if coverage == "all" else "all" if coverage == "none" else coverage
 
 
 def _conditions_hold(statement: Statement, request: Request, context: Context) -> Truth:

@@ -62,7 +62,7 @@ class Element:
 
 
 @dataclass(frozen=True, slots=True)
-class _Chain:
+class _PatternStates:
     """A pattern as places 0 … `last`, each a bit."""
 
     last: int
@@ -70,34 +70,34 @@ class _Chain:
     """Character -> places that it leads on from."""
     any_one: int
     """Places that any character leads on from."""
-    stay: int
+    loops: int
     """Places where any character may stay."""
 
 
 @lru_cache(maxsize=8192)
-def _chain(pattern: str, escapes: bool) -> _Chain:
+def _states_of(pattern: str, escapes: bool) -> _PatternStates:
     literal: dict[str, int] = {}
-    place = any_one = stay = 0
+    place = any_one = loops = 0
     for token in tokens_of(pattern, escapes):
         if token is ANY:
-            stay |= 1 << place
+            loops |= 1 << place
             continue
         if token is ONE:
             any_one |= 1 << place
         else:
             literal[str(token)] = literal.get(str(token), 0) | 1 << place
         place += 1
-    return _Chain(place, tuple(literal.items()), any_one, stay)
+    return _PatternStates(place, tuple(literal.items()), any_one, loops)
 
 
 class GlobAutomaton:
     """All texts of a domain at once, shortest first, and the elements that have them."""
 
-    def __init__(self, domain: Element, elements: Sequence[Element], actions: bool, effort: StepBudget) -> None:
+    def __init__(self, domain: Element, elements: Sequence[Element], actions: bool, budget: StepBudget) -> None:
         self.domain = domain
         self.elements = elements
-        self.effort = effort
-        self.start = self.any_one = self.stay = self.width = 0
+        self.budget = budget
+        self.start = self.any_one = self.loops = self.width = 0
         self.literal: dict[str, int] = {}
         self.alive, self.in_domain = self._add(domain, not actions)
         self.ends = [self._add(element, not actions)[1] for element in elements]
@@ -111,14 +111,14 @@ class GlobAutomaton:
         """Add an element's patterns; returns all their places, and their last ones."""
         first, ends = self.width, 0
         for pattern in element.patterns:
-            chain, at = _chain(pattern, escapes), self.width
+            states, at = _states_of(pattern, escapes), self.width
             self.start |= 1 << at
-            self.any_one |= chain.any_one << at
-            self.stay |= chain.stay << at
-            for char, places in chain.literal:
-                self.literal[char] = self.literal.get(char, 0) | places << at
-            ends |= 1 << at + chain.last
-            self.width = at + chain.last + 1
+            self.any_one |= states.any_one << at
+            self.loops |= states.loops << at
+            for char, char_states in states.literal:
+                self.literal[char] = self.literal.get(char, 0) | char_states << at
+            ends |= 1 << at + states.last
+            self.width = at + states.last + 1
         return (1 << self.width) - (1 << first), ends
 
     def texts(self) -> Iterator[tuple[int, str]]:
@@ -126,46 +126,46 @@ class GlobAutomaton:
         came_from: dict[int, tuple[int | None, str]] = {}
         queue, seen = deque[int](), set[int]()
         cost = 4 + (len(self.literal) + len(self.elements)) * (1 + self.width // 512) // 8
-        self._open(self.start, None, came_from, queue)
+        self._read_one_character(self.start, None, came_from, queue)
         while queue:
-            places = queue.popleft()
-            self.effort.spend(cost)
-            if bool(places & self.in_domain) != self.domain.negated:
-                found = self._found(places)
+            states = queue.popleft()
+            self.budget.spend(cost)
+            if bool(states & self.in_domain) != self.domain.negated:
+                found = self._found(states)
                 if found not in seen:
                     seen.add(found)
-                    yield found, _text(places, came_from)
-            self._open(places, places, came_from, queue)
+                    yield found, _text_to(states, came_from)
+            self._read_one_character(states, states, came_from, queue)
 
-    def _open(
-        self, places: int, origin: int | None, came_from: dict[int, tuple[int | None, str]], queue: deque[int]
+    def _read_one_character(
+        self, states: int, origin: int | None, came_from: dict[int, tuple[int | None, str]], queue: deque[int]
     ) -> None:
         """Read one more character, each that any pattern names and one that none does."""
-        otherwise = (places & self.any_one) << 1 | places & self.stay
-        steps = [(char, otherwise | lead << 1) for char, leads in self.literal.items() if (lead := places & leads)]
+        otherwise = (states & self.any_one) << 1 | states & self.loops
+        steps = [(char, otherwise | lead << 1) for char, leads in self.literal.items() if (lead := states & leads)]
         for char, following in (*steps, (self.filler, otherwise)):
             hopeless = not (following & self.alive or self.domain.negated)
             if not hopeless and following not in came_from:
                 came_from[following] = (origin, char)
                 queue.append(following)
 
-    def _found(self, places: int) -> int:
+    def _found(self, states: int) -> int:
         found = 0
         for place, (element, ends) in enumerate(zip(self.elements, self.ends, strict=True)):
-            found |= (bool(places & ends) != element.negated) << place
+            found |= (bool(states & ends) != element.negated) << place
         return found
 
 
-def _text(places: int, came_from: dict[int, tuple[int | None, str]]) -> str:
+def _text_to(states: int, came_from: dict[int, tuple[int | None, str]]) -> str:
     chars: list[str] = []
-    at: int | None = places
+    at: int | None = states
     while at is not None:
         at, char = came_from[at]
         chars.append(char)
     return "".join(reversed(chars))
 
 
-_COVER = 12
+_COMPARE_COST = 12
 """Steps that comparing two patterns takes, as a walk counts them."""
 
 
@@ -186,9 +186,9 @@ class GlobSet:
     member of the universe: there is no such action or resource.
     """
 
-    def __init__(self, elements: Sequence[Element], *, actions: bool, effort: StepBudget) -> None:
+    def __init__(self, elements: Sequence[Element], *, actions: bool, budget: StepBudget) -> None:
         self.actions = actions
-        self.effort = effort
+        self.budget = budget
         self.elements = [Element(tuple(map(self._spelled, each.patterns)), each.negated) for each in elements]
         self._literals: dict[str, int] = {}
         self._globs: list[tuple[str, int]] = []
@@ -196,14 +196,14 @@ class GlobSet:
         for index, element in enumerate(self.elements):
             self._negated |= element.negated << index
             for pattern in element.patterns:
-                self._file(pattern, 1 << index)
+                self._add_pattern(pattern, 1 << index)
         self._known: dict[str, int] = {}
         self._reaches: dict[Element, Overlap] = {}
 
     def _spelled(self, pattern: str) -> str:
         return folded(pattern) if self.actions else pattern
 
-    def _file(self, pattern: str, bit: int) -> None:
+    def _add_pattern(self, pattern: str, bit: int) -> None:
         text = literal_of(pattern, not self.actions)
         if text is None:
             self._globs.append((pattern, bit))
@@ -223,7 +223,7 @@ class GlobSet:
         if known is None:
             known = self._literals.get(text, 0)
             for pattern, bit in self._globs:
-                self.effort.spend(1 + len(pattern) * len(text) // 4096)
+                self.budget.spend(1 + len(pattern) * len(text) // 4096)
                 if not known & bit and self._match(pattern, text):
                     known |= bit
             known = self._known[text] = known ^ self._negated
@@ -232,7 +232,7 @@ class GlobSet:
     def _match(self, pattern: str, text: str) -> bool:
         return action_matches(pattern, text) if self.actions else resource_matches(pattern, text)
 
-    def reach(self, domain: Element) -> Overlap:
+    def overlap(self, domain: Element) -> Overlap:
         """Compare a domain with each element, pattern by pattern: quick, and sure only in what it calls whole or none.
 
         Raises EffortError.
@@ -267,11 +267,11 @@ class GlobSet:
             return True
         if not _may_meet(pattern, other, self.actions):
             return False
-        self.effort.spend(_COVER + len(pattern) * len(other) // 64)
+        self.budget.spend(_COMPARE_COST + len(pattern) * len(other) // 64)
         return covers(pattern, other) if self.actions else resource_covers(pattern, other)
 
     def _may_meet(self, pattern: str, other: str) -> bool:
-        self.effort.spend(1)
+        self.budget.spend(1)
         return _may_meet(pattern, other, self.actions)
 
     def members(self, domain: Element, relevant: int) -> Iterator[tuple[int, str]]:
@@ -286,16 +286,16 @@ class GlobSet:
             return
         domain = Element(tuple(map(self._spelled, domain.patterns)), domain.negated)
         indexes = [index for index in range(len(self.elements)) if relevant >> index & 1]
-        walk = GlobAutomaton(
-            domain, [self._close(self.elements[index], domain) for index in indexes], self.actions, self.effort
+        automaton = GlobAutomaton(
+            domain, [self._near(self.elements[index], domain) for index in indexes], self.actions, self.budget
         )
-        for found, shortest in walk.texts():
+        for found, shortest in automaton.texts():
             bits = 0
             for place, index in enumerate(indexes):
                 bits |= (found >> place & 1) << index
             yield bits, shortest
 
-    def _close(self, element: Element, domain: Element) -> Element:
+    def _near(self, element: Element, domain: Element) -> Element:
         """Leave out the patterns of an element that cannot have a text of the domain."""
         if domain.negated:
             return element
@@ -307,12 +307,12 @@ class GlobSet:
 
 def _may_meet(pattern: str, other: str, actions: bool) -> bool:
     """Tell whether two patterns agree in their first characters, as far as these are literal in both."""
-    start, other_start = _start(pattern, not actions), _start(other, not actions)
+    start, other_start = _literal_start(pattern, not actions), _literal_start(other, not actions)
     return start.startswith(other_start) or other_start.startswith(start)
 
 
 @lru_cache(maxsize=16384)
-def _start(pattern: str, escapes: bool) -> str:
+def _literal_start(pattern: str, escapes: bool) -> str:
     text = ""
     for token in tokens_of(pattern, escapes):
         if not isinstance(token, str):

@@ -43,15 +43,15 @@ def policy_json(block: object, where: str, pointer: str) -> str:
     Raises PolicyFileError where a part of the policy does not stand in the block.
     """
     body = block if isinstance(block, Mapping) else {}
-    _refuse_open(body, where, pointer)
+    _check_complete(body, where, pointer)
     policy: dict[str, object] = {"Version": body.get("version", "2012-10-17")}
     if "policy_id" in body:
         policy["Id"] = body["policy_id"]
-    policy["Statement"] = [_statement(each) for each in _several(body.get("statement"))]
+    policy["Statement"] = [_statement(each) for each in _each_block(body.get("statement"))]
     return json.dumps(policy, indent=2, ensure_ascii=False) + "\n"
 
 
-def _refuse_open(body: Mapping[str, object], where: str, pointer: str) -> None:
+def _check_complete(body: Mapping[str, object], where: str, pointer: str) -> None:
     for key in _ELSEWHERE:
         if body.get(key):
             raise PolicyFileError(
@@ -71,7 +71,7 @@ def _statement(block: Mapping[str, object]) -> dict[str, object]:
     for key, name in _LISTS.items():
         # An empty list is left out, as the provider does.
         if block.get(key):
-            made[name] = _variables(block[key])
+            made[name] = _with_policy_variables(block[key])
     for key, name in (("principals", "Principal"), ("not_principals", "NotPrincipal")):
         if key in block:
             made[name] = _principals(block[key])
@@ -82,8 +82,10 @@ def _statement(block: Mapping[str, object]) -> dict[str, object]:
 def _principals(blocks: object) -> object:
     """As the provider writes them: `*` for everybody, else the identifiers of each type together."""
     found: dict[str, list[object]] = {}
-    for each in _several(blocks):
-        found.setdefault(str(each.get("type", "")), []).extend(_listed(_variables(each.get("identifiers", []))))
+    for each in _each_block(blocks):
+        found.setdefault(str(each.get("type", "")), []).extend(
+            _as_list(_with_policy_variables(each.get("identifiers", [])))
+        )
     return "*" if found == {"*": ["*"]} else {kind: who[0] if len(who) == 1 else who for kind, who in found.items()}
 
 
@@ -93,28 +95,28 @@ def _conditions(block: Mapping[str, object]) -> dict[str, dict[str, object]]:
     https://github.com/hashicorp/terraform-provider-aws/blob/main/internal/service/iam/policy_model.go, read 2026-11-24.
     """
     found: dict[str, dict[str, object]] = {}
-    for each in _several(block.get("condition")):
+    for each in _each_block(block.get("condition")):
         keys, key = found.setdefault(str(each.get("test", "")), {}), str(each.get("variable", ""))
-        values = _variables(each.get("values", []))
-        keys[key] = [*_listed(keys[key]), *_listed(values)] if key in keys else values
+        values = _with_policy_variables(each.get("values", []))
+        keys[key] = [*_as_list(keys[key]), *_as_list(values)] if key in keys else values
     return found
 
 
-def _listed(value: object) -> list[object]:
+def _as_list(value: object) -> list[object]:
     return list(value) if isinstance(value, Sequence) and not isinstance(value, str) else [value]
 
 
-def _several(value: object) -> Iterator[Mapping[str, object]]:
+def _each_block(value: object) -> Iterator[Mapping[str, object]]:
     """One block, or a list of blocks."""
     for each in value if isinstance(value, Sequence) and not isinstance(value, str) else [value]:
         if isinstance(each, Mapping):
             yield each
 
 
-def _variables(value: object) -> object:
+def _with_policy_variables(value: object) -> object:
     if isinstance(value, str):
         return value.replace("&{", "$${")
-    return [_variables(item) for item in value] if isinstance(value, Sequence) else value
+    return [_with_policy_variables(item) for item in value] if isinstance(value, Sequence) else value
 
 
 _DATA_SOURCE = "aws_iam_policy_document"
@@ -175,14 +177,14 @@ class _Reader:
         for place, name in enumerate(rest[:-1]):
             index = parts[len(parts) - len(rest) + place][1]
             blocks = [block for block in _blocks(body) if _labels(block)[0] == name]
-            body = self.taken(blocks, int(index or 0), name).body
+            body = self.block_at(blocks, int(index or 0), name).body
         attributes = {_name(each): each for each in body.children if hasattr(each, "expression")}
         attribute = attributes.get(rest[-1] if rest else "policy")
         if attribute is None:
-            raise self.nowhere()
+            raise self.unknown_address()
         return self.expression(attribute)
 
-    def taken(self, blocks: Sequence[BlockRule], index: int, name: str) -> BlockRule:
+    def block_at(self, blocks: Sequence[BlockRule], index: int, name: str) -> BlockRule:
         if index >= len(blocks):
             raise self.missing(f"leads nowhere: there are {len(blocks)} blocks {name}; correct the address")
         return blocks[index]
@@ -197,9 +199,9 @@ class _Reader:
             has_it = own != ["local"] or {*tokens[1:2]} <= {_name(each) for each in block.body.children}
             if is_own and has_it:
                 return block.body, tokens[len(own) :]
-        raise self.nowhere()
+        raise self.unknown_address()
 
-    def nowhere(self) -> PolicyFileError:
+    def unknown_address(self) -> PolicyFileError:
         known = list(self.addresses())
         if not known:
             return self.missing("leads nowhere, and the file has no policy; name another file")
@@ -217,20 +219,20 @@ class _Reader:
     def data_source(self, name: str) -> _Rendered:
         blocks = [block for block in _blocks(self.body) if _labels(block) == ["data", _DATA_SOURCE, name]]
         if not blocks:
-            raise self.nowhere()
+            raise self.unknown_address()
         body = blocks[0].body
         lines = tuple(_line(block) for block in _blocks(body) if _labels(block)[0] == "statement")
-        return _Rendered(policy_json(_plain(body.serialize(_options())), self.where, self.pointer), lines)
+        return _Rendered(policy_json(_terraform_value(body.serialize(_options())), self.where, self.pointer), lines)
 
     def expression(self, attribute: Any) -> _Rendered:
         """A policy that an attribute holds: an object in `jsonencode`, JSON as text, or a data source's output."""
-        term = _bare(attribute.expression)
+        term = _without_term(attribute.expression)
         if type(term).__name__ == "FunctionCallRule" and _function(term) == "jsonencode":
-            value = _bare(term.arguments.arguments[0])
+            value = _without_term(term.arguments.arguments[0])
             if type(value).__name__ == "ObjectRule":
-                text = json.dumps(_plain(value.serialize(_options())), indent=2, ensure_ascii=False) + "\n"
+                text = json.dumps(_terraform_value(value.serialize(_options())), indent=2, ensure_ascii=False) + "\n"
                 return _Rendered(text, tuple(_statement_lines(value)))
-        text = _plain(attribute.expression.serialize(_options()))
+        text = _terraform_value(attribute.expression.serialize(_options()))
         reference = _REFERENCE.fullmatch(text) if isinstance(text, str) else None
         if reference:
             return self.data_source(reference[1])
@@ -273,7 +275,7 @@ def _line(rule: Any) -> int:
     return int(rule.to_lark().meta.line)
 
 
-def _bare(expression: Any) -> Any:
+def _without_term(expression: Any) -> Any:
     """The expression without the term, and parentheses, around it."""
     while type(expression).__name__ == "ExprTermRule":
         expression = expression.expression
@@ -287,24 +289,24 @@ def _function(term: Any) -> str:
 def _statement_lines(value: Any) -> Iterator[int]:
     for element in value.elements:
         if str(element.key.serialize()).strip('"').casefold() == "statement":
-            held = _bare(element.expression)
+            held = _without_term(element.expression)
             yield from (_line(each) for each in getattr(held, "elements", ()) if type(held).__name__ == "TupleRule")
             if type(held).__name__ == "ObjectRule":
                 yield _line(element)
 
 
-def _plain(value: Any) -> Any:
+def _terraform_value(value: Any) -> Any:
     """The library's value as Terraform's text: strings without their quotes, expressions as `${…}`."""
     if isinstance(value, Mapping):
-        return {_plain(key): _plain(each) for key, each in value.items()}
+        return {_terraform_value(key): _terraform_value(each) for key, each in value.items()}
     if isinstance(value, list):
-        return [_plain(each) for each in value]
+        return [_terraform_value(each) for each in value]
     if isinstance(value, str) and value.startswith('"') and value.endswith('"') and len(value) > 1:
-        return _ESCAPE.sub(_meant, value[1:-1])
+        return _ESCAPE.sub(_unescape, value[1:-1])
     return value
 
 
-def _meant(found: re.Match[str]) -> str:
+def _unescape(found: re.Match[str]) -> str:
     point = int(found[2] or found[3] or "0", 16)
     return _ESCAPES.get(found[1], found[1]) if found[1] else chr(point) if point <= sys.maxunicode else found[0]
 

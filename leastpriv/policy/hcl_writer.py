@@ -22,7 +22,7 @@ _WRITTEN_ESCAPES = {'"': '\\"', "\\": "\\\\", "\n": "\\n", "\r": "\\r", "\t": "\
 _WIDE = 0x10000
 """Beyond four digits."""
 _IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*")
-_WHOLE = re.compile(r"\$\{((?:[^{}]|\{[^{}]*\})+)\}")
+_EXPRESSION = re.compile(r"\$\{((?:[^{}]|\{[^{}]*\})+)\}")
 _UNSAFE = re.compile(r'["\\@`|<]|[^ -~]')
 """What the report's Markdown would have to change; a string of HCL can write it in another way."""
 
@@ -42,7 +42,7 @@ def _block(statement: Mapping[str, Any]) -> Iterator[str]:
     for key, value in statement.items():
         name = _BLOCK_NAMES.get(key)
         if name:
-            is_text = isinstance(value, str) and not _WHOLE.fullmatch(value) and name not in {"sid", "effect"}
+            is_text = isinstance(value, str) and not _EXPRESSION.fullmatch(value) and name not in {"sid", "effect"}
             listed = [value] if is_text else value
             first, *rest = _value(listed, "  ")
             yield from (f"  {name} = {first}", *rest)
@@ -82,17 +82,17 @@ def _key(key: str) -> str:
 
 def _string(text: str) -> str:
     """A string that is one expression is written as that; the others as templates, which they still are."""
-    whole = _WHOLE.fullmatch(text)
+    whole = _EXPRESSION.fullmatch(text)
     if whole:
         return whole[1]
-    parts = _WHOLE.split(text)
+    parts = _EXPRESSION.split(text)
     return '"' + "".join(f"${{{part}}}" if place % 2 else _escaped(part) for place, part in enumerate(parts)) + '"'
 
 
 def _escaped(text: str) -> str:
     """Escape a literal part (https://developer.hashicorp.com/terraform/language/expressions/strings)."""
-    return _UNSAFE.sub(lambda found: _WRITTEN_ESCAPES.get(found[0], _by_number(ord(found[0]))), text)
+    return _UNSAFE.sub(lambda found: _WRITTEN_ESCAPES.get(found[0], _unicode_escape(ord(found[0]))), text)
 
 
-def _by_number(point: int) -> str:
+def _unicode_escape(point: int) -> str:
     return f"\\u{point:04x}" if point < _WIDE else f"\\U{point:08x}"

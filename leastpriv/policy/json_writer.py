@@ -24,8 +24,8 @@ _DEFAULT_UNIT = "  "
 def json_style_of(document: Document) -> JsonStyle:
     """Read the habits off a document; where it shows none, those of `aws iam get-policy-version`."""
     text, nodes = document.text, document.statement_nodes
-    flat = not any(_tall(text, node) for node in nodes or (document.policy,))
-    lists = [value for node in nodes for value in _lists(node)]
+    single_line = not any(_is_multiline(text, node) for node in nodes or (document.policy,))
+    lists = [value for node in nodes for value in _list_nodes(node)]
     sample = next((node for node in nodes if node.members), document.policy)
     return JsonStyle(
         newline="\r\n" if "\r\n" in text else "\n",
@@ -33,10 +33,14 @@ def json_style_of(document: Document) -> JsonStyle:
         colon=_colon(text, sample),
         comma="," if _compact(text, sample) else ", ",
         padding=_padding(text, sample),
-        flat=flat,
-        tall_one=_mostly_tall(text, [node for node in lists if len(node.items) == 1] or lists, flat),
-        tall_several=_mostly_tall(text, [node for node in lists if len(node.items) > 1] or lists, flat),
-        bare=frozenset(key for key in _LISTS if _mostly_bare(nodes, key)),
+        single_line=single_line,
+        multiline_single=_mostly_multiline(
+            text, [node for node in lists if len(node.items) == 1] or lists, single_line
+        ),
+        multiline_several=_mostly_multiline(
+            text, [node for node in lists if len(node.items) > 1] or lists, single_line
+        ),
+        string_for_one=frozenset(key for key in _LISTS if _mostly_strings(nodes, key)),
     )
 
 
@@ -65,13 +69,13 @@ def list_text(entries: Sequence[object], indent: str, style: JsonStyle) -> str:
 
 def entry_list_text(texts: Sequence[str], indent: str, style: JsonStyle) -> str:
     """Write a list of entries that are text already."""
-    tall = style.tall_one if len(texts) == 1 else style.tall_several
-    return _block("[]", texts, indent, style, tall and bool(texts))
+    multiline = style.multiline_single if len(texts) == 1 else style.multiline_several
+    return _bracketed("[]", texts, indent, style, multiline and bool(texts))
 
 
 def statement_list_text(statements: Sequence[str], indent: str, style: JsonStyle) -> str:
     """Write the list of statements whose texts were written for `indent` and one unit more."""
-    return _block("[]", statements, indent, style, bool(statements) and not style.flat)
+    return _bracketed("[]", statements, indent, style, bool(statements) and not style.single_line)
 
 
 def _value_text(value: object, indent: str, style: JsonStyle) -> str:
@@ -91,13 +95,13 @@ def _value_text(value: object, indent: str, style: JsonStyle) -> str:
 def _object_text(members: Mapping[str, object], indent: str, style: JsonStyle) -> str:
     inner = indent + style.unit
     texts = [style.spell_key(key) + style.colon + _value_text(value, inner, style) for key, value in members.items()]
-    if style.flat:
+    if style.single_line:
         return "{" + style.padding + style.comma.join(texts) + style.padding + "}"
-    return _block("{}", texts, indent, style, tall=True)
+    return _bracketed("{}", texts, indent, style, multiline=True)
 
 
-def _block(brackets: str, texts: Sequence[str], indent: str, style: JsonStyle, tall: bool) -> str:
-    if not tall:
+def _bracketed(brackets: str, texts: Sequence[str], indent: str, style: JsonStyle, multiline: bool) -> str:
+    if not multiline:
         return brackets[0] + style.comma.join(texts) + brackets[1]
     line = style.newline + indent
     return brackets[0] + line + style.unit + ("," + line + style.unit).join(texts) + line + brackets[1]
@@ -107,27 +111,27 @@ def _with_list_style(key: str, value: object, style: JsonStyle) -> object:
     if key not in _LISTS:
         return value
     entries = [value] if isinstance(value, str) else list(value) if isinstance(value, Sequence) else [value]
-    return entries[0] if len(entries) == 1 and key in style.bare else entries
+    return entries[0] if len(entries) == 1 and key in style.string_for_one else entries
 
 
-def _tall(text: str, node: Node) -> bool:
+def _is_multiline(text: str, node: Node) -> bool:
     return "\n" in text[node.start : node.end]
 
 
-def _mostly_tall(text: str, lists: Sequence[Node], flat: bool) -> bool:
-    if flat or not lists:
-        return not flat
-    return 2 * sum(_tall(text, node) for node in lists) >= len(lists)
+def _mostly_multiline(text: str, lists: Sequence[Node], single_line: bool) -> bool:
+    if single_line or not lists:
+        return not single_line
+    return 2 * sum(_is_multiline(text, node) for node in lists) >= len(lists)
 
 
-def _lists(statement: Node) -> Iterator[Node]:
+def _list_nodes(statement: Node) -> Iterator[Node]:
     for key in _LISTS:
         value = statement.get_any_case(key)
         if value and value.kind == "array" and value.items:
             yield value
 
 
-def _mostly_bare(statements: Sequence[Node], key: str) -> bool:
+def _mostly_strings(statements: Sequence[Node], key: str) -> bool:
     values = [value for node in statements if (value := node.get_any_case(key))]
     strings = sum(value.kind == "string" for value in values)
     return strings > sum(len(value.items) == 1 for value in values)
@@ -140,12 +144,12 @@ def _unit(document: Document) -> str:
         outer = indentation(text, node.start)
         for member in node.members[:1]:
             inner = indentation(text, member.start)
-            if _tall_between(text, node.start, member.start) and len(inner) > len(outer):
+            if _has_line_end(text, node.start, member.start) and len(inner) > len(outer):
                 return inner[len(outer) :]
     return _DEFAULT_UNIT
 
 
-def _tall_between(text: str, start: int, end: int) -> bool:
+def _has_line_end(text: str, start: int, end: int) -> bool:
     return "\n" in text[start:end]
 
 
@@ -159,7 +163,9 @@ def _colon(text: str, node: Node) -> str:
 
 def _compact(text: str, node: Node) -> bool:
     """Tell whether entries on one line follow each other without a blank."""
-    return all(text[member.key_end : member.value.start] == ":" for member in node.members) and not _tall(text, node)
+    return all(text[member.key_end : member.value.start] == ":" for member in node.members) and not _is_multiline(
+        text, node
+    )
 
 
 def _padding(text: str, node: Node) -> str:
@@ -296,13 +302,13 @@ class JsonStyle:
     """What stands between two entries on the same line."""
     padding: str
     """What stands inside the braces of an object on one line."""
-    flat: bool
+    single_line: bool
     """A statement is one line."""
-    tall_one: bool
+    multiline_single: bool
     """A list of one entry takes three lines."""
-    tall_several: bool
+    multiline_several: bool
     """A list of several entries has one a line."""
-    bare: frozenset[str]
+    string_for_one: frozenset[str]
     """Those elements of a statement whose lists of one are mostly written as a string."""
     spell: Callable[[str], str] = json_string
     """Writes a string."""

@@ -12,11 +12,11 @@ from leastpriv.policy.embedded_json import open_embedded_json
 from leastpriv.policy.source import (
     Format,
     PolicySource,
+    describe_kind,
     follow_pointer,
     format_addresses,
     format_names,
     is_hcl,
-    kind_name,
     policy_pointers,
     rendered_source,
 )
@@ -41,15 +41,15 @@ def locate(text: str, where: str, pointer: str) -> PolicySource:
         from leastpriv.policy.hcl import read_hcl
 
         return read_hcl(text, where, pointer)
-    form, root = _read(text, where)
+    form, root = _parse(text, where)
     terraform = where.lower().endswith(_TERRAFORM_NAMES)
-    found, policy = (pointer, follow_pointer(root, pointer, where)) if pointer else _unwrapped(root, where)
+    found, policy = (pointer, follow_pointer(root, pointer, where)) if pointer else _policy_in_wrapper(root, where)
     functions = form == "yaml" or found not in _WRAPPERS
     language: Language = "terraform" if terraform else "cloudformation" if functions else "plain"
-    source = PolicySource(form, found, text, policy, language, text, kind=_resource_type(root, found, where))
+    source = PolicySource(form, found, text, policy, language, text, resource_type=_resource_type(root, found, where))
     if terraform and "/aws_iam_policy_document/" in found:
         return _data_source(source, where)
-    return _opened(source, root, where)
+    return _embedded_policy(source, root, where)
 
 
 def _resource_type(root: Node, pointer: str, where: str) -> str:
@@ -60,7 +60,7 @@ def _resource_type(root: Node, pointer: str, where: str) -> str:
     return kind.text if kind else ""
 
 
-def _read(text: str, where: str) -> tuple[Format, Node]:
+def _parse(text: str, where: str) -> tuple[Format, Node]:
     if not where.lower().endswith(_YAML_NAMES):
         return "json", read_json(text, where)
     if text.removeprefix("\ufeff").lstrip().startswith("{"):
@@ -69,7 +69,7 @@ def _read(text: str, where: str) -> tuple[Format, Node]:
     return "yaml", read_yaml(text, where)
 
 
-def _unwrapped(root: Node, where: str) -> tuple[str, Node]:
+def _policy_in_wrapper(root: Node, where: str) -> tuple[str, Node]:
     for pointer in _WRAPPERS:
         with suppress(PolicyFileError):
             node = follow_pointer(root, pointer, where)
@@ -82,7 +82,7 @@ def _unwrapped(root: Node, where: str) -> tuple[str, Node]:
     )
 
 
-def _opened(source: PolicySource, root: Node, where: str) -> PolicySource:
+def _embedded_policy(source: PolicySource, root: Node, where: str) -> PolicySource:
     """The source itself where its node is a policy; where it is a string, the policy in it."""
     node = source.policy
     if node.get_any_case("Statement"):
@@ -94,7 +94,7 @@ def _opened(source: PolicySource, root: Node, where: str) -> PolicySource:
     opened = open_embedded_json(source.text, text)
     if opened is None:
         raise PolicyFileError(
-            f"{where}: {source.place(text.start)}: the policy is a string of a form that cannot be edited in place; "
+            f"{where}: {source.position(text.start)}: the policy is a string of a form that cannot be edited in place; "
             "write it as an object, in quotes on one line, or as a block with |."
         )
     inner, embedded = opened
@@ -103,7 +103,9 @@ def _opened(source: PolicySource, root: Node, where: str) -> PolicySource:
     except PolicyFileError as error:
         raise PolicyFileError(_no_json(source, inner, where)) from error
     language: Language = "sub" if text is sub else "terraform" if source.language == "terraform" else "plain"
-    found = PolicySource(source.format, source.pointer, inner, policy, language, source.outer, embedded, source.kind)
+    found = PolicySource(
+        source.format, source.pointer, inner, policy, language, source.outer, embedded, source.resource_type
+    )
     if not policy.get_any_case("Statement"):
         raise NoPolicyError(_no_policy(found, root, where))
     return found
@@ -122,7 +124,7 @@ def _data_source(source: PolicySource, where: str) -> PolicySource:
 def _no_policy(source: PolicySource, root: Node, where: str) -> str:
     node = source.policy
     keys = [member.key for member in node.members]
-    what = f"an object without Statement, only {format_names(keys)}" if keys else f"a {kind_name(node)}, no policy"
+    what = f"an object without Statement, only {format_names(keys)}" if keys else f"a {describe_kind(node)}, no policy"
     inside = format_addresses(where, policy_pointers(root)) if source.embedded is None else ""
     advice = f"the file has {inside}" if inside else "correct the pointer"
     return f"{where}: there is no policy at {source.pointer}: it is {what}; {advice}."

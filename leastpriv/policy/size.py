@@ -96,7 +96,7 @@ def _shared() -> frozenset[PolicyKind]:
 def _attached_as(document: Document) -> Mapping[str, str] | None:
     """The row of the resource that the policy is a part of."""
     of_terraform = re.search(r"(?:^|/)(aws_iam_\w+)[./]", document.pointer)
-    kind = document.source.kind or (of_terraform[1] if of_terraform else "")
+    kind = document.source.resource_type or (of_terraform[1] if of_terraform else "")
     return next((row for row in table("attached_as") if row["type"] == kind), None)
 
 
@@ -121,7 +121,7 @@ def numbered_files(path: str, is_there: Callable[[str], bool]) -> Iterator[str]:
 
 
 @dataclass(frozen=True, slots=True)
-class Packed:
+class PackedPolicy:
     """A policy and those that it was split into."""
 
     document: Document
@@ -130,7 +130,7 @@ class Packed:
     """New managed policies, each of a file of its own."""
     merged: tuple[str, ...] = ()
     """Sids (or places) of statements that became part of another one."""
-    folds: tuple[ActionWildcard, ...] = ()
+    wildcards: tuple[ActionWildcard, ...] = ()
     fits: bool = True
     """Each policy is within its quota, and they are not too many."""
 
@@ -140,9 +140,9 @@ def pack(
     kind: PolicyKind = PolicyKind.MANAGED,
     *,
     attached: int = 0,
-    beside: int = 0,
-    may_fold: MayWriteWildcard = lambda _document, _statement, _pattern: False,
-) -> Packed:
+    used_by_others: int = 0,
+    may_write_wildcard: MayWriteWildcard = lambda _document, _statement, _pattern: False,
+) -> PackedPolicy:
     """Bring a policy within its quota; `attached` is the number of other managed policies of the role.
 
     Statements of equal effect, condition and resources (or actions) become one; then lists of actions become
@@ -150,17 +150,17 @@ def pack(
     Where that is not enough the last statements move to further managed policies instead, one that is too large being
     cut in several. Those that deny have the first claim to stay. `beside` is what other policies take of the quota.
     """
-    limit = max(quota(kind) - beside, 0)
+    limit = max(quota(kind) - used_by_others, 0)
     if policy_size(document) <= limit:
-        return Packed(document)
+        return PackedPolicy(document)
     shorter, merged = merge_statements(document, limit)
-    shortest, folds = shorten_actions(shorter, may_fold, limit)
-    ways = (Packed(document), Packed(shorter, (), merged), Packed(shortest, (), merged, folds))
+    shortest, wildcards = shorten_actions(shorter, may_write_wildcard, limit)
+    ways = (PackedPolicy(document), PackedPolicy(shorter, (), merged), PackedPolicy(shortest, (), merged, wildcards))
     whole = next((way for way in ways if policy_size(way.document) <= limit), None)
     if whole or not _can_be_split(document):
         return whole or replace(ways[-1], fits=False)
     # What does not become one policy keeps its statements as they are, unless that takes more policies.
-    splits = [split for way in ways if _has_room(split := _split(way, limit), limit)]
+    splits = [split for way in ways if _fits_quota(split := _split(way, limit), limit)]
     if not splits:
         # No cut helps, as where others take the whole quota: pieces would be no nearer to what IAM takes.
         return replace(ways[-1], fits=False)
@@ -169,7 +169,7 @@ def pack(
     return replace(best, fits=policies <= max_managed_policies() - attached)
 
 
-def _has_room(packed: Packed, limit: int) -> bool:
+def _fits_quota(packed: PackedPolicy, limit: int) -> bool:
     within = (policy_size(part) <= quota(PolicyKind.MANAGED) for part in packed.further)
     return policy_size(packed.document) <= limit and all(within)
 
@@ -180,21 +180,23 @@ def _can_be_split(document: Document) -> bool:
 
 
 _PART = re.compile(r"Part\d+\Z")
-_SPARE = len("Part999")
+_SUFFIX_LENGTH = len("Part999")
 """What the Sid of a further piece may be longer."""
 
 _Value = dict[str, Any]
 """A statement as JSON."""
 
 
-def _split(way: Packed, first: int) -> Packed:
+def _split(way: PackedPolicy, first: int) -> PackedPolicy:
     """The file with the statements that fit, and new policies with the others, as they find room."""
     document = way.document
     taken = {statement.sid.lower() for statement in document.statements}
     edits, moved = _overflow(document, first, taken)
     parts: list[list[_Value]] = []
-    for piece in chain.from_iterable(_cut(document, value, quota(PolicyKind.MANAGED), taken) for value in moved):
-        with_room = (part for part in parts if _length(document, [*part, piece]) <= quota(PolicyKind.MANAGED))
+    for piece in chain.from_iterable(
+        _split_statement(document, value, quota(PolicyKind.MANAGED), taken) for value in moved
+    ):
+        with_room = (part for part in parts if _policy_length(document, [*part, piece]) <= quota(PolicyKind.MANAGED))
         part = next(with_room, None)
         if part is None:
             parts.append([piece])
@@ -209,12 +211,12 @@ def _overflow(document: Document, limit: int, taken: set[str]) -> tuple[list[Edi
     values = {statement.index: _value(document, statement) for statement in document.statements}
     kept: list[int] = []
     for statement in order:
-        if _length(document, [values[index] for index in (*kept, statement.index)]) <= limit:
+        if _policy_length(document, [values[index] for index in (*kept, statement.index)]) <= limit:
             kept.append(statement.index)
     moved = [index for index in values if index not in kept]
     if kept:
         return [DropStatement(index) for index in moved], [values[index] for index in moved]
-    head, *rest = _cut(document, values[0], limit, taken)
+    head, *rest = _split_statement(document, values[0], limit, taken)
     edits = [*_reduced(document.statements[0], head), *(DropStatement(index) for index in moved[1:])]
     return edits, [*rest, *(values[index] for index in moved[1:])]
 
@@ -228,26 +230,26 @@ def _reduced(statement: Statement, value: _Value) -> Iterator[Edit]:
         yield ReplaceResources(statement.index, gone)
 
 
-def _cut(document: Document, value: _Value, limit: int, taken: set[str]) -> list[_Value]:
+def _split_statement(document: Document, value: _Value, limit: int, taken: set[str]) -> list[_Value]:
     """A statement, or where it alone is too large several, each with as many of its actions or resources as fit.
 
     `taken` are the Sids in lower case that no piece may get; it takes in those that pieces got.
     """
-    if _length(document, [value]) <= limit:
+    if _policy_length(document, [value]) <= limit:
         return [value]
     sid = _key(value, "Sid")
-    first, *rest = _pieces(document, value, limit - (_SPARE if sid in value else 0))
+    first, *rest = _pieces(document, value, limit - (_SUFFIX_LENGTH if sid in value else 0))
     return [first, *({**piece, sid: _numbered(str(piece[sid]), taken)} if sid in piece else piece for piece in rest)]
 
 
 def _pieces(document: Document, value: _Value, limit: int) -> Iterator[_Value]:
     name = next((name for name in ("Action", "Resource") if len(_listed(value, name)) > 1), None)
-    if name is None or _length(document, [value]) <= limit:
+    if name is None or _policy_length(document, [value]) <= limit:
         yield value
         return
     key, entries = _key(value, name), _listed(value, name)
     while entries:
-        room = limit - _length(document, [{**value, key: []}])
+        room = limit - _policy_length(document, [{**value, key: []}])
         number = max(1, sum(size <= room for size in accumulate(map(_entry_length, entries))))
         # One entry alone may still be too much, with all those of the other list.
         yield from _pieces(document, {**value, key: entries[:number]}, limit)
@@ -281,23 +283,23 @@ def _value(document: Document, statement: Statement) -> _Value:
     return dict(json.loads(minified(document.statement_nodes[statement.index]), parse_float=str))
 
 
-def _whole(document: Document, values: Sequence[_Value]) -> dict[str, object]:
+def _policy_value(document: Document, values: Sequence[_Value]) -> dict[str, object]:
     version: dict[str, object] = {"Version": document.version} if document.version else {}
     return {**version, "Statement": list(values)}
 
 
-def _length(document: Document, values: Sequence[_Value]) -> int:
+def _policy_length(document: Document, values: Sequence[_Value]) -> int:
     """Size of a policy of some statements, beside what else the document's own policy holds (`Id`)."""
     others = sum(
         len(minified(member.value)) + len(member.key) + 4
         for member in document.policy.members
         if member.key.casefold() not in {"version", "statement"}
     )
-    return others + len(json.dumps(_whole(document, values), separators=(",", ":"), ensure_ascii=False))
+    return others + len(json.dumps(_policy_value(document, values), separators=(",", ":"), ensure_ascii=False))
 
 
 def _policy(document: Document, values: Sequence[_Value]) -> Document:
     """A policy of some statements, of a document's version and in its hand."""
     style = json_style_of(document)
-    text = json.dumps(_whole(document, values), indent=style.unit) + "\n"
+    text = json.dumps(_policy_value(document, values), indent=style.unit) + "\n"
     return parse(text.replace("\n", style.newline).encode(), f"a part of {document.where}")

@@ -56,9 +56,9 @@ def follow_pointer(root: Node, pointer: str, where: str) -> Node:
         key = token.replace("~1", "/").replace("~0", "~")
         found = _child(node, key)
         if found is None:
-            named, at = (_short(each, _LONGEST_POINTER) for each in (pointer, done or "the top"))
+            named, at = (_shorten(each, _LONGEST_POINTER) for each in (pointer, done or "the top"))
             raise NoPolicyError(
-                f"{where}: the pointer {named} leads nowhere: {at} {_lack(node, key)}; correct the pointer."
+                f"{where}: the pointer {named} leads nowhere: {at} {_missing_reason(node, key)}; correct the pointer."
             )
         node, done = found, f"{done}/{token}"
     return node
@@ -80,11 +80,11 @@ def format_addresses(where: str, pointers: Iterable[str]) -> str:
 def format_names(found: Iterable[str]) -> str:
     """Put names in words, the first dozen of them."""
     every = list(found)
-    shown = ", ".join(map(_short, every[:_MOST_NAMES]))
+    shown = ", ".join(map(_shorten, every[:_MOST_NAMES]))
     return shown + (f" and {len(every) - _MOST_NAMES} more" if len(every) > _MOST_NAMES else "")
 
 
-def _short(name: str, longest: int = _LONGEST_NAME) -> str:
+def _shorten(name: str, longest: int = _LONGEST_NAME) -> str:
     return name if len(name) <= longest else f"{name[:longest]}…"
 
 
@@ -95,18 +95,20 @@ def _child(node: Node, key: str) -> Node | None:
     return node.get(key)
 
 
-def _lack(node: Node, key: str) -> str:
+def _missing_reason(node: Node, key: str) -> str:
     if node.kind == "array":
         size = len(node.items)
         has = f"only 0 to {size - 1}" if size > 1 else "only 0" if size else "for it is empty"
-        return f"is a list that has no {_short(key)}, {has}"
+        return f"is a list that has no {_shorten(key)}, {has}"
     if node.kind == "object":
         keys = [member.key for member in node.members]
-        return f"has no {_short(key)}, only {format_names(keys)}" if keys else f"has no {_short(key)}, for it is empty"
-    return f"is a {kind_name(node)}, so that it has no {_short(key)}"
+        return (
+            f"has no {_shorten(key)}, only {format_names(keys)}" if keys else f"has no {_shorten(key)}, for it is empty"
+        )
+    return f"is a {describe_kind(node)}, so that it has no {_shorten(key)}"
 
 
-def kind_name(node: Node) -> str:
+def describe_kind(node: Node) -> str:
     """Put a node's kind in words."""
     return {"array": "list", "object": "object without members", "literal": "constant"}.get(node.kind, node.kind)
 
@@ -151,16 +153,16 @@ class PolicySource:
     """The whole file."""
     embedded: EmbeddedJson | None = None
     """Where the policy is written in a string."""
-    kind: str = ""
+    resource_type: str = ""
     """Type of the resource of a CloudFormation template that the policy is a part of, `AWS::IAM::UserPolicy`."""
     lines: tuple[int, ...] = ()
     """Of a policy that was rendered as JSON: where its statements begin in the file."""
 
     def offset(self, offset: int) -> int:
         """Return the offset in the file of an offset in `text`."""
-        return self.embedded.place(offset) if self.embedded else offset
+        return self.embedded.outer_offset(offset) if self.embedded else offset
 
-    def place(self, offset: int) -> str:
+    def position(self, offset: int) -> str:
         """Return an offset of `text` in words, as of the file; of a policy that was rendered, its address."""
         return self.pointer if self.format == "hcl" else position(self.outer, self.offset(offset))
 

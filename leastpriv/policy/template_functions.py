@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from leastpriv.policy.conditions import as_2012
+from leastpriv.policy.conditions import in_2012_spelling
 from leastpriv.policy.syntax_tree import Node, minified
 
 Language = Literal["plain", "cloudformation", "sub", "terraform"]
@@ -41,24 +41,24 @@ _NAME = re.compile(r"[A-Za-z0-9_.\[\]-]+")
 _DIRECTIVE = "%{"
 
 
-def parts_of(node: Node, language: Language, known: Mapping[str, str]) -> Parts | None:
+def parts_of(node: Node, language: Language, pseudo_parameters: Mapping[str, str]) -> Parts | None:
     """Return the parts of a string; None where the node is neither a string nor a function in place of one.
 
     `known` holds values of CloudFormation's own parameters, such as `AWS::Partition`.
     """
     if node.kind == "string":
         if language == "terraform":
-            return _joined(_terraform(node.text))
-        return _joined(_sub(node.text, known, {})) if language == "sub" else (node.text,)
+            return _merge_texts(_terraform_parts(node.text))
+        return _merge_texts(_sub_parts(node.text, pseudo_parameters, {})) if language == "sub" else (node.text,)
     if language != "cloudformation" or node.kind != "object" or len(node.members) != 1:
         return None
-    return _function(node, known)
+    return _function(node, pseudo_parameters)
 
 
 def joined_text(parts: Parts, *, escaped: bool = False) -> str:
     """Join parts; `escaped`: what only looks like a placeholder is plain text, and is spelled so."""
     return "".join(
-        f"${{{part.name}}}" if isinstance(part, Placeholder) else as_2012(part, not escaped) for part in parts
+        f"${{{part.name}}}" if isinstance(part, Placeholder) else in_2012_spelling(part, not escaped) for part in parts
     )
 
 
@@ -79,49 +79,54 @@ def placeholder_for(text: str, kind: str = "expression") -> Placeholder:
     return Placeholder(f"{kind}-{hashlib.sha256(name.encode()).hexdigest()[:8]}")
 
 
-def _function(node: Node, known: Mapping[str, str]) -> Parts | None:
+def _function(node: Node, pseudo_parameters: Mapping[str, str]) -> Parts | None:
     member = node.members[0]
     key, value = member.key, member.value
     if key == "Ref" and value.kind == "string":
-        return (known[value.text],) if value.text in known else (placeholder_for(value.text),)
-    if key == "Fn::Sub" and (found := _substituted(value, known)):
+        return (pseudo_parameters[value.text],) if value.text in pseudo_parameters else (placeholder_for(value.text),)
+    if key == "Fn::Sub" and (found := _sub_function(value, pseudo_parameters)):
         return found
-    if key == "Fn::Join" and (found := _concatenated(value, known)):
+    if key == "Fn::Join" and (found := _join_function(value, pseudo_parameters)):
         return found
     if key == "Fn::GetAtt" and value.kind == "array" and all(item.kind == "string" for item in value.items):
         return (placeholder_for(".".join(item.text for item in value.items)),)
     return (placeholder_for(minified(node), key.replace("::", ".")),) if key.startswith("Fn::") else None
 
 
-def _substituted(value: Node, known: Mapping[str, str]) -> Parts | None:
+def _sub_function(value: Node, pseudo_parameters: Mapping[str, str]) -> Parts | None:
     """`Fn::Sub` of a text, or of a text and a map of its own."""
     text, given = (value, None) if value.kind != "array" or len(value.items) != 2 else value.items
     if text.kind != "string":
         return None
     own = (
         {
-            m.key: parts_of(m.value, "cloudformation", known) or (placeholder_for(minified(m.value)),)
+            m.key: parts_of(m.value, "cloudformation", pseudo_parameters) or (placeholder_for(minified(m.value)),)
             for m in given.members
         }
         if given
         else {}
     )
-    return _joined(_sub(text.text, known, own))
+    return _merge_texts(_sub_parts(text.text, pseudo_parameters, own))
 
 
-def _concatenated(value: Node, known: Mapping[str, str]) -> Parts | None:
+def _join_function(value: Node, pseudo_parameters: Mapping[str, str]) -> Parts | None:
     """`Fn::Join` of a delimiter and a list that is written out."""
     if value.kind != "array" or len(value.items) != 2 or value.items[1].kind != "array":
         return None
-    delimiter, items = value.items[0].text, [parts_of(item, "cloudformation", known) for item in value.items[1].items]
+    delimiter, items = (
+        value.items[0].text,
+        [parts_of(item, "cloudformation", pseudo_parameters) for item in value.items[1].items],
+    )
     if not all(items):
         return None
-    return _joined(
+    return _merge_texts(
         part for number, parts in enumerate(items) for part in ((delimiter,) if number else ()) + (parts or ())
     )
 
 
-def _sub(text: str, known: Mapping[str, str], own: Mapping[str, Parts]) -> Iterator[str | Placeholder]:
+def _sub_parts(
+    text: str, pseudo_parameters: Mapping[str, str], own: Mapping[str, Parts]
+) -> Iterator[str | Placeholder]:
     at = 0
     for found in _SUB.finditer(text):
         yield text[at : found.start()]
@@ -131,12 +136,12 @@ def _sub(text: str, known: Mapping[str, str], own: Mapping[str, Parts]) -> Itera
         elif name in own:
             yield from own[name]
         else:
-            yield known[name] if name in known else placeholder_for(name)
+            yield pseudo_parameters[name] if name in pseudo_parameters else placeholder_for(name)
         at = found.end()
     yield text[at:]
 
 
-def _terraform(text: str) -> Iterator[str | Placeholder]:
+def _terraform_parts(text: str) -> Iterator[str | Placeholder]:
     found = list(_TERRAFORM.finditer(text))
     if any(each[3] for each in found):
         # A directive, or an expression with braces in braces: what the whole says is not known.
@@ -150,7 +155,7 @@ def _terraform(text: str) -> Iterator[str | Placeholder]:
     yield text[at:]
 
 
-def _joined(parts: Iterable[str | Placeholder]) -> Parts:
+def _merge_texts(parts: Iterable[str | Placeholder]) -> Parts:
     """Put neighbouring texts together; there is at least one part."""
     found: list[str | Placeholder] = []
     for part in parts:

@@ -82,7 +82,7 @@ def find_witness(
 
 def _candidates(action: str, resource: str, rule: Rule, old: Sequence[Document]) -> Iterator[Witness]:
     """Yield requests that the rule may allow: first of each of its cases, then with more in the context."""
-    plain = [_fitting(action, resource, case) for case in cases(rule.condition_set)]
+    plain = [_satisfying_request(action, resource, case) for case in cases(rule.condition_set)]
     yield from plain
     overlays = list(_overlays(old))
     for witness in plain:
@@ -91,11 +91,11 @@ def _candidates(action: str, resource: str, rule: Rule, old: Sequence[Document])
         yield replace(witness, context={**witness.context, **dict(overlays)})
 
 
-def _fitting(action: str, resource: str, condition_set: ConditionSet) -> Witness:
+def _satisfying_request(action: str, resource: str, condition_set: ConditionSet) -> Witness:
     context = {key: values for each in condition_set.conditions for key, values in _satisfying(each)}
-    for entry in condition_set.fits:
+    for entry in condition_set.matching:
         context |= {key.strip().lower(): (_ANY,) for key in _VARIABLE_KEY.findall(entry)}
-        resource = _plain(resolve_variables(entry, context, True) or entry)
+        resource = _sample_text(resolve_variables(entry, context, True) or entry)
     return Witness(action, resource, context)
 
 
@@ -118,7 +118,7 @@ def _satisfying(condition: Condition) -> Iterator[tuple[str, tuple[str, ...]]]:
         if operator.quantifier == "ForAnyValue":
             yield condition.key, (_ANY,)
     elif operator.quantifier != "ForAllValues":
-        yield condition.key, (_sample(operator, condition.values[0]),)
+        yield condition.key, (_fitting_value(operator, condition.values[0]),)
 
 
 def _violating(condition: Condition) -> Iterator[tuple[str, tuple[str, ...]]]:
@@ -127,12 +127,15 @@ def _violating(condition: Condition) -> Iterator[tuple[str, tuple[str, ...]]]:
         return
     if operator.base != "Null":
         value = condition.values[0]
-        yield condition.key, (_sample(operator, value) if operator.negated else _beyond(operator, value),)
+        yield (
+            condition.key,
+            (_fitting_value(operator, value) if operator.negated else _violating_value(operator, value),),
+        )
     elif "true" in condition.values:
         yield condition.key, (_ANY,)
 
 
-def _sample(operator: Operator, value: str) -> str:
+def _fitting_value(operator: Operator, value: str) -> str:
     """Return a value of a request that fits a value of a policy."""
     read = {"Num": parse_number, "Dat": parse_date}.get(operator.base[:3])
     found = read(value) if read else None
@@ -142,10 +145,10 @@ def _sample(operator: Operator, value: str) -> str:
     if operator.base == "IpAddress":
         addresses = parse_network(value)
         return str(addresses.network_address) if addresses else value
-    return _plain(value) if operator.base in {"StringLike", "ArnLike"} else unescape(value)
+    return _sample_text(value) if operator.base in {"StringLike", "ArnLike"} else unescape(value)
 
 
-def _beyond(operator: Operator, value: str) -> str:
+def _violating_value(operator: Operator, value: str) -> str:
     """Return a value of a request that does not fit a value of a policy."""
     read = {"Num": parse_number, "Dat": parse_date}.get(operator.base[:3])
     found = read(value) if read else None
@@ -156,6 +159,6 @@ def _beyond(operator: Operator, value: str) -> str:
     return _ANY
 
 
-def _plain(pattern: str) -> str:
+def _sample_text(pattern: str) -> str:
     """Return a text that a pattern matches, its variables left out."""
     return unescape(_WILDCARD.sub(lambda found: "" if found[0] == "*" else _ANY, without_variables(pattern)))

@@ -72,7 +72,9 @@ class BlockWriter:
         new = f": [{', '.join(texts)}]" if in_line else yaml_writer.list_text(texts, member, self.text, self.style)
         return member.start, member.value.end, key + new
 
-    def rewrite_policy(self, splices: Splices, dropped: set[int], appended: Sequence[Mapping[str, object]]) -> str:
+    def rewrite_policy(
+        self, splices: StatementSplices, dropped: set[int], appended: Sequence[Mapping[str, object]]
+    ) -> str:
         """Return the whole text after edits within statements, without the dropped ones, with others at the end."""
         member, nodes = _statements(self.document), self.document.statement_nodes
         value = member.value
@@ -82,17 +84,17 @@ class BlockWriter:
                 if value.kind == "array" and nodes
                 else value.end
             )
-            new = (member.key_end, end, self.fresh(member, appended))
+            new = (member.key_end, end, self.new_list(member, appended))
         elif value.kind == "array":
-            new = self.several(value, splices, dropped, appended)
+            new = self.statement_list(value, splices, dropped, appended)
         elif appended:
-            new = self.one_and_others(value, splices, appended)
+            new = self.list_from_single(value, splices, appended)
         else:
             return apply_splices(self.text, 0, len(self.text), splices.get(0, ()))
         return apply_splices(self.text, 0, len(self.text), [new])
 
-    def several(
-        self, value: Node, splices: Splices, dropped: set[int], appended: Sequence[Mapping[str, object]]
+    def statement_list(
+        self, value: Node, splices: StatementSplices, dropped: set[int], appended: Sequence[Mapping[str, object]]
     ) -> Splice:
         """Rewrite a list of statements of which one at least remains."""
         written = {
@@ -106,7 +108,9 @@ class BlockWriter:
         ]
         return list_splice(self.text, value, written, changes, self.style)
 
-    def one_and_others(self, value: Node, splices: Splices, appended: Sequence[Mapping[str, object]]) -> Splice:
+    def list_from_single(
+        self, value: Node, splices: StatementSplices, appended: Sequence[Mapping[str, object]]
+    ) -> Splice:
         """Make a list of a statement that stands without one."""
         begin = value.start - column(self.text, value.start)
         lines = apply_splices(self.text, begin, value.end, splices.get(0, ())).split("\n")
@@ -116,7 +120,7 @@ class BlockWriter:
         entries = [own, *(yaml_writer.statement_text(statement, indent, self.style) for statement in appended)]
         return begin, value.end, self.style.newline.join(entries)
 
-    def fresh(self, member: Member, appended: Sequence[Mapping[str, object]]) -> str:
+    def new_list(self, member: Member, appended: Sequence[Mapping[str, object]]) -> str:
         """Write a list of new statements alone, from the key's colon on."""
         if not appended:
             return ": []"
@@ -127,7 +131,7 @@ class BlockWriter:
 
 def can_add_entries(document: Document, index: int, key: str) -> bool:
     """Tell whether entries can be put beside those of a statement's Action or Resource, which it has."""
-    return _takes(document, _member(document, index, key).value)
+    return _accepts_entries(document, _member(document, index, key).value)
 
 
 class BracketWriter:
@@ -136,7 +140,7 @@ class BracketWriter:
     def __init__(self, document: Document) -> None:
         self.document = document
         self.text = document.text
-        self.style = _spelling(document, json_style_of(document))
+        self.style = _with_yaml_strings(document, json_style_of(document))
         self.escape = template_escape(document.source.language)
 
     def rewrite_list(self, index: int, key: str, changes: ListChanges) -> Splice:
@@ -160,14 +164,16 @@ class BracketWriter:
         new = texts[0] if bare else entry_list_text(texts, indentation(self.text, member.start), self.style)
         return member.start, value.end, self.style.spell_key(key) + self.text[member.key_end : value.start] + new
 
-    def rewrite_policy(self, splices: Splices, dropped: set[int], appended: Sequence[Mapping[str, object]]) -> str:
+    def rewrite_policy(
+        self, splices: StatementSplices, dropped: set[int], appended: Sequence[Mapping[str, object]]
+    ) -> str:
         """Return the whole text after edits within statements, without the dropped ones, with others at the end."""
         value, nodes = _statements(self.document).value, self.document.statement_nodes
         texts = [apply_splices(self.text, n.start, n.end, splices.get(index, ())) for index, n in enumerate(nodes)]
         if len(dropped) == len(texts):
             indent = indentation(self.text, value.start)
-            fresh = [self.statement(statement, indent + self.style.unit) for statement in appended]
-            new = statement_list_text(fresh, indent, self.style)
+            new_list = [self.statement(statement, indent + self.style.unit) for statement in appended]
+            new = statement_list_text(new_list, indent, self.style)
         else:
             indent = indentation(self.text, nodes[-1].end - 1)
             changes = ListChanges(dropped)
@@ -181,11 +187,13 @@ class BracketWriter:
 
     def statement(self, statement: Mapping[str, object], indent: str) -> str:
         """Write a new statement; its conditions are copied from the file, spelled as the file spells them."""
-        escaped = {key: value if key == "Condition" else _each(self.escape, value) for key, value in statement.items()}
+        escaped = {
+            key: value if key == "Condition" else _map_strings(self.escape, value) for key, value in statement.items()
+        }
         return statement_text(escaped, indent, self.style)
 
 
-def _spelling(document: Document, style: JsonStyle) -> JsonStyle:
+def _with_yaml_strings(document: Document, style: JsonStyle) -> JsonStyle:
     """The layout with a YAML file's own ways to write strings and keys: in its brackets they need no quotes."""
     keys = [member for node in document.statement_nodes for member in node.members]
     if document.source.format != "yaml" or document.source.embedded or not keys:
@@ -220,30 +228,30 @@ def _member(document: Document, index: int, key: str) -> Member:
 def _editable(document: Document, index: int, key: str, changes: ListChanges) -> Member:
     member = _member(document, index, key)
     value = member.value
-    if not changes.drop and not _takes(document, value):
+    if not changes.drop and not _accepts_entries(document, value):
         function = value.members[0].key if value.members else value.text
         raise PolicyFileError(
-            f"{document.where}: {document.source.place(value.start)}: nothing can be put beside this {function} in "
+            f"{document.where}: {document.source.position(value.start)}: nothing can be put beside this {function} in "
             f"{key}; write it as a list."
         )
     return member
 
 
-def _takes(document: Document, value: Node) -> bool:
+def _accepts_entries(document: Document, value: Node) -> bool:
     """Whether entries can be put beside a value: not beside what is a list already, nor beside several lines."""
     if value.kind != "object":
         return value.kind == "array" or document.source.language != "terraform" or not value.text.startswith("${")
     return value.members[0].key in _ONE_STRING and "\n" not in document.text[value.start : value.end]
 
 
-def _each(change: Callable[[str], str], value: object) -> object:
+def _map_strings(change: Callable[[str], str], value: object) -> object:
     """Change a string, or those of a list."""
     if isinstance(value, str):
         return change(value)
-    return [_each(change, item) for item in value] if isinstance(value, Sequence) else value
+    return [_map_strings(change, item) for item in value] if isinstance(value, Sequence) else value
 
 
-Splices = Mapping[int, Sequence[Splice]]
+StatementSplices = Mapping[int, Sequence[Splice]]
 """Index of a statement -> edits of its text."""
 
 
@@ -256,5 +264,7 @@ class Writer(Protocol):
     def replace_key(self, member: Member, key: str, entries: Sequence[str]) -> Splice:
         """Write another key with a list in place of a member of a statement."""
 
-    def rewrite_policy(self, splices: Splices, dropped: set[int], appended: Sequence[Mapping[str, object]]) -> str:
+    def rewrite_policy(
+        self, splices: StatementSplices, dropped: set[int], appended: Sequence[Mapping[str, object]]
+    ) -> str:
         """Return the whole text after edits within statements, without the dropped ones, with others at the end."""

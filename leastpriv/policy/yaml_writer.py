@@ -37,7 +37,7 @@ class YamlStyle:
     """Around a new string that needs no quotes: `'`, `"` or none."""
     flow: bool
     """Lists of actions are mostly written in brackets."""
-    bare: frozenset[str]
+    string_for_one: frozenset[str]
     """Those elements of a statement whose lists of one are mostly written as a string."""
 
 
@@ -57,7 +57,7 @@ def yaml_style_of(document: Document) -> YamlStyle:
         dash=" " * (column(text, sample[0].value.start) - column(text, sample[0].start)) if sample else "  ",
         quote=_usual_quote(strings),
         flow=len(lists) > 2 * len(blocks),
-        bare=frozenset(key for key in _LISTS if _mostly_bare(nodes, key)),
+        string_for_one=frozenset(key for key in _LISTS if _mostly_strings(nodes, key)),
     )
 
 
@@ -117,21 +117,23 @@ def list_splice(text: str, value: Node, written: Mapping[int, str], changes: Lis
     Raises PolicyFileError where the list is laid out as no block list that people write.
     """
     spans = [entry_lines(text, value, number, style) for number in range(len(value.items))]
-    result, gaps = "", list[str]()
+    result, separators = "", list[str]()
     between = [text[one[1] : other[0]] for one, other in pairwise(spans)]
-    usual, start, lead = _usual_gap(between, style), spans[0][0], ""
-    if changes.after.get(-1) and 0 not in changes.drop and _comments(between):
+    usual, start, lead = _usual_separator(between, style), spans[0][0], ""
+    if changes.after.get(-1) and 0 not in changes.drop and _have_comments(between):
         # Where entries have comments above them, that above the first is its own, not that of another one before it.
         start = _above_comments(text, start)
         lead = usual.join(changes.after[-1]) + style.newline + text[start : spans[0][0]]
         changes = ListChanges(changes.drop, {place: new for place, new in changes.after.items() if place >= 0})
     for number, (begin, end) in enumerate(spans):
         if entries := changes.entries(number, written.get(number, text[begin:end])):
-            result += (_gap(gaps, style) if result else _leading(gaps, style)) + usual.join(entries)
-            gaps = []
-        gaps += [text[end : spans[number + 1][0]]] if number + 1 < len(spans) else []
-    if result and _comments(gaps):
-        result += _gap(gaps, style).removesuffix(style.newline)
+            result += (_joined_separator(separators, style) if result else _leading(separators, style)) + usual.join(
+                entries
+            )
+            separators = []
+        separators += [text[end : spans[number + 1][0]]] if number + 1 < len(spans) else []
+    if result and _have_comments(separators):
+        result += _joined_separator(separators, style).removesuffix(style.newline)
     return start, spans[-1][1], lead + result
 
 
@@ -160,24 +162,26 @@ def entry_lines(text: str, value: Node, number: int, style: YamlStyle) -> tuple[
     return begin, end - 1 if text[end - 1 : end] == "\r" else end
 
 
-def _comments(gaps: Sequence[str]) -> bool:
-    return any(gap.strip() for gap in gaps)
+def _have_comments(separators: Sequence[str]) -> bool:
+    return any(separator.strip() for separator in separators)
 
 
-def _gap(gaps: Sequence[str], style: YamlStyle) -> str:
+def _joined_separator(separators: Sequence[str], style: YamlStyle) -> str:
     """Make one gap of those around dropped entries: all of their comments, else the largest."""
-    if not _comments(gaps):
-        return max(gaps, key=lambda gap: gap.count("\n"))
-    return gaps[0] + "".join(gap.removeprefix(style.newline) for gap in gaps[1:])
+    if not _have_comments(separators):
+        return max(separators, key=lambda separator: separator.count("\n"))
+    return separators[0] + "".join(separator.removeprefix(style.newline) for separator in separators[1:])
 
 
-def _leading(gaps: Sequence[str], style: YamlStyle) -> str:
-    return "".join(gap.removeprefix(style.newline) for gap in gaps) if _comments(gaps) else ""
+def _leading(separators: Sequence[str], style: YamlStyle) -> str:
+    return (
+        "".join(separator.removeprefix(style.newline) for separator in separators) if _have_comments(separators) else ""
+    )
 
 
-def _usual_gap(gaps: Sequence[str], style: YamlStyle) -> str:
+def _usual_separator(separators: Sequence[str], style: YamlStyle) -> str:
     """The blank lines with which all gaps begin, whatever comments follow."""
-    heads = (gap[: len(gap) - len(gap.lstrip())].count("\n") for gap in gaps)
+    heads = (separator[: len(separator) - len(separator.lstrip())].count("\n") for separator in separators)
     return style.newline * max(1, min(heads, default=1))
 
 
@@ -219,7 +223,7 @@ def _with_list_style(key: str, value: object, style: YamlStyle) -> object:
     if key not in _LISTS:
         return value
     entries = [value] if isinstance(value, str) else list(value) if isinstance(value, Sequence) else [value]
-    return entries[0] if len(entries) == 1 and key in style.bare else entries
+    return entries[0] if len(entries) == 1 and key in style.string_for_one else entries
 
 
 def _unit(text: str, document: Document) -> str:
@@ -239,7 +243,7 @@ def _usual_quote(strings: Sequence[Node]) -> str:
     return '"' if any(node.quote == '"' for node in strings) else ""
 
 
-def _mostly_bare(statements: Sequence[Node], key: str) -> bool:
+def _mostly_strings(statements: Sequence[Node], key: str) -> bool:
     values = [value for node in statements if (value := node.get_any_case(key))]
     strings = sum(value.kind != "array" for value in values)
     return strings > sum(len(value.items) == 1 for value in values)

@@ -61,7 +61,7 @@ def test_the_files_own_text_is_sent_and_places_in_it_are_places_in_the_file() ->
     document = parse(POLICY, "p.json")
     text = render_policy(document)
     assert text
-    assert text.own
+    assert text.is_source_text
     assert text.text == POLICY.decode().strip()
     at = text.text.index('"sqs:SendMessage"')
     assert text.line({"path": [], "span": {"start": _position(text.text, at), "end": {}}}) == 8
@@ -82,7 +82,7 @@ def test_lines_of_a_policy_in_a_string_are_those_of_the_file() -> None:
     file = template + "\n" + "\n".join(f"        {line}" for line in body.splitlines()) + "\n"
     text = render_policy(parse(file.encode(), "t.yaml", "/Resources/Deploy/Properties/PolicyDocument"))
     assert text
-    assert text.own
+    assert text.is_source_text
     at = text.text.index('"sqs:SendMessage"')
     line = text.line({"path": PATH, "span": {"start": _position(text.text, at)}})
     assert line == line_of(file, file.index('"sqs:SendMessage"'))
@@ -91,7 +91,7 @@ def test_lines_of_a_policy_in_a_string_are_those_of_the_file() -> None:
 def test_a_policy_in_yaml_is_sent_as_json_and_found_again_by_its_path() -> None:
     text = render_policy(_template("'*'"))
     assert text
-    assert not text.own
+    assert not text.is_source_text
     assert json.loads(text.text)["Statement"][0]["Action"] == ["s3:GetObject", "sqs:SendMessage"]
     assert text.line({"path": PATH, "span": {"start": {"line": 1, "column": 0, "offset": 0}}}) == 11
 
@@ -129,7 +129,7 @@ def test_every_real_policy_that_can_be_read_is_sent_with_the_same_meaning(shared
         except InputError:
             continue  # no policy, which other tests are about
         text = render_policy(document)
-        if text and text.own:
+        if text and text.is_source_text:
             count += 1
             assert json.loads(text.text) == json.loads(document.text[document.policy.start : document.policy.end])
     assert count > 20

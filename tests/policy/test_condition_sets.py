@@ -10,11 +10,11 @@ from leastpriv.models import Condition
 from leastpriv.policy.condition_sets import (
     ConditionSet,
     cases,
+    condition_implies,
     condition_set_of,
     conjunction,
-    exclude,
     implies,
-    narrower,
+    mutually_exclusive,
 )
 from leastpriv.policy.conditions import condition_holds
 from tests.hypothesis_profiles import examples
@@ -136,24 +136,24 @@ def test_all_parts_of_a_proviso_have_to_follow() -> None:
     assert ConditionSet().empty
     for part in (
         condition_set("Bool b true"),
-        ConditionSet(unread="{}"),
-        ConditionSet(fits=("a",)),
-        ConditionSet(misses=("a",)),
+        ConditionSet(unreadable="{}"),
+        ConditionSet(matching=("a",)),
+        ConditionSet(not_matching=("a",)),
     ):
         assert not part.empty
         assert not implies(ConditionSet(), part)
         assert implies(part, part)
         assert implies(conjunction(part, condition_set("Bool z true")), part)
         assert implies(conjunction(condition_set("Bool z true"), part), part)
-    assert not implies(ConditionSet(unread="1"), ConditionSet(unread="2"))
+    assert not implies(ConditionSet(unreadable="1"), ConditionSet(unreadable="2"))
 
 
 def test_resource_entries_with_a_variable_are_compared_as_patterns() -> None:
-    assert implies(ConditionSet(fits=("b/${aws:x}/*",)), ConditionSet(fits=("b/${aws:x}*",)))
-    assert not implies(ConditionSet(fits=("b/${aws:x}*",)), ConditionSet(fits=("b/${aws:x}/*",)))
-    assert not implies(ConditionSet(fits=("b/${aws:x}",)), ConditionSet(fits=("b/${aws:y}",)))
-    assert implies(ConditionSet(misses=("b/${aws:x}*",)), ConditionSet(misses=("b/${aws:x}/*",)))
-    assert not implies(ConditionSet(misses=("b/${aws:x}/*",)), ConditionSet(misses=("b/${aws:x}*",)))
+    assert implies(ConditionSet(matching=("b/${aws:x}/*",)), ConditionSet(matching=("b/${aws:x}*",)))
+    assert not implies(ConditionSet(matching=("b/${aws:x}*",)), ConditionSet(matching=("b/${aws:x}/*",)))
+    assert not implies(ConditionSet(matching=("b/${aws:x}",)), ConditionSet(matching=("b/${aws:y}",)))
+    assert implies(ConditionSet(not_matching=("b/${aws:x}*",)), ConditionSet(not_matching=("b/${aws:x}/*",)))
+    assert not implies(ConditionSet(not_matching=("b/${aws:x}/*",)), ConditionSet(not_matching=("b/${aws:x}*",)))
 
 
 @pytest.mark.parametrize(
@@ -170,8 +170,8 @@ def test_resource_entries_with_a_variable_are_compared_as_patterns() -> None:
     ],
 )
 def test_never_together(one: str, other: str) -> None:
-    assert exclude(condition_set(one), condition_set(other))
-    assert exclude(condition_set(other), condition_set(one))
+    assert mutually_exclusive(condition_set(one), condition_set(other))
+    assert mutually_exclusive(condition_set(other), condition_set(one))
 
 
 @pytest.mark.parametrize(
@@ -195,8 +195,8 @@ def test_never_together(one: str, other: str) -> None:
     ],
 )
 def test_perhaps_together(one: str, other: str) -> None:
-    assert not exclude(condition_set(one), condition_set(other))
-    assert not exclude(condition_set(other), condition_set(one))
+    assert not mutually_exclusive(condition_set(one), condition_set(other))
+    assert not mutually_exclusive(condition_set(other), condition_set(one))
 
 
 def test_cases_are_the_alternatives() -> None:
@@ -269,8 +269,8 @@ def test_what_is_called_narrower_or_apart_is_so_for_every_request(
     context = {"k": tuple(actual), "aws:x": (variable,)}
     if condition_holds(one, context, True, True) is not True:
         return
-    if narrower(one, other):
+    if condition_implies(one, other):
         assert condition_holds(other, context, True, True) is True
-    if exclude(ConditionSet((one,)), ConditionSet((other,))):
+    if mutually_exclusive(ConditionSet((one,)), ConditionSet((other,))):
         assert condition_holds(other, context, True, True) is not True
     assert any(condition_holds(each.conditions[0], context, True, True) for each in cases(ConditionSet((one,))))

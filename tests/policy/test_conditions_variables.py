@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from leastpriv.permissions.patterns import has_variable, resource_matches
-from leastpriv.policy.conditions import as_2012, resolve_variables
+from leastpriv.policy.conditions import in_2012_spelling, resolve_variables
 
 CONTEXT = {"aws:username": ("ci",), "aws:team": ("a", "b"), "aws:empty": ("",), "aws:odd": ("a*?$",)}
 
@@ -63,5 +63,5 @@ def test_a_value_matches_itself_and_nothing_else(before: str, value: str, after:
 
 @given(st.text("a*?${}", max_size=8), st.text("a*?${}", max_size=8))
 def test_a_pattern_of_an_older_policy_means_the_same_in_the_spelling_of_the_newer(pattern: str, text: str) -> None:
-    assert resource_matches(as_2012(pattern, False), text) == resource_matches(pattern, text, variables=False)
-    assert as_2012(pattern, True) == pattern
+    assert resource_matches(in_2012_spelling(pattern, False), text) == resource_matches(pattern, text, variables=False)
+    assert in_2012_spelling(pattern, True) == pattern

@@ -346,7 +346,7 @@ EVERYTHING: Sequence[Statement] = [{"Action": "*"}]
 
 
 @pytest.mark.parametrize(
-    ("old", "new", "holds", "effort"),
+    ("old", "new", "holds", "budget"),
     [
         (large("Get", "Put"), large("Get", "Put"), True, 4_300),
         (large("Get", "Put"), large("Get"), True, 4_300),
@@ -361,9 +361,9 @@ EVERYTHING: Sequence[Statement] = [{"Action": "*"}]
     ],
 )
 def test_real_policies_take_little_effort(
-    old: Sequence[Statement], new: Sequence[Statement], holds: bool, effort: int
+    old: Sequence[Statement], new: Sequence[Statement], holds: bool, budget: int
 ) -> None:
-    answer = within(old, new, effort=effort)
+    answer = within(old, new, budget=budget)
     assert answer.holds == holds
     assert UNPROVEN_WILDCARDS not in {excess.reason for excess in answer.excesses}
 
@@ -371,16 +371,16 @@ def test_real_policies_take_little_effort(
 def test_hostile_wildcards_end_in_cannot_tell() -> None:
     old = {"Resource": [f"*{'a*' * (n % 9 + 3)}b{'?a' * (n % 7)}*" for n in range(300)]}
     new = {"Action": "s3:a", "Resource": [f"*{'?*a' * (n % 5 + 1)}{'b?' * (n % 11)}*" for n in range(300)]}
-    answer = within([old], [new], effort=100_000)
+    answer = within([old], [new], budget=100_000)
     assert UNPROVEN_WILDCARDS in {excess.reason for excess in answer.excesses}
     assert within([{"Resource": ["*a*a*a*a*b"] * 300}], [{"Resource": ["*a*a*a*a*b"] * 300}]).holds
 
 
 def test_comparing_conditions_and_showing_requests_take_effort_too() -> None:
     many = [{**A, "Resource": f"b{n}", "Condition": {"StringEquals": {"k": f"{n}"}}} for n in range(100)]
-    few = within(many, [{**each, "Resource": "*"} for each in many], effort=10_000)
+    few = within(many, [{**each, "Resource": "*"} for each in many], budget=10_000)
     assert few.excesses[-1].reason == UNPROVEN_WILDCARDS
-    shown = within([], [{"Action": f"s3:a{n}"} for n in range(100)], effort=1_000)
+    shown = within([], [{"Action": f"s3:a{n}"} for n in range(100)], budget=1_000)
     assert [bool(excess.witness) for excess in shown.excesses] == [True] * 10 + [False] * 90
     assert shown.excesses[-1].reason == UNPROVEN_WILDCARDS
 

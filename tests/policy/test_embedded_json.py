@@ -106,14 +106,14 @@ def test_what_an_edit_does_not_concern_keeps_its_escapes(made: tuple[str, str]) 
     document, outer = opened(*made), made[0]
     embedded = document.source.embedded
     assert embedded
-    before_b, after_b = (embedded.place(document.text.index(part)) for part in ('"s3:B"', '"s3:C"'))
+    before_b, after_b = (embedded.outer_offset(document.text.index(part)) for part in ('"s3:B"', '"s3:C"'))
     edited = apply_edits(document, [ReplaceActions(0, frozenset({"s3:B"}))]).to_bytes().decode()
     assert edited == outer[:before_b] + outer[after_b:]
-    iam = embedded.place(document.text.index('"iam:*"'))
+    iam = embedded.outer_offset(document.text.index('"iam:*"'))
     twice = [ReplaceActions(0, frozenset({"s3:B"})), ReplaceActions(1, frozenset({"iam:*"}), (("iam:*", ("iam:X",)),))]
     edited = apply_edits(document, twice).to_bytes().decode()
     assert edited.startswith(outer[:before_b] + outer[after_b:iam])
-    assert edited.endswith(outer[embedded.place(document.text.index('"iam:*"') + len('"iam:*"')) :])
+    assert edited.endswith(outer[embedded.outer_offset(document.text.index('"iam:*"') + len('"iam:*"')) :])
 
 
 def test_lines_are_those_of_the_file() -> None:

@@ -17,7 +17,7 @@ from leastpriv.policy.containment import check_containment, lost_denies
 from leastpriv.policy.document import Document, parse
 from leastpriv.policy.evaluate import policy_size
 from leastpriv.policy.size import (
-    Packed,
+    PackedPolicy,
     PolicyKind,
     max_managed_policies,
     numbered_file,
@@ -67,7 +67,7 @@ def document(policy: dict[str, Any], indent: int | str | None = 2) -> Document:
     return parse(json.dumps(policy, indent=indent).encode(), "iam/ci-deploy.json")
 
 
-def parts(packed: Packed) -> list[Document]:
+def parts(packed: PackedPolicy) -> list[Document]:
     return [packed.document, *packed.further]
 
 
@@ -97,9 +97,9 @@ def test_sids_stay_unique_and_what_fits_is_not_touched(policy: dict[str, Any]) -
         sids = [statement.sid for statement in part.statements if statement.sid]
         assert len(sids) == len(set(sids))
     if policy_size(whole) <= quota(PolicyKind.MANAGED):
-        assert packed == Packed(whole)
+        assert packed == PackedPolicy(whole)
     again = pack(packed.document)
-    assert again == Packed(packed.document)
+    assert again == PackedPolicy(packed.document)
 
 
 @examples(80)
@@ -151,15 +151,17 @@ def test_no_more_statements_are_merged_or_folded_than_it_takes() -> None:
     assert limit < policy_size(whole) < limit + 300
     packed = pack(whole)
     assert packed.fits
-    assert packed.further == packed.folds == ()
+    assert packed.further == packed.wildcards == ()
     assert packed.merged == tuple(f"Queue{number}" for number in range(40 - len(packed.merged), 40))
     assert policy_size(merge_statements(whole, policy_size(packed.document))[0]) == policy_size(packed.document)
     fewer, gone = merge_statements(whole, limit + 150)
     assert len(gone) < len(packed.merged)
     assert limit < policy_size(fewer) <= limit + 150
     lists = document({"Version": "2012-10-17", "Statement": [long_list("A", 120), long_list("B", 100, "s3")]})
-    folded_policy, folds = shorten_actions(lists, lambda _document, _statement, _pattern: True, policy_size(lists) - 10)
-    assert [each.pattern.partition(":")[0] for each in folds] == ["ec2"]
+    folded_policy, wildcards = shorten_actions(
+        lists, lambda _document, _statement, _pattern: True, policy_size(lists) - 10
+    )
+    assert [each.pattern.partition(":")[0] for each in wildcards] == ["ec2"]
     assert policy_size(folded_policy) <= policy_size(lists) - 10
     shortest, every = shorten_actions(lists, lambda _document, _statement, _pattern: True)
     assert {each.pattern.partition(":")[0] for each in every} == {"ec2", "s3"}
@@ -188,9 +190,9 @@ def long_list(sid: str, count: int, service: str = "ec2") -> dict[str, Any]:
 
 def test_a_wildcard_is_written_only_where_that_is_allowed_and_grants_the_same_actions_today() -> None:
     large = document({"Version": "2012-10-17", "Statement": [long_list("Servers", 400)]})
-    assert pack(large).folds == ()
-    packed = pack(large, may_fold=lambda _document, _statement, _pattern: True)
-    assert packed.folds
+    assert pack(large).wildcards == ()
+    packed = pack(large, may_write_wildcard=lambda _document, _statement, _pattern: True)
+    assert packed.wildcards
     granted = {
         action
         for part in parts(packed)
@@ -199,7 +201,7 @@ def test_a_wildcard_is_written_only_where_that_is_allowed_and_grants_the_same_ac
         for action in catalog.expand(entry)
     }
     assert granted == set(large.statements[0].actions)
-    for each in packed.folds:
+    for each in packed.wildcards:
         assert set(each.actions) == set(catalog.expand(each.pattern))
         assert len(each.actions) >= 3
 
@@ -267,7 +269,7 @@ def test_an_inline_policy_of_a_role_has_more_room() -> None:
     assert quota(PolicyKind.MANAGED) < policy_size(large) <= quota(PolicyKind.INLINE_ROLE)
     assert policy_kind(large, ROLE) is PolicyKind.INLINE_ROLE
     assert policy_kind(large, USER) is PolicyKind.MANAGED
-    assert pack(large, policy_kind(large, ROLE)) == Packed(large)
+    assert pack(large, policy_kind(large, ROLE)) == PackedPolicy(large)
 
 
 def test_the_output_of_get_role_policy_is_inline() -> None:
@@ -355,12 +357,12 @@ def test_the_inline_policies_of_a_role_share_one_quota() -> None:
 def test_what_other_policies_take_of_the_quota_is_left_to_them() -> None:
     alarm = {"Effect": "Allow", "Action": "cloudwatch:PutMetricAlarm", "Resource": f"arn:aws:cloudwatch:{PADDING}"}
     own = document({"PolicyDocument": {"Version": "2012-10-17", "Statement": [long_list("Servers", 200), alarm]}})
-    assert pack(own, PolicyKind.INLINE_ROLE) == Packed(own)
+    assert pack(own, PolicyKind.INLINE_ROLE) == PackedPolicy(own)
     room = policy_size(own) - 1
-    packed = pack(own, PolicyKind.INLINE_ROLE, beside=quota(PolicyKind.INLINE_ROLE) - room)
+    packed = pack(own, PolicyKind.INLINE_ROLE, used_by_others=quota(PolicyKind.INLINE_ROLE) - room)
     assert packed.fits
     assert policy_size(packed.document) <= room
     assert [policy_size(part) > 0 for part in packed.further] == [True]
     assert_same([own], parts(packed))
-    full = pack(own, PolicyKind.INLINE_ROLE, beside=quota(PolicyKind.INLINE_ROLE))
+    full = pack(own, PolicyKind.INLINE_ROLE, used_by_others=quota(PolicyKind.INLINE_ROLE))
     assert (full.document, full.further, full.fits) == (own, (), False)

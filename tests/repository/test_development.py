@@ -59,6 +59,15 @@ def test_the_long_tests_run_with_all_examples() -> None:
     assert pytest_command("test-all", "").startswith("HYPOTHESIS_PROFILE=full ")
 
 
+def test_every_test_that_the_guide_names_exists() -> None:
+    guide = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    named = [each.partition("::") for each in re.findall(r"T=\"?(tests/[\w/.:]+)", guide)]
+    assert len(named) >= 5
+    for path, _, test in named:
+        assert (ROOT / path).exists(), path
+        assert not test or f"def {test}(" in (ROOT / path).read_text(encoding="utf-8"), test
+
+
 @pytest.fixture
 def _same_profile() -> Iterator[None]:
     yield

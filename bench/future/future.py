@@ -47,7 +47,7 @@ from leastpriv.pipeline.propose import Result, run
 from leastpriv.policy.document import Document, parse
 from leastpriv.proposal.models import Options
 from leastpriv.proposal.propose import propose
-from leastpriv.report.changes import statements
+from leastpriv.report.changes import statements_to_copy
 from tests.end_to_end.lab.lab import ACCOUNT, PYTHON, ROOT
 
 ROLE = f"arn:aws:iam::{ACCOUNT}:role/ci-deploy"
@@ -179,7 +179,7 @@ def _policies(
         if offer.action in known and offer.resources
     ]
     yield "draft, used", [*documents, {"Version": "2012-10-17", "Statement": used}], drafted
-    offered = statements(drafted.subject.suggested_actions)
+    offered = statements_to_copy(drafted.subject.suggested_actions)
     yield "draft, offers", [*documents, {"Version": "2012-10-17", "Statement": offered}], drafted
     wildcards = sorted({f"{action.partition(':')[0]}:*" for action in actions})
     narrowed = proposal(trail, scratch, _on_everything(wildcards))

@@ -47,12 +47,12 @@ def permissions(options: Namespace, stdout: TextIO, console: Console, clock: Clo
         lambda calls: console.log(f"… {calls:,} calls"),
     )
     console.settle()
-    from leastpriv.report.tables import permission_table, rows_of
+    from leastpriv.report.tables import permission_table, permission_rows
 
     patterns = options.resources == "pattern"
     rows: list[dict[str, object]] = []
     for name, evidence in found:
-        rows += rows_of({name: evidence}, patterns, name_principals=options.all_roles)
+        rows += permission_rows({name: evidence}, patterns, name_principals=options.all_roles)
         if not evidence.counts.calls:
             console.log(f"No call of {name} was found: is the ARN right, and the trail?")
     print_rows(stdout, rows, permission_table, options.format)

@@ -54,11 +54,11 @@ def contains(options: Namespace, stdout: TextIO, console: Console, clock: Clock)
 def denials(options: Namespace, stdout: TextIO, console: Console, clock: Clock) -> int:  # noqa: ARG001
     """Lists the refusals that logs tell; gives 1 where there are none."""
     from leastpriv.evidence.denials.job_logs import distinct, read_logs
-    from leastpriv.report.tables import denial_table, logged_row, sum_up
+    from leastpriv.report.tables import denial_table, logged_denial_row, denial_summary
 
     found, more = distinct(read_logs(options.files, sys.stdin.buffer))
-    print_rows(stdout, [logged_row(one) for one in found], denial_table, options.format)
-    console.log(sum_up(found, more=more))
+    print_rows(stdout, [logged_denial_row(one) for one in found], denial_table, options.format)
+    console.log(denial_summary(found, more=more))
     return 0 if found else 1
 
 

@@ -23,7 +23,7 @@ from leastpriv.report.context import ReportContext
 from leastpriv.report.escape import json_text
 from leastpriv.report.outputs import LONGEST_OUTPUT, removed_actions
 from leastpriv.report.proposal_json import proposal_json
-from leastpriv.report.role_chain import chained_value
+from leastpriv.report.role_chain import role_chain_value
 
 _OWN_NAMES = ("policy.json", "proposal.json", "patch.json", "pull-request.md", "policy.tf")
 
@@ -133,7 +133,7 @@ def write_all(several: Several, folder: Path, codes: Sequence[int]) -> Path:
             {**value, "folder": name if each.result else ""}
             for each, name, value in zip(several.ended, names, values_of(several, codes), strict=True)
         ],
-        "chain": chained_value(several.chained),
+        "chain": role_chain_value(several.chained),
         "first_files": sorted(found.files) if found else [],
         "notes": list(several.notes),
     }

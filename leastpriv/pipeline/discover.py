@@ -21,7 +21,7 @@ from leastpriv.pipeline.publish import Shared, put, row_of
 from leastpriv.proposal.fingerprint import fingerprint
 from leastpriv.pull_request.lifecycle import scope_of
 from leastpriv.pull_request.models import Published
-from leastpriv.report.role_chain import Chained, Unwritten
+from leastpriv.report.role_chain import RoleChainPolicies, UncommittedRole
 from leastpriv.report.targets import first_files_body, first_files_title
 
 BRANCH = "leastpriv/first-files"
@@ -52,18 +52,18 @@ def unwritten(
     logs: Sequence[Logs],
     now: datetime,
     run_url: str,
-) -> tuple[tuple[Unwritten, ...], tuple[Ended, ...]]:
+) -> tuple[tuple[UncommittedRole, ...], tuple[Ended, ...]]:
     """What each role of the chain that is no target would need, and the drafts behind that."""
     named = {target.role for target in targets}
     taken = {target.workplace.policy_path for target in targets}
     template = configuration.discover or template_beside(targets[0].settings.policy_file)
-    told: list[Unwritten] = []
+    told: list[UncommittedRole] = []
     drafts: list[Ended] = []
     for role in (each for each in chain.roles if each not in named):
         reading = readings.found.get(role)
         if reading is None:
             failure = readings.failures.get(role.split(":")[4])
-            told += [Unwritten(role, failure=str(failure))] if failure else []
+            told += [UncommittedRole(role, failure=str(failure))] if failure else []
             continue
         path = _free(template, role, taken)
         taken.add(path)
@@ -116,7 +116,7 @@ def declined_roles(workplace: Workplace, configuration: Configuration) -> tuple[
 
 
 def published_first_files(
-    found: FirstFiles, configuration: Configuration, chained: Chained, here: Workplace, base: str, now: datetime
+    found: FirstFiles, configuration: Configuration, chained: RoleChainPolicies, here: Workplace, base: str, now: datetime
 ) -> Published | None:
     """What became of the pull request with first files; None where there is no place for one."""
     place = here.place
@@ -167,12 +167,12 @@ def _free(template: str, role: str, taken: set[str]) -> str:
     return path if path not in taken else template.replace(NAME, f"{account}-{name}")
 
 
-def _needs(role: str, ended: Ended | None, failure: LeastprivError | None) -> Unwritten:
+def _needs(role: str, ended: Ended | None, failure: LeastprivError | None) -> UncommittedRole:
     made = ended.made if ended else None
     if made is None:
-        return Unwritten(role, failure=str(failure))
+        return UncommittedRole(role, failure=str(failure))
     proposal, evidence = made.subject.proposal, made.subject.evidence
-    return Unwritten(
+    return UncommittedRole(
         role,
         actions=tuple(dict.fromkeys(change.action for change in proposal.changes)),
         calls=evidence.counts.calls,

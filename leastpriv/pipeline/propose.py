@@ -30,7 +30,7 @@ from leastpriv.pull_request.models import LineComment, Operation, Place, Publica
 from leastpriv.report.context import ReportContext
 from leastpriv.report.line_comments import MOST_NOTES, line_notes
 from leastpriv.report.pull_request import body, title
-from leastpriv.report.role_chain import Chained, leads_on
+from leastpriv.report.role_chain import RoleChainPolicies, principal_role_chain
 
 _log = logging.getLogger(__name__)
 
@@ -96,7 +96,7 @@ def make(
     run_url: str = "",
     read: Read = read_calls,
     group: str = "",
-    chained: Chained | None = None,
+    chained: RoleChainPolicies | None = None,
 ) -> Made:
     """Makes the proposal of one role and policy file.
 
@@ -140,7 +140,7 @@ def make(
         run_url=run_url,
         history=history,
         attached_documents=tuple(attached),
-        chained=chained or leads_on(settings.principal.arn, evidence),
+        chained=chained or principal_role_chain(settings.principal.arn, evidence),
         live=beside.live,
         drift=beside.drift,
         suggested_actions=suggested_actions(evidence, [*proposal.documents, *attached], settings.options.never_add)

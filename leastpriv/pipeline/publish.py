@@ -14,7 +14,7 @@ from leastpriv.policy.size import file_number
 from leastpriv.proposal.fingerprint import fingerprint, ids_with_scope
 from leastpriv.pull_request.body_markers import controls
 from leastpriv.pull_request.models import LineComment, Operation, Place, Publication, Published
-from leastpriv.report.role_chain import Chained
+from leastpriv.report.role_chain import RoleChainPolicies
 from leastpriv.report.targets import TargetRow, group_body, group_title
 
 MOST_IDS = 900
@@ -48,7 +48,7 @@ def group_scope(group: str, config: str) -> str:
     return f"group {group} of {config}"
 
 
-def published_all(ended: Sequence[Ended], config: str, chained: Chained, now: datetime) -> tuple[Ended, ...]:
+def published_all(ended: Sequence[Ended], config: str, chained: RoleChainPolicies, now: datetime) -> tuple[Ended, ...]:
     """Publishes every target, one by one or by group; a failure is part of how a target ended.
 
     What was learned of each is kept, whatever came of its proposal.
@@ -128,7 +128,7 @@ def _of_group(ended: Ended, published: Published | None, now: datetime) -> Ended
 
 
 def _published_group(
-    name: str, members: Sequence[Ended], config: str, chained: Chained, now: datetime
+    name: str, members: Sequence[Ended], config: str, chained: RoleChainPolicies, now: datetime
 ) -> Published | None:
     """What became of a group's pull request; those of its targets that failed are told in it."""
     first = members[0].target

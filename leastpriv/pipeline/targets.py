@@ -27,7 +27,7 @@ from leastpriv.pipeline.discover import (
 from leastpriv.pipeline.propose import Ended, Made, Target, make
 from leastpriv.pipeline.publish import group_scope, published_all
 from leastpriv.pull_request.models import Published
-from leastpriv.report.role_chain import Chained
+from leastpriv.report.role_chain import RoleChainPolicies
 
 _log = logging.getLogger(__name__)
 
@@ -57,7 +57,7 @@ class Several:
     """How a run ended."""
 
     ended: tuple[Ended, ...]
-    chained: Chained
+    chained: RoleChainPolicies
     notes: tuple[str, ...] = ()
     first_files: FirstFiles | None = None
     """None: nobody asked for them."""
@@ -80,7 +80,7 @@ def run_several(run: Run) -> Several:
     meant, lost, notes = _meant(run, patterns, readings, [each for _, each in named])
     targets = [*(each for _, each in named), *meant]
     if not targets:
-        return Several(tuple(lost), Chained(RoleChain(())), tuple(notes))
+        return Several(tuple(lost), RoleChainPolicies(RoleChain(())), tuple(notes))
     logs, failure = tried(partial(_job_logs, run.workplace))
     if failure:
         raise failure
@@ -130,7 +130,7 @@ def _meant(
 
 def _chained(
     run: Run, targets: Sequence[Target], readings: Readings, logs: Sequence[Logs]
-) -> tuple[Chained, tuple[Ended, ...]]:
+) -> tuple[RoleChainPolicies, tuple[Ended, ...]]:
     """The chain with what is known of its roles, and drafts for those without a committed policy."""
     config = run.configuration
     chain = followed(readings, tuple(each.role for each in targets), follow=config.follow)
@@ -139,14 +139,14 @@ def _chained(
     )
     advice = "" if config.discover else _DISCOVER if config.follow else _FOLLOW
     signed = {arn: reading.evidence.signed for arn, reading in readings.found.items()}
-    return Chained(chain, frozenset(each.role for each in targets), told, signed, advice), drafts
+    return RoleChainPolicies(chain, frozenset(each.role for each in targets), told, signed, advice), drafts
 
 
-def _ended(run: Run, one: Target, readings: Readings, chained: Chained, logs: Sequence[Logs]) -> Ended:
+def _ended(run: Run, one: Target, readings: Readings, chained: RoleChainPolicies, logs: Sequence[Logs]) -> Ended:
     reading, unread = readings.found.get(one.role), readings.failures.get(one.settings.principal.account)
     if reading is None:
         return Ended(one, failure=unread or LeastprivError(f"{one.role} was not read."))
-    around = Chained(
+    around = RoleChainPolicies(
         chained.chain.around(one.role), chained.committed, chained.unwritten, chained.signed, chained.advice
     )
 
@@ -162,7 +162,7 @@ def _ended(run: Run, one: Target, readings: Readings, chained: Chained, logs: Se
 
 
 def _first_files(
-    run: Run, drafts: Sequence[Ended], chained: Chained
+    run: Run, drafts: Sequence[Ended], chained: RoleChainPolicies
 ) -> tuple[FirstFiles | None, Published | None, tuple[str, ...]]:
     """First files where they are asked for, their pull request, and what is to be said of them."""
     config = run.configuration

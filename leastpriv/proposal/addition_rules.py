@@ -206,7 +206,7 @@ def untrusted_ref(usage: Usage, origins: Mapping[str, Origin]) -> GuardResult | 
 
 
 def reviewed_runs(origins: Mapping[str, Origin]) -> Collection[str] | None:
-    """Runs whose created resources may widen a pattern: all but those of unreviewed code; None if no origin is known."""
+    """Runs whose created resources may widen a pattern: all without unreviewed code; None if no origin is known."""
     return {run for run, origin in origins.items() if origin.trust is not Trust.UNTRUSTED} if origins else None
 
 

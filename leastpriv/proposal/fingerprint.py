@@ -33,7 +33,7 @@ def change_ids(proposal: Proposal) -> tuple[str, ...]:
 
 
 def ids_with_scope(scope: str, changes: Iterable[str]) -> tuple[str, ...]:
-    """Ids of one target's changes within a grouped pull request; `scope` is the first eight digits of its fingerprint."""
+    """Ids of one target's changes within a grouped pull request; `scope`: the first eight digits of its fingerprint."""
     return tuple(f"{scope}-{change}" for change in changes)
 
 

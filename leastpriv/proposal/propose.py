@@ -21,7 +21,7 @@ from leastpriv.proposal.edit_plan import new_statements, plan_edits
 from leastpriv.proposal.fingerprint import DRAFT_ID
 from leastpriv.proposal.guards.aws import last_recorded
 from leastpriv.proposal.guards.people_and_history import break_glass_runs
-from leastpriv.proposal.guards.registry import separate_runs
+from leastpriv.proposal.guards.registry import count_separate_runs
 from leastpriv.proposal.models import Change, GuardContext, GuardResult, HeldBackChange, History, Options, Proposal
 from leastpriv.proposal.removals import removals
 from leastpriv.proposal.resource_narrowing import creators_of, narrow_resources
@@ -144,7 +144,7 @@ def guard_context(
     unexplained = {usage.need.permission.action for usage in missing if usage.outcome is Outcome.ALLOWED}
     siblings = siblings_of(allowed)
     emergencies = break_glass_runs(evidence.runs, options.break_glass)
-    runs = separate_runs(evidence, emergencies)
+    runs = count_separate_runs(evidence, emergencies)
     return GuardContext(
         evidence,
         options,

@@ -1,4 +1,4 @@
-"""What AWS itself says of the role's use: warnings, questions for the reviewer, and what it did to the proposal."""
+"""Sections about AWS's findings on the role: warnings, questions for the reviewer, and effects on the proposal."""
 
 from __future__ import annotations
 
@@ -22,14 +22,15 @@ from leastpriv.report.phrases import codes, day, joined, plural
 
 _MOST_QUESTIONS = 40
 _WHY = {
-    UngrantedReason.UNSEEN: "no call of it is in this evidence: was it used at another time, in another region, or not at all?",
+    UngrantedReason.UNSEEN: "no call of it is in this evidence: was it used at another time, in another region, "
+    "or not at all?",
     UngrantedReason.REFUSED: "AWS refused it in this evidence; generated policies hold refused calls too",
     UngrantedReason.UNKNOWN: "the catalogue of actions does not know it: is it needed?",
 }
 
 
-def outside_access(context: ReportContext) -> Iterator[str]:
-    """A warning for everybody outside who may assume the role; nothing where there is nobody."""
+def outside_access_section(context: ReportContext) -> Iterator[str]:
+    """Warns of principals outside the account that may assume the role."""
     found = [each for each in context.evidence.aws_findings.outside if not each.is_bound_subject]
     if not found:
         return
@@ -46,8 +47,8 @@ def outside_access(context: ReportContext) -> Iterator[str]:
     )
 
 
-def questions(context: ReportContext) -> Iterator[str]:
-    """What IAM Access Analyzer's generated policy has and the proposal has not: to be answered, never written."""
+def generated_policy_section(context: ReportContext) -> Iterator[str]:
+    """Lists actions of Access Analyzer's generated policy that the proposal lacks; a proposal never adds them."""
     opinion = compare_with_generated_policy(
         [*context.proposal.documents, *context.attached_documents], context.evidence
     )
@@ -89,8 +90,8 @@ def _question(question: UngrantedAction) -> str:
     return f"- {code(question.action)}{where}: {_WHY[question.why]}"
 
 
-def told(context: ReportContext) -> Iterator[str]:
-    """What IAM's last accessed information and the unused-access analyzers say, and what followed from it."""
+def findings_section(context: ReportContext) -> Iterator[str]:
+    """Reports last accessed information, unused access findings, and their effects on the proposal."""
     hints = context.evidence.aws_findings
     lines = [
         *(_last_accessed(hints.access, context) if hints.access else ()),
@@ -111,14 +112,14 @@ def _last_accessed(access: AccessReport, context: ReportContext) -> Iterator[str
         changed = context.history.changed
         when = f"it changed on {day(changed)}" if changed else "when it last changed is not known"
         yield f"- That lets no grant go, since the policy file may be younger than the evidence: {when}."
-    dropped = _dropped(context, frozenset(idle))
+    dropped = _dropped_services(context, frozenset(idle))
     if dropped:
         them = "it" if len(dropped) == 1 else "them"
         yield f"- IAM knows of no attempt on {codes(dropped, 12)}, so what wildcards grant of {them} goes."
         policies = sorted({policy for name in dropped for policy in access.granted_by.get(name, ())})
         if policies:
             yield f"- As IAM sees it, these services are granted by {codes(policies, 6)}."
-    stays = _vetoed(context)
+    stays = _kept_by_findings(context)
     if stays:
         yield f"- It keeps {codes(stays, 12)}, of which this evidence shows no use."
     for shared in [each for each in access.shared if each.others][:5]:
@@ -133,8 +134,8 @@ def _last_accessed(access: AccessReport, context: ReportContext) -> Iterator[str
         )
 
 
-def _vetoed(context: ReportContext) -> list[str]:
-    """What was to go and stays for its sake: entries, and actions of wildcards."""
+def _kept_by_findings(context: ReportContext) -> list[str]:
+    """Entries and actions of wildcards that remain because of these findings."""
     guards = ("last-accessed", "shared-policy")
     entries = [held.action for held in context.proposal.held_back if held.guard_result.guard in guards]
     stays = (change.kept or {} for change in context.changes(ChangeKind.NARROW))
@@ -142,8 +143,8 @@ def _vetoed(context: ReportContext) -> list[str]:
     return list(dict.fromkeys([*entries, *sorted(actions)]))
 
 
-def _dropped(context: ReportContext, idle: frozenset[str]) -> list[str]:
-    """Services of which a wildcard grants nothing any more for IAM's sake: neither it nor this evidence knows a use."""
+def _dropped_services(context: ReportContext, idle: frozenset[str]) -> list[str]:
+    """Services dropped from a wildcard because neither IAM nor this evidence knows a use."""
     if not was_granted(context.evidence, context.history.changed):
         return []
     changes = (*context.changes(ChangeKind.NARROW), *context.changes(ChangeKind.REMOVE))
@@ -179,13 +180,13 @@ def _unused(unused: UnusedAccess, context: ReportContext) -> Iterator[str]:
         yield f"- It also calls unused what stays here or is not granted by this file: {codes(map(_spelled, kept), 8)}."
     for step in unused.advice:
         verb = "to detach" if step.step == "DETACH_POLICY" else "to replace"
-        yield f"- It recommends {verb} {code(step.policy or 'a policy')}{_kept_there(step, gone)}."
+        yield f"- It recommends {verb} {code(step.policy or 'a policy')}{_recommended_but_removed(step, gone)}."
     for why in unused.unadvised:
         yield f"- Without a recommendation: {prose(why)}"
 
 
-def _kept_there(step: Advice, gone: AbstractSet[str]) -> str:
-    """What the recommended policy grants and the proposal takes away: there AWS is of another mind."""
+def _recommended_but_removed(step: Advice, gone: AbstractSet[str]) -> str:
+    """Actions that the recommended policy grants and the proposal removes."""
     kept = sorted(action for action in gone if any(action_matches(pattern, action) for pattern in step.grants))
     return f" by a policy that keeps what goes here: {codes(map(_spelled, kept), 8)}" if kept else ""
 
@@ -194,7 +195,7 @@ def _spelled(action: str) -> str:
     return catalog.spelling(action) or action
 
 
-def unasked_lines(context: ReportContext) -> Iterator[str]:
-    """Sources of hints that gave none, one item of a list a line."""
+def skipped_source_lines(context: ReportContext) -> Iterator[str]:
+    """Sources of AWS findings that gave none, one list item per line."""
     for each in context.evidence.aws_findings.unasked:
         yield f"- AWS's own word ({each.source}): {prose(each.why)}"

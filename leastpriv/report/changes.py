@@ -1,13 +1,4 @@
-"""Used actions that were granted on `*`: those that are granted on what the runs have shown, and those that stay.
-
-What each pattern of an addition stands for, and why it is open: a pattern fits more than what was seen.
-
-Lifecycle counterparts as a group of their own: what was made has to be updated, tagged and deleted later.
-
-What a later run may need and no policy grants: a list that a person may copy from; nothing of it is written.
-
-Conditions that a reader may add: what they are, and of which statement.
-"""
+"""Sections about changes: restricted resources, wildcards, lifecycle counterparts, suggested actions and conditions."""
 
 from __future__ import annotations
 
@@ -20,11 +11,11 @@ from leastpriv.proposal.models import Change
 from leastpriv.proposal.suggestions import SuggestedAction
 from leastpriv.report.context import ReportContext
 from leastpriv.report.escape import code, prose
-from leastpriv.report.phrases import by_objection, codes, day, joined, last_of, plural, runs_of
+from leastpriv.report.phrases import by_guard_result, codes, day, joined, latest_use, plural, runs_of
 
 
-def resources_narrowed(context: ReportContext) -> Iterator[str]:
-    """The section about resources; it says what the reader risks."""
+def restrictions_section(context: ReportContext) -> Iterator[str]:
+    """The section about restricted resources, with the reader's risk."""
     changes = [change for change in context.changes(ChangeKind.NARROW) if change.restricted_to]
     if changes:
         rows = "\n".join(_row(change) for change in changes)
@@ -34,7 +25,7 @@ def resources_narrowed(context: ReportContext) -> Iterator[str]:
             "that needs another resource will be refused: keep `*` where you plan one (`keep`, or `resources: keep`)."
         )
         yield f"### Narrows resources\n\n{risk}\n\n{head}\n{rows}"
-    yield from _held_open(context)
+    yield from _held_back_restrictions(context)
 
 
 def _row(change: Change) -> str:
@@ -43,16 +34,16 @@ def _row(change: Change) -> str:
     stands_for = f" for {plural(covered, 'resource')} seen" if opened else ""
     return (
         f"| {codes(change.used)} | {codes(change.resources, 2)} | {codes(change.restricted_to, 6)}{stands_for} | "
-        f"{len(runs_of(change.usages))} | {day(last_of(change.usages))} |"
+        f"{len(runs_of(change.usages))} | {day(latest_use(change.usages))} |"
     )
 
 
-def _held_open(context: ReportContext) -> Iterator[str]:
-    groups = by_objection(context.proposal.held_back_restrictions)
+def _held_back_restrictions(context: ReportContext) -> Iterator[str]:
+    groups = by_guard_result(context.proposal.held_back_restrictions)
     if groups:
         table = "\n".join(
-            f"| {codes((held.action for held in group), 12)} | {code(guard_result.guard)}: {prose(guard_result.reason)} |"
-            for guard_result, group in groups.items()
+            f"| {codes((held.action for held in group), 12)} | {code(result.guard)}: {prose(result.reason)} |"
+            for result, group in groups.items()
         )
         count = plural(len(context.proposal.held_back_restrictions), "used action stays", "used actions stay")
         head = "| Action | Because |\n| --- | --- |"
@@ -63,8 +54,8 @@ _MOST_ROWS = 30
 _MOST_SEEN = 3
 
 
-def patterns_opened(context: ReportContext) -> Iterator[str]:
-    """The folded section below the additions; nothing where each is written on what was seen, letter by letter."""
+def wildcards_section(context: ReportContext) -> Iterator[str]:
+    """The collapsed section on wildcards of additions; empty if every resource is exact."""
     seen: dict[str, tuple[dict[str, None], dict[str, None], dict[str, None]]] = {}
     for change in context.changes(ChangeKind.ADD):
         for pattern in change.patterns:
@@ -96,14 +87,14 @@ _MOST_COUNTERPARTS = 20
 
 
 def lifecycle_counterparts(context: ReportContext) -> Iterator[str]:
-    """By the used action that they go with: those that stay, and those that no policy grants."""
-    yield from counterparts(
+    """Lifecycle counterparts by the used action: those that remain granted and those that no policy grants."""
+    yield from counterparts_section(
         context.kept_counterparts, [each for each in context.suggested_actions if each.basis is Basis.LIFECYCLE]
     )
 
 
-def counterparts(staying: Sequence[SuggestedAction], offers: Sequence[SuggestedAction]) -> Iterator[str]:
-    """The section, where there is any."""
+def counterparts_section(staying: Sequence[SuggestedAction], offers: Sequence[SuggestedAction]) -> Iterator[str]:
+    """The section, if there is any counterpart."""
     kept, offered = _by_partner(staying), _by_partner(offers)
     partners = sorted({*kept, *offered})
     if not partners:
@@ -130,7 +121,7 @@ def _by_partner(offers: Sequence[SuggestedAction]) -> dict[str, list[SuggestedAc
 
 
 def _names(offers: Sequence[SuggestedAction]) -> str:
-    """Actions that share their resources together; † behind those of which some is for a security reviewer."""
+    """Actions with equal resources together; † marks those with an action for a security reviewer."""
     groups: dict[tuple[str, ...], list[str]] = {}
     for offer in offers:
         groups.setdefault(offer.resources, []).append(offer.action)
@@ -142,23 +133,23 @@ def _names(offers: Sequence[SuggestedAction]) -> str:
     return "; ".join(told)
 
 
-_MOST_OFFERS = 12
-"""Lines: whoever reads a pull request looks at what changes first."""
+_MOST_SUGGESTIONS = 12
+"""Lines; the changes themselves come first."""
 _WORDS = {
     Basis.DECLARED: "declared by",
 }
 
 
-def lifecycle_offers(offers: Sequence[SuggestedAction], declared: Declared) -> Iterator[str]:
-    """The section, where there is something to offer, or to tell of what was asked of resource types.
+def suggested_actions_section(offers: Sequence[SuggestedAction], declared: Declared) -> Iterator[str]:
+    """The section of suggested actions, or on resource types that could not be read.
 
-    Lifecycle counterparts have a section of their own (`siblings.py`).
+    Lifecycle counterparts have their own section.
     """
     groups = _grouped([offer for offer in offers if offer.basis is not Basis.LIFECYCLE])
-    lines = [_line(group) for group in groups[:_MOST_OFFERS]]
-    if len(groups) > _MOST_OFFERS:
-        lines.append(f"- and {sum(map(len, groups[_MOST_OFFERS:])):,} more, in `proposal.json`.")
-    lines.extend(_untold(declared))
+    lines = [_line(group) for group in groups[:_MOST_SUGGESTIONS]]
+    if len(groups) > _MOST_SUGGESTIONS:
+        lines.append(f"- and {sum(map(len, groups[_MOST_SUGGESTIONS:])):,} more, in `proposal.json`.")
+    lines.extend(_unknown_resource_types(declared))
     if lines:
         yield (
             "### Offered for later runs, not written\n\nNo record shows their use, and no known policy grants them: an "
@@ -168,8 +159,8 @@ def lifecycle_offers(offers: Sequence[SuggestedAction], declared: Declared) -> I
         )
 
 
-def _untold(declared: Declared) -> Iterator[str]:
-    """What is not known of resource types."""
+def _unknown_resource_types(declared: Declared) -> Iterator[str]:
+    """What is unknown about resource types."""
     if declared.failure:
         yield f"- What resource types need is not known whole. {prose(declared.failure)}"
     if declared.untold:
@@ -178,8 +169,8 @@ def _untold(declared: Declared) -> Iterator[str]:
         yield f"- Resource types name what is no action that the catalogue knows: {codes(declared.unknown, 8)}."
 
 
-def statements(offers: Sequence[SuggestedAction]) -> list[dict[str, object]]:
-    """Statements to copy: of actions that are not sensitive and whose resources are known from use."""
+def statements_to_copy(offers: Sequence[SuggestedAction]) -> list[dict[str, object]]:
+    """Statements to copy, for actions that are not sensitive and whose resources were used."""
     by_resources: dict[tuple[str, ...], list[str]] = {}
     for offer in offers:
         if offer.resources and not sensitivity(offer.action):
@@ -207,8 +198,8 @@ def _line(group: Sequence[SuggestedAction]) -> str:
 _MOST_CONDITIONS = 10
 
 
-def conditions_offered(context: ReportContext) -> Iterator[str]:
-    """The section, where every call of some action met one."""
+def suggested_conditions_section(context: ReportContext) -> Iterator[str]:
+    """The section on conditions that every call of an action met."""
     offered = context.suggested_conditions
     lines = [
         f"- In {f'statement {code(each.sid)}' if each.sid else f'statement {each.statement + 1}'}: "

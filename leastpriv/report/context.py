@@ -1,7 +1,4 @@
-"""What a report speaks about: one proposal with its proof and the evidence it rests on.
-
-What the review of a person's edit speaks about.
-"""
+"""Contexts of the reports: one proposal with its proof and evidence, or one review of a policy edit."""
 
 from __future__ import annotations
 
@@ -18,16 +15,16 @@ from leastpriv.proposal.models import Change, CheckResult, History, Proposal
 from leastpriv.proposal.proof import Proof
 from leastpriv.proposal.review_models import Review
 from leastpriv.proposal.suggestions import SuggestedAction, SuggestedCondition
-from leastpriv.report.role_chain import Chained
+from leastpriv.report.role_chain import RoleChainPolicies
 
 
 @dataclass(frozen=True, slots=True)
 class ReportContext:
-    """All that the reports need; nothing in it is escaped yet."""
+    """Inputs of the reports on a proposal; nothing in it is escaped yet."""
 
     principal: str
     policy_file: str
-    """With the pointer to the policy, if it stands in a larger file."""
+    """With the pointer to the policy, if it is part of a larger file."""
     proposal: Proposal
     difference: Difference
     proof: Proof
@@ -38,33 +35,33 @@ class ReportContext:
     files: int
     records: int
     assumed: tuple[str, ...] = ()
-    """Those of the attached that nobody named: their own names say that the policy file continues in them."""
+    """Attached policies that the settings do not name: their file names continue the policy file's."""
     further: tuple[str, ...] = ()
-    """Names of the new files that the policy was split into, beside the policy file."""
+    """Names of the additional files that the policy was split into."""
     run_url: str = ""
     """Template of a workflow run's page with `{run}`, or empty."""
     history: History = field(default_factory=History)
     attached_documents: tuple[Document, ...] = ()
-    """The other policies themselves."""
+    """The other policies."""
     check_results: tuple[CheckResult, ...] = ()
-    """What AWS says of the proposal; empty where nobody asked."""
+    """Results of AWS's checks of the proposal; empty if none ran."""
     suggested_actions: tuple[SuggestedAction, ...] = ()
-    """What a later run may need and no policy grants."""
+    """Actions that a later run may need and no policy grants."""
     kept_counterparts: tuple[SuggestedAction, ...] = ()
-    """Lifecycle counterparts that stay though unused, and what they go with."""
+    """Unused lifecycle counterparts that remain granted, with the actions that they belong to."""
     suggested_conditions: tuple[SuggestedCondition, ...] = ()
-    """Conditions that every recorded call would have met."""
+    """Conditions that every recorded call met."""
 
-    chained: Chained | None = None
-    """The roles that it leads to; None where nobody looked."""
+    chained: RoleChainPolicies | None = None
+    """Roles that this one leads to; None if they were not collected."""
     live: LiveRole | None = None
-    """The role in the account; None where nobody asked."""
+    """The role in the account; None if it was not read."""
     drift: Drift | None = None
-    """How it differs from the policy file."""
+    """Differences between the account and the policy file."""
 
     @property
     def policy_path(self) -> str:
-        """The file itself."""
+        """The path of the file."""
         return Location.of(self.policy_file).path
 
     @property
@@ -92,11 +89,11 @@ class ReportContext:
 
 @dataclass(frozen=True, slots=True)
 class ReviewContext:
-    """All that the comment needs; nothing in it is escaped yet."""
+    """Inputs of the comment on a policy edit; nothing in it is escaped yet."""
 
     principal: str
     policy_file: str
-    """With the pointer to the policy, if it stands in a larger file."""
+    """With the pointer to the policy, if it is part of a larger file."""
     review: Review
     evidence: Evidence
     attached: tuple[str, ...]
@@ -107,7 +104,7 @@ class ReviewContext:
 
     @property
     def policy_path(self) -> str:
-        """The file itself."""
+        """The path of the file."""
         return Location.of(self.policy_file).path
 
     @property

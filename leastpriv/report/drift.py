@@ -1,4 +1,4 @@
-"""Drift for people: a line for each finding, one table, and the tracking issue."""
+"""Reports drift: a sentence per finding, a table, and the tracking issue."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from leastpriv.proposal.drift import DriftFinding, DriftKind, drift_findings
 from leastpriv.report import escape
 from leastpriv.report.context import ReportContext
 from leastpriv.report.escape import code
-from leastpriv.report.phrases import codes, plural, watched
+from leastpriv.report.phrases import codes, evidence_span, plural
 
 _LONGEST_TABLE = 50_000
-"""Characters: GitHub takes 65,536 of an issue."""
+"""Characters; GitHub accepts 65,536 in an issue."""
 _MOST_IDS = 500
 _MARK = "leastpriv:drift v=1"
 _WORDS = {
@@ -29,12 +29,12 @@ _WORDS = {
 }
 
 
-def findings(context: ReportContext) -> tuple[DriftFinding, ...]:
-    """What differs between the file, the account and the use."""
+def context_findings(context: ReportContext) -> tuple[DriftFinding, ...]:
+    """Differences between the file, the account and usage."""
     return drift_findings(context.proposal, context.live, context.drift, context.principal)
 
 
-def sentence(finding: DriftFinding, context: ReportContext) -> str:
+def finding_sentence(finding: DriftFinding, context: ReportContext) -> str:
     """One finding in plain text, for an annotation or a terminal."""
     on = f" on {', '.join(finding.resources[:3])}" if finding.resources else ""
     more = f" and {len(finding.resources) - 3} more" if len(finding.resources) > 3 else ""
@@ -43,8 +43,8 @@ def sentence(finding: DriftFinding, context: ReportContext) -> str:
     return escape.plain(f"{name}{on}{more}: {_WORDS[finding.kind]}{used}", 600)
 
 
-def table(found: Sequence[DriftFinding], context: ReportContext) -> str:
-    """Findings in Markdown, as many as a page takes: what each is, and what file, account and use say of it."""
+def findings_table(found: Sequence[DriftFinding], context: ReportContext) -> str:
+    """Findings in Markdown, as many as fit a page, with the state of file, account and usage."""
     lines = ["| Line | Finding | Action | On | File | Account | Used |", "| ---: | --- | --- | --- | --- | --- | --- |"]
     room = _LONGEST_TABLE
     for finding in found:
@@ -67,8 +67,8 @@ def _row(finding: DriftFinding, context: ReportContext) -> str:
 
 
 def summary_section(found: Sequence[DriftFinding], context: ReportContext) -> str:
-    """The section at the top of a check's summary; empty where nothing differs."""
-    return f"### Drift\n\n{table(found, context)}\n\n" if found else ""
+    """The section at the top of a check's summary; empty without findings."""
+    return f"### Drift\n\n{findings_table(found, context)}\n\n" if found else ""
 
 
 def issue_title(context: ReportContext) -> str:
@@ -77,13 +77,13 @@ def issue_title(context: ReportContext) -> str:
 
 
 def issue_marker(context: ReportContext) -> str:
-    """The beginning of the hidden line by which the tracking issue of a role and policy file is found again."""
+    """Begin of the hidden line that identifies the tracking issue of a role and policy file."""
     scope = hashlib.sha256(f"{context.principal} {context.policy_file}".encode()).hexdigest()[:16]
     return f"<!-- {_MARK} scope={scope} "
 
 
 def finding_ids(found: Sequence[DriftFinding]) -> tuple[str, ...]:
-    """What a tracking issue knows its findings by; of very many the first."""
+    """Ids of the findings for the tracking issue; of very many the first."""
     return tuple(dict.fromkeys(finding.id for finding in found))[:_MOST_IDS]
 
 
@@ -93,7 +93,7 @@ def issue_body(found: Sequence[DriftFinding], context: ReportContext, run_url: s
     evidence = context.evidence
     verdict = (
         f"{plural(len(found), 'finding')}{when}: {code(context.policy_file)}, the role {code(context.role)} in the "
-        f"account, and what it used in {watched(evidence)} do "
+        f"account, and what it used in {evidence_span(evidence)} do "
         "not say the same."
     )
     way_out = (
@@ -101,4 +101,4 @@ def issue_body(found: Sequence[DriftFinding], context: ReportContext, run_url: s
         "closed when nothing is. Close it as *not planned* to live with these findings: it opens again for others only."
     )
     marker = f"{issue_marker(context)}findings={','.join(finding_ids(found))} -->"
-    return "\n\n".join([verdict, table(found, context), way_out, marker])
+    return "\n\n".join([verdict, findings_table(found, context), way_out, marker])

@@ -1,7 +1,4 @@
-"""What the evidence could not see, what was held back by which guard, and what was refused and is not proposed.
-
-The role as it is in the account, beside the policy file: for people, and for machines.
-"""
+"""Sections on the limits of a proposal: gaps, changes held back, denials without an addition, and the live role."""
 
 from __future__ import annotations
 
@@ -15,10 +12,10 @@ from leastpriv.permissions.sensitive import sensitivity
 from leastpriv.proposal.addition_rules import OFFERED, ONLY_LOGGED, has_unknown_origin
 from leastpriv.proposal.models import HeldBackChange
 from leastpriv.proposal.suggestions import GUARD
-from leastpriv.report.aws_findings import unasked_lines
+from leastpriv.report.aws_findings import skipped_source_lines
 from leastpriv.report.context import ReportContext
 from leastpriv.report.escape import code, prose
-from leastpriv.report.phrases import by_objection, codes, plural
+from leastpriv.report.phrases import by_guard_result, codes, plural
 
 _GAPS = {
     GapKind.UNREADABLE_FILE: "Damaged trail files",
@@ -44,10 +41,10 @@ _GAPS = {
 }
 
 
-def unseen(context: ReportContext) -> Iterator[str]:
-    """What this run could not see: its own gaps, not boiler-plate."""
+def gaps_section(context: ReportContext) -> Iterator[str]:
+    """Gaps of this run."""
     lines = list(
-        unseen_lines(context.evidence, bool(context.attached) or (context.live is not None and context.live.is_known))
+        gap_lines(context.evidence, bool(context.attached) or (context.live is not None and context.live.is_known))
     )
     if context.difference.conditional:
         actions = dict.fromkeys(usage.need.permission.action for usage in context.difference.conditional)
@@ -57,16 +54,16 @@ def unseen(context: ReportContext) -> Iterator[str]:
             f"- Taken as attached too, for nothing but the name: {codes(context.assumed, 8)}. Where that is wrong, "
             "what it grants is missing here: give the file another name."
         )
-    lines.extend(unasked_lines(context))
+    lines.extend(skipped_source_lines(context))
     lines.extend(_unknown_branches(context))
-    yield f"{UNSEEN}\n\n" + "\n".join(lines)
+    yield f"{GAPS_HEADING}\n\n" + "\n".join(lines)
 
 
-UNSEEN = "### What this run could not see"
+GAPS_HEADING = "### What this run could not see"
 
 
-def unseen_lines(evidence: Evidence, has_attached: bool) -> Iterator[str]:
-    """The part of it that the evidence alone tells, one item of a list a line."""
+def gap_lines(evidence: Evidence, has_attached: bool) -> Iterator[str]:
+    """The gaps that the evidence alone shows, one list item per line."""
     covered = list(evidence.coverage.regions)
     for kind, label in _GAPS.items():
         gaps = [gap for gap in evidence.gaps if gap.kind is kind]
@@ -88,7 +85,7 @@ def unseen_lines(evidence: Evidence, has_attached: bool) -> Iterator[str]:
 
 
 def _unknown_branches(context: ReportContext) -> Iterator[str]:
-    """Additions must come from reviewed code; where nobody could tell, the reader has to."""
+    """Additions need reviewed code; if the branch is unknown, the reader must check it."""
     added = context.changes(ChangeKind.ADD)
     if added and not context.history.origins:
         yield "- The branch that each run deployed from: look whether additions come from runs that you trust."
@@ -98,47 +95,51 @@ def _unknown_branches(context: ReportContext) -> Iterator[str]:
         yield f"- The branch of the runs behind {codes(unknown, 8)}: look whether they ran code that you trust."
 
 
-def held_back(context: ReportContext) -> Iterator[str]:
-    """Changes that a guard held back, grouped by guard and reason; lifecycle counterparts have their own section."""
+def held_back_section(context: ReportContext) -> Iterator[str]:
+    """Changes that a guard held back, by guard and reason; lifecycle counterparts have their own section."""
     named = {offer.action.lower() for offer in context.kept_counterparts}
-    groups = by_objection(
+    groups = by_guard_result(
         held
         for held in context.proposal.held_back
         if held.guard_result.guard != GUARD or held.action.lower() not in named
     )
     if groups:
         table = "\n".join(
-            f"| {code(guard_result.guard)} | {codes((held.action for held in group), 12)} | {prose(guard_result.reason)} |"
-            for guard_result, group in groups.items()
+            f"| {code(result.guard)} | {codes((held.action for held in group), 12)} | {prose(result.reason)} |"
+            for result, group in groups.items()
         )
         yield f"### Held back\n\n| Guard | Entries | Why |\n| --- | --- | --- |\n{table}"
 
 
-def refused(context: ReportContext) -> Iterator[str]:
-    """Needed or attempted, and not written into the policy."""
-    told = [held for held in context.proposal.refused if held.guard_result.guard != OFFERED and not for_security(held)]
+def not_added_section(context: ReportContext) -> Iterator[str]:
+    """Actions that were needed or attempted and are not added."""
+    told = [
+        held
+        for held in context.proposal.refused
+        if held.guard_result.guard != OFFERED and not is_sensitive_job_log_denial(held)
+    ]
     if told:
-        yield "### Refused, not proposed\n\n" + "\n".join(dict.fromkeys(refused_line(held) for held in told))
+        yield "### Refused, not proposed\n\n" + "\n".join(dict.fromkeys(not_added_line(held) for held in told))
 
 
-def for_security(held: HeldBackChange) -> bool:
-    """Whether a job log alone tells of the refusal of a sensitive action: the security reviewer sees it first."""
+def is_sensitive_job_log_denial(held: HeldBackChange) -> bool:
+    """Whether only a job log shows the denial of a sensitive action, which a security reviewer should see first."""
     return held.guard_result.guard == ONLY_LOGGED and bool(sensitivity(held.action))
 
 
-def offered(context: ReportContext) -> Iterator[str]:
-    """What the refused calls will need next, where nothing names its resource."""
-    groups = by_objection(held for held in context.proposal.refused if held.guard_result.guard == OFFERED)
+def implied_needs_section(context: ReportContext) -> Iterator[str]:
+    """Actions that the denied calls will need next on an unknown resource."""
+    groups = by_guard_result(held for held in context.proposal.refused if held.guard_result.guard == OFFERED)
     if groups:
         lines = [
-            f"- {codes((held.action for held in group), 8)}: {prose(guard_result.reason)}."
-            for guard_result, group in groups.items()
+            f"- {codes((held.action for held in group), 8)}: {prose(result.reason)}."
+            for result, group in groups.items()
         ]
         yield "### Needed next, not written\n\nNothing names the resource: add what you know of.\n\n" + "\n".join(lines)
 
 
-def refused_line(held: HeldBackChange) -> str:
-    """One item of a list: what was refused, how often, where a job log tells it, and why it is not written."""
+def not_added_line(held: HeldBackChange) -> str:
+    """One list item: what was denied, how often, where a job log shows it, and why it is not added."""
     count = sum(usage.count for usage in held.usages)
     runs = len({run for usage in held.usages for run in usage.runs})
     seen = f" ({count:,}× in {plural(runs, 'run')})" if count else ""
@@ -158,8 +159,8 @@ _WHO = {
 }
 
 
-def live_role(context: ReportContext) -> Iterator[str]:
-    """A section about the account, where it was asked."""
+def live_role_section(context: ReportContext) -> Iterator[str]:
+    """The section about the role in the account, if it was read."""
     live = context.live
     if live is None:
         return
@@ -174,8 +175,8 @@ def live_role(context: ReportContext) -> Iterator[str]:
         yield "### The role in the account\n\n" + "\n".join(lines)
 
 
-def live_value(context: ReportContext) -> dict[str, object] | None:
-    """The same for `proposal.json`; None where nobody asked."""
+def live_role_value(context: ReportContext) -> dict[str, object] | None:
+    """The same for `proposal.json`; None if it was not read."""
     live, drift = context.live, context.drift
     if live is None:
         return None

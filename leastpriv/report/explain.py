@@ -1,7 +1,4 @@
-"""Text of `leastpriv explain`: what is known of one action, what it rests on, and what becomes of it in the policy.
-
-What `leastpriv explain` tells, for machines: one object an action.
-"""
+"""Output of `leastpriv explain`, as text and as JSON: facts, evidence and decision for one action."""
 
 from __future__ import annotations
 
@@ -29,26 +26,26 @@ _LONGEST = 500
 
 
 def explain(asked: Sequence[str], context: ReportContext, *, has_policy: bool) -> str:
-    """One block for each action asked for, a pattern standing for those of its actions that were called or changed.
+    """Explains each action asked for; a pattern includes those of its actions that were called or changed.
 
-    Without a policy (`has_policy` false) it is told how the use would be written. Raises InputError where
-    something asked for is no action.
+    Without a policy (`has_policy` false) it says how the use would be added. Raises InputError if an argument is no
+    action.
     """
     actions = dict.fromkeys(action for entry in asked for action in called_or_changed(entry, context))
     return "\n".join("\n".join(_block(action, context, has_policy)) + "\n" for action in actions)
 
 
 def explain_without_evidence(asked: Sequence[str]) -> str:
-    """What is known of each action asked for without looking at any call, a pattern standing for all it grants.
+    """Explains each action asked for without any evidence; a pattern includes all its actions.
 
-    Raises InputError where something asked for is no action.
+    Raises InputError if an argument is no action.
     """
     actions = dict.fromkeys(action for entry in asked for action in known_actions(entry))
     return "\n".join("\n".join(_static_block(action)) + "\n" for action in actions)
 
 
 def known_actions(entry: str) -> Sequence[str]:
-    """The action that an entry names, or all that a pattern grants; raises InputError where there is none."""
+    """The action that an entry names, or all that a pattern grants; raises InputError if there is none."""
     named = _named(entry)
     found = [named] if named else catalog.expand(entry)
     if not found:
@@ -75,7 +72,7 @@ def _named(entry: str) -> str:
 
 
 def called_or_changed(entry: str, context: ReportContext) -> list[str]:
-    """The action that an entry names, or those of a pattern that matter here; raises InputError where none does."""
+    """The action that an entry names, or the called and changed ones of a pattern; raises InputError if none."""
     named = _named(entry)
     if named:
         return [named]
@@ -98,7 +95,7 @@ def _block(action: str, context: ReportContext, has_policy: bool) -> Iterator[st
     yield from _visibility(action)
     yield from _warnings(action)
     yield from _not_seen(action, context)
-    yield from _fate(action, context) if has_policy else _draft(action, context)
+    yield from _decisions(action, context) if has_policy else _draft(action, context)
 
 
 def _head(action: str) -> str:
@@ -184,8 +181,8 @@ def _not_seen(action: str, context: ReportContext) -> Iterator[str]:
             yield f"  not seen: {gap.kind}, {_shown(gap.detail)}"
 
 
-def _fate(action: str, context: ReportContext) -> Iterator[str]:
-    """What becomes of the action in the committed policy."""
+def _decisions(action: str, context: ReportContext) -> Iterator[str]:
+    """The decision on the action in the committed policy."""
     told = [*_entries(action, context), *_additions(action, context, "would be added")]
     yield from told or [f"  in {_shown(context.policy_file)}: neither granted nor needed"]
 
@@ -204,7 +201,7 @@ def _entries(action: str, context: ReportContext) -> Iterator[str]:
 
 
 def decision(action: str, entry: Entry, context: ReportContext) -> str:
-    """What becomes of the action where this entry grants it, in words."""
+    """The decision on the action in this entry, in words."""
     change = _change_of(entry, context.proposal.changes)
     used = any(usage.outcome is Outcome.ALLOWED for usage in entry.uses.get(action, ()))
     if change and action in change.removed_actions:
@@ -212,7 +209,7 @@ def decision(action: str, entry: Entry, context: ReportContext) -> str:
         becomes = f", which becomes {', '.join(change.replacement[:_MOST_COVERED])}" if change.replacement else ""
         becomes += f" and {more:,} more" if more > 0 else ""
         return _shown(f"it goes with {change.action}{becomes}")
-    onto = _onto(action, entry, context.proposal.changes)
+    onto = _restricted_to(action, entry, context.proposal.changes)
     if onto:
         return _shown(f"it stays, on {', '.join(onto)} alone")
     guard_result = (change.kept or {}).get(action) if change else None
@@ -235,8 +232,8 @@ def _change_of(entry: Entry, changes: Sequence[Change]) -> Change | None:
     return next(matching, None)
 
 
-def _onto(action: str, entry: Entry, changes: Sequence[Change]) -> tuple[str, ...]:
-    """Resources on which a used action of an entry is granted from now on; none where that does not change."""
+def _restricted_to(action: str, entry: Entry, changes: Sequence[Change]) -> tuple[str, ...]:
+    """Resources that replace `*` for a used action of an entry; empty if unchanged."""
     own = (change for change in changes if change.restricted_to and change.statement == entry.statement.index)
     return next((change.restricted_to for change in own if change.used == (action,)), ())
 
@@ -277,18 +274,20 @@ def _shown(text: str) -> str:
 
 
 def explained_rows(asked: Sequence[str], context: ReportContext, *, has_policy: bool) -> list[dict[str, object]]:
-    """A row for each action that `explain` would tell of; raises as it does."""
+    """A row for each action that `explain` explains; raises as it does."""
     actions = dict.fromkeys(action for entry in asked for action in called_or_changed(entry, context))
-    return [{**_known(action), **_here(action, context, has_policy)} for action in actions]
+    return [{**_facts_value(action), **_evidence_value(action, context, has_policy)} for action in actions]
 
 
 def known_rows(asked: Sequence[str]) -> list[dict[str, object]]:
-    """A row for each action that `explain_without_evidence` would tell of; raises as it does."""
-    return [_known(action) for action in dict.fromkeys(action for entry in asked for action in known_actions(entry))]
+    """A row for each action that `explain_without_evidence` explains; raises as it does."""
+    return [
+        _facts_value(action) for action in dict.fromkeys(action for entry in asked for action in known_actions(entry))
+    ]
 
 
-def _known(action: str) -> dict[str, object]:
-    """What holds of an action whoever calls it."""
+def _facts_value(action: str) -> dict[str, object]:
+    """Facts about an action, whichever principal calls it."""
     known, seen = catalog.action(action), visibility(action)
     return {
         "action": action,
@@ -300,8 +299,8 @@ def _known(action: str) -> dict[str, object]:
     }
 
 
-def _here(action: str, context: ReportContext, has_policy: bool) -> dict[str, object]:
-    """What the evidence tells of an action, and what becomes of it in the policy."""
+def _evidence_value(action: str, context: ReportContext, has_policy: bool) -> dict[str, object]:
+    """The evidence on an action and the decision."""
     usages = [usage for usage in context.evidence.usages if usage.need.permission.action == action]
     proposal = context.proposal
     return {

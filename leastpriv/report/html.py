@@ -1,8 +1,6 @@
-"""The page as text. Jinja escapes every value, and only this file knows what is markup already.
+"""The HTML page of one or more proposals: plain values, the drawing of the role chain, and the Jinja template.
 
-What the page shows, as plain values: the template decides nothing, and everything in it is escaped.
-
-The roles that a role leads to, laid out for the page: a column a step, each way in words beside it.
+Jinja escapes every value, and only this file knows which text is already markup. The template decides nothing.
 """
 
 from __future__ import annotations
@@ -22,11 +20,11 @@ from leastpriv.models import ChangeKind, Run, Usage
 from leastpriv.proposal.models import Change, GuardResult
 from leastpriv.report.context import ReportContext
 from leastpriv.report.escape import plain
-from leastpriv.report.evidence_limits import held_back, live_role, refused, unseen
-from leastpriv.report.phrases import day, in_time, last_of, plural, run_page, runs_of, watched
-from leastpriv.report.proof import chance_line, proof_lines
+from leastpriv.report.evidence_limits import gaps_section, held_back_section, live_role_section, not_added_section
+from leastpriv.report.phrases import day, evidence_span, latest_use, oldest_first, plural, run_page, runs_of
+from leastpriv.report.proof import chance_sentence, proof_lines
 from leastpriv.report.pull_request import title, verdict
-from leastpriv.report.role_chain import Chained
+from leastpriv.report.role_chain import RoleChainPolicies
 
 WIDTH, _COLUMN, _ROW, _BOX, _HEIGHT = 1000, 330, 54, 250, 36
 _LONGEST = 28
@@ -34,28 +32,28 @@ _LONGEST = 28
 
 @dataclass(frozen=True, slots=True)
 class Box:
-    """One role; `label` is its name, cut to what fits."""
+    """One role; `label` is its name, truncated to fit."""
 
     x: int
     y: int
     label: str
     arn: str
     committed: bool
-    """A committed policy is looked after."""
+    """The role has a committed policy that a target names."""
 
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One way from a role to another."""
+    """One link from a role to another."""
 
     path: str
-    """Of the SVG."""
+    """The SVG path."""
     words: str
 
 
 @dataclass(frozen=True, slots=True)
 class Drawing:
-    """A chain; `view` is the SVG's size."""
+    """A role chain; `view` is the SVG's size."""
 
     boxes: tuple[Box, ...]
     lines: tuple[Line, ...]
@@ -65,21 +63,22 @@ class Drawing:
     box_height: int = _HEIGHT
 
 
-def drawing(chained: Chained | None) -> Drawing | None:
-    """The chain as boxes and lines; None where nothing leads on."""
+def drawing(chained: RoleChainPolicies | None) -> Drawing | None:
+    """The role chain as boxes and lines; None without links."""
     if chained is None or not chained.chain.links:
         return None
     chain = chained.chain
     places = _places(chain)
     boxes = tuple(
-        Box(x, y, _cut(_name(arn)), arn, committed=arn in chained.committed) for arn, (x, y) in sorted(places.items())
+        Box(x, y, _truncated(_name(arn)), arn, committed=arn in chained.committed)
+        for arn, (x, y) in sorted(places.items())
     )
     lines = tuple(_line(link, places) for link in chain.links if {link.source, link.role} <= places.keys())
     return Drawing(boxes, lines, max(y for _, y in places.values()) + _ROW, chain.left_out)
 
 
 def _places(chain: RoleChain) -> Mapping[str, tuple[int, int]]:
-    """ARN -> corner of its box; a role stands in the column of the shortest way to it."""
+    """ARN -> corner of its box; the column is the length of the shortest path to the role."""
     steps = dict.fromkeys(chain.roots, 0)
     for _ in chain.members:
         for link in chain.links:
@@ -97,7 +96,7 @@ def _line(link: RoleLink, places: Mapping[str, tuple[int, int]]) -> Line:
     (x, y), (to_x, to_y) = places[link.source], places[link.role]
     start, end = x + _BOX, to_x
     if to_x <= x:
-        # Back to an earlier column, or within one: round the right side.
+        # A link to the same or an earlier column goes round the right side.
         start, end = x + _BOX, to_x + _BOX
     bend = max(abs(end - start) // 2, 40)
     last = end - bend if to_x > x else end + bend
@@ -114,35 +113,35 @@ def _name(arn: str) -> str:
     return arn.rpartition("/")[2]
 
 
-def _cut(name: str) -> str:
+def _truncated(name: str) -> str:
     return name if len(name) <= _LONGEST else f"{name[: _LONGEST - 1]}…"
 
 
 _MOST_EVIDENCE = 2_000
-"""Rows of evidence: with them a page stays under 2 MB and opens at once (bench/page.py)."""
+"""Rows of evidence; with so many a page is below 2 MB and loads at once (bench/page.py)."""
 _MOST_RUNS = 400
 _WIDTH = 1000
 
 
 @dataclass(frozen=True, slots=True)
 class Bar:
-    """One service: how many actions the policy grants, how many were used, how many the proposal grants."""
+    """One service: number of actions that the policy grants, that were used, and that the proposal grants."""
 
     service: str
     granted: int
     used: int
     after: int
     width: float
-    """Percent of the widest, of what is granted."""
+    """Granted actions in percent of the widest bar."""
 
     @property
     def used_share(self) -> float:
-        """Percent of what is granted."""
+        """In percent of the granted actions."""
         return 100 * self.used / max(self.granted, 1)
 
     @property
     def after_share(self) -> float:
-        """Percent of what is granted, at most 100."""
+        """In percent of the granted actions, at most 100."""
         return min(100.0, 100 * self.after / max(self.granted, 1))
 
 
@@ -174,7 +173,7 @@ class UsageRow:
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """One change, with what stays of a wildcard and why."""
+    """One change, with the kept actions of a wildcard and the reasons."""
 
     kind: str
     action: str
@@ -195,7 +194,7 @@ class TargetView:
     anchor: str
     title: str
     verdict: str
-    """Markdown, as all that follows of this type."""
+    """Markdown, as are the further sections of this type."""
     chance: str
     principal: str
     policy_file: str
@@ -208,19 +207,19 @@ class TargetView:
     """The roles that it leads to."""
     items: tuple[Item, ...]
     left_out: int
-    """Rows of evidence that the page has no room for."""
+    """Number of evidence rows beyond the page's limit."""
     sections: tuple[str, ...]
 
 
 def target_view(context: ReportContext, number: int) -> TargetView:
-    """What the page shows of one proposal; `number` tells several on one page apart."""
+    """The values of one proposal on the page; `number` distinguishes several proposals on one page."""
     evidence = context.evidence
     items, left_out = _items(context)
     return TargetView(
         anchor=f"target-{number}",
         title=title(context),
         verdict=verdict(context),
-        chance=" ".join(chance_line(context)),
+        chance=" ".join(chance_sentence(context)),
         principal=context.principal,
         policy_file=context.policy_file,
         facts=_facts(context),
@@ -231,7 +230,9 @@ def target_view(context: ReportContext, number: int) -> TargetView:
         items=items,
         left_out=left_out,
         sections=tuple(
-            section for part in (proof_lines, refused, live_role, unseen, held_back) for section in part(context)
+            section
+            for part in (proof_lines, not_added_section, live_role_section, gaps_section, held_back_section)
+            for section in part(context)
         ),
     )
 
@@ -250,7 +251,7 @@ def _facts(context: ReportContext) -> tuple[tuple[str, str], ...]:
 
 
 def _bars(context: ReportContext) -> tuple[Bar, ...]:
-    """Services by how much of what is granted was not used, the most first."""
+    """Services by number of granted but unused actions, the most first."""
     gone: dict[tuple[int, str], set[str]] = {}
     for change in context.proposal.changes:
         if change.kind is not ChangeKind.ADD:
@@ -287,7 +288,7 @@ def _dot(run: Run, start: datetime, length: float, run_url: str) -> Dot:
 
 
 def _items(context: ReportContext) -> tuple[tuple[Item, ...], int]:
-    """The changes, those for a security reviewer first, and how many rows of evidence were left out."""
+    """The changes, those for a security reviewer first, and the number of omitted evidence rows."""
     room, items, left_out = _MOST_EVIDENCE, [], 0
     for change in context.gravest_first:
         rows = tuple(_row(usage, context) for usage in change.usages[:room])
@@ -306,7 +307,7 @@ def _item(change: Change, rows: tuple[UsageRow, ...], evidence: Evidence) -> Ite
         sentence=_sentence(change, evidence),
         security=change.security,
         gone=change.removed_actions if change.kind is ChangeKind.NARROW else (),
-        stays=tuple(_stays(change.kept or {})),
+        stays=tuple(_kept_actions(change.kept or {})),
         rows=rows,
     )
 
@@ -320,23 +321,23 @@ def _place(change: Change) -> str:
 def _sentence(change: Change, evidence: Evidence) -> str:
     if change.kind is ChangeKind.ADD:
         seen = plural(len(runs_of(change.usages)), "run")
-        return f"{change.basis or 'observed'}; seen in {seen}, last {day(last_of(change.usages))}"
+        return f"{change.basis or 'observed'}; seen in {seen}, last {day(latest_use(change.usages))}"
     if change.restricted_to:
         return "used on these resources alone, granted on every one so far"
     if change.kind is ChangeKind.NARROW:
         return (
             f"granted {plural(change.granted, 'action')}, {len(change.used):,} used, {len(change.removed_actions):,} go"
         )
-    return f"no call in {watched(evidence)}"
+    return f"no call in {evidence_span(evidence)}"
 
 
-def _stays(stays: Mapping[str, GuardResult]) -> Iterator[tuple[str, str, str]]:
+def _kept_actions(stays: Mapping[str, GuardResult]) -> Iterator[tuple[str, str, str]]:
     for action, guard_result in sorted(stays.items()):
         yield action, guard_result.guard, guard_result.reason
 
 
 def _row(usage: Usage, context: ReportContext) -> UsageRow:
-    runs = in_time(usage.runs, context.evidence.runs) or usage.runs
+    runs = oldest_first(usage.runs, context.evidence.runs) or usage.runs
     return UsageRow(
         action=usage.need.permission.action,
         resource=usage.need.permission.resource,
@@ -352,7 +353,7 @@ def _row(usage: Usage, context: ReportContext) -> UsageRow:
 
 def page(contexts: Sequence[ReportContext]) -> str:
     """One HTML document about some proposals; it loads nothing and sends nothing."""
-    # Imported here: only who asks for a page waits for them.
+    # Imported here: only a run that writes a page waits for them.
     from jinja2 import Environment, StrictUndefined
     from markdown_it import MarkdownIt
     from markupsafe import Markup
@@ -373,7 +374,7 @@ def page(contexts: Sequence[ReportContext]) -> str:
 
 
 def _shown(value: object) -> object:
-    """What goes in where a template writes a value: text with all that is invisible or directs the eye written out."""
+    """Escapes a template value: invisible characters and those that change direction are written out."""
     return plain(value) if type(value) is str else value
 
 
@@ -382,5 +383,5 @@ def _asset(name: str) -> str:
 
 
 def _hash(text: str) -> str:
-    """As a Content-Security-Policy names an inline block that may act."""
+    """The Content-Security-Policy hash of an inline block."""
     return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()

@@ -1,9 +1,4 @@
-"""The proof in five lines, in the words of the first promise: it says what it covers and never claims more.
-
-How likely the next deploy needs more than the policy grants: one sentence, and a table for the curious.
-
-What AWS, as a second judge, says of the proposal: disagreements first and loud, then findings by line.
-"""
+"""Sections on the proof: replay and coverage, the chance of a new need, and the results of AWS's checks."""
 
 from __future__ import annotations
 
@@ -33,7 +28,7 @@ def proof_lines(context: ReportContext) -> Iterator[str]:
 
 
 def proof_sentences(context: ReportContext) -> Iterator[str]:
-    """Replay, new access, runs left out, sizes, what is left open: one line each; Markdown."""
+    """Replay, new access, left-out runs, sizes and open questions, one line each; Markdown."""
     proof = context.proof
     replay = proof.replay
     told = [next(replay_sentences(replay, "the result"))]
@@ -46,13 +41,13 @@ def proof_sentences(context: ReportContext) -> Iterator[str]:
     else:
         yield "No new access beyond the listed additions."
     if proof.left_out:
-        yield _left_out(proof.left_out)
+        yield _left_out_sentences(proof.left_out)
     yield _sizes(context)
-    yield _left_open(context)
+    yield _limits_sentence(context)
 
 
 def replay_sentences(replay: Replay, by: str) -> Iterator[str]:
-    """How many calls `by` (`the result`) allows again, and how surely."""
+    """How many calls `by` (`the result`) allows again, and with which certainty."""
     yield (
         f"**{replay.allowed:,} of {replay.recorded:,}** recorded calls replayed and allowed by {by}, "
         f"{replay.unmapped:,} unmapped; SCPs, permissions boundaries and resource policies are not modelled."
@@ -67,8 +62,8 @@ def _unsure(replay: Replay, by: str) -> Iterator[str]:
         yield f"{plural(replay.conditional, 'more call')} allowed if a condition holds that the record does not show."
 
 
-def _left_out(found: LeaveOneOutResult) -> str:
-    """How a policy made from the other runs would have done for each run."""
+def _left_out_sentences(found: LeaveOneOutResult) -> str:
+    """How a policy made from the other runs would have served each run."""
     untried = f" {plural(found.untried, 'older run')} with something of their own not tried." if found.untried else ""
     if found.not_judged:
         untried += f" {plural(found.not_judged, 'run')} not judged: the result does not surely allow all of it."
@@ -111,8 +106,8 @@ def _over(proof: Proof) -> str:
     return f": **more than the {max_managed_policies()} managed policies that a role may have**"
 
 
-def _left_open(context: ReportContext) -> str:
-    """What the proof cannot tell."""
+def _limits_sentence(context: ReportContext) -> str:
+    """What the proof cannot show."""
     told = list(_unsure(context.proof.replay, "the result"))
     gaps = sum(gap.count for gap in context.evidence.gaps)
     if gaps:
@@ -121,11 +116,11 @@ def _left_open(context: ReportContext) -> str:
 
 
 _MOST_ROWS = 30
-"""Services in the table: the least sure come first."""
+"""Services in the table, the least certain first."""
 
 
-def chance_line(context: ReportContext) -> Iterator[str]:
-    """The sentence that stands below the verdict; none where no run used anything."""
+def chance_sentence(context: ReportContext) -> Iterator[str]:
+    """The sentence below the verdict; empty if no run used a permission."""
     known = context.proof.confidence
     if known is None or not known.whole.runs:
         return
@@ -136,7 +131,7 @@ def chance_line(context: ReportContext) -> Iterator[str]:
 
 
 def confidence_table(context: ReportContext) -> Iterator[str]:
-    """How that was reckoned, in all and for each service, folded away; none where no run used anything."""
+    """The estimates, in total and per service, collapsed; empty if no run used a permission."""
     known = context.proof.confidence
     if known is None or not known.whole.runs:
         return
@@ -169,7 +164,7 @@ def _confidence_row(name: str, found: Confidence, actions: Confidence) -> str:
 
 
 def share(chance: float) -> str:
-    """`8 %`; what is rarer than one in a hundred is not told more exactly than it is known."""
+    """`8 %`; below one percent only an upper bound."""
     return "1 % or less" if chance < 0.015 else f"{100 * chance:.0f} %"
 
 
@@ -185,7 +180,7 @@ _WORDS = {
 
 
 def disagreements(judgements: Sequence[CheckResult]) -> Iterator[str]:
-    """A warning for the top of a page, where AWS decides otherwise than our own evaluation."""
+    """A warning at the top of a page if AWS contradicts our evaluation."""
     found = [(each.operation, remark) for each in judgements for remark in each.disagreements]
     if found:
         lines = [f"> - {code(judge)}: {prose(remark.text)}" for judge, remark in found[:_MOST]]
@@ -197,8 +192,8 @@ def disagreements(judgements: Sequence[CheckResult]) -> Iterator[str]:
         )
 
 
-def judged(judgements: Sequence[CheckResult]) -> Iterator[str]:
-    """The section on all judges; nothing where none was asked."""
+def checks_section(judgements: Sequence[CheckResult]) -> Iterator[str]:
+    """The section on all checks; empty if none ran."""
     if not judgements:
         return
     lines = [f"- {sentence}" for judgement in judgements for sentence in _sentences(judgement)]
@@ -211,7 +206,7 @@ _UNITS = {
     "ValidatePolicy": ("judged", "policy", "policies"),
     "SimulateCustomPolicy": ("judged", "action on a resource", "actions on resources"),
 }
-"""What a judge counts; the others are paid by the request."""
+"""The unit that a check counts; the others count paid requests."""
 
 
 def _sentences(judgement: CheckResult) -> Iterator[str]:

@@ -1,11 +1,4 @@
-"""`proposal.json`: the proposal in full for machines. Its form has a version; fields are only ever added to one.
-
-The parts of `proposal.json` that say what the policy grants and what the proposal can show for itself.
-
-What AWS says of a proposal, and what is offered beside it, for `proposal.json`.
-
-AWS's own word on the use in `proposal.json`.
-"""
+"""`proposal.json`: the proposal in full for machines; its format has a version, which only ever gains fields."""
 
 from __future__ import annotations
 
@@ -24,16 +17,16 @@ from leastpriv.proposal.leave_one_run_out import LeaveOneOutResult
 from leastpriv.proposal.models import Change, CheckResult, HeldBackChange
 from leastpriv.proposal.proof import NeedDecision
 from leastpriv.proposal.suggestions import SuggestedAction
-from leastpriv.report.changes import statements
+from leastpriv.report.changes import statements_to_copy
 from leastpriv.report.context import ReportContext
 from leastpriv.report.escape import json_text
-from leastpriv.report.evidence_limits import live_value
-from leastpriv.report.role_chain import chained_value
+from leastpriv.report.evidence_limits import live_role_value
+from leastpriv.report.role_chain import role_chain_value
 from leastpriv.report.tables import conditions_value, gap_row, permission_row, time_value
 
 
 def difference_value(difference: Difference) -> dict[str, object]:
-    """The committed policy entry by entry, a wildcard as one; and what it lacks. Unused actions are counted alone."""
+    """The committed policy entry by entry with its usage, and the missing permissions."""
     return {
         "entries": [_entry(entry) for entry in difference.entries],
         "missing": [
@@ -58,7 +51,7 @@ def _entry(entry: Entry) -> dict[str, object]:
 
 
 def proof_value(context: ReportContext) -> dict[str, object]:
-    """The proof in full: each replayed need with the statement that allows it, and the runs left out."""
+    """The proof in full: each replayed need with the statement that allows it, and the left-out runs."""
     proof, packed = context.proof, context.proposal.packed
     replay = proof.replay
     return {
@@ -95,7 +88,7 @@ def proof_value(context: ReportContext) -> dict[str, object]:
 
 
 def _confidences(found: Confidences) -> dict[str, object]:
-    """What the runs show of how much more there is, in all and by service; shares are from 0 to 1."""
+    """Estimates in total and per service; shares are from 0 to 1."""
     services = {service: _confidence(each) for service, each in found.by_service.items()}
     return {**_confidence(found.whole), "services": services}
 
@@ -115,7 +108,7 @@ def _confidence(found: Confidence) -> dict[str, object]:
 
 
 def _names(context: ReportContext) -> dict[int, str]:
-    """Name of the proposal's own documents, by their identity: they are no files yet."""
+    """Name of the proposal's own documents by their identity: they are not files yet."""
     files = (context.policy_file, *context.further)
     return {id(document): path for document, path in zip(context.proposal.documents, files, strict=True)}
 
@@ -149,8 +142,8 @@ def _left_out(found: LeaveOneOutResult) -> dict[str, object]:
     }
 
 
-def judgement_value(check_result: CheckResult) -> dict[str, object]:
-    """One judge's answer."""
+def check_result_value(check_result: CheckResult) -> dict[str, object]:
+    """The result of one AWS check."""
     return {
         "judge": check_result.operation,
         "asked": check_result.asked,
@@ -171,8 +164,8 @@ def judgement_value(check_result: CheckResult) -> dict[str, object]:
     }
 
 
-def offer_value(offer: SuggestedAction) -> dict[str, object]:
-    """One action that is offered."""
+def suggested_action_value(offer: SuggestedAction) -> dict[str, object]:
+    """One suggested action."""
     return {
         "action": offer.action,
         "basis": offer.basis,
@@ -181,8 +174,8 @@ def offer_value(offer: SuggestedAction) -> dict[str, object]:
     }
 
 
-def hints_value(context: ReportContext) -> dict[str, object]:
-    """What AWS said, source by source; null where nobody asked, or AWS did not answer, which `unasked` tells."""
+def aws_findings_value(context: ReportContext) -> dict[str, object]:
+    """AWS's findings by source; null without an answer, for which `unasked` gives the reason."""
     hints = context.evidence.aws_findings
     opinion = compare_with_generated_policy(
         [*context.proposal.documents, *context.attached_documents], context.evidence
@@ -275,7 +268,7 @@ def proposal_json(context: ReportContext, name: str, text: str) -> str:
         "stays_on_all": [held_value(held) for held in proposal.held_back_restrictions],
         "refused": [held_value(held) for held in proposal.refused],
         "gaps": [gap_row(gap) for gap in evidence.gaps],
-        "live": live_value(context),
+        "live": live_role_value(context),
         "evidence": {
             "files": context.files,
             "records": context.records,
@@ -291,13 +284,13 @@ def proposal_json(context: ReportContext, name: str, text: str) -> str:
                 for run in evidence.runs
             ],
         },
-        "chain": chained_value(context.chained) if context.chained else None,
-        "hints": hints_value(context),
+        "chain": role_chain_value(context.chained) if context.chained else None,
+        "hints": aws_findings_value(context),
         "difference": difference_value(context.difference),
         "proof": proof_value(context),
-        "judgements": [judgement_value(check_result) for check_result in context.check_results],
-        "kept_siblings": [offer_value(offer) for offer in context.kept_counterparts],
-        "offers": [offer_value(offer) for offer in context.suggested_actions],
+        "judgements": [check_result_value(check_result) for check_result in context.check_results],
+        "kept_siblings": [suggested_action_value(offer) for offer in context.kept_counterparts],
+        "offers": [suggested_action_value(offer) for offer in context.suggested_actions],
         "offered_conditions": [
             {
                 "statement": each.statement,
@@ -308,7 +301,7 @@ def proposal_json(context: ReportContext, name: str, text: str) -> str:
             }
             for each in context.suggested_conditions
         ],
-        "offered_statements": statements(context.suggested_actions),
+        "offered_statements": statements_to_copy(context.suggested_actions),
     }
     return json_text(value, indent=2) + "\n"
 
@@ -350,7 +343,7 @@ def _pattern(found: Pattern) -> dict[str, object]:
 
 
 def held_value(held: HeldBackChange) -> dict[str, object]:
-    """A change that a guard held back, or a need that is not written."""
+    """A change that a guard held back, or a need that is not added."""
     return {
         "kind": held.kind,
         "action": held.action,
@@ -363,6 +356,6 @@ def held_value(held: HeldBackChange) -> dict[str, object]:
 
 
 def usage_value(usage: Usage) -> dict[str, object]:
-    """What a usage tells, of any outcome."""
+    """A usage of any outcome."""
     log = {"log": usage.denial.log} if usage.denial and usage.denial.log else {}
     return {**permission_row(usage), "outcome": usage.outcome, "derivation": usage.need.derivation, **log}

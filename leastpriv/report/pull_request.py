@@ -1,7 +1,4 @@
-"""Title and body of the pull request: the verdict first, the evidence last, and only that is ever cut.
-
-The proposed policy in Terraform's own language: that is read and not edited, so that a person copies it.
-"""
+"""Title and body of the pull request: the verdict first, the evidence last, and only that is truncated."""
 
 from __future__ import annotations
 
@@ -15,39 +12,47 @@ from leastpriv.proposal.addition_rules import has_unknown_origin
 from leastpriv.proposal.models import Change
 from leastpriv.proposal.suggestions import GUARD
 from leastpriv.report import escape
-from leastpriv.report.aws_findings import outside_access, questions, told
+from leastpriv.report.aws_findings import findings_section, generated_policy_section, outside_access_section
 from leastpriv.report.changes import (
-    conditions_offered,
     lifecycle_counterparts,
-    lifecycle_offers,
-    patterns_opened,
-    resources_narrowed,
+    restrictions_section,
+    suggested_actions_section,
+    suggested_conditions_section,
+    wildcards_section,
 )
 from leastpriv.report.context import ReportContext
 from leastpriv.report.escape import block, code, prose
-from leastpriv.report.evidence_limits import for_security, held_back, live_role, offered, refused, refused_line, unseen
+from leastpriv.report.evidence_limits import (
+    gaps_section,
+    held_back_section,
+    implied_needs_section,
+    is_sensitive_job_log_denial,
+    live_role_section,
+    not_added_line,
+    not_added_section,
+)
 from leastpriv.report.phrases import (
     codes,
     day,
-    fit,
-    in_time,
+    evidence_span,
+    fit_sections,
     joined,
-    last_of,
+    latest_use,
+    oldest_first,
     plural,
     run_links,
     runs_of,
     times,
-    watched,
 )
-from leastpriv.report.proof import chance_line, confidence_table, disagreements, judged, proof_lines
+from leastpriv.report.proof import chance_sentence, checks_section, confidence_table, disagreements, proof_lines
 from leastpriv.report.role_chain import chain_section
 
 _LONGEST = 20_000
-"""Characters; a longer one would leave no room for the evidence. A large policy has 10,000."""
+"""Characters; more would leave no room for the evidence. A large policy has 10,000."""
 
 
-def to_copy(context: ReportContext) -> Iterator[str]:
-    """The section with the proposed statements, where the policy file cannot be edited and something changes."""
+def hcl_section(context: ReportContext) -> Iterator[str]:
+    """The section with statements to copy, if the policy file cannot be edited (HCL) and has changes."""
     document = context.proposal.document
     if document.editable or not context.proposal.changes:
         return
@@ -63,7 +68,7 @@ def to_copy(context: ReportContext) -> Iterator[str]:
 
 
 LONGEST_BODY = 58_000
-"""GitHub takes 65,536 characters; headers and escapes count (Renovate caps at the same figure)."""
+"""GitHub accepts 65,536 characters; headers and escapes count (Renovate uses the same limit)."""
 _WORDS = {
     Basis.OBSERVED: "observed: allowed, though no known policy grants it",
     Basis.INFERRED: "inferred from an allowed call",
@@ -88,33 +93,33 @@ def title(context: ReportContext) -> str:
 
 
 def body(context: ReportContext, reserved: int = 0) -> str:
-    """The whole body in Markdown, at most 58,000 characters less those `reserved` for what follows it.
+    """The whole body in Markdown, at most 58,000 characters less the `reserved` ones.
 
-    What grows too long loses the evidence first, then the ends of its longest sections; verdict and proof stay whole.
+    A body that is too long loses the evidence first, then the ends of its longest sections, never verdict or proof.
     """
     mark = marker(context.fingerprint)
-    before = [verdict(context), *disagreements(context.check_results), *chance_line(context)]
+    before = [verdict(context), *disagreements(context.check_results), *chance_sentence(context)]
     proof = [*proof_lines(context), *confidence_table(context)]
-    after = [*to_copy(context), *proof, *judged(context.check_results), *_what_happens(context)]
+    after = [*hcl_section(context), *proof, *checks_section(context.check_results), *_what_happens(context)]
     sections = [
         *_security(context),
-        *outside_access(context),
+        *outside_access_section(context),
         *_additions(context),
-        *patterns_opened(context),
+        *wildcards_section(context),
         *_narrowed(context),
-        *resources_narrowed(context),
+        *restrictions_section(context),
         *_removals(context),
-        *refused(context),
+        *not_added_section(context),
         *(chain_section(context.chained) if context.chained else ()),
-        *live_role(context),
-        *offered(context),
-        *questions(context),
-        *told(context),
-        *unseen(context),
-        *held_back(context),
+        *live_role_section(context),
+        *implied_needs_section(context),
+        *generated_policy_section(context),
+        *findings_section(context),
+        *gaps_section(context),
+        *held_back_section(context),
         *lifecycle_counterparts(context),
-        *conditions_offered(context),
-        *lifecycle_offers(context.suggested_actions, context.evidence.aws_findings.declared),
+        *suggested_conditions_section(context),
+        *suggested_actions_section(context.suggested_actions, context.evidence.aws_findings.declared),
     ]
     evidence = _evidence(context)
     whole = _page([*before, *sections, *after, evidence, mark])
@@ -124,11 +129,11 @@ def body(context: ReportContext, reserved: int = 0) -> str:
     evidence = "*The evidence table is too long for this page: it is in `proposal.json`.*"
     rest = [*before, *after, evidence, mark]
     room = longest - sum(len(part) + 2 for part in rest) - 2 * len(sections)
-    return _page([*before, *fit(sections, room), *after, evidence, mark])
+    return _page([*before, *fit_sections(sections, room), *after, evidence, mark])
 
 
 def marker(fingerprint: str) -> str:
-    """What tells which proposal a body is about; hidden."""
+    """Hidden line that identifies the proposal of a body."""
     return f"<!-- leastpriv v=1 version={__version__} fingerprint={fingerprint} -->"
 
 
@@ -139,7 +144,7 @@ def _page(sections: Sequence[str]) -> str:
 def verdict(context: ReportContext) -> str:
     """The one sentence that a reviewer reads first."""
     evidence = context.evidence
-    basis = f"in {watched(evidence)}"
+    basis = f"in {evidence_span(evidence)}"
     if context.proposal.committed is None and any(
         held.guard_result.guard == "declined" for held in context.proposal.refused
     ):
@@ -185,7 +190,9 @@ def verdict(context: ReportContext) -> str:
 
 def _security(context: ReportContext) -> Iterator[str]:
     sensitive = [change for change in context.changes(ChangeKind.ADD) if change.security]
-    logged = dict.fromkeys(refused_line(held) for held in context.proposal.refused if for_security(held))
+    logged = dict.fromkeys(
+        not_added_line(held) for held in context.proposal.refused if is_sensitive_job_log_denial(held)
+    )
     if sensitive or logged:
         rows = [
             f"- {code(change.action)} on {codes(change.resources)}{only_if(change)}: {change.security}"
@@ -201,7 +208,7 @@ def _additions(context: ReportContext) -> Iterator[str]:
         return
     rows = [
         f"| {code(change.action)} | {codes(change.resources, 4)}{only_if(change)} | {basis_words(context, change)} | "
-        f"{times(change.usages, context.evidence)} | {len(runs_of(change.usages))} | {day(last_of(change.usages))} |"
+        f"{times(change.usages, context.evidence)} | {len(runs_of(change.usages))} | {day(latest_use(change.usages))} |"
         for change in added
     ]
     head = "| Action | Resource | Basis | Times | Runs | Last seen |\n| --- | --- | --- | ---: | ---: | --- |"
@@ -215,7 +222,7 @@ def only_if(change: Change) -> str:
 
 
 def basis_words(context: ReportContext, change: Change) -> str:
-    """Why an addition is there, and whether nobody knows whose code asked for it."""
+    """The basis of an addition, and whether the origin of its code is unknown."""
     origins = context.history.origins
     mark = f", **removed by #{change.removed_by}**" if change.removed_by else ""
     mark += " (branch unknown)" if origins and has_unknown_origin(change.usages, origins) else ""
@@ -225,7 +232,7 @@ def basis_words(context: ReportContext, change: Change) -> str:
 
 
 def _words(change: Change) -> str:
-    """Why an addition is there."""
+    """The basis of an addition."""
     words = _WORDS.get(change.basis or Basis.OBSERVED, "")
     denials = [usage.denial for usage in change.usages if usage.denial]
     if not denials or len(denials) < len(change.usages):
@@ -254,10 +261,11 @@ def _narrowed_entry(change: Change, evidence: Evidence) -> str:
     for action in change.used:
         usages = [usage for usage in change.usages if usage.need.permission.action == action]
         lines.append(
-            f"| {code(action)} | used | {times(usages, evidence)} | {len(runs_of(usages))} | {day(last_of(usages))} |"
+            f"| {code(action)} | used | {times(usages, evidence)} | {len(runs_of(usages))} | {day(latest_use(usages))} |"
         )
     lines.extend(
-        f"| {codes(actions, 8)} | {code(guard)}: {prose(reason)} | | | |" for guard, reason, actions in _stays(change)
+        f"| {codes(actions, 8)} | {code(guard)}: {prose(reason)} | | | |"
+        for guard, reason, actions in _kept_actions(change)
     )
     siblings = sum(guard_result.guard == GUARD for guard_result in (change.kept or {}).values())
     if siblings:
@@ -269,8 +277,8 @@ def _narrowed_entry(change: Change, evidence: Evidence) -> str:
     return "\n".join(lines)
 
 
-def _stays(change: Change) -> list[tuple[str, str, list[str]]]:
-    """(guard, reason, actions) of what stays though unused, but for lifecycle counterparts, which have a section."""
+def _kept_actions(change: Change) -> list[tuple[str, str, list[str]]]:
+    """(guard, reason, actions) of unused actions that remain granted, without lifecycle counterparts."""
     grouped: dict[tuple[str, str], list[str]] = {}
     for action, guard_result in (change.kept or {}).items():
         if guard_result.guard == GUARD:
@@ -288,7 +296,7 @@ def _removals(context: ReportContext) -> Iterator[str]:
         by_place.setdefault((_place(change), change.resources), []).append(change.action)
     rows = [f"| {codes(actions, 40)} | {place} | {codes(on, 3)} |" for (place, on), actions in by_place.items()]
     evidence = context.evidence
-    seen = f"No call in {watched(evidence)}, though CloudTrail would have shown it."
+    seen = f"No call in {evidence_span(evidence)}, though CloudTrail would have shown it."
     yield f"### Removes\n\n{seen}\n\n| Entry | Statement | On |\n| --- | --- | --- |\n" + "\n".join(rows)
 
 
@@ -328,6 +336,6 @@ def _evidence_row(context: ReportContext, change: Change) -> list[str]:
         usages = [usage for usage in change.usages if usage.need.permission.action == action]
         events = dict.fromkeys(event for usage in usages for event in usage.events)
         first = min((usage.first_seen for usage in usages), default=None)
-        runs = run_links(in_time(runs_of(usages), context.evidence.runs), context.run_url)
-        rows.append(f"| {code(action)} | {codes(events, 4)} | {day(first)} | {day(last_of(usages))} | {runs} |")
+        runs = run_links(oldest_first(runs_of(usages), context.evidence.runs), context.run_url)
+        rows.append(f"| {code(action)} | {codes(events, 4)} | {day(first)} | {day(latest_use(usages))} | {runs} |")
     return rows

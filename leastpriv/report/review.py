@@ -1,7 +1,4 @@
-"""The one comment on a person's pull request that edits a policy: the verdict first, what it rests on last.
-
-The sections of a review: who should look, what goes, what comes, conditions and denials; one line an entry.
-"""
+"""The comment on a pull request that edits a policy: the verdict first, then the sections, one line per entry."""
 
 from __future__ import annotations
 
@@ -24,15 +21,25 @@ from leastpriv.proposal.review_models import (
 from leastpriv.report import escape
 from leastpriv.report.context import ReviewContext
 from leastpriv.report.escape import code, prose
-from leastpriv.report.evidence_limits import UNSEEN, unseen_lines
-from leastpriv.report.phrases import codes, day, fit, joined, last_of, plural, run_links, times, watched
+from leastpriv.report.evidence_limits import GAPS_HEADING, gap_lines
+from leastpriv.report.phrases import (
+    codes,
+    day,
+    evidence_span,
+    fit_sections,
+    joined,
+    latest_use,
+    plural,
+    run_links,
+    times,
+)
 from leastpriv.report.proof import replay_sentences
 
 _NO_EVIDENCE = "no evidence"
 
 
 def needs_security(context: ReviewContext) -> Iterator[str]:
-    """Additions that open a door, with the reason; first those that no proposal would write."""
+    """Sensitive additions with the reason; first those that no proposal would add."""
     rows = []
     for addition in context.review.additions:
         on = codes(addition.edit.on, 3)
@@ -45,7 +52,7 @@ def needs_security(context: ReviewContext) -> Iterator[str]:
 
 
 def removals(context: ReviewContext) -> Iterator[str]:
-    """What goes: first what was used, then the rest, with the guards that speak against it."""
+    """Removed access: used first, then the rest with the guards that object."""
     removed = context.review.removals
     used = [line for removal in removed for line in _used_lines(context, removal)]
     if used:
@@ -100,7 +107,7 @@ def _unused_rows(unused: Iterable[Removal]) -> Iterator[str]:
 
 
 def _entry(edit: EntryDiff, actions: Sequence[str]) -> str:
-    """`sqs:PurgeQueue`, or `sqs:*` with the actions that are meant."""
+    """`sqs:PurgeQueue`, or `sqs:*` with its affected actions."""
     if not actions:
         return f"{code(edit.entry)}: what AWS will add"
     if list(actions) == [edit.entry]:
@@ -119,11 +126,11 @@ def _guard_rows(removed: Iterable[Removal]) -> Iterator[str]:
 
 
 _REASONS = {"sibling": "a later run updates or deletes what this role makes"}
-"""Reasons that differ only in the partner action are told as one."""
+"""Reasons that differ only in the dependent action are listed as one."""
 
 
 def additions(context: ReviewContext) -> Iterator[str]:
-    """What comes, each with the evidence for it or the lack of it."""
+    """Added access, each with its evidence or the lack of it."""
     entries: dict[tuple[str, str], list[str]] = {}
     for addition in context.review.additions:
         entries.setdefault(_added(context, addition), []).append(code(addition.edit.entry))
@@ -135,7 +142,7 @@ def additions(context: ReviewContext) -> Iterator[str]:
 
 
 def _added(context: ReviewContext, addition: Addition) -> tuple[str, str]:
-    """What stands before and behind the entry; entries that share both share a line."""
+    """The texts before and after the entry; entries that share both share a line."""
     edit = addition.edit
     verb = "widens" if edit.partly and not edit.only else "adds"
     new = len(edit.actions)
@@ -146,7 +153,7 @@ def _added(context: ReviewContext, addition: Addition) -> tuple[str, str]:
 
 
 def _evidence(context: ReviewContext, addition: Addition) -> str:
-    """`refused 3×, last in …`; where several actions are meant, each by name."""
+    """`refused 3×, last in …`; several actions are listed by name."""
     actions = addition.edit.actions
     if not actions:
         return f"what AWS will add: {_NO_EVIDENCE}"
@@ -162,7 +169,7 @@ def _evidence(context: ReviewContext, addition: Addition) -> str:
 
 
 def _asked_for(context: ReviewContext, addition: Addition, action: str) -> str:
-    """What the evidence says of one action, and where it stops short of what the addition opens."""
+    """The evidence on one action, and the resources of the addition that it does not cover."""
     usages = addition.asked.get(action, ())
     said = _asked(context, usages)
     if not any(map(asks_for_grant, usages)) or action not in addition.unproven:
@@ -179,7 +186,7 @@ def _silence(addition: Addition, actions: Sequence[str]) -> str:
 
 
 def _asked(context: ReviewContext, usages: Sequence[Usage]) -> str:
-    """What the evidence says of an action that was not allowed before."""
+    """The evidence on an action that was not allowed before."""
     found: dict[str, list[Usage]] = {}
     for usage in usages:
         found.setdefault(_kind(usage), []).append(usage)
@@ -197,7 +204,7 @@ def _kind(usage: Usage) -> str:
 
 
 def conditions(context: ReviewContext) -> Iterator[str]:
-    """Conditions that changed and Deny statements that came or went, with the recorded calls they decide."""
+    """Changed conditions and Deny statements, with the recorded calls that they decide."""
     review = context.review
     lines = [
         *(_deny(context, change, "adds a Deny of", "head") for change in review.denies_added),
@@ -252,7 +259,7 @@ def _seen(context: ReviewContext, usages: Sequence[Usage]) -> str:
     """`14×, last in run [123](…) on 2026-11-03`."""
     last = max(usages, key=lambda usage: usage.last_seen)
     run = f" in run {run_links(last.runs[-1:], context.run_url)}" if last.runs else ""
-    return f"{times(usages, context.evidence)}, last{run} on {day(last_of(usages))}"
+    return f"{times(usages, context.evidence)}, last{run} on {day(latest_use(usages))}"
 
 
 def _place(statement: Statement, version: str) -> str:
@@ -262,11 +269,11 @@ def _place(statement: Statement, version: str) -> str:
 
 
 _LONGEST = 58_000
-"""GitHub takes 65,536 characters; headers and escapes count, as in a pull request's body."""
+"""GitHub accepts 65,536 characters; headers and escapes count, as in a pull request's body."""
 
 
 def marker(principal: str, policy_file: str) -> str:
-    """The last line of the comment, by which the next run finds it again: one a principal and policy file."""
+    """The last line of the comment, which identifies it to the next run: one per principal and policy file."""
     scope = hashlib.sha256(f"{principal} {policy_file}".encode()).hexdigest()[:12]
     return f"<!-- leastpriv:review v=1 scope={scope} -->"
 
@@ -291,7 +298,7 @@ def review_title(context: ReviewContext) -> str:
 def review_body(context: ReviewContext, longest: int = _LONGEST) -> str:
     """The whole comment in Markdown, at most `longest` characters, with `marker` as its last line.
 
-    What grows too long loses the ends of its longest sections; verdict and replay stay whole.
+    A comment that is too long loses the ends of its longest sections, never verdict or replay.
     """
     before, after = [verdict(context)], [_replay(context), marker(context.principal, context.policy_file)]
     sections = [
@@ -299,13 +306,13 @@ def review_body(context: ReviewContext, longest: int = _LONGEST) -> str:
         *removals(context),
         *additions(context),
         *conditions(context),
-        f"{UNSEEN}\n\n" + "\n".join(unseen_lines(context.evidence, bool(context.attached))),
+        f"{GAPS_HEADING}\n\n" + "\n".join(gap_lines(context.evidence, bool(context.attached))),
     ]
     whole = _page([*before, *sections, *after])
     if len(whole) <= longest:
         return whole
     room = longest - sum(len(part) + 2 for part in (*before, *after)) - 2 * len(sections)
-    return _page([*before, *fit(sections, room, "the job's summary"), *after])
+    return _page([*before, *fit_sections(sections, room, "the job's summary"), *after])
 
 
 def _page(sections: Sequence[str]) -> str:
@@ -313,7 +320,7 @@ def _page(sections: Sequence[str]) -> str:
 
 
 def verdict(context: ReviewContext) -> str:
-    """What a reviewer reads first: the gravest finding, then what else is to be known before merging."""
+    """The first sentences for the reviewer: the most severe finding, then what else matters before merging."""
     sentences = [_finding(context), *_reservations(context)]
     evidence = context.evidence
     if not evidence.counts.calls:
@@ -327,7 +334,7 @@ def verdict(context: ReviewContext) -> str:
 def _finding(context: ReviewContext) -> str:
     review, file = context.review, _file(context)
     evidence = context.evidence
-    basis = watched(evidence)
+    basis = evidence_span(evidence)
     did = f"{code(context.role)} did in {basis}"
     match review.verdict:
         case ReviewVerdict.BREAKS:
@@ -354,7 +361,7 @@ def _file(context: ReviewContext) -> str:
 
 
 def _unproven(context: ReviewContext) -> str:
-    """`3 of the 4 added actions go`; what a Deny or a condition held back is not counted."""
+    """Counts the added actions without evidence; access that a Deny or a condition blocked is not counted."""
     additions = context.review.additions
     added = {action for addition in additions for action in addition.edit.actions}
     unproven = {action for addition in additions for action in addition.unproven}
@@ -371,7 +378,8 @@ def _reservations(context: ReviewContext) -> Iterator[str]:
     if review.verdict is ReviewVerdict.NEW_ACCESS:
         yield "No recorded call would be refused."
     if review.may_be_denied:
-        yield f"**{plural(_calls(review.may_be_denied), 'recorded call')} may be refused**: the records do not decide it."
+        calls = plural(_calls(review.may_be_denied), "recorded call")
+        yield f"**{calls} may be refused**: the records do not decide it."
     unseen = {action for removal in review.removals for actions in removal.unseen.values() for action in actions}
     if unseen:
         yield f"Of {plural(len(unseen), 'removed action')} a use could have stayed unseen, or is still to come."

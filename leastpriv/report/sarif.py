@@ -1,6 +1,6 @@
-"""What the policy grants and the role did not use, at its lines, as SARIF 2.1.0 for GitHub's code scanning.
+"""Unused grants at their lines, as SARIF 2.1.0 for GitHub's code scanning.
 
-The form: https://docs.oasis-open.org/sarif/sarif/v2.1.0/sarif-v2.1.0.html; what GitHub takes of it:
+The format: https://docs.oasis-open.org/sarif/sarif/v2.1.0/sarif-v2.1.0.html; what GitHub supports:
 https://docs.github.com/en/code-security/code-scanning/integrating-with-code-scanning/sarif-support-for-code-scanning
 (both read 2026-11-26).
 """
@@ -17,11 +17,11 @@ from leastpriv.proposal.fingerprint import entry_id
 from leastpriv.proposal.models import Change
 from leastpriv.report.context import ReportContext
 from leastpriv.report.escape import json_text, plain
-from leastpriv.report.phrases import plural, watched
+from leastpriv.report.phrases import evidence_span, plural
 
 _SCHEMA = "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json"
 _MOST_RESULTS = 5_000
-"""GitHub shows that many of a file and takes 25,000."""
+"""GitHub shows that many per file and accepts 25,000."""
 _MOST_NAMED = 20
 _SPECIAL = re.compile(r"[\\\[\]]")
 
@@ -43,7 +43,7 @@ _RULES = {
 
 
 def sarif(contexts: Sequence[ReportContext]) -> str:
-    """The changes that narrow policies, as one SARIF log with one run; valid and without results where none does."""
+    """The changes that narrow policies, as one SARIF log with one run; without results if there are none."""
     results = [result for context in contexts for result in _results(context)]
     run = {
         "tool": {"driver": _driver()},
@@ -56,7 +56,7 @@ def sarif(contexts: Sequence[ReportContext]) -> str:
 
 
 def _category(contexts: Sequence[ReportContext]) -> str:
-    """By it a later upload replaces the alerts of an earlier one; those of other roles stay."""
+    """Category by which a later upload replaces an earlier one's alerts; those of other roles remain."""
     if len(contexts) != 1:
         return "leastpriv/"
     return f"leastpriv/{_address(contexts[0].role)}/{_address(contexts[0].policy_path)}/"
@@ -106,11 +106,12 @@ def _rule(change: Change) -> str:
 
 
 def _sentence(change: Change, context: ReportContext) -> str:
-    seen = f"in {watched(context.evidence)}"
+    seen = f"in {evidence_span(context.evidence)}"
     if change.kind is ChangeKind.REMOVE:
         return f"{change.action} is granted, and {context.role} has not used it {seen}."
     if change.restricted_to:
-        return f"{change.action} is granted on every resource; {context.role} used it {seen} on {_some(change.restricted_to)}."
+        resources = _some(change.restricted_to)
+        return f"{change.action} is granted on every resource; {context.role} used it {seen} on {resources}."
     return (
         f"{change.action} grants {plural(change.granted, 'action')}; {context.role} used {len(change.used):,} of them "
         f"{seen}. Not used: {_some(change.removed_actions)}."
@@ -123,6 +124,6 @@ def _some(names: tuple[str, ...]) -> str:
 
 
 def _text(sentence: str) -> str:
-    """A message in plain text: brackets would make a link, braces a placeholder (SARIF 3.11.5 and 3.11.6)."""
+    """A message in plain text: brackets would create a link, braces a placeholder (SARIF 3.11.5 and 3.11.6)."""
     shown = _SPECIAL.sub(lambda found: f"\\{found[0]}", plain(sentence, 2_000))
     return shown.replace("{", "{{").replace("}", "}}")

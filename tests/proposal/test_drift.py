@@ -14,7 +14,7 @@ from leastpriv.models import Gap, GapKind, Scope
 from leastpriv.policy.document import Document, parse
 from leastpriv.proposal.drift import AccessState, DriftFinding, DriftKind, drift_findings
 from leastpriv.report.context import ReportContext
-from leastpriv.report.drift import finding_ids, findings, issue_body, sentence, table
+from leastpriv.report.drift import context_findings, finding_ids, finding_sentence, findings_table, issue_body
 from tests.fakes.deploys import POLICY, ROLE, proposal
 from tests.fakes.markdown import HOSTILE, read, table_widths
 
@@ -38,7 +38,7 @@ def policy(content: object) -> Document:
 
 
 def of(kind: DriftKind, context: ReportContext) -> DriftFinding:
-    (found,) = [each for each in findings(context) if each.kind is kind]
+    (found,) = [each for each in context_findings(context) if each.kind is kind]
     return found
 
 
@@ -49,7 +49,7 @@ def line_with(text: str) -> int:
 
 
 def test_what_goes_is_a_finding_at_the_line_of_its_entry(context: ReportContext) -> None:
-    unused = [each for each in findings(context) if each.kind is DriftKind.UNUSED]
+    unused = [each for each in context_findings(context) if each.kind is DriftKind.UNUSED]
     assert [(each.action, each.line) for each in unused] == [
         ("sqs:PurgeQueue", line_with("sqs:PurgeQueue")),
         ("sns:CreateTopic", line_with("sns:CreateTopic")),
@@ -69,7 +69,7 @@ def test_what_is_missing_tells_the_use_and_the_account(context: ReportContext) -
 
 def test_a_change_by_hand_in_the_account_comes_first(context: ReportContext) -> None:
     statements = [*POLICY["Statement"], {"Effect": "Allow", "Action": "sqs:DeleteQueue", "Resource": "*"}]
-    found = findings(with_account(context, policy({**POLICY, "Statement": statements})))
+    found = context_findings(with_account(context, policy({**POLICY, "Statement": statements})))
     assert (found[0].kind, found[0].action) == (DriftKind.ONLY_LIVE, "sqs:DeleteQueue")
     assert (found[0].file, found[0].account) == (AccessState.NO, AccessState.YES)
     assert found[0].line == line_with('"Sid": "Queues"') - 1
@@ -83,7 +83,7 @@ def test_what_is_not_deployed_is_at_the_line_of_its_statement(context: ReportCon
 
 def test_each_entry_that_is_not_deployed_is_a_finding_at_its_own_line(context: ReportContext) -> None:
     behind = with_account(context, policy({**POLICY, "Statement": POLICY["Statement"][:1]}))
-    found = [each for each in findings(behind) if each.kind is DriftKind.ONLY_FILE]
+    found = [each for each in context_findings(behind) if each.kind is DriftKind.ONLY_FILE]
     assert [(each.action, each.line) for each in found] == [
         (action, line_with(action)) for action in ("sqs:CreateQueue", "sqs:PurgeQueue", "sns:CreateTopic")
     ]
@@ -102,16 +102,16 @@ def test_an_account_that_was_not_read_whole_is_not_told_to_differ(context: Repor
     gap = Gap(GapKind.LIVE_ROLE_UNREAD, Scope(), "AccessDenied")
     live = LiveRole(ROLE, gaps=(gap,))
     found = drift_findings(context.proposal, live, compare_with_live_role(committed, [], live)[0], ROLE)
-    assert {each.kind for each in found} == {each.kind for each in findings(context)}
+    assert {each.kind for each in found} == {each.kind for each in context_findings(context)}
 
 
 def test_without_a_policy_file_there_is_one_finding(tmp_path: Path) -> None:
-    (found,) = findings(proposal(tmp_path).subject)
+    (found,) = context_findings(proposal(tmp_path).subject)
     assert (found.kind, found.line) == (DriftKind.NO_FILE, 1)
 
 
 def test_a_findings_id_stays_while_its_line_moves_and_its_use_grows(context: ReportContext) -> None:
-    found = findings(context)
+    found = context_findings(context)
     assert len(set(finding_ids(found))) == len(found)
     moved = [replace(each, line=each.line + 7, used="used 99×") for each in found]
     assert finding_ids(moved) == finding_ids(found)
@@ -119,8 +119,8 @@ def test_a_findings_id_stays_while_its_line_moves_and_its_use_grows(context: Rep
 
 class TestWords:
     def test_the_table_has_a_row_a_finding_and_the_issue_ends_with_the_ids(self, context: ReportContext) -> None:
-        found = findings(context)
-        assert len(table(found, context).splitlines()) == len(found) + 2
+        found = context_findings(context)
+        assert len(findings_table(found, context).splitlines()) == len(found) + 2
         body = issue_body(found, context, "https://github.example/run/1")
         assert body.endswith(f"findings={','.join(finding_ids(found))} -->")
 
@@ -137,9 +137,9 @@ class TestWords:
     @pytest.mark.parametrize("name", HOSTILE)
     def test_hostile_names_stay_text(self, context: ReportContext, name: str) -> None:
         hostile = DriftFinding(DriftKind.UNUSED, name, (name, name), 3, AccessState.YES, AccessState.UNKNOWN, "no")
-        text = table([hostile], context)
+        text = findings_table([hostile], context)
         assert read(text).acts() == []
         assert table_widths(text) == [{8}]
-        shown = sentence(hostile, context)
+        shown = finding_sentence(hostile, context)
         assert "\n" not in shown
         assert "\x1b" not in shown

@@ -16,7 +16,7 @@ from leastpriv.models import Usage
 from leastpriv.proposal.models import Change, GuardResult
 from leastpriv.report.context import ReportContext
 from leastpriv.report.html import page, target_view
-from leastpriv.report.role_chain import Chained
+from leastpriv.report.role_chain import RoleChainPolicies
 from tests.fakes.deploys import ALARM, POLICY, ROLE, proposal
 from tests.fakes.markdown import HOSTILE
 
@@ -91,7 +91,7 @@ def test_the_roles_behind_it_are_drawn_and_told_in_words(usual: ReportContext) -
         RoleLink(deploy, last, RoleLinkKind.PASSED, "CloudFormation", count=2),
         RoleLink(last, own, RoleLinkKind.ASSUMED, count=1),
     )
-    context = replace(usual, chained=Chained(RoleChain((own,), links, left_out=3), frozenset({own})))
+    context = replace(usual, chained=RoleChainPolicies(RoleChain((own,), links, left_out=3), frozenset({own})))
     root = parsed(page([context]))
     [drawn] = [each for each in root.iter(f"{SVG}svg") if each.get("class") == "chain"]
     assert [each.text for each in drawn.iter(f"{SVG}text")] == ["cdk-deploy", "cdk-exec", "ci-deploy"]
@@ -154,7 +154,7 @@ def _named(context: ReportContext, name: str) -> ReportContext:
         policy_file=name,
         proposal=replace(context.proposal, changes=changes),
         evidence=replace(context.evidence, runs=runs),
-        chained=Chained(
+        chained=RoleChainPolicies(
             RoleChain((ROLE,), (RoleLink(ROLE, f"{ROLE[:-9]}{name}", RoleLinkKind.PASSED, name, count=1),))
         ),
     )

@@ -1,10 +1,8 @@
-"""IAM's last accessed information in judgement: it may veto a removal, and support one; it never adds.
+"""Guards that use IAM's last accessed information and declared resource types; neither ever adds a permission.
 
-An attempt that the evidence does not have speaks for a use, and vetoes. A tracked action whose last attempt lies before
-the evidence, and a service without any attempt, support a removal where the policy file is known to be older than the
-evidence and IAM tracks the regions; an action without a date says nothing.
-
-What the resource types of a role's stacks declare: kept where a policy has it, never written.
+An attempt that the evidence lacks indicates a use, and blocks a removal. A tracked action whose last attempt is before
+the evidence, and a service without any attempt, support a removal if the policy file is known to be older than the
+evidence and IAM tracks the regions. An action without a date shows nothing.
 """
 
 from __future__ import annotations
@@ -24,11 +22,11 @@ from leastpriv.policy.document import Statement
 from leastpriv.proposal.models import GuardContext, RemovalCandidate
 
 _CLOCK_TOLERANCE = timedelta(hours=1)
-"""An attempt so soon after a recorded call is taken to be that call: the two clocks are not one."""
+"""An attempt so soon after a recorded call counts as that call: the two clocks differ."""
 
 
 def last_accessed(candidate: RemovalCandidate, context: GuardContext) -> str:
-    """IAM saw an attempt that the evidence does not have; it may have been a refused one, which IAM does not tell."""
+    """Keeps an action with an attempt that the evidence lacks; IAM does not show whether it was denied."""
     report, evidence = context.evidence.aws_findings.access, context.evidence
     if report is None or evidence.first is None or evidence.last is None:
         return ""
@@ -56,7 +54,10 @@ _NOT_RECORDED = "this evidence has no such call"
 
 
 def shared_policy(candidate: RemovalCandidate, context: GuardContext) -> str:
-    """Every policy that may be the edited one serves others too, who have used the service, or nobody can tell."""
+    """Keeps an action if every policy that may be the edited one serves other principals that used the service.
+
+    Also if AWS does not report who used it.
+    """
     report, first = context.evidence.aws_findings.access, context.evidence.first
     if report is None or first is None:
         return ""
@@ -70,7 +71,7 @@ def shared_policy(candidate: RemovalCandidate, context: GuardContext) -> str:
 
 
 def _served_others(shared: SharedPolicy, report: AccessReport, first: datetime) -> str:
-    """Why a policy is not the role's alone; empty where nobody else used the service in this time."""
+    """Why a policy serves other principals too; empty if no other principal used the service in this time."""
     if not shared.is_known:
         return f"whether others use {shared.service} through {shared.arn} is not known: {report.missing}"
     users = sorted(arn for arn, attempt in shared.others.items() if attempt.time >= first)
@@ -78,9 +79,9 @@ def _served_others(shared: SharedPolicy, report: AccessReport, first: datetime) 
 
 
 def is_never_attempted(candidate: RemovalCandidate, context: GuardContext) -> bool:
-    """Whether the action's service, without a call in the evidence, has none in IAM's tracking period either.
+    """Whether IAM's tracking period, too, has no attempt on a service without a call in the evidence (promise 4).
 
-    Promise 4. Each region that the statement names has to be tracked, or read for `minimum-days`.
+    Each region that the statement names must be tracked, or read for `minimum-days`.
     """
     report, first = context.evidence.aws_findings.access, context.evidence.first
     prefix = candidate.action.partition(":")[0]
@@ -97,7 +98,7 @@ def is_never_attempted(candidate: RemovalCandidate, context: GuardContext) -> bo
 
 
 def is_outdated(candidate: RemovalCandidate, context: GuardContext) -> bool:
-    """Whether IAM knows that the action was last attempted before the evidence begins, wherever the statement names."""
+    """Whether IAM's last attempt on the action is before the evidence, in all regions that the statement names."""
     report, first = context.evidence.aws_findings.access, context.evidence.first
     own = report.action(candidate.action) if report else None
     return (
@@ -111,15 +112,15 @@ def is_outdated(candidate: RemovalCandidate, context: GuardContext) -> bool:
 
 
 def was_granted(evidence: Evidence, changed: datetime | None) -> bool:
-    """Whether the policy file, last changed then, is known to be older than the evidence.
+    """Whether the policy file, last changed at `changed`, is known to be older than the evidence.
 
-    What is granted since lately nobody can have tried.
+    A permission granted only recently cannot have been attempted before.
     """
     return evidence.first is not None and changed is not None and changed < evidence.first
 
 
 def report_without(report: AccessReport, evidence: Evidence, left: tuple[Usage, ...]) -> AccessReport:
-    """The report as it would be if only the usages `left` had been: what is left out must leave no trace."""
+    """The report as it would be with only the usages `left`: a run that is left out must not influence it."""
     before, after = _LastCalls(evidence.usages), _LastCalls(left)
     return replace(
         report, services={name: _service_without(service, before, after) for name, service in report.services.items()}
@@ -127,7 +128,7 @@ def report_without(report: AccessReport, evidence: Evidence, left: tuple[Usage, 
 
 
 class _LastCalls:
-    """When services and actions, in lower case, were last recorded: a report asks for thousands."""
+    """Times of the last calls by service and by action, in lower case; a report looks up thousands."""
 
     def __init__(self, usages: Iterable[Usage]) -> None:
         by_action: dict[str, list[Usage]] = {}
@@ -150,7 +151,7 @@ def _service_without(service: ServiceAccess, usages: _LastCalls, left: _LastCall
 
 
 def last_recorded(usages: Iterable[Usage]) -> dict[str, datetime]:
-    """Service -> its last recorded call; what another call implies, as `iam:PassRole`, is none."""
+    """Service -> its last recorded call; inferred needs, such as `iam:PassRole`, do not count."""
     found: dict[str, datetime] = {}
     for usage in usages:
         if usage.need.basis is not Basis.INFERRED:
@@ -168,7 +169,7 @@ def _explains(known: datetime | None, attempt: Attempt) -> bool:
 
 
 def _needs_no_permission(service: ServiceAccess) -> bool:
-    """Whether the last attempt on a service was a call that no policy has to allow, as `sts:GetCallerIdentity`."""
+    """Whether the last attempt on a service was a call that needs no permission, as `sts:GetCallerIdentity`."""
     latest = max(((attempt.time, name) for name, attempt in service.actions.items() if attempt), default=(None, ""))
     if latest[0] is None or service.last is None or service.last.time > latest[0] + _CLOCK_TOLERANCE:
         return False
@@ -189,14 +190,14 @@ def _attempt_text(attempt: Attempt) -> str:
 
 
 def declared(candidate: RemovalCandidate, context: GuardContext) -> str:
-    """A handler of a type that this role deploys needs it by the type's own account, perhaps in a later run."""
+    """Keeps an action that the handler of a deployed resource type needs, by the type's own schema."""
     types = context.evidence.aws_findings.declared.actions.get(candidate.action, ())
     more = f" and {len(types) - 1} more" if len(types) > 1 else ""
     return f"the handlers of {types[0]}{more} need it, which this role deploys" if types else ""
 
 
 def regions_to_know(candidate: RemovalCandidate, context: GuardContext) -> frozenset[str]:
-    """The home region of a global service; else the regions that the statement names, none where it names none."""
+    """The home region of a global service, else the regions that the statement names."""
     home = home_region_of(candidate, context)
     return frozenset({home}) if home else _named_regions(candidate.entry.statement)
 
@@ -207,11 +208,11 @@ def home_region_of(candidate: RemovalCandidate, context: GuardContext) -> str:
 
 
 _LIMITING = ("StringEquals", "StringEqualsIgnoreCase", "StringLike")
-"""Operators that limit a statement to regions; with `IfExists` a request without the key passes."""
+"""Operators that limit a statement to regions; with `IfExists` a request without the key matches."""
 
 
 def limiting_regions(statement: Statement) -> frozenset[str] | None:
-    """The regions that a statement is limited to, by a condition or else its resources; None: it may act in any."""
+    """The regions that a condition, or else the resources, limit a statement to; None: any region."""
     for condition in statement.conditions:
         limiting = condition.operator in _LIMITING
         if limiting and _is_region_condition(condition) and all(map(_is_single_region, condition.values)):
@@ -221,7 +222,7 @@ def limiting_regions(statement: Statement) -> frozenset[str] | None:
 
 
 def _named_regions(statement: Statement) -> frozenset[str]:
-    """The regions that a statement is limited to; of one that may act in any, those that it names all the same."""
+    """The regions that a statement is limited to, or names without being limited to them."""
     only = limiting_regions(statement)
     if only is not None:
         return only
@@ -233,7 +234,7 @@ def _named_regions(statement: Statement) -> frozenset[str]:
 
 
 def _resource_regions(statement: Statement) -> set[str]:
-    """The fourth parts of the ARNs; empty for what has none."""
+    """The region fields of the ARNs; empty for a resource without one."""
     fields = (resource.split(":", 5) for resource in statement.resources)
     return {field[3] if len(field) == 6 else "" for field in fields}
 

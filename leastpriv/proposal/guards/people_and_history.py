@@ -1,7 +1,4 @@
-"""The guards of what is remembered from before the window: it may veto a removal, and justifies no addition.
-
-Sessions in which people act in an emergency (`break-glass`): what they use is needed, but shows no habit.
-"""
+"""Guards that use people's decisions, the usage history before the evidence, and break-glass sessions."""
 
 from __future__ import annotations
 
@@ -20,7 +17,7 @@ from leastpriv.proposal.models import GuardContext, GuardResult, HistoryState, R
 
 
 def asked_to_keep(candidate: RemovalCandidate, context: GuardContext) -> str:
-    """A person who may write to the repository said in a comment that it stays."""
+    """Keeps an action that a comment of a person with write permission asks to keep."""
     memory = context.history_state.memory
     found = memory.kept(candidate.action) if memory else None
     if found is None:
@@ -30,7 +27,7 @@ def asked_to_keep(candidate: RemovalCandidate, context: GuardContext) -> str:
 
 
 def remembered(candidate: RemovalCandidate, context: GuardContext) -> str:
-    """It was used before this evidence begins, or what it was used for could not be read."""
+    """Keeps an action that was used before the evidence, or all actions if the history is unreadable."""
     if context.history_state.trouble:
         return context.history_state.trouble
     memory, entry = context.history_state.memory, candidate.entry
@@ -41,7 +38,7 @@ def remembered(candidate: RemovalCandidate, context: GuardContext) -> str:
     if own:
         return f"{_use_text(own[1])}, as remembered"
     if candidate.action in context.counterparts and not dropped_with_service(candidate, context):
-        # What the window itself shows is told by the guard `sibling`.
+        # The guard `sibling` reports what the evidence itself shows.
         return ""
     partner = context.history_state.counterparts.get(candidate.action, "")
     made = memory.last_use(partner) if partner else None
@@ -49,7 +46,7 @@ def remembered(candidate: RemovalCandidate, context: GuardContext) -> str:
 
 
 def refused_after_removal(candidate: RemovalCandidate, context: GuardContext) -> str:
-    """It was removed once, and a run was refused for want of it."""
+    """Keeps an action that was removed once and then denied to a run."""
     memory = context.history_state.memory
     back = memory.return_of(candidate.action, entry_resources(candidate.entry)) if memory else None
     if back is None:
@@ -59,13 +56,13 @@ def refused_after_removal(candidate: RemovalCandidate, context: GuardContext) ->
 
 
 def history_state(memory: Memory, left_out: int = 0) -> HistoryState:
-    """What guards look at of a memory."""
+    """The guards' view of a usage history."""
     used = [action for action in memory.used if memory.last_use(action)]
     return HistoryState(memory, left_out=left_out, counterparts=siblings_of(used))
 
 
 def before_evidence(recollection: HistoryState, first: datetime | None) -> HistoryState:
-    """Without what was used since `first`, where the evidence begins: a run that is left out must leave no trace."""
+    """Removes usage since `first`, where the evidence begins: a run that is left out must not influence the history."""
     memory = recollection.memory
     if memory is None or first is None:
         return recollection
@@ -79,7 +76,7 @@ def before_evidence(recollection: HistoryState, first: datetime | None) -> Histo
 
 
 def used_elsewhere(entry: Entry, patterns: Iterable[str], recollection: HistoryState) -> GuardResult | None:
-    """Why a used action may not be narrowed from `*` onto these patterns: it was used on others before the window."""
+    """The guard result for restricting a used action to these patterns if it was used on others before the evidence."""
     if recollection.memory is None:
         return None
     action, shown = entry.granted[0], tuple(patterns)
@@ -97,7 +94,7 @@ def used_elsewhere(entry: Entry, patterns: Iterable[str], recollection: HistoryS
 
 
 def entry_resources(entry: Entry) -> Sequence[str]:
-    """Resource patterns of an entry's statement; `*` where it names those that it leaves out."""
+    """Resource patterns of an entry's statement; `*` for `NotResource`."""
     return entry.statement.resources or (ANYTHING,)
 
 
@@ -111,11 +108,11 @@ def _use_text(used: Used) -> str:
 
 
 def break_glass_runs(runs: Iterable[Run], patterns: Sequence[str]) -> frozenset[str]:
-    """Ids of the runs whose session name fits a pattern as a shell has them, in any case of letters."""
+    """Ids of the runs whose session name matches a shell pattern, ignoring case."""
     wanted = [pattern.lower() for pattern in patterns]
     return frozenset(run.id for run in runs if any(fnmatchcase(run.session.lower(), pattern) for pattern in wanted))
 
 
 def is_break_glass_use(usage: Usage, emergencies: frozenset[str]) -> bool:
-    """Whether nothing but emergencies used it."""
+    """Whether only break-glass sessions used it."""
     return bool(usage.runs) and emergencies.issuperset(usage.runs)

@@ -1,7 +1,4 @@
-"""The judgement of the product: one rule a function, each with a name that the reader of the pull request sees.
-
-A guard looks at one action that an entry would no longer grant and answers with the reason to keep it, or with nothing.
-"""
+"""The list of guards: each looks at one action that would be removed and returns the reason to keep it, or nothing."""
 
 from __future__ import annotations
 
@@ -41,7 +38,7 @@ Guard = Callable[[RemovalCandidate, GuardContext], str]
 
 
 def kept(candidate: RemovalCandidate, context: GuardContext) -> str:
-    """A person said that it stays."""
+    """Keeps an action that the input `keep` names."""
     for pattern in context.options.keep:
         if action_matches(pattern, candidate.action):
             return f"`keep` names {pattern}"
@@ -49,7 +46,7 @@ def kept(candidate: RemovalCandidate, context: GuardContext) -> str:
 
 
 def declined(candidate: RemovalCandidate, context: GuardContext) -> str:
-    """A person closed the pull request that changed this entry."""
+    """Keeps an entry whose change was declined: a person closed that pull request."""
     if not context.declined:
         return ""
     entry = candidate.entry
@@ -58,33 +55,33 @@ def declined(candidate: RemovalCandidate, context: GuardContext) -> str:
 
 
 def live_differs(candidate: RemovalCandidate, context: GuardContext) -> str:  # noqa: ARG001
-    """The account is not what the file says: what was used was used under other permissions."""
+    """Keeps all while the role in the account differs from the file: usage had other permissions."""
     differs = context.evidence.live_role_drift
     return f"{differs}: deploy the file, or commit what was changed in the account, first" if differs else ""
 
 
 def unknown_action(candidate: RemovalCandidate, context: GuardContext) -> str:  # noqa: ARG001 - one shape for all guards
-    """The catalogue lacks it, so nobody can say that it was not used."""
+    """Keeps an action that the catalogue lacks: its use cannot be ruled out."""
     if catalog.spelling(candidate.action) is None:
         return "the catalogue does not know this action, so its use cannot be ruled out"
     return ""
 
 
 def minimum_days(candidate: RemovalCandidate, context: GuardContext) -> str:  # noqa: ARG001
-    """The evidence is too young."""
+    """Keeps all if the evidence spans too few days."""
     days, least = context.evidence.span.days, context.options.minimum_days
     return f"the evidence spans {days} of {least} days" if days < least else ""
 
 
 def minimum_runs(candidate: RemovalCandidate, context: GuardContext) -> str:  # noqa: ARG001
-    """Too few runs without a refusal."""
+    """Keeps all if there are too few runs without a denial."""
     known, least = context.separate_runs, context.options.minimum_runs
-    runs = separate_runs(context.evidence, context.break_glass_runs) if known is None else known
+    runs = count_separate_runs(context.evidence, context.break_glass_runs) if known is None else known
     return f"the evidence holds {runs} of {least} runs without a refusal" if runs < least else ""
 
 
 def minimum_confidence(candidate: RemovalCandidate, context: GuardContext) -> str:
-    """The runs that used its service keep showing actions of it that no other run used: the next one may as well."""
+    """Keeps actions of a service whose runs still show actions that no other run used."""
     least = context.options.minimum_confidence
     found = (context.confidence or confidences(context.evidence)).of(candidate.action) if least else None
     if found is None or found.percent >= least:
@@ -96,8 +93,8 @@ def minimum_confidence(candidate: RemovalCandidate, context: GuardContext) -> st
     return f"{seen}: confidence is {found.percent} percent of at least {least}"
 
 
-def separate_runs(evidence: Evidence, without: frozenset[str] = frozenset()) -> int:
-    """Runs without a refusal that needed a permission; those that began within an hour may be one deploy.
+def count_separate_runs(evidence: Evidence, without: frozenset[str] = frozenset()) -> int:
+    """Counts runs without a denial that needed a permission; runs within an hour may be one deploy.
 
     `without` are ids of runs that do not count.
     """
@@ -108,7 +105,7 @@ def separate_runs(evidence: Evidence, without: frozenset[str] = frozenset()) -> 
 
 
 def grace_period(candidate: RemovalCandidate, context: GuardContext) -> str:
-    """It came into the policy file of late: who put it there may not have needed it yet."""
+    """Keeps an action that was added to the policy file recently: its first use may still come."""
     earlier, statement = context.earlier, candidate.entry.statement
     if earlier is None or _was_granted_by(candidate.action, statement, earlier):
         return ""
@@ -116,7 +113,7 @@ def grace_period(candidate: RemovalCandidate, context: GuardContext) -> str:
 
 
 def _was_granted_by(action: str, statement: Statement, earlier: Document) -> bool:
-    """Whether an earlier version allowed the action on all that the statement names."""
+    """Whether an earlier version allowed the action on all resources of the statement."""
     then = [each for each in earlier.statements if each.effect == "Allow" and names_action(each, action)]
     wide = [resource for each in then for resource in each.resources]
     if not statement.resources:
@@ -128,7 +125,7 @@ def _was_granted_by(action: str, statement: Statement, earlier: Document) -> boo
 
 
 def break_glass(candidate: RemovalCandidate, context: GuardContext) -> str:
-    """People in an emergency used it through this entry, and will need it again."""
+    """Keeps an action that break-glass sessions used through this entry."""
     usages = candidate.entry.uses.get(candidate.action, ())
     seen = [
         usage.last_seen
@@ -139,7 +136,7 @@ def break_glass(candidate: RemovalCandidate, context: GuardContext) -> str:
 
 
 def inconclusive(candidate: RemovalCandidate, context: GuardContext) -> str:  # noqa: ARG001
-    """It was called through this entry, and refused or without a clear answer: that vetoes a removal."""
+    """Keeps an action whose call through this entry was denied or had no clear result."""
     outcomes = {usage.outcome for usage in candidate.entry.uses.get(candidate.action, ())}
     if Outcome.DENIED in outcomes:
         return "it was called and refused"
@@ -149,12 +146,12 @@ def inconclusive(candidate: RemovalCandidate, context: GuardContext) -> str:  # 
 
 
 def unexplained_use(candidate: RemovalCandidate, context: GuardContext) -> str:
-    """It was allowed where no known policy grants it, or granted it then: its resource may have been read wrongly."""
+    """Keeps an action with a use that no known policy grants, or granted then: its resource may be misread."""
     if candidate.action in context.unexplained:
         return "it was allowed on a resource that no known policy covers: this grant may be the one that was used"
     uses = [usage for usage in context.used.get(candidate.action, ()) if usage.outcome is Outcome.ALLOWED]
     if context.changed and uses and all(usage.last_seen < context.changed for usage in uses):
-        # What grants the use now may be new: a second run right after a merge has to see what the first one saw.
+        # The grant may be new: a second run right after a merge must have the same result as the first.
         day = context.changed.date().isoformat()
         return (
             f"no use of it is younger than the policy file's last change ({day}): this grant may have been the used one"
@@ -163,7 +160,7 @@ def unexplained_use(candidate: RemovalCandidate, context: GuardContext) -> str:
 
 
 def unseen_service(candidate: RemovalCandidate, context: GuardContext) -> str:
-    """A wildcard's unit is the service: without any call it is dropped only where the user says so."""
+    """Keeps actions of a service without any call, unless the user drops such services."""
     if not is_of_unseen_service(candidate, context) or allows_dropping_unseen(candidate, context):
         return ""
     prefix = candidate.action.partition(":")[0]
@@ -171,7 +168,7 @@ def unseen_service(candidate: RemovalCandidate, context: GuardContext) -> str:
 
 
 def lifecycle_counterpart(candidate: RemovalCandidate, context: GuardContext) -> str:
-    """A later run will need it to update or delete what this role makes."""
+    """Keeps an action that updates or deletes what this role creates."""
     if dropped_with_service(candidate, context):
         return ""
     used = context.counterparts.get(candidate.action)
@@ -205,7 +202,7 @@ GUARDS: tuple[tuple[str, Guard], ...] = (
     ("declared", declared),
     ("minimum-confidence", minimum_confidence),
 )
-"""In the order in which a reader should hear of them."""
+"""In the order in which reports list them."""
 
 
 def first_guard_result(candidate: RemovalCandidate, context: GuardContext) -> GuardResult | None:

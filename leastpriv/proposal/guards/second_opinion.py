@@ -1,4 +1,4 @@
-"""What IAM Access Analyzer's generated policy has and we have not: questions for the reviewer, never grants."""
+"""Compares IAM Access Analyzer's generated policy with the proposal; differences are questions, never grants."""
 
 from __future__ import annotations
 
@@ -23,44 +23,44 @@ _MOST_RESOURCES = 5
 
 
 class UngrantedReason(StrEnum):
-    """Why the generated policy may name an action that we do not grant."""
+    """Why the generated policy may name an action that the proposal does not grant."""
 
     UNSEEN = "unseen"
-    """Nothing in the evidence speaks for it: the analyzer read another time, region or account."""
+    """The evidence has no call of it: the analyzer read another time, region or account."""
     REFUSED = "refused"
-    """It was called and refused; generated policies hold refused calls too."""
+    """It was called and denied; generated policies contain denied calls too."""
     UNKNOWN = "unknown"
-    """The catalogue lacks it, or it stands for several actions."""
+    """The catalogue lacks it, or it is a wildcard."""
 
 
 @dataclass(frozen=True, slots=True)
 class UngrantedAction:
-    """One action of the generated policy that the proposal does not grant."""
+    """An action of the generated policy that the proposal does not grant."""
 
     action: str
     why: UngrantedReason
     resources: tuple[str, ...]
-    """As the analyzer wrote them; one with placeholders is replaced by what was observed, where something fits."""
+    """As the analyzer wrote them; observed resources replace placeholders that they fit."""
     has_real_resources: bool
-    """Whether some of `resources` were replaced so."""
+    """Whether observed resources replaced some of `resources`."""
 
 
 @dataclass(frozen=True, slots=True)
 class GeneratedPolicyComparison:
-    """The generated policy held against the proposal."""
+    """The comparison of a generated policy with the proposal."""
 
     generated: GeneratedPolicy
     agreed: int
-    """Actions that the proposal grants as well."""
+    """Number of actions that the proposal grants too."""
     questions: tuple[UngrantedAction, ...]
     free: tuple[str, ...]
-    """Named by it, though no policy has to allow them."""
+    """Actions that need no permission."""
 
 
 def compare_with_generated_policy(
     documents: Sequence[Document], evidence: Evidence
 ) -> GeneratedPolicyComparison | None:
-    """Holds the generated policy against the proposed and the attached policies; None where none was generated."""
+    """Compares the generated policy with the proposed and attached policies; None if there is none."""
     generated = evidence.aws_findings.generated
     if generated is None:
         return None
@@ -80,12 +80,12 @@ def compare_with_generated_policy(
 
 
 def has_placeholder(resource: str) -> bool:
-    """Whether a resource of a generated policy has a part like `${BucketName}`, for a person to fill."""
+    """Whether a resource of a generated policy has a placeholder such as `${BucketName}`."""
     return _PLACEHOLDER.search(resource) is not None
 
 
 def generated_policy(candidate: RemovalCandidate, context: GuardContext) -> str:
-    """The generated policy names it: then its trail has a call of it that this evidence lacks."""
+    """Keeps an action that the generated policy names: its trail has a call that this evidence lacks."""
     generated = context.evidence.aws_findings.generated
     if generated is None or candidate.action in context.used:
         return ""
@@ -96,7 +96,7 @@ def generated_policy(candidate: RemovalCandidate, context: GuardContext) -> str:
 
 
 def _is_granted(action: str, documents: Iterable[Document]) -> bool:
-    """Whether some statement allows an action anywhere: generated resources are placeholders, and say no more."""
+    """Whether a statement allows an action on any resource; resources of generated policies are placeholders."""
     return any(
         statement.effect == "Allow"
         and (
@@ -124,7 +124,7 @@ def _ungranted_reason(action: str, evidence: Evidence) -> UngrantedReason:
 
 
 def _fill_placeholders(action: str, resource: str, evidence: Evidence) -> tuple[str, ...]:
-    """Real resources for placeholders: those on which the action was called, else those of other actions that fit."""
+    """Resources that fit the placeholders: those of the action's own calls, else those of other actions."""
     template = _placeholder_pattern(resource)
     own: dict[str, None] = {}
     others: dict[str, None] = {}
@@ -139,7 +139,7 @@ def _fill_placeholders(action: str, resource: str, evidence: Evidence) -> tuple[
 
 @lru_cache(maxsize=1_024)
 def _placeholder_pattern(resource: str) -> re.Pattern[str]:
-    """What an ARN with placeholders stands for; none of them reaches over a colon."""
+    """The pattern of ARNs that fit the placeholders; no placeholder spans a colon."""
     return re.compile("".join(_pattern_parts(resource)))
 
 

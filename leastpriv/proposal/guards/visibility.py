@@ -1,7 +1,4 @@
-"""Would the evidence have shown it? The guards that ask whether silence about an action proves anything.
-
-In which regions a use through a statement would have been noted.
-"""
+"""Guards that ask whether the evidence would have shown a use of the action."""
 
 from __future__ import annotations
 
@@ -26,7 +23,7 @@ from leastpriv.proposal.models import GuardContext, RemovalCandidate
 
 
 def gap_in_scope(candidate: RemovalCandidate, context: GuardContext) -> str:
-    """Something that could not be read may have been a use of it."""
+    """Keeps an action whose use a gap may hide."""
     for gap in context.evidence.gaps:
         elsewhere = gap.scope.data_events and _has_data_events(candidate, context)
         reached = _reaches(candidate, gap.scope.regions, context) and not _is_inside(candidate, gap.scope.outside)
@@ -36,7 +33,7 @@ def gap_in_scope(candidate: RemovalCandidate, context: GuardContext) -> str:
 
 
 def region_not_read(candidate: RemovalCandidate, context: GuardContext) -> str:
-    """The region that would have recorded its use is not in the evidence."""
+    """Keeps an action whose use would be recorded in a region that the evidence lacks."""
     if dropped_with_service(candidate, context):
         return ""
     if is_outdated(candidate, context):
@@ -52,7 +49,7 @@ def region_not_read(candidate: RemovalCandidate, context: GuardContext) -> str:
 
 
 def not_recorded(candidate: RemovalCandidate, context: GuardContext) -> str:
-    """The trail may leave out events of its kind: reads, or those of a service that AWS lets trails exclude."""
+    """Keeps an action whose events the trail may omit: reads, or those of a service that trails may exclude."""
     if dropped_with_service(candidate, context) or is_outdated(candidate, context):
         return ""
     coverage = context.evidence.coverage
@@ -73,13 +70,13 @@ def not_recorded(candidate: RemovalCandidate, context: GuardContext) -> str:
 
 
 def _short_span(what: str, context: GuardContext) -> str:
-    """In words, how few days the records of some kind span; empty where they are enough, or nobody measured them."""
+    """The days that the records of a kind span, in words; empty if they suffice or were not measured."""
     span, least = context.evidence.coverage.logged.get(what), context.options.minimum_days
     return f"span {span.days} of {least} days" if span is not None and span < timedelta(days=least) else ""
 
 
 def _may_be_read(action: str, read_only: bool | None) -> bool:
-    """Whether CloudTrail may mark the call as a read; KMS and STS show that its flag is not IAM's access level."""
+    """Whether CloudTrail may mark the call as a read; for KMS and STS its flag differs from IAM's access level."""
     if read_only is not None:
         return read_only
     level = catalog.access_level(action)
@@ -106,17 +103,17 @@ def _is_event_of(events: tuple[str, ...], action: str) -> bool:
 
 
 def _reaches(candidate: RemovalCandidate, regions: tuple[str, ...], context: GuardContext) -> bool:
-    """Whether a use through this statement may have been recorded in one of these regions (none: in any)."""
+    """Whether a use through this statement may be recorded in one of these regions (none: any)."""
     home = home_region_of(candidate, context)
     where = {home} if home else limiting_regions(candidate.entry.statement)
     return not regions or where is None or not where.isdisjoint(regions)
 
 
 def _is_inside(candidate: RemovalCandidate, places: tuple[str, ...]) -> bool:
-    """Whether all resources of the statement lie in places where nothing is hidden (`Scope.outside`)."""
+    """Whether all resources of the statement are within locations that the gap does not affect (`Scope.outside`)."""
 
     def lies_in(resource: str, place: str) -> bool:
-        # A bucket beside its objects, as many statements name it, is the place of all of them.
+        # Many statements name a bucket together with its objects; the bucket is the location of both.
         named = resource if "/" in resource else f"{resource}/"
         return named.startswith(place[:-1]) if place.endswith("*") else resource == place
 
@@ -129,7 +126,7 @@ _EXCLUDABLE: Mapping[str, str] = {"kms": "kms.amazonaws.com", "rds-data": "rdsda
 
 
 def other_resource(candidate: RemovalCandidate, context: GuardContext) -> str:
-    """A call needs a grant for each of several kinds of resource, and its record names only some of them."""
+    """Keeps a used action if its grant may have served a second resource type that the record does not name."""
     known = catalog.action(candidate.action)
     used = [usage for usage in context.used.get(candidate.action, ()) if usage.outcome is Outcome.ALLOWED]
     if known is None or len(known.resource_types) < 2 or not used:
@@ -147,11 +144,11 @@ def other_resource(candidate: RemovalCandidate, context: GuardContext) -> str:
 
 _NEVER = timedelta(days=-1)
 _KINDS: Mapping[bool | None, tuple[str, ...]] = {True: ("read",), False: ("write",), None: ("read", "write")}
-"""Which data events show an action; some are needed by reading and writing calls (`s3:GetObject` by a copy)."""
+"""Data events that show an action; reading and writing calls need some of them (`s3:GetObject` by a copy)."""
 
 
 def not_visible(candidate: RemovalCandidate, context: GuardContext) -> str:
-    """Its use would have left no trace in this evidence."""
+    """Keeps an action whose use leaves no trace in this evidence."""
     if dropped_with_service(candidate, context):
         return ""
     seen = visibility(candidate.action)
@@ -171,7 +168,7 @@ def not_visible(candidate: RemovalCandidate, context: GuardContext) -> str:
 
 
 def could_hide(gap: Gap, action: str) -> bool:
-    """Whether what a gap could not see may have been a use of the action."""
+    """Whether a gap may hide a use of the action."""
     scope = gap.scope
     if not gap.kind.hides_use or not _is_event_of(scope.events, action):
         return False
@@ -184,42 +181,42 @@ def could_hide(gap: Gap, action: str) -> bool:
 
 
 def dropped_with_service(candidate: RemovalCandidate, context: GuardContext) -> bool:
-    """A wildcard over a service without any call goes whole when the user chose so (promise 4)."""
+    """Whether the action goes with its wildcard over a service without any call, as the user chose (promise 4)."""
     prefix = candidate.action.partition(":")[0]
     if not is_of_unseen_service(candidate, context) or not allows_dropping_unseen(candidate, context):
         return False
     if candidate.entry.pattern.partition(":")[0].lower() != prefix:
         return True
-    # Somebody wrote `rds-db:*` on purpose, and no trail shows anything of it: silence says nothing about the service.
+    # A person wrote `rds-db:*` on purpose, and no trail shows its use: a lack of calls proves nothing.
     return prefix in _visible_services(candidate.entry.granted)
 
 
 def is_of_unseen_service(candidate: RemovalCandidate, context: GuardContext) -> bool:
-    """Whether it is one of a wildcard, of a service without any call."""
+    """Whether the action belongs to a wildcard and to a service without any call."""
     return candidate.entry.is_wildcard and candidate.action.partition(":")[0] not in context.services
 
 
 def allows_dropping_unseen(candidate: RemovalCandidate, context: GuardContext) -> bool:
-    """Whether the user, or IAM's own word, lets services without any call go."""
+    """Whether the user's option, or IAM's last accessed information, allows dropping unseen services."""
     return context.options.drop_unseen_services or is_never_attempted(candidate, context)
 
 
 @lru_cache(maxsize=1_024)
 def _visible_services(granted: tuple[str, ...]) -> frozenset[str]:
-    """Services of which some granted action leaves management events, or of which nobody checked."""
+    """Services with a granted action that leaves management events or whose visibility is unknown."""
     shown = (Visibility.MANAGEMENT, Visibility.UNKNOWN)
     return frozenset(action.partition(":")[0] for action in granted if visibility(action).visibility in shown)
 
 
 def _has_data_events(candidate: RemovalCandidate, context: GuardContext) -> bool:
-    """Whether the data events that show the action were recorded: another source may have what one lacks."""
+    """Whether the data events of the action were recorded; one source may have what another lacks."""
     return _data_recorded(candidate, context, _KINDS[visibility(candidate.action).read_only])
 
 
 def _data_recorded(candidate: RemovalCandidate, context: GuardContext, kinds: Collection[str]) -> bool:
-    """Whether such data events were seen long enough for each resource of the statement.
+    """Whether such data events were recorded long enough for each resource of the statement.
 
-    A selector may name a single bucket, and be there since yesterday.
+    A selector may name a single bucket, and exist only since yesterday.
     """
     resources = candidate.entry.statement.resources
     roots = {logged_resource(resource.removesuffix("/*")) for resource in resources}

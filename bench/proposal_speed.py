@@ -97,7 +97,7 @@ def main() -> None:
         timed("prove", lambda proposal=proposal: prove(proposal, [], found))
         proof = timed("prove and leave runs out", lambda proposal=proposal: prove(proposal, [], found, options))
         assert proof.left_out is not None  # noqa: S101 - it was asked for
-        print(f"  {len(proof.left_out.refused)} runs refused, {proof.left_out.untried} not tried, sizes {proof.sizes}")
+        print(f"  {len(proof.left_out.denied)} runs refused, {proof.left_out.untried} not tried, sizes {proof.sizes}")
 
 
 if __name__ == "__main__":

@@ -237,7 +237,7 @@ def outcome(result: Result) -> dict[str, Any]:
     return {
         "changes": sorted(change_words(change) for change in draft.changes),
         "held-back": sorted({held_words(held) for held in draft.held_back}),
-        "refused": sorted({held_words(held) for held in draft.refused}),
+        "refused": sorted({held_words(held) for held in draft.held_back_additions}),
         "stays-on-all": sorted({held_words(held) for held in draft.held_back_restrictions}),
         "gaps": sorted(f"{gap.kind}: {gap.detail}" for gap in evidence.gaps),
         "runs": len(evidence.runs),

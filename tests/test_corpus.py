@@ -118,17 +118,17 @@ def test_what_a_principal_did_is_allowed_by_the_policy_made_from_it(proposals: l
         proof = prove(draft, [], evidence)
         withheld = {
             usage.need.permission
-            for entry in draft.refused
+            for entry in draft.held_back_additions
             if entry.guard_result.guard in ("forbidden", "sensitive", "unknown-resource")
             for usage in entry.usages
         }
         assert not proof.replay.uncertain
-        assert [group for group in proof.replay.refused if not _is_withheld(group, withheld)] == []
+        assert [group for group in proof.replay.denied if not _is_withheld(group, withheld)] == []
         assert proof.replay.recorded == sum(
             (
                 proof.replay.allowed,
                 proof.replay.unmapped,
-                sum(group.count for group in proof.replay.refused),
+                sum(group.count for group in proof.replay.denied),
             )
         )
         replayed += proof.replay.allowed

@@ -97,7 +97,7 @@ def outcome(review: Review, body: str) -> dict[str, Any]:
         "new-access-without-evidence": review.has_new_access_without_evidence,
         "lines": [_short(line) for lines in sections for line in lines if not line.startswith(("| Entry", "| ---"))],
         "replay": f"{review.before.allowed} -> {review.after.allowed} of {review.after.recorded}",
-        "refused": sum(group.count for group in review.broken),
+        "refused": sum(group.count for group in review.newly_denied),
         "may-be-refused": sum(group.count for group in review.may_be_denied),
         "guards": sorted(
             {

@@ -166,7 +166,7 @@ _MOST_RUNS = 60
 
 
 def run_origins(
-    missing: Sequence[Usage], runs: Sequence[Run], ask: Callable[[Run], Origin], makers: Sequence[Usage] = ()
+    missing: Sequence[Usage], runs: Sequence[Run], ask: Callable[[Run], Origin], creating: Sequence[Usage] = ()
 ) -> Mapping[str, Origin]:
     """Maps run ids to origins for the runs that additions depend on, newest first, until one per addition is trusted.
 
@@ -185,7 +185,7 @@ def run_origins(
                 asked += 1
             if found[run.id].trust is Trust.TRUSTED:
                 break
-    making = [by_id[run] for usage in makers for run in usage.runs[-_MOST_RUNS_OF_ONE:] if run in by_id]
+    making = [by_id[run] for usage in creating for run in usage.runs[-_MOST_RUNS_OF_ONE:] if run in by_id]
     left = [run for run in dict.fromkeys(making) if run.id not in found][: max(_MOST_RUNS - asked, 0)]
     return found | {run.id: ask(run) for run in left} if found else found
 

@@ -73,18 +73,18 @@ def additions(
     escapes: bool = True,
 ) -> tuple[list[Change], list[HeldBackChange]]:
     """Lists the additions, one per action, resources and conditions, and those that a rule holds back."""
-    emergencies = break_glass_runs(evidence.runs, options.break_glass)
+    break_glass = break_glass_runs(evidence.runs, options.break_glass)
     accepted: dict[str, list[Usage]] = {}
-    refused: list[HeldBackChange] = []
+    held_back: list[HeldBackChange] = []
     for usage in missing:
         guard_result = (
             addition_result(usage, evidence, options, escapes=escapes)
             or untrusted_ref(usage, history.origins)
-            or (BREAK_GLASS if is_break_glass_use(usage, emergencies) else None)
+            or (BREAK_GLASS if is_break_glass_use(usage, break_glass) else None)
         )
         if guard_result:
             action, resource = usage.need.permission.action, usage.need.permission.resource
-            refused.append(HeldBackChange(ChangeKind.ADD, action, (resource,), guard_result, usages=(usage,)))
+            held_back.append(HeldBackChange(ChangeKind.ADD, action, (resource,), guard_result, usages=(usage,)))
         else:
             accepted.setdefault(usage.need.permission.action, []).append(usage)
     changes: list[Change] = []
@@ -98,9 +98,9 @@ def additions(
             _with_committed_resources(change, committed) if options.keep_forms else change, history.declined
         )
         changes.extend([change] if change.resources else [])
-        refused.extend(declined)
+        held_back.extend(declined)
     # An addition that restores an earlier removal comes first.
-    return sorted(_merge_condition_values(changes), key=lambda change: not change.removed_by), refused
+    return sorted(_merge_condition_values(changes), key=lambda change: not change.removed_by), held_back
 
 
 def _by_conditions(
@@ -150,7 +150,7 @@ def _without_declined(change: Change, declined: Mapping[str, int]) -> tuple[Chan
         if (number := declined.get(addition_id(change.action, resource)))
     }
     left = tuple(resource for resource in change.resources if resource not in numbers)
-    refused = [
+    held_back = [
         HeldBackChange(
             ChangeKind.ADD,
             change.action,
@@ -160,7 +160,7 @@ def _without_declined(change: Change, declined: Mapping[str, int]) -> tuple[Chan
         )
         for resource, number in numbers.items()
     ]
-    return replace(change, resources=left), refused
+    return replace(change, resources=left), held_back
 
 
 def _change(

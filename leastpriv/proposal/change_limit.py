@@ -16,7 +16,7 @@ _BASES = (Basis.DENIED, Basis.OBSERVED, Basis.INFERRED)
 def limit_changes(
     added: Sequence[Change],
     narrowed: Sequence[Change],
-    room: int,
+    limit: int,
     confidence: Confidences,
 ) -> tuple[list[Change], list[Change], list[HeldBackChange]]:
     """Splits additions and removals into the first `room` changes and the rest, each in the given order.
@@ -29,13 +29,13 @@ def limit_changes(
         *sorted(added, key=_addition_rank),
         *sorted(narrowed, key=lambda change: _removal_rank(change, confidence)),
     ]
-    chosen = {id(change) for change in ranked[:room]}
-    held = [_held_back(change, len(ranked), room) for change in ranked[room:]]
+    chosen = {id(change) for change in ranked[:limit]}
+    held = [_held_back(change, len(ranked), limit) for change in ranked[limit:]]
     return _chosen(added, chosen), _chosen(narrowed, chosen), held
 
 
 def limit_restrictions(
-    narrowed: Sequence[Change], room: int, makers: Callable[[str], Sequence[str]]
+    narrowed: Sequence[Change], limit: int, creators: Callable[[str], Sequence[str]]
 ) -> tuple[list[Change], list[HeldBackChange]]:
     """Splits resource restrictions into the first `room` and the rest, by number of runs.
 
@@ -44,15 +44,15 @@ def limit_restrictions(
     ranked = sorted(narrowed, key=lambda change: (-_run_count(change), change.statement, change.used))
     waiting = {change.used[0] for change in narrowed}
     chosen: list[Change] = []
-    while len(chosen) < room:
-        free = next((each for each in ranked if each not in chosen and not waiting & {*makers(each.used[0])}), None)
+    while len(chosen) < limit:
+        free = next((each for each in ranked if each not in chosen and not waiting & {*creators(each.used[0])}), None)
         if free is None:
             break
         chosen.append(free)
         waiting -= {free.used[0]}
     taken = {id(change) for change in chosen}
     left = [change for change in ranked if id(change) not in taken]
-    return _chosen(narrowed, taken), [_held_back(change, len(ranked), room) for change in left]
+    return _chosen(narrowed, taken), [_held_back(change, len(ranked), limit) for change in left]
 
 
 def _addition_rank(change: Change) -> tuple[object, ...]:
@@ -74,8 +74,8 @@ def _chosen(changes: Sequence[Change], chosen: set[int]) -> list[Change]:
     return [change for change in changes if id(change) in chosen]
 
 
-def _held_back(change: Change, every: int, room: int) -> HeldBackChange:
-    more = f"{every} changes are left where `max-changes` has room for {room}; the most certain go first"
+def _held_back(change: Change, every: int, limit: int) -> HeldBackChange:
+    more = f"{every} changes are left where `max-changes` has room for {limit}; the most certain go first"
     return HeldBackChange(
         change.kind, change.action, change.resources, GuardResult(GUARD, more), change.sid, usages=change.usages
     )

@@ -97,7 +97,7 @@ def _account_findings(committed: Document | None, live: LiveRole | None, drift: 
             yield DriftFinding(kind, pair[0], (pair[1],), _line(committed, *pair, "Deny"), file, account, "")
     if drift.missing:
         yield DriftFinding(DriftKind.NOT_DEPLOYED, committed.where, (), 1, AccessState.YES, AccessState.NO, "")
-    for name in drift.unlike:
+    for name in drift.files_without_counterpart:
         yield DriftFinding(DriftKind.NOT_DEPLOYED, name, (), 1, AccessState.YES, AccessState.NO, "")
 
 
@@ -162,10 +162,10 @@ def _change_finding(change: Change, committed: Document, drift: Drift | None) ->
 
 
 def _usage_text(usages: Sequence[Usage]) -> str:
-    refused = sum(usage.count for usage in usages if usage.outcome is Outcome.DENIED)
+    denied = sum(usage.count for usage in usages if usage.outcome is Outcome.DENIED)
     allowed = sum(usage.count for usage in usages if usage.outcome is Outcome.ALLOWED)
     implied = bool(usages) and all(usage.need.basis is Basis.INFERRED for usage in usages)
-    parts = [f"refused {refused}×"] if refused else []
+    parts = [f"refused {denied}×"] if denied else []
     parts += [f"{'implied' if implied else 'used'} {allowed}×"] if allowed else []
     return ", ".join(parts) or "yes"
 
@@ -175,12 +175,12 @@ def _account_state(usages: Sequence[Usage], live: LiveRole | None, principal: st
     if live is None or not live.is_known:
         return AccessState.UNKNOWN
     documents = [policy.document for policy in live.policies]
-    told = {
+    effects = {
         replay_need(usage.need, principal, region, documents) for usage in usages for region in usage.regions or ("",)
     }
-    if told <= {"allowed"}:
+    if effects <= {"allowed"}:
         return AccessState.YES
-    return AccessState.NO if told <= {"implicitDeny", "explicitDeny"} else AccessState.PART
+    return AccessState.NO if effects <= {"implicitDeny", "explicitDeny"} else AccessState.PART
 
 
 def _line(committed: Document, action: str, resource: str, effect: str) -> int:

@@ -40,7 +40,7 @@ class LeaveOneOutResult:
 
     runs: int
     """Number of checked runs: those whose recorded calls the proposal allows for sure."""
-    refused: Mapping[str, tuple[str, ...]]
+    denied: Mapping[str, tuple[str, ...]]
     """Run id -> actions that would have been denied, in order of the runs."""
     not_judged: int = 0
     """Runs with a call that the proposal denies or allows only under a condition (see the replay)."""
@@ -50,7 +50,7 @@ class LeaveOneOutResult:
     @property
     def actions(self) -> tuple[str, ...]:
         """All actions that some run would have been denied, sorted."""
-        return tuple(sorted({action for actions in self.refused.values() for action in actions}))
+        return tuple(sorted({action for actions in self.denied.values() for action in actions}))
 
 
 def leave_one_out(
@@ -63,10 +63,10 @@ def leave_one_out(
     judged_runs = [run.id for run in evidence.runs if run.id in working - open_runs]
     special = [run for run in judged_runs if run in own]
     tried = special[-_MOST_PROPOSALS:]
-    whole = _shared_inputs(proposal, attached, evidence, options, history) if tried else None
-    told = {run: _denied_actions(run, own[run], whole) for run in tried if whole}
-    refused = {run: found for run, found in told.items() if found}
-    return LeaveOneOutResult(len(judged_runs), refused, len(working & open_runs), len(special) - len(tried))
+    shared = _shared_inputs(proposal, attached, evidence, options, history) if tried else None
+    denied_by_run = {run: _denied_actions(run, own[run], shared) for run in tried if shared}
+    denied = {run: found for run, found in denied_by_run.items() if found}
+    return LeaveOneOutResult(len(judged_runs), denied, len(working & open_runs), len(special) - len(tried))
 
 
 def _runs_not_allowed(proposal: Proposal, attached: Sequence[Document], evidence: Evidence) -> set[str]:
@@ -75,8 +75,8 @@ def _runs_not_allowed(proposal: Proposal, attached: Sequence[Document], evidence
     found: set[str] = set()
     for usage in evidence.usages:
         if usage.outcome is Outcome.ALLOWED and usage.need.verified and not found.issuperset(usage.runs):
-            said = replay_usage(usage, evidence.principal, documents)
-            found.update(() if said <= {"allowed", "allowedInPart"} else usage.runs)
+            effects = replay_usage(usage, evidence.principal, documents)
+            found.update(() if effects <= {"allowed", "allowedInPart"} else usage.runs)
     return found
 
 
@@ -112,7 +112,7 @@ class _SharedInputs:
     usages: tuple[ReplayedUsage, ...]
     entries: tuple[Entry, ...]
     """Entries whose change can affect the result."""
-    makers: Mapping[str, tuple[str, ...]]
+    creators: Mapping[str, tuple[str, ...]]
     """Used action -> the used actions that create its resources."""
     kept: bool
     """Whether a part of the committed policy remains in any case."""
@@ -122,7 +122,7 @@ def _shared_inputs(
     proposal: Proposal, attached: Sequence[Document], evidence: Evidence, options: Options, history: History
 ) -> _SharedInputs:
     committed = proposal.committed
-    emergencies = break_glass_runs(evidence.runs, options.break_glass)
+    break_glass = break_glass_runs(evidence.runs, options.break_glass)
     every = entries_with_usage(committed, evidence) if committed else ()
     entries = tuple(_changeable_entries(every, proposal, evidence))
     denies = any(statement.effect == "Deny" for statement in committed.statements) if committed else False
@@ -132,8 +132,8 @@ def _shared_inputs(
         evidence,
         replace(options, minimum_runs=max(options.minimum_runs - 1, 0), max_changes=0),
         replace(history, history_state=before_evidence(history.history_state, evidence.first)),
-        confidences(evidence, without=emergencies),
-        emergencies,
+        confidences(evidence, without=break_glass),
+        break_glass,
         replay_usages(evidence, [*([committed] if committed else []), *attached]),
         entries,
         creators_of(guard_context(evidence, options)),
@@ -141,35 +141,35 @@ def _shared_inputs(
     )
 
 
-def _denied_actions(run: str, own: Sequence[Usage], whole: _SharedInputs) -> tuple[str, ...]:
+def _denied_actions(run: str, own: Sequence[Usage], shared: _SharedInputs) -> tuple[str, ...]:
     """Actions of a run's own usages that a proposal from the other runs would deny."""
-    left = {id(usage): _usage_without_run(usage, run) for usage in whole.evidence.usages if run in usage.runs}
-    usages = [(kept, said) for usage, said in whole.usages if (kept := left.get(id(usage), usage))]
-    others = _evidence_without_run(run, whole.evidence, tuple(usage for usage, _ in usages))
+    left = {id(usage): _usage_without_run(usage, run) for usage in shared.evidence.usages if run in usage.runs}
+    usages = [(kept, effects) for usage, effects in shared.usages if (kept := left.get(id(usage), usage))]
+    others = _evidence_without_run(run, shared.evidence, tuple(usage for usage, _ in usages))
     actions = {usage.need.permission.action for usage in own}
     difference = classify(
-        usages, tuple(_entry_without_run(entry, left) for entry in _relevant_entries(actions, left, whole))
+        usages, tuple(_entry_without_run(entry, left) for entry in _relevant_entries(actions, left, shared))
     )
-    made = propose(
-        whole.committed,
+    proposed = propose(
+        shared.committed,
         difference,
         others,
-        whole.options,
-        whole.history,
-        whole.attached,
-        whole.known,
+        shared.options,
+        shared.history,
+        shared.attached,
+        shared.known,
         packs=False,
     )
-    documents = [*made.documents, *whole.attached]
+    documents = [*proposed.documents, *shared.attached]
     return tuple(
         sorted(
-            {usage.need.permission.action for usage in own if _is_denied(usage, whole.evidence.principal, documents)}
+            {usage.need.permission.action for usage in own if _is_denied(usage, shared.evidence.principal, documents)}
         )
     )
 
 
 def _relevant_entries(
-    actions: Iterable[str], left: Mapping[int, Usage | None], whole: _SharedInputs
+    actions: Iterable[str], left: Mapping[int, Usage | None], shared: _SharedInputs
 ) -> Sequence[Entry]:
     """Entries that decide whether the actions remain allowed: those that grant them or the creation of their resources.
 
@@ -178,20 +178,20 @@ def _relevant_entries(
     named, fresh = set[str](), {*actions}
     while fresh:
         named |= fresh
-        fresh = {maker for action in fresh for maker in whole.makers.get(action, ())} - named
+        fresh = {creator for action in fresh for creator in shared.creators.get(action, ())} - named
     found, others = list[Entry](), list[Entry]()
-    for entry in whole.entries:
+    for entry in shared.entries:
         about = any(entry_names_action(entry.statement, entry.pattern, action) for action in named)
         (found if about else others).append(entry)
-    kept = whole.kept or any(
+    kept = shared.kept or any(
         (kept := left.get(id(usage), usage))
         and kept.outcome is Outcome.ALLOWED
-        and not is_break_glass_use(kept, whole.break_glass_runs)
+        and not is_break_glass_use(kept, shared.break_glass_runs)
         for entry in others
         for usages in entry.uses.values()
         for usage in usages
     )
-    return found if kept else whole.entries
+    return found if kept else shared.entries
 
 
 def _usage_without_run(usage: Usage, run: str) -> Usage | None:

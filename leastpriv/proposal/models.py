@@ -178,7 +178,7 @@ class Proposal:
     content: bytes
     changes: tuple[Change, ...]
     held_back: tuple[HeldBackChange, ...]
-    refused: tuple[HeldBackChange, ...]
+    held_back_additions: tuple[HeldBackChange, ...]
     """Additions that a denied or recorded call needs and that a rule forbids."""
     held_back_restrictions: tuple[HeldBackChange, ...] = ()
     """Used actions that remain granted on `*`, with the guard."""

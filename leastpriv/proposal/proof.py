@@ -35,7 +35,7 @@ class Replay:
     """Calls without a known mapping, not replayed."""
     uncertain: tuple[CallGroup, ...]
     """Calls allowed only under a condition that the record does not show."""
-    refused: tuple[CallGroup, ...]
+    denied: tuple[CallGroup, ...]
     """Calls that would be denied."""
 
     @property
@@ -51,7 +51,7 @@ class Proof:
     replay: Replay
     new_access: tuple[str, ...]
     """Grants that neither the committed policy nor a listed addition covers; must be empty."""
-    broken: tuple[str, ...]
+    newly_denied: tuple[str, ...]
     """Events that the committed policy allows and the proposal would deny; must be empty."""
     seen_once: tuple[str, ...]
     """Used actions of narrowed wildcards that only one run used."""
@@ -83,7 +83,7 @@ class Proof:
         Uses the left-out runs if there are any, else the runs with permissions that only they used.
         """
         if self.left_out and self._tried:
-            return chance(len(self.left_out.refused), self._tried)
+            return chance(len(self.left_out.denied), self._tried)
         return self.confidence.whole.chance if self.confidence else chance(0, 0)
 
     @property
@@ -125,7 +125,7 @@ def prove(
     With the proposal's `options` each run is also left out once.
     """
     documents = [*proposal.documents, *attached]
-    emergencies = break_glass_runs(evidence.runs, options.break_glass if options else ())
+    break_glass = break_glass_runs(evidence.runs, options.break_glass if options else ())
     after = replay_calls(evidence, documents)
     before = replay_calls(evidence, [proposal.committed, *attached]) if proposal.committed else None
     kind = policy_kind(proposal.committed or proposal.document, evidence.principal)
@@ -134,7 +134,7 @@ def prove(
     return Proof(
         replay=after,
         new_access=tuple(_new_access(proposal)),
-        broken=_newly_denied(before, after),
+        newly_denied=_newly_denied(before, after),
         seen_once=_seen_once(proposal.changes),
         runs=len(evidence.runs),
         size_before=policy_size(proposal.committed) if proposal.committed else 0,
@@ -145,8 +145,8 @@ def prove(
         fits=sizes[0] + beside <= quota(kind) and (proposal.packed is None or proposal.packed.fits),
         left_out=leave_one_out(proposal, attached, evidence, options, history) if options else None,
         need_decisions=tuple(_need_decisions(evidence, documents)),
-        confidence=confidences(evidence, documents, emergencies),
-        by_action=confidences(evidence, without=emergencies),
+        confidence=confidences(evidence, documents, break_glass),
+        by_action=confidences(evidence, without=break_glass),
     )
 
 
@@ -160,12 +160,14 @@ def _need_decisions(evidence: Evidence, documents: Sequence[Document]) -> Iterat
         for region in group.regions
     }
     # Needs that differ only in their basis are one.
-    told: dict[tuple[Permission, str, ReplayEffect, StatementIndex | None], None] = {}
+    decisions: dict[tuple[Permission, str, ReplayEffect, StatementIndex | None], None] = {}
     for need, region in asked:
-        told.setdefault((need.permission, region, *replay_with_statement(need, evidence.principal, region, documents)))
-    for permission, region, effect, place in told:
-        document = documents[place[0]] if place else None
-        statement = document.statements[place[1]] if place and document else None
+        decisions.setdefault(
+            (need.permission, region, *replay_with_statement(need, evidence.principal, region, documents))
+        )
+    for permission, region, effect, index in decisions:
+        document = documents[index[0]] if index else None
+        statement = document.statements[index[1]] if index and document else None
         yield NeedDecision(permission, region, effect, document, statement)
 
 
@@ -174,7 +176,7 @@ def replay_calls(evidence: Evidence, documents: Sequence[Document]) -> Replay:
     allowed = evidence.counts.no_permission
     in_part = 0
     uncertain: list[CallGroup] = []
-    refused: list[CallGroup] = []
+    denied: list[CallGroup] = []
     for group in evidence.groups:
         if group.outcome is not Outcome.ALLOWED or not all(need.verified for need in group.needs):
             continue
@@ -187,17 +189,17 @@ def replay_calls(evidence: Evidence, documents: Sequence[Document]) -> Replay:
         elif effects <= {"allowed", "allowedInPart", "unknown"}:
             uncertain.append(group)
         else:
-            refused.append(group)
+            denied.append(group)
     counts = evidence.counts
-    return Replay(counts.allowed, allowed, in_part, counts.unmapped, tuple(uncertain), tuple(refused))
+    return Replay(counts.allowed, allowed, in_part, counts.unmapped, tuple(uncertain), tuple(denied))
 
 
 def _newly_denied(before: Replay | None, after: Replay) -> tuple[str, ...]:
     """Events that the proposal denies or may deny and the committed policy did not."""
     if before is None:
         return ()
-    refused, open_before = set(before.refused), {*before.refused, *before.uncertain}
-    worse = [group for group in after.refused if group not in refused]
+    denied, open_before = set(before.denied), {*before.denied, *before.uncertain}
+    worse = [group for group in after.denied if group not in denied]
     worse += [group for group in after.uncertain if group not in open_before]
     return tuple(dict.fromkeys(group.event for group in worse))
 

@@ -47,17 +47,19 @@ def propose(
     """
     escapes = document is None or document.version == VARIABLES_VERSION
     committed = document.statements if document else ()
-    added, refused = additions(difference.missing, evidence, options, history, committed, escapes=escapes)
-    refused.extend(_overruled(usage) for usage in difference.overruled)
-    refused.extend(denied_elsewhere(usage) for usage in difference.refused_elsewhere)
-    refused.extend(denied_in_part(usage) for usage in difference.refused_in_part)
+    added, held_back_additions = additions(difference.missing, evidence, options, history, committed, escapes=escapes)
+    held_back_additions.extend(_overruled(usage) for usage in difference.explicitly_denied)
+    held_back_additions.extend(denied_elsewhere(usage) for usage in difference.denied_elsewhere)
+    held_back_additions.extend(denied_in_part(usage) for usage in difference.denied_in_part)
     if document is None:
         if DRAFT_ID in history.declined:
-            refused.extend(_declined(change, history.declined[DRAFT_ID]) for change in added)
+            held_back_additions.extend(_declined(change, history.declined[DRAFT_ID]) for change in added)
             added = []
         whole = parse(create_policy(new_statements(added, ())), "the first draft")
         first = _within_quota(whole, evidence.principal, attached) if packs else PackedPolicy(whole)
-        return Proposal(None, first.document, first.document.to_bytes(), tuple(added), (), tuple(refused), packed=first)
+        return Proposal(
+            None, first.document, first.document.to_bytes(), tuple(added), (), tuple(held_back_additions), packed=first
+        )
     context = guard_context(evidence, options, difference.missing, history, confidence)
     narrowed, held_back = removals(difference, context)
     added, narrowed, cut = _within_change_limit(added, narrowed, context)
@@ -79,7 +81,7 @@ def propose(
         packed.document.to_bytes(),
         changes,
         tuple(held_back),
-        tuple(refused),
+        tuple(held_back_additions),
         tuple(held_open),
         packed,
     )
@@ -100,8 +102,8 @@ def _restrictions_within_limit(
     most = context.options.max_changes
     if not most:
         return onto, []
-    makers = creators_of(context)
-    return limit_restrictions(onto, max(most - taken, 0), lambda action: makers.get(action, ()))
+    creators = creators_of(context)
+    return limit_restrictions(onto, max(most - taken, 0), lambda action: creators.get(action, ()))
 
 
 def _packed(document: Document, edited: Document, principal: str, attached: Sequence[Document]) -> PackedPolicy:
@@ -142,14 +144,14 @@ def guard_context(
     allowed = {action for action, usages in used.items() if any(usage.outcome is Outcome.ALLOWED for usage in usages)}
     services = frozenset(action.partition(":")[0] for action in used)
     unexplained = {usage.need.permission.action for usage in missing if usage.outcome is Outcome.ALLOWED}
-    siblings = siblings_of(allowed)
-    emergencies = break_glass_runs(evidence.runs, options.break_glass)
-    runs = count_separate_runs(evidence, emergencies)
+    counterparts = siblings_of(allowed)
+    break_glass = break_glass_runs(evidence.runs, options.break_glass)
+    runs = count_separate_runs(evidence, break_glass)
     return GuardContext(
         evidence,
         options,
         used,
-        siblings,
+        counterparts,
         services,
         frozenset(unexplained),
         history.declined,
@@ -157,8 +159,8 @@ def guard_context(
         history.changed,
         last_recorded(evidence.usages),
         history.history_state,
-        confidence or confidences(evidence, without=emergencies),
-        emergencies,
+        confidence or confidences(evidence, without=break_glass),
+        break_glass,
         history.earlier,
     )
 

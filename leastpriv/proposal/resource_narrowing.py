@@ -56,7 +56,7 @@ class _ObservedResources:
     bare: frozenset[str]
     """ARNs of IAM that have no path for sure."""
 
-    def kin(self, action: str) -> list[Seen]:
+    def of_type(self, action: str) -> list[Seen]:
         """Observed resources of types that the action accepts, whichever action used them."""
         own = self.whole.get(action.partition(":")[0], ())
         return self.made.seen(usage for usage in own if fits(action, usage.need.permission.resource))
@@ -80,12 +80,12 @@ def narrow_resources(
         if _is_exact(usage, bare):
             whole.setdefault(service_of(usage.need.permission.resource), []).append(usage)
     known = _ObservedResources(find_created_resources(usages), whole, bare)
-    makers = creators_of(context)
+    creators = creators_of(context)
     learned = [
-        _check_action(entry, context, makers.get(entry.granted[0], ()), known, escapes)
+        _check_action(entry, context, creators.get(entry.granted[0], ()), known, escapes)
         for entry in _wildcard_grants(difference, changes)
     ]
-    settled = _hold_with_creators(learned, makers)
+    settled = _hold_with_creators(learned, creators)
     narrowed = [_change(each) for each in settled if not each.guard_result]
     return narrowed, [_held_back(each, each.guard_result) for each in settled if each.guard_result]
 
@@ -138,7 +138,7 @@ def creators_of(context: GuardContext) -> Mapping[str, tuple[str, ...]]:
 
 
 def _check_action(
-    entry: Entry, context: GuardContext, makers: Sequence[str], known: _ObservedResources, escapes: bool
+    entry: Entry, context: GuardContext, creators: Sequence[str], known: _ObservedResources, escapes: bool
 ) -> _Restriction:
     action = entry.granted[0]
     guard_result = first_guard_result(RemovalCandidate(action, entry), context)
@@ -148,7 +148,7 @@ def _check_action(
         return _Restriction(
             entry, (), GuardResult("condition", "its statement's condition cannot be written a second time")
         )
-    own = [usage for name in makers for usage in context.used[name] if fits(action, usage.need.permission.resource)]
+    own = [usage for name in creators for usage in context.used[name] if fits(action, usage.need.permission.resource)]
     usages = [usage for usage in (*entry.uses[action], *own) if usage.outcome is Outcome.ALLOWED]
     partly = next((usage for usage in usages if not _is_exact(usage, known.bare)), None)
     if partly:
@@ -159,9 +159,9 @@ def _check_action(
     unsettled = _instability(found, found, context, escapes=escapes, new_things=new_things)
     if unsettled and unsettled.guard == "few-runs":
         # Other actions may show the names; too few runs show which of them this action uses, so all of them count.
-        kin = [*found, *known.kin(action)]
-        found = found if new_things else kin
-        unsettled = _instability(found, kin, context, escapes=escapes, new_things=new_things)
+        of_type = [*found, *known.of_type(action)]
+        found = found if new_things else of_type
+        unsettled = _instability(found, of_type, context, escapes=escapes, new_things=new_things)
     patterns = _patterns(found, context)
     before = used_elsewhere(entry, (each.pattern for each in patterns), context.history_state)
     return _Restriction(entry, patterns, unsettled or before)
@@ -243,14 +243,15 @@ def _instability(
     return None
 
 
-def _hold_with_creators(learned: Sequence[_Restriction], makers: Mapping[str, tuple[str, ...]]) -> list[_Restriction]:
+def _hold_with_creators(learned: Sequence[_Restriction], creators: Mapping[str, tuple[str, ...]]) -> list[_Restriction]:
     """Holds an action back while the action that creates its resources remains on `*`."""
     found = list(learned)
     while True:
         open_ones = {each.action for each in found if each.guard_result}
         held = [
             replace(each, guard_result=GuardResult("sibling", f"{', '.join(named)} stays on `*` and may make another"))
-            if not each.guard_result and (named := [name for name in makers.get(each.action, ()) if name in open_ones])
+            if not each.guard_result
+            and (named := [name for name in creators.get(each.action, ()) if name in open_ones])
             else each
             for each in found
         ]

@@ -38,7 +38,7 @@ from leastpriv.proposal.review_models import (
 class AccessChange(StrEnum):
     """What an edit does to a need in one region."""
 
-    REFUSED = "refused"
+    DENIED = "refused"
     """Denied, also if a new Deny denies what only an unknown policy granted."""
     DOUBTFUL = "doubtful"
     """Allowed only under a condition that the records do not show."""
@@ -55,13 +55,13 @@ _POSSIBLY_ALLOWED = 2
 class AccessChanges:
     """Usages and calls of the evidence that an edit affects."""
 
-    refused: frozenset[Usage]
+    denied: frozenset[Usage]
     """Allowed usages of catalogue actions that would be denied."""
     doubtful: frozenset[Usage]
     """Allowed usages that would depend on a condition, or whose denied action comes only from the event name."""
     granted: frozenset[Usage]
     """Usages of any outcome that would now be allowed."""
-    broken: tuple[CallGroup, ...]
+    newly_denied: tuple[CallGroup, ...]
     """Allowed calls with a need that would be denied."""
     may_be_denied: tuple[CallGroup, ...]
     """Other allowed calls with a doubtful need."""
@@ -70,26 +70,26 @@ class AccessChanges:
 def access_changes(evidence: Evidence, before: Sequence[Document], after: Sequence[Document]) -> AccessChanges:
     """Decides every need of the evidence under all policies before and after the edit."""
     comparison = _DecisionComparison(evidence.principal, before, after)
-    told = {usage: comparison.changes([usage.need], usage.regions) for usage in evidence.usages}
-    allowed = {usage: found for usage, found in told.items() if usage.outcome is Outcome.ALLOWED}
-    refused = {usage for usage, found in allowed.items() if AccessChange.REFUSED in found}
-    surely = frozenset(usage for usage in refused if usage.need.verified)
+    changes = {usage: comparison.changes([usage.need], usage.regions) for usage in evidence.usages}
+    allowed = {usage: found for usage, found in changes.items() if usage.outcome is Outcome.ALLOWED}
+    denied = {usage for usage, found in allowed.items() if AccessChange.DENIED in found}
+    surely = frozenset(usage for usage in denied if usage.need.verified)
     calls = {
         group: comparison.changes(group.needs, group.regions)
         for group in evidence.groups
         if group.outcome is Outcome.ALLOWED
     }
-    broken = {group: None for group, found in calls.items() if AccessChange.REFUSED in found and _is_known(group)}
+    newly_denied = {group: None for group, found in calls.items() if AccessChange.DENIED in found and _is_known(group)}
     return AccessChanges(
-        refused=surely,
+        denied=surely,
         doubtful=frozenset(usage for usage, found in allowed.items() if found & _WORSE and usage not in surely),
-        granted=frozenset(usage for usage, found in told.items() if AccessChange.GRANTED in found),
-        broken=tuple(broken),
-        may_be_denied=tuple(group for group, found in calls.items() if found & _WORSE and group not in broken),
+        granted=frozenset(usage for usage, found in changes.items() if AccessChange.GRANTED in found),
+        newly_denied=tuple(newly_denied),
+        may_be_denied=tuple(group for group, found in calls.items() if found & _WORSE and group not in newly_denied),
     )
 
 
-_WORSE = frozenset({AccessChange.REFUSED, AccessChange.DOUBTFUL})
+_WORSE = frozenset({AccessChange.DENIED, AccessChange.DOUBTFUL})
 
 
 def _is_known(group: CallGroup) -> bool:
@@ -107,15 +107,15 @@ class _DecisionComparison:
     known: dict[tuple[Need, str], AccessChange | None] = field(default_factory=dict)
 
     def changes(self, needs: Iterable[Need], regions: Sequence[str]) -> frozenset[AccessChange]:
-        told = (self._move(need, region) for need in needs for region in regions or ("",))
-        return frozenset(move for move in told if move)
+        changes = (self._change(need, region) for need in needs for region in regions or ("",))
+        return frozenset(change for change in changes if change)
 
-    def _move(self, need: Need, region: str) -> AccessChange | None:
+    def _change(self, need: Need, region: str) -> AccessChange | None:
         key = (need, region)
         if key not in self.known:
             both = (replay_need(need, self.principal, region, documents) for documents in (self.before, self.after))
             then, now = (_CERTAINTY[effect] for effect in both)
-            worse = AccessChange.REFUSED if now < _POSSIBLY_ALLOWED else AccessChange.DOUBTFUL
+            worse = AccessChange.DENIED if now < _POSSIBLY_ALLOWED else AccessChange.DOUBTFUL
             self.known[key] = worse if now < then else AccessChange.GRANTED if then < now >= _POSSIBLY_ALLOWED else None
         return self.known[key]
 
@@ -138,25 +138,25 @@ def review(
     beside = attached if attached_before is None else attached_before
     found = diff_policies(before, after, attached)
     documents_before, documents_after = _all_documents(before, beside), _all_documents(after, attached)
-    told = access_changes(evidence, documents_before, documents_after)
+    changes = access_changes(evidence, documents_before, documents_after)
     then, now = compare(before, beside, evidence), compare(after, attached, evidence)
     context = guard_context(evidence, options, then.missing)
     return Review(
-        removals=tuple(_removal(edit, _entry(edit, then, evidence), told, context) for edit in found.removed),
-        additions=tuple(_addition(edit, _entry(edit, now, evidence), told, context) for edit in found.added),
+        removals=tuple(_removal(edit, _entry(edit, then, evidence), changes, context) for edit in found.removed),
+        additions=tuple(_addition(edit, _entry(edit, now, evidence), changes, context) for edit in found.added),
         denies_removed=tuple(
-            DenyChange(edit, (), _decided_by(edit, told.granted, documents_before, evidence.principal))
+            DenyChange(edit, (), _decided_by(edit, changes.granted, documents_before, evidence.principal))
             for edit in found.denies_removed
         ),
         denies_added=tuple(
-            DenyChange(edit, _decided_by(edit, told.refused, documents_after, evidence.principal), ())
+            DenyChange(edit, _decided_by(edit, changes.denied, documents_after, evidence.principal), ())
             for edit in found.denies_added
         ),
-        conditions=tuple(_condition_change(edit, told) for edit in found.conditions),
+        conditions=tuple(_condition_change(edit, changes) for edit in found.conditions),
         before=replay_calls(evidence, documents_before),
         after=replay_calls(evidence, documents_after),
-        broken=told.broken,
-        may_be_denied=told.may_be_denied,
+        newly_denied=changes.newly_denied,
+        may_be_denied=changes.may_be_denied,
         new_access=tuple(_new_access(found, documents_before, documents_after)),
         is_created=before is None,
         is_deleted=after is None,
@@ -208,8 +208,8 @@ def _usages_through(entry: Entry, edit: EntryDiff, wanted: Collection[Usage]) ->
     return {action: usages for action, usages in sorted(found.items()) if usages}
 
 
-def _removal(edit: EntryDiff, entry: Entry, told: AccessChanges, context: GuardContext) -> Removal:
-    lost = _usages_through(entry, edit, told.refused)
+def _removal(edit: EntryDiff, entry: Entry, changes: AccessChanges, context: GuardContext) -> Removal:
+    lost = _usages_through(entry, edit, changes.denied)
     unseen: dict[GuardResult, list[str]] = {}
     for action in edit.actions:
         guard_result = None if action in lost else _evidence_guard(RemovalCandidate(action, entry), context)
@@ -218,7 +218,7 @@ def _removal(edit: EntryDiff, entry: Entry, told: AccessChanges, context: GuardC
     return Removal(
         edit=edit,
         lost=lost,
-        doubtful=_usages_through(entry, edit, told.doubtful),
+        doubtful=_usages_through(entry, edit, changes.doubtful),
         unseen={guard_result: tuple(actions) for guard_result, actions in unseen.items()},
     )
 
@@ -236,8 +236,8 @@ def _evidence_guard(candidate: RemovalCandidate, context: GuardContext) -> Guard
     return None
 
 
-def _addition(edit: EntryDiff, entry: Entry, told: AccessChanges, context: GuardContext) -> Addition:
-    asked = _usages_through(entry, edit, told.granted)
+def _addition(edit: EntryDiff, entry: Entry, changes: AccessChanges, context: GuardContext) -> Addition:
+    asked = _usages_through(entry, edit, changes.granted)
     never = _by_reason(edit.actions, lambda action: forbidden(action, context.options.never_add))
     others = set(edit.actions).difference(*never.values())
     unproven = tuple(
@@ -280,9 +280,10 @@ def _decided_by(
     return _in_order(filter(is_decided, usages))
 
 
-def _condition_change(edit: ConditionDiff, told: AccessChanges) -> ConditionChange:
+def _condition_change(edit: ConditionDiff, changes: AccessChanges) -> ConditionChange:
     about = (
-        filter(lambda usage: _is_about(edit, usage), usages) for usages in (told.refused, told.doubtful, told.granted)
+        filter(lambda usage: _is_about(edit, usage), usages)
+        for usages in (changes.denied, changes.doubtful, changes.granted)
     )
     return ConditionChange(edit, *map(_in_order, about))
 

@@ -72,7 +72,7 @@ class DenyChange:
     """An added or removed entry of a Deny statement."""
 
     edit: EntryDiff
-    refused: tuple[Usage, ...]
+    denied: tuple[Usage, ...]
     """Allowed usages that it would deny."""
     granted: tuple[Usage, ...]
     """Denied usages that would be allowed."""
@@ -88,7 +88,7 @@ class ConditionChange:
     """A change of conditions on the same actions and resources."""
 
     edit: ConditionDiff
-    refused: tuple[Usage, ...]
+    denied: tuple[Usage, ...]
     doubtful: tuple[Usage, ...]
     """Allowed usages for which the records do not show whether the conditions hold."""
     granted: tuple[Usage, ...]
@@ -111,7 +111,7 @@ class Review:
     conditions: tuple[ConditionChange, ...]
     before: Replay
     after: Replay
-    broken: tuple[CallGroup, ...]
+    newly_denied: tuple[CallGroup, ...]
     """Allowed calls that the edit denies."""
     may_be_denied: tuple[CallGroup, ...]
     """Other allowed calls that are allowed less surely than before."""
@@ -124,7 +124,7 @@ class Review:
     @property
     def breaks(self) -> bool:
         """Whether a recorded allowed call would be denied: the next deploy may fail."""
-        return bool(self.broken)
+        return bool(self.newly_denied)
 
     @property
     def has_new_access_without_evidence(self) -> bool:

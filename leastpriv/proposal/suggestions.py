@@ -53,19 +53,19 @@ def suggested_actions(
         if usage.outcome is Outcome.ALLOWED:
             used.setdefault(usage.need.permission.action, {})[usage.need.permission.resource] = None
     found: dict[str, SuggestedAction] = {}
-    for action, partner in siblings_of(used.keys()).items():
-        resources = tuple(each for each in used.get(partner, ()) if each != "*" and fits(action, each))
-        found[action] = SuggestedAction(action, Basis.LIFECYCLE, partner, resources)
-    for offer in _on_created_resources(used, documents):
-        found.setdefault(offer.action, offer)
+    for action, used_action in siblings_of(used.keys()).items():
+        resources = tuple(each for each in used.get(used_action, ()) if each != "*" and fits(action, each))
+        found[action] = SuggestedAction(action, Basis.LIFECYCLE, used_action, resources)
+    for suggestion in _on_created_resources(used, documents):
+        found.setdefault(suggestion.action, suggestion)
     for action, types in evidence.aws_findings.declared.actions.items():
         if action not in used:
             found.setdefault(action, SuggestedAction(action, Basis.DECLARED, ", ".join(types[:3])))
-    for offer in _unrecorded_data_events(evidence, used):
-        found.setdefault(offer.action, offer)
+    for suggestion in _unrecorded_data_events(evidence, used):
+        found.setdefault(suggestion.action, suggestion)
     return tuple(
-        offer
-        for action, offer in sorted(found.items())
+        suggestion
+        for action, suggestion in sorted(found.items())
         if not forbidden(action, never_add) and (action in used or not _is_granted(action, documents))
     )
 
@@ -77,19 +77,19 @@ def _on_created_resources(
 
     The last run created the queue `orders-3`; `SetQueueAttributes` was used on `orders-1` and `orders-2`.
     """
-    partners: dict[str, str] = {}
+    used_actions: dict[str, str] = {}
     left: dict[str, dict[str, None]] = {}
-    for partner in filter(creates_its_resource, used):
-        for action in siblings_among(partner, used):
+    for used_action in filter(creates_its_resource, used):
+        for action in siblings_among(used_action, used):
             if not _is_granted(action, documents):
                 continue  # it was refused, or declined: whoever did that knows better
-            on = [each for each in used[partner] if each not in ("*", *used[action]) and fits(action, each)]
+            on = [each for each in used[used_action] if each not in ("*", *used[action]) and fits(action, each)]
             missing = {each: None for each in on if not _is_allowed_on(action, each, documents)}
             if missing:
-                partners.setdefault(action, partner)
+                used_actions.setdefault(action, used_action)
                 left.setdefault(action, {}).update(missing)
     yield from (
-        SuggestedAction(action, Basis.LIFECYCLE, partners[action], tuple(found)) for action, found in left.items()
+        SuggestedAction(action, Basis.LIFECYCLE, used_actions[action], tuple(found)) for action, found in left.items()
     )
 
 
@@ -107,12 +107,12 @@ def _is_allowed_on(action: str, resource: str, documents: Sequence[Document]) ->
 def kept_counterparts(proposal: Proposal, evidence: Evidence) -> tuple[SuggestedAction, ...]:
     """Lifecycle counterparts of used actions that remain in the policy without use."""
     used = {usage.need.permission.action for usage in evidence.usages if usage.outcome is Outcome.ALLOWED}
-    partners = siblings_of(used)
+    used_actions = siblings_of(used)
     kept = {action for change in proposal.changes for action, why in (change.kept or {}).items() if why.guard == GUARD}
     kept |= {held.action for held in proposal.held_back if held.guard_result.guard == GUARD}
-    known = {action.lower(): action for action in partners}
+    known = {action.lower(): action for action in used_actions}
     found = sorted({known[action.lower()] for action in kept if action.lower() in known})
-    return tuple(SuggestedAction(action, Basis.LIFECYCLE, partners[action]) for action in found)
+    return tuple(SuggestedAction(action, Basis.LIFECYCLE, used_actions[action]) for action in found)
 
 
 def _unrecorded_data_events(evidence: Evidence, used: Mapping[str, Mapping[str, None]]) -> Iterator[SuggestedAction]:

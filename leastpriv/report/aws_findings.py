@@ -24,7 +24,7 @@ _MOST_QUESTIONS = 40
 _WHY = {
     UngrantedReason.UNSEEN: "no call of it is in this evidence: was it used at another time, in another region, "
     "or not at all?",
-    UngrantedReason.REFUSED: "AWS refused it in this evidence; generated policies hold refused calls too",
+    UngrantedReason.DENIED: "AWS refused it in this evidence; generated policies hold refused calls too",
     UngrantedReason.UNKNOWN: "the catalogue of actions does not know it: is it needed?",
 }
 
@@ -49,21 +49,22 @@ def outside_access_section(context: ReportContext) -> Iterator[str]:
 
 def generated_policy_section(context: ReportContext) -> Iterator[str]:
     """Lists actions of Access Analyzer's generated policy that the proposal lacks; a proposal never adds them."""
-    opinion = compare_with_generated_policy(
+    comparison = compare_with_generated_policy(
         [*context.proposal.documents, *context.attached_documents], context.evidence
     )
-    if opinion is None:
+    if comparison is None:
         return
+    source = _generated(comparison.generated)
     head = (
-        f"IAM Access Analyzer wrote {_generated(opinion.generated)} It knows neither `iam:PassRole` nor data events, "
+        f"IAM Access Analyzer wrote {source} It knows neither `iam:PassRole` nor data events, "
         "and takes refused calls for used ones."
     )
-    agreed = f"The proposal grants {opinion.agreed:,} of its actions as well."
-    if not opinion.questions:
+    agreed = f"The proposal grants {comparison.agreed:,} of its actions as well."
+    if not comparison.questions:
         yield f"### Second opinion\n\n{head} {agreed} It names nothing that the proposal lacks."
         return
-    lines = [_question(each) for each in opinion.questions[:_MOST_QUESTIONS]]
-    more = len(opinion.questions) - len(lines)
+    lines = [_question(each) for each in comparison.questions[:_MOST_QUESTIONS]]
+    more = len(comparison.questions) - len(lines)
     rest = [f"- … and {more:,} more"] if more else []
     yield (
         f"### Questions: IAM Access Analyzer names more\n\n{head} {agreed} The others are not written into the policy; "

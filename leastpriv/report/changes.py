@@ -93,18 +93,18 @@ def lifecycle_counterparts(context: ReportContext) -> Iterator[str]:
     )
 
 
-def counterparts_section(staying: Sequence[SuggestedAction], offers: Sequence[SuggestedAction]) -> Iterator[str]:
+def counterparts_section(kept: Sequence[SuggestedAction], suggestions: Sequence[SuggestedAction]) -> Iterator[str]:
     """The section, if there is any counterpart."""
-    kept, offered = _by_partner(staying), _by_partner(offers)
-    partners = sorted({*kept, *offered})
-    if not partners:
+    kept_by, suggested_by = _by_used_action(kept), _by_used_action(suggestions)
+    used_actions = sorted({*kept_by, *suggested_by})
+    if not used_actions:
         return
     rows = [
-        f"| {code(partner)} | {_names(kept.get(partner, ()))} | {_names(offered.get(partner, ()))} |"
-        for partner in partners[:_MOST_COUNTERPARTS]
+        f"| {code(action)} | {_names(kept_by.get(action, ()))} | {_names(suggested_by.get(action, ()))} |"
+        for action in used_actions[:_MOST_COUNTERPARTS]
     ]
-    if len(partners) > _MOST_COUNTERPARTS:
-        rows.append(f"| and {len(partners) - _MOST_COUNTERPARTS:,} more, in `proposal.json` | | |")
+    if len(used_actions) > _MOST_COUNTERPARTS:
+        rows.append(f"| and {len(used_actions) - _MOST_COUNTERPARTS:,} more, in `proposal.json` | | |")
     yield (
         f"{HEADING}\n\nA later run updates, tags or deletes what this role makes, though no run has shown it yet. What "
         "the policy grants for that stays; the rest is offered, not written: `proposal.json` has statements to copy "
@@ -113,24 +113,24 @@ def counterparts_section(staying: Sequence[SuggestedAction], offers: Sequence[Su
     )
 
 
-def _by_partner(offers: Sequence[SuggestedAction]) -> dict[str, list[SuggestedAction]]:
+def _by_used_action(suggestions: Sequence[SuggestedAction]) -> dict[str, list[SuggestedAction]]:
     found: dict[str, list[SuggestedAction]] = {}
-    for offer in offers:
-        found.setdefault(offer.because, []).append(offer)
+    for suggestion in suggestions:
+        found.setdefault(suggestion.because, []).append(suggestion)
     return found
 
 
-def _names(offers: Sequence[SuggestedAction]) -> str:
+def _names(suggestions: Sequence[SuggestedAction]) -> str:
     """Actions with equal resources together; † marks those with an action for a security reviewer."""
     groups: dict[tuple[str, ...], list[str]] = {}
-    for offer in offers:
-        groups.setdefault(offer.resources, []).append(offer.action)
-    told = []
+    for suggestion in suggestions:
+        groups.setdefault(suggestion.resources, []).append(suggestion.action)
+    parts = []
     for resources, actions in groups.items():
         careful = " †" if any(map(sensitivity, actions)) else ""
         on = f" on {codes(resources, 3)}" if resources else ""
-        told.append(f"{codes(actions, 8)}{careful}{on}")
-    return "; ".join(told)
+        parts.append(f"{codes(actions, 8)}{careful}{on}")
+    return "; ".join(parts)
 
 
 _MOST_SUGGESTIONS = 12
@@ -140,12 +140,12 @@ _WORDS = {
 }
 
 
-def suggested_actions_section(offers: Sequence[SuggestedAction], declared: Declared) -> Iterator[str]:
+def suggested_actions_section(suggestions: Sequence[SuggestedAction], declared: Declared) -> Iterator[str]:
     """The section of suggested actions, or on resource types that could not be read.
 
     Lifecycle counterparts have their own section.
     """
-    groups = _grouped([offer for offer in offers if offer.basis is not Basis.LIFECYCLE])
+    groups = _grouped([suggestion for suggestion in suggestions if suggestion.basis is not Basis.LIFECYCLE])
     lines = [_line(group) for group in groups[:_MOST_SUGGESTIONS]]
     if len(groups) > _MOST_SUGGESTIONS:
         lines.append(f"- and {sum(map(len, groups[_MOST_SUGGESTIONS:])):,} more, in `proposal.json`.")
@@ -169,30 +169,31 @@ def _unknown_resource_types(declared: Declared) -> Iterator[str]:
         yield f"- Resource types name what is no action that the catalogue knows: {codes(declared.unknown, 8)}."
 
 
-def statements_to_copy(offers: Sequence[SuggestedAction]) -> list[dict[str, object]]:
+def statements_to_copy(suggestions: Sequence[SuggestedAction]) -> list[dict[str, object]]:
     """Statements to copy, for actions that are not sensitive and whose resources were used."""
     by_resources: dict[tuple[str, ...], list[str]] = {}
-    for offer in offers:
-        if offer.resources and not sensitivity(offer.action):
-            by_resources.setdefault(offer.resources, []).append(offer.action)
+    for suggestion in suggestions:
+        if suggestion.resources and not sensitivity(suggestion.action):
+            by_resources.setdefault(suggestion.resources, []).append(suggestion.action)
     return [
         {"Effect": "Allow", "Action": actions, "Resource": list(resources)}
         for resources, actions in by_resources.items()
     ]
 
 
-def _grouped(offers: Sequence[SuggestedAction]) -> list[list[SuggestedAction]]:
+def _grouped(suggestions: Sequence[SuggestedAction]) -> list[list[SuggestedAction]]:
     groups: dict[tuple[Basis, str, tuple[str, ...]], list[SuggestedAction]] = {}
-    for offer in offers:
-        groups.setdefault((offer.basis, offer.because, offer.resources), []).append(offer)
+    for suggestion in suggestions:
+        groups.setdefault((suggestion.basis, suggestion.because, suggestion.resources), []).append(suggestion)
     return list(groups.values())
 
 
 def _line(group: Sequence[SuggestedAction]) -> str:
-    offer = group[0]
-    on = f" on {codes(offer.resources, 3)}" if offer.resources else ""
+    suggestion = group[0]
+    on = f" on {codes(suggestion.resources, 3)}" if suggestion.resources else ""
     careful = " (for a security reviewer)" if any(sensitivity(each.action) for each in group) else ""
-    return f"- {codes((each.action for each in group), 8)}{on}: {_WORDS[offer.basis]} {code(offer.because)}{careful}."
+    actions = codes((each.action for each in group), 8)
+    return f"- {actions}{on}: {_WORDS[suggestion.basis]} {code(suggestion.because)}{careful}."
 
 
 _MOST_CONDITIONS = 10

@@ -97,7 +97,7 @@ def _unknown_branches(context: ReportContext) -> Iterator[str]:
 
 def held_back_section(context: ReportContext) -> Iterator[str]:
     """Changes that a guard held back, by guard and reason; lifecycle counterparts have their own section."""
-    named = {offer.action.lower() for offer in context.kept_counterparts}
+    named = {suggestion.action.lower() for suggestion in context.kept_counterparts}
     groups = by_guard_result(
         held
         for held in context.proposal.held_back
@@ -113,13 +113,13 @@ def held_back_section(context: ReportContext) -> Iterator[str]:
 
 def not_added_section(context: ReportContext) -> Iterator[str]:
     """Actions that were needed or attempted and are not added."""
-    told = [
+    shown = [
         held
-        for held in context.proposal.refused
+        for held in context.proposal.held_back_additions
         if held.guard_result.guard != OFFERED and not is_sensitive_job_log_denial(held)
     ]
-    if told:
-        yield "### Refused, not proposed\n\n" + "\n".join(dict.fromkeys(not_added_line(held) for held in told))
+    if shown:
+        yield "### Refused, not proposed\n\n" + "\n".join(dict.fromkeys(not_added_line(held) for held in shown))
 
 
 def is_sensitive_job_log_denial(held: HeldBackChange) -> bool:
@@ -129,7 +129,9 @@ def is_sensitive_job_log_denial(held: HeldBackChange) -> bool:
 
 def implied_needs_section(context: ReportContext) -> Iterator[str]:
     """Actions that the denied calls will need next on an unknown resource."""
-    groups = by_guard_result(held for held in context.proposal.refused if held.guard_result.guard == OFFERED)
+    groups = by_guard_result(
+        held for held in context.proposal.held_back_additions if held.guard_result.guard == OFFERED
+    )
     if groups:
         lines = [
             f"- {codes((held.action for held in group), 8)}: {prose(result.reason)}."
@@ -200,14 +202,14 @@ def _drift(drift: Drift | None, file: str) -> Iterator[str]:
         yield f"- Whether it is what {code(file)} says is not known: {prose(drift.unknown)}."
     elif drift.missing:
         yield f"- **Nothing attached is like {code(file)}**, so nothing is narrowed: deploy the file first."
-    elif drift.differs and not drift.unlike:
+    elif drift.differs and not drift.files_without_counterpart:
         yield (
             f"- **{code(drift.counterpart)} is not what {code(file)} says**, so nothing is narrowed: deploy the file, "
             "or commit what was changed in the account, first."
         )
-    elif not drift.unlike:
+    elif not drift.files_without_counterpart:
         yield f"- {code(drift.counterpart)} allows what {code(file)} allows."
-    for name in drift.unlike:
+    for name in drift.files_without_counterpart:
         yield f"- **Nothing attached is like {code(name)}**, so nothing is narrowed: deploy it, or leave it out, first."
     for found, what in (
         (drift.live_allows, "Only the account allows"),
@@ -236,6 +238,6 @@ def _drift_value(drift: Drift) -> dict[str, object]:
         "file_allows": pair(drift.file_allows),
         "live_denies": pair(drift.live_denies),
         "file_denies": pair(drift.file_denies),
-        "unlike": list(drift.unlike),
+        "unlike": list(drift.files_without_counterpart),
         "unknown": drift.unknown or None,
     }

@@ -183,8 +183,8 @@ def _not_seen(action: str, context: ReportContext) -> Iterator[str]:
 
 def _decisions(action: str, context: ReportContext) -> Iterator[str]:
     """The decision on the action in the committed policy."""
-    told = [*_entries(action, context), *_additions(action, context, "would be added")]
-    yield from told or [f"  in {_shown(context.policy_file)}: neither granted nor needed"]
+    lines = [*_entries(action, context), *_additions(action, context, "would be added")]
+    yield from lines or [f"  in {_shown(context.policy_file)}: neither granted nor needed"]
 
 
 def _draft(action: str, context: ReportContext) -> Iterator[str]:
@@ -252,7 +252,7 @@ def _additions(action: str, context: ReportContext, head: str) -> Iterator[str]:
                 yield f"    {_shown(resource)}"
                 yield from _pattern(patterns[resource]) if resource in patterns else ()
             yield from (f"    only if {_shown(condition)}" for condition in under)
-    for held in context.proposal.refused:
+    for held in context.proposal.held_back_additions:
         if held.action == action:
             resources = ", ".join(held.resources)
             yield _shown(
@@ -312,14 +312,14 @@ def _evidence_value(action: str, context: ReportContext, has_policy: bool) -> di
             for change in proposal.changes
             if (change.kind, change.action) == (ChangeKind.ADD, action)
         ],
-        "not_added": [held_value(held) for held in proposal.refused if held.action == action],
+        "not_added": [held_value(held) for held in proposal.held_back_additions if held.action == action],
     }
 
 
 def _usage_value(usage: Usage) -> dict[str, object]:
     denial = usage.denial
-    refused = {"denied_by": denial.denied_by, "mendable": denial.mendable, "message": denial.message} if denial else {}
-    return {**usage_value(usage), "exact": usage.need.exact, "because": usage.need.because or None, **refused}
+    denied = {"denied_by": denial.denied_by, "mendable": denial.mendable, "message": denial.message} if denial else {}
+    return {**usage_value(usage), "exact": usage.need.exact, "because": usage.need.because or None, **denied}
 
 
 def _entry_values(action: str, context: ReportContext) -> list[dict[str, object]]:

@@ -281,9 +281,12 @@ def _dots(runs: Sequence[Run], run_url: str) -> tuple[Dot, ...]:
 
 def _dot(run: Run, start: datetime, length: float, run_url: str) -> Dot:
     x = 10 + (_WIDTH - 20) * (run.first - start).total_seconds() / length
-    told = f"{plural(run.denied, 'call')} refused" if run.denied else "nothing refused"
+    outcome = f"{plural(run.denied, 'call')} refused" if run.denied else "nothing refused"
     return Dot(
-        round(x, 1), f"Run {run.id}, {run.first:%Y-%m-%d %H:%M} UTC: {told}", run.denied > 0, run_page(run.id, run_url)
+        round(x, 1),
+        f"Run {run.id}, {run.first:%Y-%m-%d %H:%M} UTC: {outcome}",
+        run.denied > 0,
+        run_page(run.id, run_url),
     )
 
 

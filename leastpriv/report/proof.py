@@ -31,11 +31,13 @@ def proof_sentences(context: ReportContext) -> Iterator[str]:
     """Replay, new access, left-out runs, sizes and open questions, one line each; Markdown."""
     proof = context.proof
     replay = proof.replay
-    told = [next(replay_sentences(replay, "the result"))]
-    if replay.refused:
-        events = codes((group.event for group in replay.refused), 6)
-        told.append(f"**{plural(sum(group.count for group in replay.refused), 'call')} would be refused**: {events}.")
-    yield " ".join(told)
+    sentences = [next(replay_sentences(replay, "the result"))]
+    if replay.denied:
+        events = codes((group.event for group in replay.denied), 6)
+        sentences.append(
+            f"**{plural(sum(group.count for group in replay.denied), 'call')} would be refused**: {events}."
+        )
+    yield " ".join(sentences)
     if proof.new_access:
         yield f"**New access beyond the listed additions**: {codes(proof.new_access, 6)}."
     else:
@@ -69,11 +71,11 @@ def _left_out_sentences(found: LeaveOneOutResult) -> str:
         untried += f" {plural(found.not_judged, 'run')} not judged: the result does not surely allow all of it."
     if not found.runs:
         return f"Leaving one run out: nothing to judge.{untried}"
-    if not found.refused:
+    if not found.denied:
         every = f"every one of {plural(found.runs - found.untried, 'run')}"
         return f"Leaving one run out: a policy made from the others would have allowed {every}.{untried}"
     return (
-        f"Leaving one run out: a policy made from the others would have refused **{len(found.refused):,} of "
+        f"Leaving one run out: a policy made from the others would have refused **{len(found.denied):,} of "
         f"{plural(found.runs - found.untried, 'run')}**: {codes(found.actions, 6)}. The more runs, the safer.{untried}"
     )
 
@@ -82,19 +84,21 @@ def _sizes(context: ReportContext) -> str:
     proof, packed = context.proof, context.proposal.packed
     limit = f"{quota(proof.kind):,} of {_KINDS[proof.kind]}"
     beside = f", beside {proof.other_policies_size:,} of other inline policies" if proof.other_policies_size else ""
-    told = [f"Size {proof.size_before:,} → {proof.size_after:,} of at most {limit}{beside}{_over(proof)}."]
+    sentences = [f"Size {proof.size_before:,} → {proof.size_after:,} of at most {limit}{beside}{_over(proof)}."]
     if packed and packed.further:
         parts = zip(context.further, proof.sizes[1:], strict=True)
         files = joined([f"{code(name)} ({size:,})" for name, size in parts])
-        told.append(f"**Split**: attach {files} as well, a managed policy each; without it calls would be refused.")
+        sentences.append(
+            f"**Split**: attach {files} as well, a managed policy each; without it calls would be refused."
+        )
     if packed and packed.merged:
-        told.append(f"Made part of another statement, for the size: {codes(packed.merged, 6)}.")
+        sentences.append(f"Made part of another statement, for the size: {codes(packed.merged, 6)}.")
     if packed and packed.wildcards:
         folds = joined(
             [f"{code(fold.pattern)} for {plural(len(fold.actions), 'action')}" for fold in packed.wildcards[:6]]
         )
-        told.append(f"Wildcards that grant exactly the same actions today, for the size: {folds}.")
-    return " ".join(told)
+        sentences.append(f"Wildcards that grant exactly the same actions today, for the size: {folds}.")
+    return " ".join(sentences)
 
 
 def _over(proof: Proof) -> str:
@@ -108,11 +112,11 @@ def _over(proof: Proof) -> str:
 
 def _limits_sentence(context: ReportContext) -> str:
     """What the proof cannot show."""
-    told = list(_unsure(context.proof.replay, "the result"))
+    sentences = list(_unsure(context.proof.replay, "the result"))
     gaps = sum(gap.count for gap in context.evidence.gaps)
     if gaps:
-        told.append(f"{plural(gaps, 'gap')} in the evidence, listed above.")
-    return f"Left open: {' '.join(told)}" if told else "Left open: what no record shows, listed above."
+        sentences.append(f"{plural(gaps, 'gap')} in the evidence, listed above.")
+    return f"Left open: {' '.join(sentences)}" if sentences else "Left open: what no record shows, listed above."
 
 
 _MOST_ROWS = 30
@@ -179,11 +183,11 @@ _WORDS = {
 }
 
 
-def disagreements(judgements: Sequence[CheckResult]) -> Iterator[str]:
+def disagreements(check_results: Sequence[CheckResult]) -> Iterator[str]:
     """A warning at the top of a page if AWS contradicts our evaluation."""
-    found = [(each.operation, remark) for each in judgements for remark in each.disagreements]
+    found = [(each.operation, finding) for each in check_results for finding in each.disagreements]
     if found:
-        lines = [f"> - {code(judge)}: {prose(remark.text)}" for judge, remark in found[:_MOST]]
+        lines = [f"> - {code(check)}: {prose(finding.text)}" for check, finding in found[:_MOST]]
         if len(found) > _MOST:
             lines.append(f"> - and {len(found) - _MOST:,} more")
         yield (
@@ -192,12 +196,14 @@ def disagreements(judgements: Sequence[CheckResult]) -> Iterator[str]:
         )
 
 
-def checks_section(judgements: Sequence[CheckResult]) -> Iterator[str]:
+def checks_section(check_results: Sequence[CheckResult]) -> Iterator[str]:
     """The section on all checks; empty if none ran."""
-    if not judgements:
+    if not check_results:
         return
-    lines = [f"- {sentence}" for judgement in judgements for sentence in _sentences(judgement)]
-    remarks = [remark for judgement in judgements for remark in judgement.findings if remark.severity is not _LOUD]
+    lines = [f"- {sentence}" for check_result in check_results for sentence in _sentences(check_result)]
+    remarks = [
+        finding for check_result in check_results for finding in check_result.findings if finding.severity is not _LOUD
+    ]
     yield "### What AWS says of it\n\n" + "\n".join(lines) + _table(remarks)
 
 
@@ -209,34 +215,34 @@ _UNITS = {
 """The unit that a check counts; the others count paid requests."""
 
 
-def _sentences(judgement: CheckResult) -> Iterator[str]:
-    judge, unit = (
-        code(judgement.operation),
-        _UNITS.get(judgement.operation, ("answered", "paid request", "paid requests")),
+def _sentences(check_result: CheckResult) -> Iterator[str]:
+    check, unit = (
+        code(check_result.operation),
+        _UNITS.get(check_result.operation, ("answered", "paid request", "paid requests")),
     )
-    if judgement.asked:
-        grave = len(judgement.disagreements)
-        others = len(judgement.findings) - grave
-        told = [f"**{plural(grave, 'disagreement')}**"] if grave else []
-        told += [plural(others, "remark")] if others else []
-        yield f"{judge} {unit[0]} {plural(judgement.asked, *unit[1:])}: {', '.join(told) or 'nothing to say'}."
-    if judgement.failure:
-        yield f"{judge} could not be asked{' further' if judgement.asked else ''}. {prose(judgement.failure)}"
-    for sentence in judgement.unasked:
-        yield f"{judge}: {prose(sentence)}"
+    if check_result.asked:
+        grave = len(check_result.disagreements)
+        others = len(check_result.findings) - grave
+        sentences = [f"**{plural(grave, 'disagreement')}**"] if grave else []
+        sentences += [plural(others, "remark")] if others else []
+        yield f"{check} {unit[0]} {plural(check_result.asked, *unit[1:])}: {', '.join(sentences) or 'nothing to say'}."
+    if check_result.failure:
+        yield f"{check} could not be asked{' further' if check_result.asked else ''}. {prose(check_result.failure)}"
+    for sentence in check_result.unasked:
+        yield f"{check}: {prose(sentence)}"
 
 
 def _table(remarks: Sequence[CheckFinding]) -> str:
     if not remarks:
         return ""
-    rows = [_row(remark) for remark in remarks[:_MOST]]
+    rows = [_row(finding) for finding in remarks[:_MOST]]
     if len(remarks) > _MOST:
         rows.append(f"| | | and {len(remarks) - _MOST:,} more, in `proposal.json` |")
     return "\n\n| Line | What | |\n| --- | --- | --- |\n" + "\n".join(rows)
 
 
-def _row(remark: CheckFinding) -> str:
-    place = code(f"{remark.file}:{remark.line}") if remark.line else code(remark.file)
-    name = f"[{code(remark.code)}]({remark.link})" if _LINK.fullmatch(remark.link) else code(remark.code)
-    already = " (so it is in the committed policy)" if remark.in_committed_policy else ""
-    return f"| {place} | {_WORDS[remark.severity]} {name} | {prose(remark.text)}{already} |"
+def _row(finding: CheckFinding) -> str:
+    place = code(f"{finding.file}:{finding.line}") if finding.line else code(finding.file)
+    name = f"[{code(finding.code)}]({finding.link})" if _LINK.fullmatch(finding.link) else code(finding.code)
+    already = " (so it is in the committed policy)" if finding.in_committed_policy else ""
+    return f"| {place} | {_WORDS[finding.severity]} {name} | {prose(finding.text)}{already} |"

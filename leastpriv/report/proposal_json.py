@@ -60,7 +60,7 @@ def proof_value(context: ReportContext) -> dict[str, object]:
         "in_part": replay.in_part,
         "conditional": replay.conditional,
         "unmapped": replay.unmapped,
-        "refused": [{"event": group.event, "count": group.count} for group in replay.refused],
+        "refused": [{"event": group.event, "count": group.count} for group in replay.denied],
         "replayed": [_allowance(allowance, _names(context)) for allowance in proof.need_decisions],
         "not_modelled": ["service control policies", "permissions boundaries", "resource policies"],
         "new_access": list(proof.new_access),
@@ -137,7 +137,7 @@ def _left_out(found: LeaveOneOutResult) -> dict[str, object]:
     return {
         "runs": found.runs,
         "not_judged": found.not_judged,
-        "refused": {run: list(actions) for run, actions in found.refused.items()},
+        "refused": {run: list(actions) for run, actions in found.denied.items()},
         "untried": found.untried,
     }
 
@@ -164,25 +164,25 @@ def check_result_value(check_result: CheckResult) -> dict[str, object]:
     }
 
 
-def suggested_action_value(offer: SuggestedAction) -> dict[str, object]:
+def suggested_action_value(suggestion: SuggestedAction) -> dict[str, object]:
     """One suggested action."""
     return {
-        "action": offer.action,
-        "basis": offer.basis,
-        "because": offer.because,
-        "resources": list(offer.resources),
+        "action": suggestion.action,
+        "basis": suggestion.basis,
+        "because": suggestion.because,
+        "resources": list(suggestion.resources),
     }
 
 
 def aws_findings_value(context: ReportContext) -> dict[str, object]:
     """AWS's findings by source; null without an answer, for which `unasked` gives the reason."""
     hints = context.evidence.aws_findings
-    opinion = compare_with_generated_policy(
+    comparison = compare_with_generated_policy(
         [*context.proposal.documents, *context.attached_documents], context.evidence
     )
     asked = [
         {"action": each.action, "why": each.why, "resources": list(each.resources), "filled": each.has_real_resources}
-        for each in (opinion.questions if opinion else ())
+        for each in (comparison.questions if comparison else ())
     ]
     return {
         "last_accessed": _access(hints.access) if hints.access else None,
@@ -266,7 +266,7 @@ def proposal_json(context: ReportContext, name: str, text: str) -> str:
         "changes": [change_value(change) for change in proposal.changes],
         "held_back": [held_value(held) for held in proposal.held_back],
         "stays_on_all": [held_value(held) for held in proposal.held_back_restrictions],
-        "refused": [held_value(held) for held in proposal.refused],
+        "refused": [held_value(held) for held in proposal.held_back_additions],
         "gaps": [gap_row(gap) for gap in evidence.gaps],
         "live": live_role_value(context),
         "evidence": {
@@ -289,8 +289,8 @@ def proposal_json(context: ReportContext, name: str, text: str) -> str:
         "difference": difference_value(context.difference),
         "proof": proof_value(context),
         "judgements": [check_result_value(check_result) for check_result in context.check_results],
-        "kept_siblings": [suggested_action_value(offer) for offer in context.kept_counterparts],
-        "offers": [suggested_action_value(offer) for offer in context.suggested_actions],
+        "kept_siblings": [suggested_action_value(suggestion) for suggestion in context.kept_counterparts],
+        "offers": [suggested_action_value(suggestion) for suggestion in context.suggested_actions],
         "offered_conditions": [
             {
                 "statement": each.statement,

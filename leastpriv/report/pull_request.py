@@ -146,7 +146,7 @@ def verdict(context: ReportContext) -> str:
     evidence = context.evidence
     basis = f"in {evidence_span(evidence)}"
     if context.proposal.committed is None and any(
-        held.guard_result.guard == "declined" for held in context.proposal.refused
+        held.guard_result.guard == "declined" for held in context.proposal.held_back_additions
     ):
         return f"**The first draft was declined** for {code(context.role)}, so there is none: see below."
     if not evidence.counts.calls and not context.changes(ChangeKind.ADD):
@@ -191,7 +191,7 @@ def verdict(context: ReportContext) -> str:
 def _security(context: ReportContext) -> Iterator[str]:
     sensitive = [change for change in context.changes(ChangeKind.ADD) if change.security]
     logged = dict.fromkeys(
-        not_added_line(held) for held in context.proposal.refused if is_sensitive_job_log_denial(held)
+        not_added_line(held) for held in context.proposal.held_back_additions if is_sensitive_job_log_denial(held)
     )
     if sensitive or logged:
         rows = [
@@ -260,16 +260,15 @@ def _narrowed_entry(change: Change, evidence: Evidence) -> str:
     ]
     for action in change.used:
         usages = [usage for usage in change.usages if usage.need.permission.action == action]
-        lines.append(
-            f"| {code(action)} | used | {times(usages, evidence)} | {len(runs_of(usages))} | {day(latest_use(usages))} |"
-        )
+        runs, latest = len(runs_of(usages)), day(latest_use(usages))
+        lines.append(f"| {code(action)} | used | {times(usages, evidence)} | {runs} | {latest} |")
     lines.extend(
         f"| {codes(actions, 8)} | {code(guard)}: {prose(reason)} | | | |"
         for guard, reason, actions in _kept_actions(change)
     )
-    siblings = sum(guard_result.guard == GUARD for guard_result in (change.kept or {}).values())
-    if siblings:
-        lines.append(f"| {plural(siblings, 'lifecycle counterpart')}, listed below | {code(GUARD)} | | | |")
+    counterparts = sum(guard_result.guard == GUARD for guard_result in (change.kept or {}).values())
+    if counterparts:
+        lines.append(f"| {plural(counterparts, 'lifecycle counterpart')}, listed below | {code(GUARD)} | | | |")
     lines += ["", f"Goes ({len(change.removed_actions)}): {codes(change.removed_actions, 150)}."]
     folded = [entry for entry in change.replacement if "*" in entry]
     if folded:

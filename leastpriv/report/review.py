@@ -219,7 +219,7 @@ def _deny(context: ReviewContext, change: DenyChange, verb: str, version: str) -
     edit = change.edit
     what = code(edit.entry) if edit.whole else _entry(edit, edit.actions)
     left = f", beyond {codes(edit.elsewhere, 3)}" if edit.partly else ""
-    found = _effect(context, {"refuses": change.refused, "allows": change.granted})
+    found = _effect(context, {"refuses": change.denied, "allows": change.granted})
     nothing = _NO_EVIDENCE if version == "base" else "no recorded call is refused by it"
     return f"- {verb} {what} on {codes(edit.on, 3)}{left} ({found or nothing}); {_place(edit.statement, version)}"
 
@@ -227,7 +227,7 @@ def _deny(context: ReviewContext, change: DenyChange, verb: str, version: str) -
 def _condition(context: ReviewContext, change: ConditionChange) -> str:
     edit = change.edit
     contexts = f"{codes(edit.actions, 6)} on {codes(edit.on, 3)}"
-    found = _effect(context, {"refuses": change.refused, "may refuse": change.doubtful, "allows": change.granted})
+    found = _effect(context, {"refuses": change.denied, "may refuse": change.doubtful, "allows": change.granted})
     nothing = _NO_EVIDENCE if edit.widens else "no recorded call is refused by it"
     effect = "a Deny of " if edit.effect == "Deny" else ""
     return f"- {effect}{contexts}: {_conditions(edit.before)} → {_conditions(edit.after)} ({found or nothing})"
@@ -245,8 +245,8 @@ def _effect(context: ReviewContext, by_verb: Mapping[str, Sequence[Usage]]) -> s
 def _outcomes(context: ReviewContext, usages: Sequence[Usage]) -> str:
     used = [usage for usage in usages if usage.outcome is Outcome.ALLOWED]
     others = [usage for usage in usages if usage.outcome is not Outcome.ALLOWED]
-    told = [f"used {_seen(context, used)}"] if used else []
-    return ", ".join([*told, *([_asked(context, others)] if others else [])])
+    parts = [f"used {_seen(context, used)}"] if used else []
+    return ", ".join([*parts, *([_asked(context, others)] if others else [])])
 
 
 def _conditions(found: Sequence[Condition]) -> str:
@@ -283,7 +283,7 @@ def review_title(context: ReviewContext) -> str:
     review = context.review
     match review.verdict:
         case ReviewVerdict.BREAKS:
-            found = f"refuses {plural(_calls(review.broken), 'recorded call')}"
+            found = f"refuses {plural(_calls(review.newly_denied), 'recorded call')}"
         case ReviewVerdict.NEW_ACCESS:
             found = "new access without evidence"
         case ReviewVerdict.NEEDED_ACCESS:
@@ -338,7 +338,7 @@ def _finding(context: ReviewContext) -> str:
     did = f"{code(context.role)} did in {basis}"
     match review.verdict:
         case ReviewVerdict.BREAKS:
-            calls = plural(_calls(review.broken), "recorded call")
+            calls = plural(_calls(review.newly_denied), "recorded call")
             return (
                 f"**Breaks: {calls} of {code(context.role)} would be refused** after this edit of {file}, and are "
                 f"not before it: found in {basis}. Such a deploy would fail."
@@ -389,15 +389,15 @@ def _replay(context: ReviewContext) -> str:
     review = context.review
     lines = list(replay_sentences(review.after, "this version"))
     lines.append(f"The base allows {review.before.allowed:,} of {review.before.recorded:,}.")
-    if review.broken:
-        events = codes(dict.fromkeys(group.event for group in review.broken), 8)
-        lines.append(f"**{plural(_calls(review.broken), 'call')} would be refused for this edit**: {events}.")
+    if review.newly_denied:
+        events = codes(dict.fromkeys(group.event for group in review.newly_denied), 8)
+        lines.append(f"**{plural(_calls(review.newly_denied), 'call')} would be refused for this edit**: {events}.")
     if review.may_be_denied:
         events = codes(dict.fromkeys(group.event for group in review.may_be_denied), 8)
         lines.append(
             f"{plural(_calls(review.may_be_denied), 'call')} would be allowed less surely than before: {events}."
         )
-    both = [group for group in review.after.refused if group not in set(review.broken)]
+    both = [group for group in review.after.denied if group not in set(review.newly_denied)]
     if both:
         lines.append(
             f"{plural(_calls(both), 'call')} by neither version: another policy of the role must have allowed "

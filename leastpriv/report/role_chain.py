@@ -27,7 +27,7 @@ class UncommittedRole:
     """Actions that it would need, by its own calls."""
     calls: int = 0
     runs: int = 0
-    refused: int = 0
+    denied: int = 0
     """Actions that it used or was denied, and that no first draft would grant."""
     failure: str = ""
     """Why its calls are unknown, or empty."""
@@ -170,7 +170,7 @@ def _needs(unwritten: UncommittedRole | None) -> str:
         return f"not known: {code(unwritten.failure)}"
     if not unwritten.actions:
         return f"nothing that can be written ({plural(unwritten.calls, 'call')})"
-    more = [f"{plural(unwritten.refused, 'action')} refused or not written"] if unwritten.refused else []
+    more = [f"{plural(unwritten.denied, 'action')} refused or not written"] if unwritten.denied else []
     seen = f"{plural(unwritten.calls, 'call')} in {plural(unwritten.runs, 'run')}"
     return f"{plural(len(unwritten.actions), 'action')} ({joined([seen, *more])}): {codes(unwritten.actions, 10)}"
 

@@ -88,7 +88,7 @@ def test_a_limit_that_is_not_reached_changes_nothing(policies: list[tuple[Docume
 def test_few_changes_are_proved_like_many(policies: list[tuple[Document, Evidence]]) -> None:
     for document, evidence in policies:
         found = prove(drafted(document, evidence, 2), [], evidence)
-        assert (found.new_access, found.broken, found.unapplied) == ((), (), ()), document.where
+        assert (found.new_access, found.newly_denied, found.unapplied) == ((), (), ()), document.where
 
 
 def test_additions_come_before_removals(policies: list[tuple[Document, Evidence]]) -> None:

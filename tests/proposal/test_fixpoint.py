@@ -114,8 +114,8 @@ def test_a_proposal_for_a_policy_of_the_corpus_grants_nothing_unlisted_and_break
 ) -> None:
     for draft, evidence, _ in drafts:
         proof = prove(draft, [], evidence)
-        assert (proof.new_access, proof.broken) == ((), ()), draft.document.where
-        assert proof.replay.refused == (), draft.document.where
+        assert (proof.new_access, proof.newly_denied) == ((), ()), draft.document.where
+        assert proof.replay.denied == (), draft.document.where
 
 
 def test_leaving_a_run_out_of_the_corpus_judges_every_run(drafts: list[tuple[Proposal, Evidence, Options]]) -> None:
@@ -123,8 +123,8 @@ def test_leaving_a_run_out_of_the_corpus_judges_every_run(drafts: list[tuple[Pro
         prove(draft, [], evidence, options, History()).left_out
         for draft, evidence, options in drafts[:: len(SEEDS) + 1]
     ]
-    assert all(each and each.runs <= 12 and len(each.refused) + each.untried <= each.runs for each in found)
-    assert any(each and each.refused for each in found)
+    assert all(each and each.runs <= 12 and len(each.denied) + each.untried <= each.runs for each in found)
+    assert any(each and each.denied for each in found)
 
 
 def test_the_json_patch_turns_a_policy_of_the_corpus_into_the_proposed_one(

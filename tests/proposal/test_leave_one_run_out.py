@@ -55,32 +55,32 @@ def test_a_run_that_alone_used_an_action_of_a_narrowed_wildcard_would_have_been_
 def test_a_literal_action_that_one_run_used_would_have_been_removed_without_it() -> None:
     used_once = evidence([usage(UPDATE, FUNCTION), usage("lambda:AddPermission", FUNCTION, [0])])
     found = left_out(document([UPDATE, "lambda:AddPermission"]), used_once)
-    assert found.refused == {RUNS[0].id: ("lambda:AddPermission",)}
+    assert found.denied == {RUNS[0].id: ("lambda:AddPermission",)}
 
 
 def test_an_addition_that_one_run_needed_would_have_been_missing() -> None:
     found = left_out(
         None, evidence([usage(UPDATE, FUNCTION), usage(PUBLISH, FUNCTION, [2]), usage(TAG, FUNCTION, [2])])
     )
-    assert found.refused == {RUNS[2].id: (PUBLISH, TAG)}
+    assert found.denied == {RUNS[2].id: (PUBLISH, TAG)}
 
 
 def test_a_pattern_that_the_other_runs_show_allows_the_one_left_out() -> None:
     names = [usage(PUBLISH, f"{FUNCTION}-{4000 + run * 37}", [run]) for run in range(12)]
     assert left_out(None, evidence(names)) == LeaveOneOutResult(12, {})
     exact = left_out(None, evidence(names), Options(exact_resources=True))
-    assert len(exact.refused) == 12
+    assert len(exact.denied) == 12
 
 
 def test_one_run_less_is_no_reason_to_hold_everything_back() -> None:
     few = Options(minimum_runs=12)
     once = evidence([usage(UPDATE, FUNCTION), usage("lambda:AddPermission", FUNCTION, [5])])
-    assert left_out(document("lambda:*"), once, few).refused == {RUNS[5].id: ("lambda:AddPermission",)}
+    assert left_out(document("lambda:*"), once, few).denied == {RUNS[5].id: ("lambda:AddPermission",)}
 
 
 def test_what_the_proposal_refuses_anyway_is_not_told_a_second_time() -> None:
     found = evidence([usage(UPDATE, FUNCTION), usage("iam:CreateAccessKey", "arn:aws:iam::111122223333:user/x", [1])])
-    assert left_out(document(UPDATE), found).refused == {}
+    assert left_out(document(UPDATE), found).denied == {}
 
 
 def test_a_run_that_the_result_refuses_or_allows_under_a_condition_is_not_judged() -> None:
@@ -125,8 +125,8 @@ def test_the_answer_is_that_of_a_whole_proposal_without_each_run(
         policy = None if is_first else committed
         draft = propose(policy, compare(policy, [], found), found, options)
         asked, result = asked + 1, leave_one_out(draft, [], found, options, History())
-        told += bool(result.refused)
-        assert result.refused == plainly(policy, found, options, set(unjudged(draft, found))), path.name
+        told += bool(result.denied)
+        assert result.denied == plainly(policy, found, options, set(unjudged(draft, found))), path.name
     assert asked > 30
     assert told
 
@@ -145,7 +145,7 @@ def plainly(
     """What a run alone used, and a policy from all others refuses."""
     known = confidences(found, without=break_glass_runs(found.runs, options.break_glass))
     left = replace(options, minimum_runs=max(options.minimum_runs - 1, 0))
-    refused = {}
+    denied = {}
     for run in found.runs:
         own = [each for each in found.usages if each.runs == (run.id,) and each.outcome is Outcome.ALLOWED]
         if run.id in without or not own:
@@ -165,5 +165,5 @@ def plainly(
             if replay_need(each.need, ROLE, region, made.documents) in ("implicitDeny", "explicitDeny")
         }
         if denied:
-            refused[run.id] = tuple(sorted(denied))
-    return refused
+            denied[run.id] = tuple(sorted(denied))
+    return denied

@@ -72,7 +72,7 @@ def by_sid(statements: Statements, sid: str) -> dict[str, Any]:
 
 def test_the_proposal_itself_grants_nothing_new_and_breaks_nothing(context: ReportContext) -> None:
     proof = proof_of(context, len)
-    assert (proof.new_access, proof.broken) == ((), ())
+    assert (proof.new_access, proof.newly_denied) == ((), ())
 
 
 WIDENED: dict[str, tuple[Callable[[Statements], object], str]] = {
@@ -164,7 +164,7 @@ def test_a_document_that_grants_the_same_or_less_is_no_new_access(
 def test_a_document_that_would_refuse_a_recorded_call_is_caught(
     context: ReportContext, change: Callable[[Statements], object], event: str
 ) -> None:
-    assert proof_of(context, change).broken == (event,)
+    assert proof_of(context, change).newly_denied == (event,)
 
 
 def test_a_call_that_the_committed_policy_refuses_as_well_is_not_broken(context: ReportContext) -> None:
@@ -172,8 +172,8 @@ def test_a_call_that_the_committed_policy_refuses_as_well_is_not_broken(context:
     poor = document({**POLICY, "Statement": [TAGGED]})
     draft = Proposal(poor, poor, poor.to_bytes(), (), (), ())
     proof = prove(draft, [], context.evidence)
-    assert proof.broken == ()
-    assert sum(group.count for group in proof.replay.refused) == proof.replay.recorded == 12
+    assert proof.newly_denied == ()
+    assert sum(group.count for group in proof.replay.denied) == proof.replay.recorded == 12
 
 
 def test_what_else_is_attached_counts_in_the_replay(context: ReportContext) -> None:

@@ -34,7 +34,7 @@ def draft(
     found = replace(evidence(usages), gaps=tuple(gaps))
     made = propose(committed, compare(committed, [], found), found, options or Options())
     proof = prove(made, [], found)
-    assert (proof.new_access, proof.broken, proof.replay.refused) == ((), (), ())
+    assert (proof.new_access, proof.newly_denied, proof.replay.denied) == ((), (), ())
     return made
 
 

@@ -65,9 +65,9 @@ USAGES = st.lists(
 def told(found: Review) -> set[str]:
     """Actions of the usages that some line calls refused."""
     lost = {action for removal in found.removals for action in removal.lost}
-    refused = [each for change in found.denies_added for each in change.refused]
-    refused += [each for change in found.conditions for each in change.refused]
-    return lost | {each.need.permission.action for each in refused}
+    denied = [each for change in found.denies_added for each in change.denied]
+    denied += [each for change in found.conditions for each in change.denied]
+    return lost | {each.need.permission.action for each in denied}
 
 
 @given(OF_TWO_SERVICES, OF_TWO_SERVICES, USAGES)
@@ -75,11 +75,11 @@ def test_what_breaks_is_what_the_replay_newly_refuses_and_some_line_says_why(
     before: Any, after: Any, usages: list[Usage]
 ) -> None:
     found = review(document(before), document(after), [], evidence(usages))
-    known = set(found.before.refused)
-    assert {group for group in found.after.refused if group not in known} <= set(found.broken)
-    assert set(found.broken) <= set(found.after.refused)
-    assert {need.permission.action for group in found.broken for need in group.needs} <= told(found)
-    assert not set(found.broken) & set(found.may_be_denied)
+    known = set(found.before.denied)
+    assert {group for group in found.after.denied if group not in known} <= set(found.newly_denied)
+    assert set(found.newly_denied) <= set(found.after.denied)
+    assert {need.permission.action for group in found.newly_denied for need in group.needs} <= told(found)
+    assert not set(found.newly_denied) & set(found.may_be_denied)
 
 
 @given(OF_TWO_SERVICES, OF_TWO_SERVICES, USAGES)
@@ -125,7 +125,7 @@ def denial(by: DeniedBy, *, explicit: bool, mendable: bool) -> Denial:
 
 
 @pytest.mark.parametrize(
-    ("refused", "verdict"),
+    ("denied", "verdict"),
     [
         (denial(DeniedBy.IDENTITY, explicit=True, mendable=False), ReviewVerdict.NEEDED_ACCESS),
         (denial(DeniedBy.SCP, explicit=True, mendable=False), ReviewVerdict.NEW_ACCESS),
@@ -133,18 +133,18 @@ def denial(by: DeniedBy, *, explicit: bool, mendable: bool) -> Denial:
     ],
 )
 def test_a_lifted_deny_is_asked_for_by_the_refusals_of_such_a_deny_alone(
-    refused: Denial, verdict: ReviewVerdict
+    denied: Denial, verdict: ReviewVerdict
 ) -> None:
     grant = allow("sqs:TagQueue", QUEUE)
     deny = {**grant, "Effect": "Deny"}
-    calls = evidence([usage("sqs:TagQueue", QUEUE, outcome=Outcome.DENIED, denial=refused)])
+    calls = evidence([usage("sqs:TagQueue", QUEUE, outcome=Outcome.DENIED, denial=denied)])
     assert review(document([grant, deny]), document([grant]), [], calls).verdict is verdict
 
 
 def test_a_deny_lifted_on_more_than_was_refused_is_new_access() -> None:
     grant = allow("sqs:TagQueue", "*")
-    refused = denial(DeniedBy.IDENTITY, explicit=True, mendable=False)
-    calls = evidence([usage("sqs:TagQueue", QUEUE, outcome=Outcome.DENIED, denial=refused)])
+    denied = denial(DeniedBy.IDENTITY, explicit=True, mendable=False)
+    calls = evidence([usage("sqs:TagQueue", QUEUE, outcome=Outcome.DENIED, denial=denied)])
     found = review(document([grant, {**grant, "Effect": "Deny"}]), document([grant]), [], calls)
     assert found.verdict is ReviewVerdict.NEW_ACCESS
 
@@ -159,8 +159,8 @@ def test_witnesses_of_containment_are_new_access() -> None:
 
 def test_a_lifted_deny_of_what_nothing_allows_is_not_said_to_allow_it() -> None:
     other, deny = allow("sqs:CreateQueue", QUEUE), {**allow("sqs:TagQueue", QUEUE), "Effect": "Deny"}
-    refused = denial(DeniedBy.IDENTITY, explicit=True, mendable=False)
-    calls = evidence([usage("sqs:TagQueue", QUEUE, outcome=Outcome.DENIED, denial=refused)])
+    denied = denial(DeniedBy.IDENTITY, explicit=True, mendable=False)
+    calls = evidence([usage("sqs:TagQueue", QUEUE, outcome=Outcome.DENIED, denial=denied)])
     found = review(document([other, deny]), document([other]), [], calls)
     assert found.denies_removed[0].granted == ()
     assert found.verdict is ReviewVerdict.NEW_ACCESS

@@ -112,7 +112,7 @@ def test_the_file_the_pull_request_and_the_json_have_the_condition(context: Repo
 
 def test_the_replay_allows_what_was_written_under_its_condition(context: ReportContext) -> None:
     replay = context.proof.replay
-    assert (replay.allowed, replay.conditional, replay.refused) == (6, 0, ())
+    assert (replay.allowed, replay.conditional, replay.denied) == (6, 0, ())
     assert context.proof.new_access == ()
 
 

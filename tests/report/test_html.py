@@ -71,7 +71,7 @@ def test_granted_used_and_left_are_counted_by_service(usual: ReportContext) -> N
     [narrowed] = [change for change in usual.proposal.changes if change.action == "lambda:*"]
     functions = bars["lambda"]
     assert (functions.granted, functions.used) == (narrowed.granted, 1)
-    assert functions.after == narrowed.granted - len(narrowed.gone)
+    assert functions.after == narrowed.granted - len(narrowed.removed_actions)
     assert (bars["sqs"].granted, bars["sqs"].used, bars["sqs"].after) == (2, 1, 1)
     assert (bars["cloudwatch"].granted, bars["cloudwatch"].after) == (0, 1)
     assert target_view(usual, 1).bars[0].service == "lambda"
@@ -161,13 +161,13 @@ def _named(context: ReportContext, name: str) -> ReportContext:
 
 
 def _change(change: Change, name: str) -> Change:
-    stays = {f"{name}{number}": GuardResult(name, name) for number, _ in enumerate(change.stays or {})}
+    kept = {f"{name}{number}": GuardResult(name, name) for number, _ in enumerate(change.kept or {})}
     return replace(
         change,
         resources=(name,),
         sid=name if change.sid else "",
-        gone=tuple(name for _ in change.gone),
-        stays=stays,
+        removed_actions=tuple(name for _ in change.removed_actions),
+        kept=kept,
         usages=tuple(_usage(usage, name) for usage in change.usages),
     )
 

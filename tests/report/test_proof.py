@@ -43,7 +43,7 @@ def test_it_has_five_lines_replay_access_runs_sizes_and_what_is_open(usual: Repo
 
 
 def test_calls_that_would_be_refused_are_named_in_the_first_line(usual: ReportContext) -> None:
-    told = lines(usual, replay=replace(usual.proof.replay, refused=(GROUP,)))
+    told = lines(usual, replay=replace(usual.proof.replay, denied=(GROUP,)))
     assert len(told) == 5
     assert told[0].endswith("**3 calls would be refused**: ``sqs.amazonaws.com:Odd`Event``.")
 

@@ -47,7 +47,7 @@ def test_nothing_is_said_where_nothing_leads_on() -> None:
 
 
 def test_roles_without_a_committed_policy_are_named_with_what_they_would_need() -> None:
-    needs = UncommittedRole(EXEC, ("lambda:CreateFunction", "sqs:CreateQueue"), calls=40, runs=6, refused=1)
+    needs = UncommittedRole(EXEC, ("lambda:CreateFunction", "sqs:CreateQueue"), calls=40, runs=6, denied=1)
     lost = UncommittedRole(ABROAD, failure="no source shows the account 444455556666")
     text = section(RoleChainPolicies(CHAIN, frozenset({CI, DEPLOY}), (needs, lost), advice="Name them."))
     assert (

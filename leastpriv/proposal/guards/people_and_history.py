@@ -113,6 +113,6 @@ def break_glass_runs(runs: Iterable[Run], patterns: Sequence[str]) -> frozenset[
     return frozenset(run.id for run in runs if any(fnmatchcase(run.session.lower(), pattern) for pattern in wanted))
 
 
-def is_break_glass_use(usage: Usage, emergencies: frozenset[str]) -> bool:
+def is_break_glass_use(usage: Usage, break_glass: frozenset[str]) -> bool:
     """Whether only break-glass sessions used it."""
-    return bool(usage.runs) and emergencies.issuperset(usage.runs)
+    return bool(usage.runs) and break_glass.issuperset(usage.runs)

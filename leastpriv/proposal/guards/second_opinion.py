@@ -27,7 +27,7 @@ class UngrantedReason(StrEnum):
 
     UNSEEN = "unseen"
     """The evidence has no call of it: the analyzer read another time, region or account."""
-    REFUSED = "refused"
+    DENIED = "refused"
     """It was called and denied; generated policies contain denied calls too."""
     UNKNOWN = "unknown"
     """The catalogue lacks it, or it is a wildcard."""
@@ -73,9 +73,15 @@ def compare_with_generated_policy(
         elif _needs_no_permission(action):
             free.append(action)
         else:
-            filled = {each: _fill_placeholders(action, each, evidence) for each in resources if has_placeholder(each)}
-            told = tuple(dict.fromkeys(real for each in resources for real in filled.get(each) or (each,)))
-            questions.append(UngrantedAction(action, _ungranted_reason(action, evidence), told, any(filled.values())))
+            replacements = {
+                each: _fill_placeholders(action, each, evidence) for each in resources if has_placeholder(each)
+            }
+            real_resources = tuple(
+                dict.fromkeys(resource for each in resources for resource in replacements.get(each) or (each,))
+            )
+            questions.append(
+                UngrantedAction(action, _ungranted_reason(action, evidence), real_resources, any(replacements.values()))
+            )
     return GeneratedPolicyComparison(generated, agreed, tuple(questions), tuple(free))
 
 
@@ -120,7 +126,7 @@ def _ungranted_reason(action: str, evidence: Evidence) -> UngrantedReason:
     if catalog.spelling(action) is None:
         return UngrantedReason.UNKNOWN
     outcomes = {usage.outcome for usage in evidence.usages if usage.need.permission.action.lower() == action.lower()}
-    return UngrantedReason.REFUSED if Outcome.DENIED in outcomes else UngrantedReason.UNSEEN
+    return UngrantedReason.DENIED if Outcome.DENIED in outcomes else UngrantedReason.UNSEEN
 
 
 def _fill_placeholders(action: str, resource: str, evidence: Evidence) -> tuple[str, ...]:

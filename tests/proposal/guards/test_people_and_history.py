@@ -121,4 +121,4 @@ def test_a_run_that_is_left_out_is_not_remembered_either() -> None:
     for used, refused in ((of_the_window, {RUNS[5].id: (ADD,)}), (MARCH, {})):
         history = History(history_state=memory({ADD: {FUNCTION: used}}))
         made = propose(committed, compare(committed, [], found), found, Options(), history)
-        assert leave_one_out(made, [], found, Options(), history).refused == refused
+        assert leave_one_out(made, [], found, Options(), history).denied == refused

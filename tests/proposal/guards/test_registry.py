@@ -63,7 +63,7 @@ def test_every_guard_is_explained_on_the_page_of_guards() -> None:
     """The reader of a pull request looks a name up there; no name of the code is missing, wherever it is given."""
     package = Path(registry.__file__).parents[2]
     source = "\n".join(file.read_text(encoding="utf-8") for file in sorted(package.rglob("*.py")))
-    names = {name for name, _ in registry.GUARDS} | {*re.findall(r'Objection\(\s*"([a-z-]+)"', source)}
+    names = {name for name, _ in registry.GUARDS} | {*re.findall(r'GuardResult\(\s*"([a-z-]+)"', source)}
     names |= {OFFERED, ONLY_LOGGED, UNPRINTABLE, MAX_CHANGES}
     page = (package.parent / "docs" / "guards.md").read_text(encoding="utf-8")
     assert len(names) > 30

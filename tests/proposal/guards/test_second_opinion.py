@@ -95,7 +95,7 @@ def test_a_bucket_is_not_filled_with_an_object() -> None:
 
 def test_a_refused_call_is_told_as_one() -> None:
     [question] = opinion(("sqs:PurgeQueue", QUEUES), seen=SEEN, documents=()).questions
-    assert question.why is UngrantedReason.REFUSED
+    assert question.why is UngrantedReason.DENIED
 
 
 def test_an_action_that_the_catalogue_lacks_is_asked_about() -> None:

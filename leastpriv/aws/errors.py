@@ -1,4 +1,4 @@
-"""What AWS, or the way to it, refused: an exception of botocore -> one `AwsError` with the way out (pure)."""
+"""Translates exceptions of botocore to `AwsError` with a remedy (pure)."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from functools import cache
 from typing import Any, cast
 
-from leastpriv.aws.error_codes import denying_policy_type, call_outcome
+from leastpriv.aws.error_codes import call_outcome, denying_policy_type
 from leastpriv.errors import AwsError, AwsErrorKind
 from leastpriv.models import Outcome
 from leastpriv.permissions.fact_tables import table
@@ -19,11 +19,11 @@ _DENIAL = re.compile(
 )
 """AWS's sentence ("Troubleshoot access denied error messages", IAM User Guide, read 2026-11-24)."""
 _LONGEST = 300
-"""Characters of AWS's own message that a sentence quotes."""
+"""Most characters of AWS's own message that a sentence quotes."""
 
 
 def client_error() -> type[Any]:
-    """Return the class of errors that AWS answers with; botocore is imported only where it is needed, as it is slow."""
+    """Returns the class of AWS's error responses; botocore is imported late because its import is slow."""
     from botocore.exceptions import ClientError
 
     return cast("type[Any]", ClientError)
@@ -31,9 +31,11 @@ def client_error() -> type[Any]:
 
 @contextmanager
 def translate_errors(doing: str, action: str = "") -> Iterator[None]:
-    """Turns what botocore raises while `doing` something (a gerund) into an `AwsError`.
+    """Translates exceptions of botocore to `AwsError`.
 
-    `action` is the IAM action that the request needs, where the caller knows it.
+    Args:
+        doing: what the caller does, a gerund ("reading the policy").
+        action: the IAM action that the request needs, where known.
     """
     from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError
     from botocore.parsers import ResponseParserError
@@ -50,9 +52,9 @@ def translate_errors(doing: str, action: str = "") -> Iterator[None]:
 
 
 def to_aws_error(error: Exception, doing: str, action: str = "") -> AwsError:
-    """The sentence of one exception of botocore; names the missing permission where that is the reason.
+    """Translates one exception of botocore, and names the missing permission where that is the reason. Never raises.
 
-    Its `missing` is the action that AWS's message names, else `action`. Never raises.
+    `missing_action` is the action that AWS's message names, else `action`.
     """
     response = getattr(error, "response", None)
     if isinstance(response, Mapping) and isinstance(response.get("Error"), Mapping):
@@ -61,7 +63,7 @@ def to_aws_error(error: Exception, doing: str, action: str = "") -> AwsError:
 
 
 def _from_response(response: Mapping[str, object], doing: str, action: str) -> AwsError:
-    """AWS answered with an error."""
+    """The error for AWS's error response."""
     described = response["Error"]
     said = described if isinstance(described, Mapping) else {}
     code, message = str(said.get("Code") or ""), str(said.get("Message") or "")
@@ -90,7 +92,7 @@ def _kind(code: str, message: str, status: int) -> AwsErrorKind:
     kind = _kinds_by_code().get(code)
     if kind:
         return kind
-    # A HEAD request's refusal has neither a message nor a code but its status.
+    # The error response to a HEAD request has no message, and the status as its code.
     if call_outcome(code, message) is Outcome.DENIED or code in ("403", "Forbidden"):
         return AwsErrorKind.DENIED
     if status == 429:
@@ -99,7 +101,7 @@ def _kind(code: str, message: str, status: int) -> AwsErrorKind:
 
 
 def denial_error(code: str, message: str, doing: str, action: str) -> AwsError:
-    """The sentence of a refusal by AWS's own code and message; `missing` is empty where no action is known."""
+    """The error for a denial; `missing_action` is empty where no action is known."""
     found = _DENIAL.search(message)
     missing = found["action"] if found else action
     whose = (found and found["principal"]) or "these credentials"
@@ -117,7 +119,7 @@ def denial_error(code: str, message: str, doing: str, action: str) -> AwsError:
 
 
 def _from_client_failure(error: Exception, doing: str) -> AwsError:
-    """No whole answer came."""
+    """The error for a request without a complete response."""
     name = type(error).__name__
     if name == "NoCredentialsError":
         return no_credentials_error(doing)
@@ -142,7 +144,7 @@ def _from_client_failure(error: Exception, doing: str) -> AwsError:
 
 
 def credentials_error(error: Exception, doing: str) -> AwsError:
-    """Credentials are set up somewhere, and cannot be had: what to do about it, by what botocore says."""
+    """The error for credentials that are configured but cannot be loaded, with a remedy for each cause."""
     name, told = type(error).__name__, getattr(error, "kwargs", {})
     if name == "PartialCredentialsError":
         advice = f"{told.get('cred_var')} is missing: set both keys, or neither where others are to be used"
@@ -151,7 +153,7 @@ def credentials_error(error: Exception, doing: str) -> AwsError:
     if "SSO" in name or "LoginToken" in name or name == "TokenRetrievalError":
         advice = "run `aws sso login`, with --profile and the name of the profile"
     elif told.get("provider") == "custom-process":
-        # botocore quotes what the command wrote, which may be nothing.
+        # botocore quotes the command's output, which may be empty.
         advice = "run the `credential_process` of the profile by hand, and see that it writes credentials"
     elif isinstance(error, ValueError):
         advice = "check AWS_CONTAINER_CREDENTIALS_FULL_URI"
@@ -172,7 +174,7 @@ _CREDENTIAL_ERRORS = (
 
 
 def _file_missing_error(error: FileNotFoundError, doing: str) -> AwsError:
-    """Only credentials lead to files: the token of a web identity."""
+    """The error for a missing web identity token, the only file that credentials refer to."""
     advice = (
         "AWS_WEB_IDENTITY_TOKEN_FILE, or a profile, names it; in a workflow, use aws-actions/configure-aws-credentials"
     )
@@ -181,17 +183,17 @@ def _file_missing_error(error: FileNotFoundError, doing: str) -> AwsError:
 
 
 def error_code(error: AwsError) -> str:
-    """AWS's own code of what it refused (`NoSuchEntity`); empty where AWS did not answer."""
+    """AWS's error code (`NoSuchEntity`); empty where AWS did not respond."""
     response = getattr(error.__cause__, "response", None)
     described = response.get("Error") if isinstance(response, Mapping) else None
     return str(described.get("Code") or "") if isinstance(described, Mapping) else ""
 
 
 def required_member(answer: Mapping[str, Any], doing: str, *names: str) -> Any:
-    """A member of an answer of AWS, by the names that lead to it.
+    """Returns a member of AWS's response, by the path of its keys.
 
     Raises:
-        AwsError: the answer lacks it, as no whole answer does.
+        AwsError: the response lacks it and is therefore incomplete.
     """
     found: Any = answer
     for name in names:
@@ -202,7 +204,7 @@ def required_member(answer: Mapping[str, Any], doing: str, *names: str) -> Any:
 
 
 def no_credentials_error(doing: str) -> AwsError:
-    """There are no credentials at all."""
+    """The error for missing credentials."""
     advice = (
         "in a workflow, run aws-actions/configure-aws-credentials in an earlier step of the job; on a shell, set "
         "AWS_PROFILE, or AWS_ACCESS_KEY_ID and so on"

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from leastpriv.evidence.created_resources import created_types, created_by_own_runs, creating_usages
+from leastpriv.evidence.created_resources import created_by_own_runs, created_types, creating_usages
 from leastpriv.models import Basis, Need, Outcome, Permission, Usage
 
 TIME = datetime(2026, 11, 1, tzinfo=UTC)
@@ -128,8 +128,6 @@ def test_the_makers_of_what_others_use_are_those_of_its_type() -> None:
     using = usage("ec2:DeleteVpc", VPC, "ec2.amazonaws.com:DeleteVpc", "3")
     assert creating_usages([vpc, group, using], [using]) == [vpc]
     assert (
-        creating_usages(
-            [vpc, using], [usage("sts:GetCallerIdentity", "*", "sts.amazonaws.com:GetCallerIdentity", "3")]
-        )
+        creating_usages([vpc, using], [usage("sts:GetCallerIdentity", "*", "sts.amazonaws.com:GetCallerIdentity", "3")])
         == []
     )

@@ -42,7 +42,9 @@ def test_what_was_not_surely_made_is_no_family(fields: dict[str, object]) -> Non
 
 
 def test_what_was_only_used_is_no_family() -> None:
-    assert not find_created_resources([usage("sqs:TagQueue", f"{QUEUE}orders-{run}", "TagQueue", run) for run in (1, 2, 3)]).families
+    assert not find_created_resources(
+        [usage("sqs:TagQueue", f"{QUEUE}orders-{run}", "TagQueue", run) for run in (1, 2, 3)]
+    ).families
 
 
 def test_what_a_call_only_makes_things_in_is_no_family() -> None:

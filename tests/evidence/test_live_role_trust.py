@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from leastpriv.evidence.live_role import TrustedCaller, TrustKind, trusted_callers, services_without_sts_events
+from leastpriv.evidence.live_role import TrustedCaller, TrustKind, services_without_sts_events, trusted_callers
 
 PROVIDER = "token.actions.githubusercontent.com"
 GITHUB = f"arn:aws:iam::111122223333:oidc-provider/{PROVIDER}"

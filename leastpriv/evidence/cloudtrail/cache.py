@@ -120,7 +120,7 @@ class ObjectCache:
         try:
             folder.mkdir(parents=True, exist_ok=True)
             self._database = self._opened()
-        except (OSError, *_broken()) as error:
+        except (OSError, *_database_errors()) as error:
             raise InputError(f"cache-dir: {str(folder)!r} cannot be written: {error}.") from error
 
     def get(self, stored: Stored) -> Reading | None:
@@ -145,7 +145,7 @@ class ObjectCache:
             if self._pending >= _PENDING:
                 self._database.commit()
                 self._pending = 0
-        except _broken()[0]:
+        except _database_errors()[0]:
             # Another run writes it, for which SQLite waits for seconds, or the disk is full: not again for each object.
             self._is_refused = True
         except (UnicodeError, RecursionError):
@@ -153,20 +153,20 @@ class ObjectCache:
 
     def close(self) -> None:
         """Write what is not written yet."""
-        with suppress(*_broken()):
+        with suppress(*_database_errors()):
             self._database.commit()
             self._database.close()
 
     def _opened(self) -> sqlite3.Connection:
         try:
             return _connected(self._path)
-        except _broken():
+        except _database_errors():
             # Not a database, a broken one or one of another shape: nothing is lost but time.
             self._path.unlink()
             return _connected(self._path)
 
 
-def _broken() -> tuple[type[Exception], ...]:
+def _database_errors() -> tuple[type[Exception], type[Exception]]:
     """Return the errors of a file that is no usable database; sqlite3 is imported only where a cache is used."""
     import sqlite3
 

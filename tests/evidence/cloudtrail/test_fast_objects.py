@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from leastpriv.aws import s3_objects
 from leastpriv.aws.arns import Principals, Window
-from leastpriv.aws.s3_objects import FastObjectClient, BucketEndpoint, urllib3_getter, signed_headers
+from leastpriv.aws.s3_objects import BucketEndpoint, FastObjectClient, signed_headers, urllib3_getter
 from leastpriv.aws.session import Aws
 from leastpriv.errors import AwsError
 from leastpriv.evidence.cloudtrail.s3_bucket import Bucket, Stored
@@ -72,7 +72,7 @@ def test_a_faster_client_gives_what_botocore_gives_with_as_many_requests(s3: Fak
 
 
 def test_an_object_that_is_another_one_by_now_is_asked_of_botocore(s3: FakeS3, fast_door: Aws) -> None:
-    fast, stored = fast_door.fast_objects("logs"), listed(fast_door)[0]
+    fast, stored = fast_door.fast_object_client("logs"), listed(fast_door)[0]
     assert fast is not None
     content = s3.objects[stored.key]
     assert fast.fetch(stored.key, stored.etag, stored.size) == content
@@ -81,14 +81,14 @@ def test_an_object_that_is_another_one_by_now_is_asked_of_botocore(s3: FakeS3, f
 
 
 def test_a_bucket_that_is_not_there_is_botocores_to_tell(s3: FakeS3, fast_door: Aws) -> None:
-    bucket = Bucket("nowhere", fast_door.client("s3"), fast_door.fast_objects("nowhere"))
+    bucket = Bucket("nowhere", fast_door.client("s3"), fast_door.fast_object_client("nowhere"))
     with pytest.raises(AwsError):
         bucket.fetch(Stored("a.json.gz", '"x"', 3))
 
 
 def test_a_bucket_that_was_not_listed_is_left_to_botocore(s3: FakeS3, fast_door: Aws) -> None:
     stored = listed(s3.aws())[0]
-    fast = fast_door.fast_objects("logs")
+    fast = fast_door.fast_object_client("logs")
     assert fast is not None
     s3.requests.clear()
     assert fast.fetch(stored.key, stored.etag, stored.size) is None
@@ -129,7 +129,7 @@ def test_keys_that_were_renewed_sign_what_follows(s3: FakeS3) -> None:
     from botocore.credentials import Credentials
 
     aws = door(s3, "urllib3")
-    fast, stored = aws.fast_objects("logs"), listed(aws)[:2]
+    fast, stored = aws.fast_object_client("logs"), listed(aws)[:2]
     assert fast is not None
     for number, each in enumerate(stored):
         aws._session._session._credentials = Credentials(f"AKIA{number}", "other", f"token{number}")

@@ -1,6 +1,6 @@
-"""Access Analyzer's custom policy checks: automated reasoning about a policy, paid by the request.
+"""Runs Access Analyzer's custom policy checks, which AWS charges for by the request.
 
-What would be asked is known before anything is: `paid_checks` is pure, and `run_checks` names the price first.
+`paid_checks` is pure, so that `run_checks` can state the price before the first request.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ NO_NEW_ACCESS = "CheckNoNewAccess"
 ACCESS_NOT_GRANTED = "CheckAccessNotGranted"
 NO_PUBLIC_ACCESS = "CheckNoPublicAccess"
 _MOST_ACTIONS = 100
-"""Actions of one CheckAccessNotGranted (API model of Access Analyzer, 2026-11)."""
+"""Maximum of actions in one CheckAccessNotGranted (API model of Access Analyzer, 2026-11)."""
 _METHODS = {
     NO_NEW_ACCESS: "check_no_new_access",
     ACCESS_NOT_GRANTED: "check_access_not_granted",
@@ -48,20 +48,21 @@ class Check:
     arguments: Mapping[str, Any]
     file: str
     lines: tuple[int, ...]
-    """Lines of the policy's statements, by their index."""
+    """Lines of the policy's statements, by index."""
     expected: str
-    """`PASS` or `FAIL` by our own evaluation; empty where we have none."""
+    """`PASS` or `FAIL` by our own evaluation; empty if it gives no answer."""
     failure_meaning: str
-    """What a FAIL means, in words."""
+    """The meaning of a FAIL in words."""
 
 
 def paid_checks(
     proposal: Proposal, files: Mapping[str, Document], never_add: Sequence[str] = (), trusts: Sequence[TrustPolicy] = ()
 ) -> tuple[tuple[Check, ...], tuple[str, ...]]:
-    """All that is worth paying for, and sentences about what cannot be asked.
+    """Returns the checks worth their price, and sentences about what cannot be checked.
 
-    `files` are the proposed documents by name. No new access is asked of proposals that only narrow; of the forbidden
-    actions, those of the built-in list and `never_add`, none may be granted; no trust policy may let everybody in.
+    `files` are the proposed documents by name. CheckNoNewAccess is run on proposals that only narrow;
+    CheckAccessNotGranted with the forbidden actions of the built-in list and `never_add`; CheckNoPublicAccess on trust
+    policies.
     """
     checks: list[Check] = []
     skipped: list[str] = []
@@ -84,7 +85,7 @@ def paid_checks(
 
 
 def price(checks: Sequence[Check]) -> str:
-    """What the checks cost, in a sentence; empty for none."""
+    """Returns a sentence with the price of the checks; empty without checks."""
     if not checks:
         return ""
     row = next(row for row in table("prices", __package__) if row["what"] == "custom-policy-check")
@@ -96,9 +97,9 @@ def price(checks: Sequence[Check]) -> str:
 
 
 def run_checks(aws: Aws, checks: Sequence[Check], skipped: Sequence[str] = ()) -> tuple[CheckResult, ...]:
-    """Says the price, then asks; one judgement a kind of check, the first failure of a kind ends that kind.
+    """Logs the price, then runs the checks; returns one result per operation.
 
-    Never raises AwsError.
+    An AwsError ends the checks of its operation and becomes the failure of its result.
     """
     if checks:
         _log.info(price(checks))
@@ -165,7 +166,7 @@ def _not_granted(
 
 @cache
 def forbidden_actions(never_add: tuple[str, ...] = ()) -> tuple[str, ...]:
-    """The forbidden list as Access Analyzer takes it: patterns, and single actions where only writes are meant."""
+    """Returns the forbidden actions: patterns, or single actions if only a pattern's write actions are forbidden."""
     found = [*never_add]
     for row in table("forbidden", "leastpriv.permissions"):
         names = catalog.expand(row["pattern"])
@@ -177,7 +178,7 @@ def forbidden_actions(never_add: tuple[str, ...] = ()) -> tuple[str, ...]:
 
 
 def _expected(document: Document, actions: Sequence[str]) -> str:
-    """What we expect to hear: FAIL where a statement grants some of the actions, empty where that hangs on others."""
+    """Returns FAIL if a statement grants some of the actions, PASS if none does, empty if the answer is uncertain."""
     granting = [each for each in document.statements if any(_grants(each, pattern) for pattern in actions)]
     if not granting:
         return "PASS"
@@ -187,7 +188,7 @@ def _expected(document: Document, actions: Sequence[str]) -> str:
 
 
 def _grants(statement: Statement, pattern: str) -> bool:
-    """Whether an Allow statement names some action of a pattern."""
+    """Returns whether an Allow statement names an action of a pattern."""
     if statement.effect != "Allow":
         return False
     if statement.not_actions:

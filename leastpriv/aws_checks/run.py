@@ -29,7 +29,7 @@ class CheckedProposal:
     """Trust policies that an input names."""
 
     def trust_policies(self) -> list[TrustPolicy]:
-        """Return the trust policies of the proposed documents' templates and the named ones, without duplicates."""
+        """Returns the trust policies of the proposed documents' templates and the named ones, without duplicates."""
         found = [trust for file, document in self.files.items() for trust in trust_policies(document, file)]
         texts = {trust.rendered.text for trust in found if trust.rendered}
         named = self.named_trust_policies
@@ -39,7 +39,7 @@ class CheckedProposal:
 def run_free_checks(
     aws: Aws, checked: CheckedProposal, proof: Proof, attached: Sequence[Document], principal: str
 ) -> tuple[CheckResult, ...]:
-    """Run ValidatePolicy and SimulateCustomPolicy; an AwsError becomes the failure of its result.
+    """Runs ValidatePolicy and SimulateCustomPolicy; an AwsError becomes the failure of its result.
 
     `attached` are the principal's other policies, which the simulation evaluates together with the proposed ones.
     """
@@ -56,6 +56,6 @@ def run_free_checks(
 
 
 def run_paid_checks(aws: Aws, checked: CheckedProposal, never_add: Sequence[str]) -> tuple[CheckResult, ...]:
-    """Run Access Analyzer's custom policy checks; logs their price first."""
+    """Runs Access Analyzer's custom policy checks; logs their price first."""
     checks, skipped = paid_checks(checked.proposal, checked.files, never_add, checked.trust_policies())
     return run_checks(aws, checks, skipped)

@@ -1,7 +1,7 @@
-"""IAM's SimulateCustomPolicy, free of charge: the replay's needs decided once more, by AWS.
+"""Replays the needs by IAM's SimulateCustomPolicy, which is free of charge.
 
-What a simulation cannot know is no disagreement: a resource known only in part or in another account, a decision of
-ours that hangs on a condition, a condition key that the record does not show.
+A disagreement is reported only if both sides are certain: not for a resource that is partly known or in another
+account, for a decision of our replay that depends on a condition, or for a condition key that the record does not show.
 """
 
 from __future__ import annotations
@@ -27,9 +27,10 @@ from leastpriv.proposal.proof import NeedDecision
 SIMULATION = "SimulateCustomPolicy"
 _ACTION = "iam:SimulateCustomPolicy"
 _MOST_RESULTS = 500
-"""Actions times resources of one request: answers come in pages of at most 1,000 (API reference, read 2026-11-24)."""
+"""Maximum of actions times resources in one request: AWS answers in pages of at most 1,000 (API reference, read
+2026-11-24)."""
 _MOST_REQUESTS = 200
-"""Beyond it the rest is left unasked, for the time it takes; a hundred needs of a CDK app are 18 requests."""
+"""Maximum of requests, which limits the time; a hundred needs of a CDK app take 18 requests."""
 _LONGEST_RESOURCE = 2048
 _LONGEST_ACTION = 128
 _NEVER = ("explicitDeny", "implicitDeny")
@@ -39,18 +40,18 @@ Context = tuple[tuple[str, tuple[str, ...]], ...]
 
 @dataclass(frozen=True, slots=True)
 class SimulationRequest:
-    """One need of the replay as a simulation can be asked for it."""
+    """One need of the replay in the form of the simulation."""
 
     action: str
     resource: str
-    """A plain text, or `*` for an action that takes no resource."""
+    """A plain text, or `*` for an action without resource types."""
     context: Context
     replay_effect: ReplayEffect
 
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Questions of one request: each action is asked for on each resource."""
+    """Needs of one request, which simulates each action on each resource."""
 
     actions: tuple[str, ...]
     resources: tuple[str, ...]
@@ -58,7 +59,7 @@ class Batch:
 
     @property
     def halves(self) -> tuple[Batch, Batch]:
-        """The batch with half of the actions each."""
+        """The batch split into two with half of the actions each."""
         middle = len(self.actions) // 2
         return (
             Batch(self.actions[:middle], self.resources, self.context),
@@ -69,23 +70,23 @@ class Batch:
 @dataclass(slots=True)
 class _Answers:
     decisions: dict[tuple[str, str, Context], tuple[str, bool]] = field(default_factory=dict)
-    """(action in lower case, resource, context) -> AWS's decision, and whether it had all that decides."""
+    """(action in lower case, resource, context) -> AWS's decision, and whether no condition key was missing."""
     unknown: list[str] = field(default_factory=list)
-    """Actions that the simulator does not take."""
+    """Actions that the simulator does not know."""
 
 
 def simulate(
     aws: Aws, documents: Sequence[Document], allowances: Iterable[NeedDecision], principal: str, file: str
 ) -> CheckResult:
-    """Has the replay's needs decided by AWS under all policies of the principal; never raises AwsError.
+    """Simulates the replay's needs under all policies of the principal; an AwsError becomes the result's failure.
 
-    `file` names the proposed policy in remarks.
+    `file` names the proposed policy in findings.
     """
     asked, left_out = _simulation_requests(allowances, principal)
     skipped = (
         [f"{left_out:,} of the needs name their resource only in part, or in another account."] if left_out else []
     )
-    # The largest first, so that the bound leaves out little.
+    # Largest first, so that the limit skips few needs.
     made = sorted(batches(asked), key=_size, reverse=True)
     if len(made) > _MOST_REQUESTS:
         rest = sum(map(_size, made[_MOST_REQUESTS:]))
@@ -112,7 +113,7 @@ def simulate(
 
 
 def batches(questions: Sequence[SimulationRequest]) -> Iterator[Batch]:
-    """Put questions together so that as few requests as possible ask nothing else: equal context, equal resources."""
+    """Yields as few batches as possible that simulate exactly the needs: equal context and equal resources."""
     wanted: dict[tuple[Context, str], dict[str, None]] = {}
     for need in questions:
         wanted.setdefault((need.context, need.action), {})[need.resource] = None
@@ -130,7 +131,7 @@ def _size(batch: Batch) -> int:
 
 
 def _simulation_requests(allowances: Iterable[NeedDecision], principal: str) -> tuple[list[SimulationRequest], int]:
-    """What can be asked, each once, and how much cannot."""
+    """Returns the distinct needs that can be simulated, and the number of those that cannot."""
     found: dict[SimulationRequest, None] = {}
     left_out = 0
     for allowance in allowances:
@@ -155,7 +156,7 @@ def _simulation_request(allowance: NeedDecision, principal: str) -> SimulationRe
 
 
 def _plain_resource(permission: Permission) -> str:
-    """The one resource that is meant; empty where it is a pattern."""
+    """Returns the only resource of a permission; empty if it is a pattern."""
     if permission.resource == "*":
         known = catalog.action(permission.action)
         return "*" if known and not known.resource_types else ""
@@ -168,15 +169,14 @@ def _context(asked: Request) -> Context:
 
 
 def _sendable(text: str) -> bool:
-    """IAM takes Latin-1 only (the pattern of `PolicyInputList`)."""
+    """IAM accepts only Latin-1 (pattern of `PolicyInputList`)."""
     return bool(text) and all(char in "\t\n\r" or " " <= char <= "\u00ff" for char in text)
 
 
 def _simulate_batch(aws: Aws, texts: Sequence[str], batch: Batch, answers: _Answers) -> None:
-    """Ask for one batch; an action that the simulator does not take is found by halving.
+    """Simulates one batch; finds an action that the simulator rejects by halving.
 
-    Raises:
-        AwsError: AWS does not answer, or the policies are not taken.
+    Raises AwsError if AWS does not answer or rejects the policies.
     """
     try:
         results = _simulate_once(aws, texts, batch)
@@ -214,10 +214,10 @@ def _simulate_once(aws: Aws, texts: Sequence[str], batch: Batch) -> list[Mapping
 
 
 def _decisions(result: Mapping[str, Any], batch: Batch) -> Iterator[tuple[str, str, bool]]:
-    """Yield each resource with its decision, and whether no condition key was missing for it.
+    """Yields each resource with its decision, and whether no condition key was missing.
 
-    `EvalResourceName` of the whole result is a template of ARNs (API reference, read 2026-11-24); it used to be the
-    resource, and answers of that form are read too.
+    `EvalResourceName` of the whole result is a template of ARNs (API reference, read 2026-11-24); in older answers it
+    is the resource.
     """
     organisation = result.get("OrganizationsDecisionDetail", {}).get("AllowedByOrganizations", True)
     for each in result.get("ResourceSpecificResults", ()):
@@ -234,7 +234,7 @@ def _answer(answers: _Answers, need: SimulationRequest) -> tuple[str, bool] | No
 
 
 def _remarks(decided: Iterable[tuple[SimulationRequest, tuple[str, bool]]], file: str) -> tuple[CheckFinding, ...]:
-    """Where AWS decides otherwise than we do, and both are sure."""
+    """Returns findings where AWS and our replay are both certain and disagree."""
     remarks: dict[CheckFinding, None] = {}
     for need, (decision, sure) in decided:
         if (

@@ -1,4 +1,4 @@
-"""Trust policies that stand in the repository: those of the policy's own template, and the one that an input names."""
+"""Finds trust policies in the policy's template, and reads the one that an input names."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ _KEY = "AssumeRolePolicyDocument"
 
 @dataclass(frozen=True, slots=True)
 class TrustPolicy:
-    """Who may assume a role."""
+    """A trust policy: who may assume a role."""
 
     file: str
     rendered: RenderedPolicy | None
-    """None: it has parts that only the rendered template knows, which AWS would not take."""
+    """None if it has parts that only the rendered template knows, which AWS would reject."""
     lines: tuple[int, ...]
     """Lines of its statements."""
 
 
 def trust_policies(document: Document, file: str) -> tuple[TrustPolicy, ...]:
-    """Return the trust policy of the resource whose policy this is; of a policy of its own those of all roles.
+    """Returns the trust policy of the role that contains the policy; for a separate policy those of all roles.
 
-    A trust policy with parts that only the rendered template knows is left out: most templates have such.
+    A trust policy with parts that only the rendered template knows is omitted: most templates have one.
     """
     tokens = document.pointer.split("/")
     if document.source.format == "hcl" or tokens[1:2] != ["Resources"]:
@@ -48,9 +48,9 @@ def trust_policies(document: Document, file: str) -> tuple[TrustPolicy, ...]:
 
 
 def read_trust_policy(raw: bytes, name: str, pseudo_parameters: Mapping[str, str]) -> TrustPolicy:
-    """Read the trust policy that an input names as `file` or `file#pointer`; `known` as for a policy.
+    """Reads the trust policy that an input names as `file` or `file#pointer`.
 
-    Raises InputError where the file cannot be read, or says nothing of who may assume a role.
+    Raises InputError if the file cannot be read or has a statement without Principal.
     """
     location = Location.of(name)
     try:

@@ -1,4 +1,4 @@
-"""Access Analyzer's ValidatePolicy: grammar and good practice, free of charge; findings by line of the file."""
+"""Runs Access Analyzer's ValidatePolicy, which is free of charge; maps findings to lines of the file."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from leastpriv.proposal.models import CheckFinding, CheckResult, Severity
 
 VALIDATION = "ValidatePolicy"
 TRUST = "AWS::IAM::AssumeRolePolicyDocument"
-"""How Access Analyzer calls a trust policy among the policies of resources."""
+"""Access Analyzer's resource type of a trust policy."""
 _ACTION = "access-analyzer:ValidatePolicy"
 _WEIGHTS = {
     "ERROR": Severity.ERROR,
@@ -30,10 +30,10 @@ _WEIGHTS = {
 def validate(
     aws: Aws, documents: Mapping[str, Document], committed: Document | None, trusts: Sequence[TrustPolicy] = ()
 ) -> CheckResult:
-    """Judges the proposed documents, by file name, and trust policies beside them; never raises AwsError.
+    """Validates the proposed documents, by file name, and the trust policies.
 
-    A finding that the `committed` policy has as well is marked so, as often as that one has it; so are all of trust
-    policies, which no proposal changes.
+    A finding is marked as existing if the `committed` policy has it too, as often as that policy has it; so are all
+    findings on trust policies, which no proposal changes. An AwsError becomes the failure of the result.
     """
     remarks: list[CheckFinding] = []
     skipped: list[str] = []
@@ -67,7 +67,7 @@ def validate(
 
 
 def unrendered_reason(file: str) -> str:
-    """Why a policy inside a template is not sent."""
+    """Returns the reason why a policy inside a template is not sent."""
     return f"{file} has parts that only the rendered template knows, so that AWS was not asked about it."
 
 
@@ -90,13 +90,13 @@ def _findings(
 
 
 class _CommittedFindings:
-    """The committed policy's findings; each explains one of the proposal's and no second one."""
+    """The committed policy's findings, each of which matches at most one finding of the proposal."""
 
     def __init__(self, text: RenderedPolicy | None, findings: Sequence[Mapping[str, Any]]) -> None:
         self._left = [_FindingKey.of(text, finding) for finding in findings] if text else []
 
     def take(self, text: RenderedPolicy, findings: Sequence[Mapping[str, Any]]) -> set[int]:
-        """Which of a policy's findings are explained, by their places; those of unchanged statements come first."""
+        """Returns the indexes of findings that the committed policy has too; unchanged statements match first."""
         keys = [_FindingKey.of(text, finding) for finding in findings]
         found: set[int] = set()
         for same in (_FindingKey.__eq__, _FindingKey.follows):
@@ -110,12 +110,12 @@ class _CommittedFindings:
 
 @dataclass(frozen=True, slots=True)
 class _FindingKey:
-    """What makes two findings one: what is said, and of which statement."""
+    """Identity of a finding: its message and its statement."""
 
     message: tuple[str, str]
     sid: str
     content: str
-    """The statement as JSON; empty where the finding is about none."""
+    """The statement as JSON; empty if the finding concerns no statement."""
 
     @classmethod
     def of(cls, text: RenderedPolicy, finding: Mapping[str, Any]) -> _FindingKey:
@@ -126,7 +126,7 @@ class _FindingKey:
         return cls((finding["issueCode"], finding["findingDetails"]), sid, content)
 
     def follows(self, old: _FindingKey) -> bool:
-        """Whether it may be the same statement, narrowed: one with its Sid, or neither has one."""
+        """Returns whether it may concern the same statement after narrowing: equal Sids, or no Sids."""
         return (self.message, self.sid, bool(self.content)) == (old.message, old.sid, bool(old.content))
 
 

@@ -1,6 +1,6 @@
-"""Two versions of a policy: what one grants or denies and the other does not, whatever the form of either.
+"""Compares what two versions of a policy grant and deny, independent of their form.
 
-Where two versions say the same with other statements, orders, spellings or wildcards, there is no edit.
+Other statements, orders, spellings or wildcards of equal meaning are no difference.
 """
 
 from __future__ import annotations
@@ -28,33 +28,33 @@ from leastpriv.policy.document import Document, Statement
 
 @dataclass(frozen=True, slots=True)
 class EntryDiff:
-    """One entry of one version's statement, as far as the other version does not have it."""
+    """The part of one entry of a statement that the other version lacks."""
 
     statement: Statement
     entry: str
-    """As written; `NotAction: …` for all of these."""
+    """As written; `NotAction: …` for all entries of a NotAction."""
     granted: int
     """Number of catalogue actions that the entry names on its statement's resources."""
     only: tuple[str, ...]
-    """Actions that the other version does not have there."""
+    """Actions that the other version does not have on these resources."""
     partly: tuple[str, ...]
-    """Actions that it has on fewer resources."""
+    """Actions that the other version has on fewer resources."""
     on: tuple[str, ...]
-    """Resources on which they differ."""
+    """Resources on which the versions differ."""
     elsewhere: tuple[str, ...]
-    """Where the other version has `partly`."""
+    """Resources on which the other version has `partly`."""
     whole: bool
-    """The other version has nothing of the entry."""
+    """Whether the other version has no part of the entry."""
 
     @property
     def actions(self) -> tuple[str, ...]:
-        """All actions that differ; none where only what AWS will add differs, as between a wildcard and its list."""
+        """All actions that differ; empty if only future actions of AWS differ, as between a wildcard and its list."""
         return tuple(sorted({*self.only, *self.partly}))
 
 
 @dataclass(frozen=True, slots=True)
 class ConditionDiff:
-    """Actions that both versions name on the same resources, under other conditions."""
+    """Actions that both versions name on the same resources under different conditions."""
 
     effect: str
     before: tuple[Condition, ...]
@@ -62,19 +62,19 @@ class ConditionDiff:
     actions: tuple[str, ...]
     on: tuple[str, ...]
     stricter: bool
-    """Some request met the conditions before and does not after, as far as their text shows."""
+    """Whether a request, as far as the text shows, meets the conditions before and not after."""
     looser: bool
     """The reverse; both may be true."""
 
     @property
     def widens(self) -> bool:
-        """Whether more may be allowed after: an Allow under fewer conditions, a Deny under more."""
+        """Whether more may be allowed after: an Allow under fewer conditions, or a Deny under more."""
         return self.looser if self.effect == "Allow" else self.stricter
 
 
 @dataclass(frozen=True, slots=True)
 class PolicyDiff:
-    """All differences; empty where both versions say the same."""
+    """All differences; empty if both versions have the same meaning."""
 
     removed: tuple[EntryDiff, ...]
     """Grants of the version before."""
@@ -87,7 +87,7 @@ class PolicyDiff:
 
 @dataclass(slots=True)
 class _ConditionChange:
-    """What two sets of conditions are about."""
+    """Actions and resources with the same pair of condition sets."""
 
     actions: set[str] = field(default_factory=set)
     on: dict[str, None] = field(default_factory=dict)
@@ -100,9 +100,9 @@ _Key = tuple[str, frozenset[Condition], frozenset[Condition]]
 
 
 def diff_policies(before: Document | None, after: Document | None, attached: Sequence[Document] = ()) -> PolicyDiff:
-    """Compares two versions of a policy (None: there is no file).
+    """Compares two versions of a policy; None means that there is no file.
 
-    What another attached policy grants or denies as well is no edit.
+    What another attached policy grants or denies too is no difference.
     """
     found: dict[str, list[EntryDiff]] = {}
     conditioned: dict[_Key, _ConditionChange] = {}
@@ -123,7 +123,7 @@ def diff_policies(before: Document | None, after: Document | None, attached: Seq
 
 
 class _EntryComparison:
-    """Looks for the entries of one version in the other one."""
+    """Compares the entries of one version with the other version."""
 
     def __init__(
         self, others: Sequence[ComparableStatement], is_before: bool, conditioned: dict[_Key, _ConditionChange]
@@ -133,7 +133,7 @@ class _EntryComparison:
         self._conditioned = conditioned
 
     def edit(self, statement: ComparableStatement, entry: ActionEntry) -> EntryDiff | None:
-        """What the other version lacks of one entry; what it has under other conditions is noted apart."""
+        """Returns the part of an entry that the other version lacks; collects changed conditions separately."""
         only: set[str] = set()
         partly: set[str] = set()
         elsewhere: dict[str, None] = {}
@@ -170,7 +170,7 @@ class _EntryComparison:
         )
 
     def _rest(self, statement: ComparableStatement, entry: ActionEntry, resource: ResourceEntry) -> set[str] | None:
-        """Actions of an entry that nothing covers at a place; None where there is no difference."""
+        """Returns an entry's actions that no statement covers on a resource; None if there is no difference."""
         there = [other for other in self._others if covers_resource(other, resource, statement.statement.variables)]
         same = [other for other in there if conditions_implied(other.conditions, statement.conditions)]
         if any(covers_actions(other, entry) for other in same):
@@ -182,7 +182,7 @@ class _EntryComparison:
             if shared:
                 self._note(statement, other, shared, resource)
                 rest -= shared
-        # A wildcard is more than its list: it also names what AWS will add.
+        # A wildcard exceeds its list, because it also names future actions.
         more = (
             is_pattern(entry)
             and bool(here or not catalogue_actions(entry))
@@ -193,7 +193,7 @@ class _EntryComparison:
     def _shared(
         self, statement: ComparableStatement, resource: ResourceEntry, rest: set[str]
     ) -> Iterator[tuple[tuple[str, ...], set[str]]]:
-        """Resources at the place that the other version has for some of the actions, and these."""
+        """Yields the other version's resources for some of the actions, and these actions."""
         for other in self._others:
             actions = rest & other.actions
             entries = shared_resources(other, resource, statement.statement.variables) if actions else ()
@@ -213,7 +213,7 @@ class _EntryComparison:
 
 
 def _spelling(entry: ActionEntry) -> Mapping[str, str]:
-    """How the file spells a literal that the catalogue lacks."""
+    """Returns the file's spelling of a literal that the catalogue lacks."""
     return (
         {}
         if is_pattern(entry)

@@ -1,6 +1,6 @@
-"""Does one statement say all that an entry of another says? Actions by the catalogue, resources and conditions as text.
+"""Decides whether one statement covers an entry of another: actions by the catalogue, resources and conditions as text.
 
-Never True wrongly. False may be wrong where only several statements, or several wildcards together, show it.
+Never wrongly True. Wrongly False if only several statements, or several wildcards together, cover the entry.
 """
 
 from __future__ import annotations
@@ -22,27 +22,27 @@ ResourceEntry = str | tuple[str, ...]
 """One entry of `Resource`, or the whole of `NotResource`."""
 
 EXCLUDED = "NotResource: "
-"""What stands before a resource that a statement excludes, where a reader sees it."""
+"""Prefix of an excluded resource in reports."""
 
 
 @dataclass(frozen=True, slots=True)
 class ComparableStatement:
-    """A statement with its conditions in a form that can be compared."""
+    """A statement with comparable conditions."""
 
     statement: Statement
     conditions: frozenset[Condition]
-    """Values sorted; a block that cannot be read is one condition on its own text."""
+    """Conditions with sorted values; an unreadable block is one condition with its text."""
     actions: frozenset[str]
-    """All catalogue actions that it names."""
+    """All catalogue actions that the statement names."""
 
     @property
     def action_entries(self) -> tuple[ActionEntry, ...]:
-        """What it names, each once."""
+        """The distinct action entries."""
         return _action_entries(self.statement)
 
     @property
     def resource_entries(self) -> tuple[ResourceEntry, ...]:
-        """Where it counts, each once."""
+        """The distinct resource entries."""
         statement = self.statement
         return (statement.not_resources,) if statement.not_resources else tuple(dict.fromkeys(statement.resources))
 
@@ -52,7 +52,7 @@ def _action_entries(statement: Statement) -> tuple[ActionEntry, ...]:
 
 
 def statements_with_effect(documents: Iterable[Document | None], effect: str) -> tuple[ComparableStatement, ...]:
-    """All statements of an effect, `Allow` or `Deny`."""
+    """Returns all statements of an effect, `Allow` or `Deny`."""
     return tuple(
         ComparableStatement(statement, _comparable(statement, node), actions_of_statement(statement))
         for document in documents
@@ -73,14 +73,14 @@ def _comparable(statement: Statement, node: Node) -> frozenset[Condition]:
 
 
 def _key(condition: Condition, variables: bool) -> str:
-    """The key; where `${…}` is plain text the condition is another one than where it is a variable."""
+    """Returns the key, marked if `${…}` in the values is plain text, because such a condition has another meaning."""
     plain = not variables and any("${" in value for value in condition.values)
     return condition.key + (" (with ${…} as plain text)" if plain else "")
 
 
 @lru_cache(maxsize=512)
 def catalogue_actions(action_entry: ActionEntry) -> frozenset[str]:
-    """Catalogue actions; a literal that the catalogue lacks is itself, in lower case."""
+    """Returns the catalogue actions of an entry; a literal that the catalogue lacks returns itself in lower case."""
     if isinstance(action_entry, tuple):
         return frozenset(catalog.expand("*")).difference(*map(catalogue_actions, action_entry))
     expanded = catalog.expand(action_entry)
@@ -88,12 +88,12 @@ def catalogue_actions(action_entry: ActionEntry) -> frozenset[str]:
 
 
 def is_pattern(action_entry: ActionEntry) -> bool:
-    """Whether the names grow with what AWS adds."""
+    """Returns whether an entry also names future actions."""
     return isinstance(action_entry, tuple) or "*" in action_entry or "?" in action_entry
 
 
 def actions_of_statement(statement: Statement) -> frozenset[str]:
-    """All that a statement names."""
+    """Returns all actions that a statement names."""
     action_entry = _action_entries(statement)
     return (
         catalogue_actions(action_entry[0])
@@ -105,7 +105,10 @@ def actions_of_statement(statement: Statement) -> frozenset[str]:
 def actions_on_resource(
     comparable: ComparableStatement, action_entry: ActionEntry, resource: ResourceEntry
 ) -> frozenset[str]:
-    """What an entry names that can be done at a place; a literal that fits no place of its statement counts at each."""
+    """Returns an entry's actions that fit a resource.
+
+    A literal that fits none of its statement's resources fits each.
+    """
     found = catalogue_actions(action_entry)
     if resource == "*" or isinstance(resource, tuple) or "${" in resource:
         return found
@@ -114,7 +117,7 @@ def actions_on_resource(
 
 
 _MANY = 1_000
-"""From so many actions on, those that cannot be at a resource are left out by its service first."""
+"""From this many actions on, the service of the ARN preselects the actions."""
 
 
 @lru_cache(maxsize=1_024)
@@ -128,11 +131,12 @@ def _fitting_actions(action_entry: ActionEntry, resource: str) -> frozenset[str]
 
 @cache
 def _actions_by_arn_service() -> Mapping[str, frozenset[str]]:
-    """Service of an ARN -> all actions that take such resources; empty for what any or an unknown service's may be."""
+    """Returns all actions by the service in their resource ARNs; "" holds actions whose ARN names no single service."""
     index: dict[str, set[str]] = {"": set()}
     for name in catalog.expand("*"):
         known = catalog.action(name)
-        # An action without types fits none; the events table names resources of API Gateway that the catalogue lacks.
+        # An action without types fits no resource; the event table names resources of API Gateway that the catalogue
+        # lacks.
         kinds = known.resource_types if known else ()
         services = {name.partition(":")[0], *(part.split(":", 3)[2] for kind in kinds for part in kind.arn.split(", "))}
         for service in services:
@@ -145,7 +149,7 @@ def _fits_any_resource(action: str, comparable: ComparableStatement) -> bool:
 
 
 def covers_actions(comparable: ComparableStatement, action_entry: ActionEntry) -> bool:
-    """Whether the clause names whatever `names` does, also what AWS has not added yet."""
+    """Returns whether a statement names all present and future actions of an entry."""
     statement = comparable.statement
     if isinstance(action_entry, tuple):
         excluded = statement.not_actions
@@ -158,7 +162,10 @@ def covers_actions(comparable: ComparableStatement, action_entry: ActionEntry) -
 
 
 def covers_resource(comparable: ComparableStatement, resource: ResourceEntry, variables: bool) -> bool:
-    """Whether the clause counts wherever `place` does; `variables` says whether `${…}` means anything in `place`."""
+    """Returns whether a statement applies to all of `resource`.
+
+    `variables` states whether `${…}` is a policy variable in `resource`.
+    """
     statement = comparable.statement
     if "*" in statement.resources:
         return True
@@ -177,7 +184,7 @@ def covers_resource(comparable: ComparableStatement, resource: ResourceEntry, va
 
 
 def shared_resources(comparable: ComparableStatement, resource: ResourceEntry, variables: bool) -> tuple[str, ...]:
-    """The resources of the clause that may lie at `place`, as `written` shows them."""
+    """Returns the statement's resources that may overlap `resource`, as reports show them."""
     statement = comparable.statement
     if isinstance(resource, tuple):
         found = tuple(entry for entry in statement.resources if not _any_covers(resource, entry, variables))
@@ -195,19 +202,19 @@ def _any_covers(entries: Iterable[str], other: str, variables: bool) -> bool:
 
 
 def shown_resources(resource: ResourceEntry) -> tuple[str, ...]:
-    """A place as the reader sees it: `NotResource: arn…` where it is excluded."""
+    """Returns a resource entry as reports show it; `NotResource: arn…` if it is excluded."""
     return (resource,) if isinstance(resource, str) else tuple(f"{EXCLUDED}{entry}" for entry in resource)
 
 
 def conditions_implied(conditions: frozenset[Condition], others: frozenset[Condition]) -> bool:
-    """Whether a request that meets all `others` meets all `conditions`."""
+    """Returns whether each request that meets all `others` meets all `conditions`."""
     return all(any(_condition_implied(condition, other) for other in others) for condition in conditions)
 
 
 def _condition_implied(condition: Condition, other: Condition) -> bool:
-    """Whether `condition` holds whenever `other` does.
+    """Returns whether `condition` holds whenever `other` does.
 
-    Several values are alternatives, under a negated operator none of them may match (read 2026-11-24 at
+    Several values are alternatives; under a negated operator none may match (read 2026-11-24 at
     https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_condition-logic-multiple-context-keys-or-values.html).
     """
     if condition.key.lower() != other.key.lower():

@@ -1,4 +1,4 @@
-"""The options of `leastpriv init` -> what the files are about; every message names the option."""
+"""Checks the options of `leastpriv init`; every message names the option."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from leastpriv.permissions.fact_tables import table
 _REPOSITORY = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,38}/(?!\.\.?$)[A-Za-z0-9._-]{1,100}")
 _REGION = re.compile(r"[a-z]{2,5}(-[a-z]+)+-\d{1,2}", re.ASCII)
 _PLAIN_ARN = re.compile(r"[\w+=,.@/:-]+", re.ASCII)
-"""A path may hold quotes and braces, which a template would read as its own."""
+"""A path may have quotes and braces, which a template would interpret."""
 _PLAIN_PATH = re.compile(r"(?!/)(?!(?:[^#]*/)?\.\.(?:[/#]|$))[\w./][\w./#@+-]*", re.ASCII)
-"""One that stays in the repository, maybe with a pointer behind `#`."""
+"""A path inside the repository, with an optional pointer after `#`."""
 _PLAIN_BRANCH = re.compile(r"(?!.*(?:\.\.|//|/\.|/$|\.$|\.lock$|@\{))[\w][\w./@+-]*", re.ASCII)
 _USERS = {"live-role": "live-user"}
 _ROLES = {user: role for role, user in _USERS.items()}
@@ -24,19 +24,19 @@ _ROLES = {user: role for role, user in _USERS.items()}
 
 @dataclass(frozen=True, slots=True)
 class InitOptions:
-    """What the files are about; a value that nobody gave is an example's, for the reader to replace."""
+    """The checked options; an option that was not given has an example value for the user to replace."""
 
     role_arn: str = "arn:aws:iam::123456789012:role/ci-deploy"
     policy_file: str = "iam/ci-deploy.json"
     region: str = "eu-west-1"
     audience: str = "sts.amazonaws.com"
-    """Of the tokens that GitHub's login gives to a job."""
+    """Audience of the tokens that GitHub's OIDC provider issues to a job."""
     values: dict[str, str] = field(default_factory=dict)
-    """Parameters of the reader role that are known, by their names in CloudFormation."""
+    """Known parameters of the reader role, by their names in CloudFormation."""
 
     @property
     def reader_arn(self) -> str:
-        """ARN of the reader role in the account of the role."""
+        """ARN of the reader role, in the account of the role."""
         _, partition, _, _, account, _ = self.role_arn.split(":", 5)
         return f"arn:{partition}:iam::{account}:role/leastpriv-reader"
 
@@ -44,10 +44,9 @@ class InitOptions:
 def parse_options(
     role_arn: str = "", policy_file: str = "", repository: str = "", region: str = "", branch: str = ""
 ) -> InitOptions:
-    """Checks each option; an empty one is not given. Without a region the files have one of the role's partition.
+    """Checks each option; an empty one is not given, and a missing region is one of the role's partition.
 
-    Raises:
-        InputError: an option has a value that cannot be put into the files, or the region is of another partition.
+    Raises InputError if an option's value cannot be written into the files, or the region is in another partition.
     """
     values: dict[str, str] = {}
     if role_arn:
@@ -75,7 +74,7 @@ def parse_options(
 
 
 def _partition(role_arn: str, region: str) -> Mapping[str, str]:
-    """The row of the role's partition."""
+    """Returns the row of the role's partition."""
     name = role_arn.split(":")[1]
     known = {row["partition"]: row for row in table("partitions", __package__ or "")}
     if name not in known:
@@ -89,7 +88,7 @@ def _partition(role_arn: str, region: str) -> Mapping[str, str]:
 
 
 def chosen_sources(given: Sequence[str], target: InitOptions) -> tuple[str, ...]:
-    """The chosen sources, from values that may be lists; a user is read as a user, and a role as a role."""
+    """Returns the chosen sources; the source for roles or users is replaced to fit the principal."""
     named = [name.strip() for value in given for name in re.split(r"[,\n]", value) if name.strip()]
     own = _USERS if ":user/" in target.role_arn else _ROLES if "TargetRoleArn" in target.values else {}
     return tuple(dict.fromkeys(own.get(name, name) for name in named or DEFAULT_SOURCES))

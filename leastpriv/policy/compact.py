@@ -1,6 +1,6 @@
-"""A policy with fewer characters that allows and denies the same.
+"""Shortens a policy without changing what it allows and denies.
 
-Lists of actions shortened by wildcards that grant, of today's catalogue, exactly the same actions.
+Statements are merged; then lists of actions become wildcards that grant exactly the same actions of the catalogue.
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ from leastpriv.policy.evaluate import policy_size
 from leastpriv.policy.syntax_tree import minified
 
 _WORTH_A_WILDCARD = 3
-"""Fewer actions are as short by themselves."""
+"""Fewer actions are as short when listed."""
 
 
 def wildcards_for(
     actions: Collection[str], others: Collection[str], may_write: Callable[[str], bool], *, inner: bool = True
 ) -> tuple[str, ...]:
-    """Entries, sorted, that stand for `actions` and for none of `others`.
+    """Returns sorted entries that grant all `actions` and none of `others`.
 
-    A wildcard is over whole words of names, at their beginning (`lambda:List*`) or with `inner` anywhere
-    (`lambda:*Layer*`), stands for three actions or more, and is written only where `may_write` says so.
+    A wildcard covers whole words of action names, at the start (`lambda:List*`) or, with `inner`, anywhere
+    (`lambda:*Layer*`); it replaces at least three actions and needs the consent of `may_write`.
     """
     wildcards, rest, entries = _candidate_patterns(actions, others, inner), set(actions), list[str]()
     while rest:
@@ -49,14 +49,14 @@ class _WordPattern:
     prefix: str
     text: str
     anchored: bool
-    """The names begin with the text."""
+    """Whether the names begin with the text."""
 
     @property
     def pattern(self) -> str:
         return f"{self.prefix}:{'' if self.anchored else '*'}{self.text}*"
 
     def granted_of(self, names: Mapping[str, str]) -> set[str]:
-        """Those of a service's actions, by lower-case name, that the wildcard grants."""
+        """Returns the actions that the wildcard grants, out of a service's actions by lower-case name."""
         text = self.text.lower()
         if self.anchored:
             return {action for name, action in names.items() if name.startswith(text)}
@@ -64,7 +64,7 @@ class _WordPattern:
 
 
 def _candidate_patterns(actions: Collection[str], others: Collection[str], inner: bool) -> dict[str, set[str]]:
-    """Wildcards that grant several of the actions and none of the others, with what they grant of the former."""
+    """Returns wildcards that grant several of the actions and none of the others, with the actions that each grants."""
     own, foreign = _by_service(actions), _by_service(others)
     counts = Counter(fold for action in actions for fold in set(_word_patterns(action)))
     return {
@@ -84,7 +84,7 @@ def _by_service(actions: Collection[str]) -> dict[str, dict[str, str]]:
 
 
 def _word_patterns(action: str) -> Iterator[_WordPattern]:
-    """All runs of words of a name: `ListLayerVersions` gives `List*`, `*Layer*`, `*LayerVersions*` …."""
+    """Yields a pattern for each run of words: `ListLayerVersions` gives `List*`, `*Layer*`, `*LayerVersions*` …."""
     prefix, _, name = action.partition(":")
     words = re.findall(r"[A-Z]+(?![a-z])|[A-Z][a-z0-9]*|[a-z0-9]+", name)
     for start in range(len(words)):
@@ -94,21 +94,22 @@ def _word_patterns(action: str) -> Iterator[_WordPattern]:
 
 @dataclass(frozen=True, slots=True)
 class ActionWildcard:
-    """A wildcard that stands for several actions, exactly those that it grants in the catalogue."""
+    """A wildcard and the actions that it replaces, which are exactly those that it grants in the catalogue."""
 
     pattern: str
     actions: tuple[str, ...]
 
 
 MayWriteWildcard = Callable[[Document, Statement, str], bool]
-"""Whether a wildcard may be written into a statement of a document: AWS may add actions that it grants."""
+"""Decides whether a wildcard may be written into a statement: AWS may add actions that it then grants."""
 
 
 def merge_statements(document: Document, limit: int = 0) -> tuple[Document, tuple[str, ...]]:
-    """Statements that differ in their actions or their resources alone as one, and no entry that another one covers.
+    """Merges statements that differ only in their actions or their resources, and removes entries that others cover.
 
-    Where fewer do to bring the policy within `limit`, the last ones alone: what need not change stays as it is.
-    Returns Sids (or places) of the statements that became part of another one beside the policy.
+    If merging the last few brings the policy within `limit`, only those are merged, so that the rest of the file is
+    unchanged.
+    Returns the document and the Sids (or lines) of the statements merged into others.
     """
     left = _merge(document, range(len(document.statements)))
     whole = _apply_merges(document, left)
@@ -120,13 +121,13 @@ def merge_statements(document: Document, limit: int = 0) -> tuple[Document, tupl
         few = _merge(document, movable[len(movable) - count :])
         return _apply_merges(document, [each for each in few if each.is_changed]), _merged_sids(few)
 
-    # Each one that goes makes it shorter: the first count that is enough is the least.
+    # Each merge shortens the policy, so that the first sufficient count is the smallest.
     enough = bisect_left(range(len(movable) + 1), True, key=lambda count: policy_size(after(count)[0]) <= limit)
     return after(enough) if enough <= len(movable) else (whole, _merged_sids(left))
 
 
 def _merge(document: Document, may_go: Collection[int]) -> list[_MergedStatement]:
-    """All statements, those of `may_go` taken in by an earlier one where that says the same."""
+    """Returns all statements; those of `may_go` are merged into an earlier one if the meaning is equal."""
     is_plain = document.source.language == "plain"
     left = [
         _MergedStatement(statement, condition_of(document, statement), is_plain) for statement in document.statements
@@ -146,19 +147,19 @@ def _merged_sids(merging: Iterable[_MergedStatement]) -> tuple[str, ...]:
 
 
 def condition_of(document: Document, statement: Statement) -> str:
-    """A statement's condition as JSON without white space; empty where it has none."""
+    """Returns a statement's condition as JSON without white space; empty if it has none."""
     node = document.statement_nodes[statement.index].get_any_case("Condition")
     return minified(node) if node else ""
 
 
 @dataclass(slots=True)
 class _MergedStatement:
-    """A statement that takes others in."""
+    """A statement that can absorb others."""
 
     statement: Statement
     condition: str
     is_plain: bool
-    """The file is no template."""
+    """Whether the file is no template."""
     actions: tuple[str, ...] = ()
     resources: tuple[str, ...] = ()
     is_absorbed: bool = False
@@ -168,17 +169,17 @@ class _MergedStatement:
 
     @property
     def is_changed(self) -> bool:
-        """Whether it goes, or took another one in."""
+        """Whether the statement was absorbed or absorbed another."""
         return self.is_absorbed or (self.actions, self.resources) != (self.statement.actions, self.statement.resources)
 
     def absorb(self, other: _MergedStatement) -> bool:
-        """Take the other statement in where that grants, or denies, nothing that neither did."""
+        """Absorbs the other statement if the union grants, or denies, exactly what the two did."""
         one, two = self.statement, other.statement
         if (one.effect, self.condition) != (two.effect, other.condition) or not (self.actions and other.actions):
             return False
         entries = (*self.actions, *self.resources, *other.actions, *other.resources)
         if not self.is_plain and any("${" in entry for entry in entries):
-            # A part that only the template knows is no text that could be written in another place, nor beside others.
+            # A placeholder is not text that could be written elsewhere or next to other entries.
             return False
         if {*self.resources} == {*other.resources} and {*one.not_resources} == {*two.not_resources}:
             self.actions = (*self.actions, *other.actions)
@@ -205,14 +206,14 @@ class _MergedStatement:
 
 
 def _uncovered(actions: Iterable[str]) -> tuple[str, ...]:
-    """Entries without those that another one grants as well."""
+    """Returns entries without those that another entry covers."""
     kept: dict[str, str] = {}
     wildcards: list[str] = []
     for action in actions:
         name = patterns.folded(action)
         if name in kept or any(action_covers(other, action) for other in wildcards):
             continue
-        # An entry without wildcards grants itself alone: thousands of them are not compared with each other.
+        # An entry without wildcards covers only itself, so that thousands of them need no comparison.
         if "*" in name or "?" in name:
             kept = {key: other for key, other in kept.items() if not action_covers(action, other)}
             wildcards = [*(other for other in wildcards if not action_covers(action, other)), action]
@@ -223,10 +224,10 @@ def _uncovered(actions: Iterable[str]) -> tuple[str, ...]:
 def shorten_actions(
     document: Document, may_write_wildcard: MayWriteWildcard, limit: int = 0
 ) -> tuple[Document, tuple[ActionWildcard, ...]]:
-    """Actions of Allow statements as wildcards that grant the same of the catalogue, where `may_fold` lets them.
+    """Replaces actions of Allow statements by wildcards with the same grants in the catalogue.
 
-    Those that save most come first, in the statements with the longest lists, and none any more once the policy is
-    within `limit`.
+    `may_write_wildcard` must consent to each. Starts with the longest lists and stops when the policy is within
+    `limit`.
     """
     wildcards: list[ActionWildcard] = []
     shorter, excess = document, policy_size(document) - limit
@@ -249,7 +250,7 @@ def shorten_actions(
 def _wildcards(
     document: Document, statement: Statement, may_write_wildcard: MayWriteWildcard, excess: int
 ) -> list[ActionWildcard]:
-    """Wildcards for a statement's actions, until they save `excess` characters."""
+    """Returns wildcards for a statement's actions, until they save `excess` characters."""
     actions = [action for action in statement.actions if not set(action) & {"*", "?"} and catalog.action(action)]
     names = {action.lower() for action in actions}
     prefixes = {action.partition(":")[0] for action in actions}
@@ -270,5 +271,5 @@ def _wildcards(
 
 
 def _length(entries: Iterable[str]) -> int:
-    """Characters of entries in a list, with their quotes and commas."""
+    """Counts characters of list entries with their quotes and commas."""
     return sum(len(entry) + len('"",') for entry in entries)

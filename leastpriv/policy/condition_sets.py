@@ -1,6 +1,6 @@
-"""Under what else than action and resource a statement applies, and which of two such provisos is provably narrower.
+"""Condition sets of statements, and a sound implication test between them.
 
-Sound, not exact: what is not shown here is not known, never false.
+An answer of False means "not proved", never "disproved".
 """
 
 from __future__ import annotations
@@ -32,24 +32,24 @@ _MOST_CASES = 64
 
 @dataclass(frozen=True, slots=True)
 class ConditionSet:
-    """All of its parts have to hold; values are spelled as in a policy of version 2012-10-17."""
+    """Conditions that all must hold; values are spelled as in a policy of version 2012-10-17."""
 
     conditions: tuple[Condition, ...] = ()
     unreadable: str = ""
-    """A Condition block of a shape that `conditions` cannot express, as text."""
+    """Text of a Condition block that `conditions` cannot express."""
     matching: tuple[str, ...] = ()
-    """Resource entries with a policy variable that the resource has to fit."""
+    """Resource entries with a policy variable that the resource must match."""
     not_matching: tuple[str, ...] = ()
-    """Those of a NotResource element, which it must not fit."""
+    """Entries of a NotResource element with a policy variable that the resource must not match."""
 
     @property
     def empty(self) -> bool:
-        """Whether it always holds."""
+        """Whether the set always holds."""
         return not (self.conditions or self.unreadable or self.matching or self.not_matching)
 
 
 def conjunction(one: ConditionSet, other: ConditionSet) -> ConditionSet:
-    """Return the proviso that holds where both hold."""
+    """Returns the set that holds if both sets hold."""
     return ConditionSet(
         one.conditions + other.conditions,
         one.unreadable or other.unreadable,
@@ -59,7 +59,7 @@ def conjunction(one: ConditionSet, other: ConditionSet) -> ConditionSet:
 
 
 def condition_set_of(conditions: Iterable[Condition], variables: bool, unreadable: str) -> ConditionSet:
-    """Make the proviso of a statement's Condition block; see `as_2012` for `variables`."""
+    """Builds the condition set of a Condition block; see `in_2012_spelling` for `variables`."""
     spelled = (
         replace(each, key=each.key.lower(), values=tuple(in_2012_spelling(value, variables) for value in each.values))
         for each in conditions
@@ -68,7 +68,7 @@ def condition_set_of(conditions: Iterable[Condition], variables: bool, unreadabl
 
 
 def cases(condition_set: ConditionSet) -> tuple[ConditionSet, ...]:
-    """Split the alternatives that a condition's values are: the proviso holds exactly where one of its cases does."""
+    """Splits a set by the alternative values of its conditions: the set holds if and only if one of its cases holds."""
     split = [_alternatives(condition) for condition in condition_set.conditions]
     number_of_cases = 1
     for alternatives in split:
@@ -88,7 +88,7 @@ def _alternatives(condition: Condition) -> tuple[Condition, ...]:
 
 @lru_cache(maxsize=16384)
 def implies(one: ConditionSet, other: ConditionSet) -> bool:
-    """Tell whether `other` provably holds wherever `one` does."""
+    """Returns whether `other` provably holds if `one` does."""
     return (
         (not other.unreadable or other.unreadable == one.unreadable)
         and all(any(condition_implies(mine, its) for mine in one.conditions) for its in other.conditions)
@@ -99,7 +99,7 @@ def implies(one: ConditionSet, other: ConditionSet) -> bool:
 
 @lru_cache(maxsize=16384)
 def mutually_exclusive(one: ConditionSet, other: ConditionSet) -> bool:
-    """Tell whether the two provably never hold together."""
+    """Returns whether the two sets provably never hold together."""
     return any(
         _conditions_exclude(mine, its) or _conditions_exclude(its, mine)
         for mine in one.conditions
@@ -109,7 +109,7 @@ def mutually_exclusive(one: ConditionSet, other: ConditionSet) -> bool:
 
 @lru_cache(maxsize=16384)
 def condition_implies(one: Condition, other: Condition) -> bool:
-    """Tell whether the condition `other` provably holds wherever `one` does; values are those of a `Proviso`."""
+    """Returns whether the condition `other` provably holds if `one` does; values are spelled as in a `ConditionSet`."""
     if one == other:
         return True
     mine, its = parse_operator(one.operator), parse_operator(other.operator)
@@ -125,13 +125,13 @@ def condition_implies(one: Condition, other: Condition) -> bool:
 
 
 def _no_stricter_on_absent_key(mine: Operator, its: Operator) -> bool:
-    """Whether its way with an absent key is no stricter than mine."""
+    """Returns whether the wider operator accepts an absent key if the narrower one does."""
     absent_is_fine = mine.negated and not mine.quantifier
     return mine.if_exists <= its.if_exists or absent_is_fine or mine.quantifier == "ForAllValues"
 
 
 def _within(base: str, value: str, wider_base: str, wider: str) -> bool:
-    """Tell whether each actual value that fits `value` under one operator fits `wider` under another."""
+    """Returns whether each actual value that matches `value` under one operator matches `wider` under another."""
     if base == wider_base and value == wider:
         return True
     if (base, wider_base) == ("StringEquals", "StringEqualsIgnoreCase"):
@@ -145,9 +145,9 @@ def _within(base: str, value: str, wider_base: str, wider: str) -> bool:
 
 
 def _as_pattern(base: str, value: str) -> str:
-    """Spell the value of StringEquals, in which `*` and `?` are plain, as a pattern."""
+    """Spells a value of StringEquals, in which `*` and `?` are plain characters, as a pattern."""
     if base == "StringLike" or has_variable(value):
-        # With a variable: only its very text, and patterns that cover it as a pattern.
+        # A value with a variable is comparable only with its own text and with patterns that cover it.
         return value
     return escape_observed(unescape(value))
 
@@ -163,7 +163,7 @@ def _network_within(value: str, wider: str) -> bool:
 
 
 def _compare_bounds(read: Callable[[str], Decimal | None], below: bool) -> Callable[[str, str], bool]:
-    """Compare the bounds of an order: `LessThan 3` is within `LessThan 5`."""
+    """Returns a comparison of bounds: `LessThan 3` is within `LessThan 5`."""
 
     def within(value: str, wider: str) -> bool:
         mine, its = read(value), read(wider)
@@ -186,7 +186,7 @@ _WITHIN: Mapping[str, Callable[[str, str], bool]] = {
 
 
 def _conditions_exclude(one: Condition, other: Condition) -> bool:
-    """Tell whether `one`, which asks for one of its values, and `other` never hold together."""
+    """Returns whether `one`, which requires one of its values, and `other` never hold together."""
     mine, its = parse_operator(one.operator), parse_operator(other.operator)
     if mine is None or its is None or one.key != other.key:
         return False
@@ -198,7 +198,7 @@ def _conditions_exclude(one: Condition, other: Condition) -> bool:
 
 
 def _values_disjoint(base: str, value: str, other_base: str, other: str) -> bool:
-    """Tell whether no actual value fits both values."""
+    """Returns whether no actual value matches both values."""
     if {base, other_base} <= {"StringEquals", "StringLike"}:
         return not resource_overlaps(_as_pattern(base, value), _as_pattern(other_base, other))
     return base == other_base == "Bool" and {value.lower(), other.lower()} == {"true", "false"}
@@ -211,21 +211,21 @@ _UNKNOWN = "a statement without Resource"
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """A statement, or the part of it that is about one resource entry with a policy variable."""
+    """A statement, or its part for one resource entry with a policy variable."""
 
     allow: bool
     actions: Element
     resources: Element
-    """Entries in the spelling of version 2012-10-17; a variable is loosened to `*`, and stands in `proviso`."""
+    """Entries in the spelling of version 2012-10-17; a variable becomes `*` here and a condition in `condition_set`."""
     condition_set: ConditionSet
     document: int
-    """Number of its document among those that were given."""
+    """Index of its document in the given sequence."""
     statement: Statement | None
-    """None for a grant that is listed without a policy."""
+    """None for a listed grant, which has no policy."""
 
 
 def rules_of(documents: Sequence[Document]) -> tuple[Rule, ...]:
-    """Take all statements of some documents apart."""
+    """Returns the rules of all statements of the documents."""
     return tuple(
         rule
         for number, document in enumerate(documents)
@@ -236,14 +236,14 @@ def rules_of(documents: Sequence[Document]) -> tuple[Rule, ...]:
 
 
 def listed_rule(listed: Permission) -> Rule:
-    """Make the rule that grants one action pattern on one resource pattern, all of its conditions to hold."""
+    """Returns the rule of a grant of one action pattern on one resource pattern under all its conditions."""
     resources, matching = _loosened(listed.resource)
     condition_set = replace(condition_set_of(listed.conditions, variables=True, unreadable=""), matching=matching)
     return Rule(True, Element((listed.action,)), Element((resources,)), condition_set, -1, None)
 
 
 def without_variables(pattern: str) -> str:
-    """Replace policy variables in a pattern of version 2012-10-17 by `*`."""
+    """Replaces policy variables in a pattern of version 2012-10-17 by `*`."""
     return _VARIABLE.sub("*", pattern)
 
 
@@ -275,7 +275,7 @@ def _rules(document: Document, number: int, statement: Statement) -> Iterator[Ru
         )
         return
     if not entries:
-        # IAM would not have stored it: nobody knows what it does, so that it is equal to itself only.
+        # IAM would not store such a statement, and its effect is undocumented: it equals only itself.
         yield replace(
             rule, condition_set=replace(rule.condition_set, unreadable=rule.condition_set.unreadable + _UNKNOWN)
         )

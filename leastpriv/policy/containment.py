@@ -1,11 +1,8 @@
-"""Is everything that some new documents allow allowed by the old ones? If not: what is not, with a request to show it.
+"""Decides whether old documents allow all that new documents allow, and shows a request that they do not.
 
-Exact for the wildcards of Action, NotAction, Resource and NotResource over all texts, not only today's actions: a
-request is sought that a new Allow statement is about and that no old Allow statement, or an old Deny, is about.
-Sound for conditions and policy variables: where neither "contained" nor a request can be shown, the answer is that
-one cannot tell, which counts as new access.
-
-Statements taken apart into rules that containment can compare.
+Exact for the wildcards of Action, NotAction, Resource and NotResource over all texts, including actions that AWS has
+not added yet. Sound for conditions and policy variables: if neither containment nor a request can be shown, the access
+counts as new.
 """
 
 from __future__ import annotations
@@ -31,9 +28,9 @@ from leastpriv.policy.glob_automaton import Element, GlobSet, StepBudget, StepBu
 from leastpriv.policy.witness import Witness, example_actions, find_witness
 
 _MAX_STEPS = 2_000_000
-"""Steps of about a microsecond after which the answer is "cannot tell"; real policies take some thousands."""
+"""Steps, of about a microsecond each, after which the answer is "not proved"; real policies take some thousands."""
 _IMPLIES_COST = 8
-"""Steps that comparing two provisos takes."""
+"""Steps that comparing two condition sets costs."""
 
 UNPROVEN_CONDITIONS = "its conditions or policy variables are not provably narrower"
 UNPROVEN_WILDCARDS = "its wildcards are too entangled to be compared"
@@ -41,42 +38,42 @@ UNPROVEN_WILDCARDS = "its wildcards are too entangled to be compared"
 
 @dataclass(frozen=True, slots=True)
 class Excess:
-    """A pair of entries of a new Allow statement that allows what the old documents do not, or may do so."""
+    """A pair of entries, action and resource, of a new Allow statement that may allow more than the old documents."""
 
     document: int
-    """Number of its document among the new ones."""
+    """Index of its document among the new ones."""
     statement: Statement
     action: str
     """The entry as written; `*` for a NotAction."""
     resource: str
     """The entry as written; `*` for a NotResource."""
     witness: Witness | None
-    """A request that the new documents allow and the old ones do not; None where one cannot tell."""
+    """A request that only the new documents allow; None if none can be shown."""
     reason: str = ""
-    """Why one cannot tell."""
+    """Why no request can be shown."""
 
 
 @dataclass(frozen=True, slots=True)
 class Containment:
-    """The answer; nothing in excess means that the old documents contain the new ones."""
+    """The result of a containment check; without excesses the old documents contain the new ones."""
 
     excesses: tuple[Excess, ...]
 
     @property
     def holds(self) -> bool:
-        """Whether the new documents provably allow nothing that the old ones do not."""
+        """Whether the new documents provably allow only what the old ones allow."""
         return not self.excesses
 
     @property
     def smallest(self) -> Excess | None:
-        """The excess with the shortest witness; one without a witness only where none has one."""
+        """The excess with the shortest witness; an excess without a witness only if none has one."""
         return min(self.excesses, key=_size, default=None)
 
 
 def check_containment(
     old: Sequence[Document], new: Sequence[Document], listed: Iterable[Permission] = (), *, budget: int = _MAX_STEPS
 ) -> Containment:
-    """Compare what `new` allows with what `old` and the `listed` grants, under their conditions, allow."""
+    """Compares what `new` allows with what `old` and the `listed` grants allow under their conditions."""
     grants = [listed_rule(permission) for permission in listed]
     question = _Comparison([*rules_of(old), *grants], rules_of(new), StepBudget(budget))
     new_access = list(question.new_access(rule for rule in question.new if rule.allow))
@@ -87,7 +84,7 @@ def check_containment(
 
 
 def lost_denies(old: Sequence[Document], new: Sequence[Document], *, budget: int = _MAX_STEPS) -> tuple[Statement, ...]:
-    """Return the Deny statements of `old` that those of `new` do not provably cover, whatever else is allowed."""
+    """Returns the Deny statements of `old` that the Deny statements of `new` do not provably cover."""
     question = _Comparison(_as_allows(new), _as_allows(old), StepBudget(budget))
     lost = (access.rule.statement for access in question.new_access(question.new))
     return tuple(dict.fromkeys(statement for statement in lost if statement))
@@ -111,9 +108,9 @@ class _NewAccess:
     action_entry: str
     resource_entry: str
     action: str = ""
-    """Empty where none was found in reasonable time."""
+    """Empty if the step budget ended before one was found."""
     resource: str = ""
-    """A plain text."""
+    """A plain text, no pattern."""
 
 
 def _excess(
@@ -130,23 +127,23 @@ def _excess(
 
 @dataclass(frozen=True, slots=True)
 class _RuleView:
-    """All rules as one new rule sees them; bits as in the universes."""
+    """All rules as seen by one new rule; bits as in the glob sets."""
 
     cases: int
-    """How many cases its proviso has."""
+    """Number of cases of its condition set."""
     covering: Mapping[int, int]
-    """Bit of an old Allow -> the cases that its proviso covers, as bits."""
+    """Bit of an old Allow -> cases that its condition set covers, as bits."""
     denying: Mapping[int, int]
-    """Bit of a new Deny -> the cases that it denies."""
+    """Bit of a new Deny -> cases that it denies."""
     blocking: Mapping[int, int]
-    """Bit of an old Deny that may hold together with the rule -> the new Denies that hold wherever it does."""
+    """Bit of an old Deny that may hold together with the rule -> new Denies that hold if it does."""
     blockers: int
-    """The keys of `barring`."""
+    """The keys of `blocking`."""
     relevant: int
-    """All bits that the view names."""
+    """All bits that this view uses."""
 
     def leaves_new_access(self, bits: int) -> bool:
-        """Tell whether a request, which the rules `bits` are about and the new rule too, may be newly allowed."""
+        """Returns whether a request that matches the rules `bits` and the new rule may be newly allowed."""
         denied = covered = 0
         for bit in _each_bit(bits & ~self.blockers):
             denied |= self.denying.get(bit, 0)
@@ -157,7 +154,7 @@ class _RuleView:
 
 
 class _Comparison:
-    """The old rules against the new ones."""
+    """Compares old rules with new ones."""
 
     def __init__(self, old: Sequence[Rule], new: Sequence[Rule], budget: StepBudget) -> None:
         self.old = tuple(dict.fromkeys(old))
@@ -170,7 +167,7 @@ class _Comparison:
         self.known: dict[tuple[ConditionSet, Element, int], str | None] = {}
 
     def new_access(self, rules: Iterable[Rule]) -> Iterator[_NewAccess]:
-        """Yield the pairs of entries of some new rules that are not provably allowed already."""
+        """Yields the pairs of entries of new rules that are not provably allowed already."""
         for rule in rules:
             for action_entry, actions in _entries(rule.actions):
                 for resource_entry, resources in _entries(rule.resources):
@@ -179,11 +176,12 @@ class _Comparison:
                     except StepBudgetError:
                         found = ("", "")
                     if found:
-                        # A rule about one entry with a variable: tell that entry, not its loosened form.
+                        # An entry with a variable has a rule for itself; report the entry, not the form in which `*`
+                        # replaces the variable.
                         yield _NewAccess(rule, action_entry, (*rule.condition_set.matching, resource_entry)[0], *found)
 
     def _find_new_access(self, rule: Rule, actions: Element, resources: Element) -> tuple[str, str] | None:
-        """Find an action and a resource, the resource a shortest one for its action."""
+        """Finds an action and a resource that are newly allowed, the resource a shortest one for its action."""
         view = self._view(rule.condition_set)
         relevant = view.relevant
         overlap = self.actions.overlap(actions)
@@ -198,7 +196,7 @@ class _Comparison:
     def _with_known_action(
         self, condition_set: ConditionSet, actions: Element, resources: Element
     ) -> tuple[str, str] | None:
-        """Prefer an action that exists to the shortest text that could be one."""
+        """Prefers an existing action to the shortest text that could be one."""
         view = self._view(condition_set)
         with suppress(StepBudgetError):
             for action in example_actions(actions, resources):
@@ -211,7 +209,7 @@ class _Comparison:
     def _uncovered_resource(
         self, condition_set: ConditionSet, view: _RuleView, resources: Element, signature: int
     ) -> str | None:
-        """Find a resource that is not allowed already for actions of one signature."""
+        """Finds a resource that is not yet allowed for actions of one signature."""
         key = (condition_set, resources, signature)
         if key not in self.known:
             self.known[key] = self._search_resource(view, resources, signature)
@@ -221,15 +219,15 @@ class _Comparison:
         if self._surely_covered(view, resources, signature, 0):
             return None
         if resources == EVERYTHING and view.leaves_new_access(self.resources.membership("*") & signature):
-            # The resource of calls that have none reads better than a letter, and is as short.
+            # `*`, the resource of calls without resources, is more readable than a letter and as short.
             return "*"
         found = (text for bits, text in self.resources.members(resources, signature) if view.leaves_new_access(bits))
         return next(found, None)
 
     def _surely_covered(self, view: _RuleView, resources: Element, whole: int, part: int) -> bool:
-        """Tell quickly, by comparing patterns one by one, that all is allowed already; False may be wrong.
+        """Shows quickly, by comparing patterns one by one, that all is allowed already; False may be wrong.
 
-        `whole` and `part` are the rules that are about all of the actions, or may be about some of them.
+        `whole` and `part` are the rules that match all of the actions, or possibly some of them.
         """
         overlap = self.resources.overlap(resources)
         denied = covered = 0
@@ -243,7 +241,7 @@ class _Comparison:
         return not wanted or all(self._still_denied(view, bit, whole) for bit in _each_bit(blocking))
 
     def _still_denied(self, view: _RuleView, bit: int, whole: int) -> bool:
-        """Whether a new Deny holds wherever an old one does."""
+        """Returns whether a new Deny holds if an old one does."""
         rule = self.rules[bit.bit_length() - 1]
         keeping = self.resources.overlap(rule.resources).whole & view.blocking[bit]
         if keeping & whole:
@@ -276,7 +274,7 @@ class _Comparison:
 
 
 def _entries(element: Element) -> Iterator[tuple[str, Element]]:
-    """Yield each entry as it is told, and what it stands for."""
+    """Yields each entry as a report shows it, and its element."""
     if element.negated:
         yield "*", element
         return

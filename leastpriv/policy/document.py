@@ -1,9 +1,7 @@
-"""A policy file as the user wrote it: every byte kept, the statements read beside it.
+"""Reads an identity-based policy out of a file and keeps every byte of the file.
 
-What IAM refuses as a policy, and what nobody can tell before a template is rendered: each in one sentence.
-
-The grammar of a policy: https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_grammar.html, read
-2026-11-24.
+`Grammar` rejects what IAM would not accept as a policy (grammar:
+https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_grammar.html, read 2026-11-24).
 """
 
 from __future__ import annotations
@@ -22,33 +20,32 @@ from leastpriv.policy.syntax_tree import Node, json_value
 from leastpriv.policy.template_functions import Parts, Placeholder, joined_text, parts_of
 
 LISTS = ("Action", "NotAction", "Resource", "NotResource")
-"""Elements of a statement that are a string or a list of strings."""
+"""Elements of a statement whose value is a string or a list of strings."""
 VARIABLES_VERSION = "2012-10-17"
-"""The version from which `${…}` means something; without it, and in 2008-10-17, it is plain text
-(read 2026-11-24 at https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_elements_version.html).
-"""
+"""The version from which `${…}` is a policy variable; without a version, and in 2008-10-17, it is plain text (read
+2026-11-24 at https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_elements_version.html)."""
 
 _VERSIONS = (VARIABLES_VERSION, "2008-10-17", "")
 _ELEMENTS = ("Sid", "Effect", "Principal", "NotPrincipal", *LISTS, "Condition")
 _EXCLUSIVE = (("Action", "NotAction"), ("Resource", "NotResource"))
 _MIN_SIMILARITY = 0.75
-"""How much of a misspelled element has to be right to be told which one is meant."""
+"""Similarity from which a misspelled element is taken for a known one."""
 
 
 @dataclass(frozen=True, slots=True)
 class Grammar:
-    """The checks of one policy; every one of them raises PolicyFileError."""
+    """Checks one policy against IAM's grammar; every check raises PolicyFileError."""
 
     source: PolicySource
     where: str
-    """How messages call the file."""
+    """Name of the file in messages."""
 
     def error(self, node: Node, advice: str) -> PolicyFileError:
-        """Make the error that names a node's place."""
+        """Returns the error for a node, with the node's position."""
         return self._error(node.start, advice)
 
     def check_policy(self, policy: Node, version: str) -> None:
-        """Refuse what is wrong with a policy outside its statements."""
+        """Checks the policy outside its statements."""
         if version not in _VERSIONS:
             node = policy.get_any_case("Version") or policy
             raise self.error(node, f"IAM knows no Version {format_names([version])}; write {VARIABLES_VERSION}")
@@ -60,7 +57,7 @@ class Grammar:
             raise self.error(node, "Statement must be an object or a list of objects; correct the policy")
 
     def check_statement(self, node: Node) -> None:
-        """Refuse what is wrong with a statement, its values left aside."""
+        """Checks the keys of a statement, but not their values."""
         self._check_no_expression(node, "a statement")
         if node.kind != "object":
             raise self.error(node, "a statement must be an object; correct the policy")
@@ -83,7 +80,7 @@ class Grammar:
                 )
 
     def check_lists(self, statement: Node) -> None:
-        """Refuse a statement that is about no action, or whose lists are empty: it would be read as saying nothing."""
+        """Checks that a statement has an action and no empty list: an empty list would be read as granting nothing."""
         if not (statement.get_any_case("Action") or statement.get_any_case("NotAction")):
             raise self.error(statement, "this statement has no Action, which IAM refuses; add it")
         for member in statement.members:
@@ -96,7 +93,7 @@ class Grammar:
         return PolicyFileError(f"{self.where}: {self.source.position(offset)}: {advice}.")
 
     def _check_no_expression(self, node: Node, what: str) -> None:
-        """Terraform's `[for …]` or `concat(…)` is no mistake, and only Terraform can work it out."""
+        """Terraform's `[for …]` or `concat(…)` is valid, but only Terraform can evaluate it."""
         parts = parts_of(node, "terraform", {}) if self.source.language == "terraform" else None
         if any(isinstance(part, Placeholder) for part in parts or ()):
             raise self.error(
@@ -123,7 +120,7 @@ class Grammar:
                 raise self.error(node, f"the key {format_names([member.key])} stands twice{case}; keep one")
 
     def _check_no_aliases(self, policy: Node) -> None:
-        """An edit of what other places repeat, or of a repetition, would change more than the policy."""
+        """An edit of an anchored or aliased value would change other parts of the file too."""
         for node in _descendants(policy):
             if node.kind == "alias" or node.anchor:
                 raise self.error(node, "the policy has a YAML anchor or alias; write the value out in both places")
@@ -136,22 +133,22 @@ def _descendants(node: Node) -> Iterator[Node]:
 
 
 _MAX_BYTES = 4 * 1024 * 1024
-"""A policy has some 10 KB; account-wide exports, which may hold one, some hundreds."""
+"""A policy has about 10 KB, an account-wide export that contains one some hundreds."""
 
 _NO_VALUES: Mapping[str, str] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
 class Statement:
-    """One statement, its lists as written; a single string counts as a list of one.
+    """One statement with its lists as written; a single string counts as a list of one.
 
-    Parts that only a rendered template knows are placeholders, `${Bucket.Arn}`.
+    Parts that only the rendered template knows are placeholders, `${Bucket.Arn}`.
     """
 
     index: int
-    """0-based place in the document."""
+    """0-based index in the document."""
     sid: str
-    """Empty where there is none."""
+    """Empty if the statement has no Sid."""
     effect: str
     """`Allow` or `Deny`."""
     actions: tuple[str, ...]
@@ -159,56 +156,57 @@ class Statement:
     resources: tuple[str, ...]
     not_resources: tuple[str, ...]
     conditions: tuple[Condition, ...]
-    """One an operator and key; all must hold, of the values any. Booleans and numbers as their JSON text."""
+    """One per operator and key; all must hold, each for any of its values. Booleans and numbers are in their JSON text.
+    """
     conditions_readable: bool
-    """False where the Condition block has a shape that `conditions` cannot express."""
+    """False if `conditions` cannot express the Condition block."""
     variables: bool
-    """Whether `${…}` means anything here: the document is of version 2012-10-17, or the statement has placeholders, in
-    which case its other texts are spelled as in that version."""
+    """Whether `${…}` is a policy variable here: the version is 2012-10-17, or the statement has placeholders and its
+    other texts are spelled as in that version."""
     line: int
-    """1-based line of the file on which the statement begins."""
+    """1-based line on which the statement begins."""
 
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """A policy inside the bytes that hold it.
+    """A policy and the file that contains it.
 
-    Two documents are equal when bytes, pointer and what was read there are; the hash is of the former alone.
+    Two documents are equal if bytes, pointer and parsed content are equal; the hash uses bytes and pointer only.
     """
 
     raw: bytes = field(repr=False)
     pointer: str
-    """JSON pointer (RFC 6901) to the policy object, or its address in HCL; empty where the file is the policy."""
+    """JSON pointer (RFC 6901) to the policy object, or its address in HCL; empty if the whole file is the policy."""
     where: str = field(compare=False)
-    """How messages call the file."""
+    """Name of the file in messages."""
     version: str = field(compare=False)
-    """The `Version` element; empty where absent, which IAM reads as 2008-10-17."""
+    """The `Version` element; empty if absent, which IAM reads as 2008-10-17."""
     statements: tuple[Statement, ...] = field(hash=False)
     source: PolicySource = field(compare=False, repr=False)
     pseudo_parameters: Mapping[str, str] = field(hash=False, repr=False)
-    """Values of CloudFormation's own parameters."""
+    """Values of CloudFormation's pseudo parameters."""
 
     @property
     def text(self) -> str:
-        """What the policy's nodes have their offsets in: `raw` decoded, or the string in it that is the policy."""
+        """The text that node offsets refer to: the decoded file, or the string in it that contains the policy."""
         return self.source.text
 
     @property
     def policy(self) -> Node:
-        """The policy object, with offsets into `text`."""
+        """The policy object; its offsets refer to `text`."""
         return self.source.policy
 
     @property
     def editable(self) -> bool:
-        """Whether an edit can be written into the file; a policy in HCL is rendered as JSON."""
+        """Whether edits can be written into the file; a policy in HCL is only rendered as JSON."""
         return self.source.format != "hcl"
 
     def to_bytes(self) -> bytes:
-        """Return the file, byte for byte as it was read."""
+        """Returns the unchanged bytes of the file."""
         return self.raw
 
     def value_in_file(self) -> tuple[str, object]:
-        """Return a JSON pointer and the value there, the smallest that an edit changes: the file, policy or string."""
+        """Returns the smallest value that an edit changes (file, policy or string) and its JSON pointer."""
         source = self.source
         if source.embedded:
             return self.pointer, self.text
@@ -217,7 +215,7 @@ class Document:
         return "", json.loads(self.text.removeprefix("\ufeff"))
 
     def with_text(self, text: str) -> Document:
-        """Return the document with another `text`, which is read anew."""
+        """Returns the document parsed from another `text`."""
         source, embedded = self.source, self.source.embedded
         if text == self.text:
             return self
@@ -230,12 +228,12 @@ class Document:
 
     @property
     def statement_nodes(self) -> tuple[Node, ...]:
-        """The statements' places in `text`, in the order of `statements`."""
+        """The nodes of the statements, in the order of `statements`."""
         node = self.policy.get_any_case("Statement")
         return (node.items if node.kind == "array" else (node,)) if node else ()
 
     def line_of_entry(self, index: int, entry: str) -> int:
-        """Return the 1-based line of the file with an `Action` entry of a statement; without one, the statement's."""
+        """Returns the 1-based line of an `Action` entry; without such an entry, the line of the statement."""
         node = self.statement_nodes[index]
         actions = node.get_any_case("Action")
         found = next((item for item in _items(actions) if item.text == entry), node) if actions else node
@@ -243,14 +241,20 @@ class Document:
 
 
 def parse(raw: bytes, where: str, pointer: str = "", pseudo_parameters: Mapping[str, str] = _NO_VALUES) -> Document:
-    """Read an identity-based policy from the bytes of a file in UTF-8, with or without byte order mark.
+    """Parses an identity-based policy from the bytes of a UTF-8 file, with or without byte order mark.
 
-    `where` is the file's name, for messages and to know YAML (`.yaml`, `.yml`, `.template`), Terraform (`.tf`,
-    `.tf.json`) and JSON (all else) by. The policy is found at `pointer`, without one at the top of the file or where
-    the AWS command line puts it. `known` holds values of CloudFormation's own parameters, such as `AWS::Partition`.
-    Keys of the policy language count in any case, as IAM takes them.
-    Raises PolicyFileError, in one sentence with the way out, where the file cannot be read, holds no policy there, or
-    holds one that has a principal or that IAM would not accept.
+    Keys of the policy language are case-insensitive, as in IAM.
+
+    Args:
+        raw: content of the file.
+        where: file name, for messages and for the format: YAML (`.yaml`, `.yml`, `.template`), Terraform (`.tf`,
+            `.tf.json`), else JSON.
+        pointer: location of the policy; empty searches the top of the file and the keys of the AWS CLI's output.
+        pseudo_parameters: values of CloudFormation's pseudo parameters, such as `AWS::Partition`.
+
+    Raises:
+        PolicyFileError: the file cannot be read, has no policy at the pointer, or has one with a principal or that
+            IAM would reject; the message names the remedy.
     """
     if len(raw) > _MAX_BYTES:
         raise PolicyFileError(f"{where}: {len(raw):,} bytes are too many for a policy file; name the policy itself.")
@@ -270,7 +274,7 @@ def _document(raw: bytes, where: str, source: PolicySource, pseudo_parameters: M
 
 
 class _Reader:
-    """Reads the parts of a policy; `where` serves its messages."""
+    """Reads the parts of a policy; `where` names the file in messages."""
 
     def __init__(self, source: PolicySource, where: str, pseudo_parameters: Mapping[str, str]) -> None:
         self.source = source

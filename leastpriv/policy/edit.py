@@ -1,9 +1,7 @@
-"""The smallest edit of a policy file, made in its text: what must not change is never written anew.
+"""Edits a policy file in its text, so that unaffected lines keep every byte.
 
-Edits name statements by their index in the document they are applied to; all edits of one call refer to the
-same document, however many statements they drop.
-
-A list in brackets rewritten so that what stays keeps its text, its separators and its comments.
+Edits name statements by index; all edits of one call refer to the document before the call, however many statements
+they drop.
 """
 
 from __future__ import annotations
@@ -23,34 +21,34 @@ _EMPTY_POLICY = b'{\n  "Version": "2012-10-17",\n  "Statement": []\n}\n'
 
 @dataclass(frozen=True, slots=True)
 class ReplaceActions:
-    """Drop entries from a statement's Action and put others where they stood."""
+    """Removes entries from a statement's Action and inserts others at their positions."""
 
     statement: int
     remove: frozenset[str]
-    """Entries exactly as written; every duplicate goes."""
+    """Entries exactly as written; all duplicates are removed."""
     insert: tuple[tuple[str, tuple[str, ...]], ...] = ()
-    """(entry as written, new entries): they follow the entry, or take its place where it is removed; in a sorted list
-    they go where they belong."""
+    """(entry as written, new entries): the new entries follow the entry or replace it if it is removed; in a sorted
+    list they are inserted in order."""
 
 
 @dataclass(frozen=True, slots=True)
 class DropStatement:
-    """Drop a statement whole."""
+    """Removes a whole statement."""
 
     statement: int
 
 
 @dataclass(frozen=True, slots=True)
 class AppendStatement:
-    """Put a statement after the last one."""
+    """Adds a statement after the last one."""
 
     statement: Mapping[str, object] = field(hash=False)
-    """Sid, Effect, Action, Resource, Condition as in JSON; lists may be tuples."""
+    """Sid, Effect, Action, Resource and Condition as in JSON; lists may be tuples."""
 
 
 @dataclass(frozen=True, slots=True)
 class AppendActions:
-    """Put entries after the last one of a statement's Action, in a sorted list where they belong."""
+    """Adds entries to a statement's Action: at the end, or in order if the list is sorted."""
 
     statement: int
     actions: tuple[str, ...]
@@ -58,19 +56,19 @@ class AppendActions:
 
 @dataclass(frozen=True, slots=True)
 class ReplaceResources:
-    """Drop entries from a statement's Resource and put others where they stood."""
+    """Removes entries from a statement's Resource and inserts others at their positions."""
 
     statement: int
     remove: frozenset[str]
-    """Entries exactly as written; every duplicate goes."""
+    """Entries exactly as written; all duplicates are removed."""
     insert: tuple[str, ...] = ()
-    """They take the place of the first entry removed, or follow the last one; in a sorted list as in `ReplaceActions`.
-    """
+    """They replace the first removed entry, or follow the last entry; in a sorted list they are inserted as in
+    `ReplaceActions`."""
 
 
 @dataclass(frozen=True, slots=True)
 class ReplaceNotAction:
-    """Write a statement with Action in the place of its NotAction."""
+    """Replaces a statement's NotAction by Action."""
 
     statement: int
     actions: tuple[str, ...]
@@ -80,12 +78,13 @@ Edit = ReplaceActions | DropStatement | AppendStatement | AppendActions | Replac
 
 
 def apply_edits(document: Document, edits: Sequence[Edit]) -> Document:
-    """Return the document after all `edits`, changing only the lines that have to change.
+    """Applies `edits` to a document and changes only the lines that must change.
 
-    A statement that loses its last action goes whole. An action that the statement's list already has (in any
-    case) is not written again. Raises PolicyFileError where a statement or a resource with `${` is new to a document
-    in which that would be plain text, or a list is laid out in a way that no edit fits; ValueError where an edit
-    names a statement or an entry that does not exist.
+    A statement that loses its last action is removed. An action that the list already has, in any case, is not added
+    again.
+
+    Raises PolicyFileError if a new statement or resource has `${` in a document whose version reads that as plain text,
+    or if a list's layout cannot be edited; ValueError if an edit names a statement or entry that does not exist.
     """
     appended = [edit.statement for edit in edits if isinstance(edit, AppendStatement)]
     _check_escapes(document, edits)
@@ -104,7 +103,7 @@ def apply_edits(document: Document, edits: Sequence[Edit]) -> Document:
     try:
         return document.with_text(text)
     except PolicyFileError as error:
-        # What we wrote is no policy: the file was read before, so that its owner has nothing to correct.
+        # The file was readable before the edit, so its owner has no mistake to correct.
         raise PolicyFileError(
             f"{document.where}: the change finds no place in the way this file is laid out; write its lists with one "
             "entry a line."
@@ -119,7 +118,7 @@ def _writer_for(document: Document) -> Writer:
 
 
 def create_policy(statements: Sequence[Mapping[str, object]]) -> bytes:
-    """Return a new policy file of version 2012-10-17: two blanks a level, one entry a line, final newline."""
+    """Creates a policy file of version 2012-10-17, indented by two blanks, one entry a line, with a final line end."""
     empty = parse(_EMPTY_POLICY, "new policy")
     return apply_edits(empty, [AppendStatement(statement) for statement in statements]).to_bytes()
 
@@ -129,7 +128,7 @@ def _check_escapes(document: Document, edits: Sequence[Edit]) -> None:
         return
     new = [text for edit in edits if isinstance(edit, AppendStatement) for text in _strings(edit.statement)]
     there = {resource for statement in document.statements for resource in statement.resources}
-    # A resource that moves within the document means what it did.
+    # A resource that moves within the document keeps its meaning.
     new += [text for edit in edits if isinstance(edit, ReplaceResources) for text in {*edit.insert} - there]
     if any("${" in text for text in new):
         raise PolicyFileError(
@@ -149,7 +148,7 @@ def _strings(value: object) -> Iterator[str]:
 
 
 def _splices(document: Document, index: int, edits: Sequence[Edit], writer: Writer) -> list[Splice] | None:
-    """Return what changes within a statement; None where it goes whole."""
+    """Returns the splices within a statement; None if the whole statement is removed."""
     changes, splices = ListChanges(), list[Splice]()
     entries = document.statements[index].actions
     for edit in edits:
@@ -208,7 +207,7 @@ def _add_action_changes(changes: ListChanges, entries: tuple[str, ...], edit: Re
 
 
 def _drop_duplicates(changes: ListChanges, kept: Sequence[str], same: Callable[[str], str]) -> None:
-    """Leave out new entries that are there already; `same` makes equal what counts as equal."""
+    """Removes new entries that the list already has; `same` maps entries that count as equal to one key."""
     seen = {same(entry) for entry in kept}
     for place in sorted(changes.after):
         fresh: dict[str, str] = {}
@@ -219,7 +218,7 @@ def _drop_duplicates(changes: ListChanges, kept: Sequence[str], same: Callable[[
 
 
 def _keep_sorted(changes: ListChanges, entries: Sequence[str]) -> None:
-    """Put new entries where they belong in a list that its owner keeps sorted; `entries` are those before the edit."""
+    """Inserts new entries in order if the list was sorted; `entries` are the entries before the edit."""
     key = _sort_key(entries)
     if key is None:
         return
@@ -231,7 +230,7 @@ def _keep_sorted(changes: ListChanges, entries: Sequence[str]) -> None:
 
 
 def _sort_key(entries: Sequence[str]) -> Callable[[str], str] | None:
-    """The order that a list is kept in, with or without regard to case; two entries and fewer show none."""
+    """Returns the sort key of a sorted list, case-sensitive or not; fewer than three entries show no order."""
     if len({*entries}) < 3:
         return None
     orders: tuple[Callable[[str], str], ...] = (str.casefold, str)

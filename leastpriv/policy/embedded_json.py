@@ -1,4 +1,4 @@
-"""A policy written as the text of a string: JSON in a JSON string, in a quoted YAML string, in a YAML block of text."""
+"""Locates and replaces a policy that is the text of a JSON string, a quoted YAML string or a YAML block."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Literal
 from leastpriv.policy.syntax_tree import Node, json_string
 
 Spelling = Literal['"', "'", "|"]
-"""How the outer file writes the text: in double quotes with JSON's escapes, in single quotes of YAML, line by line."""
+"""How the outer file writes the text: double quotes with JSON's escapes, YAML's single quotes, or a YAML block."""
 
 _ESCAPED = re.compile(r"\\u[dD][89abAB]..\\u[dD][c-fC-F]..|\\u....|\\.|[^\\]")
 _SINGLE = re.compile("''|[^']")
@@ -21,24 +21,24 @@ _WORD = re.compile(r"\w+|\W")
 
 @dataclass(frozen=True, slots=True)
 class EmbeddedJson:
-    """The outer text, and how it spells each character of the inner one."""
+    """The outer text, and the spelling of each character of the inner text."""
 
     outer: str
     start: int
     """Offset of the first character's spelling."""
     pieces: tuple[str, ...]
-    """One an inner character; together they stand in `outer` without a gap."""
+    """One per inner character; together they are a contiguous part of `outer`."""
     spelling: Spelling
     newline: str = "\n"
     indent: str = ""
-    """White space before each line of a block of text."""
+    """White space before each line of a block."""
 
     def outer_offset(self, offset: int) -> int:
-        """Return the offset in `outer` of an inner offset."""
+        """Returns the offset in `outer` of an offset in the inner text."""
         return self.start + sum(map(len, self.pieces[:offset]))
 
     def replace_text(self, old: str, new: str) -> str:
-        """Return `outer` with the inner text `new` in place of `old`; what is equal keeps its spelling."""
+        """Returns `outer` with the inner text `old` replaced by `new`; unchanged characters keep their spelling."""
         end = self.outer_offset(len(self.pieces))
         return self.outer[: self.start] + self._respell(old, new) + self.outer[end:]
 
@@ -53,7 +53,7 @@ class EmbeddedJson:
         pieces = self.pieces[head : head + len(old)]
         if "".join(pieces) == self._encoded(old):
             return self._encoded(new)
-        # Spelled in another way than ours, as `\u002a` for a star: keep that wherever words are the same.
+        # The file spells characters differently, as `\u002a` for `*`: keep its spelling of equal words.
         mine, its = _WORD.findall(old), _WORD.findall(new)
         places = [0]
         for word in mine:
@@ -74,7 +74,7 @@ class EmbeddedJson:
 
 
 def open_embedded_json(outer: str, node: Node) -> tuple[str, EmbeddedJson] | None:
-    """Return the text that a string node holds, with its shell; None where it is spelled in a way not read here."""
+    """Returns the text of a string node with its embedding; None if its spelling is not supported."""
     raw = outer[node.start : node.end]
     if raw.startswith("|"):
         return _open_block(outer, node, raw)
@@ -121,6 +121,6 @@ def _open_block(outer: str, node: Node, raw: str) -> tuple[str, EmbeddedJson] | 
 
 
 def _common_prefix_length(one: str, other: str) -> int:
-    """Length of the common beginning of two texts."""
+    """Returns the length of the common prefix of two texts."""
     limit = min(len(one), len(other))
     return next((at for at in range(limit) if one[at] != other[at]), limit)

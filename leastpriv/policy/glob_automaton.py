@@ -1,14 +1,9 @@
-"""Sets of texts that patterns describe, and what they have in common, exactly: by automata, not by sampling.
+"""Compares sets of glob patterns exactly: what one set matches and another does not.
 
-Most questions need no automaton: two patterns are compared as they stand, and only what that leaves open is walked.
-
-All texts that a pattern describes at once: an automaton over many patterns, walked from the shortest text on.
-
-A pattern is a chain of places joined by the characters that lead from one to the next; `*` is a place where one may
-stay. All patterns together are one number whose bits are the places reached, so that reading a character is a shift
-and two masks. Walking all numbers that can be reached finds for every combination of patterns whether some text
-belongs to just that combination. Their number may grow beyond all bounds for hostile patterns, which is what `Effort`
-is for.
+Patterns are first compared pairwise; an automaton decides only the rest. A pattern is a chain of states joined by
+characters; `*` is a state with a loop. The states of all patterns are bits of one integer, so that reading a character
+is a shift and two masks. Visiting all reachable integers finds, for each combination of patterns, whether a text
+matches exactly that combination. Their number can explode for hostile patterns, which `StepBudget` limits.
 """
 
 from __future__ import annotations
@@ -34,19 +29,19 @@ _FILLERS = "xyzabcdefghijklmnopqrstuvw0123456789-_/"
 
 
 class StepBudgetError(Exception):
-    """The patterns are too entangled to be told apart in reasonable time; caught where the question was asked."""
+    """The patterns take more steps than the budget allows; the caller that set the budget catches it."""
 
 
 @dataclass(slots=True)
 class StepBudget:
-    """How many steps may still be taken; a step is roughly a microsecond."""
+    """Steps that may still be taken, of about a microsecond each."""
 
     left: int
 
     def spend(self, steps: int) -> None:
-        """Take steps.
+        """Takes steps.
 
-        Raises EffortError when none is left.
+        Raises StepBudgetError if none is left.
         """
         self.left -= steps
         if self.left < 0:
@@ -63,15 +58,15 @@ class Element:
 
 @dataclass(frozen=True, slots=True)
 class _PatternStates:
-    """A pattern as places 0 … `last`, each a bit."""
+    """A pattern as states 0 … `last`, each a bit."""
 
     last: int
     literal: tuple[tuple[str, int], ...]
-    """Character -> places that it leads on from."""
+    """Character -> states that it leads on from."""
     any_one: int
-    """Places that any character leads on from."""
+    """States that any character leads on from."""
     loops: int
-    """Places where any character may stay."""
+    """States with a loop for any character."""
 
 
 @lru_cache(maxsize=8192)
@@ -91,7 +86,7 @@ def _states_of(pattern: str, escapes: bool) -> _PatternStates:
 
 
 class GlobAutomaton:
-    """All texts of a domain at once, shortest first, and the elements that have them."""
+    """An automaton that enumerates the texts of a domain, shortest first, with the elements that match them."""
 
     def __init__(self, domain: Element, elements: Sequence[Element], actions: bool, budget: StepBudget) -> None:
         self.domain = domain
@@ -108,7 +103,7 @@ class GlobAutomaton:
         yield from map(chr, range(0x4E00, 0x9FFF))
 
     def _add(self, element: Element, escapes: bool) -> tuple[int, int]:
-        """Add an element's patterns; returns all their places, and their last ones."""
+        """Adds an element's patterns; returns all their states, and their last ones."""
         first, ends = self.width, 0
         for pattern in element.patterns:
             states, at = _states_of(pattern, escapes), self.width
@@ -122,7 +117,7 @@ class GlobAutomaton:
         return (1 << self.width) - (1 << first), ends
 
     def texts(self) -> Iterator[tuple[int, str]]:
-        """Yield each combination of elements that a text of the domain has (bits by place), with a shortest such."""
+        """Yields each combination of elements (as bits) that a text of the domain matches, with a shortest text."""
         came_from: dict[int, tuple[int | None, str]] = {}
         queue, seen = deque[int](), set[int]()
         cost = 4 + (len(self.literal) + len(self.elements)) * (1 + self.width // 512) // 8
@@ -140,7 +135,7 @@ class GlobAutomaton:
     def _read_one_character(
         self, states: int, origin: int | None, came_from: dict[int, tuple[int | None, str]], queue: deque[int]
     ) -> None:
-        """Read one more character, each that any pattern names and one that none does."""
+        """Reads one more character: each that a pattern names, and one that no pattern names."""
         otherwise = (states & self.any_one) << 1 | states & self.loops
         steps = [(char, otherwise | lead << 1) for char, leads in self.literal.items() if (lead := states & leads)]
         for char, following in (*steps, (self.filler, otherwise)):
@@ -166,24 +161,24 @@ def _text_to(states: int, came_from: dict[int, tuple[int | None, str]]) -> str:
 
 
 _COMPARE_COST = 12
-"""Steps that comparing two patterns takes, as a walk counts them."""
+"""Steps that comparing two patterns costs."""
 
 
 @dataclass(frozen=True, slots=True)
 class Overlap:
-    """What is known of a domain without a walk, as bits that stand for elements."""
+    """What pairwise comparison shows about a domain; bits stand for elements."""
 
     whole: int
-    """Elements that have all of it."""
+    """Elements that match all of it."""
     part: int
-    """Elements that may have a part of it, or all."""
+    """Elements that may match part of it, or all."""
 
 
 class GlobSet:
-    """Some elements, of which each is asked what it shares with others; an element's bit is `1 << its index`.
+    """Elements that are compared with domains; an element's bit is `1 << index`.
 
-    Actions are compared without case; resources read `${*}`, `${?}`, `${$}` as the characters. The empty text is no
-    member of the universe: there is no such action or resource.
+    Actions are case-insensitive; in resources `${*}`, `${?}` and `${$}` are plain characters. The empty text is no
+    member: no action or resource is empty.
     """
 
     def __init__(self, elements: Sequence[Element], *, actions: bool, budget: StepBudget) -> None:
@@ -211,13 +206,13 @@ class GlobSet:
             self._literals[text] = self._literals.get(text, 0) | bit
 
     def text(self, domain: Element) -> str | None:
-        """Return the only member of a domain of one literal pattern; None for any other."""
+        """Returns the only member of a domain of one literal pattern; None for any other domain."""
         if domain.negated or len(domain.patterns) != 1:
             return None
         return literal_of(self._spelled(domain.patterns[0]), not self.actions)
 
     def membership(self, text: str) -> int:
-        """Return the bits of all elements that have `text`, a plain text."""
+        """Returns the bits of all elements that match a plain text."""
         text = self._spelled(text)
         known = self._known.get(text)
         if known is None:
@@ -233,9 +228,9 @@ class GlobSet:
         return action_matches(pattern, text) if self.actions else resource_matches(pattern, text)
 
     def overlap(self, domain: Element) -> Overlap:
-        """Compare a domain with each element, pattern by pattern: quick, and sure only in what it calls whole or none.
+        """Compares a domain with each element pattern by pattern, without an automaton.
 
-        Raises EffortError.
+        Certain are only `whole` and the bits in neither field. Raises StepBudgetError.
         """
         text = self.text(domain)
         if text is not None:
@@ -252,9 +247,9 @@ class GlobSet:
         return found
 
     def _compare(self, domain: Element, element: Element) -> tuple[bool, bool]:
-        """Tell whether the element has all of the domain for sure, and whether it may have some of it."""
+        """Returns whether the element certainly matches all of the domain, and whether it may match some of it."""
         if domain.negated:
-            # Everything but some patterns: sure are only the same exclusion, and a subset of it.
+            # For an exclusion only the same exclusion and a subset of it are certain.
             if element.negated:
                 return set(element.patterns) <= set(domain.patterns), True
             return "*" in element.patterns, True
@@ -275,9 +270,9 @@ class GlobSet:
         return _may_meet(pattern, other, self.actions)
 
     def members(self, domain: Element, relevant: int) -> Iterator[tuple[int, str]]:
-        """Yield each combination of `relevant` elements (bits) that some text of the domain has, with a shortest such.
+        """Yields each combination of `relevant` elements that a text of the domain matches, with a shortest text.
 
-        Raises EffortError.
+        Combinations are bits. Raises StepBudgetError.
         """
         text = self.text(domain)
         if text is not None:
@@ -296,7 +291,7 @@ class GlobSet:
             yield bits, shortest
 
     def _near(self, element: Element, domain: Element) -> Element:
-        """Leave out the patterns of an element that cannot have a text of the domain."""
+        """Returns an element without the patterns that cannot match a text of the domain."""
         if domain.negated:
             return element
         near = (
@@ -306,7 +301,7 @@ class GlobSet:
 
 
 def _may_meet(pattern: str, other: str, actions: bool) -> bool:
-    """Tell whether two patterns agree in their first characters, as far as these are literal in both."""
+    """Returns whether the literal beginnings of two patterns agree."""
     start, other_start = _literal_start(pattern, not actions), _literal_start(other, not actions)
     return start.startswith(other_start) or other_start.startswith(start)
 

@@ -1,14 +1,10 @@
-"""Policies in HCL: `aws_iam_policy_document`, `jsonencode(…)`, heredocs; read for comparison, never edited.
+"""Reads policies in HCL: `aws_iam_policy_document`, `jsonencode(…)` and heredocs.
 
-A policy goes by its address, `data.aws_iam_policy_document.deploy` or `aws_iam_role_policy.deploy.policy`, and is
-rendered as JSON whose strings are still Terraform's (python-hcl2 reads the syntax).
+An address such as `data.aws_iam_policy_document.deploy` or `aws_iam_role_policy.deploy.policy` names the policy. It is
+rendered as JSON, for comparison only, whose strings keep Terraform's expressions; python-hcl2 reads the syntax.
 
-Terraform's data source `aws_iam_policy_document` as the policy it makes.
-
-https://registry.terraform.io/providers/hashicorp/aws/latest/docs/data-sources/iam_policy_document, read 2026-11-24:
-`version` is 2012-10-17 and `effect` Allow where they are absent, and `&{` stands for `${` of a policy variable.
-
-A policy written as HCL, to be copied by hand.
+The data source (https://registry.terraform.io/providers/hashicorp/aws/latest/docs/data-sources/iam_policy_document,
+read 2026-11-24) defaults to `version` 2012-10-17 and `effect` Allow, and writes `&{` for the `${` of a policy variable.
 """
 
 from __future__ import annotations
@@ -38,9 +34,9 @@ _ELSEWHERE = ("source_policy_documents", "override_policy_documents", "source_js
 
 
 def policy_json(block: object, where: str, pointer: str) -> str:
-    """Write the block as JSON whose strings are still Terraform's.
+    """Renders a data source as JSON whose strings keep Terraform's expressions.
 
-    Raises PolicyFileError where a part of the policy does not stand in the block.
+    Raises PolicyFileError if a part of the policy is outside the block.
     """
     body = block if isinstance(block, Mapping) else {}
     _check_complete(body, where, pointer)
@@ -69,7 +65,7 @@ def _statement(block: Mapping[str, object]) -> dict[str, object]:
     made: dict[str, object] = {"Sid": block["sid"]} if block.get("sid") else {}
     made["Effect"] = block.get("effect", "Allow")
     for key, name in _LISTS.items():
-        # An empty list is left out, as the provider does.
+        # The provider omits an empty list too.
         if block.get(key):
             made[name] = _with_policy_variables(block[key])
     for key, name in (("principals", "Principal"), ("not_principals", "NotPrincipal")):
@@ -80,7 +76,7 @@ def _statement(block: Mapping[str, object]) -> dict[str, object]:
 
 
 def _principals(blocks: object) -> object:
-    """As the provider writes them: `*` for everybody, else the identifiers of each type together."""
+    """Renders principals as the provider does: `*` for all principals, else identifiers grouped by type."""
     found: dict[str, list[object]] = {}
     for each in _each_block(blocks):
         found.setdefault(str(each.get("type", "")), []).extend(
@@ -90,7 +86,7 @@ def _principals(blocks: object) -> object:
 
 
 def _conditions(block: Mapping[str, object]) -> dict[str, dict[str, object]]:
-    """The condition blocks; the values of those of equal test and variable follow each other, as in the provider.
+    """Renders the condition blocks; values of equal test and variable are joined in order, as in the provider.
 
     https://github.com/hashicorp/terraform-provider-aws/blob/main/internal/service/iam/policy_model.go, read 2026-11-24.
     """
@@ -107,7 +103,7 @@ def _as_list(value: object) -> list[object]:
 
 
 def _each_block(value: object) -> Iterator[Mapping[str, object]]:
-    """One block, or a list of blocks."""
+    """Yields one block, or each block of a list."""
     for each in value if isinstance(value, Sequence) and not isinstance(value, str) else [value]:
         if isinstance(each, Mapping):
             yield each
@@ -135,10 +131,10 @@ class _Rendered:
 
 
 def read_hcl(text: str, where: str, pointer: str) -> PolicySource:
-    """Read the policy at an address.
+    """Reads the policy at an address.
 
-    Raises PolicyFileError where the file is not HCL, or has no policy there that is written out; it names those that it
-    has.
+    Raises PolicyFileError if the file is not HCL or has no complete policy at the address; the message lists the
+    policies of the file.
     """
     import hcl2
     from lark.exceptions import LarkError, UnexpectedInput
@@ -155,7 +151,7 @@ def read_hcl(text: str, where: str, pointer: str) -> PolicySource:
 
 
 class _Reader:
-    """Looks an address up; `pointer` is how messages call it."""
+    """Resolves an address; `pointer` is the address in messages."""
 
     def __init__(self, body: BodyRule, where: str, pointer: str) -> None:
         self.body = body
@@ -190,12 +186,12 @@ class _Reader:
         return blocks[index]
 
     def container(self, tokens: list[str]) -> tuple[BodyRule, list[str]]:
-        """The body of a resource, module or locals block, and what the address says beyond it."""
+        """Returns the body of a resource, module or locals block, and the rest of the address."""
         for block in _blocks(self.body):
             labels = _labels(block)
             own = ["local"] if labels == ["locals"] else labels[1:] if labels[0] == "resource" else labels
             is_own = bool(own) and tokens[: len(own)] == own
-            # Several blocks of locals may stand in one file.
+            # A file may have several blocks of locals.
             has_it = own != ["local"] or {*tokens[1:2]} <= {_name(each) for each in block.body.children}
             if is_own and has_it:
                 return block.body, tokens[len(own) :]
@@ -225,7 +221,7 @@ class _Reader:
         return _Rendered(policy_json(_terraform_value(body.serialize(_options())), self.where, self.pointer), lines)
 
     def expression(self, attribute: Any) -> _Rendered:
-        """A policy that an attribute holds: an object in `jsonencode`, JSON as text, or a data source's output."""
+        """Renders an attribute's policy: an object in `jsonencode`, JSON text, or the output of a data source."""
         term = _without_term(attribute.expression)
         if type(term).__name__ == "FunctionCallRule" and _function(term) == "jsonencode":
             value = _without_term(term.arguments.arguments[0])
@@ -276,7 +272,7 @@ def _line(rule: Any) -> int:
 
 
 def _without_term(expression: Any) -> Any:
-    """The expression without the term, and parentheses, around it."""
+    """Returns the expression inside a term and its parentheses."""
     while type(expression).__name__ == "ExprTermRule":
         expression = expression.expression
     return expression
@@ -296,7 +292,7 @@ def _statement_lines(value: Any) -> Iterator[int]:
 
 
 def _terraform_value(value: Any) -> Any:
-    """The library's value as Terraform's text: strings without their quotes, expressions as `${…}`."""
+    """Converts the library's value to Terraform's text: strings without quotes, expressions as `${…}`."""
     if isinstance(value, Mapping):
         return {_terraform_value(key): _terraform_value(each) for key, each in value.items()}
     if isinstance(value, list):

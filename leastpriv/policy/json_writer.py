@@ -1,8 +1,6 @@
-"""How a policy file is laid out, and new text in the same style.
+"""Writes policy text in brackets, as JSON or YAML flow style, in the layout of the file.
 
-Writes edits into the text of a policy: one way for brackets, as in JSON, another for blocks of YAML.
-
-Both hand back the whole new text; what an edit does not concern is copied.
+Lists are rewritten so that remaining entries keep their text, separators and comments.
 """
 
 from __future__ import annotations
@@ -22,7 +20,7 @@ _DEFAULT_UNIT = "  "
 
 
 def json_style_of(document: Document) -> JsonStyle:
-    """Read the habits off a document; where it shows none, those of `aws iam get-policy-version`."""
+    """Reads the layout of a document; the default is that of `aws iam get-policy-version`."""
     text, nodes = document.text, document.statement_nodes
     single_line = not any(_is_multiline(text, node) for node in nodes or (document.policy,))
     lists = [value for node in nodes for value in _list_nodes(node)]
@@ -45,16 +43,16 @@ def json_style_of(document: Document) -> JsonStyle:
 
 
 def indentation(text: str, offset: int) -> str:
-    """Return the white space at the beginning of the line of `offset`."""
+    """Returns the white space at the beginning of the line of `offset`."""
     line = text[text.rfind("\n", 0, offset) + 1 : offset]
     return line[: len(line) - len(line.lstrip(" \t"))]
 
 
 def statement_text(statement: Mapping[str, object], indent: str, style: JsonStyle) -> str:
-    """Write a statement whose first line is already indented by `indent`.
+    """Writes a statement whose first line is already indented by `indent`.
 
-    Keys come in the order Sid, Effect, Action, Resource, Condition; lists of one in Action and Resource
-    become a string where the file mostly does so, and a string a list where not.
+    Keys are in the order Sid, Effect, Action, Resource, Condition. A list of one in Action or Resource becomes a string
+    if the file mostly does so, and a string becomes a list otherwise.
     """
     keys = [key for key in _KEY_ORDER if key in statement] + [key for key in statement if key not in _KEY_ORDER]
     members = {key: _with_list_style(key, statement[key], style) for key in keys}
@@ -62,19 +60,19 @@ def statement_text(statement: Mapping[str, object], indent: str, style: JsonStyl
 
 
 def list_text(entries: Sequence[object], indent: str, style: JsonStyle) -> str:
-    """Write a list whose opening bracket stands on a line indented by `indent`."""
+    """Writes a list whose opening bracket is on a line indented by `indent`."""
     inner = indent + style.unit
     return entry_list_text([_value_text(entry, inner, style) for entry in entries], indent, style)
 
 
 def entry_list_text(texts: Sequence[str], indent: str, style: JsonStyle) -> str:
-    """Write a list of entries that are text already."""
+    """Writes a list of entries that are already text."""
     multiline = style.multiline_single if len(texts) == 1 else style.multiline_several
     return _bracketed("[]", texts, indent, style, multiline and bool(texts))
 
 
 def statement_list_text(statements: Sequence[str], indent: str, style: JsonStyle) -> str:
-    """Write the list of statements whose texts were written for `indent` and one unit more."""
+    """Writes the list of statements whose texts are indented one unit more than `indent`."""
     return _bracketed("[]", statements, indent, style, bool(statements) and not style.single_line)
 
 
@@ -138,7 +136,7 @@ def _mostly_strings(statements: Sequence[Node], key: str) -> bool:
 
 
 def _unit(document: Document) -> str:
-    """Compare the first key of an object with the line on which the object opens."""
+    """Returns how much deeper the first key of an object is than the line that opens the object."""
     text = document.text
     for node in (document.policy, *document.statement_nodes):
         outer = indentation(text, node.start)
@@ -162,7 +160,7 @@ def _colon(text: str, node: Node) -> str:
 
 
 def _compact(text: str, node: Node) -> bool:
-    """Tell whether entries on one line follow each other without a blank."""
+    """Returns whether entries on one line follow each other without a blank."""
     return all(text[member.key_end : member.value.start] == ":" for member in node.members) and not _is_multiline(
         text, node
     )
@@ -174,25 +172,25 @@ def _padding(text: str, node: Node) -> str:
 
 
 Splice = tuple[int, int, str]
-"""Where a part of a text begins and ends, and what stands there instead."""
+"""Start and end of a part of a text, and its replacement."""
 
 
 @dataclass(slots=True)
 class ListChanges:
-    """What becomes of the entries of one list: each slot loses its entry, gains followers, or stays."""
+    """Removals and insertions in one list."""
 
     drop: set[int] = field(default_factory=set)
     after: dict[int, list[str]] = field(default_factory=lambda: defaultdict(list))
-    """Slot -> new entries that follow it, those of -1 before the first; texts, or what stands in the file."""
+    """Index -> new entries after that entry, -1 for before the first; plain strings or their text in the file."""
 
     def entries(self, place: int, written: str) -> list[str]:
-        """What stands at a slot afterwards."""
+        """Returns the entries at an index after the changes."""
         before = self.after.get(-1, []) if place == 0 else []
         return [*before, *([] if place in self.drop else [written]), *self.after.get(place, [])]
 
 
 def rewrite_list(text: str, value: Node, written: Sequence[str], changes: ListChanges, style: JsonStyle) -> str:
-    """Return the text of a list of which at least one entry remains.
+    """Returns the text of a list of which at least one entry remains.
 
     `written` is the text of each entry; an object in place of a list counts as a list of one.
     """
@@ -214,7 +212,7 @@ def rewrite_list(text: str, value: Node, written: Sequence[str], changes: ListCh
 
 
 def apply_splices(text: str, begin: int, end: int, splices: Sequence[Splice]) -> str:
-    """Carry splices out on `text[begin:end]`."""
+    """Applies splices to `text[begin:end]`."""
     result, at = "", begin
     for start, stop, new in sorted(splices):
         result += text[at:start] + new
@@ -233,7 +231,7 @@ def _usual_separator(lead: str, between: Sequence[str], style: JsonStyle) -> str
 
 
 def _joined(separators: Sequence[str]) -> str:
-    """Make one separator of those around dropped entries: the first's end of line, the last's beginning."""
+    """Joins the separators around removed entries: end of line of the first, beginning of line of the last."""
     first, last = separators[0], separators[-1]
     if "\n" not in first or "\n" not in last:
         return first if "\n" in first else last
@@ -246,13 +244,13 @@ def _joined(separators: Sequence[str]) -> str:
 
 _LINE_END = re.compile(r"\r?\n")
 _GONE = "\0"
-"""Marks what was taken out; neither JSON nor YAML has this character in a file."""
+"""Marks removed text; neither JSON nor YAML allows this character in a file."""
 
 
 def _commented(text: str, value: Node, written: Sequence[str], changes: ListChanges, style: JsonStyle) -> str:
-    """A list of YAML in which comments stand: entries and commas go, comments never; then lines left blank go.
+    """Rewrites a YAML list with comments: removes entries and commas, keeps comments, then removes blank lines.
 
-    Where lines end with an entry and its comment, those that follow it get lines of their own below.
+    If lines end with an entry and its comment, following entries get their own lines below.
     """
     items, line = value.items, _own_line(text, value, style)
     standing = [bool(changes.entries(place, entry)) for place, entry in enumerate(written)]
@@ -274,13 +272,13 @@ def _commented(text: str, value: Node, written: Sequence[str], changes: ListChan
 
 
 def _own_line(text: str, value: Node, style: JsonStyle) -> str:
-    """What begins a line of a list that has its first entry on a line of its own; else nothing."""
+    """Returns the beginning of a line of a list whose first entry has its own line; empty for other lists."""
     before = text[value.start + 1 : value.items[0].start]
     return style.newline + before[before.rfind("\n") + 1 :] if "\n" in before else ""
 
 
 def _comma(text: str, start: int, end: int) -> int:
-    """Offset of the comma between two entries, not one in a comment."""
+    """Returns the offset of the comma between two entries, outside comments."""
     comment = False
     for at in range(start, end):
         comment = text[at] == "#" or (comment and text[at] != "\n")
@@ -291,25 +289,25 @@ def _comma(text: str, start: int, end: int) -> int:
 
 @dataclass(frozen=True, slots=True)
 class JsonStyle:
-    """The habits of one file."""
+    """The layout of one file."""
 
     newline: str
     unit: str
     """White space that one level of nesting adds."""
     colon: str
-    """What stands between a key and its value."""
+    """Text between a key and its value."""
     comma: str
-    """What stands between two entries on the same line."""
+    """Text between two entries on the same line."""
     padding: str
-    """What stands inside the braces of an object on one line."""
+    """Text inside the braces of an object on one line."""
     single_line: bool
-    """A statement is one line."""
+    """Whether a statement is one line."""
     multiline_single: bool
-    """A list of one entry takes three lines."""
+    """Whether a list of one entry takes three lines."""
     multiline_several: bool
-    """A list of several entries has one a line."""
+    """Whether a list of several entries has one a line."""
     string_for_one: frozenset[str]
-    """Those elements of a statement whose lists of one are mostly written as a string."""
+    """Elements of a statement whose lists of one are mostly written as a string."""
     spell: Callable[[str], str] = json_string
     """Writes a string."""
     spell_key: Callable[[str], str] = json_string

@@ -1,7 +1,4 @@
-"""Finds a policy in the text of a file: JSON, YAML, or text within a string of either.
-
-Where a policy stands: a file, and a pointer into it; and what to say where the pointer leads nowhere.
-"""
+"""Finds a policy in the text of a file: JSON, YAML, or a string of either that contains JSON."""
 
 from __future__ import annotations
 
@@ -25,17 +22,18 @@ from leastpriv.policy.template_functions import Language
 from leastpriv.policy.yaml_reader import read_yaml
 
 _WRAPPERS = ("", "/PolicyVersion/Document", "/Policy", "/PolicyDocument")
-"""Where the policy stands in a policy file and in the output of `aws iam get-policy-version`,
-`get-role-policy` and their like, which people commit as it is."""
+"""Pointers to the policy in a policy file and in the output of `aws iam get-policy-version`, `get-role-policy` and
+similar commands, which people commit unchanged."""
 
 _YAML_NAMES = (".yaml", ".yml", ".template")
 _TERRAFORM_NAMES = (".tf.json", ".tofu.json")
 
 
 def locate(text: str, where: str, pointer: str) -> PolicySource:
-    """Find the policy at `pointer`, without one at the top of the file or where the AWS command line puts it.
+    """Finds the policy at `pointer`; empty searches the top of the file and the keys of the AWS CLI's output.
 
-    Raises PolicyFileError where the file cannot be read or has no policy there; it names those that it has.
+    Raises PolicyFileError if the file cannot be read or has no policy there; the message lists the policies of the
+    file.
     """
     if is_hcl(where):
         from leastpriv.policy.hcl import read_hcl
@@ -83,7 +81,7 @@ def _policy_in_wrapper(root: Node, where: str) -> tuple[str, Node]:
 
 
 def _embedded_policy(source: PolicySource, root: Node, where: str) -> PolicySource:
-    """The source itself where its node is a policy; where it is a string, the policy in it."""
+    """Returns the source if its node is a policy, or the source of the policy inside its string."""
     node = source.policy
     if node.get_any_case("Statement"):
         return source
@@ -112,7 +110,7 @@ def _embedded_policy(source: PolicySource, root: Node, where: str) -> PolicySour
 
 
 def _data_source(source: PolicySource, where: str) -> PolicySource:
-    """A Terraform data source in JSON: read like one in HCL."""
+    """Renders a Terraform data source in JSON like one in HCL."""
     from leastpriv.policy.hcl import policy_json
 
     statements = source.policy.get("statement")

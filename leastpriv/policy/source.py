@@ -1,4 +1,4 @@
-"""The place of a policy: a file, a pointer into it, and the text that its nodes refer to."""
+"""Names the location of a policy: a file, a pointer into it, and the text that its nodes refer to."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ _LONGEST_POINTER = 300
 _MOST_POLICIES = 5
 _INDEX = re.compile(r"0|[1-9][0-9]{0,6}")
 _ADDRESSED = (".tf", ".tofu", ".hcl")
-"""Files in which a policy goes by an address like `data.aws_iam_policy_document.deploy`, not by a JSON pointer."""
+"""Files in which an address like `data.aws_iam_policy_document.deploy` replaces the JSON pointer."""
 
 
 @dataclass(frozen=True, slots=True)
 class Location:
-    """What `template.yaml#/Resources/Role` names."""
+    """A parsed name such as `template.yaml#/Resources/Role`."""
 
     path: str
     pointer: str
-    """JSON pointer (RFC 6901), or the address of HCL; empty where the file is the policy."""
+    """JSON pointer (RFC 6901), or the address in HCL; empty if the whole file is the policy."""
 
     @classmethod
     def of(cls, name: str) -> Location:
-        """Split a name; a `#` that no pointer follows belongs to the file's name."""
+        """Splits a name; a `#` without a pointer after it is part of the file name."""
         path, mark, pointer = name.partition("#")
         if mark and (pointer.startswith("/") or is_hcl(path)):
             return cls(path, pointer)
@@ -42,14 +42,14 @@ class Location:
 
 
 def is_hcl(path: str) -> bool:
-    """Whether a file is HCL, by its name."""
+    """Returns whether the file name is that of an HCL file."""
     return path.lower().endswith(_ADDRESSED)
 
 
 def follow_pointer(root: Node, pointer: str, where: str) -> Node:
-    """Follow a JSON pointer.
+    """Follows a JSON pointer.
 
-    Raises NoPolicyError naming the first part that is not there, and the names that are.
+    Raises NoPolicyError that names the first missing part, and the names that exist.
     """
     node, done = root, ""
     for token in pointer.split("/")[1:]:
@@ -65,12 +65,12 @@ def follow_pointer(root: Node, pointer: str, where: str) -> Node:
 
 
 def policy_pointers(root: Node) -> list[str]:
-    """Return pointers to what looks like identity-based policies, in the order of the file."""
+    """Returns pointers to the likely identity-based policies, in the order of the file."""
     return list(_policies(root, ""))
 
 
 def format_addresses(where: str, pointers: Iterable[str]) -> str:
-    """Put ready names of a file's policies in words; empty where it has none."""
+    """Lists full names of a file's policies; empty if it has none."""
     found = list(pointers)
     shown = ", ".join(f"{where}#{pointer}" for pointer in found[:_MOST_POLICIES])
     rest = f" and {len(found) - _MOST_POLICIES} more" if len(found) > _MOST_POLICIES else ""
@@ -78,7 +78,7 @@ def format_addresses(where: str, pointers: Iterable[str]) -> str:
 
 
 def format_names(found: Iterable[str]) -> str:
-    """Put names in words, the first dozen of them."""
+    """Lists names, of many the first dozen."""
     every = list(found)
     shown = ", ".join(map(_shorten, every[:_MOST_NAMES]))
     return shown + (f" and {len(every) - _MOST_NAMES} more" if len(every) > _MOST_NAMES else "")
@@ -109,7 +109,7 @@ def _missing_reason(node: Node, key: str) -> str:
 
 
 def describe_kind(node: Node) -> str:
-    """Put a node's kind in words."""
+    """Returns the kind of a node in words."""
     return {"array": "list", "object": "object without members", "literal": "constant"}.get(node.kind, node.kind)
 
 
@@ -141,36 +141,36 @@ Format = Literal["json", "yaml", "hcl"]
 
 @dataclass(frozen=True, slots=True)
 class PolicySource:
-    """The place of a policy."""
+    """A located policy."""
 
     format: Format
     pointer: str
     text: str
-    """What the policy's nodes have their offsets in: the file, or the string in which the policy is written."""
+    """The text that node offsets refer to: the file, or the string that contains the policy."""
     policy: Node
     language: Language
     outer: str
     """The whole file."""
     embedded: EmbeddedJson | None = None
-    """Where the policy is written in a string."""
+    """The string that contains the policy, if any."""
     resource_type: str = ""
-    """Type of the resource of a CloudFormation template that the policy is a part of, `AWS::IAM::UserPolicy`."""
+    """Type of the CloudFormation resource that contains the policy, `AWS::IAM::UserPolicy`."""
     lines: tuple[int, ...] = ()
-    """Of a policy that was rendered as JSON: where its statements begin in the file."""
+    """Lines of the statements in the file, if the policy was rendered as JSON."""
 
     def offset(self, offset: int) -> int:
-        """Return the offset in the file of an offset in `text`."""
+        """Returns the file offset of an offset in `text`."""
         return self.embedded.outer_offset(offset) if self.embedded else offset
 
     def position(self, offset: int) -> str:
-        """Return an offset of `text` in words, as of the file; of a policy that was rendered, its address."""
+        """Returns the position of an offset in words; for a rendered policy, its address."""
         return self.pointer if self.format == "hcl" else position(self.outer, self.offset(offset))
 
     def line(self, index: int, node: Node) -> int:
-        """Return the 1-based line of the file on which a statement begins."""
+        """Returns the 1-based line of the file on which a statement begins."""
         return self.lines[index] if self.lines else line_of(self.outer, self.offset(node.start))
 
 
 def rendered_source(text: str, where: str, pointer: str, lines: tuple[int, ...] = ()) -> PolicySource:
-    """Make the source of a Terraform policy that was written as JSON; `lines` are those of its statements."""
+    """Returns the source of a Terraform policy rendered as JSON; `lines` are those of its statements."""
     return PolicySource("hcl", pointer, text, read_json(text, where), "terraform", text, lines=lines)

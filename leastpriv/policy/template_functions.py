@@ -1,8 +1,7 @@
-"""Strings of templates: what they say, and the parts that only the rendered template knows.
+"""Splits template strings into known text and placeholders for parts that only the rendered template knows.
 
-Such a part becomes a placeholder, spelled `${Bucket.Arn}` like a policy variable, and counts like a variable whose
-value no request knows (docs: decision 12). Its name holds no colon, so that it is no
-condition key, and equal names stand for equal texts.
+A placeholder is spelled `${Bucket.Arn}` like a policy variable, and evaluates like a variable without a known value
+(docs: decision 12). Its name has no colon, so that it is no condition key, and equal names stand for equal texts.
 
 Sources, read 2026-11-24:
 https://docs.aws.amazon.com/AWSCloudFormation/latest/TemplateReference/intrinsic-function-reference-sub.html,
@@ -22,13 +21,13 @@ from leastpriv.policy.conditions import in_2012_spelling
 from leastpriv.policy.syntax_tree import Node, minified
 
 Language = Literal["plain", "cloudformation", "sub", "terraform"]
-"""Who renders the strings: nobody; CloudFormation, by functions in place of strings; its `Fn::Sub` around the policy as
-one text; Terraform."""
+"""Template language of the strings: none; CloudFormation's functions; one `Fn::Sub` around the policy's text;
+Terraform."""
 
 
 @dataclass(frozen=True, slots=True)
 class Placeholder:
-    """A part that is not known."""
+    """A part whose text is unknown."""
 
     name: str
 
@@ -42,9 +41,9 @@ _DIRECTIVE = "%{"
 
 
 def parts_of(node: Node, language: Language, pseudo_parameters: Mapping[str, str]) -> Parts | None:
-    """Return the parts of a string; None where the node is neither a string nor a function in place of one.
+    """Returns the parts of a string; None if the node is neither a string nor a function that makes one.
 
-    `known` holds values of CloudFormation's own parameters, such as `AWS::Partition`.
+    `pseudo_parameters` are values such as that of `AWS::Partition`.
     """
     if node.kind == "string":
         if language == "terraform":
@@ -56,14 +55,14 @@ def parts_of(node: Node, language: Language, pseudo_parameters: Mapping[str, str
 
 
 def joined_text(parts: Parts, *, escaped: bool = False) -> str:
-    """Join parts; `escaped`: what only looks like a placeholder is plain text, and is spelled so."""
+    """Joins parts; `escaped` marks text that only resembles a placeholder as plain text."""
     return "".join(
         f"${{{part.name}}}" if isinstance(part, Placeholder) else in_2012_spelling(part, not escaped) for part in parts
     )
 
 
 def template_escape(language: Language) -> Callable[[str], str]:
-    """Return what writes a policy's own `${…}` so that the template leaves it alone."""
+    """Returns a function that escapes a policy's `${…}` so that the template leaves it unchanged."""
     if language == "terraform":
         return lambda text: text.replace("${", "$${").replace(_DIRECTIVE, "%%{")
     if language == "sub":
@@ -72,7 +71,7 @@ def template_escape(language: Language) -> Callable[[str], str]:
 
 
 def placeholder_for(text: str, kind: str = "expression") -> Placeholder:
-    """Make the placeholder of an expression; one that is no plain name goes by a hash of it."""
+    """Returns the placeholder of an expression; a complex expression is named by its hash."""
     name = text.strip().replace("::", ".")
     if _NAME.fullmatch(name):
         return Placeholder(name)
@@ -94,7 +93,7 @@ def _function(node: Node, pseudo_parameters: Mapping[str, str]) -> Parts | None:
 
 
 def _sub_function(value: Node, pseudo_parameters: Mapping[str, str]) -> Parts | None:
-    """`Fn::Sub` of a text, or of a text and a map of its own."""
+    """Resolves `Fn::Sub` of a text, or of a text and a map."""
     text, given = (value, None) if value.kind != "array" or len(value.items) != 2 else value.items
     if text.kind != "string":
         return None
@@ -110,7 +109,7 @@ def _sub_function(value: Node, pseudo_parameters: Mapping[str, str]) -> Parts | 
 
 
 def _join_function(value: Node, pseudo_parameters: Mapping[str, str]) -> Parts | None:
-    """`Fn::Join` of a delimiter and a list that is written out."""
+    """Resolves `Fn::Join` of a delimiter and a literal list."""
     if value.kind != "array" or len(value.items) != 2 or value.items[1].kind != "array":
         return None
     delimiter, items = (
@@ -144,7 +143,7 @@ def _sub_parts(
 def _terraform_parts(text: str) -> Iterator[str | Placeholder]:
     found = list(_TERRAFORM.finditer(text))
     if any(each[3] for each in found):
-        # A directive, or an expression with braces in braces: what the whole says is not known.
+        # A directive or nested braces: the text as a whole is unknown.
         yield placeholder_for(text)
         return
     at = 0
@@ -156,7 +155,7 @@ def _terraform_parts(text: str) -> Iterator[str | Placeholder]:
 
 
 def _merge_texts(parts: Iterable[str | Placeholder]) -> Parts:
-    """Put neighbouring texts together; there is at least one part."""
+    """Joins adjacent texts; returns at least one part."""
     found: list[str | Placeholder] = []
     for part in parts:
         if isinstance(part, str) and found and isinstance(found[-1], str):

@@ -1,4 +1,4 @@
-"""A request that shows what a new document allows and an old one does not; shown by evaluating it on both."""
+"""Finds a request that new documents allow and old ones do not, and verifies it by evaluation."""
 
 from __future__ import annotations
 
@@ -27,35 +27,35 @@ from leastpriv.policy.glob_automaton import Element
 
 _MOST_TRIALS = 32
 _ANY = "x"
-"""A value that nobody asked for."""
+"""A value that satisfies no condition by intent."""
 _WELL_KNOWN = ("s3", "iam", "ec2", "sts", "lambda")
-"""Services whose actions show what an entry for all services allows."""
+"""Services whose actions illustrate an entry for all services."""
 _WILDCARD = re.compile(r"(?<!\$\{)[*?]")
 _VARIABLE_KEY = re.compile(r"\$\{([^*?$},][^},]*)")
 
 
 @dataclass(frozen=True, slots=True)
 class Witness:
-    """A request, its context complete."""
+    """A request with a complete context."""
 
     action: str
     resource: str
-    """A plain text."""
+    """A plain text, no pattern."""
     context: Mapping[str, tuple[str, ...]] = field(default_factory=dict, hash=False)
 
 
 def example_actions(entry: Element, resources: Element) -> tuple[str, ...]:
-    """Return actions of the catalogue that an action entry, or a NotAction element, takes in.
+    """Returns catalogue actions that an action entry, or a NotAction element, names.
 
-    Those that are authorised on such resources come first, then the shortest. A literal is itself. Of an entry for
-    all services only actions of some well-known ones are returned.
+    Actions that fit the resources come first, then the shortest. A literal returns itself. An entry for all services
+    returns only actions of some well-known services.
     """
     if not entry.negated:
         (pattern,) = entry.patterns
         if not _WILDCARD.search(pattern):
             return (pattern,)
         if not _WILDCARD.search(pattern.partition(":")[0]):
-            # A service that the catalogue does not know: a name that looks like one.
+            # The catalogue lacks the service: use a name of the same form.
             return _by_fitness(catalog.expand(pattern), resources) or (_WILDCARD.sub(_ANY, pattern),)
     known = (action for prefix in _WELL_KNOWN for action in catalog.actions(prefix))
     wanted = (each for each in known if entry.negated != any(action_matches(p, each) for p in entry.patterns))
@@ -70,7 +70,7 @@ def _by_fitness(actions: Iterable[str], resources: Element) -> tuple[str, ...]:
 def find_witness(
     action: str, resource: str, rule: Rule, old: Sequence[Document], new: Sequence[Document]
 ) -> Witness | None:
-    """Return the request, with what context it takes, if `new` allows it and `old` does not; None if that fails."""
+    """Returns a request, with its context, that `new` allows and `old` does not; None if none is found."""
     for candidate in islice(_candidates(action, resource, rule, old), _MOST_TRIALS):
         request = Request(action, escape_observed(candidate.resource), candidate.context, context_complete=True)
         if evaluate(request, new).effect != "allowed":
@@ -81,7 +81,7 @@ def find_witness(
 
 
 def _candidates(action: str, resource: str, rule: Rule, old: Sequence[Document]) -> Iterator[Witness]:
-    """Yield requests that the rule may allow: first of each of its cases, then with more in the context."""
+    """Yields requests that the rule may allow: first one for each case, then with more context."""
     plain = [_satisfying_request(action, resource, case) for case in cases(rule.condition_set)]
     yield from plain
     overlays = list(_overlays(old))
@@ -100,14 +100,14 @@ def _satisfying_request(action: str, resource: str, condition_set: ConditionSet)
 
 
 def _overlays(old: Sequence[Document]) -> Iterator[tuple[str, tuple[str, ...]]]:
-    """Yield values that a condition of an old Allow does not take, and those that one of an old Deny does."""
+    """Yields values that violate a condition of an old Allow, and values that satisfy a condition of an old Deny."""
     for rule in rules_of(old):
         for condition in rule.condition_set.conditions:
             yield from _violating(condition) if rule.allow else _satisfying(condition)
 
 
 def _satisfying(condition: Condition) -> Iterator[tuple[str, tuple[str, ...]]]:
-    """Yield the key with a value for which a condition holds; nothing where it holds without the key."""
+    """Yields a key and value that satisfy a condition; none if it holds without the key."""
     operator = parse_operator(condition.operator)
     if operator is None or not condition.values:
         return
@@ -136,7 +136,7 @@ def _violating(condition: Condition) -> Iterator[tuple[str, tuple[str, ...]]]:
 
 
 def _fitting_value(operator: Operator, value: str) -> str:
-    """Return a value of a request that fits a value of a policy."""
+    """Returns a request value that fits a policy value."""
     read = {"Num": parse_number, "Dat": parse_date}.get(operator.base[:3])
     found = read(value) if read else None
     if found is not None:
@@ -149,7 +149,7 @@ def _fitting_value(operator: Operator, value: str) -> str:
 
 
 def _violating_value(operator: Operator, value: str) -> str:
-    """Return a value of a request that does not fit a value of a policy."""
+    """Returns a request value that does not fit a policy value."""
     read = {"Num": parse_number, "Dat": parse_date}.get(operator.base[:3])
     found = read(value) if read else None
     if found is not None:
@@ -160,5 +160,5 @@ def _violating_value(operator: Operator, value: str) -> str:
 
 
 def _sample_text(pattern: str) -> str:
-    """Return a text that a pattern matches, its variables left out."""
+    """Returns a text that a pattern without variables matches."""
     return unescape(_WILDCARD.sub(lambda found: "" if found[0] == "*" else _ANY, without_variables(pattern)))

@@ -1,6 +1,6 @@
-"""Write edits into the text of a policy: one writer for brackets, as in JSON, one for blocks of YAML.
+"""Writes edits into a policy's text: one writer for brackets, as in JSON, and one for YAML blocks.
 
-Both return the whole new text; what an edit does not concern is copied.
+Both return the whole new text and copy unaffected parts.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from leastpriv.policy.yaml_writer import column, entry_lines, list_splice
 
 
 class BlockWriter:
-    """Statements in blocks of YAML; see `Writer`."""
+    """Writes statements in YAML blocks; see `Writer`."""
 
     def __init__(self, document: Document) -> None:
         self.document = document
@@ -38,7 +38,7 @@ class BlockWriter:
         self.style = yaml_writer.yaml_style_of(document)
 
     def rewrite_list(self, index: int, key: str, changes: ListChanges) -> Splice:
-        """Edit an Action or a Resource; one string becomes a list where it has to."""
+        """Edits an Action or a Resource; a string becomes a list if necessary."""
         member = _editable(self.document, index, key, changes)
         value, list_style = member.value, yaml_writer.with_quotes_of(self.style, member.value)
         after = {
@@ -64,7 +64,7 @@ class BlockWriter:
         return member.key_end, value.end, yaml_writer.list_text(entries, member, self.text, self.style)
 
     def replace_key(self, member: Member, key: str, entries: Sequence[str]) -> Splice:
-        """Write another key, its list as the file writes lists."""
+        """Replaces a key and writes its list in the file's style."""
         texts = [yaml_writer.scalar(entry, self.style) for entry in entries]
         if len(texts) == 1 and member.value.kind != "array":
             return member.start, member.value.end, f"{key}: {texts[0]}"
@@ -75,7 +75,7 @@ class BlockWriter:
     def rewrite_policy(
         self, splices: StatementSplices, dropped: set[int], appended: Sequence[Mapping[str, object]]
     ) -> str:
-        """Return the whole text after edits within statements, without the dropped ones, with others at the end."""
+        """Returns the whole text with edited, without dropped, and with appended statements."""
         member, nodes = _statements(self.document), self.document.statement_nodes
         value = member.value
         if len(dropped) == len(nodes) and not (appended and value.kind == "array" and nodes):
@@ -96,7 +96,7 @@ class BlockWriter:
     def statement_list(
         self, value: Node, splices: StatementSplices, dropped: set[int], appended: Sequence[Mapping[str, object]]
     ) -> Splice:
-        """Rewrite a list of statements of which one at least remains."""
+        """Rewrites a list of statements of which at least one remains."""
         written = {
             index: apply_splices(self.text, *entry_lines(self.text, value, index, self.style), found)
             for index, found in splices.items()
@@ -111,7 +111,7 @@ class BlockWriter:
     def list_from_single(
         self, value: Node, splices: StatementSplices, appended: Sequence[Mapping[str, object]]
     ) -> Splice:
-        """Make a list of a statement that stands without one."""
+        """Turns a single statement into a list."""
         begin = value.start - column(self.text, value.start)
         lines = apply_splices(self.text, begin, value.end, splices.get(0, ())).split("\n")
         indent = " " * (value.start - begin)
@@ -121,7 +121,7 @@ class BlockWriter:
         return begin, value.end, self.style.newline.join(entries)
 
     def new_list(self, member: Member, appended: Sequence[Mapping[str, object]]) -> str:
-        """Write a list of new statements alone, from the key's colon on."""
+        """Writes a list of only new statements, from the key's colon on."""
         if not appended:
             return ": []"
         indent = " " * column(self.text, member.start) + self.style.dash
@@ -130,12 +130,12 @@ class BlockWriter:
 
 
 def can_add_entries(document: Document, index: int, key: str) -> bool:
-    """Tell whether entries can be put beside those of a statement's Action or Resource, which it has."""
+    """Returns whether entries can be added to a statement's Action or Resource, which it has."""
     return _accepts_entries(document, _member(document, index, key).value)
 
 
 class BracketWriter:
-    """Statements in brackets; see `Writer`."""
+    """Writes statements in brackets; see `Writer`."""
 
     def __init__(self, document: Document) -> None:
         self.document = document
@@ -144,7 +144,7 @@ class BracketWriter:
         self.escape = template_escape(document.source.language)
 
     def rewrite_list(self, index: int, key: str, changes: ListChanges) -> Splice:
-        """Edit an Action or a Resource; one string becomes a list where it has to."""
+        """Edits an Action or a Resource; a string becomes a list if necessary."""
         value = _editable(self.document, index, key, changes).value
         written = [self.text[item.start : item.end] for item in value.items or (value,)]
         after = {place: self.spelled(found) for place, found in changes.after.items()}
@@ -157,7 +157,7 @@ class BracketWriter:
         return value.start, value.end, entry_list_text(entries, indentation(self.text, value.start), self.style)
 
     def replace_key(self, member: Member, key: str, entries: Sequence[str]) -> Splice:
-        """Write another key, its list as the file writes lists."""
+        """Replaces a key and writes its list in the file's style."""
         value = member.value
         texts = self.spelled(entries)
         bare = len(texts) == 1 and value.kind != "array"
@@ -167,7 +167,7 @@ class BracketWriter:
     def rewrite_policy(
         self, splices: StatementSplices, dropped: set[int], appended: Sequence[Mapping[str, object]]
     ) -> str:
-        """Return the whole text after edits within statements, without the dropped ones, with others at the end."""
+        """Returns the whole text with edited, without dropped, and with appended statements."""
         value, nodes = _statements(self.document).value, self.document.statement_nodes
         texts = [apply_splices(self.text, n.start, n.end, splices.get(index, ())) for index, n in enumerate(nodes)]
         if len(dropped) == len(texts):
@@ -182,11 +182,11 @@ class BracketWriter:
         return self.text[: value.start] + new + self.text[value.end :]
 
     def spelled(self, entries: Sequence[str]) -> list[str]:
-        """Write strings as the file spells them."""
+        """Writes strings in the file's spelling."""
         return [self.style.spell(self.escape(entry)) for entry in entries]
 
     def statement(self, statement: Mapping[str, object], indent: str) -> str:
-        """Write a new statement; its conditions are copied from the file, spelled as the file spells them."""
+        """Writes a new statement; its conditions are copied from the file and already in the file's spelling."""
         escaped = {
             key: value if key == "Condition" else _map_strings(self.escape, value) for key, value in statement.items()
         }
@@ -194,7 +194,7 @@ class BracketWriter:
 
 
 def _with_yaml_strings(document: Document, style: JsonStyle) -> JsonStyle:
-    """The layout with a YAML file's own ways to write strings and keys: in its brackets they need no quotes."""
+    """Returns the style with a YAML file's spelling of strings and keys, which need no quotes in its brackets."""
     keys = [member for node in document.statement_nodes for member in node.members]
     if document.source.format != "yaml" or document.source.embedded or not keys:
         return style
@@ -215,7 +215,7 @@ def _statements(document: Document) -> Member:
 
 
 _ONE_STRING = frozenset({"Fn::Sub", "Fn::Join", "Fn::GetAtt"})
-"""Functions beside which other strings can stand; `Ref` or `Fn::If` may be a list already."""
+"""Functions that return one string, so that other strings can follow; `Ref` or `Fn::If` may return a list."""
 
 
 def _member(document: Document, index: int, key: str) -> Member:
@@ -238,33 +238,33 @@ def _editable(document: Document, index: int, key: str, changes: ListChanges) ->
 
 
 def _accepts_entries(document: Document, value: Node) -> bool:
-    """Whether entries can be put beside a value: not beside what is a list already, nor beside several lines."""
+    """Returns whether entries can be added to a value: it must be a string on one line, or a literal list."""
     if value.kind != "object":
         return value.kind == "array" or document.source.language != "terraform" or not value.text.startswith("${")
     return value.members[0].key in _ONE_STRING and "\n" not in document.text[value.start : value.end]
 
 
 def _map_strings(change: Callable[[str], str], value: object) -> object:
-    """Change a string, or those of a list."""
+    """Applies a change to a string, or to each string of a list."""
     if isinstance(value, str):
         return change(value)
     return [_map_strings(change, item) for item in value] if isinstance(value, Sequence) else value
 
 
 StatementSplices = Mapping[int, Sequence[Splice]]
-"""Index of a statement -> edits of its text."""
+"""Index of a statement -> splices in its text."""
 
 
 class Writer(Protocol):
-    """How edits become text."""
+    """Writes edits as text."""
 
     def rewrite_list(self, index: int, key: str, changes: ListChanges) -> Splice:
-        """Edit an Action or a Resource of a statement; `slots` holds plain strings."""
+        """Edits an Action or a Resource of a statement; `changes` has plain strings."""
 
     def replace_key(self, member: Member, key: str, entries: Sequence[str]) -> Splice:
-        """Write another key with a list in place of a member of a statement."""
+        """Replaces a member of a statement by another key with a list."""
 
     def rewrite_policy(
         self, splices: StatementSplices, dropped: set[int], appended: Sequence[Mapping[str, object]]
     ) -> str:
-        """Return the whole text after edits within statements, without the dropped ones, with others at the end."""
+        """Returns the whole text with edited, without dropped, and with appended statements."""

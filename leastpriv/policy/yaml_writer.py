@@ -1,4 +1,4 @@
-"""YAML in blocks: lists with a dash a line rewritten so that what stays keeps its lines; new text in the same style."""
+"""Writes policy text in YAML blocks in the style of the file; remaining list entries keep their lines."""
 
 from __future__ import annotations
 
@@ -15,34 +15,34 @@ from leastpriv.policy.syntax_tree import Member, Node, json_string, needs_escape
 _LISTS = ("Action", "NotAction", "Resource", "NotResource")
 _KEY_ORDER = ("Sid", "Effect", "Action", "NotAction", "Resource", "NotResource", "Condition")
 _PLAIN = re.compile(r"[A-Za-z][A-Za-z0-9_-]*:[A-Za-z0-9_:./*+=@-]*[A-Za-z0-9_/*]|[A-Za-z][A-Za-z0-9]*")
-"""A narrow choice of what YAML takes without quotes: actions, ARNs, words."""
+"""Some of the strings that YAML reads without quotes: actions, ARNs, single words."""
 _NOT_STRINGS = frozenset({"true", "false", "null", "yes", "no", "on", "off", "y", "n"})
-"""Words that some version of YAML reads as something else."""
+"""Strings that some YAML version reads as another type."""
 _FLOW = re.compile(r"[][{},]")
 _UNPRINTABLE = re.compile("[\x7f-\x9f\u2028\u2029\ufeff\ufffe\uffff]")
 
 
 @dataclass(frozen=True, slots=True)
 class YamlStyle:
-    """The habits of one YAML file."""
+    """The style of one YAML file."""
 
     where: str
-    """How messages call the file."""
+    """Name of the file in messages."""
     newline: str
     unit: str
     """White space that one level of mappings adds."""
     dash: str
-    """White space before the dashes of a list, beyond that of its key."""
+    """White space before the dashes of a list, relative to its key."""
     quote: str
-    """Around a new string that needs no quotes: `'`, `"` or none."""
+    """Quotes around a new string that needs none: `'`, `"` or empty."""
     flow: bool
-    """Lists of actions are mostly written in brackets."""
+    """Whether lists of actions are mostly in brackets."""
     string_for_one: frozenset[str]
-    """Those elements of a statement whose lists of one are mostly written as a string."""
+    """Elements of a statement whose lists of one are mostly written as a string."""
 
 
 def yaml_style_of(document: Document) -> YamlStyle:
-    """Read the habits off a document; where it shows none, those of AWS's own examples."""
+    """Reads the style of a document; the default is that of AWS's examples."""
     text, nodes = document.text, document.statement_nodes
     members = [member for node in nodes for key in _LISTS if (member := node.member_any_case(key))]
     lists = [member for member in members if member.value.kind == "array" and member.value.items]
@@ -62,18 +62,18 @@ def yaml_style_of(document: Document) -> YamlStyle:
 
 
 def with_quotes_of(style: YamlStyle, value: Node) -> YamlStyle:
-    """Return the style with the quotes of one list's own strings."""
+    """Returns the style with the quotes of one list's strings."""
     strings = [node for node in value.items or (value,) if node.kind == "string"]
     return replace(style, quote=_usual_quote(strings)) if strings else style
 
 
 def column(text: str, offset: int) -> int:
-    """Return how many characters stand before an offset on its line."""
+    """Returns the number of characters before an offset on its line."""
     return offset - (text.rfind("\n", 0, offset) + 1)
 
 
 def scalar(text: str, style: YamlStyle) -> str:
-    """Write a string in the file's own quotes, without any where it can do without and mostly does."""
+    """Writes a string in the file's quotes, or without quotes if possible and usual in the file."""
     plain = _PLAIN.fullmatch(text) and text.lower() not in _NOT_STRINGS
     if plain and not style.quote:
         return text
@@ -83,9 +83,9 @@ def scalar(text: str, style: YamlStyle) -> str:
 
 
 def flow_text(text: str, value: Node, style: YamlStyle) -> str:
-    """Return the text of a string, or of a function in its place, as it can stand in a list in brackets.
+    """Returns the text of a string, or of a function in its place, for a list in brackets.
 
-    There `{`, `,` and their like end a string without quotes.
+    There `{`, `,` and similar characters end a string without quotes.
     """
     inner = value.members[0].value if value.kind == "object" else value
     written = text[value.start : value.end]
@@ -95,7 +95,7 @@ def flow_text(text: str, value: Node, style: YamlStyle) -> str:
 
 
 def list_text(entries: Sequence[str], member: Member, text: str, style: YamlStyle) -> str:
-    """Write strings, each as it will stand in the file, as the value of a key; begins with the key's colon."""
+    """Writes entries, already in the file's spelling, as the value of a key, from the key's colon on."""
     if style.flow:
         return f": [{', '.join(entries)}]"
     indent = " " * column(text, member.start) + style.dash
@@ -103,7 +103,7 @@ def list_text(entries: Sequence[str], member: Member, text: str, style: YamlStyl
 
 
 def statement_text(statement: Mapping[str, object], indent: str, style: YamlStyle) -> str:
-    """Write a statement as an entry of a list whose dashes are indented by `indent`."""
+    """Writes a statement as an entry of a list whose dashes are indented by `indent`."""
     keys = [key for key in _KEY_ORDER if key in statement] + [key for key in statement if key not in _KEY_ORDER]
     members = {key: _with_list_style(key, statement[key], style) for key in keys}
     lines = list(_mapping(members, indent + "  ", style))
@@ -111,17 +111,17 @@ def statement_text(statement: Mapping[str, object], indent: str, style: YamlStyl
 
 
 def list_splice(text: str, value: Node, written: Mapping[int, str], changes: ListChanges, style: YamlStyle) -> Splice:
-    """Rewrite a list with a dash a line.
+    """Rewrites a list with one dash a line.
 
-    `written` holds the lines of an entry whose own text changes too; `slots.after` holds whole lines.
-    Raises PolicyFileError where the list is laid out as no block list that people write.
+    `written` has the lines of entries whose text changes too; `changes.after` has whole lines. Raises PolicyFileError
+    if the layout of the list cannot be edited.
     """
     spans = [entry_lines(text, value, number, style) for number in range(len(value.items))]
     result, separators = "", list[str]()
     between = [text[one[1] : other[0]] for one, other in pairwise(spans)]
     usual, start, lead = _usual_separator(between, style), spans[0][0], ""
     if changes.after.get(-1) and 0 not in changes.drop and _have_comments(between):
-        # Where entries have comments above them, that above the first is its own, not that of another one before it.
+        # In a list with comments above entries, the comment above the first entry belongs to that entry.
         start = _above_comments(text, start)
         lead = usual.join(changes.after[-1]) + style.newline + text[start : spans[0][0]]
         changes = ListChanges(changes.drop, {place: new for place, new in changes.after.items() if place >= 0})
@@ -138,19 +138,19 @@ def list_splice(text: str, value: Node, written: Mapping[int, str], changes: Lis
 
 
 def _above_comments(text: str, offset: int) -> int:
-    """Where the comments begin whose lines end right before an offset, the beginning of a line."""
+    """Returns where the comment lines directly above an offset, the beginning of a line, begin."""
     while (line := text.rfind("\n", 0, offset - 1) + 1) < offset and text[line:offset].lstrip().startswith("#"):
         offset = line
     return offset
 
 
 def entry_lines(text: str, value: Node, number: int, style: YamlStyle) -> tuple[int, int]:
-    """Return where the lines of an entry begin and end, the last line end left out; a comment behind it is its own."""
+    """Returns start and end of an entry's lines without the last line end; a comment after the entry is part of it."""
     indent = column(text, value.start)
     begin = text.rfind("\n", 0, value.items[number].start) + 1
     floor = value.items[number - 1].end if number else value.start - indent
     while text[begin : begin + indent + 1] != " " * indent + "-" and begin > floor:
-        # The dash may stand on a line of its own.
+        # The dash may be on the line above.
         begin = text.rfind("\n", 0, begin - 1) + 1
     if text[begin : begin + indent + 1] != " " * indent + "-":
         raise PolicyFileError(
@@ -167,7 +167,7 @@ def _have_comments(separators: Sequence[str]) -> bool:
 
 
 def _joined_separator(separators: Sequence[str], style: YamlStyle) -> str:
-    """Make one gap of those around dropped entries: all of their comments, else the largest."""
+    """Joins the separators around removed entries: all their comments, else the largest separator."""
     if not _have_comments(separators):
         return max(separators, key=lambda separator: separator.count("\n"))
     return separators[0] + "".join(separator.removeprefix(style.newline) for separator in separators[1:])
@@ -180,7 +180,7 @@ def _leading(separators: Sequence[str], style: YamlStyle) -> str:
 
 
 def _usual_separator(separators: Sequence[str], style: YamlStyle) -> str:
-    """The blank lines with which all gaps begin, whatever comments follow."""
+    """Returns the blank lines at the beginning of all separators, without comments."""
     heads = (separator[: len(separator) - len(separator.lstrip())].count("\n") for separator in separators)
     return style.newline * max(1, min(heads, default=1))
 
@@ -235,7 +235,7 @@ def _unit(text: str, document: Document) -> str:
 
 
 def _usual_quote(strings: Sequence[Node]) -> str:
-    """The quotes of strings that could do without."""
+    """Returns the usual quotes of strings that need none."""
     free = [node.quote for node in strings if _PLAIN.fullmatch(node.text) and node.quote in {"", "'", '"'}]
     quote = max(("", "'", '"'), key=free.count)
     if free:

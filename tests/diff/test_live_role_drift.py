@@ -148,7 +148,7 @@ def test_another_file_that_is_not_in_the_account_is_drift(is_known: bool, unlike
     other, own = policy("logs:PutRetentionPolicy", where="iam/logs.json"), policy("sqs:CreateQueue")
     gaps = () if is_known else (Gap(GapKind.LIVE_ROLE_UNREAD, Scope(), "refused"),)
     compared, _ = compare_with_live_role(own, [other], LiveRole(ROLE, live(x=own).policies, gaps=gaps))
-    assert (compared.counterpart, compared.unlike, compared.differs) == ("inline policy x", unlike, bool(unlike))
+    assert (compared.counterpart, compared.files_without_counterpart, compared.differs) == ("inline policy x", unlike, bool(unlike))
 
 
 def test_an_escaped_wildcard_is_no_part_that_only_a_template_knows() -> None:

@@ -27,8 +27,8 @@ from leastpriv.permissions.implied import tags_of
 from leastpriv.permissions.visibility import Visibility, carriers_of, data_event_types, visibility
 from leastpriv.policy.document import Document, parse
 from leastpriv.proposal.guards.visibility import not_visible
-from leastpriv.proposal.models import Candidate, Options
-from leastpriv.proposal.propose import propose, situation_of
+from leastpriv.proposal.models import RemovalCandidate, Options
+from leastpriv.proposal.propose import propose, guard_context
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tools"))
 
@@ -84,13 +84,13 @@ def _kept(pattern: str) -> int:
     document = policy([pattern])
     evidence = observed(*_OTHER)
     entry = compare(document, [], evidence).entries[0]
-    situation = situation_of(evidence, Options(), policies=(document,))
+    context = guard_context(evidence, Options(), policies=(document,))
     # A service that was called, so that its actions do not go or stay with the service as a whole.
     prefixes = frozenset(action.partition(":")[0] for action in entry.granted)
-    situation = replace(situation, services=prefixes if pattern == "*" else prefixes | situation.services)
+    context = replace(context, services=prefixes if pattern == "*" else prefixes | context.services)
     reasons: Counter[str] = Counter()
     for action in entry.granted:
-        reason = not_visible(Candidate(action, entry), situation)
+        reason = not_visible(RemovalCandidate(action, entry), context)
         if reason:
             reasons[_kind(reason)] += 1
     total = sum(reasons.values())
@@ -173,7 +173,7 @@ def _fate(pair: Pair, evidence: Evidence) -> str:
     draft = propose(document, compare(document, [], evidence), evidence, Options(minimum_confidence=0))
     if any(pair.inner in change.gone for change in draft.changes):
         return ""
-    return next((each.objection.guard for each in draft.held_back if each.action == pair.inner), "used")
+    return next((each.guard_result.guard for each in draft.held_back if each.action == pair.inner), "used")
 
 
 def policy(actions: Sequence[str]) -> Document:

@@ -12,24 +12,24 @@ from functools import lru_cache
 from leastpriv.evidence.models import Evidence
 from leastpriv.models import GapKind, Outcome
 from leastpriv.permissions import catalog
-from leastpriv.permissions.event_table import map_event
+from leastpriv.permissions.event_table import Verdict, map_event
 from leastpriv.permissions.visibility import Carrier, Visibility, carriers_of, own_operations
 from leastpriv.policy.document import Document
-from leastpriv.policy.evaluate import entries_naming
-from leastpriv.proposal.models import Candidate, Situation
+from leastpriv.policy.evaluate import names_action
+from leastpriv.proposal.models import RemovalCandidate, GuardContext
 
 UNKNOWN_EVENTS = (GapKind.UNMAPPED_EVENT, GapKind.UNVERIFIED_ACTION)
 """Gaps whose detail is the event that was called."""
 
 
-def carrier(candidate: Candidate, situation: Situation) -> str:
+def checked_inside(candidate: RemovalCandidate, context: GuardContext) -> str:
     """A called operation authorizes the action inside the call, and no record shows whether it did."""
-    memory = situation.recollection.memory
+    memory = context.history_state.memory
     for each in carriers_of(candidate.action):
-        if each.operation in situation.called:
+        if each.operation in context.called:
             if not each.triggered:
                 return f"AWS may check it inside {each.operation}, which was called"
-            if not situation.called[each.operation]:
+            if not context.called[each.operation]:
                 return f"AWS may check it inside {each.operation}, which was called without success"
         elif not each.triggered and memory and memory.last_use(each.operation):
             return f"AWS may check it inside {each.operation}, which was called before this evidence begins"
@@ -56,19 +56,19 @@ def operation_of(event: str) -> str:
     return map_event(source, name).operation
 
 
-def hidden_carriers(candidate: Candidate, situation: Situation) -> Iterator[Carrier]:
+def hidden_carriers(candidate: RemovalCandidate, context: GuardContext) -> Iterator[Carrier]:
     """Carriers that the principal may call and that not every trail shows: data events, unknown and unrecorded ones."""
     for each in carriers_of(candidate.action):
-        if each.visibility is Visibility.MANAGEMENT or not situation.may_call(each.operation):
+        if each.visibility is Visibility.MANAGEMENT or not context.may_call(each.operation):
             continue
-        if each.visibility is Visibility.UNKNOWN and each.operation in situation.recorded:
+        if each.visibility is Visibility.UNKNOWN and each.operation in context.recorded:
             continue
         yield each
 
 
-def is_recorded(action: str, situation: Situation) -> bool:
+def is_recorded(action: str, context: GuardContext) -> bool:
     """Whether the evidence has a management event of each operation that always needs the action, of any principal."""
-    return own_operations(action) <= situation.recorded
+    return own_operations(action) <= context.recorded
 
 
 class CallableOperations:
@@ -98,6 +98,7 @@ class CallableOperations:
         return None if all(map(other, granted)) else other
 
     def _grants(self, operation: str) -> bool:
-        action = catalog.spelling(operation)
-        named = (action,) if action else catalog.actions(operation.partition(":")[0])
-        return any(entries_naming(statement, each) for each in named for statement in self._granting)
+        prefix, _, name = operation.partition(":")
+        event = map_event(f"{prefix}.amazonaws.com", name)
+        named = [each.action for each in event.actions] if event.verdict is Verdict.MAPPED else catalog.actions(prefix)
+        return any(names_action(statement, each) for each in named for statement in self._granting)

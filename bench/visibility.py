@@ -27,8 +27,8 @@ from leastpriv.permissions.implied import tags_of
 from leastpriv.permissions.visibility import Visibility, carriers_of, data_event_types, visibility
 from leastpriv.policy.document import Document, parse
 from leastpriv.proposal.guards.visibility import not_visible
-from leastpriv.proposal.models import RemovalCandidate, Options
-from leastpriv.proposal.propose import propose, guard_context
+from leastpriv.proposal.models import Options, RemovalCandidate
+from leastpriv.proposal.propose import guard_context, propose
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tools"))
 
@@ -70,7 +70,8 @@ def classes() -> int:
     actions = [action for prefix in sorted(catalog.services()) for action in catalog.actions(prefix)]
     counts = Counter(visibility(action).visibility for action in actions)
     print(f"{len(actions):,} actions: " + ", ".join(f"{name} {count:,}" for name, count in counts.most_common()))
-    print(f"{sum(bool(carriers_of(action)) for action in actions):,} have carriers; {len(data_event_types())} data types")
+    carried = sum(bool(carriers_of(action)) for action in actions)
+    print(f"{carried:,} have carriers; {len(data_event_types())} types of data events")
     unknown = counts[Visibility.UNKNOWN]
     return _compare("unknown", unknown, 3_500)
 
@@ -102,7 +103,7 @@ def _kept(pattern: str) -> int:
 
 def _kind(reason: str) -> str:
     if reason.startswith("AWS may check it inside"):
-        return "a carrier is a data event" if "data event" in reason else "it is not known whether a carrier is recorded"
+        return "a carrier is a data event" if "data event" in reason else "the visibility of a carrier is not known"
     return "data event" if reason.startswith("data event") else reason.partition("; https")[0]
 
 
@@ -127,7 +128,8 @@ def pairs(reference: ServiceReference) -> int:
     print("".join(f"    {count:>6,}  {reason}\n" for reason, count in stays.most_common()), end="")
     total = sum(untriggered.values())
     print(f"with the call, without its known trigger, {untriggered[True]:,} of {total:,} go")
-    return _compare("wrong removals", len(wrong), 0) + _compare("stay without the call, %", round(100 - 100 * gone / every), 20)
+    staying = round(100 - 100 * gone / every)
+    return _compare("wrong removals", len(wrong), 0) + _compare("stay without the call, %", staying, 20)
 
 
 def inner_pairs(reference: ServiceReference) -> Iterator[Pair]:

@@ -22,7 +22,9 @@ def _rows(name: str, package: str) -> Iterator[Mapping[str, str]]:
     # Not by importlib.resources, which takes a third of Python's own start to load.
     room = Path(str(sys.modules[package].__file__)).parent
     plain = room / "data" / f"{name}.tsv"
-    content = plain.read_bytes() if plain.exists() else zlib.decompress(plain.with_suffix(".tsv.gz").read_bytes(), _GZIP)
+    content = (
+        plain.read_bytes() if plain.exists() else zlib.decompress(plain.with_suffix(".tsv.gz").read_bytes(), _GZIP)
+    )
     yield from read_rows(content.decode())
 
 

@@ -31,6 +31,7 @@ class Visibility(StrEnum):
     """No source says whether CloudTrail records it."""
 
 
+DOCUMENTATION = "https://docs.aws.amazon.com/"
 _READS = re.compile(r"(BatchGet|BatchDescribe|Get|List|Describe|Head)[A-Z]")
 _WRITES = re.compile(
     r"(Add|Allocate|Associate|Attach|Authorize|Cancel|Create|Delete|Deregister|Detach|Disable|Disassociate|Enable|Modify|Publish|Put"
@@ -72,13 +73,13 @@ def visibility(action: str) -> Seen:
     `carriers_of` has the operations that may need it besides. An action that is newer than the table is `UNKNOWN`.
     """
     prefix, _, name = action.lower().partition(":")
-    row = _service(prefix).get(name)
+    spelling, row = _service(prefix).get(name, ("", None))
     if row is None:
         return Seen(Visibility.UNKNOWN, source=_why_unknown(action))
     return Seen(
         visibility=Visibility(row["visibility"]),
         resource_type=row["type"],
-        read_only=_FLAGS[row["read_only"]] if row["read_only"] else read_only_by_name(action.partition(":")[2]),
+        read_only=_FLAGS[row["read_only"]] if row["read_only"] else read_only_by_name(spelling),
         source=_source(row),
     )
 
@@ -131,8 +132,7 @@ def _why_unknown(action: str) -> str:
 
 def _source(row: Mapping[str, str]) -> str:
     reason = _reasons()[row["reason"]]
-    page = row["page"] if reason["page"] else ""
-    return f"{reason['text']}; {page}" if page else reason["text"]
+    return f"{reason['text']}; {DOCUMENTATION}{row['page']}" if row["page"] else reason["text"]
 
 
 @cache
@@ -141,10 +141,10 @@ def _reasons() -> Mapping[str, Mapping[str, str]]:
 
 
 @cache
-def _service(prefix: str) -> Mapping[str, Mapping[str, str]]:
-    """Name of an action in lower case -> its row."""
+def _service(prefix: str) -> Mapping[str, tuple[str, Mapping[str, str] | None]]:
+    """Name of an action in lower case -> its spelling and row."""
     rows = _rows_by_service().get(prefix, ())
-    return {name.lower(): row for row in rows for name in row["actions"].split(",")}
+    return {name.lower(): (name, row) for row in rows for name in row["actions"].split(",")}
 
 
 @cache

@@ -116,7 +116,12 @@ def declined_roles(workplace: Workplace, configuration: Configuration) -> tuple[
 
 
 def published_first_files(
-    found: FirstFiles, configuration: Configuration, chained: RoleChainPolicies, here: Workplace, base: str, now: datetime
+    found: FirstFiles,
+    configuration: Configuration,
+    chained: RoleChainPolicies,
+    here: Workplace,
+    base: str,
+    now: datetime,
 ) -> Published | None:
     """What became of the pull request with first files; None where there is no place for one."""
     place = here.place

@@ -6,9 +6,9 @@ REFERENCE is an archive, a folder or an `https://` address of AWS's service refe
 The other facts come from the hand-made tables of tools/visibility/, of the package, and from the installed API models.
 
 An operation that needs an action is an event of the action. tools/trail_events.py says how a trail shows it; where that
-does not know, the flag of the service reference decides. An action inherits the worst of its events (unknown, never, data,
-management), because its use may have been any of them. An operation that authorizes an action besides the one it needs is
-a carrier of the action.
+does not know, the flag of the service reference decides. An action inherits the worst of its events (unknown, never,
+data, management), because its use may have been any of them. An operation that authorizes an action besides the one it
+needs is a carrier of the action.
 """
 
 from __future__ import annotations
@@ -61,9 +61,9 @@ _VISIBILITY_HEAD = """\
 service\tvisibility\ttype\treason\tread_only\tpage\tactions
 """
 _CARRIERS_HEAD = """\
-# Operations that authorize an action besides the one they need. visibility, type: of the operation. kind: triggered where
-#   the mapping knows which parameter causes it; own for the operations that always need an action of unknown visibility,
-#   where they have other names than it. operations: IAM prefix (where it is not that of the action) and operation.
+# Operations that authorize an action besides the one they need. visibility, type: of the operation. kind: triggered
+#   where the mapping knows which parameter causes it; own for the operations that always need an action of unknown
+#   visibility, where they have other names than it. operations: operation, after its IAM prefix where that is another one.
 service\tactions\tvisibility\ttype\tkind\toperations
 """
 _WORST_FIRST = ("unknown", "never", "data", "management")
@@ -99,7 +99,8 @@ def _grouped(rows: Iterable[tuple[str, ...]]) -> Iterator[tuple[str, ...]]:
     groups: dict[tuple[str, ...], list[str]] = defaultdict(list)
     for action, visibility, kind, reason, flag, page in rows:
         service, _, name = action.partition(":")
-        shown = "" if flag == read_only(name) else flag or "unclear"
+        has_flag = visibility in ("management", "data") and flag != read_only(name)
+        shown = (flag or "unclear") if has_flag else ""
         groups[service, visibility, kind, reason, shown, page.removeprefix(DOCUMENTATION)].append(name)
     yield from sorted((*group, ",".join(sorted(names))) for group, names in groups.items())
 
@@ -267,8 +268,8 @@ class Compiler:
                 for group, keys in self._groups(action).items():
                     names = ",".join(sorted(key.removeprefix(f"{prefix}:") for key in keys))
                     actions[prefix, *group, names].append(action.partition(":")[2])
-        for (prefix, *group), named in sorted(actions.items()):
-            yield (prefix, ",".join(named), *group)
+        for shared, own in sorted(actions.items()):
+            yield (shared[0], ",".join(own), *shared[1:])
 
     def _groups(self, action: str) -> Mapping[tuple[str, ...], set[str]]:
         """Visibility, type and kind -> carriers, or the operations of an action of unknown visibility."""

@@ -1,8 +1,8 @@
 """How a trail shows an API operation: the first source that knows it decides.
 
 The sources are, in this order: the table of data events, a page that says that it is never recorded, public records,
-and the service's page on CloudTrail (tools/visibility/). The flag of the service reference is one of an action and not of
-an operation: tools/make_visibility.py reads it.
+and the service's page on CloudTrail (tools/visibility/). The flag of the service reference is one of an action and not
+of an operation: tools/make_visibility.py reads it.
 """
 
 from __future__ import annotations

@@ -83,13 +83,13 @@ def test_control_plane_actions_are_visible_in_every_trail(action: str, read_only
 @pytest.mark.parametrize(
     ("action", "source"),
     [
-        ("chime:CreateAppInstance", "https://docs.aws.amazon.com/chime-sdk/latest/ag/cloudtrail.html"),
+        ("chime:CreateVoiceProfile", "https://docs.aws.amazon.com/chime-sdk/latest/ag/cloudtrail.html"),
         (
             "kafka-cluster:CreateTopic",
             "https://docs.aws.amazon.com/msk/latest/developerguide/logging-API-using-cloudtrail.html",
         ),
         ("codecommit:GitPush", "https://docs.aws.amazon.com/codecommit/latest/userguide/integ-cloudtrail.html"),
-        ("amplifybackend:CloneBackend", "service reference"),
+        ("amplifyuibuilder:ExportComponents", "service reference"),
         ("ec2:RunInstances", "public CloudTrail records"),
     ],
 )

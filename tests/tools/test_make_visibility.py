@@ -24,6 +24,10 @@ def tool() -> Iterator[ModuleType]:
     sys.path.remove(str(TOOLS))
 
 
+def events() -> ModuleType:
+    return sys.modules["trail_events"]
+
+
 @pytest.fixture(scope="module")
 def empty(tool: ModuleType) -> object:
     """A compiler without AWS's service reference: our own tables alone."""
@@ -46,7 +50,7 @@ def empty(tool: ModuleType) -> object:
 def test_an_operation_is_shown_by_the_first_source_that_knows_it(
     tool: ModuleType, operation: str, is_read: bool, visibility: str, reason: str
 ) -> None:
-    page = next(iter(tool.page_models(operation.partition(":")[0]).values())) if is_read else ""
+    page = next(iter(events().page_models(operation.partition(":")[0]).values())) if is_read else ""
     found = tool.event_of(operation, page)
     assert (found.visibility, found.reason) == (visibility, reason)
 
@@ -93,12 +97,12 @@ def test_every_action_of_the_hand_made_tables_is_in_the_catalogue(tool: ModuleTy
 
 
 def test_every_api_model_of_a_page_exists(tool: ModuleType) -> None:
-    models = {model for row in tool.facts("pages") for _, model in tool.page_models(row["prefix"])}
-    assert [model for model in sorted(models) if not tool.source_of(model)] == []
+    models = {model for row in tool.facts("pages") for _, model in events().page_models(row["prefix"])}
+    assert [model for model in sorted(models) if not events().source_of(model)] == []
 
 
 def test_no_operation_that_has_data_events_makes_its_action_a_management_action(tool: ModuleType) -> None:
-    sources = {row["prefix"]: tool.page_models(row["prefix"]) for row in tool.facts("pages")}
+    sources = {row["prefix"]: events().page_models(row["prefix"]) for row in tool.facts("pages")}
     checked = 0
     for row in tool.facts("data_events"):
         actions = [action for action in row["actions"].split(",") if action]

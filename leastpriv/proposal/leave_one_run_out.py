@@ -106,7 +106,7 @@ class _SharedInputs:
     evidence: Evidence
     options: Options
     history: History
-    known: Confidences
+    confidence: Confidences
     """Confidence of all runs: leaving one out must not change which removals are held back."""
     break_glass_runs: frozenset[str]
     usages: tuple[ReplayedUsage, ...]
@@ -114,7 +114,7 @@ class _SharedInputs:
     """Entries whose change can affect the result."""
     creators: Mapping[str, tuple[str, ...]]
     """Used action -> the used actions that create its resources."""
-    kept: bool
+    is_never_empty: bool
     """Whether a part of the committed policy remains in any case."""
 
 
@@ -137,7 +137,7 @@ def _shared_inputs(
         replay_usages(evidence, [*([committed] if committed else []), *attached]),
         entries,
         creators_of(guard_context(evidence, options)),
-        kept=denies or len(entries) < len(every),
+        is_never_empty=denies or len(entries) < len(every),
     )
 
 
@@ -157,7 +157,7 @@ def _denied_actions(run: str, own: Sequence[Usage], shared: _SharedInputs) -> tu
         shared.options,
         shared.history,
         shared.attached,
-        shared.known,
+        shared.confidence,
         packs=False,
     )
     documents = [*proposed.documents, *shared.attached]
@@ -183,7 +183,7 @@ def _relevant_entries(
     for entry in shared.entries:
         about = any(entry_names_action(entry.statement, entry.pattern, action) for action in named)
         (found if about else others).append(entry)
-    kept = shared.kept or any(
+    is_never_empty = shared.is_never_empty or any(
         (kept := left.get(id(usage), usage))
         and kept.outcome is Outcome.ALLOWED
         and not is_break_glass_use(kept, shared.break_glass_runs)
@@ -191,7 +191,7 @@ def _relevant_entries(
         for usages in entry.uses.values()
         for usage in usages
     )
-    return found if kept else shared.entries
+    return found if is_never_empty else shared.entries
 
 
 def _usage_without_run(usage: Usage, run: str) -> Usage | None:

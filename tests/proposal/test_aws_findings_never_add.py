@@ -1,4 +1,4 @@
-"""Whatever AWS says: hints add nothing, and let nothing go but what they may."""
+"""AWS's findings add nothing, and support only permitted removals."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from leastpriv.diff.compare import compare
-from leastpriv.evidence.aws_findings.models import AccessReport, Attempt, AwsFindings, GeneratedPolicy, ServiceAccess
+from leastpriv.evidence.aws_findings.models import AccessReport, AwsFindings, GeneratedPolicy, LastAccess, ServiceAccess
 from leastpriv.evidence.models import Evidence
 from leastpriv.models import ChangeKind
 from leastpriv.policy.document import parse
@@ -48,8 +48,8 @@ DOCUMENT = parse(
 REPORTS = st.dictionaries(st.sampled_from(SERVICES), st.tuples(DAYS, st.dictionaries(st.sampled_from(ACTIONS), DAYS)))
 
 
-def attempt(days: int | None) -> Attempt | None:
-    return None if days is None else Attempt(FIRST + timedelta(days=days), "eu-west-1")
+def attempt(days: int | None) -> LastAccess | None:
+    return None if days is None else LastAccess(FIRST + timedelta(days=days), "eu-west-1")
 
 
 def hints(
@@ -82,7 +82,7 @@ def added(draft: Proposal) -> set[tuple[str, tuple[str, ...]]]:
 
 
 @given(st.integers(0, 20), st.one_of(st.none(), REPORTS), st.one_of(st.none(), st.lists(st.sampled_from(ACTIONS))))
-def test_hints_add_nothing_and_let_go_only_what_they_may(
+def test_aws_findings_add_nothing_and_support_only_permitted_removals(
     seed: int,
     report: dict[str, tuple[int | None, dict[str, int | None]]] | None,
     generated: list[str] | None,

@@ -1,6 +1,6 @@
-"""A second run on what the first one proposed proposes nothing, whatever the policy; and each proposal has its proof.
+"""A second run on the first run's result proposes nothing, whatever the policy, and each proposal has its proof.
 
-The policies of public repositories are no part of this one: see `shared_folder`.
+The policies of public repositories are not part of this repository: see `shared_folder`.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def test_a_second_run_of_a_case_proposes_nothing(path: Path, tmp_path: Path) -> 
     first = run_case(case, tmp_path / "first")
     if not first.has_changes:
         return
-    # With `max-changes` what was cut comes next, one merge after the other.
+    # With `max-changes` the changes held back follow, one merge after the other.
     while any(held.guard_result.guard == MAX_CHANGES for held in first.subject.proposal.held_back):
         first = run_case({**case, "policy": json.loads(first.subject.proposal.content)}, tmp_path / "first")
     again = run_case({**case, "policy": json.loads(first.subject.proposal.content)}, tmp_path / "second")
@@ -71,10 +71,10 @@ def _proposed(document: Document, evidence: Evidence, options: Options) -> Propo
     return propose(document, compare(document, [], evidence), evidence, options)
 
 
-def test_the_policies_and_the_evidence_give_changes_of_every_kind(
+def test_the_corpus_yields_changes_of_every_kind(
     drafts: list[tuple[Proposal, Evidence, Options]],
 ) -> None:
-    """So that the tests below cannot pass on nothing."""
+    """So that the tests below cannot pass without a change."""
     kinds = {
         (change.kind, bool(change.restricted_to)): change.action for draft, _, _ in drafts for change in draft.changes
     }
@@ -92,10 +92,10 @@ def test_a_second_run_on_a_policy_of_the_corpus_proposes_nothing(
         assert [change_words(change) for change in second.changes] == [], draft.document.where
 
 
-def test_calls_that_another_policy_allowed_add_once_and_remove_nothing_when_the_addition_is_merged(
+def test_calls_that_another_policy_allowed_are_added_once_and_then_remove_nothing(
     drafts: list[tuple[Proposal, Evidence, Options]],
 ) -> None:
-    """After the merge all calls are covered; that the grant is younger than they are is what then holds removals."""
+    """After the merge the grant is younger than the calls, which holds removals back."""
     added = 0
     for number, (draft, found, options) in enumerate(drafts[::4]):
         assert draft.committed
@@ -118,7 +118,7 @@ def test_a_proposal_for_a_policy_of_the_corpus_grants_nothing_unlisted_and_break
         assert proof.replay.denied == (), draft.document.where
 
 
-def test_leaving_a_run_out_of_the_corpus_judges_every_run(drafts: list[tuple[Proposal, Evidence, Options]]) -> None:
+def test_leave_one_run_out_on_the_corpus_covers_every_run(drafts: list[tuple[Proposal, Evidence, Options]]) -> None:
     found = [
         prove(draft, [], evidence, options, History()).left_out
         for draft, evidence, options in drafts[:: len(SEEDS) + 1]

@@ -1,4 +1,4 @@
-"""The promises of the review: what it calls broken is what a replay shows, and every broken call has its line."""
+"""The review reports as broken what a replay shows, with a line for every broken call."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ RUN = Run("17650000000", "17650000000", TIME, TIME)
 def usage(
     action: str, resource: str, region: str = "eu-west-1", outcome: Outcome = Outcome.ALLOWED, **more: Any
 ) -> Usage:
-    """One call as the evidence shows it; `more` are fields of its need and `denial`."""
+    """One call of the evidence; `more` are fields of its need and `denial`."""
     denial = more.pop("denial", None)
     need = Need(Permission(action, resource), Basis.OBSERVED, "of the record", **more)
     return Usage(need, outcome, 1, TIME, TIME, (RUN.id,), ("x:Y",), (region,), denial)
@@ -63,7 +63,7 @@ USAGES = st.lists(
 
 
 def told(found: Review) -> set[str]:
-    """Actions of the usages that some line calls refused."""
+    """Actions of the usages that a line reports as denied."""
     lost = {action for removal in found.removals for action in removal.lost}
     denied = [each for change in found.denies_added for each in change.denied]
     denied += [each for change in found.conditions for each in change.denied]
@@ -71,7 +71,7 @@ def told(found: Review) -> set[str]:
 
 
 @given(OF_TWO_SERVICES, OF_TWO_SERVICES, USAGES)
-def test_what_breaks_is_what_the_replay_newly_refuses_and_some_line_says_why(
+def test_newly_denied_calls_of_the_replay_break_and_a_line_says_why(
     before: Any, after: Any, usages: list[Usage]
 ) -> None:
     found = review(document(before), document(after), [], evidence(usages))
@@ -83,22 +83,24 @@ def test_what_breaks_is_what_the_replay_newly_refuses_and_some_line_says_why(
 
 
 @given(OF_TWO_SERVICES, OF_TWO_SERVICES, USAGES)
-def test_what_becomes_allowed_has_a_line_and_is_never_called_less(before: Any, after: Any, usages: list[Usage]) -> None:
+def test_newly_allowed_access_has_a_line_and_is_never_called_narrower(
+    before: Any, after: Any, usages: list[Usage]
+) -> None:
     found = review(document(before), document(after), [], evidence(usages))
     if found.after.allowed > found.before.allowed:
         assert found.verdict in {ReviewVerdict.BREAKS, ReviewVerdict.NEW_ACCESS, ReviewVerdict.NEEDED_ACCESS}
 
 
 @given(OF_TWO_SERVICES, USAGES)
-def test_without_an_edit_nothing_changes_whatever_was_called(policy: Any, usages: list[Usage]) -> None:
+def test_without_an_edit_nothing_changes(policy: Any, usages: list[Usage]) -> None:
     found = review(document(policy), document(policy), [], evidence(usages))
     assert found.verdict is ReviewVerdict.UNCHANGED
     assert not found.breaks
     assert found.before == found.after
 
 
-def test_a_refused_call_of_an_action_newer_than_the_catalogue_is_doubtful_and_no_break() -> None:
-    """The replay does not count it, since its event's name alone says what it needs."""
+def test_a_denied_call_of_an_action_newer_than_the_catalogue_is_doubtful() -> None:
+    """The replay does not count it, because its need comes only from the event's name."""
     policy = document([allow(["sqs:NewThing", "sqs:TagQueue"], QUEUE)])
     calls = evidence([usage("sqs:NewThing", QUEUE, verified=False)])
     found = review(policy, document([allow("sqs:TagQueue", QUEUE)]), [], calls)
@@ -132,16 +134,14 @@ def denial(by: DeniedBy, *, explicit: bool, mendable: bool) -> Denial:
         (denial(DeniedBy.BOUNDARY, explicit=False, mendable=False), ReviewVerdict.NEW_ACCESS),
     ],
 )
-def test_a_lifted_deny_is_asked_for_by_the_refusals_of_such_a_deny_alone(
-    denied: Denial, verdict: ReviewVerdict
-) -> None:
+def test_only_denials_by_such_a_deny_justify_its_removal(denied: Denial, verdict: ReviewVerdict) -> None:
     grant = allow("sqs:TagQueue", QUEUE)
     deny = {**grant, "Effect": "Deny"}
     calls = evidence([usage("sqs:TagQueue", QUEUE, outcome=Outcome.DENIED, denial=denied)])
     assert review(document([grant, deny]), document([grant]), [], calls).verdict is verdict
 
 
-def test_a_deny_lifted_on_more_than_was_refused_is_new_access() -> None:
+def test_removing_a_deny_on_more_than_was_denied_is_new_access() -> None:
     grant = allow("sqs:TagQueue", "*")
     denied = denial(DeniedBy.IDENTITY, explicit=True, mendable=False)
     calls = evidence([usage("sqs:TagQueue", QUEUE, outcome=Outcome.DENIED, denial=denied)])
@@ -150,14 +150,14 @@ def test_a_deny_lifted_on_more_than_was_refused_is_new_access() -> None:
 
 
 def test_witnesses_of_containment_are_new_access() -> None:
-    """Where somebody has computed them, they count, though the evidence speaks for every line."""
+    """Witnesses count even if the evidence needs every line."""
     policy = document([allow("sqs:TagQueue", QUEUE)])
     found = replace(review(policy, policy, [], evidence([])), new_access=("sqs:TagQueue on *",))
     assert found.has_new_access_without_evidence
     assert found.verdict is ReviewVerdict.NEW_ACCESS
 
 
-def test_a_lifted_deny_of_what_nothing_allows_is_not_said_to_allow_it() -> None:
+def test_removing_a_deny_of_access_that_nothing_allows_is_not_reported_as_allowing_it() -> None:
     other, deny = allow("sqs:CreateQueue", QUEUE), {**allow("sqs:TagQueue", QUEUE), "Effect": "Deny"}
     denied = denial(DeniedBy.IDENTITY, explicit=True, mendable=False)
     calls = evidence([usage("sqs:TagQueue", QUEUE, outcome=Outcome.DENIED, denial=denied)])
@@ -166,7 +166,7 @@ def test_a_lifted_deny_of_what_nothing_allows_is_not_said_to_allow_it() -> None:
     assert found.verdict is ReviewVerdict.NEW_ACCESS
 
 
-def test_a_grant_on_all_resources_but_some_is_never_what_a_call_asked_for() -> None:
+def test_a_grant_with_not_resource_is_never_needed_by_a_call() -> None:
     calls = evidence([usage("sqs:TagQueue", QUEUE)])
     grant = {"Effect": "Allow", "Action": "sqs:TagQueue", "NotResource": NAMES[1]}
     found = review(None, document([grant]), [], calls)
@@ -174,8 +174,8 @@ def test_a_grant_on_all_resources_but_some_is_never_what_a_call_asked_for() -> N
     assert found.verdict is ReviewVerdict.NEW_ACCESS
 
 
-def test_a_lost_action_needs_no_guard_and_one_without_a_use_hears_the_first_that_fits() -> None:
-    """The evidence is a day old: that says nothing of an action that was used."""
+def test_a_denied_action_has_no_guard_and_an_unused_one_has_the_first_that_matches() -> None:
+    """The evidence is a day old; that does not matter for a used action."""
     calls = evidence([usage("sqs:TagQueue", QUEUE)])
     policy = document([allow(["sqs:TagQueue", "sqs:PurgeQueue", "sqs:CreateQueue"], QUEUE)])
     found = review(policy, document([allow("sqs:CreateQueue", QUEUE)]), [], calls)
@@ -184,8 +184,8 @@ def test_a_lost_action_needs_no_guard_and_one_without_a_use_hears_the_first_that
     assert [guard_result.guard for guard_result in by_action["sqs:PurgeQueue"].unseen] == ["minimum-days"]
 
 
-def test_what_a_proposal_may_do_is_no_guard_of_a_persons_edit() -> None:
-    """No call of the service is what the evidence says, not a reason to doubt it."""
+def test_guards_on_proposals_do_not_apply_to_a_persons_edit() -> None:
+    """A service without calls is a result of the evidence, not a reason to doubt it."""
     options = Options(minimum_days=0, minimum_runs=0)
     policy = document([allow(["sns:*Topic", "sqs:TagQueue"], "*")])
     found = review(
@@ -195,7 +195,7 @@ def test_what_a_proposal_may_do_is_no_guard_of_a_persons_edit() -> None:
     assert guards <= {"region-not-read", "not-recorded", "not-visible", "sibling"}
 
 
-def test_a_use_that_no_known_policy_grants_speaks_against_the_grant_that_goes() -> None:
+def test_a_use_that_no_known_policy_grants_objects_to_a_removed_grant() -> None:
     calls = evidence([usage("sqs:TagQueue", NAMES[1])])
     policy = document([allow(["sqs:TagQueue", "sqs:CreateQueue"], QUEUE)])
     after = document([allow("sqs:CreateQueue", QUEUE)])
@@ -203,7 +203,7 @@ def test_a_use_that_no_known_policy_grants_speaks_against_the_grant_that_goes() 
     assert [guard_result.guard for guard_result in found.removals[0].unseen] == ["unexplained-use"]
 
 
-def test_what_nobody_may_add_is_not_told_again_as_sensitive() -> None:
+def test_a_forbidden_action_is_not_listed_again_as_sensitive() -> None:
     found = review(None, document([allow(["iam:PassRole", "iam:CreateAccessKey"], "*")]), [], evidence([]))
     told = {addition.edit.entry: (bool(addition.forbidden), bool(addition.sensitive)) for addition in found.additions}
     assert told == {"iam:PassRole": (False, True), "iam:CreateAccessKey": (True, False)}

@@ -1,4 +1,4 @@
-"""The promises of the step's outputs."""
+"""The step's outputs."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from leastpriv.report.outputs import outputs
 from tests.fakes.deploys import CREATE_QUEUE, POLICY, UPDATE, as_committed, deploys, proposal
 
 
-def test_outputs_name_what_is_added_and_what_no_statement_grants_any_more(tmp_path: Path) -> None:
+def test_outputs_list_added_actions_and_those_that_no_statement_grants_any_more(tmp_path: Path) -> None:
     context = proposal(tmp_path, POLICY).subject
     told = outputs(context, "/out/proposal.json")
     assert told["has-changes"] == "true"
@@ -27,8 +27,8 @@ def test_outputs_name_what_is_added_and_what_no_statement_grants_any_more(tmp_pa
     assert told["proposal-file"] == "/out/proposal.json"
 
 
-def test_an_action_that_another_statement_still_grants_is_not_told_as_removed(tmp_path: Path) -> None:
-    """One of two grants goes; the other stays because nobody read its region."""
+def test_an_action_that_another_statement_still_grants_is_not_listed_as_removed(tmp_path: Path) -> None:
+    """One of two grants is removed; the other is kept because its region was not read."""
     north = POLICY["Statement"][1]["Resource"].replace("eu-west-1", "eu-north-1")
     more = {**POLICY["Statement"][1], "Sid": "More", "Action": "sqs:P*", "Resource": north}
     context = proposal(tmp_path, {**POLICY, "Statement": [*POLICY["Statement"], more]}).subject
@@ -48,8 +48,8 @@ def session_policy(context: ReportContext) -> str:
     return outputs(context, "")["inline-session-policy"]
 
 
-def test_the_session_policy_is_the_proposal_with_what_else_is_attached(tmp_path: Path) -> None:
-    """It cuts off all that it does not name, so a deploy needs the other policies in it too."""
+def test_the_session_policy_is_the_proposal_with_the_attached_policies(tmp_path: Path) -> None:
+    """A session policy denies all that it does not allow, so a deploy needs the other policies in it."""
     other = parse(
         b'{"Version": "2012-10-17", "Statement": {"Effect": "Allow", "Action": "s3:*", "Resource": "*"}}', "o"
     )
@@ -60,7 +60,7 @@ def test_the_session_policy_is_the_proposal_with_what_else_is_attached(tmp_path:
     assert " " not in session_policy(context).replace(statements[0]["Resource"], "")
 
 
-def test_a_policy_that_is_too_long_for_a_session_gives_none(tmp_path: Path) -> None:
+def test_a_policy_too_long_for_a_session_gives_no_session_policy(tmp_path: Path) -> None:
     deny = {"Effect": "Deny", "Action": [f"sns:Set{number:>090}" for number in range(25)], "Resource": "*"}
     context = proposal(tmp_path, {**POLICY, "Statement": [*POLICY["Statement"], deny]}).subject
     assert session_policy(context) == ""
@@ -78,7 +78,7 @@ def test_a_policy_that_is_too_long_for_a_session_gives_none(tmp_path: Path) -> N
         ({"Fn::Sub": "arn:aws:s3:::${Bucket}"}, False),
     ],
 )
-def test_what_a_template_has_yet_to_fill_in_gives_none(tmp_path: Path, resource: object, fits: bool) -> None:
+def test_a_policy_with_placeholders_gives_no_session_policy(tmp_path: Path, resource: object, fits: bool) -> None:
     text = json.dumps(
         {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "s3:*", "Resource": resource}]}
     )

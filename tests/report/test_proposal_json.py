@@ -1,4 +1,4 @@
-"""The promises of proposal.json: everything in it, for machines."""
+"""proposal.json contains the whole proposal for machines."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def told(usual: Result) -> dict[str, Any]:
     return dict(json.loads(text))
 
 
-def test_it_names_its_form_its_makers_and_its_scope(told: dict[str, Any], usual: Result) -> None:
+def test_the_json_has_its_format_generator_and_scope(told: dict[str, Any], usual: Result) -> None:
     assert told["schema"] == 1
     assert (told["principal"], told["policy_file"]) == (ROLE, "iam/ci-deploy.json")
     assert told["fingerprint"] == usual.subject.fingerprint
@@ -33,7 +33,7 @@ def test_it_names_its_form_its_makers_and_its_scope(told: dict[str, Any], usual:
     assert told["catalogue"]
 
 
-def test_every_change_is_told_with_its_place_and_its_evidence(told: dict[str, Any]) -> None:
+def test_every_change_has_its_location_and_evidence(told: dict[str, Any]) -> None:
     changes = {change["action"]: change for change in told["changes"]}
     assert set(changes) == {"cloudwatch:PutMetricAlarm", "lambda:*", "sqs:PurgeQueue", "sns:CreateTopic"}
     added = changes["cloudwatch:PutMetricAlarm"]
@@ -48,7 +48,7 @@ def test_every_change_is_told_with_its_place_and_its_evidence(told: dict[str, An
     assert changes["sns:CreateTopic"]["statement"] == 2
 
 
-def test_the_proof_says_what_it_does_not_model(told: dict[str, Any]) -> None:
+def test_the_proof_lists_what_it_does_not_model(told: dict[str, Any]) -> None:
     proof = told["proof"]
     assert (proof["recorded"], proof["allowed"], proof["unmapped"], proof["refused"]) == (12, 12, 0, [])
     assert proof["not_modelled"] == ["service control policies", "permissions boundaries", "resource policies"]
@@ -64,7 +64,7 @@ def test_the_proof_names_the_statement_that_allows_each_replayed_need(told: dict
     assert (told["proof"]["attached_as"], told["proof"]["quota"], told["proof"]["fits"]) == ("managed", 6_144, True)
 
 
-def test_the_committed_policy_is_told_entry_by_entry_a_wildcard_as_one(told: dict[str, Any]) -> None:
+def test_the_committed_policy_is_listed_entry_by_entry_a_wildcard_as_one(told: dict[str, Any]) -> None:
     entries = {entry["entry"]: entry for entry in told["difference"]["entries"]}
     assert entries["lambda:*"]["used"] == ["lambda:UpdateFunctionCode"]
     assert entries["lambda:*"]["granted"] > 30
@@ -72,7 +72,7 @@ def test_the_committed_policy_is_told_entry_by_entry_a_wildcard_as_one(told: dic
     assert [missing["action"] for missing in told["difference"]["missing"]] == ["cloudwatch:PutMetricAlarm"]
 
 
-def test_the_evidence_is_told_in_figures_and_runs(told: dict[str, Any]) -> None:
+def test_the_evidence_has_counts_and_runs(told: dict[str, Any]) -> None:
     evidence = told["evidence"]
     assert (evidence["calls"], evidence["allowed"], evidence["denied"]) == (13, 12, 1)
     assert (evidence["first"], evidence["last"]) == ("2026-10-01T09:00:00Z", "2026-11-05T09:00:01Z")
@@ -85,7 +85,7 @@ def test_without_a_committed_policy_every_change_is_an_addition(tmp_path: Path) 
     assert {change["kind"] for change in changes} == {"add"}
 
 
-def test_an_open_resource_says_what_it_covers_and_why_it_is_open(tmp_path: Path) -> None:
+def test_a_wildcarded_resource_lists_what_it_covers_and_why(tmp_path: Path) -> None:
     stack = "arn:aws:cloudformation:eu-west-1:111122223333:stack/orders"
     call = {"event": "cloudformation:DescribeStacks", "parameters": {"stackName": f"{stack}/7b2f3c10-9a1e-11ef"}}
     result = proposal(tmp_path, None, deploys([call]))

@@ -1,4 +1,4 @@
-"""IAM's last accessed information: what it keeps, what it lets go, and what it says nothing about."""
+"""IAM's last accessed information: what it keeps, what it allows to remove, and what it does not affect."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from leastpriv.diff.compare import compare
 from leastpriv.evidence.aws_findings.access_advisor import is_tracked, is_tracked_partition, is_tracked_region
 from leastpriv.evidence.aws_findings.models import (
     AccessReport,
-    Attempt,
     AwsFindings,
     GeneratedPolicy,
+    LastAccess,
     ServiceAccess,
     SharedPolicy,
 )
@@ -37,7 +37,7 @@ OTHER = "arn:aws:iam::111122223333:role/other"
 
 @pytest.fixture(scope="module")
 def evidence(tmp_path_factory: pytest.TempPathFactory) -> Evidence:
-    """35 days, six runs of which one had a refusal; calls of Lambda, SQS and CloudWatch in eu-west-1."""
+    """35 days, six runs of which one had a denial; calls of Lambda, SQS and CloudWatch in eu-west-1."""
     return proposal(tmp_path_factory.mktemp("evidence"), None).subject.evidence
 
 
@@ -48,7 +48,7 @@ def told(evidence: Evidence, services: Mapping[str, object], **more: object) -> 
     for name, time in services.items():
         prefix, _, action = name.lower().partition(":")
         known = found.get(prefix, ServiceAccess(prefix))
-        attempt = Attempt(time, "eu-west-1") if isinstance(time, datetime) else None
+        attempt = LastAccess(time, "eu-west-1") if isinstance(time, datetime) else None
         named = {**known.actions, name.lower(): attempt} if action else known.actions
         found[prefix] = replace(known, actions=named, last=known.last if action else attempt)
     report = AccessReport(evidence.last + DAY, found, **more)  # type: ignore[arg-type]
@@ -58,19 +58,19 @@ def told(evidence: Evidence, services: Mapping[str, object], **more: object) -> 
 def judged(
     evidence: Evidence, action: str, pattern: str = "", resource: str = "*", changed: datetime | None = LONG_AGO
 ) -> GuardResult | None:
-    """What holds the removal of an action back, if anything; `changed` is when the policy file was."""
+    """The guard result for an action, if any; `changed` is the policy file's last change."""
     dials = Options(minimum_runs=0, minimum_days=0)
     context = guard_context(evidence, dials, history=History(changed=changed))
     return registry.first_guard_result(candidate(action, evidence, pattern, resource), context)
 
 
 def guard_of(found: GuardResult | None) -> str:
-    """Its name; empty where nothing holds the removal back."""
+    """Its name; empty if no guard holds the removal back."""
     return found.guard if found else ""
 
 
 def candidate(action: str, evidence: Evidence, pattern: str = "", resource: str = "*") -> RemovalCandidate:
-    """An action of an entry (`pattern`, else the action itself)."""
+    """An action of an entry (`pattern`, else the action)."""
     statement = {"Effect": "Allow", "Action": pattern or action, "Resource": resource}
     document = parse(json.dumps({"Version": "2012-10-17", "Statement": statement}).encode(), "p.json")
     return RemovalCandidate(action, compare(document, [], evidence).entries[0])
@@ -101,18 +101,18 @@ def test_an_attempt_after_the_evidence_ends_keeps_the_action_too(evidence: Evide
         assert judged(told(evidence, services), action) is not None
 
 
-def test_without_a_report_nothing_is_kept_or_let_go_for_it(evidence: Evidence) -> None:
+def test_without_a_report_the_guard_changes_nothing(evidence: Evidence) -> None:
     assert judged(evidence, "sns:CreateTopic", resource=TOPICS) is None
     assert judged(evidence, "sns:CreateTopic", "sns:*") == judged(told(evidence, {}), "sns:CreateTopic", "sns:*")
 
 
-def test_a_tracked_action_that_was_last_tried_before_the_evidence_goes(evidence: Evidence) -> None:
+def test_a_tracked_action_last_attempted_before_the_evidence_is_removed(evidence: Evidence) -> None:
     old = first(evidence) - 100 * DAY
     services = {"sns": first(evidence) + DAY, "sns:CreateTopic": old}
     assert judged(told(evidence, services), "sns:CreateTopic", resource=TOPICS) is None
 
 
-def test_it_goes_even_where_the_region_was_not_read_since_iam_covers_all_regions(evidence: Evidence) -> None:
+def test_it_is_removed_even_if_the_region_was_not_read_because_iam_covers_all_regions(evidence: Evidence) -> None:
     elsewhere = TOPICS.replace("eu-west-1", "sa-east-1")
     old = {"sns": first(evidence) - 100 * DAY, "sns:CreateTopic": first(evidence) - 100 * DAY}
     unread = judged(evidence, "sns:CreateTopic", resource=elsewhere)
@@ -124,7 +124,7 @@ def test_it_goes_even_where_the_region_was_not_read_since_iam_covers_all_regions
     assert untracked.guard == "region-not-read"
 
 
-def test_a_date_of_what_iam_does_not_track_lets_nothing_go(evidence: Evidence) -> None:
+def test_a_date_of_an_untracked_action_supports_no_removal(evidence: Evidence) -> None:
     old = first(evidence) - 100 * DAY
     report = told(evidence, {"sns": first(evidence) - 101 * DAY, "sns:Publish": old})
     assert judged(report, "sns:Publish", resource=TOPICS) is not None
@@ -134,17 +134,17 @@ def test_a_date_of_what_iam_does_not_track_lets_nothing_go(evidence: Evidence) -
     assert is_outdated(candidate("sns:CreateTopic", evidence), guard_context(tracked, Options(), history=history))
 
 
-def test_an_old_date_of_what_iam_does_not_track_keeps_the_action(evidence: Evidence) -> None:
+def test_an_old_date_of_an_untracked_action_keeps_it(evidence: Evidence) -> None:
     old = first(evidence) - 100 * DAY
     for action, guard in (("iam:PassRole", "last-accessed"), ("iam:CreateRole", "")):
         report = told(evidence, {"iam": old, action: old})
         assert guard_of(judged(report, action)) == guard
 
 
-def test_an_attempt_after_the_last_recorded_call_of_its_service_keeps_what_the_evidence_lacks(
+def test_an_attempt_after_the_last_recorded_call_of_the_service_keeps_unseen_actions(
     evidence: Evidence,
 ) -> None:
-    """In the middle of the evidence, that of other services goes on."""
+    """The attempt is within the evidence, which has later calls of other services."""
     calls = tuple(each for each in evidence.usages if each.need.permission.action != "sqs:CreateQueue")
     [queue] = [each for each in evidence.usages if each.need.permission.action == "sqs:CreateQueue"]
     early = replace(evidence, usages=(*calls, replace(queue, last_seen=first(evidence))))
@@ -155,7 +155,7 @@ def test_an_attempt_after_the_last_recorded_call_of_its_service_keeps_what_the_e
         assert not found or "this evidence has no such call" in found.reason
 
 
-def test_a_need_that_another_call_implies_explains_no_attempt_on_its_service(evidence: Evidence) -> None:
+def test_an_inferred_need_explains_no_attempt_on_its_service(evidence: Evidence) -> None:
     implied = Need(Permission("iam:PassRole", "*"), Basis.INFERRED, "from the call")
     seen = replace(evidence, usages=(*evidence.usages, replace(evidence.usages[0], need=implied)))
     report = told(seen, {"iam": first(evidence) + DAY})
@@ -166,7 +166,7 @@ def test_a_need_that_another_call_implies_explains_no_attempt_on_its_service(evi
 
 
 @pytest.mark.parametrize("changed", [None, "within"])
-def test_a_grant_that_is_not_known_to_be_older_than_the_evidence_gets_no_support(
+def test_a_grant_not_known_to_be_older_than_the_evidence_is_not_removed(
     evidence: Evidence, changed: str | None
 ) -> None:
     when = first(evidence) + DAY if changed else None
@@ -178,7 +178,7 @@ def test_a_grant_that_is_not_known_to_be_older_than_the_evidence_gets_no_support
     assert guard_of(judged(outdated, "sns:CreateTopic", resource=elsewhere, changed=when)) == "region-not-read"
 
 
-def test_a_service_without_any_attempt_stays_in_a_region_that_iam_does_not_track(evidence: Evidence) -> None:
+def test_a_service_without_any_attempt_is_kept_in_a_region_that_iam_does_not_track(evidence: Evidence) -> None:
     never = told(evidence, {"sns": None})
     for region, guard in (("sa-east-1", ""), ("ca-west-1", "unseen-service")):
         on = TOPICS.replace("eu-west-1", region)
@@ -188,7 +188,7 @@ def test_a_service_without_any_attempt_stays_in_a_region_that_iam_does_not_track
     assert guard_of(judged(read, "sns:CreateTopic", "sns:*", TOPICS.replace("eu-west-1", "ca-west-1"))) == ""
 
 
-def test_an_action_without_a_date_is_no_evidence(evidence: Evidence) -> None:
+def test_an_action_without_a_date_proves_nothing(evidence: Evidence) -> None:
     elsewhere = TOPICS.replace("eu-west-1", "sa-east-1")
     found = judged(told(evidence, {"sns": None, "sns:CreateTopic": None}), "sns:CreateTopic", resource=elsewhere)
     assert found
@@ -203,20 +203,20 @@ def test_a_service_without_any_attempt_is_dropped_from_wildcards(evidence: Evide
     assert judged(told(evidence, {"sns": None}), "sns:Publish", "sns:*") is None
 
 
-def test_a_service_that_iam_does_not_list_is_not(evidence: Evidence) -> None:
+def test_a_service_that_iam_does_not_list_is_kept(evidence: Evidence) -> None:
     kept = judged(told(evidence, {"sqs": last(evidence)}), "sns:CreateTopic", "sns:*")
     assert kept
     assert kept.guard == "unseen-service"
 
 
 @pytest.mark.parametrize("days", [-300, 5])
-def test_a_service_that_was_tried_at_some_time_is_kept_whole(evidence: Evidence, days: int) -> None:
+def test_a_service_with_an_attempt_is_kept_entirely(evidence: Evidence, days: int) -> None:
     found = judged(told(evidence, {"sns": first(evidence) + days * DAY}), "sns:CreateTopic", "sns:*")
     assert found
     assert found.guard == "last-accessed"
 
 
-def test_a_service_that_was_last_tried_before_the_evidence_keeps_its_named_actions(evidence: Evidence) -> None:
+def test_a_service_last_attempted_before_the_evidence_keeps_its_literal_actions(evidence: Evidence) -> None:
     found = judged(told(evidence, {"sns": first(evidence) - 300 * DAY}), "sns:CreateTopic", resource=TOPICS)
     assert found
     assert "before the evidence begins" in found.reason
@@ -226,7 +226,7 @@ def test_an_attempt_that_the_evidence_has_keeps_nothing(evidence: Evidence) -> N
     assert judged(told(evidence, {"sqs": last(evidence) + HOUR / 2}), "sqs:PurgeQueue") is None
 
 
-def test_a_call_that_no_policy_has_to_allow_keeps_nothing(evidence: Evidence) -> None:
+def test_a_call_that_needs_no_permission_keeps_nothing(evidence: Evidence) -> None:
     when = first(evidence) + DAY
     services = {"sts": when, "sts:GetCallerIdentity": when}
     without = judged(evidence, "sts:DecodeAuthorizationMessage")
@@ -236,40 +236,38 @@ def test_a_call_that_no_policy_has_to_allow_keeps_nothing(evidence: Evidence) ->
         assert guard_of(judged(told(evidence, others), "sts:DecodeAuthorizationMessage")) == "last-accessed"
 
 
-def test_in_a_partition_that_iam_does_not_track_no_silence_counts(evidence: Evidence) -> None:
+def test_in_an_untracked_partition_missing_attempts_prove_nothing(evidence: Evidence) -> None:
     china = replace(told(evidence, {"sns": None}), principal=evidence.principal.replace("arn:aws:", "arn:aws-cn:"))
     found = judged(china, "sns:CreateTopic", "sns:*")
     assert found
     assert found.guard == "unseen-service"
 
 
-def test_a_policy_that_serves_others_is_not_narrowed_under_them(evidence: Evidence) -> None:
+def test_a_policy_that_other_principals_use_is_not_narrowed(evidence: Evidence) -> None:
     for days, guard in ((3, "shared-policy"), (-3, "")):
-        shared = SharedPolicy(POLICY, "sqs", {OTHER: Attempt(first(evidence) + days * DAY)})
+        shared = SharedPolicy(POLICY, "sqs", {OTHER: LastAccess(first(evidence) + days * DAY)})
         granting = ("arn:aws:iam::aws:policy/ReadOnlyAccess", POLICY)
         report = told(evidence, {"sqs": last(evidence)}, shared=(shared,), granted_by={"sqs": granting})
         found = judged(report, "sqs:PurgeQueue")
         assert (found.guard if found else "") == guard
 
 
-def test_where_another_policy_may_be_the_one_edited_it_is(evidence: Evidence) -> None:
-    shared = SharedPolicy(POLICY, "sqs", {OTHER: Attempt(first(evidence) + DAY)})
+def test_a_shared_policy_is_narrowed_if_another_may_be_the_edited_one(evidence: Evidence) -> None:
+    shared = SharedPolicy(POLICY, "sqs", {OTHER: LastAccess(first(evidence) + DAY)})
     report = told(evidence, {"sqs": last(evidence)}, shared=(shared,), granted_by={"sqs": ("deploy", POLICY)})
     assert judged(report, "sqs:PurgeQueue") is None
 
 
 @pytest.mark.parametrize("is_second_used", [True, False])
-def test_two_policies_of_which_all_serve_others_are_not_narrowed_under_them(
-    evidence: Evidence, is_second_used: bool
-) -> None:
-    users = {OTHER: Attempt(first(evidence) + DAY)}
+def test_two_policies_that_other_principals_use_are_not_narrowed(evidence: Evidence, is_second_used: bool) -> None:
+    users = {OTHER: LastAccess(first(evidence) + DAY)}
     shared = (SharedPolicy(POLICY, "sqs", users), SharedPolicy(SECOND, "sqs", users if is_second_used else {}))
     granting = {"sqs": (SECOND, POLICY)}
     report = told(evidence, {"sqs": last(evidence)}, shared=shared, granted_by=granting)
     assert guard_of(judged(report, "sqs:PurgeQueue")) == ("shared-policy" if is_second_used else "")
 
 
-def test_where_nobody_can_tell_whom_a_policy_serves_it_is_not_narrowed(evidence: Evidence) -> None:
+def test_a_policy_with_unknown_users_is_not_narrowed(evidence: Evidence) -> None:
     why = "AWS refused iam:GetServiceLastAccessedDetailsWithEntities"
     shared, services = (SharedPolicy(POLICY, "sqs", is_known=False),), {"sqs": last(evidence)}
     for granting, guard in (((POLICY,), "shared-policy"), ((POLICY, "deploy"), "")):
@@ -280,7 +278,7 @@ def test_where_nobody_can_tell_whom_a_policy_serves_it_is_not_narrowed(evidence:
     assert guard_of(judged(told(evidence, services, missing=why), "sqs:PurgeQueue")) == "shared-policy"
 
 
-def test_what_a_generated_policy_names_and_nothing_here_shows_stays(evidence: Evidence) -> None:
+def test_an_action_that_only_the_generated_policy_names_is_kept(evidence: Evidence) -> None:
     for named, guard in (("sns:CreateTopic", "access-analyzer"), ("sns:*", "access-analyzer"), ("sns:Publish", "")):
         generated = GeneratedPolicy("job", None, None, True, ((named, ("*",)),))
         found = judged(
@@ -289,7 +287,7 @@ def test_what_a_generated_policy_names_and_nothing_here_shows_stays(evidence: Ev
         assert (found.guard if found else "") == guard
 
 
-def test_what_it_names_and_another_grant_served_keeps_no_second_one(evidence: Evidence) -> None:
+def test_an_action_of_the_generated_policy_that_another_grant_covers_is_removed(evidence: Evidence) -> None:
     used = next(each.need.permission.action for each in evidence.usages if each.need.permission.action[:4] == "sqs:")
     generated = GeneratedPolicy("job", None, None, True, ((used, ("*",)),))
     queue = "arn:aws:sqs:eu-west-1:111122223333:never-used"
@@ -314,7 +312,7 @@ def test_pass_role_and_data_events_are_not_tracked() -> None:
     ]
 
 
-def test_a_run_that_is_left_out_leaves_no_trace_in_the_report(evidence: Evidence) -> None:
+def test_a_left_out_run_does_not_influence_the_report(evidence: Evidence) -> None:
     services = {"sqs": last(evidence), "lambda": last(evidence), "sns": first(evidence) - DAY}
     report = told(evidence, services).aws_findings.access
     assert report

@@ -25,7 +25,7 @@ from leastpriv.proposal.change_limit import GUARD as MAX_CHANGES
 from leastpriv.proposal.confidence import Confidences, confidences
 from leastpriv.proposal.guards.aws import report_without
 from leastpriv.proposal.guards.people_and_history import before_evidence, break_glass_runs, is_break_glass_use
-from leastpriv.proposal.models import History, Options, Proposal
+from leastpriv.proposal.models import History, Options, Proposal, ProposalInputs
 from leastpriv.proposal.propose import guard_context, propose
 from leastpriv.proposal.removals import spans_services
 from leastpriv.proposal.resource_narrowing import creators_of
@@ -155,10 +155,7 @@ def _denied_actions(run: str, own: Sequence[Usage], shared: _SharedInputs) -> tu
         difference,
         others,
         shared.options,
-        shared.history,
-        shared.attached,
-        shared.confidence,
-        packs=False,
+        ProposalInputs(shared.history, shared.attached, shared.confidence, packs=False),
     )
     documents = [*proposed.documents, *shared.attached]
     return tuple(

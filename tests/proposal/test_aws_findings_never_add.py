@@ -15,7 +15,7 @@ from leastpriv.evidence.aws_findings.models import AccessReport, AwsFindings, Ge
 from leastpriv.evidence.models import Evidence
 from leastpriv.models import ChangeKind
 from leastpriv.policy.document import parse
-from leastpriv.proposal.models import History, Options, Proposal
+from leastpriv.proposal.models import History, Options, Proposal, ProposalInputs
 from leastpriv.proposal.propose import propose
 from tests.fakes.evidence import FIRST, evidence_for
 
@@ -70,7 +70,9 @@ def hints(
 
 def proposed(evidence: Evidence) -> Proposal:
     history = History(changed=FIRST - timedelta(days=30))
-    return propose(DOCUMENT, compare(DOCUMENT, [], evidence), evidence, Options(minimum_runs=0), history)
+    return propose(
+        DOCUMENT, compare(DOCUMENT, [], evidence), evidence, Options(minimum_runs=0), ProposalInputs(history)
+    )
 
 
 def gone(draft: Proposal) -> set[tuple[int, str]]:

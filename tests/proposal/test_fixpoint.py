@@ -21,7 +21,7 @@ from leastpriv.evidence.models import Evidence
 from leastpriv.models import ChangeKind
 from leastpriv.policy.document import Document, Statement, parse
 from leastpriv.proposal.change_limit import GUARD as MAX_CHANGES
-from leastpriv.proposal.models import History, Options, Proposal
+from leastpriv.proposal.models import History, Options, Proposal, ProposalInputs
 from leastpriv.proposal.proof import prove
 from leastpriv.proposal.propose import propose
 from tests.fakes.evidence import RUNS, evidence_for, with_unknown_grants
@@ -88,7 +88,7 @@ def test_a_second_run_on_a_policy_of_the_corpus_proposes_nothing(
     for draft, evidence, options in drafts:
         others = draft.documents[1:]
         again = parse(draft.content, draft.document.where, draft.document.pointer)
-        second = propose(again, compare(again, others, evidence), evidence, options, attached=others)
+        second = propose(again, compare(again, others, evidence), evidence, options, ProposalInputs(attached=others))
         assert [change_words(change) for change in second.changes] == [], draft.document.where
 
 
@@ -104,7 +104,7 @@ def test_calls_that_another_policy_allowed_are_added_once_and_then_remove_nothin
         added += any(change.kind is ChangeKind.ADD for change in first.changes)
         again, others = parse(first.content, draft.document.where, draft.document.pointer), first.documents[1:]
         merged = History(changed=RUNS[-1].first + timedelta(days=1))
-        second = propose(again, compare(again, others, evidence), evidence, options, merged, others)
+        second = propose(again, compare(again, others, evidence), evidence, options, ProposalInputs(merged, others))
         assert [change_words(change) for change in second.changes] == [], draft.document.where
     assert added > 30
 

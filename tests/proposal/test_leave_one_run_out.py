@@ -19,7 +19,7 @@ from leastpriv.policy.document import Document, parse
 from leastpriv.proposal.confidence import confidences
 from leastpriv.proposal.guards.people_and_history import break_glass_runs
 from leastpriv.proposal.leave_one_run_out import LeaveOneOutResult, leave_one_out
-from leastpriv.proposal.models import History, Options, Proposal
+from leastpriv.proposal.models import History, Options, Proposal, ProposalInputs
 from leastpriv.proposal.propose import propose
 from tests.fakes.deploys import ROLE
 from tests.fakes.evidence import RUNS, evidence, evidence_for, usage, with_unknown_grants
@@ -157,7 +157,7 @@ def plainly(
         ]
         runs = tuple(each for each in found.runs if each != run)
         others = replace(found, usages=tuple(usages), groups=(), runs=runs)
-        made = propose(policy, compare(policy, [], others), others, left, confidence=known)
+        made = propose(policy, compare(policy, [], others), others, left, ProposalInputs(confidence=known))
         actions = {
             each.need.permission.action
             for each in own

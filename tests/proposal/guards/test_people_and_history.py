@@ -12,7 +12,7 @@ from leastpriv.models import ChangeKind, Usage
 from leastpriv.policy.document import Document, parse
 from leastpriv.proposal.guards.people_and_history import history_state
 from leastpriv.proposal.leave_one_run_out import leave_one_out
-from leastpriv.proposal.models import History, HistoryState, Options, Proposal
+from leastpriv.proposal.models import History, HistoryState, Options, Proposal, ProposalInputs
 from leastpriv.proposal.propose import propose
 from tests.fakes.deploys import ROLE
 from tests.fakes.evidence import RUNS, evidence, usage
@@ -34,7 +34,7 @@ def memory(used: Mapping[str, Mapping[str, ActionUse]] | None = None, **more: ob
 def draft(committed: Document, recollection: HistoryState, *usages: Usage) -> Proposal:
     found = evidence(usages or [usage(UPDATE, FUNCTION)])
     difference = compare(committed, [], found)
-    return propose(committed, difference, found, Options(), History(history_state=recollection))
+    return propose(committed, difference, found, Options(), ProposalInputs(History(history_state=recollection)))
 
 
 def guards(made: Proposal) -> dict[str, str]:
@@ -122,5 +122,5 @@ def test_a_left_out_run_is_left_out_of_the_history_too() -> None:
     of_the_window = ActionUse(date(2026, 9, 1), date(2026, 10, 1))
     for used, refused in ((of_the_window, {RUNS[5].id: (ADD,)}), (MARCH, {})):
         history = History(history_state=memory({ADD: {FUNCTION: used}}))
-        made = propose(committed, compare(committed, [], found), found, Options(), history)
+        made = propose(committed, compare(committed, [], found), found, Options(), ProposalInputs(history))
         assert leave_one_out(made, [], found, Options(), history).denied == refused

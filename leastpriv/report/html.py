@@ -23,7 +23,7 @@ from leastpriv.report.escape import plain
 from leastpriv.report.evidence_limits import gaps_section, held_back_section, live_role_section, not_added_section
 from leastpriv.report.phrases import day, evidence_span, latest_use, oldest_first, plural, run_page, runs_of
 from leastpriv.report.proof import chance_sentence, proof_lines
-from leastpriv.report.pull_request import title, verdict
+from leastpriv.report.pull_request import proposal_verdict, title
 from leastpriv.report.role_chain import RoleChainPolicies
 
 WIDTH, _COLUMN, _ROW, _BOX, _HEIGHT = 1000, 330, 54, 250, 36
@@ -193,7 +193,7 @@ class TargetView:
 
     anchor: str
     title: str
-    verdict: str
+    proposal_verdict: str
     """Markdown, as are the further sections of this type."""
     chance: str
     principal: str
@@ -218,7 +218,7 @@ def target_view(context: ReportContext, number: int) -> TargetView:
     return TargetView(
         anchor=f"target-{number}",
         title=title(context),
-        verdict=verdict(context),
+        verdict=proposal_verdict(context),
         chance=" ".join(chance_sentence(context)),
         principal=context.principal,
         policy_file=context.policy_file,

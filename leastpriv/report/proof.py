@@ -228,7 +228,7 @@ def _sentences(check_result: CheckResult) -> Iterator[str]:
         yield f"{check} {unit[0]} {plural(check_result.asked, *unit[1:])}: {', '.join(sentences) or 'nothing to say'}."
     if check_result.failure:
         yield f"{check} could not be asked{' further' if check_result.asked else ''}. {prose(check_result.failure)}"
-    for sentence in check_result.unasked:
+    for sentence in check_result.skipped_sources:
         yield f"{check}: {prose(sentence)}"
 
 

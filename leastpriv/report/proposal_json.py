@@ -6,7 +6,7 @@ from datetime import datetime
 
 from leastpriv import __version__
 from leastpriv.diff.compare import Difference, Entry
-from leastpriv.evidence.aws_findings.models import AccessReport, Attempt, GeneratedPolicy, UnusedAccess
+from leastpriv.evidence.aws_findings.models import AccessReport, GeneratedPolicy, LastAccess, UnusedAccess
 from leastpriv.models import Outcome, Usage
 from leastpriv.permissions import catalog
 from leastpriv.permissions.generalize import Pattern
@@ -148,7 +148,7 @@ def check_result_value(check_result: CheckResult) -> dict[str, object]:
         "judge": check_result.operation,
         "asked": check_result.asked,
         "failure": check_result.failure,
-        "unasked": list(check_result.unasked),
+        "unasked": list(check_result.skipped_sources),
         "remarks": [
             {
                 "weight": finding.severity,
@@ -198,7 +198,7 @@ def aws_findings_value(context: ReportContext) -> dict[str, object]:
             "unknown_actions": list(hints.declared.unknown),
             "failure": hints.declared.failure,
         },
-        "unasked": [{"source": each.source, "why": each.why} for each in hints.unasked],
+        "unasked": [{"source": each.source, "why": each.why} for each in hints.skipped_sources],
     }
 
 
@@ -221,7 +221,7 @@ def _access(report: AccessReport) -> dict[str, object]:
     }
 
 
-def _attempt(attempt: Attempt | None) -> dict[str, object] | None:
+def _attempt(attempt: LastAccess | None) -> dict[str, object] | None:
     return {"time": _time(attempt.time), "region": attempt.region} if attempt else None
 
 
@@ -243,7 +243,7 @@ def _unused(unused: UnusedAccess) -> dict[str, object]:
         "services": list(unused.services),
         "actions": list(unused.actions),
         "advice": [{"step": each.step, "policy": each.policy, "grants": list(each.grants)} for each in unused.advice],
-        "unadvised": list(unused.unadvised),
+        "unadvised": list(unused.without_recommendation),
     }
 
 

@@ -97,8 +97,8 @@ def body(context: ReportContext, reserved: int = 0) -> str:
 
     A body that is too long loses the evidence first, then the ends of its longest sections, never verdict or proof.
     """
-    mark = marker(context.fingerprint)
-    before = [verdict(context), *disagreements(context.check_results), *chance_sentence(context)]
+    mark = proposal_marker(context.fingerprint)
+    before = [proposal_verdict(context), *disagreements(context.check_results), *chance_sentence(context)]
     proof = [*proof_lines(context), *confidence_table(context)]
     after = [*hcl_section(context), *proof, *checks_section(context.check_results), *_what_happens(context)]
     sections = [
@@ -132,7 +132,7 @@ def body(context: ReportContext, reserved: int = 0) -> str:
     return _page([*before, *fit_sections(sections, room), *after, evidence, mark])
 
 
-def marker(fingerprint: str) -> str:
+def proposal_marker(fingerprint: str) -> str:
     """Hidden line that identifies the proposal of a body."""
     return f"<!-- leastpriv v=1 version={__version__} fingerprint={fingerprint} -->"
 
@@ -141,7 +141,7 @@ def _page(sections: Sequence[str]) -> str:
     return "\n\n".join(filter(None, sections)) + "\n"
 
 
-def verdict(context: ReportContext) -> str:
+def proposal_verdict(context: ReportContext) -> str:
     """The one sentence that a reviewer reads first."""
     evidence = context.evidence
     basis = f"in {evidence_span(evidence)}"

@@ -11,7 +11,7 @@ from leastpriv.report.context import ReportContext
 from leastpriv.report.drift import context_findings, summary_section
 from leastpriv.report.escape import code, prose
 from leastpriv.report.phrases import plural
-from leastpriv.report.pull_request import LONGEST_BODY, body, marker, verdict
+from leastpriv.report.pull_request import LONGEST_BODY, body, proposal_marker
 from leastpriv.report.role_chain import RoleChainPolicies, chain_section
 
 _LEAST_PAGE = 6_000
@@ -66,8 +66,8 @@ def group_body(rows: Sequence[TargetRow], chained: RoleChainPolicies, fingerprin
 
     The verdict on each target remains; if all pages are too long, the last are left to the job's summary.
     """
-    head = [overview(rows), *(f"- {verdict(row.context)}" for row in rows if row.context), *chain_section(chained)]
-    room = LONGEST_BODY - reserved - sum(len(part) + 2 for part in head) - len(marker(fingerprint)) - 200
+    head = [overview(rows), *(f"- {proposal_verdict(row.context)}" for row in rows if row.context), *chain_section(chained)]
+    room = LONGEST_BODY - reserved - sum(len(part) + 2 for part in head) - len(proposal_marker(fingerprint)) - 200
     pages: list[str] = []
     changed = [row for row in rows if row.context and row.context.proposal.changes]
     for number, row in enumerate(changed):
@@ -78,7 +78,7 @@ def group_body(rows: Sequence[TargetRow], chained: RoleChainPolicies, fingerprin
         page = _page(row, share)
         pages.append(page)
         room -= len(page) + 2
-    return "\n\n".join([*head, *pages, marker(fingerprint)]) + "\n"
+    return "\n\n".join([*head, *pages, proposal_marker(fingerprint)]) + "\n"
 
 
 def first_files_title(roles: Sequence[str]) -> str:
@@ -105,7 +105,9 @@ def _page(row: TargetRow, longest: int) -> str:
         return ""
     shell = f"<details><summary>{escape.name(context.role)}</summary>\n\n"
     own = replace(context, chained=None)
-    text = body(own, LONGEST_BODY - longest + len(shell) + 20).replace(marker(context.fingerprint), "").rstrip()
+    text = (
+        body(own, LONGEST_BODY - longest + len(shell) + 20).replace(proposal_marker(context.fingerprint), "").rstrip()
+    )
     return f"{shell}{text}\n\n</details>"
 
 

@@ -19,7 +19,7 @@ from leastpriv.proposal.models import Change, GuardResult, HeldBackChange
 from leastpriv.report.context import ReportContext
 from leastpriv.report.escape import visible
 from leastpriv.report.proof import share
-from leastpriv.report.pull_request import body, title, verdict
+from leastpriv.report.pull_request import body, proposal_verdict, title
 from tests.fakes.deploys import ALARM, CREATE_QUEUE, FIRST, POLICY, UPDATE, as_committed, deploys, proposal
 from tests.fakes.markdown import HOSTILE, read, table_widths
 from tests.test_cases import run_case
@@ -140,15 +140,15 @@ def test_denials_and_held_back_changes_have_separate_sections(tmp_path: Path) ->
 def test_the_verdict_counts_changes_and_evidence(usual: ReportContext) -> None:
     narrowed = next(iter(usual.changes(ChangeKind.NARROW)))
     granted = f"{narrowed.granted} → {narrowed.granted - len(narrowed.removed_actions)}"
-    assert verdict(usual) == (
+    assert proposal_verdict(usual) == (
         f"**Adds 1 action that AWS refused, narrows 1 wildcard ({granted} actions granted, 1 used) and removes "
         "2 entries without any use** in `iam/ci-deploy.json`: what `ci-deploy` did in 35 days and 6 runs."
     )
-    assert body(usual).startswith(verdict(usual))
+    assert body(usual).startswith(proposal_verdict(usual))
 
 
 def test_the_verdict_says_that_nothing_changes(settled: ReportContext) -> None:
-    assert verdict(settled).startswith("**Changes nothing** in `iam/ci-deploy.json`")
+    assert proposal_verdict(settled).startswith("**Changes nothing** in `iam/ci-deploy.json`")
     assert title(settled) == "Least privilege for ci-deploy: nothing to change"
 
 
@@ -159,8 +159,8 @@ def test_the_title_counts_changes_by_kind_and_names_the_role(usual: ReportContex
 def test_a_first_draft_says_that_it_is_one_and_removes_nothing(tmp_path: Path) -> None:
     context = proposal(tmp_path).subject
     assert title(context) == "First least-privilege policy for ci-deploy"
-    assert verdict(context).startswith("**A first draft** of `iam/ci-deploy.json`")
-    assert "3 actions" in verdict(context)
+    assert proposal_verdict(context).startswith("**A first draft** of `iam/ci-deploy.json`")
+    assert "3 actions" in proposal_verdict(context)
     assert {"Narrows", "Removes", "Held back"}.isdisjoint(headings(body(context)))
 
 
@@ -339,7 +339,7 @@ def test_five_thousand_changes_fit_a_page_with_complete_verdict_and_proof(
     context = many(usual, kind)
     text = body(context)
     assert len(text) <= LIMIT
-    assert text.startswith(f"{verdict(context)}\n\n")
+    assert text.startswith(f"{proposal_verdict(context)}\n\n")
     assert text[text.index("### Proof") : text.index("### What happens next")] in body(usual)
     assert "`proposal.json` has all of them" in text
     assert MARKER.fullmatch(text.splitlines()[-1])
@@ -356,7 +356,7 @@ def test_five_thousand_held_back_removals_and_additions_fit_too(usual: ReportCon
     context = replace(usual, proposal=replace(usual.proposal, held_back=held, refused=held))
     text = body(context)
     assert len(text) <= LIMIT
-    assert text.startswith(verdict(usual))
+    assert text.startswith(proposal_verdict(usual))
     assert "`sqs:PurgeQueue`" in text
 
 

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from leastpriv.proposal.models import GuardResult
 from leastpriv.report.context import ReviewContext
-from leastpriv.report.review import marker, review_body, review_title, verdict
+from leastpriv.report.review import review_body, review_marker, review_title, review_verdict
 from tests.fakes.deploys import CREATE_QUEUE, POLICY, UPDATE, deploys, usual_deploys
 from tests.fakes.markdown import HOSTILE, read, table_widths
 from tests.fakes.reviews import reviewed
@@ -83,13 +83,13 @@ def test_the_title_has_the_verdict_and_the_roles_name(tmp_path: Path, head: Mapp
 
 def test_a_call_that_may_be_denied_weakens_the_verdict(tmp_path: Path) -> None:
     head = edited(Condition={"Bool": {"aws:SecureTransport": "true"}})
-    said = verdict(reviewed(tmp_path, POLICY, head, usual_deploys()))
+    said = review_verdict(reviewed(tmp_path, POLICY, head, usual_deploys()))
     assert "no recorded call would be refused for sure" in said
     assert "**6 recorded calls may be refused**" in said
 
 
 def test_the_verdict_mentions_evidence_without_a_call(tmp_path: Path) -> None:
-    said = verdict(reviewed(tmp_path, POLICY, edited(Action="sqs:PurgeQueue")))
+    said = review_verdict(reviewed(tmp_path, POLICY, edited(Action="sqs:PurgeQueue")))
     assert "**No call of `arn:aws:iam::111122223333:role/ci-deploy`** is among the 0 records" in said
 
 
@@ -102,8 +102,8 @@ def test_calls_that_neither_version_allows_are_listed_separately(tmp_path: Path)
 
 
 def test_new_and_deleted_files_are_marked(tmp_path: Path) -> None:
-    assert "`iam/ci-deploy.json` (new)" in verdict(reviewed(tmp_path / "new", None, POLICY))
-    assert "`iam/ci-deploy.json` (deleted)" in verdict(reviewed(tmp_path / "gone", POLICY, None))
+    assert "`iam/ci-deploy.json` (new)" in review_verdict(reviewed(tmp_path / "new", None, POLICY))
+    assert "`iam/ci-deploy.json` (deleted)" in review_verdict(reviewed(tmp_path / "gone", POLICY, None))
 
 
 def test_witnesses_of_containment_are_shown(breaking: ReviewContext) -> None:
@@ -112,9 +112,13 @@ def test_witnesses_of_containment_are_shown(breaking: ReviewContext) -> None:
 
 
 def test_the_marker_is_the_last_line(breaking: ReviewContext) -> None:
-    mark = marker(breaking.principal, breaking.policy_file)
+    mark = review_marker(breaking.principal, breaking.policy_file)
     assert review_body(breaking).splitlines()[-1] == mark
-    assert marker(breaking.principal, "iam/other.json") != mark != marker("arn:aws:iam::1:role/x", breaking.policy_file)
+    assert (
+        review_marker(breaking.principal, "iam/other.json")
+        != mark
+        != review_marker("arn:aws:iam::1:role/x", breaking.policy_file)
+    )
 
 
 def hostile_policy(texts: list[str], entries: int, *, excludes: bool = True) -> dict[str, Any]:
@@ -242,7 +246,7 @@ def test_thousands_of_entries_fit_a_comment_with_complete_verdict_and_replay(
     context = reviewed(tmp_path, policy("old"), policy("new"), usual_deploys())
     text = review_body(context)
     assert LIMIT * 0.8 < len(text) <= LIMIT
-    assert text.startswith(f"{verdict(context)}\n\n")
+    assert text.startswith(f"{review_verdict(context)}\n\n")
     assert "the job's summary has all of them" in text
     assert text[text.index("### Replay") :] in review_body(context, 10_000_000)
     assert MARKER.fullmatch(text.splitlines()[-1])

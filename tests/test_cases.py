@@ -28,7 +28,7 @@ from leastpriv.pipeline.propose import Result, make, publish
 from leastpriv.proposal.guards import registry
 from leastpriv.proposal.guards.registry import GUARDS
 from leastpriv.proposal.models import Change, HeldBackChange
-from tests.fakes.told import Reviews, account, reading, shelf_of
+from tests.fakes.case_inputs import Reviews, account, reading, shelf_of
 
 CASES = sorted((Path(__file__).parent / "cases").glob("*.json"))
 NOW = datetime(2026, 11, 24, tzinfo=UTC)
@@ -40,9 +40,9 @@ def test_case(path: Path, tmp_path: Path) -> None:
     """The evidence and the committed policy of the case give exactly what it expects."""
     case = json.loads(path.read_text(encoding="utf-8"))
     result = run_case(case, tmp_path)
-    told = outcome(result)
+    found = outcome(result)
     expected = {key: sorted(value) if isinstance(value, list) else value for key, value in case["expect"].items()}
-    assert {key: told[key] for key in expected} == expected
+    assert {key: found[key] for key in expected} == expected
 
 
 def test_there_are_enough_cases_and_each_says_why() -> None:

@@ -34,9 +34,9 @@ def test_case(path: Path, tmp_path: Path) -> None:
     """The edit and the evidence of the case give exactly the expected lines."""
     case = json.loads(path.read_text(encoding="utf-8"))
     context = run_case(case, tmp_path)
-    told = outcome(context.review, review_body(context))
-    told["lines"] = cut(told["lines"], case["expect"]["lines"])
-    assert {key: told[key] for key in case["expect"]} == case["expect"]
+    found = outcome(context.review, review_body(context))
+    found["lines"] = cut(found["lines"], case["expect"]["lines"])
+    assert {key: found[key] for key in case["expect"]} == case["expect"]
 
 
 def run_case(case: Mapping[str, Any], folder: Path) -> ReviewContext:

@@ -11,7 +11,7 @@ from leastpriv.report.context import ReportContext
 from leastpriv.report.drift import context_findings, summary_section
 from leastpriv.report.escape import code, prose
 from leastpriv.report.phrases import plural
-from leastpriv.report.pull_request import LONGEST_BODY, body, proposal_marker
+from leastpriv.report.pull_request import LONGEST_BODY, body, proposal_marker, proposal_verdict
 from leastpriv.report.role_chain import RoleChainPolicies, chain_section
 
 _LEAST_PAGE = 6_000
@@ -66,7 +66,8 @@ def group_body(rows: Sequence[TargetRow], chained: RoleChainPolicies, fingerprin
 
     The verdict on each target remains; if all pages are too long, the last are left to the job's summary.
     """
-    head = [overview(rows), *(f"- {proposal_verdict(row.context)}" for row in rows if row.context), *chain_section(chained)]
+    verdicts = (f"- {proposal_verdict(row.context)}" for row in rows if row.context)
+    head = [overview(rows), *verdicts, *chain_section(chained)]
     room = LONGEST_BODY - reserved - sum(len(part) + 2 for part in head) - len(proposal_marker(fingerprint)) - 200
     pages: list[str] = []
     changed = [row for row in rows if row.context and row.context.proposal.changes]

@@ -75,7 +75,7 @@ def proposed(evidence: Evidence) -> Proposal:
     )
 
 
-def gone(draft: Proposal) -> set[tuple[int, str]]:
+def removed(draft: Proposal) -> set[tuple[int, str]]:
     return {(change.statement, action) for change in draft.changes for action in change.removed_actions}
 
 
@@ -90,13 +90,13 @@ def test_aws_findings_add_nothing_and_support_only_permitted_removals(
     generated: list[str] | None,
 ) -> None:
     evidence = evidence_for(DOCUMENT, random.Random(seed))  # noqa: S311 - no secret
-    told = hints(report, generated)
-    without, with_hints = proposed(evidence), proposed(replace(evidence, aws_findings=told))
+    findings = hints(report, generated)
+    without, with_hints = proposed(evidence), proposed(replace(evidence, aws_findings=findings))
     assert added(with_hints) == added(without)
-    for _, action in gone(with_hints) - gone(without):
-        service = told.access.services.get(action.partition(":")[0]) if told.access else None
-        own = told.access.action(action) if told.access else None
+    for _, action in removed(with_hints) - removed(without):
+        service = findings.access.services.get(action.partition(":")[0]) if findings.access else None
+        own = findings.access.action(action) if findings.access else None
         never = service is not None and service.last is None
         assert never or (own is not None and evidence.first is not None and own.time < evidence.first)
     used = {usage.need.permission.action for usage in evidence.usages}
-    assert not {action for _, action in gone(with_hints)} & {*(generated or ())} - used
+    assert not {action for _, action in removed(with_hints)} & {*(generated or ())} - used

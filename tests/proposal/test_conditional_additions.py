@@ -105,9 +105,9 @@ def test_policy_file_pull_request_and_json_contain_the_condition(context: Report
     assert f"`{GROUP}`, only if `ec2:CreateAction` is `CreateSecurityGroup` |" in text
     assert "role/shop-task`, only if `iam:PassedToService` is `ecs-tasks.amazonaws.com`: " in text
     changes = json.loads(proposal_json(context, "", ""))["changes"]
-    told = {change["action"]: change["conditions"] for change in changes}
-    assert told["ec2:CreateTags"] == {"StringEquals": {"ec2:CreateAction": ["CreateSecurityGroup"]}}
-    assert told["ec2:CreateSecurityGroup"] == {}
+    conditions = {change["action"]: change["conditions"] for change in changes}
+    assert conditions["ec2:CreateTags"] == {"StringEquals": {"ec2:CreateAction": ["CreateSecurityGroup"]}}
+    assert conditions["ec2:CreateSecurityGroup"] == {}
 
 
 def test_the_replay_allows_a_conditional_addition(context: ReportContext) -> None:

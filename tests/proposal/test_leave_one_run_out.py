@@ -112,7 +112,7 @@ def test_the_result_equals_that_of_complete_proposals_without_each_run(
     shared_folder: Path, options: Options, is_first: bool
 ) -> None:
     """For policies of public repositories and without a policy; packed, as the real proposal is."""
-    asked = told = 0
+    asked = denials = 0
     number = OPTIONS.index(options)
     for path in sorted((shared_folder / "corpus" / "policies").glob("*.json"))[number % 3 :: 3]:
         try:
@@ -125,10 +125,10 @@ def test_the_result_equals_that_of_complete_proposals_without_each_run(
         policy = None if is_first else committed
         draft = propose(policy, compare(policy, [], found), found, options)
         asked, result = asked + 1, leave_one_out(draft, [], found, options, History())
-        told += bool(result.denied)
+        denials += bool(result.denied)
         assert result.denied == plainly(policy, found, options, set(unjudged(draft, found))), path.name
     assert asked > 30
-    assert told
+    assert denials
 
 
 def unjudged(draft: Proposal, found: Evidence) -> Iterator[str]:

@@ -127,9 +127,9 @@ WIDENED: dict[str, tuple[Callable[[Statements], object], str]] = {
 
 @pytest.mark.parametrize("how", WIDENED)
 def test_a_document_that_grants_more_than_listed_is_detected(context: ReportContext, how: str) -> None:
-    change, told = WIDENED[how]
+    change, expected = WIDENED[how]
     proof = proof_of(context, change)
-    assert any(told in found for found in proof.new_access), proof.new_access
+    assert any(expected in found for found in proof.new_access), proof.new_access
 
 
 @pytest.mark.parametrize(
@@ -258,8 +258,8 @@ def test_a_permission_with_several_bases_is_listed_once() -> None:
     policy = document({"Statement": {"Effect": "Allow", "Action": "iam:PassRole", "Resource": role}})
     passed = [usage("iam:PassRole", role), usage("iam:PassRole", f"{role}-2")]
     again = replace(passed[0], need=replace(passed[0].need, because="another call hands it over"))
-    told = prove(Proposal(policy, policy, b"", (), (), ()), [], evidence([*passed, again])).need_decisions
-    assert [(each.permission.resource, each.statement is not None) for each in told] == [
+    expected = prove(Proposal(policy, policy, b"", (), (), ()), [], evidence([*passed, again])).need_decisions
+    assert [(each.permission.resource, each.statement is not None) for each in expected] == [
         (role, True),
         (f"{role}-2", False),
     ]

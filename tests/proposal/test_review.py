@@ -210,5 +210,7 @@ def test_a_use_that_no_known_policy_grants_objects_to_a_removed_grant() -> None:
 
 def test_a_forbidden_action_is_not_listed_again_as_sensitive() -> None:
     found = reviewed(None, document([allow(["iam:PassRole", "iam:CreateAccessKey"], "*")]), evidence([]))
-    told = {addition.edit.entry: (bool(addition.forbidden), bool(addition.sensitive)) for addition in found.additions}
-    assert told == {"iam:PassRole": (False, True), "iam:CreateAccessKey": (True, False)}
+    reasons = {
+        addition.edit.entry: (bool(addition.forbidden), bool(addition.sensitive)) for addition in found.additions
+    }
+    assert reasons == {"iam:PassRole": (False, True), "iam:CreateAccessKey": (True, False)}

@@ -103,8 +103,8 @@ def test_an_action_used_on_one_queue_is_suggested_on_the_next_that_the_role_crea
     made = [usage("sqs:CreateQueue", queue) for queue in queues]
     found = evidence([*made, usage("sqs:SetQueueAttributes", queues[0])])
     granted = _text({"Effect": "Allow", "Action": "sqs:SetQueueAttributes", "Resource": queues[0]})
-    told = {offer.action: offer for offer in suggested_actions(found, [parse(granted, "p.json")])}
-    assert told["sqs:SetQueueAttributes"] == SuggestedAction(
+    suggested = {offer.action: offer for offer in suggested_actions(found, [parse(granted, "p.json")])}
+    assert suggested["sqs:SetQueueAttributes"] == SuggestedAction(
         "sqs:SetQueueAttributes", Basis.LIFECYCLE, "sqs:CreateQueue", (queues[1],)
     )
     wide = _text({"Effect": "Allow", "Action": "sqs:Set*", "Resource": "arn:aws:sqs:*:*:orders-*"})

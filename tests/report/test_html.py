@@ -96,10 +96,10 @@ def test_the_role_chain_is_drawn_and_described(usual: ReportContext) -> None:
     [drawn] = [each for each in root.iter(f"{SVG}svg") if each.get("class") == "chain"]
     assert [each.text for each in drawn.iter(f"{SVG}text")] == ["cdk-deploy", "cdk-exec", "ci-deploy"]
     assert [each.get("class") for each in drawn.iter(f"{SVG}g")] == ["open", "open", "kept"]
-    told = all_text(root)
-    assert "ci-deploy assumes cdk-deploy (6 calls)" in told
-    assert "cdk-deploy hands CloudFormation cdk-exec (2 calls)" in told
-    assert "And 3 further roles, not followed." in told
+    text = all_text(root)
+    assert "ci-deploy assumes cdk-deploy (6 calls)" in text
+    assert "cdk-deploy hands CloudFormation cdk-exec (2 calls)" in text
+    assert "And 3 further roles, not followed." in text
 
 
 def test_several_roles_share_a_page_with_a_list_of_roles(usual: ReportContext) -> None:

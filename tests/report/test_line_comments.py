@@ -23,8 +23,8 @@ def usual(tmp_path_factory: pytest.TempPathFactory) -> ReportContext:
 def test_additions_are_noted_in_the_proposed_file_and_removals_in_the_committed_one(usual: ReportContext) -> None:
     assert usual.proposal.committed
     files = {"LEFT": usual.proposal.committed.text.split("\n"), "RIGHT": usual.proposal.document.text.split("\n")}
-    told = [(note.text.split(":**")[0].strip("*"), files[note.side][note.line - 1]) for note in line_notes(usual)]
-    assert [(word, line.strip(' ,"[]')) for word, line in told] == [
+    notes = [(note.text.split(":**")[0].strip("*"), files[note.side][note.line - 1]) for note in line_notes(usual)]
+    assert [(word, line.strip(' ,"[]')) for word, line in notes] == [
         ("Added", 'Action": "cloudwatch:PutMetricAlarm'),
         ("Narrowed", 'Action": "lambda:*'),
         ("Removed", "sqs:PurgeQueue"),

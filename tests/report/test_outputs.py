@@ -16,15 +16,15 @@ from tests.fakes.deploys import CREATE_QUEUE, POLICY, UPDATE, as_committed, depl
 
 def test_outputs_list_added_actions_and_those_that_no_statement_grants_any_more(tmp_path: Path) -> None:
     context = proposal(tmp_path, POLICY).subject
-    told = outputs(context, "/out/proposal.json")
-    assert told["has-changes"] == "true"
-    assert json.loads(told["added-actions"]) == ["cloudwatch:PutMetricAlarm"]
-    removed = json.loads(told["removed-actions"])
+    found = outputs(context, "/out/proposal.json")
+    assert found["has-changes"] == "true"
+    assert json.loads(found["added-actions"]) == ["cloudwatch:PutMetricAlarm"]
+    removed = json.loads(found["removed-actions"])
     assert {"sns:CreateTopic", "sqs:PurgeQueue", "lambda:DeleteAlias"} <= set(removed)
     assert "lambda:UpdateFunctionCode" not in removed
     assert removed == sorted(removed)
-    assert json.loads(told["policy"]) == json.loads(context.proposal.content)
-    assert told["proposal-file"] == "/out/proposal.json"
+    assert json.loads(found["policy"]) == json.loads(context.proposal.content)
+    assert found["proposal-file"] == "/out/proposal.json"
 
 
 def test_an_action_that_another_statement_still_grants_is_not_listed_as_removed(tmp_path: Path) -> None:
@@ -32,16 +32,16 @@ def test_an_action_that_another_statement_still_grants_is_not_listed_as_removed(
     north = POLICY["Statement"][1]["Resource"].replace("eu-west-1", "eu-north-1")
     more = {**POLICY["Statement"][1], "Sid": "More", "Action": "sqs:P*", "Resource": north}
     context = proposal(tmp_path, {**POLICY, "Statement": [*POLICY["Statement"], more]}).subject
-    told = outputs(context, "")
+    found = outputs(context, "")
     assert "sqs:PurgeQueue" in {change.action for change in context.proposal.changes}
-    assert "sqs:PurgeQueue" not in json.loads(told["removed-actions"])
+    assert "sqs:PurgeQueue" not in json.loads(found["removed-actions"])
 
 
 def test_without_a_change_the_lists_are_empty_and_the_policy_is_the_committed_one(tmp_path: Path) -> None:
     context = proposal(tmp_path, as_committed(), deploys([UPDATE, CREATE_QUEUE])).subject
-    told = outputs(context, "")
-    assert (told["has-changes"], told["added-actions"], told["removed-actions"]) == ("false", "[]", "[]")
-    assert told["policy"] == json.dumps(as_committed(), indent=2)
+    found = outputs(context, "")
+    assert (found["has-changes"], found["added-actions"], found["removed-actions"]) == ("false", "[]", "[]")
+    assert found["policy"] == json.dumps(as_committed(), indent=2)
 
 
 def session_policy(context: ReportContext) -> str:

@@ -43,21 +43,21 @@ def test_the_proof_has_five_lines_replay_access_runs_sizes_and_limits(usual: Rep
 
 
 def test_calls_that_would_be_denied_are_in_the_first_line(usual: ReportContext) -> None:
-    told = lines(usual, replay=replace(usual.proof.replay, denied=(GROUP,)))
-    assert len(told) == 5
-    assert told[0].endswith("**3 calls would be refused**: ``sqs.amazonaws.com:Odd`Event``.")
+    found = lines(usual, replay=replace(usual.proof.replay, denied=(GROUP,)))
+    assert len(found) == 5
+    assert found[0].endswith("**3 calls would be refused**: ``sqs.amazonaws.com:Odd`Event``.")
 
 
 def test_calls_allowed_in_part_or_under_a_condition_are_in_the_limits(usual: ReportContext) -> None:
-    told = lines(usual, replay=replace(usual.proof.replay, in_part=2, uncertain=(GROUP,)))
-    assert len(told) == 5
-    assert told[4].startswith("Left open: 2 calls of these name the resource in part: the result allows a part of it.")
-    assert "3 more calls allowed if a condition holds" in told[4]
+    found = lines(usual, replay=replace(usual.proof.replay, in_part=2, uncertain=(GROUP,)))
+    assert len(found) == 5
+    assert found[4].startswith("Left open: 2 calls of these name the resource in part: the result allows a part of it.")
+    assert "3 more calls allowed if a condition holds" in found[4]
 
 
 def test_runs_that_would_have_been_denied_are_counted_with_their_actions(usual: ReportContext) -> None:
-    told = lines(usual, left_out=LeaveOneOutResult(12, {"1": ("sqs:A",), "2": ("sqs:A", "sqs:B")}, untried=2))[2]
-    assert told == (
+    found = lines(usual, left_out=LeaveOneOutResult(12, {"1": ("sqs:A",), "2": ("sqs:A", "sqs:B")}, untried=2))[2]
+    assert found == (
         "Leaving one run out: a policy made from the others would have refused **2 of 10 runs**: `sqs:A`, `sqs:B`. "
         "The more runs, the safer. 2 older runs with something of their own not tried."
     )
@@ -80,10 +80,10 @@ def test_compaction_for_the_size_is_reported(usual: ReportContext) -> None:
     folds = (ActionWildcard("ec2:Describe*", ("ec2:DescribeA", "ec2:DescribeB")),)
     packed = PackedPolicy(usual.proposal.document, (second,), ("Queues",), folds)
     split = replace(usual, proposal=replace(usual.proposal, packed=packed), further=("iam/ci-deploy-2.json",))
-    told = lines(split, sizes=(6_000, 900))[3]
-    assert "**Split**: attach `iam/ci-deploy-2.json` (900) as well" in told
-    assert "Made part of another statement, for the size: `Queues`." in told
-    assert "`ec2:Describe*` for 2 actions" in told
+    found = lines(split, sizes=(6_000, 900))[3]
+    assert "**Split**: attach `iam/ci-deploy-2.json` (900) as well" in found
+    assert "Made part of another statement, for the size: `Queues`." in found
+    assert "`ec2:Describe*` for 2 actions" in found
 
 
 def test_runs_that_the_proposal_may_deny_are_not_claimed(usual: ReportContext) -> None:

@@ -68,8 +68,8 @@ def test_events_that_a_trail_may_exclude_prove_absence_only_while_recorded(
 @pytest.mark.parametrize(("length", "holds"), [(30, False), (29, True), (0, True)])
 def test_data_events_of_a_resource_prove_absence_only_after_enough_days(length: int, holds: bool) -> None:
     found = seen(data_recorded={(SHOP, "read"): timedelta(days=length)})
-    judged = candidate("s3:GetObjectAcl", found, f"{SHOP}/*")
-    assert bool(visibility.not_visible(judged, context(found))) is holds
+    checked = candidate("s3:GetObjectAcl", found, f"{SHOP}/*")
+    assert bool(visibility.not_visible(checked, context(found))) is holds
 
 
 @pytest.mark.parametrize(
@@ -98,8 +98,8 @@ def test_partly_selected_data_events_hide_the_other_resources(
     scope = Scope(events=tuple(f"{OBJECTS} {kind}" for kind in kinds), outside=outside)
     recorded = {(root, kind): timedelta(days=90) for root in (SHOP, OTHER) for kind in ("read", "write")}
     found = seen(gaps=(Gap(GapKind.NOT_LOGGED, scope, "in part"),), data_recorded=recorded)
-    judged = candidate("s3:GetObjectAcl", found, *resources)
-    assert bool(visibility.gap_in_scope(judged, context(found))) is holds
+    checked = candidate("s3:GetObjectAcl", found, *resources)
+    assert bool(visibility.gap_in_scope(checked, context(found))) is holds
 
 
 @pytest.mark.parametrize("action", ["sqs:PurgeQueue", "lambda:InvokeFunction", "s3:RestoreObject"])

@@ -1,4 +1,4 @@
-"""What a case says beside its calls: what AWS told, what is remembered, what people declined."""
+"""What a case adds to its calls: AWS findings, usage history and declined pull requests."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from unittest.mock import patch
 from leastpriv.config.settings import Settings
 from leastpriv.evidence.aws_findings.models import (
     AccessReport,
-    Attempt,
+    LastAccess,
     AwsFindings,
-    Declared,
+    DeclaredNeeds,
     GeneratedPolicy,
     ServiceAccess,
     SharedPolicy,
@@ -31,7 +31,7 @@ from leastpriv.pipeline.load_policies import Attached, with_live
 from leastpriv.policy.document import Document, parse
 from leastpriv.proposal.fingerprint import addition_id, entry_id, fingerprint
 from leastpriv.pull_request.comment_commands import Said
-from leastpriv.pull_request.github.pull_requests import Closed
+from leastpriv.pull_request.models import ClosedPullRequest
 from leastpriv.pull_request.state_store import FolderShelf
 
 MADE = datetime(2026, 11, 24, tzinfo=UTC)
@@ -84,7 +84,7 @@ def hints(told: Mapping[str, Any]) -> AwsFindings:
     return AwsFindings(
         access=_access(told["last-accessed"]) if "last-accessed" in told else None,
         generated=GeneratedPolicy("job-1", None, None, True, grants) if generated is not None else None,
-        declared=Declared(
+        declared=DeclaredNeeds(
             {action: tuple(sorted(kinds)) for action, kinds in declared.items()}, (*told.get("declared", ()),)
         ),
     )
@@ -100,7 +100,7 @@ def _access(told: Mapping[str, Any]) -> AccessReport:
         for name, each in told.items()
     }
     shared = [
-        SharedPolicy(arn, name, {role: Attempt(datetime.fromisoformat(time)) for role, time in others.items()})
+        SharedPolicy(arn, name, {role: LastAccess(datetime.fromisoformat(time)) for role, time in others.items()})
         for name, each in told.items()
         for arn, others in each.get("shared", {}).items()
     ]
@@ -108,8 +108,8 @@ def _access(told: Mapping[str, Any]) -> AccessReport:
     return AccessReport(MADE, services, granted, tuple(shared))
 
 
-def _attempt(time: str | None) -> Attempt | None:
-    return Attempt(datetime.fromisoformat(time)) if time else None
+def _attempt(time: str | None) -> LastAccess | None:
+    return LastAccess(datetime.fromisoformat(time)) if time else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +119,7 @@ class Reviews:
     trust: Mapping[str, str]
     """Session name of a run -> `trusted` or `untrusted`."""
 
-    def closed(self, branch: str) -> Sequence[Closed]:  # noqa: ARG002 - one shape for all historians
+    def closed(self, branch: str) -> Sequence[ClosedPullRequest]:  # noqa: ARG002 - one shape for all historians
         """There is no pull request."""
         return ()
 

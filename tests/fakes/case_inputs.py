@@ -35,11 +35,11 @@ from leastpriv.pull_request.models import ClosedPullRequest
 from leastpriv.pull_request.state_store import FolderShelf
 
 MADE = datetime(2026, 11, 24, tzinfo=UTC)
-"""When AWS was asked."""
+"""When AWS was queried."""
 
 
 def shelf_of(case: Mapping[str, Any], principal: str, policy_name: str, folder: Path) -> FolderShelf | None:
-    """The memory of the case, with what was declined; None: nothing is remembered."""
+    """The usage history of the case, with declined changes; None: no history."""
     if not {"memory", "declined"} & case.keys():
         return None
     scope = fingerprint(f"{principal} {policy_name}", None, b"")
@@ -64,7 +64,7 @@ def _id(change: Mapping[str, Any]) -> str:
 
 
 def reading(case: Mapping[str, Any]) -> propose.Read:
-    """Reads the case's calls, with what AWS told of their use."""
+    """Reads the case's calls with AWS's findings on their use."""
 
     def read(settings: Settings, workplace: Workplace) -> Reading:
         found = read_calls(settings, workplace)
@@ -74,7 +74,7 @@ def reading(case: Mapping[str, Any]) -> propose.Read:
 
 
 def hints(told: Mapping[str, Any]) -> AwsFindings:
-    """What AWS told, as values."""
+    """AWS's findings as values."""
     generated = told.get("generated-policy")
     grants = tuple(sorted((action, tuple(resources)) for action, resources in (generated or {}).items()))
     declared: dict[str, list[str]] = {}
@@ -114,7 +114,7 @@ def _attempt(time: str | None) -> LastAccess | None:
 
 @dataclass(frozen=True, slots=True)
 class Reviews:
-    """A repository that knows which workflow runs were of reviewed code, and nothing else."""
+    """A repository that knows only which workflow runs were of reviewed code."""
 
     trust: Mapping[str, str]
     """Session name of a run -> `trusted` or `untrusted`."""
@@ -124,7 +124,7 @@ class Reviews:
         return ()
 
     def said(self, branch: str, base: str) -> Sequence[Said]:  # noqa: ARG002
-        """Nobody said anything."""
+        """There is no comment."""
         return ()
 
     def read(self, commit: str, path: str) -> bytes | None:  # noqa: ARG002
@@ -136,17 +136,17 @@ class Reviews:
         return ""
 
     def say_once(self, number: int, marker: str, comment: str, *, anew: bool) -> str:
-        """Nobody is to be answered."""
+        """Posts no answer."""
         raise NotImplementedError
 
     def origins(self, base: str) -> Callable[[Run], Origin]:  # noqa: ARG002
-        """Where the case says that a run came from."""
+        """Origins of the runs as the case gives them."""
         return lambda run: Origin(Trust(self.trust.get(run.session, "unknown")), "the case")
 
 
 @contextmanager
 def account(case: Mapping[str, Any]) -> Iterator[None]:
-    """Inside, the role in the account has the policies that the case says, by name, if it says any."""
+    """Inside, the role in the account has the policies that the case names, if any."""
     policies = case.get("aws", {}).get("live-role")
     if policies is None:
         yield

@@ -1,4 +1,4 @@
-"""A person's edit of a policy and what a role did, as the review sees them."""
+"""Reviews of a person's edit by CloudTrail records."""
 
 from __future__ import annotations
 

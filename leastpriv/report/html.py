@@ -193,7 +193,7 @@ class TargetView:
 
     anchor: str
     title: str
-    proposal_verdict: str
+    verdict: str
     """Markdown, as are the further sections of this type."""
     chance: str
     principal: str

@@ -14,10 +14,10 @@ from unittest.mock import patch
 from leastpriv.config.settings import Settings
 from leastpriv.evidence.aws_findings.models import (
     AccessReport,
-    LastAccess,
     AwsFindings,
     DeclaredNeeds,
     GeneratedPolicy,
+    LastAccess,
     ServiceAccess,
     SharedPolicy,
 )

@@ -120,7 +120,7 @@ def _last_accessed(access: AccessReport, context: ReportContext) -> Iterator[str
         policies = sorted({policy for name in dropped for policy in access.granted_by.get(name, ())})
         if policies:
             yield f"- As IAM sees it, these services are granted by {codes(policies, 6)}."
-    stays = _kept_by_findings(context)
+    stays = _kept_by_aws_findings(context)
     if stays:
         yield f"- It keeps {codes(stays, 12)}, of which this evidence shows no use."
     for shared in [each for each in access.shared if each.others][:5]:
@@ -135,7 +135,7 @@ def _last_accessed(access: AccessReport, context: ReportContext) -> Iterator[str
         )
 
 
-def _kept_by_findings(context: ReportContext) -> list[str]:
+def _kept_by_aws_findings(context: ReportContext) -> list[str]:
     """Entries and actions of wildcards that remain because of these findings."""
     guards = ("last-accessed", "shared-policy")
     entries = [held.action for held in context.proposal.held_back if held.guard_result.guard in guards]

@@ -101,10 +101,10 @@ def _line(link: RoleLink, places: Mapping[str, tuple[int, int]]) -> Line:
     bend = max(abs(end - start) // 2, 40)
     last = end - bend if to_x > x else end + bend
     path = f"M{start} {y + _HEIGHT // 2} C{start + bend} {y + _HEIGHT // 2} {last} {to_y + _HEIGHT // 2} "
-    return Line(f"{path}{end} {to_y + _HEIGHT // 2}", _words(link))
+    return Line(f"{path}{end} {to_y + _HEIGHT // 2}", _link_text(link))
 
 
-def _words(link: RoleLink) -> str:
+def _link_text(link: RoleLink) -> str:
     how = "assumes" if link.kind is RoleLinkKind.ASSUMED else f"hands {link.service or 'a service'}"
     return f"{_name(link.source)} {how} {_name(link.role)} ({plural(link.count, 'call')})"
 

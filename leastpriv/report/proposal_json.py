@@ -61,7 +61,7 @@ def proof_value(context: ReportContext) -> dict[str, object]:
         "conditional": replay.conditional,
         "unmapped": replay.unmapped,
         "refused": [{"event": group.event, "count": group.count} for group in replay.denied],
-        "replayed": [_allowance(allowance, _names(context)) for allowance in proof.need_decisions],
+        "replayed": [_need_decision_value(allowance, _names(context)) for allowance in proof.need_decisions],
         "not_modelled": ["service control policies", "permissions boundaries", "resource policies"],
         "new_access": list(proof.new_access),
         "left_out": _left_out(proof.left_out) if proof.left_out else None,
@@ -113,7 +113,7 @@ def _names(context: ReportContext) -> dict[int, str]:
     return {id(document): path for document, path in zip(context.proposal.documents, files, strict=True)}
 
 
-def _allowance(allowance: NeedDecision, names: dict[int, str]) -> dict[str, object]:
+def _need_decision_value(allowance: NeedDecision, names: dict[int, str]) -> dict[str, object]:
     document, statement = allowance.document, allowance.statement
     place = None
     if document is not None and statement is not None:

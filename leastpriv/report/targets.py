@@ -36,7 +36,10 @@ class TargetRow:
 
 def overview(rows: Sequence[TargetRow]) -> str:
     """A table of all targets: what was found, and the pull request."""
-    lines = [f"| {code(_short(row.role))} | {code(row.policy_file)} | {_found(row)} | {_where(row)} |" for row in rows]
+    lines = [
+        f"| {code(_short(row.role))} | {code(row.policy_file)} | {_findings_text(row)} | {_pull_request_link(row)} |"
+        for row in rows
+    ]
     return "| Role | Policy file | Found | Pull request |\n| --- | --- | --- | --- |\n" + "\n".join(lines)
 
 
@@ -129,11 +132,11 @@ def _parts(found: dict[str, int], drafts: int, failed: int) -> Iterator[str]:
         yield f"{failed} failed"
 
 
-def _found(row: TargetRow) -> str:
+def _findings_text(row: TargetRow) -> str:
     return f"**Failed**: {prose(row.failure)}" if row.failure else row.title.partition(": ")[2] or row.title
 
 
-def _where(row: TargetRow) -> str:
+def _pull_request_link(row: TargetRow) -> str:
     return f"[#{row.number}]({row.pull_request}) {row.operation}" if row.pull_request else row.operation or "–"
 
 

@@ -39,17 +39,17 @@ DOUBTFUL = parse(
 """More findings than one page holds."""
 
 
-def _check(aws: Aws, operation: str) -> CheckResult:
+def _run_paid_check(aws: Aws, operation: str) -> CheckResult:
     trust = read_trust_policy(json.dumps({"Version": "2012-10-17", "Statement": [TRUST]}).encode(), "trust.json", {})
     checks, _ = paid_checks(DRAFT, {"p.json": POLICY}, (), [trust])
     asked: list[Check] = [each for each in checks if each.operation == operation]
     return run_checks(aws, asked[:1])[0]
 
 
-def _judged(name: str, aws: Aws, *, many: bool) -> CheckResult:
+def _run_check(name: str, aws: Aws, *, many: bool) -> CheckResult:
     if name == "ValidatePolicy":
         return validate(aws, {"p.json": DOUBTFUL if many else POLICY}, None)
-    return simulate(aws, [POLICY], NEEDS, ROLE, "p.json") if name.startswith("Simulate") else _check(aws, name)
+    return simulate(aws, [POLICY], NEEDS, ROLE, "p.json") if name.startswith("Simulate") else _run_paid_check(aws, name)
 
 
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: f"{row['source']}: {row['fault']}")
@@ -59,7 +59,7 @@ def test_each_check_reports_each_fault(row: Mapping[str, Any], monkeypatch: pyte
     name, pages = row["source"], row["fault"] == "paging"
     with PolicyChecks() as aws:
         aws.fail_as(row, name)
-        found = _judged(name, Aws.open(aws.environment(attempts=row.get("attempts", 1))), many=pages)
+        found = _run_check(name, Aws.open(aws.environment(attempts=row.get("attempts", 1))), many=pages)
         assert found.failure.replace(aws.endpoint, "https://AWS") == row.get("says", "")
     assert (found.asked > 0) is ("says" not in row)
     assert not found.findings or pages
@@ -73,7 +73,7 @@ def test_an_interruption_reaches_the_caller(name: str, monkeypatch: pytest.Monke
         opened = Aws.open(aws.environment())
         monkeypatch.setattr(Aws, "client", interrupted)
         with pytest.raises(KeyboardInterrupt):
-            _judged(name, opened, many=False)
+            _run_check(name, opened, many=False)
 
 
 def test_every_check_is_tested_with_every_possible_fault() -> None:

@@ -20,7 +20,7 @@ FUNCTION = "arn:aws:lambda:eu-west-1:111122223333:function:orders"
 @pytest.fixture(scope="module")
 def evidence(tmp_path_factory: pytest.TempPathFactory) -> Evidence:
     """Records of one function, one queue, and one denied alarm."""
-    return proposal(tmp_path_factory.mktemp("evidence")).subject.evidence
+    return proposal(tmp_path_factory.mktemp("evidence")).context.evidence
 
 
 def document(*statements: dict[str, Any]) -> Document:
@@ -87,7 +87,7 @@ def test_a_usage_that_the_policy_denies_explicitly_is_not_missing(evidence: Evid
 
 def test_an_explicit_deny_is_reported_and_never_changed(tmp_path: Path) -> None:
     deny = {**allow("lambda:*"), "Sid": "Frozen", "Effect": "Deny"}
-    draft = proposal(tmp_path, {**POLICY, "Statement": [*POLICY["Statement"], deny]}).subject.proposal
+    draft = proposal(tmp_path, {**POLICY, "Statement": [*POLICY["Statement"], deny]}).context.proposal
     held = {held.action: held.guard_result.guard for held in draft.held_back_additions}
     assert held == {"lambda:UpdateFunctionCode": "explicit-deny"}
     assert json.loads(draft.content)["Statement"][2] == deny

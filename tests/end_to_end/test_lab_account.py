@@ -15,7 +15,7 @@ import pytest
 from leastpriv.aws.arns import parse_principal
 from leastpriv.aws.session import Aws
 from leastpriv.cli.main import main
-from leastpriv.evidence.live_role import TrustKind, read_live
+from leastpriv.evidence.live_role import TrustKind, read_live_role
 from tests.end_to_end.lab.lab import Environment, Lab
 
 READER = ("cloudtrail:LookupEvents", "account:ListRegions", "iam:Get*", "iam:List*")
@@ -182,7 +182,7 @@ class TestLiveRole:
         managed = iam.create_policy(PolicyName="more", PolicyDocument=json.dumps(allow("sns:Publish")))["Policy"]["Arn"]
         iam.attach_role_policy(RoleName="whole", PolicyArn=managed)
         iam.tag_role(RoleName="whole", Tags=[{"Key": "team", "Value": "shop"}])
-        found = read_live(Aws.open(lab.root), parse_principal(arn))
+        found = read_live_role(Aws.open(lab.root), parse_principal(arn))
         assert found.is_known
         assert (found.principal, dict(found.tags)) == (arn, {"team": "shop"})
         assert [policy.name for policy in found.policies] == [managed, "inline policy whole"]
@@ -199,7 +199,7 @@ class TestLiveRole:
         iam.put_group_policy(GroupName="ops", PolicyName="logs", PolicyDocument=json.dumps(allow("logs:PutLogEvents")))
         iam.attach_group_policy(GroupName="ops", PolicyArn="arn:aws:iam::aws:policy/ReadOnlyAccess")
         iam.add_user_to_group(GroupName="ops", UserName="kim")
-        found = read_live(Aws.open(lab.root), parse_principal(arn))
+        found = read_live_role(Aws.open(lab.root), parse_principal(arn))
         assert found.is_known
         assert [(policy.name, policy.group) for policy in found.policies] == [
             ("inline policy kim", ""),
@@ -208,7 +208,7 @@ class TestLiveRole:
         ]
 
     def test_a_role_that_is_not_there_is_a_gap(self, lab: Lab) -> None:
-        found = read_live(Aws.open(lab.root), parse_principal(f"arn:aws:iam::{lab.account}:role/nobody"))
+        found = read_live_role(Aws.open(lab.root), parse_principal(f"arn:aws:iam::{lab.account}:role/nobody"))
         assert not found.is_known
         assert ["check the input role-arn" in gap.detail for gap in found.gaps] == [True]
 

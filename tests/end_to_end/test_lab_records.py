@@ -15,7 +15,7 @@ import pytest
 
 from leastpriv.aws.arns import Window, parse_principal
 from leastpriv.evidence.cloudtrail.local_store import TrailFolder
-from leastpriv.evidence.collector import read_evidence
+from leastpriv.evidence.read_sources import read_evidence
 from leastpriv.models import Outcome
 from tests.end_to_end.lab.lab import Lab
 from tests.end_to_end.test_lab import allow, policy, refusal

@@ -23,12 +23,13 @@ from leastpriv.errors import LeastprivError
 from leastpriv.evidence.denials.job_logs import distinct_denials, read_logs
 from leastpriv.evidence.denials.logged_usage import LoggedDenials
 from leastpriv.models import ChangeKind, Run
-from leastpriv.pipeline.context import JobLogs, Workplace
-from leastpriv.pipeline.propose import Result, make, publish
+from leastpriv.pipeline.context import JobLogs, RunContext, Target
+from leastpriv.pipeline.propose import make_proposal
 from leastpriv.proposal.guards import registry
 from leastpriv.proposal.guards.registry import GUARDS
 from leastpriv.proposal.models import Change, HeldBackChange
 from tests.fakes.case_inputs import Reviews, account, reading, shelf_of
+from tests.fakes.runs import Proposed
 
 CASES = sorted((Path(__file__).parent / "cases").glob("*.json"))
 NOW = datetime(2026, 11, 24, tzinfo=UTC)
@@ -94,7 +95,7 @@ def guards_of(path: Path) -> set[str]:
     return {each.rpartition(": ")[2] for each in held}
 
 
-def run_case(case: Mapping[str, Any], folder: Path) -> Result:
+def run_case(case: Mapping[str, Any], folder: Path) -> Proposed:
     """Writes the case's records as a trail and its policies as files, and makes the proposal."""
     folder.mkdir(exist_ok=True)
     found = records(case)
@@ -112,16 +113,17 @@ def run_case(case: Mapping[str, Any], folder: Path) -> Result:
     principal = case.get("principal", ROLE)
     inputs = {"role-arn": principal, "policy-file": str(policy), "trails": tuple(map(str, trails)), **options}
     settings = from_options({**inputs, "also-attached": tuple(attached), "job-logs": tuple(case.get("job-logs", ()))})
-    workplace = Workplace("policy.json", folder, trails, job_logs=job_logs(case, folder))
+    target = Target(settings, "policy.json", folder, writes_store=False)
     if "policy-before" in case:
         before = json.dumps(case["policy-before"]).encode()
         changed = datetime.fromisoformat(case["policy-changed"])
-        workplace = replace(workplace, changed=changed, earlier=lambda _: before)
-    workplace = replace(workplace, shelf=shelf_of(case, principal, workplace.policy_name, folder), remembers=False)
-    workplace = replace(workplace, historian=Reviews(case["origins"]) if "origins" in case else None)
+        target = replace(target, changed=changed, earlier=lambda _: before)
+    target = replace(target, store=shelf_of(case, principal, target.policy_name, folder))
+    target = replace(target, repository=Reviews(case["origins"]) if "origins" in case else None)
+    run = RunContext(settings, (target,), NOW, trails, job_logs(case, folder))
     with account(case):
-        made = make(settings, workplace, NOW, read=reading(case))
-    return publish(made, settings, workplace, NOW)
+        content = make_proposal(run, target, reading(case, run, target))
+    return Proposed(content, None, bool(content.context.proposal.changes))
 
 
 def job_logs(case: Mapping[str, Any], folder: Path) -> JobLogs:
@@ -230,10 +232,10 @@ def identity(principal: str, session: str, key: str) -> dict[str, Any]:
     }
 
 
-def outcome(result: Result) -> dict[str, Any]:
+def outcome(result: Proposed) -> dict[str, Any]:
     """What a case may expect, in words."""
-    draft, evidence = result.subject.proposal, result.subject.evidence
-    replay = result.subject.proof.replay
+    draft, evidence = result.context.proposal, result.context.evidence
+    replay = result.context.proof.replay
     return {
         "changes": sorted(change_words(change) for change in draft.changes),
         "held-back": sorted({held_words(held) for held in draft.held_back}),
@@ -244,7 +246,7 @@ def outcome(result: Result) -> dict[str, Any]:
         "replay": f"{replay.allowed} of {replay.recorded}",
         "policy": json.loads(draft.content),
         "needs-security": sorted(change.action for change in draft.changes if change.security),
-        "conditional": sorted({usage.need.permission.action for usage in result.subject.difference.conditional}),
+        "conditional": sorted({usage.need.permission.action for usage in result.context.difference.conditional}),
     }
 
 

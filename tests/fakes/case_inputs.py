@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
-from leastpriv.config.settings import Settings
+from leastpriv.aws.session import AwsSession
 from leastpriv.evidence.aws_findings.models import (
     AccessReport,
     AwsFindings,
@@ -25,13 +25,13 @@ from leastpriv.evidence.history.file import LONGEST_FILE
 from leastpriv.evidence.live_role import LivePolicy, LiveRole
 from leastpriv.models import Origin, Run, Trust
 from leastpriv.pipeline import propose
-from leastpriv.pipeline.collect_evidence import Reading, read_calls
-from leastpriv.pipeline.context import Workplace
+from leastpriv.pipeline.collect_evidence import TargetEvidence, read_target
+from leastpriv.pipeline.context import RunContext, Target
 from leastpriv.pipeline.load_policies import Attached, with_live
 from leastpriv.policy.document import Document, parse
 from leastpriv.proposal.fingerprint import addition_id, entry_id, fingerprint
 from leastpriv.pull_request.comment_commands import Said
-from leastpriv.pull_request.models import ClosedPullRequest
+from leastpriv.pull_request.models import ClosedPullRequest, Publication, Published
 from leastpriv.pull_request.state_store import FolderShelf
 
 MADE = datetime(2026, 11, 24, tzinfo=UTC)
@@ -63,11 +63,11 @@ def _id(change: Mapping[str, Any]) -> str:
     return entry_id(change["entry"], change.get("sid", ""), change["resources"])
 
 
-def reading(case: Mapping[str, Any]) -> propose.Read:
+def reading(case: Mapping[str, Any], run: RunContext, target: Target) -> Callable[[], TargetEvidence]:
     """Reads the case's calls with AWS's findings on their use."""
 
-    def read(settings: Settings, workplace: Workplace) -> Reading:
-        found = read_calls(settings, workplace)
+    def read() -> TargetEvidence:
+        found = read_target(run, target)
         return replace(found, evidence=replace(found.evidence, aws_findings=hints(case.get("aws", {}))))
 
     return read
@@ -112,14 +112,32 @@ def _attempt(time: str | None) -> LastAccess | None:
     return LastAccess(datetime.fromisoformat(time)) if time else None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Reviews:
     """A repository that knows only which workflow runs were of reviewed code."""
 
     trust: Mapping[str, str]
     """Session name of a run -> `trusted` or `untrusted`."""
 
-    def closed(self, branch: str) -> Sequence[ClosedPullRequest]:  # noqa: ARG002 - one shape for all historians
+    has_pull_requests = True
+
+    def head_of(self, base: str) -> tuple[str, str]:
+        """There is a branch without files."""
+        return base or "main", "0" * 40
+
+    def changed_at(self, commit: str, path: str) -> datetime | None:  # noqa: ARG002 - one protocol for all repositories
+        """There is no file."""
+        return None
+
+    def earlier(self, commit: str, path: str, time: datetime) -> bytes | None:  # noqa: ARG002
+        """There is no file."""
+        return None
+
+    def publish(self, publication: Publication, now: datetime) -> Published:
+        """Nothing is published."""
+        raise NotImplementedError
+
+    def closed(self, branch: str) -> Sequence[ClosedPullRequest]:  # noqa: ARG002
         """There is no pull request."""
         return ()
 
@@ -152,11 +170,11 @@ def account(case: Mapping[str, Any]) -> Iterator[None]:
         yield
         return
     documents = {name: parse(json.dumps(policy).encode(), name) for name, policy in policies.items()}
-    read = propose.attached_to
+    read = propose.attached_policies
 
-    def attached_to(settings: Settings, workplace: Workplace, base: str, committed: Document | None) -> Attached:
-        live = LiveRole(settings.principal.arn, tuple(LivePolicy(name, each) for name, each in documents.items()))
-        return with_live(read(settings, workplace, base, committed), live, committed)
+    def attached_policies(target: Target, base: str, committed: Document | None, aws: AwsSession | None) -> Attached:
+        live = LiveRole(target.role, tuple(LivePolicy(name, each) for name, each in documents.items()))
+        return with_live(read(target, base, committed, aws), live, committed)
 
-    with patch.object(propose, "attached_to", attached_to):
+    with patch.object(propose, "attached_policies", attached_policies):
         yield

@@ -90,7 +90,7 @@ def test_a_statement_is_written_for_each_condition() -> None:
 
 @pytest.fixture
 def context(tmp_path: Path) -> ReportContext:
-    return proposal(tmp_path, None, deploys(CALLS, times=3)).subject
+    return proposal(tmp_path, None, deploys(CALLS, times=3)).context
 
 
 def test_policy_file_pull_request_and_json_contain_the_condition(context: ReportContext) -> None:

@@ -124,7 +124,7 @@ def test_a_run_with_nothing_new_lowers_the_chance(permissions: list[frozenset[st
 
 def test_the_confidence_of_a_service_is_over_the_runs_that_used_it(tmp_path: Path) -> None:
     """Forty runs of other services do not make a single use of this one more certain."""
-    context = proposal(tmp_path, None).subject
+    context = proposal(tmp_path, None).context
     found = confidences(context.evidence)
     assert found.whole.runs == max(each.runs for each in found.by_service.values())
     assert set(found.by_service) == {
@@ -142,7 +142,7 @@ def test_a_service_that_no_run_used_has_the_confidence_of_all_runs() -> None:
 
 def test_resources_that_one_entry_grants_are_one_permission(tmp_path: Path) -> None:
     """Otherwise an object with a new hash in each run would always count as unseen."""
-    context = proposal(tmp_path, None).subject
+    context = proposal(tmp_path, None).context
     by_entry = confidences(context.evidence, context.proposal.documents)
     by_name = estimate(usage.runs for usage in context.evidence.usages if usage.outcome == "allowed")
     assert by_entry.whole.own <= by_name.own

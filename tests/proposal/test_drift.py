@@ -22,7 +22,7 @@ from tests.fakes.markdown import HOSTILE, read, table_widths
 @pytest.fixture(scope="module")
 def context(tmp_path_factory: pytest.TempPathFactory) -> ReportContext:
     """The usual deploys: `lambda:*` narrows, two entries are removed, an alarm is missing."""
-    return proposal(tmp_path_factory.mktemp("drifting"), POLICY).subject
+    return proposal(tmp_path_factory.mktemp("drifting"), POLICY).context
 
 
 def with_account(context: ReportContext, found: Document) -> ReportContext:
@@ -106,7 +106,7 @@ def test_a_partly_read_account_is_not_reported_as_different(context: ReportConte
 
 
 def test_without_a_policy_file_there_is_one_finding(tmp_path: Path) -> None:
-    (found,) = context_findings(proposal(tmp_path).subject)
+    (found,) = context_findings(proposal(tmp_path).context)
     assert (found.kind, found.line) == (DriftKind.NO_FILE, 1)
 
 

@@ -38,10 +38,10 @@ def test_a_second_run_of_a_case_proposes_nothing(path: Path, tmp_path: Path) -> 
     if not first.has_changes:
         return
     # With `max-changes` the changes held back follow, one merge after the other.
-    while any(held.guard_result.guard == MAX_CHANGES for held in first.subject.proposal.held_back):
-        first = run_case({**case, "policy": json.loads(first.subject.proposal.content)}, tmp_path / "first")
-    again = run_case({**case, "policy": json.loads(first.subject.proposal.content)}, tmp_path / "second")
-    assert [change_words(change) for change in again.subject.proposal.changes] == []
+    while any(held.guard_result.guard == MAX_CHANGES for held in first.context.proposal.held_back):
+        first = run_case({**case, "policy": json.loads(first.context.proposal.content)}, tmp_path / "first")
+    again = run_case({**case, "policy": json.loads(first.context.proposal.content)}, tmp_path / "second")
+    assert [change_words(change) for change in again.context.proposal.changes] == []
 
 
 @pytest.fixture(scope="module")

@@ -91,9 +91,9 @@ def test_a_run_that_the_proposal_denies_or_allows_under_a_condition_is_not_count
     policy = {"Version": "2012-10-17", "Statement": [{**statement, "Action": [UPDATE, PUBLISH]}, denied]}
     refusing = parse(json.dumps(policy).encode(), "p.json")
     always = usage(UPDATE, FUNCTION)
-    assert left_out(hanging, evidence([always])) == LeaveOneOutResult(0, {}, not_judged=12)
+    assert left_out(hanging, evidence([always])) == LeaveOneOutResult(0, {}, not_checked=12)
     assert left_out(refusing, evidence([always, usage(PUBLISH, FUNCTION, [3, 4])])) == LeaveOneOutResult(
-        10, {}, not_judged=2
+        10, {}, not_checked=2
     )
 
 

@@ -40,7 +40,7 @@ COMMITTED = {**POLICY, "Statement": [*POLICY["Statement"], DENY, TAGGED]}
 
 @pytest.fixture(scope="module")
 def context(tmp_path_factory: pytest.TempPathFactory) -> ReportContext:
-    return proposal(tmp_path_factory.mktemp("proof"), COMMITTED).subject
+    return proposal(tmp_path_factory.mktemp("proof"), COMMITTED).context
 
 
 def document(policy: object) -> Document:

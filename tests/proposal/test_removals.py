@@ -80,7 +80,7 @@ def test_used_actions_are_written_in_full_even_next_to_a_wildcard() -> None:
 def test_an_action_newer_than_the_catalogue_is_kept_if_it_was_called(tmp_path: Path) -> None:
     """The evidence then has a gap for the service, so the whole wildcard is kept."""
     odd = {"event": "lambda:UpdateFunctionOfTomorrow", "parameters": {"functionName": "orders"}}
-    draft = proposal(tmp_path, POLICY, deploys([UPDATE, CREATE_QUEUE, odd])).subject.proposal
+    draft = proposal(tmp_path, POLICY, deploys([UPDATE, CREATE_QUEUE, odd])).context.proposal
     assert "lambda:*" not in {change.action for change in draft.changes}
     assert {(held.action, held.guard_result.guard) for held in draft.held_back} == {("lambda:*", "gap-in-scope")}
 
@@ -88,7 +88,7 @@ def test_an_action_newer_than_the_catalogue_is_kept_if_it_was_called(tmp_path: P
 def test_not_action_is_reported_as_held_back_and_unchanged(tmp_path: Path) -> None:
     statement = {"Sid": "All", "Effect": "Allow", "NotAction": ["iam:*", "s3:*"], "Resource": "*"}
     policy = {**POLICY, "Statement": [*POLICY["Statement"], statement]}
-    draft = proposal(tmp_path, policy).subject.proposal
+    draft = proposal(tmp_path, policy).context.proposal
     held = next(held for held in draft.held_back if held.sid == "All")
     assert (held.kind, held.action, held.guard_result.guard) == (
         ChangeKind.NARROW,
@@ -104,12 +104,12 @@ def test_the_order_of_statements_survives(tmp_path: Path, position: int) -> None
     functions, queues, topics = POLICY["Statement"]
     order = [functions, queues]
     order.insert(position, topics)
-    draft = proposal(tmp_path, {**POLICY, "Statement": order}, usual_deploys()).subject.proposal
+    draft = proposal(tmp_path, {**POLICY, "Statement": order}, usual_deploys()).context.proposal
     sids = [statement["Sid"] for statement in json.loads(draft.content)["Statement"]]
     assert sids == ["Functions", "Queues", "AllowCloudwatchPutMetricAlarm"]
 
 
 def test_a_deny_statement_is_never_narrowed(tmp_path: Path) -> None:
     deny = {"Sid": "Never", "Effect": "Deny", "Action": "sns:*", "Resource": "*"}
-    draft = proposal(tmp_path, {**POLICY, "Statement": [*POLICY["Statement"], deny]}).subject.proposal
+    draft = proposal(tmp_path, {**POLICY, "Statement": [*POLICY["Statement"], deny]}).context.proposal
     assert deny in json.loads(draft.content)["Statement"]

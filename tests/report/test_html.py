@@ -27,7 +27,7 @@ RUNS = "https://github.com/acme/orders/actions/runs/{run}"
 @pytest.fixture(scope="module")
 def usual(tmp_path_factory: pytest.TempPathFactory) -> ReportContext:
     """One addition, one narrowing, two removals; six runs, one with a denied call."""
-    return proposal(tmp_path_factory.mktemp("usual"), POLICY, run_url=RUNS).subject
+    return proposal(tmp_path_factory.mktemp("usual"), POLICY, run_url=RUNS).context
 
 
 def parsed(text: str) -> Element:
@@ -124,7 +124,7 @@ def test_evidence_beyond_the_limit_is_counted(usual: ReportContext) -> None:
 
 
 def test_a_first_draft_and_an_unchanged_policy_have_a_page(tmp_path: Path) -> None:
-    draft = proposal(tmp_path, None).subject
+    draft = proposal(tmp_path, None).context
     assert "A first draft" in all_text(parsed(page([draft])))
 
 

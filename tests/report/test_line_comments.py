@@ -17,7 +17,7 @@ from tests.fakes.markdown import HOSTILE, read
 @pytest.fixture(scope="module")
 def usual(tmp_path_factory: pytest.TempPathFactory) -> ReportContext:
     """One addition, one narrowing, two removals."""
-    return proposal(tmp_path_factory.mktemp("usual"), POLICY).subject
+    return proposal(tmp_path_factory.mktemp("usual"), POLICY).context
 
 
 def test_additions_are_noted_in_the_proposed_file_and_removals_in_the_committed_one(usual: ReportContext) -> None:
@@ -51,7 +51,7 @@ def _proposal_of(folder: Path) -> ReportContext:
     """The proposal for the policy in the folder."""
     text = (folder / "iam/ci-deploy.json").read_text(encoding="utf-8")
     (folder / "other").mkdir()
-    made = proposal(folder / "other", json.loads(text)).subject
+    made = proposal(folder / "other", json.loads(text)).context
     assert made.proposal.committed
     return replace(
         made,
@@ -80,7 +80,7 @@ def test_ten_at_most_and_a_security_reviewers_first(usual: ReportContext) -> Non
 
 
 def test_a_first_draft_has_no_notes(tmp_path: Path) -> None:
-    assert line_notes(proposal(tmp_path, None).subject) == ()
+    assert line_notes(proposal(tmp_path, None).context) == ()
 
 
 @pytest.mark.parametrize("name", HOSTILE)

@@ -15,7 +15,7 @@ from tests.fakes.deploys import CREATE_QUEUE, POLICY, UPDATE, as_committed, depl
 
 
 def test_outputs_list_added_actions_and_those_that_no_statement_grants_any_more(tmp_path: Path) -> None:
-    context = proposal(tmp_path, POLICY).subject
+    context = proposal(tmp_path, POLICY).context
     found = outputs(context, "/out/proposal.json")
     assert found["has-changes"] == "true"
     assert json.loads(found["added-actions"]) == ["cloudwatch:PutMetricAlarm"]
@@ -31,14 +31,14 @@ def test_an_action_that_another_statement_still_grants_is_not_listed_as_removed(
     """One of two grants is removed; the other is kept because its region was not read."""
     north = POLICY["Statement"][1]["Resource"].replace("eu-west-1", "eu-north-1")
     more = {**POLICY["Statement"][1], "Sid": "More", "Action": "sqs:P*", "Resource": north}
-    context = proposal(tmp_path, {**POLICY, "Statement": [*POLICY["Statement"], more]}).subject
+    context = proposal(tmp_path, {**POLICY, "Statement": [*POLICY["Statement"], more]}).context
     found = outputs(context, "")
     assert "sqs:PurgeQueue" in {change.action for change in context.proposal.changes}
     assert "sqs:PurgeQueue" not in json.loads(found["removed-actions"])
 
 
 def test_without_a_change_the_lists_are_empty_and_the_policy_is_the_committed_one(tmp_path: Path) -> None:
-    context = proposal(tmp_path, as_committed(), deploys([UPDATE, CREATE_QUEUE])).subject
+    context = proposal(tmp_path, as_committed(), deploys([UPDATE, CREATE_QUEUE])).context
     found = outputs(context, "")
     assert (found["has-changes"], found["added-actions"], found["removed-actions"]) == ("false", "[]", "[]")
     assert found["policy"] == json.dumps(as_committed(), indent=2)
@@ -53,7 +53,7 @@ def test_the_session_policy_is_the_proposal_with_the_attached_policies(tmp_path:
     other = parse(
         b'{"Version": "2012-10-17", "Statement": {"Effect": "Allow", "Action": "s3:*", "Resource": "*"}}', "o"
     )
-    context = replace(proposal(tmp_path, POLICY).subject, attached_documents=(other,))
+    context = replace(proposal(tmp_path, POLICY).context, attached_documents=(other,))
     statements = json.loads(session_policy(context))["Statement"]
     assert statements[:-1] == json.loads(context.proposal.content)["Statement"]
     assert statements[-1]["Action"] == "s3:*"
@@ -62,7 +62,7 @@ def test_the_session_policy_is_the_proposal_with_the_attached_policies(tmp_path:
 
 def test_a_policy_too_long_for_a_session_gives_no_session_policy(tmp_path: Path) -> None:
     deny = {"Effect": "Deny", "Action": [f"sns:Set{number:>090}" for number in range(25)], "Resource": "*"}
-    context = proposal(tmp_path, {**POLICY, "Statement": [*POLICY["Statement"], deny]}).subject
+    context = proposal(tmp_path, {**POLICY, "Statement": [*POLICY["Statement"], deny]}).context
     assert session_policy(context) == ""
 
 
@@ -84,5 +84,5 @@ def test_a_policy_with_placeholders_gives_no_session_policy(tmp_path: Path, reso
     )
     template = json.dumps({"Resources": {"P": {"Properties": {"PolicyDocument": json.loads(text)}}}})
     other = parse(template.encode(), "t.json", "/Resources/P/Properties/PolicyDocument")
-    context = replace(proposal(tmp_path, POLICY).subject, attached_documents=(other,))
+    context = replace(proposal(tmp_path, POLICY).context, attached_documents=(other,))
     assert bool(session_policy(context)) is fits

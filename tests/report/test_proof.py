@@ -23,7 +23,7 @@ GROUP = CallGroup((), Outcome.ALLOWED, 3, ("1",), ("eu-west-1",), "sqs.amazonaws
 
 @pytest.fixture(scope="module")
 def usual(tmp_path_factory: pytest.TempPathFactory) -> ReportContext:
-    return proposal(tmp_path_factory.mktemp("usual"), POLICY).subject
+    return proposal(tmp_path_factory.mktemp("usual"), POLICY).context
 
 
 def lines(context: ReportContext, **changes: Any) -> list[str]:
@@ -87,7 +87,7 @@ def test_compaction_for_the_size_is_reported(usual: ReportContext) -> None:
 
 
 def test_runs_that_the_proposal_may_deny_are_not_claimed(usual: ReportContext) -> None:
-    assert lines(usual, left_out=LeaveOneOutResult(0, {}, not_judged=12))[2] == (
+    assert lines(usual, left_out=LeaveOneOutResult(0, {}, not_checked=12))[2] == (
         "Leaving one run out: nothing to judge. 12 runs not judged: the result does not surely allow all of it."
     )
 

@@ -8,27 +8,27 @@ from typing import Any
 
 import pytest
 
-from leastpriv.pipeline.propose import Result
 from leastpriv.report.proposal_json import proposal_json
 from tests.fakes.deploys import ALARM, POLICY, ROLE, deploys, proposal
+from tests.fakes.runs import Proposed
 
 
 @pytest.fixture(scope="module")
-def usual(tmp_path_factory: pytest.TempPathFactory) -> Result:
+def usual(tmp_path_factory: pytest.TempPathFactory) -> Proposed:
     return proposal(tmp_path_factory.mktemp("usual"), POLICY, keep="lambda:ListTags")
 
 
 @pytest.fixture(scope="module")
-def exported(usual: Result) -> dict[str, Any]:
-    text = proposal_json(usual.subject, usual.title, usual.body)
+def exported(usual: Proposed) -> dict[str, Any]:
+    text = proposal_json(usual.context, usual.title, usual.body)
     assert text.isascii()
     return dict(json.loads(text))
 
 
-def test_the_json_has_its_format_generator_and_scope(exported: dict[str, Any], usual: Result) -> None:
+def test_the_json_has_its_format_generator_and_scope(exported: dict[str, Any], usual: Proposed) -> None:
     assert exported["schema"] == 1
     assert (exported["principal"], exported["policy_file"]) == (ROLE, "iam/ci-deploy.json")
-    assert exported["fingerprint"] == usual.subject.fingerprint
+    assert exported["fingerprint"] == usual.context.fingerprint
     assert (exported["title"], exported["body"]) == (usual.title, usual.body)
     assert exported["catalogue"]
 
@@ -85,7 +85,7 @@ def test_the_evidence_has_counts_and_runs(exported: dict[str, Any]) -> None:
 
 def test_without_a_committed_policy_every_change_is_an_addition(tmp_path: Path) -> None:
     made = proposal(tmp_path)
-    changes = json.loads(proposal_json(made.subject, made.title, made.body))["changes"]
+    changes = json.loads(proposal_json(made.context, made.title, made.body))["changes"]
     assert {change["kind"] for change in changes} == {"add"}
 
 
@@ -93,7 +93,7 @@ def test_a_wildcarded_resource_lists_what_it_covers_and_why(tmp_path: Path) -> N
     stack = "arn:aws:cloudformation:eu-west-1:111122223333:stack/orders"
     call = {"event": "cloudformation:DescribeStacks", "parameters": {"stackName": f"{stack}/7b2f3c10-9a1e-11ef"}}
     result = proposal(tmp_path, None, deploys([call]))
-    exported = json.loads(proposal_json(result.subject, result.title, result.body))
+    exported = json.loads(proposal_json(result.context, result.title, result.body))
     assert exported["changes"][0]["patterns"] == [
         {
             "pattern": f"{stack}/*",

@@ -14,7 +14,6 @@ from typing import Any
 import pytest
 
 from leastpriv.models import ChangeKind
-from leastpriv.pipeline.propose import Result
 from leastpriv.proposal.models import Change, GuardResult, HeldBackChange
 from leastpriv.report.context import ReportContext
 from leastpriv.report.escape import visible
@@ -22,6 +21,7 @@ from leastpriv.report.proof import share
 from leastpriv.report.pull_request import body, proposal_verdict, title
 from tests.fakes.deploys import ALARM, CREATE_QUEUE, FIRST, POLICY, UPDATE, as_committed, deploys, proposal
 from tests.fakes.markdown import HOSTILE, read, table_widths
+from tests.fakes.runs import Proposed
 from tests.test_cases import run_case
 
 LIMIT = 58_000
@@ -39,14 +39,14 @@ DETAILS = [
 @pytest.fixture(scope="module")
 def usual(tmp_path_factory: pytest.TempPathFactory) -> ReportContext:
     """The usual deploys: one addition, one narrowing, two removals."""
-    return proposal(tmp_path_factory.mktemp("usual"), POLICY).subject
+    return proposal(tmp_path_factory.mktemp("usual"), POLICY).context
 
 
 @pytest.fixture(scope="module")
 def settled(tmp_path_factory: pytest.TempPathFactory) -> ReportContext:
     """A policy without any change to propose."""
     records = deploys([UPDATE, CREATE_QUEUE])
-    return proposal(tmp_path_factory.mktemp("settled"), as_committed(), records).subject
+    return proposal(tmp_path_factory.mktemp("settled"), as_committed(), records).context
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +55,7 @@ def sensitive(tmp_path_factory: pytest.TempPathFactory) -> ReportContext:
     attach = {"event": "iam:AttachRolePolicy", "region": "us-east-1"}
     parameters = {"roleName": "orders", "policyArn": "arn:aws:iam::aws:policy/ReadOnlyAccess"}
     records = deploys([UPDATE, CREATE_QUEUE, {**attach, "parameters": parameters}])
-    return proposal(tmp_path_factory.mktemp("sensitive"), POLICY, records, never_add="cloudwatch:*").subject
+    return proposal(tmp_path_factory.mktemp("sensitive"), POLICY, records, never_add="cloudwatch:*").context
 
 
 def headings(text: str) -> list[str]:
@@ -102,16 +102,16 @@ def test_the_chance_names_only_the_runs_behind_it(usual: ReportContext) -> None:
     """Runs that could not be left out do not increase the certainty."""
     left_out = usual.proof.left_out
     assert left_out
-    proof = replace(usual.proof, left_out=replace(left_out, runs=4, untried=1, not_judged=2, refused={}))
+    proof = replace(usual.proof, left_out=replace(left_out, runs=4, untried=1, not_checked=2, denied={}))
     assert "**about 12 %**, judged by 3 runs." in body(replace(usual, proof=proof))
-    none = replace(proof, left_out=replace(left_out, runs=0, untried=0, not_judged=6, refused={}))
+    none = replace(proof, left_out=replace(left_out, runs=0, untried=0, not_checked=6, denied={}))
     assert none.confidence
     assert (none.chance_runs, none.chance) == (6, none.confidence.whole.chance)
 
 
 def test_the_table_shows_the_confidence_that_the_guard_uses(tmp_path: Path) -> None:
     """Otherwise a service could be narrowed although the table shows less than `minimum-confidence`."""
-    context = proposal(tmp_path, POLICY, minimum_confidence="100").subject
+    context = proposal(tmp_path, POLICY, minimum_confidence="100").context
     held = [
         each.guard_result.reason
         for each in context.proposal.held_back
@@ -131,7 +131,7 @@ def test_a_very_small_chance_is_an_upper_bound() -> None:
 
 
 def test_denials_and_held_back_changes_have_separate_sections(tmp_path: Path) -> None:
-    context = proposal(tmp_path, POLICY, never_add="cloudwatch:*", keep="sns:*").subject
+    context = proposal(tmp_path, POLICY, never_add="cloudwatch:*", keep="sns:*").context
     assert {"Refused, not proposed", "Held back"} <= set(headings(body(context)))
     assert "| `keep` | `sns:CreateTopic` | `keep` names `sns:*` |" in body(context)
     assert f"- `cloudwatch:PutMetricAlarm` on `{ALARM}` (1× in 1 run): " in body(context)
@@ -157,7 +157,7 @@ def test_the_title_counts_changes_by_kind_and_names_the_role(usual: ReportContex
 
 
 def test_a_first_draft_says_that_it_is_one_and_removes_nothing(tmp_path: Path) -> None:
-    context = proposal(tmp_path).subject
+    context = proposal(tmp_path).context
     assert title(context) == "First least-privilege policy for ci-deploy"
     assert proposal_verdict(context).startswith("**A first draft** of `iam/ci-deploy.json`")
     assert "3 actions" in proposal_verdict(context)
@@ -229,7 +229,7 @@ def test_the_marker_is_once_at_the_end_with_version_and_fingerprint(usual: Repor
 
 
 @pytest.fixture(scope="module")
-def hostile(tmp_path_factory: pytest.TempPathFactory) -> Result:
+def hostile(tmp_path_factory: pytest.TempPathFactory) -> Proposed:
     """Every name that an attacker can choose is hostile: objects, events, services, resources, Sids, the file."""
     bucket = "arn:aws:s3:::shop"
     put = [
@@ -268,7 +268,7 @@ def hostile(tmp_path_factory: pytest.TempPathFactory) -> Result:
     )
 
 
-def test_hostile_names_are_inert(hostile: Result) -> None:
+def test_hostile_names_are_inert(hostile: Proposed) -> None:
     page = read(f"## {hostile.title}\n\n{hostile.body}")
     marker = hostile.body.splitlines()[-1]
     assert [html.strip() for html in page.html] == [*(html.strip() for html in DETAILS), marker]
@@ -277,13 +277,13 @@ def test_hostile_names_are_inert(hostile: Result) -> None:
     assert set(page.acts()) == {*page.html, *page.links}
 
 
-def test_the_marker_is_there_once_whatever_the_names(hostile: Result) -> None:
+def test_the_marker_is_there_once_whatever_the_names(hostile: Proposed) -> None:
     assert hostile.body.count("<!--") == 1
     assert hostile.body.count("-->") >= 1
     assert MARKER.fullmatch(hostile.body.splitlines()[-1])
 
 
-def test_hostile_names_break_no_table(hostile: Result) -> None:
+def test_hostile_names_break_no_table(hostile: Proposed) -> None:
     widths = table_widths(hostile.body)
     assert widths
     assert all(len(numbers) == 1 for numbers in widths)
@@ -297,7 +297,7 @@ def test_reasons_that_quote_hostile_names_are_inert(usual: ReportContext) -> Non
         usual.changes(ChangeKind.NARROW)[0],
         kept={f"lambda:X{number}": reason for number, reason in enumerate(reasons)},
     )
-    draft = replace(usual.proposal, changes=(narrowed,), held_back=held, refused=held)
+    draft = replace(usual.proposal, changes=(narrowed,), held_back=held, held_back_additions=held)
     text = body(replace(usual, proposal=draft))
     page = read(text)
     assert set(page.acts()) == set(page.html)
@@ -306,7 +306,7 @@ def test_reasons_that_quote_hostile_names_are_inert(usual: ReportContext) -> Non
     assert page.codes.count("guard-4") == 2
 
 
-def test_hostile_names_reach_every_section(hostile: Result) -> None:
+def test_hostile_names_reach_every_section(hostile: Proposed) -> None:
     """Names of objects, events, statements and actions are evidence: omitting one would hide the attack."""
     sections = {part.partition("\n")[0]: part for part in hostile.body.split("\n### ")}
     for section in ("Adds", "Refused, not proposed", "What this run could not see", "Held back", "What happens next"):
@@ -315,7 +315,7 @@ def test_hostile_names_reach_every_section(hostile: Result) -> None:
     assert "gap-in-scope" in sections["Held back"]
 
 
-def test_hostile_names_cannot_lengthen_the_page(hostile: Result) -> None:
+def test_hostile_names_cannot_lengthen_the_page(hostile: Proposed) -> None:
     assert len(hostile.body) <= LIMIT
 
 
@@ -353,7 +353,7 @@ def test_five_thousand_held_back_removals_and_additions_fit_too(usual: ReportCon
         )
         for number in range(5_000)
     )
-    context = replace(usual, proposal=replace(usual.proposal, held_back=held, refused=held))
+    context = replace(usual, proposal=replace(usual.proposal, held_back=held, held_back_additions=held))
     text = body(context)
     assert len(text) <= LIMIT
     assert text.startswith(proposal_verdict(usual))

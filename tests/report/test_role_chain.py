@@ -104,7 +104,7 @@ def test_the_section_shows_names_only_as_code(names: list[tuple[str, str]]) -> N
         UncommittedRole(link.role, (action,), failure=action if len(action) % 2 else "")
         for link, (_, action) in zip(links, names, strict=True)
     )
-    chained = RoleChainPolicies(RoleChain((CI,), links), unwritten=unwritten)
+    chained = RoleChainPolicies(RoleChain((CI,), links), without_policy=unwritten)
     page = read(section(chained))
     assert page.acts() == [f"{mermaid(chained)}\n"]
     assert page.blocks.count("heading_open") == 1

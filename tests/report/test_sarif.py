@@ -38,7 +38,7 @@ def line(result: dict[str, Any]) -> int:
 @pytest.fixture(scope="module")
 def usual(tmp_path_factory: pytest.TempPathFactory) -> ReportContext:
     """One addition, one narrowing, two removals."""
-    return proposal(tmp_path_factory.mktemp("usual"), POLICY).subject
+    return proposal(tmp_path_factory.mktemp("usual"), POLICY).context
 
 
 def test_each_unused_grant_is_at_the_line_of_its_entry(usual: ReportContext) -> None:
@@ -58,12 +58,12 @@ def test_a_missing_permission_is_no_alert(usual: ReportContext) -> None:
 
 
 def test_an_unchanged_policy_has_a_valid_file_without_results(tmp_path: Path) -> None:
-    settled = proposal(tmp_path, as_committed(), deploys([UPDATE, CREATE_QUEUE])).subject
+    settled = proposal(tmp_path, as_committed(), deploys([UPDATE, CREATE_QUEUE])).context
     assert results(settled) == []
 
 
 def test_a_first_draft_has_no_alert(tmp_path: Path) -> None:
-    assert results(proposal(tmp_path, None).subject) == []
+    assert results(proposal(tmp_path, None).context) == []
 
 
 def test_the_message_names_the_grant_and_how_much_of_it_was_used(usual: ReportContext) -> None:
@@ -77,7 +77,7 @@ def test_an_alert_is_identified_independently_of_other_lines(usual: ReportContex
     def ids(context: ReportContext) -> set[str]:
         return {result["partialFingerprints"]["leastprivChange/v1"] for result in results(context)}
 
-    assert ids(usual) == ids(proposal(tmp_path, moved).subject)
+    assert ids(usual) == ids(proposal(tmp_path, moved).context)
 
 
 @pytest.mark.parametrize("name", HOSTILE)
@@ -94,6 +94,6 @@ def test_a_name_makes_no_link_and_no_placeholder(usual: ReportContext, name: str
 
 
 def test_paths_are_relative_to_the_repository(tmp_path: Path) -> None:
-    context = proposal(tmp_path, POLICY, path="iam/deploy role [1].json").subject
+    context = proposal(tmp_path, POLICY, path="iam/deploy role [1].json").context
     place = results(context)[0]["locations"][0]["physicalLocation"]["artifactLocation"]
     assert place == {"uri": "iam/deploy%20role%20%5B1%5D.json", "uriBaseId": "%SRCROOT%"}

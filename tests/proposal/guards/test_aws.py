@@ -38,7 +38,7 @@ OTHER = "arn:aws:iam::111122223333:role/other"
 @pytest.fixture(scope="module")
 def evidence(tmp_path_factory: pytest.TempPathFactory) -> Evidence:
     """35 days, six runs of which one had a denial; calls of Lambda, SQS and CloudWatch in eu-west-1."""
-    return proposal(tmp_path_factory.mktemp("evidence"), None).subject.evidence
+    return proposal(tmp_path_factory.mktemp("evidence"), None).context.evidence
 
 
 def with_report(evidence: Evidence, services: Mapping[str, object], **more: object) -> Evidence:

@@ -31,7 +31,7 @@ QUEUE = "arn:aws:sqs:eu-west-1:111122223333:orders"
 @pytest.fixture(scope="module")
 def evidence(tmp_path_factory: pytest.TempPathFactory) -> Evidence:
     """35 days, six runs of which one had a denial; calls of Lambda, SQS and CloudWatch in eu-west-1."""
-    return proposal(tmp_path_factory.mktemp("evidence"), None).subject.evidence
+    return proposal(tmp_path_factory.mktemp("evidence"), None).context.evidence
 
 
 def context(evidence: Evidence, **options: Any) -> GuardContext:

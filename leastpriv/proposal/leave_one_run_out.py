@@ -42,7 +42,7 @@ class LeaveOneOutResult:
     """Number of checked runs: those whose recorded calls the proposal allows for sure."""
     denied: Mapping[str, tuple[str, ...]]
     """Run id -> actions that would have been denied, in order of the runs."""
-    not_judged: int = 0
+    not_checked: int = 0
     """Runs with a call that the proposal denies or allows only under a condition (see the replay)."""
     untried: int = 0
     """Older runs with permissions that only they used, beyond the limit."""

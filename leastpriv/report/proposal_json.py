@@ -136,7 +136,7 @@ def _need_decision_value(allowance: NeedDecision, names: dict[int, str]) -> dict
 def _left_out(found: LeaveOneOutResult) -> dict[str, object]:
     return {
         "runs": found.runs,
-        "not_judged": found.not_judged,
+        "not_judged": found.not_checked,
         "refused": {run: list(actions) for run, actions in found.denied.items()},
         "untried": found.untried,
     }

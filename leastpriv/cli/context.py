@@ -40,7 +40,7 @@ def command_context(found: Settings, environment: Mapping[str, str], now: dateti
         PullRequestError: a mode that needs a git repository finds none.
     """
     if AUTO_LOGS in found.job_logs:
-        raise InputError("--job-log auto reads the logs of a step's workflow run: here, name files of logs.")
+        raise InputError("--job-logs auto reads the logs of a step's workflow run: here, name files of logs.")
     return RunContext(
         found,
         (command_target(found),),

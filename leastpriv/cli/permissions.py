@@ -40,7 +40,7 @@ def permissions(options: Namespace, stdout: TextIO, console: Console, clock: Clo
             return event_history(target, tuple(options.aws_regions), reach, seen, DAYS)
         return TrailFolder(Path(name), seen=seen, survey=False, cache=cache)
 
-    makers = [partial(source, name) for name in trails(tuple(options.trails), "--trail")]
+    makers = [partial(source, name) for name in trails(tuple(options.trails), "--trails")]
     sources = opened(makers)
     found = read_by_principal(
         sources,

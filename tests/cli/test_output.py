@@ -63,7 +63,7 @@ def proposing(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, ...]:
     trail = write_trail(folder / "trail", usual_deploys())
     policy = folder / "ci-deploy.json"
     policy.write_text(json.dumps(POLICY, indent=2), encoding="utf-8")
-    return ("propose", "--role-arn", ROLE, "--policy-file", str(policy), "--trail", str(trail))
+    return ("propose", "--role-arn", ROLE, "--policy-file", str(policy), "--trails", str(trail))
 
 
 def test_at_a_terminal_the_proposal_is_set_as_text_and_elsewhere_it_is_markdown(proposing: tuple[str, ...]) -> None:

@@ -183,9 +183,9 @@ def test_a_user_may_be_named_wherever_a_role_may() -> None:
 
 
 def test_an_option_without_a_value_is_missing_and_not_the_current_folder() -> None:
-    """`--trail "$UNSET"` must not read whatever lies around."""
-    with pytest.raises(InputError, match="--trail is missing"):
-        trails(("", "  "), "--trail")
+    """`--trails "$UNSET"` must not read whatever lies around."""
+    with pytest.raises(InputError, match="--trails is missing"):
+        trails(("", "  "), "--trails")
 
 
 def test_the_principal_of_an_option_is_named_by_the_message() -> None:

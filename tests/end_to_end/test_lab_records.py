@@ -226,7 +226,7 @@ def test_data_events_can_be_left_out(lab: Lab, records: list[Record]) -> None:
 
 def test_the_projects_own_reader_understands_every_record(lab: Lab, records: list[Record]) -> None:
     lab.flush()
-    command = [COMMAND, "permissions", "--all-roles", "--trail", str(lab.records)]
+    command = [COMMAND, "permissions", "--all-roles", "--trails", str(lab.records)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     lines = [json.loads(line) for line in done.stdout.splitlines()]

@@ -72,12 +72,12 @@ def reading(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Read:
         }
         session = {**_as_job(lab, "repo:acme/shop:ref:refs/heads/main"), **own}
         done = leastpriv(
-            session, *common, "--policy-file", folder / "deploy.json", "--trail", "event-history",
-            "--trail", "s3://trails/org", "--job-log", folder / "deploy.log",
+            session, *common, "--policy-file", folder / "deploy.json", "--trails", "event-history",
+            "--trails", "s3://trails/org", "--job-logs", folder / "deploy.log",
         )  # fmt: skip
         own |= {"AWS_ENDPOINT_URL_ACCESSANALYZER": more.endpoint, "AWS_ENDPOINT_URL_IAM": more.endpoint}
         again = leastpriv(
-            {**session, **own}, *common, "--policy-file", f"{folder / 'role.json'}{POLICY}", "--trail", lab.records,
+            {**session, **own}, *common, "--policy-file", f"{folder / 'role.json'}{POLICY}", "--trails", lab.records,
             "--last-accessed", "true", "--custom-policy-checks", "true",
         )  # fmt: skip
         asked = [*judges.requests, *more.requests, *types.requests]

@@ -142,7 +142,7 @@ def test_the_command_has_new_access_asked_for_where_it_only_narrows_and_the_trus
             monkeypatch.setenv(name, value)
         told = leastpriv(
             "propose", "--role-arn", ROLE, "--policy-file",
-            f"{tmp_path / 't.json'}#/Resources/Ci/Properties/Policies/0/PolicyDocument", "--trail", str(trail),
+            f"{tmp_path / 't.json'}#/Resources/Ci/Properties/Policies/0/PolicyDocument", "--trails", str(trail),
             "--minimum-days", "0", "--minimum-runs", "1", "--custom-policy-checks", "true",
         )  # fmt: skip
     assert told.code == 0, told.err
@@ -162,7 +162,7 @@ def test_a_trust_policy_of_its_own_is_judged_where_an_input_names_it(
     (tmp_path / "trust.json").write_text(json.dumps({"Version": "2012-10-17", "Statement": [open_to_all]}, indent=1))
     trail = str(write_trail(tmp_path / "trail", usual_deploys()))
     monkeypatch.chdir(tmp_path)
-    own = ("propose", "--role-arn", ROLE, "--policy-file", "ci.json", "--trail", trail, "--trust-policy", "trust.json")
+    own = ("propose", "--role-arn", ROLE, "--policy-file", "ci.json", "--trails", trail, "--trust-policy", "trust.json")
     with PolicyChecks() as aws:
         for name, value in aws.environment().items():
             monkeypatch.setenv(name, value)
@@ -190,7 +190,7 @@ def test_a_trust_policy_that_is_none_ends_the_run_before_any_evidence_is_read(
         (tmp_path / "trust.json").write_text(content)
     monkeypatch.chdir(tmp_path)
     told = leastpriv(
-        "propose", "--role-arn", ROLE, "--policy-file", "ci.json", "--trail", ".", "--trust-policy", "trust.json"
+        "propose", "--role-arn", ROLE, "--policy-file", "ci.json", "--trails", ".", "--trust-policy", "trust.json"
     )
     assert told.code == 2
     assert "trust-policy" in told.err
@@ -268,7 +268,7 @@ def test_a_template_that_cannot_be_read_ends_the_run_before_any_evidence_is_read
 
 def test_a_template_that_is_no_file_is_refused(tmp_path: Path) -> None:
     told = leastpriv(
-        "propose", "--role-arn", ROLE, "--policy-file", "p.json", "--trail", str(tmp_path), "--template", "no.yaml"
+        "propose", "--role-arn", ROLE, "--policy-file", "p.json", "--trails", str(tmp_path), "--template", "no.yaml"
     )
     assert (told.code, "--template names 'no.yaml'" in told.err) == (2, True)
 

@@ -231,7 +231,7 @@ def test_an_interrupted_command_cancels_the_generation_it_started(
     monkeypatch.chdir(tmp_path)
     for name, value in aws.environment().items():
         monkeypatch.setenv(name, value)
-    named = ["--role-arn", ROLE, "--policy-file", "policy.json", "--trail", "trail"]
+    named = ["--role-arn", ROLE, "--policy-file", "policy.json", "--trails", "trail"]
     said = StringIO()
     before = signal.signal(number, lambda *_: None)
     try:

@@ -82,7 +82,7 @@ def test_permissions_are_told_from_the_sources_that_can_be_opened(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("AWS_REGION", "eu-west-1")
-    found = leastpriv("permissions", "--role-arn", ROLE, "--trail", str(trail(tmp_path)), "--trail", "event-history")
+    found = leastpriv("permissions", "--role-arn", ROLE, "--trails", str(trail(tmp_path)), "--trails", "event-history")
     rows = [json.loads(line) for line in found.out.splitlines()]
     assert (found.code, [row["action"] for row in rows if "action" in row]) == (0, ["sqs:CreateQueue"])
     assert [row["gap"] for row in rows if "gap" in row] == ["source-failed"]

@@ -1,6 +1,6 @@
 """Measures the mapping at size: `python bench/mapping_speed.py [CALLS [WORDINGS]]` (1,000,000 calls in 10 wordings).
 
-With `--trail FOLDER` it maps the calls of a trail instead, all of which it holds in memory, and prints how many of them
+With `--trails FOLDER` it maps the calls of a trail instead, all of which it holds in memory, and prints how many of them
 are alike, and processor time: of telling a call's likeness, of a likeness mapped, of a call mapped, of a call noted.
 
 Makes calls of 300 distinct events of thirteen services, each with a request in so many wordings, maps them and prints,
@@ -36,7 +36,7 @@ _MEBIBYTE = 1024 if sys.platform != "darwin" else 1024 * 1024
 
 def main(arguments: list[str]) -> int:
     """Print the figures."""
-    if arguments[:1] == ["--trail"]:
+    if arguments[:1] == ["--trails"]:
         return of_trail(Path(arguments[1]))
     most = int(arguments[0]) if arguments else 1_000_000
     wordings = int(arguments[1]) if arguments[1:] else 10
@@ -68,7 +68,7 @@ def of_trail(folder: Path) -> int:
     print(f"{'a call mapped':24}{timed(needs_of, found):>8.1f} µs")
     print(f"{'a call noted':24}{timed(lambda call: books[call.principal].note(call), found):>8.1f} µs")
     like = found[len(found) // 2]
-    print(f"{'the same call noted':24}{timed(UsageBook(like.principal).note, [like] * 100_000):>8.1f} µs")
+    print(f"{'the same call noted':24}{timed(UsageCollector(like.principal).note, [like] * 100_000):>8.1f} µs")
     return 0
 
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from argparse import Namespace
 
 
-def trial(options: Namespace, stdout: TextIO, console: Console, clock: Clock) -> int:
+def trial(options: Namespace, stdout: TextIO, console: Console, clock: Clock) -> int:  # noqa: ARG001
     """Runs a command under a policy, and extends the policy by what is refused."""
     from leastpriv.trial.main import trial
     from leastpriv.trial.options import from_options

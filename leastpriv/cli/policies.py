@@ -53,10 +53,10 @@ def contains(options: Namespace, stdout: TextIO, console: Console, clock: Clock)
 
 def denials(options: Namespace, stdout: TextIO, console: Console, clock: Clock) -> int:  # noqa: ARG001
     """Lists the refusals that logs tell; gives 1 where there are none."""
-    from leastpriv.evidence.denials.job_logs import distinct, read_logs
-    from leastpriv.report.tables import denial_table, logged_denial_row, denial_summary
+    from leastpriv.evidence.denials.job_logs import distinct_denials, read_logs
+    from leastpriv.report.tables import denial_summary, denial_table, logged_denial_row
 
-    found, more = distinct(read_logs(options.files, sys.stdin.buffer))
+    found, more = distinct_denials(read_logs(options.files, sys.stdin.buffer))
     print_rows(stdout, [logged_denial_row(one) for one in found], denial_table, options.format)
     console.log(denial_summary(found, more=more))
     return 0 if found else 1

@@ -23,13 +23,13 @@ from leastpriv.config.validators import (
     window,
 )
 from leastpriv.errors import InputError
-from leastpriv.evidence.aws_findings.policy_generation import Generation, parse_generation
+from leastpriv.evidence.aws_findings.policy_generation import GenerationSettings, parse_generation
 from leastpriv.evidence.cloudtrail.athena_table import is_table_name
 from leastpriv.github_actions.inputs import parse_boolean, parse_integer, read_input, split_list
 from leastpriv.models import Principal
 from leastpriv.policy.source import Location
 from leastpriv.proposal.models import Options
-from leastpriv.pull_request.github.pull_requests import Manners
+from leastpriv.pull_request.models import PullRequestOptions
 from leastpriv.pull_request.models import is_branch_name
 
 AUTO_LOGS = "auto"
@@ -58,7 +58,7 @@ class Settings:
     options: Options
     base: str
     branch: str
-    manners: Manners = field(default_factory=Manners)
+    manners: PullRequestOptions = field(default_factory=PullRequestOptions)
     github_token: str = field(default="", repr=False)
     aws_regions: tuple[str, ...] = ()
     """Regions whose event history is read; empty: all that the account has enabled."""
@@ -73,7 +73,7 @@ class Settings:
     """Folder that keeps what was read of trails in S3."""
     validate_digests: bool = False
     """Whether files of trails in S3 count only where CloudTrail's digest files vouch for them."""
-    access_analyzer: Generation | None = None
+    access_analyzer: GenerationSettings | None = None
     """None: IAM Access Analyzer is not asked."""
     last_accessed: bool = False
     """Whether IAM is asked for last accessed information, where there are credentials."""
@@ -243,9 +243,9 @@ def _as_branch(name: str) -> str:
     return name if is_branch_name(name) else re.sub(r"\.(?=\.|$|lock$)|^[.-]", "_", name)
 
 
-def _manners(values: Mapping[str, Value], text: Mapping[str, str], labels: Mapping[str, str]) -> Manners:
+def _manners(values: Mapping[str, Value], text: Mapping[str, str], labels: Mapping[str, str]) -> PullRequestOptions:
     lists = {name: entries(values.get(name, ())) for name in ("reviewers", "team-reviewers", "assignees")}
-    return Manners(
+    return PullRequestOptions(
         labels=split_list(text["labels"]),
         reviewers=lists["reviewers"],
         team_reviewers=lists["team-reviewers"],

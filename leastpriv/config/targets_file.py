@@ -1,6 +1,6 @@
 """The file of the input `config`: several targets, each with its own dials, as one value.
 
-Its form is `data/config.schema.json` (docs: several-roles.md). What is wrong with it is told with its place, and is bad
+Its form is `config.schema.json` beside this file (docs: several-roles.md). What is wrong with it is told with its place, and is bad
 input as a whole: nobody knows what a person meant by half of it.
 
 The config file with further targets: text in, text out, and nothing of it changes that need not.

@@ -13,25 +13,33 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import TypeVar
 
-from leastpriv.config.settings import Settings
 from leastpriv.diff.compare import replay_need
 from leastpriv.errors import LeastprivError, PolicyFileError, PullRequestError, UnreadableHistoryError
 from leastpriv.evidence.created_resources import creating_usages
-from leastpriv.evidence.history.file import from_bytes, to_bytes
-from leastpriv.evidence.history.models import Decline, Memory, Returned, Word, is_action_pattern, learned, merge, pruned
+from leastpriv.evidence.history.file import parse_history, serialize_history
+from leastpriv.evidence.history.models import (
+    DeclinedPullRequest,
+    KeepDecision,
+    RevertedRemoval,
+    UsageHistory,
+    history_from_evidence,
+    is_action_pattern,
+    merge,
+    pruned,
+)
 from leastpriv.evidence.models import Evidence
 from leastpriv.evidence.runs import workflow_run_id
 from leastpriv.models import Origin, Permission, Principal, Run, Trust, Usage
-from leastpriv.pipeline.context import Historian, Workplace, changed_at, policy_before, read_policy
+from leastpriv.pipeline.context import Target
+from leastpriv.pipeline.load_policies import changed_at, policy_before, read_policy
 from leastpriv.policy.document import Document
 from leastpriv.proposal.addition_rules import run_origins
 from leastpriv.proposal.fingerprint import fingerprint, ids_of_scope
 from leastpriv.proposal.guards.people_and_history import history_state
 from leastpriv.proposal.models import History, HistoryState
 from leastpriv.pull_request.comment_commands import COMMENT_MARKER, Said
-from leastpriv.pull_request.github.pull_requests import Closed
 from leastpriv.pull_request.lifecycle import scope_of
-from leastpriv.pull_request.models import Published
+from leastpriv.pull_request.models import ClosedPullRequest, Published, Repository
 from leastpriv.pull_request.state_store import Shelf
 from leastpriv.report.escape import code, prose
 from leastpriv.report.phrases import plural
@@ -50,28 +58,30 @@ def recall(shelf: Shelf | None, principal: str, now: datetime) -> HistoryState:
         return HistoryState()
     try:
         raw = shelf.read()
-        found = from_bytes(raw, principal, now) if raw is not None else None
+        found = parse_history(raw, principal, now) if raw is not None else None
     except UnreadableHistoryError as error:
         return _unknown(f"the memory {shelf.name} {error}: mend it, or delete it to begin anew")
     except LeastprivError as error:
         return _unknown(f"what earlier runs used could not be read: {error}".rstrip("."))
     if found is None:
-        return HistoryState(Memory(principal))
+        return HistoryState(UsageHistory(principal))
     if found.left_out:
         rows = plural(found.left_out, "row that makes", "rows that make")
         _log.info(f"Left out of the memory {shelf.name}: {rows} no sense.")
     return history_state(pruned(found.memory, now), found.left_out)
 
 
-def keep(shelf: Shelf | None, evidence: Evidence, news: Memory, now: datetime) -> str:
+def keep(shelf: Shelf | None, evidence: Evidence, news: UsageHistory, now: datetime) -> str:
     """Remembers what this run has learned; gives a sentence where that failed."""
     if shelf is None:
         return ""
-    added = merge(learned(evidence), news)
+    added = merge(history_from_evidence(evidence), news)
 
     def with_ours(raw: bytes | None) -> bytes:
-        known = from_bytes(raw, evidence.principal, now).memory if raw is not None else Memory(evidence.principal)
-        return to_bytes(pruned(merge(known, added), now))
+        known = (
+            parse_history(raw, evidence.principal, now).memory if raw is not None else UsageHistory(evidence.principal)
+        )
+        return serialize_history(pruned(merge(known, added), now))
 
     try:
         shelf.update(with_ours)
@@ -82,16 +92,16 @@ def keep(shelf: Shelf | None, evidence: Evidence, news: Memory, now: datetime) -
     return ""
 
 
-def words_of(said: Iterable[Said]) -> tuple[Mapping[str, Word], tuple[Said, ...]]:
+def words_of(said: Iterable[Said]) -> tuple[Mapping[str, KeepDecision], tuple[Said, ...]]:
     """The words that count, by pattern; and all that was said, what names no actions with that reason."""
     heard = tuple(
         replace(each, refusal=each.refusal or "" if is_action_pattern(each.asked.pattern) else _refused(each))
         for each in said
     )
-    words: dict[str, Word] = {}
+    words: dict[str, KeepDecision] = {}
     for each in heard:
         if not each.refusal:
-            word = Word(each.at, each.comment, each.asked.verb == "keep", each.by, each.pull)
+            word = KeepDecision(each.at, each.comment, each.asked.verb == "keep", each.by, each.pull)
             words[each.asked.pattern] = max(word, words.get(each.asked.pattern, word))
     return words, heard
 
@@ -114,7 +124,7 @@ class Found:
     """The history, what of it is news to the memory, and whether something could not be asked."""
 
     history: History
-    news: Memory
+    news: UsageHistory
     said: tuple[Said, ...] = ()
     """Commands in comments, those that do not count with the reason."""
     failure: str = ""
@@ -140,8 +150,7 @@ _Answer = TypeVar("_Answer")
 
 
 def history_of(
-    settings: Settings,
-    workplace: Workplace,
+    target: Target,
     base: str,
     scopes: tuple[str, str],
     missing: Sequence[Usage],
@@ -152,33 +161,33 @@ def history_of(
 
     `scopes`: that of the target, and that of the pull request it shares with others, empty where it has its own.
     """
-    asked = _Asking()
-    changed = asked(lambda: changed_at(workplace, base, settings), None, "when the policy file was last changed")
-    earlier = _earlier(asked, settings, workplace, base, now - timedelta(days=settings.options.grace_days), changed)
-    recollection = recall(workplace.shelf, settings.principal.arn, now)
-    known = recollection.memory or Memory(settings.principal.arn)
-    historian, news = workplace.historian, Memory(settings.principal.arn)
-    if historian is None:
+    asked, settings, repository = _Asking(), target.settings, target.repository
+    changed = asked(lambda: changed_at(target, base), None, "when the policy file was last changed")
+    earlier = _earlier(asked, target, base, now - timedelta(days=settings.options.grace_days), changed)
+    recollection = recall(target.store, settings.principal.arn, now)
+    known = recollection.memory or UsageHistory(settings.principal.arn)
+    news = UsageHistory(settings.principal.arn)
+    if repository is None or not repository.has_pull_requests:
         declined = _declined(known, (), _own(scopes))
         history = History(declined, changed=changed, history_state=recollection, earlier=earlier)
         return Found(history, news, failure=" ".join(asked.failures[:1]))
-    nothing: Sequence[Closed] = ()
-    closed = asked(lambda: historian.closed(settings.branch), nothing, "what was declined earlier")
+    nothing: Sequence[ClosedPullRequest] = ()
+    closed = asked(lambda: repository.closed(settings.branch), nothing, "what was declined earlier")
     silence: Sequence[Said] = ()
-    said = tuple(asked(lambda: historian.said(settings.branch, settings.base), silence, "what people said in comments"))
+    said = tuple(
+        asked(lambda: repository.said(settings.branch, settings.base), silence, "what people said in comments")
+    )
     ours = [each for each in closed if scope_of(each.proposal.fingerprint) == _own(scopes)[-1]]
     nobody: dict[Permission, int] = {}
     removed = _returned(known, missing)
-    removed |= asked(
-        lambda: _removed(historian, workplace, settings.principal, ours, missing), nobody, "what was removed"
-    )
+    removed |= asked(lambda: _removed(repository, target, ours, missing), nobody, "what was removed")
     words, said = words_of(said)
     news = replace(
         news,
         words=words,
         declined=_news_of_declines(known, ours, scopes),
         returned={
-            (usage.need.permission.action, usage.need.permission.resource): Returned(
+            (usage.need.permission.action, usage.need.permission.resource): RevertedRemoval(
                 usage.last_seen.date(), removed[usage.need.permission]
             )
             for usage in missing
@@ -188,7 +197,7 @@ def history_of(
     known = merge(known, news)
     if not recollection.trouble:
         recollection = history_state(known, recollection.left_out)
-    origins = _origins(asked, settings, historian, missing, evidence)
+    origins = _origins(asked, settings.base, repository, missing, evidence)
     for where in sorted({origin.where for origin in origins.values() if origin.trust is Trust.UNKNOWN}):
         _log.info(f"Not known where these runs came from: {where}")
     history = History(_declined(known, ours, _own(scopes)), origins, changed, recollection, removed, earlier)
@@ -197,8 +206,7 @@ def history_of(
 
 def _earlier(
     asked: _Asking,
-    settings: Settings,
-    workplace: Workplace,
+    target: Target,
     base: str,
     since: datetime,
     changed: datetime | None,
@@ -207,9 +215,7 @@ def _earlier(
     nothing: Document | None = None
     if changed is None or changed <= since:
         return nothing
-    return asked(
-        lambda: policy_before(workplace, base, settings, since), nothing, "what the policy file granted before"
-    )
+    return asked(lambda: policy_before(target, base, since), nothing, "what the policy file granted before")
 
 
 def _own(scopes: tuple[str, str]) -> tuple[str, ...]:
@@ -218,13 +224,13 @@ def _own(scopes: tuple[str, str]) -> tuple[str, ...]:
 
 
 def _origins(
-    asked: _Asking, settings: Settings, historian: Historian, missing: Sequence[Usage], evidence: Evidence
+    asked: _Asking, base: str, repository: Repository, missing: Sequence[Usage], evidence: Evidence
 ) -> Mapping[str, Origin]:
     unknown: Mapping[str, Origin] = {}
     runs = (*evidence.logged_runs, *evidence.runs)
     makers = creating_usages(evidence.usages, missing)
     return asked(
-        lambda: run_origins(missing, runs, _of_workflow_runs(historian.origins(settings.base)), makers),
+        lambda: run_origins(missing, runs, _of_workflow_runs(repository.origins(base)), makers),
         unknown,
         "the branches that the runs deployed from",
     )
@@ -240,7 +246,7 @@ def _of_workflow_runs(ask: Callable[[Run], Origin]) -> Callable[[Run], Origin]:
     return of_run
 
 
-def _declined(memory: Memory, closed: Sequence[Closed], own: tuple[str, ...]) -> Mapping[str, int]:
+def _declined(memory: UsageHistory, closed: Sequence[ClosedPullRequest], own: tuple[str, ...]) -> Mapping[str, int]:
     """Id of a change -> number of the pull request that declined it; what GitHub says now counts over the memory."""
     undone = {each.proposal.number for each in closed if not each.declined}
     return {
@@ -251,32 +257,33 @@ def _declined(memory: Memory, closed: Sequence[Closed], own: tuple[str, ...]) ->
     }
 
 
-def _news_of_declines(known: Memory, closed: Sequence[Closed], scopes: tuple[str, str]) -> Mapping[int, Decline]:
+def _news_of_declines(
+    known: UsageHistory, closed: Sequence[ClosedPullRequest], scopes: tuple[str, str]
+) -> Mapping[int, DeclinedPullRequest]:
     """What the memory does not know yet; a description that was rewritten since takes nothing from it."""
     own, shared = _own(scopes)[0], bool(scopes[1])
-    found: dict[int, Decline] = {}
+    found: dict[int, DeclinedPullRequest] = {}
     for each in closed:
         number, before = each.proposal.number, known.declined.get(each.proposal.number)
         ids = ids_of_scope(each.proposal.changes, own) if shared else each.proposal.changes
         changes = tuple(ids) or (before.changes if before else ())
-        decline = Decline(each.changed_at, each.taken_back, each.proposal.fingerprint, changes)
+        decline = DeclinedPullRequest(each.changed_at, each.taken_back, each.proposal.fingerprint, changes)
         is_news = before is None or (before.taken_back, before.changes) != (each.taken_back, changes)
         if (each.declined or (each.taken_back and before)) and is_news:
             found[number] = decline
     return found
 
 
-def _returned(memory: Memory, missing: Sequence[Usage]) -> dict[Permission, int]:
+def _returned(memory: UsageHistory, missing: Sequence[Usage]) -> dict[Permission, int]:
     """Missing again, as the memory knows it."""
     keys = {usage.need.permission: (usage.need.permission.action, usage.need.permission.resource) for usage in missing}
     return {permission: memory.returned[key].pull for permission, key in keys.items() if key in memory.returned}
 
 
 def _removed(
-    historian: Historian,
-    workplace: Workplace,
-    principal: Principal,
-    closed: Sequence[Closed],
+    repository: Repository,
+    target: Target,
+    closed: Sequence[ClosedPullRequest],
     missing: Sequence[Usage],
 ) -> dict[Permission, int]:
     """Permission that is refused -> number of the pull request of ours that removed it, the latest first."""
@@ -284,11 +291,15 @@ def _removed(
     merged = [each for each in closed if each.merged_at and each.merge_commit][:_MOST_MERGED] if refused else []
     found: dict[Permission, int] = {}
     for each in sorted(merged, key=lambda each: each.proposal.number, reverse=True):
-        before = _policy_at(historian, historian.parent_of(each.merge_commit), workplace, principal)
-        after = _policy_at(historian, each.merge_commit, workplace, principal)
+        before = _policy_at(repository, repository.parent_of(each.merge_commit), target)
+        after = _policy_at(repository, each.merge_commit, target)
         for usage in refused if before and after else ():
             later = each.merged_at is not None and usage.last_seen > each.merged_at
-            if later and _granted(usage, principal, before) and not _granted(usage, principal, after):
+            if (
+                later
+                and _granted(usage, target.settings.principal, before)
+                and not _granted(usage, target.settings.principal, after)
+            ):
                 found.setdefault(usage.need.permission, each.proposal.number)
     return found
 
@@ -299,10 +310,10 @@ def _granted(usage: Usage, principal: Principal, document: Document | None) -> b
     return all(replay_need(usage.need, principal.arn, region, documents).startswith("allowed") for region in regions)
 
 
-def _policy_at(historian: Historian, commit: str, workplace: Workplace, principal: Principal) -> Document | None:
-    raw = historian.read(commit, workplace.policy_path) if commit else None
+def _policy_at(repository: Repository, commit: str, target: Target) -> Document | None:
+    raw = repository.read(commit, target.policy_path) if commit else None
     try:
-        return read_policy(raw, workplace, principal) if raw is not None else None
+        return read_policy(raw, target) if raw is not None else None
     except PolicyFileError:
         return None
 
@@ -310,13 +321,13 @@ def _policy_at(historian: Historian, commit: str, workplace: Workplace, principa
 _MOST = 50
 
 
-def answer(historian: Historian | None, said: Sequence[Said], published: Published, *, remembered: bool) -> str:
+def answer(repository: Repository | None, said: Sequence[Said], published: Published, *, remembered: bool) -> str:
     """Writes, or edits in place, the comment that says what counts; gives a sentence where that failed."""
     text = answer_to((each for each in said if each.pull == published.number), remembered=remembered)
-    if historian is None or not (published.url and text):
+    if repository is None or not (published.url and text):
         return ""
     try:
-        historian.say_once(published.number, COMMENT_MARKER, text, anew=True)
+        repository.say_once(published.number, COMMENT_MARKER, text, anew=True)
     except PullRequestError as error:
         return f"The commands under #{published.number} could not be answered: {error}"
     return ""

@@ -1,9 +1,9 @@
-"""Settings -> the sources of evidence, made in one place, and the one door to AWS that they share."""
+"""Opens the sources of evidence that the settings name; all share one AWS session."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import partial
@@ -11,14 +11,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from leastpriv.aws.arns import Principals, Window, principal_of
+from leastpriv.aws.session import Aws, AwsSession
 from leastpriv.errors import AwsError, AwsErrorKind, InputError, LeastprivError
-from leastpriv.evidence.cloudtrail.file_reader import ReadStatistics, SeenEvents
+from leastpriv.evidence.cloudtrail.file_reader import EventDeduplicator
 from leastpriv.evidence.cloudtrail.local_store import TrailFolder
+from leastpriv.evidence.cloudtrail.statistics import ReadStatistics
 from leastpriv.evidence.read_sources import describe_defect
 from leastpriv.models import Call, Gap, Principal
 
 if TYPE_CHECKING:
-    from leastpriv.aws.session import Aws
     from leastpriv.config.settings import Settings
 
 _log = logging.getLogger(__name__)
@@ -26,14 +27,6 @@ _log = logging.getLogger(__name__)
 
 DAYS = 90
 """How far back trails in S3 are read where nobody says: the default of `lookback-days`."""
-
-_NAMES_OF_CREDENTIALS = (
-    "AWS_ACCESS_KEY_ID",
-    "AWS_PROFILE",
-    "AWS_WEB_IDENTITY_TOKEN_FILE",
-    "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",
-    "AWS_CONTAINER_CREDENTIALS_FULL_URI",
-)
 
 
 class CountedSource(Protocol):
@@ -43,50 +36,6 @@ class CountedSource(Protocol):
 
     def read(self, window: Window, principals: Principals) -> Iterator[Call | Gap]:
         """As `Source.read`."""
-
-
-class Reach:
-    """What a run can reach beyond its files: AWS, with the credentials of an environment; opened at the first use."""
-
-    def __init__(self, environment: Mapping[str, str], now: datetime, regions: Sequence[str] = ()) -> None:
-        """`regions`: those that a person names; the first stands in where the environment names none."""
-        self._environment = environment
-        self._regions = regions
-        self._opened: Aws | LeastprivError | None = None
-        self.now = now
-
-    @property
-    def has_credentials(self) -> bool:
-        """Whether the environment names credentials: where it does not, looking for them takes seconds."""
-        return any(self._environment.get(name) for name in _NAMES_OF_CREDENTIALS)
-
-    def aws(self) -> Aws:
-        """The door to AWS, with credentials that AWS has taken.
-
-        Raises:
-            AwsError: there are no credentials, they are not valid, or AWS cannot be reached; the same at every call.
-            InputError: no region is known.
-        """
-        if self._opened is None:
-            self._opened = self._open()
-        if isinstance(self._opened, LeastprivError):
-            raise self._opened
-        return self._opened
-
-    @property
-    def opened(self) -> Aws | None:
-        """The door, if something in this run has opened it already."""
-        return None if isinstance(self._opened, LeastprivError) else self._opened
-
-    def _open(self) -> Aws | LeastprivError:
-        from leastpriv.aws.session import Aws
-
-        try:
-            door = Aws.open(self._environment, otherwise=next(iter(self._regions), ""))
-            door.caller()
-        except LeastprivError as error:
-            return error
-        return door
 
 
 @dataclass(slots=True)
@@ -101,13 +50,13 @@ class FailedSource:
         raise self.failure
 
 
-def open_sources(settings: Settings, folders: Sequence[Path], reach: Reach | None) -> list[CountedSource]:
+def open_sources(settings: Settings, folders: Sequence[Path], session: AwsSession | None) -> list[CountedSource]:
     """Every source that the settings name, the nearest first; copies of one event count once over all of them.
 
     Raises:
         LeastprivError: none of them can be opened; if others can, the one that cannot is a gap.
     """
-    seen = SeenEvents()
+    seen = EventDeduplicator()
     cache = Path(settings.cache_dir) if settings.cache_dir else None
     makers: list[Callable[[], CountedSource]] = [partial(TrailFolder, path, seen=seen, cache=cache) for path in folders]
     waited = settings.event_history and settings.wait_for_events > 0
@@ -116,12 +65,12 @@ def open_sources(settings: Settings, folders: Sequence[Path], reach: Reach | Non
     if settings.event_history:
         wait = timedelta(minutes=settings.wait_for_events)
         back, regions = settings.lookback_days, settings.aws_regions
-        makers.append(lambda: event_history(settings.principal, regions, reach, seen, back, wait))
+        makers.append(lambda: event_history(settings.principal, regions, session, seen, back, wait))
     if settings.athena_table:
-        makers.append(lambda: _athena(settings, reach, seen, waited))
+        makers.append(lambda: _athena(settings, session, seen, waited))
     days = settings.lookback_days if settings.window.start is None else None
     makers.extend(
-        partial(bucket_trail, name, reach, seen, days, settings.cache_dir, settings.validate_digests, waited)
+        partial(bucket_trail, name, session, seen, days, settings.cache_dir, settings.validate_digests, waited)
         for name in (() if settings.athena_table else settings.bucket_trails)
     )
     return opened(makers)
@@ -152,8 +101,8 @@ def opened(makers: Iterable[Callable[[], CountedSource]]) -> list[CountedSource]
 def event_history(
     principal: Principal | None,
     regions: tuple[str, ...],
-    reach: Reach | None,
-    seen: SeenEvents,
+    session: AwsSession | None,
+    seen: EventDeduplicator,
     days: int,
     wait: timedelta = timedelta(),
 ) -> CountedSource:
@@ -162,12 +111,12 @@ def event_history(
     Raises:
         LeastprivError: AWS cannot be reached, or the credentials are of another account than the principal.
     """
-    from leastpriv.evidence.cloudtrail.event_history import EventHistory
+    from leastpriv.evidence.cloudtrail.event_history import EventHistory, EventHistoryOptions
     from leastpriv.permissions.visibility import home_region
 
-    if reach is None:
+    if session is None:
         raise InputError("Event history is read over the network, which this run has no way to.")
-    aws = reach.aws()
+    aws = session.aws()
     if principal:
         _insist_on_account(principal, aws)
     _log.info(f"Reading event history as {aws.caller()}")
@@ -176,11 +125,8 @@ def event_history(
     return EventHistory(
         aws,
         (*chosen, home_region("iam", principal.partition if principal else aws.partition)),
-        reach.now,
-        days=days,
-        wait=wait,
-        seen=seen,
-        way_out=way_out,
+        session.now,
+        EventHistoryOptions(days, wait, seen, remedy=way_out),
     )
 
 
@@ -197,8 +143,8 @@ def _everywhere(aws: Aws) -> tuple[tuple[str, ...], str]:
 
 def bucket_trail(
     named: str,
-    reach: Reach | None,
-    seen: SeenEvents,
+    session: AwsSession | None,
+    seen: EventDeduplicator,
     days: int | None,
     cache_dir: str = "",
     validate: bool = False,
@@ -213,33 +159,33 @@ def bucket_trail(
     Raises:
         LeastprivError: AWS cannot be reached.
     """
-    from leastpriv.evidence.cloudtrail.s3_store import S3Trail
+    from leastpriv.evidence.cloudtrail.s3_store import S3Trail, S3TrailOptions
 
-    aws, now = _door(reach)
+    aws, now = _open(session)
     cache = Path(cache_dir) if cache_dir else None
     at = now if validate else None
     since = _since(now, days)
-    trail = partial(S3Trail, aws, named, since=since, seen=seen, survey=survey, cache=cache)
-    return trail(validate_at=at, now=now, waited=waited)
+    options = S3TrailOptions(since, seen, survey, cache, validate_at=at, now=now, waited=waited)
+    return S3Trail(aws, named, options)
 
 
-def _athena(settings: Settings, reach: Reach | None, seen: SeenEvents, waited: bool) -> CountedSource:
-    from leastpriv.evidence.cloudtrail.athena import AthenaTable
+def _athena(settings: Settings, session: AwsSession | None, seen: EventDeduplicator, waited: bool) -> CountedSource:
+    from leastpriv.evidence.cloudtrail.athena import AthenaOptions, AthenaTable
 
-    aws, now = _door(reach)
+    aws, now = _open(session)
     location = next((name for name in settings.bucket_trails if name.startswith("s3://")), "")
     since = _since(now, settings.lookback_days if settings.window.start is None else None)
-    return AthenaTable(aws, settings.athena_table, now, location=location, since=since, seen=seen, waited=waited)
+    return AthenaTable(aws, settings.athena_table, now, AthenaOptions(location, since, seen, waited=waited))
 
 
 def _since(now: datetime, days: int | None) -> datetime | None:
     return now - timedelta(days=days) if days is not None else None
 
 
-def _door(reach: Reach | None) -> tuple[Aws, datetime]:
-    if reach is None:
+def _open(session: AwsSession | None) -> tuple[Aws, datetime]:
+    if session is None:
         raise InputError("Trails in S3 and Athena are read over the network, which this run has no way to.")
-    return reach.aws(), reach.now
+    return session.aws(), session.now
 
 
 def _with_way_out(failure: LeastprivError) -> LeastprivError:

@@ -30,15 +30,15 @@ def wildcards_for(
     A wildcard covers whole words of action names, at the start (`lambda:List*`) or, with `inner`, anywhere
     (`lambda:*Layer*`); it replaces at least three actions and needs the consent of `may_write`.
     """
-    wildcards, rest, entries = _candidate_patterns(actions, others, inner), set(actions), list[str]()
+    candidates, rest, entries = _candidate_patterns(actions, others, inner), set(actions), list[str]()
     while rest:
-        pattern = max(wildcards, key=lambda fold: (len(wildcards[fold] & rest), len(fold), fold), default="")
-        if not pattern or len(wildcards[pattern] & rest) < _WORTH_A_WILDCARD:
+        pattern = max(candidates, key=lambda fold: (len(candidates[fold] & rest), len(fold), fold), default="")
+        if not pattern or len(candidates[pattern] & rest) < _WORTH_A_WILDCARD:
             break
-        stands_for = wildcards.pop(pattern)
+        granted = candidates.pop(pattern)
         if may_write(pattern):
             entries.append(pattern)
-            rest -= stands_for
+            rest -= granted
     return tuple(sorted({*entries, *rest}))
 
 
@@ -238,10 +238,10 @@ def shorten_actions(
             else []
         )
         if found:
-            is_absorbed = frozenset(action for each in found for action in each.actions)
-            first = next(action for action in statement.actions if action in is_absorbed)
+            replaced = frozenset(action for each in found for action in each.actions)
+            first = next(action for action in statement.actions if action in replaced)
             written = tuple(each.pattern for each in found)
-            shorter = apply_edits(shorter, [ReplaceActions(statement.index, is_absorbed, ((first, written),))])
+            shorter = apply_edits(shorter, [ReplaceActions(statement.index, replaced, ((first, written),))])
             excess = policy_size(shorter) - limit
             wildcards += found
     return shorter, tuple(wildcards)
@@ -258,8 +258,8 @@ def _wildcards(
     found: list[ActionWildcard] = []
 
     def may_write(pattern: str) -> bool:
-        is_absorbed = {action for each in found for action in each.actions}
-        if _length(is_absorbed) - _length(each.pattern for each in found) >= excess:
+        replaced = {action for each in found for action in each.actions}
+        if _length(replaced) - _length(each.pattern for each in found) >= excess:
             return False
         if not may_write_wildcard(document, statement, pattern):
             return False

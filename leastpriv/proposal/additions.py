@@ -13,7 +13,7 @@ from leastpriv.permissions.patterns import has_variable, resource_covers
 from leastpriv.permissions.resource_types import fits, widest
 from leastpriv.permissions.sensitive import sensitivity
 from leastpriv.permissions.volatility import Opening
-from leastpriv.policy.document import Statement
+from leastpriv.policy.document import VARIABLES_VERSION, Document, Statement
 from leastpriv.proposal.addition_rules import (
     BREAK_GLASS,
     addition_result,
@@ -68,11 +68,11 @@ def additions(
     evidence: Evidence,
     options: Options,
     history: History,
-    committed: Sequence[Statement] = (),
-    *,
-    escapes: bool = True,
+    document: Document | None = None,
 ) -> tuple[list[Change], list[HeldBackChange]]:
     """Lists the additions, one per action, resources and conditions, and those that a rule holds back."""
+    committed = document.statements if document else ()
+    escapes = document is None or document.version == VARIABLES_VERSION
     break_glass = break_glass_runs(evidence.runs, options.break_glass)
     accepted: dict[str, list[Usage]] = {}
     held_back: list[HeldBackChange] = []

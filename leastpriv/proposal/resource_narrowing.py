@@ -163,7 +163,7 @@ def _check_action(
         found = found if new_things else of_type
         unsettled = _instability(found, of_type, context, escapes=escapes, new_things=new_things)
     patterns = _patterns(found, context)
-    before = used_elsewhere(entry, (each.pattern for each in patterns), context.history_state)
+    before = used_elsewhere(entry, (each.pattern for each in patterns), context.history.history_state)
     return _Restriction(entry, patterns, unsettled or before)
 
 

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
+from typing import Self
 
 from leastpriv.errors import PullRequestError
 
@@ -67,7 +68,7 @@ class LocalRepository:
     """Absolute path of the git program."""
 
     @classmethod
-    def open(cls, folder: Path) -> LocalRepository:
+    def open(cls, folder: Path) -> Self:
         """Open the repository at `folder`; one that only contains `folder` somewhere below does not count.
 
         Raises:

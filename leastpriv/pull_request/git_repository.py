@@ -6,13 +6,17 @@ moved it meanwhile.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
 from leastpriv.errors import PullRequestError
+from leastpriv.models import Origin, Run, Trust
+from leastpriv.pull_request.comment_commands import Said
 from leastpriv.pull_request.git import LocalRepository
 from leastpriv.pull_request.lifecycle import scope_of
 from leastpriv.pull_request.models import (
+    ClosedPullRequest,
     Operation,
     Publication,
     Published,
@@ -23,30 +27,37 @@ from leastpriv.pull_request.models import (
 
 
 @dataclass(frozen=True, slots=True)
-class LocalPlace:
-    """A `Place` on disk: a branch is all there is, no pull request."""
+class GitRepository(LocalRepository):
+    """A `Repository` on disk, which has branches and no pull requests."""
 
-    repository: LocalRepository
+    @property
+    def has_pull_requests(self) -> bool:
+        """Always false."""
+        return False
 
-    def head_of(self, base: str) -> tuple[str, str]:
-        """As `LocalRepository.head_of`."""
-        return self.repository.head_of(base)
+    def closed(self, branch: str) -> Sequence[ClosedPullRequest]:  # noqa: ARG002 - no pull requests
+        """Returns none."""
+        return ()
 
-    def read(self, commit: str, path: str) -> bytes | None:
-        """As `LocalRepository.read`."""
-        return self.repository.read(commit, path)
+    def said(self, branch: str, base: str) -> Sequence[Said]:  # noqa: ARG002
+        """Returns none."""
+        return ()
 
-    def changed_at(self, commit: str, path: str) -> datetime | None:
-        """As `LocalRepository.changed_at`."""
-        return self.repository.changed_at(commit, path)
+    def say_once(self, number: int, marker: str, comment: str, *, anew: bool) -> str:  # noqa: ARG002
+        """Writes nothing."""
+        return ""
 
-    def earlier(self, commit: str, path: str, time: datetime) -> bytes | None:
-        """As `LocalRepository.earlier`."""
-        return self.repository.earlier(commit, path, time)
+    def parent_of(self, commit: str) -> str:
+        """Returns the first parent of a commit; empty where it has none."""
+        return next(iter(self.look_at(commit).parents), "")
+
+    def origins(self, base: str) -> Callable[[Run], Origin]:  # noqa: ARG002
+        """Knows of no workflow run."""
+        return lambda _: Origin(Trust.UNKNOWN, "")
 
     def publish(self, publication: Publication, now: datetime) -> Published:
-        """As `publish`."""
-        return publish(self.repository, publication, now)
+        """Publishes by a branch, as the function `publish` of this module."""
+        return publish(self, publication, now)
 
 
 def publish(repository: LocalRepository, publication: Publication, now: datetime) -> Published:

@@ -6,14 +6,19 @@ import re
 import unicodedata
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Literal, Protocol
 
 from leastpriv.errors import PullRequestError
+from leastpriv.models import Origin, Run
+from leastpriv.pull_request.comment_commands import Said
 from leastpriv.pull_request.git import TRAILER
+from leastpriv.pull_request.lifecycle import Declined
 
 _TITLE_LIMIT = 120
+NEVER = datetime(1970, 1, 1, tzinfo=UTC)
+"""The time of a change that GitHub does not give."""
 
 
 Certify = Callable[[bytes | None, Mapping[str, bytes]], str]
@@ -109,23 +114,72 @@ def pull_request_outputs(published: Published | None) -> dict[str, str]:
     }
 
 
-class Place(Protocol):
-    """Where the committed policy lies and the proposal goes: a repository on disk, or on GitHub."""
+@dataclass(frozen=True, slots=True)
+class PullRequestOptions:
+    """What a new pull request is given besides its words."""
+
+    labels: tuple[str, ...] = ()
+    reviewers: tuple[str, ...] = ()
+    team_reviewers: tuple[str, ...] = ()
+    """Slugs; they cannot be asked with `GITHUB_TOKEN`, only with an app's or a person's token."""
+    assignees: tuple[str, ...] = ()
+    draft: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ClosedPullRequest:
+    """A closed pull request that was about a proposal."""
+
+    proposal: Declined
+    merged: bool
+    declined: bool
+    """A person closed it without merging, and nobody took that back."""
+    taken_back: bool = False
+    """It was not merged, and has the label that lets its changes be proposed again."""
+    merge_commit: str = ""
+    """What merging it made; empty where it was not merged."""
+    merged_at: datetime | None = None
+    """Aware, UTC."""
+    changed_at: datetime = NEVER
+    """When anything about it changed, as its labels (aware, UTC)."""
+
+
+class Repository(Protocol):
+    """The repository of the policy file, on disk or on GitHub."""
+
+    @property
+    def has_pull_requests(self) -> bool:
+        """Whether it knows pull requests, their comments and workflow runs; else `closed` and `said` are empty."""
 
     def head_of(self, base: str) -> tuple[str, str]:
         """Name and commit of the branch `base`, or of the default one where it is empty."""
 
     def read(self, commit: str, path: str) -> bytes | None:
-        """Content of a file in a commit; None where there is none."""
+        """Content of a file in a commit; None where the commit lacks it."""
+
+    def parent_of(self, commit: str) -> str:
+        """The first parent of a commit; empty where it has none."""
 
     def changed_at(self, commit: str, path: str) -> datetime | None:
-        """When a file was last changed, as of a commit; None where there is none."""
+        """When a file was last changed, as of a commit; None where the commit lacks it."""
 
     def earlier(self, commit: str, path: str, time: datetime) -> bytes | None:
-        """Content of a file as it was at a time, as of a commit; its first where it is younger; None: never there."""
+        """Content of a file as it was at a time, as of a commit; the first content of a younger file."""
+
+    def closed(self, branch: str) -> Sequence[ClosedPullRequest]:
+        """Closed pull requests of the branch, newest first."""
+
+    def said(self, branch: str, base: str) -> Sequence[Said]:
+        """Commands in comments under pull requests of the branch."""
+
+    def say_once(self, number: int, marker: str, comment: str, *, anew: bool) -> str:
+        """Writes or edits the one comment with a marker; returns its address."""
+
+    def origins(self, base: str) -> Callable[[Run], Origin]:
+        """Returns a function that finds the ref of a run, compared with the branch `base` (empty: the default one)."""
 
     def publish(self, publication: Publication, now: datetime) -> Published:
-        """Brings branch and pull request to the proposal, or leaves them alone and says why."""
+        """Brings branch and pull request to the proposal, or leaves them unchanged and gives the reason."""
 
 
 def checked_fingerprint(publication: Publication) -> None:

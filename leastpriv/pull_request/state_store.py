@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from leastpriv.atomic_file import write_whole
-from leastpriv.errors import LeastprivError, UnreadableMemoryError
+from leastpriv.atomic_file import write_atomically
+from leastpriv.errors import LeastprivError, UnreadableHistoryError
 
 Change = Callable[[bytes | None], bytes]
 """What is kept now, or None -> what is to be kept; called again where another run was faster."""
@@ -56,7 +56,7 @@ class FolderShelf:
             with (self.folder / self.path).open("rb") as file:
                 about = os.fstat(file.fileno())
                 if not stat.S_ISREG(about.st_mode) or about.st_size > self.longest:
-                    raise UnreadableMemoryError(f"is longer than {self.longest:,} bytes, or no file")
+                    raise UnreadableHistoryError(f"is longer than {self.longest:,} bytes, or no file")
                 return file.read(self.longest + 1)
         except FileNotFoundError:
             return None
@@ -80,6 +80,6 @@ class FolderShelf:
                 before = self.read()
                 after = change(before)
                 if after != before:
-                    write_whole(target, after)
+                    write_atomically(target, after)
         except OSError as error:
             raise LeastprivError(f"{self.name} cannot be written: {error.strerror}.") from error

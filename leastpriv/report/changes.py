@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from leastpriv.evidence.aws_findings.models import Declared
+from leastpriv.evidence.aws_findings.models import DeclaredNeeds
 from leastpriv.models import Basis, ChangeKind
 from leastpriv.permissions.sensitive import sensitivity
 from leastpriv.proposal.models import Change
@@ -140,7 +140,7 @@ _WORDS = {
 }
 
 
-def suggested_actions_section(suggestions: Sequence[SuggestedAction], declared: Declared) -> Iterator[str]:
+def suggested_actions_section(suggestions: Sequence[SuggestedAction], declared: DeclaredNeeds) -> Iterator[str]:
     """The section of suggested actions, or on resource types that could not be read.
 
     Lifecycle counterparts have their own section.
@@ -159,7 +159,7 @@ def suggested_actions_section(suggestions: Sequence[SuggestedAction], declared: 
         )
 
 
-def _unknown_resource_types(declared: Declared) -> Iterator[str]:
+def _unknown_resource_types(declared: DeclaredNeeds) -> Iterator[str]:
     """What is unknown about resource types."""
     if declared.failure:
         yield f"- What resource types need is not known whole. {prose(declared.failure)}"

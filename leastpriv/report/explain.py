@@ -96,7 +96,7 @@ def _block(action: str, context: ReportContext, has_policy: bool) -> Iterator[st
     yield from _visibility(action)
     yield from _warnings(action)
     yield from _not_seen(action, context)
-    yield from _decisions(action, context) if has_policy else _draft(action, context)
+    yield from _decisions(action, context) if has_policy else _first_draft(action, context)
 
 
 def _head(action: str) -> str:
@@ -196,7 +196,7 @@ def _decisions(action: str, context: ReportContext) -> Iterator[str]:
     yield from lines or [f"  in {_shown(context.policy_file)}: neither granted nor needed"]
 
 
-def _draft(action: str, context: ReportContext) -> Iterator[str]:
+def _first_draft(action: str, context: ReportContext) -> Iterator[str]:
     yield from _additions(action, context, "a policy made from this evidence would have it")
 
 
@@ -222,7 +222,7 @@ def decision(action: str, entry: Entry, context: ReportContext) -> str:
     if onto:
         return _shown(f"it stays, on {', '.join(onto)} alone")
     guard_result = (change.kept or {}).get(action) if change else None
-    held = _held_of(entry, context.proposal.held_back)
+    held = _held_back(entry, context.proposal.held_back)
     if used:
         return "it stays, since it was used"
     if guard_result or (held and not change):
@@ -247,7 +247,7 @@ def _restricted_to(action: str, entry: Entry, changes: Sequence[Change]) -> tupl
     return next((change.restricted_to for change in own if change.used == (action,)), ())
 
 
-def _held_of(entry: Entry, held_back: Sequence[HeldBackChange]) -> HeldBackChange | None:
+def _held_back(entry: Entry, held_back: Sequence[HeldBackChange]) -> HeldBackChange | None:
     return next((held for held in held_back if (held.action, held.sid) == (entry.pattern, entry.statement.sid)), None)
 
 

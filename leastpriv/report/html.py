@@ -23,7 +23,7 @@ from leastpriv.report.escape import plain
 from leastpriv.report.evidence_limits import gaps_section, held_back_section, live_role_section, not_added_section
 from leastpriv.report.phrases import day, evidence_span, latest_use, oldest_first, plural, run_page, runs_of
 from leastpriv.report.proof import chance_sentence, proof_lines
-from leastpriv.report.pull_request import title, verdict
+from leastpriv.report.pull_request import proposal_verdict, title
 from leastpriv.report.role_chain import RoleChainPolicies
 
 WIDTH, _COLUMN, _ROW, _BOX, _HEIGHT = 1000, 330, 54, 250, 36
@@ -101,10 +101,10 @@ def _line(link: RoleLink, places: Mapping[str, tuple[int, int]]) -> Line:
     bend = max(abs(end - start) // 2, 40)
     last = end - bend if to_x > x else end + bend
     path = f"M{start} {y + _HEIGHT // 2} C{start + bend} {y + _HEIGHT // 2} {last} {to_y + _HEIGHT // 2} "
-    return Line(f"{path}{end} {to_y + _HEIGHT // 2}", _words(link))
+    return Line(f"{path}{end} {to_y + _HEIGHT // 2}", _link_text(link))
 
 
-def _words(link: RoleLink) -> str:
+def _link_text(link: RoleLink) -> str:
     how = "assumes" if link.kind is RoleLinkKind.ASSUMED else f"hands {link.service or 'a service'}"
     return f"{_name(link.source)} {how} {_name(link.role)} ({plural(link.count, 'call')})"
 
@@ -218,7 +218,7 @@ def target_view(context: ReportContext, number: int) -> TargetView:
     return TargetView(
         anchor=f"target-{number}",
         title=title(context),
-        verdict=verdict(context),
+        verdict=proposal_verdict(context),
         chance=" ".join(chance_sentence(context)),
         principal=context.principal,
         policy_file=context.policy_file,

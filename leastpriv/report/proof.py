@@ -67,8 +67,8 @@ def _unsure(replay: Replay, by: str) -> Iterator[str]:
 def _left_out_sentences(found: LeaveOneOutResult) -> str:
     """How a policy made from the other runs would have served each run."""
     untried = f" {plural(found.untried, 'older run')} with something of their own not tried." if found.untried else ""
-    if found.not_judged:
-        untried += f" {plural(found.not_judged, 'run')} not judged: the result does not surely allow all of it."
+    if found.not_checked:
+        untried += f" {plural(found.not_checked, 'run')} not judged: the result does not surely allow all of it."
     if not found.runs:
         return f"Leaving one run out: nothing to judge.{untried}"
     if not found.denied:
@@ -228,7 +228,7 @@ def _sentences(check_result: CheckResult) -> Iterator[str]:
         yield f"{check} {unit[0]} {plural(check_result.asked, *unit[1:])}: {', '.join(sentences) or 'nothing to say'}."
     if check_result.failure:
         yield f"{check} could not be asked{' further' if check_result.asked else ''}. {prose(check_result.failure)}"
-    for sentence in check_result.unasked:
+    for sentence in check_result.skipped_sources:
         yield f"{check}: {prose(sentence)}"
 
 

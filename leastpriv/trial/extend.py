@@ -18,7 +18,7 @@ from leastpriv.evidence.models import Evidence
 from leastpriv.models import Basis, ChangeKind, Denial, DeniedBy, Need, Outcome, Permission, Usage
 from leastpriv.permissions.sensitive import sensitivity
 from leastpriv.policy.containment import check_containment, lost_denies
-from leastpriv.policy.document import VARIABLES_VERSION, Document
+from leastpriv.policy.document import Document
 from leastpriv.policy.edit import apply_edits
 from leastpriv.proposal.additions import additions
 from leastpriv.proposal.edit_plan import plan_edits
@@ -141,8 +141,7 @@ def judged(
         Evidence(tried.target),
         options,
         History(),
-        candidate.document.statements,
-        escapes=candidate.document.version == VARIABLES_VERSION,
+        candidate.document,
     )
     for one in held:
         resource = _shown(one.resources)

@@ -39,7 +39,7 @@ def not_mended(unmended: Sequence[Unmended], *, has_records: bool) -> Iterator[s
     for one in unmended:
         yield f"  not mended: {_named(one)}: {plain(one.reason)}"
     if not has_records and any(not (one.action and one.resource) for one in unmended):
-        yield "  Records name what an output does not: try again with --trail and --wait-for-events."
+        yield "  Records name what an output does not: try again with --trails and --wait-for-records."
 
 
 def offered(added: Sequence[Change]) -> Iterator[str]:
@@ -63,7 +63,7 @@ def verdict(exit_code: int, rounds: int, step: Step | None, *, has_records: bool
         return f"{spent} the command was refused something."
     if step.unmended:
         return f"No progress in round {rounds}: nothing that was refused can be mended in this policy."
-    silent = "" if has_records else "; if its output hides them, try again with --trail and --wait-for-events"
+    silent = "" if has_records else "; if its output hides them, try again with --trails and --wait-for-records"
     failed = f"the command failed with exit code {exit_code}, and no refusal of it was seen"
     return f"No progress in round {rounds}: {failed}{silent}."
 

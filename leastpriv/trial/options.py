@@ -57,7 +57,7 @@ def from_options(options: Namespace) -> TrialSettings | None:
         strategy=strategy,
         max_rounds=_whole(options.max_rounds, "--max-rounds", 1),
         trails=_entries(options.trails),
-        wait=_whole(options.wait, "--wait-for-events", 0),
+        wait=_whole(options.wait, "--wait-for-records", 0),
         settle=_whole(options.settle, "--settle", 0),
         never_add=patterns({"never-add": _entries(options.never_add)}, {"never-add": "--never-add"}, "never-add"),
         clean_up=options.clean_up,

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from leastpriv.errors import InputError, LeastprivError
 from leastpriv.models import Principal
-from leastpriv.pipeline.context import holds_policy, read_attached
+from leastpriv.pipeline.load_policies import holds_policy, read_attached
 from leastpriv.policy.document import Document, parse
 from leastpriv.policy.edit import create_policy
 from leastpriv.policy.size import numbered_files

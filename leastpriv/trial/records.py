@@ -12,7 +12,7 @@ from leastpriv.aws.arns import EvidenceSource, Principals, Window, principal_of
 from leastpriv.aws.session import Aws
 from leastpriv.config.validators import EVENT_HISTORY
 from leastpriv.errors import InputError
-from leastpriv.evidence.cloudtrail.event_history import EventHistory
+from leastpriv.evidence.cloudtrail.event_history import EventHistory, EventHistoryOptions
 from leastpriv.evidence.cloudtrail.local_store import TrailFolder
 from leastpriv.evidence.read_sources import read_evidence
 from leastpriv.models import Call, Gap, Outcome, Usage
@@ -39,7 +39,7 @@ class Records:
         for folder in folders:
             if not folder.is_dir():
                 raise InputError(
-                    f"--trail names {str(folder)!r}, which is no folder: name one that CloudTrail files arrive in, "
+                    f"--trails names {str(folder)!r}, which is no folder: name one that CloudTrail files arrive in, "
                     f"or {EVENT_HISTORY}."
                 )
         return cls(folders, EVENT_HISTORY in names, aws, since)
@@ -75,7 +75,7 @@ class Records:
         yield from map(TrailFolder, self.folders)
         if self.history:
             regions = (self.aws.region, home_region("iam", self.aws.partition))
-            yield EventHistory(self.aws, regions, now, sessions=sessions)
+            yield EventHistory(self.aws, regions, now, EventHistoryOptions(sessions=sessions))
 
 
 @dataclass(frozen=True, slots=True)

@@ -217,7 +217,7 @@ class TestShell:
     """`leastpriv propose --mode review`: the file on disk against the committed one, without GitHub."""
 
     def review(self, job: Job, *arguments: str) -> tuple[int, str, str]:
-        trail = ["--trail", str(job.workspace / "cloudtrail"), "--role-arn", ROLE]
+        trail = ["--trails", str(job.workspace / "cloudtrail"), "--role-arn", ROLE]
         out, err = io.StringIO(), io.StringIO()
         policy = ["--policy-file", str(job.policy), "--mode", "review"]
         code = main(["propose", *trail, *policy, *arguments], out, err, lambda: NOW)

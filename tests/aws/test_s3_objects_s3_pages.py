@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from leastpriv.aws.s3_objects import parse_listing
 from leastpriv.errors import AwsError
-from leastpriv.evidence.cloudtrail.s3_bucket import Bucket, Stored
+from leastpriv.evidence.cloudtrail.file_store import StoredFile
+from leastpriv.evidence.cloudtrail.s3_bucket import Bucket
 from tests.fakes.aws.s3_server import FakeS3, etag
 
 _TEXT = st.text(st.characters(codec="utf-8", exclude_categories=("Cc", "Cs"), exclude_characters="\ufffe\uffff"))
@@ -96,7 +97,7 @@ def test_keys_come_back_as_they_are_whatever_is_in_them(server: FakeS3) -> None:
         server.objects[key] = key.encode()
     found = [stored for page in Bucket("logs", server.aws().client("s3")).objects("a/") for stored in page]
     assert sorted(found, key=lambda stored: stored.key) == sorted(
-        (Stored(key, etag(body), len(body)) for key, body in server.objects.items()),
+        (StoredFile(key, etag(body), len(body)) for key, body in server.objects.items()),
         key=lambda stored: stored.key,
     )
 

@@ -29,7 +29,7 @@ STACK = "arn:aws:cloudformation:eu-west-1:111122223333:stack/orders/7b2f3c10-9a1
 def explained(*arguments: str, trail: Path, policy: Path | None = None) -> str:
     """What the command prints; it must succeed."""
     out, err = io.StringIO(), io.StringIO()
-    given = ["explain", *arguments, "--role-arn", ROLE, "--trail", str(trail)]
+    given = ["explain", *arguments, "--role-arn", ROLE, "--trails", str(trail)]
     code = main([*given, *(["--policy-file", str(policy)] if policy else [])], out, err, lambda: NOW)
     assert code == 0, err.getvalue()
     return out.getvalue()
@@ -111,13 +111,13 @@ def test_a_memory_is_read_and_not_written(trail: Path, policy: Path, tmp_path: P
     account, name = ROLE.split(":")[4], ROLE.rpartition("/")[2]
     file = tmp_path / "memory" / account / "role" / f"{name}.json"
     empty = tmp_path / "empty"
-    assert "remembered" not in explained("sns:CreateTopic", "--memory", str(empty), trail=trail, policy=policy)
+    assert "remembered" not in explained("sns:CreateTopic", "--evidence-folder", str(empty), trail=trail, policy=policy)
     assert not empty.exists()
     file.parent.mkdir(parents=True)
     used = {"sns:CreateTopic": {"*": {"first": "2026-01-01", "last": "2026-01-02", "runs": {}}}}
     file.write_text(json.dumps({"leastpriv-memory": 1, "principal": ROLE, "used": used}), encoding="utf-8")
     before = file.read_bytes()
-    assert "remembered" in explained("sns:CreateTopic", "--memory", str(file.parents[2]), trail=trail, policy=policy)
+    assert "remembered" in explained("sns:CreateTopic", "--evidence-folder", str(file.parents[2]), trail=trail, policy=policy)
     assert file.read_bytes() == before
 
 
@@ -152,7 +152,7 @@ def test_an_action_that_the_catalogue_lacks_is_called_so(trail: Path) -> None:
 )
 def test_bad_input_is_one_sentence_and_exit_code_2(arguments: list[str], told: str, trail: Path) -> None:
     out, err = io.StringIO(), io.StringIO()
-    code = main(["explain", *arguments, "--role-arn", ROLE, "--trail", str(trail)], out, err, lambda: NOW)
+    code = main(["explain", *arguments, "--role-arn", ROLE, "--trails", str(trail)], out, err, lambda: NOW)
     assert (code, out.getvalue()) == (2, "")
     assert told in err.getvalue()
 

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from leastpriv.cli.output import print_markdown, print_rows, print_table
 from leastpriv.github_actions.workflow_commands import PASSING, Console
-from leastpriv.report.tables import Table, denial_table, excess_table, permission_table
+from leastpriv.report.tables import TextTable, denial_table, excess_table, permission_table
 from tests.fakes.deploys import POLICY, ROLE, usual_deploys, write_trail
 from tests.fakes.markdown import HOSTILE
 
@@ -63,7 +63,7 @@ def proposing(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, ...]:
     trail = write_trail(folder / "trail", usual_deploys())
     policy = folder / "ci-deploy.json"
     policy.write_text(json.dumps(POLICY, indent=2), encoding="utf-8")
-    return ("propose", "--role-arn", ROLE, "--policy-file", str(policy), "--trail", str(trail))
+    return ("propose", "--role-arn", ROLE, "--policy-file", str(policy), "--trails", str(trail))
 
 
 def test_at_a_terminal_the_proposal_is_set_as_text_and_elsewhere_it_is_markdown(proposing: tuple[str, ...]) -> None:
@@ -131,7 +131,7 @@ def test_markdown_stays_as_it_is_without_a_terminal() -> None:
 
 
 def test_an_empty_table_is_its_head() -> None:
-    assert str(Table(("a", "b"), ())) == "a  b\n"
+    assert str(TextTable(("a", "b"), ())) == "a  b\n"
 
 
 class TestProgress:

@@ -15,7 +15,7 @@ from leastpriv.config.inputs import INPUTS
 from leastpriv.config.settings import Mode, Settings, from_environment, from_options
 from leastpriv.config.validators import named_principal, trails, window
 from leastpriv.errors import InputError
-from leastpriv.pull_request.github.pull_requests import Manners
+from leastpriv.pull_request.models import PullRequestOptions
 from tests.fakes.deploys import ROLE
 
 Answer = TypeVar("Answer")
@@ -111,7 +111,7 @@ def test_defaults_are_those_of_the_contract() -> None:
     assert (found.options.drop_unseen_services, found.options.exact_resources) == (False, False)
     assert (found.options.keep, found.options.never_add) == ((), ())
     assert (found.base, found.branch) == ("", "leastpriv/ci-deploy")
-    assert found.manners == Manners(labels=("leastpriv",))
+    assert found.manners == PullRequestOptions(labels=("leastpriv",))
     assert found.github_token == ""
 
 
@@ -146,7 +146,7 @@ def test_what_a_new_pull_request_is_given() -> None:
     found = from_environment(
         environment(labels="a, b", reviewers="kim\nlee", team_reviewers="platform", assignees="max", draft="true")
     )
-    assert found.manners == Manners(("a", "b"), ("kim", "lee"), ("platform",), ("max",), draft=True)
+    assert found.manners == PullRequestOptions(("a", "b"), ("kim", "lee"), ("platform",), ("max",), draft=True)
 
 
 def test_the_token_does_not_show_when_settings_are_printed() -> None:
@@ -183,9 +183,9 @@ def test_a_user_may_be_named_wherever_a_role_may() -> None:
 
 
 def test_an_option_without_a_value_is_missing_and_not_the_current_folder() -> None:
-    """`--trail "$UNSET"` must not read whatever lies around."""
-    with pytest.raises(InputError, match="--trail is missing"):
-        trails(("", "  "), "--trail")
+    """`--trails "$UNSET"` must not read whatever lies around."""
+    with pytest.raises(InputError, match="--trails is missing"):
+        trails(("", "  "), "--trails")
 
 
 def test_the_principal_of_an_option_is_named_by_the_message() -> None:

@@ -28,7 +28,7 @@ from leastpriv.errors import InputError
 from tests.fakes.chains import CI, DEPLOY, EXEC, config, entry
 
 ROOT = Path(__file__).parents[2]
-SCHEMA = json.loads((ROOT / "leastpriv" / "data" / "config.schema.json").read_text(encoding="utf-8"))
+SCHEMA = json.loads((ROOT / "leastpriv" / "config" / "config.schema.json").read_text(encoding="utf-8"))
 EXAMPLE = ROOT / "examples" / "several-roles" / "leastpriv.yml"
 ONE = entry(CI, "iam/ci.json")
 LIKE = "arn:aws:iam::111122223333:role/team-*"

@@ -38,8 +38,8 @@ def arranged(folder: Path, damage: str = "whole") -> tuple[str, ...]:
     (folder / "policy.json").write_text(json.dumps({**POLICY, "Statement": [*POLICY["Statement"], ROLES]}, indent=2))
     DAMAGES[damage](trail)
     return (
-        "propose", "--role-arn", ROLE, "--policy-file", str(folder / "policy.json"), "--trail", str(trail),
-        "--output-dir", str(folder / "out"), "--memory", str(folder / "memory"), "--page", str(folder / "page.html"),
+        "propose", "--role-arn", ROLE, "--policy-file", str(folder / "policy.json"), "--trails", str(trail),
+        "--output-dir", str(folder / "out"), "--evidence-folder", str(folder / "memory"), "--page-file", str(folder / "page.html"),
         "--sarif-file", str(folder / "x.sarif"),
     )  # fmt: skip
 

@@ -13,18 +13,18 @@ from typing import Any
 
 import pytest
 
+from leastpriv.aws.session import AwsSession
 from leastpriv.cli.main import main
 from leastpriv.config.settings import from_environment, from_options
 from leastpriv.config.validators import Value
 from leastpriv.errors import InputError
-from leastpriv.pipeline.context import Workplace
-from leastpriv.pipeline.propose import Result, run
-from leastpriv.pipeline.sources import Reach
+from leastpriv.pipeline.context import Target
 from tests.fakes import progress
 from tests.fakes.aws.access_analyzer import AccessAnalyzer, Finding
 from tests.fakes.aws.iam_last_accessed import Attempt, LastAccessed
 from tests.fakes.aws.server import Asked, FakeAws, Operation, RefusedError
 from tests.fakes.markdown import table_widths
+from tests.fakes.runs import Proposed, run_one
 from tests.test_cases import outcome, records, write_trail
 
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
@@ -87,7 +87,7 @@ def aws(account: Account) -> Iterator[FakeAws]:
 
 
 @pytest.fixture
-def propose(aws: FakeAws, tmp_path: Path) -> Callable[..., Result]:
+def propose(aws: FakeAws, tmp_path: Path) -> Callable[..., Proposed]:
     """Makes a proposal with these inputs; `said` gets the log, `changed` is when the policy file was."""
     write_trail(tmp_path / "trail", records(RUNS))
     (tmp_path / "policy.json").write_text(json.dumps(POLICY, indent=2))
@@ -96,19 +96,19 @@ def propose(aws: FakeAws, tmp_path: Path) -> Callable[..., Result]:
         reach: Mapping[str, str] | None = None,
         changed: datetime | None = NOW - 100 * DAY,
         **inputs: str,
-    ) -> Result:
+    ) -> Proposed:
         named: dict[str, Value] = {name.replace("_", "-"): value for name, value in inputs.items()}
         named |= {"role-arn": ROLE, "policy-file": "policy.json", "trails": (str(tmp_path / "trail"),)}
         settings = from_options(named)
-        door = Reach(aws.environment(attempts=1) if reach is None else reach, NOW)
-        place = Workplace("policy.json", tmp_path, (tmp_path / "trail",), reach=door, changed=changed)
-        return run(settings, place, NOW)
+        door = AwsSession(aws.environment(attempts=1) if reach is None else reach, NOW)
+        target = Target(settings, "policy.json", tmp_path, changed=changed)
+        return run_one(target, (tmp_path / "trail",), NOW, door)
 
     return made
 
 
 def test_last_accessed_information_drops_what_nobody_tried_and_keeps_what_somebody_did(
-    propose: Callable[..., Result],
+    propose: Callable[..., Proposed],
 ) -> None:
     without = outcome(propose())
     assert "sns:*: unseen-service" in without["held-back"]
@@ -123,7 +123,7 @@ def test_last_accessed_information_drops_what_nobody_tried_and_keeps_what_somebo
 
 
 def test_a_service_that_the_evidence_shows_in_use_is_never_said_to_go_for_iams_sake(
-    propose: Callable[..., Result], account: Account, tmp_path: Path
+    propose: Callable[..., Proposed], account: Account, tmp_path: Path
 ) -> None:
     """IAM may not know of it: the use is less than four hours old, or in a region that it does not track."""
     account.iam.attempts = []
@@ -136,7 +136,7 @@ def test_a_service_that_the_evidence_shows_in_use_is_never_said_to_go_for_iams_s
 
 @pytest.mark.parametrize(("changed", "why"), [(None, "is not known"), (NOW - 10 * DAY, "changed on 2026-11-14")])
 def test_what_may_be_granted_since_lately_stays_though_nobody_tried_it(
-    propose: Callable[..., Result], changed: datetime | None, why: str
+    propose: Callable[..., Proposed], changed: datetime | None, why: str
 ) -> None:
     result = propose(last_accessed="true", changed=changed)
     assert "sns:*: unseen-service" in outcome(result)["held-back"]
@@ -145,19 +145,19 @@ def test_what_may_be_granted_since_lately_stays_though_nobody_tried_it(
     assert "may be younger" not in propose(last_accessed="true").body
 
 
-def test_a_run_that_may_ask_reads_the_findings_as_well(propose: Callable[..., Result], account: Account) -> None:
+def test_a_run_that_may_ask_reads_the_findings_as_well(propose: Callable[..., Proposed], account: Account) -> None:
     details = {"externalAccessDetails": {"principal": {"AWS": "*"}, "condition": {}}}
     account.analyzer.analyzers = {"ACCOUNT/outside": [Finding("1", ROLE, "ExternalAccess", [details])]}
     assert "### The role is open to outsiders" in propose(last_accessed="true").body
     assert "### The role is open to outsiders" not in propose(last_accessed="true", reach={}).body
 
 
-def test_the_user_who_asks_for_nothing_asks_aws_nothing(propose: Callable[..., Result], aws: FakeAws) -> None:
+def test_the_user_who_asks_for_nothing_asks_aws_nothing(propose: Callable[..., Proposed], aws: FakeAws) -> None:
     propose()
     assert not [each for each in aws.requests if each.operation.startswith("Generate")]
 
 
-def test_without_credentials_nothing_is_asked_and_nothing_said(propose: Callable[..., Result], aws: FakeAws) -> None:
+def test_without_credentials_nothing_is_asked_and_nothing_said(propose: Callable[..., Proposed], aws: FakeAws) -> None:
     said = progress.LINES
     result = propose(reach={}, last_accessed="true")
     assert not aws.requests
@@ -166,7 +166,7 @@ def test_without_credentials_nothing_is_asked_and_nothing_said(propose: Callable
 
 
 def test_refused_last_accessed_information_removes_nothing_more_and_is_told(
-    propose: Callable[..., Result], aws: FakeAws
+    propose: Callable[..., Proposed], aws: FakeAws
 ) -> None:
     action = "iam:GenerateServiceLastAccessedDetails"
     aws.refuse(action.partition(":")[2], "AccessDenied", f"User: x is not authorized to perform: {action}", 403)
@@ -176,14 +176,16 @@ def test_refused_last_accessed_information_removes_nothing_more_and_is_told(
 
 
 def test_credentials_of_another_account_are_told(
-    propose: Callable[..., Result], account: Account, aws: FakeAws
+    propose: Callable[..., Proposed], account: Account, aws: FakeAws
 ) -> None:
     other = {"UserId": "x", "Account": "999999999999", "Arn": "arn:aws:iam::999999999999:user/somebody"}
     aws.operations["sts:GetCallerIdentity"] = lambda _: other
     assert "credentials are those of account 999999999999" in propose(last_accessed="true").body.replace("`", "")
 
 
-def test_a_generated_policy_is_asked_about_and_never_written(propose: Callable[..., Result], account: Account) -> None:
+def test_a_generated_policy_is_asked_about_and_never_written(
+    propose: Callable[..., Proposed], account: Account
+) -> None:
     account.analyzer.is_complete = False
     queues = "arn:aws:sqs:${Region}:${Account}:${QueueName}"
     account.analyzer.policies = [
@@ -229,7 +231,7 @@ def test_an_interrupted_command_cancels_the_generation_it_started(
     monkeypatch.chdir(tmp_path)
     for name, value in aws.environment().items():
         monkeypatch.setenv(name, value)
-    named = ["--role-arn", ROLE, "--policy-file", "policy.json", "--trail", "trail"]
+    named = ["--role-arn", ROLE, "--policy-file", "policy.json", "--trails", "trail"]
     said = StringIO()
     before = signal.signal(number, lambda *_: None)
     try:
@@ -242,7 +244,9 @@ def test_an_interrupted_command_cancels_the_generation_it_started(
     assert said.getvalue().index(f"Cancelled the policy generation {job.number}") < said.getvalue().index("Interrupted")
 
 
-def test_an_open_trust_is_warned_of_and_a_bound_login_is_not(propose: Callable[..., Result], account: Account) -> None:
+def test_an_open_trust_is_warned_of_and_a_bound_login_is_not(
+    propose: Callable[..., Proposed], account: Account
+) -> None:
     github = "token.actions.githubusercontent.com"
 
     def outside(kind: str, who: str, **condition: str) -> dict[str, Any]:
@@ -263,7 +267,9 @@ def test_an_open_trust_is_warned_of_and_a_bound_login_is_not(propose: Callable[.
     assert ":sub" not in warning
 
 
-def test_unused_access_findings_are_laid_beside_the_proposal(propose: Callable[..., Result], account: Account) -> None:
+def test_unused_access_findings_are_laid_beside_the_proposal(
+    propose: Callable[..., Proposed], account: Account
+) -> None:
     step = {"unusedPermissionsRecommendedStep": {"recommendedAction": "CREATE_POLICY", "existingPolicyId": "deploy"}}
     _find_unused(account, step)
     body = propose(access_analyzer=f"{ACCESS_ROLE} {TRAIL}").body
@@ -272,7 +278,7 @@ def test_unused_access_findings_are_laid_beside_the_proposal(propose: Callable[.
 
 
 def test_a_recommended_policy_that_keeps_what_goes_here_is_told(
-    propose: Callable[..., Result], account: Account
+    propose: Callable[..., Proposed], account: Account
 ) -> None:
     allowed = {"Effect": "Allow", "Action": ["sqs:CreateQueue", "acm:List*"], "Resource": "*"}
     step = {
@@ -287,7 +293,7 @@ def test_a_recommended_policy_that_keeps_what_goes_here_is_told(
     )
 
 
-def test_unused_credentials_are_told(propose: Callable[..., Result], account: Account) -> None:
+def test_unused_credentials_are_told(propose: Callable[..., Proposed], account: Account) -> None:
     key = {"unusedIamUserAccessKeyDetails": {"accessKeyId": "AKIAEXAMPLE000000001"}}
     findings = [Finding("1", ROLE, "UnusedIAMUserAccessKey", [key])]
     account.analyzer.analyzers = {"ACCOUNT_UNUSED_ACCESS/ninety": findings}
@@ -295,7 +301,7 @@ def test_unused_credentials_are_told(propose: Callable[..., Result], account: Ac
     assert "calls credentials of the user unused: `AKIAEXAMPLE000000001`." in body
 
 
-def test_a_finding_without_a_recommendation_says_why(propose: Callable[..., Result], account: Account) -> None:
+def test_a_finding_without_a_recommendation_says_why(propose: Callable[..., Proposed], account: Account) -> None:
     _find_unused(account)
     account.analyzer.unrecommended = "SERVICE_ERROR"
     body = propose(access_analyzer=f"{ACCESS_ROLE} {TRAIL}").body

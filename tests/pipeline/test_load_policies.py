@@ -38,7 +38,10 @@ def test_a_way_into_the_role_that_shows_no_login_may_hide_any_use(
         (Drift("p"), ""),
         (Drift("p", file_denies=("iam:*", "*")), "the file denies iam:* on *, which nothing in the account does"),
         (Drift("p", live_denies=("iam:*", "*")), "p denies iam:* on *, which the file does not"),
-        (Drift("p", unlike=("iam/logs.json",)), "no policy of the role is like iam/logs.json (also-attached)"),
+        (
+            Drift("p", files_without_counterpart=("iam/logs.json",)),
+            "no policy of the role is like iam/logs.json (also-attached)",
+        ),
         (Drift("", missing=True), "no policy of the role is like the file"),
     ],
 )

@@ -81,7 +81,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def propose(name: str, *more: str) -> Told:
-    return leastpriv("propose", "--role-arn", ROLE, "--trail", "trail", "--policy-file", name, *more)
+    return leastpriv("propose", "--role-arn", ROLE, "--trails", "trail", "--policy-file", name, *more)
 
 
 def test_the_proposal_changes_the_policys_own_lines_and_no_others(folder: Path) -> None:

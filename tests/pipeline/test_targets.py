@@ -22,7 +22,7 @@ from tests.fakes.markdown import read
 from tests.test_cases import record
 
 CONFIG = ".github/leastpriv.yml"
-FORGED = ("propose", "--config", "leastpriv.yml", "--trail", "forged", "--output-dir", "out")
+FORGED = ("propose", "--config", "leastpriv.yml", "--trails", "forged", "--output-dir", "out")
 TWO = (entry(CI, "iam/ci.json"), entry(DEPLOY, "iam/deploy.json"))
 FILES_OF_TWO = {
     "iam/ci.json": policy("sts:AssumeRole", "sqs:CreateQueue"),
@@ -54,7 +54,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def proposed(trail: Path, text: str, *more: str) -> Told:
     put(Path(), {"leastpriv.yml": text})
-    return leastpriv("propose", "--config", "leastpriv.yml", "--trail", str(trail), "--output-dir", "out", *more)
+    return leastpriv("propose", "--config", "leastpriv.yml", "--trails", str(trail), "--output-dir", "out", *more)
 
 
 def index() -> dict[str, Any]:
@@ -81,7 +81,7 @@ class TestOnAShell:
     def test_each_proposal_is_the_one_that_a_run_of_its_own_makes(self, trail: Path) -> None:
         proposed(trail, config(TWO))
         for role, file, folder in ((CI, "iam/ci.json", "ci-deploy"), (DEPLOY, "iam/deploy.json", DEPLOY.split("/")[1])):
-            alone = ("--role-arn", role, "--policy-file", file, "--trail", str(trail), "--output-dir", "alone")
+            alone = ("--role-arn", role, "--policy-file", file, "--trails", str(trail), "--output-dir", "alone")
             assert leastpriv("propose", *alone).code == 0
             assert Path("alone/policy.json").read_bytes() == Path(f"out/{folder}/policy.json").read_bytes()
             one, other = (
@@ -131,7 +131,7 @@ class TestOnAShell:
 
     def test_discover_begins_with_one_role_and_no_config(self, trail: Path) -> None:
         told = leastpriv(
-            "propose", "--role-arn", CI, "--policy-file", "iam/ci.json", "--trail", str(trail),
+            "propose", "--role-arn", CI, "--policy-file", "iam/ci.json", "--trails", str(trail),
             "--discover", "--output-dir", "out",
         )  # fmt: skip
         assert told.code == 0, told.err
@@ -189,7 +189,7 @@ class TestOnAShell:
 
     def test_discover_without_a_place_for_its_files_is_refused(self, trail: Path) -> None:
         told = leastpriv(
-            "propose", "--role-arn", CI, "--policy-file", "iam/ci.json", "--trail", str(trail), "--discover"
+            "propose", "--role-arn", CI, "--policy-file", "iam/ci.json", "--trails", str(trail), "--discover"
         )
         assert (told.code, "--output-dir" in told.err) == (2, True)
 
@@ -205,7 +205,7 @@ class TestInAGitRepository:
         self.git("add", ".")
         self.git("commit", "-qm", "first")
         monkeypatch.chdir(place / "iam")
-        told = leastpriv("propose", *options, "--trail", str(trail), "--discover", "--mode", "pull-request")
+        told = leastpriv("propose", *options, "--trails", str(trail), "--discover", "--mode", "pull-request")
         assert (told.code, "from the root of the repository" in told.err) == (2, True), told.err
         assert "leastpriv/first-files" not in self.git("branch")
 
@@ -218,7 +218,7 @@ class TestInAGitRepository:
         self.git("init", "-q", "-b", "main")
         self.git("add", "iam", "leastpriv.yml")
         self.git("commit", "-q", "-m", "Begin")
-        command = ("propose", "--config", "leastpriv.yml", "--trail", str(trail), "--mode", "pull-request")
+        command = ("propose", "--config", "leastpriv.yml", "--trails", str(trail), "--mode", "pull-request")
         told = leastpriv(*command)
         assert told.code == 0, told.err
         changed = self.git("diff", "--name-only", "main", "leastpriv/cdk").split()
@@ -291,7 +291,7 @@ class TestHostileEvidence:
         write_trail(place / "forged", self.records([f"made-up-{number:03}" for number in range(60)]))
         like = entry("arn:aws:iam::111122223333:role/made-*", "iam/{name}.json")
         put(place, {"leastpriv.yml": config((*TWO, like), follow=False)})
-        told = leastpriv("propose", "--config", "leastpriv.yml", "--trail", "forged", "--output-dir", "out")
+        told = leastpriv("propose", "--config", "leastpriv.yml", "--trails", "forged", "--output-dir", "out")
         assert told.code == 1
         assert "means 60 roles, and at most 50 are taken" in told.err
         assert [each["exit-code"] for each in index()["targets"]] == [0, 0, 1]

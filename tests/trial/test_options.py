@@ -49,7 +49,7 @@ def test_a_command_needs_both(flag: str) -> None:
         (["--strategy", "session-policy", "--", "make"], USER, "nobody can assume a user"),
         (["--max-rounds", "0", "--", "make"], ROLE, "--max-rounds is '0'"),
         (["--max-rounds", "٣", "--", "make"], ROLE, "--max-rounds"),
-        (["--wait-for-events", "-1", "--", "make"], ROLE, "--wait-for-events is '-1'"),
+        (["--wait-for-records", "-1", "--", "make"], ROLE, "--wait-for-records is '-1'"),
         (["--settle", "soon", "--", "make"], ROLE, "--settle is 'soon'"),
         (["--never-add", "DeleteBucket", "--", "make"], ROLE, "--never-add holds 'DeleteBucket'"),
         (["--", "make"], "arn:aws:sts::111122223333:assumed-role/deploy/1", "session, not of a role"),

@@ -199,7 +199,7 @@ def test_a_signal_ends_the_waiting_for_records_and_the_round_is_told_all_the_sam
         os.kill(os.getpid(), signal.SIGTERM)
 
     script = "import sys; print('User: %s is not authorized to perform: nothing' % sys.argv[2]); sys.exit(1)"
-    found = tried(script=script, sleep=sleep, with_records=True, options=["--wait-for-events", "600"])
+    found = tried(script=script, sleep=sleep, with_records=True, options=["--wait-for-records", "600"])
     assert (found.code, len(waits)) == (130, 1)
     assert found.said[0].startswith("Round 1")
 

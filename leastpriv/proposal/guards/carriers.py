@@ -24,7 +24,7 @@ UNKNOWN_EVENTS = (GapKind.UNMAPPED_EVENT, GapKind.UNVERIFIED_ACTION)
 
 def checked_inside(candidate: RemovalCandidate, context: GuardContext) -> str:
     """A called operation authorizes the action inside the call, and no record shows whether it did."""
-    memory = context.history_state.memory
+    memory = context.history.history_state.memory
     for each in carriers_of(candidate.action):
         if each.operation in context.called:
             if not each.triggered:

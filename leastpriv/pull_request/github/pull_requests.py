@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import UTC
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
@@ -13,6 +13,7 @@ from leastpriv.pull_request.body_markers import declined_changes, fingerprint_in
 from leastpriv.pull_request.git import fingerprint_of
 from leastpriv.pull_request.github.client import Connection, CreationForbiddenError, explained, is_bot, sentence
 from leastpriv.pull_request.lifecycle import RECONSIDER_LABEL, Declined, Pull
+from leastpriv.pull_request.models import NEVER, ClosedPullRequest, PullRequestOptions
 
 if TYPE_CHECKING:
     from github.Issue import Issue
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
 
 
 _MOST_CLOSED = 100
-_NEVER = datetime(1970, 1, 1, tzinfo=UTC)
 _CLOSED_BY_US = "<!-- leastpriv:closed v=1 -->"
 """Goes to the end of a body when we close it ourselves, so that this is not taken for a person's decision."""
 _NO_DRAFTS = "This repository has no draft pull requests, so it is a normal one."
@@ -31,36 +31,6 @@ _FORBIDDEN = (
 )
 _WAITS = (1.0, 2.0, 4.0)
 """Seconds between tries when a pull request just made is not found yet (eventual consistency, 422 and 404)."""
-
-
-@dataclass(frozen=True, slots=True)
-class Manners:
-    """What a new pull request is given besides its words."""
-
-    labels: tuple[str, ...] = ()
-    reviewers: tuple[str, ...] = ()
-    team_reviewers: tuple[str, ...] = ()
-    """Slugs; they cannot be asked with `GITHUB_TOKEN`, only with an app's or a person's token."""
-    assignees: tuple[str, ...] = ()
-    draft: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Closed:
-    """A closed pull request that was about a proposal."""
-
-    proposal: Declined
-    merged: bool
-    declined: bool
-    """A person closed it without merging, and nobody took that back."""
-    taken_back: bool = False
-    """It was not merged, and has the label that lets its changes be proposed again."""
-    merge_commit: str = ""
-    """What merging it made; empty where it was not merged."""
-    merged_at: datetime | None = None
-    """Aware, UTC."""
-    changed_at: datetime = _NEVER
-    """When anything about it changed, as its labels (aware, UTC)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +65,7 @@ class PullRequests:
         seen = Pull(pull.number, pull.base.ref, body, labels, fingerprint_in(body), by_us)
         return seen, OpenPull(pull.number, pull.html_url)
 
-    def closed(self, branch: str) -> tuple[Closed, ...]:
+    def closed(self, branch: str) -> tuple[ClosedPullRequest, ...]:
         """Closed pull requests of the branch that were about a proposal, newest first; the newest 100."""
         with explained("listing closed pull requests"):
             pulls = self._repository.get_pulls(
@@ -104,7 +74,7 @@ class PullRequests:
             newest = [pull for _, pull in zip(range(_MOST_CLOSED), pulls, strict=False)]
             return tuple(filter(None, map(self._closed, newest)))
 
-    def create_pull(self, base: str, branch: str, title: str, body: str, manners: Manners) -> OpenPull:
+    def create_pull(self, base: str, branch: str, title: str, body: str, manners: PullRequestOptions) -> OpenPull:
         """Opens the pull request; one that exists already is taken over.
 
         Raises:
@@ -180,7 +150,7 @@ class PullRequests:
         if label and label.casefold() not in {each.name.casefold() for each in issue.labels}:
             issue.add_to_labels(label)
 
-    def _closed(self, pull: PullRequest) -> Closed | None:
+    def _closed(self, pull: PullRequest) -> ClosedPullRequest | None:
         body = pull.body or ""
         fingerprint = fingerprint_in(body)
         if not fingerprint:
@@ -188,14 +158,14 @@ class PullRequests:
             fingerprint = self._fingerprint_at(pull.head.sha)
         if not fingerprint:
             return None
-        return Closed(
+        return ClosedPullRequest(
             Declined(pull.number, fingerprint, declined_changes(body)),
             merged=pull.merged_at is not None,
             declined=pull.merged_at is None and _CLOSED_BY_US not in body and self._is_decision(pull),
             taken_back=pull.merged_at is None and _is_reconsidered(pull),
             merge_commit=(pull.merge_commit_sha or "") if pull.merged_at else "",
             merged_at=pull.merged_at.astimezone(UTC) if pull.merged_at else None,
-            changed_at=pull.updated_at.astimezone(UTC) if pull.updated_at else _NEVER,
+            changed_at=pull.updated_at.astimezone(UTC) if pull.updated_at else NEVER,
         )
 
     def _fingerprint_at(self, commit: str) -> str:
@@ -213,7 +183,7 @@ class PullRequests:
         closer = pull.as_issue().closed_by
         return closer is None or not is_bot(closer.login)
 
-    def _equip(self, pull: PullRequest, manners: Manners) -> str:
+    def _equip(self, pull: PullRequest, manners: PullRequestOptions) -> str:
         """Labels, assignees, reviewers; one that GitHub refuses is told, and the pull request stays open."""
         people, teams = list(manners.reviewers), list(manners.team_reviewers)
         wishes: list[tuple[str, bool, Callable[[], object]]] = [

@@ -13,7 +13,7 @@ from leastpriv.pull_request.github.branches import Branches
 from leastpriv.pull_request.github.client import Connection, CreationForbiddenError
 from leastpriv.pull_request.github.comments import Comments, LineComments
 from leastpriv.pull_request.github.issues import TrackingIssue
-from leastpriv.pull_request.github.pull_requests import Closed, Manners, OpenPull, PullRequests
+from leastpriv.pull_request.github.pull_requests import OpenPull, PullRequests
 from leastpriv.pull_request.github.state_branch import EvidenceBranch
 from leastpriv.pull_request.github.workflow_runs import WorkflowRuns
 from leastpriv.pull_request.lifecycle import (
@@ -28,9 +28,11 @@ from leastpriv.pull_request.lifecycle import (
     scope_of,
 )
 from leastpriv.pull_request.models import (
+    ClosedPullRequest,
     Operation,
     Publication,
     Published,
+    PullRequestOptions,
     checked_fingerprint,
     commit_message,
     is_branch_name,
@@ -58,20 +60,25 @@ _TAKEN_BACK = "The branch was left as it is for a while; it follows the evidence
 _CLOSED = "Nothing is left to change: the policy on the base branch now is as the evidence says."
 
 
-class GitHubPlace:
+class GitHubRepository:
     """A `Place` on GitHub, by API only: no checkout, no git, no write in the workspace."""
 
-    def __init__(self, connection: Connection, manners: Manners) -> None:
+    def __init__(self, connection: Connection, manners: PullRequestOptions) -> None:
         self._connection = connection
         self._branches = Branches(connection)
         self._pulls = PullRequests(connection)
         self._comments = LineComments(connection)
         self._manners = manners
-        self._closed: dict[str, tuple[Closed, ...]] = {}
+        self._closed: dict[str, tuple[ClosedPullRequest, ...]] = {}
 
-    def with_manners(self, manners: Manners) -> GitHubPlace:
+    def with_manners(self, manners: PullRequestOptions) -> GitHubRepository:
         """The same repository for pull requests that are given something else."""
-        return GitHubPlace(self._connection, manners)
+        return GitHubRepository(self._connection, manners)
+
+    @property
+    def has_pull_requests(self) -> bool:
+        """Always true."""
+        return True
 
     def head_of(self, base: str) -> tuple[str, str]:
         """As `Branches.head_of`."""
@@ -93,7 +100,7 @@ class GitHubPlace:
         """Proposals of the branch that a person closed without merging, newest first."""
         return tuple(each.proposal for each in self.closed(branch) if each.declined)
 
-    def closed(self, branch: str) -> tuple[Closed, ...]:
+    def closed(self, branch: str) -> tuple[ClosedPullRequest, ...]:
         """As `PullRequests.closed`; asked once."""
         if branch not in self._closed:
             self._closed[branch] = self._pulls.closed(branch)
@@ -184,7 +191,7 @@ class _Work:
     branches: Branches
     pulls: PullRequests
     comments: LineComments
-    manners: Manners
+    manners: PullRequestOptions
     publication: Publication
     base: str
     base_sha: str

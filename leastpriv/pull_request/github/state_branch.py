@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from leastpriv.errors import PullRequestError, UnreadableMemoryError
+from leastpriv.errors import PullRequestError, UnreadableHistoryError
 from leastpriv.pull_request.github.client import Connection, explained, is_bot
 from leastpriv.pull_request.state_store import Change
 
@@ -138,7 +138,7 @@ class EvidenceBranch:
         if found is None:
             return None
         if found.mode not in _FILE_MODES or (found.size or 0) > self._longest:
-            raise UnreadableMemoryError(f"is longer than {self._longest:,} bytes, or no file")
+            raise UnreadableHistoryError(f"is longer than {self._longest:,} bytes, or no file")
         return base64.b64decode(self._repository.get_git_blob(found.sha).content)
 
     def _commit(self, seen: _Seen, content: bytes) -> str:

@@ -46,7 +46,7 @@ def test_a_fault_is_told_and_no_more_than_its_source_is_lost(
         assert row["says"] == account.said[-1]
         return
     hints = account.aws_findings(door)
-    assert {each.source: each.why for each in hints.unasked} == row.get("left-out", {})
+    assert {each.source: each.why for each in hints.skipped_sources} == row.get("left-out", {})
     assert set(_found(hints)) == set(SOURCES) - {*row.get("left-out", {})}
     assert not row.get("says") or row["says"] in account.said
     if "pages-of" in row:

@@ -18,7 +18,12 @@ from leastpriv.aws.session import Aws
 from leastpriv.aws.signals import caught_signals
 from leastpriv.errors import AwsError, InputError
 from leastpriv.evidence.aws_findings.models import GeneratedPolicy
-from leastpriv.evidence.aws_findings.policy_generation import Generation, generated_policy, grants_of, parse_generation
+from leastpriv.evidence.aws_findings.policy_generation import (
+    GenerationSettings,
+    generate_policy,
+    grants_of,
+    parse_generation,
+)
 from tests.fakes import progress
 from tests.fakes.aws.access_analyzer import AccessAnalyzer
 from tests.fakes.aws.passing_time import PassingTime
@@ -48,7 +53,7 @@ class Run:
 
     def generate(self, start: datetime | None = NOON - timedelta(days=40)) -> GeneratedPolicy:
         waiting = Polling(self.time.clock, self.time.sleep)
-        return generated_policy(self.client, ROLE, Generation(ACCESS_ROLE, TRAIL), start, waiting)
+        return generate_policy(self.client, ROLE, GenerationSettings(ACCESS_ROLE, TRAIL), start, waiting)
 
 
 @pytest.fixture(scope="module")
@@ -299,7 +304,7 @@ def test_one_that_somebody_cancelled_is_said(run: Run) -> None:
 
 @pytest.mark.parametrize("value", [f"{ACCESS_ROLE} {TRAIL}", f"{TRAIL}\n{ACCESS_ROLE}\n", f"{ACCESS_ROLE}, {TRAIL}"])
 def test_the_two_arns_may_come_in_any_order(value: str) -> None:
-    assert parse_generation(value, "access-analyzer") == Generation(ACCESS_ROLE, TRAIL)
+    assert parse_generation(value, "access-analyzer") == GenerationSettings(ACCESS_ROLE, TRAIL)
 
 
 @pytest.mark.parametrize("value", ["", " off ", "off"])

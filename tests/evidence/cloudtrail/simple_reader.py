@@ -13,11 +13,11 @@ from typing import Any
 from leastpriv.aws.arns import Principals, Window
 from leastpriv.evidence.cloudtrail.file_reader import unwrap
 from leastpriv.evidence.cloudtrail.record import (
-    NotACall,
+    SkipReason,
     account_of,
     event_time,
-    examine,
     is_data_event,
+    parse_record,
     read_only,
     region_of,
 )
@@ -71,8 +71,8 @@ class SimpleReader:
             self.figures.foreign_files += held
 
     def _record(self, record: object) -> None:
-        found = examine(record, self._principals.wants)
-        if found is NotACall.NOT_A_RECORD:
+        found = parse_record(record, self._principals.wants)
+        if found is SkipReason.NOT_A_RECORD:
             self.figures.skipped[found.value] += 1
             return
         if isinstance(record, Mapping):
@@ -83,7 +83,7 @@ class SimpleReader:
                 return
             self._cover(record, time)
         self.figures.records += 1
-        if isinstance(found, NotACall):
+        if isinstance(found, SkipReason):
             self.figures.skipped[found.value] += 1
         elif isinstance(found, Gap):
             self._fold(found)

@@ -20,11 +20,11 @@ import pytest
 from leastpriv.aws.arns import Principals, Window, parse_principal
 from leastpriv.aws.session import Aws
 from leastpriv.errors import InputError
-from leastpriv.evidence.cloudtrail.athena import NEEDED, AthenaTable
-from leastpriv.evidence.cloudtrail.athena_sql import left_out_by_table
-from leastpriv.evidence.cloudtrail.athena_table import COLUMNS, Table
-from leastpriv.evidence.cloudtrail.file_reader import ReadStatistics
+from leastpriv.evidence.cloudtrail.athena import NEEDED, AthenaOptions, AthenaTable
+from leastpriv.evidence.cloudtrail.athena_sql import table_gaps
+from leastpriv.evidence.cloudtrail.athena_table import COLUMNS, CloudTrailTable
 from leastpriv.evidence.cloudtrail.local_store import TrailFolder
+from leastpriv.evidence.cloudtrail.statistics import ReadStatistics
 from leastpriv.models import Call, Gap, GapKind, Scope
 from tests.fakes import progress
 from tests.fakes.aws.athena import DuckDb, FakeAthena, is_there
@@ -70,7 +70,7 @@ class Stand:
         return self
 
     def source(self, named: str = NAME, **more: Any) -> AthenaTable:
-        return AthenaTable(self.door, named, NOW, poll=0.01, **more)
+        return AthenaTable(self.door, named, NOW, AthenaOptions(poll=0.01, **more))
 
     def read(
         self, principals: Principals = EVERYBODY, window: Window = ALWAYS, named: str = NAME, **more: Any
@@ -568,8 +568,10 @@ def limits(window: Window = WINDOW, location: str = "s3://logs/AWSLogs", **param
     """What a table of the deploy role's account leaves out; parameters without `projection.`, `_` for the dots."""
     told = {f"projection.{name.replace('_', '.')}": value for name, value in parameters.items()}
     days = {"projection.day.type": "date", "projection.day.format": "yyyy/MM/dd"}
-    table = Table("security", "logs", COLUMNS, ("account", "region", "day", "year"), {**days, **told}, location)
-    return list(left_out_by_table(table, "x", window, Principals(frozenset({parse_principal(ROLE)})), NOW))
+    table = CloudTrailTable(
+        "security", "logs", COLUMNS, ("account", "region", "day", "year"), {**days, **told}, location
+    )
+    return list(table_gaps(table, "x", window, Principals(frozenset({parse_principal(ROLE)})), NOW))
 
 
 @pytest.mark.parametrize(

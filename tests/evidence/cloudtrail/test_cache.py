@@ -18,8 +18,8 @@ from hypothesis import strategies as st
 
 from leastpriv.aws.arns import Principals, Window, parse_principal
 from leastpriv.errors import InputError
-from leastpriv.evidence.cloudtrail.file_reader import ReadStatistics
-from leastpriv.evidence.cloudtrail.s3_store import S3Trail
+from leastpriv.evidence.cloudtrail.s3_store import S3Trail, S3TrailOptions
+from leastpriv.evidence.cloudtrail.statistics import ReadStatistics
 from leastpriv.models import Call, Gap, GapKind
 from tests.fakes.aws.s3_server import FakeS3
 from tests.hypothesis_profiles import examples
@@ -72,7 +72,7 @@ def read(
 ) -> tuple[list[Call | Gap], ReadStatistics, int]:
     """What is found, the figures, and how many objects were fetched for it."""
     before = s3.gets()
-    source = S3Trail(s3.aws(), "s3://logs", cache=cache)
+    source = S3Trail(s3.aws(), "s3://logs", S3TrailOptions(cache=cache))
     found = list(source.read(window or Window(), Principals(frozenset({parse_principal(role)}))))
     own = [item for item in found if not isinstance(item, Gap) or item.kind is not GapKind.SETTINGS_UNKNOWN]
     return own, source.statistics, s3.gets() - before
@@ -132,7 +132,7 @@ def test_a_cache_that_cannot_be_read_costs_time_only(s3: FakeS3, tmp_path: Path,
 
 
 def test_a_reading_that_was_interrupted_keeps_what_it_had(s3: FakeS3, tmp_path: Path) -> None:
-    source = S3Trail(s3.aws(), "s3://logs", cache=tmp_path)
+    source = S3Trail(s3.aws(), "s3://logs", S3TrailOptions(cache=tmp_path))
     reading = source.read(Window(), Principals(frozenset({parse_principal(ROLES[0])})))
     for _ in range(9):
         next(reading)

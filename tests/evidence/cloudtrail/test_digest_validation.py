@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from leastpriv.aws.arns import Window
 from leastpriv.aws.session import Aws
 from leastpriv.evidence.cloudtrail import s3_prefetch
-from leastpriv.evidence.cloudtrail.s3_store import S3Trail
+from leastpriv.evidence.cloudtrail.s3_store import S3Trail, S3TrailOptions
 from leastpriv.models import Call, Gap, GapKind, Scope
 from tests.evidence.cloudtrail.test_s3_store import ACCOUNT, EVERYBODY, MINE, START, deliver, names, record
 from tests.fakes.aws.s3_server import FakeS3
@@ -71,7 +71,9 @@ def fill(s3: FakeS3) -> Chain:
 def read(door: Aws, *, validate: bool = True, window: Window | None = None, **more: Any) -> tuple[list[str], list[Gap]]:
     """The names of the calls, sorted, and the gaps but for that of the settings, which nobody tells here."""
     source = S3Trail(
-        door, more.pop("named", "s3://logs"), validate_at=more.pop("now", NOW) if validate else None, **more
+        door,
+        more.pop("named", "s3://logs"),
+        S3TrailOptions(validate_at=more.pop("now", NOW) if validate else None, **more),
     )
     found = list(source.read(window or Window(), MINE))
     gaps = [item for item in found if isinstance(item, Gap) and item.kind is not GapKind.SETTINGS_UNKNOWN]
@@ -88,7 +90,7 @@ def logs(s3: FakeS3, region: str = REGION) -> list[str]:
 
 
 def test_a_sound_trail_is_read_as_without_validation(s3: FakeS3, door: Aws) -> None:
-    plain, validated = S3Trail(door, "s3://logs"), S3Trail(door, "s3://logs", validate_at=NOW)
+    plain, validated = S3Trail(door, "s3://logs"), S3Trail(door, "s3://logs", S3TrailOptions(validate_at=NOW))
     assert list(plain.read(Window(), EVERYBODY)) == list(validated.read(Window(), EVERYBODY))
     assert plain.statistics == validated.statistics
     assert plain.statistics.calls == 2 * HOURS

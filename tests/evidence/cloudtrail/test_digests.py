@@ -17,11 +17,11 @@ from hypothesis import strategies as st
 from leastpriv.evidence.cloudtrail.digests import (
     ContentHash,
     Digest,
+    DigestRecord,
     HashedStream,
-    Link,
     broken_links,
-    holes,
-    named,
+    missing_periods,
+    parse_digest_key,
     read_digest,
 )
 from tests.fakes.digests import FINGERPRINT, HOUR, Chain, Written, public_key, written
@@ -121,13 +121,15 @@ def test_a_log_file_hashed_in_another_way_is_named_without_a_hash() -> None:
     ],
 )
 def test_a_key_tells_the_hour_of_its_digest(key: str, expected: tuple[int, bool] | None) -> None:
-    told = named(key)
+    told = parse_digest_key(key)
     assert (told and (told.end.hour, told.backfill)) == expected
 
 
-def _link(number: int, previous: Link | None = None, signature: str = "") -> Link:
+def _link(number: int, previous: DigestRecord | None = None, signature: str = "") -> DigestRecord:
     before = (previous.key, previous.hash, signature or previous.signature) if previous else None
-    return Link(f"k{number}", START + number * HOUR, START + (number + 1) * HOUR, f"h{number}", f"s{number}", before)
+    return DigestRecord(
+        f"k{number}", START + number * HOUR, START + (number + 1) * HOUR, f"h{number}", f"s{number}", before
+    )
 
 
 def test_a_chain_breaks_where_the_digest_before_is_another_one_or_not_there() -> None:
@@ -145,7 +147,7 @@ def test_a_chain_breaks_where_the_digest_before_is_another_one_or_not_there() ->
 @given(st.sets(st.integers(0, 30), min_size=1), st.integers(31, 40))
 def test_every_hour_without_a_digest_lies_in_a_hole(hours: set[int], end: int) -> None:
     links = [_link(number) for number in hours]
-    found = list(holes(links, None, START + end * HOUR, timedelta()))
+    found = list(missing_periods(links, None, START + end * HOUR, timedelta()))
     for hour in range(min(hours), end):
         middle = START + (hour + 0.5) * HOUR
         assert any(start <= middle < stop for start, stop in found) == (hour not in hours)

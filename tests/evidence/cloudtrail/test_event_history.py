@@ -15,8 +15,8 @@ from leastpriv.aws import session as aws_module
 from leastpriv.aws.arns import Principals, Window, parse_principal
 from leastpriv.aws.session import Aws
 from leastpriv.evidence.cloudtrail import event_history as module
-from leastpriv.evidence.cloudtrail.event_history import EventHistory
-from leastpriv.evidence.cloudtrail.file_reader import SeenEvents
+from leastpriv.evidence.cloudtrail.event_history import EventHistory, EventHistoryOptions
+from leastpriv.evidence.cloudtrail.file_reader import EventDeduplicator
 from leastpriv.evidence.cloudtrail.lookup_events import await_delivery
 from leastpriv.models import Call, Gap, GapKind, Scope
 from tests.fakes import progress
@@ -50,7 +50,7 @@ def history() -> Iterator[FakeHistory]:
 
 
 def source(fake: FakeHistory, *further: str, **options: Any) -> EventHistory:
-    return EventHistory(Aws.open(fake.environment()), (*REGIONS, *further), NOW, pace=0, **options)
+    return EventHistory(Aws.open(fake.environment()), (*REGIONS, *further), NOW, EventHistoryOptions(pace=0, **options))
 
 
 def read(found: EventHistory, window: Window = WHOLE, role: str = ROLE) -> tuple[list[Call], list[Gap]]:
@@ -115,7 +115,7 @@ def test_a_region_whose_logins_cannot_be_looked_for_hides_what_any_session_did_a
 ) -> None:
     """Credentials of STS's global endpoint are refused in regions that are enabled, and may log in there."""
     history.faults.append(Fault(kind, "ap-east-1"))
-    found = source(history, "ap-east-1", way_out="Name the regions.")
+    found = source(history, "ap-east-1", remedy="Name the regions.")
     calls, gaps = read(found)
     assert len(calls) == 189
     assert [(gap.kind, gap.scope) for gap in gaps] == [(GapKind.SOURCE_FAILED, Scope())]
@@ -302,9 +302,9 @@ def test_a_user_is_looked_up_by_name(history: FakeHistory) -> None:
 
 
 def test_what_a_trail_has_shown_already_counts_once(history: FakeHistory) -> None:
-    seen = SeenEvents()
+    seen = EventDeduplicator()
     for record in history.events["us-east-1"]:
-        seen.is_copy(record["eventID"])
+        seen.is_duplicate(record["eventID"])
     found = source(history, seen=seen)
     calls, _ = read(found)
     assert len(calls) == 180

@@ -18,7 +18,8 @@ from leastpriv.aws.arns import Principals, Window
 from leastpriv.aws.s3_objects import BucketEndpoint, FastObjectClient, signed_headers, urllib3_getter
 from leastpriv.aws.session import Aws
 from leastpriv.errors import AwsError
-from leastpriv.evidence.cloudtrail.s3_bucket import Bucket, Stored
+from leastpriv.evidence.cloudtrail.file_store import StoredFile
+from leastpriv.evidence.cloudtrail.s3_bucket import Bucket
 from leastpriv.evidence.cloudtrail.s3_store import S3Trail
 from leastpriv.models import Call, Gap, GapKind
 from tests.evidence.cloudtrail.test_cached_folders import record
@@ -53,7 +54,7 @@ def door(s3: FakeS3, client: str) -> Aws:
     return Aws.open({**s3.environment(), "LEASTPRIV_S3_CLIENT": client})
 
 
-def listed(aws: Aws) -> tuple[Stored, ...]:
+def listed(aws: Aws) -> tuple[StoredFile, ...]:
     return next(Bucket("logs", aws.client("s3")).objects(PLACE))
 
 
@@ -83,7 +84,7 @@ def test_an_object_that_is_another_one_by_now_is_asked_of_botocore(s3: FakeS3, f
 def test_a_bucket_that_is_not_there_is_botocores_to_tell(s3: FakeS3, fast_door: Aws) -> None:
     bucket = Bucket("nowhere", fast_door.client("s3"), fast_door.fast_object_client("nowhere"))
     with pytest.raises(AwsError):
-        bucket.fetch(Stored("a.json.gz", '"x"', 3))
+        bucket.fetch(StoredFile("a.json.gz", '"x"', 3))
 
 
 def test_a_bucket_that_was_not_listed_is_left_to_botocore(s3: FakeS3, fast_door: Aws) -> None:

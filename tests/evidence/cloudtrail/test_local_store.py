@@ -17,7 +17,8 @@ from hypothesis import strategies as st
 from leastpriv.aws.arns import Principals, Window, parse_principal
 from leastpriv.errors import InputError
 from leastpriv.evidence.cloudtrail import file_store
-from leastpriv.evidence.cloudtrail.local_store import SeenEvents, TrailFolder
+from leastpriv.evidence.cloudtrail.file_reader import EventDeduplicator
+from leastpriv.evidence.cloudtrail.local_store import TrailFolder
 from leastpriv.evidence.cloudtrail.record import account_of
 from leastpriv.models import Call, Gap, GapKind, Scope
 from tests.hypothesis_profiles import examples
@@ -77,7 +78,7 @@ def test_a_trails_folder_is_read_oldest_file_first_over_all_regions(tmp_path: Pa
 def test_a_flat_folder_is_read_by_the_time_in_the_names_however_many_there_are(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(file_store, "_NAMES", 3)
+    monkeypatch.setattr(file_store, "_NAMES_AT_ONCE", 3)
     for number in range(10):
         path = deliver(
             tmp_path / "from", [record(number)], minutes=number, region=("us-east-1", "eu-west-1")[number % 2]
@@ -169,10 +170,10 @@ def test_copies_are_dropped_by_event_id_across_files_and_records_without_one_are
 def test_at_least_as_many_ids_are_remembered_as_promised_and_at_most_twice_as_many(
     ids: list[int], capacity: int
 ) -> None:
-    seen = SeenEvents(capacity)
+    seen = EventDeduplicator(capacity)
     added: list[int] = []
     for each in ids:
-        is_copy = seen.is_copy(str(each))
+        is_copy = seen.is_duplicate(str(each))
         assert is_copy or each not in added[-capacity:]
         assert not is_copy or each in added[-2 * capacity :]
         if not is_copy:

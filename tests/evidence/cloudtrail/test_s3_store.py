@@ -17,9 +17,9 @@ import pytest
 from leastpriv.aws.arns import Principals, Window, parse_principal
 from leastpriv.errors import AwsError, InputError
 from leastpriv.evidence.cloudtrail import s3_bucket, s3_prefetch
-from leastpriv.evidence.cloudtrail.file_reader import SeenEvents
+from leastpriv.evidence.cloudtrail.file_reader import EventDeduplicator
 from leastpriv.evidence.cloudtrail.local_store import TrailFolder
-from leastpriv.evidence.cloudtrail.s3_store import S3Trail
+from leastpriv.evidence.cloudtrail.s3_store import S3Trail, S3TrailOptions
 from leastpriv.evidence.read_sources import read_evidence
 from leastpriv.models import Call, Gap, GapKind, Scope
 from tests.fakes import progress
@@ -79,7 +79,7 @@ def read(
     s3: FakeS3, window: Window = ALWAYS, principals: Principals = EVERYBODY, named: str = "s3://logs", **more: Any
 ) -> tuple[list[str], list[Gap]]:
     """The names of the calls in the order read, and the gaps but for that of the settings, which nobody tells here."""
-    source = S3Trail(s3.aws(more.pop("attempts", 1)), named, **more)
+    source = S3Trail(s3.aws(more.pop("attempts", 1)), named, S3TrailOptions(**more))
     found = list(source.read(window, principals))
     gaps = [item for item in found if isinstance(item, Gap) and item.kind is not GapKind.SETTINGS_UNKNOWN]
     return [item.name for item in found if isinstance(item, Call)], gaps
@@ -228,7 +228,7 @@ def test_a_bucket_is_read_as_the_folder_of_its_files_is(s3: FakeS3, tmp_path: Pa
         path = tmp_path / key
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(body)
-    folder, bucket = TrailFolder(tmp_path, survey=survey), S3Trail(s3.aws(), "s3://logs", survey=survey)
+    folder, bucket = TrailFolder(tmp_path, survey=survey), S3Trail(s3.aws(), "s3://logs", S3TrailOptions(survey=survey))
     expected = list(folder.read(ALWAYS, MINE))
     found = [item for item in bucket.read(ALWAYS, MINE) if getattr(item, "kind", "") != GapKind.SETTINGS_UNKNOWN]
     assert [item for item in found if isinstance(item, Call)] == [item for item in expected if isinstance(item, Call)]
@@ -433,7 +433,7 @@ def test_calls_that_another_source_had_before_tell_as_well_that_events_are_under
     s3: FakeS3, tmp_path: Path
 ) -> None:
     deliver(s3, 1)
-    seen = SeenEvents()
+    seen = EventDeduplicator()
     for cache in (None, tmp_path, tmp_path):
         more = {"seen": seen, "cache": cache, "now": START + timedelta(minutes=3), "waited": True}
         found, gaps = read(s3, **more)

@@ -14,7 +14,13 @@ from leastpriv.aws.arns import Principals, Window
 from leastpriv.aws.session import Aws
 from leastpriv.errors import InputError
 from leastpriv.evidence.cloudtrail.s3_store import S3Trail
-from leastpriv.evidence.cloudtrail.trail_config import Trail, left_out_by_place, stopped, unlogged, unrecorded_regions
+from leastpriv.evidence.cloudtrail.trail_config import (
+    Trail,
+    excluded_events,
+    location_gaps,
+    logging_stopped_gaps,
+    unrecorded_regions,
+)
 from leastpriv.models import Call, Gap, GapKind, Scope
 from leastpriv.permissions.visibility import data_event_types
 from tests.fakes.aws import contract
@@ -78,7 +84,7 @@ KMS, RDS = Scope(services=("kms",)), Scope(services=("rds-data",))
 )
 def test_management_events_that_the_selectors_leave_out_are_told(answer: Any, left_out: list[Scope]) -> None:
     assert not list(contract.breaches(answer, contract.operation("cloudtrail", "GetEventSelectors").output_shape, ""))
-    assert [scope for scope, _ in unlogged(answer) if not scope.data_events] == left_out
+    assert [scope for scope, _ in excluded_events(answer) if not scope.data_events] == left_out
 
 
 def objects(kind: str, *outside: str) -> Scope:
@@ -120,20 +126,20 @@ ANOTHER = {"resources.ARN": {"Equals": ["arn:aws:s3:::other/x"]}}
     ],
 )  # fmt: skip
 def test_of_a_type_that_is_selected_in_part_the_rest_is_told_by_kind(answer: Any, left_out: list[Scope]) -> None:
-    found = [scope for scope, _ in unlogged(answer) if "management" not in str(scope.events)]
+    found = [scope for scope, _ in excluded_events(answer) if "management" not in str(scope.events)]
     missing = tuple(kind for kind in data_event_types() if kind != S3_OBJECTS)
     assert found == [Scope(events=missing, data_events=True), *left_out]
 
 
 def test_of_functions_those_that_are_named_are_left_out_of_the_rest() -> None:
-    [_, *found] = [scope for scope, _ in unlogged(basic(**selected(FUNCTION, kind="AWS::Lambda::Function")))]
+    [_, *found] = [scope for scope, _ in excluded_events(basic(**selected(FUNCTION, kind="AWS::Lambda::Function")))]
     assert [scope.outside for scope in found] == [(FUNCTION,), (FUNCTION,)]
-    everything = unlogged(basic(**selected("arn:aws:lambda", kind="AWS::Lambda::Function")))
+    everything = excluded_events(basic(**selected("arn:aws:lambda", kind="AWS::Lambda::Function")))
     assert len(list(everything)) == 1
 
 
 def test_a_trail_without_selectors_of_data_events_says_so_of_all_types() -> None:
-    assert [scope for scope, _ in unlogged(basic())] == [Scope(events=data_event_types(), data_events=True)]
+    assert [scope for scope, _ in excluded_events(basic())] == [Scope(events=data_event_types(), data_events=True)]
 
 
 @pytest.mark.parametrize(
@@ -160,7 +166,7 @@ def test_a_trail_without_selectors_of_data_events_says_so_of_all_types() -> None
     ],
 )
 def test_a_time_without_logging_in_the_window_could_hide_anything(status: dict[str, Any], words: str) -> None:
-    found = list(stopped(TRAIL, status, Window(NOON - 90 * DAY, NOON)))
+    found = list(logging_stopped_gaps(TRAIL, status, Window(NOON - 90 * DAY, NOON)))
     assert [(gap.kind, gap.scope) for gap in found] == ([(GapKind.LOGGING_STOPPED, Scope())] if words else [])
     assert all(words in gap.detail for gap in found)
 
@@ -357,7 +363,7 @@ def test_a_place_of_one_region_says_nothing_of_the_others_whatever_its_trail_rec
 def test_a_place_of_some_days_could_hide_what_the_window_has_beside_them(
     days: str, window: Window, holds: bool
 ) -> None:
-    found = list(left_out_by_place("x", f"{REGION_PLACE}/{days}/", window))
+    found = list(location_gaps("x", f"{REGION_PLACE}/{days}/", window))
     assert [gap.scope for gap in found if not gap.scope.regions] == ([] if holds else [Scope()])
 
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from leastpriv.errors import AwsError, AwsErrorKind
 from leastpriv.evidence.denials.encoded_message import Decoder, read_decoded
-from leastpriv.evidence.denials.job_logs import distinct, read_log
+from leastpriv.evidence.denials.job_logs import distinct_denials, read_log
 from leastpriv.evidence.denials.message import read_denial
 from leastpriv.models import Denial, DeniedBy
 
@@ -81,7 +81,7 @@ def test_a_text_that_is_cut_or_masked_is_none(cut: str) -> None:
 
 def test_refusals_with_different_texts_are_different_and_copies_are_one() -> None:
     log = "\n\n".join(PHRASE + text for text in ("a" * 80, "b" * 80, "a" * 80))
-    found, _ = distinct(read_log(io.BytesIO(log.encode()), "log"))
+    found, _ = distinct_denials(read_log(io.BytesIO(log.encode()), "log"))
     assert [one.denial.encoded[0] for one in found] == ["a", "b"]
 
 

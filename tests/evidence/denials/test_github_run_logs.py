@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from leastpriv.evidence.denials.github_run_logs import RunLogs
-from leastpriv.evidence.denials.logged_usage import Logs
+from leastpriv.evidence.denials.github_run_logs import WorkflowRunLogs
+from leastpriv.evidence.denials.logged_usage import LoggedDenials
 from leastpriv.models import GapKind
 from tests.fakes.github import FakeGitHub
 
@@ -30,16 +30,18 @@ def hub() -> Iterator[FakeGitHub]:
         yield fake
 
 
-def read(hub: FakeGitHub, *, token: str = "", waits: list[float] | None = None, largest: int = 1 << 20) -> Logs:
+def read(
+    hub: FakeGitHub, *, token: str = "", waits: list[float] | None = None, largest: int = 1 << 20
+) -> LoggedDenials:
     waited = [] if waits is None else waits
-    return RunLogs(hub.url, "acme/orders", "42", "2", token or hub.token, waited.append, largest).read()
+    return WorkflowRunLogs(hub.url, "acme/orders", "42", "2", token or hub.token, waited.append, largest).read()
 
 
-def told(logs: Logs) -> list[tuple[str, int, tuple[str, ...]]]:
+def told(logs: LoggedDenials) -> list[tuple[str, int, tuple[str, ...]]]:
     return [(one.file, one.line, one.denial.actions) for one in logs.denials]
 
 
-def gaps(logs: Logs) -> list[str]:
+def gaps(logs: LoggedDenials) -> list[str]:
     assert {gap.kind for gap in logs.gaps} <= {GapKind.UNREADABLE_LOG}
     return [gap.detail for gap in logs.gaps]
 
@@ -139,7 +141,7 @@ def test_a_rate_limit_is_waited_for_if_it_is_short(hub: FakeGitHub, seconds: int
 
 
 def test_a_server_that_is_not_there_is_a_gap(hub: FakeGitHub) -> None:
-    logs = RunLogs("http://127.0.0.1:9", "acme/orders", "42", "2", hub.token, lambda _: None).read()
+    logs = WorkflowRunLogs("http://127.0.0.1:9", "acme/orders", "42", "2", hub.token, lambda _: None).read()
     assert gaps(logs) == ["the jobs of run 42: GitHub could not be reached (ConnectionError)"]
 
 
@@ -206,7 +208,7 @@ def test_an_address_that_is_none_is_a_gap(location: str) -> None:
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         address = f"http://127.0.0.1:{server.server_port}"
-        logs = RunLogs(address, "acme/orders", "42", "2", "token", lambda _: None).read()
+        logs = WorkflowRunLogs(address, "acme/orders", "42", "2", "token", lambda _: None).read()
         server.shutdown()
     (gap,) = gaps(logs)
     assert gap.startswith("build: ")

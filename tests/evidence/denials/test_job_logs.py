@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from leastpriv.evidence.denials import job_logs
-from leastpriv.evidence.denials.job_logs import LoggedDenial, distinct, read_log
-from leastpriv.evidence.denials.log_text import lay_out
+from leastpriv.evidence.denials.job_logs import LoggedDenial, distinct_denials, read_log
+from leastpriv.evidence.denials.log_text import clean_log_text
 from leastpriv.models import Denial, DeniedBy
 from tests.hypothesis_profiles import examples
 
@@ -119,7 +119,9 @@ def logged(line: int, **fields: object) -> LoggedDenial:
 
 
 def test_copies_are_told_once_with_the_most_that_one_of_them_tells() -> None:
-    found, more = distinct([logged(1, principal=""), logged(2), logged(3, denied_by=DeniedBy.SCP, mendable=False)])
+    found, more = distinct_denials(
+        [logged(1, principal=""), logged(2), logged(3, denied_by=DeniedBy.SCP, mendable=False)]
+    )
     assert [(one.line, one.denial.denied_by, one.denial.principal, one.denial.mendable) for one in found] == [
         (1, DeniedBy.SCP, WHO, False)
     ]
@@ -134,12 +136,12 @@ def test_what_differs_is_told_apart() -> None:
         logged(4, actions=("sqs:DeleteQueue",)),
         logged(5, principal=WHO + "2", denied_by=DeniedBy.SCP),
     ]
-    assert {one.line for one in distinct(different)[0]} == {1, 2, 3, 4, 5}
+    assert {one.line for one in distinct_denials(different)[0]} == {1, 2, 3, 4, 5}
 
 
 def test_a_log_that_is_made_up_does_not_fill_the_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(job_logs, "MOST_DISTINCT", 3)
-    found, more = distinct(logged(line, resource=f"{QUEUE}{line}") for line in range(1, 9))
+    found, more = distinct_denials(logged(line, resource=f"{QUEUE}{line}") for line in range(1, 9))
     assert (len(found), more) == (3, True)
 
 
@@ -148,7 +150,7 @@ def test_real_logs_tell_exactly_the_distinct_refusals_of_their_manifest(shared_f
     folder = shared_folder / "corpus" / "logs"
     for log in json.loads((folder / "MANIFEST.json").read_text(encoding="utf-8")):
         with (folder / log["file"]).open("rb") as stream:
-            found, _ = distinct(read_log(stream, log["file"]))
+            found, _ = distinct_denials(read_log(stream, log["file"]))
         expected = Counter({row["action"].split()[0]: max(1, row["resources"]) for row in log["distinct_denials"]})
         assert Counter(one.denial.actions[0] for one in found) == expected, log["file"]
         resources = {one.denial.resource for one in found if one.denial.resource}
@@ -199,7 +201,7 @@ def read_counting(data: bytes, monkeypatch: pytest.MonkeyPatch) -> tuple[int, in
     def counting(raw: str) -> object:
         nonlocal characters
         characters += len(raw)
-        return lay_out(raw)
+        return clean_log_text(raw)
 
     monkeypatch.setattr(job_logs, "lay_out", counting)
     return sum(1 for _ in read_log(io.BytesIO(data), "log")), characters

@@ -60,7 +60,7 @@ def test_a_damaged_archive_is_told(damaged: object) -> None:
 
 
 def test_an_archive_that_unfolds_without_end_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(job_logs, "MAX_UNFOLDED", 1_000_000)
+    monkeypatch.setattr(job_logs, "MAX_DECOMPRESSED", 1_000_000)
     with pytest.raises(InputError, match="unfolds to more than"):
         places(["-"], archive({"a": b"\n" * 600_000, "b": b"\n" * 600_000}))
 
@@ -80,7 +80,7 @@ def test_a_damaged_gzip_file_is_told() -> None:
 
 
 def test_a_gzip_file_that_unfolds_without_end_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(job_logs, "MAX_UNFOLDED", 1_000)
+    monkeypatch.setattr(job_logs, "MAX_DECOMPRESSED", 1_000)
     with pytest.raises(InputError, match="unfolds to more than"):
         places(["-"], gzip.compress(b"x" * 2_000))
 

@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from leastpriv.aws.arns import Window, principal_of
 from leastpriv.diff.compare import compare
 from leastpriv.evidence.denials.encoded_message import Decoder
-from leastpriv.evidence.denials.job_logs import distinct, read_log
-from leastpriv.evidence.denials.logged_usage import Logs, with_logs
+from leastpriv.evidence.denials.job_logs import distinct_denials, read_log
+from leastpriv.evidence.denials.logged_usage import LoggedDenials, add_job_logs
 from leastpriv.evidence.models import Evidence
 from leastpriv.models import Basis, Gap, GapKind, Outcome, Run, Scope
 from leastpriv.permissions import catalog
@@ -38,13 +38,13 @@ def line(action: str = "sns:Publish", resource: str = TOPIC, who: str = SESSION,
     return f"User: {who} is not authorized to perform: {action} on resource: {resource} {reason}"
 
 
-def logs(*lines: str, run: Run | None = None) -> Logs:
+def logs(*lines: str, run: Run | None = None) -> LoggedDenials:
     text = "\n\n".join(lines).encode()
-    return Logs(tuple(distinct(read_log(io.BytesIO(text), "deploy"))[0]), run=run)
+    return LoggedDenials(tuple(distinct_denials(read_log(io.BytesIO(text), "deploy"))[0]), run=run)
 
 
 def heard(*lines: str, window: Window = ALL) -> Evidence:
-    return with_logs(Evidence(ROLE), [logs(*lines)], window, NOW)
+    return add_job_logs(Evidence(ROLE), [logs(*lines)], window, NOW)
 
 
 def test_a_refusal_is_a_denied_usage_with_its_place_and_time() -> None:
@@ -69,14 +69,14 @@ def test_what_lies_outside_the_window_does_not_count() -> None:
 
 def test_the_run_of_the_logs_is_that_of_their_refusals() -> None:
     run = Run("17650000500", "17650000500", NOW, NOW)
-    evidence = with_logs(Evidence(ROLE), [logs(line(), run=run)], ALL, NOW)
+    evidence = add_job_logs(Evidence(ROLE), [logs(line(), run=run)], ALL, NOW)
     assert [usage.runs for usage in evidence.usages] == [("17650000500",)]
     assert (evidence.logged_runs, evidence.runs) == ((run,), ())
 
 
 def test_gaps_of_logs_hide_no_use() -> None:
     gap = Gap(GapKind.UNREADABLE_LOG, Scope(), "deploy: gone")
-    evidence = with_logs(Evidence(ROLE), [Logs(gaps=(gap, gap))], ALL, NOW)
+    evidence = add_job_logs(Evidence(ROLE), [LoggedDenials(gaps=(gap, gap))], ALL, NOW)
     assert [(each.kind, each.count) for each in evidence.gaps] == [(GapKind.UNREADABLE_LOG, 2)]
     assert not any(could_hide(each, "s3:DeleteBucket") for each in evidence.gaps)
     assert could_hide(replace(gap, kind=GapKind.UNREADABLE_FILE), "s3:DeleteBucket")
@@ -88,7 +88,7 @@ def test_an_encoded_refusal_is_decoded_and_else_a_gap() -> None:
         '{"allowed": false, "explicitDeny": false, "context": {"action": "ec2:CreateVpc", '
         f'"resource": "arn:aws:ec2:eu-west-1:111122223333:vpc/*", "principal": {{"arn": "{SESSION}"}}}}}}'
     )
-    evidence = with_logs(Evidence(ROLE), [logs(encoded)], ALL, NOW, Decoder(lambda _: decoded))
+    evidence = add_job_logs(Evidence(ROLE), [logs(encoded)], ALL, NOW, Decoder(lambda _: decoded))
     assert [usage.need.permission.action for usage in evidence.usages] == ["ec2:CreateVpc"]
     (gap,) = heard(encoded).gaps
     assert gap.kind is GapKind.ENCODED_DENIAL
@@ -213,7 +213,7 @@ def test_labelled_refusals_add_their_own_action_where_a_grant_helps_and_nothing_
     for text in (shared_folder / "corpus" / "refusals.jsonl").read_text(encoding="utf-8").splitlines():
         told = json.loads(text)
         named = principal_of(told["expected"]["principal"] or "")
-        evidence = with_logs(Evidence(named.arn if named else ROLE), [logs(told["message"])], ALL, NOW)
+        evidence = add_job_logs(Evidence(named.arn if named else ROLE), [logs(told["message"])], ALL, NOW)
         changes, _ = additions(compare(None, [], evidence).missing, evidence, Options(), History())
         assert not (changes and (told["grant"] == "no" or named is None)), told["id"]
         for change in changes:

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from leastpriv.evidence.denials.log_text import lay_out
+from leastpriv.evidence.denials.log_text import clean_log_text
 from leastpriv.evidence.denials.message import find_denials, read_denial
 from leastpriv.models import Denial, DeniedBy
 
@@ -356,10 +356,10 @@ def test_a_bucket_that_an_option_names_is_the_resource() -> None:
 def test_a_bare_refusal_is_told_beside_the_next_one() -> None:
     refused = "An error occurred (AccessDenied) when calling the PutObject operation: Access Denied"
     for between in ("\n", "\n\n"):
-        found = find_denials(lay_out(f"{refused}{between}{SENTENCE}"))
+        found = find_denials(clean_log_text(f"{refused}{between}{SENTENCE}"))
         assert [one.denial.actions for one in found] == [("s3:PutObject",), ("sqs:SendMessage",)]
     own = SENTENCE.replace("sqs:SendMessage", "s3:PutObject")
-    assert len(find_denials(lay_out(f"{refused}\n{own}"))) == 1
+    assert len(find_denials(clean_log_text(f"{refused}\n{own}"))) == 1
 
 
 @pytest.mark.parametrize(
@@ -445,7 +445,7 @@ _JAVA_2 = "(Service: Ec2, Status Code: 403, Request ID: 1)"
     ],
 )
 def test_a_stack_trace_names_the_operation_of_the_refusal_above_it(trace: str, actions: tuple[str, ...]) -> None:
-    found = [one.denial for one in find_denials(lay_out(trace)) if one.denial.actions]
+    found = [one.denial for one in find_denials(clean_log_text(trace)) if one.denial.actions]
     assert [one.actions for one in found] == ([actions] if actions else [])
     assert all(one.inferred and one.mendable for one in found)
 
@@ -486,7 +486,7 @@ def test_a_bare_refusal_may_break_within_its_words(width: int) -> None:
 def test_the_sentence_behind_a_bare_refusal_of_ec2_is_the_same_refusal() -> None:
     sentence = f"User: {WHO} is not authorized to perform: ec2:RunInstances on resource: {INSTANCE}"
     deny = f"Error launching source instance: UnauthorizedOperation: {EC2} {sentence} with an explicit deny in a"
-    found = find_denials(lay_out(f"{deny} service control policy. Encoded authorization failure message: x"))
+    found = find_denials(clean_log_text(f"{deny} service control policy. Encoded authorization failure message: x"))
     assert [(one.denial.resource, one.denial.denied_by, one.denial.mendable) for one in found] == [
         (INSTANCE, DeniedBy.SCP, False)
     ]

@@ -18,7 +18,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from leastpriv.diff.compare import compare
-from leastpriv.evidence.collector import UsageBook
+from leastpriv.evidence.collector import UsageCollector
 from leastpriv.evidence.models import Coverage, Evidence
 from leastpriv.models import Call, Outcome
 from leastpriv.permissions import catalog
@@ -188,13 +188,13 @@ def policy(actions: Sequence[str]) -> Document:
 
 def observed(source: str, name: str, parameters: Mapping[str, object]) -> Evidence:
     """Evidence of twelve runs with the call, from sources that have every management event and no data event."""
-    book = UsageBook(ROLE)
+    collector = UsageCollector(ROLE)
     for turn in range(_RUNS):
         time = _FIRST + timedelta(days=turn * _DAYS)
         for event in ((source, name, parameters), _OTHER):
-            book.note(_call(time, turn, *event))
+            collector.note(_call(time, turn, *event))
     coverage = Coverage(regions={"us-east-1": _LONG, "eu-west-1": _LONG}, reads=True, whole=_LONG)
-    return replace(book.close(), coverage=coverage)
+    return replace(collector.close(), coverage=coverage)
 
 
 def _call(time: datetime, turn: int, source: str, name: str, parameters: Mapping[str, object]) -> Call:

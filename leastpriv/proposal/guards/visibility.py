@@ -12,7 +12,14 @@ from leastpriv.models import Gap, Outcome
 from leastpriv.permissions import catalog
 from leastpriv.permissions.patterns import action_matches
 from leastpriv.permissions.resource_types import is_named_when_meant, kinds_of
-from leastpriv.permissions.visibility import Visibility, carriers_of, read_only_by_name, visibility
+from leastpriv.permissions.visibility import (
+    Visibility,
+    carriers_of,
+    global_services,
+    home_region,
+    read_only_by_name,
+    visibility,
+)
 from leastpriv.proposal.guards.aws import (
     home_region_of,
     is_never_attempted,
@@ -42,12 +49,26 @@ def region_not_read(candidate: RemovalCandidate, context: GuardContext) -> str:
         return ""
     least = timedelta(days=context.options.minimum_days)
     spans = context.evidence.coverage.regions
-    for region in sorted(regions_to_know(candidate, context)):
+    for region in sorted(regions_to_know(candidate, context) | _home_regions_of_carriers(candidate, context)):
         if region not in spans:
             return f"no record of {region} was read, where its use would have been recorded"
         if spans[region] < least:
             return f"the records of {region} span {spans[region].days} of {least.days} days"
     return ""
+
+
+def _home_regions_of_carriers(candidate: RemovalCandidate, context: GuardContext) -> frozenset[str]:
+    """Home regions of the carriers that the principal may call: global services record them nowhere else."""
+    partition = context.evidence.principal.split(":")[1]
+    named = (each.operation for each in carriers_of(candidate.action) if context.may_call(each.operation))
+    return frozenset(home_region(name.partition(":")[0], partition) for name in named) - {""}
+
+
+@lru_cache(maxsize=32_768)
+def _has_regional_carrier(action: str) -> bool:
+    """Whether a carrier of the action is recorded in the region that is called."""
+    prefixes = {each.operation.partition(":")[0] for each in carriers_of(action)}
+    return not prefixes <= set(global_services("aws"))
 
 
 def not_recorded(candidate: RemovalCandidate, context: GuardContext) -> str:
@@ -106,7 +127,7 @@ def _is_event_of(events: tuple[str, ...], action: str) -> bool:
 
 def _reaches(candidate: RemovalCandidate, regions: tuple[str, ...], context: GuardContext) -> bool:
     """Whether a use through this statement may be recorded in one of these regions (none: any)."""
-    home = home_region_of(candidate, context)
+    home = "" if _has_regional_carrier(candidate.action) else home_region_of(candidate, context)
     where = {home} if home else limiting_regions(candidate.entry.statement)
     return not regions or where is None or not where.isdisjoint(regions)
 

@@ -95,7 +95,10 @@ def _block(action: str, context: ReportContext, has_policy: bool) -> Iterator[st
     yield from _visibility(action)
     yield from _warnings(action)
     yield from _not_seen(action, context)
-    yield from _decisions(action, context) if has_policy else _first_draft(action, context)
+    if has_policy:
+        yield from _decisions(action, context)
+    else:
+        yield from _additions(action, context, "a policy made from this evidence would have it")
 
 
 def _head(action: str) -> str:
@@ -185,10 +188,6 @@ def _decisions(action: str, context: ReportContext) -> Iterator[str]:
     """The decision on the action in the committed policy."""
     lines = [*_entries(action, context), *_additions(action, context, "would be added")]
     yield from lines or [f"  in {_shown(context.policy_file)}: neither granted nor needed"]
-
-
-def _first_draft(action: str, context: ReportContext) -> Iterator[str]:
-    yield from _additions(action, context, "a policy made from this evidence would have it")
 
 
 def _entries(action: str, context: ReportContext) -> Iterator[str]:

@@ -36,10 +36,11 @@ class TargetRow:
 
 def overview(rows: Sequence[TargetRow]) -> str:
     """A table of all targets: what was found, and the pull request."""
-    lines = [
-        f"| {code(_short(row.role))} | {code(row.policy_file)} | {_findings_text(row)} | {_pull_request_link(row)} |"
-        for row in rows
-    ]
+    lines = []
+    for row in rows:
+        found = f"**Failed**: {prose(row.failure)}" if row.failure else row.title.partition(": ")[2] or row.title
+        link = f"[#{row.number}]({row.pull_request}) {row.operation}" if row.pull_request else row.operation or "–"
+        lines.append(f"| {code(_short(row.role))} | {code(row.policy_file)} | {found} | {link} |")
     return "| Role | Policy file | Found | Pull request |\n| --- | --- | --- | --- |\n" + "\n".join(lines)
 
 
@@ -130,14 +131,6 @@ def _parts(found: dict[str, int], drafts: int, failed: int) -> Iterator[str]:
         yield f"{drafts} first draft{'s' if drafts > 1 else ''}"
     if failed:
         yield f"{failed} failed"
-
-
-def _findings_text(row: TargetRow) -> str:
-    return f"**Failed**: {prose(row.failure)}" if row.failure else row.title.partition(": ")[2] or row.title
-
-
-def _pull_request_link(row: TargetRow) -> str:
-    return f"[#{row.number}]({row.pull_request}) {row.operation}" if row.pull_request else row.operation or "–"
 
 
 def _short(arn: str) -> str:

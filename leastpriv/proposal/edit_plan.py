@@ -148,15 +148,15 @@ class _EditPlan:
     def rewrite(self, statement: Statement, changes: Sequence[Change]) -> None:
         """Removes and narrows a statement's entries; grants with restricted resources wait for `place`."""
         self.changed.add(statement.index)
-        onto = {_catalogue_action(change): change.restricted_to for change in changes if change.restricted_to}
-        moved = {action.lower() for action in onto}
+        restricted = {_catalogue_action(change): change.restricted_to for change in changes if change.restricted_to}
+        moved = {action.lower() for action in restricted}
         listed = {change.action.lower() for change in changes}
         gone = {entry for entry in statement.actions if entry.lower() in listed}
         becomes = {change.action: change.replacement for change in changes if change.replacement}
         stay = {entry.lower() for entry in statement.actions if entry not in gone}
         stay |= {entry.lower() for entries in becomes.values() for entry in entries} - moved
         condition = condition_of(self.document, statement)
-        grants = [(action, resources, condition) for action, resources in onto.items()]
+        grants = [(action, resources, condition) for action, resources in restricted.items()]
         on: tuple[str, ...] = statement.resources
         if not stay:
             self.closed.add(statement.index)

@@ -63,11 +63,11 @@ def propose(
         )
     context = guard_context(evidence, options, difference.missing, history, inputs.confidence)
     narrowed, held_back = removals(difference, context)
-    added, narrowed, cut = _within_change_limit(added, narrowed, context)
+    added, narrowed, left_over = _within_change_limit(added, narrowed, context)
     escapes = document.version == VARIABLES_VERSION
     restricted, held_back_restrictions = narrow_resources(difference, narrowed, context, escapes=escapes)
     restricted, over_limit = _restrictions_within_limit(restricted, len(added) + len(narrowed), context)
-    held_back += [*cut, *over_limit]
+    held_back += [*left_over, *over_limit]
     if not added and _removes_everything(document, narrowed):
         held_back.extend(
             HeldBackChange(change.kind, change.action, change.resources, _WHOLE_POLICY, change.sid)
@@ -98,14 +98,14 @@ def _within_change_limit(
 
 
 def _restrictions_within_limit(
-    onto: list[Change], taken: int, context: GuardContext
+    restricted: list[Change], taken: int, context: GuardContext
 ) -> tuple[list[Change], list[HeldBackChange]]:
     """Splits resource restrictions at what `max-changes` leaves after `taken` changes."""
     most = context.options.max_changes
     if not most:
-        return onto, []
+        return restricted, []
     creators = creators_of(context)
-    return limit_restrictions(onto, max(most - taken, 0), lambda action: creators.get(action, ()))
+    return limit_restrictions(restricted, max(most - taken, 0), lambda action: creators.get(action, ()))
 
 
 def _packed(document: Document, edited: Document, principal: str, attached: Sequence[Document]) -> PackedPolicy:
@@ -127,8 +127,8 @@ def _within_quota(
     may_fold: MayWriteWildcard = lambda _document, _statement, _pattern: False,
 ) -> PackedPolicy:
     managed = sum(policy_kind(other, principal) is PolicyKind.MANAGED for other in attached)
-    beside = size_of_others(kind, attached, principal)
-    return pack(document, kind, attached=managed, used_by_others=beside, may_write_wildcard=may_fold)
+    others_size = size_of_others(kind, attached, principal)
+    return pack(document, kind, attached=managed, used_by_others=others_size, may_write_wildcard=may_fold)
 
 
 def guard_context(

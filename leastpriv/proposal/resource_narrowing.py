@@ -126,9 +126,9 @@ def creators_of(context: GuardContext) -> Mapping[str, tuple[str, ...]]:
     """Maps used actions to the used actions that create their resources."""
     used = [action for action, usages in context.used.items() if _is_used(usages)]
     found: dict[str, list[str]] = {}
-    for maker_action in filter(creates_its_resource, used):
-        for sibling in siblings_of((maker_action,)):
-            found.setdefault(sibling, []).append(maker_action)
+    for creating_action in filter(creates_its_resource, used):
+        for counterpart in siblings_of((creating_action,)):
+            found.setdefault(counterpart, []).append(creating_action)
     return {action: tuple(found[action]) for action in used if action in found}
 
 

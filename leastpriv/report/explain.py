@@ -208,9 +208,9 @@ def decision(action: str, entry: Entry, context: ReportContext) -> str:
         becomes = f", which becomes {', '.join(change.replacement[:_MOST_COVERED])}" if change.replacement else ""
         becomes += f" and {more:,} more" if more > 0 else ""
         return _shown(f"it goes with {change.action}{becomes}")
-    onto = _restricted_to(action, entry, context.proposal.changes)
-    if onto:
-        return _shown(f"it stays, on {', '.join(onto)} alone")
+    resources = _restricted_to(action, entry, context.proposal.changes)
+    if resources:
+        return _shown(f"it stays, on {', '.join(resources)} alone")
     guard_result = (change.kept or {}).get(action) if change else None
     held = _held_back(entry, context.proposal.held_back)
     if used:

@@ -292,10 +292,10 @@ def _dot(run: Run, start: datetime, length: float, run_url: str) -> Dot:
 
 def _items(context: ReportContext) -> tuple[tuple[Item, ...], int]:
     """The changes, those for a security reviewer first, and the number of omitted evidence rows."""
-    room, items, left_out = _MOST_EVIDENCE, [], 0
+    remaining, items, left_out = _MOST_EVIDENCE, [], 0
     for change in context.gravest_first:
-        rows = tuple(_row(usage, context) for usage in change.usages[:room])
-        room -= len(rows)
+        rows = tuple(_row(usage, context) for usage in change.usages[:remaining])
+        remaining -= len(rows)
         left_out += len(change.usages) - len(rows)
         items.append(_item(change, rows, context.evidence))
     return tuple(items), left_out

@@ -72,17 +72,17 @@ def group_body(rows: Sequence[TargetRow], chained: RoleChainPolicies, fingerprin
     """
     verdicts = (f"- {proposal_verdict(row.context)}" for row in rows if row.context)
     head = [overview(rows), *verdicts, *chain_section(chained)]
-    room = LONGEST_BODY - reserved - sum(len(part) + 2 for part in head) - len(proposal_marker(fingerprint)) - 200
+    remaining = LONGEST_BODY - reserved - sum(len(part) + 2 for part in head) - len(proposal_marker(fingerprint)) - 200
     pages: list[str] = []
     changed = [row for row in rows if row.context and row.context.proposal.changes]
     for number, row in enumerate(changed):
-        share = room // (len(changed) - number)
+        share = remaining // (len(changed) - number)
         if share < _LEAST_PAGE:
             pages.append(f"*The pages of {plural(len(changed) - number, 'further target')} are in the job's summary.*")
             break
         page = _page(row, share)
         pages.append(page)
-        room -= len(page) + 2
+        remaining -= len(page) + 2
     return "\n\n".join([*head, *pages, proposal_marker(fingerprint)]) + "\n"
 
 

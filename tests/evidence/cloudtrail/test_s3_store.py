@@ -333,7 +333,7 @@ def test_a_body_does_not_go_on_with_the_bytes_of_another_object(s3: FakeS3) -> N
     s3.break_off("GET ", after=SIZE)
     bucket = s3_bucket.Bucket("logs", s3.aws(1).client("s3"))
     with pytest.raises(AwsError, match="PreconditionFailed"):
-        bucket.fetch(s3_bucket.Stored(key, '"as it was when it was listed"', SIZE))
+        bucket.fetch(s3_bucket.StoredFile(key, '"as it was when it was listed"', SIZE))
 
 
 @pytest.mark.parametrize(
@@ -555,7 +555,7 @@ def test_no_more_is_held_than_the_bound_however_many_objects_there_are(
     monkeypatch.setattr(s3_prefetch, "_AHEAD_BYTES", 5 * size)
     most, held, fetch = 0, 0, s3_bucket.Bucket.fetch
 
-    def counted(bucket: s3_bucket.Bucket, stored: s3_bucket.Stored) -> bytes:
+    def counted(bucket: s3_bucket.Bucket, stored: s3_bucket.StoredFile) -> bytes:
         nonlocal held, most
         held += 1
         most = max(most, held)

@@ -49,7 +49,7 @@ def plan_edits(document: Document, changes: Sequence[Change]) -> list[Edit]:
 
 
 def new_statements(changes: Sequence[Change], taken_sids: Iterable[str]) -> list[Mapping[str, object]]:
-    """Writes statements for additions, one per resources and conditions, so that they grant only what is listed."""
+    """Writes statements for additions, one per resources and conditions, so that they grant only the listed access."""
     return _write_statements(
         _group_grants((change.action, change.resources, _condition(change)) for change in changes), taken_sids
     )
@@ -75,7 +75,7 @@ def _comparable(condition: str) -> object:
     block = json.loads(condition, parse_float=str)
     if not all(isinstance(keys, dict) for keys in block.values()):
         return condition
-    # A key may occur twice in different case; each occurrence is a condition of its own.
+    # A key may occur twice in different case; each occurrence is a separate condition.
     return {
         operator: Counter((key.lower(), values(value)) for key, value in keys.items())
         for operator, keys in block.items()

@@ -6,18 +6,21 @@ from collections.abc import Callable, Mapping
 from datetime import datetime
 from pathlib import Path
 
-from leastpriv.action.annotations import annotate_targets, warn_of_pull_requests
-from leastpriv.action.context import checkout_context, connect_github, step_settings, with_repository
-from leastpriv.action.review import review_step
-from leastpriv.action.tracking import track_drift
+from leastpriv.action.annotations import annotate_targets, warn_if_public, warn_of_pull_requests
+from leastpriv.action.review_comment import review_step
+from leastpriv.action.step_run import checkout_context, connect_github, step_settings, with_repository
 from leastpriv.config.settings import Mode
+from leastpriv.errors import PullRequestError
 from leastpriv.github_actions.context import Runner, repository_path
 from leastpriv.github_actions.output_files import append_summary, write_outputs
 from leastpriv.github_actions.workflow_commands import Console
 from leastpriv.pipeline.artifacts import outputs_of, write_reports, write_result
 from leastpriv.pipeline.propose import propose
-from leastpriv.pipeline.results import heaviest
-from leastpriv.pipeline.summary import report_failures, report_published, run_notes, run_summary
+from leastpriv.pipeline.results import TargetResult, heaviest
+from leastpriv.pipeline.summary import difference_sentence, report_failures, report_published, run_notes, run_summary
+from leastpriv.pull_request.github.repository import GitHubRepository
+from leastpriv.pull_request.tracking_issue import IssueStep
+from leastpriv.report.drift import context_findings, finding_ids, issue_body, issue_marker, issue_title
 
 
 def step(environment: Mapping[str, str], runner: Runner, console: Console, clock: Callable[[], datetime]) -> int:
@@ -41,7 +44,7 @@ def step(environment: Mapping[str, str], runner: Runner, console: Console, clock
         console.warning(note, title="Not remembered" if result.single else "Several targets")
     codes = [each.exit_code for each in result.targets]
     if settings.mode is Mode.CHECK and github and settings.drift_issue and not runner.read_only_token():
-        codes = [track_drift(each, github, console, runner.run_url) for each in result.targets]
+        codes = [_track_drift(each, github, console, runner.run_url) for each in result.targets]
     else:
         report_failures(result, console)
     written = write_result(result, (runner.temporary or runner.workspace) / "leastpriv", codes)
@@ -55,3 +58,25 @@ def step(environment: Mapping[str, str], runner: Runner, console: Console, clock
     write_reports(result.contexts, settings, inside)
     first = result.first_files.published if result.first_files else None
     return heaviest([*codes, *([1] if first and first.failure else [])])
+
+
+def _track_drift(result: TargetResult, github: GitHubRepository, console: Console, run_url: str) -> int:
+    """Opens, edits or closes the tracking issue of a target; returns the exit code of the target."""
+    context = result.context
+    if context is None:
+        console.error(f"{result.target.role}: {result.failure}")
+        return result.exit_code
+    found = context_findings(context)
+    try:
+        step, url = github.track(
+            issue_marker(context), finding_ids(found), issue_title(context), issue_body(found, context, run_url)
+        )
+    except PullRequestError as error:
+        difference = f"{difference_sentence(context)}, and its issue could not be kept: " if found else ""
+        console.error(f"{difference}{error}")
+        return 1
+    words = "left as it is" if step is IssueStep.NOTHING else step.value
+    if step in (IssueStep.OPEN, IssueStep.EDIT, IssueStep.REOPEN):
+        warn_if_public(github, console, "the tracking issue")
+    console.log(f"Tracking issue {words}: {url}" if url else "Nothing differs, and there is no tracking issue.")
+    return 0

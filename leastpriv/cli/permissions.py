@@ -20,28 +20,34 @@ def permissions(options: Namespace, stdout: TextIO, console: Console, clock: Clo
     """Lists what a role, or every role, used."""
     from leastpriv.aws.session import AwsSession
     from leastpriv.config.validators import EVENT_HISTORY, is_in_aws, named_principal, trails, window
-    from leastpriv.evidence.cloudtrail.file_reader import EventDeduplicator
     from leastpriv.evidence.cloudtrail.local_store import TrailFolder
     from leastpriv.evidence.read_sources import read_by_principal
-    from leastpriv.pipeline.sources import DAYS, CountedSource, bucket_trail, event_history, opened
+    from leastpriv.pipeline.sources import (
+        DEFAULT_DAYS,
+        CountedSource,
+        SourceOptions,
+        bucket_trail,
+        event_history,
+        open_all,
+    )
 
     if bool(options.role_arn) == options.all_roles:
         raise InputError("Name one role with --role-arn, or all with --all-roles.")
     target = named_principal(options.role_arn, "--role-arn") if options.role_arn else None
-    seen = EventDeduplicator()
-    reach, days = AwsSession(os.environ, clock(), options.aws_regions), None if options.start else DAYS
-
+    session = AwsSession(os.environ, clock(), options.aws_regions)
+    shared = SourceOptions(
+        None if options.start else DEFAULT_DAYS, cache_dir=options.cache_dir or "", collects_coverage=False
+    )
     cache = Path(options.cache_dir) if options.cache_dir else None
 
     def source(name: str) -> CountedSource:
         if is_in_aws(name):
-            return bucket_trail(name, reach, seen, days, options.cache_dir or "", survey=False)
+            return bucket_trail(name, session, shared)
         if name == EVENT_HISTORY:
-            return event_history(target, tuple(options.aws_regions), reach, seen, DAYS)
-        return TrailFolder(Path(name), seen=seen, survey=False, cache=cache)
+            return event_history(target, tuple(options.aws_regions), session, shared)
+        return TrailFolder(Path(name), seen=shared.seen, survey=False, cache=cache)
 
-    makers = [partial(source, name) for name in trails(tuple(options.trails), "--trails")]
-    sources = opened(makers)
+    sources = open_all([partial(source, name) for name in trails(tuple(options.trails), "--trails")])
     found = read_by_principal(
         sources,
         window(options.start or "", options.end or ""),
@@ -63,7 +69,7 @@ def permissions(options: Namespace, stdout: TextIO, console: Console, clock: Clo
 
 def explain_actions(options: Namespace, stdout: TextIO, console: Console, clock: Clock) -> int:  # noqa: ARG001
     """Tells why an action is needed, or what would become of it."""
-    from leastpriv.cli.context import command_context
+    from leastpriv.cli.command_run import command_context
     from leastpriv.cli.parser import EXPLAINED
     from leastpriv.config.settings import from_options
     from leastpriv.pipeline.collect_evidence import read_target

@@ -23,10 +23,9 @@ def propose(options: Namespace, stdout: TextIO, console: Console, clock: Clock) 
     """Compares the policy files with the use and proposes the change."""
     from leastpriv.config.settings import Mode
     from leastpriv.pipeline.artifacts import write_reports, write_result
-    from leastpriv.pipeline.check import annotate_drift
     from leastpriv.pipeline.propose import propose
     from leastpriv.pipeline.results import heaviest
-    from leastpriv.pipeline.summary import report_failures, report_published, run_notes
+    from leastpriv.pipeline.summary import annotate_drift, report_failures, report_published, run_notes
 
     run = _run_context(options, clock)
     if run.settings.mode is Mode.REVIEW:
@@ -48,9 +47,9 @@ def propose(options: Namespace, stdout: TextIO, console: Console, clock: Clock) 
 
 
 def _run_context(options: Namespace, clock: Clock) -> RunContext:
-    from leastpriv.cli.context import check_output_files, command_context, targets_context
+    from leastpriv.cli.command_run import check_output_files, command_context, targets_context
     from leastpriv.config.inputs import INPUTS
-    from leastpriv.config.settings import from_options
+    from leastpriv.config.settings import command_inputs, from_options
 
     values = {known.name: getattr(options, known.name.replace("-", "_"), "") or "" for known in INPUTS}
     flags = {known.name: known.flag for known in INPUTS}
@@ -61,7 +60,8 @@ def _run_context(options: Namespace, clock: Clock) -> RunContext:
         run = command_context(settings, os.environ, clock())
         return replace(run, targets=(replace(run.targets[0], templates=_templates(options.templates)),))
     _check_targets_options(options, values)
-    run = targets_context(values, times, os.environ, clock(), discover=bool(options.discover))
+    given = command_inputs(values, *times)
+    run = targets_context(given, os.environ, clock(), discover=bool(options.discover))
     check_output_files(run.settings, flags, options.output_dir)
     return run
 
@@ -75,8 +75,7 @@ def _check_targets_options(options: Namespace, values: Mapping[str, object]) -> 
 
 
 def _print(result: RunResult, run: RunContext, form: str, stdout: TextIO) -> None:
-    from leastpriv.pipeline.check import drift_section
-    from leastpriv.pipeline.summary import run_summary
+    from leastpriv.pipeline.summary import drift_section, run_summary
     from leastpriv.report.proposal_json import proposal_json
 
     content = result.single.content if result.single else None

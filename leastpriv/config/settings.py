@@ -29,8 +29,7 @@ from leastpriv.github_actions.inputs import parse_boolean, parse_integer, read_i
 from leastpriv.models import Principal
 from leastpriv.policy.source import Location
 from leastpriv.proposal.models import Options
-from leastpriv.pull_request.models import PullRequestOptions
-from leastpriv.pull_request.models import is_branch_name
+from leastpriv.pull_request.models import PullRequestOptions, is_branch_name
 
 AUTO_LOGS = "auto"
 """The name that stands among the job logs for those of the workflow run itself."""
@@ -124,42 +123,60 @@ class Settings:
         return Location.of(self.policy_file)
 
 
+@dataclass(frozen=True, slots=True)
+class GivenInputs:
+    """The inputs as they arrived, and how messages name them."""
+
+    values: Mapping[str, Value]
+    """By name of the input."""
+    labels: Mapping[str, str]
+    """By name of the input: `The input trails`, `--trails`."""
+    start: str = ""
+    """`--from`"""
+    end: str = ""
+    """`--to`"""
+
+
 def from_environment(environment: Mapping[str, str]) -> Settings:
-    """Settings of a step from its `INPUT_…` variables.
+    """Parses the settings of a step from its `INPUT_…` variables.
 
     Raises:
         InputError: an input is missing or malformed.
     """
-    return settings(*given_to_step(environment))
+    return parse_settings(step_inputs(environment))
 
 
-def given_to_step(environment: Mapping[str, str]) -> tuple[Mapping[str, Value], Mapping[str, str]]:
-    """The inputs of a step by name, and how messages call them."""
+def step_inputs(environment: Mapping[str, str]) -> GivenInputs:
+    """Returns the inputs of a step; one that names no evidence reads event history, which every account has."""
     values: dict[str, Value] = {known.name: read_input(environment, known.name) for known in INPUTS}
     if not any(values[name] for name in ("trails", "athena-table", "job-logs")):
-        # A step that names no evidence starts with what every account has.
         values["trails"] = EVENT_HISTORY
-    return values, {known.name: f"The input {known.name}" for known in INPUTS}
+    return GivenInputs(values, {known.name: f"The input {known.name}" for known in INPUTS})
 
 
 def from_options(values: Mapping[str, Value], start: str = "", end: str = "") -> Settings:
-    """Settings from the command line's options, by input name.
+    """Parses the settings of a command from its options, by input name.
 
     Raises:
         InputError: as `from_environment`.
     """
-    return settings(*given_to_command(values), start, end)
+    return parse_settings(command_inputs(values, start, end))
 
 
-def given_to_command(values: Mapping[str, Value]) -> tuple[Mapping[str, Value], Mapping[str, str]]:
-    """The command line's options by input name, with the shell's own defaults, and how messages call them."""
-    shell = {known.name: known.shell_default for known in INPUTS if known.shell_default}
-    given = {**values, **{name: default for name, default in shell.items() if not values.get(name)}}
-    return given, {known.name: known.flag for known in INPUTS}
+def command_inputs(values: Mapping[str, Value], start: str = "", end: str = "") -> GivenInputs:
+    """Returns the options of a command by input name, with the defaults of a command."""
+    defaults = {known.name: known.shell_default for known in INPUTS if known.shell_default}
+    given = {**values, **{name: default for name, default in defaults.items() if not values.get(name)}}
+    return GivenInputs(given, {known.name: known.flag for known in INPUTS}, start, end)
 
 
-def settings(values: Mapping[str, Value], labels: Mapping[str, str], start: str = "", end: str = "") -> Settings:
-    """Checks every value and puts defaults in; `labels` says how messages call an input."""
+def parse_settings(given: GivenInputs) -> Settings:
+    """Checks every value and adds defaults.
+
+    Raises:
+        InputError: an input is missing or malformed.
+    """
+    values, labels = given.values, given.labels
     text = {known.name: _text(values, known) for known in INPUTS}
     missing = next((name for name in ("role-arn", "policy-file") if not text[name]), "")
     if missing:
@@ -172,7 +189,7 @@ def settings(values: Mapping[str, Value], labels: Mapping[str, str], start: str 
         also_attached=files(values, labels, "also-attached"),
         mode=Mode(_one_of(text, labels, "mode", [mode.value for mode in Mode])),
         trails=trails(values.get("trails", ()), labels["trails"], optional=bool(job_logs or text["athena-table"])),
-        window=window(start, end),
+        window=window(given.start, given.end),
         options=_options(text, values, labels),
         base=_branch(text["base"], labels["base"]),
         branch=_branch(text["branch"], labels["branch"]) or f"leastpriv/{_as_branch(principal.name)}",

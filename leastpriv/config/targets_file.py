@@ -11,12 +11,12 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from io import BytesIO
 from typing import Any
 
 from leastpriv.config.inputs import INPUTS
-from leastpriv.config.settings import Mode, Settings, settings
+from leastpriv.config.settings import GivenInputs, Mode, Settings, parse_settings
 from leastpriv.config.validators import Value
 from leastpriv.errors import InputError
 
@@ -31,7 +31,7 @@ SHARED = frozenset(
 NAME = "{name}"
 """Stands for the role's name in the policy file of a pattern."""
 
-_NOBODY = "arn:aws:iam::000000000000:role/nobody"
+_STAND_IN = "arn:aws:iam::000000000000:role/nobody"
 _LONGEST = 256 * 1024
 _MOST_TARGETS = 200
 _GROUP = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}", re.ASCII)
@@ -99,12 +99,13 @@ def read_configuration(raw: bytes, path: str) -> Configuration:
     return Configuration(path, entries, _flag(whole, "follow", where, otherwise=True), _discover(whole, entries, where))
 
 
-def settings_of(
-    entry: Entry, role: str, values: Mapping[str, Value], labels: Mapping[str, str], start: str = "", end: str = ""
-) -> Settings:
-    """The settings of one target; `role` is its ARN, the one of a match where the entry is a pattern.
+def settings_of(entry: Entry, role: str, given: GivenInputs) -> Settings:
+    """Returns the settings of one target.
 
-    `values` are the run's own, of which those of the entry take the place.
+    Args:
+        entry: the entry, whose values replace those of the run.
+        role: ARN of the role; of a matching role where the entry is a pattern.
+        given: the inputs of the run.
 
     Raises:
         InputError: a value is wrong; the message names the entry.
@@ -113,34 +114,35 @@ def settings_of(
     own = {**entry.values, "role-arn": role, "policy-file": str(entry.values["policy-file"]).replace(NAME, name)}
     if entry.group:
         own["branch"] = f"leastpriv/{entry.group}"
-    called = {**labels, **{key: f"{entry.where}: {key}" for key in entry.values}}
-    return settings({**values, "config": "", **own}, called, start, end)
+    labels = {**given.labels, **{key: f"{entry.where}: {key}" for key in entry.values}}
+    return parse_settings(replace(given, values={**given.values, "config": "", **own}, labels=labels))
 
 
-def run_settings(values: Mapping[str, Value], labels: Mapping[str, str], start: str = "", end: str = "") -> Settings:
-    """The settings that all targets share: the principal is nobody, and the policy file is the config.
+def run_settings(given: GivenInputs) -> Settings:
+    """Returns the settings that all targets share: the principal is a stand-in, and the policy file is the config.
 
     Raises:
-        InputError: a value is wrong, or something is named beside the config that belongs into it.
+        InputError: a value is wrong, or an input is set that belongs into the config.
     """
-    _insist_on_file_alone(values, labels)
-    own = {"config": "", "role-arn": _NOBODY, "policy-file": values["config"]}
-    found = settings({**values, **own}, {**labels, "policy-file": labels["config"]}, start, end)
+    _check_target_inputs(given)
+    own = {"config": "", "role-arn": _STAND_IN, "policy-file": given.values["config"]}
+    labels = {**given.labels, "policy-file": given.labels["config"]}
+    found = parse_settings(replace(given, values={**given.values, **own}, labels=labels))
     if found.mode is Mode.REVIEW:
         raise InputError(f"{labels['mode']} is 'review', which is for one policy file: name it and its role.")
     return found
 
 
-def _insist_on_file_alone(values: Mapping[str, Value], labels: Mapping[str, str]) -> None:
-    """Raises InputError where something is named beside the file that belongs into it."""
-    file = labels["config"].replace("The", "the", 1)
+def _check_target_inputs(given: GivenInputs) -> None:
+    """Raises InputError for an input of one target that is set next to the config."""
+    file = given.labels["config"].replace("The", "the", 1)
     for name in ("role-arn", "policy-file", "also-attached", "trust-policy", "branch"):
-        if values.get(name):
-            raise InputError(f"{labels[name]} is set beside {file}: name it there, for its target.")
+        if given.values.get(name):
+            raise InputError(f"{given.labels[name]} is set beside {file}: name it there, for its target.")
 
 
-def template_beside(policy_file: str) -> str:
-    """Where the first policy files of further roles go: into the folder of one that is there."""
+def first_file_template(policy_file: str) -> str:
+    """Returns the path of first policy files with `{name}` in it: in the folder of a committed one."""
     folder = policy_file.partition("#")[0].rpartition("/")[0]
     return f"{folder}/{NAME}.json" if folder else f"{NAME}.json"
 
@@ -226,7 +228,7 @@ def _distinct(entries: Sequence[Entry]) -> None:
 def _discover(whole: Mapping[str, Any], entries: Sequence[Entry], where: str) -> str:
     value = whole.get("discover", False)
     if value is True:
-        return template_beside(str(entries[0].values["policy-file"]))
+        return first_file_template(str(entries[0].values["policy-file"]))
     if value is False:
         return ""
     inside = isinstance(value, str) and not value.startswith("/") and ".." not in value.split("/")

@@ -52,7 +52,7 @@ def read_by_principal(
 ) -> Iterator[tuple[str, Evidence]]:
     """Like `read_evidence`, but yields the evidence one by one after reading, so that not all is in memory."""
     principals = target if isinstance(target, Principals) else Principals(frozenset({target}) if target else None)
-    items = _items(sources, window, principals)
+    items = _all_items(sources, window, principals)
     first = next(items, None)
     # Import late: the modules below take longer to load than all others, and meanwhile the first objects arrive.
     from leastpriv.evidence.collector import PrincipalCollectors
@@ -65,7 +65,7 @@ def read_by_principal(
     return books.close()
 
 
-def _items(
+def _all_items(
     sources: Sequence[EvidenceSource], window: Window, principals: Principals
 ) -> Iterator[tuple[int, Call | Gap]]:
     failures: list[LeastprivError] = []

@@ -10,7 +10,7 @@ from dataclasses import replace
 from functools import partial
 
 from leastpriv.config.settings import Mode
-from leastpriv.config.targets_file import NAME, Configuration, Entry, template_beside, with_targets
+from leastpriv.config.targets_file import NAME, Configuration, Entry, first_file_template, with_targets
 from leastpriv.errors import InputError, LeastprivError
 from leastpriv.evidence.role_chain import RoleChain
 from leastpriv.pipeline.collect_evidence import RunEvidence, attempt
@@ -37,7 +37,7 @@ def unwritten_roles(
     """Returns what each role of the chain needs that is no target, and the drafts of first files."""
     named = {target.role for target in targets}
     taken = {target.policy_path for target in targets}
-    template = file.configuration.discover or template_beside(targets[0].settings.policy_file)
+    template = file.configuration.discover or first_file_template(targets[0].settings.policy_file)
     needs: list[UncommittedRole] = []
     drafts: list[TargetResult] = []
     for role in (each for each in chain.roles if each not in named):

@@ -4,24 +4,26 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 
 from leastpriv.config.targets_file import Entry
-from leastpriv.diff.compare import compare
+from leastpriv.diff.compare import Difference, compare
 from leastpriv.errors import InputError, LeastprivError
 from leastpriv.evidence.gaps import with_clock_gap
+from leastpriv.evidence.models import Evidence
 from leastpriv.evidence.role_chain import RoleChain
 from leastpriv.pipeline.aws_checks import check_proposal, named_trusts, types_of, with_declared
 from leastpriv.pipeline.collect_evidence import RunEvidence, TargetEvidence, attempt, with_aws_findings
 from leastpriv.pipeline.context import RunContext, Target, TargetsFile
 from leastpriv.pipeline.discover import first_files, unwritten_roles
 from leastpriv.pipeline.history import history_of
-from leastpriv.pipeline.load_policies import attached_policies, committed_policy, free_names, with_account
+from leastpriv.pipeline.load_policies import Attached, attached_policies, committed_policy, free_names, with_account
 from leastpriv.pipeline.publish import group_scope, publish_all
 from leastpriv.pipeline.results import PullRequestContent, RunResult, TargetResult
+from leastpriv.policy.document import Document
 from leastpriv.proposal.fingerprint import change_ids, fingerprint
-from leastpriv.proposal.models import ProposalInputs
+from leastpriv.proposal.models import History, ProposalInputs
 from leastpriv.proposal.proof import prove
 from leastpriv.proposal.propose import propose as propose_changes
 from leastpriv.proposal.suggestions import kept_counterparts, suggested_actions, suggested_conditions
@@ -59,6 +61,17 @@ def propose(run: RunContext) -> RunResult:
     return RunResult((*publish_all(run, results, chain), *failed), chain, (*notes, *more), first)
 
 
+@dataclass(frozen=True, slots=True)
+class _Inputs:
+    """The policies and the evidence of one target."""
+
+    committed: Document | None
+    others: Attached
+    found: TargetEvidence
+    evidence: Evidence
+    """With what AWS and the account show."""
+
+
 def make_proposal(
     run: RunContext,
     target: Target,
@@ -78,53 +91,64 @@ def make_proposal(
         LeastprivError: the proposal fails its own proof, or the base branch cannot be read.
     """
     settings, repository = target.settings, target.base_repository
-    types = types_of(target.templates)
     base = repository.head_of(settings.base)[1] if repository else ""
-    committed = committed_policy(target, base)
     trusts = named_trusts(target, base)
+    inputs = _read_inputs(run, target, base, read)
+    difference = compare(inputs.committed, list(inputs.others.documents), inputs.evidence)
+    group = group_scope(target.group, run.file.configuration.path) if target.group and run.file else ""
+    earlier = history_of(target, base, (target.scope, group), difference.missing, inputs.evidence, run.now)
+    context = _report_context(target, inputs, difference, earlier.history)
+    context = replace(
+        context,
+        run_url=run.run_url,
+        chained=chain or principal_role_chain(target.role, inputs.evidence),
+        further=free_names(target, base, len(context.proposal.documents) - 1),
+    )
+    _check_proof(context)
+    context = replace(context, check_results=check_proposal(context, settings, run.aws, trusts))
+    name, changes = title(context), change_ids(context.proposal)
+    _log.info(name)
+    return PullRequestContent(context, name, body(context, len(controls(changes))), base, changes, earlier)
+
+
+def _read_inputs(run: RunContext, target: Target, base: str, read: Callable[[], TargetEvidence]) -> _Inputs:
+    """Reads the policies, then the evidence: a wrong input ends the run before anything is read."""
+    settings = target.settings
+    types = types_of(target.templates)
+    committed = committed_policy(target, base)
     others = attached_policies(target, base, committed, run.aws)
-    attached = list(others.documents)
     found = read()
     evidence = with_account(with_clock_gap(found.evidence, run.now), others, by_sessions=settings.event_history)
     evidence = with_aws_findings(settings, run.aws, evidence)
-    evidence = with_declared(evidence, run.aws, types, settings.principal)
-    difference = compare(committed, attached, evidence)
-    group = group_scope(target.group, run.file.configuration.path) if target.group and run.file else ""
-    earlier = history_of(target, base, (target.scope, group), difference.missing, evidence, run.now)
-    history = earlier.history
-    proposal = propose_changes(committed, difference, evidence, settings.options, ProposalInputs(history, attached))
-    context = ReportContext(
+    return _Inputs(committed, others, found, with_declared(evidence, run.aws, types, settings.principal))
+
+
+def _report_context(target: Target, inputs: _Inputs, difference: Difference, history: History) -> ReportContext:
+    """Makes the proposal and its proof from the difference."""
+    options, evidence, attached = target.settings.options, inputs.evidence, list(inputs.others.documents)
+    proposal = propose_changes(inputs.committed, difference, evidence, options, ProposalInputs(history, attached))
+    former = inputs.committed.to_bytes() if inputs.committed else None
+    documents = [*proposal.documents, *attached]
+    return ReportContext(
         principal=target.role,
         policy_file=target.policy_name,
         proposal=proposal,
         difference=difference,
-        proof=prove(proposal, attached, evidence, settings.options, history),
+        proof=prove(proposal, attached, evidence, options, history),
         evidence=evidence,
-        fingerprint=fingerprint(
-            target.scope, committed.to_bytes() if committed else None, *(each.to_bytes() for each in proposal.documents)
-        ),
-        attached=others.names,
-        assumed=others.assumed,
-        further=free_names(target, base, len(proposal.documents) - 1),
-        files=found.files,
-        records=found.records,
-        run_url=run.run_url,
+        fingerprint=fingerprint(target.scope, former, *(each.to_bytes() for each in proposal.documents)),
+        attached=inputs.others.names,
+        assumed=inputs.others.assumed,
+        files=inputs.found.files,
+        records=inputs.found.records,
         history=history,
         attached_documents=tuple(attached),
-        chained=chain or principal_role_chain(target.role, evidence),
-        live=others.live,
-        drift=others.drift,
-        suggested_actions=suggested_actions(evidence, [*proposal.documents, *attached], settings.options.never_add)
-        if proposal.changes
-        else (),
+        live=inputs.others.live,
+        drift=inputs.others.drift,
+        suggested_actions=suggested_actions(evidence, documents, options.never_add) if proposal.changes else (),
         kept_counterparts=kept_counterparts(proposal, evidence),
-        suggested_conditions=suggested_conditions(proposal.document, evidence, settings.options.minimum_runs),
+        suggested_conditions=suggested_conditions(proposal.document, evidence, options.minimum_runs),
     )
-    _check_proof(context)
-    context = replace(context, check_results=check_proposal(context, settings, run.aws, trusts))
-    name, changes = title(context), change_ids(proposal)
-    _log.info(name)
-    return PullRequestContent(context, name, body(context, len(controls(changes))), base, changes, earlier)
 
 
 def _check_proof(context: ReportContext) -> None:

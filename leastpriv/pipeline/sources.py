@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -25,74 +25,98 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 
-DAYS = 90
-"""How far back trails in S3 are read where nobody says: the default of `lookback-days`."""
+DEFAULT_DAYS = 90
+"""How far back trails in S3 and event history are read without the input: the default of `lookback-days`."""
 
 
 class CountedSource(Protocol):
-    """A source that tells what it has read."""
+    """A source of evidence that counts what it reads."""
 
     statistics: ReadStatistics
 
     def read(self, window: Window, principals: Principals) -> Iterator[Call | Gap]:
-        """As `Source.read`."""
+        """As `EvidenceSource.read`."""
+
+
+@dataclass(frozen=True, slots=True)
+class SourceOptions:
+    """What the sources of one run share."""
+
+    days: int | None
+    """How far back AWS is read; None: to the start of the window."""
+    seen: EventDeduplicator = field(default_factory=EventDeduplicator)
+    """Counts copies of an event once over all sources."""
+    cache_dir: str = ""
+    """Folder that keeps what was read of trails in S3."""
+    validate_digests: bool = False
+    """Whether files of trails in S3 are compared with their digest files."""
+    waits_for_events: bool = False
+    """Whether event history waits until CloudTrail has delivered the newest events."""
+    collects_coverage: bool = True
+    """False: the calls of the targets count, not what the sources cover."""
 
 
 @dataclass(slots=True)
 class FailedSource:
-    """Stands where a source could not even be opened."""
+    """A source that could not be opened."""
 
     failure: LeastprivError
     statistics: ReadStatistics = field(default_factory=ReadStatistics)
 
-    def read(self, window: Window, principals: Principals) -> Iterator[Call | Gap]:  # noqa: ARG002 - the shape of a source
+    def read(self, window: Window, principals: Principals) -> Iterator[Call | Gap]:  # noqa: ARG002 - protocol
         """Raises the reason."""
         raise self.failure
 
 
 def open_sources(settings: Settings, folders: Sequence[Path], session: AwsSession | None) -> list[CountedSource]:
-    """Every source that the settings name, the nearest first; copies of one event count once over all of them.
+    """Opens every source that the settings name, folders first.
 
     Raises:
         LeastprivError: none of them can be opened; if others can, the one that cannot is a gap.
     """
-    seen = EventDeduplicator()
+    options = SourceOptions(
+        settings.lookback_days if settings.window.start is None else None,
+        cache_dir=settings.cache_dir,
+        validate_digests=settings.validate_digests,
+        waits_for_events=settings.event_history and settings.wait_for_events > 0,
+    )
     cache = Path(settings.cache_dir) if settings.cache_dir else None
-    makers: list[Callable[[], CountedSource]] = [partial(TrailFolder, path, seen=seen, cache=cache) for path in folders]
-    waited = settings.event_history and settings.wait_for_events > 0
+    openers: list[Callable[[], CountedSource]] = [
+        partial(TrailFolder, path, seen=options.seen, cache=cache) for path in folders
+    ]
     if settings.wait_for_events and not settings.event_history:
         _log.info("Nothing is waited for: wait-for-events waits for event history, which trails does not name.")
     if settings.event_history:
+        # Event history has an end of its own, so that a window does not widen it.
+        history = replace(options, days=settings.lookback_days)
         wait = timedelta(minutes=settings.wait_for_events)
-        back, regions = settings.lookback_days, settings.aws_regions
-        makers.append(lambda: event_history(settings.principal, regions, session, seen, back, wait))
+        openers.append(partial(event_history, settings.principal, settings.aws_regions, session, history, wait))
     if settings.athena_table:
-        makers.append(lambda: _athena(settings, session, seen, waited))
-    days = settings.lookback_days if settings.window.start is None else None
-    makers.extend(
-        partial(bucket_trail, name, session, seen, days, settings.cache_dir, settings.validate_digests, waited)
+        openers.append(partial(_athena_table, settings, session, options))
+    openers.extend(
+        partial(bucket_trail, name, session, options)
         for name in (() if settings.athena_table else settings.bucket_trails)
     )
-    return opened(makers)
+    return open_all(openers)
 
 
-def opened(makers: Iterable[Callable[[], CountedSource]]) -> list[CountedSource]:
-    """The sources that can be opened, and a failed one for each that cannot: a gap once it is read.
+def open_all(openers: Iterable[Callable[[], CountedSource]]) -> list[CountedSource]:
+    """Opens all sources; one that cannot be opened is a failed one, which becomes a gap when it is read.
 
     Raises:
         LeastprivError: none of them can be opened.
     """
     sources: list[CountedSource] = []
     failures: list[LeastprivError] = []
-    for make in makers:
+    for open_source in openers:
         try:
-            sources.append(make())
+            sources.append(open_source())
         except LeastprivError as error:
             failures.append(error)
         except Exception as error:
             failures.append(LeastprivError(f"A source could not be opened: {describe_defect(error)}."))
     if failures and not sources:
-        raise _with_way_out(failures[0])
+        raise _with_remedy(failures[0])
     for failure in failures:
         _log.info(f"Left out: {failure}")
     return [*sources, *map(FailedSource, failures)]
@@ -102,11 +126,10 @@ def event_history(
     principal: Principal | None,
     regions: tuple[str, ...],
     session: AwsSession | None,
-    seen: EventDeduplicator,
-    days: int,
+    options: SourceOptions,
     wait: timedelta = timedelta(),
 ) -> CountedSource:
-    """The account's event history in some regions (none: all that it has enabled); `principal` None is everybody's.
+    """Opens the account's event history in some regions (none: all enabled ones); `principal` None: of all principals.
 
     Raises:
         LeastprivError: AWS cannot be reached, or the credentials are of another account than the principal.
@@ -118,86 +141,81 @@ def event_history(
         raise InputError("Event history is read over the network, which this run has no way to.")
     aws = session.aws()
     if principal:
-        _insist_on_account(principal, aws)
+        _check_account(principal, aws)
     _log.info(f"Reading event history as {aws.caller()}")
-    # Who names the regions says that the role works, and logs in, nowhere else.
-    chosen, way_out = (regions, "") if regions else _everywhere(aws)
+    # Regions that are named are the only ones in which the role works and logs in.
+    chosen, remedy = (regions, "") if regions else _all_regions(aws)
     return EventHistory(
         aws,
         (*chosen, home_region("iam", principal.partition if principal else aws.partition)),
         session.now,
-        EventHistoryOptions(days, wait, seen, remedy=way_out),
+        EventHistoryOptions(options.days or DEFAULT_DAYS, wait, options.seen, remedy=remedy),
     )
 
 
-def _everywhere(aws: Aws) -> tuple[tuple[str, ...], str]:
-    """Every region in which the role may have been at work, and what helps where one cannot be read."""
-    way_out = "If the role works and logs in in some regions only, name these in the input aws-regions"
+def _all_regions(aws: Aws) -> tuple[tuple[str, ...], str]:
+    """Returns every region in which the role may have worked, and the remedy where one cannot be read."""
+    remedy = "If the role works and logs in in some regions only, name these in the input aws-regions"
     own = (aws.region,) if aws.region else ()
     try:
-        return (*own, *aws.enabled_regions()), f"{way_out}."
+        return (*own, *aws.enabled_regions()), f"{remedy}."
     except AwsError as error:
         _log.info(f"Every region is looked in, enabled or not: {error}")
-        return (*own, *aws.regions("cloudtrail")), f"{way_out}, or allow account:ListRegions to these credentials."
+        return (*own, *aws.regions("cloudtrail")), f"{remedy}, or allow account:ListRegions to these credentials."
 
 
-def bucket_trail(
-    named: str,
-    session: AwsSession | None,
-    seen: EventDeduplicator,
-    days: int | None,
-    cache_dir: str = "",
-    validate: bool = False,
-    waited: bool = False,
-    survey: bool = True,
-) -> CountedSource:
-    """A trail in S3 by its place or ARN; so many days back, None: as far as the window goes.
-
-    `validate`: its files are held against its digest files; `waited`: event history was waited for;
-    `survey` False: only the targets' calls count.
+def bucket_trail(named: str, session: AwsSession | None, options: SourceOptions) -> CountedSource:
+    """Opens a trail in S3, which is named by its location or ARN.
 
     Raises:
         LeastprivError: AWS cannot be reached.
     """
     from leastpriv.evidence.cloudtrail.s3_store import S3Trail, S3TrailOptions
 
-    aws, now = _open(session)
-    cache = Path(cache_dir) if cache_dir else None
-    at = now if validate else None
-    since = _since(now, days)
-    options = S3TrailOptions(since, seen, survey, cache, validate_at=at, now=now, waited=waited)
-    return S3Trail(aws, named, options)
+    aws, now = _opened(session)
+    cache = Path(options.cache_dir) if options.cache_dir else None
+    since = _since(now, options)
+    chosen = S3TrailOptions(
+        since,
+        options.seen,
+        options.collects_coverage,
+        cache,
+        validate_at=now if options.validate_digests else None,
+        now=now,
+        waited=options.waits_for_events,
+    )
+    return S3Trail(aws, named, chosen)
 
 
-def _athena(settings: Settings, session: AwsSession | None, seen: EventDeduplicator, waited: bool) -> CountedSource:
+def _athena_table(settings: Settings, session: AwsSession | None, options: SourceOptions) -> CountedSource:
     from leastpriv.evidence.cloudtrail.athena import AthenaOptions, AthenaTable
 
-    aws, now = _open(session)
+    aws, now = _opened(session)
     location = next((name for name in settings.bucket_trails if name.startswith("s3://")), "")
-    since = _since(now, settings.lookback_days if settings.window.start is None else None)
-    return AthenaTable(aws, settings.athena_table, now, AthenaOptions(location, since, seen, waited=waited))
+    chosen = AthenaOptions(location, _since(now, options), options.seen, waited=options.waits_for_events)
+    return AthenaTable(aws, settings.athena_table, now, chosen)
 
 
-def _since(now: datetime, days: int | None) -> datetime | None:
-    return now - timedelta(days=days) if days is not None else None
+def _since(now: datetime, options: SourceOptions) -> datetime | None:
+    return now - timedelta(days=options.days) if options.days is not None else None
 
 
-def _open(session: AwsSession | None) -> tuple[Aws, datetime]:
+def _opened(session: AwsSession | None) -> tuple[Aws, datetime]:
     if session is None:
         raise InputError("Trails in S3 and Athena are read over the network, which this run has no way to.")
     return session.aws(), session.now
 
 
-def _with_way_out(failure: LeastprivError) -> LeastprivError:
-    """Who has no credentials may not know that event history was to be read."""
+def _with_remedy(failure: LeastprivError) -> LeastprivError:
+    """Adds a remedy without AWS where credentials are missing: event history is the default of a step."""
     if isinstance(failure, AwsError) and failure.kind is AwsErrorKind.NO_CREDENTIALS:
         advice = "To do without AWS, name a folder of CloudTrail files in the input trails."
         return AwsError(f"{failure} {advice}", failure.kind)
     return failure
 
 
-def _insist_on_account(principal: Principal, aws: Aws) -> None:
-    """Event history is an account's own: that of another says nothing about the role."""
+def _check_account(principal: Principal, aws: Aws) -> None:
+    """Raises InputError for credentials of another account, whose event history lacks the role."""
     if aws.account() not in ("", principal.account):
         caller = aws.caller()
         who = principal_of(caller)

@@ -1,4 +1,4 @@
-"""What a run reports at its end: published branches, failures, notes, and its summary in Markdown."""
+"""What a run reports at its end: published branches, failures, drift, notes, and its summary in Markdown."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ from collections.abc import Iterator
 
 from leastpriv.config.settings import Mode, Settings
 from leastpriv.github_actions.workflow_commands import Console
-from leastpriv.pipeline.check import drift_section, report_drift
 from leastpriv.pipeline.publish import target_row
 from leastpriv.pipeline.results import DRIFT_EXIT_CODE, RunResult, TargetResult
+from leastpriv.report.context import ReportContext
+from leastpriv.report.drift import context_findings, finding_sentence, summary_section
 from leastpriv.report.escape import prose
 from leastpriv.report.phrases import codes
 from leastpriv.report.targets import summary
@@ -79,3 +80,32 @@ def _without_repeated_failures(result: RunResult) -> Iterator[TargetResult]:
                 continue
             failed.add(each.published.branch)
         yield each
+
+
+def annotate_drift(context: ReportContext, console: Console, limit: int | None = None) -> None:
+    """Warns of each finding at its line; of more than `limit`, the last warning says how many (None: all)."""
+    found = context_findings(context)
+    shown = found if limit is None or len(found) <= limit else found[: limit - 1]
+    for finding in shown:
+        console.warning(finding_sentence(finding, context), file=context.policy_path, line=finding.line, title="Drift")
+    if len(shown) < len(found):
+        console.warning(f"{len(found) - len(shown):,} more findings: see the job's summary.", title="Drift")
+
+
+def drift_section(context: ReportContext, mode: Mode) -> str:
+    """Returns the table of findings in Markdown; empty in other modes, and without findings."""
+    return summary_section(context_findings(context), context) if mode is Mode.CHECK else ""
+
+
+def difference_sentence(context: ReportContext) -> str:
+    """Returns how much policy and evidence differ, without a full stop."""
+    found = context_findings(context)
+    many = "1 finding" if len(found) == 1 else f"{len(found):,} findings"
+    return f"{context.policy_file} is not what the evidence and the account say: {many}"
+
+
+def report_drift(result: TargetResult, console: Console) -> None:
+    """Reports that the run ends with the exit code of drift."""
+    if result.content:
+        sentence = difference_sentence(result.content.context)
+        console.error(f"{sentence} ({result.content.title}): exit code {DRIFT_EXIT_CODE}.")

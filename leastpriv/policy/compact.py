@@ -32,7 +32,7 @@ def wildcards_for(
     """
     candidates, rest, entries = _candidate_patterns(actions, others, inner), set(actions), list[str]()
     while rest:
-        pattern = max(candidates, key=lambda fold: (len(candidates[fold] & rest), len(fold), fold), default="")
+        pattern = max(candidates, key=lambda each: (len(candidates[each] & rest), len(each), each), default="")
         if not pattern or len(candidates[pattern] & rest) < _WORTH_A_WILDCARD:
             break
         granted = candidates.pop(pattern)
@@ -66,11 +66,13 @@ class _WordPattern:
 def _candidate_patterns(actions: Collection[str], others: Collection[str], inner: bool) -> dict[str, set[str]]:
     """Returns wildcards that grant several of the actions and none of the others, with the actions that each grants."""
     own, foreign = _by_service(actions), _by_service(others)
-    counts = Counter(fold for action in actions for fold in set(_word_patterns(action)))
+    counts = Counter(pattern for action in actions for pattern in set(_word_patterns(action)))
     return {
-        fold.pattern: fold.granted_of(own[fold.prefix])
-        for fold, count in counts.items()
-        if count >= _WORTH_A_WILDCARD and (inner or fold.anchored) and not fold.granted_of(foreign.get(fold.prefix, {}))
+        pattern.pattern: pattern.granted_of(own[pattern.prefix])
+        for pattern, count in counts.items()
+        if count >= _WORTH_A_WILDCARD
+        and (inner or pattern.anchored)
+        and not pattern.granted_of(foreign.get(pattern.prefix, {}))
     }
 
 

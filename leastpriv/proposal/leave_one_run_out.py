@@ -60,13 +60,13 @@ def leave_one_out(
     own = _usages_of_single_runs(evidence)
     working = {run for usage in evidence.usages if usage.outcome is Outcome.ALLOWED for run in usage.runs}
     open_runs = _runs_not_allowed(proposal, attached, evidence)
-    judged_runs = [run.id for run in evidence.runs if run.id in working - open_runs]
-    special = [run for run in judged_runs if run in own]
+    checked_runs = [run.id for run in evidence.runs if run.id in working - open_runs]
+    special = [run for run in checked_runs if run in own]
     tried = special[-_MOST_PROPOSALS:]
     shared = _shared_inputs(proposal, attached, evidence, options, history) if tried else None
     denied_by_run = {run: _denied_actions(run, own[run], shared) for run in tried if shared}
     denied = {run: found for run, found in denied_by_run.items() if found}
-    return LeaveOneOutResult(len(judged_runs), denied, len(working & open_runs), len(special) - len(tried))
+    return LeaveOneOutResult(len(checked_runs), denied, len(working & open_runs), len(special) - len(tried))
 
 
 def _runs_not_allowed(proposal: Proposal, attached: Sequence[Document], evidence: Evidence) -> set[str]:
@@ -218,13 +218,13 @@ def _changeable_entries(entries: Iterable[Entry], proposal: Proposal, evidence: 
 
     Unused actions are omitted, and so are unchanged wildcards over all services. Entries cut by `max-changes` remain.
     """
-    cut = {
+    over_limit = {
         (held.sid, held.action, held.resources) for held in proposal.held_back if held.guard_result.guard == MAX_CHANGES
     }
     changed = {(change.statement, change.action) for change in proposal.changes if change.kind is not ChangeKind.ADD}
     used = {usage.need.permission.action for usage in evidence.usages}
     for entry in entries:
-        if (entry.statement.sid, entry.pattern, entry.resources) in cut:
+        if (entry.statement.sid, entry.pattern, entry.resources) in over_limit:
             continue
         if not spans_services(entry):
             yield entry

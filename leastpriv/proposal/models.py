@@ -249,4 +249,4 @@ class CheckResult:
     @property
     def disagreements(self) -> tuple[CheckFinding, ...]:
         """Findings that contradict our own evaluation."""
-        return tuple(remark for remark in self.findings if remark.severity is Severity.DISAGREES)
+        return tuple(finding for finding in self.findings if finding.severity is Severity.DISAGREES)

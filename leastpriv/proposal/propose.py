@@ -65,12 +65,11 @@ def propose(
         )
     policies = (document, *attached)
     context = guard_context(evidence, options, difference.missing, history, inputs.confidence, policies=policies)
-    context, narrowed, held_back = _removals(document, difference, context, attached)
-    added, narrowed, cut = _within_change_limit(added, narrowed, context)
+    context, added, narrowed, held_back = _removals(difference, context, added, policies)
     escapes = document.version == VARIABLES_VERSION
     restricted, held_back_restrictions = narrow_resources(difference, narrowed, context, escapes=escapes)
     restricted, over_limit = _restrictions_within_limit(restricted, len(added) + len(narrowed), context)
-    held_back += [*cut, *over_limit]
+    held_back += over_limit
     if not added and _removes_everything(document, narrowed):
         held_back.extend(
             HeldBackChange(change.kind, change.action, change.resources, _WHOLE_POLICY, change.sid)
@@ -93,19 +92,34 @@ def propose(
 
 
 def _removals(
-    document: Document, difference: Difference, context: GuardContext, attached: Sequence[Document]
-) -> tuple[GuardContext, list[Change], list[HeldBackChange]]:
-    """Finds the removals, and the context that they leave: an action may go together with its last carriers."""
+    difference: Difference, context: GuardContext, added: list[Change], policies: Sequence[Document]
+) -> tuple[GuardContext, list[Change], list[Change], list[HeldBackChange]]:
+    """Finds additions and removals within the limit; an action may go with the last operation that could need it.
+
+    Args:
+        difference: of the edited policy from the usage.
+        context: of the guards.
+        added: all additions.
+        policies: the edited one, and the others of the principal.
+    """
     while True:
-        narrowed, held_back = removals(difference, context)
-        may_call = context.may_call
-        if not narrowed or context.options.max_changes or not isinstance(may_call, CallableOperations):
-            return context, narrowed, held_back
-        left = apply_edits(document, plan_edits(document, narrowed))
-        fewer = may_call.differs_in((left, *attached))
+        found, held_back = removals(difference, context)
+        within, narrowed, left_over = _within_change_limit(added, found, context)
+        fewer = _fewer_operations(narrowed, context, policies)
         if fewer is None:
-            return context, narrowed, held_back
+            return context, within, narrowed, [*held_back, *left_over]
         context = replace(context, may_call=fewer)
+
+
+def _fewer_operations(
+    narrowed: Sequence[Change], context: GuardContext, policies: Sequence[Document]
+) -> CallableOperations | None:
+    """What the principal may call after the removals, if a guard was given another answer before."""
+    document, *others = policies
+    may_call = context.may_call
+    if not narrowed or not isinstance(may_call, CallableOperations) or _removes_everything(document, narrowed):
+        return None
+    return may_call.differs_in((apply_edits(document, plan_edits(document, narrowed)), *others))
 
 
 def _within_change_limit(
@@ -117,14 +131,14 @@ def _within_change_limit(
 
 
 def _restrictions_within_limit(
-    onto: list[Change], taken: int, context: GuardContext
+    restricted: list[Change], taken: int, context: GuardContext
 ) -> tuple[list[Change], list[HeldBackChange]]:
     """Splits resource restrictions at what `max-changes` leaves after `taken` changes."""
     most = context.options.max_changes
     if not most:
-        return onto, []
+        return restricted, []
     creators = creators_of(context)
-    return limit_restrictions(onto, max(most - taken, 0), lambda action: creators.get(action, ()))
+    return limit_restrictions(restricted, max(most - taken, 0), lambda action: creators.get(action, ()))
 
 
 def _packed(document: Document, edited: Document, principal: str, attached: Sequence[Document]) -> PackedPolicy:
@@ -146,8 +160,8 @@ def _within_quota(
     may_fold: MayWriteWildcard = lambda _document, _statement, _pattern: False,
 ) -> PackedPolicy:
     managed = sum(policy_kind(other, principal) is PolicyKind.MANAGED for other in attached)
-    beside = size_of_others(kind, attached, principal)
-    return pack(document, kind, attached=managed, used_by_others=beside, may_write_wildcard=may_fold)
+    others_size = size_of_others(kind, attached, principal)
+    return pack(document, kind, attached=managed, used_by_others=others_size, may_write_wildcard=may_fold)
 
 
 def guard_context(

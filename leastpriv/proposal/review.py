@@ -79,7 +79,12 @@ def access_changes(evidence: Evidence, before: Sequence[Document], after: Sequen
         for group in evidence.groups
         if group.outcome is Outcome.ALLOWED
     }
-    newly_denied = {group: None for group, found in calls.items() if AccessChange.DENIED in found and _is_known(group)}
+    # The replay counts only calls whose needs are all in the catalogue.
+    newly_denied = dict.fromkeys(
+        group
+        for group, found in calls.items()
+        if AccessChange.DENIED in found and all(need.verified for need in group.needs)
+    )
     return AccessChanges(
         denied=surely,
         doubtful=frozenset(usage for usage, found in allowed.items() if found & _WORSE and usage not in surely),
@@ -90,11 +95,6 @@ def access_changes(evidence: Evidence, before: Sequence[Document], after: Sequen
 
 
 _WORSE = frozenset({AccessChange.DENIED, AccessChange.DOUBTFUL})
-
-
-def _is_known(group: CallGroup) -> bool:
-    """Whether the catalogue knows all needs of the calls, so that the replay counts them."""
-    return all(need.verified for need in group.needs)
 
 
 @dataclass(slots=True)
@@ -245,18 +245,17 @@ def _addition(edit: EntryDiff, entry: Entry, changes: AccessChanges, context: Gu
         for action in edit.actions
         if not is_asked_for(action, edit.on, filter(asks_for_grant, asked.get(action, ())))
     )
+    in_use = {
+        action for action in unproven if any(usage.outcome is Outcome.ALLOWED for usage in context.used.get(action, ()))
+    }
     return Addition(
         edit=edit,
         asked=asked,
-        elsewhere=tuple(action for action in unproven if action not in asked and _in_use(action, context)),
+        elsewhere=tuple(action for action in unproven if action not in asked and action in in_use),
         unproven=unproven,
         sensitive=_by_reason(sorted(others), sensitivity),
         forbidden=never,
     )
-
-
-def _in_use(action: str, context: GuardContext) -> bool:
-    return any(usage.outcome is Outcome.ALLOWED for usage in context.used.get(action, ()))
 
 
 def _by_reason(actions: Iterable[str], reason_of: Callable[[str], str]) -> dict[str, tuple[str, ...]]:

@@ -49,7 +49,7 @@ class FolderShelf:
         """What the file holds.
 
         Raises:
-            UnreadableMemoryError: it is no regular file, or too long.
+            UnreadableHistoryError: it is no regular file, or too long.
             LeastprivError: it cannot be read.
         """
         try:
@@ -67,7 +67,7 @@ class FolderShelf:
         """Writes the file whole or not at all.
 
         Raises:
-            UnreadableMemoryError: as `read`.
+            UnreadableHistoryError: as `read`.
             LeastprivError: it cannot be read or written.
         """
         import fcntl

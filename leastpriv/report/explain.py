@@ -96,7 +96,10 @@ def _block(action: str, context: ReportContext, has_policy: bool) -> Iterator[st
     yield from _visibility(action)
     yield from _warnings(action)
     yield from _not_seen(action, context)
-    yield from _decisions(action, context) if has_policy else _first_draft(action, context)
+    if has_policy:
+        yield from _decisions(action, context)
+    else:
+        yield from _additions(action, context, "a policy made from this evidence would have it")
 
 
 def _head(action: str) -> str:
@@ -196,10 +199,6 @@ def _decisions(action: str, context: ReportContext) -> Iterator[str]:
     yield from lines or [f"  in {_shown(context.policy_file)}: neither granted nor needed"]
 
 
-def _first_draft(action: str, context: ReportContext) -> Iterator[str]:
-    yield from _additions(action, context, "a policy made from this evidence would have it")
-
-
 def _entries(action: str, context: ReportContext) -> Iterator[str]:
     for entry in context.difference.entries:
         if action in (*entry.granted, *entry.uses):
@@ -218,9 +217,9 @@ def decision(action: str, entry: Entry, context: ReportContext) -> str:
         becomes = f", which becomes {', '.join(change.replacement[:_MOST_COVERED])}" if change.replacement else ""
         becomes += f" and {more:,} more" if more > 0 else ""
         return _shown(f"it goes with {change.action}{becomes}")
-    onto = _restricted_to(action, entry, context.proposal.changes)
-    if onto:
-        return _shown(f"it stays, on {', '.join(onto)} alone")
+    resources = _restricted_to(action, entry, context.proposal.changes)
+    if resources:
+        return _shown(f"it stays, on {', '.join(resources)} alone")
     guard_result = (change.kept or {}).get(action) if change else None
     held = _held_back(entry, context.proposal.held_back)
     if used:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import base64
 import hashlib
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from importlib import resources
@@ -17,7 +17,7 @@ from leastpriv import __version__
 from leastpriv.evidence.models import Evidence
 from leastpriv.evidence.role_chain import RoleChain, RoleLink, RoleLinkKind
 from leastpriv.models import ChangeKind, Run, Usage
-from leastpriv.proposal.models import Change, GuardResult
+from leastpriv.proposal.models import Change
 from leastpriv.report.context import ReportContext
 from leastpriv.report.escape import plain
 from leastpriv.report.evidence_limits import gaps_section, held_back_section, live_role_section, not_added_section
@@ -292,10 +292,10 @@ def _dot(run: Run, start: datetime, length: float, run_url: str) -> Dot:
 
 def _items(context: ReportContext) -> tuple[tuple[Item, ...], int]:
     """The changes, those for a security reviewer first, and the number of omitted evidence rows."""
-    room, items, left_out = _MOST_EVIDENCE, [], 0
+    remaining, items, left_out = _MOST_EVIDENCE, [], 0
     for change in context.gravest_first:
-        rows = tuple(_row(usage, context) for usage in change.usages[:room])
-        room -= len(rows)
+        rows = tuple(_row(usage, context) for usage in change.usages[:remaining])
+        remaining -= len(rows)
         left_out += len(change.usages) - len(rows)
         items.append(_item(change, rows, context.evidence))
     return tuple(items), left_out
@@ -310,7 +310,7 @@ def _item(change: Change, rows: tuple[UsageRow, ...], evidence: Evidence) -> Ite
         sentence=_sentence(change, evidence),
         security=change.security,
         gone=change.removed_actions if change.kind is ChangeKind.NARROW else (),
-        stays=tuple(_kept_actions(change.kept or {})),
+        stays=tuple((action, each.guard, each.reason) for action, each in sorted((change.kept or {}).items())),
         rows=rows,
     )
 
@@ -332,11 +332,6 @@ def _sentence(change: Change, evidence: Evidence) -> str:
             f"granted {plural(change.granted, 'action')}, {len(change.used):,} used, {len(change.removed_actions):,} go"
         )
     return f"no call in {evidence_span(evidence)}"
-
-
-def _kept_actions(stays: Mapping[str, GuardResult]) -> Iterator[tuple[str, str, str]]:
-    for action, guard_result in sorted(stays.items()):
-        yield action, guard_result.guard, guard_result.reason
 
 
 def _row(usage: Usage, context: ReportContext) -> UsageRow:

@@ -201,10 +201,10 @@ def checks_section(check_results: Sequence[CheckResult]) -> Iterator[str]:
     if not check_results:
         return
     lines = [f"- {sentence}" for check_result in check_results for sentence in _sentences(check_result)]
-    remarks = [
+    shown = [
         finding for check_result in check_results for finding in check_result.findings if finding.severity is not _LOUD
     ]
-    yield "### What AWS says of it\n\n" + "\n".join(lines) + _table(remarks)
+    yield "### What AWS says of it\n\n" + "\n".join(lines) + _table(shown)
 
 
 _LOUD = Severity.DISAGREES
@@ -232,12 +232,12 @@ def _sentences(check_result: CheckResult) -> Iterator[str]:
         yield f"{check}: {prose(sentence)}"
 
 
-def _table(remarks: Sequence[CheckFinding]) -> str:
-    if not remarks:
+def _table(shown: Sequence[CheckFinding]) -> str:
+    if not shown:
         return ""
-    rows = [_row(finding) for finding in remarks[:_MOST]]
-    if len(remarks) > _MOST:
-        rows.append(f"| | | and {len(remarks) - _MOST:,} more, in `proposal.json` |")
+    rows = [_row(finding) for finding in shown[:_MOST]]
+    if len(shown) > _MOST:
+        rows.append(f"| | | and {len(shown) - _MOST:,} more, in `proposal.json` |")
     return "\n\n| Line | What | |\n| --- | --- | --- |\n" + "\n".join(rows)
 
 

@@ -128,8 +128,8 @@ def body(context: ReportContext, reserved: int = 0) -> str:
         return whole
     evidence = "*The evidence table is too long for this page: it is in `proposal.json`.*"
     rest = [*before, *after, evidence, mark]
-    room = longest - sum(len(part) + 2 for part in rest) - 2 * len(sections)
-    return _page([*before, *fit_sections(sections, room), *after, evidence, mark])
+    remaining = longest - sum(len(part) + 2 for part in rest) - 2 * len(sections)
+    return _page([*before, *fit_sections(sections, remaining), *after, evidence, mark])
 
 
 def proposal_marker(fingerprint: str) -> str:
@@ -164,7 +164,7 @@ def proposal_verdict(context: ReportContext) -> str:
         )
     removed = context.changes(ChangeKind.REMOVE)
     narrowed = [change for change in context.changes(ChangeKind.NARROW) if not change.restricted_to]
-    onto = [change for change in context.changes(ChangeKind.NARROW) if change.restricted_to]
+    restricted = [change for change in context.changes(ChangeKind.NARROW) if change.restricted_to]
     added = context.changes(ChangeKind.ADD)
     parts = []
     if added:
@@ -179,8 +179,8 @@ def proposal_verdict(context: ReportContext) -> str:
         entries = plural(len(narrowed), "wildcard")
         left = grants - sum(len(change.removed_actions) for change in narrowed)
         parts.append(f"narrows {entries} ({grants:,} → {left:,} actions granted, {used:,} used)")
-    if onto:
-        parts.append(f"narrows the resources of {plural(len(onto), 'action')}")
+    if restricted:
+        parts.append(f"narrows the resources of {plural(len(restricted), 'action')}")
     if removed:
         parts.append(f"removes {plural(len(removed), 'entry', 'entries')} without any use")
     sentence = joined(parts) or "changes nothing"

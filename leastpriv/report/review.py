@@ -304,8 +304,8 @@ def review_body(context: ReviewContext, longest: int = _LONGEST) -> str:
     whole = _page([*before, *sections, *after])
     if len(whole) <= longest:
         return whole
-    room = longest - sum(len(part) + 2 for part in (*before, *after)) - 2 * len(sections)
-    return _page([*before, *fit_sections(sections, room, "the job's summary"), *after])
+    remaining = longest - sum(len(part) + 2 for part in (*before, *after)) - 2 * len(sections)
+    return _page([*before, *fit_sections(sections, remaining, "the job's summary"), *after])
 
 
 def _page(sections: Sequence[str]) -> str:

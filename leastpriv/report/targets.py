@@ -36,10 +36,11 @@ class TargetRow:
 
 def overview(rows: Sequence[TargetRow]) -> str:
     """A table of all targets: what was found, and the pull request."""
-    lines = [
-        f"| {code(_short(row.role))} | {code(row.policy_file)} | {_findings_text(row)} | {_pull_request_link(row)} |"
-        for row in rows
-    ]
+    lines = []
+    for row in rows:
+        found = f"**Failed**: {prose(row.failure)}" if row.failure else row.title.partition(": ")[2] or row.title
+        link = f"[#{row.number}]({row.pull_request}) {row.operation}" if row.pull_request else row.operation or "–"
+        lines.append(f"| {code(_short(row.role))} | {code(row.policy_file)} | {found} | {link} |")
     return "| Role | Policy file | Found | Pull request |\n| --- | --- | --- | --- |\n" + "\n".join(lines)
 
 
@@ -71,17 +72,17 @@ def group_body(rows: Sequence[TargetRow], chained: RoleChainPolicies, fingerprin
     """
     verdicts = (f"- {proposal_verdict(row.context)}" for row in rows if row.context)
     head = [overview(rows), *verdicts, *chain_section(chained)]
-    room = LONGEST_BODY - reserved - sum(len(part) + 2 for part in head) - len(proposal_marker(fingerprint)) - 200
+    remaining = LONGEST_BODY - reserved - sum(len(part) + 2 for part in head) - len(proposal_marker(fingerprint)) - 200
     pages: list[str] = []
     changed = [row for row in rows if row.context and row.context.proposal.changes]
     for number, row in enumerate(changed):
-        share = room // (len(changed) - number)
+        share = remaining // (len(changed) - number)
         if share < _LEAST_PAGE:
             pages.append(f"*The pages of {plural(len(changed) - number, 'further target')} are in the job's summary.*")
             break
         page = _page(row, share)
         pages.append(page)
-        room -= len(page) + 2
+        remaining -= len(page) + 2
     return "\n\n".join([*head, *pages, proposal_marker(fingerprint)]) + "\n"
 
 
@@ -130,14 +131,6 @@ def _parts(found: dict[str, int], drafts: int, failed: int) -> Iterator[str]:
         yield f"{drafts} first draft{'s' if drafts > 1 else ''}"
     if failed:
         yield f"{failed} failed"
-
-
-def _findings_text(row: TargetRow) -> str:
-    return f"**Failed**: {prose(row.failure)}" if row.failure else row.title.partition(": ")[2] or row.title
-
-
-def _pull_request_link(row: TargetRow) -> str:
-    return f"[#{row.number}]({row.pull_request}) {row.operation}" if row.pull_request else row.operation or "–"
 
 
 def _short(arn: str) -> str:

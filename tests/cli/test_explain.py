@@ -117,7 +117,9 @@ def test_a_memory_is_read_and_not_written(trail: Path, policy: Path, tmp_path: P
     used = {"sns:CreateTopic": {"*": {"first": "2026-01-01", "last": "2026-01-02", "runs": {}}}}
     file.write_text(json.dumps({"leastpriv-memory": 1, "principal": ROLE, "used": used}), encoding="utf-8")
     before = file.read_bytes()
-    assert "remembered" in explained("sns:CreateTopic", "--evidence-folder", str(file.parents[2]), trail=trail, policy=policy)
+    assert "remembered" in explained(
+        "sns:CreateTopic", "--evidence-folder", str(file.parents[2]), trail=trail, policy=policy
+    )
     assert file.read_bytes() == before
 
 
@@ -176,7 +178,8 @@ def test_without_a_role_it_is_told_what_is_known_of_an_action() -> None:
     text = printed("iam:passrole", "S3:GetObject")
     for told in (
         "iam:PassRole (Write)\n  resource: role arn:${Partition}:iam::${Account}:role/${RoleNameWithPath}\n",
-        "  visible in a trail: not as an event of its own (",
+        "  visible in a trail: by the events of other calls only (",
+        "  also checked inside: ",
         "  sensitive: ",
         "\n\ns3:GetObject (Read)\n",
         "  visible in a trail: as a data event of AWS::S3::Object (",
@@ -193,10 +196,11 @@ def test_without_a_role_a_pattern_stands_for_all_that_it_grants() -> None:
     assert "sqs:Frobnicate*" in err.getvalue()
 
 
-def test_an_action_with_events_of_its_own_is_not_said_to_have_none() -> None:
-    assert "visible in a trail: by events of its own, and inside other calls without one (" in printed(
-        "ec2:RunInstances"
-    )
+def test_an_action_is_shown_with_the_operations_that_check_it_too() -> None:
+    text = printed("ec2:RunInstances", "s3:BypassGovernanceRetention")
+    assert "visible in a trail: as a management event (" in text
+    assert "also checked inside: ec2:CreateFleet, ec2:ModifyFleet, " in text
+    assert "also checked inside: s3:DeleteObject (data event AWS::S3::Object), " in text
 
 
 def test_as_json_an_action_is_one_object_with_its_evidence_and_its_fate(trail: Path, policy: Path) -> None:

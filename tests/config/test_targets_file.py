@@ -15,7 +15,7 @@ from jsonschema import Draft202012Validator
 from ruamel.yaml import YAML
 
 from leastpriv.config.inputs import INPUTS
-from leastpriv.config.settings import Mode, given_to_command
+from leastpriv.config.settings import Mode, command_inputs
 from leastpriv.config.targets_file import (
     SHARED,
     read_configuration,
@@ -122,26 +122,26 @@ def test_the_example_is_valid_and_its_settings_are_sound() -> None:
     raw = EXAMPLE.read_bytes()
     Draft202012Validator(SCHEMA).validate(YAML(typ="safe", pure=True).load(raw))
     found = read_configuration(raw, "leastpriv.yml")
-    values, labels = given_to_command({"trails": ("trail",), "mode": "check"})
+    given = command_inputs({"trails": ("trail",), "mode": "check"})
     for each in found.entries:
-        made = settings_of(each, each.role.replace("*", "orders"), values, labels)
+        made = settings_of(each, each.role.replace("*", "orders"), given)
         assert made.mode is Mode.CHECK
-    team = settings_of(found.entries[-1], found.entries[-1].role.replace("*", "orders"), values, labels)
+    team = settings_of(found.entries[-1], found.entries[-1].role.replace("*", "orders"), given)
     assert (team.policy_file, team.branch) == ("iam/teams/orders-deploy.json", "leastpriv/orders-deploy")
-    cdk = settings_of(found.entries[2], found.entries[2].role, values, labels)
+    cdk = settings_of(found.entries[2], found.entries[2].role, given)
     assert (cdk.branch, cdk.options.minimum_days, cdk.options.keep) == ("leastpriv/cdk", 60, ("*:Delete*",))
 
 
 def test_a_wrong_dial_names_its_target() -> None:
     found = read_configuration(config([{**ONE, "minimum-days": "soon"}]).encode(), "leastpriv.yml")
-    values, labels = given_to_command({"trails": ("trail",)})
+    given = command_inputs({"trails": ("trail",)})
     with pytest.raises(InputError, match=r"target 1 \(line 2\): minimum-days is 'soon'"):
-        settings_of(found.entries[0], CI, values, labels)
+        settings_of(found.entries[0], CI, given)
 
 
 def test_the_run_needs_no_role_of_its_own() -> None:
-    values, labels = given_to_command({"trails": ("trail",), "config": "leastpriv.yml"})
-    assert run_settings(values, labels).policy_file == "leastpriv.yml"
+    given = command_inputs({"trails": ("trail",), "config": "leastpriv.yml"})
+    assert run_settings(given).policy_file == "leastpriv.yml"
 
 
 @pytest.mark.parametrize(

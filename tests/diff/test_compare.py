@@ -81,7 +81,7 @@ def test_a_usage_under_an_unrecorded_condition_is_conditional(
 def test_a_usage_that_the_policy_denies_explicitly_is_not_missing(evidence: Evidence) -> None:
     deny = {**allow("lambda:*"), "Effect": "Deny"}
     found = compare(document(allow("*"), deny), [], evidence)
-    assert actions(found, "overruled") == ["lambda:UpdateFunctionCode"]
+    assert actions(found, "explicitly_denied") == ["lambda:UpdateFunctionCode"]
     assert actions(found, "missing") == []
 
 

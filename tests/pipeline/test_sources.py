@@ -17,7 +17,7 @@ from leastpriv.evidence.cloudtrail.local_store import TrailFolder
 from leastpriv.evidence.models import Evidence
 from leastpriv.evidence.read_sources import read_evidence
 from leastpriv.models import GapKind, Scope
-from leastpriv.pipeline.sources import CountedSource, open_sources, opened
+from leastpriv.pipeline.sources import CountedSource, open_all, open_sources
 from tests.fakes import progress
 from tests.fakes.aws.event_history import FakeHistory, Fault, call, login
 from tests.fakes.command import leastpriv
@@ -64,7 +64,7 @@ def test_a_source_that_cannot_be_opened_for_a_reason_nobody_foresaw_is_a_gap_too
         raise KeyError("Regions")
 
     folder = TrailFolder(trail(tmp_path))
-    sources = opened([broken, lambda: folder])
+    sources = open_all([broken, lambda: folder])
     evidence = read_evidence(sources, chosen("trail").window, parse_principal(ROLE))[ROLE]
     assert evidence.counts.calls == 1
     assert [(gap.kind, gap.scope) for gap in evidence.gaps] == [(GapKind.SOURCE_FAILED, Scope())]

@@ -47,7 +47,7 @@ def read_last_accessed(client: Any, principal: str, waiting: Polling) -> AccessR
             granting.update(_granting(client, principal, names))
     except AwsError as error:
         missing = str(error)
-    shared, untold = _shared(client, principal, services, granting, waiting)
+    shared, untold = _shared_policies(client, principal, services, granting, waiting)
     return AccessReport(made, services, granting, shared, missing or untold)
 
 
@@ -117,7 +117,7 @@ def _granting(client: Any, principal: str, names: Sequence[str]) -> dict[str, tu
         marker = {"Marker": page["Marker"]}
 
 
-def _shared(
+def _shared_policies(
     client: Any,
     principal: str,
     services: Mapping[str, ServiceAccess],
@@ -135,21 +135,21 @@ def _shared(
     untold = f"IAM is asked who uses a service through a policy {_MOST_SHARED} times at most."
     try:
         for arn, own_pairs in groupby(pairs, key=itemgetter(0)):
-            job, names = _used_by_others(client, arn, services, waiting)
+            job, names = _shared_services(client, arn, services, waiting)
             for pair in own_pairs:
                 if pair[1] in names:
                     used[pair] = job, names[pair[1]]
                 else:
                     found[pair] = SharedPolicy(*pair)
         for pair, (job, name) in islice(used.items(), _MOST_SHARED):
-            found[pair] = SharedPolicy(*pair, _others(client, job, name, principal))
+            found[pair] = SharedPolicy(*pair, _other_users(client, job, name, principal))
     except AwsError as error:
         untold = str(error)
     told = (found.get(pair, SharedPolicy(*pair, is_known=False)) for pair in pairs)
     return tuple(each for each in told if each.others or not each.is_known), untold if len(found) < len(pairs) else ""
 
 
-def _used_by_others(
+def _shared_services(
     client: Any, arn: str, services: Mapping[str, ServiceAccess], waiting: Polling
 ) -> tuple[str, dict[str, str]]:
     """The report about a policy, and the services that other principals use, too: lower case -> IAM's spelling."""
@@ -163,7 +163,7 @@ def _used_by_others(
     return job, used
 
 
-def _others(client: Any, job: str, service: str, principal: str) -> dict[str, LastAccess]:
+def _other_users(client: Any, job: str, service: str, principal: str) -> dict[str, LastAccess]:
     """Other roles and users that used the service through the policy of a report."""
     found: dict[str, LastAccess] = {}
     marker: dict[str, str] = {}

@@ -92,11 +92,13 @@ def read_unused_access(client: Any, principal: str, waiting: Polling) -> tuple[U
         AwsError: AWS denied the request, or failed.
     """
     return tuple(
-        _told(client, analyzer, principal, waiting) for kind in _KINDS for analyzer in list_analyzers(client, kind)
+        _findings_of(client, analyzer, principal, waiting)
+        for kind in _KINDS
+        for analyzer in list_analyzers(client, kind)
     )
 
 
-def _told(client: Any, analyzer: Analyzer, principal: str, waiting: Polling) -> UnusedAccess:
+def _findings_of(client: Any, analyzer: Analyzer, principal: str, waiting: Polling) -> UnusedAccess:
     services: set[str] = set()
     actions: set[str] = set()
     credentials: list[str] = []
@@ -118,7 +120,7 @@ def _told(client: Any, analyzer: Analyzer, principal: str, waiting: Polling) -> 
                 credentials.append("password")
         if finding["findingType"] == "UnusedPermission":
             try:
-                advice.extend(_advice(client, analyzer, str(finding["id"]), waiting))
+                advice.extend(_recommendations(client, analyzer, str(finding["id"]), waiting))
             except AwsError as error:
                 # The finding itself stays valid.
                 _log.info(f"No recommendation for the finding {finding['id']}: {error}")
@@ -129,7 +131,7 @@ def _told(client: Any, analyzer: Analyzer, principal: str, waiting: Polling) -> 
     )  # fmt: skip
 
 
-def _advice(client: Any, analyzer: Analyzer, finding: str, waiting: Polling) -> Iterator[Recommendation]:
+def _recommendations(client: Any, analyzer: Analyzer, finding: str, waiting: Polling) -> Iterator[Recommendation]:
     """Yields the recommendations for a finding.
 
     Raises:

@@ -149,34 +149,34 @@ class ExternalAccess:
     """A principal outside the analyzer's zone of trust that may assume the role."""
 
     principal: str
-    """`AWS arn:aws:iam::…:root`, `Federated token.actions.githubusercontent.com`, or `anybody`."""
+    """`AWS arn:aws:iam::…:root`, `Federated token.actions.githubusercontent.com`, or the public."""
     conditions: Mapping[str, str]
     is_public: bool = False
 
     @property
     def is_bound_subject(self) -> bool:
-        """A federated login of one repository's jobs, or of one subject: what a role for CI is made for."""
+        """A federated principal limited to one repository's jobs, or to one subject: the purpose of a CI role."""
         subjects = [value for key, value in self.conditions.items() if key.lower().endswith(":sub")]
         is_bound = any(map(_names_one, subjects))
         return self.principal.startswith("Federated ") and is_bound and not self.is_public
 
 
 _WHOSE = re.compile(
-    # GitHub, GitLab, HCP Terraform; beyond what they name, only branch, kind of event or phase is left open.
+    # GitHub, GitLab, HCP Terraform; a wildcard may follow only for branch, kind of event or phase.
     r"(?:repo|project_path):[^*?:]+/[^*?:]+:.*|organization:[^*?:]+:project:[^*?:]+:workspace:[^*?:]+:.*|[^*?]+"
 )
-"""A subject (the claim `sub`) that names whose job it is without a wildcard."""
+"""A subject (the claim `sub`) that names its owner without a wildcard."""
 
 
 def _names_one(values: str) -> bool:
-    """Whether each of a condition's values names one; several come in one text, as a list or with commas between."""
+    """Whether each value of a condition names one subject; several values are a list, or separated by commas."""
     named = [value for value in re.split(r"[\s,\[\]\"']+", values) if value]
     return bool(named) and all(_WHOSE.fullmatch(value) for value in named)
 
 
 @dataclass(frozen=True, slots=True)
 class SkippedSource:
-    """A source of hints that gave none."""
+    """A source that returned no findings, and why."""
 
     source: str
     """`access advisor`, `policy generation` …."""

@@ -220,22 +220,22 @@ class AthenaTable:
         principals: Principals,
         seen: EventDeduplicator,
     ) -> Iterator[Call | Gap]:
-        figures, record, number = self.statistics, record_from_row(row), int(row["number"] or 0)
-        figures.records += number
+        statistics, record, number = self.statistics, record_from_row(row), int(row["number"] or 0)
+        statistics.records += number
         for name, times in (("first_time", number), ("last_time", 0)):
             # Where the table does not distinguish data events from others, a read-only call may be either.
             told = record if table.has_event_categories else {**record, "readOnly": None}
             time = event_time({"eventTime": row[name]})
             if time is None or window.contains(time):
-                count_coverage(figures, told, time, principals, times)
+                count_coverage(statistics, told, time, principals, times)
         if row["mine"] != "true":
-            figures.skipped[SkipReason.NOT_WANTED.value] += number
+            statistics.skipped[SkipReason.NOT_WANTED.value] += number
             return
         events = [(event_time({"eventTime": text}), event) for text, event in events_in_row(row)]
         some = next((time for time, _ in events if time), None)
         found = parse_record({**record, "eventTime": some.isoformat() if some else None}, principals.wants)
         if isinstance(found, SkipReason):
-            figures.skipped[found.value] += number
+            statistics.skipped[found.value] += number
         elif isinstance(found, Gap):
             yield replace(found, detail=f"{self._named}: {found.detail}", count=number)
         else:

@@ -39,7 +39,7 @@ class FileResult:
     """Calls and gaps of one log file in order, without duplicates within the file, and its statistics."""
 
     items: tuple[Call | Gap, ...]
-    figures: ReadStatistics = field(default_factory=ReadStatistics)
+    statistics: ReadStatistics = field(default_factory=ReadStatistics)
     sha256: str = ""
     """SHA-256 of the file's content, in hexadecimal; empty where it was not requested."""
 
@@ -48,17 +48,21 @@ class FileResults:
     """Combines the results of the files of one pass."""
 
     def __init__(
-        self, cache: ObjectCache | None, window: Window, figures: ReadStatistics, seen: EventDeduplicator
+        self, cache: ObjectCache | None, window: Window, statistics: ReadStatistics, seen: EventDeduplicator
     ) -> None:
-        """`figures` are updated with every replayed result; a `cache` of None disables caching."""
-        self._cache, self._window, self._figures, self._seen = cache, window, figures, seen
+        """`statistics` are updated with every replayed result; a `cache` of None disables caching."""
+        self._cache, self._window, self._statistics, self._seen = cache, window, statistics, seen
 
     def known(self, stored: StoredFile) -> FileResult | None:
         """Returns an earlier run's result of a file whose records are in the window."""
         kept = self._cache.get(stored) if self._cache else None
         if kept is None:
             return None
-        times = (kept.figures.first, kept.figures.last, *(each.time for each in kept.items if isinstance(each, Call)))
+        times = (
+            kept.statistics.first,
+            kept.statistics.last,
+            *(each.time for each in kept.items if isinstance(each, Call)),
+        )
         return kept if all(time is None or self._window.contains(time) for time in times) else None
 
     @property
@@ -68,22 +72,22 @@ class FileResults:
 
     def keep(self, stored: StoredFile, reading: FileResult) -> None:
         """Stores the result of a file that was read completely; the next run's window may differ."""
-        figures = reading.figures
+        statistics = reading.statistics
         # Without a survey, the time of an unreadable record is not known.
-        has_time = figures.first is not None or all(isinstance(item, Call) for item in reading.items)
-        if self._cache and has_time and not figures.damaged_files and not figures.outside_window:
+        has_time = statistics.first is not None or all(isinstance(item, Call) for item in reading.items)
+        if self._cache and has_time and not statistics.damaged_files and not statistics.outside_window:
             self._cache.put(stored, reading)
 
     def replay(self, reading: FileResult) -> Iterator[Call | Gap]:
         """Yields the items of a file, without calls that other files contained before."""
-        self._figures.absorb(replace(reading.figures, calls=0))
+        self._statistics.absorb(replace(reading.statistics, calls=0))
         for item in reading.items:
             if isinstance(item, Call):
-                self._figures.note_call(item.time)
+                self._statistics.note_call(item.time)
                 if self._seen.is_duplicate(item.event_id):
-                    self._figures.duplicates += 1
+                    self._statistics.duplicates += 1
                     continue
-                self._figures.calls += 1
+                self._statistics.calls += 1
             yield item
 
     def close(self) -> None:
@@ -183,22 +187,22 @@ def _connected(path: Path) -> sqlite3.Connection:
 
 
 def _written(reading: FileResult) -> Mapping[str, Any]:
-    figures = reading.figures
+    statistics = reading.statistics
     return {
         "calls": [
             [getattr(item, each) for each in _CALL_FIELDS] if isinstance(item, Call) else _gap_written(item)
             for item in reading.items
         ],
-        "counts": {name: getattr(figures, name) for name in _COUNTS},
-        "skipped": dict(figures.skipped),
-        "kinds": dict(figures.kinds),
-        "regions": sorted(figures.regions),
-        "sources": sorted(figures.sources),
-        "events": sorted(figures.events),
-        "spans": figures.spans,
-        "logged": figures.logged,
-        "first": figures.first,
-        "last": figures.last,
+        "counts": {name: getattr(statistics, name) for name in _COUNTS},
+        "skipped": dict(statistics.skipped),
+        "kinds": dict(statistics.kinds),
+        "regions": sorted(statistics.regions),
+        "sources": sorted(statistics.sources),
+        "events": sorted(statistics.events),
+        "spans": statistics.spans,
+        "logged": statistics.logged,
+        "first": statistics.first,
+        "last": statistics.last,
         "sha256": reading.sha256,
     }
 
@@ -212,7 +216,7 @@ def _gap_written(gap: Gap) -> Mapping[str, Any]:
 
 
 def _reading(kept: Mapping[str, Any]) -> FileResult:
-    figures = ReadStatistics(
+    statistics = ReadStatistics(
         files=1,
         records=int(kept["counts"]["records"]),
         foreign_files=int(kept["counts"]["foreign_files"]),
@@ -227,7 +231,7 @@ def _reading(kept: Mapping[str, Any]) -> FileResult:
         first=_moment(kept["first"]) if kept["first"] else None,
         last=_moment(kept["last"]) if kept["last"] else None,
     )
-    return FileResult(tuple(_item(each) for each in kept["calls"]), figures, str(kept.get("sha256", "")))
+    return FileResult(tuple(_item(each) for each in kept["calls"]), statistics, str(kept.get("sha256", "")))
 
 
 def _item(kept: Any) -> Call | Gap:

@@ -59,7 +59,12 @@ class _DigestChain:
     def end(self) -> datetime | None:
         """The end of its last hour, from the keys."""
         return max(
-            (told.end for told in map(parse_digest_key, self.listed) if told and not told.backfill), default=None
+            (
+                key_fields.end
+                for key_fields in map(parse_digest_key, self.listed)
+                if key_fields and not key_fields.backfill
+            ),
+            default=None,
         )
 
 
@@ -174,7 +179,9 @@ class DigestValidator:
 
     def _public_keys(self, chain: _DigestChain) -> dict[str, bytes]:
         """Public keys by fingerprint: each region has its own keys and lists them."""
-        ends = [told.end for told in map(parse_digest_key, chain.listed) if isinstance(told, DigestKey)]
+        ends = [
+            key_fields.end for key_fields in map(parse_digest_key, chain.listed) if isinstance(key_fields, DigestKey)
+        ]
         asked: dict[str, Any] = {"StartTime": min(ends) - _AWAITED, "EndTime": min(max(ends), self._now)}
         try:
             client = self._clients.client("cloudtrail", chain.region)
@@ -277,18 +284,18 @@ def _is_at_home(folder: str, key: str) -> bool:
 
     CloudTrail's keys sign the digests of every account, so a digest delivered deeper in the folder proves nothing.
     """
-    told = parse_digest_key(key)
+    key_fields = parse_digest_key(key)
     place = key.rpartition("/")[0]
-    return told is not None and place == f"{folder}{told.end:%Y/%m/%d}" and _own(told) in folder
+    return key_fields is not None and place == f"{folder}{key_fields.end:%Y/%m/%d}" and _own(key_fields) in folder
 
 
-def _own(told: DigestKey) -> str:
-    return f"{told.account}/CloudTrail-Digest/{told.region}/"
+def _own(key_fields: DigestKey) -> str:
+    return f"{key_fields.account}/CloudTrail-Digest/{key_fields.region}/"
 
 
 def _is_backfill(key: str) -> bool:
-    told = parse_digest_key(key)
-    return told is not None and told.backfill
+    key_fields = parse_digest_key(key)
+    return key_fields is not None and key_fields.backfill
 
 
 def _chain_of(key: str) -> str:

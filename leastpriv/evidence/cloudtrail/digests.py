@@ -93,10 +93,10 @@ def read_digest(
     """
     content = _decompressed(body)
     try:
-        told = json.loads(content) if content is not None else None
-        if content is None or not isinstance(told, Mapping):
+        content_fields = json.loads(content) if content is not None else None
+        if content is None or not isinstance(content_fields, Mapping):
             return "it is damaged"
-        return _read(bucket, key, content, told, described, keys)
+        return _read(bucket, key, content, content_fields, described, keys)
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return "it is no digest file"
 
@@ -105,37 +105,37 @@ def _read(
     bucket: str,
     key: str,
     content: bytes,
-    told: Mapping[str, Any],
+    content_fields: Mapping[str, Any],
     described: Mapping[str, str],
     keys: Mapping[str, bytes],
 ) -> Digest | str:
-    if (told["digestS3Bucket"], told["digestS3Object"]) != (bucket, key):
+    if (content_fields["digestS3Bucket"], content_fields["digestS3Object"]) != (bucket, key):
         return "it was written for another place"
-    if {told["digestSignatureAlgorithm"], described.get("signature-algorithm")} != {_SIGNED_BY}:
+    if {content_fields["digestSignatureAlgorithm"], described.get("signature-algorithm")} != {_SIGNED_BY}:
         return f"it is not signed by {_SIGNED_BY}"
-    public = keys.get(str(told["digestPublicKeyFingerprint"]))
+    public = keys.get(str(content_fields["digestPublicKeyFingerprint"]))
     if public is None:
         return "AWS knows no key of its fingerprint and time"
     own = hashlib.sha256(content).hexdigest()
     signature = str(described.get("signature", ""))
-    if not _holds(public, signature, _signed(told, own)):
+    if not _holds(public, signature, _signed(content_fields, own)):
         return "its signature does not hold"
     link = DigestRecord(
         key,
-        _time(told["digestStartTime"]),
-        _time(told["digestEndTime"]),
+        _time(content_fields["digestStartTime"]),
+        _time(content_fields["digestEndTime"]),
         own,
         signature.lower(),
-        _previous(bucket, told),
+        _previous(bucket, content_fields),
     )
-    return Digest(link, dict(_files(bucket, told["logFiles"])))
+    return Digest(link, dict(_files(bucket, content_fields["logFiles"])))
 
 
-def _signed(told: Mapping[str, Any], own: str) -> bytes:
-    previous = told["previousDigestSignature"]
+def _signed(content_fields: Mapping[str, Any], own: str) -> bytes:
+    previous = content_fields["previousDigestSignature"]
     lines = (
-        str(told["digestEndTime"]),
-        f"{told['digestS3Bucket']}/{told['digestS3Object']}",
+        str(content_fields["digestEndTime"]),
+        f"{content_fields['digestS3Bucket']}/{content_fields['digestS3Object']}",
         own,
         "null" if previous is None else str(previous),
     )
@@ -158,13 +158,13 @@ def _holds(public: bytes, signature: str, signed: bytes) -> bool:
     return False
 
 
-def _previous(bucket: str, told: Mapping[str, Any]) -> tuple[str, str, str] | None:
-    if told["previousDigestS3Object"] is None or told["previousDigestS3Bucket"] != bucket:
+def _previous(bucket: str, content_fields: Mapping[str, Any]) -> tuple[str, str, str] | None:
+    if content_fields["previousDigestS3Object"] is None or content_fields["previousDigestS3Bucket"] != bucket:
         return None
     return (
-        str(told["previousDigestS3Object"]),
-        str(told["previousDigestHashValue"]).lower(),
-        str(told["previousDigestSignature"]).lower(),
+        str(content_fields["previousDigestS3Object"]),
+        str(content_fields["previousDigestHashValue"]).lower(),
+        str(content_fields["previousDigestSignature"]).lower(),
     )
 
 

@@ -229,7 +229,7 @@ class EventHistory:
             regions = tuple(item.region for item in items)
             reason = f"{items[0].reason.rstrip('.')}."
             if items[0].kind is AwsErrorKind.INVALID:
-                reason = _refusing(regions)
+                reason = _regions_rejecting(regions)
             elif len(items) > 1:
                 reason = f"{reason} The same in {_listed(regions[1:])}."
             remedy = self._options.remedy if items[0].kind in _REGION_ERRORS else ""
@@ -272,7 +272,7 @@ class EventHistory:
     def _page(
         self, page: Page, window: Window, principals: Principals, seen: EventDeduplicator
     ) -> Iterator[Call | Gap]:
-        figures = self.statistics
+        statistics = self.statistics
         for record in _records(page):
             found = parse_record(record, principals.wants)
             if found is SkipReason.NOT_A_RECORD or isinstance(found, Gap):
@@ -281,31 +281,31 @@ class EventHistory:
                 continue
             self._note(record)
             if isinstance(found, SkipReason):
-                figures.skipped[found.value] += 1
+                statistics.skipped[found.value] += 1
             elif not window.contains(found.time):
-                figures.outside_window += 1
+                statistics.outside_window += 1
             elif seen.is_duplicate(found.event_id):
-                figures.duplicates += 1
+                statistics.duplicates += 1
             else:
-                figures.calls += 1
+                statistics.calls += 1
                 self._newest = max(self._newest or found.time, found.time)
                 yield found
 
     def _note(self, record: object) -> None:
         if not isinstance(record, Mapping):
             return
-        figures = self.statistics
-        figures.records += 1
+        statistics = self.statistics
+        statistics.records += 1
         reads = read_only(record)
         if reads is not None:
-            figures.kinds[f"management-{'read' if reads else 'write'}"] += 1
-        figures.sources.add(str(record.get("eventSource") or ""))
+            statistics.kinds[f"management-{'read' if reads else 'write'}"] += 1
+        statistics.sources.add(str(record.get("eventSource") or ""))
         region, time = region_of(record), event_time(record)
         if region:
-            figures.regions.add(region)
+            statistics.regions.add(region)
         if time:
-            figures.first = min(figures.first or time, time)
-            figures.last = max(figures.last or time, time)
+            statistics.first = min(statistics.first or time, time)
+            statistics.last = max(statistics.last or time, time)
 
     def _cover(self, window: Window, failed: set[str]) -> None:
         """A region that was read completely is covered from start to end: a missing call did not happen."""
@@ -329,7 +329,7 @@ def _about(roles: Collection[str]) -> tuple[Lookup, ...]:
     return tuple(Lookup("ResourceName", arn) for arn in sorted(roles))
 
 
-def _refusing(regions: Collection[str]) -> str:
+def _regions_rejecting(regions: Collection[str]) -> str:
     """Such a region is not enabled, or does not accept the credentials.
 
     Tokens of the global STS endpoint are valid only in regions that are enabled by default (IAM User Guide, "Manage AWS

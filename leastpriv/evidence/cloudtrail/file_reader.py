@@ -102,7 +102,7 @@ class FileReader:
         self,
         name: str,
         region: str,
-        figures: ReadStatistics,
+        statistics: ReadStatistics,
         seen: EventDeduplicator,
         rows: RecordReader,
         max_decompressed: int = MAX_DECOMPRESSED,
@@ -110,7 +110,7 @@ class FileReader:
         """`name` is for gaps, `region` from the path, else empty; files share `rows`, whose owner adds its counts."""
         self._name = name
         self._region = region
-        self._figures = figures
+        self._statistics = statistics
         self._seen = seen
         self._rows = rows
         self._max_decompressed = max_decompressed
@@ -121,8 +121,8 @@ class FileReader:
 
     def read(self, open_file: Callable[[], BinaryIO], window: Window, principals: Principals) -> Iterator[Call | Gap]:
         """Yields calls in the window without duplicates, and gaps for unreadable parts; file errors are gaps."""
-        self._figures.files += 1
-        add_name(self._figures.regions, self._region)
+        self._statistics.files += 1
+        add_name(self._statistics.regions, self._region)
         try:
             with open_file() as opened:
                 yield from self._calls(opened, window, principals)
@@ -132,7 +132,7 @@ class FileReader:
         if self._is_trail or self._is_damaged:
             yield from self._damaged.values()
         else:
-            self._figures.foreign_files += self._held_values
+            self._statistics.foreign_files += self._held_values
 
     def _calls(self, opened: BinaryIO, window: Window, principals: Principals) -> Iterator[Call | Gap]:
         unfolded = DecompressedFile(opened, self._max_decompressed)
@@ -141,7 +141,7 @@ class FileReader:
         blocks = RecordBlocks(unfolded, lambda part: sought is None or not unfolded.compressed or bool(sought(part)))
         undecoded = None
         for block in blocks:
-            if (found := self._rows.read(block, self._figures, checked=unfolded.compressed)) is not None:
+            if (found := self._rows.read(block, self._statistics, checked=unfolded.compressed)) is not None:
                 self._held_values = self._is_trail = True
                 yield from self._new(found)
             elif (records := decode_block_as_json(block)) is not None:
@@ -171,13 +171,13 @@ class FileReader:
         self._held_values = True
         found = parse_record(record, principals.wants)
         if found is SkipReason.NOT_A_RECORD:
-            self._figures.skipped[found.value] += 1
+            self._statistics.skipped[found.value] += 1
             return
         if not self._is_in_window(record, window, principals):
             return
-        self._figures.records += 1
+        self._statistics.records += 1
         if isinstance(found, SkipReason):
-            self._figures.skipped[found.value] += 1
+            self._statistics.skipped[found.value] += 1
         else:
             yield from self._new((found,))
 
@@ -190,11 +190,11 @@ class FileReader:
                     self._fold(item)
         if not calls:
             return calls
-        self._figures.note_call(max([call.time for call in calls]))
+        self._statistics.note_call(max([call.time for call in calls]))
         is_copy = self._seen.is_duplicate
         new = [call for call in calls if not is_copy(call.event_id)]
-        self._figures.duplicates += len(calls) - len(new)
-        self._figures.calls += len(new)
+        self._statistics.duplicates += len(calls) - len(new)
+        self._statistics.calls += len(new)
         return new
 
     def _is_in_window(self, record: object, window: Window, principals: Principals) -> bool:
@@ -204,9 +204,9 @@ class FileReader:
         self._is_trail = True
         time = event_time(record)
         if time and not window.contains(time):
-            self._figures.outside_window += 1
+            self._statistics.outside_window += 1
             return False
-        count_coverage(self._figures, record, time, principals)
+        count_coverage(self._statistics, record, time, principals)
         return True
 
     def _fold(self, gap: Gap) -> None:
@@ -217,7 +217,7 @@ class FileReader:
         self._damaged[scope] = Gap(gap.kind, scope, detail, count)
 
     def _lost(self, reason: str) -> Gap:
-        self._figures.damaged_files += 1
+        self._statistics.damaged_files += 1
         return self._gap(GapKind.UNREADABLE_FILE, f"{self._name}: {reason}")
 
     def _gap(self, kind: GapKind, detail: str) -> Gap:

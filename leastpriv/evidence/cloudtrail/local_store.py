@@ -29,11 +29,11 @@ class TrailFolder:
         cache: Path | None = None,
         max_decompressed: int = MAX_DECOMPRESSED,
     ) -> None:
-        """`seen` is shared by folders that may hold copies of each other's records.
+        """`seen` is shared by folders that may contain copies of records; `cache` keeps results between runs.
 
-        `survey` False: only the targets' calls count. Then the figures of records of anybody, and damage among records
-        that do not name a target, are not looked for, and files are passed over several times as fast. `cache`: a
-        folder that keeps what was read between runs.
+        `survey` False: only the targets' calls count. Coverage of all records, and damage in records without a target's
+        name, are
+        then not reported, and reading is several times as fast.
         """
         self.path = path
         self._shared = seen
@@ -96,12 +96,12 @@ class TrailFolder:
         with closing(reading):
             yield from reading.items(find_log_files(self.path, window, note, principals.accounts))
         yield from unlisted
-        figures = self.statistics
-        if not figures.files and not has_log_file(self.path, lambda *_: None, principals.accounts):
+        statistics = self.statistics
+        if not statistics.files and not has_log_file(self.path, lambda *_: None, principals.accounts):
             whose = ", ".join(sorted(principals.accounts or ()))
             yield Gap(GapKind.SOURCE_FAILED, Scope(), f"{self.path}: it has no folder of the account {whose}")
-        if figures.files and figures.foreign_files == figures.files:
+        if statistics.files and statistics.foreign_files == statistics.files:
             raise InputError(
-                f"trails: none of the {figures.files} JSON files in {str(self.path)!r}"
+                f"trails: none of the {statistics.files} JSON files in {str(self.path)!r}"
                 " holds a CloudTrail record: name a folder of CloudTrail files."
             )

@@ -61,11 +61,11 @@ class ReadOptions:
         region: str,
         open_file: Callable[[], BinaryIO],
         rows: RecordReader,
-        figures: ReadStatistics,
+        statistics: ReadStatistics,
         seen: EventDeduplicator,
     ) -> Iterator[Call | Gap]:
         """Yields the calls and gaps of a file in order; `rows` is shared by files."""
-        reader = FileReader(name, region, figures, seen, rows, self.max_decompressed)
+        reader = FileReader(name, region, statistics, seen, rows, self.max_decompressed)
         return reader.read(open_file, self.window, self.principals)
 
 
@@ -112,11 +112,11 @@ class FolderPrefetcher:
     """Reads the files of a folder for one set of targets."""
 
     def __init__(
-        self, task: ReadOptions, readings: FileResults, figures: ReadStatistics, seen: EventDeduplicator
+        self, task: ReadOptions, readings: FileResults, statistics: ReadStatistics, seen: EventDeduplicator
     ) -> None:
-        """`figures` are updated while reading; `readings` are closed at the end."""
+        """`statistics` are updated while reading; `readings` are closed at the end."""
         self._task, self._own, self._process_of = task, ThreadRecordReaders(task), local()
-        self._readings, self._figures, self._seen = readings, figures, seen
+        self._readings, self._statistics, self._seen = readings, statistics, seen
         # The calls of all principals are too many to be sent from a process.
         self._may_start = task.principals.targets is not None and _cores() > 1
         self._worth = _WORTH_PROCESSES if task.survey else _WORTH_THREADS
@@ -146,8 +146,8 @@ class FolderPrefetcher:
                     self._readings.keep(ahead.stored, reading)
                 yield from self._readings.replay(reading)
             else:
-                yield from read_file(self._task, ahead.file, self._own.rows, self._figures, self._seen)
-        self._own.rows.survey(self._figures)
+                yield from read_file(self._task, ahead.file, self._own.rows, self._statistics, self._seen)
+        self._own.rows.survey(self._statistics)
 
     def _queued(self, files: Iterable[TrailFile]) -> Iterator[_QueuedFile]:
         """Yields the files, some of them read ahead where that is faster."""
@@ -199,18 +199,18 @@ class FolderPrefetcher:
 
 
 def read_file(
-    task: ReadOptions, file: TrailFile, rows: RecordReader, figures: ReadStatistics, seen: EventDeduplicator
+    task: ReadOptions, file: TrailFile, rows: RecordReader, statistics: ReadStatistics, seen: EventDeduplicator
 ) -> Iterator[Call | Gap]:
     """Yields the calls and gaps of a file of a folder, in order."""
-    return task.read(str(file.path), file.region, partial(_opened, file.path), rows, figures, seen)
+    return task.read(str(file.path), file.region, partial(_opened, file.path), rows, statistics, seen)
 
 
 def read_file_result(task: ReadOptions, file: TrailFile, rows: RecordReader) -> FileResult:
     """Reads one log file; safe to run in a worker thread or process."""
-    figures = ReadStatistics()
-    items = tuple(read_file(task, file, rows, figures, EventDeduplicator()))
-    rows.survey(figures)
-    return FileResult(items, figures)
+    statistics = ReadStatistics()
+    items = tuple(read_file(task, file, rows, statistics, EventDeduplicator()))
+    rows.survey(statistics)
+    return FileResult(items, statistics)
 
 
 def _cores() -> int:

@@ -60,8 +60,8 @@ def caller_of(record: Mapping[str, object]) -> Caller | MissingCaller:
     kind = identity.get("type")
     if isinstance(kind, str) and kind not in _PRINCIPAL_TYPES:
         return MissingCaller.OTHER
-    arn = _text_field(identity, "arn")
-    found = _principal(identity, arn, _text_field(record, "awsRegion"))
+    arn = _text(identity, "arn")
+    found = _principal(identity, arn, _text(record, "awsRegion"))
     if isinstance(found, MissingCaller):
         return found
     # AWS alone controls a service-linked role.
@@ -71,7 +71,7 @@ def caller_of(record: Mapping[str, object]) -> Caller | MissingCaller:
         principal=found.arn,
         account=_account(identity) or found.account,
         session=_session(identity, arn) if found.kind == "role" else "",
-        invoked_by=_text_field(identity, "invokedBy"),
+        invoked_by=_text(identity, "invokedBy"),
         console=_from_console(record, identity),
         access_key=access_key_in(identity),
     )
@@ -79,7 +79,7 @@ def caller_of(record: Mapping[str, object]) -> Caller | MissingCaller:
 
 def access_key_in(fields: Mapping[str, object]) -> str:
     """Returns the `accessKeyId` of an identity or of issued credentials; empty where there is no valid one."""
-    key = _text_field(fields, "accessKeyId")
+    key = _text(fields, "accessKeyId")
     return key if is_access_key(key) else ""
 
 
@@ -91,7 +91,7 @@ def is_access_key(text: str) -> bool:
 
 
 def _principal(identity: Mapping[str, object], arn: str, region: str) -> Principal | MissingCaller:
-    issuer = _text_field(_object(_object(identity, "sessionContext"), "sessionIssuer"), "arn")
+    issuer = _text(_object(_object(identity, "sessionContext"), "sessionIssuer"), "arn")
     found = principal_of(issuer) or principal_of(arn)
     if found:
         return found
@@ -113,12 +113,12 @@ def _named_user(identity: Mapping[str, object], region: str) -> Principal | None
     partition = {"cn": "aws-cn", "us-gov": "aws-us-gov"}.get(
         "us-gov" if region.startswith("us-gov-") else region[:2], "aws"
     )
-    return principal_of(f"arn:{partition}:iam::{_account(identity)}:user/{_text_field(identity, 'userName')}")
+    return principal_of(f"arn:{partition}:iam::{_account(identity)}:user/{_text(identity, 'userName')}")
 
 
 def _session(identity: Mapping[str, object], arn: str) -> str:
     # `principalId` is AROA…:session
-    named = _text_field(identity, "principalId").partition(":")[2]
+    named = _text(identity, "principalId").partition(":")[2]
     return session_of(arn) or (named if _SESSION_NAME.fullmatch(named) else "")
 
 
@@ -134,17 +134,12 @@ def _account(identity: Mapping[str, object]) -> str:
     # Tools that parse the field as a number drop leading zeros.
     if isinstance(value, int) and not isinstance(value, bool) and 0 < value < 10**12:
         return str(value).zfill(12)
-    return _text_field(identity, "accountId")
+    return _text(identity, "accountId")
 
 
 def _object(fields: Mapping[str, object], key: str) -> Mapping[str, object]:
     value = fields.get(key)
     return value if isinstance(value, Mapping) else {}
-
-
-def _text_field(fields: Mapping[str, object], key: str) -> str:
-    value = fields.get(key)
-    return value if isinstance(value, str) else ""
 
 
 _REGION = re.compile(r"[a-z]{2,5}(?:-[a-z]+)+-\d{1,2}[a-z]?", re.ASCII)

@@ -58,7 +58,7 @@ class RecordReader:
         self._covers: dict[tuple[object, ...], CoverageCounter] = {}
         self._touched: list[CoverageCounter] = []
 
-    def read(self, block: bytes, figures: ReadStatistics, *, checked: bool) -> list[Call | Gap] | None:
+    def read(self, block: bytes, statistics: ReadStatistics, *, checked: bool) -> list[Call | Gap] | None:
         """Returns the calls and gaps of a block in order; `None` and no counts where a record does not decode.
 
         `checked`: a checksum covers the bytes, so that records without a target's name need not be decoded.
@@ -75,19 +75,19 @@ class RecordReader:
             found = list(map(self._examined, rows, times))
         except (ValueError, RecursionError):
             return None
-        figures.outside_window += held - len(rows)
-        figures.records += len(rows)
+        statistics.outside_window += held - len(rows)
+        statistics.records += len(rows)
         if self._survey:
             self._cover(rows, times)
         items = [item for item in found if not isinstance(item, str)]
         if len(items) < len(found):
-            figures.skipped.update([item for item in found if isinstance(item, str)])
+            statistics.skipped.update([item for item in found if isinstance(item, str)])
         return items
 
-    def survey(self, figures: ReadStatistics) -> None:
+    def survey(self, statistics: ReadStatistics) -> None:
         """Adds the coverage of the records since the last call to the statistics."""
         for cover in self._touched:
-            cover.add_to(figures)
+            cover.add_to(statistics)
         self._touched.clear()
         if len(self._covers) > _REMEMBERED:
             self._covers.clear()

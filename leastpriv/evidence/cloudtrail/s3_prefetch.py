@@ -69,23 +69,23 @@ class BucketPrefetcher:
         bucket: Bucket,
         found: Sequence[LogPrefix],
         task: ReadOptions,
-        figures: ReadStatistics,
+        statistics: ReadStatistics,
         seen: EventDeduplicator,
         cache: ObjectCache | None = None,
-        vouching: DigestValidator | None = None,
+        validator: DigestValidator | None = None,
     ) -> None:
-        """`figures` are updated while reading; `cache` and `vouching` are closed at the end."""
+        """`statistics` are updated while reading; `cache` and `validator` are closed at the end."""
         self.any_object = False
         self.kept = 0
         """Number of objects from the cache."""
         self._bucket, self._task, self._own = bucket, task, ThreadRecordReaders(task)
-        self._figures, self._seen, self._cache = figures, seen, cache
-        self._readings = FileResults(cache, task.window, figures, seen)
+        self._statistics, self._seen, self._cache = statistics, seen, cache
+        self._readings = FileResults(cache, task.window, statistics, seen)
         self._fetchers = DaemonThreadPool(bucket.at_once)
         self._readers = DaemonThreadPool(_READERS) if task.targets_only else None
         self._lost: dict[tuple[AwsErrorKind, str, str], Gap] = {}
         self._failures = 0
-        self._vouching = vouching
+        self._validator = validator
         self._unlisted: set[str] = set()
         self._listing = BucketListing(bucket, found, DayRange.of(task.window), self._fetchers, self._unlisted_branch)
 
@@ -95,14 +95,14 @@ class BucketPrefetcher:
         if self._readers:
             self._readers.close()
         self._readings.close()
-        if self._vouching:
-            self._vouching.close()
+        if self._validator:
+            self._validator.close()
 
     def items(self) -> Iterator[Call | Gap]:
         """Yields calls in the order of the files' times without duplicates, and gaps for unread objects."""
         broke_off = False
-        if self._vouching:
-            self._vouching.open()
+        if self._validator:
+            self._validator.open()
         for number, ahead in enumerate(self._fetched(), start=1):
             if number % _SAY_EVERY == 0:
                 _log.info(f"… {number:,} files of s3://{self._bucket.name} so far")
@@ -118,8 +118,8 @@ class BucketPrefetcher:
                     broke_off = True
                     break
         yield from self._lost.values()
-        if self._vouching:
-            yield from self._vouching.gaps(None if broke_off else self._unlisted)
+        if self._validator:
+            yield from self._validator.gaps(None if broke_off else self._unlisted)
 
     @property
     def gave_up(self) -> bool:
@@ -127,29 +127,29 @@ class BucketPrefetcher:
         return bool(self._lost)
 
     def _object(self, ahead: _QueuedObject) -> Iterator[Call | Gap]:
-        if self._vouching:
-            yield from self._validated(ahead, self._vouching)
+        if self._validator:
+            yield from self._validated(ahead, self._validator)
         elif self._cache or ahead.apart:
             yield from self._readings.replay(self._reading(ahead))
         else:
-            yield from self._read(ahead.stored, self._opened(ahead), self._figures, self._seen)
+            yield from self._read(ahead.stored, self._opened(ahead), self._statistics, self._seen)
 
-    def _validated(self, ahead: _QueuedObject, vouching: DigestValidator) -> Iterator[Call | Gap]:
+    def _validated(self, ahead: _QueuedObject, validator: DigestValidator) -> Iterator[Call | Gap]:
         """Like the path with a cache, but the calls of a file that fails validation are left out."""
         key = ahead.stored.key
-        expected = vouching.expected(key)
+        expected = validator.expected(key)
         reading = self._reading(ahead)
-        objection = vouching.objection(expected, reading.sha256)
+        objection = validator.objection(expected, reading.sha256)
         if not objection:
             yield from self._readings.replay(reading)
             return
-        self._figures.files += 1
-        awaited = expected is None and vouching.is_awaited(key)
+        self._statistics.files += 1
+        awaited = expected is None and validator.is_awaited(key)
         if not awaited:
-            self._figures.damaged_files += 1
-            vouching.reject(key, objection)
+            self._statistics.damaged_files += 1
+            validator.reject(key, objection)
         elif any(isinstance(item, Call) for item in reading.items):
-            vouching.defer(key)
+            validator.defer(key)
 
     def _reading(self, ahead: _QueuedObject) -> FileResult:
         """Returns the result of an object, from the cache or by reading it."""
@@ -162,32 +162,32 @@ class BucketPrefetcher:
 
     def _read_apart(self, ahead: _QueuedObject) -> FileResult:
         """Reads one object; safe to run in any thread."""
-        figures, opened = ReadStatistics(), self._opened(ahead)
-        hashed = HashedStream(opened, self._task.max_decompressed) if self._vouching else None
-        items = tuple(self._read(ahead.stored, hashed or opened, figures, EventDeduplicator()))
-        return FileResult(items, figures, hashed.hexdigest() if hashed else "")
+        statistics, opened = ReadStatistics(), self._opened(ahead)
+        hashed = HashedStream(opened, self._task.max_decompressed) if self._validator else None
+        items = tuple(self._read(ahead.stored, hashed or opened, statistics, EventDeduplicator()))
+        return FileResult(items, statistics, hashed.hexdigest() if hashed else "")
 
     def _opened(self, ahead: _QueuedObject) -> io.RawIOBase | io.BytesIO:
         return io.BytesIO(ahead.fetched.result()) if ahead.fetched else self._bucket.open(ahead.stored)
 
     def _read(
-        self, stored: StoredFile, opened: io.IOBase, figures: ReadStatistics, seen: EventDeduplicator
+        self, stored: StoredFile, opened: io.IOBase, statistics: ReadStatistics, seen: EventDeduplicator
     ) -> Iterator[Call | Gap]:
         name, rows = f"s3://{self._bucket.name}/{stored.key}", self._own.rows
         yield from self._task.read(
-            name, region_of_path(stored.key), lambda: cast(BinaryIO, opened), rows, figures, seen
+            name, region_of_path(stored.key), lambda: cast(BinaryIO, opened), rows, statistics, seen
         )
-        rows.survey(figures)
+        rows.survey(statistics)
 
     def _kept(self, stored: StoredFile) -> FileResult | None:
         kept = self._readings.known(stored)
-        return None if kept and self._vouching and not kept.sha256 else kept
+        return None if kept and self._validator and not kept.sha256 else kept
 
     def _note_lost(self, region: str, error: AwsError) -> None:
         """Counts an unread object; the gap of a region and reason names the first."""
         self._failures += 1
-        self._figures.files += 1
-        self._figures.damaged_files += 1
+        self._statistics.files += 1
+        self._statistics.damaged_files += 1
         self._fold(region, error)
 
     def _fold(self, region: str, error: AwsError) -> None:

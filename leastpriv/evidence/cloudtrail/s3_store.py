@@ -121,7 +121,7 @@ class S3Trail:
         kept = name if self._options.survey else f"{name}, calls alone"
         cache = ObjectCache(self._options.cache, kept, principals) if self._options.cache else None
         at = self._options.validate_at
-        vouching = DigestValidator(self._clients, bucket, prefix, found, window, at) if at else None
+        validator = DigestValidator(self._clients, bucket, prefix, found, window, at) if at else None
         reading = BucketPrefetcher(
             bucket,
             found,
@@ -129,7 +129,7 @@ class S3Trail:
             self.statistics,
             seen,
             cache,
-            vouching,
+            validator,
         )
         with closing(reading):
             yield from reading.items()
@@ -139,8 +139,8 @@ class S3Trail:
             )
         if cache:
             _log.info(f"{location}: {reading.kept:,} of {self.statistics.files:,} files were known from the cache")
-        if vouching:
-            _log.info(f"{location}: validated against {vouching.digests:,} digest files")
+        if validator:
+            _log.info(f"{location}: validated against {validator.digests:,} digest files")
         if found and not reading.any_object and not reading.gave_up:
             if not any(branch.dated for branch in found):
                 raise InputError(f"trails: {location!r} holds no CloudTrail file: name the place that holds AWSLogs/.")

@@ -13,7 +13,7 @@ from leastpriv.evidence.cloudtrail.record import account_of, is_data_event, is_m
 _DISTINCT = 1_000
 """Most names of one kind: there are 40 regions and 175 data event types, but a log may contain any text."""
 _MOST_EVENTS = 20_000
-"""Event names kept: AWS has about as many operations."""
+"""Most event names: AWS has about as many operations."""
 
 
 _COUNTS = (
@@ -129,41 +129,45 @@ class CoverageCounter:
             elif time > self.last:
                 self.last = time
 
-    def add_to(self, figures: ReadStatistics) -> None:
+    def add_to(self, statistics: ReadStatistics) -> None:
         """Adds the counts to the statistics, and resets them."""
         first, last = self.first, self.last
         if first and last:
-            figures.first = min(figures.first or first, first)
-            figures.last = max(figures.last or last, last)
+            statistics.first = min(statistics.first or first, first)
+            statistics.last = max(statistics.last or last, last)
         if self.own:
-            self._pour(figures)
+            self._pour(statistics)
         self.count, self.first, self.last = 0, None, None
         self.names.clear()
 
-    def _pour(self, figures: ReadStatistics) -> None:
-        add_name(figures.regions, self.region)
-        add_name(figures.sources, self.source)
+    def _pour(self, statistics: ReadStatistics) -> None:
+        add_name(statistics.regions, self.region)
+        add_name(statistics.sources, self.source)
         if self.kind:
-            figures.kinds[self.kind] += self.count
+            statistics.kinds[self.kind] += self.count
         if self.management:
-            _add_events(figures.events, (f"{self.source}:{name}" for name in self.names if name))
+            _add_events(statistics.events, (f"{self.source}:{name}" for name in self.names if name))
         if not (self.first and self.last):
             return
-        if self.region in figures.regions:
-            _extend_span(figures.spans, self.region, self.first, self.last)
+        if self.region in statistics.regions:
+            _extend_span(statistics.spans, self.region, self.first, self.last)
         if not self.data:
-            for name in (self.source if self.source in figures.sources else "", self.kind):
+            for name in (self.source if self.source in statistics.sources else "", self.kind):
                 if name:
-                    _extend_span(figures.logged, name, self.first, self.last)
+                    _extend_span(statistics.logged, name, self.first, self.last)
 
 
 def count_coverage(
-    figures: ReadStatistics, record: Mapping[str, object], time: datetime | None, principals: Principals, times: int = 1
+    statistics: ReadStatistics,
+    record: Mapping[str, object],
+    time: datetime | None,
+    principals: Principals,
+    times: int = 1,
 ) -> None:
     """Counts the coverage of one or more equal records of any principal."""
     found = CoverageCounter.of(record, principals)
     found.note(time, str(record.get("eventName") or ""), times)
-    found.add_to(figures)
+    found.add_to(statistics)
 
 
 def add_name(names: set[str], name: str) -> None:

@@ -66,7 +66,7 @@ def add_job_logs(
         for one in each.denials:
             if one.time and not window.contains(one.time):
                 continue
-            denial = _told(one, decoder.decoded(one.denial), evidence, each.run)
+            denial = _with_location(one, decoder.decoded(one.denial), evidence, each.run)
             gap = _left_open(denial, evidence.principal, decoder.trouble)
             gaps.extend([gap] if gap else [])
             for need in () if gap else _needs(denial, evidence.principal, known):
@@ -85,7 +85,7 @@ def _order(usage: Usage) -> tuple[object, ...]:
     return usage.need.permission, usage.outcome, usage.need.derivation
 
 
-def _told(one: LoggedDenial, told: Denial, evidence: Evidence, run: Run | None) -> Denial:
+def _with_location(one: LoggedDenial, told: Denial, evidence: Evidence, run: Run | None) -> Denial:
     """Adds the location to a denial, and a missing principal from an equal denial in CloudTrail of the same run."""
     denial = replace(told, log=f"{one.file}:{one.line}")
     if denial.principal:

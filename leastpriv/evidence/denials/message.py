@@ -76,7 +76,7 @@ def find_denials(layout: LogText, stop: int | None = None) -> list[FoundDenial]:
             found += [each for each in reader(layout) if not is_covered(each, found)]
     encoded = [*encoded_texts(layout)] if "encodedauthorization" in words else []
     for sentence in read:
-        told = FoundDenial(sentence.phrase, sentence.end, _untold(layout, sentence))
+        told = FoundDenial(sentence.phrase, sentence.end, _without_action(layout, sentence))
         has_own = any(sentence.phrase <= at < sentence.phrase + NEAR for at, _ in encoded)
         if not sentence.action and _is_awss(layout, sentence) and not is_covered(told, found, 0 if has_own else NEAR):
             found.append(told)
@@ -163,7 +163,7 @@ def _is_awss(layout: LogText, sentence: DenialSentence) -> bool:
     )
 
 
-def _untold(layout: LogText, sentence: DenialSentence) -> Denial:
+def _without_action(layout: LogText, sentence: DenialSentence) -> Denial:
     refused = denying_policy_type(sentence.reason) if sentence.reason else None
     return Denial(
         (),

@@ -139,15 +139,15 @@ class _LastCalls:
 
 
 def _service_without(service: ServiceAccess, usages: _LastCalls, left: _LastCalls) -> ServiceAccess:
-    def cut(attempt: LastAccess | None, before: datetime | None, after: datetime | None) -> LastAccess | None:
+    def adjusted(attempt: LastAccess | None, before: datetime | None, after: datetime | None) -> LastAccess | None:
         if attempt is None or before is None or before == after or not _explains(before, attempt):
             return attempt
         return replace(attempt, time=after) if after else None
 
     own = service.actions.items()
-    actions = {name: cut(attempt, usages.actions.get(name), left.actions.get(name)) for name, attempt in own}
+    actions = {name: adjusted(attempt, usages.actions.get(name), left.actions.get(name)) for name, attempt in own}
     noted = (some.services.get(service.service) for some in (usages, left))
-    return replace(service, last=cut(service.last, *noted), actions=actions)
+    return replace(service, last=adjusted(service.last, *noted), actions=actions)
 
 
 def last_recorded(usages: Iterable[Usage]) -> dict[str, datetime]:

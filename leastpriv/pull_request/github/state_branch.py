@@ -70,7 +70,7 @@ class EvidenceBranch:
 
         Raises:
             PullRequestError: GitHub cannot be asked, or the branch holds nothing but commits of others.
-            UnreadableMemoryError: the file is too long, or no file.
+            UnreadableHistoryError: the file is too long, or no file.
         """
         with explained(f"reading the branch {self._branch}"):
             return self._content(self._look().tree)
@@ -80,7 +80,7 @@ class EvidenceBranch:
 
         Raises:
             PullRequestError: as `read`, or GitHub refuses to write, or others were faster again and again.
-            UnreadableMemoryError: as `read`.
+            UnreadableHistoryError: as `read`.
         """
         for number in range(_TRIES):
             with explained(f"writing the branch {self._branch}"):

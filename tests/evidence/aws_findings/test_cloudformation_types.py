@@ -52,23 +52,23 @@ def test_handlers_become_catalogue_actions_with_the_types_that_need_them() -> No
     assert found.failure == ""
 
 
-def test_a_name_that_the_catalogue_lacks_is_told_and_never_an_action() -> None:
+def test_a_name_that_the_catalogue_lacks_is_reported_and_never_an_action() -> None:
     found = _declared([ORDERS])
     assert found.unknown == ("s3:InventedAction",)
     assert all(catalog.spelling(action) == action for action in found.actions)
 
 
-def test_a_pattern_in_a_schema_stands_for_the_actions_it_names() -> None:
+def test_a_pattern_in_a_schema_expands_to_its_actions() -> None:
     assert set(catalog.expand("s3:PutBucket*")) <= set(_declared([ORDERS]).actions)
 
 
-def test_types_of_transforms_and_private_ones_are_told() -> None:
+def test_types_of_transforms_and_private_types_are_reported() -> None:
     found = _declared([], types_in_template(TEMPLATE.encode(), "t.yaml"))
     assert found.untold == ("AWS::Serverless::Function",)
     assert found.types == ("AWS::SQS::Queue",)
 
 
-def test_a_type_without_handlers_needs_nothing_that_it_tells() -> None:
+def test_a_type_without_handlers_declares_no_needs() -> None:
     assert _declared([], ["AWS::SDB::Domain"]) == DeclaredNeeds(types=("AWS::SDB::Domain",))
 
 
@@ -114,7 +114,7 @@ def test_one_stack_that_may_not_be_looked_into_hides_no_other() -> None:
     assert "cloudformation:ListStackResources" in found.failure
 
 
-def test_one_type_that_the_registry_cannot_tell_hides_no_other() -> None:
+def test_a_type_that_fails_does_not_affect_the_others() -> None:
     with CloudFormationTypes(TYPES, STACKS) as aws:
         aws.broken.add("AWS::S3::Bucket")
         found = read_declared_needs(Aws.open(aws.environment()), [ORDERS], ())
@@ -122,7 +122,7 @@ def test_one_type_that_the_registry_cannot_tell_hides_no_other() -> None:
     assert "AWS::S3::Bucket" in found.failure
 
 
-def test_more_stacks_than_are_looked_into_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_stacks_beyond_the_limit_are_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cloudformation_types, "_MOST_STACKS", 1)
     monkeypatch.setattr(cloudformation_types, "_MOST_TYPES", 1)
     found = _declared([ORDERS, Stack("eu-west-1", "payments")])
@@ -131,7 +131,7 @@ def test_more_stacks_than_are_looked_into_are_told(monkeypatch: pytest.MonkeyPat
 
 
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: f"{row['source']}: {row['fault']}")
-def test_a_fault_is_told_and_ends_nothing(row: Mapping[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_error_is_reported_and_does_not_raise(row: Mapping[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
     if "delay" in row:
         monkeypatch.setattr(door, "_READ_SECONDS", row["delay"] / 5)
     types = {"AWS::SQS::Queue": QUEUE, "AWS::S3::Bucket": BUCKET, "AWS::SNS::Topic": {}}

@@ -134,7 +134,7 @@ def aws(endpoint: FakeAws, account: Account) -> FakeAws:
     return endpoint
 
 
-def test_everything_that_aws_says_is_read_over_all_pages(account: Account, aws: FakeAws, door: Aws) -> None:
+def test_all_pages_of_all_sources_are_read(account: Account, aws: FakeAws, door: Aws) -> None:
     hints = account.aws_findings(door)
     assert not hints.skipped_sources
     assert hints.access
@@ -201,7 +201,7 @@ SOURCES = {
 
 @pytest.mark.parametrize("source", SOURCES)
 @pytest.mark.parametrize("place", [0, 1])
-def test_a_refused_source_is_one_sentence_that_names_the_permission_and_the_others_go_on(
+def test_a_denied_source_is_one_sentence_that_names_the_permission_and_the_others_are_read(
     account: Account, aws: FakeAws, door: Aws, source: str, place: int
 ) -> None:
     operation = SOURCES[source][place]
@@ -216,7 +216,7 @@ def test_a_refused_source_is_one_sentence_that_names_the_permission_and_the_othe
 
 
 @pytest.mark.parametrize("operation", ["GetServiceLastAccessedDetails", "GetGeneratedPolicy", "ListFindingsV2"])
-def test_a_throttled_request_is_made_again(account: Account, aws: FakeAws, patient: Aws, operation: str) -> None:
+def test_a_throttled_request_is_repeated(account: Account, aws: FakeAws, patient: Aws, operation: str) -> None:
     aws.refuse(operation, "ThrottlingException", "Rate exceeded", 429, times=1)
     assert not account.aws_findings(patient).skipped_sources
 
@@ -225,7 +225,7 @@ def test_a_throttled_request_is_made_again(account: Account, aws: FakeAws, patie
     ("operation", "source"),
     [("GetServiceLastAccessedDetails", "access advisor"), ("GetGeneratedPolicy", "policy generation")],
 )
-def test_a_source_that_stays_throttled_fails_alone(
+def test_a_persistently_throttled_source_fails_alone(
     account: Account, aws: FakeAws, door: Aws, operation: str, source: str
 ) -> None:
     aws.refuse(operation, "ThrottlingException", "Rate exceeded", 429)
@@ -248,7 +248,7 @@ def test_a_report_that_takes_too_long_is_left_out(account: Account, aws: FakeAws
     assert any("waiting for IAM's report for" in line for line in account.said)
 
 
-def test_a_report_that_fails_tells_why(account: Account, aws: FakeAws, door: Aws) -> None:
+def test_a_failed_report_says_why(account: Account, aws: FakeAws, door: Aws) -> None:
     account.iam.fails = "SERVICE_ERROR"
     assert "SERVICE_ERROR" in account.aws_findings(door).skipped_sources[0].why
 
@@ -289,7 +289,7 @@ def _only_for_roles(operation: Operation) -> Operation:
     return answer
 
 
-def test_beyond_twenty_shared_pairs_nobody_knows_of_the_rest(account: Account, aws: FakeAws, door: Aws) -> None:
+def test_beyond_twenty_shared_pairs_the_rest_is_unknown(account: Account, aws: FakeAws, door: Aws) -> None:
     services = tuple(f"svc{number:02}" for number in range(23))
     account.iam.policies = {ROLE: {SHARED: services}, OTHER: {SHARED: services[:-1]}}
     account.iam.attempts = [Attempt(OTHER, f"{each}:Do", NOON - DAY) for each in services[:-1]]
@@ -359,7 +359,7 @@ def test_a_login_is_bound_by_a_subject_of_one_repository(subject: str, is_bound:
     assert not ExternalAccess("AWS *", {f"{GITHUB}:sub": subject}, is_public=True).is_bound_subject
 
 
-def test_a_finding_about_another_role_is_never_told_of_this_one(account: Account, aws: FakeAws, door: Aws) -> None:
+def test_a_finding_about_another_role_is_ignored(account: Account, aws: FakeAws, door: Aws) -> None:
     others = [
         account.analyzer._about(finding) for finding in account.analyzer.analyzers["ACCOUNT_UNUSED_ACCESS/unused"][1:]
     ]

@@ -32,9 +32,7 @@ def door(endpoint: FakeAws) -> Aws:
 
 
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: f"{row['source']}: {row['fault']}")
-def test_a_fault_is_told_and_no_more_than_its_source_is_lost(
-    row: Mapping[str, Any], endpoint: FakeAws, door: Aws
-) -> None:
+def test_a_fault_is_reported_and_affects_only_its_source(row: Mapping[str, Any], endpoint: FakeAws, door: Aws) -> None:
     account = Account()
     endpoint.operations = {**account.iam.operations(), **account.analyzer.operations()}
     endpoint._faults.clear()

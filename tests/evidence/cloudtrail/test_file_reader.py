@@ -58,7 +58,7 @@ def compare(folder: Path, window: Window = ALWAYS, principals: Principals = EVER
     found = list(fast.read(window, principals))
     assert found == simple.items
     for name in fast.statistics.__slots__:
-        assert getattr(fast.statistics, name) == getattr(simple.figures, name), name
+        assert getattr(fast.statistics, name) == getattr(simple.statistics, name), name
     return found
 
 
@@ -312,10 +312,10 @@ def test_where_no_process_can_be_started_files_are_read_without(many: Path, monk
 READING = """
 import sys, time
 from pathlib import Path
-from leastpriv.evidence.cloudtrail import folder_reading
+from leastpriv.evidence.cloudtrail import prefetch
 from leastpriv.evidence.cloudtrail.local_store import TrailFolder
 from leastpriv.aws.arns import Principals, Window, parse_principal
-folder_reading._cores, folder_reading._WORTH_PROCESSES, folder_reading._AHEAD = lambda: 3, 0, 3
+prefetch._cores, prefetch._WORTH_PROCESSES, prefetch._AHEAD = lambda: 3, 0, 3
 target = Principals(frozenset({parse_principal(sys.argv[2])}))
 for _ in TrailFolder(Path(sys.argv[1])).read(Window(), target):
     print("reading", flush=True)

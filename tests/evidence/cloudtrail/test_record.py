@@ -94,7 +94,7 @@ def test_an_identity_without_a_type_counts_where_its_arn_says_who_it_is(arn: str
     assert isinstance(by(arn=arn, accountId=ACCOUNT), Call)
 
 
-def test_a_federated_user_acts_with_the_permissions_of_the_user_who_made_it() -> None:
+def test_a_federated_user_has_the_permissions_of_its_creator() -> None:
     issuer = {"type": "IAMUser", "arn": f"arn:aws:iam::{ACCOUNT}:user/maker"}
     arn = f"arn:aws:sts::{ACCOUNT}:federated-user/guest"
     found = by(type="FederatedUser", arn=arn, sessionContext={"sessionIssuer": issuer})
@@ -104,7 +104,7 @@ def test_a_federated_user_acts_with_the_permissions_of_the_user_who_made_it() ->
 
 
 @pytest.mark.parametrize("service", ["AWS Internal", "cloudformation.amazonaws.com"])
-def test_a_call_that_a_service_forwards_stays_the_callers(service: str) -> None:
+def test_a_forwarded_call_belongs_to_the_caller(service: str) -> None:
     found = by(**IDENTITY, invokedBy=service)
     assert isinstance(found, Call)
     assert (found.principal, found.invoked_by) == (ROLE, service)
@@ -175,14 +175,14 @@ def test_a_record_that_lacks_what_makes_it_a_call_is_a_gap_in_its_region(lack: d
     assert (found.kind, found.scope) == (GapKind.UNREADABLE_RECORD, Scope(regions=("eu-west-1",)))
 
 
-def test_a_gap_whose_record_names_no_region_could_hide_anything() -> None:
+def test_a_gap_without_a_region_may_hide_any_call() -> None:
     found = read_record(record(eventTime=None, awsRegion="<b>"))
     assert isinstance(found, Gap)
     assert found.scope == Scope()
 
 
 @pytest.mark.parametrize("value", [None, 3, "text", [], [1]])
-def test_what_is_no_object_is_a_gap(value: object) -> None:
+def test_a_value_that_is_no_object_is_a_gap(value: object) -> None:
     assert isinstance(read_record(value), Gap)
 
 
@@ -279,7 +279,7 @@ def test_calls_and_gaps_of_those_who_are_not_wanted_are_left_out() -> None:
     assert isinstance(parse_record(record(), lambda arn: arn == ROLE), Call)
 
 
-def test_a_refused_call_keeps_its_code_and_text() -> None:
+def test_a_denied_call_keeps_its_code_and_text() -> None:
     found = call(errorCode="AccessDenied", errorMessage="Access Denied")
     assert (found.outcome, found.error_code, found.error_message) == (
         Outcome.DENIED,

@@ -59,7 +59,7 @@ def test_the_finished_jobs_of_this_attempt_are_read_and_no_others(hub: FakeGitHu
     assert gaps(logs) == []
 
 
-def test_the_token_stays_at_the_api(hub: FakeGitHub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_the_api_receives_the_token(hub: FakeGitHub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The storage refuses any credential, also one of a ~/.netrc; only without one it gives the log."""
     netrc = tmp_path / "netrc"
     netrc.write_text("machine 127.0.0.1 login kim password secret\n")
@@ -75,7 +75,7 @@ def test_an_enterprise_server_is_asked_below_its_prefix() -> None:
         assert (len(read(enterprise).denials), gaps(read(enterprise))) == (1, [])
 
 
-def test_what_the_storage_refuses_is_a_gap(hub: FakeGitHub) -> None:
+def test_a_request_that_the_storage_rejects_is_a_gap(hub: FakeGitHub) -> None:
     """The address holds for a minute; a job's log may be gone between both requests."""
     job = hub.add_job(42, "deploy", REFUSAL)
     hub.fail_next("GET", "/logs", 302, headers={"Location": f"{hub.server_url}/no/such/log/{job}"})
@@ -122,7 +122,7 @@ def test_an_error_of_the_server_is_waited_out(hub: FakeGitHub) -> None:
     assert (len(read(hub, waits=waits).denials), waits) == (1, [1.0, 2.0])
 
 
-def test_an_error_that_stays_is_a_gap_after_three_tries(hub: FakeGitHub) -> None:
+def test_a_persistent_error_is_a_gap_after_three_tries(hub: FakeGitHub) -> None:
     hub.add_job(42, "deploy", REFUSAL)
     hub.fail_next("GET", "/logs", 503, times=99)
     waits: list[float] = []
@@ -181,7 +181,7 @@ def test_what_was_read_of_a_stream_that_breaks_counts(hub: FakeGitHub) -> None:
     assert gaps(logs) == ["deploy: its log broke off (ChunkedEncodingError)"]
 
 
-def test_a_redirection_to_anything_but_the_web_is_not_followed(hub: FakeGitHub) -> None:
+def test_only_redirections_to_web_addresses_are_followed(hub: FakeGitHub) -> None:
     hub.add_job(42, "deploy", REFUSAL)
     hub.fail_next("GET", "/logs", 302, headers={"Location": "file:///etc/passwd"})
     assert gaps(read(hub)) == ["deploy: GitHub says that it is stored at no web address"]

@@ -47,7 +47,7 @@ def heard(*lines: str, window: Window = ALL) -> Evidence:
     return add_job_logs(Evidence(ROLE), [logs(*lines)], window, NOW)
 
 
-def test_a_refusal_is_a_denied_usage_with_its_place_and_time() -> None:
+def test_a_logged_denial_is_a_denied_usage_with_location_and_time() -> None:
     (usage,) = heard(f"2026-11-03T09:00:07.1234567Z {line()}").usages
     assert (usage.outcome, usage.need.basis, usage.succeeded, usage.runs) == (Outcome.DENIED, Basis.DENIED, False, ())
     assert usage.need.permission.resource == TOPIC
@@ -61,13 +61,13 @@ def test_a_line_without_a_time_counts_as_seen_when_it_was_read() -> None:
     assert [usage.first_seen for usage in heard(line()).usages] == [NOW]
 
 
-def test_what_lies_outside_the_window_does_not_count() -> None:
+def test_denials_outside_the_window_do_not_count() -> None:
     early = f"2026-11-03T09:00:07.1234567Z {line()}"
     assert heard(early, window=Window(start=NOW)).usages == ()
     assert len(heard(early, window=Window(end=NOW)).usages) == 1
 
 
-def test_the_run_of_the_logs_is_that_of_their_refusals() -> None:
+def test_denials_belong_to_the_run_of_their_logs() -> None:
     run = Run("17650000500", "17650000500", NOW, NOW)
     evidence = add_job_logs(Evidence(ROLE), [logs(line(), run=run)], ALL, NOW)
     assert [usage.runs for usage in evidence.usages] == [("17650000500",)]
@@ -82,7 +82,7 @@ def test_gaps_of_logs_hide_no_use() -> None:
     assert could_hide(replace(gap, kind=GapKind.UNREADABLE_FILE), "s3:DeleteBucket")
 
 
-def test_an_encoded_refusal_is_decoded_and_else_a_gap() -> None:
+def test_an_encoded_denial_is_decoded_or_a_gap() -> None:
     encoded = f"You are not authorized to perform this operation. Encoded authorization failure message: {'a' * 80}"
     decoded = (
         '{"allowed": false, "explicitDeny": false, "context": {"action": "ec2:CreateVpc", '
@@ -111,7 +111,7 @@ def test_an_encoded_refusal_is_decoded_and_else_a_gap() -> None:
         ("sns:Publish", TOPIC + "`b", "neither the request nor the refusal names"),
     ],
 )
-def test_a_resource_that_a_log_alone_names_strangely_is_told_and_not_written(
+def test_an_unusual_resource_from_a_log_alone_is_reported_and_not_written(
     action: str, resource: str, reason: str
 ) -> None:
     evidence = heard(line(action, resource))
@@ -132,7 +132,7 @@ def test_a_log_group_is_written_as_policies_name_it() -> None:
     assert usage.need.permission.resource == "*"
 
 
-def test_in_a_review_only_a_line_that_names_the_role_speaks_for_a_grant() -> None:
+def test_in_a_review_only_a_line_that_names_the_role_supports_a_grant() -> None:
     named, partner = (
         line("backup:CreateBackupSelection", "arn:aws:backup:eu-west-1:111122223333:backup-plan:1"),
         "iam:PassRole",
@@ -207,7 +207,7 @@ def test_no_text_of_a_log_adds_a_use_or_writes_what_a_log_may_not(lines: list[st
             assert "${" not in resource.replace("${*}", "").replace("${?}", "").replace("${$}", "")
 
 
-def test_labelled_refusals_add_their_own_action_where_a_grant_helps_and_nothing_else(shared_folder: Path) -> None:
+def test_labelled_denials_add_only_their_own_action_where_a_grant_helps(shared_folder: Path) -> None:
     """The labelled half of the public refusals, each as the log of the principal that it names."""
     added = 0
     for text in (shared_folder / "corpus" / "refusals.jsonl").read_text(encoding="utf-8").splitlines():

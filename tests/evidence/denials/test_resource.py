@@ -29,7 +29,7 @@ def test_a_kind_and_a_name_are_an_arn_in_the_principals_account(named: str, arn:
     assert resource_arn(named, SESSION) == arn
 
 
-def test_a_name_without_a_known_account_stays_a_name() -> None:
+def test_a_name_without_a_known_account_is_unchanged() -> None:
     assert resource_arn("role web", "arn:aws:sts::***:assumed-role/deploy/run") == "role web"
 
 
@@ -49,7 +49,7 @@ def test_a_hidden_part_is_filled_by_the_only_evidence_that_agrees(hidden: str) -
     assert fill_hidden_parts(hidden, known) == known[0]
 
 
-def test_two_that_agree_do_not_decide_what_is_hidden() -> None:
+def test_two_matching_arns_do_not_fill_a_masked_part() -> None:
     known = [f"arn:aws:cloudfront::123456789012:distribution/{name}" for name in ("E1", "E2")]
     assert fill_hidden_parts("arn:aws:cloudfront::***:distribution/***", known) == ""
 
@@ -69,7 +69,7 @@ def test_an_account_hidden_as_the_principals_is_the_principals() -> None:
     ),
     st.lists(st.from_regex(r"\Aarn:aws:sqs:eu-west-1:\d{12}:[a-z]{1,4}\Z"), max_size=3),
 )
-def test_what_is_hidden_is_filled_with_what_was_seen_or_not_at_all(parts: list[str], known: list[str]) -> None:
+def test_masked_parts_are_filled_from_other_evidence_or_not_at_all(parts: list[str], known: list[str]) -> None:
     hidden = "arn:aws:sqs:eu-west-1:***:" + "-".join(parts)
     assert fill_hidden_parts(hidden, known) in ("", *known)
 

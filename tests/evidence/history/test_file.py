@@ -97,7 +97,7 @@ class TestMerge:
 
 class TestPruning:
     @given(memories)
-    def test_it_is_idempotent_and_keeps_what_is_young_enough(self, memory: UsageHistory) -> None:
+    def test_pruning_is_idempotent_and_keeps_recent_entries(self, memory: UsageHistory) -> None:
         later = NOW + timedelta(days=200)
         left = pruned(memory, later)
         assert pruned(left, later) == left
@@ -113,12 +113,12 @@ class TestPruning:
         assert pruned(memory, NOW) == memory
         assert pruned(memory, NOW + timedelta(days=1)) == UsageHistory(ROLE)
 
-    def test_a_keep_stays_for_good_and_a_forget_as_long_as_what_it_is_about(self) -> None:
+    def test_a_keep_never_expires_and_a_forget_expires_with_its_use(self) -> None:
         old = NOW - timedelta(days=KEPT_DAYS + 1)
         said = {"s3:*": KeepDecision(old, 1, True, "kim", 3), "sqs:*": KeepDecision(old, 2, False, "kim", 3)}
         assert list(pruned(UsageHistory(ROLE, words=said), NOW).words) == ["s3:*"]
 
-    def test_a_forget_that_takes_back_a_part_of_a_keep_stays_with_it(self) -> None:
+    def test_a_forget_that_revokes_a_part_of_a_keep_never_expires(self) -> None:
         """Without it the wider word would keep after 400 days what somebody let go."""
         old = NOW - timedelta(days=KEPT_DAYS + 1)
         part, other, before = (KeepDecision(old + timedelta(hours=n), n, False, "kim", 3) for n in (1, 2, -1))
@@ -141,7 +141,7 @@ class TestQuestions:
         assert self.memory.last_use("sqs:DeleteQueue") is None
 
     @pytest.mark.parametrize("day", [1, 2])
-    def test_what_a_person_lets_be_forgotten_vetoes_nothing(self, day: int) -> None:
+    def test_a_forgotten_use_blocks_no_removal(self, day: int) -> None:
         told = KeepDecision(datetime(2026, 3, day, 9, tzinfo=UTC), 1, False, "kim", 3)
         memory = merge(self.memory, UsageHistory(ROLE, words={"sqs:Purge*": told}))
         assert memory.last_use("sqs:PurgeQueue") is None
@@ -150,7 +150,7 @@ class TestQuestions:
         told = KeepDecision(datetime(2026, 2, 1, tzinfo=UTC), 1, False, "kim", 3)
         assert merge(self.memory, UsageHistory(ROLE, words={"sqs:*": told})).last_use("sqs:PurgeQueue")
 
-    def test_the_latest_word_counts_whichever_pattern_it_is_about(self) -> None:
+    def test_the_latest_decision_counts_whatever_its_pattern(self) -> None:
         first = KeepDecision(datetime(2026, 2, 1, tzinfo=UTC), 1, True, "kim", 3)
         then = KeepDecision(datetime(2026, 2, 2, tzinfo=UTC), 2, False, "lee", 3)
         memory = UsageHistory(ROLE, words={"sqs:PurgeQueue": first, "sqs:*": then})
@@ -176,7 +176,7 @@ class TestLearning:
 
 class TestFile:
     @given(memories)
-    def test_what_is_written_is_read_back(self, memory: UsageHistory) -> None:
+    def test_a_history_survives_serialization(self, memory: UsageHistory) -> None:
         found = parse_history(serialize_history(memory), ROLE, NOW)
         assert (found.memory, found.left_out) == (memory, 0)
 
@@ -229,7 +229,7 @@ class TestFile:
             (b'{"leastpriv-memory": 1, "principal": "arn:aws:iam::111122223333:role/other"}', "another principal"),
         ],
     )
-    def test_what_is_no_memory_is_told_in_words(self, raw: bytes, why: str) -> None:
+    def test_an_invalid_history_file_is_a_clear_error(self, raw: bytes, why: str) -> None:
         with pytest.raises(UnreadableHistoryError, match=why):
             parse_history(raw, ROLE, NOW)
 

@@ -10,8 +10,7 @@ from functools import partial
 from pathlib import Path
 
 from leastpriv.aws.session import AwsSession
-from leastpriv.config.settings import AUTO_LOGS, Mode, Settings, given_to_step
-from leastpriv.config.settings import settings as parse_settings
+from leastpriv.config.settings import AUTO_LOGS, Mode, Settings, parse_settings, step_inputs
 from leastpriv.config.targets_file import Configuration, Entry, read_configuration, run_settings, settings_of
 from leastpriv.errors import InputError, PullRequestError
 from leastpriv.evidence.denials.github_run_logs import WorkflowRunLogs
@@ -39,12 +38,12 @@ def step_settings(environment: Mapping[str, str], runner: Runner, console: Conso
     Raises:
         InputError: an input is wrong.
     """
-    values, labels = given_to_step(environment)
-    if values["config"]:
-        repository_path(runner.workspace, str(values["config"]), "config")
-        settings = run_settings(values, labels)
+    given = step_inputs(environment)
+    if given.values["config"]:
+        repository_path(runner.workspace, str(given.values["config"]), "config")
+        settings = run_settings(given)
     else:
-        settings = parse_settings(values, labels)
+        settings = parse_settings(given)
     # A run of a fork's pull request, or Dependabot's.
     if settings.mode is not Mode.PULL_REQUEST or not runner.read_only_token():
         return settings
@@ -77,14 +76,14 @@ def with_repository(
         InputError: the targets file or an input is wrong.
         PullRequestError: the repository cannot be read.
     """
-    values, labels = given_to_step(environment)
+    given = step_inputs(environment)
     target_of = partial(_target, runner=runner, github=github)
     target = target_of(run.settings)
-    if not values["config"]:
+    if not given.values["config"]:
         return replace(run, targets=(target,))
 
     def entry_settings(entry: Entry, role: str) -> Settings:
-        return replace(settings_of(entry, role, values, labels), mode=run.settings.mode)
+        return replace(settings_of(entry, role, given), mode=run.settings.mode)
 
     raw, configuration = _read_targets_file(target)
     file = TargetsFile(configuration, raw, entry_settings, target_of, target.repository)

@@ -9,17 +9,17 @@ from functools import partial
 from pathlib import Path
 
 from leastpriv.aws.session import AwsSession
-from leastpriv.config.settings import AUTO_LOGS, Mode, Settings, given_to_command, settings
+from leastpriv.config.settings import AUTO_LOGS, GivenInputs, Mode, Settings, parse_settings
 from leastpriv.config.targets_file import (
     Configuration,
     Entry,
     entry_text,
+    first_file_template,
     read_configuration,
     run_settings,
     settings_of,
-    template_beside,
 )
-from leastpriv.config.validators import Value, entries
+from leastpriv.config.validators import entries
 from leastpriv.errors import InputError, PullRequestError
 from leastpriv.evidence.history.file import LONGEST_FILE
 from leastpriv.pipeline.artifacts import check_report_files
@@ -27,9 +27,6 @@ from leastpriv.pipeline.context import JobLogs, RunContext, Target, TargetsFile
 from leastpriv.pipeline.history import file_of
 from leastpriv.pull_request.git_repository import GitRepository
 from leastpriv.pull_request.state_store import FolderShelf
-
-Times = tuple[str, str]
-"""`--from` and `--to`."""
 
 
 def command_context(found: Settings, environment: Mapping[str, str], now: datetime) -> RunContext:
@@ -77,31 +74,28 @@ def command_target(found: Settings) -> Target:
     return Target(found, path, Path(), GitRepository.open(root), pointer, store=store)
 
 
-def targets_context(
-    values: Mapping[str, Value], times: Times, environment: Mapping[str, str], now: datetime, *, discover: bool
-) -> RunContext:
+def targets_context(given: GivenInputs, environment: Mapping[str, str], now: datetime, *, discover: bool) -> RunContext:
     """Returns the run of all targets of `--config`; `discover` starts without it from the one target of the options.
 
     Raises:
         InputError: the targets file or an option is wrong.
         PullRequestError: a mode that needs a git repository finds none.
     """
-    given, labels = given_to_command(values)
-    raw, path, given = _targets_file(given, labels, discover=discover)
-    whole = run_settings({**given, "config": path}, labels, *times)
+    raw, path, given = _targets_file(given, discover=discover)
+    whole = run_settings(replace(given, values={**given.values, "config": path}))
     run = command_context(whole, environment, now)
     (config,) = run.targets
     configuration = read_configuration(raw, config.policy_path)
     if discover and not configuration.discover:
         first = str(configuration.entries[0].values["policy-file"])
-        configuration = replace(configuration, discover=template_beside(first))
+        configuration = replace(configuration, discover=first_file_template(first))
     if configuration.discover and config.repository and Path(config.policy_path).resolve() != Path(path).resolve():
         raise InputError(
             "First files and their config are named from the root of the repository: run --mode pull-request there."
         )
 
     def entry_settings(entry: Entry, role: str) -> Settings:
-        return replace(settings_of(entry, role, given, labels, *times), mode=whole.mode)
+        return replace(settings_of(entry, role, given), mode=whole.mode)
 
     file = TargetsFile(configuration, raw, entry_settings, command_target, config.repository)
     return replace(run, targets=_named(file, configuration), file=file)
@@ -116,25 +110,25 @@ def _named(file: TargetsFile, configuration: Configuration) -> tuple[Target, ...
     return tuple(file.target(entry, entry.role) for entry in configuration.entries if not entry.is_pattern)
 
 
-def _targets_file(
-    values: Mapping[str, Value], labels: Mapping[str, str], *, discover: bool
-) -> tuple[bytes, str, Mapping[str, Value]]:
-    """Returns the text of the targets file, its path and the other values; without a file, one of the one target."""
-    path = str(values.get("config") or "")
+def _targets_file(given: GivenInputs, *, discover: bool) -> tuple[bytes, str, GivenInputs]:
+    """Returns the text of the targets file, its path and the inputs; without a file, one of the one target."""
+    path = str(given.values.get("config") or "")
     if path:
         try:
-            return Path(path).read_bytes(), path, values
+            return Path(path).read_bytes(), path, given
         except OSError as error:
-            raise InputError(f"{labels['config']} names {path!r}, which cannot be read: {error.strerror}.") from error
-    one = settings(values, labels)
+            label = given.labels["config"]
+            raise InputError(f"{label} names {path!r}, which cannot be read: {error.strerror}.") from error
+    one = parse_settings(given)
     path = "leastpriv.yml"
     if Path(path).exists() and discover:
         raise InputError(f"--discover would write {path}, which is there already: name it with --config.")
     text = "targets:\n" + entry_text(
-        one.principal.arn, one.policy_file, also_attached=entries(values.get("also-attached", ()))
+        one.principal.arn, one.policy_file, also_attached=entries(given.values.get("also-attached", ()))
     )
     own = ("role-arn", "policy-file", "also-attached", "trust-policy", "branch")
-    return text.encode(), path, {name: value for name, value in values.items() if name not in own}
+    shared = {name: value for name, value in given.values.items() if name not in own}
+    return text.encode(), path, replace(given, values=shared)
 
 
 def _repository_root(file: Path) -> Path | None:

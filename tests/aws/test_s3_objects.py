@@ -57,7 +57,7 @@ def entry(key: str, etag: str, size: int, more: str = "") -> str:
 
 
 @given(st.lists(st.builds(entry, _TEXT.filter(bool), _TEXT, st.integers(0, 2**40), _MORE), min_size=1, max_size=5))
-def test_what_is_taken_and_what_is_left_are_together_what_botocore_parses(entries: list[str]) -> None:
+def test_the_fast_parser_and_botocore_together_give_botocores_result(entries: list[str]) -> None:
     whole = page(*entries, after="<CommonPrefixes><Prefix>a/</Prefix></CommonPrefixes>")
     rest, customized = taken(whole)
     told = parsed(whole)

@@ -58,14 +58,15 @@ def _forbidden(name: str) -> str:
 
 
 def _reason(facts: str, name: str) -> str:
-    rows = _rows_by_service(facts).get(name.partition(":")[0].lower(), ())
-    found = (row for row in rows if action_matches(row["pattern"], name))
+    rows = _rows_by_service(facts)
+    services = (name.partition(":")[0].lower(), "*")
+    found = (row for key in services for row in rows.get(key, ()) if action_matches(row["pattern"], name))
     return next((row["reason"] for row in found if row["levels"] == "any" or _writes(name)), "")
 
 
 @cache
 def _rows_by_service(facts: str) -> Mapping[str, Sequence[Mapping[str, str]]]:
-    """Return the rows of a table by the service of their patterns, none of which has a wildcard there."""
+    """Return the rows of a table by the service of their patterns, `*` for any service."""
     rows: dict[str, list[Mapping[str, str]]] = {}
     for row in table(facts):
         rows.setdefault(row["pattern"].partition(":")[0].lower(), []).append(row)

@@ -8,7 +8,7 @@ from leastpriv.github_actions.context import PullRequestEvent, Runner
 from leastpriv.github_actions.output_files import append_summary, write_outputs
 from leastpriv.github_actions.workflow_commands import Console
 from leastpriv.pipeline.context import RunContext, Target
-from leastpriv.pipeline.review import Edited, ReviewResult, report_review, review_outputs, run_review
+from leastpriv.pipeline.review import EditedVersions, ReviewResult, report_review, review_outputs, run_review
 from leastpriv.policy.source import Location
 from leastpriv.pull_request.github.repository import GitHubRepository
 from leastpriv.report.escape import code
@@ -30,7 +30,7 @@ def review_step(run: RunContext, github: GitHubRepository | None, runner: Runner
     files = {target.policy_path, *(Location.of(name).path for name in target.settings.attached_files)}
     if all(github.read(base, path) == github.read(pull.head, path) for path in sorted(files)):
         return _unchanged(target, github, pull, runner, console)
-    edited = Edited(lambda path: github.read(base, path), lambda path: github.read(pull.head, path))
+    edited = EditedVersions(lambda path: github.read(base, path), lambda path: github.read(pull.head, path))
     with console.group("Review of the policy"):
         result = run_review(run, edited)
     write_outputs(runner.output_file, review_outputs(result))
@@ -62,10 +62,10 @@ def _comment(
         return True
     text, _, mark = body.rstrip().rpartition("\n")
     try:
-        if github.head_of_pull(pull.number) != pull.head:
+        if github.pull_request_head(pull.number) != pull.head:
             console.log("Meanwhile something else was pushed: the comment is left to the run of that.")
             return True
-        url = github.say_once(pull.number, mark, text, anew=anew)
+        url = github.upsert_comment(pull.number, mark, text, create=anew)
     except PullRequestError as error:
         console.error(f"The comment could not be written: {error}")
         return False

@@ -68,7 +68,7 @@ def _track_drift(result: TargetResult, github: GitHubRepository, console: Consol
         return result.exit_code
     found = context_findings(context)
     try:
-        step, url = github.track(
+        step, url = github.update_tracking_issue(
             issue_marker(context), finding_ids(found), issue_title(context), issue_body(found, context, run_url)
         )
     except PullRequestError as error:

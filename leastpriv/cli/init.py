@@ -15,12 +15,12 @@ if TYPE_CHECKING:
 
 
 def trial(options: Namespace, stdout: TextIO, console: Console, clock: Clock) -> int:  # noqa: ARG001
-    """Runs a command under a policy, and extends the policy by what is refused."""
+    """Runs a command under a policy, and adds to the policy what AWS denied."""
     from leastpriv.trial.main import trial
     from leastpriv.trial.options import from_options
     from leastpriv.trial.rounds import Surroundings
 
-    # The command talks to whoever called us, in its own words; ours stay on standard error.
+    # The command's output passes through; progress of the trial is on standard error.
     return trial(from_options(options), Surroundings(os.environ, stdout, sys.stderr, clock))
 
 

@@ -1,4 +1,4 @@
-"""Where the program runs: what an Actions runner tells a step, and the paths that a user may name."""
+"""The environment of a step, as the runner sets it, and the paths that its inputs may name."""
 
 from __future__ import annotations
 
@@ -122,7 +122,7 @@ class PullRequestEvent:
 
 
 def from_fork(event: Mapping[str, object]) -> bool:
-    """Whether `event` is about a pull request whose head lies in another repository, or a deleted one."""
+    """Whether `event` is about a pull request whose head is in another repository, or in a deleted one."""
     if not isinstance(event.get("pull_request"), dict):
         return False
     head = _dig(event, "pull_request", "head", "repo", "full_name")
@@ -135,8 +135,8 @@ def repository_path(workspace: Path, value: str, input_name: str) -> Path:
     Links in it are checked, not replaced.
 
     Raises:
-        InputError: it is empty or absolute, leaves the workspace by `..` or by a symbolic link, lies in
-            `.git`, or holds characters that do not show.
+        InputError: it is empty or absolute, leaves the workspace by `..` or by a symbolic link, is in
+            `.git`, or has characters that do not show.
     """
     path = PurePosixPath(value)
     root = workspace.resolve()

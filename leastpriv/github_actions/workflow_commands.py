@@ -39,7 +39,7 @@ def escape_property(text: str) -> str:
 
 
 class Console:
-    """What the product says while it works; in Actions as workflow commands, elsewhere as plain text.
+    """Writes messages: in Actions as workflow commands, elsewhere as plain text.
 
     Every method may be given untrusted text; it can neither run a workflow command nor move the cursor.
     """
@@ -52,12 +52,12 @@ class Console:
         """Whether the last line on a terminal is one that the next replaces."""
 
     def log(self, message: str) -> None:
-        """Print a message of our own, line by line; at a terminal the next one replaces it if it begins with `…`."""
+        """Print a message line by line; at a terminal the next one replaces a line that begins with `…`."""
         for line in _LINE_ENDS.split(message):
             self._write(self._stdout, safe_line(line), passing=line.startswith(PASSING))
 
     def settle(self) -> None:
-        """Take a passing line away, before something else writes to the terminal."""
+        """Erase a passing line, before other output is written to the terminal."""
         if self._passing:
             self._stdout.write(_ERASE)
             self._stdout.flush()
@@ -77,7 +77,7 @@ class Console:
 
     @contextmanager
     def group(self, title: str) -> Iterator[None]:
-        """Fold what is printed inside under `title`; groups do not nest (the runner has no nested groups)."""
+        """Fold the output of the block under `title`; groups do not nest (the runner has no nested groups)."""
         if not self._in_actions:
             self.log(title)
             yield
@@ -101,7 +101,7 @@ class Console:
         self._annotate("error", message, file, line, title)
 
     def mask(self, secret: str) -> None:
-        """Have the runner replace `secret` by `***` from now on; an empty one is nothing to hide."""
+        """Have the runner replace `secret` by `***` in all later output; an empty one is ignored."""
         if secret and self._in_actions:
             self._write(self._stdout, f"::add-mask::{escape_data(secret)}")
 

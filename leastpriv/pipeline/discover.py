@@ -18,8 +18,8 @@ from leastpriv.pipeline.context import RunContext, Target, TargetsFile
 from leastpriv.pipeline.publish import GroupedPullRequest, publish_together, target_row
 from leastpriv.pipeline.results import FirstFiles, PullRequestContent, TargetResult
 from leastpriv.proposal.fingerprint import fingerprint
-from leastpriv.pull_request.lifecycle import scope_of
-from leastpriv.pull_request.models import Published
+from leastpriv.pull_request.lifecycle import fingerprint_scope
+from leastpriv.pull_request.models import PublishResult
 from leastpriv.report.role_chain import RoleChainPolicies, UncommittedRole
 from leastpriv.report.targets import first_files_body, first_files_title
 
@@ -108,9 +108,9 @@ def declined_roles(file: TargetsFile) -> tuple[str, ...]:
     """
     if file.repository is None:
         return ()
-    own = scope_of(fingerprint(_scope(file.configuration), None, b""))
-    proposals = [each.proposal for each in file.repository.closed(BRANCH) if each.declined]
-    return tuple(role for each in proposals if scope_of(each.fingerprint) == own for role in each.changes)
+    own = fingerprint_scope(fingerprint(_scope(file.configuration), None, b""))
+    proposals = [each.proposal for each in file.repository.closed_pull_requests(BRANCH) if each.declined]
+    return tuple(role for each in proposals if fingerprint_scope(each.fingerprint) == own for role in each.changes)
 
 
 def role_id(role: str) -> str:
@@ -120,12 +120,12 @@ def role_id(role: str) -> str:
 
 def _publish_first_files(
     run: RunContext, file: TargetsFile, found: FirstFiles, chain: RoleChainPolicies
-) -> Published | None:
+) -> PublishResult | None:
     """Publishes the pull request with first files; None without a repository."""
     repository, configuration, base = file.repository, file.configuration, run.settings.base
     if repository is None:
         return None
-    commit = repository.head_of(base)[1]
+    commit = repository.branch_head(base)[1]
     rows = [target_row(each) for each in found.drafts]
     folder = (configuration.discover or "").rpartition("/")[0]
     pull = GroupedPullRequest(

@@ -12,13 +12,13 @@ COMMENT_MARKER = "<!-- leastpriv:commands v=1 -->"
 _LINE = re.compile(r" {0,3}/leastpriv(?:[ \t]+(?P<verb>\S+)(?P<rest>.*))?", re.ASCII)
 _FENCE = re.compile(r" {0,3}(?P<fence>`{3,}|~{3,})")
 _VERBS = ("keep", "forget")
-_MOST = 20
+_MAX_COMMANDS = 20
 """Patterns of one comment; whoever has more writes a wildcard, or the input `keep`."""
-_LONGEST = 200
+_MAX_LENGTH = 200
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class ParsedCommand:
     """One thing that a comment asks for."""
 
     verb: str
@@ -27,33 +27,33 @@ class Asked:
 
 
 @dataclass(frozen=True, slots=True)
-class Said:
+class CommentCommand:
     """One thing that somebody asked for in a comment."""
 
-    asked: Asked
-    by: str
+    command: ParsedCommand
+    author: str
     """Login."""
-    at: datetime
+    created_at: datetime
     """When the comment was written (aware, UTC)."""
-    comment: int
-    pull: int
-    refusal: str = ""
+    comment_id: int
+    pull_request: int
+    rejection: str = ""
     """Why it does not count, in words; empty where it does."""
 
 
-def asked(body: str) -> tuple[Asked, ...]:
+def parse_commands(body: str) -> tuple[ParsedCommand, ...]:
     """What a comment asks for; quotes and code are no commands."""
-    return tuple(each for line in _spoken(body) for each in _of_line(line))[:_MOST]
+    return tuple(each for line in _unfenced_lines(body) for each in _commands_in_line(line))[:_MAX_COMMANDS]
 
 
-def refusal_of(given: Asked) -> str:
+def rejection_reason(command: ParsedCommand) -> str:
     """Why nobody could ask for this; empty where somebody may."""
-    if given.verb not in _VERBS:
+    if command.verb not in _VERBS:
         return "the commands are `keep` and `forget`"
-    return "" if given.pattern else "no action is named, as in `/leastpriv keep s3:DeleteBucket`"
+    return "" if command.pattern else "no action is named, as in `/leastpriv keep s3:DeleteBucket`"
 
 
-def _spoken(body: str) -> Iterator[str]:
+def _unfenced_lines(body: str) -> Iterator[str]:
     """Lines outside fenced code; a quoted line begins with `>`, so that it is none of ours."""
     fence = ""
     for line in body.splitlines():
@@ -66,11 +66,11 @@ def _spoken(body: str) -> Iterator[str]:
             yield line
 
 
-def _of_line(line: str) -> Iterator[Asked]:
+def _commands_in_line(line: str) -> Iterator[ParsedCommand]:
     found = _LINE.fullmatch(line.rstrip())
     if found is None:
         return
-    verb = (found["verb"] or "")[:_LONGEST]
-    names = [name.strip("`")[:_LONGEST] for name in re.split(r"[\s,]+", (found["rest"] or "").strip())]
+    verb = (found["verb"] or "")[:_MAX_LENGTH]
+    names = [name.strip("`")[:_MAX_LENGTH] for name in re.split(r"[\s,]+", (found["rest"] or "").strip())]
     for name in filter(None, names) if any(names) else ("",):
-        yield Asked(verb, name)
+        yield ParsedCommand(verb, name)

@@ -30,13 +30,13 @@ _SAFE_CONFIGURATION = (
     "safe.directory=*",
 )
 _FILE_MODES = frozenset({b"100644", b"100755"})
-_MARKED = re.compile(rf"\n\n{TRAILER}: ([0-9a-f]+)\s*\Z")
-_IDENTITY = re.compile(r"(?:author|committer) .*<([^<>]*)> [0-9]+ [+-][0-9]{4}")
+_TRAILER_PATTERN = re.compile(rf"\n\n{TRAILER}: ([0-9a-f]+)\s*\Z")
+_IDENTITY_PATTERN = re.compile(r"(?:author|committer) .*<([^<>]*)> [0-9]+ [+-][0-9]{4}")
 
 
-def fingerprint_of(message: str) -> str:
+def trailer_fingerprint(message: str) -> str:
     """Return the fingerprint in our trailer, the last paragraph of a commit message; empty where it has none."""
-    match = _MARKED.search(message)
+    match = _TRAILER_PATTERN.search(message)
     return match[1] if match else ""
 
 
@@ -52,7 +52,7 @@ class Commit:
 
 
 @dataclass(frozen=True, slots=True)
-class _Entry:
+class _TreeEntry:
     mode: bytes
     kind: bytes
     name: bytes
@@ -78,11 +78,11 @@ class LocalRepository:
         if git is None:
             raise PullRequestError("git is not installed here: give a github-token, install git, or use mode report.")
         repository = cls(folder.resolve(), str(Path(git).absolute()))
-        if not folder.is_dir() or repository._try("rev-parse", "--git-dir") is None:
+        if not folder.is_dir() or repository._run_or_none("rev-parse", "--git-dir") is None:
             raise PullRequestError(f"The folder {folder} is not the root of a git repository: check it out first.")
         return repository
 
-    def head_of(self, base: str | None = None) -> tuple[str, str]:
+    def branch_head(self, base: str | None = None) -> tuple[str, str]:
         """Return name and commit of the branch `base`, or of the branch that is checked out.
 
         A branch that exists only as `origin/NAME`, as after the checkout of a tag, counts too.
@@ -90,7 +90,7 @@ class LocalRepository:
         Raises:
             PullRequestError: there is no such branch, or it has no commit.
         """
-        name = base or self._checked_out()
+        name = base or self._current_branch()
         for reference in (f"refs/heads/{name}", f"refs/remotes/origin/{name}"):
             commit = self.commit_at(reference)
             if commit is not None:
@@ -99,7 +99,7 @@ class LocalRepository:
 
     def commit_at(self, reference: str) -> str | None:
         """Return the commit that a full reference name points to."""
-        found = self._try("rev-parse", "--verify", "--quiet", "--end-of-options", f"{reference}^{{commit}}")
+        found = self._run_or_none("rev-parse", "--verify", "--quiet", "--end-of-options", f"{reference}^{{commit}}")
         return None if found is None else found.decode().strip()
 
     def read(self, commit: str, path: str) -> bytes | None:
@@ -109,46 +109,46 @@ class LocalRepository:
             PullRequestError: the path leads through, or to, something that is no regular file.
         """
         tree = f"{commit}^{{tree}}"
-        *folders, name = _names(path)
+        *folders, name = _path_parts(path)
         for folder in folders:
-            entry = _folder_in(self._entries(tree), folder, path)
+            entry = _subfolder(self._entries(tree), folder, path)
             if entry is None:
                 return None
             tree = entry.oid.decode()
-        entry = _file_in(self._entries(tree), name, path)
+        entry = _file_entry(self._entries(tree), name, path)
         return None if entry is None else self._run("cat-file", "blob", entry.oid.decode())
 
-    def changed_at(self, commit: str, path: str) -> datetime | None:
+    def last_changed(self, commit: str, path: str) -> datetime | None:
         """Return when the file at `path` was last changed, as of `commit` (aware, UTC); None where it never was there.
 
         What was merged counts from the merge on (`--first-parent`), which the merged commits may be far older than.
         A shallow clone knows no older time than that of its oldest commit.
         """
-        found = self._try("log", "-1", "--first-parent", "--format=%ct", "--end-of-options", commit, "--", path)
+        found = self._run_or_none("log", "-1", "--first-parent", "--format=%ct", "--end-of-options", commit, "--", path)
         return datetime.fromtimestamp(int(found), UTC) if found and found.strip() else None
 
-    def earlier(self, commit: str, path: str, time: datetime) -> bytes | None:
+    def read_at(self, commit: str, path: str, time: datetime) -> bytes | None:
         """Return the file at `path` as it was at `time` (aware), as of `commit`; None where it never was there.
 
         Where it is younger, its first version; a shallow clone knows none older than that of its oldest commit.
         """
         # By the commits' own dates and not by git's --before, which ends at the first commit that is too young.
-        found = self._try("log", "--first-parent", "--format=%ct %H", "--end-of-options", commit, "--", path)
+        found = self._run_or_none("log", "--first-parent", "--format=%ct %H", "--end-of-options", commit, "--", path)
         known = [line.split() for line in (found or b"").decode().splitlines()]
         before = (sha for date, sha in known if int(date) <= time.timestamp())
         version = next(before, known[-1][1] if known else None)
         return self.read(version, path) if version else None
 
-    def tree_with(self, tree: str, path: str, content: bytes) -> str:
+    def write_tree(self, tree: str, path: str, content: bytes) -> str:
         """Write `tree` with `content` as the file at `path` and return it; an existing file keeps its mode.
 
         Raises:
             PullRequestError: as `read`.
         """
         blob = self._run("hash-object", "-w", "--stdin", given=content).strip()
-        return self._replace(tree, _names(path), blob, path).decode()
+        return self._replace_entry(tree, _path_parts(path), blob, path).decode()
 
-    def commit(self, tree: str, parent: str, message: str, now: datetime) -> str:
+    def write_commit(self, tree: str, parent: str, message: str, now: datetime) -> str:
         """Write a commit of `tree` on `parent`, by this program at `now` (aware), and return it."""
         date = f"{int(now.timestamp())} +0000"
         identity = {
@@ -159,7 +159,7 @@ class LocalRepository:
         given = message.encode("utf-8", "replace")
         return self._run("commit-tree", tree, "-p", parent, given=given, extra=identity).decode().strip()
 
-    def move(self, branch: str, before: str | None, after: str | None) -> None:
+    def move_branch(self, branch: str, before: str | None, after: str | None) -> None:
         """Point `branch` from `before` to `after` (None: no branch) if nobody moved it meanwhile.
 
         Raises:
@@ -178,50 +178,51 @@ class LocalRepository:
                 raise PullRequestError(f"Somebody moved the branch {branch!r} meanwhile: run again.") from None
             raise
 
-    def commits(self, base: str, head: str) -> tuple[Commit, ...]:
+    def commits_since(self, base: str, head: str) -> tuple[Commit, ...]:
         """Return the commits that `head` has and `base` lacks, newest first; at most 100."""
         names = self._run("rev-list", "--max-count=100", "--end-of-options", head, f"^{base}").decode().split()
-        return tuple(self.look_at(name) for name in names)
+        return tuple(self.read_commit(name) for name in names)
 
-    def look_at(self, commit: str) -> Commit:
+    def read_commit(self, commit: str) -> Commit:
         """Read one commit."""
         text = self._run("cat-file", "commit", commit).decode("utf-8", "replace")
         headers = text.split("\n\n", 1)[0].splitlines()
         return Commit(
             parents=tuple(line.removeprefix("parent ") for line in headers if line.startswith("parent ")),
-            fingerprint=fingerprint_of(text),
-            untouched=[found[1] for line in headers if (found := _IDENTITY.fullmatch(line))] == [AUTHOR_EMAIL] * 2,
+            fingerprint=trailer_fingerprint(text),
+            untouched=[found[1] for line in headers if (found := _IDENTITY_PATTERN.fullmatch(line))]
+            == [AUTHOR_EMAIL] * 2,
         )
 
-    def _checked_out(self) -> str:
-        found = self._try("symbolic-ref", "--quiet", "HEAD")
+    def _current_branch(self) -> str:
+        found = self._run_or_none("symbolic-ref", "--quiet", "HEAD")
         if found is None:
             raise PullRequestError("No branch is checked out here: name the base branch in the input base.")
         return found.decode().strip().removeprefix("refs/heads/")
 
-    def _entries(self, tree: str) -> dict[bytes, _Entry]:
+    def _entries(self, tree: str) -> dict[bytes, _TreeEntry]:
         entries = {}
         for record in self._run("ls-tree", "-z", "--end-of-options", tree).split(b"\0")[:-1]:
             described, name = record.split(b"\t", 1)
             mode, kind, oid = described.split(b" ")
-            entries[name] = _Entry(mode, kind, name, oid)
+            entries[name] = _TreeEntry(mode, kind, name, oid)
         return entries
 
-    def _replace(self, tree: str | None, names: tuple[bytes, ...], blob: bytes, path: str) -> bytes:
+    def _replace_entry(self, tree: str | None, names: tuple[bytes, ...], blob: bytes, path: str) -> bytes:
         entries = {} if tree is None else self._entries(tree)
         name, *rest = names
         if rest:
-            below = _folder_in(entries, name, path)
-            oid = self._replace(below.oid.decode() if below else None, tuple(rest), blob, path)
-            entries[name] = _Entry(b"040000", b"tree", name, oid)
+            below = _subfolder(entries, name, path)
+            oid = self._replace_entry(below.oid.decode() if below else None, tuple(rest), blob, path)
+            entries[name] = _TreeEntry(b"040000", b"tree", name, oid)
         else:
-            present = _file_in(entries, name, path)
-            entries[name] = _Entry(present.mode if present else b"100644", b"blob", name, blob)
+            present = _file_entry(entries, name, path)
+            entries[name] = _TreeEntry(present.mode if present else b"100644", b"blob", name, blob)
         lines = b"".join(b"%b %b %b\t%b\0" % (e.mode, e.kind, e.oid, e.name) for e in entries.values())
         # --missing: a partial clone lacks the blobs that stay as they are, and nothing is fetched here.
         return self._run("mktree", "-z", "--missing", given=lines).strip()
 
-    def _try(self, *arguments: str) -> bytes | None:
+    def _run_or_none(self, *arguments: str) -> bytes | None:
         done = self._call(arguments, b"", {})
         return done.stdout if done.returncode == 0 else None
 
@@ -245,7 +246,7 @@ class LocalRepository:
                 input=given,
                 capture_output=True,
                 cwd=self.folder,
-                env={**_environment(self.folder), **extra},
+                env={**_git_environment(self.folder), **extra},
                 timeout=_TIMEOUT,
                 check=False,
                 user=borrowed,
@@ -256,14 +257,14 @@ class LocalRepository:
             raise PullRequestError(f"git {arguments[0]} could not run in {self.folder}: {error}") from error
 
 
-def _names(path: str) -> tuple[bytes, ...]:
+def _path_parts(path: str) -> tuple[bytes, ...]:
     parts = PurePosixPath(path).parts
     if not parts or path.startswith("/") or ".." in parts or ".git" in (part.lower() for part in parts):
         raise PullRequestError(f"The path {path!r} does not name a file in the repository.")
     return tuple(os.fsencode(part) for part in parts)
 
 
-def _folder_in(entries: Mapping[bytes, _Entry], name: bytes, path: str) -> _Entry | None:
+def _subfolder(entries: Mapping[bytes, _TreeEntry], name: bytes, path: str) -> _TreeEntry | None:
     entry = entries.get(name)
     if entry is not None and entry.kind != b"tree":
         raise PullRequestError(
@@ -272,14 +273,14 @@ def _folder_in(entries: Mapping[bytes, _Entry], name: bytes, path: str) -> _Entr
     return entry
 
 
-def _file_in(entries: Mapping[bytes, _Entry], name: bytes, path: str) -> _Entry | None:
+def _file_entry(entries: Mapping[bytes, _TreeEntry], name: bytes, path: str) -> _TreeEntry | None:
     entry = entries.get(name)
     if entry is not None and entry.mode not in _FILE_MODES:
         raise PullRequestError(f"The path {path!r} is a folder, symbolic link or submodule: name a regular file.")
     return entry
 
 
-def _environment(folder: Path) -> dict[str, str]:
+def _git_environment(folder: Path) -> dict[str, str]:
     """Return git's whole environment: no configuration but the repository's, no prompt, no network."""
     return {
         "PATH": os.defpath,

@@ -26,7 +26,7 @@ REBASE_BOX = "- [ ] <!-- leastpriv:rebase -->"
 _REBASE_TICKED = re.compile(r"^\s*[-*] \[[xX]\] <!-- leastpriv:rebase -->", re.MULTILINE)
 
 
-class Step(StrEnum):
+class PullRequestStep(StrEnum):
     """The next step."""
 
     CREATE = "create"
@@ -55,13 +55,13 @@ class Step(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Branch:
+class ProposalBranch:
     """The branch of the proposal as it is."""
 
     head: str
-    ours: bool
+    is_own: bool
     """Every commit since the base was made by this program and touched by nobody."""
-    ever_ours: bool
+    has_own_commits: bool
     """Some commit since the base was made by this program."""
     fingerprint: str
     """Of our newest commit; empty where there is none."""
@@ -70,7 +70,7 @@ class Branch:
 
 
 @dataclass(frozen=True, slots=True)
-class Pull:
+class OpenPullRequest:
     """The open pull request of the branch."""
 
     number: int
@@ -80,16 +80,16 @@ class Pull:
     labels: tuple[str, ...] = ()
     fingerprint: str = ""
     """Of the proposal that the body is about; empty where a person has rewritten it."""
-    by_us: bool = True
+    is_own: bool = True
     """We opened it."""
 
-    def has(self, label: str) -> bool:
+    def has_label(self, label: str) -> bool:
         """Whether it has a label; GitHub keeps the case in which a label was first written and compares without."""
         return label.casefold() in {each.casefold() for each in self.labels}
 
 
 @dataclass(frozen=True, slots=True)
-class Declined:
+class DeclinedProposal:
     """A pull request of the branch that was closed without being merged."""
 
     number: int
@@ -99,7 +99,7 @@ class Declined:
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class WantedProposal:
     """The proposal as it should become."""
 
     fingerprint: str
@@ -110,81 +110,96 @@ class Wanted:
 
 
 @dataclass(frozen=True, slots=True)
-class Decision:
+class PlannedStep:
     """A step, why, and the declined pull request that it has to do with (0: none)."""
 
-    step: Step
+    step: PullRequestStep
     reason: str
     declined: int = 0
-    settled: bool = False
+    is_current: bool = False
     """The pull request is as it should be: what said that it is left alone no longer holds."""
 
 
-def decide(wanted: Wanted, branch: Branch | None, pull: Pull | None, declined: Sequence[Declined]) -> Decision:
+def plan_step(
+    wanted: WantedProposal,
+    branch: ProposalBranch | None,
+    pull: OpenPullRequest | None,
+    declined: Sequence[DeclinedProposal],
+) -> PlannedStep:
     """The next step for what was found; `declined` newest first."""
-    if pull and pull.has(PAUSED_LABEL):
-        return Decision(Step.NOTHING, f"#{pull.number} has the label `{PAUSED_LABEL}`.")
-    if branch and branch.fingerprint and scope_of(branch.fingerprint) != scope_of(wanted.fingerprint):
+    if pull and pull.has_label(PAUSED_LABEL):
+        return PlannedStep(PullRequestStep.NOTHING, f"#{pull.number} has the label `{PAUSED_LABEL}`.")
+    if branch and branch.fingerprint and fingerprint_scope(branch.fingerprint) != fingerprint_scope(wanted.fingerprint):
         other = "the branch holds a proposal for another role or policy file"
         if not wanted.changes:
-            return Decision(Step.NOTHING, f"Nothing to change; {other}.")
-        return Decision(Step.OTHER_SCOPE, f"There is something to change, but {other}.")
+            return PlannedStep(PullRequestStep.NOTHING, f"Nothing to change; {other}.")
+        return PlannedStep(PullRequestStep.OTHER_SCOPE, f"There is something to change, but {other}.")
     if branch and pull and pull.base != wanted.base:
-        return Decision(Step.LEAVE_RETARGETED, f"#{pull.number} asks to be merged into {pull.base}, not {wanted.base}.")
-    if branch and not branch.ours:
-        return _of_a_person(wanted, branch, pull)
+        return PlannedStep(
+            PullRequestStep.LEAVE_RETARGETED, f"#{pull.number} asks to be merged into {pull.base}, not {wanted.base}."
+        )
+    if branch and not branch.is_own:
+        return _edited_branch_step(wanted, branch, pull)
     if branch and pull:
-        return _open(wanted, branch, pull)
+        return _open_pull_request_step(wanted, branch, pull)
     if not wanted.changes:
-        return _nothing_left(branch, declined)
-    return _without_pull(wanted, branch, declined)
+        return _no_change_step(branch, declined)
+    return _no_pull_request_step(wanted, branch, declined)
 
 
-def scope_of(fingerprint: str) -> str:
+def fingerprint_scope(fingerprint: str) -> str:
     """The part of a fingerprint that tells principal and policy file."""
     return fingerprint[:SCOPE_DIGITS]
 
 
-def _of_a_person(wanted: Wanted, branch: Branch, pull: Pull | None) -> Decision:
-    if not branch.ever_ours:
+def _edited_branch_step(wanted: WantedProposal, branch: ProposalBranch, pull: OpenPullRequest | None) -> PlannedStep:
+    if not branch.has_own_commits:
         if not wanted.changes:
-            return Decision(Step.NOTHING, "Nothing to change; the branch of that name is somebody else's.")
-        return Decision(Step.FOREIGN, "The branch holds nothing but somebody else's work.")
+            return PlannedStep(
+                PullRequestStep.NOTHING, "Nothing to change; the branch of that name is somebody else's."
+            )
+        return PlannedStep(PullRequestStep.FOREIGN, "The branch holds nothing but somebody else's work.")
     if pull and wanted.changes and _REBASE_TICKED.search(pull.body):
-        return Decision(Step.UPDATE, "The box that hands the branch back was ticked.")
+        return PlannedStep(PullRequestStep.UPDATE, "The box that hands the branch back was ticked.")
     if not wanted.changes:
-        return Decision(Step.LEAVE_OBSOLETE, "Nothing is left to change, but somebody worked on the branch.")
+        return PlannedStep(
+            PullRequestStep.LEAVE_OBSOLETE, "Nothing is left to change, but somebody worked on the branch."
+        )
     way_out = "" if pull else ", and it has no open pull request: delete the branch to have it proposed anew"
-    return Decision(Step.LEAVE_EDITED, f"Somebody worked on the branch{way_out}.")
+    return PlannedStep(PullRequestStep.LEAVE_EDITED, f"Somebody worked on the branch{way_out}.")
 
 
-def _open(wanted: Wanted, branch: Branch, pull: Pull) -> Decision:
+def _open_pull_request_step(wanted: WantedProposal, branch: ProposalBranch, pull: OpenPullRequest) -> PlannedStep:
     if not wanted.changes:
-        return Decision(Step.CLOSE, "Nothing is left to change.")
+        return PlannedStep(PullRequestStep.CLOSE, "Nothing is left to change.")
     if branch.fingerprint != wanted.fingerprint or _REBASE_TICKED.search(pull.body):
-        return Decision(Step.UPDATE, f"#{pull.number} holds another proposal.")
-    if pull.fingerprint != wanted.fingerprint and (pull.fingerprint or not pull.by_us):
-        return Decision(Step.REWORD, f"#{pull.number} spoke of another proposal.")
-    return Decision(Step.NOTHING, f"#{pull.number} already holds this proposal.", settled=True)
+        return PlannedStep(PullRequestStep.UPDATE, f"#{pull.number} holds another proposal.")
+    if pull.fingerprint != wanted.fingerprint and (pull.fingerprint or not pull.is_own):
+        return PlannedStep(PullRequestStep.REWORD, f"#{pull.number} spoke of another proposal.")
+    return PlannedStep(PullRequestStep.NOTHING, f"#{pull.number} already holds this proposal.", is_current=True)
 
 
-def _nothing_left(branch: Branch | None, declined: Sequence[Declined]) -> Decision:
+def _no_change_step(branch: ProposalBranch | None, declined: Sequence[DeclinedProposal]) -> PlannedStep:
     if branch is None:
-        return Decision(Step.NOTHING, "Nothing to change.")
+        return PlannedStep(PullRequestStep.NOTHING, "Nothing to change.")
     own = next((each for each in declined if each.fingerprint == branch.fingerprint), None)
     if own:
         # Without its branch a closed pull request cannot be opened again.
-        return Decision(Step.NOTHING, f"Nothing to change; the branch is that of #{own.number}.", own.number)
-    return Decision(Step.DELETE_BRANCH, "Nothing is left to change.")
+        return PlannedStep(
+            PullRequestStep.NOTHING, f"Nothing to change; the branch is that of #{own.number}.", own.number
+        )
+    return PlannedStep(PullRequestStep.DELETE_BRANCH, "Nothing is left to change.")
 
 
-def _without_pull(wanted: Wanted, branch: Branch | None, declined: Sequence[Declined]) -> Decision:
+def _no_pull_request_step(
+    wanted: WantedProposal, branch: ProposalBranch | None, declined: Sequence[DeclinedProposal]
+) -> PlannedStep:
     same = next((each for each in declined if each.fingerprint == wanted.fingerprint), None)
     if same:
-        return Decision(Step.NOTHING, f"The same proposal was declined in #{same.number}.", same.number)
+        return PlannedStep(PullRequestStep.NOTHING, f"The same proposal was declined in #{same.number}.", same.number)
     earlier = declined[0].number if declined else 0
     if branch is None:
-        return Decision(Step.CREATE, "There is no pull request yet.", earlier)
+        return PlannedStep(PullRequestStep.CREATE, "There is no pull request yet.", earlier)
     if branch.fingerprint == wanted.fingerprint:
-        return Decision(Step.CREATE_PULL, "The branch is there, its pull request is not.", earlier)
-    return Decision(Step.UPDATE, "The branch holds another proposal.", earlier)
+        return PlannedStep(PullRequestStep.CREATE_PULL, "The branch is there, its pull request is not.", earlier)
+    return PlannedStep(PullRequestStep.UPDATE, "The branch holds another proposal.", earlier)

@@ -12,20 +12,20 @@ from typing import Literal, Protocol
 
 from leastpriv.errors import PullRequestError
 from leastpriv.models import Origin, Run
-from leastpriv.pull_request.comment_commands import Said
+from leastpriv.pull_request.comment_commands import CommentCommand
 from leastpriv.pull_request.git import TRAILER
-from leastpriv.pull_request.lifecycle import Declined
+from leastpriv.pull_request.lifecycle import DeclinedProposal
 
-_TITLE_LIMIT = 120
-NEVER = datetime(1970, 1, 1, tzinfo=UTC)
+_MAX_TITLE = 120
+UNKNOWN_TIME = datetime(1970, 1, 1, tzinfo=UTC)
 """The time of a change that GitHub does not give."""
 
 
-Certify = Callable[[bytes | None, Mapping[str, bytes]], str]
+FingerprintFunction = Callable[[bytes | None, Mapping[str, bytes]], str]
 """From the policy file as it was, and all files that a branch changes as they became, to the proposal's fingerprint."""
 
 
-class Operation(StrEnum):
+class PullRequestOperation(StrEnum):
     """What publishing did; the values of the output `pull-request-operation`."""
 
     CREATED = "created"
@@ -54,7 +54,7 @@ class Publication:
     """Branch the commit is based on; empty for the one that is checked out, on GitHub the default branch."""
     path: str
     """Relative to the repository's root, with `/`."""
-    content: bytes | None
+    policy: bytes | None
     """None: nothing to propose for a file that does not exist yet."""
     title: str
     summary: str
@@ -65,9 +65,9 @@ class Publication:
     """Commit of the base that the proposal was made from; empty where nothing of the base was read."""
     body: str = ""
     """Of the pull request, with its controls."""
-    certify: Certify = lambda _, __: ""
+    fingerprint_for: FingerprintFunction = lambda _, __: ""
     """Gives the fingerprint of this principal's and file's proposal; empty where no proposal changes such files."""
-    further: Mapping[str, bytes] = field(default_factory=dict)
+    other_files: Mapping[str, bytes] = field(default_factory=dict)
     """New files that the policy continues in, or the other files that share the pull request, by path as above."""
     comments: Sequence[LineComment] = ()
     """Few, for the pull request's review."""
@@ -75,18 +75,18 @@ class Publication:
     @property
     def files(self) -> dict[str, bytes]:
         """All files that the commit holds, the policy file first; none where there is nothing to propose."""
-        return {**({} if self.content is None else {self.path: self.content}), **self.further}
+        return {**({} if self.policy is None else {self.path: self.policy}), **self.other_files}
 
-    def is_there(self, read: Callable[[str], bytes | None]) -> bool:
+    def is_held_by(self, read: Callable[[str], bytes | None]) -> bool:
         """Whether a commit, of which `read` gives a file, holds all that is proposed; nothing proposed is there."""
         return all(read(path) == content for path, content in self.files.items())
 
 
 @dataclass(frozen=True, slots=True)
-class Published:
+class PublishResult:
     """What publishing did."""
 
-    operation: Operation
+    operation: PullRequestOperation
     branch: str
     head_sha: str
     """Head of the branch afterwards; empty where there is no branch."""
@@ -98,13 +98,13 @@ class Published:
     url: str = ""
     failure: str = ""
     """A sentence, where the branch or the pull request could not be made."""
-    link: str = ""
+    manual_url: str = ""
     """Where a person opens the pull request by hand, if only that failed."""
 
 
-def pull_request_outputs(published: Published | None) -> dict[str, str]:
+def pull_request_outputs(published: PublishResult | None) -> dict[str, str]:
     """The step's outputs about branch and pull request (docs: action.yml); None: nothing was to be published."""
-    found = published or Published(Operation.NONE, "", "", "")
+    found = published or PublishResult(PullRequestOperation.NONE, "", "", "")
     return {
         "pull-request-number": str(found.number) if found.url else "",
         "pull-request-url": found.url,
@@ -130,17 +130,17 @@ class PullRequestOptions:
 class ClosedPullRequest:
     """A closed pull request that was about a proposal."""
 
-    proposal: Declined
+    proposal: DeclinedProposal
     merged: bool
     declined: bool
     """A person closed it without merging, and nobody took that back."""
-    taken_back: bool = False
+    reconsidered: bool = False
     """It was not merged, and has the label that lets its changes be proposed again."""
     merge_commit: str = ""
     """What merging it made; empty where it was not merged."""
     merged_at: datetime | None = None
     """Aware, UTC."""
-    changed_at: datetime = NEVER
+    changed_at: datetime = UNKNOWN_TIME
     """When anything about it changed, as its labels (aware, UTC)."""
 
 
@@ -151,7 +151,7 @@ class Repository(Protocol):
     def has_pull_requests(self) -> bool:
         """Whether it knows pull requests, their comments and workflow runs; else `closed` and `said` are empty."""
 
-    def head_of(self, base: str) -> tuple[str, str]:
+    def branch_head(self, base: str) -> tuple[str, str]:
         """Name and commit of the branch `base`, or of the default one where it is empty."""
 
     def read(self, commit: str, path: str) -> bytes | None:
@@ -160,29 +160,29 @@ class Repository(Protocol):
     def parent_of(self, commit: str) -> str:
         """The first parent of a commit; empty where it has none."""
 
-    def changed_at(self, commit: str, path: str) -> datetime | None:
+    def last_changed(self, commit: str, path: str) -> datetime | None:
         """When a file was last changed, as of a commit; None where the commit lacks it."""
 
-    def earlier(self, commit: str, path: str, time: datetime) -> bytes | None:
+    def read_at(self, commit: str, path: str, time: datetime) -> bytes | None:
         """Content of a file as it was at a time, as of a commit; the first content of a younger file."""
 
-    def closed(self, branch: str) -> Sequence[ClosedPullRequest]:
+    def closed_pull_requests(self, branch: str) -> Sequence[ClosedPullRequest]:
         """Closed pull requests of the branch, newest first."""
 
-    def said(self, branch: str, base: str) -> Sequence[Said]:
+    def comment_commands(self, branch: str, base: str) -> Sequence[CommentCommand]:
         """Commands in comments under pull requests of the branch."""
 
-    def say_once(self, number: int, marker: str, comment: str, *, anew: bool) -> str:
+    def upsert_comment(self, number: int, marker: str, comment: str, *, create: bool) -> str:
         """Writes or edits the one comment with a marker; returns its address."""
 
-    def origins(self, base: str) -> Callable[[Run], Origin]:
+    def origin_lookup(self, base: str) -> Callable[[Run], Origin]:
         """Returns a function that finds the ref of a run, compared with the branch `base` (empty: the default one)."""
 
-    def publish(self, publication: Publication, now: datetime) -> Published:
+    def publish(self, publication: Publication, now: datetime) -> PublishResult:
         """Brings branch and pull request to the proposal, or leaves them unchanged and gives the reason."""
 
 
-def checked_fingerprint(publication: Publication) -> None:
+def check_fingerprint(publication: Publication) -> None:
     """Raises PullRequestError where the fingerprint could not be found again in a commit."""
     if re.fullmatch(r"[0-9a-f]{8,128}", publication.fingerprint) is None:
         raise PullRequestError(f"The fingerprint {publication.fingerprint!r} is not hexadecimal.")
@@ -194,8 +194,8 @@ def commit_message(publication: Publication) -> str:
     Line breaks in the title become blanks, and what GitHub acts on in a commit message (`@name`, `#12`,
     `[skip ci]`) is broken by a zero-width space.
     """
-    title = " ".join(_calm(publication.title).split())[:_TITLE_LIMIT].rstrip() or "Change permissions"
-    summary = _calm(publication.summary).strip("\n")
+    title = " ".join(_neutralize(publication.title).split())[:_MAX_TITLE].rstrip() or "Change permissions"
+    summary = _neutralize(publication.summary).strip("\n")
     paragraphs = [title, *([summary] if summary.strip() else []), f"{TRAILER}: {publication.fingerprint}"]
     return "\n\n".join(paragraphs) + "\n"
 
@@ -215,7 +215,7 @@ def is_branch_name(name: str) -> bool:
     )
 
 
-def _calm(text: str) -> str:
+def _neutralize(text: str) -> str:
     shown = "".join(c for c in text if c == "\n" or unicodedata.category(c) not in {"Cc", "Cf", "Cs", "Zl", "Zp"})
     # https://docs.github.com/en/actions/how-tos/manage-workflow-runs/skip-workflow-runs, read 2026-11
     skipping = r"\[(?=(?:skip (?:ci|actions)|ci skip|no ci|actions skip)\])|^skip(?=-checks)"

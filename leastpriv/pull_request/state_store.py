@@ -12,11 +12,11 @@ from typing import Protocol
 from leastpriv.atomic_file import write_atomically
 from leastpriv.errors import LeastprivError, UnreadableHistoryError
 
-Change = Callable[[bytes | None], bytes]
+StateUpdate = Callable[[bytes | None], bytes]
 """What is kept now, or None -> what is to be kept; called again where another run was faster."""
 
 
-class Shelf(Protocol):
+class StateStore(Protocol):
     """One file of a branch or folder."""
 
     @property
@@ -26,18 +26,18 @@ class Shelf(Protocol):
     def read(self) -> bytes | None:
         """What is kept; None where nothing is."""
 
-    def update(self, change: Change) -> None:
+    def update(self, change: StateUpdate) -> None:
         """Keeps what `change` makes of what is kept."""
 
 
 @dataclass(frozen=True, slots=True)
-class FolderShelf:
+class FolderStateStore:
     """A file in a folder on disk; runs on the same machine wait for each other."""
 
     folder: Path
     path: str
     """Relative to the folder, with `/`."""
-    longest: int
+    max_bytes: int
     """Bytes; a longer file is not read."""
 
     @property
@@ -55,15 +55,15 @@ class FolderShelf:
         try:
             with (self.folder / self.path).open("rb") as file:
                 about = os.fstat(file.fileno())
-                if not stat.S_ISREG(about.st_mode) or about.st_size > self.longest:
-                    raise UnreadableHistoryError(f"is longer than {self.longest:,} bytes, or no file")
-                return file.read(self.longest + 1)
+                if not stat.S_ISREG(about.st_mode) or about.st_size > self.max_bytes:
+                    raise UnreadableHistoryError(f"is longer than {self.max_bytes:,} bytes, or no file")
+                return file.read(self.max_bytes + 1)
         except FileNotFoundError:
             return None
         except OSError as error:
             raise LeastprivError(f"{self.name} cannot be read: {error.strerror}.") from error
 
-    def update(self, change: Change) -> None:
+    def update(self, change: StateUpdate) -> None:
         """Writes the file whole or not at all.
 
         Raises:

@@ -9,7 +9,7 @@ from enum import StrEnum
 
 TRACKING_LABEL = "leastpriv: drift"
 """By it the issue is found again; only people who may triage can set it."""
-_FINDINGS = re.compile(r"findings=([0-9a-f,]*) -->")
+_FINDINGS_MARKER = re.compile(r"findings=([0-9a-f,]*) -->")
 
 
 class IssueStep(StrEnum):
@@ -24,7 +24,7 @@ class IssueStep(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Tracked:
+class TrackedIssue:
     """The tracking issue as it is."""
 
     number: int
@@ -36,11 +36,11 @@ class Tracked:
     @property
     def findings(self) -> frozenset[str]:
         """Ids of what it is about; none where a person has rewritten the description."""
-        found = _FINDINGS.search(self.body)
+        found = _FINDINGS_MARKER.search(self.body)
         return frozenset(filter(None, found[1].split(","))) if found else frozenset()
 
 
-def next_step(found: Tracked | None, findings: Collection[str]) -> IssueStep:
+def next_issue_step(found: TrackedIssue | None, findings: Collection[str]) -> IssueStep:
     """The next step for the ids of what differs now."""
     now = frozenset(findings)
     if not now:
@@ -54,7 +54,7 @@ def next_step(found: Tracked | None, findings: Collection[str]) -> IssueStep:
     return IssueStep.REOPEN
 
 
-def changed(before: Collection[str], now: Collection[str]) -> str:
+def change_summary(before: Collection[str], now: Collection[str]) -> str:
     """What became of the findings, as one sentence."""
     new, gone = len(set(now) - set(before)), len(set(before) - set(now))
     return f"{new} new, {gone} gone, {len(set(now) & set(before))} as before: the description is that of this run."

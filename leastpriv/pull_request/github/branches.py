@@ -13,25 +13,25 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from leastpriv.errors import PullRequestError
-from leastpriv.pull_request.git import fingerprint_of
-from leastpriv.pull_request.github.client import Connection, explained
-from leastpriv.pull_request.lifecycle import Branch
-from leastpriv.pull_request.models import Certify
+from leastpriv.pull_request.git import trailer_fingerprint
+from leastpriv.pull_request.github.client import Connection, translate_github_errors
+from leastpriv.pull_request.lifecycle import ProposalBranch
+from leastpriv.pull_request.models import FingerprintFunction
 
 if TYPE_CHECKING:
     from github.Commit import Commit
     from github.GitTree import GitTree
 
 
-_NOBODY = "0" * 40
+_NULL_OID = "0" * 40
 _WEB_FLOW = "web-flow"
 """Login of GitHub's own committer, who signs what the API commits and the button "Update branch" merges."""
 _NEW_FILE = "100644"
-_NOT_FOR_THIS_TOKEN = (403, 404)
+_FORBIDDEN_STATUSES = (403, 404)
 """A job with `contents: read` alone, as the mode `report` takes, may read a private repository's commits only."""
 _FILE_MODES = ("100644", "100755")
-_MOST_FILES = 20
-_MOST_VERSIONS = 50
+_MAX_FILES = 20
+_MAX_VERSIONS = 50
 """More files than this no proposal changes: a role has ten managed policies, twenty where AWS has raised it."""
 
 
@@ -41,9 +41,9 @@ class Branches:
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
         self._repository = connection.repository
-        self._read: dict[tuple[str, str], bytes | None] = {}
+        self._contents: dict[tuple[str, str], bytes | None] = {}
 
-    def head_of(self, base: str = "") -> tuple[str, str]:
+    def branch_head(self, base: str = "") -> tuple[str, str]:
         """Name and commit of the branch `base`, or of the default branch.
 
         Raises:
@@ -59,7 +59,7 @@ class Branches:
         """Commit at the head of a branch; None where there is no such branch."""
         from github import UnknownObjectException
 
-        with explained(f"reading the branch {branch}"):
+        with translate_github_errors(f"reading the branch {branch}"):
             try:
                 return self._repository.get_git_ref(f"heads/{branch}").object.sha
             except UnknownObjectException:
@@ -71,51 +71,53 @@ class Branches:
         Raises:
             PullRequestError: the path is a folder, or a link that leads out of the repository.
         """
-        if (commit, path) not in self._read:
-            self._read[commit, path] = self._fetch(commit, path)
-        return self._read[commit, path]
+        if (commit, path) not in self._contents:
+            self._contents[commit, path] = self._fetch(commit, path)
+        return self._contents[commit, path]
 
-    def changed_at(self, commit: str, path: str) -> datetime | None:
+    def last_changed(self, commit: str, path: str) -> datetime | None:
         """When a file was last changed, as of a commit (aware, UTC); None where it never was there.
 
         A commit that came by a pull request counts from its merge on, which the commit itself may be far older than.
         """
-        with explained(f"reading the history of {path}"):
+        with translate_github_errors(f"reading the history of {path}"):
             newest = next(iter(self._repository.get_commits(sha=commit, path=path)), None)
-            return max(_times(newest)) if newest else None
+            return max(_commit_times(newest)) if newest else None
 
     def parent_of(self, commit: str) -> str:
         """The first parent of a commit; empty where it has none, or is not there any more."""
         from github import UnknownObjectException
 
-        with explained(f"reading the commit {commit[:12]}"):
+        with translate_github_errors(f"reading the commit {commit[:12]}"):
             try:
                 parents = self._repository.get_git_commit(commit).parents
             except UnknownObjectException:
                 return ""
             return parents[0].sha if parents else ""
 
-    def earlier(self, commit: str, path: str, time: datetime) -> bytes | None:
+    def read_at(self, commit: str, path: str, time: datetime) -> bytes | None:
         """Content of a file as it was at a time (aware), as of a commit; None where it never was there.
 
         Where the file is younger, its first version; of one with more changes since, the oldest that was looked at.
         """
         version = None
-        with explained(f"reading the history of {path}"):
+        with translate_github_errors(f"reading the history of {path}"):
             # Each commit by when it was merged, as `changed_at`, which takes a question for each.
-            for version in islice(self._repository.get_commits(sha=commit, path=path), _MOST_VERSIONS):
-                if max(_times(version)) <= time:
+            for version in islice(self._repository.get_commits(sha=commit, path=path), _MAX_VERSIONS):
+                if max(_commit_times(version)) <= time:
                     break
         return self.read(version.sha, path) if version else None
 
-    def branch(self, name: str, base_sha: str, path: str, certify: Certify) -> Branch | None:
+    def proposal_branch(
+        self, name: str, base_sha: str, path: str, fingerprint_for: FingerprintFunction
+    ) -> ProposalBranch | None:
         """The branch as the life cycle sees it; None where there is none. `path` is the policy file."""
         from github import UnknownObjectException
 
         head = self.commit_at(name)
         if head is None:
             return None
-        with explained(f"comparing {name} with its base"):
+        with translate_github_errors(f"comparing {name} with its base"):
             try:
                 comparison = self._repository.compare(base_sha, head)
                 commits, total = list(comparison.commits), comparison.total_commits
@@ -126,37 +128,39 @@ class Branches:
                 commits, total, files = [], 1, {file.filename for file in alone.files}
             merged = not commits and total == 0
             commits = commits or [self._repository.get_commit(head)]
-        own = [commit for commit in commits if self._is_ours(commit)]
-        ours = bool(own) and len(commits) >= total and len(files) <= _MOST_FILES
+        own = [commit for commit in commits if self._is_own_commit(commit)]
+        ours = bool(own) and len(commits) >= total and len(files) <= _MAX_FILES
         # The button "Update branch" merges the base and signs as GitHub: nobody's work, if our change is all there is.
-        ours = ours and all(commit in own or _is_update(commit) for commit in commits)
+        ours = ours and all(commit in own or _is_base_update(commit) for commit in commits)
         if ours and not merged:
-            ours = self._is_as_certified(own[-1], head, path, files, certify)
-        marked = [stamp for commit in commits if (stamp := fingerprint_of(commit.commit.message))]
-        return Branch(head, ours, bool(marked), marked[-1] if marked else "", merged)
+            ours = self._has_expected_fingerprint(own[-1], head, path, files, fingerprint_for)
+        marked = [stamp for commit in commits if (stamp := trailer_fingerprint(commit.commit.message))]
+        return ProposalBranch(head, ours, bool(marked), marked[-1] if marked else "", merged)
 
-    def _is_as_certified(self, own: Commit, head: str, path: str, files: set[str], certify: Certify) -> bool:
+    def _has_expected_fingerprint(
+        self, own: Commit, head: str, path: str, files: set[str], fingerprint_for: FingerprintFunction
+    ) -> bool:
         """Whether the files are what the commit's fingerprint was made of: names and trailers can be copied."""
         found = {file: self.read(head, file) for file in sorted(files)}
         contents = {file: content for file, content in found.items() if content is not None}
         before = self.read(own.parents[0].sha, path) if own.parents else None
-        return contents.keys() == files and certify(before, contents) == fingerprint_of(own.commit.message)
+        return contents.keys() == files and fingerprint_for(before, contents) == trailer_fingerprint(own.commit.message)
 
-    def commit(self, base_sha: str, files: Mapping[str, bytes], message: str) -> str:
+    def create_commit(self, base_sha: str, files: Mapping[str, bytes], message: str) -> str:
         """A signed commit on `base_sha` that changes these files; no branch points to it yet. Modes are kept."""
         from github import InputGitTreeElement
 
-        with explained("making the commit"):
+        with translate_github_errors("making the commit"):
             base = self._repository.get_git_commit(base_sha)
             elements = []
             for path, content in files.items():
-                mode = self._mode(base.tree, path)
+                mode = self._file_mode(base.tree, path)
                 blob = self._repository.create_git_blob(base64.b64encode(content).decode(), "base64")
                 elements.append(InputGitTreeElement(path=path, mode=mode, type="blob", sha=blob.sha))
             tree = self._repository.create_git_tree(elements, base_tree=base.tree)
             return self._repository.create_git_commit(message, tree, [base]).sha
 
-    def move(self, branch: str, before: str | None, after: str | None) -> None:
+    def move_branch(self, branch: str, before: str | None, after: str | None) -> None:
         """Moves, makes (`before` None) or deletes (`after` None) the branch, if it still stands where it was seen.
 
         Raises:
@@ -164,14 +168,14 @@ class Branches:
         """
         from github import GithubException
 
-        with explained(f"moving the branch {branch}"):
+        with translate_github_errors(f"moving the branch {branch}"):
             try:
                 self._compare_and_swap(branch, before, after)
             except GithubException:
                 if self._is_moved(branch, before, after):
                     return
                 try:
-                    self._move_by_rest(branch, before, after)
+                    self._move_with_rest(branch, before, after)
                 except GithubException:
                     if not self._is_moved(branch, before, after):
                         raise
@@ -180,7 +184,7 @@ class Branches:
         """Whether a commit is `head` or one of its ancestors; False where either is not there."""
         from github import UnknownObjectException
 
-        with explained(f"looking for a commit before {head[:12]}"):
+        with translate_github_errors(f"looking for a commit before {head[:12]}"):
             try:
                 return self._repository.compare(head, commit).status in ("identical", "behind")
             except UnknownObjectException:
@@ -188,14 +192,14 @@ class Branches:
 
     def fork_point(self, base: str, head: str) -> str:
         """The commit from which `head` went its own way."""
-        with explained(f"comparing {head[:12]} with its base"):
+        with translate_github_errors(f"comparing {head[:12]} with its base"):
             return self._repository.compare(base, head).merge_base_commit.sha
 
     def is_protected(self, branch: str) -> bool:
         """Whether a branch is protected; False where there is none."""
         from github import UnknownObjectException
 
-        with explained(f"reading the branch {branch}"):
+        with translate_github_errors(f"reading the branch {branch}"):
             try:
                 return self._repository.get_branch(branch).protected
             except UnknownObjectException:
@@ -204,7 +208,7 @@ class Branches:
     def _fetch(self, commit: str, path: str) -> bytes | None:
         from github import UnknownObjectException
 
-        with explained(f"reading {path}"):
+        with translate_github_errors(f"reading {path}"):
             try:
                 found = self._repository.get_contents(path, ref=commit)
             except UnknownObjectException:
@@ -216,7 +220,7 @@ class Branches:
             # Over 1 MB the content is left out (docs.github.com, "Repository contents", read 2026-11).
             return base64.b64decode(self._repository.get_git_blob(found.sha).content)
 
-    def _mode(self, tree: GitTree, path: str) -> str:
+    def _file_mode(self, tree: GitTree, path: str) -> str:
         """Mode of the file at `path`; that of a new file where there is none."""
         *folders, name = path.split("/")
         for folder in folders:
@@ -231,19 +235,19 @@ class Branches:
             raise PullRequestError(f"The path {path!r} is a symbolic link, folder or submodule: name a regular file.")
         return mode
 
-    def _is_ours(self, commit: Commit) -> bool:
+    def _is_own_commit(self, commit: Commit) -> bool:
         author = commit.author.login if commit.author else ""
         committer = commit.committer.login if commit.committer else ""
-        made_by_us = self._connection.may_be_ours(author) and (
-            committer == _WEB_FLOW or self._connection.may_be_ours(committer)
+        made_by_us = self._connection.may_be_own_login(author) and (
+            committer == _WEB_FLOW or self._connection.may_be_own_login(committer)
         )
-        return made_by_us and bool(fingerprint_of(commit.commit.message))
+        return made_by_us and bool(trailer_fingerprint(commit.commit.message))
 
     def _compare_and_swap(self, branch: str, before: str | None, after: str | None) -> None:
         update = {
             "name": f"refs/heads/{branch}",
-            "beforeOid": before or _NOBODY,
-            "afterOid": after or _NOBODY,
+            "beforeOid": before or _NULL_OID,
+            "afterOid": after or _NULL_OID,
             "force": True,
         }
         wish: dict[str, Any] = {"repositoryId": self._repository.node_id, "refUpdates": [update]}
@@ -262,7 +266,7 @@ class Branches:
             raise PullRequestError(f"Somebody moved the branch {branch!r} meanwhile: run again.")
         return now == after
 
-    def _move_by_rest(self, branch: str, before: str | None, after: str | None) -> None:
+    def _move_with_rest(self, branch: str, before: str | None, after: str | None) -> None:
         """For servers and tokens without `updateRefs`: looked at just before, so the window is one request wide."""
         if before is None and after is not None:
             self._repository.create_git_ref(f"refs/heads/{branch}", after)
@@ -272,7 +276,7 @@ class Branches:
             self._repository.get_git_ref(f"heads/{branch}").edit(after, force=True)
 
 
-def _times(commit: Commit) -> Iterator[datetime]:
+def _commit_times(commit: Commit) -> Iterator[datetime]:
     """A commit's own date, and when pull requests with it were merged, if this token may read pull requests."""
     from github import GithubException, RateLimitExceededException
 
@@ -280,9 +284,9 @@ def _times(commit: Commit) -> Iterator[datetime]:
     try:
         yield from (pull.merged_at for pull in commit.get_pulls() if pull.merged_at)
     except GithubException as error:
-        if isinstance(error, RateLimitExceededException) or error.status not in _NOT_FOR_THIS_TOKEN:
+        if isinstance(error, RateLimitExceededException) or error.status not in _FORBIDDEN_STATUSES:
             raise
 
 
-def _is_update(commit: Commit) -> bool:
+def _is_base_update(commit: Commit) -> bool:
     return len(commit.parents) == 2 and commit.committer is not None and commit.committer.login == _WEB_FLOW

@@ -18,39 +18,41 @@ if TYPE_CHECKING:
     from github.Repository import Repository
 
 
-_PROTECTED = re.compile("protected|must be made through a pull request|rule violations", re.IGNORECASE)
+_PROTECTION_MESSAGE = re.compile("protected|must be made through a pull request|rule violations", re.IGNORECASE)
 """What branch protection and rulesets answer to a move (docs.github.com, "About protected branches", read 2026-11)."""
 
 
 class CreationForbiddenError(PullRequestError):
     """The token may not create pull requests: the branch stays; `link` is where a person does it by hand."""
 
-    def __init__(self, message: str, link: str) -> None:
+    def __init__(self, message: str, manual_url: str) -> None:
         super().__init__(message)
-        self.link = link
+        self.manual_url = manual_url
 
 
 @contextmanager
-def explained(doing: str) -> Iterator[None]:
+def translate_github_errors(doing: str) -> Iterator[None]:
     """Turns refusals while `doing` something (a gerund) into a PullRequestError."""
     from github import GithubException
 
     try:
         yield
     except GithubException as error:
-        raise PullRequestError(sentence(doing, error)) from error
+        raise PullRequestError(error_sentence(doing, error)) from error
     except OSError as error:
         raise PullRequestError(f"GitHub could not be reached while {doing}: {type(error).__name__}.") from error
 
 
-def sentence(doing: str, error: GithubException) -> str:
+def error_sentence(doing: str, error: GithubException) -> str:
     """The sentence of one refusal."""
     said = str(error.data.get("message", "")).rstrip(".") if isinstance(error.data, dict) else ""
     if error.status == 401:
         return f"GitHub refused the token while {doing}: check the input github-token."
     if error.status == 403 and "not accessible" in said:
-        return f"The token may not do this ({doing}: {said}): the job needs `permissions: {_needed(doing)}`."
-    if error.status in (403, 422) and _PROTECTED.search(said):
+        return (
+            f"The token may not do this ({doing}: {said}): the job needs `permissions: {_required_permissions(doing)}`."
+        )
+    if error.status in (403, 422) and _PROTECTION_MESSAGE.search(said):
         return f"GitHub protects the branch ({doing}: {said}): name another in the input branch."
     if error.status == 404 and doing.startswith("reading the repository"):
         return f"GitHub has no such repository for this token ({doing}): check the input github-token."
@@ -59,7 +61,7 @@ def sentence(doing: str, error: GithubException) -> str:
     return f"GitHub answered {error.status} while {doing}{': ' + said if said else ''}."
 
 
-def _needed(doing: str) -> str:
+def _required_permissions(doing: str) -> str:
     """Permissions of the job for something that was refused."""
     if doing.startswith(("commenting", "taking a label", "editing #", "closing #", "reading #")):
         return "pull-requests: write"
@@ -72,8 +74,8 @@ def _needed(doing: str) -> str:
     return "contents: write, pull-requests: write"
 
 
-_TRIES = 5
-_LONGEST_WAIT = 120
+_MAX_TRIES = 5
+_MAX_WAIT = 120
 """Seconds. PyGithub would sleep until a rate limit's reset, up to an hour of a paid job: beyond this we stop."""
 _SECONDARY_WAIT = 60
 """Seconds to wait at a secondary rate limit without `Retry-After`: "at least one minute" (docs.github.com,
@@ -105,7 +107,7 @@ class Connection:
             PullRequestError: the token is refused, or the repository is not to be found with it.
         """
         client = _client(token, api_url, sleep)
-        with explained(f"reading the repository {full_name}"):
+        with translate_github_errors(f"reading the repository {full_name}"):
             return cls(client.get_repo(full_name), web_url, sleep)
 
     @property
@@ -124,7 +126,7 @@ class Connection:
             self._own_login = self._viewer()
         return self._own_login
 
-    def is_me(self, login: str) -> bool:
+    def is_own_login(self, login: str) -> bool:
         """Whether the token belongs to this login.
 
         Raises:
@@ -132,14 +134,14 @@ class Connection:
         """
         return login == self.login
 
-    def may_be_ours(self, login: str) -> bool:
+    def may_be_own_login(self, login: str) -> bool:
         """Whether a login may be ours, now or before the token was changed: itself, or that of a bot."""
-        return is_bot(login) or self.is_me(login)
+        return is_bot(login) or self.is_own_login(login)
 
     def _viewer(self) -> str:
         from github import GithubException
 
-        with explained("asking whose token this is"):
+        with translate_github_errors("asking whose token this is"):
             try:
                 _, answer = self.repository.requester.graphql_query("query { viewer { login } }", {})
                 return str(answer["data"]["viewer"]["login"])
@@ -175,14 +177,14 @@ def _client(token: str, api_url: str, sleep: Callable[[float], None]) -> Github:
             **named: Any,
         ) -> Any:
             asked = self.get_retry_after(response) if response is not None else None
-            if response is not None and asked is not None and asked > _LONGEST_WAIT:
+            if response is not None and asked is not None and asked > _MAX_WAIT:
                 body = {"message": f"rate limit, to be tried again in {asked:.0f} seconds"}
                 raise RateLimitExceededExceedsMaxWait(response.status, body, dict(response.headers), wait=asked)
             return super().increment(method, url, response, *rest, **named)
 
         def sleep(self, response: Any = None) -> None:
             asked = self.get_retry_after(response) if response is not None else None
-            sleep(min(asked if asked is not None else self.get_backoff_time(), _LONGEST_WAIT))
+            sleep(min(asked if asked is not None else self.get_backoff_time(), _MAX_WAIT))
 
     return Github(
         auth=Auth.Token(token),
@@ -192,10 +194,10 @@ def _client(token: str, api_url: str, sleep: Callable[[float], None]) -> Github:
         seconds_between_requests=0,
         seconds_between_writes=0,
         retry=Patience(
-            total=_TRIES,
+            total=_MAX_TRIES,
             backoff_factor=1,
             secondary_rate_wait=_SECONDARY_WAIT,
-            max_rate_limit_wait=_LONGEST_WAIT,
+            max_rate_limit_wait=_MAX_WAIT,
             status_forcelist=[429, 500, 502, 503, 504],
             # PyGithub's own list lacks PATCH, which edits and moves.
             allowed_methods=["DELETE", "GET", "HEAD", "PATCH", "POST", "PUT"],

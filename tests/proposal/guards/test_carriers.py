@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from leastpriv.diff.compare import compare
-from leastpriv.evidence.history.models import Memory, Used
+from leastpriv.evidence.history.models import ActionUse, UsageHistory
 from leastpriv.evidence.models import Evidence
 from leastpriv.models import Gap, GapKind, Outcome, Scope, Usage
 from leastpriv.permissions.visibility import Visibility, carriers_of, visibility
@@ -19,15 +19,13 @@ from leastpriv.proposal.guards.carriers import CallableOperations, called_operat
 from leastpriv.proposal.guards.visibility import could_hide, not_visible, region_not_read
 from leastpriv.proposal.models import GuardContext, History, HistoryState, Options, RemovalCandidate
 from leastpriv.proposal.propose import guard_context
-from tests.fakes.evidence import RUNS, evidence, usage
+from tests.fakes.evidence import evidence, usage
 
 CLUSTER = "arn:aws:rds:eu-west-1:111122223333:cluster:orders"
 SNAPSHOT = "rds:CreateDBClusterSnapshot"
 """Checked inside DeleteDBCluster: the request says whether there is a final snapshot, the mapping does not read it."""
-DELETED = usage("rds:DeleteDBCluster", CLUSTER, RUNS, events=("rds.amazonaws.com:DeleteDBCluster",))
-ASSUMED = usage(
-    "sts:AssumeRole", "arn:aws:iam::111122223333:role/reader", RUNS, events=("sts.amazonaws.com:AssumeRole",)
-)
+DELETED = usage("rds:DeleteDBCluster", CLUSTER)
+ASSUMED = usage("sts:AssumeRole", "arn:aws:iam::111122223333:role/reader")
 
 
 def policy(*actions: str) -> Document:
@@ -64,8 +62,8 @@ def test_a_carrier_that_was_called_without_success_keeps_the_action_whatever_its
     changes: dict[str, Any],
 ) -> None:
     failed = replace(ASSUMED, **changes)
-    told = "AWS may check it inside sts:AssumeRole, which was called without success"
-    assert checked_inside(*judged("sts:TagSession", failed)) == told
+    reason = "AWS may check it inside sts:AssumeRole, which was called without success"
+    assert checked_inside(*judged("sts:TagSession", failed)) == reason
     assert checked_inside(*judged("sts:TagSession", failed, ASSUMED)) == ""
 
 
@@ -76,15 +74,15 @@ def test_an_event_that_no_table_maps_counts_as_called() -> None:
 
 def test_a_carrier_that_was_called_before_the_evidence_keeps_the_action() -> None:
     day = date(2026, 6, 1)
-    memory = Memory("arn:aws:iam::111122223333:role/ci", {"rds:DeleteDBCluster": {"*": Used(day, day)}})
+    used = {"rds:DeleteDBCluster": {"*": ActionUse(day, day)}}
     candidate, context = judged(SNAPSHOT)
-    history = History(history_state=HistoryState(memory))
+    history = History(history_state=HistoryState(UsageHistory("arn:aws:iam::111122223333:role/ci", used)))
     assert "before this evidence begins" in checked_inside(candidate, replace(context, history=history))
 
 
 def test_a_carrier_that_is_an_unrecorded_data_event_keeps_the_action_where_the_principal_may_call_it() -> None:
-    told = not_visible(*judged("s3:BypassGovernanceRetention", grants=("s3:DeleteObject",)))
-    assert told == (
+    reason = not_visible(*judged("s3:BypassGovernanceRetention", grants=("s3:DeleteObject",)))
+    assert reason == (
         "AWS may check it inside s3:DeleteObject, a data event (AWS::S3::Object) that is not known to be recorded for"
         " these resources"
     )

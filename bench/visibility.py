@@ -32,8 +32,9 @@ from leastpriv.proposal.propose import guard_context, propose
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tools"))
 
-from make_visibility import named_by_reference, needed_by
+from make_visibility import needed_by
 from service_reference import ServiceReference, load
+from trail_events import named_by_reference
 
 ROLE = "arn:aws:iam::111122223333:role/ci-deploy"
 PATTERNS = ("s3:*", "lambda:*", "dynamodb:*", "logs:*", "cloudwatch:*", "ec2:*", "appsync:*", "*")
@@ -173,7 +174,7 @@ def held(pair: Pair) -> str:
 def _fate(pair: Pair, evidence: Evidence) -> str:
     document = policy([*pair.needed, pair.inner])
     draft = propose(document, compare(document, [], evidence), evidence, Options(minimum_confidence=0))
-    if any(pair.inner in change.gone for change in draft.changes):
+    if any(pair.inner in change.removed_actions for change in draft.changes):
         return ""
     return next((each.guard_result.guard for each in draft.held_back if each.action == pair.inner), "used")
 

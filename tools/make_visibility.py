@@ -63,7 +63,7 @@ service\tvisibility\ttype\treason\tread_only\tpage\tactions
 _CARRIERS_HEAD = """\
 # Operations that authorize an action besides the one they need. visibility, type: of the operation. kind: triggered
 #   where the mapping knows which parameter causes it; own for the operations that always need an action of unknown
-#   visibility, where they have other names than it. operations: operation, after its IAM prefix where that is another one.
+#   visibility, where they have other names than it. operations: each after its IAM prefix where that is another one.
 service\tactions\tvisibility\ttype\tkind\toperations
 """
 _WORST_FIRST = ("unknown", "never", "data", "management")

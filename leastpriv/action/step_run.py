@@ -11,7 +11,7 @@ from pathlib import Path
 
 from leastpriv.aws.session import AwsSession
 from leastpriv.config.settings import AUTO_LOGS, Mode, Settings, parse_settings, step_inputs
-from leastpriv.config.targets_file import Configuration, Entry, read_configuration, run_settings, settings_of
+from leastpriv.config.targets_file import Configuration, TargetEntry, read_configuration, run_settings, settings_of
 from leastpriv.errors import InputError, PullRequestError
 from leastpriv.evidence.denials.github_run_logs import WorkflowRunLogs
 from leastpriv.evidence.history.file import LONGEST_FILE
@@ -82,7 +82,7 @@ def with_repository(
     if not given.values["config"]:
         return replace(run, targets=(target,))
 
-    def entry_settings(entry: Entry, role: str) -> Settings:
+    def entry_settings(entry: TargetEntry, role: str) -> Settings:
         return replace(settings_of(entry, role, given), mode=run.settings.mode)
 
     raw, configuration = _read_targets_file(target)

@@ -111,7 +111,7 @@ def test_defaults_are_those_of_the_contract() -> None:
     assert (found.options.drop_unseen_services, found.options.exact_resources) == (False, False)
     assert (found.options.keep, found.options.never_add) == ((), ())
     assert (found.base, found.branch) == ("", "leastpriv/ci-deploy")
-    assert found.manners == PullRequestOptions(labels=("leastpriv",))
+    assert found.pull_request_options == PullRequestOptions(labels=("leastpriv",))
     assert found.github_token == ""
 
 
@@ -146,7 +146,7 @@ def test_what_a_new_pull_request_is_given() -> None:
     found = from_environment(
         environment(labels="a, b", reviewers="kim\nlee", team_reviewers="platform", assignees="max", draft="true")
     )
-    assert found.manners == PullRequestOptions(("a", "b"), ("kim", "lee"), ("platform",), ("max",), draft=True)
+    assert found.pull_request_options == PullRequestOptions(("a", "b"), ("kim", "lee"), ("platform",), ("max",), draft=True)
 
 
 def test_the_token_does_not_show_when_settings_are_printed() -> None:

@@ -22,7 +22,7 @@ from typing import IO, TextIO
 
 from leastpriv.aws.signals import Signals
 from leastpriv.errors import InputError
-from leastpriv.evidence.denials.job_logs import LoggedDenial, distinct, read_log
+from leastpriv.evidence.denials.job_logs import LoggedDenial, distinct_denials, read_log
 from leastpriv.models import Denial
 from leastpriv.permissions.fact_tables import table
 
@@ -163,7 +163,7 @@ def run_command(
             process.wait()
         for reader in readers:
             reader.finish()
-    found, _ = distinct(one for reader in readers for one in reader.found)
+    found, _ = distinct_denials(one for reader in readers for one in reader.found)
     code, unread = process.returncode, " ".join(reader.unread for reader in readers if reader.unread)
     return Ended(code if code >= 0 else 128 - code, tuple(one.denial for one in found), interrupted, unread)
 
@@ -205,7 +205,7 @@ class _Reader:
 
     def _run(self, name: str) -> None:
         # What is told again and again is kept once, however long the command runs.
-        self.found, _ = distinct(self._refusals(name))
+        self.found, _ = distinct_denials(self._refusals(name))
         # Whoever stops reading stops the command.
         while self.read(_CHUNK):
             pass

@@ -64,14 +64,14 @@ class Runner:
     @property
     def run_url(self) -> str:
         """Address of this workflow run; empty outside Actions."""
-        return self.run_pages.format(run=self.run_id) if self.run_id else ""
+        return self.run_url_template.format(run=self.run_id) if self.run_id else ""
 
     @property
-    def run_pages(self) -> str:
+    def run_url_template(self) -> str:
         """Template of the address of a workflow run with `{run}`; empty without a repository."""
         return f"{self.server_url}/{self.repository}/actions/runs/{{run}}" if self.repository else ""
 
-    def event(self) -> Mapping[str, object]:
+    def read_event(self) -> Mapping[str, object]:
         """Read the event that started the run; empty where there is none.
 
         Raises:
@@ -87,15 +87,15 @@ class Runner:
             raise InputError(f"The event file {self.event_path} (GITHUB_EVENT_PATH) does not hold a JSON object.")
         return event
 
-    def pull_request(self) -> PullRequestEvent:
+    def pull_request_event(self) -> PullRequestEvent:
         """The pull request that started the run.
 
         Raises:
             InputError: as `event`, or the event is about no pull request.
         """
-        event = self.event()
-        number = _dig(event, "pull_request", "number")
-        base, head = (_dig(event, "pull_request", side, "sha") for side in ("base", "head"))
+        event = self.read_event()
+        number = _nested_value(event, "pull_request", "number")
+        base, head = (_nested_value(event, "pull_request", side, "sha") for side in ("base", "head"))
         if not (isinstance(number, int) and isinstance(base, str) and isinstance(head, str)):
             raise InputError(
                 f"The input mode is 'review', which needs an event of a pull request, and this run is one of "
@@ -103,13 +103,13 @@ class Runner:
             )
         return PullRequestEvent(number, base, head)
 
-    def read_only_token(self) -> bool:
+    def has_read_only_token(self) -> bool:
         """Whether GitHub gives this run a token that cannot write: a fork's pull request, or Dependabot's.
 
         Raises:
             InputError: as `event`.
         """
-        return (self.actor == _DEPENDABOT and self.event_name in _READ_ONLY_EVENTS) or from_fork(self.event())
+        return (self.actor == _DEPENDABOT and self.event_name in _READ_ONLY_EVENTS) or is_from_fork(self.read_event())
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,12 +121,12 @@ class PullRequestEvent:
     head: str
 
 
-def from_fork(event: Mapping[str, object]) -> bool:
+def is_from_fork(event: Mapping[str, object]) -> bool:
     """Whether `event` is about a pull request whose head is in another repository, or in a deleted one."""
     if not isinstance(event.get("pull_request"), dict):
         return False
-    head = _dig(event, "pull_request", "head", "repo", "full_name")
-    return head is None or head != _dig(event, "pull_request", "base", "repo", "full_name")
+    head = _nested_value(event, "pull_request", "head", "repo", "full_name")
+    return head is None or head != _nested_value(event, "pull_request", "base", "repo", "full_name")
 
 
 def repository_path(workspace: Path, value: str, input_name: str) -> Path:
@@ -146,19 +146,19 @@ def repository_path(workspace: Path, value: str, input_name: str) -> Path:
         raise InputError(f"The input {input_name} is {value!r}: remove the characters that do not show.")
     if ".git" in (part.lower() for part in path.parts):
         raise InputError(f"The input {input_name} is {value!r}: files of git itself are out of bounds.")
-    if ".." in path.parts or not _stays_inside(root, path):
+    if ".." in path.parts or not _is_inside(root, path):
         raise InputError(f"The input {input_name} is {value!r}: it leads out of the repository; name a file in it.")
     return root / path
 
 
-def _stays_inside(root: Path, path: PurePosixPath) -> bool:
+def _is_inside(root: Path, path: PurePosixPath) -> bool:
     try:
         return (root / path).resolve().is_relative_to(root)
     except (OSError, RuntimeError):  # a loop of links: 3.11 and 3.12 say RuntimeError, 3.13 OSError
         return False
 
 
-def _dig(value: object, *keys: str) -> object:
+def _nested_value(value: object, *keys: str) -> object:
     for key in keys:
         if not isinstance(value, dict):
             return None

@@ -25,7 +25,7 @@ def exit_code_of(work: Callable[[], int], console: Console, *, verbose: bool, ig
             return work()
     except LeastprivError as error:
         console.error(str(error))
-        _explain(console, verbose)
+        _print_traceback(console, verbose)
         return error.exit_code
     except KeyboardInterrupt:
         console.error("Interrupted: nothing was published.")
@@ -37,11 +37,11 @@ def exit_code_of(work: Callable[[], int], console: Console, *, verbose: bool, ig
     except Exception as error:
         # The last line of defence: a sentence instead of a traceback.
         console.error(f"Unexpected {type(error).__name__}: {error}. This is a defect; run again with -v and report it.")
-        _explain(console, verbose)
+        _print_traceback(console, verbose)
         return 1
 
 
-def _explain(console: Console, verbose: bool) -> None:
+def _print_traceback(console: Console, verbose: bool) -> None:
     if verbose:
         import traceback
 

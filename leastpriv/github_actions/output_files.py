@@ -13,7 +13,7 @@ SUMMARY_LIMIT = 900_000
 """Bytes. GitHub drops a step's whole summary beyond 1 MiB (actions/runner, `CreateStepSummaryCommand`)."""
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*")
-_CUT = "\n\n*The summary was cut here: GitHub takes 1 MiB a step. The proposal's files hold all of it.*\n"
+_TRUNCATION_NOTE = "\n\n*The summary was cut here: GitHub takes 1 MiB a step. The proposal's files hold all of it.*\n"
 
 
 def heredoc(name: str, value: str, delimiter: str) -> str:
@@ -57,10 +57,10 @@ def append_summary(path: Path, markdown: str) -> None:
         LeastprivError: the file cannot be written.
     """
     present = path.stat().st_size if path.exists() else 0
-    _append(path, cut_at_line(_ended(markdown), max(SUMMARY_LIMIT - present, 0)))
+    _append(path, truncate_at_line(_with_newline(markdown), max(SUMMARY_LIMIT - present, 0)))
 
 
-def cut_at_line(markdown: str, limit: int) -> str:
+def truncate_at_line(markdown: str, limit: int) -> str:
     """Return `markdown`, or as many whole lines as fit `limit` bytes with the note that it was cut.
 
     An open code fence is closed before the note. Empty where not even the note fits.
@@ -69,19 +69,19 @@ def cut_at_line(markdown: str, limit: int) -> str:
         return markdown
     kept: list[str] = []
     fence = ""
-    used = _size(_CUT)
+    used = _size(_TRUNCATION_NOTE)
     for line in markdown.splitlines(keepends=True):
-        after = _fence_after(fence, line)
+        after = _open_fence_after(fence, line)
         if used + _size(line) + _size(after) + 1 > limit:
             break
         used += _size(line)
         kept.append(line)
         fence = after
     closing = f"{fence}\n" if fence else ""
-    return "".join(kept) + closing + _CUT if used <= limit else ""
+    return "".join(kept) + closing + _TRUNCATION_NOTE if used <= limit else ""
 
 
-def _fence_after(fence: str, line: str) -> str:
+def _open_fence_after(fence: str, line: str) -> str:
     """Return the run of backticks that is still open after `line`."""
     opened = re.match(r" {0,3}(`{3,})([^`]*)$", line.rstrip("\r\n"))
     if opened is None:
@@ -91,7 +91,7 @@ def _fence_after(fence: str, line: str) -> str:
     return "" if opened[1].startswith(fence) and not opened[2].strip() else fence
 
 
-def _ended(text: str) -> str:
+def _with_newline(text: str) -> str:
     return text if text.endswith("\n") else text + "\n"
 
 

@@ -11,11 +11,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TextIO
 
-PASSING = "… "
+PROGRESS_PREFIX = "… "
 """Begin of a message that is of no use once the next is there: how far a long job has come."""
-_ERASE = "\r\x1b[2K"
+_ERASE_LINE = "\r\x1b[2K"
 _LINE_ENDS = re.compile(r"\r\n|\r|\n")
-_UNTRUSTED = "| "
+_UNTRUSTED_PREFIX = "| "
 
 
 def safe_line(text: str) -> str:
@@ -24,8 +24,8 @@ def safe_line(text: str) -> str:
     Characters that do not show (`str.isprintable`) become escapes such as `\x1b`; `##[` becomes `## [`;
     a line that would start with `::` gets the prefix `| `.
     """
-    visible = _shown(text)
-    return _UNTRUSTED + visible if visible.lstrip().startswith("::") else visible
+    visible = _printable(text)
+    return _UNTRUSTED_PREFIX + visible if visible.lstrip().startswith("::") else visible
 
 
 def escape_data(text: str) -> str:
@@ -48,24 +48,24 @@ class Console:
         self._stdout = stdout
         self._stderr = stderr
         self._in_actions = in_actions
-        self._passing = False
+        self._shows_progress = False
         """Whether the last line on a terminal is one that the next replaces."""
 
     def log(self, message: str) -> None:
         """Print a message line by line; at a terminal the next one replaces a line that begins with `…`."""
         for line in _LINE_ENDS.split(message):
-            self._write(self._stdout, safe_line(line), passing=line.startswith(PASSING))
+            self._write(self._stdout, safe_line(line), is_progress=line.startswith(PROGRESS_PREFIX))
 
-    def settle(self) -> None:
+    def clear_progress(self) -> None:
         """Erase a passing line, before other output is written to the terminal."""
-        if self._passing:
-            self._stdout.write(_ERASE)
+        if self._shows_progress:
+            self._stdout.write(_ERASE_LINE)
             self._stdout.flush()
-            self._passing = False
+            self._shows_progress = False
 
     def untrusted(self, text: str) -> None:
         """Print text that others wrote, each line with a prefix; several lines with commands switched off."""
-        lines = [_UNTRUSTED + safe_line(line) for line in _LINE_ENDS.split(text)]
+        lines = [_UNTRUSTED_PREFIX + safe_line(line) for line in _LINE_ENDS.split(text)]
         if len(lines) == 1 or not self._in_actions:
             self._write(self._stdout, "\n".join(lines))
             return
@@ -116,21 +116,21 @@ class Console:
             self._write(self._stderr, safe_line(part))
 
     def _command(self, name: str, properties: dict[str, str], message: str) -> None:
-        data = "\n".join(_shown(line) for line in _LINE_ENDS.split(message))
-        pairs = ",".join(f"{key}={escape_property(_shown(value))}" for key, value in properties.items())
+        data = "\n".join(_printable(line) for line in _LINE_ENDS.split(message))
+        pairs = ",".join(f"{key}={escape_property(_printable(value))}" for key, value in properties.items())
         self._write(self._stdout, f"::{name}{' ' + pairs if pairs else ''}::{escape_data(data)}")
 
-    def _write(self, stream: TextIO, text: str, *, passing: bool = False) -> None:
+    def _write(self, stream: TextIO, text: str, *, is_progress: bool = False) -> None:
         encoding = stream.encoding or "utf-8"
         live = stream.isatty() and not self._in_actions
-        before, self._passing = _ERASE if live and self._passing else "", live and passing
+        before, self._shows_progress = _ERASE_LINE if live and self._shows_progress else "", live and is_progress
         from shutil import get_terminal_size
 
-        shown = text[: get_terminal_size().columns - 1] if self._passing else f"{text}\n"
+        shown = text[: get_terminal_size().columns - 1] if self._shows_progress else f"{text}\n"
         stream.write(before + shown.encode(encoding, "backslashreplace").decode(encoding))
         stream.flush()
 
 
-def _shown(text: str) -> str:
+def _printable(text: str) -> str:
     shown = (c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
     return "".join(shown).replace("##[", "## [")

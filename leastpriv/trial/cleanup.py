@@ -20,15 +20,15 @@ from leastpriv.aws.errors import translate_errors
 from leastpriv.errors import LeastprivError
 from leastpriv.trial.process import PROC, parent_and_start
 
-PATH = "/leastpriv-trial/"
+TRIAL_PATH = "/leastpriv-trial/"
 """Path of every role and policy that a trial makes, and of nothing else."""
-LASTS = timedelta(hours=1)
+CREDENTIAL_LIFETIME = timedelta(hours=1)
 """How long a round's credentials are good: with them ends what a role or policy was made for."""
-_TRIAL, _UNTIL, _MAKER = "leastpriv:trial", "leastpriv:until", "leastpriv:maker"
+_TRIAL_TAG, _UNTIL_TAG, _CREATOR_TAG = "leastpriv:trial", "leastpriv:until", "leastpriv:maker"
 
 
 @dataclass(frozen=True, slots=True)
-class Here:
+class ProcessIdentity:
     """The process, as a tag tells of it: what the machine is called is not told."""
 
     machine: str
@@ -38,7 +38,7 @@ class Here:
     """In clock ticks since the boot: ids are used again."""
 
     @classmethod
-    def now(cls, proc: Path = PROC) -> Here:
+    def current(cls, proc: Path = PROC) -> ProcessIdentity:
         """The process that asks."""
         pid = os.getpid()
         try:
@@ -49,54 +49,54 @@ class Here:
         known = "\n".join((socket.gethostname(), boot, room))
         return cls(hashlib.sha256(known.encode()).hexdigest()[:12], pid, parent_and_start(pid, proc)[1])
 
-    def has_ended(self, maker: str) -> bool:
-        """Whether a process of this machine has surely ended; `maker` as `str` gives it. Of others nobody knows."""
-        machine, _, rest = maker.partition("/")
+    def has_ended(self, creator: str) -> bool:
+        """Whether a process of this machine has surely ended; `creator` as `str` gives it. Of others nobody knows."""
+        machine, _, rest = creator.partition("/")
         pid, _, started = rest.partition("/")
         if not machine or machine != self.machine or not self.started or not (pid.isdecimal() and started.isdecimal()):
             return False
         now = parent_and_start(int(pid))[1]
-        return now != int(started) if now else not _is_there(int(pid))
+        return now != int(started) if now else not _process_exists(int(pid))
 
     def __str__(self) -> str:
         return f"{self.machine}/{self.pid}/{self.started}"
 
 
 @dataclass(frozen=True, slots=True)
-class Mark:
+class TrialTags:
     """The names and tags of one trial."""
 
     trial: str
     """`leastpriv-` and twelve hexadecimal digits that nobody can guess."""
     started: datetime
-    here: Here
+    process: ProcessIdentity
 
-    def session(self, number: int) -> str:
+    def session_name(self, number: int) -> str:
         """Name of the session of a round."""
         return f"{self.trial}-{number}"
 
-    def name(self, part: str) -> str:
+    def resource_name(self, part: str) -> str:
         """Name of a role or policy: `leastpriv-0a1b2c3d4e5f-20261103T091500-3`."""
         return f"{self.trial}-{self.started:%Y%m%dT%H%M%S}-{part}"
 
     def tags(self, now: datetime) -> list[dict[str, str]]:
         """Tags of what a round makes or uses."""
         values = {
-            _TRIAL: self.trial,
-            _UNTIL: (now + LASTS).astimezone(UTC).isoformat(timespec="seconds"),
-            _MAKER: str(self.here),
+            _TRIAL_TAG: self.trial,
+            _UNTIL_TAG: (now + CREDENTIAL_LIFETIME).astimezone(UTC).isoformat(timespec="seconds"),
+            _CREATOR_TAG: str(self.process),
         }
         return [{"Key": key, "Value": value} for key, value in values.items()]
 
 
 @dataclass(frozen=True, slots=True)
-class LeftOver:
+class OrphanedResource:
     """A role or policy that another trial made."""
 
     kind: str
     """`role` or `policy`."""
     arn: str
-    dead: bool
+    trial_ended: bool
     """Its trial is over: it ran here and has ended, or its last credentials have."""
 
     @property
@@ -105,17 +105,17 @@ class LeftOver:
         return self.arn.rpartition("/")[2]
 
 
-def is_dead(tags: Mapping[str, str], now: datetime, here: Here) -> bool:
+def has_trial_ended(tags: Mapping[str, str], now: datetime, process: ProcessIdentity) -> bool:
     """Whether the trial that set these tags is over; without readable tags nobody knows, which is no."""
-    if here.has_ended(tags.get(_MAKER, "")):
+    if process.has_ended(tags.get(_CREATOR_TAG, "")):
         return True
     try:
-        return datetime.fromisoformat(tags[_UNTIL]) < now
+        return datetime.fromisoformat(tags[_UNTIL_TAG]) < now
     except (KeyError, ValueError, TypeError):
         return False
 
 
-def _is_there(pid: int) -> bool:
+def _process_exists(pid: int) -> bool:
     """Also of somebody else, whom a /proc may hide (`hidepid` in proc(5))."""
     try:
         os.kill(pid, 0)
@@ -126,33 +126,38 @@ def _is_there(pid: int) -> bool:
     return True
 
 
-def left_overs(iam: Any, now: datetime, here: Here) -> list[LeftOver]:
+def find_trial_resources(iam: Any, now: datetime, process: ProcessIdentity) -> list[OrphanedResource]:
     """All that trials have made and not removed, roles first, since they hold the policies.
 
     Raises:
         AwsError: the account cannot be asked.
     """
     with translate_errors("looking for what an earlier trial left", "iam:ListRoles"):
-        roles = [role["Arn"] for page in _pages(iam, "list_roles", PathPrefix=PATH) for role in page["Roles"]]
+        roles = [role["Arn"] for page in _pages(iam, "list_roles", PathPrefix=TRIAL_PATH) for role in page["Roles"]]
         tags = [_tags(iam.list_role_tags(RoleName=arn.rpartition("/")[2])) for arn in roles]
-    found = [LeftOver("role", arn, is_dead(own, now, here)) for arn, own in zip(roles, tags, strict=True)]
+    found = [
+        OrphanedResource("role", arn, has_trial_ended(own, now, process)) for arn, own in zip(roles, tags, strict=True)
+    ]
     with translate_errors("looking for what an earlier trial left", "iam:ListPolicies"):
-        pages = _pages(iam, "list_policies", Scope="Local", PathPrefix=PATH)
+        pages = _pages(iam, "list_policies", Scope="Local", PathPrefix=TRIAL_PATH)
         policies = [policy["Arn"] for page in pages for policy in page["Policies"]]
         tags = [_tags(iam.list_policy_tags(PolicyArn=arn)) for arn in policies]
-    return found + [LeftOver("policy", arn, is_dead(own, now, here)) for arn, own in zip(policies, tags, strict=True)]
+    return found + [
+        OrphanedResource("policy", arn, has_trial_ended(own, now, process))
+        for arn, own in zip(policies, tags, strict=True)
+    ]
 
 
-def removed(iam: Any, what: Sequence[LeftOver]) -> list[str]:
+def remove_resources(iam: Any, resources: Sequence[OrphanedResource]) -> list[str]:
     """Removes roles and policies; a sentence for each that is still there. Never raises for what AWS answers."""
-    ordered = sorted(what, key=lambda one: one.kind, reverse=True)
-    return all_removed(
+    ordered = sorted(resources, key=lambda one: one.kind, reverse=True)
+    return run_removals(
         (one.arn, partial(remove_role, iam, one.name) if one.kind == "role" else partial(remove_policy, iam, one.arn))
         for one in ordered
     )
 
 
-def all_removed(steps: Iterable[tuple[str, Callable[[], None]]]) -> list[str]:
+def run_removals(steps: Iterable[tuple[str, Callable[[], None]]]) -> list[str]:
     """Does every step; a sentence, with the ARN that it is about, for each that failed."""
     failures: list[str] = []
     for arn, remove in steps:

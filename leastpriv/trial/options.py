@@ -33,7 +33,7 @@ class TrialSettings:
     argv: tuple[str, ...]
 
 
-def from_options(options: Namespace) -> TrialSettings | None:
+def parse_settings(options: Namespace) -> TrialSettings | None:
     """Checks the options; None: there is no command, and the trial only cleans up.
 
     Raises:
@@ -55,10 +55,10 @@ def from_options(options: Namespace) -> TrialSettings | None:
         policy=Location.of(options.policy_file),
         also_attached=_entries(options.also_attached),
         strategy=strategy,
-        max_rounds=_whole(options.max_rounds, "--max-rounds", 1),
+        max_rounds=_integer(options.max_rounds, "--max-rounds", 1),
         trails=_entries(options.trails),
-        wait=_whole(options.wait, "--wait-for-records", 0),
-        settle=_whole(options.settle, "--settle", 0),
+        wait=_integer(options.wait, "--wait-for-records", 0),
+        settle=_integer(options.settle, "--settle", 0),
         never_add=patterns({"never-add": _entries(options.never_add)}, {"never-add": "--never-add"}, "never-add"),
         clean_up=options.clean_up,
         argv=tuple(options.argv),
@@ -69,7 +69,7 @@ def _entries(values: list[str] | None) -> tuple[str, ...]:
     return tuple(entry for value in values or () for entry in split_list(value))
 
 
-def _whole(text: str, flag: str, least: int) -> int:
-    if not (text.isascii() and text.isdecimal() and len(text) < 10 and int(text) >= least):
-        raise InputError(f"{flag} is {text!r}: write a whole number, {least} or more.")
+def _integer(text: str, flag: str, minimum: int) -> int:
+    if not (text.isascii() and text.isdecimal() and len(text) < 10 and int(text) >= minimum):
+        raise InputError(f"{flag} is {text!r}: write a whole number, {minimum} or more.")
     return int(text)

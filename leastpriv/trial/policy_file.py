@@ -47,14 +47,14 @@ def open_policy(location: Location, principal: Principal) -> PolicyFile:
     return PolicyFile(path, raw, document)
 
 
-def open_attached(location: Location, also: tuple[str, ...], principal: Principal) -> tuple[Document, ...]:
+def open_attached(location: Location, also_attached: tuple[str, ...], principal: Principal) -> tuple[Document, ...]:
     """The policies beside it: those that are named, and the files that it continues in.
 
     Raises:
         InputError: one cannot be read, or holds no policy.
     """
     further = [] if location.pointer else numbered_files(location.path, lambda name: _continues(name, principal))
-    names = dict.fromkeys((*also, *further))
+    names = dict.fromkeys((*also_attached, *further))
     return tuple(
         read_attached(_read(Path(Location.of(name).path), "--also-attached"), name, principal) for name in names
     )
@@ -64,7 +64,7 @@ def _continues(name: str, principal: Principal) -> bool:
     return Path(name).exists() and holds_policy(_read(Path(name), "--policy-file"), name, principal)
 
 
-def save(file: PolicyFile, document: Document) -> Path:
+def save_policy(file: PolicyFile, document: Document) -> Path:
     """Writes the extended policy whole or not at all, and returns where.
 
     Where the file is no longer what was read, a person saved it meanwhile: it is left alone, and `FILE.trial` written,
@@ -76,7 +76,7 @@ def save(file: PolicyFile, document: Document) -> Path:
     now = None
     with suppress(OSError):
         now = file.path.read_bytes()
-    target = file.path if now == file.raw else _beside(file.path)
+    target = file.path if now == file.raw else _unused_name(file.path)
     real = target.resolve()
     half = real.with_name(f".{real.name}.part")
     try:
@@ -91,7 +91,7 @@ def save(file: PolicyFile, document: Document) -> Path:
     return target
 
 
-def _beside(path: Path) -> Path:
+def _unused_name(path: Path) -> Path:
     """A name that nothing has yet: what an earlier trial wrote may not have been read so far."""
     names = (f"{path.name}.trial{number}" for number in ("", *(f"-{each}" for each in range(2, 1000))))
     return next(found for name in names if not os.path.lexists(found := path.with_name(name)))

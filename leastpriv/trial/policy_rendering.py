@@ -13,7 +13,9 @@ from leastpriv.policy.document import Document, Statement, parse
 from leastpriv.policy.size import PolicyKind, max_managed_policies, pack, quota
 from leastpriv.policy.syntax_tree import json_string, minified
 
-NOTHING = '{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"sts:GetCallerIdentity","Resource":"*"}]}'
+EMPTY_POLICY = (
+    '{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"sts:GetCallerIdentity","Resource":"*"}]}'
+)
 """In place of an empty policy, which IAM refuses: the one action that needs no permission
 (https://docs.aws.amazon.com/STS/latest/APIReference/API_GetCallerIdentity.html, read 2026-11-24)."""
 
@@ -21,7 +23,7 @@ _OUTSIDE_ASCII = re.compile(r"[^\x00-\x7f]")
 """AWS takes characters up to U+00FF in a policy, and any as an escape (`Policy` in the page of AssumeRole)."""
 
 
-def whole(documents: Sequence[Document]) -> tuple[str, ...]:
+def render_documents(documents: Sequence[Document]) -> tuple[str, ...]:
     """The documents as JSON policies without white space, one for each version that they have.
 
     Raises:
@@ -29,10 +31,10 @@ def whole(documents: Sequence[Document]) -> tuple[str, ...]:
     """
     found = [each for each in documents if each.statements]
     for document in found:
-        _refuse_templates(document)
+        _check_no_templates(document)
     ordered = sorted(found, key=lambda document: document.version)
     texts = (_text(list(group)) for _, group in groupby(ordered, key=lambda document: document.version))
-    return tuple(map(_escaped, texts)) or (NOTHING,)
+    return tuple(map(_escaped, texts)) or (EMPTY_POLICY,)
 
 
 def as_session_policy(documents: Sequence[Document]) -> str:
@@ -41,7 +43,7 @@ def as_session_policy(documents: Sequence[Document]) -> str:
     Raises:
         InputError: as `whole`.
     """
-    texts = whole(documents)
+    texts = render_documents(documents)
     if len(texts) > 1:
         return ""
     limit = quota(PolicyKind.SESSION)
@@ -57,7 +59,7 @@ def as_inline_policies(documents: Sequence[Document]) -> tuple[str, ...]:
     Raises:
         InputError: as `whole`.
     """
-    texts = whole(documents)
+    texts = render_documents(documents)
     return texts if sum(map(len, texts)) <= quota(PolicyKind.INLINE_ROLE) else ()
 
 
@@ -70,7 +72,7 @@ def as_managed_policies(documents: Sequence[Document]) -> tuple[str, ...]:
     Raises:
         InputError: as `whole`.
     """
-    packed = [pack(parse(text.encode(), "the candidate")) for text in whole(documents)]
+    packed = [pack(parse(text.encode(), "the candidate")) for text in render_documents(documents)]
     texts = [_escaped(minified(part.policy)) for each in packed for part in (each.document, *each.further)]
     fits = all(each.fits for each in packed) and all(len(text) <= quota(PolicyKind.MANAGED) for text in texts)
     return tuple(texts) if fits and len(texts) <= max_managed_policies() else ()
@@ -86,13 +88,13 @@ def _escaped(text: str) -> str:
     return _OUTSIDE_ASCII.sub(lambda character: json.dumps(character[0])[1:-1], text)
 
 
-def _refuse_templates(document: Document) -> None:
+def _check_no_templates(document: Document) -> None:
     """What is attached has to be what the file means: a template means it only once it is rendered."""
     if document.source.language == "plain":
         return
     try:
         plain = parse(_text([document]).encode(), document.where)
-        is_same = [*map(_lists, plain.statements)] == [*map(_lists, document.statements)]
+        is_same = [*map(_comparable, plain.statements)] == [*map(_comparable, document.statements)]
     except PolicyFileError:
         is_same = False
     if not is_same:
@@ -102,6 +104,6 @@ def _refuse_templates(document: Document) -> None:
         )
 
 
-def _lists(statement: Statement) -> tuple[object, ...]:
+def _comparable(statement: Statement) -> tuple[object, ...]:
     entries = (statement.actions, statement.not_actions, statement.resources, statement.not_resources)
     return (*entries, statement.conditions, statement.conditions_readable)

@@ -31,7 +31,7 @@ _log = logging.getLogger(__name__)
 PROC = Path("/proc")
 _WAIT_TICK = 0.1
 """Seconds between looks at whether a signal came."""
-_PATIENCE = 5.0
+_ESCALATION_DELAY = 5.0
 """Seconds from one signal to the next harder one: a runner that cancels a job kills it ten seconds after its first
 (https://docs.github.com/en/actions/reference/workflows-and-actions/workflow-cancellation, read 2026-11-24)."""
 
@@ -43,7 +43,7 @@ def is_in_foreground() -> bool:
     return False
 
 
-def ended_in_order(process: subprocess.Popen[bytes], signals: Signals, *, own_group: bool) -> int:
+def wait_for_exit(process: subprocess.Popen[bytes], signals: Signals, *, own_group: bool) -> int:
     """Waits until the process has ended; returns the signal that ended it meanwhile, 0 for none.
 
     The first signal is the command's own; a second one, or some seconds, end it with SIGTERM, and a third, or some more
@@ -57,14 +57,14 @@ def ended_in_order(process: subprocess.Popen[bytes], signals: Signals, *, own_gr
         if not first and signals.received:
             first, seen = signals.received[0], 1
             # The terminal has told the command already, and many tools take a second signal for "at once".
-            is_told = first == signal.SIGINT and not own_group
-            if not is_told:
-                _send(process, first, own_group)
-                due = time.monotonic() + _PATIENCE
-            _log.info("Waiting for the command to end" + ("; Ctrl-C once more ends it." if is_told else "."))
+            knows_already = first == signal.SIGINT and not own_group
+            if not knows_already:
+                _send_signal(process, first, own_group)
+                due = time.monotonic() + _ESCALATION_DELAY
+            _log.info("Waiting for the command to end" + ("; Ctrl-C once more ends it." if knows_already else "."))
         elif first and harder and (len(signals.received) > seen or time.monotonic() >= due):
-            seen, due = min(seen + 1, len(signals.received)), time.monotonic() + _PATIENCE
-            _send(process, harder.pop(0), own_group)
+            seen, due = min(seen + 1, len(signals.received)), time.monotonic() + _ESCALATION_DELAY
+            _send_signal(process, harder.pop(0), own_group)
     return signals.received[0] if signals.received else 0
 
 
@@ -75,18 +75,18 @@ def _has_ended(process: subprocess.Popen[bytes]) -> bool:
     return False
 
 
-def _send(process: subprocess.Popen[bytes], number: int, own_group: bool) -> None:
+def _send_signal(process: subprocess.Popen[bytes], number: int, own_group: bool) -> None:
     """To the command's group; in the foreground, where that is the trial's own, to the command and what it started."""
     if own_group:
         with suppress(ProcessLookupError, PermissionError):
             os.killpg(process.pid, number)
         return
-    for pid in _family(process.pid):
+    for pid in _process_tree(process.pid):
         with suppress(ProcessLookupError, PermissionError):
             os.kill(pid, number)
 
 
-def _family(pid: int) -> list[int]:
+def _process_tree(pid: int) -> list[int]:
     """A process and its descendants; without a /proc only itself."""
     found = [pid]
     parents = {int(path.name): parent_and_start(int(path.name))[0] for path in PROC.glob("[0-9]*")}
@@ -105,17 +105,17 @@ def parent_and_start(pid: int, proc: Path = PROC) -> tuple[int, int]:
         return 0, 0
 
 
-_TICK = 0.2
+_READ_TICK = 0.2
 """Seconds between looks at whether the command has ended."""
-_LINGER = 1.0
+_IDLE_AFTER_EXIT = 1.0
 """Seconds without a byte that its output is read on for after its end: what it left running may hold the pipe open."""
-_LONGEST_LINGER = 10.0
+_MAX_AFTER_EXIT = 10.0
 """Seconds of that also where bytes keep coming."""
 _CHUNK = 1 << 16
 
 
 @dataclass(frozen=True, slots=True)
-class Ended:
+class CommandResult:
     """How the command ended, and what it said."""
 
     exit_code: int
@@ -134,7 +134,7 @@ def run_command(
     stdout: TextIO,
     stderr: TextIO,
     signals: Signals | None = None,
-) -> Ended:
+) -> CommandResult:
     """Runs `argv`, without a shell, to its end; a signal that ends the trial ends the command first.
 
     The caller only records `signals`; `say` hears what a signal does to the command.
@@ -154,25 +154,25 @@ def run_command(
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else error
         raise InputError(f"The command {argv[0]!r} cannot be run: {reason}.") from error
-    readers = [_Reader(process.stdout, stdout, "stdout"), _Reader(process.stderr, stderr, "stderr")]
+    readers = [_OutputReader(process.stdout, stdout, "stdout"), _OutputReader(process.stderr, stderr, "stderr")]
     try:
-        interrupted = ended_in_order(process, signals or Signals(), own_group=own_group)
+        interrupted = wait_for_exit(process, signals or Signals(), own_group=own_group)
     finally:
         if process.poll() is None:
             process.kill()
             process.wait()
         for reader in readers:
             reader.finish()
-    found, _ = distinct_denials(one for reader in readers for one in reader.found)
+    found, _ = distinct_denials(one for reader in readers for one in reader.denials)
     code, unread = process.returncode, " ".join(reader.unread for reader in readers if reader.unread)
-    return Ended(code if code >= 0 else 128 - code, tuple(one.denial for one in found), interrupted, unread)
+    return CommandResult(code if code >= 0 else 128 - code, tuple(one.denial for one in found), interrupted, unread)
 
 
-class _Reader:
+class _OutputReader:
     """A stream of the command: passed through as it comes, and read as a log, in a thread of its own."""
 
     def __init__(self, source: IO[bytes] | None, sink: TextIO, name: str) -> None:
-        self.found: list[LoggedDenial] = []
+        self.denials: list[LoggedDenial] = []
         self.unread = ""
         """Why not all of it was read as a log; empty where it was."""
         self._source = source
@@ -186,11 +186,11 @@ class _Reader:
         if self._source is None:
             return b""
         descriptor, idle = self._source.fileno(), 0.0
-        while not select.select([descriptor], [], [], _TICK)[0]:
-            idle += _TICK
-            if time.monotonic() >= self._ended_at and idle >= _LINGER:
+        while not select.select([descriptor], [], [], _READ_TICK)[0]:
+            idle += _READ_TICK
+            if time.monotonic() >= self._ended_at and idle >= _IDLE_AFTER_EXIT:
                 return b""
-        if time.monotonic() - self._ended_at >= _LONGEST_LINGER:
+        if time.monotonic() - self._ended_at >= _MAX_AFTER_EXIT:
             return b""
         data = os.read(descriptor, min(size, _CHUNK))
         self._write(data)
@@ -205,12 +205,12 @@ class _Reader:
 
     def _run(self, name: str) -> None:
         # What is told again and again is kept once, however long the command runs.
-        self.found, _ = distinct_denials(self._refusals(name))
+        self.denials, _ = distinct_denials(self._denials(name))
         # Whoever stops reading stops the command.
         while self.read(_CHUNK):
             pass
 
-    def _refusals(self, name: str) -> Iterator[LoggedDenial]:
+    def _denials(self, name: str) -> Iterator[LoggedDenial]:
         """What was found counts, also where reading as a log fails on the way."""
         try:
             yield from read_log(self, name)

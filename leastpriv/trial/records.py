@@ -20,16 +20,16 @@ from leastpriv.permissions.visibility import home_region
 
 
 @dataclass(frozen=True, slots=True)
-class Records:
+class TrialRecords:
     """Where new records of a trial's sessions are looked for."""
 
     folders: tuple[Path, ...]
-    history: bool
+    reads_event_history: bool
     aws: Aws
     since: datetime
 
     @classmethod
-    def of(cls, names: Sequence[str], aws: Aws, since: datetime) -> Records:
+    def open(cls, names: Sequence[str], aws: Aws, since: datetime) -> TrialRecords:
         """Folders of CloudTrail files, empty ones too, since records may still come; and the account's event history.
 
         Raises:
@@ -45,11 +45,11 @@ class Records:
         return cls(folders, EVENT_HISTORY in names, aws, since)
 
     @property
-    def are_there(self) -> bool:
+    def has_sources(self) -> bool:
         """Whether there is any such place."""
-        return bool(self.folders or self.history)
+        return bool(self.folders or self.reads_event_history)
 
-    def refused(
+    def denied_usages(
         self, sessions: Collection[str], role: str, now: datetime, report_gap: Callable[[str], None]
     ) -> Mapping[str, tuple[Usage, ...]]:
         """Session name -> usages that were refused to it, of sessions of one role; `report_gap` gets what cannot be seen."""
@@ -66,20 +66,20 @@ class Records:
                     elif item.session in calls and item.outcome is Outcome.DENIED:
                         calls[item.session].append(item)
         return {
-            name: read_evidence([_Given(found)], Window(), own)[own.arn].usages
+            name: read_evidence([_ReadCalls(found)], Window(), own)[own.arn].usages
             for name, found in calls.items()
             if found
         }
 
     def _sources(self, sessions: tuple[str, ...], now: datetime) -> Iterator[EvidenceSource]:
         yield from map(TrailFolder, self.folders)
-        if self.history:
+        if self.reads_event_history:
             regions = (self.aws.region, home_region("iam", self.aws.partition))
             yield EventHistory(self.aws, regions, now, EventHistoryOptions(sessions=sessions))
 
 
 @dataclass(frozen=True, slots=True)
-class _Given:
+class _ReadCalls:
     """Calls that were read already."""
 
     calls: Sequence[Call | Gap]

@@ -18,7 +18,7 @@ from leastpriv.aws.session import Aws
 from leastpriv.errors import AwsError, AwsErrorKind, InputError
 from leastpriv.models import Principal
 from leastpriv.policy.document import Document
-from leastpriv.trial.cleanup import PATH, Mark, all_removed, detach, remove_policy, remove_role
+from leastpriv.trial.cleanup import TRIAL_PATH, TrialTags, detach, remove_policy, remove_role, run_removals
 from leastpriv.trial.policy_rendering import as_inline_policies, as_managed_policies, as_session_policy
 from leastpriv.trial.process import Credentials
 
@@ -28,35 +28,35 @@ Clock = Callable[[], datetime]
 class TemporaryPolicies:
     """The policies of one trial, those of the current round and those that could not be removed yet."""
 
-    def __init__(self, aws: Aws, target: Principal, mark: Mark, clock: Clock) -> None:
-        """They are made in the account of `target`, named and tagged by `mark`."""
-        self._aws, self._target, self._mark, self._clock = aws, target, mark, clock
+    def __init__(self, aws: Aws, principal: Principal, tags: TrialTags, clock: Clock) -> None:
+        """They are made in the account of `principal`, named and tagged by `tags`."""
+        self._aws, self._principal, self._tags, self._clock = aws, principal, tags, clock
         self._arns: list[str] = []
 
     @property
-    def known(self) -> tuple[str, ...]:
+    def arns(self) -> tuple[str, ...]:
         """ARNs of all that there may be."""
         return tuple(self._arns)
 
-    def make(self, texts: Sequence[str], number: int) -> list[str]:
+    def create(self, texts: Sequence[str], number: int) -> list[str]:
         """Makes a policy of each text for the round `number`; returns their ARNs.
 
         Raises:
             AwsError: the caller may not, or AWS cannot be asked.
             InputError: the caller is of another account.
         """
-        same_account(self._aws, self._target)
+        check_same_account(self._aws, self._principal)
         iam, now = self._aws.client("iam"), self._clock()
         found: list[str] = []
         for part, text in enumerate(texts, start=1):
-            name = self._mark.name(f"{number}-{part}")
-            found.append(f"arn:{self._target.partition}:iam::{self._target.account}:policy{PATH}{name}")
+            name = self._tags.resource_name(f"{number}-{part}")
+            found.append(f"arn:{self._principal.partition}:iam::{self._principal.account}:policy{TRIAL_PATH}{name}")
             self._arns.append(found[-1])
             with translate_errors("making a temporary policy", "iam:CreatePolicy"):
-                iam.create_policy(PolicyName=name, Path=PATH, PolicyDocument=text, Tags=self._mark.tags(now))
+                iam.create_policy(PolicyName=name, Path=TRIAL_PATH, PolicyDocument=text, Tags=self._tags.tags(now))
         return found
 
-    def drop(self, arns: Iterable[str]) -> None:
+    def delete(self, arns: Iterable[str]) -> None:
         """Removes policies of an earlier round; one that stays is tried again at the end."""
         for arn in arns:
             try:
@@ -70,23 +70,23 @@ class TemporaryPolicies:
         return [(arn, partial(remove_policy, self._aws.client("iam"), arn)) for arn in self._arns]
 
 
-def same_account(aws: Aws, target: Principal) -> str:
+def check_same_account(aws: Aws, principal: Principal) -> str:
     """The caller, who has to be of the target's account, where temporary roles and policies have to be.
 
     Raises:
         InputError: the caller is of another one.
     """
     caller = aws.caller()
-    if aws.account() != target.account:
+    if aws.account() != principal.account:
         raise InputError(
-            f"The credentials are of {caller}, the policy is of {target.arn}: what the trial needs has to be made in "
+            f"The credentials are of {caller}, the policy is of {principal.arn}: what the trial needs has to be made in "
             "the same account; use credentials of that."
         )
     return caller
 
 
 Sleep = Callable[[float], None]
-_WAITS = (1.0, 2.0, 4.0, 8.0, 15.0)
+_RETRY_WAITS = (1.0, 2.0, 4.0, 8.0, 15.0)
 """Seconds between attempts: IAM heeds a change everywhere only some time later ("eventually consistent",
 https://docs.aws.amazon.com/IAM/latest/UserGuide/troubleshoot.html, read 2026-11-24)."""
 
@@ -96,17 +96,17 @@ class Strategy(Protocol):
 
     narrows: bool
     """The candidate only narrows what the role itself is allowed."""
-    acting: str
+    acting_role: str
     """ARN of the role whose sessions the command runs in."""
 
     @property
-    def lags(self) -> bool:
+    def may_lag(self) -> bool:
         """Whether what was changed or made for a round may not be heeded everywhere while it runs."""
 
-    def enact(self, documents: Sequence[Document], number: int) -> Credentials:
+    def apply(self, documents: Sequence[Document], number: int) -> Credentials:
         """Credentials of round `number`, which allow what the documents allow, and no more."""
 
-    def remove(self) -> list[str]:
+    def clean_up(self) -> list[str]:
         """Removes all that was made; a sentence for each that could not be. Never raises for what AWS answers."""
 
 
@@ -115,18 +115,18 @@ class SessionPolicy:
 
     narrows = True
 
-    def __init__(self, aws: Aws, target: Principal, mark: Mark, clock: Clock, sleep: Sleep) -> None:
-        """`mark` names what has to be made, `sleep` waits for it to be heeded."""
-        self.acting = target.arn
-        self._aws, self._mark, self._sleep = aws, mark, sleep
-        self._policies = TemporaryPolicies(aws, target, mark, clock)
+    def __init__(self, aws: Aws, principal: Principal, tags: TrialTags, clock: Clock, sleep: Sleep) -> None:
+        """`tags` names what has to be made, `sleep` waits for it to be heeded."""
+        self.acting_role = principal.arn
+        self._aws, self._tags, self._sleep = aws, tags, sleep
+        self._policies = TemporaryPolicies(aws, principal, tags, clock)
 
     @property
-    def lags(self) -> bool:
+    def may_lag(self) -> bool:
         """As `Strategy`: an inline policy is part of the session, a managed one is looked up."""
-        return bool(self._policies.known)
+        return bool(self._policies.arns)
 
-    def enact(self, documents: Sequence[Document], number: int) -> Credentials:
+    def apply(self, documents: Sequence[Document], number: int) -> Credentials:
         """As `Strategy`; over 2,048 characters by temporary managed policies.
 
         Raises:
@@ -135,41 +135,43 @@ class SessionPolicy:
         """
         inline = as_session_policy(documents)
         if inline:
-            return _assumed(self._aws, self.acting, self._mark.session(number), (), Policy=inline)
+            return _assume_role(self._aws, self.acting_role, self._tags.session_name(number), (), Policy=inline)
         texts = as_managed_policies(documents)
         if not texts:
             raise InputError(
                 "The policy is too large for a session, also in ten managed policies: use --strategy trial-role."
             )
-        earlier = self._policies.known
-        arns = [{"arn": arn} for arn in self._policies.make(texts, number)]
-        session = self._mark.session(number)
-        found = _assumed(self._aws, self.acting, session, _WAITS, self._sleep, PolicyArns=arns)
+        earlier = self._policies.arns
+        arns = [{"arn": arn} for arn in self._policies.create(texts, number)]
+        session = self._tags.session_name(number)
+        found = _assume_role(self._aws, self.acting_role, session, _RETRY_WAITS, self._sleep, PolicyArns=arns)
         # The session of the round before, to which they gave its rights, is over.
-        self._policies.drop(earlier)
+        self._policies.delete(earlier)
         return found
 
-    def remove(self) -> list[str]:
+    def clean_up(self) -> list[str]:
         """As `Strategy`."""
-        return all_removed(self._policies.removals())
+        return run_removals(self._policies.removals())
 
 
 class TrialRole:
     """A temporary role under the target's boundary with the candidate as its only policy; the target is only read."""
 
     narrows = False
-    lags = True
+    may_lag = True
 
-    def __init__(self, aws: Aws, target: Principal, mark: Mark, clock: Clock, sleep: Sleep, settle: float) -> None:
+    def __init__(
+        self, aws: Aws, principal: Principal, tags: TrialTags, clock: Clock, sleep: Sleep, settle: float
+    ) -> None:
         """`settle`: seconds that IAM gets to heed a change of the role's policies."""
-        self._name = mark.name("role")
-        self.acting = f"arn:{target.partition}:iam::{target.account}:role{PATH}{self._name}"
-        self._aws, self._target, self._mark = aws, target, mark
+        self._name = tags.resource_name("role")
+        self.acting_role = f"arn:{principal.partition}:iam::{principal.account}:role{TRIAL_PATH}{self._name}"
+        self._aws, self._principal, self._tags = aws, principal, tags
         self._clock, self._sleep, self._settle = clock, sleep, settle
-        self._is_made = False
-        self._policies = TemporaryPolicies(aws, target, mark, clock)
+        self._is_created = False
+        self._policies = TemporaryPolicies(aws, principal, tags, clock)
 
-    def enact(self, documents: Sequence[Document], number: int) -> Credentials:
+    def apply(self, documents: Sequence[Document], number: int) -> Credentials:
         """As `Strategy`.
 
         Raises:
@@ -180,65 +182,67 @@ class TrialRole:
         managed = () if inline else as_managed_policies(documents)
         if not inline and not managed:
             raise InputError("The policy is too large for a role, also in ten managed policies: make it smaller first.")
-        if self._is_made:
-            self._tag()
+        if self._is_created:
+            self._tag_role()
         else:
-            self._make()
-        self._put(inline, managed, number)
+            self._create_role()
+        self._put_policies(inline, managed, number)
         if self._settle:
             self._sleep(self._settle)
-        return _assumed(self._aws, self.acting, self._mark.session(number), _WAITS, self._sleep)
+        return _assume_role(self._aws, self.acting_role, self._tags.session_name(number), _RETRY_WAITS, self._sleep)
 
-    def remove(self) -> list[str]:
+    def clean_up(self) -> list[str]:
         """As `Strategy`."""
-        if not self._is_made:
+        if not self._is_created:
             return []
-        role = (self.acting, partial(remove_role, self._aws.client("iam"), self._name))
-        return all_removed([role, *self._policies.removals()])
+        role = (self.acting_role, partial(remove_role, self._aws.client("iam"), self._name))
+        return run_removals([role, *self._policies.removals()])
 
-    def _make(self) -> None:
-        caller = same_account(self._aws, self._target)
+    def _create_role(self) -> None:
+        caller = check_same_account(self._aws, self._principal)
         boundary = self._boundary()
         limits = {"PermissionsBoundary": boundary} if boundary else {}
         trust = {"Effect": "Allow", "Principal": {"AWS": caller}, "Action": "sts:AssumeRole"}
         # From here on there may be a role, also where the answer is lost; not where it was refused.
-        self._is_made = True
+        self._is_created = True
         try:
             with translate_errors("making the temporary role", "iam:CreateRole"):
                 self._aws.client("iam").create_role(
                     RoleName=self._name,
-                    Path=PATH,
+                    Path=TRIAL_PATH,
                     AssumeRolePolicyDocument=json.dumps({"Version": "2012-10-17", "Statement": [trust]}),
-                    Description=f"Temporary: leastpriv trial of {self._target.arn}"[:1000],
-                    Tags=self._mark.tags(self._clock()),
+                    Description=f"Temporary: leastpriv trial of {self._principal.arn}"[:1000],
+                    Tags=self._tags.tags(self._clock()),
                     **limits,
                 )
         except AwsError as error:
-            self._is_made = error.kind is not AwsErrorKind.DENIED
+            self._is_created = error.kind is not AwsErrorKind.DENIED
             raise
 
     def _boundary(self) -> str:
         """The target's own: what it forbids, the trial must not show as allowed."""
-        iam, target = self._aws.client("iam"), self._target
-        with translate_errors(f"reading the permissions boundary of {target.arn}", f"iam:Get{target.kind.title()}"):
+        iam, principal = self._aws.client("iam"), self._principal
+        with translate_errors(
+            f"reading the permissions boundary of {principal.arn}", f"iam:Get{principal.kind.title()}"
+        ):
             try:
-                if target.kind == "user":
-                    found = iam.get_user(UserName=target.name)["User"]
+                if principal.kind == "user":
+                    found = iam.get_user(UserName=principal.name)["User"]
                 else:
-                    found = iam.get_role(RoleName=target.name)["Role"]
+                    found = iam.get_role(RoleName=principal.name)["Role"]
             except iam.exceptions.NoSuchEntityException:
-                raise _not_there(target) from None
+                raise _missing_error(principal) from None
         return str(found.get("PermissionsBoundary", {}).get("PermissionsBoundaryArn", ""))
 
-    def _tag(self) -> None:
+    def _tag_role(self) -> None:
         with translate_errors("saying on the temporary role that the trial goes on", "iam:TagRole"):
-            self._aws.client("iam").tag_role(RoleName=self._name, Tags=self._mark.tags(self._clock()))
+            self._aws.client("iam").tag_role(RoleName=self._name, Tags=self._tags.tags(self._clock()))
 
-    def _put(self, inline: Sequence[str], managed: Sequence[str], number: int) -> None:
+    def _put_policies(self, inline: Sequence[str], managed: Sequence[str], number: int) -> None:
         """Puts this round's policies on the role, then takes the others off it."""
         iam, name = self._aws.client("iam"), self._name
         new = {f"candidate-{number}-{part}": text for part, text in enumerate(inline, start=1)}
-        earlier = self._policies.known
+        earlier = self._policies.arns
         with translate_errors("putting the candidate on the temporary role", "iam:PutRolePolicy"):
             stale = iam.list_role_policies(RoleName=name)["PolicyNames"]
             # First off, then on: the quota is over all inline policies together.
@@ -249,12 +253,12 @@ class TrialRole:
                 detach(iam, name, policy)
             for policy, text in new.items():
                 iam.put_role_policy(RoleName=name, PolicyName=policy, PolicyDocument=text)
-            for arn in self._policies.make(managed, number) if managed else ():
+            for arn in self._policies.create(managed, number) if managed else ():
                 iam.attach_role_policy(RoleName=name, PolicyArn=arn)
-        self._policies.drop(earlier)
+        self._policies.delete(earlier)
 
 
-def _assumed(
+def _assume_role(
     aws: Aws, role: str, session: str, waits: Sequence[float], sleep: Sleep = lambda _: None, **policy: Any
 ) -> Credentials:
     """Assumes a role; where something was made for it just before, patiently.
@@ -268,7 +272,7 @@ def _assumed(
                 answer = aws.client("sts").assume_role(RoleArn=role, RoleSessionName=session, **policy)
         except AwsError as error:
             if wait is None or error.kind not in (AwsErrorKind.DENIED, AwsErrorKind.OTHER):
-                raise _in_words(error, aws, role) from error
+                raise _assume_role_error(error, aws, role) from error
             sleep(wait)
         else:
             keys = answer["Credentials"]
@@ -280,7 +284,7 @@ def _assumed(
     raise AssertionError("unreachable")  # pragma: no cover
 
 
-def _in_words(error: AwsError, aws: Aws, role: str) -> AwsError:
+def _assume_role_error(error: AwsError, aws: Aws, role: str) -> AwsError:
     if "PackedPolicyTooLarge" in str(error):
         return AwsError(
             "The policy is too large for a session, as AWS packs it: use --strategy trial-role.", error.kind
@@ -288,12 +292,12 @@ def _in_words(error: AwsError, aws: Aws, role: str) -> AwsError:
     if error.kind not in (AwsErrorKind.DENIED, AwsErrorKind.OTHER):
         return error
     caller = aws.caller()
-    target = principal_of(role)
-    if target is not None and PATH not in role and _is_missing(aws, target):
-        raise _not_there(target) from error
+    principal = principal_of(role)
+    if principal is not None and TRIAL_PATH not in role and _is_missing(aws, principal):
+        raise _missing_error(principal) from error
     if error.kind is not AwsErrorKind.DENIED:
         return error
-    if PATH in role:
+    if TRIAL_PATH in role:
         advice = "allow it sts:AssumeRole on roles of that path"
     elif same_arn(caller, role):
         advice = (
@@ -321,5 +325,7 @@ def _is_missing(aws: Aws, role: Principal) -> bool:
     return False
 
 
-def _not_there(target: Principal) -> InputError:
-    return InputError(f"There is no {target.kind} {target.arn}: check --role-arn and whose credentials these are.")
+def _missing_error(principal: Principal) -> InputError:
+    return InputError(
+        f"There is no {principal.kind} {principal.arn}: check --role-arn and whose credentials these are."
+    )

@@ -1,7 +1,4 @@
-"""Comments on pull requests, and whether who wrote them may decide anything here.
-
-Comments at the lines of a pull request's diff: one review of ours, which takes the place of the one before.
-"""
+"""Reads commands from comments of pull requests, and writes comments at lines of their diffs."""
 
 from __future__ import annotations
 
@@ -22,14 +19,14 @@ if TYPE_CHECKING:
 
 
 _MAX_COMMENTS = 1_000
-"""Of one pull request, the oldest."""
+"""Per pull request, the oldest."""
 _WRITE_PERMISSIONS = ("admin", "write")
-"""Answers of GitHub for those who may push; `maintain` is told as `write`, `triage` as `read` (docs.github.com, "Get
-repository permissions for a user", read 2026-11-26)."""
+"""Answers of GitHub for people with write permission; `maintain` is returned as `write`, `triage` as `read`
+(docs.github.com, "Get repository permissions for a user", read 2026-11-26)."""
 
 
 class PullRequestComments:
-    """The comments of one repository."""
+    """The comments on pull requests of one repository."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
@@ -37,10 +34,10 @@ class PullRequestComments:
         self._may_decide_by_login: dict[str, bool] = {}
 
     def commands(self, pulls: Iterable[int]) -> tuple[CommentCommand, ...]:
-        """What was asked for under some pull requests, in the order of their comments.
+        """Returns the commands under some pull requests, in the order of their comments.
 
         Raises:
-            PullRequestError: GitHub does not show the comments, or the permission of a writer.
+            PullRequestError: GitHub does not return the comments, or the permission of an author.
         """
         return tuple(said for number in pulls for said in self._commands_under(number))
 
@@ -61,11 +58,11 @@ class PullRequestComments:
         ]
 
     def _rejection(self, comment: IssueComment, login: str) -> str:
-        """Why a comment does not count: an app wrote it, it is not what its author wrote, or they may not decide."""
+        """Returns why a comment does not count: an app wrote it, it was edited, or its author lacks permission."""
         if not login or is_bot(login) or comment.user.type != "User":
             return "an app wrote it"
         if _utc(comment.updated_at) != _utc(comment.created_at):
-            # Others may edit a comment too, and the REST API does not say who did.
+            # Others may edit a comment too, and the REST API does not name the editor.
             return "it was edited after it was written: write it anew"
         return "" if self._may_decide(login) else "only people with write permission decide"
 
@@ -90,20 +87,20 @@ _MARKER = "<!-- leastpriv:line v=1 -->"
 _MAX_LINE_COMMENTS = 100
 _REVIEW_BODY = "The evidence at the lines that change; the description has all of it."
 _WAITS = (1.0, 2.0, 4.0)
-"""Seconds between tries while GitHub has not worked out the diff of a branch that was just moved (404 and 422)."""
+"""Seconds between tries while GitHub computes the diff of a branch that just moved (404 and 422)."""
 
 
 class LineComments:
-    """The comments of one repository's pull requests that stand at lines."""
+    """The comments at lines of pull requests of one repository."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
 
     def replace(self, number: int, commit: str, comments: Sequence[LineComment], *, is_new: bool) -> str:
-        """Has these comments stand at lines of the diff up to `commit`; gives a sentence where that was refused.
+        """Replaces the comments at lines of the diff up to `commit`; returns a sentence if GitHub rejects them.
 
-        Earlier ones of ours go, but for those that somebody answered; `is_new`: there are none. They are a courtesy: no
-        failure ends the run.
+        Earlier comments of this program are deleted, except those with an answer; `is_new`: there are none. No failure
+        ends the run.
         """
         if is_new and not comments:
             return ""
@@ -117,7 +114,7 @@ class LineComments:
         return self._create_review(pull, commit, comments) if comments else ""
 
     def _remove_earlier(self, pull: PullRequest) -> None:
-        # Read as they came: PyGithub asks once more for each comment that, being no answer, lacks `in_reply_to_id`.
+        # Raw JSON: PyGithub makes another request for each comment that lacks `in_reply_to_id`.
         newest = f"{pull.url}/comments?sort=created&direction=desc&per_page={_MAX_LINE_COMMENTS}"
         _, every = pull.requester.requestJsonAndCheck("GET", newest)
         answered = {each.get("in_reply_to_id") for each in every}

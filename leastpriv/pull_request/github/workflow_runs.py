@@ -1,4 +1,4 @@
-"""Where the code of a workflow run came from, as GitHub says: asked of it once for each run, commit and branch."""
+"""Finds the origin of a workflow run's code; asks GitHub once for each run, commit and branch."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ _UNTRUSTED_EVENTS = frozenset(
         *("issue_comment", "issues", "discussion", "discussion_comment", "fork", "watch"),
     }
 )
-"""Events whose code is not merged yet, or whose runs anybody can start (docs.github.com, "Events that trigger
-workflows", read 2026-11)."""
+"""Events that run unmerged code, or whose runs everyone can start (docs.github.com, "Events that trigger workflows",
+read 2026-11)."""
 _INDIRECT_EVENTS = frozenset({"workflow_run", "deployment_status", "check_run", "check_suite", "status"})
-"""Events that name the default branch's commit whatever they are about: which code they deploy nobody can tell."""
+"""Events whose run names a commit of the default branch, whichever code it deploys."""
 _SESSION_LIFETIME = timedelta(hours=1)
-"""A session made at the end of a run lives on: one hour unless the role says otherwise (AWS STS, "AssumeRole")."""
+"""A session from the end of a run lasts one hour longer, unless the role says otherwise (AWS STS, "AssumeRole")."""
 _MAX_RUN = timedelta(days=35)
 """GitHub ends a workflow run after 35 days (docs.github.com, "Usage limits for GitHub Actions", read 2026-11)."""
 _Key = TypeVar("_Key")
@@ -33,7 +33,7 @@ _Answer = TypeVar("_Answer")
 
 
 class WorkflowRuns:
-    """The workflow runs of one repository, judged against one base branch."""
+    """The workflow runs of one repository, compared with one base branch."""
 
     def __init__(self, connection: Connection, branches: Branches, base: str) -> None:
         self._connection = connection
@@ -44,9 +44,9 @@ class WorkflowRuns:
         self._protected: dict[str, bool] = {}
 
     def origin(self, run: Run) -> Origin:
-        """Origin of a deploy whose session name is the id of a workflow run of this repository.
+        """Returns the origin of a deploy whose session name is the id of a workflow run of this repository.
 
-        The session name is the caller's word, so the calls must lie in the time of the run.
+        The caller chooses the session name, so the calls must be within the time of the run.
         """
         if not (run.session.isascii() and run.session.isdecimal()):
             return Origin(Trust.UNKNOWN, "a session that is not named by a workflow run")
@@ -90,7 +90,7 @@ class WorkflowRuns:
         return Origin(Trust.UNTRUSTED, f"the branch {branch}, which is not protected")
 
     def _branch_contains(self, branch: str, commit: str) -> bool:
-        # By the branch's commit: its name could also be a tag's.
+        # By the branch's commit: a tag could have its name too.
         head = _cached(self._heads, branch, lambda: self._branches.commit_at(branch))
         if head is None:
             return False

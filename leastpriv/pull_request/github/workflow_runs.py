@@ -50,10 +50,10 @@ class WorkflowRuns:
         """
         if not (run.session.isascii() and run.session.isdecimal()):
             return Origin(Trust.UNKNOWN, "a session that is not named by a workflow run")
-        found = self._workflow_run(int(run.session))
-        if isinstance(found, Origin):
-            return found
-        return self._time_mismatch(found, run) or self._origin_of(found)
+        workflow_run = self._workflow_run(int(run.session))
+        if isinstance(workflow_run, Origin):
+            return workflow_run
+        return self._time_mismatch(workflow_run, run) or self._origin_of(workflow_run)
 
     def _workflow_run(self, number: int) -> WorkflowRun | Origin:
         from github import GithubException
@@ -68,24 +68,29 @@ class WorkflowRuns:
                     raise
                 return Origin(Trust.UNKNOWN, "a workflow run that the token may not read (`actions: read`)")
 
-    def _time_mismatch(self, found: WorkflowRun, run: Run) -> Origin | None:
-        started = _utc(found.created_at)
-        ended = _utc(found.updated_at) if found.status == "completed" else started + _MAX_RUN
+    def _time_mismatch(self, workflow_run: WorkflowRun, run: Run) -> Origin | None:
+        started = _utc(workflow_run.created_at)
+        ended = _utc(workflow_run.updated_at) if workflow_run.status == "completed" else started + _MAX_RUN
         if started - _SESSION_LIFETIME <= run.first and run.last <= ended + _SESSION_LIFETIME:
             return None
         return Origin(Trust.UNTRUSTED, f"a session named {run.session}, at another time than that workflow run")
 
-    def _origin_of(self, found: WorkflowRun) -> Origin:
-        branch = found.head_branch or ""
-        if found.head_repository is None or found.head_repository.full_name != self._connection.repository.full_name:
+    def _origin_of(self, workflow_run: WorkflowRun) -> Origin:
+        branch = workflow_run.head_branch or ""
+        if (
+            workflow_run.head_repository is None
+            or workflow_run.head_repository.full_name != self._connection.repository.full_name
+        ):
             return Origin(Trust.UNTRUSTED, "a fork")
-        if found.event in _UNTRUSTED_EVENTS:
-            return Origin(Trust.UNTRUSTED, f"the event {found.event} on the branch {branch}")
-        if found.event in _INDIRECT_EVENTS:
-            return Origin(Trust.UNKNOWN, f"the event {found.event}, which does not tell the commit that was deployed")
-        if self._branch_contains(self._base, found.head_sha):
+        if workflow_run.event in _UNTRUSTED_EVENTS:
+            return Origin(Trust.UNTRUSTED, f"the event {workflow_run.event} on the branch {branch}")
+        if workflow_run.event in _INDIRECT_EVENTS:
+            return Origin(
+                Trust.UNKNOWN, f"the event {workflow_run.event}, which does not tell the commit that was deployed"
+            )
+        if self._branch_contains(self._base, workflow_run.head_sha):
             return Origin(Trust.TRUSTED, self._base)
-        if branch and self._is_protected(branch) and self._branch_contains(branch, found.head_sha):
+        if branch and self._is_protected(branch) and self._branch_contains(branch, workflow_run.head_sha):
             return Origin(Trust.TRUSTED, branch)
         return Origin(Trust.UNTRUSTED, f"the branch {branch}, which is not protected")
 

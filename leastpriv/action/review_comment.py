@@ -25,7 +25,7 @@ def review_step(run: RunContext, github: GitHubRepository | None, runner: Runner
     if github is None:
         raise InputError("The input github-token is empty: leave it out, a review reads both versions on GitHub.")
     (target,) = run.targets
-    pull = runner.pull_request()
+    pull = runner.pull_request_event()
     base = github.fork_point(pull.base, pull.head)
     files = {target.policy_path, *(Location.of(name).path for name in target.settings.attached_files)}
     if all(github.read(base, path) == github.read(pull.head, path) for path in sorted(files)):
@@ -57,7 +57,7 @@ def _comment(
 ) -> bool:
     """Writes or edits the comment; returns whether that worked. A fork's run cannot write: there the summary has it."""
     runner, console = here
-    if runner.read_only_token():
+    if runner.has_read_only_token():
         console.log("The token of this run is read-only: the review is in the job's summary alone.")
         return True
     text, _, mark = body.rstrip().rpartition("\n")

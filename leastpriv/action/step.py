@@ -43,7 +43,7 @@ def step(environment: Mapping[str, str], runner: Runner, console: Console, clock
     for note in run_notes(result):
         console.warning(note, title="Not remembered" if result.single else "Several targets")
     codes = [each.exit_code for each in result.targets]
-    if settings.mode is Mode.CHECK and github and settings.drift_issue and not runner.read_only_token():
+    if settings.mode is Mode.CHECK and github and settings.drift_issue and not runner.has_read_only_token():
         codes = [_track_drift(each, github, console, runner.run_url) for each in result.targets]
     else:
         report_failures(result, console)

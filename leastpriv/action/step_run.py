@@ -11,7 +11,7 @@ from pathlib import Path
 
 from leastpriv.aws.session import AwsSession
 from leastpriv.config.settings import AUTO_LOGS, Mode, Settings, parse_settings, step_inputs
-from leastpriv.config.targets_file import Configuration, Entry, read_configuration, run_settings, settings_of
+from leastpriv.config.targets_file import Configuration, TargetEntry, read_configuration, run_settings, settings_of
 from leastpriv.errors import InputError, PullRequestError
 from leastpriv.evidence.denials.github_run_logs import WorkflowRunLogs
 from leastpriv.evidence.history.file import LONGEST_FILE
@@ -45,7 +45,7 @@ def step_settings(environment: Mapping[str, str], runner: Runner, console: Conso
     else:
         settings = parse_settings(given)
     # A run of a fork's pull request, or Dependabot's.
-    if settings.mode is not Mode.PULL_REQUEST or not runner.read_only_token():
+    if settings.mode is not Mode.PULL_REQUEST or not runner.has_read_only_token():
         return settings
     console.notice(
         "The token of this run is read-only (a pull request from a fork, or Dependabot's): the proposal is only "
@@ -64,7 +64,7 @@ def checkout_context(settings: Settings, environment: Mapping[str, str], runner:
     session, logs = AwsSession(environment, now, settings.aws_regions), _job_logs(settings, runner, now)
     target = _checkout_target(settings, runner)
     trails = tuple(repository_path(runner.workspace, name, "trails") for name in settings.trail_folders)
-    return RunContext(settings, (target,), now, trails, logs, session, runner.run_pages)
+    return RunContext(settings, (target,), now, trails, logs, session, runner.run_url_template)
 
 
 def with_repository(
@@ -82,7 +82,7 @@ def with_repository(
     if not given.values["config"]:
         return replace(run, targets=(target,))
 
-    def entry_settings(entry: Entry, role: str) -> Settings:
+    def entry_settings(entry: TargetEntry, role: str) -> Settings:
         return replace(settings_of(entry, role, given), mode=run.settings.mode)
 
     raw, configuration = _read_targets_file(target)
@@ -118,7 +118,7 @@ def _target(settings: Settings, runner: Runner, github: GitHubRepository | None)
     target = _checkout_target(settings, runner)
     repository = github.with_options(settings.pull_request_options) if github else None
     store = _history_store(settings, repository)
-    target = replace(target, store=store, writes_store=not runner.read_only_token(), repository=repository)
+    target = replace(target, store=store, writes_store=not runner.has_read_only_token(), repository=repository)
     if repository is None and settings.mode is Mode.PULL_REQUEST:
         # Another forge, or none: the branch is made in the repository of the workspace.
         return replace(target, repository=GitRepository.open(runner.workspace))

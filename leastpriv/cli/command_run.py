@@ -12,7 +12,7 @@ from leastpriv.aws.session import AwsSession
 from leastpriv.config.settings import AUTO_LOGS, GivenInputs, Mode, Settings, parse_settings
 from leastpriv.config.targets_file import (
     Configuration,
-    Entry,
+    TargetEntry,
     entry_text,
     first_file_template,
     read_configuration,
@@ -94,7 +94,7 @@ def targets_context(given: GivenInputs, environment: Mapping[str, str], now: dat
             "First files and their config are named from the root of the repository: run --mode pull-request there."
         )
 
-    def entry_settings(entry: Entry, role: str) -> Settings:
+    def entry_settings(entry: TargetEntry, role: str) -> Settings:
         return replace(settings_of(entry, role, given), mode=whole.mode)
 
     file = TargetsFile(configuration, raw, entry_settings, command_target, config.repository)

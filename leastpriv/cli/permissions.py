@@ -54,7 +54,7 @@ def permissions(options: Namespace, stdout: TextIO, console: Console, clock: Clo
         target,
         lambda calls: console.log(f"… {calls:,} calls"),
     )
-    console.settle()
+    console.clear_progress()
     from leastpriv.report.tables import permission_rows, permission_table
 
     patterns = options.resources == "pattern"

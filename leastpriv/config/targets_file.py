@@ -37,7 +37,7 @@ _PATTERN = re.compile(r"arn:aws(?:-[a-z]+)*:iam::[0-9]{12}:role/[\w+=,.@/*?-]{1,
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class TargetEntry:
     """One entry of `targets`."""
 
     where: str
@@ -62,7 +62,7 @@ class Configuration:
     """The content of the targets file."""
 
     path: str
-    entries: tuple[Entry, ...]
+    entries: tuple[TargetEntry, ...]
     follow: bool = True
     """Whether the calls of roles are read that targets lead to and no entry names."""
     discover: str = ""
@@ -96,7 +96,7 @@ def read_configuration(raw: bytes, path: str) -> Configuration:
     return Configuration(path, entries, _flag(whole, "follow", where, otherwise=True), _discover(whole, entries, where))
 
 
-def settings_of(entry: Entry, role: str, given: GivenInputs) -> Settings:
+def settings_of(entry: TargetEntry, role: str, given: GivenInputs) -> Settings:
     """Returns the settings of one target.
 
     Args:
@@ -162,7 +162,7 @@ def _parsed(raw: bytes, path: str) -> Mapping[str, Any]:
     return whole
 
 
-def _entry(found: object, where: str) -> Entry:
+def _entry(found: object, where: str) -> TargetEntry:
     if not isinstance(found, Mapping):
         raise InputError(f"{where} is no mapping: write role-arn: and policy-file: in it.")
     _only(found, (*target_inputs(), "group"), where)
@@ -175,7 +175,7 @@ def _entry(found: object, where: str) -> Entry:
         raise InputError(f"{where}: group is {group!r}: write a name of letters, digits, - and _.")
     if group and "branch" in values:
         raise InputError(f"{where} has both group and branch: the targets of a group share the branch leastpriv/GROUP.")
-    entry = Entry(where, values, str(group))
+    entry = TargetEntry(where, values, str(group))
     if entry.is_pattern:
         _check_pattern(entry)
     elif NAME in str(values["policy-file"]):
@@ -183,7 +183,7 @@ def _entry(found: object, where: str) -> Entry:
     return entry
 
 
-def _check_pattern(entry: Entry) -> None:
+def _check_pattern(entry: TargetEntry) -> None:
     if not _PATTERN.fullmatch(entry.role):
         raise InputError(
             f"{entry.where}: role-arn is {entry.role!r}: wildcards may stand in the role's name and path only, as in "
@@ -211,10 +211,10 @@ def _value(value: object, where: str) -> Value:
     raise InputError(f"{where} is neither text, nor a number, nor a list of texts.")
 
 
-def _distinct(entries: Sequence[Entry]) -> None:
+def _distinct(entries: Sequence[TargetEntry]) -> None:
     """Raises InputError for two entries with one role or file, whose proposals would undo each other."""
     for name in ("role-arn", "policy-file"):
-        seen: dict[str, Entry] = {}
+        seen: dict[str, TargetEntry] = {}
         for entry in entries:
             value = str(entry.values[name])
             if value in seen:
@@ -222,7 +222,7 @@ def _distinct(entries: Sequence[Entry]) -> None:
             seen[value] = entry
 
 
-def _discover(whole: Mapping[str, Any], entries: Sequence[Entry], where: str) -> str:
+def _discover(whole: Mapping[str, Any], entries: Sequence[TargetEntry], where: str) -> str:
     value = whole.get("discover", False)
     if value is True:
         return first_file_template(str(entries[0].values["policy-file"]))

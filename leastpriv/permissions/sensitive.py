@@ -59,7 +59,8 @@ def _forbidden(name: str) -> str:
 
 def _reason(facts: str, name: str) -> str:
     rows = _rows_by_service(facts)
-    services = (name.partition(":")[0].lower(), "*")
+    # The rows of any service are the first of the table, whose first match is the reason.
+    services = ("*", name.partition(":")[0].lower())
     found = (row for key in services for row in rows.get(key, ()) if action_matches(row["pattern"], name))
     return next((row["reason"] for row in found if row["levels"] == "any" or _writes(name)), "")
 

@@ -15,7 +15,7 @@ from leastpriv.aws.arns import Principals, parse_principal
 from leastpriv.aws.polling import Polling
 from leastpriv.aws.session import AwsSession
 from leastpriv.config.settings import Settings
-from leastpriv.config.targets_file import Entry
+from leastpriv.config.targets_file import TargetEntry
 from leastpriv.errors import AwsError, LeastprivError
 from leastpriv.evidence.aws_findings.collect import collect_aws_findings
 from leastpriv.evidence.aws_findings.models import AwsFindings, SkippedSource
@@ -252,7 +252,7 @@ class RunEvidence:
                 error.missing_action,
             ) from error
 
-    def matches(self, entry: Entry, named: Iterable[str]) -> tuple[str, ...]:
+    def matches(self, entry: TargetEntry, named: Iterable[str]) -> tuple[str, ...]:
         """Returns the ARNs of roles that match an entry's pattern and that no other entry names, sorted.
 
         Raises:

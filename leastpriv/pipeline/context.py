@@ -10,7 +10,7 @@ from typing import Protocol
 
 from leastpriv.aws.session import AwsSession
 from leastpriv.config.settings import Mode, Settings
-from leastpriv.config.targets_file import Configuration, Entry
+from leastpriv.config.targets_file import Configuration, TargetEntry
 from leastpriv.evidence.denials.logged_usage import LoggedDenials
 from leastpriv.policy.source import Location
 from leastpriv.proposal.fingerprint import fingerprint
@@ -105,7 +105,7 @@ class TargetsFile:
     configuration: Configuration
     raw: bytes
     """The file itself."""
-    settings_of: Callable[[Entry, str], Settings]
+    settings_of: Callable[[TargetEntry, str], Settings]
     """Entry and ARN of the role -> settings; raises InputError for a wrong value."""
     target_of: Callable[[Settings], Target]
     """Settings -> where the policy is."""
@@ -116,7 +116,7 @@ class TargetsFile:
         """The scope of a group's pull request."""
         return f"group {group} of {self.configuration.path}"
 
-    def target(self, entry: Entry, role: str) -> Target:
+    def target(self, entry: TargetEntry, role: str) -> Target:
         """Returns the target of an entry; `role` is its ARN, that of a matching role where the entry is a pattern.
 
         Raises:

@@ -10,7 +10,7 @@ from dataclasses import replace
 from functools import partial
 
 from leastpriv.config.settings import Mode
-from leastpriv.config.targets_file import NAME, Configuration, Entry, first_file_template, with_targets
+from leastpriv.config.targets_file import NAME, Configuration, TargetEntry, first_file_template, with_targets
 from leastpriv.errors import InputError, LeastprivError
 from leastpriv.evidence.role_chain import RoleChain
 from leastpriv.pipeline.collect_evidence import RunEvidence, attempt
@@ -47,7 +47,7 @@ def unwritten_roles(
             continue
         path = _free_path(template, role, taken)
         taken.add(path)
-        entry = Entry(f"The role {role}", {"role-arn": role, "policy-file": path})
+        entry = TargetEntry(f"The role {role}", {"role-arn": role, "policy-file": path})
         target, failure = attempt(partial(_observed_target, file, entry))
         content = None
         if target:
@@ -146,7 +146,7 @@ def _scope(configuration: Configuration) -> str:
     return f"first files of {configuration.path}"
 
 
-def _observed_target(file: TargetsFile, entry: Entry) -> Target:
+def _observed_target(file: TargetsFile, entry: TargetEntry) -> Target:
     """Returns a role that is no target: AWS is not asked about it, and its proposal is not published."""
     settings = replace(
         file.settings_of(entry, entry.role),

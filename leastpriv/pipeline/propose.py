@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
-from leastpriv.config.targets_file import Entry
+from leastpriv.config.targets_file import TargetEntry
 from leastpriv.diff.compare import Difference, compare
 from leastpriv.errors import InputError, LeastprivError
 from leastpriv.evidence.gaps import with_clock_gap
@@ -204,7 +204,7 @@ def _targets(
     return [*run.targets, *found], failed, notes
 
 
-def _example(entry: Entry) -> str:
+def _example(entry: TargetEntry) -> str:
     """Returns an ARN that a pattern matches."""
     return entry.role.replace("*", "x").replace("?", "x")
 

@@ -1,4 +1,4 @@
-"""What a person can do with a pull request besides merging it, and the hidden memory of what closing it declines."""
+"""Writes and reads the controls and the hidden markers in the body of a pull request."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from collections.abc import Sequence
 from leastpriv.pull_request.lifecycle import PAUSED_LABEL, REBASE_BOX, RECONSIDER_LABEL
 
 _MAX_IDS = 1_500
-"""At 13 characters each; beyond it only an equal proposal is known again as declined."""
+"""An id has 13 characters. Without its ids, only an equal proposal is recognized as declined."""
 _CHANGES_MARKER = re.compile(r"<!-- leastpriv:changes v=1 ([0-9a-z -]*)-->")
 _FINGERPRINT_MARKER = re.compile(r"<!-- leastpriv v=1 [^>]*?fingerprint=([0-9a-f]+)")
 
 
 def controls_section(changes: Sequence[str]) -> str:
-    """The last section of a pull request's body; `changes` are the ids of what closing it declines."""
+    """Returns the last section of a body; `changes` are the ids of the changes that closing it declines."""
     lines = [
         "### Controls",
         "",
@@ -30,12 +30,12 @@ def controls_section(changes: Sequence[str]) -> str:
 
 
 def declined_changes(body: str) -> tuple[str, ...]:
-    """Ids in the body of a closed pull request."""
-    found = _CHANGES_MARKER.search(body)
-    return tuple(found[1].split()) if found else ()
+    """Returns the ids of the changes in the body of a closed pull request."""
+    match = _CHANGES_MARKER.search(body)
+    return tuple(match[1].split()) if match else ()
 
 
 def body_fingerprint(body: str) -> str:
-    """Fingerprint of the proposal that a body is about; empty where it has none."""
-    found = _FINGERPRINT_MARKER.search(body)
-    return found[1] if found else ""
+    """Returns the fingerprint in a body; empty without one."""
+    match = _FINGERPRINT_MARKER.search(body)
+    return match[1] if match else ""

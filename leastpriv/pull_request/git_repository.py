@@ -1,7 +1,6 @@
-"""A git repository on disk as the place of the pull request: one commit on one branch.
+"""Publishes a proposal as one commit on one branch of a git repository on disk.
 
-Working tree, index and HEAD are never touched; objects are written and one reference moves, if nobody else
-moved it meanwhile.
+It writes objects and moves one reference; working tree, index and HEAD never change.
 """
 
 from __future__ import annotations
@@ -28,7 +27,7 @@ from leastpriv.pull_request.models import (
 
 @dataclass(frozen=True, slots=True)
 class GitRepository(LocalRepository):
-    """A `Repository` on disk, which has branches and no pull requests."""
+    """A `Repository` on disk, which has branches but no pull requests."""
 
     @property
     def has_pull_requests(self) -> bool:
@@ -61,14 +60,14 @@ class GitRepository(LocalRepository):
 
 
 def publish(repository: LocalRepository, publication: Publication, now: datetime) -> PublishResult:
-    """Bring the branch to the one commit that makes the proposal, or leave it alone and say why.
+    """Brings the branch to the one commit of the proposal, or leaves it unchanged and gives the reason.
 
-    A branch that only this program wrote is renewed on the base's head, or deleted when nothing is left to
-    change. One that a person added to, amended or rebased is left as it is.
+    A branch with commits of this program only is renewed on the base's head, or deleted if nothing is left to change. A
+    branch that a person added to, amended or rebased is left as it is.
 
     Raises:
-        PullRequestError: the names, path or fingerprint are unusable; the branch holds somebody else's work
-            only, is checked out, or moved meanwhile; or git fails.
+        PullRequestError: the names, path or fingerprint are unusable; the branch has no commit of this program, is
+            checked out, or moved in between; or git fails.
     """
     branch = publication.branch
     base, base_sha = _check_names(repository, publication)
@@ -96,7 +95,7 @@ def publish(repository: LocalRepository, publication: Publication, now: datetime
 def _delete_obsolete_branch(
     repository: LocalRepository, branch: str, head: str | None, base: str, base_sha: str
 ) -> PublishResult:
-    """Delete a branch of ours that has nothing left to propose."""
+    """Deletes the branch of a proposal without changes."""
     if head is None:
         return PublishResult(PullRequestOperation.NONE, branch, "", base_sha, f"Nothing to change on {base}.")
     repository.move_branch(branch, head, None)
@@ -106,9 +105,9 @@ def _delete_obsolete_branch(
 def _check_names(repository: LocalRepository, publication: Publication) -> tuple[str, str]:
     branch = publication.branch
     check_fingerprint(publication)
-    for given, name in (("branch", branch), ("base", publication.base)):
+    for input_name, name in (("branch", branch), ("base", publication.base)):
         if name and not is_branch_name(name):
-            raise PullRequestError(f"The input {given} is {name!r}: git does not take that as a branch name.")
+            raise PullRequestError(f"The input {input_name} is {name!r}: git does not take that as a branch name.")
     base, base_sha = repository.branch_head(publication.base)
     if publication.expected_base not in ("", base_sha):
         raise PullRequestError(f"The branch {base!r} moved while the proposal was made: run again.")
@@ -118,10 +117,10 @@ def _check_names(repository: LocalRepository, publication: Publication) -> tuple
 
 
 def _edit_reason(repository: LocalRepository, publication: Publication, base_sha: str, head: str) -> str:
-    """Return why the branch is a person's now, empty where it is ours alone.
+    """Returns why the branch belongs to a person now; empty if this program alone wrote it.
 
     Raises:
-        PullRequestError: nothing on the branch is ours.
+        PullRequestError: the branch has no commit of this program.
     """
     branch = publication.branch
     commits = repository.commits_since(base_sha, head) or (repository.read_commit(head),)

@@ -1,9 +1,8 @@
-"""What to do with the one pull request of a proposal: a pure table from what is found to the next step.
+"""Decides the next step for the pull request of a proposal from its present state, without network or stored state.
 
-The rows are those of the bots that people already know (Renovate, Dependabot, create-pull-request), with two
-differences: a branch that a person touched is left alone, and a proposal that was declined does not come back (its
-single changes neither: they are taken out before there is a proposal). No network, no state: all that decides is in
-the arguments.
+The rules are those of Renovate, Dependabot and create-pull-request, with two differences: a branch that a person edited
+is left alone, and a declined proposal does not come back. Declined single changes do not come back either; they are
+removed before there is a proposal.
 """
 
 from __future__ import annotations
@@ -14,59 +13,59 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 SCOPE_DIGITS = 8
-"""How many digits at the beginning of a fingerprint tell principal and policy file."""
+"""Number of digits at the beginning of a fingerprint that identify principal and policy file."""
 PAUSED_LABEL = "leastpriv: paused"
-"""A person sets it: the pull request is left as it is until the label is gone."""
+"""Set by a person: the pull request is left as it is until the label is removed."""
 EDITED_LABEL = "leastpriv: edited"
-"""Set beside the comment that says that the branch is a person's now."""
+"""Set with the comment that says that a person edited the branch."""
 RECONSIDER_LABEL = "leastpriv: reconsider"
-"""A person sets it on a closed pull request: what was declined with it may be proposed again."""
+"""Set by a person on a closed pull request: its declined changes may be proposed again."""
 REBASE_BOX = "- [ ] <!-- leastpriv:rebase -->"
-"""How the line with the box begins that hands the branch back."""
+"""Beginning of the line with the checkbox that returns the branch to this program."""
 _REBASE_TICKED = re.compile(r"^\s*[-*] \[[xX]\] <!-- leastpriv:rebase -->", re.MULTILINE)
 
 
 class PullRequestStep(StrEnum):
-    """The next step."""
+    """The next step for a pull request."""
 
     CREATE = "create"
-    """Commit on the base, branch, pull request."""
+    """Creates commit, branch and pull request."""
     CREATE_PULL = "create-pull"
-    """The branch is there and right; the pull request is not (its creation was forbidden)."""
+    """Creates only the pull request: the branch is right, but an earlier run was not allowed to create it."""
     UPDATE = "update"
-    """One commit on the base's head, the branch moved once, title and body edited; a pull request if there is none."""
+    """Moves the branch to one new commit on the base's head; edits or creates the pull request."""
     NOTHING = "nothing"
     CLOSE = "close"
-    """Comment why, close, delete the branch."""
+    """Comments with the reason, closes, deletes the branch."""
     DELETE_BRANCH = "delete-branch"
-    """Nothing left to change, and no pull request to close."""
+    """Deletes the branch: nothing is left to change, and there is no pull request to close."""
     LEAVE_EDITED = "leave-edited"
-    """A person's: one comment, edited in place, and a label."""
+    """Leaves a person's branch alone; writes or edits one comment and sets a label."""
     LEAVE_RETARGETED = "leave-retargeted"
-    """Its target branch was changed: as `LEAVE_EDITED`."""
+    """As `LEAVE_EDITED`, since its target branch was changed."""
     LEAVE_OBSOLETE = "leave-obsolete"
-    """A person's, and nothing is left to change: one comment that closing was skipped."""
+    """Comments once why a pull request without changes is not closed: a person edited its branch."""
     REWORD = "reword"
-    """The branch is right; title and body are those of another proposal (an edit of them failed, or came too late)."""
+    """Edits title and body, which describe another proposal: an earlier edit failed or came too late."""
     FOREIGN = "foreign"
-    """The branch was never ours: stop, and name the input `branch`."""
+    """Fails: the branch has no commit of this program; the input `branch` must name another."""
     OTHER_SCOPE = "other-scope"
-    """The branch is ours, for another principal or policy file: stop, and name the input `branch`."""
+    """Fails: the branch is that of another principal or policy file; the input `branch` must name another."""
 
 
 @dataclass(frozen=True, slots=True)
 class ProposalBranch:
-    """The branch of the proposal as it is."""
+    """The present state of the branch of a proposal."""
 
     head: str
     is_own: bool
-    """Every commit since the base was made by this program and touched by nobody."""
+    """This program made every commit since the base, and no commit was amended or rebased."""
     has_own_commits: bool
-    """Some commit since the base was made by this program."""
+    """This program made at least one commit since the base."""
     fingerprint: str
-    """Of our newest commit; empty where there is none."""
+    """Fingerprint in the newest commit of this program; empty without one."""
     merged: bool = False
-    """Its head is on the base already: nothing on it can be lost."""
+    """Its head is in the base already, so that deleting it loses nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,22 +74,22 @@ class OpenPullRequest:
 
     number: int
     base: str
-    """Name of the branch that it asks to be merged into."""
+    """Name of its target branch."""
     body: str
     labels: tuple[str, ...] = ()
     fingerprint: str = ""
-    """Of the proposal that the body is about; empty where a person has rewritten it."""
+    """Fingerprint in the body; empty if a person rewrote it."""
     is_own: bool = True
-    """We opened it."""
+    """This program opened it."""
 
     def has_label(self, label: str) -> bool:
-        """Whether it has a label; GitHub keeps the case in which a label was first written and compares without."""
+        """Whether it has a label; GitHub compares labels without case."""
         return label.casefold() in {each.casefold() for each in self.labels}
 
 
 @dataclass(frozen=True, slots=True)
 class DeclinedProposal:
-    """A pull request of the branch that was closed without being merged."""
+    """A pull request of the branch that was closed without a merge."""
 
     number: int
     fingerprint: str
@@ -100,24 +99,24 @@ class DeclinedProposal:
 
 @dataclass(frozen=True, slots=True)
 class WantedProposal:
-    """The proposal as it should become."""
+    """The proposal of this run."""
 
     fingerprint: str
     base: str
     """Name of the base branch."""
     changes: bool
-    """Whether there is anything to change."""
+    """Whether the proposal changes the base."""
 
 
 @dataclass(frozen=True, slots=True)
 class PlannedStep:
-    """A step, why, and the declined pull request that it has to do with (0: none)."""
+    """The next step, its reason, and the number of the declined pull request it refers to (0: none)."""
 
     step: PullRequestStep
     reason: str
     declined: int = 0
     is_current: bool = False
-    """The pull request is as it should be: what said that it is left alone no longer holds."""
+    """The pull request holds this proposal: a comment that it is left alone no longer applies."""
 
 
 def plan_step(
@@ -126,7 +125,7 @@ def plan_step(
     pull: OpenPullRequest | None,
     declined: Sequence[DeclinedProposal],
 ) -> PlannedStep:
-    """The next step for what was found; `declined` newest first."""
+    """Returns the next step for the present state; `declined` is sorted newest first."""
     if pull and pull.has_label(PAUSED_LABEL):
         return PlannedStep(PullRequestStep.NOTHING, f"#{pull.number} has the label `{PAUSED_LABEL}`.")
     if branch and branch.fingerprint and fingerprint_scope(branch.fingerprint) != fingerprint_scope(wanted.fingerprint):
@@ -148,7 +147,7 @@ def plan_step(
 
 
 def fingerprint_scope(fingerprint: str) -> str:
-    """The part of a fingerprint that tells principal and policy file."""
+    """Returns the part of a fingerprint that identifies principal and policy file."""
     return fingerprint[:SCOPE_DIGITS]
 
 
@@ -165,8 +164,8 @@ def _edited_branch_step(wanted: WantedProposal, branch: ProposalBranch, pull: Op
         return PlannedStep(
             PullRequestStep.LEAVE_OBSOLETE, "Nothing is left to change, but somebody worked on the branch."
         )
-    way_out = "" if pull else ", and it has no open pull request: delete the branch to have it proposed anew"
-    return PlannedStep(PullRequestStep.LEAVE_EDITED, f"Somebody worked on the branch{way_out}.")
+    remedy = "" if pull else ", and it has no open pull request: delete the branch to have it proposed anew"
+    return PlannedStep(PullRequestStep.LEAVE_EDITED, f"Somebody worked on the branch{remedy}.")
 
 
 def _open_pull_request_step(wanted: WantedProposal, branch: ProposalBranch, pull: OpenPullRequest) -> PlannedStep:
@@ -184,7 +183,7 @@ def _no_change_step(branch: ProposalBranch | None, declined: Sequence[DeclinedPr
         return PlannedStep(PullRequestStep.NOTHING, "Nothing to change.")
     own = next((each for each in declined if each.fingerprint == branch.fingerprint), None)
     if own:
-        # Without its branch a closed pull request cannot be opened again.
+        # GitHub cannot reopen a closed pull request whose branch was deleted.
         return PlannedStep(
             PullRequestStep.NOTHING, f"Nothing to change; the branch is that of #{own.number}.", own.number
         )

@@ -1,4 +1,4 @@
-"""Where a memory is kept between runs: bytes in, bytes out, and never the bytes of another run lost."""
+"""Stores the state between runs as bytes, without losing the state that a parallel run stores."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ from leastpriv.atomic_file import write_atomically
 from leastpriv.errors import LeastprivError, UnreadableHistoryError
 
 StateUpdate = Callable[[bytes | None], bytes]
-"""What is kept now, or None -> what is to be kept; called again where another run was faster."""
+"""Maps the stored state (None: nothing) to the new state; called again if a parallel run was faster."""
 
 
 class StateStore(Protocol):
-    """One file of a branch or folder."""
+    """One file of a branch or folder that holds state."""
 
     @property
     def name(self) -> str:
-        """How people find the file, in words that end a sentence."""
+        """The file as a message names it at its end."""
 
     def read(self) -> bytes | None:
-        """What is kept; None where nothing is."""
+        """Returns the stored state; None if nothing is stored."""
 
     def update(self, change: StateUpdate) -> None:
-        """Keeps what `change` makes of what is kept."""
+        """Replaces the stored state by the result of `change`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,11 +42,11 @@ class FolderStateStore:
 
     @property
     def name(self) -> str:
-        """The file."""
+        """Path of the file."""
         return (self.folder / self.path).as_posix()
 
     def read(self) -> bytes | None:
-        """What the file holds.
+        """Returns the content of the file; None if it does not exist.
 
         Raises:
             UnreadableHistoryError: it is no regular file, or too long.
@@ -64,7 +64,7 @@ class FolderStateStore:
             raise LeastprivError(f"{self.name} cannot be read: {error.strerror}.") from error
 
     def update(self, change: StateUpdate) -> None:
-        """Writes the file whole or not at all.
+        """Writes the file atomically.
 
         Raises:
             UnreadableHistoryError: as `read`.

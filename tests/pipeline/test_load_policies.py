@@ -45,6 +45,6 @@ def test_a_way_into_the_role_that_shows_no_login_may_hide_any_use(
         (Drift("", missing=True), "no policy of the role is like the file"),
     ],
 )
-def test_how_the_account_differs_is_said_in_plain_words(found: Drift, sentence: str) -> None:
+def test_a_difference_of_the_account_is_a_plain_sentence(found: Drift, sentence: str) -> None:
     assert drift_sentence(found) == sentence
     assert found.differs is bool(sentence)

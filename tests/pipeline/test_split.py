@@ -70,7 +70,7 @@ def test_the_files_are_written_under_their_names_and_say_what_one_would_have(spl
     assert statements <= {"iam/ci-deploy.json", "iam/ci-deploy-2.json"}
 
 
-def test_the_report_says_that_the_further_file_has_to_be_attached(split: Proposed) -> None:
+def test_the_report_asks_to_attach_the_further_file(split: Proposed) -> None:
     assert "**Split**: attach `iam/ci-deploy-2.json`" in split.body
 
 

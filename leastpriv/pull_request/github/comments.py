@@ -1,7 +1,4 @@
-"""Comments on pull requests, and whether who wrote them may decide anything here.
-
-Comments at the lines of a pull request's diff: one review of ours, which takes the place of the one before.
-"""
+"""Reads commands from comments of pull requests, and writes comments at lines of their diffs."""
 
 from __future__ import annotations
 
@@ -22,14 +19,14 @@ if TYPE_CHECKING:
 
 
 _MAX_COMMENTS = 1_000
-"""Of one pull request, the oldest."""
+"""Per pull request, the oldest."""
 _WRITE_PERMISSIONS = ("admin", "write")
-"""Answers of GitHub for those who may push; `maintain` is told as `write`, `triage` as `read` (docs.github.com, "Get
-repository permissions for a user", read 2026-11-26)."""
+"""Answers of GitHub for people with write permission; `maintain` is returned as `write`, `triage` as `read`
+(docs.github.com, "Get repository permissions for a user", read 2026-11-26)."""
 
 
 class PullRequestComments:
-    """The comments of one repository."""
+    """The comments on pull requests of one repository."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
@@ -37,35 +34,38 @@ class PullRequestComments:
         self._may_decide_by_login: dict[str, bool] = {}
 
     def commands(self, pulls: Iterable[int]) -> tuple[CommentCommand, ...]:
-        """What was asked for under some pull requests, in the order of their comments.
+        """Returns the commands under some pull requests, in the order of their comments.
 
         Raises:
-            PullRequestError: GitHub does not show the comments, or the permission of a writer.
+            PullRequestError: GitHub does not return the comments, or the permission of an author.
         """
-        return tuple(said for number in pulls for said in self._commands_under(number))
+        return tuple(command for number in pulls for command in self._commands_under(number))
 
     def _commands_under(self, number: int) -> Iterable[CommentCommand]:
         with translate_github_errors(f"listing the comments of #{number}"):
             comments = self._repository.get_issue(number).get_comments()
-            return [said for comment in islice(comments, _MAX_COMMENTS) for said in self._commands_in(comment, number)]
+            return [
+                command for comment in islice(comments, _MAX_COMMENTS) for command in self._commands_in(comment, number)
+            ]
 
     def _commands_in(self, comment: IssueComment, number: int) -> Iterable[CommentCommand]:
-        found = parse_commands(comment.body or "")
-        if not found:
+        commands = parse_commands(comment.body or "")
+        if not commands:
             return []
         login = comment.user.login if comment.user else ""
-        refusal = self._rejection(comment, login)
-        at = _utc(comment.created_at)
+        rejection = self._rejection(comment, login)
+        created_at = _utc(comment.created_at)
         return [
-            CommentCommand(each, login, at, comment.id, number, refusal or rejection_reason(each)) for each in found
+            CommentCommand(command, login, created_at, comment.id, number, rejection or rejection_reason(command))
+            for command in commands
         ]
 
     def _rejection(self, comment: IssueComment, login: str) -> str:
-        """Why a comment does not count: an app wrote it, it is not what its author wrote, or they may not decide."""
+        """Returns why a comment does not count: an app wrote it, it was edited, or its author lacks permission."""
         if not login or is_bot(login) or comment.user.type != "User":
             return "an app wrote it"
         if _utc(comment.updated_at) != _utc(comment.created_at):
-            # Others may edit a comment too, and the REST API does not say who did.
+            # Others may edit a comment too, and the REST API does not name the editor.
             return "it was edited after it was written: write it anew"
         return "" if self._may_decide(login) else "only people with write permission decide"
 
@@ -90,20 +90,20 @@ _MARKER = "<!-- leastpriv:line v=1 -->"
 _MAX_LINE_COMMENTS = 100
 _REVIEW_BODY = "The evidence at the lines that change; the description has all of it."
 _WAITS = (1.0, 2.0, 4.0)
-"""Seconds between tries while GitHub has not worked out the diff of a branch that was just moved (404 and 422)."""
+"""Seconds between tries while GitHub computes the diff of a branch that just moved (404 and 422)."""
 
 
 class LineComments:
-    """The comments of one repository's pull requests that stand at lines."""
+    """The comments at lines of pull requests of one repository."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
 
     def replace(self, number: int, commit: str, comments: Sequence[LineComment], *, is_new: bool) -> str:
-        """Has these comments stand at lines of the diff up to `commit`; gives a sentence where that was refused.
+        """Replaces the comments at lines of the diff up to `commit`; returns a sentence if GitHub rejects them.
 
-        Earlier ones of ours go, but for those that somebody answered; `is_new`: there are none. They are a courtesy: no
-        failure ends the run.
+        Earlier comments of this program are deleted, except those with an answer; `is_new`: there are none. No failure
+        ends the run.
         """
         if is_new and not comments:
             return ""
@@ -117,15 +117,15 @@ class LineComments:
         return self._create_review(pull, commit, comments) if comments else ""
 
     def _remove_earlier(self, pull: PullRequest) -> None:
-        # Read as they came: PyGithub asks once more for each comment that, being no answer, lacks `in_reply_to_id`.
-        newest = f"{pull.url}/comments?sort=created&direction=desc&per_page={_MAX_LINE_COMMENTS}"
-        _, every = pull.requester.requestJsonAndCheck("GET", newest)
-        answered = {each.get("in_reply_to_id") for each in every}
-        for each in every:
-            author = (each["user"] or {}).get("login", "")  # a deleted account has none
-            own = self._connection.is_own_login(author) and each["body"].rstrip().endswith(_MARKER)
-            if own and each["id"] not in answered:
-                pull.requester.requestJsonAndCheck("DELETE", each["url"])
+        # Raw JSON: PyGithub makes another request for each comment that lacks `in_reply_to_id`.
+        url = f"{pull.url}/comments?sort=created&direction=desc&per_page={_MAX_LINE_COMMENTS}"
+        _, comments = pull.requester.requestJsonAndCheck("GET", url)
+        answered = {comment.get("in_reply_to_id") for comment in comments}
+        for comment in comments:
+            author = (comment["user"] or {}).get("login", "")  # a deleted account has none
+            is_own = self._connection.is_own_login(author) and comment["body"].rstrip().endswith(_MARKER)
+            if is_own and comment["id"] not in answered:
+                pull.requester.requestJsonAndCheck("DELETE", comment["url"])
 
     def _create_review(self, pull: PullRequest, commit: str, comments: Sequence[LineComment]) -> str:
         from github import GithubException

@@ -1,4 +1,4 @@
-"""The tracking issue on GitHub, found again by its label, its author and a hidden line."""
+"""Finds the tracking issue by its label, author and marker, and updates it."""
 
 from __future__ import annotations
 
@@ -25,19 +25,19 @@ _NOT_PLANNED = "not_planned"
 
 
 class TrackingIssue:
-    """One issue of one repository."""
+    """The tracking issue of one repository."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
         self._repository = connection.repository
 
     def update(self, marker: str, findings: Collection[str], title: str, body: str) -> tuple[IssueStep, str]:
-        """Opens, edits, reopens or closes it, or leaves it alone; gives what was done, and its address if there is one.
+        """Opens, edits, reopens or closes the issue, or leaves it alone; returns the step and its address, if any.
 
         `marker` begins the line of `body` that holds the ids of the findings.
 
         Raises:
-            PullRequestError: GitHub refuses, as without `issues: write`.
+            PullRequestError: GitHub denies it, as without `issues: write`.
         """
         with translate_github_errors("keeping the issue"):
             issue = self._find(marker)
@@ -58,7 +58,7 @@ class TrackingIssue:
             return step, issue.html_url if issue else ""
 
     def _find(self, marker: str) -> Issue | None:
-        """The open one with the lowest number, else the one that was closed last."""
+        """Returns the open issue with the lowest number, else the one that was updated last."""
         listed = self._repository.get_issues(state="all", labels=[TRACKING_LABEL], sort="updated", direction="desc")
         own = [issue for issue in islice(listed, _MAX_ISSUES) if self._is_own(issue, marker)]
         is_open = sorted((issue for issue in own if issue.state == "open"), key=lambda issue: issue.number)

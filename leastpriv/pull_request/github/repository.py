@@ -1,4 +1,4 @@
-"""GitHub as the place of the pull request: carries out one step of the life cycle."""
+"""Publishes a proposal on GitHub: executes one step of the lifecycle."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ from leastpriv.pull_request.state_store import StateStore
 from leastpriv.pull_request.tracking_issue import IssueStep
 
 _MAX_CLOSED_READ = 5
-"""Closed pull requests of the branch whose comments are read, each by a request of its own."""
+"""Closed pull requests of the branch whose comments are read; each takes one request."""
 _EDITED_MARKER = "<!-- leastpriv:edited v=1 -->"
 _CLOSED_MARKER = "<!-- leastpriv:closed v=1 -->"
 _EDITED = (
@@ -61,7 +61,7 @@ _CLOSED = "Nothing is left to change: the policy on the base branch now is as th
 
 
 class GitHubRepository:
-    """A `Place` on GitHub, by API only: no checkout, no git, no write in the workspace."""
+    """A `Repository` on GitHub, by its API only: no checkout, no git, no write in the workspace."""
 
     def __init__(self, connection: Connection, options: PullRequestOptions) -> None:
         self._connection = connection
@@ -72,7 +72,7 @@ class GitHubRepository:
         self._closed: dict[str, tuple[ClosedPullRequest, ...]] = {}
 
     def with_options(self, options: PullRequestOptions) -> GitHubRepository:
-        """The same repository for pull requests that are given something else."""
+        """Returns the same repository with other options for pull requests."""
         return GitHubRepository(self._connection, options)
 
     @property
@@ -81,78 +81,79 @@ class GitHubRepository:
         return True
 
     def branch_head(self, base: str) -> tuple[str, str]:
-        """As `Branches.head_of`."""
+        """Returns name and commit of a branch, as `Branches.branch_head`."""
         return self._branches.branch_head(base)
 
     def read(self, commit: str, path: str) -> bytes | None:
-        """As `Branches.read`."""
+        """Returns the content of a file in a commit, as `Branches.read`."""
         return self._branches.read(commit, path)
 
     def last_changed(self, commit: str, path: str) -> datetime | None:
-        """As `Branches.changed_at`."""
+        """Returns when a file was last changed, as `Branches.last_changed`."""
         return self._branches.last_changed(commit, path)
 
     def read_at(self, commit: str, path: str, time: datetime) -> bytes | None:
-        """As `Branches.earlier`."""
+        """Returns the content of a file at a time, as `Branches.read_at`."""
         return self._branches.read_at(commit, path, time)
 
     def declined(self, branch: str) -> tuple[DeclinedProposal, ...]:
-        """Proposals of the branch that a person closed without merging, newest first."""
+        """Returns the proposals of the branch that a person closed without a merge, newest first."""
         return tuple(each.proposal for each in self.closed_pull_requests(branch) if each.declined)
 
     def closed_pull_requests(self, branch: str) -> tuple[ClosedPullRequest, ...]:
-        """As `PullRequests.closed`; asked once."""
+        """Returns closed pull requests, as `PullRequests.closed_pull_requests`; requested once."""
         if branch not in self._closed:
             self._closed[branch] = self._pulls.closed_pull_requests(branch)
         return self._closed[branch]
 
     def comment_commands(self, branch: str, base: str) -> tuple[CommentCommand, ...]:
-        """What people asked for under the open pull request of the branch and its latest closed ones."""
-        found = self._pulls.find_open(branch, self.branch_head(base)[0])
-        pulls = [found[0].number] if found else []
-        pulls += [each.proposal.number for each in self.closed_pull_requests(branch)[:_MAX_CLOSED_READ]]
-        return PullRequestComments(self._connection).commands(dict.fromkeys(pulls))
+        """Returns the commands under the open pull request of the branch and its latest closed ones."""
+        opened = self._pulls.find_open(branch, self.branch_head(base)[0])
+        numbers = [opened[0].number] if opened else []
+        numbers += [each.proposal.number for each in self.closed_pull_requests(branch)[:_MAX_CLOSED_READ]]
+        return PullRequestComments(self._connection).commands(dict.fromkeys(numbers))
 
     def parent_of(self, commit: str) -> str:
-        """As `Branches.parent_of`."""
+        """Returns the first parent of a commit, as `Branches.parent_of`."""
         return self._branches.parent_of(commit)
 
     def is_public(self) -> bool:
-        """Whether everybody may read the repository."""
+        """Whether the repository is public."""
         return not self._connection.repository.private
 
     def state_store(self, branch: str, path: str, title: str, max_bytes: int) -> StateStore:
-        """One file of a branch of its own for what is remembered."""
+        """Returns a file of a separate branch as the store of state."""
         return BranchStateStore(self._connection, branch, path, title, max_bytes)
 
     def update_tracking_issue(
         self, marker: str, findings: Collection[str], title: str, body: str
     ) -> tuple[IssueStep, str]:
-        """As `TrackingIssue.keep`."""
+        """Updates the tracking issue, as `TrackingIssue.update`."""
         return TrackingIssue(self._connection).update(marker, findings, title, body)
 
     def fork_point(self, base: str, head: str) -> str:
-        """As `Branches.fork_point`."""
+        """Returns the newest common ancestor, as `Branches.fork_point`."""
         return self._branches.fork_point(base, head)
 
     def pull_request_head(self, number: int) -> str:
-        """As `PullRequests.head_of`."""
+        """Returns the head of a pull request, as `PullRequests.head_commit`."""
         return self._pulls.head_commit(number)
 
     def upsert_comment(self, number: int, marker: str, comment: str, *, create: bool) -> str:
-        """As `PullRequests.say_once`."""
+        """Edits or writes a comment, as `PullRequests.upsert_comment`."""
         return self._pulls.upsert_comment(number, marker, comment, create=create)
 
     def origin_lookup(self, base: str) -> Callable[[Run], Origin]:
-        """Asks where a run came from, judged against the branch `base` (empty: the default branch)."""
+        """Returns a function that finds the origin of a run, compared with `base` (empty: the default branch)."""
         name = base or self._connection.repository.default_branch
         return WorkflowRuns(self._connection, self._branches, name).origin
 
     def publish(self, publication: Publication, now: datetime) -> PublishResult:  # noqa: ARG002 - GitHub dates commits
-        """Brings branch and pull request to the proposal, or leaves them alone and says why.
+        """Brings branch and pull request to the proposal, or leaves them unchanged and gives the reason.
 
         Raises:
-            PullRequestError: the names are unusable, the branch is not ours or was moved meanwhile, or GitHub refuses.
+            PullRequestError: the names are unusable, a person owns the branch, it moved in between, or GitHub
+                denies a request.
         """
         base, base_sha = self._check_and_find_base(publication)
         scope = fingerprint_scope(publication.fingerprint)
@@ -160,19 +161,29 @@ class GitHubRepository:
         branch = self._branches.proposal_branch(
             publication.branch, base_sha, publication.path, publication.fingerprint_for
         )
-        found = self._pulls.find_open(publication.branch, base)
-        closed = () if found else self._pulls.closed_pull_requests(publication.branch)
-        ours = [each for each in closed if fingerprint_scope(each.proposal.fingerprint) == scope]
-        if branch and branch.merged and any(each.merged for each in ours):
-            # What is left over from a merge, by whichever button: all of it is on the base.
+        opened = self._pulls.find_open(publication.branch, base)
+        closed = () if opened else self._pulls.closed_pull_requests(publication.branch)
+        same_scope = [each for each in closed if fingerprint_scope(each.proposal.fingerprint) == scope]
+        if branch and branch.merged and any(each.merged for each in same_scope):
+            # A branch left over from a merge, by whichever button: the base holds all of it.
             branch = replace(branch, is_own=True, has_own_commits=True)
-        declined = [each.proposal for each in ours if each.declined]
-        pull = found[0] if found else None
-        decision = plan_step(WantedProposal(publication.fingerprint, base, changes), branch, pull, declined)
-        work = _PlannedWork(
-            self._branches, self._pulls, self._comments, self._options, publication, base, base_sha, branch, pull
+        declined = [each.proposal for each in same_scope if each.declined]
+        open_pull_request = opened[0] if opened else None
+        decision = plan_step(
+            WantedProposal(publication.fingerprint, base, changes), branch, open_pull_request, declined
         )
-        return work.execute(decision, found[1] if found else None)
+        work = _PlannedWork(
+            self._branches,
+            self._pulls,
+            self._comments,
+            self._options,
+            publication,
+            base,
+            base_sha,
+            branch,
+            open_pull_request,
+        )
+        return work.execute(decision, opened[1] if opened else None)
 
     def _check_and_find_base(self, publication: Publication) -> tuple[str, str]:
         check_fingerprint(publication)
@@ -190,7 +201,7 @@ class GitHubRepository:
 
 @dataclass(frozen=True, slots=True)
 class _PlannedWork:
-    """Everything that a step needs."""
+    """A proposal with the present state of its branch and pull request."""
 
     branches: Branches
     pulls: PullRequests
@@ -203,18 +214,20 @@ class _PlannedWork:
     pull: OpenPullRequest | None
 
     def execute(self, decision: PlannedStep, opened: PullRequestReference | None) -> PublishResult:
-        """Carries out the decision."""
+        """Executes a planned step and returns the result."""
         try:
-            operation, head, at = self._carry_out(decision, opened)
+            operation, head, reference = self._carry_out(decision, opened)
         except CreationForbiddenError as error:
             name = self.publication.branch
             head = self.branches.commit_at(name) or ""
             return PublishResult(
                 PullRequestOperation.NONE, name, head, self.base_sha, failure=str(error), manual_url=error.manual_url
             )
-        number, url, lacking = (at.number, at.url, at.warning) if at else (decision.declined, "", "")
-        why = decision.reason if operation in (PullRequestOperation.NONE, PullRequestOperation.CLOSED) else ""
-        reason = " ".join(filter(None, [why, lacking]))
+        number, url, warning = (
+            (reference.number, reference.url, reference.warning) if reference else (decision.declined, "", "")
+        )
+        explanation = decision.reason if operation in (PullRequestOperation.NONE, PullRequestOperation.CLOSED) else ""
+        reason = " ".join(filter(None, [explanation, warning]))
         return PublishResult(operation, self.publication.branch, head, self.base_sha, reason, number, url)
 
     def _carry_out(
@@ -249,7 +262,7 @@ class _PlannedWork:
         return PullRequestOperation.NONE, head, opened
 
     def _explain_no_update(self, step: PullRequestStep, opened: PullRequestReference) -> None:
-        """Says once why a pull request is left as it is, where there is something to say."""
+        """Comments once why a pull request is left alone, if there is a reason to give."""
         match step:
             case PullRequestStep.LEAVE_EDITED:
                 self.pulls.upsert_comment(opened.number, _EDITED_MARKER, _EDITED, EDITED_LABEL)
@@ -259,34 +272,34 @@ class _PlannedWork:
                 self.pulls.upsert_comment(opened.number, _EDITED_MARKER, _OBSOLETE)
 
     def _resume(self, opened: PullRequestReference) -> None:
-        """Ends the label and the comment that said that a pull request is left alone."""
+        """Removes the label and edits the comment that said that a pull request is left alone."""
         if self.pull and self.pull.has_label(EDITED_LABEL):
             self.pulls.resume(opened.number, _EDITED_MARKER, _RESUMED, EDITED_LABEL)
 
     def _write_pull_request(
-        self, head: str, opened: PullRequestReference | None, earlier: int
+        self, head: str, opened: PullRequestReference | None, declined: int
     ) -> tuple[PullRequestOperation, str, PullRequestReference]:
         title, body = self.publication.title, self.publication.body
         if opened:
             self.pulls.edit(opened.number, title, body)
             self._resume(opened)
             return PullRequestOperation.UPDATED, head, opened
-        if earlier:
-            body += f"\nWhat was declined in #{earlier} is not part of this.\n"
-        made = self.pulls.create(self.base, self.publication.branch, title, body, self.pull_request_options)
-        return PullRequestOperation.CREATED, head, made
+        if declined:
+            body += f"\nWhat was declined in #{declined} is not part of this.\n"
+        reference = self.pulls.create(self.base, self.publication.branch, title, body, self.pull_request_options)
+        return PullRequestOperation.CREATED, head, reference
 
     def _comment_on_lines(
-        self, done: tuple[PullRequestOperation, str, PullRequestReference]
+        self, written: tuple[PullRequestOperation, str, PullRequestReference]
     ) -> tuple[PullRequestOperation, str, PullRequestReference]:
-        """The evidence at the changed lines of the commit that was just made."""
-        operation, head, pull = done
-        told, anew = self.publication.comments, operation is PullRequestOperation.CREATED
-        lacking = self.comments.replace(pull.number, head, told, is_new=anew)
-        return operation, head, replace(pull, warning=" ".join(filter(None, [pull.warning, lacking])))
+        """Comments with the evidence at the changed lines of the new commit."""
+        operation, head, pull = written
+        comments, is_new = self.publication.comments, operation is PullRequestOperation.CREATED
+        warning = self.comments.replace(pull.number, head, comments, is_new=is_new)
+        return operation, head, replace(pull, warning=" ".join(filter(None, [pull.warning, warning])))
 
     def _commit_and_move_branch(self) -> str:
-        """One commit on the base's head, and the branch moved to it once."""
+        """Creates one commit on the base's head and moves the branch to it once; returns it."""
         publication = self.publication
         if not publication.files:
             raise PullRequestError("There is no content to commit.")

@@ -42,7 +42,7 @@ _TRAIL = "arn:aws:cloudtrail:eu-west-1:111122223333:trail/main"
 _MANAGED = "arn:aws:iam::111122223333:policy/ci-deploy"
 _WITHOUT_FAULT = ("no-data-events", "not-logged")
 """Gaps that every run here has: event history and the trail have no data events."""
-_LONGEST_WAIT = 20.0
+_LONGEST_WAIT = 60.0
 """Seconds until a request that is to be interrupted must have come."""
 
 
@@ -54,6 +54,7 @@ class Outcome:
     proposal: Mapping[str, Any]
     """`proposal.json`; empty where there is none."""
     seconds: float
+    """From Ctrl-C, or without one from the start, to the end."""
 
     @property
     def removed(self) -> tuple[str, ...]:
@@ -114,7 +115,7 @@ class Stage:
         out = self.folder / "out"
         for file in out.glob("*"):
             file.unlink()
-        started = time.monotonic()
+        self._started = time.monotonic()
         with (
             patch.dict(EventHistory.__init__.__kwdefaults__ or {}, {"pace": 0.0}),
             patch.object(aws_module, "_READ_SECONDS", fault.get("read_seconds", 30)),
@@ -125,7 +126,7 @@ class Stage:
                 "propose", "--role-arn", ROLE, "--policy-file", str(self.folder / "policy.json"), *folder,
                 *SOURCES[case["source"]], "--output-dir", str(out),
             )  # fmt: skip
-        seconds = time.monotonic() - started
+        seconds = time.monotonic() - self._started
         written = out / "proposal.json"
         return Outcome(told, json.loads(written.read_text()) if written.exists() else {}, seconds)
 
@@ -178,6 +179,7 @@ class Stage:
             until = time.monotonic() + _LONGEST_WAIT
             while not done.is_set() and time.monotonic() < until:
                 if any(request in each for each in self._asked()):
+                    self._started = time.monotonic()
                     signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
                     return
                 time.sleep(0.02)

@@ -1,4 +1,4 @@
-"""The fake GitHub keeps GitHub's rules: what the tests of the pull request's life cycle stand on."""
+"""The fake GitHub follows GitHub's rules, on which the tests of the pull request's lifecycle rely."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ ZERO = "0" * 40
 
 @pytest.fixture
 def hub() -> Iterator[FakeGitHub]:
-    """A fresh GitHub."""
+    """A new GitHub."""
     with FakeGitHub() as started:
         yield started
 
@@ -43,7 +43,7 @@ _REPOSITORIES: WeakKeyDictionary[FakeGitHub, dict[str, Repository]] = WeakKeyDic
 
 
 def repository(hub: FakeGitHub, token: str | None = None) -> Repository:
-    """The repository through PyGithub, asked for once a test and token."""
+    """The repository through PyGithub, requested once per test and token."""
     known, key = _REPOSITORIES.setdefault(hub, {}), token or hub.token
     if key not in known:
         known[key] = client(hub, key).get_repo(hub.world.full_name)
@@ -62,21 +62,21 @@ def below(path: str) -> str:
 
 
 def query(hub: FakeGitHub, text: str, token: str | None = None, **variables: Any) -> Any:
-    """One GraphQL request; its body."""
+    """The body of the answer to one GraphQL request."""
     given = {"Authorization": f"bearer {token or hub.token}"}
     body = {"query": text, "variables": variables}
     return requests.post(hub.graphql_url, json=body, headers=given, timeout=10).json()
 
 
 def refusal(call: Callable[[], object]) -> tuple[int, Any]:
-    """Status and body of a refused call."""
+    """Status and body of a denied call."""
     with pytest.raises(GithubException) as caught:
         call()
     return caught.value.status, caught.value.data
 
 
 def commit_on(repo: Repository, branch: str, path: str, text: str) -> GitCommit:
-    """A commit over a branch by the git database; no ref moves."""
+    """A commit on a branch by the git database; no ref moves."""
     parent = repo.get_git_commit(repo.get_branch(branch).commit.sha)
     blob = repo.create_git_blob(text, "utf-8")
     element = InputGitTreeElement(path, "100644", "blob", sha=blob.sha)
@@ -84,7 +84,7 @@ def commit_on(repo: Repository, branch: str, path: str, text: str) -> GitCommit:
 
 
 def opened(hub: FakeGitHub, branch: str = "leastpriv/deploy") -> PullRequest:
-    """A pull request with one commit of the token's owner on a branch made through the API."""
+    """A pull request with one commit of the token's owner on a branch created by the API."""
     repo = repository(hub)
     commit = commit_on(repo, hub.default_branch, "iam/policy.json", "{}\n")
     repo.create_git_ref(f"refs/heads/{branch}", commit.sha)
@@ -174,7 +174,7 @@ class TestStrictness:
 
 @pytest.fixture(scope="module")
 def crowded() -> Iterator[FakeGitHub]:
-    """A GitHub with one of everything that its answers can show, and an app that may read all of it."""
+    """A GitHub with one of every object that its answers can show, and an app that may read all of it."""
     granted = dict.fromkeys(("metadata", "contents", "pull_requests", "issues", "actions", "administration"), "write")
     with FakeGitHub(login="lp[bot]", permissions={**granted, "members": "read"}) as hub:
         hub.add_user("ann")
@@ -434,9 +434,7 @@ NAMES = st.text("abzAZ09-_+%#&= äß", min_size=1, max_size=12).map(lambda text:
 class TestRoundTrips:
     @examples(10)
     @given(path=st.lists(NAMES, min_size=1, max_size=3).map("/".join), content=st.binary(max_size=200))
-    def test_any_bytes_at_any_path_are_read_back_unchanged(
-        self, shared: FakeGitHub, path: str, content: bytes
-    ) -> None:
+    def test_any_bytes_at_any_path_are_read_back_unchanged(self, shared: FakeGitHub, path: str, content: bytes) -> None:
         repo, branch = repository(shared), f"b{len(shared.requests)}"
         repo.create_git_ref(f"refs/heads/{branch}", shared.head("main"))
         repo.create_file(path, "m", content, branch=branch)
@@ -715,7 +713,7 @@ UPDATE = "mutation($input: UpdateRefsInput!){updateRefs(input:$input){clientMuta
 
 
 def update_refs(hub: FakeGitHub, *updates: dict[str, Any]) -> Any:
-    """Ask for one atomic move of refs."""
+    """Request one atomic move of refs."""
     found = query(hub, '{repository(owner:"acme",name:"shop"){id}}')
     return query(hub, UPDATE, input={"repositoryId": found["data"]["repository"]["id"], "refUpdates": list(updates)})
 

@@ -110,8 +110,7 @@ _DRAWN = re.compile(rf"flowchart LR|    n\d+(?:\[{_LABEL}\]|\(\[{_LABEL}\]\))|  
 
 
 def drawn_acts(text: str) -> list[str]:
-    """Lines of a text's diagrams that are neither a node with a quoted label of plain characters nor a link of two
-    nodes."""
+    """Lines of diagrams that are neither a node with a quoted label of plain characters nor a link of two nodes."""
     blocks = re.findall(r"^```mermaid\n(.*?)\n```$", text, re.DOTALL | re.MULTILINE)
     return [line for block in blocks for line in block.split("\n") if not _DRAWN.fullmatch(line)]
 
@@ -176,8 +175,7 @@ def links_of_messages(log: Mapping[str, Any]) -> list[str]:
 
 
 def matching(pattern: str, variables: Mapping[str, str]) -> re.Pattern[str]:
-    """A Resource as IAM reads it: `*` and `?` are wildcards, `${*}`, `${?}` and `${$}` the characters, `${key}` a
-    variable.
+    """A Resource as IAM reads it: `*` and `?` are wildcards, `${*}`, `${?}`, `${$}` characters, `${key}` a variable.
 
     https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_variables.html, read 2026-11-26.
     """

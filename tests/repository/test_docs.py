@@ -76,7 +76,7 @@ def inputs() -> set[str]:
 
 @pytest.mark.parametrize("block", of_language("yaml"), ids=str)
 def test_every_yaml_block_is_of_a_known_kind_and_valid(block: Block) -> None:
-    """A workflow or a part of one, a step, inputs, a config, or a CloudFormation resource; any other YAML fails here."""
+    """A workflow or a part of one, a step, inputs, a config, or a CloudFormation resource; other YAML fails."""
     value = yaml(block.text)
     if isinstance(value, list):
         value = {"jobs": {"part": {"runs-on": "ubuntu-latest", "steps": value}}}

@@ -16,7 +16,7 @@ from leastpriv.models import Gap, GapKind, Outcome, Scope, Usage
 from leastpriv.permissions.visibility import Visibility, carriers_of, visibility
 from leastpriv.policy.document import Document, parse
 from leastpriv.proposal.guards.carriers import CallableOperations, called_operations, checked_inside
-from leastpriv.proposal.guards.visibility import could_hide, not_visible, region_not_read
+from leastpriv.proposal.guards.visibility import could_hide, gap_in_scope, not_visible, region_not_read
 from leastpriv.proposal.models import GuardContext, History, HistoryState, Options, RemovalCandidate
 from leastpriv.proposal.propose import guard_context
 from tests.fakes.evidence import evidence, usage
@@ -156,6 +156,12 @@ def test_pass_role_needs_the_home_region_of_global_services_only_if_the_principa
     candidate, context = judged("iam:PassRole", grants=("iam:AddRoleToInstanceProfile",))
     covered = replace(context, evidence=replace(context.evidence, coverage=coverage_of(context.evidence, spans)))
     assert "no record of us-east-1 was read" in region_not_read(candidate, covered)
+
+
+def test_a_gap_of_a_region_hides_an_action_of_a_global_service_only_if_the_principal_may_call_a_carrier_there() -> None:
+    gap = Gap(GapKind.SOURCE_FAILED, Scope(regions=("eu-west-1",)), "lost")
+    assert gap_in_scope(*judged("iam:GetRole", grants=("cloudformation:*",), gaps=(gap,))) == "source-failed: lost"
+    assert gap_in_scope(*judged("iam:GetRole", grants=("sqs:*",), gaps=(gap,))) == ""
 
 
 def coverage_of(found: Evidence, spans: dict[str, timedelta]) -> Any:

@@ -102,6 +102,8 @@ class Evidence:
     """Workflow runs whose own job logs were read; CloudTrail need not show them (yet)."""
     hints: Hints = NO_HINTS
     """What AWS itself says of the principal's use."""
+    checked_inside: Mapping[str, str] = field(default_factory=dict)
+    """Action that AWS may authorize inside calls of the principal -> one of their events (`ssm:CreateAssociation`)."""
     signed: Mapping[str, int] = field(default_factory=dict)
     """Who had handed out the keys (empty: nobody whose calls were read) -> calls that they signed."""
 
@@ -125,6 +127,7 @@ class UsageBook:
         self._gaps: dict[tuple[GapKind, Scope, str], int] = {}
         self._resources: dict[str, set[str]] = {}
         self._data: dict[tuple[str, str], tuple[datetime, datetime]] = {}
+        self._checked_inside: dict[str, str] = {}
         self._outcomes = dict.fromkeys(Outcome, 0)
         self._unmapped = self._no_permission = 0
         self._first: datetime | None = None
@@ -149,6 +152,9 @@ class UsageBook:
         mapped = needs_of(call)
         if mapped.verdict is not Verdict.MAPPED or mapped.gaps or call.parameters_omitted:
             self._note_verdict(call, mapped)
+        for action in mapped.kept:
+            event = f"{call.source.partition('.')[0]}:{call.name}"
+            self._checked_inside[action] = min(event, self._checked_inside.get(action, event))
         if call.outcome is Outcome.DENIED:
             self._note_denial(call, run, mapped)
         else:
@@ -220,6 +226,7 @@ class UsageBook:
             ),
             regions=tuple(sorted({region for tally in groups.values() for region in tally.regions})),
             data_recorded={each: last - first for each, (first, last) in self._data.items()},
+            checked_inside=dict(sorted(self._checked_inside.items())),
         )
 
     def _note_verdict(self, call: Call, mapped: CallNeeds) -> None:

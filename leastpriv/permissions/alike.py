@@ -13,6 +13,7 @@ from typing import Any
 
 from leastpriv.model import Call
 from leastpriv.permissions.decisive import Decisive, UntoldError
+from leastpriv.permissions.event_map import facts_of
 from leastpriv.permissions.events import MappedEvent, Verdict, map_event, triggers_of
 from leastpriv.permissions.pass_role import keys_of_roles
 from leastpriv.permissions.presence import key_in
@@ -128,6 +129,7 @@ def _keys(event: MappedEvent, actions: Collection[str]) -> tuple[set[str], set[s
     """Keys of which the texts, and of which the presence alone counts."""
     noun = noun_of(event.operation.partition(":")[2])
     texts = {key_in(row["parameter"]) for row in triggers_of(event.operation)}
+    texts.update(key_in(each) for _, *parameters in facts_of(event.operation).inner.values() for each in parameters)
     presence: set[str] = set()
     for action in actions:
         read, seen = keys_of_conditions(action)

@@ -9,6 +9,7 @@ from functools import lru_cache
 from leastpriv.model import Basis, Call, Gap, GapKind, Need, Permission, Scope
 from leastpriv.permissions import catalog
 from leastpriv.permissions.alike import Alike, ResponseReadError, likeness
+from leastpriv.permissions.event_map import facts_of
 from leastpriv.permissions.events import MappedAction, MappedEvent, Verdict, map_event, triggers_of
 from leastpriv.permissions.implied import implied_needs
 from leastpriv.permissions.pass_role import passes_unnamed_role
@@ -29,6 +30,9 @@ class CallNeeds:
     needs: tuple[Need, ...] = ()
     gaps: tuple[Gap, ...] = ()
     """What the call may need besides, if its record does not tell."""
+    kept: tuple[str, ...] = ()
+    """Actions that AWS may authorize inside the call, of which its record does not say whether: no grant of them is
+    added, and none is removed while such calls are made."""
 
 
 def needs_of(call: Call) -> CallNeeds:
@@ -70,7 +74,8 @@ def worked_out(call: Call) -> CallNeeds:
     if not needs or _names_nothing(needs):
         return CallNeeds(Verdict.UNMAPPED, event.prefix)
     verdict = Verdict.MAPPED if event.verdict is Verdict.BY_REQUEST else event.verdict
-    return CallNeeds(verdict, event.prefix, tuple(dict.fromkeys(needs)), tuple(_gaps(call, event, presence)))
+    gaps, kept = tuple(_gaps(call, event, presence)), tuple(_kept(call, event, presence, needs))
+    return CallNeeds(verdict, event.prefix, tuple(dict.fromkeys(needs)), gaps, kept)
 
 
 _LONGEST_ARN = 2_048
@@ -130,6 +135,17 @@ def _observed(call: Call, mapped: MappedAction, verdict: Verdict, texts: Request
             verified=verdict is not Verdict.UNVERIFIED,
             exact=resource.exact,
         )
+
+
+def _kept(call: Call, event: MappedEvent, presence: Presence, needs: Sequence[Need]) -> Iterator[str]:
+    """Actions that AWS may authorize inside a call and that are none of its needs."""
+    facts, needed = facts_of(event.operation), {need.permission.action for need in needs}
+    for action, (_, *parameters) in facts.inner.items():
+        is_caused = not parameters or call.parameters_omitted or any(presence.has(each) for each in parameters)
+        if is_caused and action not in needed:
+            yield action
+    if facts.roles and "iam:PassRole" not in needed and not call.read_only:
+        yield "iam:PassRole"
 
 
 def _gaps(call: Call, event: MappedEvent, presence: Presence) -> Iterator[Gap]:

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from functools import cache, lru_cache
 
 from leastpriv.model import Basis, Call, Condition, Need, Permission
+from leastpriv.permissions.event_map import facts_of
 from leastpriv.permissions.patterns import escape_observed
 from leastpriv.permissions.presence import Presence, key_in
 from leastpriv.permissions.request import request_values
@@ -19,6 +20,10 @@ from leastpriv.permissions.tables import table
 from leastpriv.permissions.templates import NAMED, partition
 
 _ROLE_ARN = re.compile(r"arn:aws[a-z-]*:iam::(?P<account>\d{12}):role/[\w+=,.@/-]+")
+_ROLE_IN_TEXT = re.compile(
+    rf"(?:role|credentials)[\w-]*[\"']?\s*[:=]\s*\\?[\"']?({_ROLE_ARN.pattern})", re.IGNORECASE
+)
+"""A role's ARN in a document, under a key that says so: `"credentials": "arn:…"`, `assumeRole: arn:…`."""
 _ROLE_NAME = re.compile(r"/?[\w+=,.@/-]{1,128}")
 _NOT_PASSED = "not-passed"
 _ROLE_KEY = re.compile(r"role|deliverlogspermissionarn|feedbackrolearn")
@@ -32,17 +37,17 @@ def passed_roles(call: Call, operation: str, texts: Sequence[tuple[str, str]]) -
     "You can only use the PassRole permission to pass an IAM role to a service that shares the same AWS account"
     (https://docs.aws.amazon.com/IAM/latest/UserGuide/id_roles_use_passrole.html, read 2026-11-24).
     """
-    named: dict[tuple[str, str], str] = {}
+    named: dict[tuple[str, tuple[str, ...]], str] = {}
     # A map that people fill may hold ARNs of roles by the way; where a row names the key, the service reads it there.
     forms = _forms(operation)
-    sure = "arn" in forms.values()
+    sure = any(form in ("arn", "text") for key, form in forms.items() if key != "*")
     for key, value in request_values(call.parameters) if sure else texts:
         if not (value.startswith("arn:") or key in forms or "*" in forms):
             continue
         for role, derivation in _role(call, operation, key, value):
-            named.setdefault((role, _service(operation, key)), derivation)
-    for (role, service), derivation in named.items():
-        passed_to = (Condition("StringEquals", "iam:PassedToService", (service,)),) if service else ()
+            named.setdefault((role, _services(operation, key)), derivation)
+    for (role, services), derivation in named.items():
+        passed_to = (Condition("StringEquals", "iam:PassedToService", services),) if services else ()
         yield Need(
             permission=Permission("iam:PassRole", escape_observed(role), passed_to),
             basis=Basis.INFERRED,
@@ -60,9 +65,9 @@ def passes_unnamed_role(operation: str, presence: Presence) -> bool:
 def keys_of_roles(operation: str) -> frozenset[str] | None:
     """Keys of a request that may name a role passed, besides those that hold a role's ARN; None where all may."""
     forms = _forms(operation)
-    return (
-        None if forms.get("*", _NOT_PASSED) != _NOT_PASSED or "arn" in forms.values() else frozenset(map(key_in, forms))
-    )
+    if forms.get("*", _NOT_PASSED) != _NOT_PASSED or {"arn", "text"} & set(forms.values()):
+        return None
+    return frozenset(map(key_in, forms))
 
 
 def _role(call: Call, operation: str, key: str, value: str) -> Iterator[tuple[str, str]]:
@@ -73,19 +78,27 @@ def _role(call: Call, operation: str, key: str, value: str) -> Iterator[tuple[st
     match = _ROLE_ARN.fullmatch(value)
     if match and match["account"] == call.account and (form or _ROLE_KEY.search(key)):
         yield value, "role ARN in the request"
+    elif form == "text":
+        for role in _ROLE_IN_TEXT.finditer(value):
+            if role["account"] == call.account:
+                yield role[1], "role ARN in a document of the request"
     elif form == "name" and _ROLE_NAME.fullmatch(value):
         yield f"arn:{partition(call)}:iam::{call.account}:role/{value.lstrip('/')}", NAMED
 
 
-def _service(operation: str, key: str) -> str:
+def _services(operation: str, key: str) -> tuple[str, ...]:
+    """The services that the role of a key is passed to: of our table, else those of AWS's service reference."""
     rows = _passed_to().get(operation, {})
-    return rows.get(key) or rows.get("*", "")
+    service = rows.get(key) or rows.get("*", "")
+    return (service,) if service else facts_of(operation).passed_to
 
 
 @lru_cache(maxsize=4_096)
 def _forms(operation: str) -> Mapping[str, str]:
     """Parameter in lower case -> what it says of a role, for one operation."""
-    return {**_roles().get(f"{operation.partition(':')[0]}:*", {}), **_roles().get(operation, {})}
+    roles = facts_of(operation).roles
+    compiled = {"*": roles} if roles else {}
+    return {**compiled, **_roles().get(f"{operation.partition(':')[0]}:*", {}), **_roles().get(operation, {})}
 
 
 @cache

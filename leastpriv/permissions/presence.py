@@ -41,8 +41,11 @@ class Presence:
         """Tell whether the request has a parameter as a table writes it.
 
         `key`: it is there, be it empty. `key=text`, `key!=text`: it is there with this text, or with another.
-        `key?member`: the query of one of its texts has the member. `!key`: it was not sent.
+        `key?member`: the query of one of its texts has the member. `key~text`: one of its texts contains this.
+        `!key`: it was not sent. Nothing: any request has it.
         """
+        if not parameter:
+            return True
         asked, key, text = _asked(parameter)
         if asked == "!":
             return self.whole and key not in self.texts
@@ -51,7 +54,9 @@ class Presence:
             return found is not None
         if asked == "!=":
             return bool(found - {text})
-        return text in found if asked == "=" else any(text in _members(each) for each in found)
+        if asked == "=":
+            return text in found
+        return any(text in (each if asked == "~" else _members(each)) for each in found)
 
 
 def key_in(parameter: str) -> str:
@@ -61,11 +66,11 @@ def key_in(parameter: str) -> str:
 
 @lru_cache(maxsize=4_096)
 def _asked(parameter: str) -> tuple[str, str, str]:
-    """(`!`, `!=`, `=`, `?` or nothing, key, text) of a parameter as a table writes it, in lower case."""
+    """(`!`, `!=`, `=`, `?`, `~` or nothing, key, text) of a parameter as a table writes it, in lower case."""
     name = parameter.lower()
     if name.startswith("!"):
         return "!", name[1:], ""
-    sign = next((sign for sign in ("!=", "=", "?") if sign in name), "")
+    sign = next((sign for sign in ("!=", "=", "?", "~") if sign in name), "")
     key, _, text = name.partition(sign) if sign else (name, "", "")
     return sign, key, text
 

@@ -13,6 +13,7 @@ from functools import cache, lru_cache
 from msgspec import structs
 
 from leastpriv.model import Basis, Call, Condition, Need, Permission
+from leastpriv.permissions.event_map import facts_of
 from leastpriv.permissions.patterns import escape_observed
 from leastpriv.permissions.presence import Presence
 from leastpriv.permissions.request import noun_of, request_values
@@ -22,6 +23,8 @@ from leastpriv.permissions.tables import table
 from leastpriv.permissions.templates import Resource, from_uri, wildcard
 
 _EC2_TYPE = re.compile(r"[a-z][a-z0-9-]+")
+_SHORTEST = 3
+"""Letters of a type's name that may stand in the name of what makes it."""
 _TYPE_AND_ID = 2
 """Parts of `agent/*`, which names nothing."""
 _TAGS_ITSELF = re.compile(r"(Tag|Untag|AddTags|RemoveTags|CreateTags|DeleteTags|ListTags|Describe|Get|List)")
@@ -56,7 +59,14 @@ def tags_of(operation: str) -> tuple[Mapping[str, str], ...]:
     prefix, _, name = operation.partition(":")
     if _TAGS_ITSELF.match(name):
         return ()
-    return (*_rows().get(operation, ()), *_rows().get(f"{prefix}:*", ()))
+    rows = (*_rows().get(operation, ()), *_rows().get(f"{prefix}:*", ()))
+    known = {row["action"] for row in rows}
+    return (*rows, *(_compiled(parameter, action) for action, held in facts_of(operation).tags.items() for parameter in held if action not in known))
+
+
+def _compiled(parameter: str, action: str) -> Mapping[str, str]:
+    """A row of the event map in the form of the table."""
+    return {"parameter": parameter, "action": action, "condition": "", "resource": "", "empty": ""}
 
 
 @cache
@@ -150,9 +160,16 @@ def made_by(operation: str, tagging: str) -> Made:
         return Made(tuple(row["types"].split(",")), row["asked"] == "yes", row["region"], row["under"])
     types = _types(tagging)
     noun = noun_of(operation.partition(":")[2])
-    named = [name for name in types if re.sub("resource$|[^a-z]", "", name) == noun]
+    flat = {name: re.sub("resource$|[^a-z0-9]", "", name).removesuffix("s") for name in types}
+    named = [name for name in types if flat[name] == noun.removesuffix("s")]
     common = [name for name in types if name in _types(operation)]
-    return Made(tuple(named or (common if len(common) == 1 else types)))
+    if named or len(common) == 1:
+        return Made(tuple(named or common))
+    # `CreateCustomRoutingAccelerator` makes an accelerator, `CreateFileSystemFromBackup` a file system.
+    within = [name for name in types if len(flat[name]) >= _SHORTEST and flat[name] in noun.partition("from")[0]]
+    longest = max((len(flat[name]) for name in within), default=0)
+    within = [name for name in within if len(flat[name]) == longest]
+    return Made(tuple(within if len(within) == 1 else types))
 
 
 def _types(action: str) -> tuple[str, ...]:

@@ -24,6 +24,7 @@ from leastpriv.proposal.remembered import asked_to_keep, refused_after_removal, 
 from leastpriv.proposal.second_opinion import generated_policy
 from leastpriv.proposal.situation import Candidate, Objection, Situation
 from leastpriv.proposal.visible import (
+    checked_inside,
     dropped_with_service,
     gap_in_scope,
     is_unseen,
@@ -197,6 +198,7 @@ GUARDS: tuple[tuple[str, Guard], ...] = (
     ("region-not-read", region_not_read),
     ("not-recorded", not_recorded),
     ("other-resource", other_resource),
+    ("checked-inside", checked_inside),
     ("not-visible", not_visible),
     ("sibling", sibling),
     ("declared", declared),

@@ -137,6 +137,12 @@ def other_resource(candidate: Candidate, situation: Situation) -> str:
     return ""
 
 
+def checked_inside(candidate: Candidate, situation: Situation) -> str:
+    """AWS may authorize it inside a call that was made, and no record says whether it did."""
+    event = situation.evidence.checked_inside.get(candidate.action)
+    return f"AWS may check it inside {event}, which was called; the records do not say whether it did" if event else ""
+
+
 _NEVER = timedelta(days=-1)
 _KINDS: Mapping[bool | None, tuple[str, ...]] = {True: ("read",), False: ("write",), None: ("read", "write")}
 """Which data events show an action; some are needed by reading and writing calls (`s3:GetObject` by a copy)."""

@@ -11,7 +11,7 @@ import pytest
 from leastpriv.permissions import catalog
 from leastpriv.permissions.tables import table
 
-NAMES = sorted(path.name.removesuffix(".tsv") for path in (files("leastpriv.permissions") / "data").iterdir())
+NAMES = sorted(path.name.removesuffix(".tsv") for path in (files("leastpriv.permissions") / "data").iterdir() if path.is_file())
 KINDS = {
     "prefix",
     "suffix",

@@ -45,7 +45,7 @@ def passed_roles(call: Call, operation: str, texts: Sequence[tuple[str, str]]) -
         if not (value.startswith("arn:") or key in forms or "*" in forms):
             continue
         for role, derivation in _role(call, operation, key, value):
-            named.setdefault((role, _services(operation, key)), derivation)
+            named.setdefault((role, _services(call, operation, key)), derivation)
     for (role, services), derivation in named.items():
         passed_to = (Condition("StringEquals", "iam:PassedToService", services),) if services else ()
         yield Need(
@@ -86,11 +86,16 @@ def _role(call: Call, operation: str, key: str, value: str) -> Iterator[tuple[st
         yield f"arn:{partition(call)}:iam::{call.account}:role/{value.lstrip('/')}", NAMED
 
 
-def _services(operation: str, key: str) -> tuple[str, ...]:
-    """The services that the role of a key is passed to: of our table, else those of AWS's service reference."""
+def _services(call: Call, operation: str, key: str) -> tuple[str, ...]:
+    """The services that the role of a key is passed to: of our table, else those of AWS's service reference.
+
+    The reference is of the commercial regions; in China some services have another name.
+    """
     rows = _passed_to().get(operation, {})
     service = rows.get(key) or rows.get("*", "")
-    return (service,) if service else facts_of(operation).passed_to
+    if service or partition(call) == "aws-cn":
+        return (service,) if service else ()
+    return facts_of(operation).passed_to
 
 
 @lru_cache(maxsize=4_096)

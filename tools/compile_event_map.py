@@ -29,6 +29,7 @@ TARGET = Path(__file__).parents[1] / "leastpriv" / "permissions" / "data" / "eve
 _USAGE = 2
 _TAGS_ITSELF = re.compile(r"^(Tag|Untag|AddTags|RemoveTags|CreateTags|DeleteTags|ListTags|Describe|Get|List)|Tagging")
 _TAG_MEMBER = re.compile(r"tags?|taglist|tagset|resourcetags|\w*tagspecifications?|\w+tags|tagging|tagsmap", re.IGNORECASE)
+_ROLE = re.compile("role|deliverlogspermissionarn", re.IGNORECASE)
 _VERB = re.compile(r"[A-Z][a-z]+")
 _WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z][a-z]+|[a-z]+|\d+")
 _MOST_TYPES = 3
@@ -49,7 +50,7 @@ class Compiled:
     """Tagging action -> parameters that hold the tags."""
     passed_to: list[str] = field(default_factory=list)
     roles: str = ""
-    """`text` where no member of the request says that it holds a role: it may stand anywhere in a text."""
+    """`key` where a member of the request says that it holds a role; `text` where none does: it may stand anywhere."""
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -98,8 +99,8 @@ def _add(
             continue
         if action == "iam:PassRole":
             entry.passed_to = sorted({*entry.passed_to, *_passed_to(operation)})
-            if not any(re.search("role", member.name, re.IGNORECASE) for member in members):
-                entry.roles = "text"
+            is_named = any(_ROLE.search(member.name) for member in members) or _role_by_table(key)
+            entry.roles = "key" if is_named or entry.roles == "key" else "text"
         elif _is_tagging(action) and not _TAGS_ITSELF.search(operation.name) and (held := _tag_members(members)):
             # Our table of tags set at creation has denials and pages of AWS; what it lacks is a grant of an old name.
             if len(made_by(key, action).types) > _MOST_TYPES:
@@ -171,6 +172,11 @@ def _triggered_by_table() -> frozenset[tuple[str, str]]:
     return frozenset(
         (event_by_rules(row["event_source"], row["event_name"]).operation, row["action"]) for row in table("triggers")
     )
+
+
+def _role_by_table(operation: str) -> bool:
+    """Whether `roles.tsv` names a parameter of an operation that holds the role."""
+    return any(row["operation"] == operation and row["form"] != "not-passed" for row in table("roles"))
 
 
 def _tags_by_table(operation: str) -> frozenset[str]:

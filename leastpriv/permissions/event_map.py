@@ -31,12 +31,8 @@ class OperationFacts(msgspec.Struct, frozen=True, gc=False):
     passed_to: tuple[str, ...] = ()
     """Services that AWS names in `iam:PassedToService`."""
     roles: str = ""
-    """`text` where no member of the request says that it holds a role, so that any text may."""
-
-    @property
-    def passes_role(self) -> bool:
-        """Whether AWS authorizes `iam:PassRole` inside the operation."""
-        return bool(self.passed_to or self.roles)
+    """Where AWS authorizes `iam:PassRole` inside: `key` where a member of the request says that it holds the role,
+    `text` where none does, so that any text may."""
 
 
 _NO_FACTS = OperationFacts()

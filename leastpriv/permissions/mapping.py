@@ -144,7 +144,7 @@ def _kept(call: Call, event: MappedEvent, presence: Presence, needs: Sequence[Ne
         is_caused = not parameters or call.parameters_omitted or any(presence.has(each) for each in parameters)
         if is_caused and action not in needed:
             yield action
-    if facts.roles and "iam:PassRole" not in needed and not call.read_only:
+    if facts.roles == "text" and "iam:PassRole" not in needed and not call.read_only:
         yield "iam:PassRole"
 
 

@@ -101,8 +101,7 @@ def _services(call: Call, operation: str, key: str) -> tuple[str, ...]:
 @lru_cache(maxsize=4_096)
 def _forms(operation: str) -> Mapping[str, str]:
     """Parameter in lower case -> what it says of a role, for one operation."""
-    roles = facts_of(operation).roles
-    compiled = {"*": roles} if roles else {}
+    compiled = {"*": "text"} if facts_of(operation).roles == "text" else {}
     return {**compiled, **_roles().get(f"{operation.partition(':')[0]}:*", {}), **_roles().get(operation, {})}
 
 

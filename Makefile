@@ -1,6 +1,7 @@
 # Every target does its own set-up; needed beside this file: git, make and a Python 3.11 or newer.
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-github lab test test-all lint check package screenshots format readme tables lock clean
+.PHONY: help demo demo-github lab test test-all lint check metrics metrics-record goldens package screenshots
+.PHONY: format readme tables lock clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -18,7 +19,7 @@ step = @if output=$$($(2) 2>&1); then echo "ok      $(1)"; \
 	else echo "FAILED  $(1)"; printf '%s\n' "$$output"; exit 1; fi
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: $(RUNS) ## Run the action on the bundled example and show its pull request (no AWS account, no GitHub)
 	@$(BIN)/python tools/demo.py
@@ -29,11 +30,13 @@ demo-github: $(STAMP) ## Run it four times against a GitHub on this machine and 
 lab: $(STAMP) $(LAB_STAMP) ## Start an AWS on this machine that enforces IAM and records every call (docs/lab.md)
 	@$(BIN)/python -m tests.end_to_end.lab.by_hand $(LAB)
 
-test: $(STAMP) $(LAB_STAMP) ## Run the tests
-	@$(BIN)/python -m pytest -q -m "not slow" $(PARALLEL)
+# T holds arguments of pytest: a folder, a file, a test. A named file runs in one process, where a debugger works, and
+# with its slow tests.
+test: $(STAMP) $(LAB_STAMP) ## Run the tests, or some: make test T=tests/diff
+	@$(BIN)/python -m pytest -q $(if $(findstring .py,$(T)),,-m "not slow" $(PARALLEL)) $(T)
 
 test-all: $(STAMP) $(LAB_STAMP) ## Run the tests, the long ones too; with podman also the image and a workflow
-	@$(BIN)/python -m pytest -q -rs
+	@HYPOTHESIS_PROFILE=full $(BIN)/python -m pytest -q -rs
 
 check: lint ## Run every check that CI runs: lint and the tests
 	@$(MAKE) --no-print-directory test
@@ -50,6 +53,19 @@ lint: $(STAMP) ## Run the checks that read and do not run: format, types, layers
 	$(call step,zizmor,$(BIN)/zizmor --offline --no-progress action.yml .github examples/workflows/*.yml)
 	$(call step,README tables,$(BIN)/python tools/readme_tables.py --check)
 	$(call step,config schema,$(BIN)/python tools/config_schema.py --check)
+	$(call step,metrics,$(BIN)/python tools/metrics.py)
+
+# ARGS=--details lists what each measure counts; ARGS=--lower lowers the ceilings of tools/metrics_ceiling.toml.
+metrics: $(STAMP) ## Measure how simple leastpriv/ is; fails where a measure is worse than its ceiling
+	@$(BIN)/python tools/metrics.py $(ARGS)
+
+metrics-record: $(STAMP) ## Measure the way of one CloudTrail record through the action
+	@$(BIN)/python tools/metrics.py --record $(ARGS)
+
+# BASE=REVISION; ALL=1 shows every difference whole; WORDS=FILE exchanges words of the base; WRITE=1 renews tests/golden.
+goldens: $(STAMP) ## Compare the outputs of all JSON cases and the demo with a revision's: make goldens BASE=HEAD
+	@$(BIN)/python tools/goldens.py $(if $(BASE),--base $(BASE)) $(if $(ALL),--all) $(if $(WORDS),--words $(WORDS)) \
+		$(if $(WRITE),--write)
 
 package: $(STAMP) ## Build dist/: the package as PyPI takes it, checked by twine
 	@rm -rf dist && folder=$$(mktemp -d) && trap 'rm -r "$$folder"' EXIT && $(BIN)/python -m venv "$$folder" \
@@ -90,7 +106,7 @@ lock: $(STAMP) ## Write requirements.txt, which the image installs, from require
 	   --no-emit-package setuptools --custom-compile-command "make lock" requirements.in --output-file requirements.txt
 
 clean: ## Remove what these targets made
-	rm -rf $(VENV) .lab .demo .demo-github .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) .lab .demo .demo-github .goldens .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 
 # What the product itself needs is enough for the demo. An environment whose Python is gone is made anew.
 $(RUNS): pyproject.toml

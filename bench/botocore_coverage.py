@@ -19,9 +19,9 @@ import botocore
 import botocore.session
 
 from leastpriv.permissions import catalog
-from leastpriv.permissions.events import Verdict, map_event
+from leastpriv.permissions.event_table import Verdict, map_event
+from leastpriv.permissions.mapping import scope_of_unmapped
 from leastpriv.permissions.patterns import action_matches
-from leastpriv.permissions.unmapped import scope_of_unmapped
 
 _OPEN = (Verdict.UNMAPPED, Verdict.UNVERIFIED)
 

@@ -17,11 +17,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from leastpriv.evidence.cloudtrail.trail_files import TrailFolder
-from leastpriv.evidence.source import Principals, Window
-from leastpriv.model import Call
+from leastpriv.aws.arns import Principals, Window
+from leastpriv.evidence.cloudtrail.local_store import TrailFolder
+from leastpriv.models import Call
 from leastpriv.permissions import catalog
-from leastpriv.permissions.events import Verdict
+from leastpriv.permissions.event_table import Verdict
 from leastpriv.permissions.mapping import needs_of
 
 _USAGE = 2
@@ -122,7 +122,7 @@ def _open_events(total: Figures) -> Iterator[str]:
 
 def timed_run(file: Path) -> str:
     """Time `leastpriv permissions --all-roles` on one file, and its peak memory."""
-    command = "import sys; from leastpriv.cli import console_main; sys.exit(console_main())"
+    command = "import sys; from leastpriv.cli.main import console_main; sys.exit(console_main())"
     arguments = ["permissions", "--all-roles", "--trail", str(file)]
     started = time.perf_counter()
     done = subprocess.run([sys.executable, "-c", command, *arguments], capture_output=True, text=True, check=False)

@@ -16,8 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from leastpriv.evidence.refusals.denial import read_denial
-from leastpriv.model import Denial
+from leastpriv.evidence.denials.message import read_denial
+from leastpriv.models import Denial
 
 _USAGE = 2
 _WORDINGS = (

@@ -14,10 +14,10 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from leastpriv.evidence.aws import Aws
+from leastpriv.aws.arns import Window, parse_principal
+from leastpriv.aws.session import Aws
 from leastpriv.evidence.cloudtrail.event_history import EventHistory
-from leastpriv.evidence.read import read_evidence
-from leastpriv.evidence.source import Window, parse_principal
+from leastpriv.evidence.collector import read_evidence
 from tests.fakes.aws.event_history import FakeHistory, Fault, call, event_of, login, user_of
 
 ROLE = "arn:aws:iam::111122223333:role/ci/deploy"

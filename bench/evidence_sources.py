@@ -24,13 +24,13 @@ from typing import TYPE_CHECKING, Any
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from bench.s3_trail import peak, records
-from leastpriv.evidence.aws import Aws
+from leastpriv.aws.arns import Source, Window, parse_principal
+from leastpriv.aws.session import Aws
 from leastpriv.evidence.cloudtrail.athena import AthenaTable
 from leastpriv.evidence.cloudtrail.event_history import EventHistory
-from leastpriv.evidence.cloudtrail.s3_trail import S3Trail
+from leastpriv.evidence.cloudtrail.s3_store import S3Trail
+from leastpriv.evidence.collector import read_evidence
 from leastpriv.evidence.live_role import read_live
-from leastpriv.evidence.read import read_evidence
-from leastpriv.evidence.source import Source, Window, parse_principal
 
 if TYPE_CHECKING:
     from tests.fakes.aws.s3_server import FakeS3

@@ -13,9 +13,9 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from tests.evidence.test_damaged_files import arranged, told_of
 from tests.fakes.command import leastpriv
 from tests.fakes.damage import DAMAGES
-from tests.test_faults import arranged, told_of
 
 CASES = Path(__file__).resolve().parents[1] / "tests" / "cases_sources" / "damage.json"
 

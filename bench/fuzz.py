@@ -21,12 +21,12 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from leastpriv.errors import LeastprivError
-from leastpriv.evidence.cloudtrail.event import read_record
+from leastpriv.evidence.cloudtrail.file_reader import unwrap
+from leastpriv.evidence.cloudtrail.record import read_record
 from leastpriv.evidence.cloudtrail.record_stream import Damage, read_values
-from leastpriv.evidence.cloudtrail.wrappings import unwrap
-from leastpriv.evidence.refusals.denial import find_denials, read_denial
-from leastpriv.evidence.refusals.layout import lay_out
-from leastpriv.model import Call
+from leastpriv.evidence.denials.log_text import lay_out
+from leastpriv.evidence.denials.message import find_denials, read_denial
+from leastpriv.models import Call
 from leastpriv.permissions.mapping import needs_of
 from leastpriv.policy.document import parse
 from tests.fakes.deploys import POLICY, usual_deploys

@@ -1,4 +1,4 @@
-"""Calls made from botocore's API models: of each operation one without parameters and one with all that its model has."""
+"""Makes calls from botocore's API models: of each operation one without parameters, and one with all of its model."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 import botocore.session
 
-from leastpriv.model import Call, Outcome
+from leastpriv.models import Call, Outcome
 
 ACCOUNT = "111122223333"
 REGION = "eu-west-1"
@@ -75,9 +75,7 @@ def parameters_of(client: str, operation: str, *, required_only: bool = False) -
     return parameters
 
 
-def _value(
-    shapes: Mapping[str, Any], name: str, member: str, above: tuple[str, ...], required_only: bool
-) -> object:
+def _value(shapes: Mapping[str, Any], name: str, member: str, above: tuple[str, ...], required_only: bool) -> object:
     shape = shapes[name]
     if name in above or len(above) > _DEEPEST:
         return None

@@ -27,9 +27,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from leastpriv.evidence.cloudtrail.trail_files import TrailFolder
-from leastpriv.evidence.source import Principals, Window, parse_principal
-from leastpriv.model import Call
+from leastpriv.aws.arns import Principals, Window, parse_principal
+from leastpriv.evidence.cloudtrail.local_store import TrailFolder
+from leastpriv.models import Call
 
 Answer = dict[tuple[str, ...], list[Any]]
 """(role, event source, event name, error, resource) -> count, first, last."""
@@ -126,7 +126,7 @@ def own_rows(folder: Path, logs: Path, roles: list[str]) -> list[Row]:
         command = shlex.join([sys.executable, __file__, "--read", str(where), named, *more])
         return Row(name, before + command, frozenset(whose) if whose is not None else None)
 
-    tool = f"{shlex.quote(sys.executable)} -c 'from leastpriv.cli import console_main; console_main()'"
+    tool = f"{shlex.quote(sys.executable)} -c 'from leastpriv.cli.main import console_main; console_main()'"
     command = f"{tool} permissions --trail {shlex.quote(str(logs))}"
     return [
         reader("1 role, on one core", [one], "calls", before=on_one_core),

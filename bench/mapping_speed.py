@@ -20,12 +20,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TypeVar
 
-from leastpriv.evidence.cloudtrail.trail_files import TrailFolder
-from leastpriv.evidence.source import Principals, Window
-from leastpriv.evidence.usage import UsageBook
-from leastpriv.model import Call, Outcome
+from leastpriv.aws.arns import Principals, Window
+from leastpriv.evidence.cloudtrail.local_store import TrailFolder
+from leastpriv.evidence.collector import UsageBook
+from leastpriv.models import Call, Outcome
 from leastpriv.permissions import catalog
-from leastpriv.permissions.alike import Alike, ResponseReadError, likeness
+from leastpriv.permissions.likeness import Alike, ResponseReadError, likeness
 from leastpriv.permissions.mapping import needs_of, worked_out
 
 SERVICES = ("s3", "ec2", "iam", "lambda", "sqs", "sns", "ecs", "rds", "kms", "logs", "events", "cloudformation", "ecr")

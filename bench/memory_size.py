@@ -5,8 +5,8 @@ from __future__ import annotations
 import time
 from datetime import UTC, date, datetime
 
-from leastpriv.evidence.memory.file import from_bytes, to_bytes
-from leastpriv.evidence.memory.words import Memory, Used, merge
+from leastpriv.evidence.history.file import from_bytes, to_bytes
+from leastpriv.evidence.history.models import Memory, Used, merge
 from leastpriv.permissions import catalog
 
 ROLE = "arn:aws:iam::111122223333:role/ci-deploy"

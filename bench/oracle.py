@@ -28,14 +28,14 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from leastpriv.evidence.cloudtrail.trail_files import TrailFolder
-from leastpriv.evidence.refusals.denial import read_denial
-from leastpriv.evidence.source import Principals, Window
-from leastpriv.model import Call, Outcome
+from leastpriv.aws.arns import Principals, Window
+from leastpriv.evidence.cloudtrail.local_store import TrailFolder
+from leastpriv.evidence.denials.message import read_denial
+from leastpriv.models import Call, Outcome
 from leastpriv.permissions import catalog
-from leastpriv.permissions.events import Verdict, map_event
+from leastpriv.permissions.dependent_actions import unknown_refusals
+from leastpriv.permissions.event_table import Verdict, map_event
 from leastpriv.permissions.mapping import CallNeeds, needs_of
-from leastpriv.permissions.partners import unknown_refusals
 
 _USAGE = 2
 _OPERATION = re.compile(

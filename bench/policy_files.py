@@ -17,9 +17,9 @@ from pathlib import Path
 from leastpriv.errors import LeastprivError
 from leastpriv.policy.document import Document, Statement, parse
 from leastpriv.policy.edit import AppendActions, AppendStatement, DropStatement, Edit, ReplaceActions, apply
-from leastpriv.policy.location import policies_in
-from leastpriv.policy.spans import read
-from leastpriv.policy.yaml_spans import read_yaml
+from leastpriv.policy.source import policies_in
+from leastpriv.policy.syntax_tree import read
+from leastpriv.policy.yaml_reader import read_yaml
 
 _ADDED = {"Sid": "Added", "Effect": "Allow", "Action": ["a:B"], "Resource": ["arn:aws:a:::b"]}
 

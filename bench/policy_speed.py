@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from leastpriv.errors import PolicyFileError
-from leastpriv.policy.contain import Containment, contained
+from leastpriv.policy.containment import Containment, contained
 from leastpriv.policy.document import Document, parse
 from leastpriv.policy.evaluate import Request, evaluate, policy_size
 

@@ -14,14 +14,14 @@ from datetime import UTC, datetime, timedelta
 from typing import TypeVar
 
 from leastpriv.diff.compare import compare
-from leastpriv.evidence.usage import CallGroup, Counts, Coverage, Evidence
-from leastpriv.model import Basis, Need, Outcome, Permission, Run, Usage
+from leastpriv.evidence.models import CallGroup, Counts, Coverage, Evidence
+from leastpriv.models import Basis, Need, Outcome, Permission, Run, Usage
 from leastpriv.permissions import catalog
 from leastpriv.permissions.resource_types import VARIABLE, action_of
 from leastpriv.policy.document import Document, parse
+from leastpriv.proposal.models import Options
 from leastpriv.proposal.proof import prove
 from leastpriv.proposal.propose import propose
-from leastpriv.proposal.situation import Options
 
 ROLE = "arn:aws:iam::111122223333:role/ci-deploy"
 PLACES = {"Partition": "aws", "Region": "eu-west-1", "Account": "111122223333"}

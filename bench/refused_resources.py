@@ -21,8 +21,8 @@ from typing import Any
 
 from resource_accuracy import CLASSES, is_account_wide, verdict
 
-from leastpriv.evidence.refusals.resource import holes
-from leastpriv.model import Call, Outcome
+from leastpriv.evidence.denials.resource import holes
+from leastpriv.models import Call, Outcome
 from leastpriv.permissions import catalog
 from leastpriv.permissions.resource_types import action_of, variables_of_arn
 from leastpriv.permissions.resources import resources_of

@@ -28,12 +28,12 @@ from pathlib import Path
 
 from msgspec import structs
 
-from leastpriv.evidence.cloudtrail.trail_files import TrailFolder
-from leastpriv.evidence.refusals.denial import read_denial
-from leastpriv.evidence.source import Principals, Window
-from leastpriv.model import Call, Outcome
+from leastpriv.aws.arns import Principals, Window
+from leastpriv.evidence.cloudtrail.local_store import TrailFolder
+from leastpriv.evidence.denials.message import read_denial
+from leastpriv.models import Call, Outcome
 from leastpriv.permissions import catalog
-from leastpriv.permissions.events import map_event
+from leastpriv.permissions.event_table import map_event
 from leastpriv.permissions.mapping import needs_of
 from leastpriv.permissions.patterns import escape_observed, resource_matches
 from leastpriv.permissions.request import request_values

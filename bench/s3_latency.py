@@ -29,13 +29,13 @@ from typing import Any, cast
 from urllib.parse import parse_qs, unquote
 from xml.sax.saxutils import escape
 
-from leastpriv.evidence.aws import Aws
+from leastpriv.aws.arns import Principals, Window, parse_principal
+from leastpriv.aws.session import Aws
 from leastpriv.evidence.cloudtrail.file_reader import FileReader, ReadStatistics, SeenEvents
-from leastpriv.evidence.cloudtrail.rows import RowReader
-from leastpriv.evidence.cloudtrail.s3_objects import Bucket
-from leastpriv.evidence.cloudtrail.s3_trail import S3Trail
-from leastpriv.evidence.cloudtrail.trail_files import TrailFolder
-from leastpriv.evidence.source import Principals, Window, parse_principal
+from leastpriv.evidence.cloudtrail.local_store import TrailFolder
+from leastpriv.evidence.cloudtrail.record_reader import RowReader
+from leastpriv.evidence.cloudtrail.s3_bucket import Bucket
+from leastpriv.evidence.cloudtrail.s3_store import S3Trail
 
 _MEBIBYTE = 1024 if sys.platform != "darwin" else 1024 * 1024
 _ROUNDS = 9

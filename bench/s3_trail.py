@@ -25,10 +25,10 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from leastpriv.evidence.aws import Aws
-from leastpriv.evidence.cloudtrail.s3_trail import S3Trail
-from leastpriv.evidence.read import read_evidence
-from leastpriv.evidence.source import Window, parse_principal
+from leastpriv.aws.arns import Window, parse_principal
+from leastpriv.aws.session import Aws
+from leastpriv.evidence.cloudtrail.s3_store import S3Trail
+from leastpriv.evidence.collector import read_evidence
 
 _LAB = Path(__file__).resolve().parents[1] / ".lab" / "venv" / "bin" / "ministack"
 _MEBIBYTE = 1024 if sys.platform != "darwin" else 1024 * 1024

@@ -2,7 +2,7 @@
 
 SOURCE is an archive or folder of the reference. Each operation of each client of Boto3 is asked for twice: without
 parameters and with all that botocore's model has. Prints how often the primary action is missed, how many of AWS's
-(operation, action) pairs are needs, or kept while the operation is used, and which operations pass a role unknown to us.
+(operation, action) pairs are needs, or kept while the operation is used, and which operations pass an unknown role.
 """
 
 from __future__ import annotations
@@ -16,15 +16,15 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tools"))
 
-from generated_calls import call, model_of, parameters_of, source_of
+from generated_calls import call, parameters_of, source_of
 from service_reference import Operation, read_reference
 
-from leastpriv.model import GapKind
+from leastpriv.models import GapKind
 from leastpriv.permissions import catalog
 from leastpriv.permissions.event_map import facts_of
-from leastpriv.permissions.events import Verdict, map_event, triggers_of
+from leastpriv.permissions.event_table import Verdict, map_event, triggers_of
+from leastpriv.permissions.implied import tags_of
 from leastpriv.permissions.mapping import CallNeeds, needs_of
-from leastpriv.permissions.tagging import tags_of
 
 _USAGE = 2
 
@@ -46,7 +46,9 @@ def main(arguments: Sequence[str]) -> int:
     print(f"{counts['row']:,} operations of clients; primary action missed: {counts['missed']:,} unexplained")
     print(f"explained: {counts['explained']:,}")
     print(f"{pairs:,} pairs: {(pairs - counts['pair missed']) / pairs:.2%} needed, caused or kept")
-    print(f"operations that pass a role: {counts['passes role']:,}, unnamed and kept: {counts['role kept']:,}, unknown: {counts['role unknown']:,}")
+    print(
+        f"operations that pass a role: {counts['passes role']:,}, unnamed and kept: {counts['role kept']:,}, unknown: {counts['role unknown']:,}"
+    )
     if "--list" in arguments:
         print("\n".join(sorted(lines)))
     return 0

@@ -21,7 +21,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from leastpriv.cli import main as leastpriv
+from leastpriv.cli.main import main as leastpriv
 from tests.fakes.chains import CI, DEPLOY, EXEC, FILES, IMAGES, chain_deploys, config, entry, policy
 from tests.test_cases import record
 

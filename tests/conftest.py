@@ -8,11 +8,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, settings
 
-# A loaded machine is slow at times; a test that fails for it proves nothing.
-settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
-settings.load_profile("patient")
+from tests import hypothesis_profiles
+
+hypothesis_profiles.load()
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     # A shell starts so what it sends to the background: tests of an interruption would wait for ever.

@@ -18,18 +18,16 @@ from typing import Any
 
 import pytest
 
+from leastpriv.config.settings import from_options
 from leastpriv.errors import LeastprivError
-from leastpriv.evidence.refusals.job_log import distinct
-from leastpriv.evidence.refusals.log_files import read_logs
-from leastpriv.evidence.refusals.logged_usage import Logs
-from leastpriv.logs import JobLogs
-from leastpriv.model import ChangeKind, Run
-from leastpriv.pipeline import Result, make, publish
-from leastpriv.proposal import guards
-from leastpriv.proposal.guards import GUARDS
-from leastpriv.proposal.situation import Change, HeldBack
-from leastpriv.settings import from_options
-from leastpriv.workplace import Workplace
+from leastpriv.evidence.denials.job_logs import distinct, read_logs
+from leastpriv.evidence.denials.logged_usage import Logs
+from leastpriv.models import ChangeKind, Run
+from leastpriv.pipeline.context import JobLogs, Workplace
+from leastpriv.pipeline.propose import Result, make, publish
+from leastpriv.proposal.guards import registry
+from leastpriv.proposal.guards.registry import GUARDS
+from leastpriv.proposal.models import Change, HeldBack
 from tests.fakes.told import Reviews, account, reading, shelf_of
 
 CASES = sorted((Path(__file__).parent / "cases").glob("*.json"))
@@ -75,7 +73,7 @@ def test_every_guard_of_the_guide_has_a_case() -> None:
 def test_a_case_fails_where_its_guard_is_switched_off(
     guard: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(guards, "GUARDS", tuple(each for each in GUARDS if each[0] != guard))
+    monkeypatch.setattr(registry, "GUARDS", tuple(each for each in GUARDS if each[0] != guard))
     cases = [path for path in CASES if guard in guards_of(path)]
     assert any(fails(path, tmp_path / path.stem) for path in cases)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Mapping
 from datetime import timedelta
@@ -38,28 +39,32 @@ def call_of(told: Mapping[str, Any]) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("path", CASES, ids=lambda path: path.stem)
-def test_case(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_case(path: Path, tmp_path: Path) -> None:
     case = json.loads(path.read_text(encoding="utf-8"))
-    monkeypatch.chdir(tmp_path)
+    found = outcome(json.loads((run_case(case, tmp_path) / "proposal.json").read_text()))
+    expected = {key: sorted(value) if isinstance(value, list) else value for key, value in case["expect"].items()}
+    assert {key: found[key] for key in expected} == expected
+
+
+def run_case(case: Mapping[str, Any], folder: Path) -> Path:
+    """Write the case's trail, policies and config into the folder and run the command; return its output folder."""
     write_trail(
-        tmp_path / "trail",
+        folder / "trail",
         [
             record(arn(who), "17650000001", FIRST + timedelta(days=turn, seconds=second), call_of(told))
             for turn in range(case.get("times", 1))
             for second, (who, told) in enumerate(case["calls"])
         ],
     )
-    (tmp_path / "iam").mkdir()
+    (folder / "iam").mkdir()
     for name in case["targets"]:
-        (tmp_path / "iam" / f"{name}.json").write_text(policy("*"))
+        (folder / "iam" / f"{name}.json").write_text(policy("*"))
     listed = [entry(arn(name), f"iam/{name}.json") for name in case["targets"]]
-    (tmp_path / "leastpriv.yml").write_text(config(listed, **case.get("config", {})))
-    told = leastpriv("propose", "--config", "leastpriv.yml", "--trail", "trail", "--output-dir", "out")
+    (folder / "leastpriv.yml").write_text(config(listed, **case.get("config", {})))
+    with contextlib.chdir(folder):
+        told = leastpriv("propose", "--config", "leastpriv.yml", "--trail", "trail", "--output-dir", "out")
     assert told.code == 0, told.err
-    index = json.loads((tmp_path / "out" / "proposal.json").read_text())
-    found = outcome(index)
-    expected = {key: sorted(value) if isinstance(value, list) else value for key, value in case["expect"].items()}
-    assert {key: found[key] for key in expected} == expected
+    return folder / "out"
 
 
 def outcome(index: Mapping[str, Any]) -> dict[str, Any]:

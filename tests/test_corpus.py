@@ -15,21 +15,21 @@ from pathlib import Path
 
 import pytest
 
+from leastpriv.aws.arns import Principals, Window
 from leastpriv.diff.compare import compare
-from leastpriv.evidence.cloudtrail.trail_files import TrailFolder
-from leastpriv.evidence.read import read_evidence
-from leastpriv.evidence.refusals.denial import read_denial
-from leastpriv.evidence.source import Principals, Window
-from leastpriv.evidence.usage import CallGroup, Evidence
-from leastpriv.model import Call, Outcome
+from leastpriv.evidence.cloudtrail.local_store import TrailFolder
+from leastpriv.evidence.collector import read_evidence
+from leastpriv.evidence.denials.message import read_denial
+from leastpriv.evidence.models import CallGroup, Evidence
+from leastpriv.models import Call, Outcome
 from leastpriv.permissions import catalog
-from leastpriv.permissions.events import Verdict
+from leastpriv.permissions.event_table import Verdict
 from leastpriv.permissions.mapping import needs_of
 from leastpriv.permissions.patterns import has_variable
 from leastpriv.permissions.resource_types import fits
+from leastpriv.proposal.models import Draft, Options
 from leastpriv.proposal.proof import prove
 from leastpriv.proposal.propose import propose
-from leastpriv.proposal.situation import Draft, Options
 
 NOT_IN_CATALOGUE = {
     ("s3.amazonaws.com", "GetStorageLensDashboardDataInternal"): "an internal API of the console",

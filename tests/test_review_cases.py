@@ -14,9 +14,10 @@ from typing import Any
 
 import pytest
 
-from leastpriv.proposal.findings import Review
-from leastpriv.proposal.situation import Options
-from leastpriv.report.review_comment import review_body
+from leastpriv.proposal.models import Options
+from leastpriv.proposal.review_models import Review
+from leastpriv.report.context import Reviewed
+from leastpriv.report.review import review_body
 from tests.fakes.deploys import FIRST, ROLE, Record, deploys, record
 from tests.fakes.reviews import RUN_URL, Policy, reviewed
 
@@ -32,17 +33,22 @@ LINK = re.compile(r"\[(\d+)\]\(([^)]+)\)")
 def test_case(path: Path, tmp_path: Path) -> None:
     """The edit and the evidence of the case give what the case expects, and no other line."""
     case = json.loads(path.read_text(encoding="utf-8"))
-    subject = reviewed(
-        tmp_path,
+    subject = run_case(case, tmp_path)
+    told = outcome(subject.review, review_body(subject))
+    told["lines"] = cut(told["lines"], case["expect"]["lines"])
+    assert {key: told[key] for key in case["expect"]} == case["expect"]
+
+
+def run_case(case: Mapping[str, Any], folder: Path) -> Reviewed:
+    """Write the case's records as a trail and review its edit."""
+    return reviewed(
+        folder,
         policy(case["base"]),
         policy(case["head"]),
         list(records(case)),
         attached=[policy(each) for each in case.get("also-attached", ())],
         options=Options(minimum_days=0, minimum_runs=1, never_add=tuple(case.get("never-add", ()))),
     )
-    told = outcome(subject.review, review_body(subject))
-    told["lines"] = cut(told["lines"], case["expect"]["lines"])
-    assert {key: told[key] for key in case["expect"]} == case["expect"]
 
 
 def test_there_are_enough_cases_and_each_says_why_and_tells_verdict_and_lines() -> None:

@@ -20,15 +20,17 @@ from api_models import Member, members_of, source_of
 from service_reference import AWS_ADDRESS, Operation, Reference, read_reference
 
 from leastpriv.permissions import catalog
-from leastpriv.permissions.events import Verdict, event_by_rules
-from leastpriv.permissions.tables import table
-from leastpriv.permissions.tagging import made_by
+from leastpriv.permissions.event_table import Verdict, event_by_rules
+from leastpriv.permissions.fact_tables import table
+from leastpriv.permissions.implied import made_by
 
 FACTS = Path(__file__).parent / "facts"
 TARGET = Path(__file__).parents[1] / "leastpriv" / "permissions" / "data" / "event_map"
 _USAGE = 2
 _TAGS_ITSELF = re.compile(r"^(Tag|Untag|AddTags|RemoveTags|CreateTags|DeleteTags|ListTags|Describe|Get|List)|Tagging")
-_TAG_MEMBER = re.compile(r"tags?|taglist|tagset|resourcetags|\w*tagspecifications?|\w+tags|tagging|tagsmap", re.IGNORECASE)
+_TAG_MEMBER = re.compile(
+    r"tags?|taglist|tagset|resourcetags|\w*tagspecifications?|\w+tags|tagging|tagsmap", re.IGNORECASE
+)
 _ROLE = re.compile("role|deliverlogspermissionarn", re.IGNORECASE)
 _VERB = re.compile(r"[A-Z][a-z]+")
 _WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z][a-z]+|[a-z]+|\d+")
@@ -83,9 +85,7 @@ def compile_map(reference: Reference) -> Mapping[str, Mapping[str, Compiled]]:
     return found
 
 
-def _add(
-    entry: Compiled, operation: Operation, client: str, key: str, mapped: Sequence[str], verdict: Verdict
-) -> None:
+def _add(entry: Compiled, operation: Operation, client: str, key: str, mapped: Sequence[str], verdict: Verdict) -> None:
     """Adds what the reference says of one operation of one client."""
     authorized = _spelled(operation.actions)
     members = members_of(client, operation.name)
@@ -240,7 +240,9 @@ def _write(compiled: Mapping[str, Mapping[str, Compiled]]) -> None:
     for prefix, operations in sorted(compiled.items()):
         rows = {name: row for name, entry in sorted(operations.items()) if (row := _plain(entry))}
         if rows:
-            lines = ",\n".join(f"{json.dumps(name)}:{json.dumps(row, separators=(',', ':'))}" for name, row in rows.items())
+            lines = ",\n".join(
+                f"{json.dumps(name)}:{json.dumps(row, separators=(',', ':'))}" for name, row in rows.items()
+            )
             texts[f"{prefix}.json"] = f"{{\n{lines}\n}}\n"
     for path in TARGET.glob("*.json"):
         if path.name not in texts:

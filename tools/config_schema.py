@@ -6,11 +6,11 @@ import json
 import sys
 from pathlib import Path
 
-from leastpriv.configuration import target_inputs
-from leastpriv.inputs import INPUTS, Input
+from leastpriv.config.inputs import INPUTS, Input
+from leastpriv.config.targets_file import target_inputs
 
 ROOT = Path(__file__).resolve().parent.parent
-SCHEMA = ROOT / "leastpriv" / "data" / "config.schema.json"
+SCHEMA = ROOT / "leastpriv" / "config" / "config.schema.json"
 
 _CHOICES = {"unseen-services": ["keep", "drop"], "resources": ["pattern", "exact", "keep"]}
 _ARN = r"^arn:aws(-[a-z]+)*:iam::[0-9]{12}:(role|user)/.+$"
@@ -91,7 +91,7 @@ def main(arguments: list[str]) -> int:
     stale = not SCHEMA.exists() or SCHEMA.read_text(encoding="utf-8") != fresh
     if arguments == ["--check"]:
         if stale:
-            print("leastpriv/data/config.schema.json is older than the inputs: run `make readme`.")
+            print("leastpriv/config/config.schema.json is older than the inputs: run `make readme`.")
         return int(stale)
     SCHEMA.write_text(fresh, encoding="utf-8")
     return 0

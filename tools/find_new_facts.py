@@ -18,9 +18,9 @@ import botocore
 import botocore.session
 
 from leastpriv.permissions import catalog
-from leastpriv.permissions.events import map_event
-from leastpriv.permissions.tables import table
-from leastpriv.permissions.tagging import tags_of
+from leastpriv.permissions.event_table import map_event
+from leastpriv.permissions.fact_tables import table
+from leastpriv.permissions.implied import tags_of
 
 _TAGGING = re.compile(r"\b(Tag[A-Z]\w*|AddTags\w*|CreateTags)\b")
 _MAY = re.compile(r"permissions?\b|authori[sz]")

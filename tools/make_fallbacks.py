@@ -19,8 +19,8 @@ import botocore
 import botocore.session
 
 from leastpriv.permissions import catalog
-from leastpriv.permissions.events import Verdict, map_event
-from leastpriv.permissions.tables import table
+from leastpriv.permissions.event_table import Verdict, map_event
+from leastpriv.permissions.fact_tables import table
 
 DATA = Path(__file__).parents[1] / "leastpriv" / "permissions" / "data"
 HEADER = """\

@@ -21,7 +21,7 @@ import botocore
 import botocore.session
 
 from leastpriv.permissions import catalog
-from leastpriv.permissions.tables import table
+from leastpriv.permissions.fact_tables import table
 
 DATA = Path(__file__).parents[1] / "leastpriv" / "permissions" / "data"
 HEADER = """\

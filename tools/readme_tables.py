@@ -9,9 +9,8 @@ from pathlib import Path
 
 from ruamel.yaml import YAML
 
-from leastpriv.setup.grants import DEFAULT_SOURCES, grants_of, policy_of
-from leastpriv.setup.target import Target
-from leastpriv.setup.trust import ISSUER, subjects
+from leastpriv.init.options import Target
+from leastpriv.init.reader_role import DEFAULT_SOURCES, ISSUER, grants_of, policy_of, subjects
 
 ROOT = Path(__file__).resolve().parent.parent
 

@@ -1,7 +1,7 @@
 """Print what a run reports where AWS does not answer as it should: a Markdown table a source, out of the tests' rows.
 
-The tests hold every sentence against what the product says (`tests/evidence/hints/test_faults.py` and its neighbours,
-and `tests/test_interruptions.py`).
+The tests compare every sentence with what the product says (`tests/evidence/aws_findings/test_faults.py` and its
+neighbours, and `tests/action/test_interruptions.py`).
 """
 
 from __future__ import annotations
@@ -13,7 +13,11 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
-ROWS = ("tests/evidence/hints/faults.json", "tests/checks/faults.json", "tests/evidence/hints/type_faults.json")
+ROWS = (
+    "tests/evidence/aws_findings/faults.json",
+    "tests/aws_checks/faults.json",
+    "tests/evidence/aws_findings/type_faults.json",
+)
 
 INTERRUPTED = "Interrupted: nothing was published."
 """The command's last line; before it, what it cancelled."""

@@ -37,17 +37,17 @@ from typing import Any
 
 from bench.future.plan import RUNS
 from bench.future.truth import Askable, Pair, pair, questions
+from leastpriv.config.settings import from_options
 from leastpriv.diff.compare import compare
 from leastpriv.permissions import catalog
 from leastpriv.permissions.patterns import escape_observed, resource_covers
 from leastpriv.permissions.resource_types import action_of, fits
-from leastpriv.pipeline import Result, run
+from leastpriv.pipeline.context import Workplace
+from leastpriv.pipeline.propose import Result, run
 from leastpriv.policy.document import Document, parse
+from leastpriv.proposal.models import Options
 from leastpriv.proposal.propose import propose
-from leastpriv.proposal.situation import Options
-from leastpriv.report.offers import statements
-from leastpriv.settings import from_options
-from leastpriv.workplace import Workplace
+from leastpriv.report.changes import statements
 from tests.end_to_end.lab.lab import ACCOUNT, PYTHON, ROOT
 
 ROLE = f"arn:aws:iam::{ACCOUNT}:role/ci-deploy"

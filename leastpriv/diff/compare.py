@@ -10,13 +10,13 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Literal
 
-from leastpriv.diff.coverage import named
-from leastpriv.evidence.usage import Evidence
-from leastpriv.model import Need, Outcome, Usage
+from leastpriv.diff.statement_coverage import named
+from leastpriv.evidence.models import Evidence
+from leastpriv.models import Need, Outcome, Usage
 from leastpriv.permissions import catalog
+from leastpriv.permissions.arn_templates import NAMED
 from leastpriv.permissions.patterns import action_matches, escape_observed, folded, has_variable
 from leastpriv.permissions.resource_types import fits, with_any_path
-from leastpriv.permissions.templates import NAMED
 from leastpriv.policy.document import Document, Statement
 from leastpriv.policy.evaluate import Request, evaluate, grants
 

@@ -12,11 +12,11 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
-from leastpriv.evidence.made import made_by
-from leastpriv.evidence.refusals.needs import NAMED_WITHOUT_PATH
-from leastpriv.evidence.tally import GroupKey, Tally
-from leastpriv.model import Basis, Need, Outcome
-from leastpriv.permissions.templates import NAMED
+from leastpriv.evidence.created_resources import made_by
+from leastpriv.evidence.denials.needs import NAMED_WITHOUT_PATH
+from leastpriv.evidence.models import GroupKey, Tally
+from leastpriv.models import Basis, Need, Outcome
+from leastpriv.permissions.arn_templates import NAMED
 
 _WITHOUT_PATH = (NAMED, NAMED_WITHOUT_PATH)
 NAMED_ELSEWHERE = "named by the request, its path by another call"

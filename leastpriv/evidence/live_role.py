@@ -1,22 +1,111 @@
-"""The role or user as it is in the account: what is attached to it, its boundary, and who may take it."""
+"""The role or user as it is in the account: what is attached to it, its boundary, and who may take it.
+
+The roles of an account that a pattern means, where AWS can be asked.
+
+Who may take a role, by its trust policy (pure): GitHub Actions, CodeBuild, other services and accounts.
+"""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from enum import StrEnum
 from functools import partial
 from typing import Any
 from urllib.parse import unquote
 
+from leastpriv.aws.arns import principal_of, same_principal
+from leastpriv.aws.errors import code_of, explained, member
+from leastpriv.aws.session import Aws, method_name
 from leastpriv.errors import AwsError, PolicyFileError
-from leastpriv.evidence.aws import Aws
-from leastpriv.evidence.aws_errors import code_of, explained, member
-from leastpriv.evidence.source import principal_of, same_principal
-from leastpriv.evidence.trust import Trusted, trusted_by
-from leastpriv.model import Gap, GapKind, Principal, Scope
+from leastpriv.models import Gap, GapKind, Principal, Scope
+from leastpriv.permissions.fact_tables import table
+from leastpriv.permissions.patterns import matches
 from leastpriv.permissions.visibility import home_region
 from leastpriv.policy.document import Document, parse
+
+GITHUB = "token.actions.githubusercontent.com"
+"""GitHub's OIDC provider (docs.github.com, "Configuring OpenID Connect in Amazon Web Services", read 2026-11-24)."""
+
+
+class TrustKind(StrEnum):
+    """What kind of caller a statement of a trust policy lets in."""
+
+    GITHUB = "github"
+    CODEBUILD = "codebuild"
+    SERVICE = "service"
+    FEDERATED = "federated"
+    PRINCIPAL = "principal"
+    """A user, a role, an account."""
+    ANYBODY = "anybody"
+
+
+@dataclass(frozen=True, slots=True)
+class Trusted:
+    """One caller that a trust policy lets in."""
+
+    kind: TrustKind
+    who: str
+    """The provider, service or ARN as written."""
+    subjects: tuple[str, ...] = ()
+    """Of a web identity: the values that its `sub` may have (`repo:acme/shop:ref:refs/heads/main`); empty is any."""
+
+
+def trusted_by(document: object) -> tuple[Trusted, ...]:
+    """All callers of the Allow statements, in order, each once; what is no trust policy trusts nobody. Never raises."""
+    if not isinstance(document, Mapping):
+        return ()
+    return tuple(
+        dict.fromkeys(
+            trusted
+            for statement in _listed(document.get("Statement"))
+            if isinstance(statement, Mapping) and statement.get("Effect") == "Allow"
+            for trusted in _callers(statement)
+        )
+    )
+
+
+def unseen_logins(trusted: Iterable[Trusted]) -> tuple[str, ...]:
+    """Names of the services that take the role in a way of their own, by no event of AWS STS."""
+    names = {row["service"]: row["name"] for row in table("other_logins", __package__ or "")}
+    services = (each.who for each in trusted if each.kind is TrustKind.SERVICE)
+    return tuple(dict.fromkeys(names[service] for service in services if service in names))
+
+
+def _callers(statement: Mapping[str, object]) -> Iterator[Trusted]:
+    principal = statement.get("Principal")
+    if principal == "*":
+        yield Trusted(TrustKind.ANYBODY, "*")
+    if not isinstance(principal, Mapping):
+        return
+    for who in _texts(principal.get("AWS")):
+        yield Trusted(TrustKind.ANYBODY if who == "*" else TrustKind.PRINCIPAL, who)
+    for who in _texts(principal.get("Service")):
+        # codebuild.amazonaws.com, in China with .cn behind it
+        yield Trusted(TrustKind.CODEBUILD if who.startswith("codebuild.") else TrustKind.SERVICE, who)
+    for who in _texts(principal.get("Federated")):
+        kind = TrustKind.GITHUB if who.rpartition("oidc-provider/")[2] == GITHUB else TrustKind.FEDERATED
+        yield Trusted(kind, who, tuple(_subjects(statement, who)))
+
+
+def _subjects(statement: Mapping[str, object], provider: str) -> Iterator[str]:
+    conditions = statement.get("Condition")
+    name = provider.rpartition("oidc-provider/")[2]
+    for operator, keys in conditions.items() if isinstance(conditions, Mapping) else ():
+        if isinstance(keys, Mapping) and "Not" not in str(operator):
+            for key, values in keys.items():
+                if str(key).lower() == f"{name}:sub".lower():
+                    yield from _texts(values)
+
+
+def _listed(value: object) -> list[object]:
+    return value if isinstance(value, list) else [value]
+
+
+def _texts(value: object) -> list[str]:
+    return [each for each in _listed(value) if isinstance(each, str)]
+
 
 """A managed policy, of the account or of AWS."""
 _GROUPS = "ListGroupsForUser"
@@ -169,7 +258,7 @@ class _Reader:
         try:
             with self._explained(operation):
                 client = self._aws.client("iam", self._region)
-                for page in client.get_paginator(_method_name(operation)).paginate(**arguments):
+                for page in client.get_paginator(method_name(operation)).paginate(**arguments):
                     found.extend(page.get(key) or ())
                     if key not in page or (page.get("IsTruncated") and not page.get("Marker")):
                         self._note(f"AWS's answer to {operation} is not whole.")
@@ -189,19 +278,13 @@ class _Reader:
         return explained(f"reading what is attached to {self._principal.arn}", f"iam:{operation}")
 
     def _method(self, operation: str) -> Callable[..., Any]:
-        method: Callable[..., Any] = getattr(self._aws.client("iam", self._region), _method_name(operation))
+        method: Callable[..., Any] = getattr(self._aws.client("iam", self._region), method_name(operation))
         return method
 
     def _note(self, detail: str) -> None:
         gap = Gap(GapKind.LIVE_ROLE_UNREAD, Scope(), f"{detail} What else is attached is not known.")
         if gap not in self._gaps:
             self._gaps.append(gap)
-
-
-def _method_name(operation: str) -> str:
-    from botocore import xform_name
-
-    return str(xform_name(operation))
 
 
 def _value(document: object) -> object:
@@ -216,3 +299,18 @@ def _value(document: object) -> object:
 
 def _bytes(document: object) -> bytes:
     return json.dumps(_value(document), indent=2).encode()
+
+
+def roles_like(aws: Aws, patterns: Iterable[str], partition: str) -> tuple[Principal, ...]:
+    """The roles whose ARN one of the patterns matches, sorted by ARN.
+
+    Raises:
+        AwsError: the credentials may not list roles (`iam:ListRoles`), or AWS does not tell.
+    """
+    wanted = tuple(patterns)
+    client = aws.client("iam", home_region("iam", partition))
+    with explained("listing the roles of the account", "iam:ListRoles"):
+        pages = list(client.get_paginator("list_roles").paginate())
+    arns = sorted(str(role.get("Arn")) for page in pages for role in page.get("Roles") or ())
+    found = (principal_of(arn) for arn in arns if any(matches(pattern, arn) for pattern in wanted))
+    return tuple(principal for principal in found if principal)

@@ -13,8 +13,8 @@ from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any
 
+from leastpriv.permissions.fact_tables import table
 from leastpriv.permissions.patterns import action_matches
-from leastpriv.permissions.tables import table
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,24 +1,88 @@
-"""From one call to the permissions it needs, or the word that nobody knows."""
+"""From one call to the permissions it needs, or the word that nobody knows.
+
+What an event that nobody can map may have used: its own service where that is known, else what its names allow.
+
+A service that the catalogue lacks by its event source is new, or goes by another prefix. Of 3,201 API operations under
+a label that is no prefix (botocore 1.44.8, 2026-11) the scope would hold the true action of 99.6 % if the table of
+events had no row for the label: of 95.9 % by its name, else by a word of the prefix (bench/botocore_coverage.py).
+
+DynamoDB's transactions and statements: the request's items name the actions, each on a table of its own.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache, lru_cache
 
-from leastpriv.model import Basis, Call, Gap, GapKind, Need, Permission, Scope
+from msgspec import structs
+
+from leastpriv.models import Basis, Call, Gap, GapKind, Need, Permission, Scope
 from leastpriv.permissions import catalog
-from leastpriv.permissions.alike import Alike, ResponseReadError, likeness
+from leastpriv.permissions.condition_keys import shown_conditions
 from leastpriv.permissions.event_map import facts_of
-from leastpriv.permissions.events import MappedAction, MappedEvent, Verdict, map_event, triggers_of
-from leastpriv.permissions.implied import implied_needs
-from leastpriv.permissions.pass_role import passes_unnamed_role
+from leastpriv.permissions.event_table import MappedAction, MappedEvent, Verdict, map_event, triggers_of
+from leastpriv.permissions.fact_tables import table
+from leastpriv.permissions.implied import implied_needs, passes_unnamed_role
+from leastpriv.permissions.likeness import Alike, ResponseReadError, likeness
 from leastpriv.permissions.patterns import unescape
-from leastpriv.permissions.presence import Presence
-from leastpriv.permissions.request import RequestTexts, request_values, texts_of
+from leastpriv.permissions.request import Presence, RequestTexts, request_values, texts_of
 from leastpriv.permissions.resources import resources_of
-from leastpriv.permissions.shown_conditions import shown_conditions
-from leastpriv.permissions.statements import actions_of_items
+
+_STATEMENT = re.compile(
+    r"\s*(?:(?P<update>update)|(?P<insert>insert)\s+into|(?P<delete>delete)\s+from|(?P<select>select)\b.*?\bfrom)"
+    r"\s+(?P<quote>[\"']?)(?P<table>[\w.-]+)(?P=quote)(?:\s*\.\s*\"?(?P<index>[\w.-]+))?",
+    re.IGNORECASE | re.DOTALL,
+)
+"""https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/ql-reference.statements.html"""
+
+
+def actions_of_items(call: Call) -> Iterator[tuple[Call, MappedAction]]:
+    """Each action that the items name, with the part of the call that is about it; nothing where none can be read."""
+    found: dict[tuple[str, str, str], None] = {}
+    found.update(dict.fromkeys(_of_transaction(call)))
+    found.update(dict.fromkeys(_of_statements(call)))
+    for action, name, index in found:
+        yield _part(call, name, index), MappedAction(action)
+
+
+def _of_transaction(call: Call) -> Iterator[tuple[str, str, str]]:
+    items = call.parameters.get("transactItems")
+    for item in items if isinstance(items, list) else ():
+        for key, value in item.items() if isinstance(item, Mapping) else ():
+            action = _actions_in_items("transaction").get(str(key).lower())
+            if action:
+                yield action, next((text for key, text in request_values(value) if key == "tablename"), ""), ""
+
+
+def _of_statements(call: Call) -> Iterator[tuple[str, str, str]]:
+    for key, value in request_values(call.parameters):
+        verb = re.match(r"\s*(\w+)", value) if key == "statement" else None
+        action = _actions_in_items("statement").get(verb[1].lower()) if verb else None
+        if action:
+            match = _STATEMENT.match(value)
+            yield action, match["table"] if match else "", (match["index"] or "") if match else ""
+
+
+@cache
+def _actions_in_items(form: str) -> Mapping[str, str]:
+    """Word of an item -> action, of `data/item_actions.tsv`."""
+    return {row["word"]: row["action"] for row in table("item_actions") if row["form"] == form}
+
+
+def _part(call: Call, name: str, index: str) -> Call:
+    """The call as if it named one table; the whole call where the item names none, or where the record says more.
+
+    `resources[]` lists the ARNs of all tables of the request: the item's own is told by its name.
+    """
+    if not name:
+        return call
+    if name.startswith("arn:"):
+        return structs.replace(call, parameters={"resourceArn": name}, resources=())
+    listed = tuple(arn for arn in call.resources if re.search(rf":table/{re.escape(name)}(/|$)", arn))
+    parameters = {"tableName": name, **({"indexName": index} if index else {})}
+    return structs.replace(call, parameters=parameters, resources=listed)
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,3 +215,36 @@ def _kept(call: Call, event: MappedEvent, presence: Presence, needs: Sequence[Ne
 def _gaps(call: Call, event: MappedEvent, presence: Presence) -> Iterator[Gap]:
     if presence.carried_out and not call.read_only and passes_unnamed_role(event.operation, presence):
         yield Gap(GapKind.MAY_PASS_ROLE, Scope(actions=("iam:PassRole",)), f"{call.source}:{call.name}")
+
+
+_LABEL = re.compile(r"[a-z0-9]+(?:[.-][a-z0-9]+)*")
+_NAME = re.compile(r"[A-Za-z][A-Za-z0-9]*")
+_LONG_ENOUGH = 3
+"""Letters of a prefix that a label may begin with: `edgekeyvaluestore` is not of a service `ed`."""
+
+
+def scope_of_unmapped(source: str, name: str, prefix: str) -> Scope:
+    """The actions that an unmapped event `name` of `source` may have used; `prefix` is the one its source stands for.
+
+    Of a known service any; of an unknown one its own, those of services related by name, and the action of the
+    event's name in any service; of a source or name that is no such thing, all.
+    """
+    if prefix in catalog.services():
+        return Scope(services=(prefix,))
+    label = source.lower().removesuffix(".cn").removesuffix(".amazonaws.com")
+    if not _LABEL.fullmatch(label) or not _NAME.fullmatch(name):
+        return Scope()
+    return Scope(services=_related(label), actions=(f"*:{name}",))
+
+
+@cache
+def _related(label: str) -> tuple[str, ...]:
+    words = {*re.split("[.-]", label)}
+    known = (
+        prefix
+        for prefix in catalog.services()
+        if words & {*prefix.split("-")}
+        or prefix.startswith(label)
+        or (len(prefix) >= _LONG_ENOUGH and label.startswith(prefix))
+    )
+    return (label, *sorted(known))

@@ -8,8 +8,8 @@ from dataclasses import replace
 from functools import cache, lru_cache
 
 from leastpriv.permissions import catalog
+from leastpriv.permissions.fact_tables import table
 from leastpriv.permissions.patterns import escape_observed, has_wildcard, resource_overlaps, unescape
-from leastpriv.permissions.tables import table
 
 VARIABLE = re.compile(r"\$\{(\w+)\}")
 """A variable of an ARN template, `${QueueName}`."""

@@ -16,8 +16,23 @@ from urllib.parse import unquote
 
 from msgspec import structs
 
-from leastpriv.model import Call
+from leastpriv.models import Call
 from leastpriv.permissions import catalog
+from leastpriv.permissions.arn_templates import (
+    MOST_RESOURCES,
+    Resource,
+    fill,
+    from_uri,
+    is_chosen,
+    is_meant_otherwise,
+    keys_of_type,
+    may_be_whole,
+    more_than_told,
+    only_one,
+    partition,
+    wildcard,
+)
+from leastpriv.permissions.fact_tables import table
 from leastpriv.permissions.patterns import escape_observed, resource_covers, resource_matches
 from leastpriv.permissions.request import RequestTexts, creates, owner, owner_keys, request_values, texts_of, without
 from leastpriv.permissions.resource_types import (
@@ -32,21 +47,6 @@ from leastpriv.permissions.resource_types import (
     shape_overlaps,
     types_of_arn,
     with_open_parts,
-)
-from leastpriv.permissions.tables import table
-from leastpriv.permissions.templates import (
-    MOST_RESOURCES,
-    Resource,
-    fill,
-    from_uri,
-    is_chosen,
-    is_meant_otherwise,
-    keys_of_type,
-    may_be_whole,
-    more_than_told,
-    only_one,
-    partition,
-    wildcard,
 )
 
 _MOST_TYPES = 10

@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from functools import lru_cache
 
 from leastpriv.permissions import catalog
+from leastpriv.permissions.fact_tables import table
 from leastpriv.permissions.patterns import action_matches
-from leastpriv.permissions.tables import table
 
 _READS = re.compile(r"(BatchGet|Get|List|Describe|Head)[A-Z]")
 

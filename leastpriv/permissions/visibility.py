@@ -8,7 +8,7 @@ from enum import StrEnum
 from functools import cache
 
 from leastpriv.permissions import catalog
-from leastpriv.permissions.tables import table
+from leastpriv.permissions.fact_tables import table
 
 
 class Visibility(StrEnum):

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from leastpriv.permissions import catalog
+from leastpriv.permissions.fact_tables import table
 from leastpriv.permissions.resource_types import ends_in_a_word, parts_of_arn
-from leastpriv.permissions.tables import table
 
 
 @dataclass(frozen=True, slots=True)

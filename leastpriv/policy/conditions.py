@@ -6,19 +6,140 @@ read 2026-11-24. Of a key that the request lacks: a positive operator is False, 
 `IfExists` True; `ForAllValues` is True and `ForAnyValue` False, also where the key's only value is empty.
 An operator that is not written down here, a value that is not of its format and a key of several values under an
 operator without `ForAllValues` or `ForAnyValue` are answered with None: AWS does not say what becomes of them.
+
+Values that condition operators compare: numbers, dates, addresses, binary data, each read from its text.
+
+Formats: https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_elements_condition_operators.html, read
+2026-11-24. What is not of a format reads as None: AWS does not say what becomes of it.
+
+Policy variables: `${aws:username}` in a Resource or a condition value, and what the request puts in its place.
+
+Rules: https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_variables.html, read 2026-11-24. Keys have
+no case; `${key, 'text'}` names a default; a variable whose key is absent from the request or has no value is null,
+and nothing is equal to it or like it; a key of several values is no variable.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from functools import lru_cache
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from typing import Literal
 
-from leastpriv.model import Condition
+from leastpriv.models import Condition
 from leastpriv.permissions.patterns import has_variable, resource_matches, unescape
-from leastpriv.policy.operands import binary, moment, network, number
-from leastpriv.policy.variables import Context, as_2012, resolve
+
+_NUMBER = re.compile(r"[+-]?[0-9]+(?:\.[0-9]+)?", re.ASCII)
+_DATE = re.compile(
+    r"([0-9]{4})-([0-9]{2})(?:-([0-9]{2})(?:T([0-9]{2}):([0-9]{2})(?::([0-9]{2})(?:\.([0-9]+))?)?(Z|[+-][0-9]{2}:[0-9]{2}))?)?",
+    re.ASCII,
+)
+"""https://www.w3.org/TR/NOTE-datetime, without the bare year, which could as well be seconds since 1970."""
+_EPOCH = re.compile(r"[0-9]{5,16}(?:\.[0-9]+)?", re.ASCII)
+_START = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+@lru_cache(maxsize=4096)
+def number(text: str) -> Decimal | None:
+    """Read an integer or decimal."""
+    return Decimal(text) if _NUMBER.fullmatch(text) else None
+
+
+@lru_cache(maxsize=4096)
+def moment(text: str) -> Decimal | None:
+    """Read a date, with or without time, or seconds since 1970; returns seconds since 1970."""
+    if _EPOCH.fullmatch(text):
+        return Decimal(text)
+    found = _DATE.fullmatch(text)
+    if not found:
+        return None
+    year, month, day, hour, minute, second, fraction, zone = found.groups()
+    try:
+        time = datetime(
+            int(year), int(month), int(day or 1), int(hour or 0), int(minute or 0), int(second or 0), tzinfo=UTC
+        )
+    except ValueError:
+        return None
+    whole = (time - _START) // timedelta(seconds=1) - _offset(zone or "Z")
+    return Decimal(whole) + Decimal(f"0.{fraction}" if fraction else 0)
+
+
+def _offset(zone: str) -> int:
+    """Seconds that a zone (`+01:00`) is ahead of UTC."""
+    if zone == "Z":
+        return 0
+    seconds = int(zone[1:3]) * 3600 + int(zone[4:6]) * 60
+    return seconds if zone[0] == "+" else -seconds
+
+
+@lru_cache(maxsize=4096)
+def network(text: str) -> IPv4Network | IPv6Network | None:
+    """Read an address or a range in CIDR notation; an address is a range of one."""
+    try:
+        return ip_network(text, strict=False)
+    except ValueError:
+        return None
+
+
+@lru_cache(maxsize=4096)
+def binary(text: str) -> bytes | None:
+    """Read base64."""
+    from base64 import b64decode
+
+    try:
+        return b64decode(text, validate=True)
+    except ValueError:
+        return None
+
+
+Context = Mapping[str, tuple[str, ...]]
+"""Condition keys in lower case, and their values."""
+
+_TOKEN = re.compile(r"\$\{[*?$]\}|\$\{([^},]*)(?:,\s*'([^'}]*)'\s*)?\}|\$\{[^}]*\}?|\$")
+"""An escape, a variable with its key and default, a malformed variable, a lone dollar sign."""
+_SPECIAL = re.compile(r"[*?$]")
+
+
+def as_2012(text: str, variables: bool) -> str:
+    """Spell a pattern or value of any policy as in a policy of version 2012-10-17.
+
+    `variables` says whether its own policy is of that version; in others `${` is plain text.
+    """
+    return text if variables else text.replace("${", "${$}{")
+
+
+def resolve(text: str, context: Context, complete: bool) -> str | None:
+    """Put the request's values into a pattern or value of version 2012-10-17; wildcards in them become plain text.
+
+    None: a variable has no value, so that nothing is equal to `text` or like it. A variable that remains is
+    unknown: its key is absent from an incomplete context, or has several values.
+    """
+    if not has_variable(text):
+        return text
+    null = False
+
+    def value_of(found: re.Match[str]) -> str:
+        nonlocal null
+        key = found[1]
+        if key is None:
+            return "${$}" if found[0] == "$" else found[0]
+        name = key.strip().lower()
+        values = tuple(filter(None, context.get(name, ())))
+        # A name without a colon is no condition key: a placeholder, which only a rendered template knows.
+        known = (complete and ":" in name) or name in context
+        if len(values) > 1 or not known:
+            return found[0]
+        value = values[0] if values else found[2]
+        null = null or not value
+        return _SPECIAL.sub(r"${\g<0>}", value or "")
+
+    resolved = _TOKEN.sub(value_of, text)
+    return None if null else resolved
+
 
 Truth = bool | None
 Comparison = Callable[[str, str], Truth]

@@ -2,6 +2,8 @@
 
 Edits name statements by their index in the document they are applied to; all edits of one call refer to the
 same document, however many statements they drop.
+
+A list in brackets rewritten so that what stays keeps its text, its separators and its comments.
 """
 
 from __future__ import annotations
@@ -12,9 +14,8 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 
 from leastpriv.errors import PolicyFileError
-from leastpriv.policy.document import Document, parse
-from leastpriv.policy.grammar import VARIABLES_VERSION
-from leastpriv.policy.lists import Slots, Splice
+from leastpriv.policy.document import VARIABLES_VERSION, Document, parse
+from leastpriv.policy.json_writer import Slots, Splice
 from leastpriv.policy.writers import BlockWriter, BracketWriter, Writer
 
 _EMPTY_POLICY = b'{\n  "Version": "2012-10-17",\n  "Statement": []\n}\n'

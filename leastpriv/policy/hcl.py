@@ -2,6 +2,13 @@
 
 A policy goes by its address, `data.aws_iam_policy_document.deploy` or `aws_iam_role_policy.deploy.policy`, and is
 rendered as JSON whose strings are still Terraform's (python-hcl2 reads the syntax).
+
+Terraform's data source `aws_iam_policy_document` as the policy it makes.
+
+https://registry.terraform.io/providers/hashicorp/aws/latest/docs/data-sources/iam_policy_document, read 2026-11-24:
+`version` is 2012-10-17 and `effect` Allow where they are absent, and `&{` stands for `${` of a policy variable.
+
+A policy written as HCL, to be copied by hand.
 """
 
 from __future__ import annotations
@@ -14,19 +21,106 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from leastpriv.errors import NoPolicyError, PolicyFileError
-from leastpriv.policy.data_source import as_policy
-from leastpriv.policy.location import names
-from leastpriv.policy.source import Source, rendered
-from leastpriv.policy.spans import line_of, read
+from leastpriv.policy.source import Source, names, rendered
+from leastpriv.policy.syntax_tree import line_of, read
 
 if TYPE_CHECKING:
     from hcl2.rules.base import BlockRule, BodyRule
+
+
+_LISTS = {
+    "actions": "Action",
+    "not_actions": "NotAction",
+    "resources": "Resource",
+    "not_resources": "NotResource",
+}
+_ELSEWHERE = ("source_policy_documents", "override_policy_documents", "source_json", "override_json")
+
+
+def as_policy(block: object, where: str, pointer: str) -> str:
+    """Write the block as JSON whose strings are still Terraform's.
+
+    Raises PolicyFileError where a part of the policy does not stand in the block.
+    """
+    body = block if isinstance(block, Mapping) else {}
+    _refuse_open(body, where, pointer)
+    policy: dict[str, object] = {"Version": body.get("version", "2012-10-17")}
+    if "policy_id" in body:
+        policy["Id"] = body["policy_id"]
+    policy["Statement"] = [_statement(each) for each in _several(body.get("statement"))]
+    return json.dumps(policy, indent=2, ensure_ascii=False) + "\n"
+
+
+def _refuse_open(body: Mapping[str, object], where: str, pointer: str) -> None:
+    for key in _ELSEWHERE:
+        if body.get(key):
+            raise PolicyFileError(
+                f"{where}: {pointer} has {key}, so that the policy stands elsewhere too; save what Terraform renders "
+                "as a JSON file and name that."
+            )
+    if body.get("dynamic"):
+        raise PolicyFileError(
+            f"{where}: {pointer} has dynamic blocks, which only Terraform can write out; save what it renders as a "
+            "JSON file and name that."
+        )
+
+
+def _statement(block: Mapping[str, object]) -> dict[str, object]:
+    made: dict[str, object] = {"Sid": block["sid"]} if block.get("sid") else {}
+    made["Effect"] = block.get("effect", "Allow")
+    for key, name in _LISTS.items():
+        # An empty list is left out, as the provider does.
+        if block.get(key):
+            made[name] = _variables(block[key])
+    for key, name in (("principals", "Principal"), ("not_principals", "NotPrincipal")):
+        if key in block:
+            made[name] = _principals(block[key])
+    conditions = _conditions(block)
+    return {**made, "Condition": conditions} if conditions else made
+
+
+def _principals(blocks: object) -> object:
+    """As the provider writes them: `*` for everybody, else the identifiers of each type together."""
+    found: dict[str, list[object]] = {}
+    for each in _several(blocks):
+        found.setdefault(str(each.get("type", "")), []).extend(_listed(_variables(each.get("identifiers", []))))
+    return "*" if found == {"*": ["*"]} else {kind: who[0] if len(who) == 1 else who for kind, who in found.items()}
+
+
+def _conditions(block: Mapping[str, object]) -> dict[str, dict[str, object]]:
+    """The condition blocks; the values of those of equal test and variable follow each other, as in the provider.
+
+    https://github.com/hashicorp/terraform-provider-aws/blob/main/internal/service/iam/policy_model.go, read 2026-11-24.
+    """
+    found: dict[str, dict[str, object]] = {}
+    for each in _several(block.get("condition")):
+        keys, key = found.setdefault(str(each.get("test", "")), {}), str(each.get("variable", ""))
+        values = _variables(each.get("values", []))
+        keys[key] = [*_listed(keys[key]), *_listed(values)] if key in keys else values
+    return found
+
+
+def _listed(value: object) -> list[object]:
+    return list(value) if isinstance(value, Sequence) and not isinstance(value, str) else [value]
+
+
+def _several(value: object) -> Iterator[Mapping[str, object]]:
+    """One block, or a list of blocks."""
+    for each in value if isinstance(value, Sequence) and not isinstance(value, str) else [value]:
+        if isinstance(each, Mapping):
+            yield each
+
+
+def _variables(value: object) -> object:
+    if isinstance(value, str):
+        return value.replace("&{", "$${")
+    return [_variables(item) for item in value] if isinstance(value, Sequence) else value
+
 
 _DATA_SOURCE = "aws_iam_policy_document"
 _ATTRIBUTES = ("policy", "inline_policy", "assume_role_policy")
 _REFERENCE = re.compile(r"\$\{data\.aws_iam_policy_document\.([A-Za-z0-9_-]+)\.(?:minified_)?json\}")
 _ESCAPE = re.compile(r'\\(?:([nrt"\\])|u([0-9a-fA-F]{4})|U(00[01][0-9a-fA-F]{5}))')
-_ESCAPES = {"n": "\n", "r": "\r", "t": "\t"}
 _PART = re.compile(r"([A-Za-z0-9_-]+)(?:\[(\d{1,4})\])?")
 
 
@@ -213,3 +307,6 @@ def _plain(value: Any) -> Any:
 def _meant(found: re.Match[str]) -> str:
     point = int(found[2] or found[3] or "0", 16)
     return _ESCAPES.get(found[1], found[1]) if found[1] else chr(point) if point <= sys.maxunicode else found[0]
+
+
+_ESCAPES = {"n": "\n", "r": "\r", "t": "\t"}

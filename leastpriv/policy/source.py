@@ -1,26 +1,140 @@
-"""Finds a policy in the text of a file: JSON, YAML, or text within a string of either."""
+"""The place of a policy: a file, a pointer into it, and the text that its nodes refer to."""
 
 from __future__ import annotations
 
-from contextlib import suppress
+import re
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-from leastpriv.errors import NoPolicyError, PolicyFileError
-from leastpriv.policy.location import choices, find, is_hcl, kind_name, names, policies_in
-from leastpriv.policy.placeholders import Language
-from leastpriv.policy.shell import Shell, open_shell
-from leastpriv.policy.spans import Node, line_of, place, read, value_of
-from leastpriv.policy.yaml_spans import read_yaml
+from leastpriv.errors import NoPolicyError
+from leastpriv.policy.embedded_json import Shell
+from leastpriv.policy.syntax_tree import Node, line_of, place, read
+from leastpriv.policy.template_functions import Language
+
+_MOST_NAMES = 12
+_LONGEST_NAME = 60
+_LONGEST_POINTER = 300
+_MOST_POLICIES = 5
+_INDEX = re.compile(r"0|[1-9][0-9]{0,6}")
+_ADDRESSED = (".tf", ".tofu", ".hcl")
+"""Files in which a policy goes by an address like `data.aws_iam_policy_document.deploy`, not by a JSON pointer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Location:
+    """What `template.yaml#/Resources/Role` names."""
+
+    path: str
+    pointer: str
+    """JSON pointer (RFC 6901), or the address of HCL; empty where the file is the policy."""
+
+    @classmethod
+    def of(cls, name: str) -> Location:
+        """Split a name; a `#` that no pointer follows belongs to the file's name."""
+        path, mark, pointer = name.partition("#")
+        if mark and (pointer.startswith("/") or is_hcl(path)):
+            return cls(path, pointer)
+        return cls(name, "")
+
+    def __str__(self) -> str:
+        return f"{self.path}#{self.pointer}" if self.pointer else self.path
+
+
+def is_hcl(path: str) -> bool:
+    """Whether a file is HCL, by its name."""
+    return path.lower().endswith(_ADDRESSED)
+
+
+def find(root: Node, pointer: str, where: str) -> Node:
+    """Follow a JSON pointer.
+
+    Raises NoPolicyError naming the first part that is not there, and the names that are.
+    """
+    node, done = root, ""
+    for token in pointer.split("/")[1:]:
+        key = token.replace("~1", "/").replace("~0", "~")
+        found = _child(node, key)
+        if found is None:
+            named, at = (_short(each, _LONGEST_POINTER) for each in (pointer, done or "the top"))
+            raise NoPolicyError(
+                f"{where}: the pointer {named} leads nowhere: {at} {_lack(node, key)}; correct the pointer."
+            )
+        node, done = found, f"{done}/{token}"
+    return node
+
+
+def policies_in(root: Node) -> list[str]:
+    """Return pointers to what looks like identity-based policies, in the order of the file."""
+    return list(_policies(root, ""))
+
+
+def choices(where: str, pointers: Iterable[str]) -> str:
+    """Put ready names of a file's policies in words; empty where it has none."""
+    found = list(pointers)
+    shown = ", ".join(f"{where}#{pointer}" for pointer in found[:_MOST_POLICIES])
+    rest = f" and {len(found) - _MOST_POLICIES} more" if len(found) > _MOST_POLICIES else ""
+    return shown + rest
+
+
+def names(found: Iterable[str]) -> str:
+    """Put names in words, the first dozen of them."""
+    every = list(found)
+    shown = ", ".join(map(_short, every[:_MOST_NAMES]))
+    return shown + (f" and {len(every) - _MOST_NAMES} more" if len(every) > _MOST_NAMES else "")
+
+
+def _short(name: str, longest: int = _LONGEST_NAME) -> str:
+    return name if len(name) <= longest else f"{name[:longest]}…"
+
+
+def _child(node: Node, key: str) -> Node | None:
+    if node.kind == "array":
+        index = int(key) if _INDEX.fullmatch(key) else len(node.items)
+        return node.items[index] if index < len(node.items) else None
+    return node.get(key)
+
+
+def _lack(node: Node, key: str) -> str:
+    if node.kind == "array":
+        size = len(node.items)
+        has = f"only 0 to {size - 1}" if size > 1 else "only 0" if size else "for it is empty"
+        return f"is a list that has no {_short(key)}, {has}"
+    if node.kind == "object":
+        keys = [member.key for member in node.members]
+        return f"has no {_short(key)}, only {names(keys)}" if keys else f"has no {_short(key)}, for it is empty"
+    return f"is a {kind_name(node)}, so that it has no {_short(key)}"
+
+
+def kind_name(node: Node) -> str:
+    """Put a node's kind in words."""
+    return {"array": "list", "object": "object without members", "literal": "constant"}.get(node.kind, node.kind)
+
+
+def _policies(node: Node, pointer: str) -> Iterator[str]:
+    if node.kind == "array":
+        for number, item in enumerate(node.items):
+            yield from _policies(item, f"{pointer}/{number}")
+        return
+    sub = node.get("Fn::Sub") or node
+    if sub.kind == "string" and sub.text.lstrip().startswith("{") and '"Statement"' in sub.text:
+        yield pointer
+        return
+    statements = node.get_any_case("Statement")
+    if statements and not _is_resource_based(statements):
+        yield pointer
+        return
+    for member in node.members:
+        token = member.key.replace("~", "~0").replace("/", "~1")
+        yield from _policies(member.value, f"{pointer}/{token}")
+
+
+def _is_resource_based(statements: Node) -> bool:
+    nodes = statements.items if statements.kind == "array" else (statements,)
+    return any(node.get_any_case("Principal") or node.get_any_case("NotPrincipal") for node in nodes)
+
 
 Format = Literal["json", "yaml", "hcl"]
-
-_WRAPPERS = ("", "/PolicyVersion/Document", "/Policy", "/PolicyDocument")
-"""Where the policy stands in a policy file and in the output of `aws iam get-policy-version`,
-`get-role-policy` and their like, which people commit as it is."""
-
-_YAML_NAMES = (".yaml", ".yml", ".template")
-_TERRAFORM_NAMES = (".tf.json", ".tofu.json")
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,111 +169,6 @@ class Source:
         return self.lines[index] if self.lines else line_of(self.outer, self.offset(node.start))
 
 
-def locate(text: str, where: str, pointer: str) -> Source:
-    """Find the policy at `pointer`, without one at the top of the file or where the AWS command line puts it.
-
-    Raises PolicyFileError where the file cannot be read or has no policy there; it names those that it has.
-    """
-    if is_hcl(where):
-        from leastpriv.policy.hcl import read_hcl
-
-        return read_hcl(text, where, pointer)
-    form, root = _read(text, where)
-    terraform = where.lower().endswith(_TERRAFORM_NAMES)
-    found, policy = (pointer, find(root, pointer, where)) if pointer else _unwrapped(root, where)
-    functions = form == "yaml" or found not in _WRAPPERS
-    language: Language = "terraform" if terraform else "cloudformation" if functions else "plain"
-    source = Source(form, found, text, policy, language, text, kind=_resource_type(root, found, where))
-    if terraform and "/aws_iam_policy_document/" in found:
-        return _data_source(source, where)
-    return _opened(source, root, where)
-
-
-def _resource_type(root: Node, pointer: str, where: str) -> str:
-    parts = pointer.split("/")
-    if parts[:2] != ["", "Resources"] or len(parts) < 3:
-        return ""
-    kind = find(root, "/".join(parts[:3]), where).get("Type")
-    return kind.text if kind else ""
-
-
 def rendered(text: str, where: str, pointer: str, lines: tuple[int, ...] = ()) -> Source:
     """Make the source of a Terraform policy that was written as JSON; `lines` are those of its statements."""
     return Source("hcl", pointer, text, read(text, where), "terraform", text, lines=lines)
-
-
-def _read(text: str, where: str) -> tuple[Format, Node]:
-    if not where.lower().endswith(_YAML_NAMES):
-        return "json", read(text, where)
-    if text.removeprefix("\ufeff").lstrip().startswith("{"):
-        with suppress(PolicyFileError):
-            return "json", read(text, where)
-    return "yaml", read_yaml(text, where)
-
-
-def _unwrapped(root: Node, where: str) -> tuple[str, Node]:
-    for pointer in _WRAPPERS:
-        with suppress(PolicyFileError):
-            node = find(root, pointer, where)
-            if node.get_any_case("Statement"):
-                return pointer, node
-    inside = choices(where, policies_in(root))
-    raise NoPolicyError(
-        f"{where}: no policy, an object with Statement, stands at the top or at {', '.join(_WRAPPERS[1:])}; "
-        + (f"name one inside the file by its pointer: {inside}." if inside else "name the JSON file of an IAM policy.")
-    )
-
-
-def _opened(source: Source, root: Node, where: str) -> Source:
-    """The source itself where its node is a policy; where it is a string, the policy in it."""
-    node = source.policy
-    if node.get_any_case("Statement"):
-        return source
-    sub = node.get("Fn::Sub") if node.kind == "object" and len(node.members) == 1 else None
-    text = sub if sub and source.language == "cloudformation" else node
-    if text.kind != "string" or not text.text.lstrip().startswith(("{", "${")):
-        raise NoPolicyError(_no_policy(source, root, where))
-    opened = open_shell(source.text, text)
-    if opened is None:
-        raise PolicyFileError(
-            f"{where}: {source.place(text.start)}: the policy is a string of a form that cannot be edited in place; "
-            "write it as an object, in quotes on one line, or as a block with |."
-        )
-    inner, shell = opened
-    try:
-        policy = read(inner, where)
-    except PolicyFileError as error:
-        raise PolicyFileError(_no_json(source, inner, where)) from error
-    language: Language = "sub" if text is sub else "terraform" if source.language == "terraform" else "plain"
-    found = Source(source.format, source.pointer, inner, policy, language, source.outer, shell, source.kind)
-    if not policy.get_any_case("Statement"):
-        raise NoPolicyError(_no_policy(found, root, where))
-    return found
-
-
-def _data_source(source: Source, where: str) -> Source:
-    """A Terraform data source in JSON: read like one in HCL."""
-    from leastpriv.policy.data_source import as_policy
-
-    statements = source.policy.get("statement")
-    nodes = () if statements is None else statements.items if statements.kind == "array" else (statements,)
-    text = as_policy(value_of(source.policy), where, source.pointer)
-    return rendered(text, where, source.pointer, tuple(line_of(source.text, node.start) for node in nodes))
-
-
-def _no_policy(source: Source, root: Node, where: str) -> str:
-    node = source.policy
-    keys = [member.key for member in node.members]
-    what = f"an object without Statement, only {names(keys)}" if keys else f"a {kind_name(node)}, no policy"
-    inside = choices(where, policies_in(root)) if source.shell is None else ""
-    advice = f"the file has {inside}" if inside else "correct the pointer"
-    return f"{where}: there is no policy at {source.pointer}: it is {what}; {advice}."
-
-
-def _no_json(source: Source, inner: str, where: str) -> str:
-    if source.language == "terraform" and inner.strip().startswith("${"):
-        return (
-            f"{where}: {source.pointer} is the expression {inner.strip()[:60]}; name what it leads to, such as "
-            f"{where}#/data/aws_iam_policy_document/NAME."
-        )
-    return f"{where}: the string at {source.pointer} is not JSON; correct the pointer."

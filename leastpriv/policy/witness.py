@@ -8,18 +8,15 @@ from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from itertools import islice
 
-from leastpriv.model import Condition
+from leastpriv.models import Condition
 from leastpriv.permissions import catalog
 from leastpriv.permissions.patterns import action_matches, escape_observed, unescape
 from leastpriv.permissions.resource_types import fits
-from leastpriv.policy.conditions import Operator, operator_of
+from leastpriv.policy.condition_sets import Proviso, Rule, cases, loosened, rules_of
+from leastpriv.policy.conditions import Operator, moment, network, number, operator_of, resolve
 from leastpriv.policy.document import Document
 from leastpriv.policy.evaluate import Request, evaluate
-from leastpriv.policy.operands import moment, network, number
-from leastpriv.policy.provisos import Proviso, cases
-from leastpriv.policy.rules import Rule, loosened, rules_of
-from leastpriv.policy.variables import resolve
-from leastpriv.policy.walk import Element
+from leastpriv.policy.glob_automaton import Element
 
 _MOST_TRIALS = 32
 _ANY = "x"

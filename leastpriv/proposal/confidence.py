@@ -10,11 +10,11 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from leastpriv.evidence.usage import Evidence
-from leastpriv.model import Outcome, Usage
+from leastpriv.evidence.models import Evidence
+from leastpriv.models import Outcome, Usage
 from leastpriv.permissions.patterns import resource_covers
 from leastpriv.policy.document import Document, Statement
-from leastpriv.policy.naming import naming
+from leastpriv.policy.evaluate import naming
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,8 +6,8 @@ import hashlib
 import json
 from collections.abc import Iterable, Sequence
 
-from leastpriv.model import ChangeKind
-from leastpriv.proposal.situation import Draft
+from leastpriv.models import ChangeKind
+from leastpriv.proposal.models import Draft
 
 DRAFT_ID = "first-draft"
 """A first draft is one change: without some of its actions nothing could be deployed with it."""

@@ -7,16 +7,16 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from leastpriv.diff.compare import Place, Verdict, decide, deciding, entries_of
-from leastpriv.evidence.usage import CallGroup, Evidence
-from leastpriv.model import ChangeKind, Condition, Outcome, Permission
-from leastpriv.policy.contain import contained, lost_denies
+from leastpriv.evidence.models import CallGroup, Evidence
+from leastpriv.models import ChangeKind, Condition, Outcome, Permission
+from leastpriv.policy.containment import contained, lost_denies
 from leastpriv.policy.document import Document, Statement
 from leastpriv.policy.evaluate import policy_size
-from leastpriv.policy.quotas import Kind, kind_of, quota, size_beside
+from leastpriv.policy.size import Kind, kind_of, quota, size_beside
 from leastpriv.proposal.confidence import Confidences, chance, confidences
-from leastpriv.proposal.emergencies import emergencies_of
-from leastpriv.proposal.left_out import LeftOut, leave_one_out
-from leastpriv.proposal.situation import Change, Draft, History, Options
+from leastpriv.proposal.guards.people_and_history import emergencies_of
+from leastpriv.proposal.leave_one_run_out import LeftOut, leave_one_out
+from leastpriv.proposal.models import Change, Draft, History, Options
 
 _NOTHING_KNOWN = History()
 

@@ -5,28 +5,26 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from leastpriv.diff.compare import Difference, entries_of
-from leastpriv.evidence.usage import Evidence
-from leastpriv.model import ChangeKind, Outcome, Usage
-from leastpriv.permissions.siblings import siblings_of
-from leastpriv.policy.contain import contained
-from leastpriv.policy.document import Document, Statement, parse
+from leastpriv.evidence.models import Evidence
+from leastpriv.models import ChangeKind, Outcome, Usage
+from leastpriv.permissions.lifecycle import siblings_of
+from leastpriv.policy.compact import MayFold
+from leastpriv.policy.containment import contained
+from leastpriv.policy.document import VARIABLES_VERSION, Document, Statement, parse
 from leastpriv.policy.edit import DropStatement, ReplaceActions, apply, create
-from leastpriv.policy.grammar import VARIABLES_VERSION
-from leastpriv.policy.pack import Packed, pack
-from leastpriv.policy.quotas import Kind, kind_of, size_beside
-from leastpriv.policy.shrink import MayFold
+from leastpriv.policy.size import Kind, Packed, kind_of, pack, size_beside
+from leastpriv.proposal.addition_rules import refused_elsewhere, refused_in_part
+from leastpriv.proposal.additions import additions
+from leastpriv.proposal.change_limit import first_of, first_onto
 from leastpriv.proposal.confidence import Confidences, confidences
-from leastpriv.proposal.emergencies import emergencies_of
-from leastpriv.proposal.extend import additions
+from leastpriv.proposal.edit_plan import edits_of, statements
 from leastpriv.proposal.fingerprint import DRAFT_ID
-from leastpriv.proposal.guards import separate_runs
-from leastpriv.proposal.last_accessed import last_noted
-from leastpriv.proposal.most_certain import first_of, first_onto
-from leastpriv.proposal.narrow import removals
-from leastpriv.proposal.onto import makers_of, narrowed_resources
-from leastpriv.proposal.placing import edits_of, statements
-from leastpriv.proposal.situation import Change, Draft, HeldBack, History, Objection, Options, Situation
-from leastpriv.proposal.unwritten import refused_elsewhere, refused_in_part
+from leastpriv.proposal.guards.aws import last_noted
+from leastpriv.proposal.guards.people_and_history import emergencies_of
+from leastpriv.proposal.guards.registry import separate_runs
+from leastpriv.proposal.models import Change, Draft, HeldBack, History, Objection, Options, Situation
+from leastpriv.proposal.removals import removals
+from leastpriv.proposal.resource_narrowing import makers_of, narrowed_resources
 
 _NOTHING_KNOWN = History()
 

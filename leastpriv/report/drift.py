@@ -5,11 +5,11 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 
-from leastpriv.proposal.drifting import Drifted, DriftKind, drifting
+from leastpriv.proposal.drift import Drifted, DriftKind, drifting
 from leastpriv.report import escape
+from leastpriv.report.context import Subject
 from leastpriv.report.escape import code
-from leastpriv.report.subject import Subject
-from leastpriv.report.words import codes, plural, watched
+from leastpriv.report.phrases import codes, plural, watched
 
 _LONGEST_TABLE = 50_000
 """Characters: GitHub takes 65,536 of an issue."""

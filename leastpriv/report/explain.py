@@ -1,4 +1,7 @@
-"""Text of `leastpriv explain`: what is known of one action, what it rests on, and what becomes of it in the policy."""
+"""Text of `leastpriv explain`: what is known of one action, what it rests on, and what becomes of it in the policy.
+
+What `leastpriv explain` tells, for machines: one object an action.
+"""
 
 from __future__ import annotations
 
@@ -6,17 +9,19 @@ from collections.abc import Iterator, Sequence
 
 from leastpriv.diff.compare import Entry
 from leastpriv.errors import InputError
-from leastpriv.model import ChangeKind, DeniedBy, Outcome, Usage
+from leastpriv.models import ChangeKind, DeniedBy, Outcome, Usage
 from leastpriv.permissions import catalog
-from leastpriv.permissions.generalise import Pattern
+from leastpriv.permissions.generalize import Pattern
 from leastpriv.permissions.patterns import action_matches
 from leastpriv.permissions.sensitive import forbidden, sensitivity
 from leastpriv.permissions.visibility import Seen, Visibility, visibility
-from leastpriv.proposal.situation import Change, HeldBack
-from leastpriv.proposal.visible import could_hide
+from leastpriv.proposal.guards.visibility import could_hide
+from leastpriv.proposal.models import Change, HeldBack
+from leastpriv.report.context import Subject
 from leastpriv.report.escape import plain
-from leastpriv.report.subject import Subject
-from leastpriv.report.words import day, plural
+from leastpriv.report.phrases import day, plural
+from leastpriv.report.proposal_json import change_value, held_value, usage_value
+from leastpriv.report.tables import gap_row
 
 _MOST_USAGES = 20
 _MOST_COVERED = 5
@@ -263,3 +268,63 @@ def _pattern(pattern: Pattern) -> Iterator[str]:
 
 def _shown(text: str) -> str:
     return plain(text, _LONGEST)
+
+
+def explained_rows(asked: Sequence[str], subject: Subject, *, has_policy: bool) -> list[dict[str, object]]:
+    """A row for each action that `explain` would tell of; raises as it does."""
+    actions = dict.fromkeys(action for entry in asked for action in called_or_changed(entry, subject))
+    return [{**_known(action), **_here(action, subject, has_policy)} for action in actions]
+
+
+def known_rows(asked: Sequence[str]) -> list[dict[str, object]]:
+    """A row for each action that `explain_without_evidence` would tell of; raises as it does."""
+    return [_known(action) for action in dict.fromkeys(action for entry in asked for action in known_actions(entry))]
+
+
+def _known(action: str) -> dict[str, object]:
+    """What holds of an action whoever calls it."""
+    known, seen = catalog.action(action), visibility(action)
+    return {
+        "action": action,
+        "access_level": catalog.access_level(action) or None,
+        "resource_types": [{"name": kind.name, "arn": kind.arn} for kind in known.resource_types] if known else [],
+        "visibility": {"kind": seen.visibility, "resource_type": seen.resource_type or None, "source": seen.source},
+        "never_written": forbidden(action) or None,
+        "sensitive": sensitivity(action) or None,
+    }
+
+
+def _here(action: str, subject: Subject, has_policy: bool) -> dict[str, object]:
+    """What the evidence tells of an action, and what becomes of it in the policy."""
+    usages = [usage for usage in subject.evidence.usages if usage.need.permission.action == action]
+    draft = subject.draft
+    return {
+        "usages": [_usage_value(usage) for usage in usages],
+        "gaps": [gap_row(gap) for gap in subject.evidence.gaps if could_hide(gap, action)],
+        "entries": _entry_values(action, subject) if has_policy else [],
+        "additions": [
+            change_value(change) for change in draft.changes if (change.kind, change.action) == (ChangeKind.ADD, action)
+        ],
+        "not_added": [held_value(held) for held in draft.refused if held.action == action],
+    }
+
+
+def _usage_value(usage: Usage) -> dict[str, object]:
+    denial = usage.denial
+    refused = {"denied_by": denial.denied_by, "mendable": denial.mendable, "message": denial.message} if denial else {}
+    return {**usage_value(usage), "exact": usage.need.exact, "because": usage.need.because or None, **refused}
+
+
+def _entry_values(action: str, subject: Subject) -> list[dict[str, object]]:
+    return [
+        {
+            "file": subject.policy_file,
+            "line": entry.statement.line,
+            "sid": entry.statement.sid,
+            "pattern": entry.pattern,
+            "resources": list(entry.statement.resources),
+            "decision": decision(action, entry, subject),
+        }
+        for entry in subject.difference.entries
+        if action in (*entry.granted, *entry.uses)
+    ]

@@ -6,11 +6,11 @@ import json
 import re
 from collections.abc import Mapping
 
-from leastpriv.model import ChangeKind
+from leastpriv.models import ChangeKind
 from leastpriv.permissions.patterns import action_covers
-from leastpriv.policy.quotas import session_policy
+from leastpriv.policy.size import session_policy
+from leastpriv.report.context import Subject
 from leastpriv.report.escape import json_text
-from leastpriv.report.subject import Subject
 
 _PLACEHOLDER = re.compile(r"\$\{(?![a-zA-Z0-9-]+:[^:]|[*?$]\})|<[^<>]*>|\{\{")
 """What a tool fills in; AWS's own variables are `${aws:username}` and the like, and `${*}`."""

@@ -12,12 +12,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from urllib.parse import quote
 
 from leastpriv import __version__
-from leastpriv.model import ChangeKind
+from leastpriv.models import ChangeKind
 from leastpriv.proposal.fingerprint import entry_id
-from leastpriv.proposal.situation import Change
+from leastpriv.proposal.models import Change
+from leastpriv.report.context import Subject
 from leastpriv.report.escape import json_text, plain
-from leastpriv.report.subject import Subject
-from leastpriv.report.words import plural, watched
+from leastpriv.report.phrases import plural, watched
 
 _SCHEMA = "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json"
 _MOST_RESULTS = 5_000

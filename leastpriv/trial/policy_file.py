@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from leastpriv.errors import InputError, LeastprivError
-from leastpriv.model import Principal
+from leastpriv.models import Principal
+from leastpriv.pipeline.context import holds_policy, read_attached
 from leastpriv.policy.document import Document, parse
 from leastpriv.policy.edit import create
-from leastpriv.policy.location import Location, is_hcl
-from leastpriv.policy.quotas import continuations
-from leastpriv.workplace import holds_policy, read_attached
+from leastpriv.policy.size import continuations
+from leastpriv.policy.source import Location, is_hcl
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,15 +8,15 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
+from leastpriv.aws.arns import Principals, Source, Window, principal_of
+from leastpriv.aws.session import Aws
+from leastpriv.config.validators import EVENT_HISTORY
 from leastpriv.errors import InputError
-from leastpriv.evidence.aws import Aws
 from leastpriv.evidence.cloudtrail.event_history import EventHistory
-from leastpriv.evidence.cloudtrail.trail_files import TrailFolder
-from leastpriv.evidence.read import read_evidence
-from leastpriv.evidence.source import Principals, Source, Window, principal_of
-from leastpriv.model import Call, Gap, Outcome, Usage
+from leastpriv.evidence.cloudtrail.local_store import TrailFolder
+from leastpriv.evidence.collector import read_evidence
+from leastpriv.models import Call, Gap, Outcome, Usage
 from leastpriv.permissions.visibility import home_region
-from leastpriv.values import EVENT_HISTORY
 
 
 @dataclass(frozen=True, slots=True)

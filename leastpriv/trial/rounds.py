@@ -8,17 +8,16 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import TextIO
 
+from leastpriv.aws.signals import Signals
 from leastpriv.errors import LeastprivError
-from leastpriv.proposal.situation import Change, Options
-from leastpriv.trial.command import Ended, run_command
-from leastpriv.trial.environment import child_environment
-from leastpriv.trial.judge import Candidate, Refusal, Step, Tried, Unmended, judged, recorded, told
-from leastpriv.trial.marks import Mark
+from leastpriv.proposal.models import Change, Options
+from leastpriv.trial.cleanup import Mark
+from leastpriv.trial.extend import Candidate, Refusal, Step, Tried, Unmended, judged, recorded, told
+from leastpriv.trial.messages import not_mended, offered, round_line, verdict
+from leastpriv.trial.options import TrialSettings
+from leastpriv.trial.process import Ended, child_environment, run_command
 from leastpriv.trial.records import Records
-from leastpriv.trial.settings import TrialSettings
-from leastpriv.trial.signals import Signals
 from leastpriv.trial.strategies import Strategy
-from leastpriv.trial.words import not_mended, offered, round_line, verdict
 
 Say = Callable[[str], None]
 _POLL, _POLL_HISTORY = 1.0, 15.0

@@ -1,24 +1,89 @@
-"""Two ways to run a command under the candidate alone: as a session's policy, or on a temporary role."""
+"""Two ways to run a command under the candidate alone: as a session's policy, or on a temporary role.
+
+Temporary managed policies of a trial, each noted before it is made: an answer may be lost, a policy must not.
+"""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
+from datetime import datetime
 from functools import partial
 from typing import Any, Protocol
 
+from leastpriv.aws.arns import principal_of, same_arn
+from leastpriv.aws.errors import explained
+from leastpriv.aws.session import Aws
 from leastpriv.errors import AwsError, AwsTrouble, InputError
-from leastpriv.evidence.aws import Aws
-from leastpriv.evidence.aws_errors import explained
-from leastpriv.evidence.source import principal_of, same_arn
-from leastpriv.model import Principal
+from leastpriv.models import Principal
 from leastpriv.policy.document import Document
-from leastpriv.trial.candidate import as_inline_policies, as_managed_policies, as_session_policy
-from leastpriv.trial.environment import Credentials
-from leastpriv.trial.left_overs import all_removed, detach, remove_role
-from leastpriv.trial.marks import PATH, Mark
-from leastpriv.trial.temporary import Clock, TemporaryPolicies, same_account
+from leastpriv.trial.cleanup import PATH, Mark, all_removed, detach, remove_policy, remove_role
+from leastpriv.trial.policy_rendering import as_inline_policies, as_managed_policies, as_session_policy
+from leastpriv.trial.process import Credentials
+
+Clock = Callable[[], datetime]
+
+
+class TemporaryPolicies:
+    """The policies of one trial, those of the current round and those that could not be removed yet."""
+
+    def __init__(self, aws: Aws, target: Principal, mark: Mark, clock: Clock) -> None:
+        """They are made in the account of `target`, named and tagged by `mark`."""
+        self._aws, self._target, self._mark, self._clock = aws, target, mark, clock
+        self._arns: list[str] = []
+
+    @property
+    def known(self) -> tuple[str, ...]:
+        """ARNs of all that there may be."""
+        return tuple(self._arns)
+
+    def make(self, texts: Sequence[str], number: int) -> list[str]:
+        """Makes a policy of each text for the round `number`; returns their ARNs.
+
+        Raises:
+            AwsError: the caller may not, or AWS cannot be asked.
+            InputError: the caller is of another account.
+        """
+        same_account(self._aws, self._target)
+        iam, now = self._aws.client("iam"), self._clock()
+        found: list[str] = []
+        for part, text in enumerate(texts, start=1):
+            name = self._mark.name(f"{number}-{part}")
+            found.append(f"arn:{self._target.partition}:iam::{self._target.account}:policy{PATH}{name}")
+            self._arns.append(found[-1])
+            with explained("making a temporary policy", "iam:CreatePolicy"):
+                iam.create_policy(PolicyName=name, Path=PATH, PolicyDocument=text, Tags=self._mark.tags(now))
+        return found
+
+    def drop(self, arns: Iterable[str]) -> None:
+        """Removes policies of an earlier round; one that stays is tried again at the end."""
+        for arn in arns:
+            try:
+                remove_policy(self._aws.client("iam"), arn)
+            except AwsError:
+                continue
+            self._arns.remove(arn)
+
+    def removals(self) -> list[tuple[str, Callable[[], None]]]:
+        """What is left to be done at the end, each with the ARN it is about."""
+        return [(arn, partial(remove_policy, self._aws.client("iam"), arn)) for arn in self._arns]
+
+
+def same_account(aws: Aws, target: Principal) -> str:
+    """The caller, who has to be of the target's account, where temporary roles and policies have to be.
+
+    Raises:
+        InputError: the caller is of another one.
+    """
+    caller = aws.caller()
+    if aws.account() != target.account:
+        raise InputError(
+            f"The credentials are of {caller}, the policy is of {target.arn}: what the trial needs has to be made in "
+            "the same account; use credentials of that."
+        )
+    return caller
+
 
 Sleep = Callable[[float], None]
 _WAITS = (1.0, 2.0, 4.0, 8.0, 15.0)

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from leastpriv.diff.compare import Difference, compare
-from leastpriv.evidence.usage import Evidence
+from leastpriv.evidence.models import Evidence
 from leastpriv.permissions import catalog
 from leastpriv.policy.document import Document, parse
 from tests.fakes.deploys import POLICY, proposal

@@ -23,7 +23,7 @@ pytestmark = pytest.mark.slow
 
 ROLE = "ci-deploy"
 QUALIFIER = "cdk-hnb659fds"
-LEASTPRIV = (sys.executable, "-c", "import sys; from leastpriv.cli import console_main; sys.exit(console_main())")
+LEASTPRIV = (sys.executable, "-c", "import sys; from leastpriv.cli.main import console_main; sys.exit(console_main())")
 
 
 def proposed(lab: Lab, folder: Path, *arguments: str) -> Any:

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.action.test_step import POLICY_FILE, declared, read_outputs
 from tests.end_to_end.containers import IMAGE, Engine
 from tests.fakes.deploys import POLICY, ROLE, usual_deploys, write_trail
 from tests.fakes.github import FakeGitHub
-from tests.test_entrypoint import POLICY_FILE, declared, read_outputs
 
 pytestmark = pytest.mark.slow
 

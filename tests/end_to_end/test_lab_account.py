@@ -12,11 +12,10 @@ from typing import Any
 
 import pytest
 
-from leastpriv.cli import main
-from leastpriv.evidence.aws import Aws
-from leastpriv.evidence.live_role import read_live
-from leastpriv.evidence.source import parse_principal
-from leastpriv.evidence.trust import TrustKind
+from leastpriv.aws.arns import parse_principal
+from leastpriv.aws.session import Aws
+from leastpriv.cli.main import main
+from leastpriv.evidence.live_role import TrustKind, read_live
 from tests.end_to_end.lab.lab import Environment, Lab
 
 READER = ("cloudtrail:LookupEvents", "account:ListRegions", "iam:Get*", "iam:List*")

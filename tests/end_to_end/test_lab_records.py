@@ -13,10 +13,10 @@ from typing import Any
 
 import pytest
 
-from leastpriv.evidence.cloudtrail.trail_files import TrailFolder
-from leastpriv.evidence.read import read_evidence
-from leastpriv.evidence.source import Window, parse_principal
-from leastpriv.model import Outcome
+from leastpriv.aws.arns import Window, parse_principal
+from leastpriv.evidence.cloudtrail.local_store import TrailFolder
+from leastpriv.evidence.collector import read_evidence
+from leastpriv.models import Outcome
 from tests.end_to_end.lab.lab import Lab
 from tests.end_to_end.test_lab import allow, policy, refusal
 from tests.end_to_end.test_lab_stacks import QUEUE, create

@@ -12,13 +12,13 @@ from pathlib import Path
 import pytest
 from botocore.exceptions import ClientError
 
-from leastpriv.setup.files import CLOUDFORMATION, files
-from leastpriv.setup.grants import DEFAULT_SOURCES, grants_of, policy_of
-from leastpriv.setup.target import target_of
+from leastpriv.init.options import target_of
+from leastpriv.init.reader_role import DEFAULT_SOURCES, grants_of, policy_of
+from leastpriv.init.render import CLOUDFORMATION, files
 from tests.end_to_end.lab.lab import ACCOUNT, Environment, Lab
 from tests.end_to_end.test_lab import allow, policy
 from tests.end_to_end.test_lab_stacks import create, settled
-from tests.evidence.hints.test_read_hints import outside, unused
+from tests.evidence.aws_findings.test_collect import outside, unused
 from tests.fakes.aws.access_analyzer import AccessAnalyzer, Finding
 from tests.fakes.aws.cloudformation_types import CloudFormationTypes
 from tests.fakes.aws.iam_last_accessed import Attempt, LastAccessed

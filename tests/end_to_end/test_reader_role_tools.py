@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from leastpriv.setup.files import CLOUDFORMATION, TERRAFORM, files
-from leastpriv.setup.grants import DEFAULT_SOURCES, grants_of, known_sources, policy_of
-from leastpriv.setup.target import target_of
+from leastpriv.init.options import target_of
+from leastpriv.init.reader_role import DEFAULT_SOURCES, grants_of, known_sources, policy_of
+from leastpriv.init.render import CLOUDFORMATION, TERRAFORM, files
 from tests.end_to_end.lab.lab import ACCOUNT, Lab, is_there
 from tests.end_to_end.seed import tools
 from tests.end_to_end.seed.tools import ToolMissingError

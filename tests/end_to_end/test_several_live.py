@@ -18,7 +18,7 @@ from tests.fakes.chains import config, entry
 
 pytestmark = pytest.mark.slow
 
-LEASTPRIV = (sys.executable, "-c", "import sys; from leastpriv.cli import console_main; sys.exit(console_main())")
+LEASTPRIV = (sys.executable, "-c", "import sys; from leastpriv.cli.main import console_main; sys.exit(console_main())")
 
 
 def proposed(folder: Path, keys: Mapping[str, str]) -> tuple[Any, str, int]:

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from leastpriv.checks.simulate import simulate
-from leastpriv.evidence.aws import Aws
+from leastpriv.aws.session import Aws
+from leastpriv.aws_checks.simulate import simulate
 from leastpriv.proposal.proof import Allowance
 from tests.end_to_end.lab.lab import Lab
 from tests.test_cases import CASES, run_case

@@ -62,7 +62,7 @@ class Bench:
 
     def _process(self, arguments: Sequence[str], keys: Mapping[str, str] | None) -> subprocess.Popen[str]:
         """The installed command, in a session of its own: it has no terminal."""
-        own = "import sys; from leastpriv.cli import console_main; sys.exit(console_main())"
+        own = "import sys; from leastpriv.cli.main import console_main; sys.exit(console_main())"
         command = [sys.executable, "-c", own, "trial", *arguments]
         path = os.pathsep.join([str(PYTHON.parent), os.environ["PATH"]])
         return subprocess.Popen(
@@ -306,7 +306,7 @@ def test_event_history_names_what_a_silent_command_was_refused(bench: Bench) -> 
 
 def on_a_terminal(bench: Bench, script: str, *more: str) -> tuple[int, int]:
     """Starts a trial of a script in the foreground of a terminal; its process and the terminal."""
-    own = "import sys; from leastpriv.cli import console_main; sys.exit(console_main())"
+    own = "import sys; from leastpriv.cli.main import console_main; sys.exit(console_main())"
     options = ["trial", "--role-arn", bench.role, "--policy-file", str(bench.file), *more]
     options += ["--settle", "0", "--", "sh", "-c", script]
     path = os.pathsep.join([str(PYTHON.parent), os.environ["PATH"]])

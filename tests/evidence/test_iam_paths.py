@@ -6,8 +6,8 @@ from collections.abc import Mapping
 
 import pytest
 
-from leastpriv.evidence.usage import UsageBook
-from leastpriv.model import Call, Outcome
+from leastpriv.evidence.collector import UsageBook
+from leastpriv.models import Call, Outcome
 from tests.fakes.calls import a_call
 
 HERE = "arn:aws:iam::111122223333"

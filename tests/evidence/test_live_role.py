@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 
-from leastpriv.evidence import aws as aws_module
-from leastpriv.evidence.aws import Aws
+from leastpriv.aws import session as aws_module
+from leastpriv.aws.arns import parse_principal
+from leastpriv.aws.session import Aws
 from leastpriv.evidence.live_role import LiveRole, read_live
-from leastpriv.evidence.source import parse_principal
-from leastpriv.model import GapKind
-from leastpriv.policy.quotas import Kind, kind_of
+from leastpriv.models import GapKind
+from leastpriv.policy.size import Kind, kind_of
 from tests.fakes.aws.event_history import FakeHistory, Fault
 from tests.fakes.aws.server import FakeAws, Operation, RefusedError
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from msgspec import structs
 
 from leastpriv.evidence.runs import RunTracker, is_run_by_itself
-from leastpriv.model import Call, Outcome, Run
+from leastpriv.models import Call, Outcome, Run
 
 START = datetime(2026, 1, 2, 8, 0, tzinfo=UTC)
 CODEBUILD = "AWSCodeBuild-0f3a6b1c-1111-2222-3333-444455556666"

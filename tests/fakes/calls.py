@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 
-from leastpriv.model import Basis, Call, Need, Outcome
+from leastpriv.models import Basis, Call, Need, Outcome
 from leastpriv.permissions.mapping import needs_of
 
 

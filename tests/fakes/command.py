@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 from dataclasses import dataclass
 
-from leastpriv.cli import main
+from leastpriv.cli.main import main
 from tests.fakes.deploys import NOW
 
 

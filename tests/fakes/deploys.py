@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 from uuid import NAMESPACE_URL, uuid5
 
-from leastpriv.pipeline import Result, run
-from leastpriv.settings import from_options
-from leastpriv.workplace import Workplace
+from leastpriv.config.settings import from_options
+from leastpriv.pipeline.context import Workplace
+from leastpriv.pipeline.propose import Result, run
 
 ROLE = "arn:aws:iam::111122223333:role/ci-deploy"
 NOW = datetime(2026, 11, 24, tzinfo=UTC)

@@ -8,8 +8,8 @@ from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 
 from leastpriv.diff.compare import decide
-from leastpriv.evidence.usage import CallGroup, Counts, Coverage, Evidence
-from leastpriv.model import Basis, Denial, DeniedBy, Need, Outcome, Permission, Run, Usage
+from leastpriv.evidence.models import CallGroup, Counts, Coverage, Evidence
+from leastpriv.models import Basis, Denial, DeniedBy, Need, Outcome, Permission, Run, Usage
 from leastpriv.permissions import catalog
 from leastpriv.permissions.patterns import has_variable, resource_covers
 from leastpriv.permissions.resource_types import VARIABLE, action_of, fits

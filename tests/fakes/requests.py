@@ -8,12 +8,12 @@ from datetime import UTC, datetime
 from functools import cache
 from random import Random
 
-from leastpriv.model import Call, Outcome
+from leastpriv.models import Call, Outcome
 from leastpriv.permissions import catalog
-from leastpriv.permissions.events import map_event
-from leastpriv.permissions.presence import key_in
+from leastpriv.permissions.event_table import map_event
+from leastpriv.permissions.fact_tables import table
+from leastpriv.permissions.request import key_in
 from leastpriv.permissions.resource_types import VARIABLE, own_variables
-from leastpriv.permissions.tables import table
 
 _KEYS = (
     *("name", "id", "arn", "identifier", "resourceArn", "tags", "path", "key", "bucketName", "roleArn"),

@@ -8,14 +8,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from leastpriv.evidence.cloudtrail.trail_files import TrailFolder
-from leastpriv.evidence.read import read_evidence
-from leastpriv.evidence.source import Window, parse_principal
-from leastpriv.evidence.usage import Coverage, Evidence
+from leastpriv.aws.arns import Window, parse_principal
+from leastpriv.evidence.cloudtrail.local_store import TrailFolder
+from leastpriv.evidence.collector import read_evidence
+from leastpriv.evidence.models import Coverage, Evidence
 from leastpriv.policy.document import Document, parse
+from leastpriv.proposal.models import Options
 from leastpriv.proposal.review import review
-from leastpriv.proposal.situation import Options
-from leastpriv.report.reviewed import Reviewed
+from leastpriv.report.context import Reviewed
 from tests.fakes.deploys import ROLE, write_trail
 
 RUN_URL = "https://github.com/octo-org/shop/actions/runs/{run}"

@@ -11,21 +11,28 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
-from leastpriv import pipeline
-from leastpriv.attached import Attached, with_live
-from leastpriv.evidence.hints.declared import Declared
-from leastpriv.evidence.hints.found import AccessReport, Attempt, GeneratedPolicy, Hints, ServiceAccess, SharedPolicy
+from leastpriv.config.settings import Settings
+from leastpriv.evidence.aws_findings.models import (
+    AccessReport,
+    Attempt,
+    Declared,
+    GeneratedPolicy,
+    Hints,
+    ServiceAccess,
+    SharedPolicy,
+)
+from leastpriv.evidence.history.file import LONGEST_FILE
 from leastpriv.evidence.live_role import LivePolicy, LiveRole
-from leastpriv.evidence.memory.file import LONGEST_FILE
-from leastpriv.model import Origin, Run, Trust
+from leastpriv.models import Origin, Run, Trust
+from leastpriv.pipeline import propose
+from leastpriv.pipeline.collect_evidence import Reading, read_calls
+from leastpriv.pipeline.context import Workplace
+from leastpriv.pipeline.load_policies import Attached, with_live
 from leastpriv.policy.document import Document, parse
 from leastpriv.proposal.fingerprint import addition_id, entry_id, fingerprint
-from leastpriv.pull_request.commands import Said
-from leastpriv.pull_request.repository.pulls import Closed
-from leastpriv.pull_request.shelf import FolderShelf
-from leastpriv.reading import Reading, read_calls
-from leastpriv.settings import Settings
-from leastpriv.workplace import Workplace
+from leastpriv.pull_request.comment_commands import Said
+from leastpriv.pull_request.github.pull_requests import Closed
+from leastpriv.pull_request.state_store import FolderShelf
 
 MADE = datetime(2026, 11, 24, tzinfo=UTC)
 """When AWS was asked."""
@@ -56,10 +63,10 @@ def _id(change: Mapping[str, Any]) -> str:
     return entry_id(change["entry"], change.get("sid", ""), change["resources"])
 
 
-def reading(case: Mapping[str, Any]) -> pipeline.Read:
+def reading(case: Mapping[str, Any]) -> propose.Read:
     """Reads the case's calls, with what AWS told of their use."""
 
-    def read(settings: Settings, workplace: Workplace, say: pipeline.Say) -> Reading:
+    def read(settings: Settings, workplace: Workplace, say: propose.Say) -> Reading:
         found = read_calls(settings, workplace, say)
         return replace(found, evidence=replace(found.evidence, hints=hints(case.get("aws", {}))))
 
@@ -145,13 +152,13 @@ def account(case: Mapping[str, Any]) -> Iterator[None]:
         yield
         return
     documents = {name: parse(json.dumps(policy).encode(), name) for name, policy in policies.items()}
-    read = pipeline.attached_to
+    read = propose.attached_to
 
     def attached_to(
-        settings: Settings, workplace: Workplace, base: str, committed: Document | None, say: pipeline.Say
+        settings: Settings, workplace: Workplace, base: str, committed: Document | None, say: propose.Say
     ) -> Attached:
         live = LiveRole(settings.principal.arn, tuple(LivePolicy(name, each) for name, each in documents.items()))
         return with_live(read(settings, workplace, base, committed, say), live, committed, say)
 
-    with patch.object(pipeline, "attached_to", attached_to):
+    with patch.object(propose, "attached_to", attached_to):
         yield

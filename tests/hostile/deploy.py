@@ -10,10 +10,10 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from leastpriv.cli import action_main
+from leastpriv.cli.main import action_main
+from tests.action.test_step import Job, read_outputs
 from tests.fakes.deploys import CREATE_QUEUE, FIRST, NOW, POLICY, UPDATE, deploys, record, write_trail
 from tests.fakes.github import FakeGitHub
-from tests.test_entrypoint import Job, read_outputs
 
 POLICY_FILE = "iam/[x](https:evil.example) @octo `b` <i>|#12.json"
 RIGHTS = {"metadata": "read", "contents": "write", "pull_requests": "write", "actions": "read", "issues": "write"}

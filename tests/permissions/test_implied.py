@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from msgspec import structs
 
-from leastpriv.evidence.cloudtrail.outcome import outcome_of
-from leastpriv.model import Outcome
+from leastpriv.aws.error_codes import outcome_of
+from leastpriv.models import Outcome
 from tests.fakes.calls import a_call, inferred
 
 

@@ -8,12 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from leastpriv.model import Basis
+from leastpriv.models import Basis
 from leastpriv.permissions import catalog
-from leastpriv.permissions.events import Verdict
+from leastpriv.permissions.event_table import Verdict
+from leastpriv.permissions.fact_tables import table
 from leastpriv.permissions.mapping import CallNeeds, actions_of_operation, needs_of
 from leastpriv.permissions.resource_types import fits
-from leastpriv.permissions.tables import table
 from tests.fakes.calls import a_call
 
 

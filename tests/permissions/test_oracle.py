@@ -7,7 +7,7 @@ from types import ModuleType
 
 import pytest
 
-from leastpriv.permissions.events import map_event
+from leastpriv.permissions.event_table import map_event
 from leastpriv.permissions.mapping import CallNeeds
 from tests.fakes.scripts import load
 

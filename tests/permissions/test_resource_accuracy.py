@@ -9,9 +9,9 @@ from types import ModuleType
 
 import pytest
 
-from leastpriv.evidence.cloudtrail.trail_files import TrailFolder
-from leastpriv.evidence.source import Principals, Window
-from leastpriv.model import Call
+from leastpriv.aws.arns import Principals, Window
+from leastpriv.evidence.cloudtrail.local_store import TrailFolder
+from leastpriv.models import Call
 from tests.fakes.scripts import load
 
 HERE = "eu-west-1:111122223333"

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from leastpriv.model import Call, Outcome
+from leastpriv.models import Call, Outcome
 from leastpriv.permissions import catalog
 from leastpriv.permissions.patterns import has_variable, resource_matches
 from leastpriv.permissions.request import request_values

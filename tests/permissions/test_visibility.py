@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from leastpriv.permissions import catalog
+from leastpriv.permissions.fact_tables import table
 from leastpriv.permissions.mapping import actions_of_operation
-from leastpriv.permissions.tables import table
 from leastpriv.permissions.visibility import Visibility, visibility
 from tests.fakes.scripts import load
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from leastpriv.model import Condition
+from leastpriv.models import Condition
 from leastpriv.policy.conditions import Operator, Truth, all_of, any_of, arn_parts, holds, operator_of
 
 NEGATIONS = {

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from leastpriv.errors import NoPolicyError, PolicyFileError
-from leastpriv.model import Condition
+from leastpriv.models import Condition
 from leastpriv.policy.document import Document, parse
 from leastpriv.policy.evaluate import Request, evaluate
 

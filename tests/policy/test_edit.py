@@ -24,7 +24,7 @@ from leastpriv.policy.edit import (
     apply,
     create,
 )
-from leastpriv.policy.spans import quoted
+from leastpriv.policy.syntax_tree import quoted
 
 NEW = {
     "Resource": ["arn:aws:s3:::b"],

@@ -13,14 +13,7 @@ from hypothesis import strategies as st
 
 from leastpriv.permissions.patterns import escape_observed
 from leastpriv.policy.document import Document, parse
-from leastpriv.policy.evaluate import (
-    Decision,
-    Request,
-    evaluate,
-    evaluate_layers,
-    grants,
-    policy_size,
-)
+from leastpriv.policy.evaluate import Decision, Request, evaluate, evaluate_layers, grants, policy_size
 
 ALLOWED: Final = "allowed"
 DENIED: Final = "explicitDeny"

@@ -9,10 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from leastpriv.errors import NoPolicyError, PolicyFileError
-from leastpriv.model import Condition
+from leastpriv.models import Condition
 from leastpriv.policy.document import Document, parse
 from leastpriv.policy.edit import AppendStatement, ReplaceActions, apply
-from leastpriv.policy.hcl_text import hcl_of
+from leastpriv.policy.hcl_writer import hcl_of
 
 MAIN = """locals {
   one = "x"

@@ -17,13 +17,13 @@ import pytest
 from leastpriv.diff.compare import compare
 from leastpriv.diff.json_patch import json_patch
 from leastpriv.errors import PolicyFileError
-from leastpriv.evidence.usage import Evidence
-from leastpriv.model import ChangeKind
+from leastpriv.evidence.models import Evidence
+from leastpriv.models import ChangeKind
 from leastpriv.policy.document import Document, Statement, parse
-from leastpriv.proposal.most_certain import GUARD as MAX_CHANGES
+from leastpriv.proposal.change_limit import GUARD as MAX_CHANGES
+from leastpriv.proposal.models import Draft, History, Options
 from leastpriv.proposal.proof import prove
 from leastpriv.proposal.propose import propose
-from leastpriv.proposal.situation import Draft, History, Options
 from tests.fakes.evidence import RUNS, evidence_for, with_unknown_grants
 from tests.test_cases import CASES, change_words, run_case
 

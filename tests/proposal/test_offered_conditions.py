@@ -7,10 +7,10 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
-from leastpriv.evidence.usage import Evidence
-from leastpriv.model import Basis, Condition, Need, Outcome, Permission, Usage
+from leastpriv.evidence.models import Evidence
+from leastpriv.models import Basis, Condition, Need, Outcome, Permission, Usage
 from leastpriv.policy.document import parse
-from leastpriv.proposal.conditions import OfferedCondition, offered_conditions
+from leastpriv.proposal.suggestions import OfferedCondition, offered_conditions
 
 ROLE = "arn:aws:iam::111122223333:role/ci-deploy"
 DAY = datetime(2026, 11, 1, tzinfo=UTC)

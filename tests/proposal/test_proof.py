@@ -10,19 +10,20 @@ from itertools import product
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
-from leastpriv.evidence.usage import Evidence
-from leastpriv.model import ChangeKind
+from leastpriv.evidence.models import Evidence
+from leastpriv.models import ChangeKind
 from leastpriv.policy.document import Document, parse
 from leastpriv.policy.evaluate import Request, evaluate
-from leastpriv.policy.quotas import Kind, quota
+from leastpriv.policy.size import Kind, quota
+from leastpriv.proposal.models import Change, Draft
 from leastpriv.proposal.proof import Proof, prove
-from leastpriv.proposal.situation import Change, Draft
-from leastpriv.report.subject import Subject
+from leastpriv.report.context import Subject
 from tests.fakes.deploys import ALARM, POLICY, ROLE, proposal
 from tests.fakes.evidence import evidence, usage
+from tests.hypothesis_profiles import examples
 
 Statements = list[dict[str, Any]]
 QUEUE = "arn:aws:sqs:eu-west-1:111122223333:orders"
@@ -234,7 +235,7 @@ def two_documents(draw: st.DrawFn) -> tuple[Document, Document]:
     return tuple(document({"Version": "2012-10-17", "Statement": made}) for made in (committed, proposed))  # type: ignore[return-value]
 
 
-@settings(max_examples=300)
+@examples(300)
 @given(two_documents(), st.lists(st.tuples(st.sampled_from(ACTIONS), st.sampled_from(NAMES)), max_size=2))
 def test_where_no_new_access_is_told_no_request_is_newly_allowed(
     documents: tuple[Document, Document], listed: list[tuple[str, str]]

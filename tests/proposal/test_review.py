@@ -11,12 +11,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from leastpriv.evidence.usage import CallGroup, Counts, Evidence
-from leastpriv.model import Basis, Denial, DeniedBy, Need, Outcome, Permission, Run, Usage
-from leastpriv.proposal.findings import Review, Verdict
+from leastpriv.evidence.models import CallGroup, Counts, Evidence
+from leastpriv.models import Basis, Denial, DeniedBy, Need, Outcome, Permission, Run, Usage
+from leastpriv.proposal.models import Options
 from leastpriv.proposal.review import review
-from leastpriv.proposal.situation import Options
-from tests.diff.test_edits import NAMES, OF_TWO_SERVICES, QUEUE, allow, document
+from leastpriv.proposal.review_models import Review, Verdict
+from tests.diff.test_policy_diff import NAMES, OF_TWO_SERVICES, QUEUE, allow, document
 from tests.fakes.deploys import ROLE
 
 TIME = datetime(2026, 11, 3, tzinfo=UTC)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from msgspec.structs import replace
 
-from leastpriv.evidence.merge import by_pattern
-from leastpriv.evidence.usage import UsageBook
-from leastpriv.report.usage_rows import permission_row
+from leastpriv.evidence.aggregate import by_pattern
+from leastpriv.evidence.collector import UsageBook
+from leastpriv.report.tables import permission_row
 from tests.fakes.calls import a_call
 
 

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from leastpriv.policy.document import parse
+from leastpriv.report.context import Subject
 from leastpriv.report.outputs import outputs
-from leastpriv.report.subject import Subject
 from tests.fakes.deploys import CREATE_QUEUE, POLICY, UPDATE, as_committed, deploys, proposal
 
 

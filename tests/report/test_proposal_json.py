@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from leastpriv.pipeline import Result
+from leastpriv.pipeline.propose import Result
 from leastpriv.report.proposal_json import proposal_json
 from tests.fakes.deploys import ALARM, POLICY, ROLE, deploys, proposal
 

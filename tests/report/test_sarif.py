@@ -11,9 +11,9 @@ from typing import Any
 import jsonschema
 import pytest
 
-from leastpriv.model import ChangeKind
+from leastpriv.models import ChangeKind
+from leastpriv.report.context import Subject
 from leastpriv.report.sarif import sarif
-from leastpriv.report.subject import Subject
 from tests.fakes.deploys import CREATE_QUEUE, POLICY, UPDATE, as_committed, deploys, proposal
 from tests.fakes.markdown import HOSTILE
 

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from leastpriv.aws.arns import parse_principal
 from leastpriv.errors import InputError, LeastprivError
-from leastpriv.evidence.source import parse_principal
 from leastpriv.policy.document import Document, parse
-from leastpriv.policy.location import Location
+from leastpriv.policy.source import Location
 from leastpriv.trial.policy_file import open_attached, open_policy, save
 
 ROLE = parse_principal("arn:aws:iam::111122223333:role/deploy")

@@ -14,20 +14,20 @@ from pathlib import Path
 
 import pytest
 
-from leastpriv.arguments import parser
+from leastpriv.aws.session import Aws
+from leastpriv.aws.signals import Stopped, listening_for_stop
+from leastpriv.cli.parser import parser
 from leastpriv.errors import LeastprivError
-from leastpriv.evidence.aws import Aws
-from leastpriv.evidence.refusals import job_log
+from leastpriv.evidence.denials import job_logs
 from leastpriv.policy.document import Document, parse
 from leastpriv.policy.edit import create
-from leastpriv.trial.candidate import whole
-from leastpriv.trial.environment import Credentials
-from leastpriv.trial.judge import Candidate
-from leastpriv.trial.marks import Here, Mark
+from leastpriv.trial.cleanup import Here, Mark
+from leastpriv.trial.extend import Candidate
+from leastpriv.trial.options import TrialSettings, from_options
+from leastpriv.trial.policy_rendering import whole
+from leastpriv.trial.process import Credentials
 from leastpriv.trial.records import Records
 from leastpriv.trial.rounds import Course, Surroundings
-from leastpriv.trial.settings import TrialSettings, from_options
-from leastpriv.trial.signals import Stopped, listening
 from tests.fakes.deploys import NOW
 
 ROLE = "arn:aws:iam::111122223333:role/deploy"
@@ -103,7 +103,7 @@ def tried(tmp_path: Path) -> Try:
         records = Records((tmp_path,) if with_records else (), False, Aws(None, {}, ""), NOW)
         candidate = Candidate(parse(create(()), "p.json"))
         found = Tried(Course(settings, around, file, MARK, records, "", candidate), file.seen, said)
-        with listening() as signals, signals.held():
+        with listening_for_stop() as signals, signals.held():
             found.course.signals = signals
             found.code = found.course.run()
         return found
@@ -177,14 +177,14 @@ def test_output_that_could_not_be_read_ends_the_trial_with_what_was_found(
     tried: Try, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A defect in reading must not pass for "nothing was refused"."""
-    monkeypatch.setattr("leastpriv.trial.command.read_log", _breaks_at_a_mark)
+    monkeypatch.setattr("leastpriv.trial.process.read_log", _breaks_at_a_mark)
     script = COMMAND.replace("sys.exit", "print('MARK') or sys.exit")
     with pytest.raises(LeastprivError, match=r"stdout was not read to its end.*RecursionError"):
         tried("sns:ListTopics", script=script)
 
 
-def _breaks_at_a_mark(stream: job_log.ByteStream, name: str) -> Iterator[job_log.LoggedDenial]:
-    for one in job_log.read_log(stream, name):
+def _breaks_at_a_mark(stream: job_logs.ByteStream, name: str) -> Iterator[job_logs.LoggedDenial]:
+    for one in job_logs.read_log(stream, name):
         yield one
         raise RecursionError
 

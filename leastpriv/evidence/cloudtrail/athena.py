@@ -13,20 +13,19 @@ from datetime import datetime, timedelta
 
 from msgspec import structs
 
+from leastpriv.aws.arns import Principals, Window
+from leastpriv.aws.errors import code_of, explained
 from leastpriv.errors import AwsError, InputError
-from leastpriv.evidence.aws_errors import code_of, explained
-from leastpriv.evidence.cloudtrail.athena_limits import left_out_by_table
 from leastpriv.evidence.cloudtrail.athena_queries import Queries, cost_of, estimate
-from leastpriv.evidence.cloudtrail.athena_sql import accounts_of, events_of, record_of, usage_query
+from leastpriv.evidence.cloudtrail.athena_sql import accounts_of, events_of, left_out_by_table, record_of, usage_query
 from leastpriv.evidence.cloudtrail.athena_table import NAMED, Table, create_table
-from leastpriv.evidence.cloudtrail.delivery import NOT_WAITED_FOR, under_way
-from leastpriv.evidence.cloudtrail.event import NotACall, event_time, examine
 from leastpriv.evidence.cloudtrail.file_reader import ReadStatistics, SeenEvents, cover
-from leastpriv.evidence.cloudtrail.s3_layout import Branch, branches, delivered
-from leastpriv.evidence.cloudtrail.s3_objects import Bucket, Clients
-from leastpriv.evidence.cloudtrail.trail_settings import settings_gaps, split
-from leastpriv.evidence.source import Principals, Window
-from leastpriv.model import Call, Gap, GapKind, Scope
+from leastpriv.evidence.cloudtrail.file_store import Branch, branches, delivered
+from leastpriv.evidence.cloudtrail.lookup_events import NOT_WAITED_FOR, under_way
+from leastpriv.evidence.cloudtrail.record import NotACall, event_time, examine
+from leastpriv.evidence.cloudtrail.s3_bucket import Bucket, Clients
+from leastpriv.evidence.cloudtrail.trail_config import settings_gaps, split
+from leastpriv.models import Call, Gap, GapKind, Scope
 
 NEEDED = ("useridentity", "eventtime", "eventname", "eventsource", "awsregion", "eventtype", "errorcode")
 """Columns without which a call cannot be told from something else, or a refused one from an allowed one."""

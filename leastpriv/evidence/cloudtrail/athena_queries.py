@@ -8,12 +8,12 @@ from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import Any
 
+from leastpriv.aws.errors import denied, explained
+from leastpriv.aws.signals import listening
 from leastpriv.errors import AwsError, AwsTrouble
-from leastpriv.evidence.aws_errors import denied, explained
-from leastpriv.evidence.cloudtrail.s3_layout import Branch
-from leastpriv.evidence.cloudtrail.s3_objects import Bucket
-from leastpriv.evidence.interruption import listening
-from leastpriv.permissions.tables import table as facts
+from leastpriv.evidence.cloudtrail.file_store import Branch
+from leastpriv.evidence.cloudtrail.s3_bucket import Bucket
+from leastpriv.permissions.fact_tables import table as facts
 
 _SAMPLES = 40
 """Days of an account and region whose files are listed for the estimate."""

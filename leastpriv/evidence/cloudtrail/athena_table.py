@@ -2,6 +2,10 @@
 
 The shape is that of the Athena User Guide ("Create the table for CloudTrail logs in Athena using partition projection",
 read 2026-11-24), or one of fewer columns.
+
+What a table in Athena leaves out, by its place and its partition projection (pure).
+
+Properties: "Supported types for partition projection" of the Athena User Guide (read 2026-11-24).
 """
 
 from __future__ import annotations

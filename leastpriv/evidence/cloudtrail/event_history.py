@@ -6,24 +6,77 @@ the newest part of the whole history is looked through.
 
 Limits: two requests a second per account and region, 50 events each, one attribute a request, 90 days (LookupEvents in
 the CloudTrail API reference, read 2026-11-24).
+
+Sessions of a role as the records of its logins tell them: their names, by which event history is looked up.
 """
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
+from leastpriv.aws.arns import Principals, Window, session_of
+from leastpriv.aws.session import Aws
 from leastpriv.errors import AwsTrouble
-from leastpriv.evidence.aws import Aws
-from leastpriv.evidence.cloudtrail.delivery import await_delivery, under_way
-from leastpriv.evidence.cloudtrail.event import NotACall, event_time, examine, read_only, region_of
-from leastpriv.evidence.cloudtrail.file_reader import ReadStatistics, SeenEvents
-from leastpriv.evidence.cloudtrail.logins import NAMED_LOGINS, Logins, unread_login
-from leastpriv.evidence.cloudtrail.lookup import Broken, Finished, Lookup, Page, lookups
-from leastpriv.evidence.cloudtrail.wrappings import unwrap
-from leastpriv.evidence.source import Principals, Window
-from leastpriv.model import Call, Gap, GapKind, Scope
+from leastpriv.evidence.cloudtrail.file_reader import ReadStatistics, SeenEvents, unwrap
+from leastpriv.evidence.cloudtrail.lookup_events import (
+    Broken,
+    Finished,
+    Lookup,
+    Page,
+    await_delivery,
+    lookups,
+    under_way,
+)
+from leastpriv.evidence.cloudtrail.record import NotACall, event_time, examine, read_only, region_of
+from leastpriv.models import Call, Gap, GapKind, Scope
+
+NAMED_LOGINS = ("AssumeRoleWithWebIdentity", "AssumeRoleWithSAML")
+"""Events of logins that are rare enough to be looked up by their own name."""
+
+
+@dataclass(slots=True)
+class Logins:
+    """What the records of logins have told so far."""
+
+    principals: Principals
+    sessions: set[str] = field(default_factory=set)
+    roles: set[str] = field(default_factory=set)
+    """ARNs of the roles as the logins name them: with their paths."""
+    last: datetime | None = None
+    """Time of the newest login."""
+
+    def note(self, record: object) -> str:
+        """Takes one record in; why it may be a login to one of the roles and cannot be read, or nothing."""
+        if not isinstance(record, Mapping) or not record.get("eventName"):
+            return "a record that may be a login cannot be read"
+        if record.get("errorCode") or not str(record["eventName"]).startswith("AssumeRole"):
+            return ""
+        asked, given = record.get("requestParameters"), record.get("responseElements")
+        role = str(asked.get("roleArn") or "") if isinstance(asked, Mapping) else ""
+        user = given.get("assumedRoleUser") if isinstance(given, Mapping) else None
+        own = str(user.get("arn") or "") if isinstance(user, Mapping) else ""
+        if (role or own) and not self.principals.wants(role or own):
+            return ""
+        name = session_of(own) or (str(asked.get("roleSessionName") or "") if isinstance(asked, Mapping) else "")
+        if not name or not (role or own):
+            return f"a login ({record['eventName']}) does not tell its role or session"
+        self._keep(name, role, event_time(record))
+        return ""
+
+    def _keep(self, name: str, role: str, time: datetime | None) -> None:
+        self.sessions.add(name)
+        if role:
+            self.roles.add(role)
+        self.last = max(filter(None, (self.last, time)), default=None)
+
+
+def unread_login(detail: str) -> Gap:
+    """The gap of a login that was not seen or not understood: its session may have acted anywhere."""
+    return Gap(GapKind.UNREADABLE_RECORD, Scope(), detail)
+
 
 DAYS = 90
 """How far back event history reaches."""

@@ -1,19 +1,70 @@
-"""One file of CloudTrail records -> calls, gaps and figures of what the evidence covers, wherever the file lies."""
+"""One file of CloudTrail records -> calls, gaps and figures of what the evidence covers, wherever the file lies.
+
+The wrappings that tools put around CloudTrail records: EventBridge, lookup-events, Logstash … (pure).
+"""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import BinaryIO
 
-from leastpriv.evidence.cloudtrail.blocks import Blocks, records_of
-from leastpriv.evidence.cloudtrail.event import NotACall, event_time, examine
-from leastpriv.evidence.cloudtrail.figures import ReadStatistics, cover, remember
+from leastpriv.aws.arns import Principals, Window
+from leastpriv.evidence.cloudtrail.decompress import MAX_DECOMPRESSED, Unfolded
+from leastpriv.evidence.cloudtrail.record import NotACall, event_time, examine
+from leastpriv.evidence.cloudtrail.record_blocks import Blocks, records_of
+from leastpriv.evidence.cloudtrail.record_reader import RowReader
 from leastpriv.evidence.cloudtrail.record_stream import Damage, values_of
-from leastpriv.evidence.cloudtrail.rows import RowReader
-from leastpriv.evidence.cloudtrail.unfolding import MAX_DECOMPRESSED, Unfolded
-from leastpriv.evidence.cloudtrail.wrappings import unwrap
-from leastpriv.evidence.source import Principals, Window
-from leastpriv.model import Call, Gap, GapKind, Scope
+from leastpriv.evidence.cloudtrail.statistics import ReadStatistics, cover, remember
+from leastpriv.models import Call, Gap, GapKind, Scope
+
+# Each seen in published data sets, or written by the tool named.
+_LISTS = ("Records", "Events", "logEvents", "hits")
+"""A trail's file; lookup-events; CloudWatch Logs subscription; Elasticsearch."""
+_OBJECTS = ("detail", "_source", "_raw", "hits", "cloudtrail")
+"""EventBridge; Elasticsearch; Splunk."""
+_TEXTS = ("CloudTrailEvent", "message", "_raw")
+"""lookup-events; CloudWatch Logs and Logstash; Splunk."""
+_DEPTH = 6
+
+
+def unwrap(value: object, depth: int = _DEPTH) -> Iterator[object]:
+    """Give the records inside a value of a file; a value that wraps nothing known is given as it is."""
+    if isinstance(value, str):
+        value = _parsed(value)
+    if depth == 0 or not isinstance(value, Mapping) or "eventName" in value:
+        yield value
+        return
+    inner = _inner(value)
+    if inner is None:
+        yield value
+        return
+    for item in inner if isinstance(inner, list) else [inner]:
+        yield from unwrap(item, depth - 1)
+
+
+def _inner(value: Mapping[str, object]) -> object | None:
+    for key in _LISTS:
+        found = value.get(key)
+        if isinstance(found, list):
+            return found
+    for key in _OBJECTS:
+        found = value.get(key)
+        if isinstance(found, Mapping):
+            return found
+    for key in _TEXTS:
+        found = value.get(key)
+        if isinstance(found, str) and (key == "CloudTrailEvent" or found.lstrip().startswith("{")):
+            return found
+    return None
+
+
+def _parsed(text: str) -> object:
+    try:
+        return json.loads(text, strict=False)
+    except (ValueError, RecursionError):
+        return text
+
 
 __all__ = ["FileReader", "ReadStatistics", "SeenEvents", "cover"]
 

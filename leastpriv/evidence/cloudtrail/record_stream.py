@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import BinaryIO
 
-from leastpriv.evidence.cloudtrail.unfolding import MAX_DECOMPRESSED, Broken, Unfolded, start
+from leastpriv.evidence.cloudtrail.decompress import MAX_DECOMPRESSED, Broken, Unfolded, start
 
 MAX_RECORD = 16 * 1024 * 1024
 """Characters of one JSON value: bounds what a quote that never closes can swallow."""

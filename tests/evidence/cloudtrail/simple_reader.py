@@ -10,7 +10,9 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from leastpriv.evidence.cloudtrail.event import (
+from leastpriv.aws.arns import Principals, Window
+from leastpriv.evidence.cloudtrail.file_reader import unwrap
+from leastpriv.evidence.cloudtrail.record import (
     NotACall,
     account_of,
     event_time,
@@ -19,11 +21,9 @@ from leastpriv.evidence.cloudtrail.event import (
     read_only,
     region_of,
 )
-from leastpriv.evidence.cloudtrail.figures import ReadStatistics
 from leastpriv.evidence.cloudtrail.record_stream import Damage, read_values
-from leastpriv.evidence.cloudtrail.wrappings import unwrap
-from leastpriv.evidence.source import Principals, Window
-from leastpriv.model import Call, Gap, GapKind, Scope
+from leastpriv.evidence.cloudtrail.statistics import ReadStatistics
+from leastpriv.models import Call, Gap, GapKind, Scope
 
 
 class Unseekable(io.RawIOBase):

@@ -17,15 +17,15 @@ from typing import Any
 
 import pytest
 
+from leastpriv.aws.arns import Principals, Window, parse_principal
+from leastpriv.aws.session import Aws
 from leastpriv.errors import InputError
-from leastpriv.evidence.aws import Aws
 from leastpriv.evidence.cloudtrail.athena import NEEDED, AthenaTable
-from leastpriv.evidence.cloudtrail.athena_limits import left_out_by_table
+from leastpriv.evidence.cloudtrail.athena_sql import left_out_by_table
 from leastpriv.evidence.cloudtrail.athena_table import COLUMNS, Table
 from leastpriv.evidence.cloudtrail.file_reader import ReadStatistics
-from leastpriv.evidence.cloudtrail.trail_files import TrailFolder
-from leastpriv.evidence.source import Principals, Window, parse_principal
-from leastpriv.model import Call, Gap, GapKind, Scope
+from leastpriv.evidence.cloudtrail.local_store import TrailFolder
+from leastpriv.models import Call, Gap, GapKind, Scope
 from tests.fakes.aws.athena import DuckDb, FakeAthena, is_there
 from tests.fakes.aws.s3_server import FakeS3
 from tests.fakes.aws.server import Asked, FakeAws

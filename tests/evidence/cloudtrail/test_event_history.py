@@ -11,14 +11,14 @@ from typing import Any
 
 import pytest
 
-from leastpriv.evidence import aws as aws_module
-from leastpriv.evidence.aws import Aws
+from leastpriv.aws import session as aws_module
+from leastpriv.aws.arns import Principals, Window, parse_principal
+from leastpriv.aws.session import Aws
 from leastpriv.evidence.cloudtrail import event_history as module
-from leastpriv.evidence.cloudtrail.delivery import await_delivery
 from leastpriv.evidence.cloudtrail.event_history import EventHistory
 from leastpriv.evidence.cloudtrail.file_reader import SeenEvents
-from leastpriv.evidence.source import Principals, Window, parse_principal
-from leastpriv.model import Call, Gap, GapKind, Scope
+from leastpriv.evidence.cloudtrail.lookup_events import await_delivery
+from leastpriv.models import Call, Gap, GapKind, Scope
 from tests.fakes.aws.event_history import FakeHistory, Fault, call, login
 
 ROLE = "arn:aws:iam::111122223333:role/ci/deploy"

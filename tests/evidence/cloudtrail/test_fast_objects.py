@@ -13,16 +13,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from leastpriv.aws import s3_objects
+from leastpriv.aws.arns import Principals, Window
+from leastpriv.aws.s3_objects import FastObjects, Place, by_urllib3, signed
+from leastpriv.aws.session import Aws
 from leastpriv.errors import AwsError
-from leastpriv.evidence import fast_objects
-from leastpriv.evidence.aws import Aws
-from leastpriv.evidence.cloudtrail.s3_objects import Bucket, Stored
-from leastpriv.evidence.cloudtrail.s3_trail import S3Trail
-from leastpriv.evidence.fast_objects import FastObjects
-from leastpriv.evidence.signed_get import Place, by_urllib3, signed
-from leastpriv.evidence.source import Principals, Window
-from leastpriv.model import Call, Gap, GapKind
-from tests.evidence.cloudtrail.test_kept_folders import record
+from leastpriv.evidence.cloudtrail.s3_bucket import Bucket, Stored
+from leastpriv.evidence.cloudtrail.s3_store import S3Trail
+from leastpriv.models import Call, Gap, GapKind
+from tests.evidence.cloudtrail.test_cached_folders import record
 from tests.fakes.aws.s3_server import FakeS3, etag
 
 PLACE = "AWSLogs/123456789012/CloudTrail/eu-west-1/2026/01/02"
@@ -141,7 +140,7 @@ def test_keys_that_were_renewed_sign_what_follows(s3: FakeS3) -> None:
 def test_what_fails_again_and_again_is_left_to_botocore_for_a_while(
     s3: FakeS3, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(fast_objects, "_PAUSE", 4)
+    monkeypatch.setattr(s3_objects, "_PAUSE", 4)
     asked: list[str] = []
     broken = True
 

@@ -18,7 +18,7 @@ from typing import Any
 from urllib.parse import parse_qs, quote, unquote
 from xml.sax.saxutils import escape
 
-from leastpriv.evidence.aws import Aws
+from leastpriv.aws.session import Aws
 from tests.fakes.aws import contract
 from tests.fakes.aws.quiet_server import QuietServer
 

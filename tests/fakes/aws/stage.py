@@ -20,7 +20,7 @@ from types import TracebackType
 from typing import Any, Self
 from unittest.mock import patch
 
-from leastpriv.evidence import aws as aws_module
+from leastpriv.aws import session as aws_module
 from leastpriv.evidence.cloudtrail.event_history import EventHistory
 from tests.fakes.aws.athena import DuckDb, FakeAthena
 from tests.fakes.aws.event_history import FakeHistory, Fault, login

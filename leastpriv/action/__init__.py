@@ -1,0 +1,1 @@
+"""The action as a step of a GitHub Actions job."""

@@ -1,0 +1,1 @@
+"""AWS sessions, clients, ARNs, error codes and signals: the only package that imports boto3."""

@@ -1,0 +1,294 @@
+"""The command line's options; every input of the action is an option of `leastpriv propose`."""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser
+
+from leastpriv import __version__
+
+_EXIT_CODES = "exit codes: 0 done; 1 could not do its job; 2 bad input; 3 drift found (mode check)"
+_DENIALS_CODES = "exit codes: 0 there are refusals; 1 there are none, or the job could not be done; 2 bad input"
+_TRIAL_CODES = "exit codes: 0 the command succeeds under the policy; 1 no progress, or rounds spent; 2 bad input"
+_CONTAINS_CODES = "exit codes: 0 nothing new is allowed; 1 could not do its job; 2 bad input; 3 new access found"
+
+
+def parser(only: str | None = None) -> ArgumentParser:
+    """The parser of the whole command; it exits with 2 on a wrong option, as argparse does.
+
+    `only`: the command that is asked for, if there is one of this name: making all takes as long as starting Python.
+    """
+    whole = ArgumentParser(
+        prog="leastpriv",
+        description="Works out which permissions a CI role needs and proposes the policy change, with proof.",
+        epilog=_EXIT_CODES,
+    )
+    whole.add_argument("--version", action="version", version=f"leastpriv {__version__}")
+    commands = whole.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    asked = [each for each in _COMMANDS if each[0] == only]
+    for name, add_options, short, long, codes in asked or _COMMANDS:
+        command = commands.add_parser(name, help=short, description=long or None, epilog=codes or None)
+        if asked or only is None:
+            add_options(command)
+    return whole
+
+
+def _add_propose(command: ArgumentParser) -> None:
+    from leastpriv.config.inputs import INPUTS
+
+    for known in INPUTS:
+        if known.step_only:
+            continue
+        default = known.shell_default or known.default
+        command.add_argument(
+            known.flag,
+            dest=known.name.replace("-", "_"),
+            action="append" if known.several else "store",
+            metavar=known.name.upper().replace("-", "_"),
+            help=known.help + (f" (default: {default})" if default else ""),
+        )
+    command.add_argument(
+        "--output-dir",
+        metavar="OUT",
+        help="folder for policy.json, proposal.json, patch.json, pull-request.md",
+    )
+    command.add_argument(
+        "--discover",
+        action="store_true",
+        help="draft first policy files for the roles that this one leads to, with a config that names them",
+    )
+    command.add_argument(
+        "--template",
+        dest="templates",
+        action="append",
+        default=[],
+        metavar="F",
+        help="a CloudFormation template: what its resource types need by their own account (asked of AWS) is kept and "
+        "offered",
+    )
+    command.add_argument(
+        "--format",
+        choices=["markdown", "json"],
+        default="markdown",
+        help="the pull request's text (default), or all of it as in proposal.json",
+    )
+    _add_common(command)
+
+
+EXPLAINED = (
+    "role-arn", "policy-file", "also-attached", "trails", "minimum-days", "minimum-runs", "minimum-confidence",
+    "grace-days", "break-glass", "max-changes", "unseen-services", "resources", "keep", "never-add", "evidence-branch",
+)  # fmt: skip
+"""Inputs that decide what becomes of an action."""
+
+
+def _add_explain(command: ArgumentParser) -> None:
+    from leastpriv.config.inputs import INPUTS
+
+    command.add_argument("actions", nargs="+", metavar="ACTION", help="an action like s3:PutObject, or a pattern")
+    for known in INPUTS:
+        if known.name in EXPLAINED:
+            text = "the committed policy; without it only the evidence" if known.name == "policy-file" else known.help
+            command.add_argument(
+                known.flag,
+                dest=known.name.replace("-", "_"),
+                action="append" if known.several else "store",
+                metavar=known.flag.removeprefix("--").upper().replace("-", "_"),
+                help=text + (f" (default: {known.default})" if known.default else ""),
+            )
+    command.add_argument(
+        "--format", choices=["text", "json"], default="text", help="text for people (default), or a JSON line an action"
+    )
+    _add_common(command)
+
+
+def _add_permissions(command: ArgumentParser) -> None:
+    command.add_argument(
+        "--trail",
+        dest="trails",
+        action="append",
+        default=[],
+        metavar="TRAIL",
+        help="a folder of CloudTrail files, s3://BUCKET/PREFIX, a trail's ARN, or event-history",
+    )
+    command.add_argument(
+        "--aws-region",
+        dest="aws_regions",
+        action="append",
+        default=[],
+        metavar="REGION",
+        help="a region whose event history is read",
+    )
+    command.add_argument("--role-arn", metavar="ARN", help="ARN of the role or user")
+    command.add_argument("--all-roles", action="store_true", help="every role and user of the trail")
+    command.add_argument(
+        "--resources",
+        choices=["pattern", "exact"],
+        default="pattern",
+        help="open what changes from run to run (default), or not",
+    )
+    command.add_argument("--cache", dest="cache_dir", metavar="DIR", help="folder that keeps what was read of trails")
+    _add_format(command)
+    _add_common(command)
+
+
+def _add_evaluate(command: ArgumentParser) -> None:
+    command.add_argument(
+        "--policy",
+        dest="policies",
+        action="append",
+        required=True,
+        metavar="F",
+        help="a file with an identity-based policy; several add up",
+    )
+    command.add_argument("--boundary", metavar="F", help="the permissions boundary")
+    command.add_argument("--session-policy", metavar="F", help="the session policy")
+    command.add_argument(
+        "--request",
+        required=True,
+        metavar="R",
+        help='JSON, one object or a list: {"principal", "action", "resource", "context", "context_complete"}; a '
+        "resource with wildcards asks for all of it; a key that a context lacks is absent where context_complete is "
+        "true, else unknown",
+    )
+    _add_format(command)
+    _add_verbose(command)
+
+
+def _add_contains(command: ArgumentParser) -> None:
+    for flag, letter, what in (("--old", "A", "sets the limit"), ("--new", "B", "has to stay within it")):
+        command.add_argument(
+            flag,
+            action="append",
+            required=True,
+            metavar=letter,
+            help=f"a file with the policy that {what}; several add up, as those of one role",
+        )
+    _add_format(command)
+    _add_verbose(command)
+
+
+def _add_denials(command: ArgumentParser) -> None:
+    command.add_argument(
+        "files",
+        nargs="*",
+        metavar="FILE",
+        help="logs of any tool, folders of them, or zip archives as GitHub gives them; - or none: standard input",
+    )
+    _add_format(command)
+    _add_verbose(command)
+
+
+def _add_trial(command: ArgumentParser) -> None:
+    command.add_argument("--role-arn", default="", metavar="ARN", help="ARN of the role or user")
+    command.add_argument("--policy-file", default="", metavar="F", help="the policy that is tried and extended")
+    command.add_argument(
+        "--also-attached", action="append", metavar="F", help="another policy of the role, tried beside it, not changed"
+    )
+    command.add_argument(
+        "--strategy",
+        choices=["session-policy", "trial-role"],
+        help="session-policy: the role itself, narrowed by the policy (default for a role); trial-role: a temporary "
+        "role with the policy alone (default for a user)",
+    )
+    command.add_argument("--max-rounds", default="10", metavar="N", help="how often the command is run (default: 10)")
+    command.add_argument(
+        "--trail",
+        dest="trails",
+        action="append",
+        metavar="TRAIL",
+        help="where records of the command's calls arrive: a folder of CloudTrail files, or event-history",
+    )
+    command.add_argument(
+        "--wait-for-events",
+        dest="wait",
+        default="0",
+        metavar="SECONDS",
+        help="how long to wait for records where the output does not help (default: 0)",
+    )
+    command.add_argument(
+        "--settle",
+        default="10",
+        metavar="SECONDS",
+        help="how long IAM gets to heed a change of the temporary role (default: 10)",
+    )
+    command.add_argument("--never-add", action="append", metavar="ACTION", help="an action that is never added")
+    command.add_argument("--clean-up", action="store_true", help="remove what a dead trial left in the account")
+    _add_verbose(command)
+    command.add_argument("argv", nargs="*", metavar="COMMAND", help="behind --: the command and its arguments")
+
+
+def _add_init(command: ArgumentParser) -> None:
+    command.add_argument("--output-dir", default=".", metavar="D", help="where they are written (default: here)")
+    sources = command.add_argument("--sources", action="append", default=[], metavar="SOURCE", help="%(what)s")
+    sources.what = _Sources()  # type: ignore[attr-defined] # argparse fills help from what an option has
+    command.add_argument("--role-arn", default="", metavar="ARN", help="ARN of the role whose use is measured")
+    command.add_argument("--policy-file", default="", metavar="F", help="the committed policy in the repository")
+    command.add_argument("--repository", default="", metavar="OWNER/NAME", help="the repository whose jobs may read")
+    command.add_argument(
+        "--branch", default="", metavar="BRANCH", help="the repository's default branch, whose jobs may read (main)"
+    )
+    command.add_argument("--region", default="", metavar="REGION", help="region of the workflow's credentials")
+    command.add_argument("--overwrite", action="store_true", help="replace files that are there already")
+    _add_verbose(command)
+
+
+def _add_format(command: ArgumentParser) -> None:
+    command.add_argument("--format", choices=["json", "table"], default="json", help="JSON lines (default) or a table")
+
+
+def _add_common(command: ArgumentParser) -> None:
+    command.add_argument("--from", dest="start", metavar="TIME", help="read from this time on (ISO 8601)")
+    command.add_argument("--to", dest="end", metavar="TIME", help="read up to this time (ISO 8601)")
+    _add_verbose(command)
+
+
+def _add_verbose(command: ArgumentParser) -> None:
+    command.add_argument("-v", "--verbose", action="store_true", help="show tracebacks")
+
+
+class _Sources:
+    """The help on `--sources`, made when it is shown: it takes the tables of grants."""
+
+    def __str__(self) -> str:
+        from leastpriv.init.reader_role import DEFAULT_SOURCES, known_sources
+
+        return f"what is read, one or more of {', '.join(known_sources())} (default: {', '.join(DEFAULT_SOURCES)})"
+
+
+_COMMANDS = (
+    ("propose", _add_propose, "compare a policy file with what the role used and propose the change", "", _EXIT_CODES),
+    ("permissions", _add_permissions, "list the permissions that a role used, as JSON lines or a table", "", ""),
+    (
+        "explain",
+        _add_explain,
+        "tell why an action is needed, or what would become of it in a policy; without a role what is known of it",
+        "",
+        _EXIT_CODES,
+    ),
+    ("evaluate", _add_evaluate, "decide requests by policies, as JSON lines", "", _EXIT_CODES),
+    ("contains", _add_contains, "tell whether a policy allows nothing that another does not", "", _CONTAINS_CODES),
+    (
+        "denials",
+        _add_denials,
+        "list the refusals that logs tell, as JSON lines",
+        "Lists each distinct refusal of AWS once: action, resource, who refused, whether a grant can help.",
+        _DENIALS_CODES,
+    ),
+    (
+        "init",
+        _add_init,
+        "write the role that reads the evidence, and the workflow",
+        "Writes the reader role with exactly the permissions of the chosen sources and its trust in one repository's "
+        "jobs, as a CloudFormation template and as a Terraform configuration, and the workflow.",
+        _EXIT_CODES,
+    ),
+    (
+        "trial",
+        _add_trial,
+        "run a command under a policy, extend the policy by what is refused, and repeat",
+        "Runs a command under the policy alone, extends the policy file by what it is refused, and repeats until the "
+        "command succeeds. Nothing permanent changes in the account.",
+        _TRIAL_CODES,
+    ),
+)
+"""Each command: its name, what adds its options, its help among the others, what it is, and its exit codes."""

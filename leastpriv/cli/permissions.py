@@ -1,0 +1,95 @@
+"""`leastpriv permissions` and `leastpriv explain`: what the evidence tells, without a change of any file."""
+
+from __future__ import annotations
+
+import os
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, TextIO
+
+from leastpriv.cli import Clock
+from leastpriv.cli.output import print_rows, print_text, shell_workplace
+from leastpriv.errors import InputError
+from leastpriv.github_actions.workflow_commands import Console
+
+if TYPE_CHECKING:
+    from argparse import Namespace
+
+
+def permissions(options: Namespace, stdout: TextIO, console: Console, clock: Clock) -> int:
+    """Lists what a role, or every role, used."""
+    from leastpriv.config.validators import EVENT_HISTORY, is_in_aws, named_principal, trails, window
+    from leastpriv.evidence.cloudtrail.file_reader import SeenEvents
+    from leastpriv.evidence.cloudtrail.local_store import TrailFolder
+    from leastpriv.evidence.collector import read_by_principal
+    from leastpriv.pipeline.sources import DAYS, CountedSource, Reach, bucket_trail, event_history, opened
+
+    if bool(options.role_arn) == options.all_roles:
+        raise InputError("Name one role with --role-arn, or all with --all-roles.")
+    target = named_principal(options.role_arn, "--role-arn") if options.role_arn else None
+    seen = SeenEvents()
+    reach, days = Reach(os.environ, clock(), options.aws_regions), None if options.start else DAYS
+
+    cache = Path(options.cache_dir) if options.cache_dir else None
+
+    def source(name: str) -> CountedSource:
+        if is_in_aws(name):
+            return bucket_trail(name, reach, seen, console.log, days, options.cache_dir or "", survey=False)
+        if name == EVENT_HISTORY:
+            return event_history(target, tuple(options.aws_regions), reach, seen, console.log, DAYS)
+        return TrailFolder(Path(name), seen=seen, survey=False, cache=cache)
+
+    makers = [partial(source, name) for name in trails(tuple(options.trails), "--trail")]
+    sources = opened(makers, console.log)
+    found = read_by_principal(
+        sources,
+        window(options.start or "", options.end or ""),
+        target,
+        lambda calls: console.log(f"… {calls:,} calls"),
+    )
+    console.settle()
+    from leastpriv.report.tables import permission_table, rows_of
+
+    patterns = options.resources == "pattern"
+    rows: list[dict[str, object]] = []
+    for name, evidence in found:
+        rows += rows_of({name: evidence}, patterns, name_principals=options.all_roles)
+        if not evidence.counts.calls:
+            console.log(f"No call of {name} was found: is the ARN right, and the trail?")
+    print_rows(stdout, rows, permission_table, options.format)
+    return 0
+
+
+def explain_actions(options: Namespace, stdout: TextIO, console: Console, clock: Clock) -> int:
+    """Tells why an action is needed, or what would become of it."""
+    from leastpriv.cli.parser import EXPLAINED
+    from leastpriv.config.settings import from_options
+    from leastpriv.pipeline.context import Workplace
+    from leastpriv.pipeline.propose import make
+    from leastpriv.pipeline.sources import Reach
+    from leastpriv.policy.source import Location
+    from leastpriv.report.explain import explain, explain_without_evidence, explained_rows, known_rows
+    from leastpriv.report.tables import json_lines
+
+    values = {name: getattr(options, name.replace("-", "_")) or "" for name in EXPLAINED}
+    asked: list[str] = options.actions
+    if not (options.role_arn or options.trails or options.policy_file):
+        as_json = options.format == "json"
+        print_text(stdout, json_lines(known_rows(asked)) if as_json else explain_without_evidence(asked))
+        return 0
+    if options.policy_file and not Path(Location.of(options.policy_file).path).is_file():
+        raise InputError(f"--policy-file names {options.policy_file!r}, which is no file.")
+    values["policy-file"] = options.policy_file or "policy"
+    settings = from_options(values, options.start or "", options.end or "")
+    trails = tuple(Path(name) for name in settings.trail_folders)
+    workplace = Workplace(settings.policy_file, None, trails, reach=Reach(os.environ, clock(), settings.aws_regions))
+    if options.policy_file:
+        workplace = shell_workplace(settings, os.environ, clock())
+    # Nothing is published, and nothing remembered: this only looks.
+    subject = make(settings, workplace, clock(), console.log).subject
+    has_policy = bool(options.policy_file)
+    if options.format == "json":
+        print_text(stdout, json_lines(explained_rows(asked, subject, has_policy=has_policy)))
+    else:
+        print_text(stdout, explain(asked, subject, has_policy=has_policy))
+    return 0

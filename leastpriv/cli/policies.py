@@ -1,0 +1,81 @@
+"""`leastpriv evaluate`, `contains` and `denials`: policies and messages by themselves, without evidence."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, TextIO
+
+from leastpriv.cli import Clock
+from leastpriv.cli.output import print_rows
+from leastpriv.errors import InputError
+from leastpriv.github_actions.workflow_commands import Console
+
+if TYPE_CHECKING:
+    from argparse import Namespace
+
+    from leastpriv.policy.document import Document
+    from leastpriv.policy.evaluate import Layer
+
+
+_NEW_ACCESS = 3
+
+
+def evaluate(options: Namespace, stdout: TextIO, console: Console, clock: Clock) -> int:  # noqa: ARG001
+    """Decides requests."""
+    from leastpriv.policy.evaluate import evaluate_layers, read_requests
+    from leastpriv.report.tables import decision_row, decision_table
+
+    layers: dict[Layer, list[Document]] = {"identity": [_policy(name, "--policy") for name in options.policies]}
+    if options.boundary:
+        layers["boundary"] = [_policy(options.boundary, "--boundary")]
+    if options.session_policy:
+        layers["session"] = [_policy(options.session_policy, "--session-policy")]
+    requests = read_requests(_bytes_of(options.request, "--request"), options.request)
+    rows = [decision_row(evaluate_layers(request, layers), layers) for request in requests]
+    print_rows(stdout, rows, decision_table, options.format)
+    return 0
+
+
+def contains(options: Namespace, stdout: TextIO, console: Console, clock: Clock) -> int:  # noqa: ARG001
+    """Gives 0 where a policy stays within another, else 3 and the smallest request that shows it."""
+    from leastpriv.policy.containment import contained
+    from leastpriv.report.tables import excess_row, excess_sentence, excess_table
+
+    old = [_policy(name, "--old") for name in options.old]
+    new = [_policy(name, "--new") for name in options.new]
+    smallest = contained(old, new).smallest
+    if smallest is None:
+        return 0
+    print_rows(stdout, [excess_row(smallest, new)], excess_table, options.format)
+    console.error(excess_sentence(smallest, new))
+    return _NEW_ACCESS
+
+
+def denials(options: Namespace, stdout: TextIO, console: Console, clock: Clock) -> int:  # noqa: ARG001
+    """Lists the refusals that logs tell; gives 1 where there are none."""
+    from leastpriv.evidence.denials.job_logs import distinct, read_logs
+    from leastpriv.report.tables import denial_table, logged_row, sum_up
+
+    found, more = distinct(read_logs(options.files, sys.stdin.buffer))
+    print_rows(stdout, [logged_row(one) for one in found], denial_table, options.format)
+    console.log(sum_up(found, more=more))
+    return 0 if found else 1
+
+
+def _policy(name: str, flag: str) -> Document:
+    from leastpriv.policy.document import parse
+    from leastpriv.policy.source import Location
+
+    location = Location.of(name)
+    path, mark, pointer = name.partition("#")
+    if mark and not location.pointer and not Path(name).exists() and Path(path).is_file():
+        raise InputError(f"{flag} names {path!r} with the pointer {pointer!r}; a pointer begins with /, as #/Policy.")
+    return parse(_bytes_of(location.path, flag), location.path, location.pointer)
+
+
+def _bytes_of(name: str, flag: str) -> bytes:
+    try:
+        return Path(name).read_bytes()
+    except OSError as error:
+        raise InputError(f"{flag} names {name!r}, which cannot be read: {error.strerror}.") from error

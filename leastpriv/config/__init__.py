@@ -1,0 +1,1 @@
+"""Inputs of the action, checked and typed as settings."""

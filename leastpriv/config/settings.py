@@ -1,0 +1,290 @@
+"""Environment or command line -> `Settings`. Every message names the input and the way out."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+
+from leastpriv.aws.arns import Window
+from leastpriv.config.inputs import INPUTS, Input
+from leastpriv.config.validators import (
+    EVENT_HISTORY,
+    Value,
+    entries,
+    files,
+    is_in_aws,
+    named_principal,
+    patterns,
+    regions,
+    trails,
+    window,
+)
+from leastpriv.errors import InputError
+from leastpriv.evidence.aws_findings.policy_generation import Generation, parse_generation
+from leastpriv.evidence.cloudtrail.athena_table import is_table_name
+from leastpriv.github_actions.inputs import parse_boolean, parse_integer, read_input, split_list
+from leastpriv.models import Principal
+from leastpriv.policy.source import Location
+from leastpriv.proposal.models import Options
+from leastpriv.pull_request.github.pull_requests import Manners
+from leastpriv.pull_request.models import is_branch_name
+
+AUTO_LOGS = "auto"
+"""The name that stands among the job logs for those of the workflow run itself."""
+
+
+class Mode(StrEnum):
+    """What happens with a proposal."""
+
+    REPORT = "report"
+    PULL_REQUEST = "pull-request"
+    CHECK = "check"
+    REVIEW = "review"
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Everything that one run is told; paths are still text, since only the caller knows where they start."""
+
+    principal: Principal
+    policy_file: str
+    also_attached: tuple[str, ...]
+    mode: Mode
+    trails: tuple[str, ...]
+    window: Window
+    options: Options
+    base: str
+    branch: str
+    manners: Manners = field(default_factory=Manners)
+    github_token: str = field(default="", repr=False)
+    aws_regions: tuple[str, ...] = ()
+    """Regions whose event history is read; empty: all that the account has enabled."""
+    lookback_days: int = 90
+    wait_for_events: int = 0
+    """Minutes."""
+    job_logs: tuple[str, ...] = ()
+    """Files, folders and archives, `-`, `auto`."""
+    athena_table: str = ""
+    """A table of CloudTrail records in Athena, through which trails in S3 are read then."""
+    cache_dir: str = ""
+    """Folder that keeps what was read of trails in S3."""
+    validate_digests: bool = False
+    """Whether files of trails in S3 count only where CloudTrail's digest files vouch for them."""
+    access_analyzer: Generation | None = None
+    """None: IAM Access Analyzer is not asked."""
+    last_accessed: bool = False
+    """Whether IAM is asked for last accessed information, where there are credentials."""
+    drift_issue: bool = False
+    """Whether drift that the mode check finds is kept in a tracking issue instead of failing."""
+    memory: str = ""
+    """Where usage is remembered between runs: in a step a branch, on a shell a folder; empty: nowhere."""
+    custom_policy_checks: bool = False
+    """Whether Access Analyzer's custom policy checks, which AWS charges, judge the proposal."""
+    trust_policy: str = ""
+    """The role's trust policy in the repository, maybe with a pointer; AWS judges it beside the proposal."""
+    sarif_file: str = ""
+    page_file: str = ""
+
+    @property
+    def event_history(self) -> bool:
+        """Whether CloudTrail's event history is read."""
+        return EVENT_HISTORY in self.trails
+
+    @property
+    def asks_aws(self) -> bool:
+        """Whether something is read of AWS, so that there are credentials for more."""
+        return self.event_history or bool(self.bucket_trails or self.athena_table or self.attached_arns)
+
+    @property
+    def attached_files(self) -> tuple[str, ...]:
+        """Other policies of the role that lie in files."""
+        return tuple(name for name in self.also_attached if not name.startswith("arn:"))
+
+    @property
+    def attached_arns(self) -> tuple[str, ...]:
+        """Managed policies of the role, by their ARN."""
+        return tuple(name for name in self.also_attached if name.startswith("arn:"))
+
+    @property
+    def trail_folders(self) -> tuple[str, ...]:
+        """The trails that lie in folders."""
+        return tuple(name for name in self.trails if name != EVENT_HISTORY and not is_in_aws(name))
+
+    @property
+    def bucket_trails(self) -> tuple[str, ...]:
+        """The trails whose bucket is read: `s3://bucket/prefix`, or a trail's ARN."""
+        return tuple(name for name in self.trails if is_in_aws(name))
+
+    @property
+    def policy(self) -> Location:
+        """The policy file, and where in it the policy stands."""
+        return Location.of(self.policy_file)
+
+
+def from_environment(environment: Mapping[str, str]) -> Settings:
+    """Settings of a step from its `INPUT_…` variables.
+
+    Raises:
+        InputError: an input is missing or malformed.
+    """
+    return settings(*given_to_step(environment))
+
+
+def given_to_step(environment: Mapping[str, str]) -> tuple[Mapping[str, Value], Mapping[str, str]]:
+    """The inputs of a step by name, and how messages call them."""
+    values: dict[str, Value] = {known.name: read_input(environment, known.name) for known in INPUTS}
+    if not any(values[name] for name in ("trails", "athena-table", "job-logs")):
+        # A step that names no evidence starts with what every account has.
+        values["trails"] = EVENT_HISTORY
+    return values, {known.name: f"The input {known.name}" for known in INPUTS}
+
+
+def from_options(values: Mapping[str, Value], start: str = "", end: str = "") -> Settings:
+    """Settings from the command line's options, by input name.
+
+    Raises:
+        InputError: as `from_environment`.
+    """
+    return settings(*given_to_command(values), start, end)
+
+
+def given_to_command(values: Mapping[str, Value]) -> tuple[Mapping[str, Value], Mapping[str, str]]:
+    """The command line's options by input name, with the shell's own defaults, and how messages call them."""
+    shell = {known.name: known.shell_default for known in INPUTS if known.shell_default}
+    given = {**values, **{name: default for name, default in shell.items() if not values.get(name)}}
+    return given, {known.name: known.flag for known in INPUTS}
+
+
+def settings(values: Mapping[str, Value], labels: Mapping[str, str], start: str = "", end: str = "") -> Settings:
+    """Checks every value and puts defaults in; `labels` says how messages call an input."""
+    text = {known.name: _text(values, known) for known in INPUTS}
+    missing = next((name for name in ("role-arn", "policy-file") if not text[name]), "")
+    if missing:
+        raise InputError(f"{labels[missing]} is missing: {_help(missing)}.")
+    principal = named_principal(text["role-arn"], labels["role-arn"])
+    job_logs = entries(values.get("job-logs", ()))
+    return Settings(
+        principal=principal,
+        policy_file=text["policy-file"],
+        also_attached=files(values, labels, "also-attached"),
+        mode=Mode(_one_of(text, labels, "mode", [mode.value for mode in Mode])),
+        trails=trails(values.get("trails", ()), labels["trails"], optional=bool(job_logs or text["athena-table"])),
+        window=window(start, end),
+        options=_options(text, values, labels),
+        base=_branch(text["base"], labels["base"]),
+        branch=_branch(text["branch"], labels["branch"]) or f"leastpriv/{_as_branch(principal.name)}",
+        manners=_manners(values, text, labels),
+        github_token=text["github-token"],
+        aws_regions=regions(values, labels),
+        lookback_days=_integer(text, labels, "lookback-days", 1),
+        wait_for_events=_integer(text, labels, "wait-for-events"),
+        job_logs=job_logs,
+        athena_table=_athena_table(text["athena-table"], labels["athena-table"]),
+        cache_dir=text["cache-dir"],
+        validate_digests=_validate_digests(text, labels),
+        access_analyzer=parse_generation(text["access-analyzer"], labels["access-analyzer"]),
+        last_accessed=_boolean(text, labels, "last-accessed"),
+        drift_issue=_one_of(text, labels, "drift-report", ["fail", "issue"]) == "issue",
+        memory=text["evidence-branch"],
+        custom_policy_checks=_boolean(text, labels, "custom-policy-checks"),
+        trust_policy=text["trust-policy"],
+        sarif_file=_report_file(text, labels, "sarif-file", ("policy-file",)),
+        page_file=_report_file(text, labels, "page-file", ("policy-file", "sarif-file")),
+    )
+
+
+def _athena_table(name: str, label: str) -> str:
+    if name and not is_table_name(name):
+        raise InputError(f"{label} is {name!r}: write DATABASE.TABLE, or WORKGROUP/DATABASE.TABLE.")
+    return name
+
+
+def _report_file(text: Mapping[str, str], labels: Mapping[str, str], name: str, others: Sequence[str]) -> str:
+    for other in others if text[name] else ():
+        if Path(Location.of(text[other]).path) == Path(text[name]):
+            raise InputError(f"{labels[name]} is {text[name]!r}, as is {labels[other]}: write it to a file of its own.")
+    return text[name]
+
+
+def _validate_digests(text: Mapping[str, str], labels: Mapping[str, str]) -> bool:
+    label, chosen = labels["validate-digests"], _boolean(text, labels, "validate-digests")
+    if chosen and text["athena-table"]:
+        raise InputError(f"{label} is true, and {labels['athena-table']} is set: Athena reads files unvalidated.")
+    return chosen
+
+
+def _options(text: Mapping[str, str], values: Mapping[str, Value], labels: Mapping[str, str]) -> Options:
+    return Options(
+        minimum_days=_integer(text, labels, "minimum-days"),
+        minimum_runs=_integer(text, labels, "minimum-runs"),
+        minimum_confidence=_percent(text, labels, "minimum-confidence"),
+        grace_days=_integer(text, labels, "grace-days"),
+        break_glass=entries(values.get("break-glass", ())),
+        max_changes=_integer(text, labels, "max-changes"),
+        drop_unseen_services=_one_of(text, labels, "unseen-services", ["keep", "drop"]) == "drop",
+        keep=patterns(values, labels, "keep"),
+        never_add=patterns(values, labels, "never-add"),
+        exact_resources=_one_of(text, labels, "resources", ["pattern", "exact", "keep"]) == "exact",
+        keep_forms=text["resources"] == "keep",
+    )
+
+
+def _branch(name: str, label: str) -> str:
+    if name and not is_branch_name(name):
+        raise InputError(f"{label} is {name!r}: git does not take that as the name of a branch.")
+    return name
+
+
+def _as_branch(name: str) -> str:
+    """A principal's name as part of a branch's: IAM takes some that git does not (`ci..x`, `ci.lock`)."""
+    return name if is_branch_name(name) else re.sub(r"\.(?=\.|$|lock$)|^[.-]", "_", name)
+
+
+def _manners(values: Mapping[str, Value], text: Mapping[str, str], labels: Mapping[str, str]) -> Manners:
+    lists = {name: entries(values.get(name, ())) for name in ("reviewers", "team-reviewers", "assignees")}
+    return Manners(
+        labels=split_list(text["labels"]),
+        reviewers=lists["reviewers"],
+        team_reviewers=lists["team-reviewers"],
+        assignees=lists["assignees"],
+        draft=_boolean(text, labels, "draft"),
+    )
+
+
+def _integer(text: Mapping[str, str], labels: Mapping[str, str], name: str, minimum: int = 0) -> int:
+    return parse_integer(text[name], labels[name].removeprefix("The input "), minimum)
+
+
+def _percent(text: Mapping[str, str], labels: Mapping[str, str], name: str) -> int:
+    value = _integer(text, labels, name)
+    if value > 100:
+        raise InputError(f"{labels[name]} is {value}: write a percentage from 0 to 100.")
+    return value
+
+
+def _boolean(text: Mapping[str, str], labels: Mapping[str, str], name: str) -> bool:
+    return parse_boolean(text[name], labels[name].removeprefix("The input "))
+
+
+def _one_of(
+    text: Mapping[str, str],
+    labels: Mapping[str, str],
+    name: str,
+    choices: Sequence[str],
+) -> str:
+    value = text[name]
+    if value not in choices:
+        raise InputError(f"{labels[name]} is {value!r}: choose {' or '.join(choices)}.")
+    return value
+
+
+def _text(values: Mapping[str, Value], known: Input) -> str:
+    value = values.get(known.name) or known.default
+    return value.strip() if isinstance(value, str) else "\n".join(value)
+
+
+def _help(name: str) -> str:
+    return next(known.help for known in INPUTS if known.name == name)

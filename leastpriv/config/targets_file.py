@@ -1,0 +1,320 @@
+"""The file of the input `config`: several targets, each with its own dials, as one value.
+
+Its form is `data/config.schema.json` (docs: several-roles.md). What is wrong with it is told with its place, and is bad
+input as a whole: nobody knows what a person meant by half of it.
+
+The config file with further targets: text in, text out, and nothing of it changes that need not.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from io import BytesIO
+from typing import Any
+
+from leastpriv.config.inputs import INPUTS
+from leastpriv.config.settings import Mode, Settings, settings
+from leastpriv.config.validators import Value
+from leastpriv.errors import InputError
+
+SHARED = frozenset(
+    (
+        "config", "mode", "trails", "athena-table", "aws-regions", "lookback-days", "wait-for-events", "job-logs",
+        "github-token", "base", "evidence-branch", "drift-report", "cache-dir", "validate-digests", "sarif-file",
+        "page-file",
+    )
+)  # fmt: skip
+"""Inputs that belong to the whole run: what is read, and where results go. All others may differ by target."""
+NAME = "{name}"
+"""Stands for the role's name in the policy file of a pattern."""
+
+_NOBODY = "arn:aws:iam::000000000000:role/nobody"
+_LONGEST = 256 * 1024
+_MOST_TARGETS = 200
+_GROUP = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}", re.ASCII)
+# The account is never open: a pattern over accounts would take in whoever has such a role.
+_PATTERN = re.compile(r"arn:aws(?:-[a-z]+)*:iam::[0-9]{12}:role/[\w+=,.@/*?-]{1,576}", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One entry of `targets`."""
+
+    where: str
+    """For messages: `The input config, target 2 (line 9 of .github/leastpriv.yml)`."""
+    values: Mapping[str, Value]
+    """By name of the input."""
+    group: str = ""
+
+    @property
+    def role(self) -> str:
+        """ARN of the role or user, or a pattern."""
+        return str(self.values["role-arn"])
+
+    @property
+    def is_pattern(self) -> bool:
+        """Whether it stands for every role whose ARN it matches."""
+        return "*" in self.role or "?" in self.role
+
+
+@dataclass(frozen=True, slots=True)
+class Configuration:
+    """What the file says."""
+
+    path: str
+    entries: tuple[Entry, ...]
+    follow: bool = True
+    """Whether the calls of roles are read that targets lead to and nobody named."""
+    discover: str = ""
+    """Path of a first policy file with `{name}` in it, for roles of the chain without one; empty: none is drafted."""
+
+
+def target_inputs() -> tuple[str, ...]:
+    """Names of the inputs that a target may have."""
+    return tuple(known.name for known in INPUTS if known.name not in SHARED)
+
+
+def read_configuration(raw: bytes, path: str) -> Configuration:
+    """Reads the file.
+
+    Raises:
+        InputError: it is no YAML, or not as the schema has it; the message tells the line.
+    """
+    whole = _parsed(raw, path)
+    where = f"The input config names {path!r}"
+    _only(whole, ("targets", "follow", "discover"), where)
+    targets = whole.get("targets")
+    if not isinstance(targets, list) or not targets:
+        raise InputError(f"{where}, which lists no targets: write targets: and an entry for each role below it.")
+    if len(targets) > _MOST_TARGETS:
+        raise InputError(f"{where}, which lists {len(targets)} targets: at most {_MOST_TARGETS} are read in one run.")
+    entries = tuple(
+        _entry(each, f"{where}: target {number}{_line(targets, number)}")
+        for number, each in enumerate(targets, start=1)
+    )
+    _distinct(entries)
+    return Configuration(path, entries, _flag(whole, "follow", where, otherwise=True), _discover(whole, entries, where))
+
+
+def settings_of(
+    entry: Entry, role: str, values: Mapping[str, Value], labels: Mapping[str, str], start: str = "", end: str = ""
+) -> Settings:
+    """The settings of one target; `role` is its ARN, the one of a match where the entry is a pattern.
+
+    `values` are the run's own, of which those of the entry take the place.
+
+    Raises:
+        InputError: a value is wrong; the message names the entry.
+    """
+    name = role.rpartition("/")[2]
+    own = {**entry.values, "role-arn": role, "policy-file": str(entry.values["policy-file"]).replace(NAME, name)}
+    if entry.group:
+        own["branch"] = f"leastpriv/{entry.group}"
+    called = {**labels, **{key: f"{entry.where}: {key}" for key in entry.values}}
+    return settings({**values, "config": "", **own}, called, start, end)
+
+
+def run_settings(values: Mapping[str, Value], labels: Mapping[str, str], start: str = "", end: str = "") -> Settings:
+    """The settings that all targets share: the principal is nobody, and the policy file is the config.
+
+    Raises:
+        InputError: a value is wrong, or something is named beside the config that belongs into it.
+    """
+    _insist_on_file_alone(values, labels)
+    own = {"config": "", "role-arn": _NOBODY, "policy-file": values["config"]}
+    found = settings({**values, **own}, {**labels, "policy-file": labels["config"]}, start, end)
+    if found.mode is Mode.REVIEW:
+        raise InputError(f"{labels['mode']} is 'review', which is for one policy file: name it and its role.")
+    return found
+
+
+def _insist_on_file_alone(values: Mapping[str, Value], labels: Mapping[str, str]) -> None:
+    """Raises InputError where something is named beside the file that belongs into it."""
+    file = labels["config"].replace("The", "the", 1)
+    for name in ("role-arn", "policy-file", "also-attached", "trust-policy", "branch"):
+        if values.get(name):
+            raise InputError(f"{labels[name]} is set beside {file}: name it there, for its target.")
+
+
+def template_beside(policy_file: str) -> str:
+    """Where the first policy files of further roles go: into the folder of one that is there."""
+    folder = policy_file.partition("#")[0].rpartition("/")[0]
+    return f"{folder}/{NAME}.json" if folder else f"{NAME}.json"
+
+
+def _parsed(raw: bytes, path: str) -> Mapping[str, Any]:
+    from ruamel.yaml import YAML
+    from ruamel.yaml.error import YAMLError
+
+    if len(raw) > _LONGEST:
+        raise InputError(f"The input config names {path!r}, which is longer than {_LONGEST // 1024} kB.")
+    try:
+        whole = YAML(typ="rt", pure=True).load(BytesIO(raw))
+    except (YAMLError, ValueError, RecursionError) as error:
+        mark = getattr(error, "problem_mark", None)
+        line = f" on line {mark.line + 1}" if mark else ""
+        why = getattr(error, "problem", "") or "it cannot be parsed"
+        raise InputError(f"The input config names {path!r}, which is no YAML{line}: {why}.") from None
+    if not isinstance(whole, Mapping):
+        raise InputError(f"The input config names {path!r}, which holds no mapping: write targets: at its top.")
+    return whole
+
+
+def _entry(found: object, where: str) -> Entry:
+    if not isinstance(found, Mapping):
+        raise InputError(f"{where} is no mapping: write role-arn: and policy-file: in it.")
+    _only(found, (*target_inputs(), "group"), where)
+    values = {str(key): _value(value, f"{where}: {key}") for key, value in found.items()}
+    for needed in ("role-arn", "policy-file"):
+        if not isinstance(values.get(needed), str) or not values[needed]:
+            raise InputError(f"{where} has no {needed}.")
+    group = values.pop("group", "")
+    if group and not (isinstance(group, str) and _GROUP.fullmatch(group)):
+        raise InputError(f"{where}: group is {group!r}: write a name of letters, digits, - and _.")
+    if group and "branch" in values:
+        raise InputError(f"{where} has both group and branch: the targets of a group share the branch leastpriv/GROUP.")
+    entry = Entry(where, values, str(group))
+    if entry.is_pattern:
+        _check_pattern(entry)
+    elif NAME in str(values["policy-file"]):
+        raise InputError(f"{where}: policy-file holds {NAME}, which only a role-arn with * or ? has use for.")
+    return entry
+
+
+def _check_pattern(entry: Entry) -> None:
+    if not _PATTERN.fullmatch(entry.role):
+        raise InputError(
+            f"{entry.where}: role-arn is {entry.role!r}: wildcards may stand in the role's name and path only, as in "
+            "arn:aws:iam::123456789012:role/team-*."
+        )
+    file = str(entry.values["policy-file"])
+    folders = file.split("/")[:-1]
+    if file.count(NAME) != 1 or not file.endswith(".json") or NAME in "/".join(folders) or ".." in folders:
+        raise InputError(
+            f"{entry.where}: policy-file is {file!r}: for a role-arn with wildcards write {NAME} once in the file's "
+            f"name, as in iam/{NAME}.json."
+        )
+    if "branch" in entry.values:
+        raise InputError(f"{entry.where}: branch would be that of several roles: leave it out, or name a group.")
+
+
+def _value(value: object, where: str) -> Value:
+    """A value as an input has it: text, or a list of texts."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, str | int):
+        return str(value).strip()
+    if isinstance(value, list) and all(isinstance(each, str) for each in value):
+        return tuple(str(each) for each in value)
+    raise InputError(f"{where} is neither text, nor a number, nor a list of texts.")
+
+
+def _distinct(entries: Sequence[Entry]) -> None:
+    """Two entries for one role would propose against each other, and so would two for one file."""
+    for name in ("role-arn", "policy-file"):
+        seen: dict[str, Entry] = {}
+        for entry in entries:
+            value = str(entry.values[name])
+            if value in seen:
+                raise InputError(f"{entry.where}: {name} is {value!r}, as in an earlier target: name each once.")
+            seen[value] = entry
+
+
+def _discover(whole: Mapping[str, Any], entries: Sequence[Entry], where: str) -> str:
+    value = whole.get("discover", False)
+    if value is True:
+        return template_beside(str(entries[0].values["policy-file"]))
+    if value is False:
+        return ""
+    inside = isinstance(value, str) and not value.startswith("/") and ".." not in value.split("/")
+    if inside and value.count(NAME) == 1 and value.endswith(f"{NAME}.json"):
+        return str(value)
+    raise InputError(f"{where}: discover is {value!r}: write true, or where first files go, as in iam/{NAME}.json.")
+
+
+def _flag(whole: Mapping[str, Any], key: str, where: str, *, otherwise: bool) -> bool:
+    value = whole.get(key, otherwise)
+    if not isinstance(value, bool):
+        raise InputError(f"{where}: {key} is {value!r}: write true or false.")
+    return value
+
+
+def _only(found: Mapping[str, Any], allowed: Sequence[str], where: str) -> None:
+    for key in found:
+        if key in SHARED:
+            raise InputError(f"{where} has the key {key!r}, which is for all targets: set it as an input of the run.")
+        if key not in allowed:
+            raise InputError(f"{where} has the key {str(key)!r}, which is none of {', '.join(allowed)}.")
+
+
+def _line(targets: Any, number: int) -> str:
+    """` (line 9)`, where the parser tells it."""
+    place = getattr(targets, "lc", None)
+    try:
+        return f" (line {place.item(number - 1)[0] + 1})" if place else ""
+    except (KeyError, IndexError, TypeError):
+        return ""
+
+
+_PLAIN = re.compile(r"[A-Za-z0-9][A-Za-z0-9_./:+=,@-]*", re.ASCII)
+
+
+def entry_text(role: str, policy_file: str, indent: int = 2, also_attached: Sequence[str] = ()) -> str:
+    """One entry of `targets` as YAML; a name that YAML could take for something else is quoted."""
+    pad = " " * indent
+    more = f"{pad}  also-attached: {json.dumps(list(also_attached))}\n" if also_attached else ""
+    return f"{pad}- role-arn: {_scalar(role)}\n{pad}  policy-file: {_scalar(policy_file)}\n{more}"
+
+
+def with_targets(raw: bytes, path: str, added: Sequence[tuple[str, str]]) -> bytes | None:
+    """The file with an entry for each (role ARN, policy file) behind its last; None where that cannot be done by lines.
+
+    Raises:
+        InputError: the file is no config.
+    """
+    before = read_configuration(raw, path).entries
+    text = raw.decode("utf-8", "surrogateescape")
+    end = "\r\n" if "\r\n" in text else "\n"
+    lines = text.splitlines(keepends=True)
+    place = _end_of_targets(raw, lines)
+    if place is None:
+        return None
+    at, indent = place
+    if not lines[at - 1].endswith(("\n", "\r")):
+        lines[at - 1] += end
+    new = [entry_text(role, file, indent).replace("\n", end) for role, file in added]
+    changed = "".join([*lines[:at], *new, *lines[at:]]).encode("utf-8", "surrogateescape")
+    try:
+        after = read_configuration(changed, path).entries
+    except InputError:
+        return None
+    told = [(entry.role, entry.values["policy-file"]) for entry in after]
+    wanted = [*((entry.role, entry.values["policy-file"]) for entry in before), *added]
+    return changed if told == wanted else None
+
+
+def _end_of_targets(raw: bytes, lines: Sequence[str]) -> tuple[int, int] | None:
+    """Index of the line behind the last entry, and the column of its dash; None for a list in brackets."""
+    from ruamel.yaml import YAML
+
+    targets = YAML(typ="rt", pure=True).load(BytesIO(raw))["targets"]
+    if targets.fa.flow_style():
+        return None
+    first, _ = targets.lc.item(len(targets) - 1)
+    indent = lines[first].find("-")
+    if indent < 0 or lines[first][:indent].strip():
+        return None
+    last = first
+    for number in range(first + 1, len(lines)):
+        line = lines[number]
+        if line.strip() and len(line) - len(line.lstrip(" ")) <= indent:
+            break
+        last = number if line.strip() else last
+    return last + 1, indent
+
+
+def _scalar(text: str) -> str:
+    return text if _PLAIN.fullmatch(text) else json.dumps(text)

@@ -1,0 +1,130 @@
+"""The values of inputs, each checked by itself: lists, times, names of trails, regions, principals."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from datetime import UTC, datetime
+
+from leastpriv.aws.arns import Window, parse_principal
+from leastpriv.errors import InputError
+from leastpriv.github_actions.inputs import split_list
+from leastpriv.models import Principal
+
+Value = str | tuple[str, ...]
+"""An input as it arrived: text, or the values of a repeated option."""
+EVENT_HISTORY = "event-history"
+"""The name that stands among the trails for CloudTrail's event history."""
+# Names of buckets and trails: "General purpose bucket naming rules" (S3) and CreateTrail (CloudTrail), read 2026-11-24.
+_IN_AWS = re.compile(
+    r"s3://[a-z0-9][a-z0-9._-]{1,61}[a-z0-9](?:/.*)?|arn:[a-z-]+:cloudtrail:[a-z0-9-]+:\d{12}:trail/[\w.-]+", re.ASCII
+)
+_POLICY_ARN = re.compile(r"arn:aws(?:-[a-z]+)*:iam::(?:\d{12}|aws):policy/[!-~]+", re.ASCII)
+# us-east-1, us-gov-west-1, ap-southeast-2 … (regions of botocore's endpoints.json)
+_REGION = re.compile(r"[a-z]{2,5}(?:-[a-z]+)+-[0-9]{1,2}", re.ASCII)
+
+
+def trails(value: Value, label: str, *, optional: bool = False) -> tuple[str, ...]:
+    """Names of trail folders, trails in S3 and `event-history`; `optional` where other evidence is named.
+
+    Raises:
+        InputError: there is none, or one in AWS is named in a way that leads nowhere.
+    """
+    found = entries(value)
+    if not found and not optional:
+        raise InputError(f"{label} is missing: name a folder of CloudTrail files, or {EVENT_HISTORY}.")
+    for name in found:
+        if is_in_aws(name) and not _IN_AWS.fullmatch(name):
+            raise InputError(
+                f"{label} is {name!r}: write s3://BUCKET/PREFIX, or a trail's ARN like "
+                "arn:aws:cloudtrail:eu-west-1:123456789012:trail/NAME."
+            )
+    return found
+
+
+def is_in_aws(trail: str) -> bool:
+    """Whether a trail is named by its place in S3 or by its ARN, not by a folder."""
+    return trail.startswith(("s3://", "arn:"))
+
+
+def window(start: str, end: str) -> Window:
+    """The time to read, from `--from` (included) to `--to` (not included); empty is open.
+
+    Raises:
+        InputError: a time is not ISO 8601, or the window is empty.
+    """
+    chosen = Window(_time(start, "--from"), _time(end, "--to"))
+    if chosen.start and chosen.end and chosen.start >= chosen.end:
+        raise InputError(f"--from {start} is not before --to {end}: the window is empty.")
+    return chosen
+
+
+def _time(text: str, flag: str) -> datetime | None:
+    if not text:
+        return None
+    try:
+        time = datetime.fromisoformat(text)
+        return time.astimezone(UTC) if time.tzinfo else time.replace(tzinfo=UTC)
+    except (ValueError, OverflowError):
+        raise InputError(
+            f"{flag} is {text!r}: write a date like 2026-11-03 or a time like 2026-11-03T09:00:00Z."
+        ) from None
+
+
+def named_principal(arn: str, label: str) -> Principal:
+    """The role or user of an input.
+
+    Raises:
+        InputError: it is not the ARN of a role or user.
+    """
+    try:
+        return parse_principal(arn)
+    except InputError as error:
+        raise InputError(f"{label}: {error}") from error
+
+
+def patterns(values: Mapping[str, Value], labels: Mapping[str, str], name: str) -> tuple[str, ...]:
+    """Patterns of actions.
+
+    Raises:
+        InputError: one is no such pattern.
+    """
+    found = entries(values.get(name, ()))
+    for pattern in found:
+        if ":" not in pattern and pattern != "*":
+            raise InputError(f"{labels[name]} holds {pattern!r}: write action patterns like s3:DeleteBucket or iam:*.")
+    return found
+
+
+def regions(values: Mapping[str, Value], labels: Mapping[str, str]) -> tuple[str, ...]:
+    """Names of regions.
+
+    Raises:
+        InputError: one is no such name.
+    """
+    found = entries(values.get("aws-regions", ()))
+    for region in found:
+        if not _REGION.fullmatch(region):
+            raise InputError(f"{labels['aws-regions']} holds {region!r}: write regions like eu-central-1.")
+    return found
+
+
+def files(values: Mapping[str, Value], labels: Mapping[str, str], name: str) -> tuple[str, ...]:
+    """Names of policy files, and ARNs of managed policies.
+
+    Raises:
+        InputError: an ARN is of something else.
+    """
+    found = entries(values.get(name, ()))
+    for file in found:
+        if file.startswith("arn:") and not _POLICY_ARN.fullmatch(file):
+            raise InputError(
+                f"{labels[name]} holds {file!r}: write a file, or the ARN of a managed policy like "
+                "arn:aws:iam::123456789012:policy/NAME."
+            )
+    return found
+
+
+def entries(value: Value) -> tuple[str, ...]:
+    """The entries of a list, without empty ones."""
+    return split_list(value) if isinstance(value, str) else tuple(entry for entry in value if entry.strip())

@@ -1,0 +1,208 @@
+"""IAM's last accessed information (access advisor): when a principal last asked for a service or an action.
+
+A report can be read only by the session that asked for it, so that all four operations go through one client
+(https://docs.aws.amazon.com/IAM/latest/UserGuide/access_policies_last-accessed.html, read 2026-11-24). Free of charge.
+
+What IAM's last accessed information covers: which actions, since when, in which regions (data/tracking.tsv).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from functools import cache
+from itertools import groupby, islice
+from operator import itemgetter
+from typing import Any
+
+from leastpriv.aws.errors import explained
+from leastpriv.aws.polling import Waiting
+from leastpriv.errors import AwsError, AwsTrouble
+from leastpriv.evidence.aws_findings.models import AccessReport, Attempt, ServiceAccess, SharedPolicy
+from leastpriv.permissions.fact_tables import table
+from leastpriv.permissions.visibility import Visibility, visibility
+
+_NAMES_AT_ONCE = 200
+"""Service prefixes that `ListPoliciesGrantingServiceAccess` takes (model of botocore 1.44.8)."""
+_MOST_SHARED = 20
+"""Pairs of policy and service whose other users are asked for, one request each; of the rest nobody knows."""
+
+
+def last_accessed(client: Any, principal: str, waiting: Waiting) -> AccessReport:
+    """Asks IAM when `principal` (a role's or user's ARN) last asked for what its policies grant.
+
+    Raises:
+        AwsError: IAM refused, failed, or was not done in time. What only the details lack is told in `missing`.
+    """
+    waiting.say(f"Asking IAM when {principal} last asked for what its policies grant (free of charge)")
+    made = waiting.clock()
+    _, rows = _report(client, principal, "ACTION_LEVEL", waiting)
+    services = {service.service: service for service in map(_service, rows)}
+    granting: dict[str, tuple[str, ...]] = {}
+    missing = ""
+    try:
+        for names in _portions(sorted(services)):
+            granting.update(_granting(client, principal, names))
+    except AwsError as error:
+        missing = str(error)
+    shared, untold = _shared(client, principal, services, granting, waiting)
+    return AccessReport(made, services, granting, shared, missing or untold)
+
+
+def _report(client: Any, arn: str, granularity: str, waiting: Waiting) -> tuple[str, list[Mapping[str, Any]]]:
+    """A report about a role, user or policy: its job, and its rows, one a service."""
+    doing = f"asking IAM for the last accessed information of {arn}"
+    with explained(doing, "iam:GenerateServiceLastAccessedDetails"):
+        job = str(client.generate_service_last_accessed_details(Arn=arn, Granularity=granularity)["JobId"])
+
+    def page(**marker: str) -> Mapping[str, Any]:
+        with explained(doing, "iam:GetServiceLastAccessedDetails"):
+            found: Mapping[str, Any] = client.get_service_last_accessed_details(JobId=job, MaxItems=1_000, **marker)
+        return found
+
+    found = waiting.until(lambda: _finished(page()), "IAM's report")
+    if found is None:
+        raise AwsError(f"IAM was not done in time while {doing}: run again later.", AwsTrouble.OTHER)
+    if found["JobStatus"] == "FAILED":
+        error = found.get("Error", {})
+        said = f"{error.get('Code', '')}: {error.get('Message', '')}"
+        raise AwsError(f"IAM failed while {doing} ({said}).", AwsTrouble.OTHER)
+    rows = list(found.get("ServicesLastAccessed", ()))
+    while found.get("IsTruncated"):
+        found = page(Marker=found["Marker"])
+        rows.extend(found.get("ServicesLastAccessed", ()))
+    return job, rows
+
+
+def _finished(page: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    return None if page["JobStatus"] == "IN_PROGRESS" else page
+
+
+def _service(row: Mapping[str, Any]) -> ServiceAccess:
+    prefix = str(row["ServiceNamespace"]).lower()
+    # Answers have been published with `PutObject` and with `s3:PutObject`.
+    actions = {
+        f"{prefix}:{str(each['ActionName']).rpartition(':')[2].lower()}": _attempt(
+            each.get("LastAccessedTime"), each.get("LastAccessedRegion")
+        )
+        for each in row.get("TrackedActionsLastAccessed") or ()
+        if each.get("ActionName")
+    }
+    return ServiceAccess(prefix, _attempt(row.get("LastAuthenticated"), row.get("LastAuthenticatedRegion")), actions)
+
+
+def _attempt(time: datetime | None, region: str | None) -> Attempt | None:
+    return Attempt(time.astimezone(UTC), region or "") if time else None
+
+
+def _portions(services: Sequence[str]) -> Iterator[Sequence[str]]:
+    for start in range(0, len(services), _NAMES_AT_ONCE):
+        yield services[start : start + _NAMES_AT_ONCE]
+
+
+def _granting(client: Any, principal: str, names: Sequence[str]) -> dict[str, tuple[str, ...]]:
+    """Service -> policies that grant it, by ARN or, of an inline one, by name."""
+    found: dict[str, tuple[str, ...]] = {}
+    marker: dict[str, str] = {}
+    while True:
+        with explained("asking IAM which policies grant a service", "iam:ListPoliciesGrantingServiceAccess"):
+            page = client.list_policies_granting_service_access(Arn=principal, ServiceNamespaces=list(names), **marker)
+        for row in page["PoliciesGrantingServiceAccess"]:
+            policies = (str(each.get("PolicyArn") or each["PolicyName"]) for each in row.get("Policies", ()))
+            found[str(row["ServiceNamespace"]).lower()] = tuple(sorted(policies))
+        if not page.get("IsTruncated"):
+            return found
+        marker = {"Marker": page["Marker"]}
+
+
+def _shared(
+    client: Any,
+    principal: str,
+    services: Mapping[str, ServiceAccess],
+    granting: Mapping[str, tuple[str, ...]],
+    waiting: Waiting,
+) -> tuple[tuple[SharedPolicy, ...], str]:
+    """Who else uses a service through a managed policy of the principal's, and why that is not known of all of them.
+
+    AWS's own policies nobody edits.
+    """
+    own = f"::{principal.split(':')[4]}:policy/"
+    found: dict[tuple[str, str], SharedPolicy] = {}
+    pairs = sorted((arn, service) for service, arns in granting.items() for arn in arns if own in arn)
+    used: dict[tuple[str, str], tuple[str, str]] = {}
+    untold = f"IAM is asked who uses a service through a policy {_MOST_SHARED} times at most."
+    try:
+        for arn, own_pairs in groupby(pairs, key=itemgetter(0)):
+            job, names = _used_by_others(client, arn, services, waiting)
+            for pair in own_pairs:
+                if pair[1] in names:
+                    used[pair] = job, names[pair[1]]
+                else:
+                    found[pair] = SharedPolicy(*pair)
+        for pair, (job, name) in islice(used.items(), _MOST_SHARED):
+            found[pair] = SharedPolicy(*pair, _others(client, job, name, principal))
+    except AwsError as error:
+        untold = str(error)
+    told = (found.get(pair, SharedPolicy(*pair, is_known=False)) for pair in pairs)
+    return tuple(each for each in told if each.others or not each.is_known), untold if len(found) < len(pairs) else ""
+
+
+def _used_by_others(
+    client: Any, arn: str, services: Mapping[str, ServiceAccess], waiting: Waiting
+) -> tuple[str, dict[str, str]]:
+    """The report about a policy, and the services that more than the principal used: in lower case -> as IAM writes."""
+    job, rows = _report(client, arn, "SERVICE_LEVEL", waiting)
+    used: dict[str, str] = {}
+    for row in rows:
+        name = str(row["ServiceNamespace"])
+        is_ours = name.lower() in services and services[name.lower()].last is not None
+        if int(row.get("TotalAuthenticatedEntities") or 0) > is_ours:
+            used[name.lower()] = name
+    return job, used
+
+
+def _others(client: Any, job: str, service: str, principal: str) -> dict[str, Attempt]:
+    """Other roles and users that have asked for a service through the policy of a report."""
+    found: dict[str, Attempt] = {}
+    marker: dict[str, str] = {}
+    while True:
+        with explained("asking IAM who else uses a policy", "iam:GetServiceLastAccessedDetailsWithEntities"):
+            page = client.get_service_last_accessed_details_with_entities(
+                JobId=job, ServiceNamespace=service, MaxItems=1_000, **marker
+            )
+        for row in page.get("EntityDetailsList", ()):
+            last = _attempt(row.get("LastAuthenticated"), "")
+            if last and row["EntityInfo"]["Arn"] != principal:
+                found[str(row["EntityInfo"]["Arn"])] = last
+        if not page.get("IsTruncated"):
+            return found
+        marker = {"Marker": page["Marker"]}
+
+
+def is_tracked(action: str, since: datetime) -> bool:
+    """Whether IAM has noted every attempt on an action from `since` on; only management actions are noted."""
+    if action.lower() in _kind("untracked") or visibility(action).visibility is not Visibility.MANAGEMENT:
+        return False
+    known = _kind("actions")
+    return _day(known.get(action.partition(":")[0].lower(), known["*"])) <= since
+
+
+def is_tracked_region(region: str, since: datetime) -> bool:
+    """Whether IAM has noted the attempts in a region from `since` on."""
+    day = _kind("region").get(region)
+    return day is not None and _day(day) <= since
+
+
+def is_tracked_partition(partition: str) -> bool:
+    """Whether IAM notes attempts in any region of a partition; the table has none of China's."""
+    prefixes = {"aws-us-gov": "us-gov-"}
+    return partition == "aws" or any(name.startswith(prefixes.get(partition, "?")) for name in _kind("region"))
+
+
+@cache
+def _kind(kind: str) -> Mapping[str, str]:
+    return {row["name"].lower(): row["since"] for row in table("tracking", __package__ or "") if row["kind"] == kind}
+
+
+def _day(text: str) -> datetime:
+    return datetime.fromisoformat(text).replace(tzinfo=UTC)

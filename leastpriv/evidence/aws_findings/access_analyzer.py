@@ -1,0 +1,193 @@
+"""Findings and recommendations of the unused-access analyzers that are there.
+
+The analyzers of IAM Access Analyzer that are there, and their active findings about one role or user.
+
+Reading findings is free; an unused-access analyzer is charged for each role and user that it watches, so that none is
+ever made here (data/costs.tsv).
+
+External access findings about a role: who outside the account or organization may assume it. Free of charge.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from leastpriv.aws.errors import explained
+from leastpriv.aws.polling import Waiting
+from leastpriv.errors import AwsError, AwsTrouble
+from leastpriv.evidence.aws_findings.models import Advice, OutsideAccess, UnusedAccess
+from leastpriv.evidence.aws_findings.policy_generation import grants_of
+
+
+@dataclass(frozen=True, slots=True)
+class Analyzer:
+    """An active analyzer."""
+
+    arn: str
+    name: str
+    days: int = 0
+    """Of an unused-access analyzer: without use for so long something is unused; 0 where AWS does not say."""
+
+
+def analyzers(client: Any, kind: str) -> Iterator[Analyzer]:
+    """Active analyzers of a kind of zone of trust (`ACCOUNT`, `ORGANIZATION_UNUSED_ACCESS` …) in the client's region.
+
+    Raises:
+        AwsError: AWS refused, or failed.
+    """
+    token: dict[str, str] = {}
+    while True:
+        with explained("listing analyzers", "access-analyzer:ListAnalyzers"):
+            page = client.list_analyzers(type=kind, **token)
+        for each in page["analyzers"]:
+            if each["status"] == "ACTIVE":
+                days = each.get("configuration", {}).get("unusedAccess", {}).get("unusedAccessAge", 0)
+                yield Analyzer(each["arn"], each["name"], int(days))
+        if not page.get("nextToken"):
+            return
+        token = {"nextToken": page["nextToken"]}
+
+
+def findings(client: Any, analyzer: Analyzer, resource: str, *kinds: str) -> Iterator[Mapping[str, Any]]:
+    """Active findings of some types about a role or user, by ARN, each as `GetFindingV2` gives it, all pages joined.
+
+    Raises:
+        AwsError: AWS refused, or failed.
+    """
+    wanted = {"resource": {"eq": [resource]}, "status": {"eq": ["ACTIVE"]}}
+    token: dict[str, str] = {}
+    while True:
+        with explained(f"listing findings of the analyzer {analyzer.name}", "access-analyzer:ListFindings"):
+            page = client.list_findings_v2(analyzerArn=analyzer.arn, filter=wanted, **token)
+        for each in page["findings"]:
+            # Held against the filter again: what is about another role would be a false word about this one.
+            if each.get("findingType") in kinds and each["resource"] == resource and each["status"] == "ACTIVE":
+                yield _whole(client, analyzer, str(each["id"]))
+        if not page.get("nextToken"):
+            return
+        token = {"nextToken": page["nextToken"]}
+
+
+def _whole(client: Any, analyzer: Analyzer, number: str) -> Mapping[str, Any]:
+    token: dict[str, str] = {}
+    details: list[Mapping[str, Any]] = []
+    while True:
+        with explained(f"reading a finding of the analyzer {analyzer.name}", "access-analyzer:GetFinding"):
+            page = client.get_finding_v2(analyzerArn=analyzer.arn, id=number, **token)
+        details.extend(page["findingDetails"])
+        if not page.get("nextToken"):
+            return {**page, "findingDetails": details}
+        token = {"nextToken": page["nextToken"]}
+
+
+_TYPES = ("UnusedIAMRole", "UnusedPermission", "UnusedIAMUserAccessKey", "UnusedIAMUserPassword")
+_KINDS = ("ACCOUNT_UNUSED_ACCESS", "ORGANIZATION_UNUSED_ACCESS")
+
+
+def unused_access(client: Any, principal: str, waiting: Waiting) -> tuple[UnusedAccess, ...]:
+    """What each unused-access analyzer of the client's region says of a role or user; empty where there is none.
+
+    Raises:
+        AwsError: AWS refused, or failed.
+    """
+    return tuple(_told(client, analyzer, principal, waiting) for kind in _KINDS for analyzer in analyzers(client, kind))
+
+
+def _told(client: Any, analyzer: Analyzer, principal: str, waiting: Waiting) -> UnusedAccess:
+    services: set[str] = set()
+    actions: set[str] = set()
+    credentials: list[str] = []
+    advice: list[Advice] = []
+    unadvised: dict[str, None] = {}
+    is_whole = False
+    for finding in findings(client, analyzer, principal, *_TYPES):
+        is_whole = is_whole or finding["findingType"] == "UnusedIAMRole"
+        for detail in finding["findingDetails"]:
+            unused = detail.get("unusedPermissionDetails")
+            if unused:
+                prefix = str(unused["serviceNamespace"]).lower()
+                named = [str(each["action"]).lower() for each in unused.get("actions") or ()]
+                actions.update(name if ":" in name else f"{prefix}:{name}" for name in named)
+                services.update(() if named else (prefix,))
+            if key := detail.get("unusedIamUserAccessKeyDetails"):
+                credentials.append(str(key["accessKeyId"]))
+            if "unusedIamUserPasswordDetails" in detail:
+                credentials.append("password")
+        if finding["findingType"] == "UnusedPermission":
+            try:
+                advice.extend(_advice(client, analyzer, str(finding["id"]), waiting))
+            except AwsError as error:
+                # It takes nothing from the finding.
+                waiting.say(f"No recommendation for the finding {finding['id']}: {error}")
+                unadvised[str(error)] = None
+    return UnusedAccess(
+        analyzer.name, analyzer.days, is_whole, tuple(sorted(services)), tuple(sorted(actions)), tuple(credentials),
+        tuple(advice), tuple(unadvised),
+    )  # fmt: skip
+
+
+def _advice(client: Any, analyzer: Analyzer, finding: str, waiting: Waiting) -> Iterator[Advice]:
+    """The recommendation for a finding.
+
+    Raises:
+        AwsError: AWS makes none, in time or at all, or its policy cannot be read.
+    """
+    with explained("asking for a recommendation", "access-analyzer:GenerateFindingRecommendation"):
+        client.generate_finding_recommendation(analyzerArn=analyzer.arn, id=finding)
+    answer = waiting.until(lambda: _recommended(client, analyzer, finding), "a recommendation")
+    if answer is None:
+        raise AwsError("A recommendation of Access Analyzer was not made in time: run again later.", AwsTrouble.OTHER)
+    if answer["status"] == "FAILED":
+        error = answer.get("error") or {}
+        said = f"{error.get('code', 'no reason given')}: {str(error.get('message', '')).rstrip('.')}"
+        raise AwsError(f"Access Analyzer makes no recommendation ({said}).", AwsTrouble.OTHER)
+    for step in answer["recommendedSteps"]:
+        change = step.get("unusedPermissionsRecommendedStep", {})
+        if change.get("recommendedAction"):
+            text = change.get("recommendedPolicy")
+            grants = tuple(action.lower() for action, _ in grants_of([text])) if text else ()
+            yield Advice(str(change["recommendedAction"]), str(change.get("existingPolicyId", "")), grants)
+
+
+def _recommended(client: Any, analyzer: Analyzer, finding: str) -> Mapping[str, Any] | None:
+    token: dict[str, str] = {}
+    steps: list[Mapping[str, Any]] = []
+    while True:
+        with explained("reading a recommendation", "access-analyzer:GetFindingRecommendation"):
+            page = client.get_finding_recommendation(analyzerArn=analyzer.arn, id=finding, **token)
+        if page["status"] == "IN_PROGRESS":
+            return None
+        steps.extend(page.get("recommendedSteps", ()))
+        if not page.get("nextToken"):
+            return {**page, "recommendedSteps": steps}
+        token = {"nextToken": page["nextToken"]}
+
+
+_EXTERNAL_KINDS = ("ACCOUNT", "ORGANIZATION")
+
+
+def external_access(client: Any, role: str) -> tuple[OutsideAccess, ...] | None:
+    """Whom the external access analyzers of the client's region found; None where there is no such analyzer.
+
+    Raises:
+        AwsError: AWS refused, or failed.
+    """
+    found: dict[str, OutsideAccess] = {}
+    watching = [analyzer for kind in _EXTERNAL_KINDS for analyzer in analyzers(client, kind)]
+    for analyzer in watching:
+        for finding in findings(client, analyzer, role, "ExternalAccess"):
+            for detail in finding["findingDetails"]:
+                outside = detail.get("externalAccessDetails")
+                if outside:
+                    read = _read(outside)
+                    found.setdefault(f"{read.principal} {sorted(read.conditions.items())}", read)
+    return tuple(found.values()) if watching else None
+
+
+def _read(details: dict[str, Any]) -> OutsideAccess:
+    principals = [f"{kind} {name}" for kind, name in sorted((details.get("principal") or {}).items())]
+    is_public = bool(details.get("isPublic")) or principals == ["AWS *"]
+    conditions = {str(key): str(value) for key, value in (details.get("condition") or {}).items()}
+    return OutsideAccess(", ".join(principals) or "anybody", conditions, is_public)

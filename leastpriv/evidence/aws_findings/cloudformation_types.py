@@ -1,0 +1,209 @@
+"""What CloudFormation's resource types need by their own account: the permissions of their handlers (basis *declared*).
+
+A type's schema lists for each handler (create, read, update, delete, list) the actions that it calls
+(https://docs.aws.amazon.com/cloudformation-cli/latest/userguide/resource-type-schema.html, `handlers`, read
+2026-11-24). They tell what a later run will need that no run did yet; they are more than a run needs, so that they are
+kept where a policy has them, offered where it has not, and never written.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from leastpriv.aws.errors import explained
+from leastpriv.aws.session import Aws
+from leastpriv.errors import AwsError, AwsTrouble
+from leastpriv.evidence.aws_findings.models import Declared
+from leastpriv.evidence.models import Evidence
+from leastpriv.models import Outcome
+from leastpriv.permissions import catalog
+from leastpriv.policy.syntax_tree import Node, read
+from leastpriv.policy.yaml_reader import read_yaml
+
+_TYPE = re.compile(r"[A-Za-z0-9]{2,64}::[A-Za-z0-9]{2,64}::[A-Za-z0-9]{2,64}")
+"""`TypeName` of DescribeType in the API model (botocore 1.44.8); `Custom::X` is none."""
+_STACK = re.compile(
+    r"arn:[a-z-]+:cloudformation:(?P<region>[a-z0-9-]+):[0-9]*:stack/(?P<name>[A-Za-z][A-Za-z0-9-]*)/.*"
+)
+_CLOUDFORMATION = "cloudformation.amazonaws.com"
+_DEPLOYS = ("cloudformation:CreateStack", "cloudformation:UpdateStack", "cloudformation:ExecuteChangeSet")
+_FOR_ALL = (
+    AwsTrouble.NO_CREDENTIALS,
+    AwsTrouble.INVALID,
+    AwsTrouble.EXPIRED,
+    AwsTrouble.THROTTLED,
+    AwsTrouble.UNREACHABLE,
+)
+"""What would keep AWS from answering the next request as well."""
+_BY_ITSELF = (AwsTrouble.SERVER, AwsTrouble.INCOMPLETE)
+"""What may be over with the next request."""
+_PATIENCE = 3
+"""After so many of them it is not: each takes its own retries, and there may be hundreds of types."""
+_MOST_STACKS = 100
+_MOST_TYPES = 300
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Stack:
+    """A stack by its name."""
+
+    region: str
+    name: str
+
+
+def types_in_template(raw: bytes, where: str) -> tuple[str, ...]:
+    """Return the resource types of a CloudFormation template in JSON or YAML, sorted.
+
+    Raises PolicyFileError where it cannot be read.
+    """
+    text = raw.decode("utf-8", "replace")
+    is_json = text.removeprefix("\ufeff").lstrip().startswith("{")
+    root = read(text, where) if is_json else read_yaml(text, where)
+    resources = root.get("Resources")
+    return _types(_type_of(member.value) for member in resources.members) if resources else ()
+
+
+def stacks_in(evidence: Evidence) -> tuple[Stack, ...]:
+    """Return the stacks that a principal deployed, if CloudFormation then called AWS in the principal's name.
+
+    Where it called as a stack's own role instead, the handlers say nothing about the principal.
+    """
+    if not any(_CLOUDFORMATION in usage.forwarded_by for usage in evidence.usages):
+        return ()
+    resources = (
+        usage.need.permission.resource
+        for usage in evidence.usages
+        if usage.outcome is Outcome.ALLOWED and usage.need.permission.action in _DEPLOYS
+    )
+    found = (_STACK.fullmatch(resource) for resource in resources)
+    return tuple(sorted({Stack(match["region"], match["name"]) for match in found if match}))
+
+
+def declared_of(
+    aws: Aws, stacks: Iterable[Stack], types: Iterable[str], say: Callable[[str], None] = lambda _: None
+) -> Declared:
+    """Ask CloudFormation for the types of some stacks, and for what these and the other `types` need.
+
+    Never raises AwsError: what is not known is told in the answer.
+    """
+    failures: list[str] = []
+    known = list(stacks)
+    if len(known) > _MOST_STACKS:
+        failures.append(f"Only {_MOST_STACKS} of {len(known):,} stacks were looked into.")
+    wanted = _wanted(aws, known[:_MOST_STACKS], types, failures)
+    if wanted:
+        say(f"Asking CloudFormation what {len(wanted):,} resource types need")
+    if len(wanted) > _MOST_TYPES:
+        failures.append(f"Only {_MOST_TYPES} of {len(wanted):,} resource types were asked.")
+    handlers, untold = _asked(aws, sorted(wanted.items())[:_MOST_TYPES], failures)
+    return _declared(handlers, untold, " ".join(dict.fromkeys(failures)))
+
+
+def permissions_in(schema: str) -> Mapping[str, tuple[str, ...]]:
+    """Read the handlers of a type's schema: handler -> actions as spelled there; empty where the schema has none."""
+    try:
+        handlers = json.loads(schema).get("handlers", {})
+        return {
+            name: tuple(entry for entry in handler.get("permissions", ()) if isinstance(entry, str))
+            for name, handler in handlers.items()
+        }
+    except (ValueError, AttributeError, TypeError):
+        return {}
+
+
+def _wanted(
+    aws: Aws, stacks: Iterable[Stack], types: Iterable[str], failures: list[str]
+) -> Mapping[str, Mapping[str, None]]:
+    """Type -> the regions in which it may be registered: a private type is where its stack is; empty, the own one."""
+    regions = {"": None, **{stack.region: None for stack in stacks}}
+    wanted: dict[str, dict[str, None]] = {name: dict(regions) for name in types}
+    failed = 0
+    for stack in stacks:
+        try:
+            found = _types_of_stack(aws, stack)
+        except AwsError as error:
+            if error.trouble is AwsTrouble.OTHER and "does not exist" in str(error):
+                continue  # The stack is gone since.
+            failures.append(str(error))
+            failed += error.trouble in _BY_ITSELF
+            if error.trouble in _FOR_ALL or failed == _PATIENCE:
+                break
+        else:
+            for name in found:
+                wanted.setdefault(name, {})[stack.region] = None
+    return wanted
+
+
+def _asked(
+    aws: Aws, types: Iterable[tuple[str, Iterable[str]]], failures: list[str]
+) -> tuple[Mapping[str, Mapping[str, tuple[str, ...]]], tuple[str, ...]]:
+    """Handlers by type, and the types that no region of theirs has."""
+    handlers: dict[str, Mapping[str, tuple[str, ...]]] = {}
+    untold: list[str] = []
+    failed = 0
+    for name, regions in types:
+        try:
+            schema = next(filter(None, (_schema(aws, name, region) for region in regions)), None)
+        except AwsError as error:
+            failures.append(str(error))
+            failed += error.trouble in _BY_ITSELF
+            # DescribeType takes no resource: who may not ask for one type may ask for none.
+            if error.trouble in (*_FOR_ALL, AwsTrouble.DENIED) or failed == _PATIENCE:
+                break
+            continue
+        if schema is None:
+            untold.append(name)
+        else:
+            handlers[name] = permissions_in(schema)
+    return handlers, tuple(untold)
+
+
+def _schema(aws: Aws, name: str, region: str) -> str | None:
+    """The schema of a type in a region, `{}` for none; None where the registry lacks the type."""
+    try:
+        with explained(f"asking for the resource type {name}", "cloudformation:DescribeType"):
+            found: Mapping[str, Any] = aws.client("cloudformation", region).describe_type(
+                Type="RESOURCE", TypeName=name
+            )
+    except AwsError as error:
+        if "TypeNotFoundException" in str(error):
+            return None
+        raise
+    return found.get("Schema") or "{}"
+
+
+def _declared(handlers: Mapping[str, Mapping[str, tuple[str, ...]]], untold: tuple[str, ...], failure: str) -> Declared:
+    actions: dict[str, set[str]] = {}
+    unknown: set[str] = set()
+    for kind, by_handler in handlers.items():
+        for entry in (entry for entries in by_handler.values() for entry in entries):
+            names = catalog.expand(entry) if "*" in entry else (catalog.spelling(entry) or "",)
+            for name in filter(None, names):
+                actions.setdefault(name, set()).add(kind)
+            if not any(names):
+                unknown.add(entry)
+    known = {name: tuple(sorted(kinds)) for name, kinds in sorted(actions.items())}
+    return Declared(known, tuple(handlers), untold, tuple(sorted(unknown)), failure)
+
+
+def _types_of_stack(aws: Aws, stack: Stack) -> tuple[str, ...]:
+    with explained(f"listing the resources of the stack {stack.name}", "cloudformation:ListStackResources"):
+        pages = aws.client("cloudformation", stack.region).get_paginator("list_stack_resources")
+        return _types(
+            entry["ResourceType"]
+            for page in pages.paginate(StackName=stack.name)
+            for entry in page["StackResourceSummaries"]
+        )
+
+
+def _types(names: Iterable[str]) -> tuple[str, ...]:
+    return tuple(sorted({name for name in names if _TYPE.fullmatch(name)}))
+
+
+def _type_of(resource: Node) -> str:
+    kind = resource.get("Type")
+    return kind.text if kind and kind.kind == "string" else ""

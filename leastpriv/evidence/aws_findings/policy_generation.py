@@ -1,0 +1,300 @@
+"""IAM Access Analyzer's policy generation: what it reads out of a trail, as a second opinion.
+
+It leaves out `iam:PassRole` and data events, takes in refused calls, and names resources by placeholders only
+(https://docs.aws.amazon.com/IAM/latest/UserGuide/access-analyzer-policy-generation.html, read 2026-11-24). An account
+may have one generation at a time and 50 a day (in some regions 5), of at most 90 days of events
+(https://docs.aws.amazon.com/IAM/latest/UserGuide/access-analyzer-quotas.html, read 2026-11-24). Free of charge; a
+cancelled generation counts as well.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from leastpriv.aws.errors import explained
+from leastpriv.aws.polling import Waiting
+from leastpriv.aws.signals import Interruption, listening
+from leastpriv.errors import AwsError, AwsTrouble, InputError
+from leastpriv.evidence.aws_findings.models import GeneratedPolicy
+from leastpriv.permissions.fact_tables import table
+
+_ROLE = re.compile(r"arn:aws[a-z-]*:iam::\d{12}:role/[!-~]{1,576}")
+_TRAIL = re.compile(r"arn:aws[a-z-]*:cloudtrail:[a-z0-9-]+:\d{12}:trail/[\w.-]{1,128}", re.ASCII)
+_LONGEST_WINDOW = timedelta(days=90)
+_FRESH = timedelta(hours=12)
+"""A generation that ended so recently is taken again: an account may have 50 a day."""
+_SLACK = timedelta(days=1)
+"""A window that begins so much later is as long: runs of one day ask for windows that differ by hours."""
+
+
+@dataclass(frozen=True, slots=True)
+class Generation:
+    """What a generation needs: ARNs of the role that Access Analyzer takes on, and of the trail."""
+
+    access_role: str
+    trail: str
+
+
+def parse_generation(value: str, label: str) -> Generation | None:
+    """The input `access-analyzer`: `off` (or empty) is None, else a role's and a trail's ARN in any order.
+
+    Raises:
+        InputError: it is anything else.
+    """
+    words = [word for word in re.split(r"[\s,]+", value) if word]
+    if not words or words == ["off"]:
+        return None
+    roles = [word for word in words if _ROLE.fullmatch(word)]
+    trails = [word for word in words if _TRAIL.fullmatch(word)]
+    if len(words) == 2 and len(roles) == len(trails) == 1:
+        return Generation(roles[0], trails[0])
+    raise InputError(
+        f"{label} is {value!r}: write off, or the ARN of the service role that Access Analyzer takes on and the ARN of "
+        "the trail, with a blank or a line break between them."
+    )
+
+
+def generated_policy(
+    client: Any, principal: str, generation: Generation, start: datetime | None, waiting: Waiting
+) -> GeneratedPolicy:
+    """Has a policy generated, or takes the one that somebody has just asked for; cancels its own when interrupted.
+
+    `start` is where the events to read begin; they are at most 90 days old. What somebody else asked for is taken only
+    if it read the same trail in all regions, for as long.
+
+    Raises:
+        AwsError: AWS refused, failed, or was not done in time; a generation that still runs goes on for the next run.
+    """
+    waiting.say("Asking IAM Access Analyzer for a second opinion on the trail (free of charge, some minutes)")
+    end = waiting.clock()
+    first = max(start, end - _LONGEST_WINDOW) if start else end - _LONGEST_WINDOW
+    with listening() as interruption:
+        jobs = _Jobs(client, principal, generation, (first, end), waiting, interruption)
+        try:
+            while True:
+                job = jobs.taken() or jobs.started()
+                answer = jobs.awaited(job)
+                if job == jobs.own or jobs.serves(job, answer):
+                    return _read(job, answer, was_running=job != jobs.own)
+        except (KeyboardInterrupt, SystemExit):
+            # Somebody else's generation is not ours to cancel.
+            if jobs.own:
+                jobs.cancel(jobs.own)
+            raise
+
+
+@dataclass(slots=True)
+class _Jobs:
+    """The generations of one principal."""
+
+    client: Any
+    principal: str
+    generation: Generation
+    window: tuple[datetime, datetime]
+    """First and last moment of the events to read."""
+    waiting: Waiting
+    interruption: Interruption
+    own: str = ""
+    """The one that was started here."""
+    passed_over: set[str] = field(default_factory=set)
+    """Those of others that do not serve."""
+    refused: bool = False
+    """The account was busy once: meanwhile somebody may have started one for the same principal."""
+
+    def taken(self) -> str:
+        """A generation that runs, or ended a short while ago with a result; empty where there is none."""
+        since = self.waiting.clock() - _FRESH
+        for each in self._all(self.principal):
+            ended = each.get("completedOn")
+            if each["jobId"] in self.passed_over:
+                continue
+            if each["status"] == "IN_PROGRESS":
+                self.waiting.say(f"Joining the policy generation {each['jobId']}, which runs already")
+                return str(each["jobId"])
+            if each["status"] == "SUCCEEDED" and ended and ended >= since:
+                self.waiting.say(
+                    f"Taking the policy generation {each['jobId']} of {ended.astimezone(UTC):%Y-%m-%d %H:%M}"
+                )
+                return str(each["jobId"])
+        return ""
+
+    def started(self) -> str:
+        """A new generation, once the account is free for one; or one that somebody started meanwhile."""
+        first, end = self.window
+        details = {
+            "trails": [{"cloudTrailArn": self.generation.trail, "allRegions": True}],
+            "accessRole": self.generation.access_role,
+            "startTime": first,
+            "endTime": end,
+        }
+        found = self.waiting.until(lambda: self._start(details), "the account's turn to generate a policy")
+        if found is None:
+            minutes = self.waiting.longest.total_seconds() / 60
+            raise AwsError(
+                f"Other policy generations have kept the account busy for {minutes:.0f} minutes, and it has one at a "
+                "time: run again later.",
+                AwsTrouble.OTHER,
+            )
+        return found
+
+    def _start(self, details: Mapping[str, Any]) -> str | None:
+        from leastpriv.aws.errors import client_error
+
+        if self.refused and (joined := self.taken()):
+            return joined
+        try:
+            # Interrupted on the way, nobody would know the name of what goes on.
+            with self.interruption.held():
+                answer = self.client.start_policy_generation(
+                    policyGenerationDetails={"principalArn": self.principal}, cloudTrailDetails=details
+                )
+                self.own = str(answer["jobId"])
+        except client_error() as error:
+            code = error.response.get("Error", {}).get("Code")
+            if code == "ConflictException" or (code == "ServiceQuotaExceededException" and self._is_busy()):
+                if not self.refused:
+                    minutes = self.waiting.longest.total_seconds() / 60
+                    self.waiting.say(
+                        "Another policy generation runs in the account, which has one at a time: waiting "
+                        f"{minutes:.0f} minutes at most for its turn"
+                    )
+                self.refused = True
+                return None
+            if code == "ServiceQuotaExceededException":
+                said = str(error.response["Error"].get("Message", "")).rstrip(".")
+                spent = "its share of the day is used up; run again tomorrow"
+                sentence = f"The account may start no policy generation ({said}): {spent}."
+                raise AwsError(sentence, AwsTrouble.OTHER) from error
+            with explained("starting a policy generation", "access-analyzer:StartPolicyGeneration"):
+                raise
+        except Exception:
+            with explained("starting a policy generation", "access-analyzer:StartPolicyGeneration"):
+                raise
+        return self.own
+
+    def _is_busy(self) -> bool:
+        """Whether a generation runs for anybody in the account; if none does, the quota of a day is used up."""
+        return any(each["status"] == "IN_PROGRESS" for each in self._all(""))
+
+    def awaited(self, job: str) -> Mapping[str, Any]:
+        """The answer of a generation, once it has ended."""
+        try:
+            found = self.waiting.until(lambda: self._answer(job), f"the policy generation {job}")
+        except AwsError as error:
+            sentence = f"{error} The policy generation {job} goes on; the next run takes its result."
+            raise AwsError(sentence, error.trouble, error.missing) from error
+        if found is None:
+            sentence = (
+                f"The policy generation {job} was not done in time; it goes on, and the next run takes its result."
+            )
+            raise AwsError(sentence, AwsTrouble.OTHER)
+        return found
+
+    def serves(self, job: str, answer: Mapping[str, Any]) -> bool:
+        """Whether the answer of somebody else's generation is what our own would be; else it is passed over."""
+        details = answer["jobDetails"]
+        trail = answer.get("generatedPolicyResult", {}).get("properties", {}).get("cloudTrailProperties", {})
+        read = {each["cloudTrailArn"] for each in trail.get("trailProperties", ()) if each.get("allRegions")}
+        first, last = _utc(trail.get("startTime")), _utc(trail.get("endTime"))
+        if details["status"] != "SUCCEEDED":
+            why = "was cancelled by its owner" if details["status"] == "CANCELED" else "failed"
+        elif self.generation.trail not in read:
+            why = f"has not read all regions of {self.generation.trail}"
+        elif not first or not last or first > self.window[0] + _SLACK or last < self.window[1] - _FRESH:
+            why = "has read fewer days"
+        else:
+            return True
+        self.passed_over.add(job)
+        self.waiting.say(f"The policy generation {job} {why}, and is not taken")
+        return False
+
+    def _answer(self, job: str) -> Mapping[str, Any] | None:
+        """The answer of a generation that has ended; None while it runs."""
+        with explained("asking for the generated policy", "access-analyzer:GetGeneratedPolicy"):
+            found: Mapping[str, Any] = self.client.get_generated_policy(jobId=job, includeResourcePlaceholders=True)
+        return None if found["jobDetails"]["status"] == "IN_PROGRESS" else found
+
+    def cancel(self, job: str) -> None:
+        """Ends a generation; that it could not be ended is said, no more."""
+        try:
+            with (
+                self.interruption.held(),
+                explained("cancelling the policy generation", "access-analyzer:CancelPolicyGeneration"),
+            ):
+                self.client.cancel_policy_generation(jobId=job)
+                self.waiting.say(f"Cancelled the policy generation {job}")
+        except AwsError as error:
+            self.waiting.say(f"The policy generation {job} goes on: {error}")
+
+    def _all(self, principal: str) -> Iterator[Mapping[str, Any]]:
+        """The generations of the last seven days, of a principal or, with an empty one, of the account."""
+        wanted = {"principalArn": principal} if principal else {}
+        while True:
+            with explained("listing policy generations", "access-analyzer:ListPolicyGenerations"):
+                page = self.client.list_policy_generations(**wanted)
+            yield from page["policyGenerations"]
+            if not page.get("nextToken"):
+                return
+            wanted["nextToken"] = page["nextToken"]
+
+
+def _read(job: str, answer: Mapping[str, Any], *, was_running: bool) -> GeneratedPolicy:
+    details = answer["jobDetails"]
+    if details["status"] != "SUCCEEDED":
+        raise AwsError(_failure(job, details), AwsTrouble.OTHER)
+    result = answer.get("generatedPolicyResult", {})
+    policies = [each["policy"] for each in result.get("generatedPolicies", ())]
+    trail = result.get("properties", {}).get("cloudTrailProperties", {})
+    return GeneratedPolicy(
+        job=job,
+        first=_utc(trail.get("startTime")),
+        last=_utc(trail.get("endTime")),
+        is_complete=bool(result.get("properties", {}).get("isComplete", False)),
+        grants=grants_of(policies),
+        policies=len(policies),
+        was_running=was_running,
+    )
+
+
+def grants_of(policies: Iterable[str]) -> tuple[tuple[str, tuple[str, ...]], ...]:
+    """(action, resources) of JSON texts of policies that Access Analyzer wrote, sorted, each action once.
+
+    Raises:
+        AwsError: a text is not a policy.
+    """
+    found: dict[str, set[str]] = {}
+    for text in policies:
+        try:
+            statements = _listed(json.loads(text)["Statement"])
+            for statement in statements:
+                for action in _listed(statement.get("Action", ())) if statement["Effect"] == "Allow" else ():
+                    found.setdefault(str(action), set()).update(map(str, _listed(statement["Resource"])))
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise AwsError("A policy that AWS wrote cannot be read as one.", AwsTrouble.INCOMPLETE) from error
+    return tuple((action, tuple(sorted(resources))) for action, resources in sorted(found.items()))
+
+
+def _listed(value: Any) -> list[Any]:
+    return list(value) if isinstance(value, list | tuple) else [value]
+
+
+def _failure(job: str, details: Mapping[str, Any]) -> str:
+    if details["status"] == "CANCELED":
+        return f"The policy generation {job} was cancelled by somebody."
+    error = details.get("jobError", {})
+    advice = next((row["advice"] for row in _advice() if row["code"] == error.get("code")), "run again later")
+    said = f"{error.get('code', 'no reason given')}: {str(error.get('message', '')).rstrip('.')}"
+    return f"The policy generation {job} failed ({said}): {advice}."
+
+
+def _advice() -> Iterable[Mapping[str, str]]:
+    return table("generation_errors", __package__ or "")
+
+
+def _utc(time: datetime | None) -> datetime | None:
+    return time.astimezone(UTC) if time else None

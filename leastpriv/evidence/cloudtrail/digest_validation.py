@@ -1,0 +1,296 @@
+"""A trail's digest files, read some days ahead of its log files: which log file is as CloudTrail wrote it.
+
+Costs a request for each hour, region and trail. What no digest vouches for counts as no evidence and is a gap.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict, deque
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from concurrent.futures import Future
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from typing import Any
+
+from leastpriv.aws.arns import Window
+from leastpriv.aws.errors import explained
+from leastpriv.errors import AwsError, InputError
+from leastpriv.evidence.cloudtrail.digests import Link, Named, broken_links, holes, named, read_digest
+from leastpriv.evidence.cloudtrail.file_store import Branch, Days, place_in_time, region_in
+from leastpriv.evidence.cloudtrail.prefetch import Fetchers
+from leastpriv.evidence.cloudtrail.s3_bucket import Bucket, Clients, Stored
+from leastpriv.models import Gap, GapKind, Scope
+
+_THREADS = 8
+_AHEAD = 64
+"""Digest files fetched and not looked at yet."""
+_ACCOUNT_FOLDER = re.compile(r"(?P<top>(?:.*/)?\d{12}/)CloudTrail/", re.ASCII)
+_DAY = re.compile(r"/(\d{4}/\d{2}/\d{2})/")
+_LATER = timedelta(days=2)
+"""Digests of so many days after a log file's are read before it is judged: it is named when it is delivered."""
+_AWAITED = timedelta(hours=1)
+"""A digest is delivered for each hour ("CloudTrail digest file structure"): newer log files wait for theirs."""
+_LATE = timedelta(hours=3)
+"""A digest that is due for longer than this is missing: our bound, AWS tells none."""
+
+
+@dataclass(slots=True)
+class _Chain:
+    """The digests of one account and region."""
+
+    name: str
+    region: str
+    first: str
+    """Digests with smaller keys were not listed."""
+    listed: dict[str, Stored] = field(default_factory=dict)
+    links: dict[str, Link] = field(default_factory=dict)
+    keys: dict[str, bytes] = field(default_factory=dict)
+
+    @property
+    def end(self) -> datetime | None:
+        """The end of its last hour, as the keys tell."""
+        return max((told.end for told in map(named, self.listed) if told and not told.backfill), default=None)
+
+
+class Vouching:
+    """What the digest files of a bucket vouch for. For one thread; reads with some of its own."""
+
+    def __init__(
+        self,
+        clients: Clients,
+        bucket: Bucket,
+        prefix: str,
+        branches: Sequence[Branch],
+        window: Window,
+        now: datetime,
+    ) -> None:
+        """`prefix`: the place that is read, with a slash at its end; `branches`: what was found below it.
+
+        `now`: digest files are due until then.
+        """
+        self.digests = 0
+        """Digest files read."""
+        self._clients, self._bucket, self._now = clients, bucket, now
+        self._prefix, self._branches = prefix, branches
+        self._window = window
+        self._due = Days.of(window)
+        self._fetchers = Fetchers(_THREADS)
+        self._gaps: dict[tuple[str, str], Gap] = {}
+        self._chains: dict[str, _Chain] = {}
+        self._waiting: deque[tuple[str, _Chain, Stored]] = deque()
+        self._hashes: dict[str, dict[str, str]] = defaultdict(dict)
+        self._ends: dict[str, datetime] = {}
+        self._read_until = ""
+
+    def close(self) -> None:
+        """Drop what is under way; nobody waits for it."""
+        self._fetchers.close()
+
+    def open(self) -> None:
+        """List the digests of every region. What cannot be had is a gap."""
+        end = self._window.end
+        days = Days.of(replace(self._window, end=end + _LATER if end and end.year < 9999 else None))
+        for top in sorted({found["top"] for each in self._branches if (found := _ACCOUNT_FOLDER.match(each.prefix))}):
+            try:
+                folders = self._bucket.folders(f"{top}CloudTrail-Digest/")
+                for folder in folders:
+                    if self._is_read(folder.replace("/CloudTrail-Digest/", "/CloudTrail/")):
+                        self._list(folder, days)
+            except AwsError as error:
+                self._note("", f"{self._named(top)}CloudTrail-Digest/: {error}")
+        self._ends = {chain.name: chain.end for chain in self._chains.values() if chain.end and chain.keys}
+        entries = (
+            (_day(key), chain, stored) for chain in self._chains.values() for key, stored in chain.listed.items()
+        )
+        # What came too late for its own digest may be named much later.
+        self._waiting.extend(
+            sorted(entries, key=lambda entry: (not _is_backfill(entry[2].key), entry[0], entry[2].key))
+        )
+        self._without_digests()
+
+    def expected(self, key: str) -> str | None:
+        """SHA-256 of the content that a log file had when it was delivered; None: nobody vouches for it.
+
+        Log files are to be asked for by day, the oldest first, each once.
+        """
+        day = _day(key)
+        if day > self._read_until:
+            self._read(_later(day))
+            self._read_until = day
+            self._miss(before=_later(day, -_LATER))
+        return self._hashes[day].pop(key, None) if day in self._hashes else None
+
+    def objection(self, expected: str | None, found: str) -> str:
+        """Why a log file counts for nothing, in words; empty where it is as it was delivered."""
+        if expected is None:
+            return "no digest file vouches for it"
+        return "" if found and found == expected else "it is not as its digest file says"
+
+    def is_awaited(self, key: str) -> bool:
+        """Whether a log file is so new that its digest may not have been delivered yet."""
+        end = self._ends.get(_chain_of(key))
+        stamp = (place_in_time(key) or ("", ""))[0]
+        return end is not None and _stamp(end - _AWAITED) <= stamp < _stamp(end + _LATE)
+
+    def refuse(self, key: str, objection: str) -> None:
+        """Keep a log file that counts for nothing; the first of a region and reason speaks for all."""
+        self._note(region_in(key), objection, key)
+
+    def defer(self, key: str) -> None:
+        """Keep a log file with calls of the targets whose digest is awaited: they count in a later run."""
+        self._fold(GapKind.EVENTS_LATE, region_in(key), "its calls count once its digest file is there", key)
+
+    def gaps(self, unlisted: Collection[str] | None) -> Iterator[Gap]:
+        """What could not be validated; `unlisted`: regions whose listing failed, None: reading was given up."""
+        if unlisted is not None:
+            self._read("9999/99/99")
+            self._miss("9999/99/99", unlisted)
+            self._check_chains()
+        yield from self._gaps.values()
+
+    def _is_read(self, logs: str) -> bool:
+        return logs.startswith(self._prefix) or self._prefix.startswith(logs)
+
+    def _list(self, folder: str, days: Days) -> None:
+        branch = Branch(folder, dated=True)
+        first = days.start_after(branch)
+        chain = _Chain(folder, folder.rstrip("/").rpartition("/")[2], first or folder)
+        for page in self._bucket.objects(folder, first):
+            inside = [stored for stored in page if not days.ends_before(branch, stored.key)]
+            chain.listed.update({stored.key: stored for stored in inside if _is_at_home(folder, stored.key)})
+            if len(inside) < len(page):
+                break
+        if chain.listed:
+            chain.keys = self._public_keys(chain)
+            self._chains[chain.name] = chain
+
+    def _public_keys(self, chain: _Chain) -> dict[str, bytes]:
+        """Keys by fingerprint: each region has its own, and tells them itself."""
+        ends = [told.end for told in map(named, chain.listed) if isinstance(told, Named)]
+        asked: dict[str, Any] = {"StartTime": min(ends) - _AWAITED, "EndTime": min(max(ends), self._now)}
+        try:
+            client = self._clients.client("cloudtrail", chain.region)
+            with explained(f"asking for the public keys of {chain.region}", "cloudtrail:ListPublicKeys"):
+                # A token that comes again ends it with an error.
+                pages = client.get_paginator("list_public_keys").paginate(**asked)
+                return {
+                    str(each["Fingerprint"]): bytes(each["Value"])
+                    for page in pages
+                    for each in page.get("PublicKeyList", ())
+                }
+        except (AwsError, InputError) as error:
+            self._note(chain.region, str(error))
+            return {}
+
+    def _without_digests(self) -> None:
+        """Regions with log files and no digest at all."""
+        for branch in self._branches:
+            if branch.region and _chain_of(branch.prefix) not in self._chains:
+                advice = "switch log file validation on (aws cloudtrail update-trail --enable-log-file-validation)"
+                self._note(branch.region, f"{self._named(branch.prefix)}: it has no digest files: {advice}")
+
+    def _read(self, until: str) -> None:
+        """Read the digests that wait, up to the end of a day, some ahead of the one that is looked at."""
+        ahead: deque[tuple[_Chain, Stored, Future[tuple[bytes, Mapping[str, str]]]]] = deque()
+        while self._waiting and (_is_backfill(self._waiting[0][2].key) or self._waiting[0][0] <= until):
+            _, chain, stored = self._waiting.popleft()
+            if chain.keys:
+                ahead.append((chain, stored, self._fetchers.submit(self._bucket.fetch_described, stored)))
+            if len(ahead) >= _AHEAD:
+                self._take(*ahead.popleft())
+        for each in ahead:
+            self._take(*each)
+
+    def _take(self, chain: _Chain, stored: Stored, fetched: Future[tuple[bytes, Mapping[str, str]]]) -> None:
+        self.digests += 1
+        try:
+            body, described = fetched.result()
+        except AwsError as error:
+            self._note(chain.region, str(error), stored.key)
+            return
+        found = read_digest(self._bucket.name, stored.key, body, described, chain.keys)
+        if isinstance(found, str):
+            self._note(chain.region, f"the digest file is left out: {found}", stored.key)
+            return
+        chain.links[stored.key] = found.link
+        for key, content in found.files.items():
+            self._hashes[_day(key)][key] = content
+
+    def _miss(self, before: str, unlisted: Collection[str] = ()) -> None:
+        """Log files of the days before one that are named and were not there."""
+        for day in [each for each in self._hashes if each < before]:
+            for key in self._hashes.pop(day):
+                region = region_in(key)
+                if (
+                    place_in_time(key)
+                    and self._is_read(key)
+                    and not self._due.leave_out(key)
+                    and region not in unlisted
+                ):
+                    self._note(region, "it is missing: a digest file names it", key)
+
+    def _check_chains(self) -> None:
+        end = min(self._now - _LATE, self._window.end or self._now)
+        for chain in self._chains.values():
+            if not chain.keys:
+                continue
+            for key, objection in broken_links(chain.links, chain.listed, chain.first):
+                self._note(chain.region, f"the digest file: {objection}", key)
+            for start, stop in holes(chain.links.values(), self._window.start, end, _AWAITED):
+                when = f"from {start:%Y-%m-%d %H:%M} to {stop:%Y-%m-%d %H:%M} UTC"
+                self._note(chain.region, f"s3://{self._bucket.name}/{chain.name}: it has no digest file {when}")
+
+    def _note(self, region: str, objection: str, key: str = "") -> None:
+        self._fold(GapKind.NOT_VALIDATED, region, objection, key)
+
+    def _fold(self, kind: GapKind, region: str, objection: str, key: str) -> None:
+        known = self._gaps.get((region, objection))
+        detail = known.detail if known else f"{self._named(key)}: {objection}" if key else objection
+        scope = Scope(regions=(region,) if region else ())
+        self._gaps[region, objection] = Gap(kind, scope, detail, known.count + 1 if known else 1)
+
+    def _named(self, key: str) -> str:
+        return f"s3://{self._bucket.name}/{key}"
+
+
+def _day(key: str) -> str:
+    found = _DAY.search(key)
+    return found[1] if found else ""
+
+
+def _later(day: str, shift: timedelta = _LATER) -> str:
+    # Whoever can write the bucket can name a folder of a day that there is not.
+    with suppress(ValueError, OverflowError):
+        return f"{datetime.strptime(day, '%Y/%m/%d') + shift:%Y/%m/%d}"
+    return day
+
+
+def _stamp(time: datetime) -> str:
+    return f"{time:%Y%m%dT%H%MZ}"
+
+
+def _is_at_home(folder: str, key: str) -> bool:
+    """Whether a key is a digest's of the folder's own account and region, in the folder of its day.
+
+    Keys sign the digests of every account: one that somebody had delivered deeper in the folder vouches for nothing.
+    """
+    told = named(key)
+    place = key.rpartition("/")[0]
+    return told is not None and place == f"{folder}{told.end:%Y/%m/%d}" and _own(told) in folder
+
+
+def _own(told: Named) -> str:
+    return f"{told.account}/CloudTrail-Digest/{told.region}/"
+
+
+def _is_backfill(key: str) -> bool:
+    told = named(key)
+    return told is not None and told.backfill
+
+
+def _chain_of(key: str) -> str:
+    """The digest folder of the account and region that a log file, a digest or a folder of theirs belongs to."""
+    found = re.match(r"(.*?\d{12}/)CloudTrail(?:-Digest)?/([^/]+)", key)
+    return f"{found[1]}CloudTrail-Digest/{found[2]}/" if found else ""

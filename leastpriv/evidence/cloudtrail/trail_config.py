@@ -1,0 +1,348 @@
+"""What a trail is set to record, asked of AWS: where it delivers, and what its settings leave out (as gaps).
+
+Shapes of the answers: DescribeTrails, GetTrailStatus and GetEventSelectors of the CloudTrail API reference, and
+"Logging management events" and "Logging data events" of the CloudTrail User Guide (read 2026-11-24).
+
+Event selectors of a trail, basic and advanced -> what they leave out (pure).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from leastpriv.aws.arns import Window
+from leastpriv.aws.errors import code_of, explained
+from leastpriv.aws.session import other_regions_than
+from leastpriv.errors import AwsError, InputError
+from leastpriv.evidence.cloudtrail.file_store import SLACK, Delivered, part_of
+from leastpriv.evidence.cloudtrail.s3_bucket import Clients
+from leastpriv.evidence.gaps import left_out_by_each
+from leastpriv.models import Gap, GapKind, Scope
+from leastpriv.permissions.event_table import map_event
+from leastpriv.permissions.visibility import data_event_types, global_services
+
+_READ, _WRITE = "read", "write"
+_BOTH = frozenset({_READ, _WRITE})
+_BASIC = {"ReadOnly": frozenset({_READ}), "WriteOnly": frozenset({_WRITE}), "All": _BOTH}
+_OF_A_SERVICE = 2
+"""Colons of a value that names all resources of a service: `arn:aws:s3`."""
+_CALLS = {_READ: "reading calls", _WRITE: "writing calls"}
+
+
+@dataclass(frozen=True, slots=True)
+class _Selector:
+    """One selector, whichever form it came in."""
+
+    category: str
+    """`Management` or `Data`; others select nothing that a permission is read from."""
+    kinds: frozenset[str]
+    """`read`, `write` or both."""
+    excluded: frozenset[str] = frozenset()
+    """Event sources that it leaves out."""
+    data_type: str = ""
+    resources: tuple[str, ...] = ("*",)
+    """ARNs of the resources that it selects, with `*` at their end where all that begins so is meant."""
+    narrowed: bool = False
+    """It selects by something else too (a name, a caller): what it leaves out is not known in these words."""
+
+
+def unlogged(answer: Mapping[str, Any]) -> Iterator[tuple[Scope, str]]:
+    """What GetEventSelectors says that the trail leaves out: scope, and words for it.
+
+    Of data events that are selected for some resources, the scope leaves those resources out: whether they are logged
+    since long enough, the records themselves must show (docs: decision 6).
+    """
+    advanced = answer.get("AdvancedEventSelectors") or ()
+    basic = answer.get("EventSelectors") or ()
+    selectors = [*map(_advanced, advanced), *(one for each in basic for one in _basic(each))]
+    yield from _management([each for each in selectors if each.category == "Management"])
+    yield from _data([each for each in selectors if each.category == "Data"])
+
+
+def _management(selectors: Sequence[_Selector]) -> Iterator[tuple[Scope, str]]:
+    whole = [each for each in selectors if not each.narrowed]
+    left_out: dict[frozenset[str], list[str]] = {}
+    for kind in (_READ, _WRITE):
+        covering = [each.excluded for each in whole if kind in each.kinds]
+        if covering:
+            left_out.setdefault(frozenset.intersection(*covering), []).append(kind)
+        else:
+            yield Scope(events=(f"management-{kind}",)), f"management events of {_CALLS[kind]}"
+    for excluded, kinds in left_out.items():
+        for source in sorted(excluded):
+            events = tuple(f"management-{kind}" for kind in kinds if len(kinds) < len(_BOTH))
+            yield Scope(services=(map_event(source, "").prefix,), events=events), f"management events of {source}"
+
+
+def _data(selectors: Sequence[_Selector]) -> Iterator[tuple[Scope, str]]:
+    selected = {each.data_type for each in selectors}
+    missing = tuple(kind for kind in data_event_types() if kind not in selected)
+    if missing:
+        others = f" of other kinds than {', '.join(sorted(selected))}" if selected else ""
+        yield Scope(events=missing, data_events=True), f"data events{others}"
+    for data_type in sorted(selected):
+        for kind in (_READ, _WRITE):
+            clear = [each for each in selectors if each.data_type == data_type and kind in each.kinds]
+            resources = sorted({resource for each in clear if not each.narrowed for resource in each.resources})
+            if "*" not in resources:
+                but = f" but for {', '.join(resources)}" if resources else ""
+                yield (
+                    Scope(events=(f"{data_type} {kind}",), outside=tuple(resources)),
+                    f"all data events of {data_type} ({kind}){but}",
+                )
+
+
+def _basic(selector: Mapping[str, Any]) -> Iterator[_Selector]:
+    kinds = _BASIC.get(str(selector.get("ReadWriteType") or "All"), frozenset())
+    if selector.get("IncludeManagementEvents", True):
+        excluded = frozenset(str(each) for each in selector.get("ExcludeManagementEventSources") or ())
+        yield _Selector("Management", kinds, excluded)
+    for resource in selector.get("DataResources") or ():
+        data_type = str(resource.get("Type"))
+        named = tuple(_named(data_type, str(value)) for value in resource.get("Values") or ())
+        yield _Selector("Data", kinds, data_type=data_type, resources=named)
+
+
+def _named(data_type: str, value: str) -> str:
+    """A value of a basic selector: a bucket and prefix, a function, a table, or all of a service, `arn:aws:lambda`.
+
+    Source: DataResource of the CloudTrail API reference, read 2026-11-24.
+    """
+    return _below(value) if data_type == "AWS::S3::Object" or _is_whole(value) else value
+
+
+def _below(start: str) -> str:
+    """All ARNs that begin so; those of a whole service are all that a type of resource can have."""
+    return "*" if _is_whole(start) else f"{start}*"
+
+
+def _is_whole(start: str) -> bool:
+    return start.rstrip(":").count(":") <= _OF_A_SERVICE
+
+
+def _advanced(selector: Mapping[str, Any]) -> _Selector:
+    fields = {str(each.get("Field")): each for each in selector.get("FieldSelectors") or ()}
+    category = _only(fields.pop("eventCategory", {}))
+    flag = _only(fields.pop("readOnly", {}))
+    kinds = {"true": frozenset({_READ}), "false": frozenset({_WRITE})}.get(flag.lower(), _BOTH)
+    data_type = _only(fields.pop("resources.type", {}))
+    resources: tuple[str, ...] = ("*",)
+    if _operators(fields.get("resources.ARN", {})) in ({"Equals"}, {"StartsWith"}):
+        named = fields.pop("resources.ARN")
+        resources = (
+            *map(str, named.get("Equals") or ()),
+            *(_below(str(start)) for start in named.get("StartsWith") or ()),
+        )
+    excluded: frozenset[str] = frozenset()
+    if category == "Management" and _operators(fields.get("eventSource", {})) == {"NotEquals"}:
+        excluded = frozenset(str(each) for each in fields.pop("eventSource", {}).get("NotEquals", ()))
+    return _Selector(category, kinds, excluded, data_type, resources, narrowed=bool(fields))
+
+
+def _only(field: Mapping[str, Any]) -> str:
+    values: Sequence[object] = field.get("Equals") or ()
+    return str(values[0]) if len(values) == 1 else ""
+
+
+def _operators(field: Mapping[str, Any]) -> set[str]:
+    return {name for name, values in field.items() if name != "Field" and values}
+
+
+_ARN = re.compile(r"arn:[a-z-]+:cloudtrail:(?P<region>[a-z0-9-]+):\d{12}:trail/(?P<name>[\w.-]+)", re.ASCII)
+_EVER = datetime.min.replace(tzinfo=UTC)
+_MISSING = ("TrailNotFoundException", "InvalidTrailNameException", "CloudTrailARNInvalidException")
+
+
+@dataclass(frozen=True, slots=True)
+class Trail:
+    """One trail, as DescribeTrails tells it."""
+
+    arn: str
+    bucket: str
+    prefix: str
+    """`S3KeyPrefix`: what stands before `AWSLogs/` in its keys; empty or without a slash at its end."""
+    home_region: str
+    multi_region: bool
+    global_events: bool
+    organization: bool = False
+    """Its files lie below the organization's id."""
+
+    @property
+    def location(self) -> str:
+        """Where its files lie: `s3://bucket/prefix`."""
+        return f"s3://{self.bucket}/{self.prefix}".rstrip("/")
+
+
+def named_trail(clients: Clients, named: str) -> Trail:
+    """The trail with this name or ARN.
+
+    Raises:
+        InputError: there is no such trail.
+        AwsError: AWS does not tell.
+    """
+    known = _ARN.fullmatch(named)
+    client = clients.client("cloudtrail", known["region"] if known else "")
+    found = [trail for trail in _described(client, trailNameList=[named]) if trail.bucket]
+    if not found:
+        place = "its bucket as s3://BUCKET/PREFIX" if known else "its ARN, or its bucket as s3://BUCKET/PREFIX"
+        raise InputError(f"trails: these credentials show no trail {named!r}: check the name, or name {place}.")
+    return found[0]
+
+
+def trails_into(clients: Clients, bucket: str, places: Collection[Delivered]) -> tuple[Trail, ...]:
+    """The trails of this account that deliver into these places. Raises `AwsError` where AWS does not tell."""
+    return tuple(
+        trail
+        for trail in _described(clients.client("cloudtrail"))
+        if trail.bucket == bucket and Delivered(trail.prefix, trail.organization) in places
+    )
+
+
+def split(location: str) -> tuple[str, str]:
+    """Bucket and prefix of `s3://bucket/prefix`, without slashes at the prefix's ends.
+
+    Raises:
+        InputError: it names no bucket.
+    """
+    bucket, _, prefix = location.removeprefix("s3://").partition("/")
+    if not bucket:
+        raise InputError(f"trails: {location!r} names no bucket: write s3://BUCKET or s3://BUCKET/PREFIX.")
+    return bucket, prefix.strip("/")
+
+
+def settings_gaps(
+    clients: Clients,
+    named: str,
+    bucket: str,
+    places: Collection[Delivered],
+    trails: tuple[Trail, ...] | None,
+    window: Window,
+) -> Iterator[Gap]:
+    """What the trails that deliver to some places of a bucket leave out; a gap that says so where AWS does not tell.
+
+    `trails`: those that are known already; None looks for them. Of several only those speak that logged the whole
+    window, or as long as any of them: what each of these leaves out is hidden.
+    """
+    try:
+        known = trails_into(clients, bucket, places) if trails is None else trails
+        found = [_told(clients, trail, window) for trail in known]
+    except (AwsError, InputError) as error:
+        yield Gap(GapKind.SETTINGS_UNKNOWN, Scope(), f"{named}: its settings are not known. {error}")
+        return
+    if not found:
+        detail = f"{named}: no trail of this account delivers there, so its settings are not known"
+        yield Gap(GapKind.SETTINGS_UNKNOWN, Scope(), detail)
+        return
+    longest = min(found, key=lambda each: (bool(each.stopped), each.since))
+    begun = max(longest.since, window.start or _EVER)
+    speaking = [each.left_out for each in found if not each.stopped and each.since <= begun]
+    yield from longest.stopped
+    yield from left_out_by_each(speaking or [longest.left_out])
+
+
+def left_out_by_place(named: str, place: str, window: Window) -> Iterator[Gap]:
+    """What lies beside a place in a bucket (a prefix) that is named as a whole trail: other regions, other days."""
+    _, region, days = part_of(place)
+    if region:
+        detail = f"{named}: this place has {region} only"
+        yield Gap(GapKind.NOT_LOGGED, Scope(regions=other_regions_than((region,))), detail)
+    if days and not _holds(days, window):
+        yield Gap(GapKind.NOT_LOGGED, Scope(), f"{named}: this place has {days} only, and the window is longer")
+
+
+def _holds(days: str, window: Window) -> bool:
+    """Whether all files of a window lie in a folder of a year, month or day; the last ones may come a day later."""
+    if window.start is None or window.end is None or window.end.year == datetime.max.year:
+        return False
+    shape = ("%Y", "%Y/%m", "%Y/%m/%d")[days.count("/")]
+    return days == f"{window.start:{shape}}" == f"{window.end + SLACK:{shape}}"
+
+
+@dataclass(frozen=True, slots=True)
+class _Told:
+    """What one trail did not record in a window."""
+
+    stopped: tuple[Gap, ...]
+    """Times without logging."""
+    left_out: tuple[Gap, ...]
+    """By its settings."""
+    since: datetime
+    """When it began to log, the last time; long ago where nobody tells."""
+
+
+def _told(clients: Clients, trail: Trail, window: Window) -> _Told:
+    """The trail's settings and status.
+
+    Raises:
+        AwsError: AWS does not tell.
+    """
+    # Both are answered in the trail's home region only.
+    client = clients.client("cloudtrail", trail.home_region)
+    with explained(f"reading the status of the trail {trail.arn}", "cloudtrail:GetTrailStatus"):
+        status = client.get_trail_status(Name=trail.arn)
+    with explained(f"reading the selectors of the trail {trail.arn}", "cloudtrail:GetEventSelectors"):
+        selectors = client.get_event_selectors(TrailName=trail.arn)
+    events = (
+        Gap(GapKind.NOT_LOGGED, scope, f"{trail.arn}: it does not log {what}") for scope, what in unlogged(selectors)
+    )
+    return _Told(
+        stopped=tuple(stopped(trail, status, window)),
+        left_out=(*other_regions(trail), *events),
+        since=_utc(status.get("StartLoggingTime")) or _EVER,
+    )
+
+
+def stopped(trail: Trail, status: Mapping[str, Any], window: Window) -> Iterator[Gap]:
+    """Times in the window without logging, and files that could not be delivered (GetTrailStatus)."""
+    start, stop = _utc(status.get("StartLoggingTime")), _utc(status.get("StopLoggingTime"))
+    if not status.get("IsLogging"):
+        since = f" since {stop:%Y-%m-%d %H:%M} UTC" if stop else ""
+        if stop is None or window.end is None or stop < window.end:
+            yield Gap(GapKind.LOGGING_STOPPED, Scope(), f"{trail.arn}: its logging is switched off{since}")
+    elif stop and start and stop < start and (window.start is None or start > window.start):
+        detail = f"{trail.arn}: its logging was off from {stop:%Y-%m-%d %H:%M} to {start:%Y-%m-%d %H:%M} UTC"
+        yield Gap(GapKind.LOGGING_STOPPED, Scope(), detail)
+    error = str(status.get("LatestDeliveryError") or "")
+    if error:
+        yield Gap(GapKind.LOGGING_STOPPED, Scope(), f"{trail.arn}: CloudTrail could not deliver its files: {error}")
+
+
+def other_regions(trail: Trail) -> Iterator[Gap]:
+    """Regions and global services that the trail was not told to record."""
+    partition = trail.arn.split(":")[1]
+    if not trail.multi_region:
+        detail = f"{trail.arn}: it records {trail.home_region} only"
+        yield Gap(GapKind.NOT_LOGGED, Scope(regions=other_regions_than((trail.home_region,))), detail)
+    if not trail.global_events:
+        detail = f"{trail.arn}: it does not log the events of global services"
+        yield Gap(GapKind.NOT_LOGGED, Scope(services=global_services(partition)), detail)
+
+
+def _described(client: Any, **named: Any) -> tuple[Trail, ...]:
+    try:
+        with explained("looking the trail up", "cloudtrail:DescribeTrails"):
+            answer = client.describe_trails(**named)
+    except AwsError as error:
+        if code_of(error) in _MISSING:
+            return ()
+        raise
+    return tuple(
+        Trail(
+            arn=str(each.get("TrailARN") or each.get("Name")),
+            bucket=str(each.get("S3BucketName") or ""),
+            prefix=str(each.get("S3KeyPrefix") or "").strip("/"),
+            home_region=str(each.get("HomeRegion") or client.meta.region_name),
+            multi_region=bool(each.get("IsMultiRegionTrail")),
+            global_events=bool(each.get("IncludeGlobalServiceEvents", True)),
+            organization=bool(each.get("IsOrganizationTrail")),
+        )
+        for each in answer.get("trailList", ())
+    )
+
+
+def _utc(value: object) -> datetime | None:
+    return value.astimezone(UTC) if isinstance(value, datetime) else None

@@ -1,0 +1,379 @@
+"""Calls folded into usage: permission -> count, first and last seen, runs. Memory grows with what differs only.
+
+Sources read into one book of usage per principal, in one pass.
+
+Items of all sources shared out: the calls to a book for each principal, the gaps to all of them.
+
+Running figures of the calls that need the same permissions.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime
+from itertools import chain
+from pathlib import PurePath
+from typing import TYPE_CHECKING
+
+from msgspec import structs
+
+from leastpriv.aws.arns import Principals, Source, Window
+from leastpriv.errors import LeastprivError
+from leastpriv.evidence.denials.encoded_message import NO_DECODER, Decoder
+from leastpriv.evidence.denials.needs import contradicted, partner_needs, recorded_denial, refused_needs
+from leastpriv.evidence.gaps import left_out_by_all
+from leastpriv.evidence.iam_paths import with_known_paths
+from leastpriv.evidence.models import CallGroup, Counts, Evidence, GroupKey, Tally
+from leastpriv.evidence.runs import HandedOutKeys, RunTracker
+from leastpriv.models import Call, Denial, Gap, GapKind, Need, Outcome, Permission, Principal, Run, Scope, Usage
+from leastpriv.permissions.dependent_actions import unknown_refusals
+from leastpriv.permissions.event_table import Verdict
+from leastpriv.permissions.mapping import CallNeeds, needs_of, scope_of_unmapped
+
+if TYPE_CHECKING:
+    from leastpriv.evidence.denials.encoded_message import Decoder
+
+
+_MOST_RESOURCES_PER_ACTION = 500
+"""Beyond it, further resources are folded into their parent: object keys never end (measured: 216 MB at 5 GB)."""
+_MOST_GAPS = 1_000
+
+
+_RunIds = Mapping[int, Run]
+
+
+class UsageBook:
+    """Folds the calls of one principal as they stream by; `close` gives the evidence."""
+
+    def __init__(self, principal: str, decoder: Decoder = NO_DECODER) -> None:
+        self._principal = principal
+        self._decoder = decoder
+        self._runs = RunTracker()
+        self._groups: dict[GroupKey, Tally] = {}
+        self._gaps: dict[tuple[GapKind, Scope, str], int] = {}
+        self._resources: dict[str, set[str]] = {}
+        self._data: dict[tuple[str, str], tuple[datetime, datetime]] = {}
+        self._checked_inside: dict[str, str] = {}
+        self._outcomes = dict.fromkeys(Outcome, 0)
+        self._unmapped = self._no_permission = 0
+        self._first: datetime | None = None
+        self._last: datetime | None = None
+
+    def note_gap(self, gap: Gap) -> None:
+        """Keeps a gap; equal ones are counted, and past a bound the details are dropped, never the scope."""
+        key = (gap.kind, gap.scope, gap.detail if len(self._gaps) < _MOST_GAPS else "and more of the kind")
+        self._gaps[key] = self._gaps.get(key, 0) + gap.count
+
+    def note(self, call: Call) -> None:
+        """Counts one call of the principal."""
+        self._outcomes[call.outcome] += 1
+        time = call.time
+        if self._first is None or time < self._first:
+            self._first = time
+        if self._last is None or time > self._last:
+            self._last = time
+        run = self._runs.note(call)
+        if call.data_event:
+            self._note_data_event(call)
+        mapped = needs_of(call)
+        if mapped.verdict is not Verdict.MAPPED or mapped.gaps or call.parameters_omitted:
+            self._note_verdict(call, mapped)
+        for action in mapped.kept:
+            event = f"{call.source.partition('.')[0]}:{call.name}"
+            self._checked_inside[action] = min(event, self._checked_inside.get(action, event))
+        if call.outcome is Outcome.DENIED:
+            self._note_denial(call, run, mapped)
+        else:
+            self._tally(call, run, mapped.needs, call.outcome)
+
+    def _note_denial(self, call: Call, run: int, mapped: CallNeeds) -> None:
+        denial = self._denial(call)
+        self._check_mapping(call, mapped, denial)
+        needs = refused_needs(mapped, denial)
+        self._tally(call, run, needs, call.outcome, denial)
+        if denial.actions:
+            # Refused for want of another action (`iam:PassRole`): its own was attempted, with an unknown answer.
+            named = {need.permission.action for need in needs}
+            own = tuple(need for need in mapped.needs if need.permission.action not in named)
+            self._tally(call, run, own, Outcome.UNKNOWN)
+        if denial.mendable:
+            self._tally(call, run, partner_needs(call, needs), call.outcome, denial)
+
+    def _denial(self, call: Call) -> Denial:
+        denial = recorded_denial(call, self._principal, self._decoder)
+        if denial.encoded and not denial.actions:
+            event = f"{call.source}:{call.name}"
+            self.note_gap(Gap(GapKind.ENCODED_REFUSAL, Scope(), f"{event}{self._decoder.trouble}"))
+        return denial
+
+    def _tally(
+        self, call: Call, run: int, needs: tuple[Need, ...], outcome: Outcome, denial: Denial | None = None
+    ) -> None:
+        if not needs:
+            return
+        refused_by = f"{denial.denied_by} {denial.mendable}" if denial else ""
+        key = (tuple([self._folded(need) for need in needs]), outcome, refused_by, call.region)
+        tally = self._groups.get(key)
+        if tally is None:
+            tally = self._groups[key] = Tally(call.time, call.time)
+        tally.note(call, run)
+        tally.denial = denial or tally.denial
+
+    def close(self) -> Evidence:
+        """The evidence so far; usages sorted by action, resource and outcome."""
+        runs = self._runs.resolve()
+        groups = with_known_paths(self._groups)
+        return Evidence(
+            principal=self._principal,
+            usages=tuple(_usages(groups, runs)),
+            groups=tuple(
+                CallGroup(
+                    needs,
+                    outcome,
+                    tally.count,
+                    _ids(tally, runs),
+                    tuple(sorted(tally.regions)),
+                    min(tally.events),
+                    tuple(sorted(tally.forwarded)),
+                )
+                for (needs, outcome, *_), tally in groups.items()
+            ),
+            gaps=tuple(Gap(*key, count=count) for key, count in self._gaps.items()),
+            runs=tuple(sorted(set(runs.values()), key=lambda run: (run.first, run.id))),
+            first=self._first,
+            last=self._last,
+            counts=Counts(
+                calls=sum(self._outcomes.values()),
+                allowed=self._outcomes[Outcome.ALLOWED],
+                denied=self._outcomes[Outcome.DENIED],
+                unknown=self._outcomes[Outcome.UNKNOWN],
+                unmapped=self._unmapped,
+                no_permission=self._no_permission,
+            ),
+            regions=tuple(sorted({region for tally in groups.values() for region in tally.regions})),
+            data_recorded={each: last - first for each, (first, last) in self._data.items()},
+            checked_inside=dict(sorted(self._checked_inside.items())),
+        )
+
+    def _note_verdict(self, call: Call, mapped: CallNeeds) -> None:
+        event = f"{call.source}:{call.name}"
+        allowed = call.outcome is Outcome.ALLOWED
+        if mapped.verdict is Verdict.NO_PERMISSION:
+            self._no_permission += allowed
+        elif mapped.verdict is Verdict.UNMAPPED:
+            self._unmapped += allowed
+            self.note_gap(Gap(GapKind.UNMAPPED_EVENT, scope_of_unmapped(call.source, call.name, mapped.prefix), event))
+        elif mapped.verdict is Verdict.UNVERIFIED:
+            self._unmapped += allowed
+            self.note_gap(Gap(GapKind.UNVERIFIED_ACTION, Scope(services=(mapped.prefix,)), event))
+        for gap in mapped.gaps:
+            self.note_gap(gap)
+        if call.parameters_omitted:
+            self.note_gap(Gap(GapKind.PARAMETERS_OMITTED, Scope(actions=("iam:PassRole",)), event))
+
+    def _check_mapping(self, call: Call, mapped: CallNeeds, denial: Denial) -> None:
+        """AWS names what it refused: an action that the event is not known to need shows that the mapping is wrong."""
+        strange = unknown_refusals(call.source, call.name, mapped, denial.actions)
+        if strange:
+            actions = dict.fromkeys((*strange, *(need.permission.action for need in mapped.needs)))
+            detail = f"{call.source}:{call.name} was refused {', '.join(strange)}"
+            self.note_gap(Gap(GapKind.MAPPING_DISAGREES, Scope(actions=tuple(actions)), detail))
+        for action in contradicted(mapped, denial):
+            detail = f"{call.source}:{call.name} was refused {action} on another resource than its request names"
+            self.note_gap(Gap(GapKind.MAPPING_DISAGREES, Scope(actions=(action,)), detail))
+
+    def _note_data_event(self, call: Call) -> None:
+        kind, time = "read" if call.read_only else "write", call.time
+        for arn in call.resources:
+            key = (data_event_root(arn), kind)
+            first, last = self._data.get(key, (time, time))
+            if not first < time < last:
+                self._data[key] = (min(first, time), max(last, time))
+
+    def _folded(self, need: Need) -> Need:
+        permission = need.permission
+        if permission.resource == "*":
+            return need
+        seen = self._resources.setdefault(permission.action, set())
+        if permission.resource in seen or len(seen) < _MOST_RESOURCES_PER_ACTION:
+            seen.add(permission.resource)
+            return need
+        for parent in _parents(permission.resource):
+            if parent in seen or len(seen) < 2 * _MOST_RESOURCES_PER_ACTION:
+                seen.add(parent)
+                break
+        folded = Permission(permission.action, parent, permission.conditions)
+        return replace(need, permission=folded, derivation="folded: too many resources", exact=False)
+
+
+def data_event_root(arn: str) -> str:
+    """What a data-event selector names: the bucket of an object, otherwise the ARN itself."""
+    return arn.partition("/")[0] if ":s3:::" in arn else arn
+
+
+def _parents(resource: str) -> Iterable[str]:
+    """Ever wider patterns over a resource: `b/x/*`, then `b/*`; at the end the region and account."""
+    head, slash, path = resource.partition("/")
+    if slash:
+        folder = path.rpartition("/")[0]
+        yield f"{head}/{folder}/*" if folder else f"{head}/*"
+        yield f"{head}/*"
+    yield ":".join(resource.split(":", 5)[:5]) + ":*"
+
+
+def _ids(tally: Tally, runs: _RunIds) -> tuple[str, ...]:
+    found = {runs[token] for token in tally.runs}
+    return tuple(run.id for run in sorted(found, key=lambda run: (run.first, run.id)))
+
+
+def _usages(groups: Mapping[GroupKey, Tally], runs: _RunIds) -> list[Usage]:
+    merged: dict[tuple[Need, Outcome, str], Tally] = {}
+    for (needs, outcome, refused_by, _), tally in groups.items():
+        for need in dict.fromkeys(needs):
+            merged.setdefault((need, outcome, refused_by), Tally(tally.first, tally.last)).absorb(tally)
+    usages = [_usage(need, outcome, tally, runs) for (need, outcome, _), tally in merged.items()]
+    return sorted(usages, key=lambda usage: (usage.need.permission, usage.outcome, usage.need.derivation))
+
+
+def _usage(need: Need, outcome: Outcome, tally: Tally, runs: _RunIds) -> Usage:
+    return Usage(
+        need=need,
+        outcome=outcome,
+        count=tally.count,
+        first_seen=tally.first,
+        last_seen=tally.last,
+        runs=_ids(tally, runs),
+        events=tuple(sorted(tally.events)),
+        regions=tuple(sorted(tally.regions)),
+        denial=tally.denial,
+        succeeded=tally.succeeded,
+        forwarded_by=tuple(sorted(tally.forwarded)),
+        direct=tally.direct,
+        made=tuple(sorted(tally.made)),
+    )
+
+
+_SAY_EVERY = 10_000
+
+
+def read_evidence(
+    sources: Sequence[Source],
+    window: Window,
+    target: Principal | Principals | None,
+    progress: Callable[[int], None] = lambda _: None,
+    decoder: Decoder | None = None,
+) -> Mapping[str, Evidence]:
+    """Evidence by principal ARN, of one target or of several in one pass; `target` None reads everybody.
+
+    A target is always in the answer, also without any call. Gaps count for every principal, since what could not
+    be read may have been anybody's. `decoder` reads what EC2 encoded. `progress` hears of the number of calls read so
+    far, now and then.
+
+    Raises:
+        LeastprivError: what the first source raised, where none could be read; beside others that is a gap.
+    """
+    return dict(read_by_principal(sources, window, target, progress, decoder))
+
+
+def read_by_principal(
+    sources: Sequence[Source],
+    window: Window,
+    target: Principal | Principals | None,
+    progress: Callable[[int], None] = lambda _: None,
+    decoder: Decoder | None = None,
+) -> Iterator[tuple[str, Evidence]]:
+    """As `read_evidence`; all is read at once, and the evidence given one by one, so that it need not all be held."""
+    principals = target if isinstance(target, Principals) else Principals(frozenset({target}) if target else None)
+    items = _items(sources, window, principals)
+    first = next(items, None)
+    # What makes use of the calls takes longer to load than all before: the first file is open by then, and a bucket's
+    # first objects are on their way.
+    # moved
+
+    books = Books(principals, len(sources), decoder)
+    for number, (source, item) in enumerate(chain([first] if first else [], items), start=1):
+        books.note(source, item)
+        if number % _SAY_EVERY == 0:
+            progress(number)
+    return books.close()
+
+
+def _items(sources: Sequence[Source], window: Window, principals: Principals) -> Iterator[tuple[int, Call | Gap]]:
+    failures: list[LeastprivError] = []
+    for number, source in enumerate(sources):
+        for item in _read(source, window, principals):
+            if isinstance(item, LeastprivError):
+                failures.append(item)
+                yield number, Gap(GapKind.SOURCE_FAILED, Scope(), str(item))
+            else:
+                yield number, item
+    if failures and len(failures) == len(sources):
+        raise failures[0]
+
+
+def _read(source: Source, window: Window, principals: Principals) -> Iterator[Call | Gap | LeastprivError]:
+    """What a source gives; one that fails in a way nobody foresaw ends with a gap, and the others are still read."""
+    try:
+        yield from source.read(window, principals)
+    except LeastprivError as error:
+        yield error
+    except Exception as error:
+        yield Gap(GapKind.SOURCE_FAILED, Scope(), f"{_name(source)} could not be read to its end: {defect(error)}")
+
+
+def _name(source: Source) -> str:
+    return type(source).__name__ if type(source).__str__ is object.__str__ else str(source)
+
+
+def defect(error: Exception) -> str:
+    """An exception that nobody foresaw, in words: whoever reports it should not need to see it happen again."""
+    from traceback import extract_tb
+
+    places = extract_tb(error.__traceback__)
+    where = f" at {PurePath(places[-1].filename).name}:{places[-1].lineno}" if places else ""
+    return f"unexpected {type(error).__name__}{where}; this is a defect, please report it"
+
+
+_MOST_BY_PATTERN = 200
+"""Principals that patterns take in: logs may name any number, and each has a book of its own."""
+
+
+class Books:
+    """The books of one reading."""
+
+    def __init__(self, principals: Principals, sources: int, decoder: Decoder | None = None) -> None:
+        """Each target has a book from the beginning; `sources` is how many of them there are."""
+        self._principals, self._decoder = principals, decoder or NO_DECODER
+        self._books = {each.arn: UsageBook(each.arn, self._decoder) for each in principals.targets or ()}
+        self._most = len(self._books) + _MOST_BY_PATTERN if principals.patterns else sys.maxsize
+        self._keys = HandedOutKeys()
+        self._gaps: list[list[Gap]] = [[] for _ in range(sources)]
+
+    def note(self, source: int, item: Call | Gap) -> None:
+        """Take in what a source, by its number, gave."""
+        if isinstance(item, Gap):
+            self._gaps[source].append(item)
+            return
+        # A record without sessionIssuer has lost the role's path: it is the same role, and the same run.
+        own = self._principals.target_of(item.principal) if self._principals.targets is not None else None
+        call = structs.replace(item, principal=own.arn) if own and own.arn != item.principal else item
+        if call.principal not in self._books and len(self._books) < self._most:
+            self._books[call.principal] = UsageBook(call.principal, self._decoder)
+        if call.principal in self._books:
+            self._books[call.principal].note(call)
+            self._keys.note(call)
+
+    def close(self) -> Iterator[tuple[str, Evidence]]:
+        """Gives evidence by principal ARN, sorted, and lets each book go; what all sources left out counts for all."""
+        for book in self._books.values():
+            for gap in left_out_by_all(self._gaps):
+                book.note_gap(gap)
+        for name in sorted(self._books):
+            yield name, self._with_keys(self._books.pop(name).close())
+
+    def _with_keys(self, evidence: Evidence) -> Evidence:
+        """The evidence with whose keys the calls were signed with, and the runs that chained sessions go back to."""
+        runs = self._keys.with_logins(evidence.principal, evidence.runs)
+        return replace(evidence, signed=self._keys.callers(evidence.principal), runs=runs)

@@ -1,0 +1,130 @@
+"""EC2's encoded refusals: where they stand, and what `sts:DecodeAuthorizationMessage` says of them -> what was refused.
+
+Nothing is asked here: who may decode hands in a function that does (`Decoder`).
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from leastpriv.errors import AwsError, AwsTrouble, LeastprivError
+from leastpriv.evidence.denials.log_text import Layout, spaced
+from leastpriv.evidence.denials.operation_errors import is_action
+from leastpriv.evidence.denials.resource import is_full
+from leastpriv.models import Denial, DeniedBy
+
+if TYPE_CHECKING:
+    from leastpriv.aws.session import Aws
+
+
+_PHRASE = re.compile(spaced("Encoded authorization failure message:") + r"[ \n\v]*", re.IGNORECASE)
+_PIECE = re.compile(r"[A-Za-z0-9_-]+")
+_SHORTEST, _LONGEST = 60, 10_240
+"""Characters: AWS takes up to 10,240 (AWS STS API Reference, "DecodeAuthorizationMessage", read 2026-11-24); what is
+shorter than any real one is a mask, or was cut."""
+_MOST = 100
+"""Messages that one run has decoded: each is one request."""
+_WITHOUT = ": no AWS credentials to decode it with; `aws sts decode-authorization-message` tells action and resource"
+
+
+def encoded_texts(layout: Layout) -> Iterator[tuple[int, str]]:
+    """Offset and text, whole, of each encoded message; none for one that was cut or masked.
+
+    Where a tool broke it at a fixed column it goes on in the next line.
+    """
+    text = layout.text
+    for phrase in _PHRASE.finditer(text):
+        pieces: list[str] = []
+        piece, end = _PIECE.match(text, phrase.end()), phrase.end()
+        while piece:
+            pieces.append(piece[0])
+            end = piece.end()
+            broken = text[end : end + 1] in ("\n", "\v") and is_full(layout, end)
+            piece = _PIECE.match(text, end + 1) if broken else None
+        whole = "".join(pieces)
+        if _SHORTEST <= len(whole) <= _LONGEST and not text.startswith(("...", "…", "*", "<"), end):
+            yield phrase.start(), whole
+
+
+def read_decoded(text: str, denial: Denial) -> Denial:
+    """The denial with what a decoded message tells; the denial itself where the text is none.
+
+    The form is that of "DecodeAuthorizationMessage" in the AWS STS API Reference (read 2026-11-24): `allowed`,
+    `explicitDeny`, `matchedStatements`, `failures` and `context` with `principal`, `action`, `resource`, `conditions`.
+    Which kind of policy lacked the permission it does not say; an explicit deny no grant outweighs.
+    """
+    try:
+        told = json.loads(text)
+    except (ValueError, RecursionError):
+        return denial
+    context = told.get("context") if isinstance(told, dict) else None
+    if not isinstance(context, dict) or told.get("allowed") is not False:
+        return denial
+    action, resource, principal = (context.get(name) for name in ("action", "resource", "principal"))
+    if not isinstance(action, str) or not is_action(action):
+        return denial
+    whose = principal.get("arn") if isinstance(principal, dict) else None
+    explicit = told.get("explicitDeny") is not False
+    return replace(
+        denial,
+        actions=(action,),
+        resource=resource if isinstance(resource, str) else "",
+        principal=whose if isinstance(whose, str) else denial.principal,
+        explicit=explicit,
+        inferred=False,
+        mendable=not explicit and denial.denied_by in (DeniedBy.UNKNOWN, DeniedBy.IDENTITY),
+        why="an explicit deny refused it, which no grant outweighs" if explicit else "",
+    )
+
+
+class Decoder:
+    """Decodes each encoded message once, until AWS says that it may not."""
+
+    def __init__(self, decode: Callable[[str], str] | None) -> None:
+        """`decode` gives the decoded JSON of an encoded text, or raises LeastprivError; None: nobody can."""
+        self._decode = decode
+        self._known: dict[str, str] = {}
+        self.trouble = _WITHOUT if decode is None else ""
+        """Why what stayed encoded could not be decoded, as the rest of a sentence; empty so far."""
+
+    def decoded(self, denial: Denial) -> Denial:
+        """The denial with what its encoded text tells, where it names no action itself. Never raises."""
+        if not denial.encoded or (denial.actions and not denial.inferred):
+            return denial
+        return read_decoded(self._text(denial.encoded), denial)
+
+    def _text(self, encoded: str) -> str:
+        if encoded not in self._known and self._decode is not None and not self.trouble:
+            if len(self._known) >= _MOST:
+                self.trouble = f": more than {_MOST} such messages"
+                return ""
+            try:
+                self._known[encoded] = self._decode(encoded)
+            except LeastprivError as error:
+                # A text that is damaged says nothing of the next one.
+                damaged = isinstance(error, AwsError) and error.trouble is AwsTrouble.OTHER
+                self._known[encoded] = ""
+                self.trouble = "" if damaged else f": {str(error).rstrip('.')}"
+        return self._known.get(encoded, "")
+
+
+def decode_with(aws: Aws, encoded: str) -> str:
+    """What AWS STS says that an encoded text means, as JSON.
+
+    Raises:
+        AwsError: the credentials may not (`sts:DecodeAuthorizationMessage`), or AWS cannot be asked.
+        InputError: no region is known.
+    """
+    from leastpriv.aws.errors import explained
+
+    client = aws.client("sts")
+    with explained("decoding a refusal of EC2", "sts:DecodeAuthorizationMessage"):
+        return str(client.decode_authorization_message(EncodedMessage=encoded)["DecodedMessage"])
+
+
+NO_DECODER = Decoder(None)
+"""Of whoever has no credentials."""

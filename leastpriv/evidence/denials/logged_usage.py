@@ -1,0 +1,178 @@
+"""Refusals that job logs tell -> usages of the evidence, and what they leave open (pure).
+
+A log is anybody's text: every program of a job writes into it. So what it tells is marked (`Denial.log`), fills in
+nothing by itself, and `proposal/extend.py` decides what of it may be written.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from leastpriv.aws.arns import Window, principal_of, same_principal, session_of
+from leastpriv.evidence.denials.encoded_message import NO_DECODER, Decoder
+from leastpriv.evidence.denials.job_logs import LoggedDenial
+from leastpriv.evidence.denials.needs import as_rehearsed, logged_needs
+from leastpriv.evidence.denials.resource import arn_of, filled, holes
+from leastpriv.evidence.models import Evidence
+from leastpriv.evidence.runs import workflow_run_of
+from leastpriv.models import (
+    Basis,
+    Denial,
+    DeniedBy,
+    Gap,
+    GapKind,
+    Need,
+    Outcome,
+    Permission,
+    Principal,
+    Run,
+    Scope,
+    Usage,
+)
+from leastpriv.permissions.dependent_actions import next_actions
+from leastpriv.permissions.patterns import resource_matches, unescape
+
+
+@dataclass(frozen=True, slots=True)
+class Logs:
+    """What was read of some logs."""
+
+    denials: tuple[LoggedDenial, ...] = ()
+    """Each distinct one once."""
+    gaps: tuple[Gap, ...] = ()
+    run: Run | None = None
+    """The workflow run whose jobs wrote them; None: nobody knows."""
+
+
+def with_logs(
+    evidence: Evidence, logs: Sequence[Logs], window: Window, read_at: datetime, decoder: Decoder = NO_DECODER
+) -> Evidence:
+    """The evidence with what the logs add to it: denied usages, gaps and workflow runs.
+
+    A refusal whose line has no time counts as seen at `read_at`. One that CloudTrail recorded for the same action and
+    resource is not told again. `decoder` reads what EC2 encoded.
+    """
+    usages: dict[tuple[Permission, str], Usage] = {}
+    gaps: list[Gap] = [gap for each in logs for gap in each.gaps]
+    recorded = {usage.need.permission for usage in evidence.usages if usage.denial}
+    known = {
+        usage.need.permission.resource
+        for usage in evidence.usages
+        if usage.need.exact and usage.need.permission.resource.startswith("arn:") and usage.denial is None
+    }
+    for each in logs:
+        for one in each.denials:
+            if one.time and not window.contains(one.time):
+                continue
+            denial = _told(one, decoder.decoded(one.denial), evidence, each.run)
+            gap = _left_open(denial, evidence.principal, decoder.trouble)
+            gaps.extend([gap] if gap else [])
+            for need in () if gap else _needs(denial, evidence.principal, known):
+                key = need.permission, f"{denial.denied_by} {denial.mendable} {bool(denial.principal)}"
+                if need.permission not in recorded and key not in usages:
+                    usages[key] = _usage(need, denial, one, each.run, read_at)
+    return replace(
+        evidence,
+        usages=tuple(sorted((*evidence.usages, *usages.values()), key=_order)),
+        gaps=(*evidence.gaps, *_counted(gaps)),
+        logged_runs=tuple(each.run for each in logs if each.run),
+    )
+
+
+def _order(usage: Usage) -> tuple[object, ...]:
+    return usage.need.permission, usage.outcome, usage.need.derivation
+
+
+def _told(one: LoggedDenial, told: Denial, evidence: Evidence, run: Run | None) -> Denial:
+    """The denial with its place; one without a principal gets it where CloudTrail recorded its like in the same run."""
+    denial = replace(told, log=f"{one.file}:{one.line}")
+    if denial.principal:
+        return as_rehearsed(denial, session_of(denial.principal))
+    return replace(denial, principal=evidence.principal) if _is_corroborated(denial, evidence, run) else denial
+
+
+def _is_corroborated(denial: Denial, evidence: Evidence, run: Run | None) -> bool:
+    wanted = {action.lower() for action in denial.actions}
+    return run is not None and any(
+        usage.denial is not None
+        and (usage.denial.mendable or usage.denial.denied_by is DeniedBy.UNKNOWN)
+        and usage.need.permission.action.lower() in wanted
+        and any(workflow_run_of(each) == run.id for each in usage.runs)
+        and _agree(denial.resource, usage.need.permission.resource, evidence.principal)
+        for usage in evidence.usages
+    )
+
+
+def _agree(logged: str, recorded: str, principal: str) -> bool:
+    """Whether a log's resource can be the record's: one that either does not name is."""
+    if not logged or recorded == "*":
+        return True
+    named = arn_of(logged, principal)
+    whole = unescape(recorded)
+    return resource_matches(recorded, named) or (holes(named) and filled(named, [whole]) == whole)
+
+
+def _left_open(denial: Denial, principal: str, trouble: str) -> Gap | None:
+    """What a refusal leaves open that gives no usage of this principal; None: it gives some."""
+    if denial.principal and not _is_own(denial.principal, principal):
+        return Gap(GapKind.REFUSAL_OF_ANOTHER, Scope(), denial.principal)
+    if denial.actions:
+        return None
+    if denial.encoded:
+        return Gap(GapKind.ENCODED_REFUSAL, Scope(), f"{denial.log}{trouble}")
+    return Gap(GapKind.UNTOLD_REFUSAL, Scope(), f"{denial.log}{': ' if denial.why else ''}{denial.why}")
+
+
+def _is_own(named: str, principal: str) -> bool:
+    """Whether a message names the principal; an account that the log hides is taken for its own, as all else agrees."""
+    found, own = principal_of(named), principal_of(principal)
+    if found is None or own is None:
+        return False
+    if holes(found.account):
+        found = _in_account(found, own.account)
+    return same_principal(found, own)
+
+
+def _in_account(found: Principal, account: str) -> Principal:
+    return replace(found, arn=found.arn.replace(f"::{found.account}:", f"::{account}:", 1), account=account)
+
+
+def _needs(denial: Denial, principal: str, known: Collection[str]) -> Iterator[Need]:
+    """What was refused, then what AWS may ask for next, whose resource no log tells."""
+    yield from logged_needs(denial, principal, known)
+    for action in denial.actions if denial.mendable and denial.principal else ():
+        for partner in next_actions(action):
+            yield Need(
+                Permission(partner, "*"),
+                Basis.INFERRED,
+                "a log shows no request",
+                because=f"AWS may ask for it once {action} is allowed",
+                exact=False,
+            )
+
+
+def _usage(need: Need, denial: Denial, one: LoggedDenial, run: Run | None, read_at: datetime) -> Usage:
+    region = (need.permission.resource.split(":") + [""] * 3)[3]
+    time = one.time or read_at
+    return Usage(
+        need=need,
+        outcome=Outcome.DENIED,
+        count=1,
+        first_seen=time,
+        last_seen=time,
+        runs=(run.id,) if run else (),
+        events=(f"job log {denial.log}",),
+        regions=(region,) if region and not set(region) & set("*?$") else (),
+        denial=denial,
+        succeeded=False,
+    )
+
+
+def _counted(gaps: Iterable[Gap]) -> Iterator[Gap]:
+    """Equal gaps as one."""
+    counts: dict[Gap, int] = {}
+    for gap in gaps:
+        counts[gap] = counts.get(gap, 0) + gap.count
+    yield from (replace(gap, count=count) for gap, count in counts.items())

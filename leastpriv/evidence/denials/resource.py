@@ -1,0 +1,221 @@
+"""The resource that a refusal names: as AWS writes it, and as a policy could (pure).
+
+S3 quotes it, IAM writes `role NAME`, Secrets Manager a bare name; GitHub and people mask parts of it.
+"""
+
+from __future__ import annotations
+
+import re
+from bisect import bisect_left, bisect_right
+from collections.abc import Collection
+from dataclasses import dataclass
+
+from leastpriv.evidence.denials.log_text import BREAKS, Layout, one_line, unbroken
+from leastpriv.evidence.denials.wordings import iam_kinds
+
+
+@dataclass(frozen=True, slots=True)
+class Named:
+    """A resource as a message names it."""
+
+    text: str = ""
+    end: int = 0
+    """Offset behind it."""
+    quoted: bool = False
+
+
+_OPENED = re.compile(r"\\*(?P<open>[\"'`\u201c\u2018])")
+_CLOSERS = {'"': '"', "'": "'", "`": "'`", "\u201c": "\u201d", "\u2018": "\u2019"}
+_LONGEST = 1_600
+# `<account id>` is one part, also where the text is cut in it; `</Message>` ends the text.
+_TOKEN = re.compile(r"(?:<[^<>/]{1,60}>|<[^<>/ \n\v\"]{0,60}\Z|[^ \n\v\"`<>])+")
+_FIRST_WORD = re.compile(r"[A-Za-z0-9_./:*@=+,$%{}#~<>-]+(?=[ \n\v\"'`(]|\Z)")
+_CUT_ARN = re.compile(r"arn:[^:]*(?::[^:]*){0,2}")
+_KINDS = re.compile(rf"(?:{'|'.join(sorted(iam_kinds(), key=len, reverse=True))})[ \n\v]+", re.IGNORECASE)
+_IN_NEXT_LINE = re.compile(r"a[\n\v]?r[\n\v]?n|arn?\Z|\\?\*")
+_VERSION = re.compile(r" version v\d+")
+_CUT_AT_BACKTICK = re.compile(r"`[\w/:*-]")
+_LABEL_OF_NEXT_LINE = re.compile(r"[\n\v][A-Za-z]{2,20}:\Z")
+"""A word with which the next line begins: `retry: with an explicit deny`."""
+
+
+def read_resource(layout: Layout, start: int, tail: int | None, limit: int) -> Named:
+    """The resource that begins at `start`; `tail` is where the reason begins, which ends it surely."""
+    text = layout.text
+    opened = _OPENED.match(text, start)
+    if opened:
+        return _quoted(text, start, opened, limit)
+    if tail is not None:
+        region = text[start:tail]
+        named = _whole(region)
+        if named is not None:
+            return Named(_usable(named), start + len(region.rstrip(" " + BREAKS)))
+    kind = _KINDS.match(text, start, limit)
+    token = _TOKEN.match(text, kind.end() if kind else start, limit)
+    if not token:
+        return Named(end=start)
+    if kind:
+        version = _VERSION.match(text, token.end())
+        name = _trimmed(token[0]) + (version[0] if version else "")
+        return Named(f"{one_line(kind[0])} {name}", version.end() if version else token.end())
+    if text[start - 1] in BREAKS and not _IN_NEXT_LINE.match(token[0]):
+        # Cut behind `on resource:`, and then another line.
+        return Named(end=start)
+    bare, end = _continued(layout, token, limit)
+    # A name goes on behind a backtick in it; where it ends nobody knows.
+    return Named("" if _CUT_AT_BACKTICK.match(text, end) else _usable(_trimmed(bare)), end)
+
+
+def _quoted(text: str, start: int, opened: re.Match[str], limit: int) -> Named:
+    closers = _CLOSERS[opened["open"]]
+    inner = text[opened.end() : min(limit, start + _LONGEST)]
+    closed = min((at for at in map(inner.find, closers) if at >= 0), default=-1)
+    if closed < 0:
+        token = _TOKEN.match(inner)
+        return Named(_usable(_trimmed(token[0])) if token else "", opened.end() + (token.end() if token else 0), True)
+    return Named(_usable(unbroken(inner[:closed]).rstrip("\\").strip()), opened.end() + closed + 1, True)
+
+
+def _whole(region: str) -> str | None:
+    """A region that holds nothing but the resource: one word, however broken, or a kind and a name."""
+    words = region.strip(" " + BREAKS)
+    if len(words) > _LONGEST:
+        return None
+    if _LABEL_OF_NEXT_LINE.search(words) and not unbroken(words).endswith(":log-stream:"):
+        return None
+    kind = _KINDS.match(words)
+    name = unbroken(words[kind.end() :] if kind else words)
+    bare = name
+    if kind:
+        bare = _VERSION.sub("", name)
+    if re.search(r"[ \"`]", re.sub(r"<[^<>/]{1,60}>", "", bare)):
+        return None
+    return (f"{one_line(kind[0])} " if kind else "") + _unescaped(name)
+
+
+def _continued(layout: Layout, token: re.Match[str], limit: int) -> tuple[str, int]:
+    """A word without a reason behind it goes on in the next line if its own was full, or if it is no ARN yet."""
+    word, end = token[0], token.end()
+    text = layout.text
+    while end < limit and text[end] in BREAKS and len(word) < _LONGEST:
+        following = _FIRST_WORD.match(text, end + 1, limit)
+        if not following or not (is_full(layout, end) or _is_cut(word, following, text)):
+            break
+        # `…role/deploy</Message>`: XML ends the name also where its tag follows without a blank.
+        rest, closing, _ = following[0].partition("</")
+        word, end = word + rest, following.start() + len(rest)
+        if closing:
+            break
+    return word, end
+
+
+def is_full(layout: Layout, at: int) -> bool:
+    """Whether the line that ends at `at` was cut at a fixed column: another is as long, and none near it is longer.
+
+    A copy of the line says nothing of it: the same message printed again is as long by itself.
+    """
+    line = bisect_right(layout.starts, at) - 1
+    first, last = bisect_left(layout.starts, at - _LONGEST), bisect_right(layout.starts, at + _LONGEST)
+    width = layout.ends[line]
+    if width < _NARROWEST or max(layout.ends[first:last]) > width:
+        return False
+    own = _line(layout, line)
+    others = (other for other in range(first, last) if other != line and layout.ends[other] == width)
+    return any(not _is_copy(_line(layout, other), own) for other in others)
+
+
+def _line(layout: Layout, number: int) -> str:
+    following = layout.starts[number + 1] - 1 if number + 1 < len(layout.starts) else len(layout.text)
+    return layout.text[layout.starts[number] : following]
+
+
+def _is_copy(one: str, other: str) -> bool:
+    """Whether two lines are one message: for a half they are alike, whatever name or number stands in the rest."""
+    one, other = one.strip(), other.strip()
+    quarter = max(len(one), len(other)) // 4
+    begins, ends = one[:quarter] == other[:quarter], one[-quarter:] == other[-quarter:]
+    half = 2 * quarter
+    return one == other or (begins and (ends or one[:half] == other[:half])) or (ends and one[-half:] == other[-half:])
+
+
+_NARROWEST = 40
+_COLONS = 5
+"""Colons before the resource part of an ARN."""
+
+
+def _is_cut(word: str, following: re.Match[str], text: str) -> bool:
+    if not word.startswith("arn:"):
+        return word in ("a", "ar", "arn")
+    alone = following.end() >= len(text) or text[following.end()] != " "
+    return word.count(":") < _COLONS or (alone and word[-1] in ":/-" and not word.endswith(":log-stream:"))
+
+
+def _trimmed(word: str) -> str:
+    """A word without the sentence's own marks behind it."""
+    if word.endswith(("...", ":log-stream:")):
+        return _unescaped(word)
+    word = word.rstrip(".,;:'!…")
+    for opening, closing in ("()", "[]", "{}"):
+        if word.endswith(closing) and opening not in word:
+            word = word[:-1].rstrip(".,;:'")
+    return _unescaped(word)
+
+
+def _unescaped(word: str) -> str:
+    return re.sub(r"\\+(?=[*_])", "", word).rstrip("\\")
+
+
+def _usable(name: str) -> str:
+    """A name, or nothing where an ARN was cut before it names anything."""
+    return "" if _CUT_ARN.fullmatch(name) or not re.search(r"[\w*]", name) else name
+
+
+MASK = re.compile(
+    r"\*{2,}|<[^<>]*>|\[[^\[\]]*\]|\$?\{[^{}]*\}|\.{3}|…|(?<![A-Za-z0-9])[Xx]{3,}(?![A-Za-z0-9])|\$[A-Z_]{2,}"
+)
+"""What hides a part: the runner's `***`, and what people put in place of names. Never a wildcard."""
+_HOLE = "\0"
+
+
+def holes(resource: str) -> bool:
+    """Whether a part of the resource is hidden."""
+    return MASK.search(resource) is not None
+
+
+def filled(resource: str, known: Collection[str], *, masked_principal: str = "", principal: str = "") -> str:
+    """The resource with its hidden parts filled by other evidence; empty where that does not decide them.
+
+    `known` are ARNs from elsewhere: exactly one has to agree with all that can be read, each hidden part standing for
+    one or more characters other than `:` and `/`. Without one, an account that is hidden as the message's own
+    `masked_principal` hides it is the account of `principal`, if nothing else is hidden.
+    """
+    if not holes(resource):
+        return resource
+    pattern = re.escape(MASK.sub(_HOLE, resource)).replace(re.escape(_HOLE), "[^:/]+")
+    found = {arn for arn in known if re.fullmatch(pattern, arn) and not holes(arn)}
+    if found:
+        return found.pop() if len(found) == 1 else ""
+    parts, own, real = resource.split(":", 5), masked_principal.split(":", 5), principal.split(":", 5)
+    same = len(parts) == len(own) == len(real) == 6 and parts[4] == own[4] and holes(parts[4])
+    if same:
+        parts[4] = real[4]
+        guess = ":".join(parts)
+        return guess if not holes(guess) else ""
+    return ""
+
+
+def arn_of(resource: str, principal: str) -> str:
+    """The ARN of a resource that IAM names by kind and name, in the account of the principal; else the text itself.
+
+    `role NAME` says no path: the ARN is that of the role without one. `policy ARN version v2` is the policy.
+    """
+    kind = _KINDS.match(resource)
+    if not kind:
+        return resource
+    name = _VERSION.sub("", resource[kind.end() :])
+    if name.startswith("arn:"):
+        return name
+    parts = principal.split(":")
+    path = iam_kinds()[one_line(kind[0]).lower()]
+    known = len(parts) > _COLONS and re.fullmatch(r"\d{12}", parts[4])
+    return f"arn:{parts[1]}:iam::{parts[4]}:{path}/{name}" if known else resource

@@ -1,0 +1,268 @@
+"""Refusals in other words than AWS's sentence, and bare ones whose action follows from what is around (pure).
+
+Bare refusals behind what a deploy tool was doing: `creating S3 Bucket (logs): AccessDenied: Access Denied` (pure).
+
+Terraform's AWS provider, and Pulumi's, which is made of it, write a verb, the service and the thing
+("Error Handling", Terraform AWS provider's contributor guide, read 2026-11-26). The verb and the thing are the name of
+the operation where just one operation is named so.
+
+Bare refusals whose operation only the stack trace below them tells: SDKs for JavaScript (v3) and Java (pure).
+
+Frames as the SDKs are built: JavaScript's deserializer of a command's error (`de_PutObjectCommandError`, before 2023
+`deserializeAws_restXmlPutObjectCommandError`), and Java's method of a client (`DefaultS3Client.putObject`, in version 1
+`AmazonS3Client.putObject`); aws/aws-sdk-js-v3#2778 and aws/aws-toolkit-jetbrains#3129, read 2026-11-26.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from itertools import pairwise
+
+from leastpriv.aws.error_codes import why_denied_by
+from leastpriv.evidence.denials.log_text import Layout, spaced, unbroken
+from leastpriv.evidence.denials.operation_errors import actions_of, actions_of_type, is_action, s3_named, s3_resource
+from leastpriv.evidence.denials.wordings import (
+    NEAR,
+    Found,
+    bare,
+    inferred,
+    is_refusal,
+    other_cause,
+    tool_phrases,
+)
+from leastpriv.models import DeniedBy
+
+_ANSWERED = re.compile(r"\([Ss]ervice:[^()]{0,80}?[Ss]tatus[ \n\v]*[Cc]ode:[ \n\v]*403")
+_TEXT = re.compile(r"(?P<text>Access[ \n\v]*Denied|null)[ \n\v]*\Z", re.IGNORECASE)
+_LONGEST_TEXT = 40
+_TYPE = re.compile(r"\bAWS::[A-Z][A-Za-z0-9]{1,60}::[A-Z][A-Za-z0-9]{1,60}\b")
+_FAILED = re.compile(r"\b(CREATE|UPDATE|DELETE)_FAILED\b")
+_CODE_OBJECT = re.compile(
+    spaced("request credentials have permission to")
+    + r"[ \n\v]*(?P<operation>\w{2,60}(?:[\n\v]\w{1,60})?)[ \n\v]+for[ \n\v]*(?P<place>[^ ]{3,1200}?)\."
+    + r"[ \n\v]*S[\n\v]?3[ \n\v]*Error",
+    re.IGNORECASE,
+)
+_LACKS = re.compile(
+    r"\b(?:do|does)(?: not|n['’]t)[ \n\v]+have[ \n\v]+(?:the[ \n\v]+)?permissions?[ \n\v]+"
+    r"(?:required[ \n\v]+)?to[ \n\v]+(?:(?:perform|call|execute|invoke)[ \n\v:]+)?(?:the[ \n\v]+)?"
+    r"[`'\"\u2018\u201c]?(?P<action>[a-z][a-z0-9-]+:[A-Za-z]\w+)",
+    re.IGNORECASE,
+)
+_OTHER_ROLE = re.compile(
+    r"\b(?:execution|service|task|instance)[ -](?:role|profile)\b|\brole\b[^.\n]{0,80}$", re.IGNORECASE
+)
+_TOLD = re.compile(
+    r"(?: \((?P<name>[^()\n]{0,100})\)| for [^ :\n]{1,100})?:[ \n\v]*(?:(?P<code>[A-Z]\w{1,80}):[ \n\v]*)?"
+)
+_KEY_OF_CIPHERTEXT = re.compile(
+    spaced("The ciphertext refers to a customer master key that does not exist")
+    + r"[^\"<]{0,80}"
+    + spaced("not allowed to access")
+)
+_ENDPOINT = re.compile(spaced("request was denied due to a VPC endpoint policy"))
+_NOT_ASSUMED = re.compile(spaced("could not be used to assume") + r"[ \n\v]*['\"](?P<role>arn:[^'\" ]{1,400})['\"]")
+_DECODED = re.compile(r"\"allowed\"[ ]*:[ ]*false\b")
+_DECODED_FIELD = re.compile(r"\"(?P<field>explicitDeny|action|resource)\"[ ]*:[ ]*\"?(?P<value>[^\",\s]+)")
+
+
+def _lacking(layout: Layout) -> Iterator[Found]:
+    """`You do not have permission to perform the 'ec2:AssociateAddress' action`."""
+    for match in _LACKS.finditer(layout.text):
+        if is_action(match["action"]):
+            before = layout.text[max(0, match.start() - 100) : match.start()]
+            why = "it speaks of another role" if _OTHER_ROLE.search(before) else ""
+            found = inferred(layout, match.start(), match.end(), (match["action"],), why=why)
+            yield replace(found, denial=replace(found.denial, inferred=False))
+
+
+def _code_objects(layout: Layout) -> Iterator[Found]:
+    """Lambda reads its code from S3 with the rights of the caller: `… have permission to GetObject for BUCKET/KEY`."""
+    for match in _CODE_OBJECT.finditer(layout.text):
+        place = unbroken(match["place"])
+        yield inferred(
+            layout,
+            match.start(),
+            match.end(),
+            actions_of("s3", unbroken(match["operation"])),
+            f"arn:aws:s3:::{place}" if "/" in place else "",
+        )
+
+
+def _typed(layout: Layout) -> Iterator[Found]:
+    """A handler's bare refusal: the action follows from the resource type and what was done to it."""
+    text = layout.text
+    for answered in _ANSWERED.finditer(text):
+        match = _TEXT.search(text, max(0, answered.start() - _LONGEST_TEXT), answered.start())
+        if not match:
+            continue
+        before = text[max(0, match.start() - NEAR) : match.start()]
+        failed = [*_FAILED.finditer(before)]
+        row = before[max(0, failed[-1].start() - 120) :] if failed else ""
+        kinds = [*_TYPE.finditer(row)]
+        if failed and kinds:
+            after = [kind[0] for kind in kinds if kind.start() > row.rfind("_FAILED")]
+            actions = actions_of_type(after[0] if after else kinds[-1][0], failed[-1][1])
+            why = "the service gives neither action nor reason" if match["text"].lower() == "null" else ""
+            yield inferred(layout, match.start(), answered.end(), actions, why=why)
+
+
+def by_tool(layout: Layout, words: str) -> Iterator[Found]:
+    """`Error loading state: AccessDenied: Access Denied`."""
+    text = layout.text
+    for phrase, pattern, action in tool_phrases():
+        for match in pattern.finditer(text) if phrase in words else ():
+            body = text[match.end() : match.end() + 400]
+            told = _TOLD.match(body)
+            service = bare(body[told.end() :]) if told else None
+            if told and service is not None and (not told["code"] or is_refusal(told["code"])):
+                before = text[max(0, match.start() - NEAR) : match.end()]
+                resource = s3_named(phrase, action, told["name"] or "") or s3_resource((action,), before)
+                yield inferred(layout, match.start(), match.end() + 60, (action,), resource)
+
+
+def _ciphertexts(layout: Layout) -> Iterator[Found]:
+    for match in _KEY_OF_CIPHERTEXT.finditer(layout.text):
+        yield inferred(layout, match.start(), match.end(), ("kms:Decrypt",))
+
+
+def _endpoints(layout: Layout) -> Iterator[Found]:
+    """S3's words under the code VpceAccessDenied: no action, but who refused."""
+    for match in _ENDPOINT.finditer(layout.text):
+        found = inferred(layout, match.start(), match.end(), (), why=why_denied_by(DeniedBy.VPCE))
+        yield replace(found, denial=replace(found.denial, denied_by=DeniedBy.VPCE))
+
+
+def _not_assumed(layout: Layout) -> Iterator[Found]:
+    for match in _NOT_ASSUMED.finditer(layout.text):
+        why = other_cause(match[0])
+        yield inferred(layout, match.start(), match.end(), ("sts:AssumeRole",), unbroken(match["role"]), why)
+
+
+def _decoded(layout: Layout) -> Iterator[Found]:
+    """What `aws sts decode-authorization-message` prints."""
+    for match in _DECODED.finditer(layout.text):
+        fields: dict[str, str] = {}
+        for each in _DECODED_FIELD.finditer(layout.text, match.end(), match.end() + 3_000):
+            fields.setdefault(each["field"], each["value"])
+        action = fields.get("action", "")
+        if is_action(action):
+            explicit = fields.get("explicitDeny") == "true"
+            why = "an explicit deny refused it, which no grant outweighs" if explicit else ""
+            found = inferred(layout, match.start(), match.end(), (action,), fields.get("resource", ""), why)
+            yield replace(found, denial=replace(found.denial, inferred=False, explicit=explicit))
+
+
+READERS: tuple[tuple[str, Callable[[Layout], Iterator[Found]]], ...] = (
+    ("permission", _lacking),
+    ("requestcredentials", _code_objects),
+    ("statuscode:403", _typed),
+    ("theciphertextrefers", _ciphertexts),
+    ("vpcendpointpolicy", _endpoints),
+    ("usedtoassume", _not_assumed),
+    ('"allowed":false', _decoded),
+)
+"""Each with what the text has to hold, squeezed: patterns that let words break anywhere are slow to look for."""
+
+
+_VERBS = {
+    "creating": ("Create",),
+    "deleting": ("Delete",),
+    "updating": ("Update", "Modify", "Put"),
+    "modifying": ("Modify", "Update"),
+    "putting": ("Put",),
+    "reading": ("Get", "Describe"),
+    "getting": ("Get", "Describe"),
+    "fetching": ("Describe", "Get"),
+    "describing": ("Describe",),
+    "listing": ("List", "Describe"),
+    "attaching": ("Attach",),
+    "detaching": ("Detach",),
+}
+_CODE = re.compile(r"\b(?P<code>AccessDenied(?:Exception)?|UnauthorizedOperation|Forbidden):[ \n\v]*")
+_LONGEST = 400
+_PHRASE = re.compile(
+    rf"\b(?P<verb>(?i:{'|'.join(_VERBS)}))[ \n\v]+(?:AWS |Amazon )?"
+    r"(?P<what>[A-Z][A-Za-z0-9]{0,40}(?:[ \n\v]+[A-Z][A-Za-z0-9]{0,40}){0,6})"
+    r"(?:[ \n\v]+\((?P<name>[^()\n\v]{1,200})\))?(?P<part>(?:[ \n\v]+[A-Z][A-Za-z]{0,40}){0,4})"
+    r":[ \n\v]*\Z"
+)
+_FULL_NAME = re.compile(r"[ \n\v]+\((?:Simple|Elastic|Key|Identity)[A-Za-z0-9 \n\v&]{2,60}\)")
+"""What stood behind the short name of a service in version 4 of the provider: `S3 (Simple Storage)`."""
+_EMPTY = re.compile(r"[ \n\v]*status code: 403\b")
+_MOST_WORDS_OF_SERVICE = 3
+
+
+def by_phrase(layout: Layout) -> Iterator[Found]:
+    """Refusals whose action follows from the tool's own words in front; none where these leave a choice."""
+    for code in _CODE.finditer(layout.text):
+        service = bare(layout.text[code.end() : code.end() + _LONGEST])
+        if not is_refusal(code["code"]) or (service is None and not _EMPTY.match(layout.text, code.end())):
+            continue
+        begin = max(0, code.start() - _LONGEST)
+        # What is cut out must not move what is found: blanks stand for it.
+        before = _FULL_NAME.sub(lambda found: " " * len(found[0]), layout.text[begin : code.start()])
+        phrase = _PHRASE.search(before)
+        actions = _actions(phrase, service or "") if phrase else ()
+        if phrase and actions:
+            resource = s3_named("", actions[0], phrase["name"] or "") if actions[0].startswith("s3:") else ""
+            yield inferred(layout, begin + phrase.start(), min(code.end() + 60, len(layout.text)), actions, resource)
+
+
+def _actions(phrase: re.Match[str], service: str) -> tuple[str, ...]:
+    """The action of the only operation that is named so, of the service named or of the one that words it so."""
+    verb, words = phrase["verb"].lower(), f"{phrase['what']} {phrase['part']}".split()
+    for count in range(min(_MOST_WORDS_OF_SERVICE, len(words) - 1), -1, -1):
+        prefix = " ".join(words[:count]) if count else service
+        named = _operations(verb, words[count:])
+        found = dict.fromkeys(actions_of(prefix, name) for name in named) if prefix else {}
+        found.pop((), None)
+        if found:
+            return next(iter(found)) if len(found) == 1 else ()
+    return ()
+
+
+def _operations(verb: str, words: list[str]) -> list[str]:
+    noun = "".join(word[:1].upper() + word[1:] for word in words)
+    plural = f"{noun}s" if not noun.endswith("s") else noun
+    return [f"{start}{end}" for start in _VERBS[verb] for end in dict.fromkeys((noun, plural))]
+
+
+_REFUSAL = re.compile(r"\b(?:AccessDenied(?:Exception)?|UnauthorizedOperation|[A-Z]\w{1,40}Exception): ?")
+_JAVAS_FIELDS = re.compile(r"[^()\n\v]{1,80}\(Service:[^()]{0,80}?Status[ \n\v]*Code:[ \n\v]*403")
+_JAVASCRIPT = re.compile(
+    r"\b(?:de_|deserializeAws_(?:restXml|restJson1|json1_[01]|query|ec2))(?P<operation>[A-Z][A-Za-z0-9]{1,80})CommandError\b"
+    r"[^\n\v]{0,300}?/client-(?P<service>[a-z0-9-]{2,40})/"
+)
+_JAVA = re.compile(
+    r"\b(?:com\.amazonaws|software\.amazon\.awssdk)\.services\.(?P<service>[a-z0-9]{2,40})\."
+    r"(?:Default|Amazon|AWS)\w{1,60}Client\.(?P<operation>[a-z]\w{1,80})\("
+)
+_DEEPEST = 4_000
+"""Characters between a refusal and its frame: some thirty frames of an SDK's inside."""
+
+
+def by_trace(layout: Layout) -> Iterator[Found]:
+    """Refusals without an operation of their own, each with that of the first frame below it that is one."""
+    text = layout.text
+    starts = [match.start() for match in _REFUSAL.finditer(text) if _is_bare(text, match)]
+    for start, following in pairwise([*starts, len(text)]):
+        limit = min(following, start + _DEEPEST)
+        for pattern in (_JAVASCRIPT, _JAVA):
+            frames = (
+                actions_of(frame["service"], frame["operation"]) for frame in pattern.finditer(text, start, limit)
+            )
+            actions = next(filter(None, frames), ())
+            if actions:
+                yield inferred(layout, start, min(start + 100, len(text)), actions)
+                break
+
+
+def _is_bare(text: str, refusal: re.Match[str]) -> bool:
+    """Whether only a service's standing words follow, which Java's SDK always gives a status behind them."""
+    if bare(text[refusal.end() : refusal.end() + 100]) is None:
+        return False
+    is_code = refusal[0].startswith(("AccessDenied", "UnauthorizedOperation"))
+    return is_code or _JAVAS_FIELDS.match(text, refusal.end()) is not None

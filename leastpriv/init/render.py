@@ -1,0 +1,393 @@
+"""The files of `leastpriv init`, and writing them: all or none, and never over a file without saying so.
+
+The reader role as a CloudFormation template.
+
+The reader role as a Terraform configuration.
+
+The workflow that runs the action with the reader role.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+
+from leastpriv.errors import InputError, LeastprivError
+from leastpriv.init.options import Target
+from leastpriv.init.reader_role import (
+    ADVICE,
+    AUDIENCE,
+    ISSUER,
+    OWN,
+    Grant,
+    Parameter,
+    grants_of,
+    parameters_of,
+    subjects,
+)
+
+POINTER = "/Resources/LeastprivReader/Properties/Policies/0/PolicyDocument"
+"""Where the role's policy stands in the template."""
+_CLOUDFORMATION_VALUE = re.compile(r"\{(\w+)\}")
+
+
+def cloudformation_template(
+    grants: Sequence[Grant], parameters: Sequence[Parameter], sources: Sequence[str], audience: str = AUDIENCE
+) -> str:
+    """The whole template; `audience` is that of the tokens which the role takes."""
+    by_name, by_id = subjects(
+        "${RepositoryOwner}", "${RepositoryName}", "${Branch}", "${RepositoryOwnerId}", "${RepositoryId}"
+    )
+    lines = [
+        'AWSTemplateFormatVersion: "2010-09-09"',
+        f"Description: Reads the evidence for leastpriv ({', '.join(sources)})",
+        "",
+        "Parameters:",
+        *_parameters(parameters),
+        "",
+        "Conditions:",
+        '  HasIds: !Not [!Or [!Equals [!Ref RepositoryOwnerId, ""], !Equals [!Ref RepositoryId, ""]]]',
+        "",
+        "# The account's login for GitHub's workflows has to be there already (one per account):",
+        f"#   aws iam create-open-id-connect-provider --url https://{ISSUER} --client-id-list {audience}",
+        "Resources:",
+        "  LeastprivReader:",
+        "    Type: AWS::IAM::Role",
+        "    Properties:",
+        "      RoleName: leastpriv-reader",
+        "      AssumeRolePolicyDocument:",
+        '        Version: "2012-10-17"',
+        "        Statement:",
+        "          - Effect: Allow",
+        "            Principal:",
+        f"              Federated: !Sub arn:${{AWS::Partition}}:iam::${{AWS::AccountId}}:oidc-provider/{ISSUER}",
+        "            Action: sts:AssumeRoleWithWebIdentity",
+        "            Condition:",
+        "              StringEquals:",
+        f"                {ISSUER}:aud: {audience}",
+        f"                # {ADVICE}",
+        f"                {ISSUER}:sub:",
+        f"                  - !Sub {by_name}",
+        "                  - !If",
+        "                    - HasIds",
+        f"                    - !Sub {by_id}",
+        "                    - !Ref AWS::NoValue",
+        "      Policies:",
+        "        - PolicyName: leastpriv-reader",
+        "          PolicyDocument:",
+        '            Version: "2012-10-17"',
+        "            Statement:",
+        *(line for grant in grants for line in _cloudformation_statement(grant)),
+        "",
+        "Outputs:",
+        "  RoleArn:",
+        "    Description: For the input role-to-assume of aws-actions/configure-aws-credentials",
+        "    Value: !GetAtt LeastprivReader.Arn",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _parameters(parameters: Sequence[Parameter]) -> Iterator[str]:
+    for each in parameters:
+        yield f"  {each.name}:"
+        yield "    Type: String"
+        if each.default is not None:
+            yield f'    Default: "{each.default}"'
+        yield f'    Description: "{each.description}"'
+
+
+def _cloudformation_statement(grant: Grant) -> Iterator[str]:
+    inside = " " * 16
+    yield f"              - Sid: {grant.sid}  # {grant.page}"
+    yield f"{inside}Effect: Allow"
+    yield f"{inside}Action:"
+    yield from (f"{inside}  - {action}" for action in grant.actions)
+    yield f"{inside}Resource:"
+    yield from (f"{inside}  - {_cloudformation_resource(resource)}" for resource in grant.resources)
+    if grant.condition:
+        yield f"{inside}Condition:"
+        yield f"{inside}  {grant.condition.operator}:"
+        yield f"{inside}    {grant.condition.key}: {grant.condition.values[0]}"
+
+
+def _cloudformation_resource(resource: str) -> str:
+    names = {"Partition": "AWS::Partition", "Account": "AWS::AccountId"}
+    text = _CLOUDFORMATION_VALUE.sub(lambda found: f"${{{names.get(found[1], found[1])}}}", resource)
+    if "${" not in text:
+        return f'"{text}"'
+    whole = _CLOUDFORMATION_VALUE.fullmatch(resource)
+    return f"!Ref {whole[1]}" if whole and whole[1] not in OWN else f'!Sub "{text}"'
+
+
+ADDRESS = "data.aws_iam_policy_document.leastpriv_reader"
+"""Where the role's policy stands in the configuration."""
+_TERRAFORM_VALUE = re.compile(r"\{(\w+)\}")
+_OWN = {
+    "Partition": "data.aws_partition.current.partition",
+    "Account": "data.aws_caller_identity.current.account_id",
+}
+
+
+def terraform_configuration(
+    grants: Sequence[Grant], parameters: Sequence[Parameter], sources: Sequence[str], audience: str = AUDIENCE
+) -> str:
+    """The whole configuration, one file; `audience` is that of the tokens which the role takes."""
+    variables = {each.name: each.variable for each in parameters}
+    parts = [
+        f"# Reads the evidence for leastpriv ({', '.join(sources)}).",
+        *_variables(parameters),
+        'data "aws_partition" "current" {}',
+        'data "aws_caller_identity" "current" {}',
+        _trust(audience),
+        _policy(grants, variables),
+        _ROLE,
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+_ROLE = """\
+resource "aws_iam_role" "leastpriv_reader" {
+  name               = "leastpriv-reader"
+  assume_role_policy = data.aws_iam_policy_document.leastpriv_reader_trust.json
+}
+
+resource "aws_iam_role_policy" "leastpriv_reader" {
+  name   = "leastpriv-reader"
+  role   = aws_iam_role.leastpriv_reader.id
+  policy = data.aws_iam_policy_document.leastpriv_reader.json
+}
+
+output "leastpriv_reader_role_arn" {
+  description = "For the input role-to-assume of aws-actions/configure-aws-credentials"
+  value       = aws_iam_role.leastpriv_reader.arn
+}"""
+
+
+def _variables(parameters: Sequence[Parameter]) -> Iterator[str]:
+    for each in parameters:
+        lines = [f'variable "{each.variable}" {{', "  type        = string", f'  description = "{each.description}"']
+        if each.default is not None:
+            lines.append(f'  default     = "{each.default}"')
+        yield "\n".join([*lines, "}"])
+
+
+def _trust(audience: str) -> str:
+    owner, name, branch = "${var.repository_owner}", "${var.repository_name}", "${var.branch}"
+    by_name, by_id = subjects(owner, name, branch, "${var.repository_owner_id}", "${var.repository_id}")
+    provider = f"arn:${{{_OWN['Partition']}}}:iam::${{{_OWN['Account']}}}:oidc-provider/{ISSUER}"
+    return f"""\
+# The account's login for GitHub's workflows has to be there already (one per account):
+#   aws iam create-open-id-connect-provider --url https://{ISSUER} --client-id-list {audience}
+data "aws_iam_policy_document" "leastpriv_reader_trust" {{
+  statement {{
+    actions = ["sts:AssumeRoleWithWebIdentity"]
+
+    principals {{
+      type        = "Federated"
+      identifiers = ["{provider}"]
+    }}
+
+    condition {{
+      test     = "StringEquals"
+      variable = "{ISSUER}:aud"
+      values   = ["{audience}"]
+    }}
+
+    condition {{
+      test     = "StringEquals"
+      variable = "{ISSUER}:sub"
+      # {ADVICE}
+      values = compact([
+        "{by_name}",
+        var.repository_owner_id == "" || var.repository_id == "" ? "" : "{by_id}",
+      ])
+    }}
+  }}
+}}"""
+
+
+def _policy(grants: Sequence[Grant], variables: dict[str, str]) -> str:
+    statements = "\n\n".join("\n".join(_terraform_statement(grant, variables)) for grant in grants)
+    return f'data "aws_iam_policy_document" "leastpriv_reader" {{\n{statements}\n}}'
+
+
+def _terraform_statement(grant: Grant, variables: dict[str, str]) -> Iterator[str]:
+    yield f"  # {grant.page}"
+    yield "  statement {"
+    yield f'    sid       = "{grant.sid}"'
+    yield f"    actions   = [{', '.join(_quoted(action) for action in grant.actions)}]"
+    yield f"    resources = [{', '.join(_terraform_resource(resource, variables) for resource in grant.resources)}]"
+    if grant.condition:
+        yield ""
+        yield "    condition {"
+        yield f'      test     = "{grant.condition.operator}"'
+        yield f'      variable = "{grant.condition.key}"'
+        yield f"      values   = [{', '.join(map(_quoted, grant.condition.values))}]"
+        yield "    }"
+    yield "  }"
+
+
+def _terraform_resource(resource: str, variables: dict[str, str]) -> str:
+    whole = _TERRAFORM_VALUE.fullmatch(resource)
+    if whole:
+        return f"var.{variables[whole[1]]}"
+    return _quoted(
+        _TERRAFORM_VALUE.sub(lambda found: f"${{{_OWN.get(found[1]) or 'var.' + variables[found[1]]}}}", resource)
+    )
+
+
+def _quoted(text: str) -> str:
+    return f'"{text}"'
+
+
+PATH = ".github/workflows/least-privilege.yml"
+_TRAIL, _TABLE, _GENERATION = "s3://BUCKET/PREFIX", "DATABASE.TABLE", "SERVICE-ROLE-ARN TRAIL-ARN"
+"""What only the reader knows, in capitals."""
+
+
+def workflow(target: Target, sources: Sequence[str]) -> str:
+    """The workflow as YAML."""
+    # Unquoted, `null` or `1.5` would be no text in YAML.
+    given = {"role-arn": target.role_arn, "policy-file": f'"{target.policy_file}"', **inputs_of(sources)}
+    audience = "" if target.audience == AUDIENCE else f"          audience: {target.audience}\n"
+    lines = [f"          {name}: {value}" for name, value in given.items()]
+    return f"""\
+name: Least privilege
+on:
+  schedule: [{{cron: "17 5 * * 1"}}]
+  workflow_dispatch:
+
+permissions: {{}}
+
+jobs:
+  least-privilege:
+    runs-on: ubuntu-latest
+    concurrency: {{group: leastpriv, cancel-in-progress: false}}
+    permissions:
+      contents: write         # read the policy, make the branch and its commit
+      pull-requests: write    # open, update and close the pull request
+      actions: read           # tell which branch each recorded run deployed from
+      id-token: write         # assume the role that reads the evidence
+    steps:
+      # Replace both versions by the commits that they stand for today.
+      - uses: aws-actions/configure-aws-credentials@v6
+        with:
+          role-to-assume: {target.reader_arn}
+          role-session-name: ${{{{ github.run_id }}}}
+          aws-region: {target.region}
+{audience}      - uses: org/leastpriv-action@v1
+        with:
+{chr(10).join(lines)}
+"""
+
+
+def inputs_of(sources: Sequence[str]) -> dict[str, str]:
+    """The action's inputs by which it reads some sources; in capitals what the reader has to put in."""
+    trails = ["event-history"] if "event-history" in sources else []
+    # A table is made over the trail that is named.
+    trails += [_TRAIL] if {"s3-trail", "athena-create"} & set(sources) else []
+    found = {"trails": ", ".join(trails)} if trails else {}
+    if "athena" in sources:
+        found["athena-table"] = _TABLE
+    if "access-analyzer" in sources:
+        found["access-analyzer"] = _GENERATION
+    # A step asks by itself, and a role without the permissions would be refused in every run.
+    found["last-accessed"] = "true" if "last-accessed" in sources else "false"
+    if "digests" in sources and "athena" not in sources:
+        # Athena reads files unvalidated.
+        found["validate-digests"] = "true"
+    if "custom-policy-checks" in sources:
+        found["custom-policy-checks"] = "true"
+    if "job-logs" in sources:
+        found["job-logs"] = "auto"
+    return found
+
+
+_EVIDENCE = ("event-history", "s3-trail", "athena", "job-logs")
+_BESIDE = {"digests": ("s3-trail",), "kms": ("s3-trail", "athena"), "athena-create": ("athena",)}
+"""Sources that are none by themselves -> one of those that they go with."""
+
+
+def lacks(sources: Sequence[str]) -> Iterator[str]:
+    """What a choice of sources lacks, a sentence each: the role is written all the same."""
+    text = " ".join(inputs_of(sources).values())
+    open_values = [value for value in (_TRAIL, _TABLE, _GENERATION) if value in text]
+    if open_values:
+        yield f"Put your own values into {PATH} for what stands there in capitals: {', '.join(open_values)}."
+    if not {*_EVIDENCE} & {*sources}:
+        yield (
+            "The chosen sources hold no evidence, so that the workflow would read event history, which this role may "
+            f"not: add one of {', '.join(_EVIDENCE)} to --sources."
+        )
+    for source, wanted in _BESIDE.items():
+        if source in sources and not {*wanted} & {*sources}:
+            yield f"The source {source} does nothing by itself: add {' or '.join(wanted)} to --sources."
+    if {"digests", "athena"} <= {*sources}:
+        yield "Athena reads files unvalidated, so that the workflow leaves validate-digests out."
+
+
+CLOUDFORMATION = "leastpriv-reader.yaml"
+TERRAFORM = "leastpriv-reader.tf"
+
+
+def files(sources: Sequence[str], target: Target) -> dict[str, str]:
+    """Content by path.
+
+    Raises:
+        InputError: there is no such source.
+    """
+    grants = grants_of(sources)
+    parameters = parameters_of(grants, target.values)
+    return {
+        CLOUDFORMATION: cloudformation_template(grants, parameters, sources, target.audience),
+        TERRAFORM: terraform_configuration(grants, parameters, sources, target.audience),
+        PATH: workflow(target, sources),
+    }
+
+
+def deploy_command(sources: Sequence[str], target: Target) -> str:
+    """How the template is deployed on a shell: every value that it has no default for, the ids, and the branch.
+
+    Without the ids a repository made since 2026-07-15 could not take the role, so that the line asks GitHub for them.
+    """
+    parameters = parameters_of(grants_of(sources), target.values)
+    given = [f"{each.name}={each.name.upper()}" for each in parameters if each.default is None]
+    repository = "/".join(target.values.get(name) or name.upper() for name in ("RepositoryOwner", "RepositoryName"))
+    ids = [
+        f'{name}="$(gh api repos/{repository} --jq {field})"'
+        for name, field in (("RepositoryOwnerId", ".owner.id"), ("RepositoryId", ".id"))
+    ]
+    branch = next(each.default for each in parameters if each.name == "Branch")
+    return (
+        f"aws cloudformation deploy --stack-name leastpriv-reader --template-file {CLOUDFORMATION} --capabilities "
+        f"CAPABILITY_NAMED_IAM --parameter-overrides {' '.join([*given, *ids, f'Branch={branch}'])}"
+    )
+
+
+def write(found: Mapping[str, str], folder: Path, say: Callable[[str], None], *, overwrite: bool = False) -> None:
+    """Writes the files below a folder and says what became of each.
+
+    Raises:
+        InputError: files with other content are there, and `overwrite` is not set; then none is written.
+        LeastprivError: one cannot be written.
+    """
+    try:
+        there = {name: (folder / name).read_bytes() for name in found if (folder / name).exists()}
+        other = [name for name, content in there.items() if content != found[name].encode()]
+        if other and not overwrite:
+            are = "is" if len(other) == 1 else "are"
+            raise InputError(
+                f"In {folder} {', '.join(other)} {are} there already, with other content: nothing was written. Set "
+                "--overwrite, or another --output-dir."
+            )
+        for name, content in found.items():
+            path = folder / name
+            if name in there and name not in other:
+                say(f"Unchanged {path}")
+                continue
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(content, encoding="utf-8", newline="\n")
+            say(f"{'Overwrote' if name in there else 'Wrote'} {path}")
+    except OSError as error:
+        raise LeastprivError(f"{error.filename or folder} cannot be written: {error.strerror}.") from error

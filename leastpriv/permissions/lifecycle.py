@@ -1,0 +1,153 @@
+"""The rest of the lifecycle: what a later run will need for the things that this role makes or changes.
+
+A role that created a queue has to update, tag and delete it one day, though no run of the window did. Such
+actions are kept where a policy has them (promise 4) and offered where it has not; they are never written.
+
+The rule reads names: verb + noun, `Create` + `Queue`. `data/siblings.tsv` adds what names do not show.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cache
+
+from leastpriv.permissions import catalog
+from leastpriv.permissions.fact_tables import table
+
+_MAKE = "Create|Put|Register|Run|Allocate|Publish|Import|Upload|Request|Copy|Restore|Start|Execute|Issue"
+_CHANGE = "Update|Modify|Set|Enable|Disable|Reset|Change|Configure"
+_END = "Delete|BatchDelete|Deregister|Release|Stop|Terminate|Cancel"
+_READ = "BatchGet|BatchDescribe|Get|Describe|List|Head"
+_TAG = "Tag|Untag"
+_CLOSING = {
+    "Attach": "Detach",
+    "Associate": "Disassociate",
+    "Add": "Remove",
+    "Authorize": "Revoke",
+    "Subscribe": "Unsubscribe",
+}
+_KINDS = {
+    verb: kind
+    for kind, verbs in (
+        ("make", _MAKE.split("|")),
+        ("change", _CHANGE.split("|")),
+        ("end", _END.split("|")),
+        ("read", _READ.split("|")),
+        ("tag", _TAG.split("|")),
+        ("open", _CLOSING.keys()),
+        ("close", _CLOSING.values()),
+    )
+    for verb in verbs
+}
+_VERBS = re.compile(rf"(?P<verb>{'|'.join(_KINDS)})(?P<noun>[A-Z]\w*)")
+_PART = re.compile(
+    r"(Code|Config|Configuration|Attribute|Setting|Description|Option|Properties|Tag|Tagging|Version|Status)s?"
+)
+"""What may follow a noun and still speak of the same thing: `Function` + `Code`, `Queue` + `Attributes`."""
+_SERVICE_TAGS = re.compile(
+    r"(Tag|Untag)Resources?|(Add|Remove|Create|Delete|Describe|List|CreateOrUpdate)Tags((To|From|For|Of)Resource)?|ListResourceTags"
+)
+"""Tagging actions that serve all things of a service."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Name:
+    action: str
+    kind: str = ""
+    """`make`, `change`, `end`, `read`, `tag`, `open`, `close`, `service tag`; empty for another form."""
+    verb: str = ""
+    noun: str = ""
+
+
+def siblings_of(used: Collection[str]) -> Mapping[str, str]:
+    """Find the lifecycle counterparts that are not used: sibling -> the used action that explains it.
+
+    All names exist in the catalogue and have its spelling. Reads imply nothing; an action that ends
+    something implies the reads before it. The answer does not depend on the order of `used`; where
+    several used actions explain one sibling, the first in the alphabet does.
+    """
+    names = sorted({found for action in used if (found := catalog.spelling(action))})
+    explained: dict[str, str] = {}
+    for action in names:
+        for sibling in _siblings(action):
+            explained.setdefault(sibling, action)
+    return {sibling: explained[sibling] for sibling in sorted(explained) if sibling not in names}
+
+
+def siblings_among(action: str, used: Iterable[str]) -> tuple[str, ...]:
+    """The lifecycle siblings of one action that are among used ones, sorted."""
+    name = catalog.spelling(action)
+    return tuple(sorted(_siblings(name).intersection(used) - {name})) if name else ()
+
+
+@cache
+def _siblings(action: str) -> frozenset[str]:
+    return frozenset((*_by_name(action), *_by_table(action)))
+
+
+def _by_table(action: str) -> Iterator[str]:
+    for row in table("siblings"):
+        if row["used"] == action:
+            yield from filter(None, map(catalog.spelling, row["siblings"].split(",")))
+
+
+def _by_name(action: str) -> Iterator[str]:
+    used = _parse(action)
+    if used.kind in ("", "read"):
+        return
+    for other in _names(action.partition(":")[0]):
+        if other.kind == "service tag":
+            if used.kind not in ("end", "close"):
+                yield other.action
+        elif other.kind and _follows(used, other) and _same_thing(used.noun, other.noun):
+            yield other.action
+
+
+def _follows(used: _Name, other: _Name) -> bool:
+    """Tell whether a role that did `used` to a thing will need `other` for the same thing."""
+    if other.kind == "read":
+        return True
+    if used.kind == "open":
+        return other.verb == _CLOSING[used.verb]
+    if used.kind == "tag":
+        return other.kind == "tag"
+    if used.kind == "change" and other.verb == "Create":
+        return True  # many properties change only by replacement
+    return used.kind in ("make", "change") and (other.kind in ("change", "end", "tag") or other.verb == "Put")
+
+
+def _same_thing(used: str, other: str) -> bool:
+    """`Queue` and `Queues`, `Function` and `FunctionCode`; not `Role` and `RolePolicy`."""
+    if used[:3] != other[:3]:
+        return False
+    if _stem(used) == _stem(other):
+        return True
+    longer, shorter = (other, used) if len(other) > len(used) else (used, other)
+    return any(
+        longer.startswith(base) and bool(_PART.fullmatch(longer[len(base) :])) for base in {shorter, _singular(shorter)}
+    )
+
+
+def _stem(noun: str) -> str:
+    """Make a key that singular and plural share; not a word."""
+    return re.sub(r"(es|s)+$", "", re.sub("ies$", "y", noun)).removesuffix("e")
+
+
+def _singular(noun: str) -> str:
+    return re.sub("ies$", "y", noun) if noun.endswith("ies") else re.sub(r"(?<![su])s$", "", noun)
+
+
+@cache
+def _names(prefix: str) -> tuple[_Name, ...]:
+    return tuple(_parse(action) for action in catalog.actions(prefix))
+
+
+@cache
+def _parse(action: str) -> _Name:
+    name = action.partition(":")[2]
+    if _SERVICE_TAGS.fullmatch(name):
+        return _Name(action, "service tag")
+    match = _VERBS.match(name)
+    return _Name(action, _KINDS[match["verb"]], match["verb"], match["noun"]) if match else _Name(action)

@@ -1,0 +1,224 @@
+"""Where each change is written: in the statement that fits it, else in a new one with a telling Sid."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from leastpriv.models import ChangeKind
+from leastpriv.policy.compact import condition_of
+from leastpriv.policy.document import Document, Statement
+from leastpriv.policy.edit import (
+    AppendActions,
+    AppendStatement,
+    DropStatement,
+    Edit,
+    ReplaceActions,
+    ReplaceNotAction,
+    ReplaceResources,
+)
+from leastpriv.policy.writers import takes
+from leastpriv.proposal.models import Change
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """Actions to allow on some resources."""
+
+    actions: tuple[str, ...]
+    resources: tuple[str, ...]
+    condition: str = ""
+    """The condition block as JSON without white space; empty for none."""
+
+
+def edits_of(document: Document, changes: Sequence[Change]) -> list[Edit]:
+    """All edits that the changes of a committed policy take; Deny statements are never among their statements."""
+    plan = _Plan(document)
+    for statement in document.statements:
+        own = [change for change in changes if change.statement == statement.index]
+        if own:
+            plan.rewrite(statement, own)
+    # What moves is placed together with what is added.
+    added = [change for change in changes if change.kind is ChangeKind.ADD]
+    plan.place(_grants([*plan.moved, *((change.action, change.resources, _condition(change)) for change in added)]))
+    return plan.edits
+
+
+def statements(changes: Sequence[Change], taken_sids: Iterable[str]) -> list[Mapping[str, object]]:
+    """New statements for additions: one for each resources and condition, so that only the listed is granted."""
+    return _new(_grants((change.action, change.resources, _condition(change)) for change in changes), taken_sids)
+
+
+def _condition(change: Change) -> str:
+    """The conditions of an addition as a condition block, in the form of `Grant`."""
+    block: dict[str, dict[str, str | list[str]]] = {}
+    for each in change.conditions:
+        block.setdefault(each.operator, {})[each.key] = each.values[0] if len(each.values) == 1 else list(each.values)
+    return json.dumps(block, separators=(",", ":")) if block else ""
+
+
+def _same_condition(one: str, other: str) -> bool:
+    """Whether two condition blocks say the same: one value may be a list of one, values and keys in any order."""
+    return one == other or (bool(one and other) and _comparable(one) == _comparable(other))
+
+
+def _comparable(condition: str) -> object:
+    def values(value: object) -> frozenset[str]:
+        return frozenset(map(str, value)) if isinstance(value, list) else frozenset({str(value)})
+
+    block = json.loads(condition, parse_float=str)
+    if not all(isinstance(keys, dict) for keys in block.values()):
+        return condition
+    # A key may stand twice, in different case, so that its values have to hold each for itself.
+    return {
+        operator: Counter((key.lower(), values(value)) for key, value in keys.items())
+        for operator, keys in block.items()
+    }
+
+
+_Pair = tuple[str, tuple[str, ...], str]
+"""Action, resources, condition."""
+
+
+def _grants(pairs: Iterable[_Pair]) -> list[Grant]:
+    """Actions, resources and condition each, those of equal resources and condition as one."""
+    found: dict[tuple[tuple[str, ...], str], list[str]] = {}
+    for action, resources, condition in pairs:
+        found.setdefault((tuple(sorted(resources)), condition), []).append(action)
+    return [
+        Grant(tuple(sorted(set(actions))), resources, condition) for (resources, condition), actions in found.items()
+    ]
+
+
+def _new(grants: Iterable[Grant], taken_sids: Iterable[str]) -> list[Mapping[str, object]]:
+    taken = {sid.lower() for sid in taken_sids}
+    made: list[Mapping[str, object]] = []
+    for grant in grants:
+        sid = _sid(grant.actions, taken)
+        taken.add(sid.lower())
+        # A number with a fraction may be text as well, which alone is written back as it was.
+        condition = {"Condition": json.loads(grant.condition, parse_float=str)} if grant.condition else {}
+        lists = {"Action": list(grant.actions), "Resource": list(grant.resources)}
+        made.append({"Sid": sid, "Effect": "Allow", **lists, **condition})
+    return made
+
+
+def _sid(actions: Sequence[str], taken: set[str]) -> str:
+    """A telling Sid of letters and digits: `AllowCloudwatchPutMetricAlarm`, `AllowSqs`."""
+    prefixes = sorted({action.partition(":")[0] for action in actions})
+    stem = "".join(part.title() for prefix in prefixes for part in prefix.split("-"))
+    if len(actions) == 1:
+        stem += actions[0].partition(":")[2]
+    stem = f"Allow{stem[:60]}"
+    sid, number = stem, 2
+    while sid.lower() in taken:
+        sid, number = f"{stem}{number}", number + 1
+    return sid
+
+
+def _name(change: Change) -> str:
+    """The action of a change of resources, in the catalogue's spelling."""
+    return change.used[0] if change.used else change.action
+
+
+@dataclass(slots=True)
+class _Plan:
+    """The edits so far, and which statements still take more."""
+
+    document: Document
+    edits: list[Edit] = field(default_factory=list)
+    changed: set[int] = field(default_factory=set)
+    """Statements whose actions change."""
+    closed: set[int] = field(default_factory=set)
+    """Statements that go, or whose resources change."""
+    moved: list[_Pair] = field(default_factory=list)
+    """What leaves its statement."""
+    emptied: dict[int, frozenset[str]] = field(default_factory=dict)
+    """Statements that keep no action, and the entries of their Action; they go unless something takes their place."""
+    written: set[tuple[frozenset[str], frozenset[str], str]] = field(default_factory=set)
+    """Actions in lower case, resources and condition of the rewritten statements."""
+
+    def rewrite(self, statement: Statement, changes: Sequence[Change]) -> None:
+        """Removes and narrows; what is granted on fewer resources from now on is kept to be placed."""
+        self.changed.add(statement.index)
+        onto = {_name(change): change.onto for change in changes if change.onto}
+        moved = {action.lower() for action in onto}
+        listed = {change.action.lower() for change in changes}
+        gone = {entry for entry in statement.actions if entry.lower() in listed}
+        becomes = {change.action: change.becomes for change in changes if change.becomes}
+        stay = {entry.lower() for entry in statement.actions if entry not in gone}
+        stay |= {entry.lower() for entries in becomes.values() for entry in entries} - moved
+        condition = condition_of(self.document, statement)
+        grants = [(action, resources, condition) for action, resources in onto.items()]
+        on: tuple[str, ...] = statement.resources
+        if not stay:
+            self.closed.add(statement.index)
+            first = max(_grants(grants), key=lambda grant: len(grant.actions), default=None)
+            if first is None:
+                self.emptied[statement.index] = frozenset(gone)
+                return
+            # The statement stays for what it still grants, with other resources.
+            stay = {action.lower() for action in first.actions}
+            grants = [grant for grant in grants if grant[0] not in first.actions]
+            on = first.resources
+        self.moved.extend(grants)
+        result = frozenset(stay), frozenset(on or (f"not {entry}" for entry in statement.not_resources)), condition
+        if result in self.written:
+            # An earlier statement says the same from now on.
+            self.closed.add(statement.index)
+            self.edits.append(DropStatement(statement.index))
+            return
+        self.written.add(result)
+        if on != statement.resources:
+            self.edits.append(ReplaceResources(statement.index, frozenset(statement.resources), on))
+        self._write(statement, gone, becomes, stay)
+
+    def _write(
+        self, statement: Statement, gone: set[str], becomes: Mapping[str, tuple[str, ...]], stay: set[str]
+    ) -> None:
+        """`stay`: in lower case, what the statement names afterwards."""
+        left = {action: tuple(each for each in entries if each.lower() in stay) for action, entries in becomes.items()}
+        lost = frozenset(entry for entry in gone if entry.lower() not in stay)
+        if statement.not_actions:
+            self.edits.extend(ReplaceNotAction(statement.index, entries) for entries in left.values())
+        elif lost:
+            inserted = tuple((action, entries) for action, entries in left.items() if entries)
+            self.edits.append(ReplaceActions(statement.index, lost, inserted))
+
+    def place(self, grants: Iterable[Grant]) -> None:
+        """Writes grants into statements that fit, the others into new ones."""
+        new = [grant for grant in grants if not self._fitted(grant)]
+        self.edits.extend(DropStatement(index) for index in self.emptied)
+        sids = [statement.sid for statement in self.document.statements]
+        self.edits.extend(AppendStatement(statement) for statement in _new(new, sids))
+
+    def _fitted(self, grant: Grant) -> bool:
+        like = [statement for statement in self._like(grant) if {*statement.resources} == {*grant.resources}]
+        for statement in like:
+            if statement.index not in self.closed and takes(self.document, statement.index, "Action"):
+                self.changed.add(statement.index)
+                self.edits.append(AppendActions(statement.index, grant.actions))
+                return True
+        for statement in like:
+            if gone := self.emptied.pop(statement.index, None):
+                place = next(entry for entry in statement.actions if entry in gone)
+                self.edits.append(ReplaceActions(statement.index, gone, ((place, grant.actions),)))
+                return True
+        for statement in self._like(grant):
+            names = {action.lower() for action in statement.actions}
+            is_open = statement.index not in self.closed | self.changed
+            is_same = names == {action.lower() for action in grant.actions}
+            if is_open and is_same and takes(self.document, statement.index, "Resource"):
+                self.closed.add(statement.index)
+                self.edits.append(ReplaceResources(statement.index, frozenset(), grant.resources))
+                return True
+        return False
+
+    def _like(self, grant: Grant) -> Iterator[Statement]:
+        """Allow statements with Action, Resource and the grant's condition."""
+        for statement in self.document.statements:
+            fits = statement.effect == "Allow" and statement.actions and statement.resources
+            if fits and _same_condition(condition_of(self.document, statement), grant.condition):
+                yield statement

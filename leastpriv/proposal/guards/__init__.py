@@ -1,0 +1,1 @@
+"""Guards: the named rules that hold a change back."""

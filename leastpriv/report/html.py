@@ -1,0 +1,384 @@
+"""The page as text. Jinja escapes every value, and only this file knows what is markup already.
+
+What the page shows, as plain values: the template decides nothing, and everything in it is escaped.
+
+The roles that a role leads to, laid out for the page: a column a step, each way in words beside it.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from importlib import resources
+
+from leastpriv import __version__
+from leastpriv.evidence.models import Evidence
+from leastpriv.evidence.role_chain import Chain, Link, Way
+from leastpriv.models import ChangeKind, Run, Usage
+from leastpriv.proposal.models import Change, Objection
+from leastpriv.report.context import Subject
+from leastpriv.report.escape import plain
+from leastpriv.report.evidence_limits import held_back, live_role, refused, unseen
+from leastpriv.report.phrases import day, in_time, last_of, plural, run_page, runs_of, watched
+from leastpriv.report.proof import chance_line, proof_lines
+from leastpriv.report.pull_request import title, verdict
+from leastpriv.report.role_chain import Chained
+
+WIDTH, _COLUMN, _ROW, _BOX, _HEIGHT = 1000, 330, 54, 250, 36
+_LONGEST = 28
+
+
+@dataclass(frozen=True, slots=True)
+class Box:
+    """One role; `label` is its name, cut to what fits."""
+
+    x: int
+    y: int
+    label: str
+    arn: str
+    committed: bool
+    """A committed policy is looked after."""
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One way from a role to another."""
+
+    path: str
+    """Of the SVG."""
+    words: str
+
+
+@dataclass(frozen=True, slots=True)
+class Drawing:
+    """A chain; `view` is the SVG's size."""
+
+    boxes: tuple[Box, ...]
+    lines: tuple[Line, ...]
+    height: int
+    left_out: int
+    width: int = _BOX
+    box_height: int = _HEIGHT
+
+
+def drawing(chained: Chained | None) -> Drawing | None:
+    """The chain as boxes and lines; None where nothing leads on."""
+    if chained is None or not chained.chain.links:
+        return None
+    chain = chained.chain
+    places = _places(chain)
+    boxes = tuple(
+        Box(x, y, _cut(_name(arn)), arn, committed=arn in chained.committed) for arn, (x, y) in sorted(places.items())
+    )
+    lines = tuple(_line(link, places) for link in chain.links if {link.source, link.role} <= places.keys())
+    return Drawing(boxes, lines, max(y for _, y in places.values()) + _ROW, chain.left_out)
+
+
+def _places(chain: Chain) -> Mapping[str, tuple[int, int]]:
+    """ARN -> corner of its box; a role stands in the column of the shortest way to it."""
+    steps = dict.fromkeys(chain.roots, 0)
+    for _ in chain.members:
+        for link in chain.links:
+            if link.source in steps:
+                steps.setdefault(link.role, steps[link.source] + 1)
+    rows: dict[int, int] = {}
+    places = {}
+    for arn, step in steps.items():
+        rows[step] = rows.get(step, -1) + 1
+        places[arn] = (step * _COLUMN, rows[step] * _ROW + 8)
+    return places
+
+
+def _line(link: Link, places: Mapping[str, tuple[int, int]]) -> Line:
+    (x, y), (to_x, to_y) = places[link.source], places[link.role]
+    start, end = x + _BOX, to_x
+    if to_x <= x:
+        # Back to an earlier column, or within one: round the right side.
+        start, end = x + _BOX, to_x + _BOX
+    bend = max(abs(end - start) // 2, 40)
+    last = end - bend if to_x > x else end + bend
+    path = f"M{start} {y + _HEIGHT // 2} C{start + bend} {y + _HEIGHT // 2} {last} {to_y + _HEIGHT // 2} "
+    return Line(f"{path}{end} {to_y + _HEIGHT // 2}", _words(link))
+
+
+def _words(link: Link) -> str:
+    how = "assumes" if link.way is Way.ASSUMED else f"hands {link.service or 'a service'}"
+    return f"{_name(link.source)} {how} {_name(link.role)} ({plural(link.count, 'call')})"
+
+
+def _name(arn: str) -> str:
+    return arn.rpartition("/")[2]
+
+
+def _cut(name: str) -> str:
+    return name if len(name) <= _LONGEST else f"{name[: _LONGEST - 1]}…"
+
+
+_MOST_EVIDENCE = 2_000
+"""Rows of evidence: with them a page stays under 2 MB and opens at once (bench/page.py)."""
+_MOST_RUNS = 400
+_WIDTH = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Bar:
+    """One service: how many actions the policy grants, how many were used, how many the proposal grants."""
+
+    service: str
+    granted: int
+    used: int
+    after: int
+    width: float
+    """Percent of the widest, of what is granted."""
+
+    @property
+    def used_share(self) -> float:
+        """Percent of what is granted."""
+        return 100 * self.used / max(self.granted, 1)
+
+    @property
+    def after_share(self) -> float:
+        """Percent of what is granted, at most 100."""
+        return min(100.0, 100 * self.after / max(self.granted, 1))
+
+
+@dataclass(frozen=True, slots=True)
+class Dot:
+    """One run on the time line."""
+
+    x: float
+    label: str
+    refused: bool
+    url: str
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One permission behind a change."""
+
+    action: str
+    resource: str
+    basis: str
+    times: int
+    events: tuple[str, ...]
+    first: str
+    last: str
+    runs: tuple[tuple[str, str], ...]
+    """(id, address or empty), the three latest."""
+    more_runs: int
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One change, with what stays of a wildcard and why."""
+
+    kind: str
+    action: str
+    resources: tuple[str, ...]
+    place: str
+    sentence: str
+    security: str
+    gone: tuple[str, ...]
+    stays: tuple[tuple[str, str, str], ...]
+    """(action, guard, reason)."""
+    rows: tuple[Row, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """One role and policy file."""
+
+    anchor: str
+    title: str
+    verdict: str
+    """Markdown, as all that follows of this type."""
+    chance: str
+    principal: str
+    policy_file: str
+    facts: tuple[tuple[str, str], ...]
+    """(figure, what it counts)."""
+    bars: tuple[Bar, ...]
+    dots: tuple[Dot, ...]
+    span: tuple[str, str]
+    drawing: Drawing | None
+    """The roles that it leads to."""
+    items: tuple[Item, ...]
+    left_out: int
+    """Rows of evidence that the page has no room for."""
+    sections: tuple[str, ...]
+
+
+def target(subject: Subject, number: int) -> Target:
+    """What the page shows of one proposal; `number` tells several on one page apart."""
+    evidence = subject.evidence
+    items, left_out = _items(subject)
+    return Target(
+        anchor=f"target-{number}",
+        title=title(subject),
+        verdict=verdict(subject),
+        chance=" ".join(chance_line(subject)),
+        principal=subject.principal,
+        policy_file=subject.policy_file,
+        facts=_facts(subject),
+        bars=_bars(subject),
+        dots=_dots(evidence.runs[-_MOST_RUNS:], subject.run_url),
+        span=(day(evidence.first), day(evidence.last)),
+        drawing=drawing(subject.chained),
+        items=items,
+        left_out=left_out,
+        sections=tuple(
+            section for part in (proof_lines, refused, live_role, unseen, held_back) for section in part(subject)
+        ),
+    )
+
+
+def _facts(subject: Subject) -> tuple[tuple[str, str], ...]:
+    evidence = subject.evidence
+    counts = {kind: len(subject.changes(kind)) for kind in ChangeKind}
+    return (
+        (f"{counts[ChangeKind.ADD]:,}", "added"),
+        (f"{counts[ChangeKind.NARROW]:,}", "narrowed"),
+        (f"{counts[ChangeKind.REMOVE]:,}", "removed"),
+        (f"{evidence.counts.calls:,}", "calls read"),
+        (f"{len(evidence.runs):,}", "runs"),
+        (f"{evidence.span.days:,}", "days"),
+    )
+
+
+def _bars(subject: Subject) -> tuple[Bar, ...]:
+    """Services by how much of what is granted was not used, the most first."""
+    gone: dict[tuple[int, str], set[str]] = {}
+    for change in subject.draft.changes:
+        if change.kind is not ChangeKind.ADD:
+            gone.setdefault((change.statement, change.action), set()).update(change.gone)
+    granted: set[str] = set()
+    used: set[str] = set()
+    after = {change.action for change in subject.changes(ChangeKind.ADD)}
+    for entry in subject.difference.entries:
+        granted.update(entry.granted)
+        used.update(action for action, usages in entry.uses.items() if usages)
+        after.update(set(entry.granted) - gone.get((entry.statement.index, entry.pattern), set()))
+    counted = [Counter(action.partition(":")[0] for action in actions) for actions in (granted, used, after)]
+    services = sorted({*counted[0], *counted[2]})
+    numbers = {name: (counted[0][name], counted[1][name], counted[2][name]) for name in services}
+    widest = max((max(number) for number in numbers.values()), default=1)
+    bars = [Bar(name, *number, width=100 * max(number) / widest) for name, number in numbers.items()]
+    return tuple(sorted(bars, key=lambda bar: (bar.used - bar.granted, bar.service)))
+
+
+def _dots(runs: Sequence[Run], run_url: str) -> tuple[Dot, ...]:
+    if not runs:
+        return ()
+    start = min(run.first for run in runs)
+    length = max((max(run.first for run in runs) - start).total_seconds(), 1)
+    return tuple(_dot(run, start, length, run_url) for run in runs)
+
+
+def _dot(run: Run, start: datetime, length: float, run_url: str) -> Dot:
+    x = 10 + (_WIDTH - 20) * (run.first - start).total_seconds() / length
+    told = f"{plural(run.denied, 'call')} refused" if run.denied else "nothing refused"
+    return Dot(
+        round(x, 1), f"Run {run.id}, {run.first:%Y-%m-%d %H:%M} UTC: {told}", run.denied > 0, run_page(run.id, run_url)
+    )
+
+
+def _items(subject: Subject) -> tuple[tuple[Item, ...], int]:
+    """The changes, those for a security reviewer first, and how many rows of evidence were left out."""
+    room, items, left_out = _MOST_EVIDENCE, [], 0
+    for change in subject.gravest_first:
+        rows = tuple(_row(usage, subject) for usage in change.usages[:room])
+        room -= len(rows)
+        left_out += len(change.usages) - len(rows)
+        items.append(_item(change, rows, subject.evidence))
+    return tuple(items), left_out
+
+
+def _item(change: Change, rows: tuple[Row, ...], evidence: Evidence) -> Item:
+    return Item(
+        kind=change.kind.value,
+        action=change.action,
+        resources=change.onto or change.resources,
+        place=_place(change),
+        sentence=_sentence(change, evidence),
+        security=change.security,
+        gone=change.gone if change.kind is ChangeKind.NARROW else (),
+        stays=tuple(_stays(change.stays or {})),
+        rows=rows,
+    )
+
+
+def _place(change: Change) -> str:
+    if not change.line:
+        return ""
+    return f"statement {change.sid}, line {change.line}" if change.sid else f"statement on line {change.line}"
+
+
+def _sentence(change: Change, evidence: Evidence) -> str:
+    if change.kind is ChangeKind.ADD:
+        seen = plural(len(runs_of(change.usages)), "run")
+        return f"{change.basis or 'observed'}; seen in {seen}, last {day(last_of(change.usages))}"
+    if change.onto:
+        return "used on these resources alone, granted on every one so far"
+    if change.kind is ChangeKind.NARROW:
+        return f"granted {plural(change.granted, 'action')}, {len(change.used):,} used, {len(change.gone):,} go"
+    return f"no call in {watched(evidence)}"
+
+
+def _stays(stays: Mapping[str, Objection]) -> Iterator[tuple[str, str, str]]:
+    for action, objection in sorted(stays.items()):
+        yield action, objection.guard, objection.reason
+
+
+def _row(usage: Usage, subject: Subject) -> Row:
+    runs = in_time(usage.runs, subject.evidence.runs) or usage.runs
+    return Row(
+        action=usage.need.permission.action,
+        resource=usage.need.permission.resource,
+        basis=usage.need.basis.value,
+        times=usage.count,
+        events=usage.events[:4],
+        first=day(usage.first_seen),
+        last=day(usage.last_seen),
+        runs=tuple((run, run_page(run, subject.run_url)) for run in runs[-3:]),
+        more_runs=max(len(runs) - 3, 0),
+    )
+
+
+def page(subjects: Sequence[Subject]) -> str:
+    """One HTML document about some proposals; it loads nothing and sends nothing."""
+    # Imported here: only who asks for a page waits for them.
+    from jinja2 import Environment, StrictUndefined
+    from markdown_it import MarkdownIt
+    from markupsafe import Markup
+
+    style, script = _asset("page.css"), _asset("page.js")
+    words = MarkdownIt("commonmark", {"html": False}).enable("table")
+    environment = Environment(autoescape=True, undefined=StrictUndefined, finalize=_shown, trim_blocks=True)
+    environment.filters["sentence"] = lambda text: Markup(words.renderInline(text))  # noqa: S704 - our own Markdown
+    environment.filters["section"] = lambda text: Markup(words.render(text))  # noqa: S704 - our own Markdown
+    return environment.from_string(_asset("page.html")).render(
+        targets=[target(subject, number) for number, subject in enumerate(subjects, start=1)],
+        style=Markup(style),  # noqa: S704 - a file of ours
+        script=Markup(script),  # noqa: S704 - a file of ours
+        style_hash=_hash(style),
+        script_hash=_hash(script),
+        version=__version__,
+    )
+
+
+def _shown(value: object) -> object:
+    """What goes in where a template writes a value: text with all that is invisible or directs the eye written out."""
+    return plain(value) if type(value) is str else value
+
+
+def _asset(name: str) -> str:
+    return resources.files("leastpriv.report").joinpath("page", name).read_text(encoding="utf-8")
+
+
+def _hash(text: str) -> str:
+    """As a Content-Security-Policy names an inline block that may act."""
+    return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()

@@ -1,0 +1,97 @@
+"""The evidence of a change at its line, for the review of the pull request: few, the gravest first."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from difflib import SequenceMatcher
+from itertools import groupby
+from typing import Literal
+
+from leastpriv.models import ChangeKind
+from leastpriv.policy.document import Document
+from leastpriv.proposal.models import Change
+from leastpriv.report.context import Subject
+from leastpriv.report.escape import code
+from leastpriv.report.phrases import codes, day, in_time, last_of, plural, run_links, runs_of, times, watched
+from leastpriv.report.pull_request import basis_words, only_if
+
+MOST_NOTES = 10
+Side = Literal["LEFT", "RIGHT"]
+"""Of a diff: the committed file, or the proposed one."""
+
+
+@dataclass(frozen=True, slots=True)
+class LineNote:
+    """What is told at one line of the policy file's diff; `text` is Markdown."""
+
+    line: int
+    side: Side
+    text: str
+
+
+def line_notes(subject: Subject) -> tuple[LineNote, ...]:
+    """At most ten, each at a line that the diff changes; changes that share a line share a note.
+
+    Additions come first, those for a security reviewer before the others, then what goes.
+    """
+    committed, document = subject.draft.committed, subject.draft.document
+    if committed is None or not document.editable:
+        return ()
+    left, right = _changed_lines(committed.source.outer, document.source.outer)
+    placed = [
+        (line, side, _told(change, subject))
+        for change in subject.gravest_first
+        for line, side in _places(change, committed, document)
+        if line in (left if side == "LEFT" else right)
+    ]
+    order = {(line, side): number for number, (line, side, _) in reversed(list(enumerate(placed)))}
+    placed.sort(key=lambda each: order[each[0], each[1]])
+    grouped = groupby(placed, key=lambda each: (each[0], each[1]))
+    notes = [LineNote(line, side, "\n\n".join(text for _, _, text in group)) for (line, side), group in grouped]
+    return tuple(notes[:MOST_NOTES])
+
+
+def _changed_lines(before: str, after: str) -> tuple[set[int], set[int]]:
+    """1-based lines that the diff takes away, and that it adds."""
+    old, new = before.split("\n"), after.split("\n")
+    left: set[int] = set()
+    right: set[int] = set()
+    for kind, a, b, c, d in SequenceMatcher(None, old, new, autojunk=False).get_opcodes():
+        if kind != "equal":
+            left.update(range(a + 1, b + 1))
+            right.update(range(c + 1, d + 1))
+    return left, right
+
+
+def _places(change: Change, committed: Document, document: Document) -> Iterator[tuple[int, Side]]:
+    """Where a change shows: what goes in the committed file, what comes in the proposed one."""
+    if change.kind is not ChangeKind.ADD:
+        yield committed.line_of_entry(change.statement, change.action), "LEFT"
+        return
+    for statement in document.statements:
+        grants = statement.effect == "Allow" and change.action in statement.actions
+        if grants and set(change.resources) & set(statement.resources):
+            yield document.line_of_entry(statement.index, change.action), "RIGHT"
+            return
+
+
+def _told(change: Change, subject: Subject) -> str:
+    evidence = subject.evidence
+    if change.kind is ChangeKind.ADD:
+        runs = run_links(in_time(runs_of(change.usages), evidence.runs), subject.run_url)
+        seen = f"{times(change.usages, evidence)}, last {day(last_of(change.usages))}"
+        warning = f" **Security reviewer:** {change.security}." if change.security else ""
+        return (
+            f"**Added:** {code(change.action)} on {codes(change.resources, 4)}{only_if(change)}: "
+            f"{basis_words(subject, change)}, {seen}{f'; runs {runs}' if runs else ''}.{warning}"
+        )
+    if change.onto:
+        return f"**Narrowed:** {code(change.action)} to the resources that the runs used: {codes(change.onto, 4)}."
+    if change.kind is ChangeKind.NARROW:
+        return (
+            f"**Narrowed:** {code(change.action)} granted {plural(change.granted, 'action')}; used: "
+            f"{codes(change.used, 8)}. {plural(len(change.gone), 'action')} go."
+        )
+    seen = watched(evidence)
+    return f"**Removed:** {code(change.action)}: no call in {seen}, though CloudTrail would have shown it."

@@ -1,0 +1,393 @@
+"""The one comment on a person's pull request that edits a policy: the verdict first, what it rests on last.
+
+The sections of a review: who should look, what goes, what comes, conditions and denials; one line an entry.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+from leastpriv.diff.policy_diff import Edit
+from leastpriv.evidence.models import CallGroup
+from leastpriv.models import Condition, Outcome, Usage
+from leastpriv.policy.document import Statement
+from leastpriv.proposal.addition_rules import refused_elsewhere
+from leastpriv.proposal.review_models import Addition, ConditionChange, DenyChange, Removal, Verdict, asks
+from leastpriv.report import escape
+from leastpriv.report.context import Reviewed
+from leastpriv.report.escape import code, prose
+from leastpriv.report.evidence_limits import UNSEEN, unseen_lines
+from leastpriv.report.phrases import codes, day, fit, joined, last_of, plural, run_links, times, watched
+from leastpriv.report.proof import replay_sentences
+
+_NO_EVIDENCE = "no evidence"
+
+
+def needs_security(subject: Reviewed) -> Iterator[str]:
+    """Additions that open a door, with the reason; first those that no proposal would write."""
+    rows = []
+    for addition in subject.review.additions:
+        on = codes(addition.edit.on, 3)
+        for reason, actions in addition.forbidden.items():
+            rows.append(f"- {codes(actions, 6)} on {on}: **no proposal would write it**: {prose(reason)}.")
+        for reason, actions in addition.sensitive.items():
+            rows.append(f"- {codes(actions, 6)} on {on}: {prose(reason)}.")
+    if rows:
+        yield "### Needs a security reviewer\n\n" + "\n".join(dict.fromkeys(rows))
+
+
+def removals(subject: Reviewed) -> Iterator[str]:
+    """What goes: first what was used, then the rest, with the guards that speak against it."""
+    removed = subject.review.removals
+    used = [line for removal in removed for line in _used_lines(subject, removal)]
+    if used:
+        yield "### Removes what was used\n\n" + "\n".join(used)
+    unused = [removal for removal in removed if _unused(removal) or not removal.edit.actions]
+    if unused:
+        rows = "\n".join(_unused_rows(unused))
+        yield f"### Removes without a recorded use\n\n| Entry | Where | On | Left |\n| --- | --- | --- | --- |\n{rows}"
+    guards = "\n".join(_guard_rows(removed))
+    if guards:
+        yield (
+            "### A use of these could have stayed unseen, or is still to come\n\n"
+            f"| Guard | Actions | Why |\n| --- | --- | --- |\n{guards}"
+        )
+
+
+def _used_lines(subject: Reviewed, removal: Removal) -> Iterator[str]:
+    edit = removal.edit
+    for words, found in (("used", removal.lost), ("may be refused: used", removal.doubtful)):
+        for action, usages in found.items():
+            verb = "narrows" if action in edit.partly else "removes"
+            through = "" if action == edit.entry else f" of {code(edit.entry)}"
+            left = f", leaves {codes(edit.elsewhere, 3)}" if action in edit.partly else ""
+            yield (
+                f"- {verb} {code(action)}{through} on {codes(edit.on, 3)}{left} "
+                f"({words} {_seen(subject, usages)}{_called_on(edit, usages)}); {_place(edit.statement, 'base')}"
+            )
+
+
+def _called_on(edit: Edit, usages: Sequence[Usage]) -> str:
+    resources = sorted({usage.need.permission.resource for usage in usages} - set(edit.on))
+    return f", on {codes(resources, 3)}" if resources else ""
+
+
+def _unused(removal: Removal) -> list[str]:
+    return [action for action in removal.edit.actions if action not in {*removal.lost, *removal.doubtful}]
+
+
+def _unused_rows(unused: Iterable[Removal]) -> Iterator[str]:
+    """A row for each statement and kind of edit, literal entries together."""
+    rows: dict[tuple[str, str, str], list[str]] = {}
+    for removal in unused:
+        edit = removal.edit
+        left = [codes(edit.elsewhere, 3)] if edit.elsewhere else []
+        rest = edit.granted - len(edit.actions)
+        if rest:
+            left.append(plural(rest, "action"))
+        where = (_place(edit.statement, "base"), codes(edit.on, 3), joined(left) or "nothing")
+        rows.setdefault(where, []).append(_entry(edit, _unused(removal)))
+    for shared, entries in rows.items():
+        yield f"| {', '.join(entries)} | {' | '.join(shared)} |"
+
+
+def _entry(edit: Edit, actions: Sequence[str]) -> str:
+    """`sqs:PurgeQueue`, or `sqs:*` with the actions that are meant."""
+    if not actions:
+        return f"{code(edit.entry)}: what AWS will add"
+    if list(actions) == [edit.entry]:
+        return code(edit.entry)
+    return f"{code(edit.entry)}: {plural(len(actions), 'action')} ({codes(actions, 6)})"
+
+
+def _guard_rows(removed: Iterable[Removal]) -> Iterator[str]:
+    grouped: dict[tuple[str, str], dict[str, None]] = {}
+    for removal in removed:
+        for objection, actions in removal.unseen.items():
+            reason = _REASONS.get(objection.guard, objection.reason)
+            grouped.setdefault((objection.guard, reason), {}).update(dict.fromkeys(actions))
+    for (guard, reason), found in grouped.items():
+        yield f"| {code(guard)} | {codes(sorted(found), 12)} | {prose(reason)} |"
+
+
+_REASONS = {"sibling": "a later run updates or deletes what this role makes"}
+"""Reasons that differ only in the partner action are told as one."""
+
+
+def additions(subject: Reviewed) -> Iterator[str]:
+    """What comes, each with the evidence for it or the lack of it."""
+    entries: dict[tuple[str, str], list[str]] = {}
+    for addition in subject.review.additions:
+        entries.setdefault(_added(subject, addition), []).append(code(addition.edit.entry))
+    rows = [f"- {verb} {', '.join(names)}{rest}" for (verb, rest), names in entries.items()]
+    if subject.review.new_access:
+        rows.append(f"- **new access by containment**: {codes(subject.review.new_access, 6)}")
+    if rows:
+        yield "### Adds\n\n" + "\n".join(rows)
+
+
+def _added(subject: Reviewed, addition: Addition) -> tuple[str, str]:
+    """What stands before and behind the entry; entries that share both share a line."""
+    edit = addition.edit
+    verb = "widens" if edit.partly and not edit.only else "adds"
+    new = len(edit.actions)
+    count = f", {plural(new, 'action')}," if new == edit.granted else f", {new:,} of {edit.granted:,} actions new,"
+    wider = f", beyond {codes(edit.elsewhere, 3)}" if edit.partly else ""
+    shown = f"{count if edit.granted > 1 else ''} on {codes(edit.on, 3)}{wider}"
+    return verb, f"{shown} ({_evidence(subject, addition)}); {_place(edit.statement, 'head')}"
+
+
+def _evidence(subject: Reviewed, addition: Addition) -> str:
+    """`refused 3×, last in …`; where several actions are meant, each by name."""
+    actions = addition.edit.actions
+    if not actions:
+        return f"what AWS will add: {_NO_EVIDENCE}"
+    if len(actions) == 1:
+        return _asked_for(subject, addition, actions[0]) or _silence(addition, actions)
+    parts = [f"{code(action)} {_asked_for(subject, addition, action)}" for action in list(addition.asked)[:6]]
+    more = len(addition.asked) - len(parts)
+    parts += [f"{more} more with evidence"] if more else []
+    silent = [action for action in addition.unproven if action not in addition.asked]
+    if silent:
+        parts.append(f"{codes(silent, 6)}: {_silence(addition, silent)}")
+    return "; ".join(parts)
+
+
+def _asked_for(subject: Reviewed, addition: Addition, action: str) -> str:
+    """What the evidence says of one action, and where it stops short of what the addition opens."""
+    usages = addition.asked.get(action, ())
+    said = _asked(subject, usages)
+    if not any(map(asks, usages)) or action not in addition.unproven:
+        return said
+    return f"{said}, on {codes(sorted({usage.need.permission.resource for usage in usages}), 3)} alone"
+
+
+def _silence(addition: Addition, actions: Sequence[str]) -> str:
+    used = [action for action in actions if action in addition.elsewhere]
+    if not used:
+        return _NO_EVIDENCE
+    which = "in use" if len(used) == len(actions) else f"{codes(used, 6)} in use"
+    return f"{_NO_EVIDENCE}; {which}, though not there"
+
+
+def _asked(subject: Reviewed, usages: Sequence[Usage]) -> str:
+    """What the evidence says of an action that was not allowed before."""
+    found: dict[str, list[Usage]] = {}
+    for usage in usages:
+        found.setdefault(_kind(usage), []).append(usage)
+    return ", ".join(f"{prose(kind)} {_seen(subject, of_kind)}" for kind, of_kind in found.items())
+
+
+def _kind(usage: Usage) -> str:
+    if usage.outcome is Outcome.ALLOWED:
+        return "used without a known grant"
+    if usage.outcome is Outcome.UNKNOWN:
+        return "called, with an answer that says nothing about authorisation,"
+    if usage.denial and not usage.denial.mendable:
+        return f"{_NO_EVIDENCE}: {refused_elsewhere(usage).objection.reason}; refused"
+    return "refused, as a job log tells," if usage.denial and usage.denial.log else "refused"
+
+
+def conditions(subject: Reviewed) -> Iterator[str]:
+    """Conditions that changed and Deny statements that came or went, with the recorded calls they decide."""
+    review = subject.review
+    lines = [
+        *(_deny(subject, change, "adds a Deny of", "head") for change in review.denies_added),
+        *(_deny(subject, change, "lifts a Deny of", "base") for change in review.denies_removed),
+        *(_condition(subject, change) for change in review.conditions),
+    ]
+    if lines:
+        yield "### Conditions and Deny\n\n" + "\n".join(lines)
+
+
+def _deny(subject: Reviewed, change: DenyChange, verb: str, version: str) -> str:
+    edit = change.edit
+    what = code(edit.entry) if edit.whole else _entry(edit, edit.actions)
+    left = f", beyond {codes(edit.elsewhere, 3)}" if edit.partly else ""
+    found = _effect(subject, {"refuses": change.refused, "allows": change.granted})
+    nothing = _NO_EVIDENCE if version == "base" else "no recorded call is refused by it"
+    return f"- {verb} {what} on {codes(edit.on, 3)}{left} ({found or nothing}); {_place(edit.statement, version)}"
+
+
+def _condition(subject: Reviewed, change: ConditionChange) -> str:
+    edit = change.edit
+    subjects = f"{codes(edit.actions, 6)} on {codes(edit.on, 3)}"
+    found = _effect(subject, {"refuses": change.refused, "may refuse": change.doubtful, "allows": change.granted})
+    nothing = _NO_EVIDENCE if edit.widens else "no recorded call is refused by it"
+    effect = "a Deny of " if edit.effect == "Deny" else ""
+    return f"- {effect}{subjects}: {_conditions(edit.before)} → {_conditions(edit.after)} ({found or nothing})"
+
+
+def _effect(subject: Reviewed, by_verb: Mapping[str, Sequence[Usage]]) -> str:
+    return "; ".join(
+        f"{verb} {codes(dict.fromkeys(usage.need.permission.action for usage in usages), 6)}, "
+        f"{_outcomes(subject, usages)}"
+        for verb, usages in by_verb.items()
+        if usages
+    )
+
+
+def _outcomes(subject: Reviewed, usages: Sequence[Usage]) -> str:
+    used = [usage for usage in usages if usage.outcome is Outcome.ALLOWED]
+    others = [usage for usage in usages if usage.outcome is not Outcome.ALLOWED]
+    told = [f"used {_seen(subject, used)}"] if used else []
+    return ", ".join([*told, *([_asked(subject, others)] if others else [])])
+
+
+def _conditions(found: Sequence[Condition]) -> str:
+    """`StringEquals aws:RequestedRegion eu-west-1`, each in code, or that there is none."""
+    each = [f"{condition.operator} {condition.key} {', '.join(condition.values)}".strip() for condition in found]
+    return codes(each, 6) if each else "no condition"
+
+
+def _seen(subject: Reviewed, usages: Sequence[Usage]) -> str:
+    """`14×, last in run [123](…) on 2026-11-03`."""
+    last = max(usages, key=lambda usage: usage.last_seen)
+    run = f" in run {run_links(last.runs[-1:], subject.run_url)}" if last.runs else ""
+    return f"{times(usages, subject.evidence)}, last{run} on {day(last_of(usages))}"
+
+
+def _place(statement: Statement, version: str) -> str:
+    """`statement Queues, line 9 of the base`."""
+    line = f"line {statement.line} of the {version}"
+    return f"statement {code(statement.sid)}, {line}" if statement.sid else line
+
+
+_LONGEST = 58_000
+"""GitHub takes 65,536 characters; headers and escapes count, as in a pull request's body."""
+
+
+def marker(principal: str, policy_file: str) -> str:
+    """The last line of the comment, by which the next run finds it again: one a principal and policy file."""
+    scope = hashlib.sha256(f"{principal} {policy_file}".encode()).hexdigest()[:12]
+    return f"<!-- leastpriv:review v=1 scope={scope} -->"
+
+
+def review_title(subject: Reviewed) -> str:
+    """One line of fixed words, figures and the role's name."""
+    review = subject.review
+    match review.verdict:
+        case Verdict.BREAKS:
+            found = f"refuses {plural(_calls(review.broken), 'recorded call')}"
+        case Verdict.NEW_ACCESS:
+            found = "new access without evidence"
+        case Verdict.NEEDED_ACCESS:
+            found = "adds what was needed"
+        case Verdict.NARROWS:
+            found = "allows less"
+        case _:
+            found = "no change of permissions"
+    return f"Policy review for {escape.name(subject.role)}: {found}"
+
+
+def review_body(subject: Reviewed, longest: int = _LONGEST) -> str:
+    """The whole comment in Markdown, at most `longest` characters, with `marker` as its last line.
+
+    What grows too long loses the ends of its longest sections; verdict and replay stay whole.
+    """
+    before, after = [verdict(subject)], [_replay(subject), marker(subject.principal, subject.policy_file)]
+    sections = [
+        *needs_security(subject),
+        *removals(subject),
+        *additions(subject),
+        *conditions(subject),
+        f"{UNSEEN}\n\n" + "\n".join(unseen_lines(subject.evidence, bool(subject.attached))),
+    ]
+    whole = _page([*before, *sections, *after])
+    if len(whole) <= longest:
+        return whole
+    room = longest - sum(len(part) + 2 for part in (*before, *after)) - 2 * len(sections)
+    return _page([*before, *fit(sections, room, "the job's summary"), *after])
+
+
+def _page(sections: Sequence[str]) -> str:
+    return "\n\n".join(sections) + "\n"
+
+
+def verdict(subject: Reviewed) -> str:
+    """What a reviewer reads first: the gravest finding, then what else is to be known before merging."""
+    sentences = [_finding(subject), *_reservations(subject)]
+    evidence = subject.evidence
+    if not evidence.counts.calls:
+        sentences.append(
+            f"**No call of {code(subject.principal)}** is among the {subject.records:,} records that were read: "
+            "is the ARN right, and the trail?"
+        )
+    return " ".join(sentences)
+
+
+def _finding(subject: Reviewed) -> str:
+    review, file = subject.review, _file(subject)
+    evidence = subject.evidence
+    basis = watched(evidence)
+    did = f"{code(subject.role)} did in {basis}"
+    match review.verdict:
+        case Verdict.BREAKS:
+            calls = plural(_calls(review.broken), "recorded call")
+            return (
+                f"**Breaks: {calls} of {code(subject.role)} would be refused** after this edit of {file}, and are "
+                f"not before it: found in {basis}. Such a deploy would fail."
+            )
+        case Verdict.NEW_ACCESS:
+            needed = f"what {code(subject.role)} needed in {basis}"
+            return f"**New access without evidence** in {file}: {_unproven(subject)} beyond {needed}."
+        case Verdict.NEEDED_ACCESS:
+            return f"**Adds only what was needed** in {file}: it was refused, or used without a known grant."
+        case Verdict.NARROWS:
+            surely = " for sure" if review.may_break else ""
+            return f"**Allows less** in {file}: no recorded call would be refused{surely}, of all that {did}."
+        case _:
+            return f"**No change of permissions** in {file}: both versions allow and deny the same."
+
+
+def _file(subject: Reviewed) -> str:
+    state = " (new)" if subject.review.is_created else " (deleted)" if subject.review.is_deleted else ""
+    return f"{code(subject.policy_file)}{state}"
+
+
+def _unproven(subject: Reviewed) -> str:
+    """`3 of the 4 added actions go`; what a Deny or a condition held back is not counted."""
+    additions = subject.review.additions
+    added = {action for addition in additions for action in addition.edit.actions}
+    unproven = {action for addition in additions for action in addition.unproven}
+    if not unproven:
+        return "it goes"
+    some = f"{len(unproven):,} of " if len(unproven) < len(added) else ""
+    return f"{some}{plural(len(added), 'added action')} {'goes' if len(unproven) == 1 else 'go'}"
+
+
+def _reservations(subject: Reviewed) -> Iterator[str]:
+    review = subject.review
+    if review.verdict is Verdict.BREAKS and review.has_new_access_without_evidence:
+        yield "It also gives **new access without evidence**."
+    if review.verdict is Verdict.NEW_ACCESS:
+        yield "No recorded call would be refused."
+    if review.may_break:
+        yield f"**{plural(_calls(review.may_break), 'recorded call')} may be refused**: the records do not decide it."
+    unseen = {action for removal in review.removals for actions in removal.unseen.values() for action in actions}
+    if unseen:
+        yield f"Of {plural(len(unseen), 'removed action')} a use could have stayed unseen, or is still to come."
+
+
+def _replay(subject: Reviewed) -> str:
+    review = subject.review
+    lines = list(replay_sentences(review.after, "this version"))
+    lines.append(f"The base allows {review.before.allowed:,} of {review.before.recorded:,}.")
+    if review.broken:
+        events = codes(dict.fromkeys(group.event for group in review.broken), 8)
+        lines.append(f"**{plural(_calls(review.broken), 'call')} would be refused for this edit**: {events}.")
+    if review.may_break:
+        events = codes(dict.fromkeys(group.event for group in review.may_break), 8)
+        lines.append(f"{plural(_calls(review.may_break), 'call')} would be allowed less surely than before: {events}.")
+    both = [group for group in review.after.refused if group not in set(review.broken)]
+    if both:
+        lines.append(
+            f"{plural(_calls(both), 'call')} by neither version: another policy of the role must have allowed "
+            f"{'it' if _calls(both) == 1 else 'them'} ({codes(dict.fromkeys(group.event for group in both), 4)})."
+        )
+    return "### Replay\n\n" + "\n".join(f"- {line}" for line in lines)
+
+
+def _calls(groups: Sequence[CallGroup]) -> int:
+    return sum(group.count for group in groups)

@@ -1,0 +1,282 @@
+"""Rows of the commands as JSON lines, and as tables for people.
+
+Rows of `leastpriv evaluate` and `leastpriv contains`, and the sentence of the latter.
+
+Rows of `leastpriv denials`, and the sentence that sums them up.
+
+Rows of `leastpriv permissions`, which `proposal.json` holds too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from leastpriv.evidence.aggregate import by_pattern
+from leastpriv.evidence.denials.job_logs import MOST_DISTINCT, LoggedDenial
+from leastpriv.evidence.models import Evidence
+from leastpriv.models import Basis, Condition, Gap, Outcome, Usage
+from leastpriv.permissions.patterns import escape_observed
+from leastpriv.policy.containment import Excess
+from leastpriv.policy.document import Document, Statement
+from leastpriv.policy.evaluate import Decision, Layer
+from leastpriv.report.escape import json_text, plain
+
+
+def permission_row(usage: Usage) -> dict[str, object]:
+    """One row of `leastpriv permissions` for a need that an identity policy can meet."""
+    need = usage.need
+    return {
+        "action": need.permission.action,
+        "resource": need.permission.resource,
+        "conditions": conditions_value(need.permission.conditions),
+        "basis": need.basis,
+        "count": usage.count,
+        "first_seen": time_value(usage.first_seen),
+        "last_seen": time_value(usage.last_seen),
+        "runs": list(usage.runs),
+        "events": list(usage.events),
+        **({"forwarded_by": list(usage.forwarded_by)} if usage.forwarded_by else {}),
+        **({} if need.verified else {"verified": False}),
+    }
+
+
+def denied_row(usage: Usage) -> dict[str, object]:
+    """One row of `leastpriv permissions` for a refusal that no identity policy can mend."""
+    need, denial = usage.need, usage.denial
+    return {
+        "denied": need.permission.action,
+        "denied_by": denial.denied_by if denial else "unknown",
+        "resource": need.permission.resource,
+        "count": usage.count,
+        "first_seen": time_value(usage.first_seen),
+        "last_seen": time_value(usage.last_seen),
+        "runs": list(usage.runs),
+        "events": list(usage.events),
+    }
+
+
+def gap_row(gap: Gap) -> dict[str, object]:
+    """One row of `leastpriv permissions` for something the evidence could not see."""
+    scope = gap.scope
+    parts = ("services", "actions", "regions", "events", "outside")
+    named: dict[str, tuple[str, ...]] = {part: getattr(scope, part) for part in parts}
+    shown: dict[str, object] = {part: list(values) for part, values in named.items() if values}
+    if scope.data_events:
+        shown["data_events"] = True
+    return {"gap": gap.kind, "scope": shown or "all", "detail": gap.detail, "count": gap.count}
+
+
+def conditions_value(conditions: Sequence[Condition]) -> dict[str, dict[str, list[str]]]:
+    """Conditions as a policy writes them."""
+    found: dict[str, dict[str, list[str]]] = {}
+    for condition in conditions:
+        found.setdefault(condition.operator, {})[condition.key] = list(condition.values)
+    return found
+
+
+def time_value(time: datetime | None) -> str | None:
+    """A time as CloudTrail writes it."""
+    return f"{time:%Y-%m-%dT%H:%M:%SZ}" if time else None
+
+
+Row = Mapping[str, object]
+
+
+def rows_of(found: Mapping[str, Evidence], patterns: bool, *, name_principals: bool) -> list[dict[str, object]]:
+    """All rows: permissions, refusals that no identity policy can mend, gaps.
+
+    With several principals each row says whose it is; a gap is anybody's and told once.
+    """
+    rows: list[dict[str, object]] = []
+    for principal, evidence in found.items():
+        whose: dict[str, object] = {"principal": principal} if name_principals else {}
+        usages = by_pattern(evidence.usages) if patterns else evidence.usages
+        rows.extend({**whose, **row} for row in _rows(usages))
+        rows.extend({**whose, **gap_row(gap)} for gap in evidence.gaps)
+    return rows
+
+
+def _rows(usages: Sequence[Usage]) -> Iterator[dict[str, object]]:
+    for usage in usages:
+        if usage.outcome is Outcome.ALLOWED:
+            yield permission_row(usage)
+        elif usage.outcome is Outcome.DENIED and usage.need.basis is Basis.DENIED:
+            mendable = usage.denial is not None and usage.denial.mendable
+            yield permission_row(usage) if mendable else denied_row(usage)
+
+
+def json_lines(rows: Iterable[Row]) -> str:
+    """One JSON object a line, in ASCII; `##[`, a command to a workflow's runner wherever it stands, gets an escape."""
+    return "".join(json_text(row) + "\n" for row in rows)
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """Columns for people; no cell holds a line break, or anything that a terminal or a runner would obey."""
+
+    columns: tuple[str, ...]
+    cells: tuple[tuple[str, ...], ...]
+    notes: tuple[str, ...] = ()
+    """Sentences below it."""
+
+    def __str__(self) -> str:
+        widths = [max(map(len, column)) for column in zip(self.columns, *self.cells, strict=True)]
+        lines = [
+            "  ".join(text.ljust(width) for text, width in zip(line, widths, strict=True)).rstrip()
+            for line in (self.columns, *self.cells)
+        ]
+        return "\n".join([*lines, *self.notes]) + "\n"
+
+
+def permission_table(rows: Sequence[Row]) -> Table:
+    """Permission rows in columns; refusals and gaps as sentences."""
+    notes = [
+        f"refused by {row['denied_by']}: {_cell(row, 'denied')} on {_cell(row, 'resource')} ({row['count']}×)"
+        for row in rows
+        if "denied" in row
+    ]
+    notes += [f"gap {row['gap']}: {_cell(row, 'detail')} ({row['count']}×)" for row in rows if "gap" in row]
+    named = ("principal",) if any("principal" in row for row in rows) else ()
+    columns = (*named, "action", "resource", "basis", "count", "runs", "last_seen")
+    cells = [tuple(_cell(row, column) + _mark(row, column) for column in columns) for row in rows if "action" in row]
+    return Table(columns, tuple(cells), tuple(notes))
+
+
+def denial_table(rows: Sequence[Row]) -> Table:
+    """Rows of `leastpriv denials`."""
+    columns = ("action", "resource", "denied_by", "mendable", "where")
+    cells = ((*(_cell(row, column) for column in columns[:-1]), _place(row)) for row in rows)
+    return Table(columns, tuple(cells))
+
+
+def decision_table(rows: Sequence[Row]) -> Table:
+    """Rows of `leastpriv evaluate`, numbered as the requests are."""
+    cells = (
+        (str(number), _cell(row, "decision"), _cell(row, "denied_by"), _statement(row))
+        for number, row in enumerate(rows, start=1)
+    )
+    return Table(("request", "decision", "denied_by", "statement"), tuple(cells))
+
+
+def excess_table(rows: Sequence[Row]) -> Table:
+    """Rows of `leastpriv contains`."""
+    cells = ((_cell(row, "action"), _cell(row, "resource"), _only_if(row), _statement(row)) for row in rows)
+    return Table(("action", "resource", "where", "statement"), tuple(cells))
+
+
+def _mark(row: Row, column: str) -> str:
+    """The catalogue lacks the action: it may hold a removal back and is never written."""
+    return " (unverified)" if column == "action" and row.get("verified") is False else ""
+
+
+def _cell(row: Row, column: str) -> str:
+    value = row.get(column)
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if column == "last_seen":
+        value = str(value)[: len("2026-11-05")]  # the day: a terminal's width goes to actions and resources
+    return str(len(value)) if isinstance(value, list) else "–" if value is None else plain(str(value), 120)
+
+
+def _place(row: Row) -> str:
+    return plain(f"{row['file']}:{row['line']}", 120)
+
+
+def _statement(row: Row) -> str:
+    found = row.get("statement")
+    if not isinstance(found, Mapping):
+        return "–"
+    return plain(f"{found['file']}:{found['line']} {found['sid'] or ''}".rstrip(), 120)
+
+
+def _only_if(row: Row) -> str:
+    """Of a request its context, of what one cannot tell the reason."""
+    context = row.get("context")
+    if isinstance(context, Mapping):
+        return plain(", ".join(f"{key} {' '.join(map(str, values))}" for key, values in context.items()), 120) or "–"
+    return _cell(row, "cannot_tell")
+
+
+def decision_row(decision: Decision, layers: Mapping[Layer, Sequence[Document]]) -> dict[str, object]:
+    """A decision, the statement that decided it (null where none did) and, of a denial, the layer that denied."""
+    row: dict[str, object] = {"decision": decision.effect, "statement": None}
+    if decision.document is not None and decision.statement is not None:
+        document = layers[decision.layer][decision.document]
+        row["statement"] = _statement_place(document, document.statements[decision.statement])
+    if decision.effect in {"implicitDeny", "explicitDeny"}:
+        row["denied_by"] = decision.layer
+    return row
+
+
+def excess_row(excess: Excess, new: Sequence[Document]) -> dict[str, object]:
+    """A request that is newly allowed, as `leastpriv evaluate` takes it, and the statement that allows it.
+
+    Where one cannot tell: the statement's entries and the reason.
+    """
+    statement = _statement_place(new[excess.document], excess.statement)
+    witness = excess.witness
+    if witness is None:
+        return {
+            "action": excess.action,
+            "resource": excess.resource,
+            "cannot_tell": excess.reason,
+            "statement": statement,
+        }
+    return {
+        "action": witness.action,
+        "resource": escape_observed(witness.resource),
+        "context": {key: list(values) for key, values in witness.context.items()},
+        "context_complete": True,
+        "statement": statement,
+    }
+
+
+def excess_sentence(excess: Excess, new: Sequence[Document]) -> str:
+    """What is new, for a log line."""
+    document = new[excess.document]
+    at = f"{plain(document.where)}, line {excess.statement.line},"
+    witness = excess.witness
+    if witness is None:
+        return f"{at} may allow more: {plain(excess.action)} on {plain(excess.resource)}, since {excess.reason}."
+    where = "".join(f", {plain(key)} {plain(', '.join(values))}" for key, values in witness.context.items())
+    return f"{at} allows what the old policy does not: {plain(witness.action)} on {plain(witness.resource)}{where}."
+
+
+def _statement_place(document: Document, statement: Statement) -> dict[str, object]:
+    return {
+        "file": document.where,
+        "index": statement.index,
+        "sid": statement.sid or None,
+        "line": statement.line,
+    }
+
+
+def logged_row(found: LoggedDenial) -> dict[str, object]:
+    """One refusal; what the message does not name is null. `why` tells why no grant helps, null where one can."""
+    denial = found.denial
+    return {
+        "file": found.file,
+        "line": found.line,
+        "action": denial.actions[0] if denial.actions else None,
+        "actions": list(denial.actions),
+        "resource": denial.resource or None,
+        "principal": denial.principal or None,
+        "denied_by": denial.denied_by,
+        "explicit": denial.explicit,
+        "mendable": denial.mendable,
+        "inferred": denial.inferred,
+        "why": denial.why or None,
+        "message": denial.message,
+    }
+
+
+def sum_up(found: Sequence[LoggedDenial], *, more: bool) -> str:
+    """How many refusals there are, for a log line; `more`: some were left out."""
+    if not found:
+        return "No refusal was found."
+    mendable = sum(one.denial.mendable for one in found)
+    rest = f" There are more: the first {MOST_DISTINCT:,} are listed." if more else ""
+    noun = "refusal" if len(found) == 1 else "refusals"
+    return f"{len(found):,} distinct {noun}; a grant could mend {mendable:,}.{rest}"

@@ -1,0 +1,136 @@
+"""Words for several targets together: the table of all, the page of a group, the page of first files."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+from leastpriv.models import ChangeKind
+from leastpriv.report import escape
+from leastpriv.report.context import Subject
+from leastpriv.report.drift import findings, summary_section
+from leastpriv.report.escape import code, prose
+from leastpriv.report.phrases import plural
+from leastpriv.report.pull_request import LONGEST_BODY, body, marker, verdict
+from leastpriv.report.role_chain import Chained, chain_section
+
+_LEAST_PAGE = 6_000
+"""Characters: a shorter page of a target says too little, so it is left out as a whole."""
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One target as the table of all shows it; nothing in it is escaped yet."""
+
+    role: str
+    """ARN."""
+    policy_file: str
+    title: str = ""
+    failure: str = ""
+    pull_request: str = ""
+    """Address, empty where there is none."""
+    number: int = 0
+    operation: str = ""
+    subject: Subject | None = None
+
+
+def overview(rows: Sequence[Row]) -> str:
+    """A table of all targets: what was found, and where it is put for review."""
+    lines = [f"| {code(_short(row.role))} | {code(row.policy_file)} | {_found(row)} | {_where(row)} |" for row in rows]
+    return "| Role | Policy file | Found | Pull request |\n| --- | --- | --- | --- |\n" + "\n".join(lines)
+
+
+def several_title(rows: Sequence[Row]) -> str:
+    """One line of fixed words and figures."""
+    return f"Least privilege for {plural(len(rows), 'role')}: {_counts(rows)}" if rows else "Least privilege: no role"
+
+
+def group_title(group: str, rows: Sequence[Row]) -> str:
+    """The title of a pull request that several targets share."""
+    return f"Least privilege for {escape.name(group)} ({plural(len(rows), 'role')}): {_counts(rows)}"
+
+
+def summary(rows: Sequence[Row], chained: Chained, notes: Sequence[str], *, drift: bool = False) -> str:
+    """The page of a whole run: table, chain, then every target in full; `drift`: with the findings of `check`."""
+    parts = [f"## {several_title(rows)}", overview(rows), *(f"> {prose(note)}" for note in notes)]
+    parts += chain_section(chained)
+    for row in rows:
+        if row.subject:
+            drifted = summary_section(findings(row.subject), row.subject) if drift else ""
+            parts.append(f"## {row.title}\n\n{drifted}{body(replace(row.subject, chained=None))}")
+    return "\n\n".join(parts) + "\n"
+
+
+def group_body(rows: Sequence[Row], chained: Chained, fingerprint: str, reserved: int = 0) -> str:
+    """The body of a shared pull request, at most as long as one of a single target.
+
+    The verdict on each target stays; where the pages of all are too long, the last are left to the job's summary.
+    """
+    head = [overview(rows), *(f"- {verdict(row.subject)}" for row in rows if row.subject), *chain_section(chained)]
+    room = LONGEST_BODY - reserved - sum(len(part) + 2 for part in head) - len(marker(fingerprint)) - 200
+    pages: list[str] = []
+    changed = [row for row in rows if row.subject and row.subject.draft.changes]
+    for number, row in enumerate(changed):
+        share = room // (len(changed) - number)
+        if share < _LEAST_PAGE:
+            pages.append(f"*The pages of {plural(len(changed) - number, 'further target')} are in the job's summary.*")
+            break
+        page = _page(row, share)
+        pages.append(page)
+        room -= len(page) + 2
+    return "\n\n".join([*head, *pages, marker(fingerprint)]) + "\n"
+
+
+def first_files_title(roles: Sequence[str]) -> str:
+    """The title of the pull request that begins to look after further roles."""
+    return f"First least-privilege policies for {plural(len(roles), 'further role')}"
+
+
+def first_files_body(rows: Sequence[Row], config: str, chained: Chained, fingerprint: str, reserved: int = 0) -> str:
+    """The body of the pull request with first policy files and the config's new entries."""
+    said = (
+        f"**{plural(len(rows), 'role')}** that the targets of {code(config)} lead to had no committed policy. This "
+        "drafts one for each from what it used, and names it as a target. Nothing is removed by it: attach each beside "
+        "the role's present grants, watch some runs, then detach the wide one. Closing this without merging declines "
+        "these roles for good."
+    )
+    return f"{said}\n\n{group_body(rows, chained, fingerprint, reserved + len(said) + 2)}"
+
+
+def _page(row: Row, longest: int) -> str:
+    subject = row.subject
+    if subject is None:
+        return ""
+    shell = f"<details><summary>{escape.name(subject.role)}</summary>\n\n"
+    own = replace(subject, chained=None)
+    text = body(own, LONGEST_BODY - longest + len(shell) + 20).replace(marker(subject.fingerprint), "").rstrip()
+    return f"{shell}{text}\n\n</details>"
+
+
+def _counts(rows: Sequence[Row]) -> str:
+    subjects = [row.subject for row in rows if row.subject]
+    drafts = sum(1 for subject in subjects if subject.draft.committed is None and subject.draft.changes)
+    found = dict.fromkeys(("add", "narrow", "remove"), 0)
+    for verb, kind in zip(found, (ChangeKind.ADD, ChangeKind.NARROW, ChangeKind.REMOVE), strict=True):
+        found[verb] = sum(len(subject.changes(kind)) for subject in subjects if subject.draft.committed)
+    return ", ".join(_parts(found, drafts, sum(1 for row in rows if row.failure))) or "nothing to change"
+
+
+def _parts(found: dict[str, int], drafts: int, failed: int) -> Iterator[str]:
+    yield from (f"{verb} {count}" for verb, count in found.items() if count)
+    if drafts:
+        yield f"{drafts} first draft{'s' if drafts > 1 else ''}"
+    if failed:
+        yield f"{failed} failed"
+
+
+def _found(row: Row) -> str:
+    return f"**Failed**: {prose(row.failure)}" if row.failure else row.title.partition(": ")[2] or row.title
+
+
+def _where(row: Row) -> str:
+    return f"[#{row.number}]({row.pull_request}) {row.operation}" if row.pull_request else row.operation or "–"
+
+
+def _short(arn: str) -> str:
+    return arn.split(":", 5)[5]

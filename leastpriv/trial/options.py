@@ -1,0 +1,75 @@
+"""The options of `leastpriv trial` as one value. Every message names the option and the way out."""
+
+from __future__ import annotations
+
+from argparse import Namespace
+from dataclasses import dataclass
+
+from leastpriv.config.validators import named_principal, patterns
+from leastpriv.errors import InputError
+from leastpriv.github_actions.inputs import split_list
+from leastpriv.models import Principal
+from leastpriv.policy.source import Location
+
+SESSION_POLICY, TRIAL_ROLE = "session-policy", "trial-role"
+
+
+@dataclass(frozen=True, slots=True)
+class TrialSettings:
+    """What one trial is told."""
+
+    principal: Principal
+    policy: Location
+    also_attached: tuple[str, ...]
+    strategy: str
+    max_rounds: int
+    trails: tuple[str, ...]
+    wait: float
+    """Seconds that records are waited for after a round whose output does not help."""
+    settle: float
+    """Seconds that IAM gets to heed a change of the temporary role."""
+    never_add: tuple[str, ...]
+    clean_up: bool
+    argv: tuple[str, ...]
+
+
+def from_options(options: Namespace) -> TrialSettings | None:
+    """Checks the options; None: there is no command, and the trial only cleans up.
+
+    Raises:
+        InputError: one is missing or malformed, or does not go with another.
+    """
+    if not options.argv and not options.clean_up:
+        raise InputError("There is no command to try: write it behind --, as in leastpriv trial … -- make deploy.")
+    if not options.argv:
+        return None
+    for given, flag in ((options.role_arn, "--role-arn"), (options.policy_file, "--policy-file")):
+        if not given:
+            raise InputError(f"{flag} is missing: a command is tried under the policy of one role or user.")
+    principal = named_principal(options.role_arn, "--role-arn")
+    strategy = options.strategy or (TRIAL_ROLE if principal.kind == "user" else SESSION_POLICY)
+    if strategy == SESSION_POLICY and principal.kind == "user":
+        raise InputError("--strategy is session-policy, but nobody can assume a user: use trial-role.")
+    return TrialSettings(
+        principal=principal,
+        policy=Location.of(options.policy_file),
+        also_attached=_entries(options.also_attached),
+        strategy=strategy,
+        max_rounds=_whole(options.max_rounds, "--max-rounds", 1),
+        trails=_entries(options.trails),
+        wait=_whole(options.wait, "--wait-for-events", 0),
+        settle=_whole(options.settle, "--settle", 0),
+        never_add=patterns({"never-add": _entries(options.never_add)}, {"never-add": "--never-add"}, "never-add"),
+        clean_up=options.clean_up,
+        argv=tuple(options.argv),
+    )
+
+
+def _entries(values: list[str] | None) -> tuple[str, ...]:
+    return tuple(entry for value in values or () for entry in split_list(value))
+
+
+def _whole(text: str, flag: str, least: int) -> int:
+    if not (text.isascii() and text.isdecimal() and len(text) < 10 and int(text) >= least):
+        raise InputError(f"{flag} is {text!r}: write a whole number, {least} or more.")
+    return int(text)

@@ -1,0 +1,274 @@
+"""The promises of the memory in a step: `entrypoint.py` as the runner starts it, against a GitHub that keeps state."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from leastpriv.pull_request.lifecycle import RECONSIDER_LABEL
+from tests.action.test_step import POLICY_FILE, Job, Step
+from tests.fakes.deploys import (
+    CREATE_QUEUE,
+    POLICY,
+    UPDATE,
+    Record,
+    deploys,
+    usual_deploys,
+    write_trail,
+)
+from tests.fakes.github import FakeGitHub
+
+BRANCH = "leastpriv-evidence"
+FILE = "111122223333/role/ci-deploy.json"
+PURGE = {
+    "event": "sqs:PurgeQueue",
+    "parameters": {"queueUrl": "https://sqs.eu-west-1.amazonaws.com/111122223333/orders"},
+}
+PURGE_REFUSED = {
+    **PURGE,
+    "error": "AccessDenied",
+    "message": "User: arn:aws:sts::111122223333:assumed-role/ci-deploy/1 is not authorized to perform: sqs:purgequeue "
+    "on resource: arn:aws:sqs:eu-west-1:111122223333:orders because no identity-based policy allows the "
+    "sqs:purgequeue action",
+}
+LONG_AGO = datetime(2026, 3, 1, 9, tzinfo=UTC)
+
+
+class Clock:
+    """The time on GitHub; tests move it."""
+
+    def __init__(self) -> None:
+        self.now = datetime(2026, 11, 20, 12, tzinfo=UTC)
+
+    def __call__(self) -> datetime:
+        return self.now
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def hub(clock: Clock) -> Iterator[FakeGitHub]:
+    files = {POLICY_FILE: json.dumps(POLICY, indent=2)}
+    with FakeGitHub("octo-org/shop", files=files, clock=clock) as fake:
+        fake.add_user("kim", "write")
+        for deploy in [*usual_deploys(), *deploys([UPDATE], number=100), *deploys([UPDATE], number=200)]:
+            session = deploy["userIdentity"]["arn"].rpartition("/")[2]
+            fake.add_run(int(session), created_at="2026-01-01T00:00:00Z", updated_at="2026-12-01T00:00:00Z")
+        yield fake
+
+
+@pytest.fixture
+def step(tmp_path: Path, hub: FakeGitHub) -> Callable[..., Step]:
+    """Runs the step, with a trail of these records where some are given."""
+    job = Job(tmp_path, hub)
+    job.policy.unlink()
+    numbers = iter(range(100))
+
+    def run(records: Sequence[Record] = (), **inputs: str) -> Step:
+        name = f"trail-{next(numbers)}" if records else "cloudtrail"
+        if records:
+            write_trail(job.workspace / name, records)
+        given = {"mode": "pull-request", "github_token": hub.token, "evidence_branch": BRANCH, "trails": name}
+        return job.step(**{**given, **inputs})
+
+    return run
+
+
+def held_back(step: Step, guard: str) -> list[str]:
+    """Entries of the proposal that a guard holds back."""
+    proposal = json.loads(Path(step.outputs["proposal-file"]).read_text())
+    return [each["action"] for each in proposal["held_back"] if each["guard"] == guard]
+
+
+def removed(step: Step) -> list[str]:
+    found = json.loads(step.outputs["removed-actions"])
+    assert isinstance(found, list)
+    return found
+
+
+def memory(hub: FakeGitHub) -> dict[str, Any]:
+    found = json.loads(hub.file(FILE, BRANCH))
+    assert isinstance(found, dict)
+    return found
+
+
+def test_what_was_used_before_the_window_is_not_removed(step: Callable[..., Step], hub: FakeGitHub) -> None:
+    step(deploys([UPDATE, CREATE_QUEUE, PURGE], first=LONG_AGO, number=100), mode="report")
+    again = step()
+    assert held_back(again, "remembered") == ["sqs:PurgeQueue"]
+    assert "used in at least 6 runs, last on 2026-04-05" in " ".join(again.summary.replace("`", "").split())
+    assert "sns:CreateTopic" in removed(again)
+    assert "sqs:PurgeQueue" not in removed(again)
+
+
+def test_the_memory_holds_aggregates_and_no_parameter_address_or_session(
+    step: Callable[..., Step], hub: FakeGitHub
+) -> None:
+    step(mode="report")
+    found = memory(hub)
+    assert set(found) == {"leastpriv-memory", "principal", "used", "words", "declined", "returned"}
+    assert found["used"]["sqs:CreateQueue"] == {
+        "arn:aws:sqs:eu-west-1:111122223333:orders": {
+            "first": "2026-10-01",
+            "last": "2026-11-05",
+            "run": "17650000005",
+            "runs": {"2026-10": 5, "2026-11": 1},
+        }
+    }
+
+
+def test_the_same_evidence_again_makes_no_commit(step: Callable[..., Step], hub: FakeGitHub) -> None:
+    step()
+    head = hub.head(BRANCH)
+    step()
+    assert hub.head(BRANCH) == head
+
+
+def test_memory_never_justifies_an_addition(step: Callable[..., Step], hub: FakeGitHub) -> None:
+    early = {"event": "sns:Publish", "parameters": {"topicArn": "arn:aws:sns:eu-west-1:111122223333:news"}}
+    step(deploys([UPDATE, early], first=LONG_AGO, number=100), mode="report")
+    again = step()
+    assert json.loads(again.outputs["added-actions"]) == ["cloudwatch:PutMetricAlarm"]
+
+
+def test_a_run_of_a_fork_heeds_the_memory_and_adds_nothing_to_it(
+    step: Callable[..., Step], tmp_path: Path, hub: FakeGitHub
+) -> None:
+    step(deploys([UPDATE, CREATE_QUEUE, PURGE], first=LONG_AGO, number=100), mode="report")
+    head, before = hub.head(BRANCH), len(hub.requests)
+    sides = {side: {"repo": {"full_name": name}} for side, name in (("head", "eve/shop"), ("base", "octo-org/shop"))}
+    fork = Job(tmp_path / "fork", hub, json.dumps({"pull_request": sides}))
+    done = fork.step(mode="report", github_token=hub.read_only_token, evidence_branch=BRANCH)
+    assert held_back(done, "remembered") == ["sqs:PurgeQueue"]
+    assert hub.head(BRANCH) == head
+    assert {each.method for each in hub.requests[before:] if "query {" not in str(each.body)} == {"GET"}
+
+
+class TestRemovedAndRefused:
+    def test_it_comes_back_first_and_is_not_removed_again(
+        self, step: Callable[..., Step], hub: FakeGitHub, clock: Clock
+    ) -> None:
+        first = step()
+        assert "sqs:PurgeQueue" in removed(first)
+        number = int(first.outputs["pull-request-number"])
+        hub.merge_pull(number, "kim", "squash", delete_branch=True)
+        clock.now = datetime(2026, 11, 23, tzinfo=UTC)
+        refused = deploys([UPDATE, PURGE_REFUSED], first=datetime(2026, 11, 22, tzinfo=UTC), times=1, number=100)
+        second = step([*usual_deploys(), *refused])
+        assert "sqs:PurgeQueue" in json.loads(second.outputs["added-actions"])
+        body = str(hub.pull(int(second.outputs["pull-request-number"])).body)
+        rows = [line for line in body.partition("### Adds")[2].splitlines() if line.startswith("| `")]
+        assert rows[0].startswith("| `sqs:PurgeQueue`")
+        assert f"**removed by #{number}**" in rows[0]
+        proposal = json.loads(Path(second.outputs["proposal-file"]).read_text())
+        assert proposal["changes"][0]["removed_by"] == number
+        assert memory(hub)["returned"][0]["pull"] == number
+        hub.merge_pull(int(second.outputs["pull-request-number"]), "kim", "merge", delete_branch=True)
+        third = step(deploys([UPDATE, CREATE_QUEUE], first=datetime(2026, 10, 15, tzinfo=UTC), number=200))
+        assert held_back(third, "refused-after-removal") == ["sqs:PurgeQueue"]
+
+    def test_a_refusal_from_before_the_merge_is_no_return(self, step: Callable[..., Step], hub: FakeGitHub) -> None:
+        first = step()
+        hub.merge_pull(int(first.outputs["pull-request-number"]), "kim", "squash", delete_branch=True)
+        refused = deploys([UPDATE, PURGE_REFUSED], first=datetime(2026, 11, 1, tzinfo=UTC), times=1, number=100)
+        second = step([*usual_deploys(), *refused])
+        assert "removed by" not in second.summary
+        assert memory(hub)["returned"] == []
+
+
+class TestDeclines:
+    def test_they_survive_a_rewritten_description_and_the_label_takes_them_back(
+        self, step: Callable[..., Step], hub: FakeGitHub
+    ) -> None:
+        number = int(step().outputs["pull-request-number"])
+        hub.close_pull(number, "kim")
+        again = step()
+        assert "sns:CreateTopic" in held_back(again, "declined")
+        hub.edit_body_as("kim", number, "Nothing to see.")
+        assert "sns:CreateTopic" in held_back(step(branch="leastpriv/another"), "declined")
+        hub.label_as("kim", number, RECONSIDER_LABEL)
+        assert "sns:CreateTopic" in removed(step())
+        assert memory(hub)["declined"][str(number)]["taken-back"] is True
+
+
+class TestCommands:
+    def test_a_persons_keep_counts_is_answered_and_survives_the_pull_request(
+        self, step: Callable[..., Step], hub: FakeGitHub
+    ) -> None:
+        number = int(step().outputs["pull-request-number"])
+        hub.add_user("mallory", "read")
+        hub.comment_as("kim", number, "We need this.\n\n/leastpriv keep sns:Create*\n")
+        hub.comment_as("mallory", number, "/leastpriv keep *")
+        again = step()
+        assert held_back(again, "asked-to-keep") == ["sns:CreateTopic"]
+        assert "sqs:PurgeQueue" in removed(again)
+        (ours,) = [text for text in hub.comments(number) if "leastpriv:commands" in text]
+        assert "- `keep sns:Create*` by `kim` counts." in ours
+        assert "- `keep *` by `mallory` does not count: only people with write permission decide." in ours
+        hub.close_pull(number, "kim")
+        elsewhere = step(branch="leastpriv/another")
+        assert "sns:CreateTopic" not in removed(elsewhere)
+        assert memory(hub)["words"]["sns:Create*"]["by"] == "kim"
+
+    def test_the_same_commands_again_are_no_second_answer(self, step: Callable[..., Step], hub: FakeGitHub) -> None:
+        number = int(step().outputs["pull-request-number"])
+        hub.comment_as("kim", number, "/leastpriv keep sns:CreateTopic")
+        step()
+        before = [each.path for each in hub.requests if each.method in ("POST", "PATCH") and "comments" in each.path]
+        step()
+        after = [each.path for each in hub.requests if each.method in ("POST", "PATCH") and "comments" in each.path]
+        assert (len(before), after) == (1, before)
+
+    def test_forget_takes_a_keep_and_the_remembered_use_back(self, step: Callable[..., Step], hub: FakeGitHub) -> None:
+        step(deploys([UPDATE, CREATE_QUEUE, PURGE], first=LONG_AGO, number=100), mode="report")
+        number = int(step().outputs["pull-request-number"])
+        hub.comment_as("kim", number, "/leastpriv forget sqs:PurgeQueue")
+        assert "sqs:PurgeQueue" in removed(step())
+
+
+class TestRefusals:
+    def test_a_public_repository_is_refused_unless_that_is_said(
+        self, step: Callable[..., Step], hub: FakeGitHub
+    ) -> None:
+        hub.world.private = False
+        refused = step()
+        assert refused.code == 2
+        assert f"write public:{BRANCH} to have it so" in refused.annotations("error")[0]
+        assert step(evidence_branch=f"public:{BRANCH}").code == 0
+        assert memory(hub)["principal"].endswith("role/ci-deploy")
+
+    @pytest.mark.parametrize("branch", ["main", "leastpriv/ci-deploy"])
+    def test_a_branch_with_another_use_is_refused(self, step: Callable[..., Step], branch: str) -> None:
+        refused = step(evidence_branch=branch)
+        assert (refused.code, "has another use" in refused.annotations("error")[0]) == (2, True)
+
+    def test_without_a_token_it_is_refused(self, step: Callable[..., Step]) -> None:
+        refused = step(github_token="", mode="report")
+        assert (refused.code, "evidence-branch" in refused.annotations("error")[0]) == (2, True)
+
+    def test_a_memory_that_cannot_be_read_removes_nothing_and_is_not_overwritten(
+        self, step: Callable[..., Step], hub: FakeGitHub
+    ) -> None:
+        step(mode="report")
+        head = hub.head(BRANCH)
+        hub.fail_next("GET", "/git/blobs/", 500, times=20)
+        again = step()
+        assert again.code == 0
+        assert removed(again) == []
+        assert "remembered" in again.summary
+        assert hub.head(BRANCH) == head
+
+    def test_a_token_that_may_not_write_makes_a_proposal_and_a_warning(
+        self, step: Callable[..., Step], hub: FakeGitHub
+    ) -> None:
+        done = step(github_token=hub.read_only_token, mode="report")
+        assert done.code == 0
+        assert any("could not be kept" in text for text in done.annotations("warning"))

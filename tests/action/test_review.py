@@ -1,0 +1,247 @@
+"""The promises of the mode review: one comment on a person's pull request, the summary, an exit code, no commit."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from leastpriv.cli.main import main
+from tests.action.test_step import POLICY_FILE, Job, Step
+from tests.fakes.deploys import NOW, POLICY, ROLE, as_committed
+from tests.fakes.github import FakeGitHub
+
+BRANCH = "kim/policy"
+
+
+@pytest.fixture
+def hub() -> Iterator[FakeGitHub]:
+    with FakeGitHub("octo-org/shop", files={POLICY_FILE: json.dumps(POLICY, indent=2)}) as fake:
+        fake.add_user("kim", "write")
+        yield fake
+
+
+def edited(hub: FakeGitHub, policy: Mapping[str, Any] | None, path: str = POLICY_FILE) -> int:
+    """Kim's pull request with another policy; gives its number."""
+    content = None if policy is None else json.dumps(policy, indent=2)
+    hub.commit_as("kim", BRANCH, {path: content})
+    return hub.open_pull_as("kim", BRANCH)
+
+
+def review(folder: Path, hub: FakeGitHub, number: int, *, fork: bool = False, token: str = "", **inputs: str) -> Step:
+    pull = {
+        "number": number,
+        "base": {"sha": hub.head("main"), "repo": {"full_name": "octo-org/shop"}},
+        "head": {"sha": hub.head(BRANCH), "repo": {"full_name": "eve/shop" if fork else "octo-org/shop"}},
+    }
+    job = Job(folder, hub, json.dumps({"pull_request": pull}))
+    job.policy.unlink()
+    return job.step(mode="review", github_token=token or hub.token, **inputs)
+
+
+def without(sid: str) -> dict[str, Any]:
+    return {**POLICY, "Statement": [each for each in POLICY["Statement"] if each["Sid"] != sid]}
+
+
+def with_grant(action: str, resource: str) -> dict[str, Any]:
+    grant = {"Sid": "More", "Effect": "Allow", "Action": action, "Resource": resource}
+    return {**POLICY, "Statement": [*POLICY["Statement"], grant]}
+
+
+def writes(hub: FakeGitHub) -> list[str]:
+    return [
+        f"{each.method} {each.path}"
+        for each in hub.requests
+        if each.method not in ("GET", "HEAD") and "query {" not in str(each.body)
+    ]
+
+
+def test_a_removal_of_what_was_used_is_three_and_one_comment_with_the_run(tmp_path: Path, hub: FakeGitHub) -> None:
+    number = edited(hub, without("Functions"))
+    step = review(tmp_path, hub, number)
+    assert step.code == 3
+    [comment] = hub.comments(number)
+    assert "lambda:UpdateFunctionCode" in comment
+    assert "used 6×" in comment
+    assert "/octo-org/shop/actions/runs/17650000005)" in comment
+    assert step.summary.startswith("## Policy review for ci-deploy: refuses 6 recorded calls\n\n")
+    assert step.outputs["has-changes"] == "true"
+    assert "exit code 3" in step.annotations("error")[0]
+    assert [each for each in writes(hub) if "git" in each or "pulls" in each] == []
+
+
+def test_the_comment_is_edited_in_place_and_says_when_all_is_well_again(tmp_path: Path, hub: FakeGitHub) -> None:
+    number = edited(hub, without("Functions"))
+    review(tmp_path / "1", hub, number)
+    hub.commit_as("kim", BRANCH, {POLICY_FILE: json.dumps(as_committed(), indent=2)})
+    step = review(tmp_path / "2", hub, number)
+    assert step.code == 0
+    [comment] = hub.comments(number)
+    assert "lambda:UpdateFunctionCode" not in comment.partition("### Replay")[0].partition("Removes what was used")[2]
+    before = writes(hub)
+    review(tmp_path / "3", hub, number)
+    assert writes(hub) == before
+
+
+def test_two_policies_reviewed_in_one_pull_request_have_a_comment_each(tmp_path: Path, hub: FakeGitHub) -> None:
+    number = edited(hub, without("Functions"))
+    hub.commit_as("kim", BRANCH, {"iam/other.json": json.dumps(POLICY)})
+    review(tmp_path / "1", hub, number)
+    review(tmp_path / "2", hub, number, policy_file="iam/other.json")
+    assert len(hub.comments(number)) == 2
+
+
+def test_an_addition_without_evidence_is_told_and_does_not_fail(tmp_path: Path, hub: FakeGitHub) -> None:
+    number = edited(hub, with_grant("sqs:ReceiveMessage", "arn:aws:sqs:eu-west-1:111122223333:other"))
+    step = review(tmp_path, hub, number)
+    assert step.code == 0
+    assert "no evidence" in hub.comments(number)[0]
+    assert len(step.annotations("warning")) == 1
+
+
+def test_an_addition_that_aws_refused_is_told_with_its_count(tmp_path: Path, hub: FakeGitHub) -> None:
+    number = edited(hub, with_grant("cloudwatch:PutMetricAlarm", "arn:aws:cloudwatch:eu-west-1:111122223333:alarm:*"))
+    step = review(tmp_path, hub, number)
+    assert step.code == 0
+    assert "refused 1×" in hub.comments(number)[0]
+
+
+def test_an_edit_of_the_form_alone_needs_no_comment(tmp_path: Path, hub: FakeGitHub) -> None:
+    hub.commit_as("kim", BRANCH, {POLICY_FILE: json.dumps(POLICY)})
+    number = hub.open_pull_as("kim", BRANCH)
+    step = review(tmp_path, hub, number)
+    assert (step.code, hub.comments(number), step.outputs["has-changes"]) == (0, [], "false")
+    assert "no change of permissions" in step.summary
+
+
+def test_an_edit_of_an_attached_policy_is_part_of_it(tmp_path: Path, hub: FakeGitHub) -> None:
+    grants, rest = [[s for s in POLICY["Statement"] if (s["Sid"] == "Functions") is which] for which in (True, False)]
+    hub.commit_as("kim", "main", {"iam/more.json": json.dumps({**POLICY, "Statement": grants})})
+    hub.commit_as("kim", "main", {POLICY_FILE: json.dumps({**POLICY, "Statement": rest})})
+    hub.commit_as("kim", BRANCH, {"iam/more.json": None})
+    step = review(tmp_path, hub, hub.open_pull_as("kim", BRANCH), also_attached="iam/more.json")
+    assert step.code == 3
+    assert "refuses 6 recorded calls" in step.summary
+
+
+def test_among_hundreds_of_files_the_policy_is_found(tmp_path: Path, hub: FakeGitHub) -> None:
+    hub.commit_as("kim", BRANCH, {f"a/{number}.txt": "x" for number in range(320)})
+    number = edited(hub, without("Functions"))
+    assert review(tmp_path, hub, number).code == 3
+
+
+def test_the_run_of_an_older_push_leaves_the_comment_to_the_newer_one(tmp_path: Path, hub: FakeGitHub) -> None:
+    number = edited(hub, without("Functions"))
+    newer: list[str] = []
+    hub.before_next(
+        "GET", f"/pulls/{number}$", lambda: newer.append(hub.commit_as("kim", BRANCH, {"README.md": "later\n"}))
+    )
+    step = review(tmp_path, hub, number)
+    assert (step.code, hub.comments(number), len(newer)) == (3, [], 1)
+
+
+def test_a_second_comment_of_two_runs_at_once_goes_with_the_next(tmp_path: Path, hub: FakeGitHub) -> None:
+    number = edited(hub, without("Functions"))
+    review(tmp_path / "1", hub, number)
+    hub.comment_as("github-actions[bot]", number, hub.comments(number)[0])
+    review(tmp_path / "2", hub, number)
+    assert len(hub.comments(number)) == 1
+
+
+def test_a_pull_request_that_does_not_touch_the_file_is_not_reviewed(tmp_path: Path, hub: FakeGitHub) -> None:
+    number = edited(hub, POLICY, path="docs/policy.json")
+    step = review(tmp_path, hub, number)
+    assert (step.code, hub.comments(number), step.summary) == (0, [], "")
+    assert "nothing to review" in step.log
+
+
+def test_what_others_merged_meanwhile_is_not_this_pull_requests_edit(tmp_path: Path, hub: FakeGitHub) -> None:
+    hub.commit_as("kim", BRANCH, {POLICY_FILE: json.dumps(with_grant("sns:Publish", "*"), indent=2)})
+    number = hub.open_pull_as("kim", BRANCH)
+    hub.commit_as("kim", "main", {POLICY_FILE: json.dumps(without("Functions"), indent=2)})
+    step = review(tmp_path, hub, number)
+    assert json.loads(step.outputs["added-actions"]) == ["sns:Publish"]
+
+
+def test_a_deleted_policy_refuses_all_that_was_used(tmp_path: Path, hub: FakeGitHub) -> None:
+    number = edited(hub, None)
+    step = review(tmp_path, hub, number)
+    assert step.code == 3
+    assert "(deleted)" in hub.comments(number)[0]
+
+
+def test_from_a_fork_it_is_the_summary_alone(tmp_path: Path, hub: FakeGitHub) -> None:
+    number = edited(hub, without("Functions"))
+    before = writes(hub)
+    step = review(tmp_path, hub, number, fork=True, token=hub.read_only_token)
+    assert step.code == 3
+    assert "refuses 6 recorded calls" in step.summary
+    assert (writes(hub), hub.comments(number)) == (before, [])
+
+
+def test_a_token_that_may_not_comment_is_one_and_the_summary_stands(tmp_path: Path, hub: FakeGitHub) -> None:
+    number = edited(hub, with_grant("sns:Publish", "*"))
+    step = review(tmp_path, hub, number, token=hub.read_only_token)
+    assert step.code == 1
+    assert "pull-requests: write" in step.annotations("error")[0]
+    assert step.summary
+
+
+def test_another_event_is_bad_input(tmp_path: Path, hub: FakeGitHub) -> None:
+    step = Job(tmp_path, hub).step(mode="review", github_token=hub.token)
+    assert step.code == 2
+    assert "pull_request" in step.annotations("error")[0]
+
+
+def test_without_a_token_it_is_bad_input(tmp_path: Path) -> None:
+    step = Job(tmp_path, None, json.dumps({"pull_request": {}})).step(mode="review")
+    assert step.code == 2
+    assert "github-token" in step.annotations("error")[0]
+
+
+@pytest.mark.parametrize("content", ["{", '{"Statement": [{"Effect": "Allow", "Action": "s3:*"}]}'])
+def test_a_policy_that_iam_would_refuse_is_bad_input_that_names_the_file(
+    tmp_path: Path, hub: FakeGitHub, content: str
+) -> None:
+    hub.commit_as("kim", BRANCH, {POLICY_FILE: content})
+    step = review(tmp_path, hub, hub.open_pull_as("kim", BRANCH))
+    assert step.code == 2
+    assert POLICY_FILE in step.annotations("error")[0]
+
+
+class TestShell:
+    """`leastpriv propose --mode review`: the file on disk against the committed one, without GitHub."""
+
+    def review(self, job: Job, *arguments: str) -> tuple[int, str, str]:
+        trail = ["--trail", str(job.workspace / "cloudtrail"), "--role-arn", ROLE]
+        out, err = io.StringIO(), io.StringIO()
+        policy = ["--policy-file", str(job.policy), "--mode", "review"]
+        code = main(["propose", *trail, *policy, *arguments], out, err, lambda: NOW)
+        return code, out.getvalue(), err.getvalue()
+
+    def test_the_file_on_disk_is_compared_with_what_is_checked_out(self, tmp_path: Path) -> None:
+        job = Job(tmp_path).repository()
+        assert self.review(job)[0] == 0
+        job.commit(without("Functions"))
+        code, out, _ = self.review(job)
+        assert code == 3
+        assert out.startswith("# Policy review for ci-deploy: refuses 6 recorded calls\n\n")
+        assert job.git("status", "--short") == f" M {POLICY_FILE}\n?? cloudtrail/\n"
+
+    def test_another_base_is_named_by_an_option(self, tmp_path: Path) -> None:
+        job = Job(tmp_path).repository()
+        job.git("checkout", "-q", "-b", "edit")
+        job.commit(without("Functions"))
+        job.git("commit", "-q", "-a", "-m", "Edit")
+        assert self.review(job)[0] == 0
+        assert self.review(job, "--base", "main")[0] == 3
+        code, _, err = self.review(job, "--base", "nowhere")
+        assert (code, "nowhere" in err) == (1, True)
+
+    def test_what_a_review_does_not_write_is_refused(self, tmp_path: Path) -> None:
+        code, _, err = self.review(Job(tmp_path).repository(), "--output-dir", str(tmp_path / "out"))
+        assert (code, "--output-dir" in err) == (2, True)

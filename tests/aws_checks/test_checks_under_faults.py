@@ -1,0 +1,97 @@
+"""Each row of `faults.json`: what goes wrong at a judge, and what the report says of it. No fault ends a run."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from leastpriv.aws import session as door
+from leastpriv.aws.session import Aws
+from leastpriv.aws_checks.custom_checks import Check, paid_checks, run_checks
+from leastpriv.aws_checks.simulate import simulate
+from leastpriv.aws_checks.trust_policies import named_trust
+from leastpriv.aws_checks.validate_policy import validate
+from leastpriv.models import ChangeKind, Permission
+from leastpriv.policy.document import parse
+from leastpriv.proposal.models import Change, Draft, Judgement
+from leastpriv.proposal.proof import Allowance
+from tests.fakes.aws.policy_checks import PolicyChecks
+
+ROWS = json.loads((Path(__file__).parent / "faults.json").read_text(encoding="utf-8"))
+ROLE = "arn:aws:iam::111122223333:role/ci/deploy"
+QUEUE = "arn:aws:sqs:eu-west-1:111122223333:orders"
+ACTIONS = ("sqs:SendMessage", "sqs:DeleteMessage", "sqs:ReceiveMessage", "sqs:CreateQueue")
+STATEMENT = {"Effect": "Allow", "Action": list(ACTIONS), "Resource": "*"}
+POLICY = parse(json.dumps({"Version": "2012-10-17", "Statement": [STATEMENT]}).encode(), "p.json")
+TRUST = {"Effect": "Allow", "Principal": {"Service": "ec2.amazonaws.com"}, "Action": "sts:AssumeRole"}
+DRAFT = Draft(POLICY, POLICY, POLICY.to_bytes(), (Change(ChangeKind.REMOVE, "sqs:*", ("*",)),), (), ())
+NEEDS = [Allowance(Permission(action, QUEUE), "eu-west-1", "allowed", None, None) for action in ACTIONS]
+DOUBTFUL = parse(
+    json.dumps(
+        {"Version": "2012-10-17", "Statement": [{**STATEMENT, "Action": ["a b", "c d", "e f", "g h"]}]}
+    ).encode(),
+    "p.json",
+)
+"""More findings than one page holds."""
+
+
+def _check(aws: Aws, judge: str) -> Judgement:
+    trust = named_trust(json.dumps({"Version": "2012-10-17", "Statement": [TRUST]}).encode(), "trust.json", {})
+    checks, _ = paid_checks(DRAFT, {"p.json": POLICY}, (), [trust])
+    asked: list[Check] = [each for each in checks if each.judge == judge]
+    return run_checks(aws, asked[:1], lambda _: None)[0]
+
+
+def _judged(name: str, aws: Aws, *, many: bool) -> Judgement:
+    if name == "ValidatePolicy":
+        return validate(aws, {"p.json": DOUBTFUL if many else POLICY}, None)
+    return simulate(aws, [POLICY], NEEDS, ROLE, "p.json") if name.startswith("Simulate") else _check(aws, name)
+
+
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: f"{row['source']}: {row['fault']}")
+def test_what_a_judge_reports(row: Mapping[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    if "delay" in row:
+        monkeypatch.setattr(door, "_READ_SECONDS", row["delay"] / 5)
+    name, pages = row["source"], row["fault"] == "paging"
+    with PolicyChecks() as aws:
+        aws.fail_as(row, name)
+        found = _judged(name, Aws.open(aws.environment(attempts=row.get("attempts", 1))), many=pages)
+        assert found.failure.replace(aws.endpoint, "https://AWS") == row.get("says", "")
+    assert (found.asked > 0) is ("says" not in row)
+    assert not found.remarks or pages
+    assert not pages or len(aws.asked(name)) > 1
+
+
+@pytest.mark.parametrize("name", list(dict.fromkeys(row["source"] for row in ROWS)))
+def test_an_interruption_is_the_callers(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Control-C while a judge is asked stops the run, as anywhere else."""
+    with PolicyChecks() as aws:
+        opened = Aws.open(aws.environment())
+        monkeypatch.setattr(Aws, "client", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            _judged(name, opened, many=False)
+
+
+def test_every_judge_is_tried_with_every_fault_that_it_can_have() -> None:
+    """None has a quota or one run at a time, and most have one page only."""
+    judges = (
+        "ValidatePolicy",
+        "SimulateCustomPolicy",
+        "CheckNoNewAccess",
+        "CheckAccessNotGranted",
+        "CheckNoPublicAccess",
+    )
+    common = {"happy", "throttled once", "throttled", "access denied", "AWS fails", "credentials expired", "slow"}
+    wanted = {(judge, fault) for judge in judges for fault in common | {"broken off"}}
+    wanted |= {(judge, "paging") for judge in judges[:2]}
+    wanted |= {(judge, "too complex") for judge in judges[2:]} | {("SimulateCustomPolicy", "policy not evaluated")}
+    assert {(row["source"], row["fault"]) for row in ROWS} == wanted
+
+
+def interrupted(*_: object) -> None:
+    """Control-C."""
+    raise KeyboardInterrupt

@@ -1,0 +1,240 @@
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from leastpriv.aws.session import Aws
+from leastpriv.aws_checks.custom_checks import forbidden_actions, paid_checks, price, run_checks
+from leastpriv.aws_checks.run import paid_judgements
+from leastpriv.aws_checks.trust_policies import named_trust, trust_policies
+from leastpriv.errors import InputError
+from leastpriv.models import ChangeKind
+from leastpriv.permissions.sensitive import forbidden
+from leastpriv.policy.document import Document, parse
+from leastpriv.proposal.models import Change, Draft, Judgement, Weight
+from tests.fakes.aws.policy_checks import PolicyChecks
+
+WIDE = [{"Effect": "Allow", "Action": "sqs:*", "Resource": "*"}]
+NARROW = [{"Effect": "Allow", "Action": "sqs:SendMessage", "Resource": "*"}]
+ADMIN = [{"Effect": "Allow", "Action": "*", "Resource": "*"}]
+REMOVE = Change(ChangeKind.REMOVE, "sqs:*", ("*",))
+ADD = Change(ChangeKind.ADD, "sqs:SendMessage", ("*",))
+TRUST = {"Statement": [{"Effect": "Allow", "Principal": "*", "Action": "sts:AssumeRole"}]}
+
+
+def test_a_proposal_that_only_narrows_is_asked_for_new_access_and_passes() -> None:
+    found, aws = _judged(WIDE, NARROW, REMOVE)
+    assert [each.judge for each in found] == ["CheckNoNewAccess", "CheckAccessNotGranted"]
+    assert [each.remarks for each in found] == [(), ()]
+    assert json.loads(aws.asked("CheckNoNewAccess")[0]["existingPolicyDocument"])["Statement"] == WIDE
+
+
+def test_a_proposal_that_adds_is_not_asked_for_new_access() -> None:
+    found, _ = _judged(NARROW, WIDE, ADD)
+    assert [each.judge for each in found] == ["CheckAccessNotGranted"]
+
+
+def test_new_access_that_we_deny_is_a_disagreement_on_the_line_of_its_statement() -> None:
+    found, _ = _judged(NARROW, WIDE, REMOVE)
+    remark = found[0].disagreements[0]
+    assert "our own evaluation says PASS, AWS says FAIL" in remark.text
+    assert remark.line == 4
+
+
+def test_a_forbidden_action_that_the_persons_own_policy_grants_is_told_and_is_no_disagreement() -> None:
+    found, _ = _judged(ADMIN, ADMIN, REMOVE)
+    assert {each.weight for each in found[1].remarks} == {Weight.WARNING}
+    assert found[1].remarks[0].line == 4
+
+
+def test_a_forbidden_action_that_we_do_not_see_is_a_disagreement() -> None:
+    found, _ = _judged(WIDE, NARROW, REMOVE, contrary="CheckAccessNotGranted")
+    assert found[1].disagreements
+
+
+def test_where_a_deny_decides_we_expect_nothing() -> None:
+    deny = {"Effect": "Deny", "Action": "iam:CreateAccessKey", "Resource": "*"}
+    checks, _ = paid_checks(*_draft(ADMIN, [*ADMIN, deny], REMOVE))
+    assert {check.expected for check in checks if check.judge == "CheckAccessNotGranted"} == {""}
+
+
+def test_only_the_forbidden_list_and_the_users_own_is_asked_for() -> None:
+    """Every action that the list as it is sent names is forbidden, and every forbidden one is named."""
+    for entry in forbidden_actions():
+        assert forbidden(entry), entry
+    assert "iam:CreateAccessKey" in forbidden_actions()
+    assert "dynamodb:Delete*" in forbidden_actions(("dynamodb:Delete*",))
+
+
+def test_the_price_is_said_before_anything_is_asked() -> None:
+    draft, files = _draft(WIDE, NARROW, REMOVE)
+    checks, _ = paid_checks(draft, files)
+    with PolicyChecks() as aws:
+        order: list[int] = []
+        run_checks(Aws.open(aws.environment()), checks, lambda _: order.append(len(aws.requests)))
+        assert order == [0]
+        assert len(aws.requests) == len(checks)
+    assert price(checks) == (
+        "Asking for 3 custom policy checks of Access Analyzer, which AWS charges: 0.0060 USD, 0.0020 each "
+        "(as of 2026-11-24)."
+    )
+    assert price(()) == ""
+
+
+@pytest.mark.parametrize(("condition", "weights"), [({}, [Weight.SECURITY_WARNING]), ({"Bool": {"a:b": "true"}}, [])])
+def test_a_trust_policy_of_the_same_template_that_lets_everybody_in_is_told(
+    condition: dict[str, Any], weights: list[Weight]
+) -> None:
+    trust = {"Statement": [{**TRUST["Statement"][0], "Condition": condition}] if condition else TRUST["Statement"]}
+    document = _template(trust)
+    with PolicyChecks() as aws:
+        draft = Draft(document, document, document.to_bytes(), (), (), ())
+        found = paid_judgements(Aws.open(aws.environment()), draft, {"t.json": document}, (), lambda _: None)
+    public = [each for each in found if each.judge == "CheckNoPublicAccess"]
+    assert [remark.weight for each in public for remark in each.remarks] == weights
+    assert len(aws.asked("CheckNoPublicAccess")) == 1
+    assert aws.asked("CheckNoPublicAccess")[0]["resourceType"] == "AWS::IAM::AssumeRolePolicyDocument"
+
+
+def test_a_trust_policy_with_open_parts_is_not_sent() -> None:
+    statement = {"Effect": "Allow", "Principal": {"Service": {"Ref": "S"}}, "Action": "sts:AssumeRole"}
+    assert trust_policies(_template({"Statement": [statement]}), "t.json") == ()
+
+
+def test_the_trust_of_another_role_is_not_asked_for_where_the_own_one_is_there() -> None:
+    own = _template(TRUST, {"Other": {"Properties": {"AssumeRolePolicyDocument": TRUST}}})
+    assert len(trust_policies(own, "t.json")) == 1
+
+
+EVERYBODY = {"Version": "2012-10-17", "Statement": [
+    {"Effect": "Allow", "Principal": {"Service": "ec2.amazonaws.com"}, "Action": "sts:AssumeRole"},
+    {"Effect": "Allow", "Principal": {"AWS": "*"}, "Action": "sts:AssumeRole"},
+]}  # fmt: skip
+JSONENCODED = """\
+resource "aws_iam_role" "deploy" {
+  name = "deploy"
+  assume_role_policy = jsonencode({
+    Version = "2012-10-17"
+    Statement = [
+      { Effect = "Allow", Principal = { Service = "ec2.amazonaws.com" }, Action = "sts:AssumeRole" },
+      { Effect = "Allow", Principal = { AWS = "*" }, Action = "sts:AssumeRole" },
+    ]
+  })
+}
+"""
+DATA_SOURCE = """\
+data "aws_iam_policy_document" "trust" {
+  statement {
+    actions = ["sts:AssumeRole"]
+    principals {
+      type        = "Service"
+      identifiers = ["ec2.amazonaws.com", "ecs.amazonaws.com"]
+    }
+  }
+  statement {
+    actions = ["sts:AssumeRole"]
+    principals {
+      type        = "AWS"
+      identifiers = ["*"]
+    }
+  }
+}
+
+resource "aws_iam_role" "deploy" {
+  assume_role_policy = data.aws_iam_policy_document.trust.json
+}
+"""
+YAML_TEXT = """\
+Trust:
+  Version: "2012-10-17"
+  Statement:
+    - Effect: Allow
+      Principal:
+        Service: ec2.amazonaws.com
+      Action: sts:AssumeRole
+    # Everybody:
+    - Effect: Allow
+      Principal: "*"
+      Action: sts:AssumeRole
+"""
+ADDRESS = "main.tf#aws_iam_role.deploy.assume_role_policy"
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "line"),
+    [
+        ("iam/trust.json", json.dumps(EVERYBODY, indent=2), 11),
+        ("role.json#/Role/AssumeRolePolicyDocument", json.dumps({"Role": {"AssumeRolePolicyDocument": EVERYBODY}}), 1),
+        (ADDRESS, JSONENCODED, 7),
+        (ADDRESS, DATA_SOURCE, 9),
+        ("trust.yaml#/Trust", YAML_TEXT, 9),
+    ],
+)
+def test_a_named_trust_policy_that_lets_everybody_in_is_told_by_its_line(name: str, text: str, line: int) -> None:
+    trust = named_trust(text.encode(), name, {})
+    document = parse(json.dumps({"Version": "2012-10-17", "Statement": NARROW}).encode(), "p.json")
+    draft = Draft(document, document, document.to_bytes(), (), (), ())
+    with PolicyChecks() as aws:
+        found = paid_judgements(Aws.open(aws.environment()), draft, {"p.json": document}, (), lambda _: None, [trust])
+    [remark] = [remark for each in found if each.judge == "CheckNoPublicAccess" for remark in each.remarks]
+    assert (remark.weight, remark.file, remark.line) == (Weight.SECURITY_WARNING, name, line)
+
+
+def test_the_trust_of_the_template_is_not_judged_twice_where_an_input_names_it_too() -> None:
+    template = _template(TRUST)
+    named = named_trust(template.raw, "t.json#/Resources/Role/Properties/AssumeRolePolicyDocument", {})
+    draft = Draft(template, template, template.to_bytes(), (), (), ())
+    with PolicyChecks() as aws:
+        paid_judgements(Aws.open(aws.environment()), draft, {"t.json": template}, (), lambda _: None, [named])
+    assert len(aws.asked("CheckNoPublicAccess")) == 1
+
+
+def test_a_named_trust_policy_with_open_parts_is_told_and_not_sent() -> None:
+    text = '{"Statement": {"Effect": "Allow", "Principal": {"AWS": {"Ref": "Who"}}, "Action": "sts:AssumeRole"}}'
+    trust = named_trust(f'{{"T": {text}}}'.encode(), "t.json#/T", {})
+    document = parse(json.dumps({"Version": "2012-10-17", "Statement": NARROW}).encode(), "p.json")
+    draft = Draft(document, document, document.to_bytes(), (), (), ())
+    _, unasked = paid_checks(draft, {"p.json": document}, (), [trust])
+    assert unasked == (
+        "t.json#/T has parts that only the rendered template knows, so that AWS was not asked about it.",
+    )
+
+
+@pytest.mark.parametrize(
+    ("raw", "words"),
+    [
+        (json.dumps({"Version": "2012-10-17", "Statement": NARROW}).encode(), "no Principal"),
+        (b"{", "line 1"),
+        (b"\xff", "UTF-8"),
+        (b"{}", "no policy"),
+    ],
+)
+def test_what_is_no_trust_policy_is_bad_input_that_names_it(raw: bytes, words: str) -> None:
+    with pytest.raises(InputError, match=words) as told:
+        named_trust(raw, "iam/trust.json", {})
+    assert "iam/trust.json" in str(told.value)
+
+
+def _template(trust: dict[str, Any], others: dict[str, Any] | None = None) -> Document:
+    policy = {"Version": "2012-10-17", "Statement": NARROW}
+    role = {"AssumeRolePolicyDocument": trust, "Policies": [{"PolicyDocument": policy}]}
+    text = json.dumps({"Resources": {"Role": {"Properties": role}, **(others or {})}}, indent=1)
+    return parse(text.encode(), "t.json", "/Resources/Role/Properties/Policies/0/PolicyDocument")
+
+
+def _draft(before: list[Any], after: list[Any], change: Change) -> tuple[Draft, dict[str, Document]]:
+    committed, proposed = (
+        parse(json.dumps({"Version": "2012-10-17", "Statement": each}, indent=1).encode(), "p.json")
+        for each in (before, after)
+    )
+    return Draft(committed, proposed, proposed.to_bytes(), (change,), (), ()), {"p.json": proposed}
+
+
+def _judged(
+    before: list[Any], after: list[Any], change: Change, contrary: str = ""
+) -> tuple[tuple[Judgement, ...], PolicyChecks]:
+    draft, files = _draft(before, after, change)
+    with PolicyChecks(contrary) as aws:
+        return paid_judgements(Aws.open(aws.environment()), draft, files, (), lambda _: None), aws

@@ -1,0 +1,144 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+
+from leastpriv.aws.session import Aws
+from leastpriv.aws_checks import simulate as door
+from leastpriv.aws_checks.simulate import Batch, Question, batches, simulate
+from leastpriv.diff.compare import Verdict
+from leastpriv.models import Condition, Permission
+from leastpriv.policy.document import Document, parse
+from leastpriv.proposal.models import Judgement
+from leastpriv.proposal.proof import Allowance
+from tests.fakes.aws.policy_checks import PolicyChecks
+
+ROLE = "arn:aws:iam::111122223333:role/ci/deploy"
+QUEUE = "arn:aws:sqs:eu-west-1:111122223333:orders"
+OBJECT = "arn:aws:s3:::shop/index.html"
+
+
+def test_what_aws_decides_as_we_do_is_no_remark() -> None:
+    needs = [_need("sqs:SendMessage", QUEUE), _need("s3:GetObject", OBJECT), _need("s3:ListAllMyBuckets", "*")]
+    policy = _policy(["sqs:SendMessage", "s3:GetObject", "s3:ListAllMyBuckets"], "*")
+    with PolicyChecks() as aws:
+        found = _simulate(aws, [policy], needs)
+    assert (found.asked, found.remarks, found.failure) == (3, (), "")
+
+
+def test_every_disagreement_names_action_resource_and_both_answers() -> None:
+    needs = [_need("sqs:SendMessage", QUEUE), _need("s3:GetObject", OBJECT, "implicitDeny")]
+    with PolicyChecks() as aws:
+        found = _simulate(aws, [_policy(["s3:GetObject"], "*")], needs)
+    assert [each.text for each in found.disagreements] == [
+        f"sqs:SendMessage on {QUEUE}: our replay says allowed, AWS's simulation not allowed.",
+        f"s3:GetObject on {OBJECT}: our replay says not allowed, AWS's simulation allowed.",
+    ]
+
+
+def test_what_a_simulation_cannot_know_is_not_asked() -> None:
+    needs = [
+        _need("sqs:SendMessage", "arn:aws:sqs:eu-west-1:111122223333:*"),
+        _need("sqs:SendMessage", "arn:aws:sqs:eu-west-1:999988887777:theirs"),
+        _need("s3:GetObject", "*"),
+        _need("s3:GetObject", "arn:aws:s3:::shop/日本"),
+    ]
+    with PolicyChecks() as aws:
+        found = _simulate(aws, [_policy(["sqs:*"], "*")], needs)
+    assert aws.requests == []
+    assert (found.asked, found.remarks) == (0, ())
+    assert "4 of the needs" in found.unasked[0]
+
+
+def test_a_missing_condition_key_is_no_disagreement() -> None:
+    with PolicyChecks() as aws:
+        aws.context_needed["sqs:SendMessage"] = "aws:SourceVpc"
+        found = _simulate(aws, [_policy(["sqs:SendMessage"], "*")], [_need("sqs:SendMessage", QUEUE)])
+    assert found.remarks == ()
+    assert "1 of the needs hang on condition keys" in found.unasked[0]
+
+
+def test_what_the_record_shows_is_sent_as_context() -> None:
+    shown = (Condition("StringEquals", "iam:PassedToService", ("lambda.amazonaws.com",)),)
+    role = "arn:aws:iam::111122223333:role/fn"
+    statement = {"Effect": "Allow", "Action": "iam:PassRole", "Resource": role, "Condition": _only_lambda()}
+    policy = parse(json.dumps({"Version": "2012-10-17", "Statement": [statement]}).encode(), "p.json")
+    need = Allowance(Permission("iam:PassRole", role, shown), "eu-west-1", "allowed", None, None)
+    with PolicyChecks() as aws:
+        found = _simulate(aws, [policy], [need])
+    assert (found.asked, found.remarks) == (1, ())
+
+
+def test_a_name_with_wildcard_characters_is_asked_for_as_it_is() -> None:
+    policy = _policy(["s3:GetObject"], "arn:aws:s3:::shop/a${*}b")
+    with PolicyChecks() as aws:
+        found = _simulate(aws, [policy], [_need("s3:GetObject", "arn:aws:s3:::shop/a${*}b")])
+    assert aws.asked("SimulateCustomPolicy")[0]["ResourceArns"] == ["arn:aws:s3:::shop/a*b"]
+    assert (found.asked, found.remarks) == (1, ())
+
+
+def test_one_action_that_the_simulator_does_not_take_spoils_no_other() -> None:
+    names = ["sqs:SendMessage", "ec2:NewAction", "sqs:GetQueueUrl", "sqs:DeleteQueue"]
+    with PolicyChecks() as aws:
+        found = _simulate(aws, [_policy(["*"], "*")], [_need(name, QUEUE) for name in names])
+    assert (found.asked, found.remarks, found.failure) == (3, (), "")
+    assert "ec2:NewAction" in found.unasked[0]
+
+
+def test_paging_loses_nothing() -> None:
+    names = [f"sqs:{name}" for name in ("A", "B", "C", "D", "E", "F", "G", "H")]
+    with PolicyChecks("SimulateCustomPolicy") as aws:
+        found = _simulate(aws, [_policy(["*"], "*")], [_need(name, QUEUE) for name in names])
+    assert len(found.disagreements) == len(names)
+    assert len(aws.asked("SimulateCustomPolicy")) > 1
+
+
+def test_requests_ask_for_nothing_but_the_needs() -> None:
+    """Batches cover every question once, and no pair of action and resource that nobody asked about."""
+    questions = [
+        Question(action, resource, context, "allowed")
+        for action, resources in {"a:1": "xy", "a:2": "xy", "a:3": "y", "a:4": "z"}.items()
+        for resource in resources
+        for context in ((), (("aws:RequestedRegion", ("eu-west-1",)),))
+    ]
+    made = list(batches(questions))
+    pairs = [
+        (action, resource, batch.context) for batch in made for action in batch.actions for resource in batch.resources
+    ]
+    assert sorted(pairs) == sorted((each.action, each.resource, each.context) for each in questions)
+    assert Batch(("a:1", "a:2"), ("x", "y"), ()) in made
+
+
+def test_very_many_resources_become_several_requests() -> None:
+    questions = [Question("s3:GetObject", f"arn:aws:s3:::shop/{number}", (), "allowed") for number in range(1_201)]
+    assert [len(batch.resources) for batch in batches(questions)] == [500, 500, 201]
+
+
+def test_no_more_than_a_bounded_number_of_requests_is_made_the_largest_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(door, "_MOST_REQUESTS", 1)
+    other = QUEUE.replace("orders", "other")
+    needs = [_need("sqs:SendMessage", other), _need("sqs:GetQueueUrl", QUEUE), _need("sqs:DeleteQueue", QUEUE)]
+    with PolicyChecks() as aws:
+        found = _simulate(aws, [_policy(["*"], "*")], needs)
+    assert found.asked == 2
+    assert "1 of the needs would take more than 1 requests" in found.unasked[0]
+
+
+def _only_lambda() -> dict[str, Any]:
+    return {"StringEquals": {"iam:PassedToService": "lambda.amazonaws.com"}}
+
+
+def _need(action: str, resource: str, effect: Verdict = "allowed") -> Allowance:
+    return Allowance(Permission(action, resource), "eu-west-1", effect, None, None)
+
+
+def _policy(actions: list[str], resource: str) -> Document:
+    statement = {"Effect": "Allow", "Action": actions, "Resource": resource}
+    return parse(json.dumps({"Version": "2012-10-17", "Statement": [statement]}).encode(), "p.json")
+
+
+def _simulate(aws: PolicyChecks, documents: Sequence[Document], needs: Sequence[Allowance]) -> Judgement:
+    return simulate(Aws.open(aws.environment()), documents, needs, ROLE, "p.json")

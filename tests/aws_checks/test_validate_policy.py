@@ -1,0 +1,98 @@
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from leastpriv.aws.session import Aws
+from leastpriv.aws_checks.trust_policies import named_trust
+from leastpriv.aws_checks.validate_policy import validate
+from leastpriv.policy.document import parse
+from leastpriv.proposal.models import Weight
+from tests.fakes.aws.policy_checks import PolicyChecks
+
+POLICY = json.dumps(
+    {
+        "Statement": [
+            {"Effect": "Allow", "Action": ["s3:Get Object", "s3:GetObject", "s3:GetObject"], "Resource": "*"},
+            {"Effect": "Allow", "Action": "iam:PassRole", "Resource": "*"},
+            {"Effect": "Allow", "Action": "sqs:", "Resource": "*"},
+        ]
+    },
+    indent=1,
+)
+
+
+def test_every_page_of_findings_is_told_by_line_the_gravest_first() -> None:
+    with PolicyChecks() as aws:
+        found = validate(Aws.open(aws.environment()), {"iam/p.json": parse(POLICY.encode(), "p.json")}, None)
+    lines = POLICY.splitlines()
+    assert [(each.weight, each.code, lines[each.line - 1].strip().rstrip(",")) for each in found.remarks] == [
+        (Weight.ERROR, "INVALID_ACTION", '"s3:Get Object"'),
+        (Weight.ERROR, "INVALID_ACTION", '"Action": "sqs:"'),
+        (Weight.SECURITY_WARNING, "PASS_ROLE_WITH_STAR_IN_RESOURCE", '"Action": "iam:PassRole"'),
+        (Weight.WARNING, "MISSING_VERSION", "{"),
+        (Weight.SUGGESTION, "REDUNDANT_ACTION", '"s3:GetObject"'),
+    ]
+    assert {each.file for each in found.remarks} == {"iam/p.json"}
+    assert len(aws.asked("ValidatePolicy")) == 2
+
+
+def test_what_the_committed_policy_has_too_is_marked_and_comes_last() -> None:
+    committed = parse(POLICY.replace("sqs:", "sqs:SendMessage").encode(), "p.json")
+    with PolicyChecks() as aws:
+        found = validate(Aws.open(aws.environment()), {"p.json": parse(POLICY.encode(), "p.json")}, committed)
+    assert [each.text for each in found.remarks if not each.already] == ["The action sqs: does not exist."]
+    assert [each.already for each in found.remarks] == sorted(each.already for each in found.remarks)
+
+
+def test_a_second_finding_of_the_same_words_is_new() -> None:
+    """A committed finding explains one of the proposal's, and rather that of the statement that stayed."""
+    found = _already([_pass(["iam:PassRole"])], [_pass("iam:PassRole", sid="New"), _pass(["iam:PassRole"])])
+    assert found == {6: False, 12: True}
+
+
+def test_a_finding_of_a_statement_that_was_narrowed_is_no_new_one() -> None:
+    for sid in ("", "Deploy"):
+        found = _already([_pass(["iam:PassRole", "sqs:SendMessage"], sid)], [_pass("iam:PassRole", sid)])
+        assert list(found.values()) == [True]
+
+
+def test_a_finding_of_a_statement_with_another_sid_is_new() -> None:
+    assert list(_already([_pass("iam:PassRole", "Old")], [_pass("iam:PassRole", "New")]).values()) == [False]
+
+
+def test_a_policy_that_only_the_template_completes_is_told_not_sent() -> None:
+    template = json.dumps({"P": {"Statement": {"Effect": "Allow", "Action": "s3:*", "Resource": {"Ref": "Bucket"}}}})
+    with PolicyChecks() as aws:
+        found = validate(Aws.open(aws.environment()), {"t.json": parse(template.encode(), "t.json", "/P")}, None)
+    assert (found.asked, found.remarks, aws.requests) == (0, (), [])
+    assert "only the rendered template knows" in found.unasked[0]
+
+
+def _pass(actions: str | list[str], sid: str = "") -> dict[str, Any]:
+    return {"Effect": "Allow", **({"Sid": sid} if sid else {}), "Action": actions, "Resource": "*"}
+
+
+def _already(before: list[Any], after: list[Any]) -> dict[int, bool]:
+    """Line -> whether the finding is marked as the committed policy's."""
+    old, new = (
+        parse(json.dumps({"Statement": each, "Version": "2012-10-17"}, indent=1).encode(), "p.json")
+        for each in (before, after)
+    )
+    with PolicyChecks() as aws:
+        found = validate(Aws.open(aws.environment()), {"p.json": new}, old)
+    return {remark.line: remark.already for remark in found.remarks}
+
+
+def test_a_trust_policy_is_validated_as_one_and_its_findings_are_as_committed() -> None:
+    statement = {"Effect": "Allow", "Principal": {"AWS": "*"}, "Action": "sts:Assume_Role"}
+    raw = json.dumps({"Version": "2012-10-17", "Statement": [statement]}, indent=1).encode()
+    trust = named_trust(raw, "iam/trust.json", {})
+    good = {"Effect": "Allow", "Action": "sqs:SendMessage", "Resource": "*"}
+    policy = parse(json.dumps({"Version": "2012-10-17", "Statement": [good]}).encode(), "p.json")
+    with PolicyChecks() as aws:
+        found = validate(Aws.open(aws.environment()), {"p.json": policy}, None, [trust])
+    assert (found.asked, found.failure) == (2, "")
+    assert [(each.code, each.file, each.line, each.already) for each in found.remarks] == [
+        ("INVALID_ACTION", "iam/trust.json", 9, True)
+    ]

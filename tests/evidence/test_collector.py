@@ -1,0 +1,377 @@
+"""Calls folded into usage: counts, runs, refusals and gaps; folding is sound and memory is bounded."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from msgspec import structs
+
+from leastpriv.evidence.collector import UsageBook, data_event_root
+from leastpriv.evidence.models import Evidence
+from leastpriv.models import Basis, Call, DeniedBy, Gap, GapKind, Outcome, Scope, Usage
+from leastpriv.permissions.patterns import resource_covers
+from leastpriv.permissions.resource_types import fits
+
+ROLE = "arn:aws:iam::111122223333:role/ci/deploy"
+START = datetime(2026, 11, 1, tzinfo=UTC)
+USER = "User: arn:aws:sts::111122223333:assumed-role/deploy/1 is not authorized to perform: "
+NO_POLICY = " because no identity-based policy allows the action"
+
+
+def call(
+    name: str = "GetObject",
+    parameters: Mapping[str, object] | None = None,
+    *,
+    source: str = "s3",
+    minutes: float = 0,
+    session: str = "12345678901",
+    outcome: Outcome = Outcome.ALLOWED,
+    message: str = "",
+    region: str = "eu-west-1",
+    resources: Sequence[str] = (),
+    data_event: bool = False,
+    read_only: bool | None = None,
+    parameters_omitted: bool = False,
+) -> Call:
+    return Call(
+        event_id="",
+        principal=ROLE,
+        session=session,
+        time=START + timedelta(minutes=minutes),
+        account="111122223333",
+        region=region,
+        source=f"{source}.amazonaws.com",
+        name=name,
+        parameters={"bucketName": "b", "key": "k"} if parameters is None else parameters,
+        response={},
+        resources=tuple(resources),
+        outcome=outcome,
+        error_code="AccessDenied" if outcome is Outcome.DENIED else "",
+        error_message=message,
+        data_event=data_event,
+        read_only=read_only,
+        parameters_omitted=parameters_omitted,
+    )
+
+
+def closed(*calls: Call) -> Evidence:
+    book = UsageBook(ROLE)
+    for each in calls:
+        book.note(each)
+    return book.close()
+
+
+def denied(message: str, name: str = "GetObject", source: str = "s3", **more: object) -> list[Usage]:
+    found = closed(call(name, source=source, outcome=Outcome.DENIED, message=message, **more))  # type: ignore[arg-type]
+    return [usage for usage in found.usages if usage.outcome is Outcome.DENIED]
+
+
+def test_a_refusal_of_an_action_that_the_event_is_not_known_to_need_shows_a_wrong_mapping() -> None:
+    """AWS's own word against the mapping: the actions concerned stay, others do not care."""
+    found = closed(call(outcome=Outcome.DENIED, message=f"{USER}sqs:SendMessage on resource: x{NO_POLICY}"))
+    (gap,) = found.gaps
+    assert gap.kind is GapKind.MAPPING_DISAGREES
+    assert gap.scope == Scope(actions=("sqs:SendMessage", "s3:GetObject"))
+    assert gap.detail == "s3.amazonaws.com:GetObject was refused sqs:SendMessage"
+
+
+@pytest.mark.parametrize("action", ["s3:GetObject", "s3:GetObjectVersion", "kms:Decrypt", "iam:PassRole"])
+def test_a_refusal_that_agrees_with_the_mapping_is_no_gap(action: str) -> None:
+    found = closed(call(outcome=Outcome.DENIED, message=f"{USER}{action} on resource: x{NO_POLICY}"))
+    assert found.gaps == ()
+
+
+def test_a_role_that_a_request_does_not_name_is_a_gap_counted_by_event() -> None:
+    run_task = call("RunTask", {"taskDefinition": "app"}, source="ecs")
+    found = closed(run_task, run_task)
+    assert [(gap.kind, gap.scope.actions, gap.detail, gap.count) for gap in found.gaps] == [
+        (GapKind.MAY_PASS_ROLE, ("iam:PassRole",), "ecs.amazonaws.com:RunTask", 2)
+    ]
+
+
+def test_forwarded_calls_are_the_principals_own_and_say_who_forwarded_them() -> None:
+    """Identity decides whose call it is; `invokedBy` is told."""
+    own = call("CreateQueue", {"queueName": "q"}, source="sqs")
+    found = closed(own, structs.replace(own, invoked_by="cloudformation.amazonaws.com"))
+    (usage,) = found.usages
+    assert (usage.count, usage.forwarded_by) == (2, ("cloudformation.amazonaws.com",))
+    assert [group.forwarded_by for group in found.groups] == [("cloudformation.amazonaws.com",)]
+
+
+def test_equal_needs_are_counted_with_first_last_runs_regions_and_events() -> None:
+    found = closed(
+        call(minutes=500, session="99999999999", region="us-east-1"),
+        call(minutes=0),
+        call("HeadObject", minutes=3),
+    )
+    (usage,) = found.usages
+    assert (usage.need.permission.action, usage.need.permission.resource) == ("s3:GetObject", "arn:aws:s3:::b/k")
+    assert usage.count == 3
+    assert (usage.first_seen, usage.last_seen) == (START, START + timedelta(minutes=500))
+    assert usage.runs == ("12345678901", "99999999999")
+    assert usage.regions == ("eu-west-1", "us-east-1")
+    assert usage.events == ("s3.amazonaws.com:GetObject", "s3.amazonaws.com:HeadObject")
+    assert found.span == timedelta(minutes=500)
+    assert [run.id for run in found.runs] == ["12345678901", "99999999999"]
+
+
+def test_allowed_unknown_and_denied_uses_of_one_permission_stay_apart() -> None:
+    found = closed(call(), call(outcome=Outcome.UNKNOWN), call(outcome=Outcome.DENIED, message="Access Denied"))
+    assert sorted(usage.outcome for usage in found.usages) == ["allowed", "denied", "unknown"]
+    assert (found.counts.calls, found.counts.allowed, found.counts.denied, found.counts.unknown) == (3, 1, 1, 1)
+
+
+def test_each_call_is_counted_by_what_became_of_it() -> None:
+    found = closed(
+        call(),
+        call("GetCallerIdentity", {}, source="sts"),
+        call("DoIt", source="nosuch"),
+        call("FrobnicateBucket"),
+        call("DoIt", source="nosuch", outcome=Outcome.DENIED),
+    )
+    assert found.counts.calls == 5
+    assert found.counts.allowed == 4
+    assert found.counts.no_permission == 1
+    assert found.counts.unmapped == 2
+
+
+def test_an_unmapped_event_is_a_gap_over_its_service_and_over_what_has_its_name() -> None:
+    found = closed(
+        call("DoIt", source="nosuch"), call("DoIt", source="nosuch"), call("Do It"), call("FrobnicateBucket")
+    )
+    assert {(gap.kind, gap.scope, gap.count) for gap in found.gaps} == {
+        (GapKind.UNMAPPED_EVENT, Scope(services=("nosuch",), actions=("*:DoIt",)), 2),
+        (GapKind.UNMAPPED_EVENT, Scope(services=("s3",)), 1),
+        (GapKind.UNVERIFIED_ACTION, Scope(services=("s3",)), 1),
+    }
+
+
+def test_omitted_parameters_could_hide_a_passed_role() -> None:
+    (gap,) = closed(call("RunInstances", {}, source="ec2", parameters_omitted=True)).gaps
+    assert (gap.kind, gap.scope.actions) == (GapKind.PARAMETERS_OMITTED, ("iam:PassRole",))
+
+
+def test_gaps_are_counted_and_past_the_bound_only_their_details_go() -> None:
+    book = UsageBook(ROLE)
+    for number in range(3_000):
+        book.note_gap(Gap(GapKind.UNREADABLE_FILE, Scope(regions=("eu-west-1",)), f"file {number}", count=2))
+    gaps = book.close().gaps
+    assert len(gaps) <= 1_001
+    assert sum(gap.count for gap in gaps) == 6_000
+    assert {gap.scope for gap in gaps} == {Scope(regions=("eu-west-1",))}
+
+
+def test_no_evidence_is_empty_and_spans_nothing() -> None:
+    found = closed()
+    assert (found.usages, found.groups, found.runs, found.span) == ((), (), (), timedelta())
+
+
+def test_a_call_that_needs_two_permissions_is_one_group_and_two_usages() -> None:
+    found = closed(call("PutObject", {"bucketName": "b", "key": "k", "x-amz-acl": "private"}))
+    (group,) = found.groups
+    assert [need.permission.action for need in group.needs] == ["s3:PutObject", "s3:PutObjectAcl"]
+    assert [usage.count for usage in found.usages] == [1, 1]
+
+
+def test_the_message_of_a_refusal_is_believed_over_the_event() -> None:
+    (usage,) = denied(
+        USER + 'kms:Decrypt on resource: "arn:aws:kms:eu-west-1:111122223333:key/abc"' + NO_POLICY,
+        "GetParameter",
+        "ssm",
+    )
+    assert usage.need.permission.action == "kms:Decrypt"
+    assert usage.need.permission.resource == "arn:aws:kms:eu-west-1:111122223333:key/abc"
+    assert usage.need.basis is Basis.DENIED
+    assert usage.need.exact
+    assert usage.denial is not None
+    assert usage.denial.denied_by is DeniedBy.IDENTITY
+
+
+def test_a_refusal_without_a_named_action_is_what_the_event_maps_to() -> None:
+    (usage,) = denied("Access Denied")
+    assert (usage.need.permission.action, usage.need.permission.resource) == ("s3:GetObject", "arn:aws:s3:::b/k")
+    assert usage.need.basis is Basis.DENIED
+
+
+def test_a_refusal_that_names_no_resource_takes_all_that_the_request_names() -> None:
+    request = {"instancesSet": {"items": [{"instanceId": "i-1"}, {"instanceId": "i-2"}]}}
+    found = denied(USER + "ec2:StopInstances" + NO_POLICY, "StopInstances", "ec2", parameters=request)
+    assert [usage.need.permission.resource for usage in found] == [
+        "arn:aws:ec2:eu-west-1:111122223333:instance/i-1",
+        "arn:aws:ec2:eu-west-1:111122223333:instance/i-2",
+    ]
+
+
+def test_a_refusal_that_names_a_resource_of_another_type_does_not_grant_it() -> None:
+    (usage,) = denied(USER + "s3:GetObject on resource: arn:aws:sqs:eu-west-1:111122223333:q" + NO_POLICY)
+    assert usage.need.permission.resource == "arn:aws:s3:::b/k"
+
+
+def test_a_name_in_a_refusal_becomes_neither_a_wildcard_nor_a_variable() -> None:
+    """Whoever names an object `*` or `${aws:username}` gets no more than that object."""
+    for key, pattern in (("*", "${*}"), ("a?", "a${?}"), ("${aws:username}", "${$}{aws:username}")):
+        (usage,) = denied(
+            f'{USER}s3:GetObject on resource: "arn:aws:s3:::b/{key}"{NO_POLICY}',
+            parameters={"bucketName": "b", "key": key},
+        )
+        assert usage.need.permission.resource == f"arn:aws:s3:::b/{pattern}"
+        assert usage.need.basis is Basis.DENIED
+
+
+def test_a_variable_in_a_refusal_is_text_also_where_the_request_is_missing() -> None:
+    (usage,) = denied(f'{USER}s3:GetObject on resource: "arn:aws:s3:::b/${{aws:username}}/k"{NO_POLICY}', parameters={})
+    assert usage.need.permission.resource == "arn:aws:s3:::b/${$}{aws:username}/k"
+
+
+def test_a_wildcard_in_the_name_that_a_refusal_repeats_is_never_taken_for_a_pattern() -> None:
+    """The caller chose the key `*`: the message alone cannot tell it from a pattern, so it names no resource."""
+    found = denied(f'{USER}s3:GetObject on resource: "arn:aws:s3:::shop/*"{NO_POLICY}', parameters={})
+    assert not any(usage.need.exact for usage in found)
+    assert "arn:aws:s3:::shop/*" not in {usage.need.permission.resource for usage in found}
+
+
+def test_an_action_that_only_the_refusal_names_is_not_verified() -> None:
+    (usage,) = denied(USER + "s3:FrobnicateBucket on resource: arn:aws:s3:::b" + NO_POLICY)
+    assert usage.need.permission.action == "s3:FrobnicateBucket"
+    assert not usage.need.verified
+
+
+def test_refusals_that_can_be_mended_and_others_stay_apart() -> None:
+    found = closed(
+        call(outcome=Outcome.DENIED, message=USER + "s3:GetObject on resource: arn:aws:s3:::b/k" + NO_POLICY),
+        call(
+            outcome=Outcome.DENIED,
+            message=USER
+            + "s3:GetObject on resource: arn:aws:s3:::b/k with an explicit deny in a service control policy",
+        ),
+    )
+    denials = [usage.denial for usage in found.usages if usage.denial]
+    assert sorted((denial.denied_by, denial.mendable) for denial in denials) == [("identity", True), ("scp", False)]
+
+
+def test_data_events_are_remembered_by_bucket_and_kind_with_the_time_that_they_span() -> None:
+    found = closed(
+        call(resources=["arn:aws:s3:::b/k", "arn:aws:s3:::b"], data_event=True, read_only=True),
+        call("PutObject", resources=["arn:aws:s3:::c/k"], data_event=True, read_only=False),
+        call(resources=["arn:aws:s3:::d/k"]),
+        call(resources=["arn:aws:s3:::b/l"], data_event=True, read_only=True, minutes=90),
+    )
+    assert found.data_recorded == {
+        ("arn:aws:s3:::b", "read"): timedelta(minutes=90),
+        ("arn:aws:s3:::c", "write"): timedelta(),
+    }
+
+
+@pytest.mark.parametrize(
+    ("arn", "root"),
+    [
+        ("arn:aws:s3:::b/p/k", "arn:aws:s3:::b"),
+        ("arn:aws:s3:::b", "arn:aws:s3:::b"),
+        ("arn:aws:dynamodb:eu-west-1:1:table/t", "arn:aws:dynamodb:eu-west-1:1:table/t"),
+    ],
+)
+def test_a_selector_names_the_bucket_of_an_object(arn: str, root: str) -> None:
+    assert data_event_root(arn) == root
+
+
+def objects(number: int) -> list[Call]:
+    return [call("PutObject", {"bucketName": f"b{n % 7}", "key": f"p{n % 50}/{n}:x"}) for n in range(number)]
+
+
+def test_endless_object_keys_are_folded_and_memory_stays_bounded() -> None:
+    calls = objects(6_000)
+    found = closed(*calls)
+    assert len(found.usages) < 1_100
+    assert sum(usage.count for usage in found.usages) == len(calls)
+    patterns = [usage.need.permission.resource for usage in found.usages]
+    for each in calls:
+        arn = f"arn:aws:s3:::{each.parameters['bucketName']}/{each.parameters['key']}"
+        assert any(resource_covers(pattern, arn) for pattern in patterns)
+    folded = [usage for usage in found.usages if "folded" in usage.need.derivation]
+    assert folded
+    assert not any(usage.need.exact for usage in folded)
+
+
+@pytest.mark.parametrize(
+    ("source", "name", "key", "value"),
+    [
+        ("logs", "CreateLogGroup", "logGroupName", "g{}"),
+        ("sqs", "CreateQueue", "queueName", "q{}"),
+        ("iam", "CreateRole", "roleName", "r{}"),
+        ("ssm", "PutParameter", "name", "/a/{}"),
+        ("lambda", "GetFunction20150331v2", "functionName", "f{}"),
+    ],
+)
+def test_endless_names_of_any_service_are_folded(source: str, name: str, key: str, value: str) -> None:
+    found = closed(*(call(name, {key: value.format(number)}, source=source) for number in range(1_500)))
+    assert len(found.usages) < 1_100
+    for usage in found.usages:
+        assert fits(usage.need.permission.action, usage.need.permission.resource)
+        assert usage.need.permission.resource.split(":")[4] == "111122223333"
+
+
+def test_a_bare_star_is_never_folded_into_something_else() -> None:
+    refused = call("GetObject", {}, outcome=Outcome.DENIED, message=USER + "s3:GetObjectTagging" + NO_POLICY)
+    tagged = [call("GetObjectTagging", {"bucketName": "b", "key": str(number)}) for number in range(600)]
+    found = closed(*tagged, refused)
+    (usage,) = [usage for usage in found.usages if usage.outcome is Outcome.DENIED]
+    assert usage.need.permission.resource == "*"
+
+
+CALLS = st.builds(
+    call,
+    st.sampled_from(["GetObject", "PutObject", "HeadBucket", "FrobnicateBucket"]),
+    st.fixed_dictionaries({"bucketName": st.sampled_from("bc"), "key": st.sampled_from(["k", "l", "*"])}),
+    minutes=st.integers(0, 400),
+    session=st.sampled_from(["", "12345678901", "laptop"]),
+    outcome=st.sampled_from(Outcome),
+    message=st.sampled_from(["Access Denied", USER + "s3:GetObject on resource: arn:aws:s3:::b/k" + NO_POLICY]),
+    region=st.sampled_from(["eu-west-1", "us-east-1"]),
+)
+
+
+@given(st.lists(CALLS, max_size=25), st.randoms(use_true_random=False))
+def test_the_order_of_the_calls_does_not_count(calls: list[Call], random: object) -> None:
+    shuffled = list(calls)
+    random.shuffle(shuffled)  # type: ignore[attr-defined]
+    one, other = closed(*calls), closed(*shuffled)
+    assert set(one.usages) == set(other.usages)
+    assert (one.runs, one.counts, one.regions, one.span) == (other.runs, other.counts, other.regions, other.span)
+
+
+@given(st.lists(CALLS, max_size=25))
+def test_no_call_is_lost(calls: list[Call]) -> None:
+    found = closed(*calls)
+    counts = found.counts
+    assert counts.calls == len(calls) == counts.allowed + counts.denied + counts.unknown
+    allowed = [group for group in found.groups if group.outcome is Outcome.ALLOWED]
+    assert sum(group.count for group in allowed) == counts.allowed
+    ids = {run.id for run in found.runs}
+    assert all(set(usage.runs) <= ids and usage.runs for usage in found.usages)
+    assert sum(run.denied for run in found.runs) == counts.denied
+
+
+def test_the_ids_that_answers_gave_to_new_things_are_kept_and_no_others() -> None:
+    """A failed call made nothing, and what a reading call lists was there before."""
+    making = call("CreateRestApi", {"name": "shop"}, source="apigateway")
+    evidence = closed(
+        structs.replace(making, response={"id": "332d27d7", "name": "shop"}),
+        structs.replace(making, response={"id": "471702ed"}, error_code="TooManyRequestsException"),
+        structs.replace(
+            call("GetRestApi", {"restApiId": "9cdc733a"}, source="apigateway"), response={"id": "9cdc733a"}
+        ),
+        structs.replace(
+            call("CreateVpc", {}, source="ec2"), response={"vpc": {"vpcId": "vpc-1", "dhcpOptionsId": "dopt-1"}}
+        ),
+    )
+    assert {each for usage in evidence.usages for each in usage.made} == {"332d27d7", "vpc-1"}
+
+
+def test_only_so_many_ids_of_new_things_are_kept() -> None:
+    making = call("CreateRestApi", {"name": "shop"}, source="apigateway")
+    evidence = closed(*(structs.replace(making, response={"id": f"{number:08x}"}) for number in range(1_200)))
+    assert {len(usage.made) for usage in evidence.usages} == {1_000}

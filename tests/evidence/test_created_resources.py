@@ -1,0 +1,135 @@
+"""Which resources a principal's own runs made: only these may lose the ids that AWS chose."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from leastpriv.evidence.created_resources import made_by, maker, usages_that_made
+from leastpriv.models import Basis, Need, Outcome, Permission, Usage
+
+TIME = datetime(2026, 11, 1, tzinfo=UTC)
+VPC = "arn:aws:ec2:eu-west-1:111122223333:vpc/vpc-0a1b2c3d4e5f60718"
+
+
+def usage(action: str, resource: str, event: str, runs: str, **fields: object) -> Usage:
+    need = Need(Permission(action, resource), Basis.OBSERVED, "")
+    return Usage(need, Outcome.ALLOWED, 1, TIME, TIME, tuple(runs.split()), (event,), **fields)  # type: ignore[arg-type]
+
+
+def created(event: str, runs: str, action: str = "ec2:CreateVpc", **fields: object) -> Usage:
+    return usage(action, "*", f"ec2.amazonaws.com:{event}", runs, **fields)
+
+
+@pytest.mark.parametrize(
+    ("making", "used_in", "made"),
+    [
+        (created("CreateVpc", "7 9"), "7 8", True),
+        (created("CreateVpc", "8 9"), "7 8", False),
+        (created("CreateVpc", "7"), "7 8", False),
+        (created("CreateVpc", "7 9"), "7 8 9", False),
+        (created("CreateVpc", "7 9", succeeded=False), "7", False),
+        (created("CreateSubnet", "7 9", "ec2:CreateSubnet"), "7", False),
+        (created("DescribeVpcs", "7 9", "ec2:DescribeVpcs"), "7", False),
+    ],
+    ids=["in its first run", "only later", "once", "each run the same", "in vain", "something else", "nothing"],
+)
+def test_a_resource_may_be_made_when_its_first_run_made_one_of_its_type(
+    making: Usage, used_in: str, made: bool
+) -> None:
+    using = usage("ec2:DeleteVpc", VPC, "ec2.amazonaws.com:DeleteVpc", used_in)
+    assert maker([making, using])(using) is made
+
+
+def test_a_thing_that_another_action_used_before_was_not_made() -> None:
+    """The run that made a VPC was the first to delete this one, but a run before had described it."""
+    making = created("CreateVpc", "7 9")
+    before = replace(
+        usage("ec2:DescribeVpcAttribute", VPC, "ec2.amazonaws.com:DescribeVpcAttribute", "6"),
+        first_seen=TIME - timedelta(days=1),
+    )
+    using = usage("ec2:DeleteVpc", VPC, "ec2.amazonaws.com:DeleteVpc", "7")
+    assert maker([making, using])(using)
+    assert not maker([making, using, before])(using)
+
+
+def test_an_id_that_an_answer_named_was_made_whoever_used_it_first() -> None:
+    """The run that made a gateway had no other call about it; a later one changed it."""
+    api, other = (f"arn:aws:apigateway:eu-west-1::/restapis/{name}" for name in ("332d27d7", "471702ed"))
+    where = "arn:aws:apigateway:eu-west-1::/restapis"
+    making = usage("apigateway:POST", where, "apigateway.amazonaws.com:CreateRestApi", "1 4", made=("332d27d7",))
+    using, strange = (
+        usage("apigateway:PATCH", each, "apigateway.amazonaws.com:UpdateRestApi", "3") for each in (api, other)
+    )
+    assert maker([making, using])(using)
+    assert not maker([making, strange])(strange)
+    once = replace(making, runs=("1",))
+    assert not maker([once, using])(using)
+    elsewhere = replace(making, need=replace(making.need, permission=Permission("ec2:CreateVpc", "*")))
+    assert not maker([elsewhere, using])(using)
+
+
+@pytest.mark.parametrize(
+    ("action", "event", "resource"),
+    [
+        ("ec2:RunInstances", "RunInstances", "arn:aws:ec2:eu-west-1:111122223333:instance/i-1"),
+        (
+            "cloudfront:CreateDistribution",
+            "CreateDistributionWithTags",
+            "arn:aws:cloudfront::111122223333:distribution/E1",
+        ),
+        ("route53:CreateHostedZone", "CreateHostedZone", "arn:aws:route53:::hostedzone/Z1"),
+        ("apigateway:POST", "CreateRestApi", "arn:aws:apigateway:eu-west-1::/restapis/a1"),
+    ],
+)
+def test_the_type_is_read_off_the_event(action: str, event: str, resource: str) -> None:
+    making = usage(action, "*", f"x.amazonaws.com:{event}", "7 8")
+    using = usage(action.partition(":")[0] + ":Any", resource, "x.amazonaws.com:Any", "7")
+    assert maker([making, using])(using)
+
+
+@pytest.mark.parametrize(
+    ("prefix", "event", "kinds"),
+    [
+        ("ec2", "RunInstances", ("instance",)),
+        ("ec2", "StartInstances", ()),
+        ("rds", "StartDBInstance", ()),
+        ("glue", "StartCrawler", ()),
+        ("synthetics", "StartCanary", ()),
+        ("secretsmanager", "RestoreSecret", ()),
+        ("config", "StartConfigurationRecorder", ()),
+        ("states", "StartExecution", ("execution",)),
+        ("codebuild", "StartBuild", ("build",)),
+        ("", "StartInstances", ()),
+        ("nosuchservice", "StartInstances", ()),
+    ],
+)
+def test_to_start_what_another_call_makes_is_not_to_make_it(prefix: str, event: str, kinds: tuple[str, ...]) -> None:
+    """Two instances that were started each by a run are no reason to open the termination of all."""
+    assert made_by(prefix, event) == kinds
+
+
+def test_runs_that_nobody_reviewed_are_not_heard_as_makers() -> None:
+    """One that makes a VPC and touches another one first would open all of them for what a reviewed run needs."""
+    making = created("CreateVpc", "1 2")
+    using = usage("ec2:DeleteVpc", VPC, "ec2.amazonaws.com:DeleteVpc", "1 3")
+    assert maker([making, using])(using)
+    assert maker([making, using], {"1", "2", "3"})(using)
+    assert not maker([making, using], {"2", "3"})(using)
+    named = replace(making, runs=("2", "3", "4"), made=("vpc-0a1b2c3d4e5f60718",))
+    assert maker([named, using], {"2", "3", "4"})(using)
+    assert not maker([named, using], {"3", "4"})(using)
+
+
+def test_the_makers_of_what_others_use_are_those_of_its_type() -> None:
+    vpc, group = created("CreateVpc", "1"), created("CreateSecurityGroup", "2", "ec2:CreateSecurityGroup")
+    using = usage("ec2:DeleteVpc", VPC, "ec2.amazonaws.com:DeleteVpc", "3")
+    assert usages_that_made([vpc, group, using], [using]) == [vpc]
+    assert (
+        usages_that_made(
+            [vpc, using], [usage("sts:GetCallerIdentity", "*", "sts.amazonaws.com:GetCallerIdentity", "3")]
+        )
+        == []
+    )

@@ -1,0 +1,125 @@
+"""Things made under other names: what a role did to one of them it will do to the next."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from leastpriv.evidence.created_resources import made_of
+from leastpriv.models import Basis, Need, Outcome, Permission, Usage
+from leastpriv.permissions.generalize import patterns_of
+
+TIME = datetime(2026, 11, 1, tzinfo=UTC)
+QUEUE = "arn:aws:sqs:eu-west-1:111122223333:"
+
+
+def usage(action: str, resource: str, event: str, run: int, **fields: object) -> Usage:
+    given: dict[str, object] = {"outcome": Outcome.ALLOWED, "exact": True} | fields
+    need = Need(Permission(action, resource), Basis.OBSERVED, "", exact=bool(given.pop("exact")))
+    when = TIME + timedelta(days=run)
+    outcome = given.pop("outcome")
+    return Usage(need, outcome, 1, when, when, (str(run),), (f"x.amazonaws.com:{event}",), **given)  # type: ignore[arg-type]
+
+
+def queues(**fields: object) -> list[Usage]:
+    return [usage("sqs:CreateQueue", f"{QUEUE}orders-{run}", "CreateQueue", run, **fields) for run in (1, 2, 3)]
+
+
+def test_an_action_is_open_to_the_whole_family_though_one_run_alone_used_it() -> None:
+    using = usage("sqs:TagQueue", f"{QUEUE}orders-2", "TagQueue", 2)
+    made = made_of([*queues(), using])
+    assert [each.pattern for each in patterns_of(made.seen([using]))] == [f"{QUEUE}orders-*"]
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [{"succeeded": False}, {"outcome": Outcome.DENIED}, {"outcome": Outcome.UNKNOWN}, {"exact": False}],
+    ids=["in vain", "refused", "nobody knows", "named in part"],
+)
+def test_what_was_not_surely_made_is_no_family(fields: dict[str, object]) -> None:
+    assert not made_of(queues(**fields)).families
+
+
+def test_what_was_only_used_is_no_family() -> None:
+    assert not made_of([usage("sqs:TagQueue", f"{QUEUE}orders-{run}", "TagQueue", run) for run in (1, 2, 3)]).families
+
+
+def test_what_a_call_only_makes_things_in_is_no_family() -> None:
+    """A table was made in each database; who made the databases, nobody knows."""
+    places = [f"arn:aws:glue:eu-west-1:111122223333:database/app-{run}" for run in (1, 2, 3)]
+    assert not made_of(
+        [usage("glue:CreateTable", each, "CreateTable", run) for run, each in enumerate(places)]
+    ).families
+
+
+def test_only_those_who_may_teach_names_teach_them() -> None:
+    """Runs of unreviewed code cannot widen what is written for the others."""
+    own = queues()
+    assert made_of(own, own).families
+    assert not made_of(own, own[:2]).families
+
+
+def bucket(run: int) -> str:
+    return f"arn:aws:s3:::site-{run}-111122223333"
+
+
+def site(run: int, *actions: str, key: str = "index.html") -> list[Usage]:
+    """A bucket that a run makes, and what it does to an object of it."""
+    made = usage("s3:CreateBucket", bucket(run), "CreateBucket", run)
+    return [made, *(usage(f"s3:{action}", f"{bucket(run)}/{key}", action, run) for action in actions)]
+
+
+def due(usages: list[Usage], action: str) -> list[str]:
+    made = made_of(usages)
+    used = made.seen(each for each in usages if each.need.permission.action == action)
+    return [each.pattern for each in patterns_of([*made.due(used)])]
+
+
+def test_what_was_done_to_objects_of_two_buckets_is_due_for_those_of_the_newest() -> None:
+    old = [*site(1, "PutObject", "DeleteObject"), *site(2, "PutObject", "DeleteObject")]
+    assert due([*old, *site(3, "PutObject")], "s3:DeleteObject") == [f"{bucket(3)}/index.html"]
+
+
+def test_nothing_is_due_where_one_bucket_alone_tells_or_the_object_is_not_there() -> None:
+    one = [*site(1, "PutObject", "DeleteObject"), *site(2, "PutObject"), *site(3, "PutObject")]
+    assert due(one, "s3:DeleteObject") == []
+    two = [*site(1, "PutObject", "DeleteObject"), *site(2, "PutObject", "DeleteObject")]
+    assert due([*two, *site(3, "PutObject", key="other.html")], "s3:DeleteObject") == []
+    assert due(two, "s3:DeleteObject") == []
+
+
+def test_nothing_is_due_of_buckets_themselves() -> None:
+    buckets = [each for run in (1, 2, 3) for each in site(run)]
+    made = made_of(buckets)
+    assert list(made.due(made.seen(buckets[:2]))) == []
+
+
+def test_a_folder_of_the_newest_bucket_is_open_only_where_that_of_the_older_ones_is() -> None:
+    """Seven files that one run deletes from each bucket are seven files, also in the bucket that is there now."""
+    files = [f"assets/{letter}.html" for letter in "abcdefg"]
+    old = [each for run in (1, 2) for key in files for each in site(run, "PutObject", "DeleteObject", key=key)]
+    new = [each for key in files for each in site(3, "PutObject", key=key)]
+    assert due([*old, *new], "s3:DeleteObject") == [f"{bucket(3)}/{key}" for key in files]
+
+
+@pytest.mark.parametrize("fields", [{"outcome": Outcome.DENIED}, {"exact": False}], ids=["refused", "named in part"])
+def test_nothing_is_due_for_an_object_that_no_call_surely_used(fields: dict[str, object]) -> None:
+    old = [*site(1, "PutObject", "DeleteObject"), *site(2, "PutObject", "DeleteObject"), *site(3)]
+    put = usage("s3:PutObject", f"{bucket(3)}/index.html", "PutObject", 3, **fields)
+    assert due([*old, put], "s3:DeleteObject") == []
+
+
+def test_what_is_due_is_open_like_what_was_seen() -> None:
+    keys = ("app.54d5d5d6.js", "app.78dde6c4.js", "app.1715607a.js")
+    old = [each for run in (1, 2) for each in site(run, "PutObject", "DeleteObject", key=keys[run])]
+    assert due([*old, *site(3, "PutObject", key=keys[0])], "s3:DeleteObject") == [f"{bucket(3)}/app.????????.js"]
+
+
+def test_the_bucket_of_an_object_is_never_open() -> None:
+    """`site-*/index.html` would be other people's buckets too; `site-*` for `s3:ListBucket` gives nobody anything."""
+    usages = [each for run in (1, 2, 3) for each in site(run, "PutObject", "DeleteObject")]
+    made = made_of(usages)
+    for found in patterns_of(made.seen(usages)):
+        assert "/" in found.pattern or found.pattern == "arn:aws:s3:::site-*-111122223333"
+        assert "/" not in found.pattern or "*" not in found.pattern

@@ -1,0 +1,76 @@
+"""Who may take a role, by its trust policy."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from leastpriv.evidence.live_role import Trusted, TrustKind, trusted_by, unseen_logins
+
+PROVIDER = "token.actions.githubusercontent.com"
+GITHUB = f"arn:aws:iam::111122223333:oidc-provider/{PROVIDER}"
+SUBJECT = "repo:acme/shop:ref:refs/heads/main"
+
+
+def policy(principal: Any, **more: Any) -> dict[str, Any]:
+    return {"Version": "2012-10-17", "Statement": {"Effect": "Allow", "Principal": principal, **more}}
+
+
+@pytest.mark.parametrize(
+    ("document", "expected"),
+    [
+        (
+            policy(
+                {"Federated": GITHUB},
+                Condition={"StringLike": {f"{PROVIDER}:sub": SUBJECT}, "StringEquals": {"a": "b"}},
+            ),
+            [Trusted(TrustKind.GITHUB, GITHUB, (SUBJECT,))],
+        ),
+        (policy({"Federated": GITHUB}), [Trusted(TrustKind.GITHUB, GITHUB)]),
+        (policy({"Service": ["codebuild.amazonaws.com", "lambda.amazonaws.com"]}), [
+            Trusted(TrustKind.CODEBUILD, "codebuild.amazonaws.com"),
+            Trusted(TrustKind.SERVICE, "lambda.amazonaws.com"),
+        ]),
+        (policy({"AWS": "arn:aws:iam::111122223333:user/kim"}), [
+            Trusted(TrustKind.PRINCIPAL, "arn:aws:iam::111122223333:user/kim")
+        ]),
+        (policy({"AWS": "*"}), [Trusted(TrustKind.ANYBODY, "*")]),
+        (policy("*"), [Trusted(TrustKind.ANYBODY, "*")]),
+        (policy({"Federated": "cognito-identity.amazonaws.com"}), [
+            Trusted(TrustKind.FEDERATED, "cognito-identity.amazonaws.com")
+        ]),
+        (policy({"AWS": "*"}) | {"Statement": [{"Effect": "Deny", "Principal": "*"}]}, []),
+        (None, []),
+    ],
+)  # fmt: skip
+def test_each_kind_of_caller_is_recognised(document: object, expected: list[Trusted]) -> None:
+    assert list(trusted_by(document)) == expected
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(),
+    lambda inner: (
+        st.lists(inner) | st.dictionaries(st.sampled_from(["Statement", "Effect", "Principal", "AWS", "x"]), inner)
+    ),
+)
+
+
+@given(JSON)
+def test_what_is_no_trust_policy_trusts_nobody_and_breaks_nothing(document: object) -> None:
+    assert all(trusted.who for trusted in trusted_by(document) if trusted.kind is TrustKind.ANYBODY)
+
+
+@pytest.mark.parametrize(
+    ("services", "names"),
+    [
+        (["rolesanywhere.amazonaws.com", "codebuild.amazonaws.com"], ("IAM Roles Anywhere",)),
+        (["pods.eks.amazonaws.com", "pods.eks.amazonaws.com"], ("EKS Pod Identity",)),
+        (["lambda.amazonaws.com"], ()),
+    ],
+)
+def test_services_that_take_a_role_in_their_own_way_are_named(services: list[str], names: tuple[str, ...]) -> None:
+    statement = {"Effect": "Allow", "Principal": {"Service": services}, "Action": "sts:AssumeRole"}
+    assert unseen_logins(trusted_by({"Statement": [statement]})) == names

@@ -1,0 +1,101 @@
+"""Writes what the product makes of every JSON case and of the demo, to compare two revisions byte by byte.
+
+    python -m tests.goldens FOLDER [demo|cases|cases_chain|cases_review ...]
+
+`tools/goldens.py` runs it in two revisions and compares the folders.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import re
+import sys
+import tempfile
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+
+from leastpriv import __version__
+from leastpriv.cli.main import action_main
+from leastpriv.permissions import catalog
+from leastpriv.pipeline.artifacts import write_files
+from leastpriv.report.review import review_body, review_title
+from tests import test_cases, test_chain_cases, test_review_cases
+from tests.fakes import scripts
+
+DEMO_NOW = datetime(2026, 11, 24, tzinfo=UTC)
+"""The demo's trail ends two days earlier."""
+Outputs = Mapping[str, str]
+"""Content by the file name that its golden gets."""
+
+
+def demo(folder: Path) -> Outputs:
+    """Run the action on the bundled example, at a fixed time, with the SARIF file and the page."""
+    tool = scripts.load("tools/demo.py")
+    stage = tool.Stage(folder / "stage")
+    tool.set_up(stage)
+    reports = {"INPUT_SARIF-FILE": "out/leastpriv.sarif", "INPUT_PAGE-FILE": "out/page.html"}
+    log = io.StringIO()
+    with contextlib.chdir(stage.workspace):
+        code = action_main({**tool.environment(stage), **reports}, log, log, lambda: DEMO_NOW)
+    assert code == 0, log.getvalue()
+    made = [stage.results / "proposal.json", stage.results / "pull-request.md"]
+    made += [stage.workspace / "out/leastpriv.sarif", stage.workspace / "out/page.html"]
+    return {path.name: path.read_bytes().decode() for path in made}
+
+
+def proposal_case(path: Path, folder: Path) -> Outputs:
+    """Run a case of `tests/cases` and write the files of its proposal."""
+    write_files(test_cases.run_case(json.loads(path.read_text(encoding="utf-8")), folder), folder / "out")
+    return _files(folder / "out", path.stem)
+
+
+def chain_case(path: Path, folder: Path) -> Outputs:
+    """Run a case of `tests/cases_chain` by the command."""
+    return _files(test_chain_cases.run_case(json.loads(path.read_text(encoding="utf-8")), folder), path.stem)
+
+
+def review_case(path: Path, folder: Path) -> Outputs:
+    """Run a case of `tests/cases_review` and write its comment."""
+    subject = test_review_cases.run_case(json.loads(path.read_text(encoding="utf-8")), folder)
+    return {f"{path.stem}/comment.md": f"# {review_title(subject)}\n\n{review_body(subject)}"}
+
+
+def _files(folder: Path, name: str) -> Outputs:
+    return {
+        f"{name}/{path.relative_to(folder)}": path.read_bytes().decode()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
+
+
+CASES: Mapping[str, Callable[[Path, Path], Outputs]] = {
+    "cases": proposal_case,
+    "cases_chain": chain_case,
+    "cases_review": review_case,
+}
+
+
+def stable(text: str, folder: Path) -> str:
+    """Replace what a golden must not depend on: the temporary folder, and the versions of product and catalogue."""
+    text = text.replace(str(folder), "FOLDER").replace(catalog.version(), "CATALOGUE")
+    return re.sub(rf"(?<![\w.]){re.escape(__version__)}(?![\w.])", "VERSION", text)
+
+
+def write(target: Path, kinds: list[str]) -> None:
+    """Write the goldens of the demo and of the kinds of cases below `target`, one folder for each kind."""
+    for kind in kinds:
+        paths = sorted((Path(__file__).parent / kind).glob("*.json")) if kind in CASES else [Path(kind)]
+        for path in paths:
+            with tempfile.TemporaryDirectory() as name:
+                made = CASES[kind](path, Path(name)) if kind in CASES else demo(Path(name))
+                for file, text in made.items():
+                    golden = target / kind / file
+                    golden.parent.mkdir(parents=True, exist_ok=True)
+                    golden.write_bytes(stable(text, Path(name)).encode())
+
+
+if __name__ == "__main__":
+    write(Path(sys.argv[1]), sys.argv[2:] or ["demo", *CASES])

@@ -1,0 +1,29 @@
+"""How many examples a property test tries: few on the machine of a developer, all of them in CI."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from hypothesis import HealthCheck, settings
+
+# A loaded machine is slow at times: neither a deadline nor slow generation of data is a failure.
+settings.register_profile("full", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("fast", settings.get_profile("full"), max_examples=10)
+
+
+def load() -> None:
+    """Load the profile that HYPOTHESIS_PROFILE names, or `full` in CI and `fast` elsewhere."""
+    settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE") or ("full" if os.environ.get("CI") else "fast"))
+
+
+def examples(count: int, **others: Any) -> settings:
+    """Return the settings of a property test with its own number of examples.
+
+    Args:
+        count: how many the profile `full` tries; another profile tries its own number where that is less.
+        others: further settings of Hypothesis.
+    """
+    if settings.get_current_profile_name() != "full":
+        count = min(count, settings.default.max_examples)
+    return settings(max_examples=count, **others)

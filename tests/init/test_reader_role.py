@@ -1,0 +1,177 @@
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from leastpriv.errors import InputError
+from leastpriv.init import render
+from leastpriv.init.options import Target, sources_of, target_of
+from leastpriv.init.reader_role import DEFAULT_SOURCES, grants_of, known_sources, parameters_of, policy_of
+from leastpriv.init.render import CLOUDFORMATION, TERRAFORM, files
+from leastpriv.permissions import catalog
+from leastpriv.permissions.resource_types import fits
+from leastpriv.policy.containment import contained
+from leastpriv.policy.document import Document, parse
+from leastpriv.policy.evaluate import policy_size
+
+VALUES = {
+    "Partition": "aws",
+    "Account": "111122223333",
+    "TargetRoleArn": "arn:aws:iam::111122223333:role/ci/deploy",
+    "TrailBucket": "trails",
+    "TrailPrefix": "org/",
+    "TrailKeyArn": "arn:aws:kms:eu-west-1:111122223333:key/11111111-2222-3333-4444-555555555555",
+    "WorkGroup": "primary",
+    "Database": "default",
+    "ResultBucket": "results",
+    "AnalyzerRoleArn": "arn:aws:iam::111122223333:role/analyzer",
+}
+each_source = pytest.mark.parametrize("source", known_sources())
+
+
+@each_source
+def test_every_action_exists_and_fits_each_of_its_resources(source: str) -> None:
+    for grant in grants_of([source]):
+        statement = _policy([source]).statements[grants_of([source]).index(grant)]
+        for action in grant.actions:
+            assert catalog.spelling(action) == action
+            for resource in statement.resources:
+                assert fits(action, resource), f"{action} on {resource}"
+
+
+@each_source
+def test_a_wildcard_resource_stands_only_where_the_action_takes_no_other(source: str) -> None:
+    for grant in grants_of([source]):
+        if grant.resources == ("*",):
+            for action in grant.actions:
+                known = catalog.action(action)
+                assert known
+                assert known.resource_types == (), action
+
+
+@each_source
+def test_the_reader_may_change_nothing_but_what_its_source_cannot_do_without(source: str) -> None:
+    writes = {
+        action
+        for grant in grants_of([source])
+        for action in grant.actions
+        if {"Write", "Permissions management", "Tagging"} & set(catalog.access_level(action).split(", "))
+    }
+    assert writes <= {
+        "iam:PassRole", "athena:StartQueryExecution", "athena:StopQueryExecution", "s3:PutObject",
+        "s3:AbortMultipartUpload", "access-analyzer:StartPolicyGeneration", "access-analyzer:CancelPolicyGeneration",
+        "access-analyzer:GenerateFindingRecommendation", "kms:Decrypt", "sts:DecodeAuthorizationMessage",
+        "glue:CreateTable",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("sources", [[name] for name in known_sources()] + [list(known_sources())])
+def test_cloudformation_and_terraform_grant_exactly_the_table(sources: list[str]) -> None:
+    """All three allow the same, by containment both ways; values are put in where the templates take them."""
+    found = files(sources, Target())
+    table = _policy(sources)
+    for name, pointer in ((CLOUDFORMATION, render.POINTER), (TERRAFORM, render.ADDRESS)):
+        valued = _valued(found[name], _values(sources))
+        template = parse(valued.encode(), name, pointer, {"AWS::Partition": "aws", **_pseudo()})
+        assert len(template.statements) == len(table.statements)
+        assert contained([table], [template]).holds, name
+        assert contained([template], [table]).holds, name
+
+
+def test_nothing_is_granted_beyond_the_chosen_sources() -> None:
+    assert {action for grant in grants_of(["event-history"]) for action in grant.actions} == {
+        "account:ListRegions", "cloudtrail:LookupEvents",
+    }  # fmt: skip
+
+
+def test_what_two_sources_share_is_granted_once() -> None:
+    both = grants_of(["s3-trail", "athena"])
+    assert len({grant.sid for grant in both}) == len(both)
+
+
+def test_sids_are_those_that_iam_takes_and_differ() -> None:
+    sids = [grant.sid for grant in grants_of(known_sources())]
+    assert all(sid.isalnum() for sid in sids)
+    assert len(set(sids)) == len(sids)
+
+
+def test_every_choice_fits_one_policy_of_a_role() -> None:
+    assert policy_size(_policy(list(known_sources()))) < 10_240
+
+
+def test_every_value_that_a_resource_names_is_a_parameter() -> None:
+    names = {parameter.name for parameter in parameters_of(grants_of(known_sources()), {})}
+    assert set(VALUES) - {"Partition", "Account"} <= names
+
+
+def test_a_source_that_is_none_is_refused_with_the_choice() -> None:
+    with pytest.raises(InputError, match=r"'trail'.*event-history, s3-trail"):
+        grants_of(["trail"])
+
+
+@pytest.mark.parametrize(
+    ("options", "advice"),
+    [
+        ({"role_arn": "arn:aws:sts::111122223333:assumed-role/x/y"}, "--role-arn: .*role's own ARN"),
+        ({"role_arn": 'arn:aws:iam::111122223333:role/a"b/x'}, "--role-arn is .*letters"),
+        ({"repository": "acme"}, "OWNER/NAME"),
+        ({"repository": "acme/${x}"}, "OWNER/NAME"),
+        ({"repository": "acme/.."}, "OWNER/NAME"),
+        ({"repository": "-x/shop"}, "OWNER/NAME"),
+        ({"region": "europe"}, "like eu-west-1"),
+        ({"region": "cn-north-1"}, "not in the partition aws of the role: write a region like eu-west-1"),
+        ({"role_arn": "arn:aws-cn:iam::111122223333:role/x", "region": "eu-west-1"}, "a region like cn-north-1"),
+        ({"role_arn": "arn:aws-iso:iam::111122223333:role/x"}, "choose a role in aws, aws-us-gov, aws-cn"),
+        ({"policy_file": "a: b"}, "a path in the repository"),
+        ({"policy_file": "#a"}, "a path in the repository"),
+        ({"policy_file": "../../etc/x.json"}, "a path in the repository"),
+        ({"policy_file": "iam/../../x.json#/Policy"}, "a path in the repository"),
+        ({"policy_file": "/etc/x.json"}, "a path in the repository"),
+        ({"branch": "a..b"}, "name of a branch"),
+        ({"branch": "${x}"}, "name of a branch"),
+        ({"branch": "ma*"}, "name of a branch"),
+    ],
+)
+def test_what_a_template_would_read_as_its_own_is_refused(options: dict[str, str], advice: str) -> None:
+    with pytest.raises(InputError, match=advice):
+        target_of(**options)
+
+
+def test_a_user_is_read_as_a_user() -> None:
+    target = target_of("arn:aws:iam::111122223333:user/ci")
+    assert sources_of(["event-history, live-role"], target) == ("event-history", "live-user")
+    assert sources_of([], Target()) == DEFAULT_SOURCES
+
+
+def test_a_role_is_read_as_a_role_whatever_kind_is_named() -> None:
+    target = target_of("arn:aws:iam::111122223333:role/ci")
+    assert sources_of(["live-user", "live-role"], target) == ("live-role",)
+    # Nobody said yet which of the two it is.
+    assert sources_of(["live-user"], Target()) == ("live-user",)
+
+
+def _policy(sources: list[str]) -> Document:
+    return parse(json.dumps(policy_of(grants_of(sources), _values(sources))).encode(), "reader.json")
+
+
+def _values(sources: list[str]) -> dict[str, str]:
+    """The parameters' values; where users are read, that of a user."""
+    return VALUES | ({"TargetRoleArn": "arn:aws:iam::111122223333:user/ci"} if sources == ["live-user"] else {})
+
+
+def _pseudo() -> dict[str, str]:
+    return {"AWS::AccountId": VALUES["Account"]}
+
+
+def _valued(text: str, values: dict[str, str]) -> str:
+    """A template with its parameters' values written where they are named."""
+    for name, value in values.items():
+        text = text.replace(f"!Ref {name}", value).replace(f"${{{name}}}", value)
+    for parameter in parameters_of(grants_of(known_sources()), {}):
+        if parameter.name in VALUES:
+            value = values[parameter.name]
+            text = text.replace(f"${{var.{parameter.variable}}}", value)
+            text = text.replace(f"[var.{parameter.variable}]", f'["{value}"]')
+    text = text.replace("${data.aws_partition.current.partition}", "aws")
+    return text.replace("${data.aws_caller_identity.current.account_id}", VALUES["Account"])

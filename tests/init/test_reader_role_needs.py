@@ -1,0 +1,141 @@
+"""What init grants for a source, held against what the product derives from its own requests to a stand-in.
+
+The other sources are held against runs in the lab (`tests/end_to_end/test_reader_role.py`).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from leastpriv.aws.arns import parse_principal
+from leastpriv.aws.session import Aws
+from leastpriv.evidence.live_role import read_live, roles_like
+from leastpriv.init.reader_role import Grant, grants_of, policy_of
+from tests.evidence.aws_findings.test_collect import Account
+from tests.evidence.cloudtrail.test_athena import Stand
+from tests.evidence.cloudtrail.test_digest_validation import fill, read
+from tests.fakes.aws.athena import FakeAthena
+from tests.fakes.aws.s3_server import FakeS3
+from tests.fakes.aws.server import ACCOUNT, Asked, FakeAws, Operation
+from tests.fakes.deploys import write_trail
+from tests.fakes.digests import listed_keys
+from tests.fakes.own_calls import changes, records_of, used
+
+READER = f"arn:aws:iam::{ACCOUNT}:role/leastpriv-reader"
+KIM = f"arn:aws:iam::{ACCOUNT}:user/kim"
+OWN, TEAM = f"arn:aws:iam::{ACCOUNT}:policy/own", f"arn:aws:iam::{ACCOUNT}:policy/team"
+VALUES = {
+    "Partition": "aws", "Account": ACCOUNT, "TargetRoleArn": KIM, "WorkGroup": "primary",
+    "AnalyzerRoleArn": f"arn:aws:iam::{ACCOUNT}:role/analyzer",
+}  # fmt: skip
+
+
+def test_policy_generation_and_findings(tmp_path: Path) -> None:
+    """One generation to its end, and one that is interrupted, which is cancelled."""
+    account, hurried = Account(), Account()
+    with FakeAws({**account.iam.operations(), **account.analyzer.operations()}) as aws:
+        account.hints(Aws.open(aws.environment()))
+        aws.operations = {**hurried.iam.operations(), **hurried.analyzer.operations()}
+        hurried.time.on_sleep = lambda: _interrupt_after("GetGeneratedPolicy", aws)
+        with pytest.raises(KeyboardInterrupt):
+            hurried.hints(Aws.open(aws.environment()))
+    asked = [each for each in aws.requests if each.service == "accessanalyzer"]
+    _hold(asked, list(grants_of(["access-analyzer"])), tmp_path)
+
+
+def test_what_is_attached_to_a_user(tmp_path: Path) -> None:
+    with FakeAws(_user()) as aws:
+        found = read_live(Aws.open(aws.environment()), parse_principal(KIM))
+    assert found.is_known
+    _hold(aws.requests, list(grants_of(["live-user"])), tmp_path)
+
+
+def test_roles_that_a_wildcard_means(tmp_path: Path) -> None:
+    role = {
+        "Path": "/", "RoleName": "ci", "RoleId": "AROAAAAAAAAAAAAAAAAA", "Arn": READER,
+        "CreateDate": datetime(2026, 1, 1, tzinfo=UTC), "AssumeRolePolicyDocument": "{}",
+    }  # fmt: skip
+    with FakeAws({"iam:ListRoles": lambda _: {"Roles": [role], "IsTruncated": False}}) as aws:
+        assert roles_like(Aws.open(aws.environment()), ["*"], "aws") == (parse_principal(READER),)
+    _hold(aws.requests, list(grants_of(["roles"])), tmp_path)
+
+
+def test_keys_of_digest_files(tmp_path: Path) -> None:
+    keys = {"cloudtrail:ListPublicKeys": lambda _: listed_keys()}
+    with FakeAws(keys) as aws, FakeS3() as s3:
+        fill(s3)
+        aws.operations["cloudtrail:DescribeTrails"] = lambda _: {"trailList": []}
+        read(Aws.open(s3.environment(others=aws.endpoint)))
+    asked = [each for each in aws.requests if each.operation == "ListPublicKeys"]
+    _hold(asked, list(grants_of(["digests"])), tmp_path)
+
+
+def test_queries_in_athena(tmp_path: Path) -> None:
+    """But for what Athena asks of Glue and S3 in the reader's name, which only AWS's own records would show."""
+    athena = FakeAthena(None, exists=False)
+    with Stand() as servers:
+        stand = servers.of(athena)
+        stand.s3.objects[f"AWSLogs/{ACCOUNT}/CloudTrail/eu-west-1/2026/03/01/x.json.gz"] = bytes(1000)
+        stand.read(location="s3://logs")
+        athena.running = 10**6
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("leastpriv.evidence.cloudtrail.athena_queries.time.sleep", _interrupt)
+            with pytest.raises(KeyboardInterrupt):
+                stand.read()
+        asked = [each for each in stand.aws.requests if each.service == "athena"]
+    own = [grant for grant in grants_of(["athena"]) if grant.actions[0].startswith("athena:")]
+    _hold(asked, own, tmp_path)
+
+
+def _hold(asked: list[Asked], granted: list[Grant], folder: Path) -> None:
+    """The product has nothing to change in a policy of the grants, and names exactly their actions."""
+    assert asked
+    write_trail(folder / "trail", records_of(asked, READER))
+    policy = folder / "reader.json"
+    policy.write_text(json.dumps(policy_of(granted, VALUES), indent=2))
+    assert used(folder / "trail", READER) == {action for grant in granted for action in grant.actions}
+    assert changes(policy, folder / "trail", READER, folder / "out") == []
+
+
+def _interrupt_after(operation: str, aws: FakeAws) -> None:
+    if aws.requests[-1].operation == operation:
+        raise KeyboardInterrupt
+
+
+def _interrupt(_: float) -> None:
+    raise KeyboardInterrupt
+
+
+def _user() -> dict[str, Operation]:
+    """A user with a policy of each kind, and in a group with both kinds."""
+    text = json.dumps({"Version": "2012-10-17", "Statement": {"Effect": "Allow", "Action": "sqs:*", "Resource": "*"}})
+    then = datetime(2026, 1, 1, tzinfo=UTC)
+    own = {"Path": "/", "UserName": "kim", "UserId": "AIDAAAAAAAAAAAAAAAAA", "Arn": KIM, "CreateDate": then}
+    group = {
+        "Path": "/", "GroupName": "team", "GroupId": "AGPAAAAAAAAAAAAAAAAA",
+        "Arn": f"arn:aws:iam::{ACCOUNT}:group/team", "CreateDate": then,
+    }  # fmt: skip
+    inline = {"PolicyName": "inline", "PolicyDocument": text}
+    answers: dict[str, Mapping[str, Any]] = {
+        "GetUser": {"User": own},
+        "ListAttachedUserPolicies": {"AttachedPolicies": [{"PolicyArn": OWN}]},
+        "ListUserPolicies": {"PolicyNames": ["inline"]},
+        "GetUserPolicy": {"UserName": "kim", **inline},
+        "ListGroupsForUser": {"Groups": [group]},
+        "ListAttachedGroupPolicies": {"AttachedPolicies": [{"PolicyArn": TEAM}]},
+        "ListGroupPolicies": {"PolicyNames": ["inline"]},
+        "GetGroupPolicy": {"GroupName": "team", **inline},
+        "GetPolicy": {"Policy": {"DefaultVersionId": "v1"}},
+        "GetPolicyVersion": {"PolicyVersion": {"Document": text}},
+    }
+    return {f"iam:{name}": _told(value) for name, value in answers.items()}
+
+
+def _told(value: Mapping[str, Any]) -> Operation:
+    return lambda _: value

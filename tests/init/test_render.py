@@ -1,0 +1,206 @@
+from __future__ import annotations
+
+import json
+import re
+import shlex
+import subprocess
+import sys
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ruamel.yaml import YAML
+
+from leastpriv.config.inputs import INPUTS
+from leastpriv.config.settings import from_environment
+from leastpriv.init.options import Target, target_of
+from leastpriv.init.reader_role import known_sources
+from leastpriv.init.render import CLOUDFORMATION, PATH, TERRAFORM, deploy_command, files, inputs_of
+from tests.fakes.command import leastpriv
+
+KNOWN = {known.name for known in INPUTS}
+ISSUER = "token.actions.githubusercontent.com"
+
+
+def test_the_trust_takes_both_forms_of_githubs_subject_and_no_other() -> None:
+    """By names, and by names and ids; the second only where both ids are given."""
+    statement = _yaml(files(known_sources(), Target())[CLOUDFORMATION])["Resources"]["LeastprivReader"]["Properties"][
+        "AssumeRolePolicyDocument"
+    ]["Statement"][0]
+    assert statement["Action"] == "sts:AssumeRoleWithWebIdentity"
+    equals = statement["Condition"]["StringEquals"]
+    assert equals[f"{ISSUER}:aud"] == "sts.amazonaws.com"
+    assert list(statement["Condition"]) == ["StringEquals"]
+    assert equals[f"{ISSUER}:sub"] == [
+        "repo:${RepositoryOwner}/${RepositoryName}:ref:refs/heads/${Branch}",
+        [
+            "HasIds",
+            "repo:${RepositoryOwner}@${RepositoryOwnerId}/${RepositoryName}@${RepositoryId}:ref:refs/heads/${Branch}",
+            "AWS::NoValue",
+        ],
+    ]
+
+
+def test_terraform_takes_the_same_subjects() -> None:
+    text = files(known_sources(), Target())[TERRAFORM]
+    assert '"repo:${var.repository_owner}/${var.repository_name}:ref:refs/heads/${var.branch}"' in text
+    by_id = "${var.repository_owner}@${var.repository_owner_id}/${var.repository_name}@${var.repository_id}"
+    assert f'== "" ? "" : "repo:{by_id}:ref:refs/heads/${{var.branch}}"' in text
+
+
+def test_terraform_is_read_by_a_parser_of_its_language() -> None:
+    import hcl2
+
+    found = hcl2.loads(files(known_sources(), target_of(repository="acme/shop"))[TERRAFORM])
+    assert {"variable", "data", "resource", "output"} <= set(found)
+
+
+def test_every_parameter_that_the_template_uses_is_declared_and_every_declared_one_used() -> None:
+    for sources in (known_sources(), ("event-history",)):
+        text = files(sources, Target())[CLOUDFORMATION]
+        declared = set(_yaml(text)["Parameters"])
+        body = text.partition("Conditions:")[2]
+        used = set(re.findall(r"\$\{(\w+)\}|!Ref (\w+)", body))
+        assert {one or other for one, other in used} - {"AWS"} == declared
+        variables = files(sources, Target())[TERRAFORM]
+        assert set(re.findall(r'variable "(\w+)"', variables)) == set(re.findall(r"var\.(\w+)", variables))
+
+
+@pytest.mark.parametrize("source", known_sources())
+def test_the_workflow_sets_only_inputs_that_there_are(source: str) -> None:
+    steps = _yaml(files([source], Target())[PATH])["jobs"]["least-privilege"]["steps"]
+    assert {"role-arn", "policy-file"} <= set(steps[1]["with"]) <= KNOWN
+    assert set(inputs_of([source])) <= KNOWN
+
+
+@pytest.mark.parametrize(
+    "name", ["null", "1.5", "true", "2026-11-24", "iam/ci.json#/Resources/R/Properties/Policies/0"]
+)
+def test_the_policy_file_is_the_text_that_was_given(name: str) -> None:
+    steps = _yaml(files(["event-history"], target_of(policy_file=name))[PATH])["jobs"]["least-privilege"]["steps"]
+    assert steps[1]["with"]["policy-file"] == name
+
+
+@pytest.mark.parametrize(
+    ("partition", "region", "audience"),
+    [("aws-cn", "cn-north-1", "sts.amazonaws.com.cn"), ("aws-us-gov", "us-gov-west-1", "sts.amazonaws.com")],
+)
+def test_another_partition_has_a_region_and_an_audience_of_its_own(partition: str, region: str, audience: str) -> None:
+    """The role takes exactly the audience for which the workflow asks."""
+    found = files(known_sources(), target_of(f"arn:{partition}:iam::111122223333:role/ci"))
+    asked = _yaml(found[PATH])["jobs"]["least-privilege"]["steps"][0]["with"]
+    assert asked["aws-region"] == region
+    assert asked.get("audience", "sts.amazonaws.com") == audience
+    role = _yaml(found[CLOUDFORMATION])["Resources"]["LeastprivReader"]["Properties"]
+    [statement] = role["AssumeRolePolicyDocument"]["Statement"]
+    assert statement["Condition"]["StringEquals"][f"{ISSUER}:aud"] == audience
+    assert f'values   = ["{audience}"]' in found[TERRAFORM]
+
+
+def test_another_default_branch_is_in_both_templates_and_in_the_command_that_deploys(tmp_path: Path) -> None:
+    told = leastpriv("init", "--output-dir", str(tmp_path), "--branch", "release/main", "--repository", "acme/shop")
+    assert _yaml((tmp_path / CLOUDFORMATION).read_text())["Parameters"]["Branch"]["Default"] == "release/main"
+    assert 'default     = "release/main"' in (tmp_path / TERRAFORM).read_text()
+    assert "Branch=release/main" in told.err
+
+
+def test_the_command_that_deploys_names_every_value_without_a_default_the_ids_and_the_branch() -> None:
+    command = deploy_command(["s3-trail"], Target())
+    parameters = _yaml(files(["s3-trail"], Target())[CLOUDFORMATION])["Parameters"]
+    needed = {name for name, each in parameters.items() if "Default" not in each}
+    values = shlex.split(command.partition("--parameter-overrides ")[2])
+    assert {value.partition("=")[0] for value in values} == {*needed, "RepositoryOwnerId", "RepositoryId", "Branch"}
+
+
+def test_the_command_that_deploys_asks_github_for_the_ids_of_the_repository() -> None:
+    """By default a new repository's subject has them, and the role would take no job of it without."""
+    values = shlex.split(deploy_command(["event-history"], target_of(repository="acme/shop")))
+    assert "RepositoryOwnerId=$(gh api repos/acme/shop --jq .owner.id)" in values
+    assert "RepositoryId=$(gh api repos/acme/shop --jq .id)" in values
+
+
+def test_the_workflow_names_a_trail_where_a_table_is_to_be_made_over_it() -> None:
+    found = inputs_of(["athena", "athena-create"])
+    assert (found["trails"], found["athena-table"]) == ("s3://BUCKET/PREFIX", "DATABASE.TABLE")
+
+
+@pytest.mark.parametrize("sources", [*([source] for source in known_sources()), known_sources()], ids=",".join)
+def test_the_workflow_asks_for_nothing_that_the_role_may_not_and_its_inputs_are_good(sources: list[str]) -> None:
+    """A step asks IAM for last accessed information by itself; where that is no chosen source, the input says no."""
+    given = _yaml(files(sources, Target())[PATH])["jobs"]["least-privilege"]["steps"][1]["with"]
+    values = {name: "true" if value is True else "false" if value is False else value for name, value in given.items()}
+    own = {
+        "s3://BUCKET/PREFIX": "s3://logs/org", "DATABASE.TABLE": "default.logs",
+        "SERVICE-ROLE-ARN": "arn:aws:iam::123456789012:role/analyzer",
+        "TRAIL-ARN": "arn:aws:cloudtrail:eu-west-1:123456789012:trail/main",
+    }  # fmt: skip
+    for (name, value), (open_value, filled) in product(values.items(), own.items()):
+        values[name] = values[name].replace(open_value, filled) if isinstance(value, str) else value
+    read = from_environment({f"INPUT_{name.upper()}": str(value) for name, value in values.items()})
+    assert read.last_accessed is ("last-accessed" in sources)
+    assert read.validate_digests is ("digests" in sources and "athena" not in sources)
+    assert read.custom_policy_checks is ("custom-policy-checks" in sources)
+    assert bool(read.athena_table) is ("athena" in sources)
+
+
+@pytest.mark.parametrize(
+    ("sources", "words"),
+    [
+        ("last-accessed", "hold no evidence"),
+        ("event-history,digests", "The source digests does nothing by itself: add s3-trail"),
+        ("event-history,athena-create", "add athena to --sources"),
+        ("s3-trail,athena,digests", "leaves validate-digests out"),
+        ("s3-trail,access-analyzer", "in capitals: s3://BUCKET/PREFIX, SERVICE-ROLE-ARN TRAIL-ARN."),
+        ("event-history,live-role", ""),
+    ],
+)
+def test_a_choice_that_lacks_something_is_told(sources: str, words: str, tmp_path: Path) -> None:
+    told = leastpriv("init", "--output-dir", str(tmp_path), "--sources", sources)
+    assert told.code == 0
+    assert words in told.err
+    assert words or len(told.err.splitlines()) == 4
+
+
+def test_the_workflow_is_one_for_github(tmp_path: Path) -> None:
+    path = tmp_path / "least-privilege.yml"
+    path.write_text(files(known_sources(), Target())[PATH])
+    tool = Path(sys.executable).with_name("check-jsonschema")
+    done = subprocess.run([tool, "--builtin-schema", "vendor.github-workflows", path], capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout
+
+
+def test_the_command_writes_all_files_and_says_so(tmp_path: Path) -> None:
+    told = leastpriv("init", "--output-dir", str(tmp_path), "--repository", "acme/shop")
+    assert told.code == 0
+    assert told.err.count("Wrote") == 3
+    assert _yaml((tmp_path / CLOUDFORMATION).read_text())["Parameters"]["RepositoryOwner"]["Default"] == "acme"
+
+
+def test_a_file_that_is_there_is_never_overwritten_unasked(tmp_path: Path) -> None:
+    (tmp_path / TERRAFORM).write_text("# mine\n")
+    told = leastpriv("init", "--output-dir", str(tmp_path))
+    assert told.code == 2
+    assert f"{TERRAFORM} is there already" in told.err
+    assert (tmp_path / TERRAFORM).read_text() == "# mine\n"
+    assert not (tmp_path / CLOUDFORMATION).exists()
+    assert leastpriv("init", "--output-dir", str(tmp_path), "--overwrite").err.count("Overwrote") == 1
+
+
+def test_a_second_run_changes_nothing(tmp_path: Path) -> None:
+    leastpriv("init", "--output-dir", str(tmp_path))
+    told = leastpriv("init", "--output-dir", str(tmp_path))
+    assert (told.code, told.err.count("Unchanged")) == (0, 3)
+
+
+def test_a_folder_that_cannot_be_written_is_one_sentence(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    told = leastpriv("init", "--output-dir", str(tmp_path / "file" / "x"))
+    assert told.code == 1
+    assert "cannot be written" in told.err
+
+
+def _yaml(text: str) -> Any:
+    """YAML with CloudFormation's short functions read as their values."""
+    plain = re.sub(r"!(Sub|Ref|If|GetAtt|Not|Or|Equals)\b", "", text)
+    return json.loads(json.dumps(YAML(typ="safe", pure=True).load(plain)))

@@ -1,0 +1,156 @@
+"""Lifecycle siblings: what is kept because a later run will need it."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from leastpriv.permissions import catalog
+from leastpriv.permissions.fact_tables import table
+from leastpriv.permissions.lifecycle import siblings_of
+
+ACTIONS = [name for prefix in ("sqs", "lambda", "iam", "s3", "ec2", "logs", "ecs") for name in catalog.actions(prefix)]
+
+
+@pytest.mark.parametrize(
+    ("used", "siblings"),
+    [
+        (
+            "sqs:CreateQueue",
+            "DeleteQueue SetQueueAttributes TagQueue UntagQueue GetQueueAttributes GetQueueUrl",
+        ),
+        (
+            "lambda:CreateFunction",
+            "DeleteFunction UpdateFunctionCode UpdateFunctionConfiguration TagResource UntagResource",
+        ),
+        ("iam:CreateRole", "DeleteRole UpdateRole UpdateAssumeRolePolicy TagRole UntagRole GetRole"),
+        ("iam:AttachRolePolicy", "DetachRolePolicy ListAttachedRolePolicies"),
+        ("iam:PutRolePolicy", "DeleteRolePolicy GetRolePolicy"),
+        ("s3:CreateBucket", "DeleteBucket"),
+        ("lambda:AddPermission", "RemovePermission GetPolicy"),
+        ("ec2:RunInstances", "TerminateInstances DescribeInstances ModifyInstanceAttribute"),
+        ("ec2:AuthorizeSecurityGroupIngress", "RevokeSecurityGroupIngress"),
+        (
+            "logs:CreateLogGroup",
+            "DeleteLogGroup PutRetentionPolicy DeleteRetentionPolicy TagResource DescribeLogGroups",
+        ),
+        ("cloudformation:CreateStack", "UpdateStack DeleteStack DescribeStacks DescribeStackEvents"),
+        ("cloudformation:ExecuteChangeSet", "DeleteChangeSet DeleteStack DescribeChangeSet"),
+        ("sns:Subscribe", "Unsubscribe SetSubscriptionAttributes"),
+        ("ecs:RegisterTaskDefinition", "DeregisterTaskDefinition DescribeTaskDefinition"),
+        ("elasticloadbalancing:RegisterTargets", "DeregisterTargets"),
+        ("kms:CreateKey", "ScheduleKeyDeletion PutKeyPolicy"),
+        ("apigateway:POST", "DELETE GET PATCH PUT"),
+        ("elasticloadbalancing:CreateLoadBalancer", "SetSubnets SetSecurityGroups SetIpAddressType"),
+        ("iam:CreateRole", "DetachRolePolicy DeleteRolePolicy ListRolePolicies ListInstanceProfilesForRole"),
+        ("iam:CreateInstanceProfile", "AddRoleToInstanceProfile RemoveRoleFromInstanceProfile"),
+        ("iam:CreateUser", "DetachUserPolicy DeleteUserPolicy RemoveUserFromGroup ListAccessKeys"),
+        (
+            "s3:CreateBucket",
+            "DeleteBucketPolicy PutEncryptionConfiguration PutBucketVersioning PutBucketPublicAccessBlock "
+            "PutLifecycleConfiguration PutBucketTagging",
+        ),
+        ("ec2:CreateInternetGateway", "AttachInternetGateway DetachInternetGateway DeleteInternetGateway"),
+        ("ec2:CreateVolume", "AttachVolume DetachVolume DeleteVolume"),
+        ("ec2:AllocateAddress", "AssociateAddress DisassociateAddress ReleaseAddress"),
+        ("ec2:CreateLaunchTemplate", "CreateLaunchTemplateVersion ModifyLaunchTemplate"),
+        ("cloudformation:CreateChangeSet", "UpdateStack"),
+        ("cloudformation:CreateStackSet", "DeleteStackInstances StopStackSetOperation"),
+        (
+            "elasticache:CreateReplicationGroup",
+            "IncreaseReplicaCount DecreaseReplicaCount ModifyReplicationGroupShardConfiguration",
+        ),
+        ("ecs:CreateCluster", "PutClusterCapacityProviders"),
+        ("cognito-idp:CreateUserPool", "SetUserPoolMfaConfig"),
+        ("secretsmanager:CreateSecret", "RestoreSecret RotateSecret"),
+        ("logs:CreateLogGroup", "AssociateKmsKey DisassociateKmsKey"),
+        ("elasticfilesystem:CreateFileSystem", "CreateMountTarget DeleteMountTarget"),
+        ("elasticfilesystem:CreateMountTarget", "DeleteMountTarget ModifyMountTargetSecurityGroups"),
+        ("es:CreateDomain", "UpgradeDomain"),
+        ("rds:CreateDBInstance", "StartDBInstance StopDBInstance CreateDBSnapshot"),
+    ],
+)
+def test_making_a_thing_explains_its_later_update_tags_and_end(used: str, siblings: str) -> None:
+    found = siblings_of([used])
+    prefix = used.partition(":")[0]
+    assert {f"{prefix}:{name}" for name in siblings.split()} <= set(found)
+    assert set(found.values()) == {used}
+
+
+def test_changing_a_thing_made_before_the_window_explains_its_end_and_replacement() -> None:
+    assert {"ecs:CreateService", "ecs:DeleteService", "ecs:DescribeServices", "ecs:TagResource"} <= set(
+        siblings_of(["ecs:UpdateService"])
+    )
+
+
+@pytest.mark.parametrize("used", ["ec2:DescribeInstances", "iam:GetRole", "s3:ListBucket", "sts:AssumeRole"])
+def test_reads_and_role_changes_explain_nothing(used: str) -> None:
+    assert siblings_of([used]) == {}
+
+
+def test_ending_a_thing_explains_only_the_reads_before_it() -> None:
+    found = siblings_of(["iam:DeleteRole", "sqs:DeleteQueue"])
+    assert "iam:GetRole" in found
+    assert all(catalog.access_level(action) in ("Read", "List") for action in found)
+
+
+@pytest.mark.parametrize(
+    ("used", "other"),
+    [
+        ("iam:CreateRole", "iam:PutRolePolicy"),
+        ("iam:CreateRole", "iam:AttachRolePolicy"),
+        ("iam:CreateRole", "iam:AddRoleToInstanceProfile"),
+        ("iam:CreateUser", "iam:AddUserToGroup"),
+        ("iam:CreateUser", "iam:CreateAccessKey"),
+        ("iam:PutRolePolicy", "iam:AttachRolePolicy"),
+        ("iam:AttachRolePolicy", "iam:PutRolePolicy"),
+        ("iam:TagRole", "iam:DeleteRole"),
+        ("lambda:TagResource", "lambda:DeleteFunction"),
+        ("s3:CreateBucket", "s3:PutBucketPolicy"),
+        ("ec2:DescribeVpcs", "ec2:DeleteVpc"),
+        ("sqs:CreateQueue", "sqs:SendMessage"),
+    ],
+)
+def test_another_thing_or_another_power_is_no_sibling(used: str, other: str) -> None:
+    assert catalog.spelling(other)
+    assert other not in siblings_of([used])
+
+
+@given(st.lists(st.sampled_from(ACTIONS), max_size=12), st.randoms())
+def test_the_answer_is_a_function_of_the_set_of_used_actions(used: list[str], random: object) -> None:
+    found = siblings_of(used)
+    shuffled = [*used, *used]
+    random.shuffle(shuffled)  # type: ignore[attr-defined]
+    assert dict(siblings_of(shuffled)) == dict(found)
+    assert list(found) == sorted(found)
+
+
+@given(st.lists(st.sampled_from(ACTIONS), max_size=12))
+def test_siblings_exist_are_unused_and_belong_to_the_service_of_what_explains_them(used: list[str]) -> None:
+    for sibling, because in siblings_of(used).items():
+        assert catalog.spelling(sibling) == sibling
+        assert sibling not in used
+        assert because in used
+        assert sibling.partition(":")[0] == because.partition(":")[0]
+
+
+@given(st.lists(st.sampled_from(ACTIONS), max_size=6), st.sampled_from(ACTIONS))
+def test_more_use_never_takes_a_sibling_away_except_by_using_it(used: list[str], another: str) -> None:
+    assert set(siblings_of(used)) <= {*siblings_of([*used, another]), another}
+
+
+def test_names_in_any_case_and_unknown_names_are_taken() -> None:
+    assert siblings_of(["SQS:createqueue", "nobody:KnowsThis", ""]) == siblings_of(["sqs:CreateQueue"])
+
+
+def test_every_name_of_the_table_is_in_the_catalogue_and_every_row_has_a_source() -> None:
+    for row in table("siblings"):
+        names = [row["used"], *row["siblings"].split(",")]
+        assert [name for name in names if catalog.spelling(name) != name] == []
+        assert row["source"]
+
+
+def test_every_pair_of_the_table_reaches_the_answer() -> None:
+    for row in table("siblings"):
+        assert set(row["siblings"].split(",")) <= set(siblings_of([row["used"]])), row["used"]

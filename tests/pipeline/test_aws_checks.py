@@ -1,0 +1,289 @@
+"""When AWS judges a proposal, and where the reader sees what it says."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from leastpriv.config.settings import from_options
+from leastpriv.errors import InputError
+from leastpriv.models import Basis
+from leastpriv.pipeline.context import Workplace
+from leastpriv.pipeline.propose import Result, run
+from leastpriv.pipeline.sources import Reach
+from tests.fakes.aws.cloudformation_types import CloudFormationTypes
+from tests.fakes.aws.policy_checks import PolicyChecks
+from tests.fakes.command import leastpriv
+from tests.fakes.deploys import (
+    CREATE_QUEUE,
+    NOW,
+    POLICY,
+    ROLE,
+    UPDATE,
+    as_committed,
+    deploys,
+    usual_deploys,
+    write_trail,
+)
+
+STACK = "arn:aws:cloudformation:eu-west-1:111122223333:stack/orders/1"
+HANDLERS = {"AWS::SQS::Queue": {"create": ["kms:ListAliases"], "delete": ["sqs:DeleteQueue", "sns:SetTopicAttributes"]}}
+
+NOWHERE = {"AWS_PROFILE": "nobody", "AWS_REGION": "eu-west-1", "AWS_EC2_METADATA_DISABLED": "true"}
+
+
+def _run(
+    folder: Path,
+    reach: Reach | None,
+    policy: Any = POLICY,
+    records: Any = None,
+    templates: Sequence[str] = (),
+    *,
+    paid: bool = False,
+    say: Callable[[str], None] = lambda _: None,
+) -> Result:
+    file = folder / "ci.json"
+    file.write_text(json.dumps(policy, indent=2))
+    trail = write_trail(folder / "trail", usual_deploys() if records is None else records)
+    settings = from_options({
+        "role-arn": ROLE, "policy-file": str(file), "trails": (str(trail),),
+        "custom-policy-checks": "true" if paid else "false",
+    })  # fmt: skip
+    paths = tuple(folder / name for name in templates)
+    return run(settings, Workplace("ci.json", folder, (trail,), reach=reach, templates=paths), NOW, say)
+
+
+def _opened(environment: dict[str, str]) -> Reach:
+    """A run's reach whose door something has opened already."""
+    reach = Reach(environment, NOW)
+    reach.aws()
+    return reach
+
+
+def test_a_run_over_files_alone_asks_aws_nothing_whatever_its_environment_holds(tmp_path: Path) -> None:
+    with PolicyChecks() as aws:
+        result = _run(tmp_path, Reach(aws.environment(), NOW))
+    assert aws.requests == []
+    assert "What AWS says of it" not in result.body
+
+
+def test_a_run_that_has_opened_the_door_has_its_proposal_judged(tmp_path: Path) -> None:
+    with PolicyChecks() as aws:
+        result = _run(tmp_path, _opened(aws.environment()))
+    assert result.subject.draft.changes
+    assert [each.judge for each in result.subject.judgements] == ["ValidatePolicy", "SimulateCustomPolicy"]
+    assert all(not each.failure for each in result.subject.judgements)
+    assert "### What AWS says of it" in result.body
+    assert "AWS disagrees" not in result.body
+
+
+def test_the_simulation_agrees_with_our_replay_on_every_need(tmp_path: Path) -> None:
+    with PolicyChecks() as aws:
+        result = _run(tmp_path, _opened(aws.environment()))
+    simulated = result.subject.judgements[1]
+    assert simulated.asked > 0
+    assert simulated.disagreements == ()
+
+
+def test_a_disagreement_stands_right_below_the_verdict(tmp_path: Path) -> None:
+    with PolicyChecks("SimulateCustomPolicy") as aws:
+        result = _run(tmp_path, _opened(aws.environment()))
+    sections = result.body.split("\n\n")
+    assert sections[1].startswith("> [!CAUTION]\n> **AWS disagrees with this proposal's own proof.**")
+    assert "our replay says allowed, AWS's simulation not allowed" in sections[1]
+
+
+def test_nothing_to_change_is_nothing_to_judge(tmp_path: Path) -> None:
+    with PolicyChecks() as aws:
+        _run(tmp_path, _opened(aws.environment()), as_committed(), deploys([UPDATE, CREATE_QUEUE]), paid=True)
+    assert aws.judged == []
+
+
+def test_no_run_asks_for_what_costs_unless_somebody_asked_for_it(tmp_path: Path) -> None:
+    with PolicyChecks() as aws:
+        _run(tmp_path, _opened(aws.environment()))
+    assert set(aws.judged) == {"ValidatePolicy", "SimulateCustomPolicy"}
+
+
+def test_the_input_opens_the_door_and_the_price_is_said_before_anything_is_paid(tmp_path: Path) -> None:
+    """`POLICY` gains an action in the usual deploys, so that new access is not asked for."""
+    before: dict[str, int] = {}
+    with PolicyChecks() as aws:
+
+        def say(text: str) -> None:
+            before[text] = sum(name.startswith("Check") for name in aws.judged)
+
+        result = _run(tmp_path, Reach(aws.environment(), NOW), paid=True, say=say)
+    [price] = [text for text in before if "which AWS charges" in text]
+    assert before[price] == 0
+    assert {"CheckAccessNotGranted", "ValidatePolicy"} <= set(aws.judged)
+    assert "CheckNoNewAccess" not in aws.judged
+    assert "- `CheckAccessNotGranted` answered 2 paid requests: nothing to say." in result.body
+
+
+def test_the_command_has_new_access_asked_for_where_it_only_narrows_and_the_trust_beside_the_policy(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    everybody = {"Statement": [{"Effect": "Allow", "Principal": "*", "Action": "sts:AssumeRole"}]}
+    wide = {"Version": "2012-10-17", "Statement": [_allow("sqs:CreateQueue", "lambda:*", "sns:Publish")]}
+    role = {"AssumeRolePolicyDocument": everybody, "Policies": [{"PolicyDocument": wide}]}
+    template = {"Resources": {"Ci": {"Type": "AWS::IAM::Role", "Properties": role}}}
+    (tmp_path / "t.json").write_text(json.dumps(template, indent=1))
+    trail = write_trail(tmp_path / "trail", deploys([CREATE_QUEUE, UPDATE], times=20, days=2))
+    with PolicyChecks() as aws:
+        for name, value in aws.environment().items():
+            monkeypatch.setenv(name, value)
+        told = leastpriv(
+            "propose", "--role-arn", ROLE, "--policy-file",
+            f"{tmp_path / 't.json'}#/Resources/Ci/Properties/Policies/0/PolicyDocument", "--trail", str(trail),
+            "--minimum-days", "0", "--minimum-runs", "1", "--custom-policy-checks", "true",
+        )  # fmt: skip
+    assert told.code == 0, told.err
+    assert "0.0080 USD, 0.0020 each" in told.err
+    assert sorted(name for name in aws.judged if name.startswith("Check")) == [
+        "CheckAccessNotGranted", "CheckAccessNotGranted", "CheckNoNewAccess", "CheckNoPublicAccess",
+    ]  # fmt: skip
+    assert "the trust policy can let anybody assume the role" in told.out
+
+
+def test_a_trust_policy_of_its_own_is_judged_where_an_input_names_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By the free judge where AWS is asked, by the paid one where it is chosen; a run over files sends nothing."""
+    (tmp_path / "ci.json").write_text(json.dumps(POLICY, indent=2))
+    open_to_all = {"Effect": "Allow", "Principal": {"AWS": "*"}, "Action": "sts:Assume_Role"}
+    (tmp_path / "trust.json").write_text(json.dumps({"Version": "2012-10-17", "Statement": [open_to_all]}, indent=1))
+    trail = str(write_trail(tmp_path / "trail", usual_deploys()))
+    monkeypatch.chdir(tmp_path)
+    own = ("propose", "--role-arn", ROLE, "--policy-file", "ci.json", "--trail", trail, "--trust-policy", "trust.json")
+    with PolicyChecks() as aws:
+        for name, value in aws.environment().items():
+            monkeypatch.setenv(name, value)
+        quiet = leastpriv(*own)
+        assert (quiet.code, aws.requests) == (0, [])
+        assert "The trust policy is not judged" in quiet.err
+        told = leastpriv(*own, "--custom-policy-checks", "true")
+    assert told.code == 0, told.err
+    assert "`ValidatePolicy` judged 2 policies" in told.out
+    assert (
+        "| `trust.json:4` | **security warning** `CheckNoPublicAccess` | the trust policy can let anybody" in told.out
+    )
+    assert "| `trust.json:9` | **error**" in told.out
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [(None, "cannot be read"), (json.dumps(POLICY), "no Principal")],
+)
+def test_a_trust_policy_that_is_none_ends_the_run_before_any_evidence_is_read(
+    content: str | None, words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "ci.json").write_text(json.dumps(POLICY))
+    if content:
+        (tmp_path / "trust.json").write_text(content)
+    monkeypatch.chdir(tmp_path)
+    told = leastpriv(
+        "propose", "--role-arn", ROLE, "--policy-file", "ci.json", "--trail", ".", "--trust-policy", "trust.json"
+    )
+    assert told.code == 2
+    assert "trust-policy" in told.err
+    assert words in told.err
+    assert "Reading" not in told.err
+
+
+def test_paid_checks_without_credentials_are_told_and_end_nothing(tmp_path: Path) -> None:
+    result = _run(tmp_path, Reach(NOWHERE, NOW), paid=True)
+    assert result.subject.draft.changes
+    assert "`AWS` could not be asked." in result.body
+
+
+def test_a_judge_that_fails_ends_nothing(tmp_path: Path) -> None:
+    words = f"User: {ROLE} is not authorized to perform: access-analyzer:ValidatePolicy on resource: *"
+    with PolicyChecks() as aws:
+        aws.refuse("ValidatePolicy", "AccessDeniedException", words, 403)
+        result = _run(tmp_path, _opened(aws.environment()))
+    assert result.subject.draft.changes
+    assert "`ValidatePolicy` could not be asked. AWS refused `access-analyzer:ValidatePolicy`" in result.body
+
+
+def test_what_types_of_the_roles_own_stacks_need_is_kept_and_offered(tmp_path: Path) -> None:
+    with CloudFormationTypes(HANDLERS, {("eu-west-1", "orders"): ["AWS::SQS::Queue"]}) as types, PolicyChecks() as aws:
+        environment = {**aws.environment(), "AWS_ENDPOINT_URL_CLOUDFORMATION": types.endpoint}
+        result = _run(tmp_path, _opened(environment), STACKS_TOO, _own_stack())
+    assert result.subject.evidence.hints.declared.types == ("AWS::SQS::Queue",)
+    held = {each.action: each.objection.guard for each in result.subject.draft.held_back}
+    assert held["sns:SetTopicAttributes"] == "declared"
+    offered = {offer.action: offer.basis.value for offer in result.subject.offers}
+    assert offered["kms:ListAliases"] == "declared"
+    assert "- `kms:ListAliases`: declared by `AWS::SQS::Queue`." in result.body
+
+
+def test_a_template_opens_the_door_and_its_types_are_asked(tmp_path: Path) -> None:
+    kinds = ("AWS::SQS::Queue", "AWS::Serverless::Function", "AWS::SNS::Topic")
+    (tmp_path / "t.yaml").write_text(
+        "Resources:\n" + "".join(f"  R{kind[-5:]}: {{Type: '{kind}'}}\n" for kind in kinds)
+    )
+    handlers = {**HANDLERS, "AWS::SNS::Topic": {"read": ["sns:InventedAction"]}}
+    with CloudFormationTypes(handlers, {}) as types, PolicyChecks() as aws:
+        environment = {**aws.environment(), "AWS_ENDPOINT_URL_CLOUDFORMATION": types.endpoint}
+        result = _run(tmp_path, _opened(environment), templates=("t.yaml",))
+    assert "registry does not know `AWS::Serverless::Function`, nor what" in result.body
+    assert "no action that the catalogue knows: `sns:InventedAction`." in result.body
+    assert {offer.action for offer in result.subject.offers if offer.basis is Basis.DECLARED} >= {"kms:ListAliases"}
+
+
+def test_a_template_without_credentials_is_told_and_ends_nothing(tmp_path: Path) -> None:
+    (tmp_path / "t.yaml").write_text("Resources:\n  Queue:\n    Type: AWS::SQS::Queue\n")
+    result = _run(tmp_path, Reach(NOWHERE, NOW), templates=("t.yaml",))
+    assert result.subject.draft.changes
+    assert "What resource types need is not known whole." in result.body
+
+
+def test_what_types_need_is_not_asked_of_another_account(tmp_path: Path) -> None:
+    """Its stacks are others: that it has none of a name says nothing about the role's."""
+    with CloudFormationTypes(HANDLERS, {}) as types, PolicyChecks() as aws:
+        aws.caller = "arn:aws:sts::999999999999:assumed-role/log-reader/x"
+        environment = {**aws.environment(), "AWS_ENDPOINT_URL_CLOUDFORMATION": types.endpoint}
+        result = _run(tmp_path, _opened(environment), policy=STACKS_TOO, records=_own_stack())
+    assert types.requests == []
+    assert "What resource types need is not known whole. The AWS credentials are those of account" in result.body
+
+
+def test_a_template_that_cannot_be_read_ends_the_run_before_any_evidence_is_read(tmp_path: Path) -> None:
+    (tmp_path / "t.yaml").write_text("Resources: [\n")
+    said: list[str] = []
+    with pytest.raises(InputError, match=r"t\.yaml"):
+        _run(tmp_path, Reach(NOWHERE, NOW), templates=("t.yaml",), say=said.append)
+    assert said == []
+
+
+def test_a_template_that_is_no_file_is_refused(tmp_path: Path) -> None:
+    told = leastpriv(
+        "propose", "--role-arn", ROLE, "--policy-file", "p.json", "--trail", str(tmp_path), "--template", "no.yaml"
+    )
+    assert (told.code, "--template names 'no.yaml'" in told.err) == (2, True)
+
+
+def _own_stack() -> list[dict[str, Any]]:
+    """Deploys of a stack in which CloudFormation calls in the role's name."""
+    create = {"event": "cloudformation:CreateStack", "parameters": {"stackName": "orders"}, "resources": [STACK]}
+    calls = deploys([create, UPDATE, CREATE_QUEUE])
+    for each in calls:
+        if each["eventName"] == "CreateQueue":
+            each |= {"sourceIPAddress": "cloudformation.amazonaws.com", "userAgent": "cloudformation.amazonaws.com"}
+            each["userIdentity"]["invokedBy"] = "cloudformation.amazonaws.com"
+    return calls
+
+
+def _allow(*actions: str) -> dict[str, Any]:
+    return {"Sid": "More", "Effect": "Allow", "Action": list(actions), "Resource": "*"}
+
+
+STACKS_TOO = {
+    **POLICY,
+    "Statement": [*POLICY["Statement"], _allow("sns:SetTopicAttributes", "cloudformation:CreateStack")],
+}

@@ -1,0 +1,47 @@
+"""What the account tells beside the calls: logins that event history does not show, and drift in plain words."""
+
+from __future__ import annotations
+
+import pytest
+
+from leastpriv.diff.live_role_drift import Drift
+from leastpriv.evidence.live_role import LiveRole, Trusted, TrustKind
+from leastpriv.evidence.models import Evidence
+from leastpriv.models import GapKind, Scope
+from leastpriv.pipeline.load_policies import Attached, drift_sentence, with_account
+
+ROLE = "arn:aws:iam::111122223333:role/ci/deploy"
+ANYWHERE = Trusted(TrustKind.SERVICE, "rolesanywhere.amazonaws.com")
+CODEBUILD = Trusted(TrustKind.CODEBUILD, "codebuild.amazonaws.com")
+
+
+@pytest.mark.parametrize(
+    ("trust", "by_sessions", "kinds"),
+    [
+        ((CODEBUILD, ANYWHERE), True, [GapKind.SOURCE_FAILED]),
+        ((CODEBUILD, ANYWHERE), False, []),
+        ((CODEBUILD,), True, []),
+    ],
+)
+def test_a_way_into_the_role_that_shows_no_login_may_hide_any_use(
+    trust: tuple[Trusted, ...], by_sessions: bool, kinds: list[GapKind]
+) -> None:
+    found = Attached(live=LiveRole(ROLE, trust=trust))
+    evidence = with_account(Evidence(ROLE), found, by_sessions=by_sessions)
+    assert [gap.kind for gap in evidence.gaps] == kinds
+    assert all(gap.scope == Scope() and "IAM Roles Anywhere" in gap.detail for gap in evidence.gaps)
+
+
+@pytest.mark.parametrize(
+    ("found", "sentence"),
+    [
+        (Drift("p"), ""),
+        (Drift("p", file_denies=("iam:*", "*")), "the file denies iam:* on *, which nothing in the account does"),
+        (Drift("p", live_denies=("iam:*", "*")), "p denies iam:* on *, which the file does not"),
+        (Drift("p", unlike=("iam/logs.json",)), "no policy of the role is like iam/logs.json (also-attached)"),
+        (Drift("", missing=True), "no policy of the role is like the file"),
+    ],
+)
+def test_how_the_account_differs_is_said_in_plain_words(found: Drift, sentence: str) -> None:
+    assert drift_sentence(found) == sentence
+    assert found.differs is bool(sentence)

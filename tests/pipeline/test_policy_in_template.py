@@ -1,0 +1,241 @@
+"""A policy inside a larger file, from the command line to the branch: the file's other bytes are never touched."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+
+import jsonpatch
+import pytest
+
+from leastpriv.policy.syntax_tree import value_of
+from leastpriv.policy.yaml_reader import read_yaml
+from tests.action.test_step import Job
+from tests.fakes.command import Told, leastpriv
+from tests.fakes.deploys import ROLE, usual_deploys, write_trail
+from tests.fakes.github import FakeGitHub
+
+POINTER = "/Resources/DeployRole/Properties/Policies/0/PolicyDocument"
+TEMPLATE = """AWSTemplateFormatVersion: '2010-09-09'
+Resources:
+  DeployRole:   # assumed by the workflow
+    Type: AWS::IAM::Role
+    Properties:
+      Policies:
+        - PolicyName: deploy
+          PolicyDocument:
+            Version: '2012-10-17'
+            Statement:
+              # the function
+              - Sid: Functions
+                Effect: Allow
+                Action: lambda:UpdateFunctionCode
+                Resource: !Sub arn:${AWS::Partition}:lambda:${AWS::Region}:${AWS::AccountId}:function:orders
+              - Sid: Queues
+                Effect: Allow
+                Action:
+                  - sqs:CreateQueue
+                  - sqs:PurgeQueue  # by hand
+                Resource: !GetAtt Queue.Arn
+              - Sid: Topics
+                Effect: Allow
+                Action: sns:CreateTopic
+                Resource: !Ref Topic
+  Queue:
+    Type: AWS::SQS::Queue
+"""
+PROPOSED = TEMPLATE.replace("                  - sqs:PurgeQueue  # by hand\n", "").replace(
+    """              - Sid: Topics
+                Effect: Allow
+                Action: sns:CreateTopic
+                Resource: !Ref Topic
+""",
+    """              - Sid: AllowCloudwatchPutMetricAlarm
+                Effect: Allow
+                Action: cloudwatch:PutMetricAlarm
+                Resource: arn:aws:cloudwatch:eu-west-1:111122223333:alarm:orders
+""",
+)
+"""Two of the template's actions were never called; an alarm was refused."""
+
+MAIN_TF = """data "aws_iam_policy_document" "deploy" {
+  statement {
+    sid       = "Queues"
+    actions   = ["sqs:CreateQueue", "sqs:PurgeQueue", "lambda:UpdateFunctionCode"]
+    resources = [aws_sqs_queue.q.arn, "${aws_lambda_function.f.arn}"]
+  }
+}
+"""
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The current folder: a template, Terraform, and the usual deploys."""
+    (tmp_path / "template.yaml").write_text(TEMPLATE)
+    (tmp_path / "main.tf").write_text(MAIN_TF)
+    write_trail(tmp_path / "trail", usual_deploys())
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def propose(name: str, *more: str) -> Told:
+    return leastpriv("propose", "--role-arn", ROLE, "--trail", "trail", "--policy-file", name, *more)
+
+
+def test_the_proposal_changes_the_policys_own_lines_and_no_others(folder: Path) -> None:
+    told = propose(f"template.yaml#{POINTER}", "--output-dir", "out")
+    assert told.code == 0, told.err
+    assert told.out.startswith("# Least privilege for ci-deploy: add 1, remove 2\n")
+    assert (folder / "out/template.yaml").read_text() == PROPOSED
+    assert (folder / "template.yaml").read_text() == TEMPLATE
+
+
+def test_the_patch_turns_the_templates_value_into_the_proposed_one(folder: Path) -> None:
+    propose(f"template.yaml#{POINTER}", "--output-dir", "out")
+    before, after = (value_of(read_yaml(text, "t.yaml")) for text in (TEMPLATE, PROPOSED))
+    assert jsonpatch.apply_patch(before, json.loads((folder / "out/patch.json").read_text())) == after
+
+
+def test_a_proposal_taken_over_proposes_nothing_more(folder: Path) -> None:
+    (folder / "template.yaml").write_text(PROPOSED)
+    told = propose(f"template.yaml#{POINTER}", "--mode", "check")
+    assert (told.code, "nothing to change" in told.out) == (0, True)
+
+
+def test_calls_that_a_placeholder_may_allow_are_told_as_hanging_on_what_the_records_do_not_show(folder: Path) -> None:
+    propose(f"template.yaml#{POINTER}", "--output-dir", "out")
+    proof = json.loads((folder / "out/proposal.json").read_text())["proof"]
+    assert (proof["recorded"], proof["allowed"], proof["conditional"], proof["refused"]) == (12, 0, 12, [])
+
+
+def test_the_accounts_own_parameters_are_known_from_the_role(folder: Path) -> None:
+    (folder / "template.yaml").write_text(TEMPLATE.replace("${AWS::Region}", "eu-west-1"))
+    propose(f"template.yaml#{POINTER}", "--output-dir", "out")
+    proof = json.loads((folder / "out/proposal.json").read_text())["proof"]
+    assert (proof["allowed"], proof["conditional"]) == (6, 6)
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("template.yaml#/Resources/Role", "/Resources has no Role, only DeployRole, Queue"),
+        ("template.yaml", f"template.yaml#{POINTER}"),
+        ("new.yaml#/Resources/Role", "'new.yaml', which does not exist; create that first"),
+        ("new.tf#data.aws_iam_policy_document.x", "'new.tf', which does not exist; create that first"),
+        ("main.tf#data.aws_iam_policy_document.x", "data.aws_iam_policy_document.deploy"),
+    ],
+)
+def test_a_name_that_leads_nowhere_is_bad_input_in_one_sentence(folder: Path, name: str, message: str) -> None:
+    told = propose(name)
+    assert (told.code, told.out) == (2, "")
+    assert message in told.err
+    assert told.err.count("\n") == 1
+
+
+def git(folder: Path, *arguments: str) -> str:
+    identity = ["-c", "user.name=Kim", "-c", "user.email=kim@example.com"]
+    done = subprocess.run(["git", *identity, *arguments], cwd=folder, check=True, capture_output=True, text=True)
+    return done.stdout
+
+
+@pytest.fixture
+def repository(folder: Path) -> Path:
+    git(folder, "init", "--initial-branch", "main")
+    git(folder, "add", "template.yaml", "main.tf")
+    git(folder, "commit", "--message", "first")
+    return folder
+
+
+def test_the_branch_has_the_whole_file_with_the_policys_lines_changed(repository: Path) -> None:
+    told = propose(f"template.yaml#{POINTER}", "--mode", "pull-request")
+    assert told.code == 0, told.err
+    assert git(repository, "show", "leastpriv/ci-deploy:template.yaml") == PROPOSED
+    assert git(repository, "diff", "--name-only", "main", "leastpriv/ci-deploy") == "template.yaml\n"
+
+
+def test_a_review_compares_the_policy_inside_both_versions(repository: Path) -> None:
+    edited = TEMPLATE.replace("Action: lambda:UpdateFunctionCode", "Action: lambda:GetFunction")
+    (repository / "template.yaml").write_text(edited)
+    told = propose(f"template.yaml#{POINTER}", "--mode", "review")
+    assert told.code in (0, 3)
+    assert "lambda:UpdateFunctionCode" in told.out
+    assert "lambda:GetFunction" in told.out
+
+
+def test_a_review_of_a_file_that_gets_its_policy_only_now_has_nothing_before(repository: Path) -> None:
+    renamed = POINTER.replace("DeployRole", "NewRole")
+    (repository / "template.yaml").write_text(TEMPLATE.replace("DeployRole", "NewRole"))
+    told = propose(f"template.yaml#{renamed}", "--mode", "review")
+    assert told.code == 0, told.err
+    nowhere = propose("template.yaml#/Resources/Nothing", "--mode", "review")
+    assert (nowhere.code, "/Resources has no Nothing" in nowhere.err) == (2, True)
+
+
+ADDRESS = "main.tf#data.aws_iam_policy_document.deploy"
+
+
+def test_terraforms_own_language_is_compared_and_the_proposal_shown_to_be_copied(folder: Path) -> None:
+    told = propose(ADDRESS, "--output-dir", "out")
+    assert told.code == 0, told.err
+    assert "which is read here and not edited" in told.out
+    shown = told.out.split("```hcl\n")[1].split("```")[0]
+    assert shown.startswith('statement {\n  sid = "Queues"\n')
+    assert "sqs:PurgeQueue" not in shown
+    assert "aws_sqs_queue.q.arn,\n" in shown
+    assert "cloudwatch:PutMetricAlarm" in shown
+    assert (folder / "out/policy.tf").read_text() == shown
+    assert not {path.name for path in (folder / "out").iterdir()} & {"policy.json", "patch.json"}
+    assert "**Copy** the text above" in told.out
+    assert "**Merge** changes" not in told.out
+
+
+def test_terraforms_own_language_is_bad_input_where_it_would_have_to_be_edited(repository: Path) -> None:
+    told = propose(ADDRESS, "--mode", "pull-request")
+    assert told.code == 2
+    assert "Terraform's own language is read, not edited. Set mode: report" in told.err
+
+
+def commands(*names: str) -> Sequence[Sequence[str]]:
+    return [["contains", "--old", name, "--new", name] for name in names]
+
+
+@pytest.mark.parametrize("command", commands(f"template.yaml#{POINTER}", ADDRESS), ids=["yaml", "hcl"])
+def test_the_other_commands_take_pointers_too(folder: Path, command: Sequence[str]) -> None:
+    assert leastpriv(*command).code == 0
+    (folder / "r.json").write_text(
+        json.dumps({"principal": ROLE, "action": "sqs:CreateQueue", "resource": "arn:aws:sqs:x:1:q", "context": {}})
+    )
+    told = leastpriv("evaluate", "--policy", command[-1], "--request", "r.json")
+    assert json.loads(told.out)["decision"] == "unknown"
+
+
+def test_a_step_points_at_the_file_and_at_its_line(tmp_path: Path) -> None:
+    job = Job(tmp_path)
+    (job.workspace / "iam/template.yaml").write_text(TEMPLATE)
+    step = job.step(policy_file=f"iam/template.yaml#{POINTER}")
+    assert step.code == 0
+    assert step.outputs["policy"] == PROPOSED
+    assert "::notice file=iam/template.yaml,line=16," in step.log
+    outside = job.step(policy_file=f"../runner/event.json#{POINTER}", also_attached=f"../x.yaml#{POINTER}")
+    assert (outside.code, "leads out of" in outside.annotations("error")[0]) == (2, True)
+
+
+def test_the_pull_request_on_github_changes_the_template(tmp_path: Path) -> None:
+    with FakeGitHub("octo-org/shop", files={"iam/template.yaml": TEMPLATE}) as hub:
+        named = f"iam/template.yaml#{POINTER}"
+        step = Job(tmp_path, hub).step(policy_file=named, mode="pull-request", github_token=hub.token)
+        assert step.code == 0, step.log
+        assert step.outputs["pull-request-operation"] == "created"
+        assert hub.file("iam/template.yaml", "leastpriv/ci-deploy").decode() == PROPOSED
+
+
+def test_in_a_step_terraforms_own_language_needs_another_mode(tmp_path: Path) -> None:
+    job = Job(tmp_path).repository()
+    (job.workspace / "iam/main.tf").write_text(MAIN_TF)
+    job.git("add", "iam")
+    job.git("commit", "-q", "-m", "Terraform")
+    step = job.step(policy_file=f"iam/{ADDRESS}", mode="pull-request")
+    assert (step.code, "Set mode: report" in step.annotations("error")[0]) == (2, True)
+    assert "### To copy" in job.step(policy_file=f"iam/{ADDRESS}").summary

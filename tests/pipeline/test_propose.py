@@ -1,0 +1,202 @@
+"""The promises of the flow: what is read from where, what never leaves, and what is written."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from leastpriv.config.settings import Mode, from_options
+from leastpriv.errors import InputError, LeastprivError, PolicyFileError
+from leastpriv.pipeline.artifacts import write_files
+from leastpriv.pipeline.context import Workplace
+from leastpriv.pipeline.propose import Result, run
+from leastpriv.proposal.proof import Proof
+from leastpriv.pull_request.git import LocalRepository
+from leastpriv.pull_request.git_repository import LocalPlace
+from tests.fakes.deploys import (
+    CREATE_QUEUE,
+    NOW,
+    POLICY,
+    ROLE,
+    UPDATE,
+    as_committed,
+    deploys,
+    proposal,
+    usual_deploys,
+    write_trail,
+)
+
+
+def settings_of(**options: str | tuple[str, ...]) -> Mapping[str, str | tuple[str, ...]]:
+    """Options of the command line, by input name."""
+    named = {name.replace("_", "-"): value for name, value in options.items()}
+    return {"role-arn": ROLE, "policy-file": "iam/ci.json", "trails": ("trail",), **named}
+
+
+def in_folder(folder: Path, said: list[str] | None = None, attached: tuple[str, ...] = (), **options: Any) -> Result:
+    """Runs the flow on `iam/ci.json` and `trail` of a folder."""
+    settings = from_options(settings_of(also_attached=attached, **options))
+    place = LocalPlace(LocalRepository.open(folder)) if settings.mode is Mode.PULL_REQUEST else None
+    workplace = Workplace("iam/ci.json", folder, (folder / "trail",), place)
+    return run(settings, workplace, NOW, (said if said is not None else []).append)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A checkout with the policy and the usual deploys."""
+    (tmp_path / "iam").mkdir()
+    (tmp_path / "iam/ci.json").write_text(json.dumps(POLICY, indent=2))
+    write_trail(tmp_path / "trail", usual_deploys())
+    return tmp_path
+
+
+def git(folder: Path, *arguments: str) -> None:
+    identity = ["-c", "user.name=Kim", "-c", "user.email=kim@example.com"]
+    subprocess.run(["git", *identity, *arguments], cwd=folder, check=True, capture_output=True)
+
+
+def test_the_same_input_gives_the_same_proposal_and_fingerprint(folder: Path) -> None:
+    one, other = in_folder(folder), in_folder(folder)
+    assert one.body == other.body
+    assert one.subject.draft.content == other.subject.draft.content
+    assert one.subject.fingerprint == other.subject.fingerprint
+
+
+def test_the_fingerprint_changes_with_the_committed_file_and_not_with_the_evidence_for_the_same_change(
+    folder: Path,
+) -> None:
+    before = in_folder(folder).subject
+    write_trail(folder / "trail", [*usual_deploys(), *deploys([UPDATE], times=1, number=9)])
+    assert in_folder(folder).subject.fingerprint == before.fingerprint
+    (folder / "iam/ci.json").write_text(json.dumps(POLICY, indent=4))
+    assert in_folder(folder).subject.fingerprint != before.fingerprint
+
+
+def test_a_proposal_taken_over_proposes_nothing_more(folder: Path) -> None:
+    (folder / "iam/ci.json").write_bytes(in_folder(folder).subject.draft.content)
+    again = in_folder(folder)
+    assert not again.has_changes
+    assert again.subject.draft.content == (folder / "iam/ci.json").read_bytes()
+
+
+def test_what_is_done_is_said_in_lines(folder: Path) -> None:
+    said: list[str] = []
+    result = in_folder(folder, said)
+    assert said[-2:] == ["Read 13 records in 7 files: 13 calls in 6 runs", result.title]
+    assert all("\n" not in line for line in said)
+
+
+def test_in_mode_pull_request_the_base_branch_is_judged_and_not_the_file_on_disk(folder: Path) -> None:
+    git(folder, "init", "-q", "-b", "main")
+    git(folder, "add", "iam")
+    git(folder, "commit", "-q", "-m", "Begin")
+    (folder / "iam/ci.json").write_text("not even JSON")
+    result = in_folder(folder, mode="pull-request")
+    assert result.subject.draft.committed
+    assert json.loads(result.subject.draft.committed.text) == POLICY
+    assert result.published
+    assert result.published.branch == "leastpriv/ci-deploy"
+    assert (folder / "iam/ci.json").read_text() == "not even JSON"
+
+
+def test_without_the_mode_pull_request_nothing_is_published(folder: Path) -> None:
+    git(folder, "init", "-q", "-b", "main")
+    assert in_folder(folder).published is None
+    assert in_folder(folder, mode="check").published is None
+
+
+def test_what_another_attached_policy_grants_is_not_missing(folder: Path) -> None:
+    statement = {"Effect": "Allow", "Action": "cloudwatch:PutMetricAlarm", "Resource": "*"}
+    (folder / "other.json").write_text(json.dumps({"Version": "2012-10-17", "Statement": [statement]}))
+    result = in_folder(folder, attached=("other.json",))
+    assert "cloudwatch:PutMetricAlarm" not in {change.action for change in result.subject.draft.changes}
+    assert result.subject.attached == ("other.json",)
+
+
+@pytest.mark.parametrize("text", ["", "{}", '{"Statement": "x"}'])
+def test_an_attached_policy_that_is_none_is_named(folder: Path, text: str) -> None:
+    (folder / "other.json").write_text(text)
+    with pytest.raises(InputError, match=r"other\.json"):
+        in_folder(folder, attached=("other.json",))
+
+
+@pytest.mark.parametrize("part", ["new_access", "broken", "unmade"])
+def test_a_proposal_that_fails_its_own_proof_never_leaves(
+    folder: Path, part: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A defect anywhere before the proof ends in an error: no branch, no files."""
+    real = in_folder(folder).subject.proof
+
+    found: dict[str, Any] = {part: ("s3:* on *",)}
+
+    def failing(*_: object) -> Proof:
+        return replace(real, **found)
+
+    git(folder, "init", "-q", "-b", "main")
+    git(folder, "add", "iam")
+    git(folder, "commit", "-q", "-m", "Begin")
+    monkeypatch.setattr("leastpriv.pipeline.propose.prove", failing)
+    with pytest.raises(LeastprivError, match=r"failed its own proof .*s3:\* on \*.* report this") as raised:
+        in_folder(folder, mode="pull-request")
+    assert raised.value.exit_code == 1
+    assert not (folder / ".git/refs/heads/leastpriv").exists()
+
+
+def test_a_file_that_cannot_be_written_is_left_as_it_was_and_the_folder_is_named(folder: Path) -> None:
+    out = folder / "out"
+    (out / "policy.json").mkdir(parents=True)
+    with pytest.raises(LeastprivError, match=rf"The folder {out} cannot be written"):
+        write_files(in_folder(folder), out)
+    assert (out / "policy.json").is_dir()
+
+
+def test_files_replace_those_of_an_earlier_run_and_leave_nothing_else(folder: Path) -> None:
+    out = folder / "out"
+    first = in_folder(folder)
+    write_files(first, out)
+    (folder / "iam/ci.json").write_text(json.dumps(as_committed()))
+    write_trail(folder / "trail", deploys([UPDATE, CREATE_QUEUE]))
+    second = in_folder(folder)
+    assert write_files(second, out) == out / "proposal.json"
+    assert sorted(path.name for path in out.iterdir()) == [
+        "patch.json",
+        "policy.json",
+        "proposal.json",
+        "pull-request.md",
+    ]
+    assert (out / "policy.json").read_bytes() == second.subject.draft.content != first.subject.draft.content
+
+
+def test_a_first_draft_allows_every_call_that_was_allowed_and_nothing_that_was_not_recorded(tmp_path: Path) -> None:
+    result = proposal(tmp_path)
+    statements = json.loads(result.subject.draft.content)["Statement"]
+    granted = {(action, resource) for made in statements for action in made["Action"] for resource in made["Resource"]}
+    recorded = {(u.need.permission.action, u.need.permission.resource) for u in result.subject.evidence.usages}
+    assert granted == recorded
+    assert result.subject.proof.replay.allowed == result.subject.proof.replay.recorded == 12
+
+
+def test_records_that_lie_in_two_folders_count_once(folder: Path) -> None:
+    once = in_folder(folder).subject.evidence
+    place = Workplace("iam/ci.json", folder, (folder / "trail", folder / "trail"))
+    twice = run(from_options(settings_of()), place, NOW, lambda _: None).subject.evidence
+    assert twice.counts == once.counts
+
+
+def test_a_role_without_a_single_call_is_told_and_not_praised(folder: Path) -> None:
+    result = in_folder(folder, role_arn=ROLE + "-mistyped")
+    assert result.body.startswith("**No call of")
+    (folder / "iam/ci.json").unlink()
+    assert in_folder(folder, role_arn=ROLE + "-mistyped").body.startswith("**No call of")
+
+
+def test_a_statement_that_iam_refuses_is_bad_input_and_no_defect_of_ours(folder: Path) -> None:
+    (folder / "iam/ci.json").write_text('{"Statement": [{"Effect": "Allow", "Action": "s3:*"}]}')
+    with pytest.raises(PolicyFileError, match="line 1 has no Resource"):
+        in_folder(folder)

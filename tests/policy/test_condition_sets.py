@@ -1,0 +1,263 @@
+"""Which of two provisos is provably narrower."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from leastpriv.models import Condition
+from leastpriv.policy.condition_sets import Proviso, both, cases, exclude, implies, narrower, proviso_of
+from leastpriv.policy.conditions import holds
+from tests.hypothesis_profiles import examples
+
+ARN = "arn:aws:iam::1:role/{}"
+
+
+def condition(text: str) -> Condition:
+    """Read `Operator key value value`."""
+    operator, key, *values = text.split(" ")
+    return Condition(operator, key, tuple(values))
+
+
+def proviso(*texts: str) -> Proviso:
+    return proviso_of(map(condition, texts), True, "")
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("StringEquals k a", "StringEquals k a b"),
+        ("StringEquals k b a", "StringEquals k a b"),
+        ("StringEquals k a", "StringLike k a*"),
+        ("StringEquals k a", "StringEqualsIgnoreCase k A"),
+        ("StringEqualsIgnoreCase k a", "StringEqualsIgnoreCase k A b"),
+        ("StringLike k ab*", "StringLike k a* c"),
+        ("StringEquals k a", "StringEqualsIfExists k a"),
+        ("StringNotEquals k a b", "StringNotEquals k a"),
+        ("StringNotEqualsIfExists k a", "StringNotEquals k a"),
+        ("StringNotLike k a*", "StringNotEquals k ab ac"),
+        ("StringNotEqualsIgnoreCase k A", "StringNotEquals k a"),
+        ("StringLike k ${aws:x}", "StringLike k *"),
+        ("StringEquals k a*", "StringLike k a*"),
+        ("StringEquals k ${*}", "StringLike k ?"),
+        ("ArnLike k arn:aws:iam::1:role/a*", "ArnEquals k arn:*:iam:*:*:role/*"),
+        ("ArnNotEquals k arn:*:iam:*:*:role/*", "ArnNotLike k arn:aws:iam::1:role/a"),
+        ("NumericLessThan k 3", "NumericLessThan k 5"),
+        ("NumericLessThan k 5", "NumericLessThan k 5.0"),
+        ("NumericGreaterThanEquals k 5", "NumericGreaterThanEquals k 3"),
+        ("DateLessThanEquals k 2026-11-24", "DateLessThanEquals k 2026-11-24T00:00:01Z"),
+        ("DateGreaterThan k 2026-11-24", "DateGreaterThan k 1795478399"),
+        ("IpAddress k 203.0.113.0/25", "IpAddress k 203.0.113.0/24"),
+        ("IpAddress k 203.0.113.7", "IpAddress k 203.0.113.0/24 10.0.0.0/8"),
+        ("NotIpAddress k 203.0.113.0/24", "NotIpAddress k 203.0.113.7"),
+        ("Bool k true", "Bool k True"),
+        ("Null k true", "Null k true false"),
+        ("Null k false true", "Null k true false"),
+        ("NumericGreaterThan k 5", "NumericGreaterThan k 5.0"),
+        ("ForAllValues:StringEquals k a", "ForAllValues:StringLike k a* b"),
+        ("ForAllValues:StringEqualsIfExists k a", "ForAllValues:StringEquals k a"),
+        ("ForAnyValue:StringEquals k a", "ForAnyValue:StringEquals k a b"),
+        ("ForAnyValue:StringNotEquals k a b", "ForAnyValue:StringNotEquals k a"),
+        ("NoSuchOperator k a", "NoSuchOperator k a"),
+    ],
+)
+def test_narrower(one: str, other: str) -> None:
+    assert implies(proviso(one), proviso(other))
+    assert implies(proviso(one, "Bool x true"), proviso(other))
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("StringEquals k a b", "StringEquals k a"),
+        ("StringEquals k a", "StringEquals l a"),
+        ("StringEquals k a", "StringEquals k A"),
+        ("StringLike k a*", "StringEquals k a"),
+        ("StringLike k a", "StringEquals k b"),
+        ("StringEqualsIgnoreCase k a", "StringEquals k a"),
+        ("StringEqualsIgnoreCase k a", "StringEqualsIgnoreCase k b"),
+        ("StringEquals k a", "StringLike k b*"),
+        ("StringLike k a*", "StringLike k ab*"),
+        ("StringEqualsIfExists k a", "StringEquals k a"),
+        ("StringNotEquals k a", "StringNotEquals k a b"),
+        ("StringNotEquals k a", "StringEquals k b"),
+        ("ForAnyValue:StringNotEqualsIfExists k a", "ForAnyValue:StringNotEquals k a"),
+        ("StringLike k ?", "StringLike k ${*}"),
+        ("StringEquals k a", "ForAnyValue:StringEquals k a"),
+        ("StringEqualsIgnoreCase k ${aws:x}", "StringEqualsIgnoreCase k ${aws:X}y"),
+        ("ArnLike k arn:*:iam:*:*:role/*", "ArnLike k arn:aws:iam::1:role/*"),
+        ("ArnLike k role", "ArnLike k *"),
+        ("NumericLessThan k 5", "NumericLessThan k 3"),
+        ("NumericGreaterThan k 3", "NumericGreaterThan k 5"),
+        ("NumericLessThan k 3", "NumericGreaterThan k 3"),
+        ("NumericLessThanEquals k 3", "NumericLessThan k 3"),
+        ("NumericLessThan k ten", "NumericLessThan k 5"),
+        ("DateLessThan k 2026-11-25", "DateLessThan k 2026-11-24"),
+        ("IpAddress k 203.0.113.0/24", "IpAddress k 203.0.113.0/25"),
+        ("IpAddress k 203.0.112.0/23", "IpAddress k 203.0.113.0/24"),
+        ("IpAddress k 2001:db8::/32", "IpAddress k 0.0.0.0/0"),
+        ("IpAddress k here", "IpAddress k 0.0.0.0/0"),
+        ("Bool k true", "Bool k false"),
+        ("Null k false", "Null k true"),
+        ("StringEquals k a", "Null k false"),
+        ("Null k true", "StringEquals k a"),
+        ("Null k true", "StringEquals k true"),
+        ("NoSuchOperator k a", "StringEquals k a"),
+        ("StringEqualsIgnoreCase k ${$}{aws:x}", "StringEqualsIgnoreCase k ${aws:x}"),
+        ("StringEqualsIgnoreCase k ${aws:x}", "StringEqualsIgnoreCase k ${$}{aws:x}"),
+        ("StringEqualsIgnoreCase k a", "StringLike k a"),
+        ("ArnLike k a:b:c:d:e:f", "StringLike k *"),
+        ("StringLike k a*", "StringEquals k a*"),
+        ("ArnLike k arn:aws:iam::1:role/a", "ArnLike k role"),
+        ("ArnLike k role", "ArnLike k arn:aws:iam::1:role/a"),
+        ("IpAddress k 10.0.0.1", "IpAddress k here"),
+        ("NumericLessThan k 5", "NumericLessThan k ten"),
+        ("NoSuchOperator k a", "NoSuchOperator k a b"),
+        ("StringEquals k a", "NoSuchOperator k a"),
+    ],
+)
+def test_not_provably_narrower(one: str, other: str) -> None:
+    assert not implies(proviso(one), proviso(other))
+
+
+def test_all_parts_of_a_proviso_have_to_follow() -> None:
+    assert implies(proviso("Bool a true", "Bool b true"), proviso("Bool b true"))
+    assert not implies(proviso("Bool b true"), proviso("Bool a true", "Bool b true"))
+    assert implies(proviso("Bool b true"), Proviso())
+    assert Proviso().empty
+    for part in (proviso("Bool b true"), Proviso(unread="{}"), Proviso(fits=("a",)), Proviso(misses=("a",))):
+        assert not part.empty
+        assert not implies(Proviso(), part)
+        assert implies(part, part)
+        assert implies(both(part, proviso("Bool z true")), part)
+        assert implies(both(proviso("Bool z true"), part), part)
+    assert not implies(Proviso(unread="1"), Proviso(unread="2"))
+
+
+def test_resource_entries_with_a_variable_are_compared_as_patterns() -> None:
+    assert implies(Proviso(fits=("b/${aws:x}/*",)), Proviso(fits=("b/${aws:x}*",)))
+    assert not implies(Proviso(fits=("b/${aws:x}*",)), Proviso(fits=("b/${aws:x}/*",)))
+    assert not implies(Proviso(fits=("b/${aws:x}",)), Proviso(fits=("b/${aws:y}",)))
+    assert implies(Proviso(misses=("b/${aws:x}*",)), Proviso(misses=("b/${aws:x}/*",)))
+    assert not implies(Proviso(misses=("b/${aws:x}/*",)), Proviso(misses=("b/${aws:x}*",)))
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("StringEquals k a", "StringEquals k b c"),
+        ("StringEquals k a", "StringLike k b*"),
+        ("StringLike k a*", "StringLike k b*"),
+        ("StringEquals k a", "StringEqualsIfExists k b"),
+        ("StringEquals k a", "StringNotEquals k a b"),
+        ("StringEquals k a", "StringNotLike k a*"),
+        ("Bool k true", "Bool k False"),
+        ("ArnLike k arn:aws:iam::1:role/a", "ArnNotLike k arn:aws:iam::1:role/*"),
+    ],
+)
+def test_never_together(one: str, other: str) -> None:
+    assert exclude(proviso(one), proviso(other))
+    assert exclude(proviso(other), proviso(one))
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("StringEquals k a", "StringEquals k a b"),
+        ("StringEquals k a", "StringEquals l b"),
+        ("StringLike k a*", "StringLike k *b"),
+        ("StringEqualsIfExists k a", "StringEqualsIfExists k b"),
+        ("StringEqualsIfExists k a", "StringNotEquals k a"),
+        ("StringEquals k a b", "StringNotEquals k a"),
+        ("ForAnyValue:StringEquals k a", "ForAnyValue:StringEquals k b"),
+        ("StringEquals k a", "ForAnyValue:StringEquals k b"),
+        ("StringEquals k ${aws:x}", "StringEquals k b"),
+        ("Bool k true", "Bool k true"),
+        ("Bool k true", "Null k true"),
+        ("Null k false", "Null k true"),
+        ("StringEqualsIgnoreCase k a", "StringEquals k A"),
+        ("NumericEquals k 1", "NumericEquals k 2"),
+        ("NoSuchOperator k a", "StringEquals k a"),
+    ],
+)
+def test_perhaps_together(one: str, other: str) -> None:
+    assert not exclude(proviso(one), proviso(other))
+    assert not exclude(proviso(other), proviso(one))
+
+
+def test_cases_are_the_alternatives() -> None:
+    split = cases(proviso("StringEquals k a b", "Bool l true false", "StringNotEquals m x y"))
+    assert len(split) == 4
+    assert {each.conditions[0].values + each.conditions[1].values for each in split} == {
+        (left, right) for left in ("true", "false") for right in ("a", "b")
+    }
+    assert all(each.conditions[2].values == ("x", "y") for each in split)
+    assert cases(Proviso()) == (Proviso(),)
+    assert len(cases(proviso("ForAllValues:StringEquals k a b"))) == 1
+    assert len(cases(proviso("ForAnyValue:StringEquals k a b"))) == 2
+    assert len(cases(proviso("NoSuchOperator k a b"))) == 1
+
+
+def test_too_many_cases_stay_one() -> None:
+    values = " ".join(map(str, range(8)))
+    assert len(cases(proviso(f"StringEquals k {values}", f"StringEquals l {values}"))) == 64
+    many = proviso(f"StringEquals k {values}", f"StringEquals l {values} x")
+    assert cases(many) == (many,)
+
+
+def test_conditions_of_older_policies_are_spelled_as_in_the_newer() -> None:
+    old = proviso_of([condition("StringLike K ${aws:x}*")], False, "")
+    assert old.conditions == (condition("StringLike k ${$}{aws:x}*"),)
+
+
+OPERATORS = [
+    "StringEquals",
+    "StringNotEquals",
+    "StringEqualsIgnoreCase",
+    "StringNotEqualsIgnoreCase",
+    "StringLike",
+    "StringNotLike",
+    "NumericLessThan",
+    "NumericGreaterThanEquals",
+    "IpAddress",
+    "NotIpAddress",
+    "Bool",
+    "Null",
+]
+VALUES = {
+    "S": ["a", "A", "a*", "*", "?", "${*}", "${aws:x}"],
+    "N": ["1", "2", "2.0"],
+    "I": ["10.0.0.0/8", "10.0.0.1"],
+    "B": ["true", "false"],
+}
+ACTUALS = ["a", "A", "ab", "*", "", "1", "2", "3", "10.0.0.1", "10.0.0.2", "true", "false"]
+
+
+@st.composite
+def any_condition(draw: st.DrawFn) -> Condition:
+    """Draw a condition on the key k."""
+    base = draw(st.sampled_from(OPERATORS))
+    kind = "B" if base == "Null" else "I" if base == "NotIpAddress" else base[0]
+    values = draw(st.lists(st.sampled_from(VALUES[kind]), min_size=1, max_size=2))
+    if base == "Null":
+        return Condition(base, "k", tuple(values))
+    quantifier = draw(st.sampled_from(["", "ForAllValues:", "ForAnyValue:"]))
+    return Condition(quantifier + base + draw(st.sampled_from(["", "IfExists"])), "k", tuple(values))
+
+
+@examples(2000)
+@given(
+    any_condition(), any_condition(), st.lists(st.sampled_from(ACTUALS), max_size=2), st.sampled_from(["a", "*", "b"])
+)
+def test_what_is_called_narrower_or_apart_is_so_for_every_request(
+    one: Condition, other: Condition, actual: list[str], variable: str
+) -> None:
+    context = {"k": tuple(actual), "aws:x": (variable,)}
+    if holds(one, context, True, True) is not True:
+        return
+    if narrower(one, other):
+        assert holds(other, context, True, True) is True
+    if exclude(Proviso((one,)), Proviso((other,))):
+        assert holds(other, context, True, True) is not True
+    assert any(holds(each.conditions[0], context, True, True) for each in cases(Proviso((one,))))

@@ -1,0 +1,86 @@
+"""Values that condition operators compare."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from decimal import Decimal
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from leastpriv.policy.conditions import binary, moment, network, number
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("10", Decimal(10)),
+        ("-2.50", Decimal("-2.5")),
+        ("+1", Decimal(1)),
+        ("1.", None),
+        (".5", None),
+        ("1e3", None),
+        ("NaN", None),
+        ("Infinity", None),
+        ("", None),
+        ("1 ", None),
+        ("٣", None),
+    ],
+)
+def test_numbers_are_integers_and_decimals(text: str, expected: Decimal | None) -> None:
+    assert number(text) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("2026-11", datetime(2026, 11, 1, tzinfo=UTC)),
+        ("2026-11-24", datetime(2026, 11, 24, tzinfo=UTC)),
+        ("2026-11-24T13:30Z", datetime(2026, 11, 24, 13, 30, tzinfo=UTC)),
+        ("2026-11-24T13:30:05Z", datetime(2026, 11, 24, 13, 30, 5, tzinfo=UTC)),
+        ("2026-11-24T13:30:05.25Z", datetime(2026, 11, 24, 13, 30, 5, 250_000, tzinfo=UTC)),
+        ("2026-11-24T13:30:05+01:30", datetime(2026, 11, 24, 12, 0, 5, tzinfo=UTC)),
+        ("2026-11-24T13:30:05-02:15", datetime(2026, 11, 24, 15, 45, 5, tzinfo=UTC)),
+        ("1965-01-01", datetime(1965, 1, 1, tzinfo=UTC)),
+    ],
+)
+def test_dates_are_those_of_w3c(text: str, expected: datetime) -> None:
+    assert moment(text) == Decimal(str(expected.timestamp()))
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"), [("1795478400", 1795478400), ("1795478400.5", Decimal("1795478400.5")), ("10000", 10000)]
+)
+def test_dates_may_be_seconds_since_1970(text: str, expected: Decimal) -> None:
+    assert moment(text) == expected
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["2026", "9999", "2026-13", "2026-11-31", "2026-11-24T13:30", "2026-11-24T13Z", "2026-11-24 13:30Z", "soon", ""],
+)
+def test_what_is_no_date_or_could_be_a_year_and_seconds_is_none(text: str) -> None:
+    assert moment(text) is None
+
+
+@given(st.datetimes(datetime(1900, 1, 1), datetime(2200, 1, 1)), st.integers(-14 * 60, 14 * 60))
+def test_a_date_in_any_zone_is_the_same_moment(time: datetime, minutes: int) -> None:
+    from datetime import timedelta, timezone
+
+    there = time.replace(tzinfo=UTC, microsecond=0).astimezone(timezone(timedelta(minutes=minutes)))
+    assert moment(there.isoformat()) == Decimal(int(there.timestamp()))
+
+
+def test_addresses_and_ranges() -> None:
+    assert str(network("203.0.113.7")) == "203.0.113.7/32"
+    assert str(network("203.0.113.7/24")) == "203.0.113.0/24"
+    assert str(network("2001:DB8::/32")) == "2001:db8::/32"
+    assert network("203.0.113") is None
+    assert network("") is None
+
+
+def test_binary_is_base64() -> None:
+    assert binary("QUJD") == b"ABC"
+    assert binary("QUJ") is None
+    assert binary("Q*JD") is None

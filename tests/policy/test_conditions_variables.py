@@ -1,0 +1,67 @@
+"""Policy variables."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from leastpriv.permissions.patterns import has_variable, resource_matches
+from leastpriv.policy.conditions import as_2012, resolve
+
+CONTEXT = {"aws:username": ("ci",), "aws:team": ("a", "b"), "aws:empty": ("",), "aws:odd": ("a*?$",)}
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("plain*", "plain*"),
+        ("a/${aws:username}/*", "a/ci/*"),
+        ("${AWS:UserName}-${ aws:username }", "ci-ci"),
+        ("${aws:odd}", "a${*}${?}${$}"),
+        ("${*}${?}${$}${aws:username}", "${*}${?}${$}ci"),
+        ("$${aws:username}", "${$}ci"),
+        ("${aws:absent, 'all'}/x", "all/x"),
+        ("${aws:absent,'all'}", "all"),
+        ("${aws:empty, 'all'}", "all"),
+        ("${aws:username, 'all'}", "ci"),
+        ("${aws:absent}", None),
+        ("${aws:empty}", None),
+        ("${aws:absent, ''}", None),
+        ("${aws:username}${aws:absent}", None),
+        ("${aws:absent}${aws:username}", None),
+    ],
+)
+def test_a_variable_becomes_its_value_its_default_or_nothing(text: str, expected: str | None) -> None:
+    assert resolve(text, CONTEXT, complete=True) == expected
+
+
+@pytest.mark.parametrize("text", ["${aws:team}", "${aws:team, 'x'}", "${aws:username", "${aws:absent, x}"])
+def test_a_key_of_several_values_and_a_malformed_variable_stay_unknown(text: str) -> None:
+    assert resolve(text, CONTEXT, complete=True) == text
+    assert has_variable(text)
+
+
+def test_in_an_incomplete_context_an_absent_key_is_unknown_and_an_empty_one_null() -> None:
+    assert resolve("${aws:absent}/${aws:username}", CONTEXT, complete=False) == "${aws:absent}/ci"
+    assert resolve("${aws:absent, 'x'}", CONTEXT, complete=False) == "${aws:absent, 'x'}"
+    assert resolve("${aws:empty}", CONTEXT, complete=False) is None
+    assert resolve("${aws:none}", {"aws:none": ()}, complete=False) is None
+
+
+@given(st.text("a*?${}", max_size=6), st.text("a*?${}:", min_size=1, max_size=5), st.text("a*?${}", max_size=6))
+def test_a_value_matches_itself_and_nothing_else(before: str, value: str, after: str) -> None:
+    text = f"x{before.replace('$', '')}${{aws:k}}{after.replace('$', '')}"
+    resolved = resolve(text, {"aws:k": (value,)}, complete=True)
+    assert resolved is not None
+    other = resolve(text, {"aws:k": (value + "b",)}, complete=True)
+    exact = resolve("${aws:k}", {"aws:k": (value,)}, complete=True) or ""
+    assert resource_matches(exact, value)
+    assert not resource_matches(exact, value + "b")
+    assert resolved != other
+
+
+@given(st.text("a*?${}", max_size=8), st.text("a*?${}", max_size=8))
+def test_a_pattern_of_an_older_policy_means_the_same_in_the_spelling_of_the_newer(pattern: str, text: str) -> None:
+    assert resource_matches(as_2012(pattern, False), text) == resource_matches(pattern, text, variables=False)
+    assert as_2012(pattern, True) == pattern

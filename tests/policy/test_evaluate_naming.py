@@ -1,0 +1,45 @@
+"""Looking entries up finds the statements that comparing each entry finds."""
+
+from __future__ import annotations
+
+import json
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from leastpriv.permissions.patterns import action_covers
+from leastpriv.policy.compact import merge
+from leastpriv.policy.document import parse
+from leastpriv.policy.evaluate import entries_naming, naming
+
+entries = st.builds(
+    "{}:{}".format, st.sampled_from(["s3", "S3", "s*", "?3", "ec2", "*"]), st.text("AaBb*?", min_size=1, max_size=3)
+) | st.just("*")
+actions = st.builds("{}:{}".format, st.sampled_from(["s3", "S3", "ec2"]), st.text("AaBb", min_size=1, max_size=3))
+statements = st.builds(
+    lambda key, effect, listed: {"Effect": effect, key: listed, "Resource": "*"},
+    st.sampled_from(["Action", "Action", "NotAction"]),
+    st.sampled_from(["Allow", "Deny"]),
+    st.lists(entries, min_size=1, max_size=4),
+)
+
+
+@given(st.lists(statements, max_size=5), st.lists(actions, min_size=1, max_size=5))
+def test_the_statements_about_an_action_are_those_of_which_an_entry_names_it(
+    policy: list[dict[str, object]], asked: list[str]
+) -> None:
+    document = parse(json.dumps({"Version": "2012-10-17", "Statement": policy}).encode(), "p.json")
+    for action in asked:
+        assert naming(document, action) == tuple(each for each in document.statements if entries_naming(each, action))
+
+
+@given(st.lists(entries, min_size=1, max_size=8), st.lists(entries, min_size=1, max_size=8))
+def test_merged_statements_keep_the_entries_that_no_other_one_covers(one: list[str], other: list[str]) -> None:
+    policy = [{"Effect": "Allow", "Action": each, "Resource": "*"} for each in (one, other)]
+    document = parse(json.dumps({"Version": "2012-10-17", "Statement": policy}).encode(), "p.json")
+    left: list[str] = []
+    for action in [*one, *other]:
+        if not any(action_covers(kept, action) for kept in left):
+            left = [kept for kept in left if not action_covers(action, kept)] + [action]
+    (statement,) = merge(document)[0].statements
+    assert {*statement.actions} == {*left}

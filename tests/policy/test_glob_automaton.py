@@ -1,0 +1,153 @@
+"""What sets of texts have in common."""
+
+from __future__ import annotations
+
+from itertools import product
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from leastpriv.permissions.patterns import matches, resource_matches
+from leastpriv.policy.glob_automaton import Effort, EffortError, Element, Universe
+from tests.hypothesis_profiles import examples
+
+globs = st.text("ab*?", min_size=1, max_size=4)
+elements = st.builds(Element, st.lists(globs, max_size=2).map(tuple), st.booleans())
+WORDS = ["".join(letters) for length in range(1, 6) for letters in product("abx", repeat=length)]
+
+
+def universe(*given_elements: Element, actions: bool = True, effort: int = 10**7) -> Universe:
+    return Universe(given_elements, actions=actions, effort=Effort(effort))
+
+
+def has(element: Element, text: str) -> bool:
+    return any(matches(pattern, text) for pattern in element.patterns) != element.negated
+
+
+def combination(given_elements: list[Element], text: str) -> int:
+    return sum(has(element, text) << place for place, element in enumerate(given_elements))
+
+
+@examples(300)
+@given(elements, st.lists(elements, max_size=3))
+def test_every_combination_that_some_text_has_is_found_and_no_other(domain: Element, others: list[Element]) -> None:
+    found = dict(universe(*others).members(domain, (1 << len(others)) - 1))
+    assert {combination(others, text) for text in WORDS if has(domain, text)} <= set(found)
+    for bits, text in found.items():
+        assert text
+        assert has(domain, text)
+        assert combination(others, text) == bits
+        shorter = (word for word in WORDS if len(word) < len(text) and has(domain, word))
+        assert all(combination(others, word) != bits for word in shorter)
+
+
+@examples(300)
+@given(elements, st.lists(elements, max_size=3), st.sampled_from(WORDS))
+def test_what_is_said_without_a_walk_is_true(domain: Element, others: list[Element], text: str) -> None:
+    asked = universe(*others)
+    reach = asked.reach(domain)
+    assert not reach.whole & reach.part
+    assert asked.membership(text) == combination(others, text)
+    if has(domain, text):
+        bits = combination(others, text)
+        assert reach.whole & ~bits == 0
+        assert bits & ~(reach.whole | reach.part) == 0
+
+
+@pytest.mark.parametrize(
+    ("domain", "other", "whole", "part"),
+    [
+        (Element(("s3:Get*",)), Element(("s3:*",)), 1, 0),
+        (Element(("s3:Get*",)), Element(("S3:get*",)), 1, 0),
+        (Element(("s3:*",)), Element(("s3:Get*",)), 0, 1),
+        (Element(("s3:*",)), Element(("ec2:*", "s4:*")), 0, 0),
+        (Element(("s3:*",)), Element(("ec2:*",), negated=True), 1, 0),
+        (Element(("s3:*",)), Element(("*",), negated=True), 0, 0),
+        (Element(("s3:*",)), Element(("s3:Get*",), negated=True), 0, 1),
+        (Element(("s3:Get*",), negated=True), Element(("*",)), 1, 0),
+        (Element(("s3:Get*",), negated=True), Element(("s3:*",)), 0, 1),
+        (Element(("s3:Get*", "a"), negated=True), Element(("s3:Get*",), negated=True), 1, 0),
+        (Element(("s3:Get*",), negated=True), Element(("s3:Get*", "a"), negated=True), 0, 1),
+        (Element(("s3:Get*",), negated=True), Element(("s3:Get*",), negated=True), 1, 0),
+        (Element(("s3:GetObject",)), Element(("s3:Get*",)), 1, 0),
+        (Element(("s3:GetObject",)), Element(("s3:Put*",)), 0, 0),
+    ],
+)
+def test_most_comparisons_need_no_walk(domain: Element, other: Element, whole: int, part: int) -> None:
+    reach = universe(other).reach(domain)
+    assert (reach.whole, reach.part) == (whole, part)
+
+
+def test_resources_have_case_and_escapes_and_actions_do_not() -> None:
+    escaped = Element(("b/${*}", "B/x"))
+    assert universe(escaped, actions=False).membership("b/*") == 1
+    assert universe(escaped, actions=False).membership("b/x") == 0
+    assert universe(escaped, actions=True).membership("b/x") == 1
+    assert list(universe(escaped, actions=False).members(Element(("b/${*}",)), 1)) == [(1, "b/*")]
+    assert universe(escaped, actions=False).text(Element(("b/${?}",))) == "b/?"
+    assert universe().text(Element(("A", "b"))) is None
+    assert universe().text(Element(("a",), negated=True)) is None
+
+
+def test_so_it_is_beside_wildcards() -> None:
+    escaped = Element(("B/${*}*",))
+    asked = universe(escaped, actions=False)
+    assert [asked.membership(text) for text in ("B/*", "B/*x", "B/x", "b/*x")] == [1, 1, 0, 0]
+    assert universe(Element(("B/*",))).membership("b/X") == 1
+    assert asked.reach(Element(("B/${*}x*",))).whole == 1
+    assert asked.reach(Element(("B/${?}*",))).part == 0
+    assert asked.reach(Element(("b/${*}x*",))).part == 0
+    assert universe(escaped).reach(Element(("b/$a*",))).part == 0
+    assert universe(escaped).reach(Element(("b/${*}a*",))).whole == 1
+
+
+@pytest.mark.parametrize(("actions", "expected"), [(False, "b/*xx"), (True, "b/${}xx")])
+def test_escapes_are_read_in_a_walk_of_resources_alone(actions: bool, expected: str) -> None:
+    asked = universe(Element(("b/${*}xx",)), actions=actions)
+    assert dict(asked.members(Element(("b/${*}xx*",)), 1))[1] == expected
+    asked = universe(Element(("*/${*}xx",)), actions=actions)
+    assert dict(asked.members(Element(("b/*",)), 1))[1] == expected
+
+
+def test_texts_that_leave_the_domain_are_not_followed() -> None:
+    others = [Element((f"*{letter}*",)) for letter in "pqrstuv"]
+    asked = universe(*others, effort=150)
+    assert len(list(asked.members(Element(("abc?",)), 0b1111111))) == 8
+
+
+def test_only_the_elements_that_are_asked_for_count() -> None:
+    asked = universe(Element(("a*",)), Element(("*b",)), Element(("b*",)))
+    assert {bits for bits, _ in asked.members(Element(("*",)), 0b010)} == {0b000, 0b010}
+    assert {bits for bits, _ in asked.members(Element(("b",)), 0b101)} == {0b100}
+
+
+@given(st.text(min_size=1, max_size=6))
+def test_any_character_can_stand_in_a_pattern(text: str) -> None:
+    pattern = Element((text.replace("*", "").replace("?", "").replace("$", "") + "*",))
+    for bits, found in universe(pattern, actions=False).members(Element(("*",)), 1):
+        assert resource_matches(pattern.patterns[0], found) == bool(bits)
+
+
+def test_a_text_is_found_where_every_letter_we_would_fill_in_is_taken() -> None:
+    letters = "xyzabcdefghijklmnopqrstuvw0123456789-_/"
+    taken = Element(tuple(f"{letter}*" for letter in letters))
+    found = dict(universe(taken).members(Element(("*",)), 1))
+    assert set(found) == {0, 1}
+    assert found[0] not in letters
+
+
+@pytest.mark.parametrize("patterns", [300, 40])
+def test_entangled_patterns_end_in_an_error_not_in_a_hang(patterns: int) -> None:
+    hostile = [Element((f"*{'a*' * (n % 7 + 3)}{'b' * (n % 5)}?*a{'?' * n}",)) for n in range(patterns)]
+    asked = universe(*hostile, effort=200_000)
+    with pytest.raises(EffortError):
+        list(asked.members(Element(("*",)), (1 << patterns) - 1))
+
+
+def test_comparing_takes_effort_too() -> None:
+    patterns = tuple(f"*{'a*' * 100}{n}" for n in range(50))
+    with pytest.raises(EffortError):
+        universe(Element(patterns), effort=1_000).reach(Element(("*a*a*b*",)))
+    with pytest.raises(EffortError):
+        universe(Element(patterns), effort=10).membership("a" * 1_000)

@@ -1,0 +1,198 @@
+"""Parts that only a rendered template knows: kept, and counted as what nobody knows."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from leastpriv.models import Permission
+from leastpriv.permissions.patterns import has_variable
+from leastpriv.policy.compact import merge
+from leastpriv.policy.containment import contained
+from leastpriv.policy.document import Document, parse
+from leastpriv.policy.edit import AppendStatement, ReplaceActions, apply
+from leastpriv.policy.evaluate import Request, evaluate
+from leastpriv.policy.syntax_tree import read
+from leastpriv.policy.template_functions import Language, Placeholder, escaped_for, parts_of, spelled
+
+KNOWN = {"AWS::Partition": "aws", "AWS::AccountId": "111122223333"}
+
+
+def text_of(value: object, language: Language = "cloudformation", known: Mapping[str, str] = KNOWN) -> str | None:
+    parts = parts_of(read(json.dumps(value), "t.json"), language, known)
+    return None if parts is None else spelled(parts)
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        ("plain ${aws:username}", "plain ${aws:username}"),
+        ({"Ref": "Bucket"}, "${Bucket}"),
+        ({"Ref": "AWS::Region"}, "${AWS.Region}"),
+        ({"Ref": "AWS::Partition"}, "aws"),
+        ({"Fn::GetAtt": ["Bucket", "Arn"]}, "${Bucket.Arn}"),
+        (
+            {"Fn::Sub": "arn:${AWS::Partition}:s3:::${Bucket}/${!aws:username}"},
+            "arn:aws:s3:::${Bucket}/${aws:username}",
+        ),
+        ({"Fn::Sub": "${Bucket.Arn}/*"}, "${Bucket.Arn}/*"),
+        ({"Fn::Sub": ["${A}/${B}", {"A": {"Ref": "X"}}]}, "${X}/${B}"),
+        ({"Fn::Sub": ["${A}", {"A": "a"}]}, "a"),
+        ({"Fn::Join": ["", ["arn:aws:s3:::", {"Ref": "Bucket"}, "/*"]]}, "arn:aws:s3:::${Bucket}/*"),
+        ({"Fn::Join": [":", ["arn", {"Ref": "AWS::Partition"}, "s3"]]}, "arn:aws:s3"),
+        ({"Other": "x"}, None),
+        ({"Ref": "A", "B": 1}, None),
+        (["x"], None),
+        (1, None),
+    ],
+)
+def test_functions_of_cloudformation_become_text_with_placeholders(value: object, expected: str | None) -> None:
+    assert text_of(value) == expected
+
+
+def test_other_functions_are_one_placeholder_each_that_equals_only_itself() -> None:
+    one, other = text_of({"Fn::If": ["A", "b", "c"]}), text_of({"Fn::If": ["A", "b", "d"]})
+    assert one
+    assert one != other
+    assert one == text_of({"Fn::If": ["A", "b", "c"]})
+    assert one.startswith("${Fn.If-")
+    assert (text_of({"Fn::Join": ["", {"Ref": "List"}]}) or "").startswith("${Fn.Join-")
+    assert (text_of({"Fn::Sub": {"Ref": "X"}}) or "").startswith("${Fn.Sub-")
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("${aws_s3_bucket.b.arn}/*", "${aws_s3_bucket.b.arn}/*"),
+        ("arn:aws:s3:::b/$${aws:username}", "arn:aws:s3:::b/${aws:username}"),
+        ("%%{x}", "%{x}"),
+        ("${ var.name }-${~ local.x[0] ~}", "${var.name}-${local.x[0]}"),
+    ],
+)
+def test_templates_of_terraform_become_text_with_placeholders(text: str, expected: str) -> None:
+    assert text_of(text, "terraform") == expected
+
+
+@pytest.mark.parametrize("text", ["%{ if x }a%{ endif }", "${f({a = {}})}", "${x", '${var.a["*"]}', "${a ? b : c}"])
+def test_what_is_no_plain_name_is_a_placeholder_without_colon_star_or_brace(text: str) -> None:
+    shown = text_of(text, "terraform") or ""
+    assert has_variable(shown)
+    assert not set(shown.replace("${", "").removesuffix("}")) & set('*?:{}$"')
+
+
+@given(st.text(alphabet="ab${}!*?%:", max_size=20), st.sampled_from(["sub", "terraform"]))
+def test_what_is_escaped_for_a_template_is_read_as_it_was_meant(text: str, language: Language) -> None:
+    if "${" in text.replace("${*}", "").replace("${?}", "").replace("${$}", ""):
+        return
+    written = escaped_for(language)(text)
+    found = parts_of(read(json.dumps(written), "t.json"), language, {})
+    assert found is not None
+    if not any(isinstance(part, Placeholder) for part in found):
+        assert "".join(map(str, found)) == text
+    else:
+        assert language == "terraform"
+        assert "%{" in text or "$${" in written
+
+
+def template(
+    resource: object, version: str = "2012-10-17", actions: object = "s3:GetObject", **more: object
+) -> Document:
+    statement = {"Effect": "Allow", "Action": actions, "Resource": resource, **more}
+    body = {"Version": version, "Statement": [statement]} if version else {"Statement": [statement]}
+    return parse(json.dumps({"Resources": {"P": body}}).encode(), "t.json", "/Resources/P", KNOWN)
+
+
+SUB = {"Fn::Sub": "arn:${AWS::Partition}:s3:::${Bucket}/*"}
+
+
+@pytest.mark.parametrize("version", ["2012-10-17", "2008-10-17", ""])
+@pytest.mark.parametrize("complete", [True, False])
+def test_a_call_that_the_rendered_template_may_allow_is_unknown_and_one_that_it_cannot_is_denied(
+    version: str, complete: bool
+) -> None:
+    """So that neither an addition nor a removal rests on it."""
+    document = template([SUB, "arn:aws:s3:::x/${aws:username}"], version)
+
+    def effect(resource: str) -> str:
+        return evaluate(Request("s3:GetObject", resource, {}, context_complete=complete), [document]).effect
+
+    assert effect("arn:aws:s3:::some-bucket/key") == "unknown"
+    assert effect("arn:aws:sqs:eu-west-1:1:q") == "implicitDeny"
+    if version != "2012-10-17":
+        assert effect("arn:aws:s3:::x/${$}{aws:username}") != "implicitDeny"
+
+
+def test_a_document_with_placeholders_contains_itself_and_no_other_one() -> None:
+    document, other = template(SUB), template({"Fn::Sub": "arn:aws:s3:::${Other}/*"})
+    assert contained([document], [document]).holds
+    assert not contained([document], [other]).holds
+    assert contained([template("arn:aws:s3:::*")], [document]).holds
+    assert not contained([document], [template("arn:aws:s3:::b/*")]).holds
+    assert contained(
+        [document], [template([SUB, "arn:aws:s3:::b"])], [Permission("s3:GetObject", "arn:aws:s3:::b")]
+    ).holds
+
+
+def test_an_action_that_nobody_knows_stays_and_grants_nothing_that_is_known() -> None:
+    document = template("*", actions=["s3:A", {"Fn::If": ["X", "s3:B", {"Ref": "AWS::NoValue"}]}, "s3:C"])
+    assert document.statements[0].actions[1].startswith("${Fn.If-")
+    assert evaluate(Request("s3:B", "*", {}), [document]).effect == "implicitDeny"
+    after = apply(document, [ReplaceActions(0, frozenset({"s3:A"}))])
+    value = json.loads(after.raw)["Resources"]["P"]["Statement"][0]["Action"]
+    assert value == [{"Fn::If": ["X", "s3:B", {"Ref": "AWS::NoValue"}]}, "s3:C"]
+
+
+def test_a_condition_with_a_function_is_not_readable_and_equal_only_to_itself() -> None:
+    condition = {"StringEquals": {"aws:PrincipalAccount": {"Ref": "Account"}}}
+    document = template("*", Condition=condition)
+    assert not document.statements[0].conditions_readable
+    assert contained([document], [document]).holds
+    assert evaluate(Request("s3:GetObject", "*", {}), [document]).effect == "unknown"
+
+
+def test_edits_keep_functions_as_they_are_written() -> None:
+    document = template([SUB, {"Fn::GetAtt": ["Bucket", "Arn"]}], actions=["s3:A", "s3:B"])
+    after = apply(
+        document, [ReplaceActions(0, frozenset({"s3:A"})), AppendStatement({"Effect": "Allow", "Action": "a:B"})]
+    )
+    assert json.loads(after.raw)["Resources"]["P"]["Statement"][0]["Resource"] == [
+        SUB,
+        {"Fn::GetAtt": ["Bucket", "Arn"]},
+    ]
+
+
+def test_terraform_json_is_read_with_its_own_templates_and_new_text_is_escaped() -> None:
+    inner = json.dumps(
+        {
+            "Version": "2012-10-17",
+            "Statement": [
+                {"Effect": "Allow", "Action": ["a:B", "a:C"], "Resource": "${aws_s3_bucket.b.arn}/$${aws:userid}"}
+            ],
+        }
+    )
+    raw = json.dumps({"resource": {"aws_iam_role_policy": {"deploy": {"policy": inner}}}}).encode()
+    document = parse(raw, "main.tf.json", "/resource/aws_iam_role_policy/deploy/policy")
+    assert document.statements[0].resources == ("${aws_s3_bucket.b.arn}/${aws:userid}",)
+    added = AppendStatement({"Effect": "Allow", "Action": "x:Y", "Resource": "arn:aws:s3:::b/${*}"})
+    after = apply(document, [ReplaceActions(0, frozenset({"a:C"})), added])
+    policy = json.loads(json.loads(after.raw)["resource"]["aws_iam_role_policy"]["deploy"]["policy"])
+    assert [statement["Resource"] for statement in policy["Statement"]] == [
+        "${aws_s3_bucket.b.arn}/$${aws:userid}",
+        "arn:aws:s3:::b/$${*}",
+    ]
+    assert after.statements[1].resources == ("arn:aws:s3:::b/${*}",)
+
+
+def test_statements_with_placeholders_are_not_merged_since_their_text_is_not_what_the_file_says() -> None:
+    one = {"Effect": "Allow", "Action": "s3:GetObject", "Resource": {"Fn::GetAtt": ["A", "Arn"]}}
+    two = {**one, "Resource": {"Fn::GetAtt": ["B", "Arn"]}}
+    plain = [{**one, "Resource": "arn:aws:s3:::a/*"}, {**one, "Resource": "arn:aws:s3:::b/*"}]
+    value = {"P": {"Version": "2012-10-17", "Statement": [one, two, *plain]}}
+    after, gone = merge(parse(json.dumps(value).encode(), "t.json", "/P"))
+    assert len(gone) == 1
+    resources = [statement["Resource"] for statement in json.loads(after.raw)["P"]["Statement"]]
+    assert resources == [one["Resource"], two["Resource"], ["arn:aws:s3:::a/*", "arn:aws:s3:::b/*"]]

@@ -1,0 +1,109 @@
+"""What a trail was set to record when: since when, and of which resources, silence proves something."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from leastpriv.diff.compare import compare
+from leastpriv.evidence.models import Evidence
+from leastpriv.models import Gap, GapKind, Scope
+from leastpriv.policy.document import parse
+from leastpriv.proposal.guards import visibility
+from leastpriv.proposal.models import Candidate, Options, Situation
+from leastpriv.proposal.propose import situation_of
+from tests.fakes.evidence import evidence, usage
+
+READS, KMS, RDS = "management-read", "kms.amazonaws.com", "rdsdata.amazonaws.com"
+SHOP, OTHER = "arn:aws:s3:::shop", "arn:aws:s3:::other"
+OBJECTS = "AWS::S3::Object"
+
+
+def candidate(action: str, found: Evidence, *resources: str) -> Candidate:
+    statement = {"Effect": "Allow", "Action": action, "Resource": [*resources] or "*"}
+    document = parse(json.dumps({"Version": "2012-10-17", "Statement": statement}).encode(), "p.json")
+    return Candidate(action, compare(document, [], found).entries[0])
+
+
+def situation(found: Evidence) -> Situation:
+    return situation_of(found, Options(minimum_days=30))
+
+
+def seen(**parts: object) -> Evidence:
+    found = evidence([usage("sqs:CreateQueue", "arn:aws:sqs:eu-west-1:111122223333:orders")])
+    coverage = {name: parts.pop(name) for name in ("logged", "sources") if name in parts}
+    return replace(found, coverage=replace(found.coverage, **coverage), **parts)  # type: ignore[arg-type]
+
+
+def days(**lengths: int) -> Mapping[str, timedelta]:
+    names = {"reads": READS, "kms": KMS, "rds": RDS}
+    return {names[name]: timedelta(days=length) for name, length in lengths.items()}
+
+
+@pytest.mark.parametrize(
+    ("action", "logged", "told"),
+    [
+        ("sns:GetTopicAttributes", days(reads=30), ""),
+        ("sns:GetTopicAttributes", days(reads=29), "the reading calls span 29 of 30 days"),
+        ("sns:CreateTopic", days(reads=0), ""),
+        ("kms:CreateAlias", days(reads=30, kms=30), ""),
+        ("kms:CreateAlias", days(reads=30, kms=2), f"the events of {KMS} span 2 of 30 days"),
+        ("kms:DescribeKey", days(reads=2, kms=30), "the reading calls span 2 of 30 days"),
+        ("rds-data:ExecuteStatement", days(reads=30, rds=3), f"the events of {RDS} span 3 of 30 days"),
+    ],
+)
+def test_what_a_trail_may_leave_out_proves_something_since_it_is_recorded_only(
+    action: str, logged: Mapping[str, timedelta], told: str
+) -> None:
+    """A trail's settings are those of today: reads that were switched on last week say nothing of the month before."""
+    found = seen(logged=logged, sources=frozenset({KMS, RDS}))
+    objection = visibility.not_recorded(candidate(action, found), situation(found))
+    assert objection.startswith(told) if told else objection == ""
+
+
+@pytest.mark.parametrize(("length", "holds"), [(30, False), (29, True), (0, True)])
+def test_data_events_of_a_resource_prove_something_after_enough_days_only(length: int, holds: bool) -> None:
+    found = seen(data_recorded={(SHOP, "read"): timedelta(days=length)})
+    judged = candidate("s3:GetObjectAcl", found, f"{SHOP}/*")
+    assert bool(visibility.not_visible(judged, situation(found))) is holds
+
+
+@pytest.mark.parametrize(
+    ("kinds", "outside", "resources", "holds"),
+    [
+        (("read",), (f"{SHOP}/*",), (f"{SHOP}/*",), False),
+        (("read",), (f"{SHOP}/*",), (SHOP, f"{SHOP}/*"), False),
+        (("read",), (f"{SHOP}/logs/*",), (f"{SHOP}/*",), True),
+        (("read",), (f"{SHOP}/logs/*",), (f"{SHOP}/logs",), True),
+        (("read",), (f"{SHOP}/logs/*",), (f"{SHOP}/logs/2026/*",), False),
+        (("read",), (f"{SHOP}/*",), (f"{SHOP}/*", f"{OTHER}/*"), True),
+        (("read",), (f"{SHOP}/*", f"{OTHER}/*"), (f"{SHOP}/*", f"{OTHER}/*"), False),
+        (("read",), (f"{SHOP}/*",), (f"{SHOP}*/*",), True),
+        (("read",), (f"{SHOP}/*",), ("*",), True),
+        (("read",), (f"{SHOP}/one",), (f"{SHOP}/one",), False),
+        (("read",), (f"{SHOP}/one",), (f"{SHOP}/one/two",), True),
+        (("read",), (), (f"{SHOP}/*",), True),
+        (("write",), (), (f"{SHOP}/*",), False),
+        (("write", "read"), (), (f"{SHOP}/*",), True),
+    ],
+)
+def test_data_events_that_are_selected_in_part_hide_what_lies_outside_of_that_part(
+    kinds: tuple[str, ...], outside: tuple[str, ...], resources: tuple[str, ...], holds: bool
+) -> None:
+    """Also where events of the same bucket were seen: those that were selected."""
+    scope = Scope(events=tuple(f"{OBJECTS} {kind}" for kind in kinds), outside=outside)
+    recorded = {(root, kind): timedelta(days=90) for root in (SHOP, OTHER) for kind in ("read", "write")}
+    found = seen(gaps=(Gap(GapKind.NOT_LOGGED, scope, "in part"),), data_recorded=recorded)
+    judged = candidate("s3:GetObjectAcl", found, *resources)
+    assert bool(visibility.gap_in_scope(judged, situation(found))) is holds
+
+
+@pytest.mark.parametrize("action", ["sqs:PurgeQueue", "lambda:InvokeFunction", "s3:RestoreObject"])
+def test_data_events_of_one_type_and_kind_hide_nothing_else(action: str) -> None:
+    gap = Gap(GapKind.NOT_LOGGED, Scope(events=(f"{OBJECTS} read",)), "reads of objects")
+    found = seen(gaps=(gap,))
+    assert visibility.gap_in_scope(candidate(action, found), situation(found)) == ""

@@ -1,0 +1,103 @@
+"""The generated policy held against the proposal: questions, never grants."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+from leastpriv.evidence.aws_findings.models import GeneratedPolicy, Hints
+from leastpriv.evidence.models import Evidence
+from leastpriv.models import Outcome
+from leastpriv.policy.document import Document, parse
+from leastpriv.proposal.guards.second_opinion import Opinion, Question, Why, second_opinion
+from tests.fakes.evidence import evidence, usage
+
+QUEUE = "arn:aws:sqs:eu-west-1:111122223333:orders"
+QUEUES = "arn:aws:sqs:${Region}:${Account}:${QueueName}"
+
+
+def document(*actions: str, **more: object) -> Document:
+    statement = {"Effect": "Allow", "Action": list(actions), "Resource": "*", **more}
+    return parse(json.dumps({"Version": "2012-10-17", "Statement": [statement]}).encode(), "p.json")
+
+
+def opinion(*grants: tuple[str, str], seen: Evidence, documents: tuple[Document, ...]) -> Opinion:
+    generated = GeneratedPolicy("job", None, None, True, tuple((action, (on,)) for action, on in grants))
+    found = second_opinion(documents, replace(seen, hints=Hints(generated=generated)))
+    assert found
+    return found
+
+
+SEEN = evidence([usage("sqs:CreateQueue", QUEUE), replace(usage("sqs:PurgeQueue", QUEUE), outcome=Outcome.DENIED)])
+
+
+def test_without_a_generated_policy_there_is_no_opinion() -> None:
+    assert second_opinion([document("s3:*")], SEEN) is None
+
+
+def test_what_the_proposal_grants_is_agreement_and_no_question() -> None:
+    found = opinion(
+        ("sqs:CreateQueue", QUEUES), ("s3:PutBucketAcl", "*"), seen=SEEN, documents=(document("sqs:*", "S3:put*"),)
+    )
+    assert (found.agreed, found.questions) == (2, ())
+
+
+def test_a_denying_statement_grants_nothing() -> None:
+    found = opinion(("sqs:CreateQueue", QUEUES), seen=SEEN, documents=(document("sqs:*", Effect="Deny"),))
+    assert [each.action for each in found.questions] == ["sqs:CreateQueue"]
+
+
+def test_what_not_action_leaves_out_in_part_is_not_granted_whole() -> None:
+    text = {"Version": "2012-10-17", "Statement": {"Effect": "Allow", "NotAction": "s3:GetObject", "Resource": "*"}}
+    all_but_one = parse(json.dumps(text).encode(), "p.json")
+    found = opinion(("s3:Get*", "*"), ("s3:Put*", "*"), seen=SEEN, documents=(all_but_one,))
+    assert (found.agreed, [each.action for each in found.questions]) == (1, ["s3:Get*"])
+
+
+def test_a_placeholder_is_filled_from_what_was_seen() -> None:
+    found = opinion(
+        ("sqs:GetQueueUrl", QUEUES),
+        ("sns:Publish", "arn:aws:sns:${Region}:${Account}:${TopicName}"),
+        seen=SEEN,
+        documents=(),
+    )
+    filled, left = found.questions
+    assert (filled.resources, filled.is_filled, filled.why) == ((QUEUE,), True, Why.UNSEEN)
+    assert (left.resources, left.is_filled) == (("arn:aws:sns:${Region}:${Account}:${TopicName}",), False)
+
+
+def test_each_resource_is_filled_for_itself_and_one_without_placeholders_stays() -> None:
+    literal, keys = "arn:aws:sqs:eu-west-1:111122223333:literal", "arn:aws:kms:${Region}:${Account}:key/${KeyId}"
+    found = opinion_on("sqs:GetQueueUrl", (QUEUES, keys, literal))
+    assert (found.resources, found.is_filled) == ((QUEUE, keys, literal), True)
+    found = opinion_on("sqs:GetQueueUrl", (literal, "*"))
+    assert (found.resources, found.is_filled) == ((literal, "*"), False)
+
+
+def opinion_on(action: str, resources: tuple[str, ...]) -> Question:
+    generated = GeneratedPolicy("job", None, None, True, ((action, resources),))
+    found = second_opinion((), replace(SEEN, hints=Hints(generated=generated)))
+    assert found
+    [question] = found.questions
+    return question
+
+
+def test_a_bucket_is_not_filled_with_an_object() -> None:
+    seen = evidence([usage("s3:PutObject", "arn:aws:s3:::assets/key")])
+    [question] = opinion(("s3:GetBucketAcl", "arn:aws:s3:::${BucketName}"), seen=seen, documents=()).questions
+    assert not question.is_filled
+
+
+def test_a_refused_call_is_told_as_one() -> None:
+    [question] = opinion(("sqs:PurgeQueue", QUEUES), seen=SEEN, documents=()).questions
+    assert question.why is Why.REFUSED
+
+
+def test_an_action_that_the_catalogue_lacks_is_asked_about() -> None:
+    [question] = opinion(("sqs:Teleport", "*"), seen=SEEN, documents=()).questions
+    assert question.why is Why.UNKNOWN
+
+
+def test_what_no_policy_has_to_allow_is_no_question() -> None:
+    found = opinion(("sts:GetCallerIdentity", "*"), seen=SEEN, documents=())
+    assert (found.questions, found.free) == ((), ("sts:GetCallerIdentity",))

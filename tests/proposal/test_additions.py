@@ -1,0 +1,160 @@
+"""The promises of extending: nothing but the listed pairs is granted, and an escalation needs exact evidence."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from leastpriv.evidence.models import Evidence
+from leastpriv.models import Basis, ChangeKind, Denial, DeniedBy, Need, Outcome, Permission, Usage
+from leastpriv.proposal.additions import additions
+from leastpriv.proposal.edit_plan import statements
+from leastpriv.proposal.models import Change, History, Options
+from tests.fakes.deploys import ROLE
+
+TIME = datetime(2026, 11, 3, tzinfo=UTC)
+EVIDENCE = Evidence(ROLE, regions=("eu-west-1",))
+QUEUE = "arn:aws:sqs:eu-west-1:111122223333:orders"
+NAMES = st.sampled_from(
+    ["sqs:SendMessage", "sqs:CreateQueue", "s3:PutObject", "execute-api:Invoke", "ec2:RunInstances"]
+)
+RESOURCES = st.lists(st.sampled_from(["arn:a", "arn:b", "arn:c", "*"]), min_size=1, max_size=3, unique=True)
+CHANGES = st.lists(st.builds(lambda name, on: Change(ChangeKind.ADD, name, tuple(on)), NAMES, RESOURCES), max_size=8)
+SIDS = st.lists(st.sampled_from(["AllowSqs", "allowsqs", "AllowSqsSendMessage", "AllowSqsSendMessage2", ""]))
+
+
+def usage(action: str, resource: str, *, denied_by: DeniedBy | None = None, **need: object) -> Usage:
+    """One usage; a refusal where `denied_by` is given, which a policy can mend when no identity policy allowed it."""
+    basis = Basis.DENIED if denied_by else Basis.OBSERVED
+    mendable = denied_by is DeniedBy.IDENTITY
+    denial = Denial((action,), resource, ROLE, denied_by, False, mendable) if denied_by else None
+    found = replace(Need(Permission(action, resource), basis, "from the record"), **need)  # type: ignore[arg-type]
+    outcome = Outcome.DENIED if denied_by else Outcome.ALLOWED
+    return Usage(found, outcome, 1, TIME, TIME, ("1",), ("e",), ("eu-west-1",), denial)
+
+
+def pairs(made: list[Mapping[str, object]]) -> set[tuple[str, str]]:
+    return {(action, resource) for one in made for action in one["Action"] for resource in one["Resource"]}  # type: ignore[attr-defined]
+
+
+@given(CHANGES, SIDS)
+def test_statements_grant_exactly_the_listed_pairs(changes: list[Change], taken: list[str]) -> None:
+    made = statements(changes, taken)
+    assert pairs(made) == {(change.action, resource) for change in changes for resource in change.resources}
+    assert all(list(one) == ["Sid", "Effect", "Action", "Resource"] and one["Effect"] == "Allow" for one in made)
+
+
+@given(CHANGES, SIDS)
+def test_sids_are_letters_and_digits_and_unique_in_any_case(changes: list[Change], taken: list[str]) -> None:
+    sids = [str(one["Sid"]) for one in statements(changes, taken)]
+    assert all(sid.isalnum() and sid.isascii() for sid in sids)
+    assert len({*map(str.lower, sids)}) == len(sids)
+    assert not {*map(str.lower, sids)} & {*map(str.lower, taken)}
+
+
+@pytest.mark.parametrize(
+    ("actions", "sid"),
+    [
+        (["sqs:SendMessage"], "AllowSqsSendMessage"),
+        (["sqs:SendMessage", "sqs:CreateQueue"], "AllowSqs"),
+        (["execute-api:Invoke", "sqs:SendMessage"], "AllowExecuteApiSqs"),
+    ],
+)
+def test_a_sid_tells_what_its_statement_is_for(actions: list[str], sid: str) -> None:
+    made = statements([Change(ChangeKind.ADD, action, ("arn:a",)) for action in actions], ())
+    assert [one["Sid"] for one in made] == [sid]
+
+
+def test_actions_on_the_same_resources_share_a_statement() -> None:
+    changes = [
+        Change(ChangeKind.ADD, "sqs:SendMessage", ("arn:b", "arn:a")),
+        Change(ChangeKind.ADD, "sqs:CreateQueue", ("arn:a", "arn:b")),
+        Change(ChangeKind.ADD, "sqs:PurgeQueue", ("arn:a",)),
+    ]
+    assert [one["Action"] for one in statements(changes, ())] == [
+        ["sqs:CreateQueue", "sqs:SendMessage"],
+        ["sqs:PurgeQueue"],
+    ]
+
+
+def add(*usages: Usage, **options: object) -> tuple[list[tuple[str, tuple[str, ...]]], list[str]]:
+    """(action, resources) of what is added, and guards of what is refused."""
+    changes, refused = additions(usages, EVIDENCE, replace(Options(), **options), History())  # type: ignore[arg-type]
+    return [(change.action, change.resources) for change in changes], [held.objection.guard for held in refused]
+
+
+def test_a_used_or_mendable_action_is_added_on_its_resource() -> None:
+    refused = usage("sqs:CreateQueue", QUEUE, denied_by=DeniedBy.IDENTITY)
+    added = [("sqs:PurgeQueue", (QUEUE,)), ("sqs:CreateQueue", (QUEUE,))]
+    assert add(usage("sqs:PurgeQueue", QUEUE), refused) == (added, [])
+
+
+@pytest.mark.parametrize("who", [who for who in DeniedBy if who is not DeniedBy.IDENTITY])
+def test_a_refusal_by_anybody_but_the_identity_policy_is_told_and_not_mended(who: DeniedBy) -> None:
+    changes, refused = additions([usage("sqs:CreateQueue", QUEUE, denied_by=who)], EVIDENCE, Options(), History())
+    assert changes == []
+    assert [held.objection.guard for held in refused] == ["not-mendable"]
+    assert refused[0].objection.reason
+
+
+@pytest.mark.parametrize("pattern", ["sqs:CreateQueue", "sqs:*", "SQS:create*", "*"])
+def test_what_the_user_never_adds_is_refused(pattern: str) -> None:
+    assert add(usage("sqs:CreateQueue", QUEUE), never_add=(pattern,)) == ([], ["forbidden"])
+
+
+def test_an_action_that_the_catalogue_lacks_is_added_only_where_aws_itself_named_it() -> None:
+    assert add(usage("sqs:DoTomorrow", QUEUE, verified=False)) == ([], ["unverified-action"])
+    named = usage("sqs:DoTomorrow", "*", denied_by=DeniedBy.IDENTITY, verified=False)
+    assert [action for action, _ in add(named)[0]] == ["sqs:DoTomorrow"]
+
+
+def test_a_resource_of_another_kind_is_refused() -> None:
+    assert add(usage("sqs:CreateQueue", "arn:aws:s3:::shop/key")) == ([], ["resource-type"])
+
+
+@pytest.mark.parametrize(
+    ("resource", "need"),
+    [
+        ("*", {}),
+        ("arn:aws:iam::111122223333:role/*", {}),
+        ("arn:aws:iam::111122223333:role/orders", {"exact": False}),
+    ],
+)
+@pytest.mark.parametrize("action", ["iam:PassRole", "iam:CreateRole", "sts:AssumeRole"])
+def test_a_sensitive_action_is_never_written_on_more_than_an_exact_resource(
+    action: str, resource: str, need: dict[str, Any]
+) -> None:
+    assert add(usage(action, resource, **need)) == ([], ["sensitive"])
+
+
+def test_a_sensitive_action_on_an_exact_resource_is_added_for_a_security_reviewer_and_stays_exact() -> None:
+    roles = [f"arn:aws:iam::111122223333:role/orders/{number}{'a' * 31}" for number in range(3)]
+    changes, refused = additions([usage("iam:PassRole", role) for role in roles], EVIDENCE, Options(), History())
+    assert refused == []
+    assert changes[0].resources == tuple(roles)
+    assert changes[0].security
+
+
+def test_a_resource_known_only_by_its_type_is_written_as_that_type_and_never_as_everything() -> None:
+    added, refused = add(usage("sqs:PurgeQueue", "*", exact=False))
+    assert added == [("sqs:PurgeQueue", ("arn:aws:sqs:eu-west-1:111122223333:*",))]
+    assert refused == []
+
+
+def test_resources_are_opened_by_default_and_written_as_seen_on_demand() -> None:
+    keys = [f"arn:aws:s3:::shop/builds/{character * 64}.zip" for character in "ab"]
+    usages = [usage("s3:PutObject", key) for key in keys]
+    assert add(*usages)[0] == [("s3:PutObject", ("arn:aws:s3:::shop/builds/*.zip",))]
+    assert add(*usages, exact_resources=True)[0] == [("s3:PutObject", tuple(keys))]
+
+
+def test_of_several_reasons_the_strongest_is_told() -> None:
+    usages = [usage("sqs:CreateQueue", QUEUE, denied_by=DeniedBy.IDENTITY), usage("sqs:CreateQueue", QUEUE)]
+    changes, _ = additions(usages, EVIDENCE, Options(), History())
+    assert [change.basis for change in changes] == [Basis.OBSERVED]

@@ -1,0 +1,98 @@
+"""Whatever AWS says: hints add nothing, and let nothing go but what they may."""
+
+from __future__ import annotations
+
+import json
+import random
+from dataclasses import replace
+from datetime import timedelta
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from leastpriv.diff.compare import compare
+from leastpriv.evidence.aws_findings.models import AccessReport, Attempt, GeneratedPolicy, Hints, ServiceAccess
+from leastpriv.evidence.models import Evidence
+from leastpriv.models import ChangeKind
+from leastpriv.policy.document import parse
+from leastpriv.proposal.models import Draft, History, Options
+from leastpriv.proposal.propose import propose
+from tests.fakes.evidence import FIRST, evidence_for
+
+ENTRIES = (
+    "sqs:*",
+    "sns:CreateTopic",
+    "sns:DeleteTopic",
+    "ecr:Put*",
+    "acm:*",
+    "kms:ScheduleKeyDeletion",
+    "s3:PutBucketAcl",
+)
+ACTIONS = (
+    "sqs:CreateQueue",
+    "sns:CreateTopic",
+    "sns:DeleteTopic",
+    "ecr:PutImage",
+    "acm:ListCertificates",
+    "s3:PutBucketAcl",
+)
+SERVICES = ("sqs", "sns", "ecr", "acm", "kms", "s3", "iam")
+DAYS = st.one_of(st.none(), st.integers(-400, 60))
+DOCUMENT = parse(
+    json.dumps({
+        "Version": "2012-10-17",
+        "Statement": [{"Effect": "Allow", "Action": each, "Resource": "*"} for each in ENTRIES],
+    }).encode(),
+    "p.json",
+)  # fmt: skip
+REPORTS = st.dictionaries(st.sampled_from(SERVICES), st.tuples(DAYS, st.dictionaries(st.sampled_from(ACTIONS), DAYS)))
+
+
+def attempt(days: int | None) -> Attempt | None:
+    return None if days is None else Attempt(FIRST + timedelta(days=days), "eu-west-1")
+
+
+def hints(report: dict[str, tuple[int | None, dict[str, int | None]]] | None, generated: list[str] | None) -> Hints:
+    services = {
+        name: ServiceAccess(
+            name,
+            attempt(days),
+            {action.lower(): attempt(each) for action, each in actions.items() if action.startswith(f"{name}:")},
+        )
+        for name, (days, actions) in (report or {}).items()
+    }
+    access = None if report is None else AccessReport(FIRST + timedelta(days=60), services)
+    grants = tuple((action, ("*",)) for action in generated or ())
+    return Hints(access, None if generated is None else GeneratedPolicy("job", None, None, True, grants))
+
+
+def proposed(evidence: Evidence) -> Draft:
+    history = History(changed=FIRST - timedelta(days=30))
+    return propose(DOCUMENT, compare(DOCUMENT, [], evidence), evidence, Options(minimum_runs=0), history)
+
+
+def gone(draft: Draft) -> set[tuple[int, str]]:
+    return {(change.statement, action) for change in draft.changes for action in change.gone}
+
+
+def added(draft: Draft) -> set[tuple[str, tuple[str, ...]]]:
+    return {(change.action, change.resources) for change in draft.changes if change.kind is ChangeKind.ADD}
+
+
+@given(st.integers(0, 20), st.one_of(st.none(), REPORTS), st.one_of(st.none(), st.lists(st.sampled_from(ACTIONS))))
+def test_hints_add_nothing_and_let_go_only_what_they_may(
+    seed: int,
+    report: dict[str, tuple[int | None, dict[str, int | None]]] | None,
+    generated: list[str] | None,
+) -> None:
+    evidence = evidence_for(DOCUMENT, random.Random(seed))  # noqa: S311 - no secret
+    told = hints(report, generated)
+    without, with_hints = proposed(evidence), proposed(replace(evidence, hints=told))
+    assert added(with_hints) == added(without)
+    for _, action in gone(with_hints) - gone(without):
+        service = told.access.services.get(action.partition(":")[0]) if told.access else None
+        own = told.access.action(action) if told.access else None
+        never = service is not None and service.last is None
+        assert never or (own is not None and evidence.first is not None and own.time < evidence.first)
+    used = {usage.need.permission.action for usage in evidence.usages}
+    assert not {action for _, action in gone(with_hints)} & {*(generated or ())} - used

@@ -1,0 +1,111 @@
+"""The promises of `max-changes`: few changes, the most certain, always the same, and nothing lost without a name."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from leastpriv.diff.compare import compare
+from leastpriv.errors import PolicyFileError
+from leastpriv.evidence.models import Evidence
+from leastpriv.models import ChangeKind
+from leastpriv.policy.document import Document, parse
+from leastpriv.proposal.change_limit import GUARD
+from leastpriv.proposal.models import Change, Draft, Options
+from leastpriv.proposal.proof import prove
+from leastpriv.proposal.propose import propose, situation_of
+from leastpriv.proposal.resource_narrowing import makers_of
+from tests.fakes.evidence import evidence_for
+
+WIDE = Options(drop_unseen_services=True, minimum_runs=1)
+
+
+@pytest.fixture(scope="module")
+def policies(shared_folder: Path) -> list[tuple[Document, Evidence]]:
+    """Policies of the corpus with many changes, and what a role may have done under each."""
+    return list(_policies(shared_folder))
+
+
+def _policies(shared_folder: Path) -> Iterator[tuple[Document, Evidence]]:
+    for path in sorted((shared_folder / "corpus" / "policies").glob("*.json"))[::5]:
+        try:
+            document = parse(path.read_bytes(), path.name)
+        except PolicyFileError:
+            continue
+        if all(statement.resources and statement.actions for statement in document.statements):
+            yield document, evidence_for(document, random.Random(path.name))  # noqa: S311 - the same each time
+
+
+def drafted(document: Document, evidence: Evidence, most: int) -> Draft:
+    options = Options(drop_unseen_services=True, minimum_runs=1, max_changes=most)
+    return propose(document, compare(document, [], evidence), evidence, options)
+
+
+def name(change: Change) -> tuple[object, ...]:
+    return change.kind, change.statement, change.action, change.used, change.resources, change.onto, change.becomes
+
+
+def test_what_is_let_through_are_changes_of_the_whole_proposal_and_the_rest_has_the_guards_name(
+    policies: list[tuple[Document, Evidence]],
+) -> None:
+    cut = 0
+    for document, evidence in policies:
+        whole = drafted(document, evidence, 0)
+        for most in (1, 3):
+            few = drafted(document, evidence, most)
+            held = [each for each in few.held_back if each.objection.guard == GUARD]
+            plain = {name(change) for change in whole.changes if not change.onto}
+            assert len(few.changes) == min(most, len(whole.changes)) or any(change.onto for change in whole.changes)
+            assert len(few.changes) <= most
+            assert {name(change) for change in few.changes if not change.onto} <= plain, document.where
+            # An action whose wildcard was not narrowed yet cannot have its resources narrowed either.
+            assert len(few.changes) + len(held) <= len(whole.changes)
+            cut += bool(held)
+    assert cut > 10
+
+
+def test_a_limit_that_is_not_reached_changes_nothing(policies: list[tuple[Document, Evidence]]) -> None:
+    for document, evidence in policies:
+        whole = drafted(document, evidence, 0)
+        same = drafted(document, evidence, len(whole.changes) + 1)
+        assert (same.content, same.held_back) == (whole.content, whole.held_back), document.where
+
+
+def test_few_changes_are_proved_like_many(policies: list[tuple[Document, Evidence]]) -> None:
+    for document, evidence in policies:
+        found = prove(drafted(document, evidence, 2), [], evidence)
+        assert (found.new_access, found.broken, found.unmade) == ((), (), ()), document.where
+
+
+def test_additions_come_before_removals(policies: list[tuple[Document, Evidence]]) -> None:
+    """Without them the next deploy fails; a removal can wait."""
+    for document, evidence in policies:
+        added = sum(change.kind is ChangeKind.ADD for change in drafted(document, evidence, 0).changes)
+        few = drafted(document, evidence, 2)
+        assert sum(change.kind is ChangeKind.ADD for change in few.changes) == min(added, 2), document.where
+
+
+def test_an_action_is_narrowed_to_resources_only_together_with_what_makes_them(
+    policies: list[tuple[Document, Evidence]],
+) -> None:
+    """Otherwise the next thing that the role makes would be out of reach of the action."""
+    for document, evidence in policies:
+        makers = makers_of(situation_of(evidence, WIDE))
+        whole = {change.used[0] for change in drafted(document, evidence, 0).changes if change.onto}
+        for most in range(1, 6):
+            onto = {change.used[0] for change in drafted(document, evidence, most).changes if change.onto}
+            for action in onto:
+                assert {*makers.get(action, ())} & whole <= onto, document.where
+
+
+def test_the_order_of_the_evidence_does_not_matter(policies: list[tuple[Document, Evidence]]) -> None:
+    for document, evidence in policies[:10]:
+        turned = replace(evidence, usages=tuple(reversed(evidence.usages)))
+        one, other = drafted(document, evidence, 2), drafted(document, turned, 2)
+        assert {(change.kind, change.action) for change in one.changes} == {
+            (change.kind, change.action) for change in other.changes
+        }, document.where

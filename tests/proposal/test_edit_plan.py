@@ -1,0 +1,256 @@
+"""The promises of placing: what fits a statement goes into it, all else makes a new one, and nothing more is said."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from leastpriv.models import ChangeKind, Condition, Permission
+from leastpriv.policy.containment import contained
+from leastpriv.policy.document import Document, parse
+from leastpriv.policy.edit import apply
+from leastpriv.proposal.edit_plan import edits_of
+from leastpriv.proposal.models import Change
+
+QUEUE, OTHER = (f"arn:aws:sqs:eu-west-1:111122223333:{name}" for name in ("orders", "payments"))
+CONDITION = {"StringEquals": {"aws:RequestedRegion": "eu-west-1"}}
+SEND = {"Sid": "Send", "Effect": "Allow", "Action": ["sqs:SendMessage"], "Resource": QUEUE}
+
+
+def document(*statements: dict[str, Any]) -> Document:
+    return parse(json.dumps({"Version": "2012-10-17", "Statement": list(statements)}, indent=2).encode(), "p.json")
+
+
+def add(action: str, *resources: str) -> Change:
+    return Change(ChangeKind.ADD, action, resources)
+
+
+def placed(committed: Document, *changes: Change) -> list[dict[str, Any]]:
+    return list(json.loads(apply(committed, edits_of(committed, changes)).text)["Statement"])
+
+
+def test_an_addition_goes_into_the_statement_with_the_same_resources() -> None:
+    assert placed(document(SEND), add("sqs:CreateQueue", QUEUE)) == [
+        {**SEND, "Action": ["sqs:SendMessage", "sqs:CreateQueue"]}
+    ]
+
+
+def test_a_further_resource_goes_into_the_statement_with_the_same_actions() -> None:
+    both = {**SEND, "Action": ["sqs:SendMessage", "sqs:GetQueueUrl"]}
+    found = placed(document(both), add("sqs:SendMessage", OTHER), add("sqs:GetQueueUrl", OTHER))
+    assert found == [{**both, "Resource": [QUEUE, OTHER]}]
+
+
+def test_a_further_resource_for_one_of_several_actions_makes_a_statement_of_its_own() -> None:
+    both = {**SEND, "Action": ["sqs:SendMessage", "sqs:GetQueueUrl"]}
+    found = placed(document(both), add("sqs:SendMessage", OTHER))
+    assert [statement["Sid"] for statement in found] == ["Send", "AllowSqsSendMessage"]
+    assert found[0] == both
+
+
+def test_no_condition_is_widened_and_no_deny_or_not_action_is_taken_for_a_fit() -> None:
+    unfit = (
+        {**SEND, "Condition": CONDITION},
+        {**SEND, "Sid": "Never", "Effect": "Deny"},
+        {"Sid": "Not", "Effect": "Allow", "NotAction": "iam:*", "Resource": QUEUE},
+        {"Sid": "Else", "Effect": "Allow", "Action": ["sqs:SendMessage"], "NotResource": QUEUE},
+    )
+    for statement in unfit:
+        found = placed(document(statement), add("sqs:CreateQueue", QUEUE), add("sqs:SendMessage", OTHER))
+        assert found[0] == statement
+        assert [each["Sid"] for each in found[1:]] == ["AllowSqsCreateQueue", "AllowSqsSendMessage"]
+
+
+def test_an_addition_under_a_condition_goes_into_the_statement_with_the_same_one() -> None:
+    region = Condition("StringEquals", "aws:RequestedRegion", ("eu-west-1",))
+    change = replace(add("sqs:CreateQueue", QUEUE), conditions=(region,))
+    same = {**SEND, "Condition": {"StringEquals": {"AWS:RequestedRegion": ["eu-west-1"]}}}
+    assert placed(document(SEND, same), change)[1]["Action"] == ["sqs:SendMessage", "sqs:CreateQueue"]
+    other = {**SEND, "Condition": {"StringLike": {"aws:RequestedRegion": ["eu-west-1"]}}}
+    found = placed(document(SEND, other), change)
+    assert found[:2] == [SEND, other]
+    assert found[2]["Sid"] == "AllowSqsCreateQueue"
+
+
+def test_what_leaves_a_statement_on_all_resources_keeps_its_condition() -> None:
+    wide = {
+        "Sid": "Wide",
+        "Effect": "Allow",
+        "Action": ["sqs:*", "sqs:ListQueues"],
+        "Resource": "*",
+        "Condition": CONDITION,
+    }
+    narrowed = Change(ChangeKind.NARROW, "sqs:*", ("*",), 0, becomes=("sqs:SendMessage", "sqs:ListQueues"))
+    moved = Change(ChangeKind.NARROW, "sqs:SendMessage", ("*",), 0, onto=(QUEUE,))
+    found = placed(document(wide), narrowed, moved)
+    assert found[0] == {**wide, "Action": ["sqs:ListQueues"]}
+    sid = "AllowSqsSendMessage"
+    assert found[1] == {**SEND, "Sid": sid, "Resource": QUEUE, "Action": ["sqs:SendMessage"], "Condition": CONDITION}
+
+
+def test_a_statement_that_keeps_nothing_on_all_resources_stays_with_those_that_were_seen() -> None:
+    wide = {"Sid": "Wide", "Effect": "Allow", "Action": ["sqs:SendMessage", "sqs:PurgeQueue"], "Resource": ["*"]}
+    moved = Change(ChangeKind.NARROW, "sqs:SendMessage", ("*",), 0, onto=(QUEUE, OTHER))
+    gone = Change(ChangeKind.REMOVE, "sqs:PurgeQueue", ("*",), 0)
+    assert placed(document(wide), moved, gone) == [{**wide, "Action": ["sqs:SendMessage"], "Resource": [QUEUE, OTHER]}]
+
+
+def test_what_moves_is_not_lost_with_a_statement_that_goes() -> None:
+    wide = {"Sid": "Wide", "Effect": "Allow", "Action": ["sqs:SendMessage", "sqs:ListQueues"], "Resource": "*"}
+    purge = {"Sid": "Purge", "Effect": "Allow", "Action": "sqs:PurgeQueue", "Resource": QUEUE}
+    moved = Change(ChangeKind.NARROW, "sqs:SendMessage", ("*",), 0, onto=(QUEUE,))
+    gone = Change(ChangeKind.REMOVE, "sqs:PurgeQueue", (QUEUE,), 1)
+    found = placed(document(wide, purge), moved, gone)
+    assert found == [{**wide, "Action": ["sqs:ListQueues"]}, {**purge, "Action": "sqs:SendMessage"}]
+
+
+def test_an_action_that_leaves_two_statements_is_written_once() -> None:
+    wide = {"Sid": "Wide", "Effect": "Allow", "Action": ["SQS:sendmessage", "sqs:ListQueues"], "Resource": "*"}
+    also = {"Sid": "Also", "Effect": "Allow", "Action": ["sqs:Send*", "sqs:GetQueueUrl"], "Resource": "*"}
+    one = Change(ChangeKind.NARROW, "SQS:sendmessage", ("*",), 0, used=("sqs:SendMessage",), onto=(QUEUE,))
+    other = Change(ChangeKind.NARROW, "sqs:Send*", ("*",), 1, becomes=("sqs:SendMessage",))
+    moved = Change(ChangeKind.NARROW, "sqs:SendMessage", ("*",), 1, onto=(QUEUE,))
+    found = placed(document(wide, also), one, other, moved)
+    assert [each["Sid"] for each in found] == ["Wide", "Also", "AllowSqsSendMessage"]
+    assert [each["Action"] for each in found] == [["sqs:ListQueues"], ["sqs:GetQueueUrl"], ["sqs:SendMessage"]]
+
+
+def test_an_action_in_odd_case_stays_in_place_as_it_is() -> None:
+    wide = {"Sid": "Wide", "Effect": "Allow", "Action": ["SQS:sendmessage"], "Resource": "*"}
+    one = Change(ChangeKind.NARROW, "SQS:sendmessage", ("*",), 0, used=("sqs:SendMessage",), onto=(QUEUE,))
+    assert placed(document(wide), one) == [{**wide, "Resource": QUEUE}]
+
+
+def test_a_not_action_becomes_an_action() -> None:
+    statement = {"Sid": "All", "Effect": "Allow", "NotAction": ["iam:*"], "Resource": "*"}
+    change = Change(ChangeKind.NARROW, "NotAction: iam:*", ("*",), 0, becomes=("sqs:CreateQueue", "sqs:ListQueues"))
+    assert placed(document(statement), change) == [
+        {"Sid": "All", "Effect": "Allow", "Action": ["sqs:CreateQueue", "sqs:ListQueues"], "Resource": "*"}
+    ]
+
+
+def test_an_action_in_two_spellings_goes_whole() -> None:
+    both = {**SEND, "Action": ["sqs:PurgeQueue", "sqs:SendMessage", "SQS:purgequeue"]}
+    gone = Change(ChangeKind.REMOVE, "sqs:PurgeQueue", (QUEUE,), 0)
+    assert placed(document(both), gone) == [SEND]
+
+
+def test_an_addition_takes_the_place_of_the_last_action_that_goes() -> None:
+    gone = Change(ChangeKind.REMOVE, "sqs:SendMessage", (QUEUE,), 0)
+    assert placed(document(SEND), gone, add("sqs:CreateQueue", QUEUE)) == [{**SEND, "Action": ["sqs:CreateQueue"]}]
+    other = {**SEND, "Sid": "Other", "Action": ["sqs:GetQueueUrl"]}
+    assert placed(document(SEND, other), gone, add("sqs:CreateQueue", QUEUE)) == [
+        {**other, "Action": ["sqs:GetQueueUrl", "sqs:CreateQueue"]}
+    ]
+
+
+def test_statements_that_become_the_same_are_written_once() -> None:
+    some = {"Sid": "Most", "Effect": "Allow", "NotAction": "iam:*", "Resource": QUEUE}
+    every = {"Sid": "All", "Effect": "Allow", "Action": "*", "Resource": QUEUE}
+    becomes = ("sqs:CreateQueue", "sqs:SendMessage")
+    one = Change(ChangeKind.NARROW, "NotAction: iam:*", (QUEUE,), 0, becomes=becomes)
+    other = Change(ChangeKind.NARROW, "*", (QUEUE,), 1, becomes=becomes)
+    found = placed(document(some, every), one, other)
+    assert found == [{"Sid": "Most", "Effect": "Allow", "Action": [*becomes], "Resource": QUEUE}]
+    under = {**every, "Condition": CONDITION}
+    assert [each["Sid"] for each in placed(document(some, under), one, other)] == ["Most", "All"]
+
+
+def test_a_condition_on_a_key_in_two_spellings_is_not_one_of_them() -> None:
+    region = Condition("StringEquals", "aws:RequestedRegion", ("eu-west-1",))
+    change = replace(add("sqs:CreateQueue", QUEUE), conditions=(region,))
+    twice = {"StringEquals": {"aws:RequestedRegion": "us-east-1", "AWS:requestedregion": "eu-west-1"}}
+    found = placed(document({**SEND, "Condition": twice}), change)
+    assert [each["Sid"] for each in found] == ["Send", "AllowSqsCreateQueue"]
+
+
+def in_template(text: str, *changes: Change, name: str = "t.yaml") -> str:
+    committed = parse(text.encode(), name, "/Role/Policy", {"AWS::AccountId": "111122223333"})
+    edited = apply(committed, edits_of(committed, changes)).text
+    assert parse(edited.encode(), name, "/Role/Policy", {"AWS::AccountId": "111122223333"}).statements
+    return edited
+
+
+def test_an_addition_goes_beside_no_function_that_takes_several_lines() -> None:
+    """As the CDK writes its templates."""
+    resource = {"Fn::Sub": "arn:aws:sqs:eu-west-1:${AWS::AccountId}:orders"}
+    policy = {"Statement": [{**SEND, "Resource": resource}], "Version": "2012-10-17"}
+    text = json.dumps({"Role": {"Policy": policy}}, indent=1)
+    found = json.loads(in_template(text, add("sqs:SendMessage", OTHER), name="t.template.json"))["Role"]["Policy"]
+    assert found["Statement"][0] == policy["Statement"][0]  # type: ignore[index]
+    assert found["Statement"][1]["Resource"] == [OTHER]
+
+
+TEMPLATE = """Role:
+  Policy:
+    Version: '2012-10-17'
+    Statement:
+      - Effect: Allow
+        Action: [sqs:GetQueueUrl, sqs:TagQueue]
+        Resource: ["arn:aws:sqs:eu-west-1:111122223333:a", "arn:aws:sqs:eu-west-1:111122223333:b"]
+      - Effect: Allow
+        Action: ACTION
+        Resource: !Sub arn:aws:sqs:eu-west-1:${AWS::AccountId}:orders
+"""
+
+
+def test_an_addition_goes_beside_no_expression_of_terraform_that_may_be_a_list() -> None:
+    statement = {**SEND, "Resource": "${var.queues}"}
+    committed = parse(json.dumps({"Statement": [statement]}).encode(), "main.tf.json")
+    found = json.loads(apply(committed, edits_of(committed, [add("sqs:SendMessage", OTHER)])).text)["Statement"]
+    assert (found[0], found[1]["Resource"]) == (statement, OTHER)
+
+
+def test_an_addition_goes_beside_no_function_that_may_be_a_list() -> None:
+    text = TEMPLATE.replace("ACTION", "!Ref Actions")
+    found = in_template(text, add("sqs:SendMessage", QUEUE))
+    assert found.startswith(text)
+    assert "AllowSqsSendMessage" in found
+
+
+def test_a_function_that_moves_into_brackets_gets_its_quotes() -> None:
+    found = in_template(TEMPLATE.replace("ACTION", "sqs:SendMessage"), add("sqs:SendMessage", OTHER))
+    assert f"Resource: [!Sub 'arn:aws:sqs:eu-west-1:${{AWS::AccountId}}:orders', {OTHER}]" in found.replace('"', "")
+
+
+NAMES = st.lists(st.sampled_from(["sqs:SendMessage", "sqs:CreateQueue", "sns:Publish"]), min_size=1, max_size=3)
+PLACES = st.lists(st.sampled_from([QUEUE, OTHER, "arn:aws:sns:eu-west-1:111122223333:t"]), min_size=1, max_size=2)
+STATEMENTS = st.lists(
+    st.builds(
+        lambda effect, names, places, condition: {
+            "Effect": effect,
+            "Action": names,
+            "Resource": places,
+            **({"Condition": CONDITION} if condition else {}),
+        },
+        st.sampled_from(["Allow", "Allow", "Deny"]),
+        NAMES,
+        PLACES,
+        st.booleans(),
+    ),
+    min_size=1,
+    max_size=4,
+)
+ADDED = st.lists(
+    st.builds(lambda name, on: add(name, *dict.fromkeys(on)), NAMES.map(lambda n: n[0]), PLACES), max_size=5
+)
+
+
+@given(STATEMENTS, ADDED)
+def test_the_edited_policy_allows_what_it_did_and_the_listed_pairs_and_nothing_else(
+    statements: list[dict[str, Any]], changes: list[Change]
+) -> None:
+    committed = document(*statements)
+    edited = apply(committed, edits_of(committed, changes))
+    listed = [Permission(change.action, resource) for change in changes for resource in change.resources]
+    assert contained([committed], [edited], listed).excesses == ()
+    assert contained([edited], [committed]).excesses == ()
+    allowing = document(*(each for each in json.loads(edited.text)["Statement"] if each["Effect"] == "Allow"))
+    wanted = document(*({"Effect": "Allow", "Action": p.action, "Resource": p.resource} for p in listed))
+    assert contained([allowing], [wanted]).excesses == ()
+    denies = [each for each in json.loads(edited.text)["Statement"] if each["Effect"] == "Deny"]
+    assert denies == [each for each in statements if each["Effect"] == "Deny"]

@@ -1,0 +1,225 @@
+"""The promises of narrowing `Resource: "*"`: what every use names whole, often enough, and with nothing new of late."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import replace
+
+import pytest
+
+from leastpriv.diff.compare import compare
+from leastpriv.models import Gap, GapKind, Outcome, Scope, Usage
+from leastpriv.permissions.arn_templates import IN_PART, NAMED
+from leastpriv.policy.document import Document, parse
+from leastpriv.proposal.models import Draft, Options
+from leastpriv.proposal.proof import prove
+from leastpriv.proposal.propose import propose
+from leastpriv.proposal.resource_narrowing import makes_its_resource
+from tests.fakes.evidence import evidence, usage
+
+FUNCTION = "arn:aws:lambda:eu-west-1:111122223333:function:orders"
+UPDATE = "lambda:UpdateFunctionCode"
+CREATE = "lambda:CreateFunction"
+
+
+def document(*actions: str, **more: object) -> Document:
+    statement = {"Sid": "Wide", "Effect": "Allow", "Action": list(actions), "Resource": "*", **more}
+    return parse(json.dumps({"Version": "2012-10-17", "Statement": [statement]}).encode(), "p.json")
+
+
+def draft(
+    committed: Document, usages: Sequence[Usage], options: Options | None = None, gaps: Sequence[Gap] = ()
+) -> Draft:
+    found = replace(evidence(usages), gaps=tuple(gaps))
+    made = propose(committed, compare(committed, [], found), found, options or Options())
+    proof = prove(made, [], found)
+    assert (proof.new_access, proof.broken, proof.replay.refused) == ((), (), ())
+    return made
+
+
+def onto(made: Draft) -> dict[str, tuple[str, ...]]:
+    return {change.action: change.onto for change in made.changes if change.onto}
+
+
+def guards(made: Draft) -> dict[str, str]:
+    return {held.action: held.objection.guard for held in made.held_open}
+
+
+def test_a_used_action_is_granted_on_what_every_run_used() -> None:
+    made = draft(document(UPDATE), [usage(UPDATE, FUNCTION)])
+    assert onto(made) == {UPDATE: (FUNCTION,)}
+    assert made.document.statements[0].resources == (FUNCTION,)
+
+
+def test_a_narrowed_wildcard_is_narrowed_in_its_resources_too() -> None:
+    made = draft(document("lambda:*"), [usage(UPDATE, FUNCTION)])
+    assert onto(made) == {UPDATE: (FUNCTION,)}
+    grants = {each.resources: each.actions for each in made.document.statements}
+    assert grants[FUNCTION,] == (UPDATE,)
+    assert UPDATE not in grants["*",]
+
+
+def test_names_that_every_run_gave_anew_are_one_pattern() -> None:
+    usages = [usage(UPDATE, f"{FUNCTION}-{4000 + run * 37}", [run]) for run in range(12)]
+    assert onto(draft(document(UPDATE), usages)) == {UPDATE: (f"{FUNCTION}-*",)}
+
+
+@pytest.mark.parametrize(
+    ("usages", "guard"),
+    [
+        ([usage(UPDATE, FUNCTION, range(4)), usage("lambda:ListFunctions", "*")], "few-runs"),
+        ([usage(UPDATE, FUNCTION), usage(UPDATE, f"{FUNCTION}-once", [2])], "few-runs"),
+        ([usage(UPDATE, FUNCTION), usage(UPDATE, f"{FUNCTION}-late", range(7, 12))], "new-resources"),
+        ([usage(UPDATE, f"{FUNCTION}*", exact=False)], "unknown-resource"),
+        ([replace(usage(UPDATE, FUNCTION, [1]), outcome=Outcome.UNKNOWN), usage(UPDATE, FUNCTION)], "inconclusive"),
+        ([usage(CREATE, FUNCTION)], "makes-new"),
+    ],
+)
+def test_what_a_later_run_may_need_stays_on_all_resources(usages: list[Usage], guard: str) -> None:
+    action = usages[0].need.permission.action
+    committed = document(action, "lambda:ListFunctions")
+    made = draft(committed, usages, Options(keep=("lambda:ListFunctions",)))
+    assert (onto(made), guards(made)) == ({}, {action: guard})
+    assert made.document.text == committed.text
+
+
+def test_an_action_stays_on_all_resources_as_long_as_what_makes_its_things_does() -> None:
+    made = draft(document(CREATE, UPDATE), [usage(CREATE, FUNCTION), usage(UPDATE, FUNCTION)])
+    assert guards(made) == {CREATE: "makes-new", UPDATE: "sibling"}
+
+
+def test_what_makes_things_by_a_pattern_is_narrowed_together_with_what_changes_them() -> None:
+    made_anew = [usage(CREATE, f"{FUNCTION}-{4000 + run * 37}", [run]) for run in range(12)]
+    updated = [usage(UPDATE, f"{FUNCTION}-{4000 + run * 37}", [run]) for run in range(6)]
+    made = draft(document(CREATE, UPDATE), [*made_anew, *updated])
+    assert onto(made) == {CREATE: (f"{FUNCTION}-*",), UPDATE: (f"{FUNCTION}-*",)}
+
+
+GET = "lambda:GetFunction"
+OTHER = "arn:aws:lambda:eu-west-1:111122223333:function:bills"
+
+
+def test_what_few_runs_used_is_granted_on_all_things_of_its_kind_that_enough_runs_used() -> None:
+    """Twice an update of one function, and every run reads two: the next update may be of either, and of no third."""
+    made = draft(document(UPDATE), [usage(UPDATE, FUNCTION, [1, 3]), usage(GET, FUNCTION), usage(GET, OTHER)])
+    assert onto(made) == {UPDATE: (OTHER, FUNCTION)}
+
+
+@pytest.mark.parametrize(
+    ("others", "guard"),
+    [
+        ([usage(GET, FUNCTION), usage(GET, OTHER, [2])], "few-runs"),
+        ([usage(GET, FUNCTION), usage(GET, OTHER, range(7, 12))], "new-resources"),
+        ([usage(GET, FUNCTION, range(3))], "few-runs"),
+        ([usage("sns:Publish", "arn:aws:sns:eu-west-1:111122223333:orders")], "few-runs"),
+    ],
+    ids=["one of them once", "one of them of late", "all of them seldom", "another kind"],
+)
+def test_what_few_runs_used_stays_on_all_where_its_kind_is_not_settled(others: list[Usage], guard: str) -> None:
+    made = draft(document(UPDATE), [usage(UPDATE, FUNCTION, [1, 3]), *others, usage("lambda:ListFunctions", "*")])
+    assert (onto(made), guards(made)) == ({}, {UPDATE: guard})
+
+
+def test_what_makes_things_by_a_pattern_counts_the_runs_that_used_them() -> None:
+    """CloudFormation made the function twice, with another end each time; all runs used one of these and no other."""
+    first, second = f"{FUNCTION}-Worker-1A2B3C4D5E6F", f"{FUNCTION}-Worker-8QW2X7TZ4LKM"
+    making = [usage(CREATE, first, [0]), usage(CREATE, second, [6])]
+    using = [usage(GET, first, range(6)), usage(GET, second, range(6, 12))]
+    assert guards(draft(document(CREATE), [*making, usage("lambda:ListFunctions", "*")])) == {CREATE: "few-runs"}
+    assert onto(draft(document(CREATE), [*making, *using])) == {CREATE: (f"{FUNCTION}-Worker-*",)}
+
+
+def part(action: str, resource: str, derivation: str) -> Usage:
+    found = usage(action, resource, exact=False)
+    return replace(found, need=replace(found.need, derivation=derivation))
+
+
+def test_a_stack_by_its_name_is_named_whole_and_one_by_a_like_name_is_not() -> None:
+    stack, action = "arn:aws:cloudformation:eu-west-1:111122223333:stack/orders/*", "cloudformation:GetTemplate"
+    assert onto(draft(document(action), [part(action, stack, IN_PART)])) == {action: (stack,)}
+    like = part(action, stack, f"{IN_PART}, under a like name")
+    assert guards(draft(document(action), [like])) == {action: "unknown-resource"}
+    any_name = part(action, stack.replace("orders", "*"), IN_PART)
+    assert guards(draft(document(action), [any_name])) == {action: "unknown-resource"}
+
+
+def test_the_end_of_a_log_groups_arn_is_no_open_part() -> None:
+    group, action = "arn:aws:logs:eu-west-1:111122223333:log-group:/shop/api:*", "logs:PutRetentionPolicy"
+    assert onto(draft(document(action), [usage(action, group)])) == {action: (group,)}
+
+
+def test_a_role_by_its_name_is_known_whole_where_a_run_made_it_without_a_path() -> None:
+    role, action = "arn:aws:iam::111122223333:role/worker", "iam:GetRole"
+    using, making = usage(action, role), usage("iam:CreateRole", role, [0])
+    named = [replace(each, need=replace(each.need, derivation=NAMED)) for each in (using, making)]
+    assert guards(draft(document(action), named[:1])) == {action: "unknown-resource"}
+    assert onto(draft(document(action), named)) == {action: (role,)}
+    in_vain = [named[0], replace(named[1], succeeded=False)]
+    assert guards(draft(document(action, "iam:CreateRole"), in_vain))[action] == "unknown-resource"
+
+
+def test_a_type_that_every_record_names_is_known_not_to_be_meant() -> None:
+    """An access point would stand in the record; a rule of a security group would not."""
+    made = draft(document("s3:GetBucketLocation"), [usage("s3:GetBucketLocation", "arn:aws:s3:::orders")])
+    assert onto(made) == {"s3:GetBucketLocation": ("arn:aws:s3:::orders",)}
+    group = "arn:aws:ec2:eu-west-1:111122223333:security-group/sg-0a1b2c3d4e5f60718"
+    held = draft(document("ec2:AuthorizeSecurityGroupIngress"), [usage("ec2:AuthorizeSecurityGroupIngress", group)])
+    assert guards(held) == {"ec2:AuthorizeSecurityGroupIngress": "other-resource"}
+    function = usage("lambda:GetFunction", FUNCTION)
+    assert onto(draft(document("lambda:GetFunction"), [function])) == {"lambda:GetFunction": (FUNCTION,)}
+    unnamed = draft(document("s3:GetBucketLocation"), [part("s3:GetBucketLocation", "arn:aws:s3:::*", IN_PART)])
+    assert guards(unnamed) == {"s3:GetBucketLocation": "other-resource"}
+
+
+def test_a_gap_a_guard_or_an_unchanged_wildcard_keeps_the_resources() -> None:
+    gap = Gap(GapKind.UNMAPPED_EVENT, Scope(services=("lambda",)), "lambda:Odd")
+    assert guards(draft(document(UPDATE), [usage(UPDATE, FUNCTION)], gaps=[gap])) == {UPDATE: "gap-in-scope"}
+    kept = draft(document(UPDATE), [usage(UPDATE, FUNCTION)], Options(keep=("lambda:Update*",)))
+    assert guards(kept) == {UPDATE: "keep"}
+    young = draft(document(UPDATE), [usage(UPDATE, FUNCTION)], Options(minimum_days=90))
+    assert guards(young) == {UPDATE: "minimum-days"}
+    covered = draft(document(UPDATE, "*"), [usage(UPDATE, FUNCTION)])
+    assert (onto(covered), guards(covered)) == ({}, {})
+
+
+def test_resources_keep_narrows_none() -> None:
+    made = draft(document(UPDATE), [usage(UPDATE, FUNCTION)], Options(keep_forms=True))
+    assert (onto(made), guards(made)) == ({}, {})
+
+
+def test_resources_exact_writes_what_was_seen() -> None:
+    usages = [usage(UPDATE, f"{FUNCTION}-{name}") for name in ("1041", "1042")]
+    made = draft(document(UPDATE), usages, Options(exact_resources=True))
+    assert onto(made) == {UPDATE: (f"{FUNCTION}-1041", f"{FUNCTION}-1042")}
+
+
+def test_actions_without_resources_and_data_events_stay_on_all() -> None:
+    queue = "arn:aws:sqs:eu-west-1:111122223333:orders"
+    usages = [usage("sqs:ListQueues", "*"), usage("sqs:SendMessage", queue)]
+    made = draft(document("sqs:ListQueues", "sqs:SendMessage"), usages)
+    assert (onto(made), guards(made)) == ({}, {"sqs:SendMessage": "not-visible"})
+
+
+def test_a_name_that_the_version_cannot_write_stays_on_all() -> None:
+    old = parse(document(UPDATE).text.replace("2012-10-17", "2008-10-17").encode(), "p.json")
+    made = draft(old, [usage("lambda:UpdateFunctionCode", f"{FUNCTION}${{*}}")])
+    assert guards(made) == {UPDATE: "policy-version"}
+
+
+@pytest.mark.parametrize(
+    ("action", "makes"),
+    [
+        ("sqs:CreateQueue", True),
+        ("cloudwatch:PutMetricAlarm", True),
+        ("logs:CreateLogGroup", True),
+        ("ec2:RunInstances", True),
+        ("s3:PutBucketPolicy", False),
+        ("dynamodb:PutItem", False),
+        ("lambda:UpdateFunctionCode", False),
+        ("sqs:ListQueues", False),
+        ("nobody:CreateThing", False),
+    ],
+)
+def test_what_makes_its_resource_is_told_by_its_name(action: str, makes: bool) -> None:
+    assert makes_its_resource(action) is makes

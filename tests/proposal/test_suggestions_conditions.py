@@ -1,0 +1,125 @@
+"""The promises about conditions: what was authorised under one is written under it, and counted under it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from leastpriv.evidence.models import Evidence
+from leastpriv.models import Condition, Usage
+from leastpriv.policy.document import parse
+from leastpriv.proposal.additions import additions
+from leastpriv.proposal.edit_plan import statements
+from leastpriv.proposal.models import Change, History, Options
+from leastpriv.proposal.proof import prove
+from leastpriv.report.context import Subject
+from leastpriv.report.proposal_json import proposal_json
+from leastpriv.report.pull_request import body
+from tests.fakes.deploys import ROLE, deploys, proposal
+from tests.proposal.test_additions import usage
+
+GROUP = "arn:aws:ec2:eu-west-1:111122223333:security-group/*"
+VPC = "arn:aws:ec2:eu-west-1:111122223333:vpc/*"
+KEY = "arn:aws:kms:eu-west-1:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab"
+TAGS = {"items": [{"resourceType": "security-group", "tags": [{"key": "stage", "value": "test"}]}]}
+CALLS = [
+    {"event": "ec2:CreateSecurityGroup", "parameters": {"groupName": "web", "tagSpecificationSet": TAGS}},
+    {
+        "event": "ecs:RegisterTaskDefinition",
+        "parameters": {"family": "shop", "taskRoleArn": "arn:aws:iam::111122223333:role/shop-task"},
+    },
+]
+
+
+def under(key: str, *values: str) -> tuple[Condition, ...]:
+    return (Condition("StringEquals", key, values),)
+
+
+def created_by(action: str, resource: str, *values: str, key: str = "ec2:CreateAction") -> Usage:
+    found = usage(action, resource)
+    permission = replace(found.need.permission, conditions=under(key, *values))
+    return replace(found, need=replace(found.need, permission=permission))
+
+
+def added(*usages: Usage) -> list[Change]:
+    return additions(usages, Evidence(ROLE, regions=("eu-west-1",)), Options(), History())[0]
+
+
+def shown(changes: list[Change]) -> Iterator[tuple[tuple[str, ...], tuple[str, ...]]]:
+    for change in changes:
+        yield change.resources, tuple(value for each in change.conditions for value in each.values)
+
+
+def test_the_same_resources_under_values_of_one_condition_are_one_addition() -> None:
+    changes = added(
+        created_by("ec2:CreateTags", VPC, "CreateVpc"), created_by("ec2:CreateTags", VPC, "CreateDefaultVpc")
+    )
+    assert list(shown(changes)) == [((VPC,), ("CreateDefaultVpc", "CreateVpc"))]
+    assert len(changes[0].usages) == 2
+
+
+def test_other_resources_under_another_value_are_an_addition_of_their_own() -> None:
+    """One statement over both would let the creation of one tag the other."""
+    changes = added(
+        created_by("ec2:CreateTags", VPC, "CreateVpc"), created_by("ec2:CreateTags", GROUP, "CreateSecurityGroup")
+    )
+    assert list(shown(changes)) == [((VPC,), ("CreateVpc",)), ((GROUP,), ("CreateSecurityGroup",))]
+
+
+def test_a_use_without_the_condition_makes_the_one_with_it_needless() -> None:
+    through = created_by("kms:Decrypt", KEY, "s3.eu-west-1.amazonaws.com", key="kms:ViaService")
+    changes = added(through, usage("kms:Decrypt", KEY))
+    assert list(shown(changes)) == [((KEY,), ())]
+    assert len(changes[0].usages) == 2
+
+
+def test_a_statement_is_written_for_each_condition() -> None:
+    changes = added(
+        created_by("ec2:CreateTags", VPC, "CreateVpc", "CreateDefaultVpc"),
+        usage("ec2:CreateVpc", VPC),
+    )
+    first, second = sorted(statements(changes, ()), key=lambda one: str(one["Action"]))
+    assert first["Condition"] == {"StringEquals": {"ec2:CreateAction": ["CreateVpc", "CreateDefaultVpc"]}}
+    assert "Condition" not in second
+
+
+@pytest.fixture
+def subject(tmp_path: Path) -> Subject:
+    return proposal(tmp_path, None, deploys(CALLS, times=3)).subject
+
+
+def test_the_file_the_pull_request_and_the_json_have_the_condition(subject: Subject) -> None:
+    written = [
+        one["Condition"]["StringEquals"] for one in json.loads(subject.draft.content)["Statement"] if "Condition" in one
+    ]
+    assert {"ec2:CreateAction": "CreateSecurityGroup"} in written
+    assert {"iam:PassedToService": "ecs-tasks.amazonaws.com"} in written
+    text = body(subject)
+    assert f"`{GROUP}`, only if `ec2:CreateAction` is `CreateSecurityGroup` |" in text
+    assert "role/shop-task`, only if `iam:PassedToService` is `ecs-tasks.amazonaws.com`: " in text
+    changes = json.loads(proposal_json(subject, "", ""))["changes"]
+    told = {change["action"]: change["conditions"] for change in changes}
+    assert told["ec2:CreateTags"] == {"StringEquals": {"ec2:CreateAction": ["CreateSecurityGroup"]}}
+    assert told["ec2:CreateSecurityGroup"] == {}
+
+
+def test_the_replay_allows_what_was_written_under_its_condition(subject: Subject) -> None:
+    replay = subject.proof.replay
+    assert (replay.allowed, replay.conditional, replay.refused) == (6, 0, ())
+    assert subject.proof.new_access == ()
+
+
+def test_a_condition_that_gets_lost_is_new_access(subject: Subject) -> None:
+    policy: dict[str, Any] = json.loads(subject.draft.content)
+    for statement in policy["Statement"]:
+        statement.pop("Condition", None)
+    document = parse(json.dumps(policy).encode(), "lost")
+    lost = replace(subject.draft, document=document, packed=None)
+    found = prove(lost, (), subject.evidence).new_access
+    assert [entry for entry in found if entry.startswith("ec2:CreateTags on ")]
+    assert [entry for entry in found if entry.startswith("iam:PassRole on ")]

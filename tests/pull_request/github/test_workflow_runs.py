@@ -1,0 +1,128 @@
+"""Where a run's code came from, asked of a GitHub that keeps state: only merged or protected code is trusted."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from leastpriv.models import Origin, Run, Trust
+from leastpriv.pull_request.github.client import Connection
+from leastpriv.pull_request.github.pull_requests import Manners
+from leastpriv.pull_request.github.repository import GitHubPlace
+from tests.fakes.github import FakeGitHub
+
+START = datetime(2026, 11, 3, 9, 0, tzinfo=UTC)
+CREATED = "2026-11-03T08:59:00Z"
+ENDED = "2026-11-03T09:20:00Z"
+
+
+@pytest.fixture
+def github() -> Iterator[FakeGitHub]:
+    with FakeGitHub("acme/orders", files={"a.txt": b"a\n"}) as fake:
+        fake.add_user("kim", "write")
+        yield fake
+
+
+def place(github: FakeGitHub, token: str = "") -> GitHubPlace:
+    connection = Connection.open(
+        token or github.token, "acme/orders", api_url=github.url, web_url="https://github.example", sleep=lambda _: None
+    )
+    return GitHubPlace(connection, Manners())
+
+
+def origin(github: FakeGitHub, session: str = "42", *, late: timedelta = timedelta(), base: str = "") -> Origin:
+    run = Run(session, session, START + late, START + late + timedelta(minutes=5))
+    return place(github).origins(base)(run)
+
+
+def add_run(github: FakeGitHub, branch: str | None = None, event: str = "push", **more: Any) -> None:
+    github.add_run(42, branch, event, created_at=CREATED, updated_at=ENDED, **more)
+
+
+def test_a_run_of_a_commit_on_the_base_is_trusted(github: FakeGitHub) -> None:
+    add_run(github)
+    github.commit_as("kim", "main", {"a.txt": "later\n"})
+    assert origin(github) == Origin(Trust.TRUSTED, "main")
+
+
+def test_a_run_of_a_merged_branch_or_of_a_tag_on_the_base_is_trusted(github: FakeGitHub) -> None:
+    add_run(github, "v1.2.0", head_sha=github.head("main"))
+    assert origin(github).trust is Trust.TRUSTED
+
+
+def test_a_run_of_a_branch_that_nobody_protects_is_not(github: FakeGitHub) -> None:
+    github.commit_as("kim", "feature/x", {"b.txt": "x"})
+    add_run(github, "feature/x")
+    assert origin(github) == Origin(Trust.UNTRUSTED, "the branch feature/x, which is not protected")
+    github.protect("feature/x")
+    assert origin(github) == Origin(Trust.TRUSTED, "feature/x")
+
+
+def test_a_tag_called_like_a_protected_branch_is_not_that_branch(github: FakeGitHub) -> None:
+    sha = github.commit_as("kim", "feature/x", {"b.txt": "x"})
+    github.commit_as("kim", "release", {"c.txt": "x"})
+    github.protect("release")
+    add_run(github, "release", head_sha=sha)
+    assert origin(github).trust is Trust.UNTRUSTED
+
+
+def test_another_base_judges_by_its_own_commits(github: FakeGitHub) -> None:
+    github.commit_as("kim", "release", {"c.txt": "x"})
+    add_run(github, "release")
+    assert origin(github).trust is Trust.UNTRUSTED
+    assert origin(github, base="release") == Origin(Trust.TRUSTED, "release")
+
+
+@pytest.mark.parametrize("event", ["pull_request", "pull_request_target", "pull_request_review", "issue_comment"])
+def test_a_run_that_others_can_start_is_not_trusted_whatever_its_commit(github: FakeGitHub, event: str) -> None:
+    add_run(github, "main", event)
+    assert origin(github).trust is Trust.UNTRUSTED
+
+
+def test_a_run_after_another_run_does_not_tell_what_it_deployed(github: FakeGitHub) -> None:
+    add_run(github, "main", "workflow_run")
+    assert origin(github).trust is Trust.UNKNOWN
+
+
+def test_a_fork_s_branch_of_the_same_name_is_not_the_base(github: FakeGitHub) -> None:
+    add_run(github, "main", head_repository="eve/orders")
+    assert origin(github) == Origin(Trust.UNTRUSTED, "a fork")
+
+
+@pytest.mark.parametrize("late", [timedelta(days=1), timedelta(hours=-3)])
+def test_a_borrowed_run_id_at_another_time_is_not_trusted(github: FakeGitHub, late: timedelta) -> None:
+    add_run(github)
+    assert origin(github, late=late).trust is Trust.UNTRUSTED
+
+
+def test_a_run_that_goes_on_has_no_end_yet(github: FakeGitHub) -> None:
+    add_run(github, status="in_progress", conclusion=None)
+    assert origin(github, late=timedelta(hours=5)).trust is Trust.TRUSTED
+
+
+@pytest.mark.parametrize("session", ["43", "codebuild-7", "", "\u0664\u0662"])
+def test_what_github_does_not_know_is_unknown_not_trusted(github: FakeGitHub, session: str) -> None:
+    add_run(github)
+    assert origin(github, session).trust is Trust.UNKNOWN
+
+
+def test_a_token_without_actions_read_leaves_it_unknown_and_says_what_is_missing(github: FakeGitHub) -> None:
+    add_run(github)
+    token = github.token_for("github-actions[bot]", {"metadata": "read", "contents": "read"})
+    found = place(github, token).origins("")(Run("42", "42", START, START))
+    assert found.trust is Trust.UNKNOWN
+    assert "actions: read" in found.where
+
+
+def test_commits_and_branches_are_asked_for_once(github: FakeGitHub) -> None:
+    sha = github.commit_as("kim", "feature/x", {"b.txt": "x"})
+    for number in range(42, 47):
+        github.add_run(number, "feature/x", head_sha=sha, created_at=CREATED, updated_at=ENDED)
+    ask = place(github).origins("")
+    before = len(github.requests)
+    for number in range(42, 47):
+        ask(Run(str(number), str(number), START, START))
+    assert len(github.requests) - before == 5 + 3

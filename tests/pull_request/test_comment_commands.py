@@ -1,0 +1,135 @@
+"""The promises of comment commands: only people who may push are heard, in their own words, and nothing widens."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from leastpriv.pipeline.history import answer_to, words_of
+from leastpriv.pull_request.comment_commands import Asked, Said, asked, refusal_of
+from leastpriv.pull_request.github.client import Connection
+from leastpriv.pull_request.github.comments import Comments
+from tests.fakes.github import FakeGitHub
+from tests.fakes.markdown import HOSTILE, read
+
+KEEP = "/leastpriv keep s3:DeleteBucket"
+
+
+@pytest.fixture
+def clock() -> list[datetime]:
+    return [datetime(2026, 11, 20, 12, tzinfo=UTC)]
+
+
+@pytest.fixture
+def github(clock: list[datetime]) -> Iterator[FakeGitHub]:
+    with FakeGitHub("acme/orders", clock=lambda: clock[-1]) as fake:
+        for login, role in (("kim", "write"), ("ana", "maintain"), ("tri", "triage"), ("ron", "read")):
+            fake.add_user(login, role)
+        fake.commit_as("kim", "leastpriv/x", {"a.txt": "a"})
+        fake.open_pull_as("kim", "leastpriv/x")
+        yield fake
+
+
+def said(github: FakeGitHub) -> tuple[Said, ...]:
+    connection = Connection.open(
+        github.token, "acme/orders", api_url=github.url, web_url="https://github.com", sleep=lambda _: None
+    )
+    return Comments(connection).said([1])
+
+
+def counted(github: FakeGitHub) -> list[str]:
+    words, _ = words_of(said(github))
+    return sorted(words)
+
+
+class TestReading:
+    @pytest.mark.parametrize(
+        ("body", "found"),
+        [
+            (KEEP, [Asked("keep", "s3:DeleteBucket")]),
+            ("Please:\r\n\r\n  /leastpriv keep s3:DeleteBucket  \r\nThanks", [Asked("keep", "s3:DeleteBucket")]),
+            ("/leastpriv keep `s3:A`, s3:B*", [Asked("keep", "s3:A"), Asked("keep", "s3:B*")]),
+            ("/leastpriv forget s3:*", [Asked("forget", "s3:*")]),
+            ("/leastpriv", [Asked("", "")]),
+            ("/leastpriv keep", [Asked("keep", "")]),
+            (f"> {KEEP}", []),
+            (f"    {KEEP}", []),
+            (f"Say {KEEP}", []),
+            (f"```\n{KEEP}\n```", []),
+            (f"~~~~\n~~~\n{KEEP}\n~~~~\n", []),
+            (f"```\n```\n{KEEP}", [Asked("keep", "s3:DeleteBucket")]),
+            ("/leastprivate keep s3:A", []),
+        ],
+    )
+    def test_a_command_is_a_line_of_its_own_outside_quotes_and_code(self, body: str, found: list[Asked]) -> None:
+        assert list(asked(body)) == found
+
+    @given(st.text())
+    def test_any_text_gives_bounded_commands(self, body: str) -> None:
+        found = asked(f"/leastpriv keep {body}")
+        assert len(found) <= 20
+        assert all(len(each.pattern) <= 200 for each in found)
+
+    @pytest.mark.parametrize("verb", ["add", "allow", "", "KEEP"])
+    def test_nothing_else_can_be_asked_for(self, verb: str) -> None:
+        assert refusal_of(Asked(verb, "s3:DeleteBucket"))
+
+
+class TestWhoCounts:
+    @pytest.mark.parametrize(
+        ("login", "counts"), [("kim", True), ("ana", True), ("octocat", True), ("tri", False), ("ron", False)]
+    )
+    def test_only_people_with_write_permission(self, github: FakeGitHub, login: str, counts: bool) -> None:
+        github.comment_as(login, 1, KEEP)
+        assert counted(github) == (["s3:DeleteBucket"] if counts else [])
+
+    def test_an_outsider_and_an_app_do_not_count(self, github: FakeGitHub) -> None:
+        github.comment_as("mallory", 1, KEEP)
+        github.world.roles["helper[bot]"] = "write"
+        github.comment_as("helper[bot]", 1, KEEP)
+        assert [each.refusal for each in said(github)] == [
+            "only people with write permission decide",
+            "an app wrote it",
+        ]
+
+    def test_an_edited_comment_does_not_count(self, github: FakeGitHub, clock: list[datetime]) -> None:
+        number = github.comment_as("kim", 1, "Fine.")
+        clock.append(clock[-1] + timedelta(minutes=1))
+        comment = github.world.comments[number]
+        comment.body, comment.updated_at = KEEP, github.world.timestamp()
+        (found,) = said(github)
+        assert "edited" in found.refusal
+        assert counted(github) == []
+
+    def test_a_person_who_lost_the_permission_does_not_count_any_more(self, github: FakeGitHub) -> None:
+        github.comment_as("kim", 1, KEEP)
+        github.world.roles["kim"] = "read"
+        assert counted(github) == []
+
+    def test_the_later_word_on_a_pattern_counts(self, github: FakeGitHub, clock: list[datetime]) -> None:
+        github.comment_as("kim", 1, KEEP)
+        clock.append(clock[-1] + timedelta(minutes=1))
+        github.comment_as("ana", 1, "/leastpriv forget s3:DeleteBucket")
+        words, _ = words_of(said(github))
+        assert (words["s3:DeleteBucket"].keep, words["s3:DeleteBucket"].by) == (False, "ana")
+
+    @pytest.mark.parametrize("pattern", ["s3", "s3:${x}", "s3:\u202eDelete", "https://evil.example", "a:b:c", "*:*"])
+    def test_what_names_no_action_does_not_count(self, github: FakeGitHub, pattern: str) -> None:
+        github.comment_as("kim", 1, f"/leastpriv keep {pattern}")
+        assert counted(github) == []
+
+
+@given(
+    st.text(st.characters(exclude_categories=["Cs"]), max_size=60) | st.sampled_from(HOSTILE),
+    st.sampled_from(["kim", "x[bot]"]),
+)
+def test_the_answer_is_text_whatever_was_asked(pattern: str, login: str) -> None:
+    at = datetime(2026, 11, 20, tzinfo=UTC)
+    given_ = [Said(each, login, at, 1, 1, "an app wrote it") for each in asked(f"/leastpriv keep {pattern}")]
+    text = answer_to(given_, remembered=True)
+    assert read(text).acts() == []
+    assert len([line for line in text.splitlines() if line.startswith("- ")]) == len(given_)

@@ -1,0 +1,489 @@
+"""The promises of publishing into a git repository on disk, kept on real repositories."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from leastpriv.errors import PullRequestError
+from leastpriv.pull_request.git import LocalRepository
+from leastpriv.pull_request.git_repository import publish
+from leastpriv.pull_request.models import Operation, Publication, Published, commit_message
+from tests.hypothesis_profiles import examples
+
+NOW = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
+OLD = b'{"Version": "2012-10-17", "Statement": []}\r\n'
+NEW = b'{"Version": "2012-10-17", "Statement": [1]}\r\n'
+PROPOSED = Publication(
+    branch="leastpriv/ci-deploy",
+    base="main",
+    path="iam/ci-deploy.json",
+    content=NEW,
+    title="Remove 14 actions from ci-deploy",
+    summary="14 actions were not used in 35 days.",
+    fingerprint="ab" * 32,
+)
+
+Git = Callable[..., str]
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Make a repository with a policy on main, its working tree dirty and something staged."""
+    folder = tmp_path / "repository"
+    folder.mkdir()
+    run(folder, "init", "--quiet", "--initial-branch=main")
+    for name, content in (
+        ("iam/ci-deploy.json", OLD),
+        ("README.md", b"hello\n"),
+        ("iam/other.json", b"{}\n"),
+    ):
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_bytes(content)
+    run(folder, "add", ".")
+    run(folder, "commit", "--quiet", "-m", "First")
+    (folder / "README.md").write_bytes(b"changed\n")
+    (folder / "staged.txt").write_bytes(b"staged\n")
+    run(folder, "add", "staged.txt")
+    return folder
+
+
+def run(folder: Path, *arguments: str, given: str = "", at: datetime | None = None) -> str:
+    """Run git as a person would, at a time of one's own choice."""
+    identity = {
+        f"GIT_{role}_{part}": f"person{'@example.org' * (part == 'EMAIL')}"
+        for role in ("AUTHOR", "COMMITTER")
+        for part in ("NAME", "EMAIL")
+    }
+    dated = {"GIT_COMMITTER_DATE": at.isoformat()} if at else {}
+    done = subprocess.run(
+        ["git", *arguments],
+        cwd=folder,
+        input=given,
+        capture_output=True,
+        text=True,
+        check=True,
+        env={"PATH": os.environ["PATH"], "HOME": str(folder.parent), "GIT_CONFIG_NOSYSTEM": "1", **identity, **dated},
+    )
+    return done.stdout.strip()
+
+
+def published(folder: Path, publication: Publication = PROPOSED) -> Published:
+    return publish(LocalRepository.open(folder), publication, NOW)
+
+
+def work_on(folder: Path, branch: str, *steps: tuple[str, ...]) -> None:
+    """Do what a person does in a worktree of the branch."""
+    with tempfile.TemporaryDirectory() as other:
+        run(folder, "worktree", "add", "--quiet", f"{other}/tree", branch)
+        for step in steps:
+            run(Path(other, "tree"), *step)
+        run(folder, "worktree", "remove", "--force", f"{other}/tree")
+
+
+def advance_main(folder: Path) -> str:
+    tree = run(folder, "rev-parse", "main^{tree}")
+    commit = run(folder, "commit-tree", tree, "-p", "main", "-m", "Second")
+    run(folder, "update-ref", "refs/heads/main", commit)
+    return commit
+
+
+def snapshot(folder: Path) -> dict[str, str]:
+    """Everything a person sees: files of the working tree, index, HEAD, main."""
+    seen = {
+        str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in folder.rglob("*")
+        if path.is_file() and ".git" not in path.relative_to(folder).parts
+    }
+    seen |= {
+        name: hashlib.sha256((folder / ".git" / name).read_bytes()).hexdigest() for name in ("HEAD", "index", "config")
+    }
+    return seen | {"main": run(folder, "rev-parse", "main"), "branch": run(folder, "symbolic-ref", "HEAD")}
+
+
+def test_a_first_proposal_is_one_commit_on_the_base_that_changes_one_file(folder: Path) -> None:
+    result = published(folder)
+    assert result == Published(
+        Operation.CREATED,
+        PROPOSED.branch,
+        run(folder, "rev-parse", PROPOSED.branch),
+        run(folder, "rev-parse", "main"),
+    )
+    assert run(folder, "rev-list", f"main..{PROPOSED.branch}").split() == [result.head_sha]
+    assert run(folder, "diff", "--name-only", "main", PROPOSED.branch) == PROPOSED.path
+    assert LocalRepository.open(folder).read(result.head_sha, PROPOSED.path) == NEW
+
+
+def test_the_commit_says_who_when_and_which_proposal(folder: Path) -> None:
+    published(folder)
+    show = run(
+        folder,
+        "log",
+        "-1",
+        "--format=%an|%cn|%at|%ct|%s|%(trailers:key=Leastpriv-Fingerprint,valueonly)",
+        PROPOSED.branch,
+    )
+    time = str(int(NOW.timestamp()))
+    assert show == f"leastpriv|leastpriv|{time}|{time}|{PROPOSED.title}|{PROPOSED.fingerprint}"
+
+
+def test_working_tree_index_and_head_stay_as_they_were(folder: Path) -> None:
+    before = snapshot(folder)
+    published(folder)
+    published(folder, replace(PROPOSED, fingerprint="abababab" + "cd" * 28, content=b"[]"))
+    published(folder, replace(PROPOSED, content=OLD))
+    assert snapshot(folder) == before
+
+
+def test_the_same_proposal_again_changes_nothing(folder: Path) -> None:
+    first = published(folder)
+    again = published(folder)
+    assert (again.operation, again.head_sha, bool(again.reason)) == (Operation.NONE, first.head_sha, True)
+
+
+def test_another_proposal_replaces_the_commit_instead_of_adding_one(folder: Path) -> None:
+    published(folder)
+    result = published(folder, replace(PROPOSED, fingerprint="abababab" + "cd" * 28, content=b"[]"))
+    assert result.operation is Operation.UPDATED
+    assert run(folder, "rev-list", f"main..{PROPOSED.branch}").split() == [result.head_sha]
+
+
+def test_a_moved_base_is_followed(folder: Path) -> None:
+    published(folder)
+    moved = advance_main(folder)
+    result = published(folder)
+    assert (result.operation, result.base_sha) == (Operation.UPDATED, moved)
+    assert run(folder, "rev-parse", f"{PROPOSED.branch}^") == moved
+
+
+def test_nothing_left_to_change_deletes_the_branch(folder: Path) -> None:
+    published(folder)
+    result = published(folder, replace(PROPOSED, content=OLD))
+    assert (result.operation, result.head_sha) == (Operation.CLOSED, "")
+    assert run(folder, "branch", "--list", PROPOSED.branch) == ""
+
+
+def test_nothing_to_change_and_no_branch_is_nothing_to_do(folder: Path) -> None:
+    result = published(folder, replace(PROPOSED, content=OLD))
+    assert (result.operation, result.head_sha) == (Operation.NONE, "")
+    assert result.reason == "Nothing to change on main."
+
+
+def test_a_merged_proposal_makes_room_for_the_next(folder: Path) -> None:
+    head = published(folder).head_sha
+    run(folder, "update-ref", "refs/heads/main", head)
+    assert (
+        published(folder, replace(PROPOSED, fingerprint="abababab" + "cd" * 28, content=b"[]")).operation
+        is Operation.UPDATED
+    )
+
+
+FORGED = f"Mine\n\nLeastpriv-Fingerprint: {PROPOSED.fingerprint}"
+
+
+@pytest.mark.parametrize(
+    "steps",
+    [
+        pytest.param([("commit", "--allow-empty", "-m", "Mine")], id="added a commit"),
+        pytest.param([("commit", "--amend", "--no-edit")], id="amended"),
+        pytest.param(
+            [("commit", "--amend", "-m", "Mine"), ("commit", "--allow-empty", "-m", FORGED)],
+            id="forged a trailer",
+        ),
+    ],
+)
+@pytest.mark.parametrize("content", [b"[]", OLD], ids=["something to change", "nothing left to change"])
+def test_a_branch_that_a_person_worked_on_is_left_alone(
+    folder: Path, steps: list[tuple[str, ...]], content: bytes
+) -> None:
+    published(folder)
+    work_on(folder, PROPOSED.branch, *steps)
+    theirs = run(folder, "rev-parse", PROPOSED.branch)
+    result = published(folder, replace(PROPOSED, fingerprint="abababab" + "cd" * 28, content=content))
+    assert (result.operation, result.head_sha) == (Operation.NONE, theirs)
+    assert "left as it is" in result.reason
+    assert run(folder, "rev-parse", PROPOSED.branch) == theirs
+
+
+@pytest.mark.parametrize("ahead", [False, True], ids=["equal to main", "ahead of main"])
+def test_somebody_elses_branch_is_refused_and_the_input_named(folder: Path, ahead: bool) -> None:
+    run(folder, "branch", PROPOSED.branch)
+    if ahead:
+        work_on(folder, PROPOSED.branch, ("commit", "--quiet", "--allow-empty", "-m", "Mine"))
+    theirs = run(folder, "rev-parse", PROPOSED.branch)
+    with pytest.raises(PullRequestError, match="name another in the input branch"):
+        published(folder)
+    assert run(folder, "rev-parse", PROPOSED.branch) == theirs
+
+
+def test_a_proposal_made_from_an_older_base_is_not_laid_on_the_newer_one(folder: Path) -> None:
+    compared = run(folder, "rev-parse", "main")
+    advance_main(folder)
+    with pytest.raises(PullRequestError, match="moved while the proposal was made"):
+        publish(LocalRepository.open(folder), replace(PROPOSED, expected_base=compared), NOW)
+    assert run(folder, "branch", "--list", PROPOSED.branch) == ""
+
+
+def test_a_branch_that_is_checked_out_in_any_worktree_is_not_moved(folder: Path, tmp_path: Path) -> None:
+    head = published(folder).head_sha
+    run(folder, "worktree", "add", "--quiet", str(tmp_path / "other"), PROPOSED.branch)
+    with pytest.raises(PullRequestError, match="checked out"):
+        published(folder, replace(PROPOSED, fingerprint="abababab" + "cd" * 28, content=b"[]"))
+    assert run(folder, "rev-parse", PROPOSED.branch) == head
+
+
+def test_a_branch_that_moves_between_reading_and_writing_is_not_overwritten(folder: Path) -> None:
+    head = published(folder).head_sha
+    repository = LocalRepository.open(folder)
+    theirs = run(folder, "commit-tree", f"{head}^{{tree}}", "-p", head, "-m", "Meanwhile")
+    run(folder, "update-ref", f"refs/heads/{PROPOSED.branch}", theirs)
+    for before, after in ((head, run(folder, "rev-parse", "main")), (head, None), (None, head)):
+        with pytest.raises(PullRequestError, match="Somebody moved the branch"):
+            repository.move(PROPOSED.branch, before, after)
+    assert run(folder, "rev-parse", PROPOSED.branch) == theirs
+
+
+def test_a_branch_whose_name_another_branch_blocks_gives_gits_reason(folder: Path) -> None:
+    run(folder, "branch", "leastpriv")
+    with pytest.raises(PullRequestError, match="git update-ref failed"):
+        published(folder)
+
+
+@pytest.mark.parametrize(
+    "branch", ["", "main", "-x", "a..b", "a b", "HEAD", "x.lock", "@{-1}", "a\nb", "x/", "a\u202eb"]
+)
+def test_unusable_branch_names_are_refused_in_a_sentence(folder: Path, branch: str) -> None:
+    with pytest.raises(PullRequestError, match="The input branch is"):
+        published(folder, replace(PROPOSED, branch=branch))
+
+
+def test_the_base_defaults_to_the_branch_that_is_checked_out(folder: Path) -> None:
+    assert published(folder, replace(PROPOSED, base="")).operation is Operation.CREATED
+
+
+def test_without_a_branch_checked_out_the_base_must_be_named(folder: Path) -> None:
+    run(folder, "checkout", "--quiet", "--detach")
+    with pytest.raises(PullRequestError, match="input base"):
+        published(folder, replace(PROPOSED, base=""))
+    assert published(folder).operation is Operation.CREATED
+
+
+def test_a_base_that_only_the_remote_has_counts(folder: Path) -> None:
+    run(folder, "update-ref", "refs/remotes/origin/release", "main")
+    assert published(folder, replace(PROPOSED, base="release")).base_sha == run(folder, "rev-parse", "main")
+
+
+@pytest.mark.parametrize("base", ["nowhere", "main^", "--all", "main:iam"])
+def test_a_base_that_is_no_branch_is_refused(folder: Path, base: str) -> None:
+    with pytest.raises(PullRequestError, match="input base"):
+        published(folder, replace(PROPOSED, base=base))
+
+
+def test_a_repository_without_a_commit_is_refused(tmp_path: Path) -> None:
+    run(tmp_path, "init", "--quiet", "--initial-branch=main")
+    with pytest.raises(PullRequestError, match="no commit"):
+        published(tmp_path)
+
+
+@pytest.mark.parametrize("below", [False, True])
+def test_a_folder_that_is_not_the_root_of_a_repository_is_refused(folder: Path, tmp_path: Path, below: bool) -> None:
+    (tmp_path / "plain").mkdir()
+    with pytest.raises(PullRequestError, match="not the root of a git repository"):
+        LocalRepository.open(folder / "iam" if below else tmp_path / "plain")
+
+
+def test_without_git_the_way_out_is_named(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "/nonexistent")
+    with pytest.raises(PullRequestError, match="use mode report"):
+        LocalRepository.open(folder)
+
+
+IRREGULAR = ("link.json", "linked/x.json", "submodule", "submodule/x.json", "iam", "README.md/x.json")
+OUTSIDE = ("../x.json", "/etc/x.json", "a/.Git/x.json", "")
+
+
+@pytest.mark.parametrize("path", IRREGULAR + OUTSIDE)
+def test_only_regular_files_inside_the_repository_are_written(folder: Path, path: str) -> None:
+    link = run(folder, "hash-object", "-w", "--stdin", given="iam")
+    for entry in (f"120000,{link},link.json", f"120000,{link},linked", f"160000,{'1' * 40},submodule"):
+        run(folder, "update-index", "--add", "--cacheinfo", entry)
+    run(folder, "commit", "--quiet", "-m", "Odd entries")
+    with pytest.raises(PullRequestError, match="path"):
+        published(folder, replace(PROPOSED, path=path))
+    assert run(folder, "branch", "--list", "leastpriv/*") == ""
+
+
+def test_an_executable_file_stays_executable_and_a_new_file_is_not(folder: Path) -> None:
+    run(folder, "update-index", "--chmod=+x", PROPOSED.path)
+    run(folder, "commit", "--quiet", "-m", "Executable")
+    first = published(folder).head_sha
+    second = published(folder, replace(PROPOSED, branch="leastpriv/new", path="a/b/new.json")).head_sha
+    assert run(folder, "ls-tree", first, PROPOSED.path).startswith("100755 blob")
+    assert run(folder, "ls-tree", second, "a/b/new.json").startswith("100644 blob")
+    assert run(folder, "diff", "--name-status", "main", second) == "A\ta/b/new.json"
+
+
+def test_reading_tells_an_absent_file_from_an_empty_one(folder: Path) -> None:
+    repository = LocalRepository.open(folder)
+    head = published(folder, replace(PROPOSED, content=b"")).head_sha
+    assert repository.read(head, PROPOSED.path) == b""
+    assert repository.read(head, "iam/none.json") is None
+    assert repository.read(head, "none/none.json") is None
+
+
+def test_hooks_and_configuration_of_the_repository_run_nothing(folder: Path, tmp_path: Path) -> None:
+    trap = tmp_path / "trap"
+    trap.write_text(f"#!/bin/sh\ntouch {tmp_path}/sprung\n")
+    trap.chmod(0o755)
+    for hook in ("reference-transaction", "post-index-change", "pre-auto-gc", "post-rewrite"):
+        shutil.copy(trap, folder / ".git/hooks" / hook)
+    for key in (
+        "core.fsmonitor",
+        "core.pager",
+        "gpg.program",
+        "filter.x.clean",
+        "core.sshCommand",
+        "core.editor",
+    ):
+        run(folder, "config", key, str(trap))
+    run(folder, "config", "commit.gpgSign", "true")
+    (folder / ".git/info/attributes").write_text("*.json filter=x\n")
+    (tmp_path / "sprung").unlink(missing_ok=True)  # setting up may spring the trap itself
+    published(folder)
+    assert not (tmp_path / "sprung").exists()
+
+
+@pytest.fixture
+def readable() -> Iterator[Path]:
+    """Make a folder that other users can reach, as the runner's workspace is."""
+    with tempfile.TemporaryDirectory() as name:
+        Path(name).chmod(0o755)
+        yield Path(name)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
+def test_root_leaves_no_file_that_the_owner_of_the_checkout_cannot_remove(folder: Path, readable: Path) -> None:
+    checkout = readable / "checkout"
+    shutil.copytree(folder, checkout)
+    for path in (checkout, *checkout.rglob("*")):
+        os.chown(path, 12345, 12345)
+    assert published(checkout).operation is Operation.CREATED
+    assert {path.stat().st_uid for path in (checkout, *checkout.rglob("*"))} == {12345}
+
+
+HOSTILE = st.lists(
+    st.sampled_from(list("aB \n\r:@#1[]-\u2028\u202e\0<>"))
+    | st.sampled_from(["\n\n", "[skip ci]", "Co-authored-by: x <x@y.z>", "Leastpriv-Fingerprint: " + "cd" * 32]),
+    max_size=30,
+).map("".join)
+
+
+@given(HOSTILE, HOSTILE)
+def test_no_title_or_body_adds_a_trailer_or_a_second_fingerprint(title: str, body: str) -> None:
+    message = commit_message(replace(PROPOSED, title=title, summary=body))
+    first, second, rest = (message + "\n\n").split("\n", 2)
+    assert first.strip()
+    assert second == ""
+    assert message.rstrip("\n").split("\n\n")[-1] == f"Leastpriv-Fingerprint: {PROPOSED.fingerprint}"
+    assert "[skip ci]" not in message
+    assert "\r" not in rest
+    assert "\0" not in message
+
+
+@examples(15)
+@given(HOSTILE, HOSTILE)
+def test_git_reads_exactly_our_trailer_back_from_hostile_words(title: str, body: str) -> None:
+    with tempfile.TemporaryDirectory() as name:
+        message = commit_message(replace(PROPOSED, title=title, summary=body))
+        read = run(Path(name), "interpret-trailers", "--parse", given=message)
+    assert read == f"Leastpriv-Fingerprint: {PROPOSED.fingerprint}"
+
+
+@pytest.mark.parametrize(
+    "word", ["@octo", "#12", "org/repo#12", "GH-3", "/issues/5", "[CI skip]", "[no ci]", "skip-checks: true"]
+)
+def test_what_github_acts_on_in_a_message_is_broken(word: str) -> None:
+    message = commit_message(replace(PROPOSED, title=word, summary=f"line\n{word}"))
+    assert word not in message
+    assert word in message.replace("\u200b", "")
+
+
+@examples(25)
+@given(
+    st.binary(max_size=200),
+    st.lists(
+        st.text("ab-_. \u00e9", min_size=1, max_size=5).filter(lambda n: n.strip(".") != ""),
+        min_size=1,
+        max_size=3,
+    ),
+)
+def test_any_bytes_at_any_path_come_back_as_they_were_written(content: bytes, parts: list[str]) -> None:
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        run(folder, "init", "--quiet", "--bare", "--initial-branch=main")
+        tree = run(folder, "mktree")
+        run(folder, "update-ref", "refs/heads/main", run(folder, "commit-tree", tree, "-m", "First"))
+        path = "/".join(parts)
+        result = published(folder, replace(PROPOSED, path=path, content=content))
+        assert LocalRepository.open(folder).read(result.head_sha, path) == content
+        run(folder, "fsck", "--strict")
+
+
+def test_a_draft_without_a_single_action_is_no_file(folder: Path) -> None:
+    result = published(folder, replace(PROPOSED, path="iam/new.json", content=None))
+    assert (result.operation, run(folder, "branch", "--list", PROPOSED.branch)) == (Operation.NONE, "")
+
+
+def test_the_branch_of_another_policy_file_is_not_overwritten(folder: Path) -> None:
+    head = published(folder).head_sha
+    with pytest.raises(PullRequestError, match="another role or policy file"):
+        published(folder, replace(PROPOSED, fingerprint="cd" * 32, path="iam/other.json"))
+    assert run(folder, "rev-parse", PROPOSED.branch) == head
+
+
+def test_a_file_was_changed_when_the_newest_commit_on_it_was_made(folder: Path) -> None:
+    repository = LocalRepository.open(folder)
+    _, head = repository.head_of()
+    dated = int(run(folder, "log", "-1", "--format=%ct", "--", PROPOSED.path))
+    run(folder, "commit", "--quiet", "--allow-empty", "-m", "Later", "--date", "2030-01-01T00:00:00Z")
+    assert repository.changed_at(repository.head_of()[1], PROPOSED.path) == datetime.fromtimestamp(dated, UTC)
+    assert repository.changed_at(head, "iam/none.json") is None
+    assert repository.changed_at("refs/heads/none", PROPOSED.path) is None
+
+
+def test_what_was_merged_counts_from_the_merge_on(folder: Path) -> None:
+    """A proposal may wait for weeks, and the calls of these weeks were made under the old policy."""
+    published(folder)
+    merged = datetime(2030, 3, 1, tzinfo=UTC)
+    run(folder, "commit", "--quiet", "--allow-empty", "-m", "Moved on", at=datetime(2030, 2, 1, tzinfo=UTC))
+    run(folder, "merge", "--quiet", "--no-ff", "-m", "Merge", PROPOSED.branch, at=merged)
+    repository = LocalRepository.open(folder)
+    assert repository.changed_at(repository.head_of()[1], PROPOSED.path) == merged
+
+
+def test_a_file_is_read_as_it_was_at_a_time_or_as_it_was_made(folder: Path) -> None:
+    """By the commits' own dates: rebased work may lie behind younger commits."""
+    repository = LocalRepository.open(folder)
+    first = (folder / PROPOSED.path).read_bytes()
+    made = datetime.fromtimestamp(int(run(folder, "log", "--format=%ct", "--reverse", "--", PROPOSED.path)[:10]), UTC)
+    for days, text in ((10, "ten"), (20, "twenty")):
+        (folder / PROPOSED.path).write_text(text)
+        run(folder, "commit", "--quiet", "-am", text, at=made + timedelta(days=days))
+    head = repository.head_of()[1]
+
+    def at(days: int) -> bytes | None:
+        return repository.earlier(head, PROPOSED.path, made + timedelta(days=days))
+
+    assert [at(-5), at(5), at(15), at(25)] == [first, first, b"ten", b"twenty"]
+    assert repository.earlier(head, "iam/none.json", made) is None

@@ -1,0 +1,175 @@
+"""The promises of the page: all of it is in it, it loads nothing, and no name in it acts."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from xml.etree.ElementTree import Element
+
+import html5lib
+import pytest
+
+from leastpriv.evidence.role_chain import Chain, Link, Way
+from leastpriv.models import Usage
+from leastpriv.proposal.models import Change, Objection
+from leastpriv.report.context import Subject
+from leastpriv.report.html import page, target
+from leastpriv.report.role_chain import Chained
+from tests.fakes.deploys import ALARM, POLICY, ROLE, proposal
+from tests.fakes.markdown import HOSTILE
+
+SVG = "{http://www.w3.org/2000/svg}"
+RUNS = "https://github.com/acme/orders/actions/runs/{run}"
+
+
+@pytest.fixture(scope="module")
+def usual(tmp_path_factory: pytest.TempPathFactory) -> Subject:
+    """One addition, one narrowing, two removals; six runs, one with a refused call."""
+    return proposal(tmp_path_factory.mktemp("usual"), POLICY, run_url=RUNS).subject
+
+
+def parsed(text: str) -> Element:
+    """As a browser reads it; strict, so that a slip of the template fails."""
+    return html5lib.HTMLParser(strict=True, namespaceHTMLElements=False).parse(text)
+
+
+def all_text(element: Element) -> str:
+    return " ".join("".join(element.itertext()).split())
+
+
+def tags(element: Element) -> list[str]:
+    return [str(each.tag) for each in element.iter()]
+
+
+def test_it_loads_nothing_and_names_no_other_host(usual: Subject) -> None:
+    root = parsed(page([usual]))
+    assert not [each for each in root.iter() if each.get("src") or each.tag in ("link", "iframe", "object", "base")]
+    addresses = [href for each in root.iter("a") if (href := each.get("href", "")) and not href.startswith("#")]
+    assert addresses
+    assert all(re.fullmatch(r"https://github\.com/acme/orders/actions/runs/\d+", address) for address in addresses)
+
+
+def test_only_its_own_style_and_script_may_act(usual: Subject) -> None:
+    [policy] = [each.get("content", "") for each in parsed(page([usual])).iter("meta") if each.get("http-equiv")]
+    assert policy.startswith("default-src 'none'; style-src 'sha256-")
+    assert "unsafe" not in policy
+    assert not re.search(r"\sstyle=|\son\w+=", page([usual]))
+
+
+def test_every_change_is_there_with_its_evidence(usual: Subject) -> None:
+    changes = [each for each in parsed(page([usual])).iter("details") if "change" in each.get("class", "")]
+    assert len(changes) == len(usual.draft.changes)
+    [added] = [all_text(each) for each in changes if "add" in each.get("class", "").split()]
+    assert "cloudwatch:PutMetricAlarm denied; seen in 1 run, last 2026-10-15" in added
+    assert ALARM in added
+
+
+def test_granted_used_and_left_are_counted_by_service(usual: Subject) -> None:
+    bars = {bar.service: bar for bar in target(usual, 1).bars}
+    [narrowed] = [change for change in usual.draft.changes if change.action == "lambda:*"]
+    functions = bars["lambda"]
+    assert (functions.granted, functions.used) == (narrowed.granted, 1)
+    assert functions.after == narrowed.granted - len(narrowed.gone)
+    assert (bars["sqs"].granted, bars["sqs"].used, bars["sqs"].after) == (2, 1, 1)
+    assert (bars["cloudwatch"].granted, bars["cloudwatch"].after) == (0, 1)
+    assert target(usual, 1).bars[0].service == "lambda"
+
+
+def test_a_run_with_a_refused_call_has_a_shape_of_its_own(usual: Subject) -> None:
+    root = parsed(page([usual]))
+    [time] = [each for each in root.iter(f"{SVG}svg") if each.get("class") == "time"]
+    assert (len(list(time.iter(f"{SVG}circle"))), len(list(time.iter(f"{SVG}path")))) == (5, 1)
+    assert "6 runs from 2026-10-01 to 2026-11-05, 1 with refused calls" in time.get("aria-label", "")
+
+
+def test_the_roles_behind_it_are_drawn_and_told_in_words(usual: Subject) -> None:
+    own, deploy, last = ROLE, f"{ROLE[:-9]}cdk-deploy", f"{ROLE[:-9]}cdk-exec"
+    links = (
+        Link(own, deploy, Way.ASSUMED, count=6),
+        Link(deploy, last, Way.PASSED, "CloudFormation", count=2),
+        Link(last, own, Way.ASSUMED, count=1),
+    )
+    subject = replace(usual, chained=Chained(Chain((own,), links, left_out=3), frozenset({own})))
+    root = parsed(page([subject]))
+    [drawn] = [each for each in root.iter(f"{SVG}svg") if each.get("class") == "chain"]
+    assert [each.text for each in drawn.iter(f"{SVG}text")] == ["cdk-deploy", "cdk-exec", "ci-deploy"]
+    assert [each.get("class") for each in drawn.iter(f"{SVG}g")] == ["open", "open", "kept"]
+    told = all_text(root)
+    assert "ci-deploy assumes cdk-deploy (6 calls)" in told
+    assert "cdk-deploy hands CloudFormation cdk-exec (2 calls)" in told
+    assert "And 3 further roles, not followed." in told
+
+
+def test_several_roles_share_a_page_with_a_list_of_them(usual: Subject) -> None:
+    root = parsed(page([usual, usual]))
+    [nav] = root.iter("nav")
+    wanted = [each.get("href") for each in nav.iter("a")]
+    assert [f"#{each.get('id')}" for each in root.iter("article")] == wanted
+    ids = [each.get("id") for each in root.iter() if each.get("id")]
+    assert len(ids) == len(set(ids))
+
+
+def test_the_chance_is_told_as_in_the_pull_request(usual: Subject) -> None:
+    assert "Chance that the next deploy needs something this policy lacks: about" in all_text(parsed(page([usual])))
+
+
+def test_evidence_beyond_its_room_is_counted(usual: Subject) -> None:
+    [narrowed] = [change for change in usual.draft.changes if change.action == "lambda:*"]
+    many = replace(narrowed, usages=narrowed.usages * 3_000)
+    subject = replace(usual, draft=replace(usual.draft, changes=(many,)))
+    assert target(subject, 1).left_out == len(many.usages) - 2_000
+    assert len(page([subject])) < 2_000_000
+
+
+def test_a_first_draft_and_a_policy_as_it_should_be_have_a_page(tmp_path: Path) -> None:
+    draft = proposal(tmp_path, None).subject
+    assert "A first draft" in all_text(parsed(page([draft])))
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_no_name_becomes_markup(usual: Subject, name: str) -> None:
+    harmless, hostile = (parsed(page([_named(usual, each)])) for each in ("x", name))
+    assert tags(hostile) == tags(harmless)
+    assert sorted(_attributes(hostile)) == sorted(_attributes(harmless))
+    shown = all_text(hostile)
+    assert not re.search("[\u202a-\u202e\u2066-\u2069\x00-\x08\x1b]", shown)
+
+
+def _attributes(root: Element) -> Iterator[str]:
+    """Names of attributes, and values but for labels."""
+    for each in root.iter():
+        for key, value in each.attrib.items():
+            yield f"{each.tag} {key}" + ("" if key.startswith("aria") else f"={value}")
+
+
+def _named(subject: Subject, name: str) -> Subject:
+    """The same proposal with one name for all that others name."""
+    changes = tuple(_change(change, name) for change in subject.draft.changes)
+    runs = tuple(replace(run, id=name) for run in subject.evidence.runs)
+    return replace(
+        subject,
+        principal=f"arn:aws:iam::111122223333:role/{name}",
+        policy_file=name,
+        draft=replace(subject.draft, changes=changes),
+        evidence=replace(subject.evidence, runs=runs),
+        chained=Chained(Chain((ROLE,), (Link(ROLE, f"{ROLE[:-9]}{name}", Way.PASSED, name, count=1),))),
+    )
+
+
+def _change(change: Change, name: str) -> Change:
+    stays = {f"{name}{number}": Objection(name, name) for number, _ in enumerate(change.stays or {})}
+    return replace(
+        change,
+        resources=(name,),
+        sid=name if change.sid else "",
+        gone=tuple(name for _ in change.gone),
+        stays=stays,
+        usages=tuple(_usage(usage, name) for usage in change.usages),
+    )
+
+
+def _usage(usage: Usage, name: str) -> Usage:
+    permission = replace(usage.need.permission, resource=name)
+    return replace(usage, need=replace(usage.need, permission=permission), events=(name,), runs=(name,))

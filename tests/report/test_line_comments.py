@@ -1,0 +1,96 @@
+"""The promises of the notes at lines: each at a line that the diff changes, the gravest first, ten at most."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from leastpriv.report.context import Subject
+from leastpriv.report.line_comments import MOST_NOTES, line_notes
+from tests.fakes.deploys import POLICY, proposal
+from tests.fakes.markdown import HOSTILE, read
+
+
+@pytest.fixture(scope="module")
+def usual(tmp_path_factory: pytest.TempPathFactory) -> Subject:
+    """One addition, one narrowing, two removals."""
+    return proposal(tmp_path_factory.mktemp("usual"), POLICY).subject
+
+
+def test_what_comes_is_noted_in_the_proposed_file_and_what_goes_in_the_committed_one(usual: Subject) -> None:
+    assert usual.draft.committed
+    files = {"LEFT": usual.draft.committed.text.split("\n"), "RIGHT": usual.draft.document.text.split("\n")}
+    told = [(note.text.split(":**")[0].strip("*"), files[note.side][note.line - 1]) for note in line_notes(usual)]
+    assert [(word, line.strip(' ,"[]')) for word, line in told] == [
+        ("Added", 'Action": "cloudwatch:PutMetricAlarm'),
+        ("Narrowed", 'Action": "lambda:*'),
+        ("Removed", "sqs:PurgeQueue"),
+        ("Removed", 'Action": "sns:CreateTopic'),
+    ]
+
+
+def test_a_note_holds_the_evidence(usual: Subject) -> None:
+    added = line_notes(usual)[0].text
+    assert "refused by AWS, 1×, last 2026-10-15; runs `17650000002`." in added
+
+
+def test_changes_that_share_a_line_share_a_note(tmp_path: Path) -> None:
+    one_line = json.dumps(POLICY)
+    folder = tmp_path / "iam"
+    folder.mkdir()
+    (folder / "ci-deploy.json").write_text(one_line, encoding="utf-8")
+    notes = line_notes(_proposal_of(tmp_path))
+    assert [(note.side, note.line) for note in notes] == [("RIGHT", 1), ("LEFT", 1)]
+    assert notes[1].text.count("**Removed:**") == 2
+
+
+def _proposal_of(folder: Path) -> Subject:
+    """Of the policy that lies there."""
+    text = (folder / "iam/ci-deploy.json").read_text(encoding="utf-8")
+    (folder / "other").mkdir()
+    made = proposal(folder / "other", json.loads(text)).subject
+    assert made.draft.committed
+    return replace(
+        made,
+        draft=replace(
+            made.draft,
+            committed=made.draft.committed.with_text(text),
+            document=made.draft.document.with_text(json.dumps(json.loads(made.draft.document.text))),
+        ),
+    )
+
+
+def test_ten_at_most_and_a_security_reviewers_first(usual: Subject) -> None:
+    [added] = [change for change in usual.draft.changes if change.usages and not change.line]
+    many = [replace(added, action=f"cloudwatch:PutMetricAlarm{number}") for number in range(20)]
+    statements = [
+        {"Effect": "Allow", "Action": change.action, "Resource": list(change.resources)} for change in (*many, added)
+    ]
+    document = usual.draft.document.with_text(json.dumps({"Version": "2012-10-17", "Statement": statements}, indent=1))
+    grave = replace(added, security="it lets the role make itself stronger")
+    subject = replace(usual, draft=replace(usual.draft, changes=(*many, grave), document=document))
+    notes = line_notes(subject)
+    assert len(notes) == MOST_NOTES
+    assert "**Security reviewer:** it lets the role make itself stronger." in notes[0].text
+
+
+def test_a_first_draft_has_none(tmp_path: Path) -> None:
+    assert line_notes(proposal(tmp_path, None).subject) == ()
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_no_name_acts_in_a_note(usual: Subject, name: str) -> None:
+    changes = tuple(
+        replace(change, gone=(name,), used=(name,), becomes=(name,), resources=(*change.resources, name))
+        for change in usual.draft.changes
+    )
+    notes = line_notes(replace(usual, draft=replace(usual.draft, changes=changes)))
+    assert notes
+    for note in notes:
+        page = read(note.text)
+        assert not page.html
+        assert not page.links
+        assert "@octo-org" not in page.prose

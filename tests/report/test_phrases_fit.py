@@ -1,0 +1,55 @@
+"""The promises of cutting sections to a page."""
+
+from __future__ import annotations
+
+import re
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from leastpriv.report.phrases import fit
+
+SECTIONS = st.lists(st.lists(st.text("ab", max_size=60), min_size=1, max_size=60).map("\n".join), max_size=8)
+
+
+@given(SECTIONS, st.integers(0, 4_000))
+def test_sections_fit_together_and_lose_only_whole_lines_at_their_ends(sections: list[str], room: int) -> None:
+    longest = 100 * len(sections) + room
+    shown = fit(sections, longest)
+    assert len(shown) == len(sections)
+    assert sum(map(len, shown)) <= longest
+    for before, after in zip(sections, shown, strict=True):
+        if after != before:
+            kept, note, rest = after.rpartition("*Cut here, ")
+            assert note
+            lines = before.split("\n")
+            cut = int(re.match(r"([\d,]+) more lines", rest)[1].replace(",", ""))  # type: ignore[index]
+            assert kept.strip("\n") == "\n".join(lines[: len(lines) - cut]).strip("\n")
+
+
+@given(SECTIONS)
+def test_what_fits_is_not_touched(sections: list[str]) -> None:
+    assert fit(sections, sum(map(len, sections))) == sections
+
+
+def test_a_short_section_stays_whole_beside_a_long_one() -> None:
+    short, long = "one\ntwo", "\n".join(["a long line"] * 1_000)
+    shown = fit([short, long], 1_000)
+    assert shown[0] == short
+    assert 900 < len(shown[0]) + len(shown[1]) <= 1_000
+
+
+BLOCKS = (
+    "```mermaid\n" + "\n".join(["line"] * 20) + "\n```",
+    "<details><summary>x</summary>\n\na\nb\n\n</details>",
+    "text\n" * 9,
+)
+
+
+@given(st.lists(st.sampled_from(BLOCKS), min_size=1, max_size=12), st.integers(100, 2_000))
+def test_no_cut_leaves_a_block_of_code_or_a_fold_open(blocks: list[str], longest: int) -> None:
+    """What follows a section is read as it was written."""
+    (shown,) = fit(["\n\n".join(blocks)], longest)
+    assert len(shown) <= longest or shown == "\n\n".join(blocks)
+    assert shown.count("```") % 2 == 0
+    assert shown.count("<details>") == shown.count("</details>")

@@ -1,0 +1,357 @@
+"""The promises of the pull request's text: what a reviewer finds where, in which order, and that nothing in it acts."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import timedelta
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from leastpriv.models import ChangeKind
+from leastpriv.pipeline.propose import Result
+from leastpriv.proposal.models import Change, HeldBack, Objection
+from leastpriv.report.context import Subject
+from leastpriv.report.escape import visible
+from leastpriv.report.proof import share
+from leastpriv.report.pull_request import body, title, verdict
+from tests.fakes.deploys import ALARM, CREATE_QUEUE, FIRST, POLICY, UPDATE, as_committed, deploys, proposal
+from tests.fakes.markdown import HOSTILE, read, table_widths
+from tests.test_cases import run_case
+
+LIMIT = 58_000
+MARKER = re.compile(r"<!-- leastpriv v=1 version=[0-9.]+ fingerprint=[0-9a-f]{32} -->")
+THIRD = FIRST + timedelta(days=14, minutes=5)
+"""During the third run."""
+DETAILS = [
+    "<details><summary>What the runs show of how much more there is</summary>\n",
+    "</details>\n",
+    "<details><summary>Evidence for each action</summary>\n",
+    "</details>\n",
+]
+
+
+@pytest.fixture(scope="module")
+def usual(tmp_path_factory: pytest.TempPathFactory) -> Subject:
+    """The usual deploys: one addition, one narrowing, two removals."""
+    return proposal(tmp_path_factory.mktemp("usual"), POLICY).subject
+
+
+@pytest.fixture(scope="module")
+def settled(tmp_path_factory: pytest.TempPathFactory) -> Subject:
+    """A policy that is as it should be."""
+    records = deploys([UPDATE, CREATE_QUEUE])
+    return proposal(tmp_path_factory.mktemp("settled"), as_committed(), records).subject
+
+
+@pytest.fixture(scope="module")
+def sensitive(tmp_path_factory: pytest.TempPathFactory) -> Subject:
+    """Besides the usual, one sensitive call that the policy lacks, and one that must not be written."""
+    attach = {"event": "iam:AttachRolePolicy", "region": "us-east-1"}
+    parameters = {"roleName": "orders", "policyArn": "arn:aws:iam::aws:policy/ReadOnlyAccess"}
+    records = deploys([UPDATE, CREATE_QUEUE, {**attach, "parameters": parameters}])
+    return proposal(tmp_path_factory.mktemp("sensitive"), POLICY, records, never_add="cloudwatch:*").subject
+
+
+def headings(text: str) -> list[str]:
+    return re.findall(r"^### (.+)$", text, re.MULTILINE)
+
+
+def test_security_comes_first_then_additions_narrowings_removals_limits_and_proof(sensitive: Subject) -> None:
+    assert headings(body(sensitive)) == [
+        "Needs a security reviewer",
+        "Adds",
+        "Narrows",
+        "Removes",
+        "What this run could not see",
+        "Lifecycle counterparts",
+        "Proof",
+        "What happens next",
+    ]
+
+
+def test_what_was_not_found_has_no_section(settled: Subject) -> None:
+    text = body(settled)
+    assert headings(text) == ["What this run could not see", "Proof"]
+    assert "Merge" not in text
+    assert text.count("<details>") == text.count("What the runs show of how much more there is") == 1
+
+
+def test_the_chance_of_something_new_stands_below_the_verdict_and_its_reckoning_is_folded_away(usual: Subject) -> None:
+    """Whether the next deploy will fail is what a reviewer asks before merging."""
+    text = body(usual)
+    line = text.split("\n\n")[1]
+    assert line == (
+        "Chance that the next deploy needs something this policy lacks: **about "
+        f"{share(usual.proof.chance)}**, judged by 6 runs."
+    )
+    rows = [row for row in text.splitlines() if row.startswith(("| in all |", "| `lambda` |", "| `sqs` |"))]
+    assert len(rows) == 3
+    assert text.index("<details><summary>What the runs show") > text.index("### Proof")
+    assert "whether the policy grants it or not; the chance that it lacks something stands below the verdict" in text
+
+
+def test_a_chance_names_the_runs_that_it_rests_on_and_no_others(usual: Subject) -> None:
+    """Runs that could not be left out and judged do not make it look surer."""
+    left_out = usual.proof.left_out
+    assert left_out
+    proof = replace(usual.proof, left_out=replace(left_out, runs=4, untried=1, not_judged=2, refused={}))
+    assert "**about 12 %**, judged by 3 runs." in body(replace(usual, proof=proof))
+    none = replace(proof, left_out=replace(left_out, runs=0, untried=0, not_judged=6, refused={}))
+    assert none.confidence
+    assert (none.chance_runs, none.chance) == (6, none.confidence.whole.chance)
+
+
+def test_the_table_shows_the_confidence_that_the_guard_looks_at(tmp_path: Path) -> None:
+    """Else a service could be narrowed though the table says less than `minimum-confidence`."""
+    subject = proposal(tmp_path, POLICY, minimum_confidence="100").subject
+    held = [each.objection.reason for each in subject.draft.held_back if each.objection.guard == "minimum-confidence"]
+    rows = body(subject).splitlines()
+    assert held
+    for reason in held:
+        percent = re.findall(r"confidence is (\d+) percent of at least 100", reason)[0]
+        named = re.findall(r"runs? used (`.+?`)", reason)
+        row = next(row for row in rows if row.startswith(f"| {named[0] if named else 'in all'} |"))
+        assert row.endswith(f"| {percent} % |")
+
+
+def test_a_very_small_chance_is_not_told_more_exactly_than_it_is_known() -> None:
+    assert (share(0.001), share(0.0149), share(0.083), share(0.5)) == ("1 % or less", "1 % or less", "8 %", "50 %")
+
+
+def test_refusals_and_held_back_changes_have_sections_of_their_own(tmp_path: Path) -> None:
+    subject = proposal(tmp_path, POLICY, never_add="cloudwatch:*", keep="sns:*").subject
+    assert {"Refused, not proposed", "Held back"} <= set(headings(body(subject)))
+    assert "| `keep` | `sns:CreateTopic` | `keep` names `sns:*` |" in body(subject)
+    assert f"- `cloudwatch:PutMetricAlarm` on `{ALARM}` (1× in 1 run): " in body(subject)
+
+
+def test_the_verdict_counts_what_is_proposed_and_what_it_rests_on(usual: Subject) -> None:
+    narrowed = next(iter(usual.changes(ChangeKind.NARROW)))
+    granted = f"{narrowed.granted} → {narrowed.granted - len(narrowed.gone)}"
+    assert verdict(usual) == (
+        f"**Adds 1 action that AWS refused, narrows 1 wildcard ({granted} actions granted, 1 used) and removes "
+        "2 entries without any use** in `iam/ci-deploy.json`: what `ci-deploy` did in 35 days and 6 runs."
+    )
+    assert body(usual).startswith(verdict(usual))
+
+
+def test_without_a_change_the_verdict_says_so(settled: Subject) -> None:
+    assert verdict(settled).startswith("**Changes nothing** in `iam/ci-deploy.json`")
+    assert title(settled) == "Least privilege for ci-deploy: nothing to change"
+
+
+def test_the_title_counts_changes_by_kind_and_names_the_role(usual: Subject) -> None:
+    assert title(usual) == "Least privilege for ci-deploy: add 1, narrow 1, remove 2"
+
+
+def test_a_first_draft_says_that_it_is_one_and_removes_nothing(tmp_path: Path) -> None:
+    subject = proposal(tmp_path).subject
+    assert title(subject) == "First least-privilege policy for ci-deploy"
+    assert verdict(subject).startswith("**A first draft** of `iam/ci-deploy.json`")
+    assert "3 actions" in verdict(subject)
+    assert {"Narrows", "Removes", "Held back"}.isdisjoint(headings(body(subject)))
+
+
+def test_an_addition_shows_resource_basis_times_runs_and_day(usual: Subject) -> None:
+    assert f"| `cloudwatch:PutMetricAlarm` | `{ALARM}` | refused by AWS | 1× | 1 | 2026-10-15 |" in body(usual)
+
+
+def test_a_pattern_says_what_it_stands_for_and_why_it_is_open(tmp_path: Path) -> None:
+    """One queue of three was deleted, and the pattern lets the role delete any: nobody should merge that unseen."""
+    made = [{"event": "sqs:CreateQueue", "parameters": {"queueName": f"orders-{run}"}} for run in (1, 2, 3)]
+    queue = "https://sqs.eu-west-1.amazonaws.com/111122223333/orders-2"
+    deleted = {"event": "sqs:DeleteQueue", "parameters": {"queueUrl": queue}}
+    runs = [
+        {"first": f"2026-11-{run:02}T10:00:00Z", "calls": [call, *([deleted] if run == 2 else [])]}
+        for run, call in enumerate(made, start=1)
+    ]
+    text = run_case({"policy": None, "runs": runs}, tmp_path).body
+    section = text.partition("1 pattern stands for more than what was seen")[2].partition("</details>")[0]
+    (row,) = [line for line in section.splitlines() if "orders-*" in line]
+    assert "`sqs:CreateQueue`, `sqs:DeleteQueue`" in row
+    assert all(f"orders-{run}`" in row for run in (1, 2, 3))
+    assert "this role's own runs make such things under other names" in row
+    assert "also what others made in this account" in section
+
+
+def test_what_is_written_as_it_was_seen_has_no_such_section(tmp_path: Path) -> None:
+    call = {"event": "sqs:CreateQueue", "parameters": {"queueName": "orders"}}
+    text = run_case({"policy": None, "runs": [{"first": "2026-11-01T10:00:00Z", "calls": [call]}]}, tmp_path).body
+    assert "more than what was seen" not in text
+
+
+def test_what_is_removed_is_shown_with_its_statement_and_line_of_the_committed_file(usual: Subject) -> None:
+    committed = usual.draft.committed
+    assert committed
+    lines = committed.text.splitlines()
+    found = re.findall(r"\| `(sqs:PurgeQueue|sns:CreateTopic)` \| statement `(\w+)` \(line (\d+)\)", body(usual))
+    assert [name for name, _, _ in found] == ["sqs:PurgeQueue", "sns:CreateTopic"]
+    for _, sid, line in found:
+        assert f'"Sid": "{sid}"' in "".join(lines[int(line) - 1 : int(line) + 1])
+
+
+def test_the_proof_says_how_many_calls_were_replayed_and_what_is_not_modelled(usual: Subject) -> None:
+    assert (
+        "- **12 of 12** recorded calls replayed and allowed by the result, 0 unmapped; "
+        "SCPs, permissions boundaries and resource policies are not modelled."
+    ) in body(usual)
+
+
+def test_runs_link_to_their_page_and_the_three_latest_are_named_in_time(tmp_path: Path) -> None:
+    """A second resource that early runs alone used must not pass for the latest."""
+    early = {**UPDATE, "parameters": {"functionName": "zebra"}}
+    late = deploys([UPDATE], first=FIRST + timedelta(days=21), times=3, number=3)
+    records = [*deploys([CREATE_QUEUE]), *deploys([early], times=3), *late]
+    policy = json.loads(json.dumps(POLICY).replace("function:orders", "function:*"))
+    url = "https://github.com/octo-org/shop/actions/runs/{run}"
+    text = proposal(tmp_path, policy, records, run_url=url).body
+    latest = ", ".join(f"[{run}]({url.format(run=run)})" for run in (17650000003, 17650000004, 17650000005))
+    assert f"| 2026-10-01 | 2026-11-05 | {latest} and 3 earlier |" in text
+
+
+def test_the_marker_stands_once_at_the_end_and_names_version_and_fingerprint(usual: Subject) -> None:
+    text = body(usual)
+    assert len(MARKER.findall(text)) == 1
+    assert MARKER.fullmatch(text.splitlines()[-1])
+    assert usual.fingerprint in text.splitlines()[-1]
+
+
+@pytest.fixture(scope="module")
+def hostile(tmp_path_factory: pytest.TempPathFactory) -> Result:
+    """Every name that an attacker can choose is hostile: objects, events, services, resources, Sids, the file."""
+    bucket = "arn:aws:s3:::shop"
+    put = [
+        {
+            "event": "s3:PutObject",
+            "data": True,
+            "parameters": {"bucketName": "shop", "key": text},
+            "resources": [f"{bucket}/{text}"],
+        }
+        for text in HOSTILE
+    ]
+    events = [{"event": f"lambda:{text}"} for text in HOSTILE] + [{"event": f"{text}:Do"} for text in HOSTILE]
+    refused = [
+        {
+            "event": "s3:GetObject",
+            "data": True,
+            "error": "AccessDenied",
+            "message": f"User: x is not authorized to perform: s3:GetObject on resource: {bucket}/{text} "
+            f"with an explicit deny in a service control policy {text}",
+        }
+        for text in HOSTILE
+    ]
+    statements = [
+        {"Sid": text, "Effect": "Allow", "Action": ["sqs:CreateQueue", "sqs:PurgeQueue"], "Resource": f"*{text}"}
+        for text in HOSTILE
+    ]
+    odd = [{"Sid": text, "Effect": "Allow", "Action": f"s3:{text}", "Resource": "*"} for text in HOSTILE if text != "*"]
+    policy: Mapping[str, Any] = {**POLICY, "Statement": [*POLICY["Statement"], *statements, *odd]}
+    return proposal(
+        tmp_path_factory.mktemp("hostile"),
+        policy,
+        [*deploys([UPDATE, *put, *events]), *deploys(refused, first=THIRD, times=1, number=2)],
+        path="iam/" + "".join(HOSTILE[:12]),
+        resources="exact",
+        run_url="https://github.com/octo-org/shop/actions/runs/{run}",
+    )
+
+
+def test_hostile_names_do_nothing_but_to_be_read(hostile: Result) -> None:
+    page = read(f"## {hostile.title}\n\n{hostile.body}")
+    marker = hostile.body.splitlines()[-1]
+    assert [html.strip() for html in page.html] == [*(html.strip() for html in DETAILS), marker]
+    assert page.links
+    assert all(re.fullmatch(r"https://github.com/octo-org/shop/actions/runs/1765\d+", link) for link in page.links)
+    assert set(page.acts()) == {*page.html, *page.links}
+
+
+def test_the_marker_stands_once_whatever_others_write(hostile: Result) -> None:
+    assert hostile.body.count("<!--") == 1
+    assert hostile.body.count("-->") >= 1
+    assert MARKER.fullmatch(hostile.body.splitlines()[-1])
+
+
+def test_hostile_names_leave_every_table_whole(hostile: Result) -> None:
+    widths = table_widths(hostile.body)
+    assert widths
+    assert all(len(numbers) == 1 for numbers in widths)
+
+
+def test_reasons_that_quote_hostile_names_do_nothing_but_to_be_read(usual: Subject) -> None:
+    """A guard's reason quotes events and files: the table of held-back changes, of refusals and of what stays."""
+    reasons = [Objection(f"guard-{number}", f"unmapped-event: {text}") for number, text in enumerate(HOSTILE)]
+    held = tuple(HeldBack(ChangeKind.REMOVE, "s3:X", ("*",), reason) for reason in reasons)
+    narrowed = replace(
+        usual.changes(ChangeKind.NARROW)[0],
+        stays={f"lambda:X{number}": reason for number, reason in enumerate(reasons)},
+    )
+    draft = replace(usual.draft, changes=(narrowed,), held_back=held, refused=held)
+    text = body(replace(usual, draft=draft))
+    page = read(text)
+    assert set(page.acts()) == set(page.html)
+    assert len(page.html) == len(DETAILS) + 1
+    assert all(len(numbers) == 1 for numbers in table_widths(text))
+    assert page.codes.count("guard-4") == 2
+
+
+def test_hostile_names_reach_every_section(hostile: Result) -> None:
+    """Names of objects, events, statements and actions are evidence: hiding one would hide the attack."""
+    sections = {part.partition("\n")[0]: part for part in hostile.body.split("\n### ")}
+    for section in ("Adds", "Refused, not proposed", "What this run could not see", "Held back", "What happens next"):
+        shown = "\n".join(read(sections[section]).codes)
+        assert "evil.example" in shown or visible("@octo-org/security") in shown, section
+    assert "gap-in-scope" in sections["Held back"]
+
+
+def test_hostile_names_cannot_lengthen_the_page(hostile: Result) -> None:
+    assert len(hostile.body) <= LIMIT
+
+
+def many(subject: Subject, kind: ChangeKind, count: int = 5_000) -> Subject:
+    """The subject with its first change of a kind made many, each on a long resource of its own."""
+    first = subject.changes(kind)[0]
+    changes = tuple(_numbered(first, number) for number in range(count))
+    return replace(subject, draft=replace(subject.draft, changes=changes))
+
+
+def _numbered(change: Change, number: int) -> Change:
+    resources = tuple(f"arn:aws:s3:::{number}/{'x' * 200}" for _ in range(3))
+    stays = dict(islice((change.stays or {}).items(), 3))
+    return replace(change, resources=resources, sid=f"S{number}", stays=stays, security="changes who may do what")
+
+
+@pytest.mark.parametrize("kind", list(ChangeKind))
+def test_five_thousand_changes_fit_a_page_with_verdict_and_proof_whole(usual: Subject, kind: ChangeKind) -> None:
+    subject = many(usual, kind)
+    text = body(subject)
+    assert len(text) <= LIMIT
+    assert text.startswith(f"{verdict(subject)}\n\n")
+    assert text[text.index("### Proof") : text.index("### What happens next")] in body(usual)
+    assert "`proposal.json` has all of them" in text
+    assert MARKER.fullmatch(text.splitlines()[-1])
+    assert all(len(numbers) == 1 for numbers in table_widths(text))
+
+
+def test_five_thousand_held_back_and_refused_changes_fit_too(usual: Subject) -> None:
+    held = tuple(
+        HeldBack(ChangeKind.ADD, f"s3:X{number}", ("*",), Objection("resource-type", f"reason {number} {'y' * 90}"))
+        for number in range(5_000)
+    )
+    subject = replace(usual, draft=replace(usual.draft, held_back=held, refused=held))
+    text = body(subject)
+    assert len(text) <= LIMIT
+    assert text.startswith(verdict(usual))
+    assert "`sqs:PurgeQueue`" in text
+
+
+def test_the_evidence_table_goes_before_anything_else(usual: Subject) -> None:
+    pages = (body(many(usual, ChangeKind.NARROW, count)) for count in range(10, 100))
+    text = next(page for page in pages if "The evidence table is too long" in page)
+    assert "Cut here" not in text
+    assert len(text) > 0.8 * LIMIT

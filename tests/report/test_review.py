@@ -1,0 +1,246 @@
+"""The promises of the comment on a person's edit: the verdict first, one marker last, and nothing in it acts."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import replace
+from itertools import cycle
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from leastpriv.proposal.models import Objection
+from leastpriv.report.context import Reviewed
+from leastpriv.report.review import marker, review_body, review_title, verdict
+from tests.fakes.deploys import CREATE_QUEUE, POLICY, UPDATE, deploys, usual_deploys
+from tests.fakes.markdown import HOSTILE, read, table_widths
+from tests.fakes.reviews import reviewed
+from tests.hypothesis_profiles import examples
+
+LIMIT = 58_000
+
+MARKER = re.compile(r"<!-- leastpriv:review v=1 scope=[0-9a-f]{12} -->")
+
+
+def edited(**fields: object) -> dict[str, Any]:
+    """The policy with other fields in its statement `Queues`."""
+    statements = [{**each, **fields} if each["Sid"] == "Queues" else each for each in POLICY["Statement"]]
+    return {**POLICY, "Statement": statements}
+
+
+@pytest.fixture(scope="module")
+def breaking(tmp_path_factory: pytest.TempPathFactory) -> Reviewed:
+    """A used action goes, and another one comes."""
+    return reviewed(tmp_path_factory.mktemp("breaking"), POLICY, edited(Action="sqs:SendMessage"), usual_deploys())
+
+
+def headings(text: str) -> list[str]:
+    return re.findall(r"^### (.+)$", text, re.MULTILINE)
+
+
+def test_the_gravest_finding_comes_first_and_the_replay_last(breaking: Reviewed) -> None:
+    text = review_body(breaking)
+    assert text.startswith(
+        "**Breaks: 6 recorded calls of `ci-deploy` would be refused** after this edit of `iam/ci-deploy.json`, and are "
+        "not before it: found in 35 days and 6 runs. Such a deploy would fail. It also gives "
+        "**new access without evidence**."
+    )
+    assert headings(text) == [
+        "Removes what was used",
+        "Removes without a recorded use",
+        "Adds",
+        "What this run could not see",
+        "Replay",
+    ]
+
+
+def test_the_replay_says_how_many_calls_and_what_is_not_modelled(breaking: Reviewed) -> None:
+    text = review_body(breaking)
+    assert (
+        "- **6 of 12** recorded calls replayed and allowed by this version, 0 unmapped; "
+        "SCPs, permissions boundaries and resource policies are not modelled.\n- The base allows 12 of 12.\n"
+        "- **6 calls would be refused for this edit**: `sqs.amazonaws.com:CreateQueue`."
+    ) in text
+
+
+@pytest.mark.parametrize(
+    ("head", "title"),
+    [
+        (edited(Action="sqs:PurgeQueue"), "refuses 6 recorded calls"),
+        (edited(Action=["sqs:CreateQueue", "sqs:PurgeQueue", "sqs:SendMessage"]), "new access without evidence"),
+        (edited(Action="sqs:CreateQueue"), "allows less"),
+        (edited(Sid="Renamed"), "no change of permissions"),
+    ],
+)
+def test_the_title_tells_the_verdict_and_the_roles_name(tmp_path: Path, head: Mapping[str, Any], title: str) -> None:
+    subject = reviewed(tmp_path, POLICY, head, usual_deploys())
+    assert review_title(subject) == f"Policy review for ci-deploy: {title}"
+
+
+def test_a_call_that_may_be_refused_keeps_the_verdict_from_promising(tmp_path: Path) -> None:
+    head = edited(Condition={"Bool": {"aws:SecureTransport": "true"}})
+    said = verdict(reviewed(tmp_path, POLICY, head, usual_deploys()))
+    assert "no recorded call would be refused for sure" in said
+    assert "**6 recorded calls may be refused**" in said
+
+
+def test_evidence_without_a_call_is_told_in_the_verdict(tmp_path: Path) -> None:
+    said = verdict(reviewed(tmp_path, POLICY, edited(Action="sqs:PurgeQueue")))
+    assert "**No call of `arn:aws:iam::111122223333:role/ci-deploy`** is among the 0 records" in said
+
+
+def test_calls_that_neither_version_allows_are_told_apart(tmp_path: Path) -> None:
+    text = review_body(
+        reviewed(tmp_path, edited(Action="sqs:PurgeQueue"), edited(Action="sqs:TagQueue"), usual_deploys())
+    )
+    assert "- 6 calls by neither version: another policy of the role must have allowed them" in text
+    assert "would be refused for this edit" not in text
+
+
+def test_a_new_and_a_deleted_file_are_called_so(tmp_path: Path) -> None:
+    assert "`iam/ci-deploy.json` (new)" in verdict(reviewed(tmp_path / "new", None, POLICY))
+    assert "`iam/ci-deploy.json` (deleted)" in verdict(reviewed(tmp_path / "gone", POLICY, None))
+
+
+def test_witnesses_of_containment_are_shown(breaking: Reviewed) -> None:
+    subject = replace(breaking, review=replace(breaking.review, new_access=("sqs:* on *",)))
+    assert "- **new access by containment**: `sqs:* on *`" in review_body(subject)
+
+
+def test_the_marker_is_the_last_line(breaking: Reviewed) -> None:
+    mark = marker(breaking.principal, breaking.policy_file)
+    assert review_body(breaking).splitlines()[-1] == mark
+    assert marker(breaking.principal, "iam/other.json") != mark != marker("arn:aws:iam::1:role/x", breaking.policy_file)
+
+
+def hostile_policy(texts: list[str], entries: int, *, excludes: bool = True) -> dict[str, Any]:
+    """Statements whose every text is one that an attacker chose; with some of `NotAction` and `NotResource`."""
+    chosen = cycle(texts)
+    statements: list[dict[str, Any]] = []
+    for number in range(entries):
+        made: dict[str, Any] = {
+            "Sid": next(chosen),
+            "Effect": "Deny" if number % 3 == 2 else "Allow",
+            "NotAction" if excludes and number % 5 == 4 else "Action": [
+                "sqs:CreateQueue",
+                f"x{next(chosen)}",
+                f"sqs:{next(chosen)}",
+            ],
+            "NotResource" if excludes and number % 4 == 3 else "Resource": [
+                f"arn:aws:sqs:::{next(chosen)}",
+                next(chosen),
+            ],
+        }
+        if number % 2:
+            made["Condition"] = {f"StringEquals{next(chosen)}": {next(chosen): [next(chosen), next(chosen)]}}
+        if number % 7 == 6:
+            made["Condition"] = {next(chosen): None}
+        statements.append(made)
+    return {"Version": "2012-10-17", "Statement": statements}
+
+
+def acts_beyond_its_own(text: str) -> set[str]:
+    """What a page does apart from our own marker and the links to runs."""
+    page = read(text)
+    own = {link for link in page.links if re.fullmatch(r"https://github.com/octo-org/shop/actions/runs/1765\d+", link)}
+    assert [bool(MARKER.fullmatch(html.strip())) for html in page.html] == [True]
+    return set(page.acts()) - own - set(page.html)
+
+
+@pytest.fixture(scope="module")
+def hostile(tmp_path_factory: pytest.TempPathFactory) -> Reviewed:
+    """Names of objects, statements, actions, resources, conditions, events and the file are hostile."""
+    puts = [
+        {
+            "event": "s3:PutObject",
+            "data": True,
+            "parameters": {"bucketName": "shop", "key": text},
+            "resources": [f"arn:aws:s3:::shop/{text}"],
+        }
+        for text in HOSTILE
+    ]
+    events = [{"event": f"lambda:{text}"} for text in HOSTILE]
+    grant = {"Sid": HOSTILE[1], "Effect": "Allow", "Action": "s3:PutObject", "Resource": "arn:aws:s3:::shop/*"}
+    names = [text for text in HOSTILE if text != "*"]
+    others = hostile_policy(names, 40, excludes=False)
+    base = {**others, "Statement": [*others["Statement"], *POLICY["Statement"], grant]}
+    head = hostile_policy(names[::-1], 30, excludes=False)
+    return reviewed(
+        tmp_path_factory.mktemp("hostile"),
+        base,
+        head,
+        [*deploys([UPDATE, CREATE_QUEUE, *puts, *events]), *usual_deploys()],
+        path="iam/" + "".join(HOSTILE[:12]),
+    )
+
+
+def test_hostile_names_do_nothing_but_to_be_read(hostile: Reviewed) -> None:
+    text = review_body(hostile)
+    assert acts_beyond_its_own(f"# {review_title(hostile)}\n\n{text}") == set()
+    assert read(text).links
+    assert text.count("<!--") == 1
+    assert all(len(numbers) == 1 for numbers in table_widths(text))
+    assert MARKER.fullmatch(text.splitlines()[-1])
+
+
+def test_reasons_that_quote_hostile_names_do_nothing_but_to_be_read(breaking: Reviewed) -> None:
+    """A guard's reason quotes events and files, an addition's one patterns of the user."""
+    reasons = {Objection("gap-in-scope", f"unmapped-event: {text}"): (text,) for text in HOSTILE}
+    removals = tuple(replace(removal, unseen=reasons) for removal in breaking.review.removals)
+    forbidden = {f"it matches {text} of never-add": (text,) for text in HOSTILE}
+    additions = tuple(replace(each, forbidden=forbidden, sensitive=forbidden) for each in breaking.review.additions)
+    text = review_body(replace(breaking, review=replace(breaking.review, removals=removals, additions=additions)))
+    assert acts_beyond_its_own(text) == set()
+    assert all(len(numbers) == 1 for numbers in table_widths(text))
+    assert read(text).codes.count("gap-in-scope") == len(HOSTILE)
+
+
+def test_hostile_names_reach_every_section(hostile: Reviewed) -> None:
+    """What an attacker wrote is what the reviewer has to see."""
+    sections = {part.partition("\n")[0]: part for part in review_body(hostile, 500_000).split("\n### ")}
+    for section in ("Removes what was used", "Removes without a recorded use", "Adds", "Conditions and Deny"):
+        assert "evil.example" in "\n".join(read(sections[section]).codes), section
+
+
+TEXTS = st.lists(st.one_of(st.sampled_from(HOSTILE), st.text(max_size=30)), min_size=3, max_size=12)
+
+
+@examples(40)
+@given(TEXTS, TEXTS, st.integers(1, 8))
+def test_no_text_of_either_version_breaks_out(
+    tmp_path_factory: pytest.TempPathFactory, old: list[str], new: list[str], entries: int
+) -> None:
+    subject = reviewed(
+        tmp_path_factory.mktemp("any"), hostile_policy(old, entries), hostile_policy(new, entries), path=old[0]
+    )
+    text = review_body(subject)
+    assert acts_beyond_its_own(text) == set()
+    assert all(len(numbers) == 1 for numbers in table_widths(text))
+    assert MARKER.fullmatch(text.splitlines()[-1])
+    assert len(text) <= LIMIT
+
+
+def test_thousands_of_entries_fit_a_comment_with_verdict_and_replay_whole(tmp_path: Path, breaking: Reviewed) -> None:
+    def policy(name: str) -> dict[str, Any]:
+        made = [
+            {
+                "Sid": f"{name}{number}",
+                "Effect": "Deny" if number % 3 == 2 else "Allow",
+                "Action": ["sqs:TagQueue", "iam:PassRole"],
+                "Resource": f"arn:aws:iam::111122223333:{name}/{number}/{'x' * 200}",
+            }
+            for number in range(1_000)
+        ]
+        return {**POLICY, "Statement": made}
+
+    subject = reviewed(tmp_path, policy("old"), policy("new"), usual_deploys())
+    text = review_body(subject)
+    assert LIMIT * 0.8 < len(text) <= LIMIT
+    assert text.startswith(f"{verdict(subject)}\n\n")
+    assert "the job's summary has all of them" in text
+    assert text[text.index("### Replay") :] in review_body(subject, 10_000_000)
+    assert MARKER.fullmatch(text.splitlines()[-1])

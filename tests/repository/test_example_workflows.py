@@ -1,0 +1,50 @@
+"""The example workflows use what the action has: inputs, outputs, and the session name of a rehearsal."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ruamel.yaml import YAML
+
+from leastpriv.evidence.runs import is_rehearsal
+
+ROOT = Path(__file__).parents[2]
+WORKFLOWS = sorted((ROOT / "examples" / "workflows").glob("*.yml"))
+
+
+def parsed(path: Path) -> Any:
+    return YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))
+
+
+def steps_of(path: Path, action: str) -> list[dict[str, Any]]:
+    jobs = parsed(path)["jobs"].values()
+    return [step for job in jobs for step in job["steps"] if step.get("uses", "").startswith(f"{action}@")]
+
+
+@pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.stem)
+def test_only_inputs_and_outputs_are_named_that_the_action_has(path: Path) -> None:
+    action = parsed(ROOT / "action.yml")
+    ours = steps_of(path, "org/leastpriv-action")
+    assert ours
+    for step in ours:
+        given = set(step["with"])
+        assert {"role-arn", "policy-file"} <= given or "config" in given
+        assert given <= set(action["inputs"])
+    used = set(re.findall(r"steps\.leastpriv\.outputs\.([a-z-]+)", path.read_text(encoding="utf-8")))
+    assert used <= set(action["outputs"])
+
+
+def test_the_rehearsal_is_recognised_and_assumes_the_role_of_the_proposal() -> None:
+    path = ROOT / "examples" / "workflows" / "rehearse.yml"
+    (rehearsal,) = [
+        step["with"]
+        for step in steps_of(path, "aws-actions/configure-aws-credentials")
+        if "inline-session-policy" in step["with"]
+    ]
+    assert is_rehearsal(rehearsal["role-session-name"].replace("${{ github.run_id }}", "17650000099"))
+    assert {step["with"]["role-arn"] for step in steps_of(path, "org/leastpriv-action")} == {
+        rehearsal["role-to-assume"]
+    }

@@ -1,0 +1,191 @@
+"""The promises of README.md: its tables, examples, links and commands are those of the repository."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import hcl2
+import pytest
+from ruamel.yaml import YAML
+
+from tests.fakes.scripts import load
+
+ROOT = Path(__file__).parents[2]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def parsed(text: str) -> Any:
+    """Parse YAML."""
+    return YAML(typ="safe", pure=True).load(text)
+
+
+@pytest.fixture(scope="module")
+def tables() -> ModuleType:
+    """Load tools/readme_tables.py, which is no package's module."""
+    return load("tools/readme_tables.py")
+
+
+def test_the_tables_are_those_of_action_yml() -> None:
+    done = subprocess.run([sys.executable, ROOT / "tools/readme_tables.py", "--check"], check=False)
+    assert done.returncode == 0
+
+
+def test_a_changed_description_makes_the_tables_stale(tables: ModuleType) -> None:
+    action = parsed((ROOT / "action.yml").read_text(encoding="utf-8"))
+    assert tables.with_tables(README, action) == README
+    action["inputs"]["keep"]["description"] = "Changed | here."
+    assert "| `keep` |  | Changed \\| here. |" in tables.with_tables(README, action)
+
+
+def test_a_readme_without_its_markers_is_refused(tables: ModuleType) -> None:
+    with pytest.raises(ValueError, match="markers of the inputs"):
+        tables.with_tables("# Nothing", {"inputs": {}, "outputs": {}})
+
+
+def test_examples_set_only_inputs_that_there_are() -> None:
+    action = parsed((ROOT / "action.yml").read_text(encoding="utf-8"))
+    required = {name for name, entry in action["inputs"].items() if entry["required"]}
+    workflows = [parsed(block) for block in re.findall(r"```yaml\n(.*?)```", README, re.DOTALL)]
+    steps = [step for workflow in workflows for job in workflow.get("jobs", {}).values() for step in job["steps"]]
+    ours = [step for step in steps if step.get("uses", "").startswith("org/leastpriv-action@")]
+    assert ours
+    for step in ours:
+        assert required <= set(step["with"]) <= set(action["inputs"])
+    used = re.findall(r"outputs\.([a-z-]+)", README)
+    assert used
+    assert set(used) <= set(action["outputs"])
+
+
+def test_the_command_of_the_quick_start_works_as_it_is_written(tmp_path: Path) -> None:
+    found = re.search(r"^\.venv/bin/leastpriv (propose(?:.*\\\n)*.*)$", README, re.MULTILINE)
+    assert found is not None
+    arguments = shlex.split(found[1].replace("\\\n", " "))
+    arguments = [argument.replace("out/", f"{tmp_path}/out/") for argument in arguments]
+    arguments[arguments.index("--output-dir") + 1] = str(tmp_path / "out")
+    program = Path(sys.executable).with_name("leastpriv")
+    done = subprocess.run([program, *arguments], cwd=ROOT, check=False, capture_output=True, text=True)
+    assert (done.returncode, "Traceback" in done.stderr) == (0, False), done.stderr
+    written = {path.name for path in (tmp_path / "out").iterdir()}
+    assert written == {"policy.json", "proposal.json", "patch.json", "pull-request.md", "page.html"}
+
+
+def test_every_linked_or_named_file_of_the_repository_exists() -> None:
+    named = re.findall(r"\]\((?!https?:)([^)#]+)\)|\b(examples/[a-z-]+)`", README)
+    paths = {first or second for first, second in named}
+    assert len(paths) >= 4
+    assert [path for path in paths if not (ROOT / path).exists()] == []
+
+
+def test_every_make_target_that_documents_name_exists() -> None:
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
+    documents = README + (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    named = set(re.findall(r"(?:^|`)make ([a-z-]+)", documents, re.MULTILINE))
+    assert {"demo", "test", "check"} <= named <= targets
+
+
+def test_what_a_stranger_asks_is_answered_in_the_order_in_which_it_is_asked() -> None:
+    asked = """The workflow; The role that reads the evidence; What it reads, and what it never sees; Inputs; Outputs;
+        How the pull request behaves; Who applies the file; Tokens and permissions; When something fails; Security;
+        Versions; What cannot be tested without an AWS account"""
+    wanted = [" ".join(each.split()) for each in asked.split(";")]
+    headings = re.findall(r"^## (.*)$", README, re.MULTILINE)
+    assert [each for each in headings if each in wanted] == wanted
+
+
+def test_the_pictures_are_there_small_and_described() -> None:
+    pictures = re.findall(r"!\[([^\]]*)\]\(([^)]*)\)", README)
+    assert [path for _, path in pictures] == ["docs/images/pull-request.png", "docs/images/page.png"]
+    for text, path in pictures:
+        assert len(text) > 40
+        data = (ROOT / path).read_bytes()
+        assert data.startswith(b"\x89PNG")
+        assert len(data) < 250_000
+
+
+@pytest.mark.slow
+@pytest.mark.slow  # a newer catalogue of actions changes the figures in them
+def test_the_pictures_show_what_the_action_writes() -> None:
+    done = subprocess.run([sys.executable, ROOT / "tools/screenshots.py", "--check"], check=False)
+    assert done.returncode == 0, "make screenshots"
+
+
+def test_the_role_of_the_readme_is_that_of_init(tmp_path: Path, tables: ModuleType) -> None:
+    """The same statements as the template that the command writes, which the lab holds against what a run needs."""
+    policy, trust = (json.loads(block) for block in re.findall(r"```json\n(.*?)```", tables.reader(), re.DOTALL))
+    program = Path(sys.executable).with_name("leastpriv")
+    subprocess.run([program, "init", "--output-dir", tmp_path], check=True, capture_output=True)
+    template = (tmp_path / "leastpriv-reader.yaml").read_text(encoding="utf-8")
+    assert [each["Sid"] for each in policy["Statement"]] == re.findall(r"Sid: (\w+)", template)
+    actions = {action for each in policy["Statement"] for action in each["Action"]}
+    assert actions == set(re.findall(r"^ +- ([a-z-]+:[A-Z]\w+)$", template, re.MULTILINE))
+    assert trust["Statement"][0]["Condition"]["StringEquals"].keys() == {
+        f"token.actions.githubusercontent.com:{key}" for key in ("aud", "sub")
+    }
+
+
+def test_terraform_reads_its_block() -> None:
+    blocks = re.findall(r"```hcl\n(.*?)```", README, re.DOTALL)
+    assert blocks
+    for block in blocks:
+        assert hcl2.loads(block)["resource"]
+
+
+def test_the_pointer_of_the_template_leads_to_a_policy() -> None:
+    pointer = re.search(r"policy-file: template.yaml#(/\S+)", README)
+    (template,) = [parsed(block) for block in re.findall(r"```yaml\n(Resources:.*?)```", README, re.DOTALL)]
+    assert pointer is not None
+    found = template
+    for part in pointer[1].strip("/").split("/"):
+        found = found[part]
+    assert found["Version"] == "2012-10-17"
+
+
+OF_OTHERS = (
+    "Resource not accessible by integration",
+    "Container action is only supported on Linux",
+    "***",
+    "GitHub protects the branch",
+)
+"""What GitHub, the runner and credentials actions say."""
+
+
+def test_every_message_of_the_table_of_troubles_is_one_that_is_said() -> None:
+    table = README.partition("## When something fails")[2].partition("## ")[0]
+    messages = [re.findall(r"`([^`]+)`", row.split("|")[1]) for row in table.splitlines() if row.startswith("| `")]
+    said = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "leastpriv").rglob("*.py"))
+    plain = re.sub(r"""["']\s*\n\s*f?["']""", "", said)
+    parts = [part.strip(" .:") for (message, *_) in messages for part in message.split("…")]
+    assert len(parts) > 15
+    parts = [re.sub(r"( the input config| trails| cloudtrail:LookupEvents)$", "", part) for part in parts]
+    assert [part for part in parts if part and part not in plain and part not in OF_OTHERS] == []
+
+
+def test_the_table_of_packages_lists_the_layers_in_their_order() -> None:
+    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["importlinter"][
+        "contracts"
+    ]
+    layers = [
+        sorted(name.strip().removeprefix("leastpriv.") for name in layer.split("|")) for layer in contracts[0]["layers"]
+    ]
+    table = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8").partition("| Package |")[2].partition("\n\n")[0]
+    rows = [sorted(re.findall(r"`(\w+)`", row.split("|")[1])) for row in table.splitlines()[2:]]
+    assert rows == layers
+
+
+def test_the_forms_of_issues_are_such_as_github_takes() -> None:
+    program = Path(sys.executable).with_name("check-jsonschema")
+    folder = ROOT / ".github/ISSUE_TEMPLATE"
+    forms = sorted(path for path in folder.glob("*.yml") if path.name != "config.yml")
+    assert len(forms) == 3
+    for schema, paths in (("issue-forms", forms), ("issue-config", [folder / "config.yml"])):
+        command = [program, "--builtin-schema", f"vendor.github-{schema}", *paths]
+        done = subprocess.run(command, check=False, capture_output=True, text=True)
+        assert done.returncode == 0, done.stdout

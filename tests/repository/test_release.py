@@ -1,0 +1,119 @@
+"""The promises of a release: the tagged action names its image by digest, and version, changelog and tag agree."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+import tarfile
+import tomllib
+import zipfile
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+from ruamel.yaml import YAML
+
+from tests.fakes.scripts import load
+
+ROOT = Path(__file__).parents[2]
+IMAGE = "ghcr.io/org/leastpriv-action@sha256:" + "0123456789abcdef" * 4
+PACKAGE = '__version__ = "1.2.3"\n'
+
+
+@pytest.fixture(scope="module")
+def release() -> ModuleType:
+    return load("tools/release.py")
+
+
+def test_the_released_action_is_the_same_but_for_the_image(release: ModuleType) -> None:
+    before = (ROOT / "action.yml").read_text(encoding="utf-8")
+    after = release.pinned(before, IMAGE)
+    yaml = YAML(typ="safe", pure=True)
+    assert yaml.load(after)["runs"] == {"using": "docker", "image": f"docker://{IMAGE}"}
+    assert {**yaml.load(after), "runs": None} == {**yaml.load(before), "runs": None}
+    assert sum(a != b for a, b in zip(before.splitlines(), after.splitlines(), strict=True)) == 1
+
+
+@pytest.mark.parametrize("image", ["ghcr.io/org/leastpriv-action:v1", "leastpriv", IMAGE[:-1], f"{IMAGE}\n  x: y"])
+def test_an_image_that_is_not_named_by_digest_is_refused(release: ModuleType, image: str) -> None:
+    with pytest.raises(ValueError, match="not an image by digest"):
+        release.pinned("  image: Dockerfile\n", image)
+
+
+def test_an_action_that_is_pinned_already_is_refused(release: ModuleType) -> None:
+    with pytest.raises(ValueError, match="does not say"):
+        release.pinned(f"  image: docker://{IMAGE}\n", IMAGE)
+
+
+def test_the_notes_are_the_section_of_the_version(release: ModuleType) -> None:
+    own = "### Added\n\n- It.\n"
+    changelog = (
+        f"# Changelog\n\n## [Unreleased]\n\n## [1.2.3] - 2026-12-01\n\n{own}\n## [1.2.2] - 2026-11-30\n\n- Old.\n"
+    )
+    assert release.notes("1.2.3", PACKAGE, changelog) == own
+
+
+@pytest.mark.parametrize(
+    ("version", "changelog", "said"),
+    [
+        ("1.2.4", "## [1.2.4] - 2026-12-01\n\n- It.\n", "does not say version 1.2.4"),
+        ("1.2.3", "## [Unreleased]\n\n- It.\n", "no section"),
+        ("1.2.3", "## [1.2.3] - 2026-12-01\n\n## [1.2.2] - 2026-11-30\n\n- Old.\n", "no section"),
+    ],
+)
+def test_a_version_that_package_or_changelog_lack_is_refused(
+    release: ModuleType, version: str, changelog: str, said: str
+) -> None:
+    with pytest.raises(ValueError, match=said):
+        release.notes(version, PACKAGE, changelog)
+
+
+def test_the_changelog_has_the_form_that_a_release_reads() -> None:
+    text = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+    headings = re.findall(r"^## (.*)$", text, re.MULTILINE)
+    assert headings[0] == "[Unreleased]"
+    assert all(re.fullmatch(r"\[\d+\.\d+\.\d+\] - \d{4}-\d\d-\d\d", each) for each in headings[1:])
+    assert set(re.findall(r"^### (.*)$", text, re.MULTILINE)) <= {
+        "Added",
+        "Changed",
+        "Deprecated",
+        "Removed",
+        "Fixed",
+        "Security",
+    }
+
+
+def test_the_package_says_on_the_index_what_it_is() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    assert {"Homepage", "Documentation", "Changelog", "Issues", "Security"} <= set(project["urls"])
+    assert project["readme"] == "README.md"
+    assert "Typing :: Typed" in project["classifiers"]
+    assert (ROOT / "leastpriv/py.typed").exists()
+
+
+@pytest.mark.slow
+def test_the_built_package_is_whole_and_its_page_renders(tmp_path: Path) -> None:
+    """Source and wheel hold every data file, the types' mark and the licence, and twine finds nothing to say."""
+    try:
+        subprocess.run([sys.executable, "-m", "venv", tmp_path / "venv"], check=True)
+        subprocess.run(
+            [tmp_path / "venv/bin/pip", "install", "--quiet", "build", "twine"], check=True, capture_output=True
+        )
+    except subprocess.CalledProcessError:
+        pytest.skip("build and twine cannot be installed: is a package index reachable?")
+    command = [tmp_path / "venv/bin/python", "-m", "build", "--outdir", tmp_path / "dist", ROOT]
+    subprocess.run(command, check=True, capture_output=True)
+    files = sorted((tmp_path / "dist").iterdir())
+    checked = subprocess.run(
+        [tmp_path / "venv/bin/twine", "check", "--strict", *files], capture_output=True, text=True, check=False
+    )
+    assert checked.returncode == 0, checked.stdout
+    wheel = next(path for path in files if path.suffix == ".whl")
+    wanted = {str(path.relative_to(ROOT)) for path in (ROOT / "leastpriv").rglob("*") if path.is_file()}
+    wanted = {name for name in wanted if "__pycache__" not in name}
+    assert wanted <= set(zipfile.ZipFile(wheel).namelist())
+    sdist = next(path for path in files if path.suffix == ".gz")
+    with tarfile.open(sdist) as archive:
+        inside = {name.partition("/")[2] for name in archive.getnames()}
+    assert wanted | {"LICENSE", "README.md", "pyproject.toml"} <= inside

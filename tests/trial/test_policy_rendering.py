@@ -1,0 +1,115 @@
+"""The promises of the forms in which AWS takes a candidate: they say the same, and they fit."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from leastpriv.errors import InputError
+from leastpriv.policy.containment import contained
+from leastpriv.policy.document import Document, parse
+from leastpriv.policy.edit import create
+from leastpriv.policy.size import Kind, quota
+from leastpriv.trial.policy_rendering import as_inline_policies, as_managed_policies, as_session_policy, whole
+
+
+def document(count: int, version: str = "2012-10-17", name: str = "p.json") -> Document:
+    """A policy of some statements of about a hundred characters each."""
+    statements = [_statement(number) for number in range(count)]
+    text = json.dumps({**({"Version": version} if version else {}), "Statement": statements}, indent=4)
+    return parse(text.encode(), name)
+
+
+def _statement(number: int) -> dict[str, Any]:
+    arn = f"arn:aws:sqs:eu-west-1:111122223333:queue-number-{number}"
+    return {"Effect": "Allow", "Action": "sqs:SendMessage", "Resource": arn}
+
+
+def read(text: str) -> Document:
+    return parse(text.encode(), "made.json")
+
+
+def is_same(texts: tuple[str, ...], documents: list[Document]) -> bool:
+    made = [read(text) for text in texts]
+    return contained(documents, made).holds and contained(made, documents).holds
+
+
+@given(st.lists(st.integers(1, 60), min_size=1, max_size=3), st.booleans())
+def test_every_form_allows_what_the_documents_allow_and_fits(counts: list[int], older: bool) -> None:
+    documents = [document(count, "" if older and not place else "2012-10-17") for place, count in enumerate(counts)]
+    session = as_session_policy(documents)
+    inline = as_inline_policies(documents)
+    managed = as_managed_policies(documents)
+    assert not session or (len(session) <= quota(Kind.SESSION) and is_same((session,), documents))
+    assert not inline or (sum(map(len, inline)) <= quota(Kind.INLINE_ROLE) and is_same(inline, documents))
+    assert managed
+    assert len(managed) <= 10
+    assert max(map(len, managed)) <= quota(Kind.MANAGED)
+    assert is_same(managed, documents)
+
+
+def test_a_small_policy_is_a_session_policy_and_a_large_one_is_not() -> None:
+    assert as_session_policy([document(10)])
+    assert as_session_policy([document(60)]) == ""
+    assert as_inline_policies([document(60)])
+    assert as_inline_policies([document(200)]) == ()
+    assert as_managed_policies([document(1_200)]) == ()
+
+
+def test_statements_are_joined_where_the_policy_fits_then() -> None:
+    assert len(whole([document(25)])[0]) > quota(Kind.SESSION)
+    assert is_same((as_session_policy([document(25)]),), [document(25)])
+
+
+def test_policies_of_two_versions_stay_apart_since_variables_mean_something_in_one_only() -> None:
+    texts = whole([document(1), document(1, ""), document(1)])
+    assert [json.loads(text).get("Version") for text in texts] == [None, "2012-10-17"]
+    assert as_session_policy([document(1, ""), document(1)]) == ""
+
+
+def test_a_policy_without_statements_allows_nothing_and_is_one_that_iam_takes() -> None:
+    (text,) = whole([parse(create(()), "p.json")])
+    (statement,) = json.loads(text)["Statement"]
+    assert statement["Action"] == "sts:GetCallerIdentity"
+    assert as_session_policy([parse(create(()), "p.json")]) == text
+
+
+def test_characters_that_aws_refuses_in_a_policy_are_written_as_escapes() -> None:
+    arn = "arn:aws:s3:::b/€ und 😀"
+    made = parse(create([{"Effect": "Allow", "Action": "s3:GetObject", "Resource": arn}]), "p.json")
+    text = as_session_policy([made])
+    assert text.isascii()
+    assert read(text).statements[0].resources == (arn,)
+
+
+TEMPLATE = """
+Resources:
+  Deploy:
+    Type: AWS::IAM::Policy
+    Properties:
+      PolicyDocument:
+        Version: "2012-10-17"
+        Statement:
+          - Effect: Allow
+            Action: s3:GetObject
+            Resource: {resource}
+"""
+AT = "/Resources/Deploy/Properties/PolicyDocument"
+
+
+@pytest.mark.parametrize("resource", ["!Sub '${Bucket.Arn}/*'", "!GetAtt Bucket.Arn"])
+def test_what_only_a_rendered_template_knows_cannot_be_tried(resource: str) -> None:
+    raw = TEMPLATE.format(resource=resource).encode()
+    with pytest.raises(InputError, match="known only once its template is rendered"):
+        whole([parse(raw, "template.yaml", AT)])
+
+
+def test_a_policy_in_a_template_that_is_written_out_is_tried_as_it_is() -> None:
+    raw = TEMPLATE.format(resource="arn:aws:s3:::assets/*").encode()
+    assert read(as_session_policy([parse(raw, "template.yaml", AT)])).statements[0].resources == (
+        "arn:aws:s3:::assets/*",
+    )

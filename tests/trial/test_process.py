@@ -1,0 +1,170 @@
+"""The promises of running the command: as given, its output unchanged, its refusals read, its end told."""
+
+from __future__ import annotations
+
+import io
+import os
+import signal
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from leastpriv.aws.signals import listening_for_stop
+from leastpriv.errors import InputError
+from leastpriv.evidence.denials import job_logs
+from leastpriv.trial import process
+from leastpriv.trial.process import Ended, run_command
+
+REFUSAL = (
+    "User: arn:aws:sts::111122223333:assumed-role/deploy/t-1 is not authorized to perform: sns:ListTopics because no "
+    "session policy allows the sns:ListTopics action"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Ran:
+    ended: Ended
+    out: bytes
+    err: bytes
+
+
+def run(script: str, *arguments: str, **more: str) -> Ran:
+    """A Python script as the command."""
+    out, err = io.BytesIO(), io.BytesIO()
+    streams = [io.TextIOWrapper(stream, encoding="utf-8", write_through=True) for stream in (out, err)]
+    ended = run_command([sys.executable, "-c", script, *arguments], {**os.environ, **more}, *streams)
+    found = Ran(ended, out.getvalue(), err.getvalue())
+    for stream in streams:
+        stream.detach()
+    return found
+
+
+def test_bytes_of_any_kind_pass_through_unchanged() -> None:
+    script = (
+        "import sys; sys.stdout.buffer.write(bytes(range(256)) * 9000); sys.stderr.buffer.write(b'\\r\\x1b[1m\\xff')"
+    )
+    ran = run(script)
+    assert (ran.out, ran.err, ran.ended.exit_code) == (bytes(range(256)) * 9000, b"\r\x1b[1m\xff", 0)
+
+
+def test_arguments_reach_the_command_as_they_are() -> None:
+    ran = run("import sys; print(sys.argv[1:], flush=True)", "a b", "$HOME", "*", "--", "")
+    assert ran.out.decode().strip() == "['a b', '$HOME', '*', '--', '']"
+
+
+def test_refusals_of_both_streams_are_read_once_each() -> None:
+    script = "import sys; print(sys.argv[1]); print(sys.argv[1], file=sys.stderr); print('x' * 100_000); sys.exit(3)"
+    ran = run(script, REFUSAL)
+    assert [denial.actions for denial in ran.ended.denials] == [("sns:ListTopics",)]
+    assert ran.ended.exit_code == 3
+
+
+def test_a_refusal_that_arrives_in_pieces_is_read() -> None:
+    script = "import sys, time\nfor c in sys.argv[1]:\n  sys.stderr.write(c); sys.stderr.flush(); time.sleep(0.0005)"
+    assert [denial.actions for denial in run(script, REFUSAL).ended.denials] == [("sns:ListTopics",)]
+
+
+def test_more_refusals_than_are_remembered_do_not_stop_the_command(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(job_logs, "MOST_DISTINCT", 5)
+    script = (
+        "import sys\nfor number in range(9_000):\n"
+        "  print(sys.argv[1].replace('sns:ListTopics', 'sns:List%d' % (number % 50)) if number < 50 else 'x' * 99)"
+    )
+    ran = run(script, REFUSAL)
+    assert (ran.ended.exit_code, len(ran.ended.denials), ran.out.count(b"\n")) == (0, 5, 9_000)
+
+
+def test_a_command_that_a_signal_ends_has_the_exit_code_of_a_shell() -> None:
+    assert run("import os, signal; os.kill(os.getpid(), signal.SIGKILL)").ended.exit_code == 137
+
+
+def test_what_the_command_leaves_running_does_not_hold_the_trial(tmp_path: Path) -> None:
+    """A daemon keeps the pipe open: the trial goes on once the command itself has ended."""
+    done = tmp_path / "done"
+    daemon = f"import pathlib, time; time.sleep(30); pathlib.Path({str(done)!r}).touch()"
+    ran = run("import subprocess, sys; print(subprocess.Popen([sys.executable, '-c', sys.argv[1]]).pid)", daemon)
+    os.kill(int(ran.out), signal.SIGKILL)
+    assert not done.exists()
+
+
+@pytest.mark.parametrize("argv", [["/nowhere/deploy"], ["no-such-command-here"], [""], ["a\0b"], [os.sep]])
+def test_what_cannot_be_run_is_bad_input(argv: list[str]) -> None:
+    with pytest.raises(InputError, match="cannot be run"):
+        run_command(argv, dict(os.environ), io.StringIO(), io.StringIO())
+
+
+IGNORES = (
+    "import signal, sys, time\nfor each in {}: signal.signal(each, signal.SIG_IGN)\nprint('ready', flush=True)\n{}"
+)
+"""A script that ignores signals."""
+
+
+def interrupted(script: str, *numbers: int) -> tuple[Ended, list[str]]:
+    """Runs a script and sends signals to this process as soon as it says that it is ready."""
+    said: list[str] = []
+
+    class Sink(io.StringIO):
+        def write(self, text: str) -> int:
+            if "ready" in text:
+                for number in numbers:
+                    os.kill(os.getpid(), number)
+                    # Two of one kind that come at once are one to the system.
+                    time.sleep(0.01)
+            return len(text)
+
+    with listening_for_stop() as signals, signals.held():
+        argv = [sys.executable, "-c", script]
+        ended = run_command(argv, dict(os.environ), Sink(), io.StringIO(), signals, said.append)
+    return ended, said
+
+
+def test_a_second_signal_right_after_the_first_ends_a_command_that_ignores_it(not_on_a_terminal: None) -> None:
+    ended, said = interrupted(IGNORES.format("[signal.SIGINT]", "time.sleep(60)"), signal.SIGINT, signal.SIGINT)
+    assert (ended.exit_code, ended.interrupted, len(said)) == (143, signal.SIGINT, 1)
+
+
+def test_a_third_signal_kills(not_on_a_terminal: None) -> None:
+    script = IGNORES.format("[signal.SIGINT, signal.SIGTERM]", "time.sleep(60)")
+    ended, _ = interrupted(script, *[signal.SIGINT] * 3)
+    assert (ended.exit_code, ended.interrupted) == (137, signal.SIGINT)
+
+
+def test_time_is_as_good_as_a_further_signal(not_on_a_terminal: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(process, "_PATIENCE", 0.1)
+    script = IGNORES.format("[signal.SIGINT, signal.SIGTERM]", "time.sleep(60)")
+    assert interrupted(script, signal.SIGTERM)[0].exit_code == 137
+
+
+def test_what_the_command_printed_until_a_signal_counts(not_on_a_terminal: None) -> None:
+    script = f"import time; print({REFUSAL!r}); print('ready', flush=True); time.sleep(60)"
+    ended, _ = interrupted(script, signal.SIGTERM)
+    assert [denial.actions for denial in ended.denials] == [("sns:ListTopics",)]
+
+
+def test_a_reader_that_fails_tells_so_and_the_command_runs_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(_stream: object, _name: str) -> Iterator[job_logs.LoggedDenial]:
+        raise RecursionError
+        yield
+
+    monkeypatch.setattr(process, "read_log", broken)
+    ran = run("print('x' * 300_000); raise SystemExit(3)")
+    assert (ran.ended.exit_code, len(ran.out)) == (3, 300_001)
+    assert "stdout was not read to its end for refusals (RecursionError)" in ran.ended.unread
+
+
+def test_a_daemon_that_never_falls_silent_does_not_hold_the_trial(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(process, "_LONGEST_LINGER", 0.5)
+    daemon = "import time\nfor _ in range(200): print('x', flush=True); time.sleep(0.1)"
+    began = time.monotonic()
+    run("import subprocess, sys; subprocess.Popen([sys.executable, '-c', sys.argv[1]])", daemon)
+    assert time.monotonic() - began < 15
+
+
+@pytest.fixture
+def not_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The command has a group of its own."""
+    monkeypatch.setattr(process, "is_in_foreground", lambda: False)

@@ -1,0 +1,41 @@
+"""The promise of the command's environment: the trial's credentials, and no way to the caller's own."""
+
+from __future__ import annotations
+
+import os
+
+from leastpriv.trial.process import Credentials, child_environment
+
+KEYS = Credentials("ASIATRIAL", "secret-of-trial", "token-of-trial")
+
+
+def test_nothing_of_the_callers_credentials_is_left() -> None:
+    names = (
+        "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_SECURITY_TOKEN", "AWS_PROFILE",
+        "AWS_DEFAULT_PROFILE", "AWS_ROLE_ARN", "AWS_WEB_IDENTITY_TOKEN_FILE", "AWS_ROLE_SESSION_NAME",
+        "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI", "AWS_CONTAINER_CREDENTIALS_FULL_URI",
+        "AWS_CONTAINER_AUTHORIZATION_TOKEN", "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE", "AWS_CONFIG_FILE",
+        "AWS_SHARED_CREDENTIALS_FILE", "AWS_EC2_METADATA_DISABLED", "ACTIONS_ID_TOKEN_REQUEST_TOKEN",
+        "ACTIONS_ID_TOKEN_REQUEST_URL", "aws_profile", "AWS_BEARER_TOKEN_BEDROCK", "AWS_BEARER_TOKEN_ANY_SERVICE",
+        "AWS_LOGIN_CACHE_DIRECTORY", "AWS_CREDENTIAL_FILE", "AWS_CREDENTIAL_PROFILES_FILE", "BOTO_CONFIG",
+    )  # fmt: skip
+    caller = dict.fromkeys(names, "of-the-caller")
+    made = child_environment(caller, KEYS, "eu-west-1")
+    assert "of-the-caller" not in made.values()
+    assert (made["AWS_ACCESS_KEY_ID"], made["AWS_SECRET_ACCESS_KEY"], made["AWS_SESSION_TOKEN"]) == (
+        "ASIATRIAL", "secret-of-trial", "token-of-trial",
+    )  # fmt: skip
+    assert made["AWS_EC2_METADATA_DISABLED"] == "true"
+    assert made["AWS_CONFIG_FILE"] == made["AWS_SHARED_CREDENTIALS_FILE"] == os.devnull
+
+
+def test_all_else_is_the_callers_and_a_region_of_a_profile_is_kept() -> None:
+    made = child_environment({"PATH": "/bin", "AWS_ENDPOINT_URL": "http://x"}, KEYS, "eu-west-1")
+    assert (made["PATH"], made["AWS_ENDPOINT_URL"], made["AWS_REGION"]) == ("/bin", "http://x", "eu-west-1")
+    assert child_environment({"AWS_REGION": "us-east-2"}, KEYS, "eu-west-1")["AWS_REGION"] == "us-east-2"
+    assert "AWS_REGION" not in child_environment({}, KEYS, "")
+
+
+def test_secrets_do_not_show_where_a_value_is_printed() -> None:
+    assert "secret-of-trial" not in repr(KEYS)
+    assert "token-of-trial" not in repr(KEYS)

@@ -46,9 +46,8 @@ def main(arguments: Sequence[str]) -> int:
     print(f"{counts['row']:,} operations of clients; primary action missed: {counts['missed']:,} unexplained")
     print(f"explained: {counts['explained']:,}")
     print(f"{pairs:,} pairs: {(pairs - counts['pair missed']) / pairs:.2%} needed, caused or kept")
-    print(
-        f"operations that pass a role: {counts['passes role']:,}, unnamed and kept: {counts['role kept']:,}, unknown: {counts['role unknown']:,}"
-    )
+    roles, kept, unknown = (counts[kind] for kind in ("passes role", "role kept", "role unknown"))
+    print(f"operations that pass a role: {roles:,}, unnamed and kept: {kept:,}, unknown: {unknown:,}")
     if "--list" in arguments:
         print("\n".join(sorted(lines)))
     return 0
@@ -65,7 +64,7 @@ def judged(operation: Operation, client: str) -> Iterator[tuple[str, str]]:
     yield "row", ""
     own = {mapped.action for mapped in event.actions} or needed(full)
     if not own & authorized:
-        why = explanation(operation, event.verdict, own, authorized)
+        why = explanation(operation, event.verdict, authorized)
         yield ("explained", f"{title}: {why}") if why else ("missed", f"{title}: {sorted(own)} {sorted(authorized)}")
     known = found | {*empty.kept, *full.kept} | caused(event.operation)
     for action in sorted(authorized):
@@ -94,7 +93,7 @@ def caused(operation: str) -> set[str]:
     return {row["action"] for row in rows} | set(facts.inner) | set(facts.tags) | passed
 
 
-def explanation(operation: Operation, verdict: Verdict, own: set[str], authorized: set[str]) -> str:
+def explanation(operation: Operation, verdict: Verdict, authorized: set[str]) -> str:
     """Says why our action differs from AWS's; empty where nothing explains it."""
     if verdict is Verdict.NO_PERMISSION:
         return "no identity policy has to allow it"

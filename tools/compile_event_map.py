@@ -89,7 +89,7 @@ def _add(entry: Compiled, operation: Operation, client: str, key: str, mapped: S
     """Adds what the reference says of one operation of one client."""
     authorized = _spelled(operation.actions)
     members = members_of(client, operation.name)
-    primary = _primary(operation, key, mapped, authorized, verdict)
+    primary = _primary(operation, mapped, authorized, verdict)
     if primary:
         entry.actions = primary
     for action in authorized:
@@ -115,9 +115,7 @@ def _add(entry: Compiled, operation: Operation, client: str, key: str, mapped: S
             entry.inner[action] = (mode, sorted({*known, *parameters}))
 
 
-def _primary(
-    operation: Operation, key: str, mapped: Sequence[str], authorized: Sequence[str], verdict: Verdict
-) -> list[str]:
+def _primary(operation: Operation, mapped: Sequence[str], authorized: Sequence[str], verdict: Verdict) -> list[str]:
     """Actions of the event by the reference, where our rules give none that the reference knows."""
     row = _primary_rows().get(f"{operation.prefix}:{operation.name}")
     if row is not None:

@@ -1,6 +1,6 @@
 """Reads the compiled event map: what AWS authorizes in an API operation besides the action of its name.
 
-`tools/compile_event_map.py` makes it from AWS's service reference and our tables; one file a service, read on first use.
+`tools/compile_event_map.py` makes it of AWS's service reference and our tables: one file a service, read on first use.
 """
 
 from __future__ import annotations

@@ -52,6 +52,8 @@ def fill(call: Call, action: str, kind: ResourceType, texts: RequestTexts) -> li
     if len(variables) > 1 and not any(_may_be_named(prefix, kind, name, texts) for name in variables):
         return []
     found = {name: _named(prefix, kind, name, texts) for name in variables}
+    if len(variables) > 1:
+        _each_key_once(found)
     named = [each for each in found.values() if each.texts and each.likeness is not Likeness.PART]
     if not (named or len(variables) == 1):
         return []
@@ -62,6 +64,20 @@ def fill(call: Call, action: str, kind: ResourceType, texts: RequestTexts) -> li
     if _most(found) > MOST_RESOURCES:
         return [more_than_told(kind, call)]
     return [_filled(call, action, kind, found, index) for index in range(_most(found))]
+
+
+def _each_key_once(found: dict[str, Named]) -> None:
+    """Leaves a key of the request to the one variable that it surely names; another one would be a guess."""
+    for name, named in list(found.items()):
+        for other, rival in list(found.items()):
+            is_clash = name != other and named.texts == rival.texts and bool(named.keys & rival.keys)
+            # Of two that are as sure, the last variable is the resource's own.
+            if is_clash and (named.likeness, -_index(found, name)) > (rival.likeness, -_index(found, other)):
+                found[name] = Named()
+
+
+def _index(found: Mapping[str, Named], name: str) -> int:
+    return list(found).index(name)
 
 
 def may_be_whole(action: str, kind: ResourceType, texts: RequestTexts) -> bool:
@@ -135,6 +151,11 @@ def _filled(call: Call, action: str, kind: ResourceType, found: Mapping[str, Nam
     return Resource(arn, _DERIVATIONS[likeness], exact=likeness <= Likeness.PLAIN)
 
 
+def fill_with(call: Call, kind: ResourceType, values: Mapping[str, str]) -> str:
+    """A type's ARN with some of its variables filled, the others open."""
+    return _substitute(kind.arn, call, values)
+
+
 def wildcard(template: str, call: Call) -> str:
     """All resources of a template in the call's partition, region and account."""
     return _substitute(template, call, {})
@@ -145,8 +166,13 @@ def _substitute(template: str, call: Call, values: Mapping[str, str], aws_owned:
     pieces = _pieces(template.replace(":${Account}:", "::") if aws_owned else template)
     filled = [*pieces]
     for at in range(1, len(pieces), 2):
-        filled[at] = places.get(pieces[at]) or values.get(pieces[at]) or "*"
+        filled[at] = places.get(pieces[at]) or _without_prefix(values.get(pieces[at], ""), pieces[at - 1]) or "*"
     return "".join(filled)
+
+
+def _without_prefix(text: str, before: str) -> str:
+    """A text without what the template has before it: `ou-a1b2-11111111` behind `ou-` (Organizations)."""
+    return text.removeprefix(re.split("[/:]", before)[-1]) if before.endswith("-") else text
 
 
 @cache

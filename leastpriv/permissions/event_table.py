@@ -144,7 +144,9 @@ def _fallbacks() -> Mapping[str, str]:
 @cache
 def _prefixes() -> Mapping[str, str]:
     known = {f"{row['label']}.amazonaws.com": row["prefix"] for row in table("sources")}
-    return known | {row["event_source"]: row["actions"] for row in _by_kind("prefix")}
+    # CloudTrail writes some with a hyphen: `metering-marketplace`.
+    hyphened = {f"{row['label'].replace('.', '-')}.amazonaws.com": row["prefix"] for row in table("sources")}
+    return hyphened | known | {row["event_source"]: row["actions"] for row in _by_kind("prefix")}
 
 
 def _rows(kind: str, source: str, name: str) -> list[Mapping[str, str]]:

@@ -21,12 +21,13 @@ from leastpriv.permissions.condition_keys import keys_of_conditions
 from leastpriv.permissions.event_map import facts_of
 from leastpriv.permissions.event_table import MappedEvent, Verdict, map_event, triggers_of
 from leastpriv.permissions.implied import keys_of_roles, tags_of
-from leastpriv.permissions.request import FREE_MAPS, MOST_VALUES, NAMED_BY_KEY, is_numbered, key_in, noun_of
+from leastpriv.permissions.request import FREE_MAPS, MOST_VALUES, NAMED_BY_KEY, is_numbered, key_in, key_of, noun_of
 from leastpriv.permissions.resource_types import services_of_arns
 from leastpriv.permissions.resources import keys_of_action
 
 _TEXT, _PRESENCE, _FREE, _UNTOLD = 1, 2, 4, 8
 """What counts of a member: its text; that it is there; nothing below it but for itself; nobody can say."""
+_ARNS = ("arn:", "arn%")
 _MOST_KEYS = 4_096
 """Keys that are remembered: requests may hold maps of any."""
 _OTHERS = ("\0", "-")
@@ -71,7 +72,7 @@ class Decisive:
             if kind is None:
                 kind = self._kind(name)
             if type(value) is str:
-                if kind & _TEXT or (value.startswith("arn:") and not kind & _FREE and self._is_sought(value)):
+                if kind & _TEXT or (value.startswith(_ARNS) and not kind & _FREE and self._is_sought(value)):
                     kept[name] = value
                     continue
                 left.texts = left.texts or (value != "" and not kind & _FREE)
@@ -105,21 +106,21 @@ class Decisive:
                 inner = self._inner(item, kind, left)
                 if inner:
                     kept.append(inner)
-            elif kind & _TEXT or (type(item) is str and item.startswith("arn:") and self._is_sought(item)):
+            elif kind & _TEXT or (type(item) is str and item.startswith(_ARNS) and self._is_sought(item)):
                 kept.append(item)
             elif item and type(item) is str:
                 left.texts = True
         return kept
 
     def _is_sought(self, arn: str) -> bool:
-        return not self._services.isdisjoint(("*", arn[4:].partition(":")[2].partition(":")[0]))
+        return arn[3] == "%" or not self._services.isdisjoint(("*", arn[4:].partition(":")[2].partition(":")[0]))
 
     def _kind(self, name: str) -> int:
-        key = name.lower()
+        key = key_of(name)
         kind = _FREE if key in FREE_MAPS else _UNTOLD if key in NAMED_BY_KEY else 0
         if key in self._texts or (key.endswith("s") and key[:-1] in self._texts):
             kind |= _TEXT
-        if key in self._presence:
+        if key in self._presence or name.lower() in self._presence or name.lower() in self._texts:
             kind |= _PRESENCE
         if len(self._kinds) < _MOST_KEYS:
             self._kinds[name] = kind

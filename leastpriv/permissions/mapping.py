@@ -48,9 +48,11 @@ def actions_of_items(call: Call) -> Iterator[tuple[Call, MappedAction]]:
 
 
 def _of_transaction(call: Call) -> Iterator[tuple[str, str, str]]:
-    items = call.parameters.get("transactItems")
+    items = call.parameters.get("transactItems") or call.parameters.get("requestItems")
     for item in items if isinstance(items, list) else ():
-        for key, value in item.items() if isinstance(item, Mapping) else ():
+        # As AWS records it: `{"operation": "Put", "tableName": "Music", …}`.
+        told = {str(item["operation"]): item} if isinstance(item, Mapping) and "operation" in item else item
+        for key, value in told.items() if isinstance(told, Mapping) else ():
             action = _actions_in_items("transaction").get(str(key).lower())
             if action:
                 yield action, next((text for key, text in request_values(value) if key == "tablename"), ""), ""

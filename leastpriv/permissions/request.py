@@ -9,6 +9,7 @@ import re
 from collections.abc import Collection, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from functools import cache, cached_property, lru_cache
+from urllib.parse import unquote
 
 from leastpriv.models import Call, Outcome
 from leastpriv.permissions.fact_tables import table
@@ -26,8 +27,9 @@ NAMED_BY_KEY = frozenset({"requestitems"})
 """Maps whose keys name resources: DynamoDB's BatchGetItem and BatchWriteItem
 (https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_BatchGetItem.html, read 2026-11-24).
 """
-_WRAPPER = re.compile(r"(request|input)$")
-"""A key whose object is the request itself: `CreateVpcEndpointRequest`, Glue's `databaseInput`."""
+_WRAPPER = re.compile(r"(request|input)$|^target$")
+"""A key whose object is the request itself: `CreateVpcEndpointRequest`, Glue's `databaseInput`; or the one it is about:
+`target` of Organizations' invitations."""
 _NUMBERED = frozenset({"tag", "content"})
 _VERB = re.compile(r"[A-Z][a-z]+")
 _CREATES = re.compile(r"(Create|Run|Allocate|Request|Import|Register|Start|Copy|Restore|Clone|Purchase|Publish)[A-Z]")
@@ -60,7 +62,7 @@ def texts_of(event: str, parameters: object) -> RequestTexts:
     return RequestTexts(
         values=values,
         outer=outer,
-        members=frozenset([str(key).lower() for key in parameters]) if isinstance(parameters, Mapping) else frozenset(),
+        members=frozenset([key_of(key) for key in parameters]) if isinstance(parameters, Mapping) else frozenset(),
         noun=noun,
         holds_arns=any(value.startswith("arn:") for _, value in values),
         keys=frozenset(keys.union(key[:-1] for key in keys if key.endswith("s"))),
@@ -86,9 +88,9 @@ def request_values(parameters: object, skip: Collection[str] = ()) -> list[tuple
             value = _content(found) if type(found) is dict and len(found) <= len(_NUMBERED) else found
             if type(value) is str:
                 if value:
-                    pairs.append((key, value))
+                    pairs.append((key, value if not value.startswith("arn") else _plain_arn(value)))
             elif type(value) is dict or isinstance(value, Mapping):
-                named = [(str(name).lower(), item) for name, item in value.items()]
+                named = [(key_of(name), item) for name, item in value.items()]
                 deeper += [pair for pair in named if pair[0] not in skip] if skip else named
                 if key in NAMED_BY_KEY:
                     pairs += [(key, str(name)) for name in value if name]
@@ -96,6 +98,21 @@ def request_values(parameters: object, skip: Collection[str] = ()) -> list[tuple
                 deeper += [(key, item) for item in value]
         level = deeper
     return pairs
+
+
+@lru_cache(maxsize=16_384)
+def key_of(name: object) -> str:
+    """A key in lower case; the hyphens of a path's part (`application-id`) are no letters of it."""
+    lower = str(name).lower()
+    return lower.replace("-", "") if "-" in lower and not lower.startswith("x-amz") else lower
+
+
+def _plain_arn(text: str) -> str:
+    """An ARN as policies write it: decoded where a path held it, without a stream's place behind it."""
+    if text.startswith(("arn%3A", "arn%3a")):
+        text = unquote(text)
+    # DynamoDB's shard iterator: the stream's ARN, `|`, a version, `|`, the place.
+    return text.partition("|")[0] if ":dynamodb:" in text else text
 
 
 def _content(value: Mapping[str, object]) -> object:
@@ -111,10 +128,10 @@ def is_numbered(value: Mapping[str, object]) -> bool:
 def _outer(parameters: object, noun: str) -> Iterator[tuple[str, str]]:
     """Texts of the outermost members, or of those of a member that wraps the whole request or what it is about."""
     for name, value in parameters.items() if type(parameters) is dict or isinstance(parameters, Mapping) else ():
-        key = str(name).lower()
+        key = key_of(name)
         if type(value) is str:
             if value:
-                yield key, value
+                yield key, _plain_arn(value) if value.startswith("arn") else value
             continue
         if isinstance(value, Mapping) and (_WRAPPER.search(key) or key == noun) and key not in FREE_MAPS:
             yield from ((str(inner).lower(), text) for inner, text in value.items() if isinstance(text, str) and text)

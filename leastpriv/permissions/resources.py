@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
-from functools import lru_cache
+from functools import cache, lru_cache
 from urllib.parse import unquote
 
 from msgspec import structs
@@ -22,6 +22,7 @@ from leastpriv.permissions.arn_templates import (
     MOST_RESOURCES,
     Resource,
     fill,
+    fill_with,
     from_uri,
     is_chosen,
     is_meant_otherwise,
@@ -46,6 +47,7 @@ from leastpriv.permissions.resource_types import (
     own_variables,
     shape_overlaps,
     types_of_arn,
+    variables_of_arn,
     with_open_parts,
 )
 
@@ -74,6 +76,8 @@ def resources_of(
     if known is None or not known.resource_types:
         why = "the action has no resource type" if known else "the catalogue does not know the action"
         return (Resource("*", why, exact=known is not None),)
+    if _is_on_all(known.name, call):
+        return (Resource("*", "AWS authorizes it on all resources alone", exact=True),)
     prefix = action.partition(":")[0]
     known = replace(known, resource_types=_of_types(known, prefix, of_types)) if of_types else known
     texts = without(texts or texts_of(call.name, call.parameters), _told_only(known.name))
@@ -88,6 +92,17 @@ def resources_of(
     else:
         found = _of_one_side(call, on, prefix, known, texts) if on else ()
     return _fitting(action, found or _of_call(call, prefix, known, texts), known, call)
+
+
+def _is_on_all(action: str, call: Call) -> bool:
+    """Whether AWS authorizes an action on `*` though it has resource types (`on_all.tsv`)."""
+    when = _on_all().get(action, "")
+    return when == "always" or (when.startswith("has ") and when[4:] in call.parameters)
+
+
+@cache
+def _on_all() -> Mapping[str, str]:
+    return {row["action"]: row["when"] for row in table("on_all")}
 
 
 def keys_of_action(action: str, noun: str) -> frozenset[str]:
@@ -165,7 +180,13 @@ def _of_one_side(call: Call, on: str, prefix: str, action: catalog.Action, texts
     own = replace(texts, values=tuple(values))
     alone = structs.replace(call, resources=())
     named = tuple(resource for resource in _filled(alone, prefix, action, own) if resource.exact)
-    return named or _in_request(alone, prefix, action, own)
+    found = named or _in_request(alone, prefix, action, own)
+    if found or not call.resources:
+        return found
+    others = replace(texts, values=tuple(pair for pair in texts.values if pair not in values))
+    other = {resource.pattern for resource in _filled(alone, prefix, action, others) if resource.exact}
+    left = [arn for arn in call.resources if escape_observed(arn) not in other]
+    return _of_arns(call, left, action, "listed by CloudTrail") if len(left) < len(call.resources) else ()
 
 
 def _in_request(call: Call, prefix: str, action: catalog.Action, texts: RequestTexts) -> tuple[Resource, ...]:
@@ -262,10 +283,28 @@ def _filled(call: Call, prefix: str, action: catalog.Action, texts: RequestTexts
         for resource in filled:
             (full if _is_whole(resource) else partial).append(resource)
     meant = [kind for kind in open_types if is_meant_otherwise(prefix, kind.name, texts)]
+    required = [each for each in partial if any(kind.required for kind in _kinds_of(action, prefix, each))]
+    # An optional type is not named by a part that the required one has too (WAF's scope).
+    shared = {text for each in required for _, text in variables_of_arn(prefix, each.pattern)}
+    partial = [
+        each
+        for each in partial
+        if each in required or not shared.issuperset(text for _, text in variables_of_arn(prefix, each.pattern))
+    ]
     answered = None if full else _in_response(call, prefix, action, texts, partial)
+    if answered and partial and not required and not _kinds_of(action, prefix, answered, partial):
+        answered = None  # The request names the parent of what the call made.
     if answered:
         partial = [resource for resource in partial if not resource_covers(resource.pattern, answered.pattern)]
         partial.insert(0, answered)
+    chosen = list(_chosen_by_aws(call, prefix, action, open_types))
+    if chosen:
+        yield from (resource for _, resource in chosen)
+        named = {kind.name for kind, _ in chosen}
+        open_types = [kind for kind in open_types if kind.name not in named]
+    if not (full or partial or answered or meant or chosen) and _on_all().get(action.name) == "unnamed":
+        yield Resource("*", "the request names none of its optional resources", exact=True)
+        return
     if full or partial:
         yield from full or partial
         open_types = [kind for kind in open_types if kind.required or kind in meant]
@@ -274,6 +313,39 @@ def _filled(call: Call, prefix: str, action: catalog.Action, texts: RequestTexts
     elif not (full or partial):
         open_types = [kind for kind in open_types if kind.required or kind in meant] or open_types
     yield from _any(open_types, call)
+
+
+def _kinds_of(
+    action: catalog.Action, prefix: str, resource: Resource, among: Sequence[Resource] = ()
+) -> list[catalog.ResourceType]:
+    """Types of an action that a resource is of; those alone that are also the type of some of the others."""
+    names = types_of_arn(prefix, resource.pattern)
+    for other in among:
+        if types_of_arn(prefix, other.pattern) & names:
+            break
+    else:
+        names = frozenset() if among else names
+    return [kind for kind in action.resource_types if kind.name.lower() in names]
+
+
+def _chosen_by_aws(
+    call: Call, prefix: str, action: catalog.Action, open_types: Sequence[catalog.ResourceType]
+) -> Iterator[tuple[catalog.ResourceType, Resource]]:
+    """Resources that the request leaves to AWS, by the answer: the default parameter group (`answered_types.tsv`)."""
+    rows = _answered_rows(action.name)
+    for key, value in request_values(call.response) if rows else ():
+        for kind in open_types:
+            row = rows.get((kind.name.lower(), key))
+            if row and not value.startswith("arn:"):
+                pattern = fill_with(call, kind, {row["variable"]: escape_observed(value)})
+                yield kind, Resource(pattern, "AWS's choice, as the answer says", exact="*" not in pattern)
+
+
+@lru_cache(maxsize=4_096)
+def _answered_rows(action: str) -> Mapping[tuple[str, str], Mapping[str, str]]:
+    prefix, _, name = action.partition(":")
+    rows = (row for row in table("answered_types") if row["prefix"] == prefix and name in row["actions"].split(","))
+    return {(row["type"], row["parameter"].lower()): row for row in rows}
 
 
 def _in_response(
@@ -290,7 +362,8 @@ def _in_response(
         if not own or any(resource_matches(resource.pattern, arn) for resource in own):
             usable = _usable(action.name, arn)[0]
             if creates(call.name) and prefix != "iam":  # IAM's ARNs hold names, which no service chooses anew.
-                usable = with_open_parts(prefix, arn, {text for _, text in texts.values})
+                known = {text for _, text in texts.values}.union(*(re.split("[:/]", each.pattern) for each in own))
+                usable = with_open_parts(prefix, arn, known)
             return Resource(usable, "ARN in the response", exact=False)
     return None
 

@@ -14,9 +14,10 @@ from collections.abc import Iterator, Sequence
 from functools import cache
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tools"))
+ROOT = Path(__file__).resolve().parents[1]
+sys.path[:0] = [str(ROOT), str(ROOT / "tools")]
 
-from generated_calls import call, parameters_of, source_of
+from tests.fakes.generated_calls import call, parameters_of, source_of
 from service_reference import Operation, read_reference
 
 from leastpriv.models import GapKind

@@ -17,15 +17,15 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "tools")]
 
-from tests.fakes.generated_calls import call, parameters_of, source_of
-from service_reference import Operation, read_reference
+from service_reference import Operation, read_reference  # noqa: E402
 
-from leastpriv.models import GapKind
-from leastpriv.permissions import catalog
-from leastpriv.permissions.event_map import facts_of
-from leastpriv.permissions.event_table import Verdict, map_event, triggers_of
-from leastpriv.permissions.implied import tags_of
-from leastpriv.permissions.mapping import CallNeeds, needs_of
+from leastpriv.models import GapKind  # noqa: E402
+from leastpriv.permissions import catalog  # noqa: E402
+from leastpriv.permissions.event_map import facts_of  # noqa: E402
+from leastpriv.permissions.event_table import Verdict, map_event, triggers_of  # noqa: E402
+from leastpriv.permissions.implied import tags_of  # noqa: E402
+from leastpriv.permissions.mapping import CallNeeds, needs_of  # noqa: E402
+from tests.fakes.generated_calls import call, parameters_of, source_of  # noqa: E402
 
 _USAGE = 2
 

@@ -283,53 +283,40 @@ def _filled(call: Call, prefix: str, action: catalog.Action, texts: RequestTexts
         for resource in filled:
             (full if _is_whole(resource) else partial).append(resource)
     meant = [kind for kind in open_types if is_meant_otherwise(prefix, kind.name, texts)]
-    required = [each for each in partial if any(kind.required for kind in _kinds_of(action, prefix, each))]
-    # An optional type is not named by a part that the required one has too (WAF's scope).
+    partial = _without_shared_parts(action, prefix, partial)
+    answered = None if full else _in_response(call, prefix, action, texts, partial)
+    if answered:
+        partial = [resource for resource in partial if not resource_covers(resource.pattern, answered.pattern)]
+        partial.insert(0, answered)
+    chosen = dict(_chosen_by_aws(call, action, open_types))
+    yield from (*chosen.values(), *(full or partial))
+    named = {kind for kind in open_types if kind in chosen or (answered and _may_be(prefix, answered.pattern, kind))}
+    left = [kind for kind in open_types if kind not in named]
+    if not (full or partial or meant or chosen) and _on_all().get(action.name) == "unnamed":
+        yield Resource("*", "the request names none of its optional resources", exact=True)
+        return
+    required = [kind for kind in left if kind.required or kind in meant]
+    yield from _any(required if full or partial else required or left, call)
+
+
+def _without_shared_parts(action: catalog.Action, prefix: str, partial: Sequence[Resource]) -> list[Resource]:
+    """Resources named in part, without optional types named only by what the required one has too: WAF's scope."""
+    required = [each for each in partial if _is_required(action, prefix, each)]
     shared = {text for each in required for _, text in variables_of_arn(prefix, each.pattern)}
-    partial = [
+    return [
         each
         for each in partial
         if each in required or not shared.issuperset(text for _, text in variables_of_arn(prefix, each.pattern))
     ]
-    answered = None if full else _in_response(call, prefix, action, texts, partial)
-    if answered and partial and not required and not _kinds_of(action, prefix, answered, partial):
-        answered = None  # The request names the parent of what the call made.
-    if answered:
-        partial = [resource for resource in partial if not resource_covers(resource.pattern, answered.pattern)]
-        partial.insert(0, answered)
-    chosen = list(_chosen_by_aws(call, prefix, action, open_types))
-    if chosen:
-        yield from (resource for _, resource in chosen)
-        named = {kind.name for kind, _ in chosen}
-        open_types = [kind for kind in open_types if kind.name not in named]
-    if not (full or partial or answered or meant or chosen) and _on_all().get(action.name) == "unnamed":
-        yield Resource("*", "the request names none of its optional resources", exact=True)
-        return
-    if full or partial:
-        yield from full or partial
-        open_types = [kind for kind in open_types if kind.required or kind in meant]
-    if answered:
-        open_types = [kind for kind in open_types if not _may_be(prefix, answered.pattern, kind)]
-    elif not (full or partial):
-        open_types = [kind for kind in open_types if kind.required or kind in meant] or open_types
-    yield from _any(open_types, call)
 
 
-def _kinds_of(
-    action: catalog.Action, prefix: str, resource: Resource, among: Sequence[Resource] = ()
-) -> list[catalog.ResourceType]:
-    """Types of an action that a resource is of; those alone that are also the type of some of the others."""
+def _is_required(action: catalog.Action, prefix: str, resource: Resource) -> bool:
     names = types_of_arn(prefix, resource.pattern)
-    for other in among:
-        if types_of_arn(prefix, other.pattern) & names:
-            break
-    else:
-        names = frozenset() if among else names
-    return [kind for kind in action.resource_types if kind.name.lower() in names]
+    return any(kind.required and kind.name.lower() in names for kind in action.resource_types)
 
 
 def _chosen_by_aws(
-    call: Call, prefix: str, action: catalog.Action, open_types: Sequence[catalog.ResourceType]
+    call: Call, action: catalog.Action, open_types: Sequence[catalog.ResourceType]
 ) -> Iterator[tuple[catalog.ResourceType, Resource]]:
     """Resources that the request leaves to AWS, by the answer: the default parameter group (`answered_types.tsv`)."""
     rows = _answered_rows(action.name)
@@ -359,6 +346,8 @@ def _in_response(
     for arn in arns:
         kinds = types_of_arn(prefix, arn)
         own = [resource for resource in partial if types_of_arn(prefix, resource.pattern) & kinds]
+        if partial and not own and not any(_is_required(action, prefix, each) for each in partial):
+            continue  # The request names the parent of what the call made.
         if not own or any(resource_matches(resource.pattern, arn) for resource in own):
             usable = _usable(action.name, arn)[0]
             if creates(call.name) and prefix != "iam":  # IAM's ARNs hold names, which no service chooses anew.

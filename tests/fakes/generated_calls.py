@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache
 from typing import Any
@@ -62,47 +63,71 @@ def call(source: str, name: str, parameters: Mapping[str, object]) -> Call:
     )
 
 
-def parameters_of(client: str, operation: str, *, required_only: bool = False) -> dict[str, object]:
-    """Returns request parameters with every member that the model has, or the required ones, as CloudTrail has them."""
+def parameters_of(client: str, operation: str, *, required_only: bool = False, variant: int = 0) -> dict[str, object]:
+    """Returns request parameters with every member that the model has, or the required ones, as CloudTrail has them.
+
+    Args:
+        client: name of the client in Boto3.
+        operation: name of the operation.
+        required_only: leave out optional members.
+        variant: which value of each enumeration to take.
+    """
     model = model_of(client)
     found = model["operations"].get(operation) if model else None
     if model is None or found is None or "input" not in found:
         return {}
-    value = _value(model["shapes"], found["input"]["shape"], "", (), required_only)
+    value = _Filler(model["shapes"], required_only, variant).value(found["input"]["shape"], "", ())
     parameters = dict(value) if isinstance(value, dict) else {}
     if client == "ec2" and "tagSpecifications" in parameters:
         parameters["tagSpecificationSet"] = _EC2_TAGS
     return parameters
 
 
-def _value(shapes: Mapping[str, Any], name: str, member: str, above: tuple[str, ...], required_only: bool) -> object:
-    shape = shapes[name]
-    if name in above or len(above) > _DEEPEST:
-        return None
-    above = (*above, name)
-    match shape["type"]:
-        case "structure":
-            kept = [
-                (key, spec)
-                for key, spec in shape.get("members", {}).items()
-                if not required_only or key in shape.get("required", ())
-            ]
-            filled = ((_key(key, spec), _value(shapes, spec["shape"], key, above, required_only)) for key, spec in kept)
-            return {key: value for key, value in filled if value is not None}
-        case "list":
-            item = _value(shapes, shape["member"]["shape"], member, above, required_only)
-            return [] if item is None else [item]
-        case "map":
-            item = _value(shapes, shape["value"]["shape"], member, above, required_only)
-            return {} if item is None else {"key": item}
-        case "boolean":
-            return True
-        case "integer" | "long" | "float" | "double":
-            return 1
-        case "blob" | "timestamp":
+@dataclass(frozen=True, slots=True)
+class _Filler:
+    """Fills shapes of one model."""
+
+    shapes: Mapping[str, Any]
+    required_only: bool
+    variant: int
+
+    def value(self, name: str, member: str, above: tuple[str, ...]) -> object:
+        """Returns a value of a shape; None where it would hold itself."""
+        shape = self.shapes[name]
+        if name in above or len(above) > _DEEPEST:
             return None
-        case _:
-            return _text(shape, member)
+        above = (*above, name)
+        match shape["type"]:
+            case "structure":
+                return self._structure(shape, above)
+            case "list":
+                item = self.value(shape["member"]["shape"], member, above)
+                return [] if item is None else [item]
+            case "map":
+                item = self.value(shape["value"]["shape"], member, above)
+                return {} if item is None else {"key": item}
+            case "boolean":
+                return True
+            case "integer" | "long" | "float" | "double":
+                return 1
+            case "blob" | "timestamp":
+                return None
+            case _:
+                return self._text(shape, member)
+
+    def _structure(self, shape: Mapping[str, Any], above: tuple[str, ...]) -> dict[str, object]:
+        members, required = shape.get("members", {}), shape.get("required", ())
+        kept = [pair for pair in members.items() if not self.required_only or pair[0] in required]
+        filled = ((_key(key, spec), self.value(spec["shape"], key, above)) for key, spec in kept)
+        return {key: value for key, value in filled if value is not None}
+
+    def _text(self, shape: Mapping[str, Any], member: str) -> str:
+        if shape.get("enum"):
+            return str(shape["enum"][self.variant % len(shape["enum"])])
+        lower = member.lower()
+        if "role" in lower or "credentials" in lower:
+            return f"arn:aws:iam::{ACCOUNT}:role/service-role"
+        return f"the-{lower}" if not lower.endswith("arn") else f"arn:aws:iam::{ACCOUNT}:role/{lower}"
 
 
 def _key(member: str, spec: Mapping[str, Any]) -> str:
@@ -111,15 +136,6 @@ def _key(member: str, spec: Mapping[str, Any]) -> str:
     if spec.get("location") == "header":
         return str(spec.get("locationName", member))
     return member[:1].lower() + member[1:]
-
-
-def _text(shape: Mapping[str, Any], member: str) -> str:
-    if shape.get("enum"):
-        return str(shape["enum"][0])
-    lower = member.lower()
-    if "role" in lower or "credentials" in lower:
-        return f"arn:aws:iam::{ACCOUNT}:role/service-role"
-    return f"the-{lower}" if not lower.endswith("arn") else f"arn:aws:iam::{ACCOUNT}:role/{lower}"
 
 
 def operations() -> Iterator[tuple[str, str, str]]:

@@ -114,10 +114,8 @@ def test_an_encoded_arn_is_decoded() -> None:
 
 
 def test_each_key_of_a_re_encryption_has_its_own_action() -> None:
-    source, target = (
-        f"arn:aws:kms:{HERE}:key/{id}"
-        for id in ("1234abcd-12ab-34cd-56ef-1234567890ab", "0987dcba-09fe-87dc-65ba-ab0987654321")
-    )
+    ids = ("1234abcd-12ab-34cd-56ef-1234567890ab", "0987dcba-09fe-87dc-65ba-ab0987654321")
+    source, target = (f"arn:aws:kms:{HERE}:key/{each}" for each in ids)
     call = a_call(
         "kms:ReEncrypt", {"destinationKeyId": "0987dcba-09fe-87dc-65ba-ab0987654321"}, resources=(source, target)
     )

@@ -49,6 +49,7 @@ lint: $(STAMP) ## Run the checks that read and do not run: format, types, layers
 	$(call step,action.yml,$(BIN)/check-jsonschema --builtin-schema vendor.github-actions action.yml)
 	$(call step,workflows,$(BIN)/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml examples/workflows/*.yml)
 	$(call step,dependabot,$(BIN)/check-jsonschema --builtin-schema vendor.dependabot .github/dependabot.yml)
+	$(call step,pre-commit,$(BIN)/pre-commit validate-config)
 	$(call step,hadolint,$(BIN)/hadolint Dockerfile)
 	$(call step,zizmor,$(BIN)/zizmor --offline --no-progress action.yml .github examples/workflows/*.yml)
 	$(call step,README tables,$(BIN)/python tools/readme_tables.py --check)
@@ -69,7 +70,7 @@ goldens: $(STAMP) ## Compare the outputs of all JSON cases and the demo with a r
 
 package: $(STAMP) ## Build dist/: the package as PyPI takes it, checked by twine
 	@rm -rf dist && folder=$$(mktemp -d) && trap 'rm -r "$$folder"' EXIT && $(BIN)/python -m venv "$$folder" \
-	&& "$$folder/bin/python" -m pip install --quiet build twine \
+	&& $(BIN)/python -m pip --python "$$folder" install --quiet --group package \
 	&& "$$folder/bin/python" -m build --outdir dist . >/dev/null && "$$folder/bin/twine" check --strict dist/*
 
 screenshots: $(STAMP) ## Take the pictures of the README anew, from the bundled example (needs Chromium)
@@ -101,7 +102,7 @@ tables: $(STAMP) ## Write the computed tables of facts anew, from the installed 
 # --no-emit-package: cffi's setuptools is a build tool, and the image installs wheels only.
 lock: $(STAMP) ## Write requirements.txt, which the image installs, from requirements.in
 	@folder=$$(mktemp -d) && trap 'rm -r "$$folder"' EXIT && $(BIN)/python -m venv "$$folder" \
-	&& "$$folder/bin/python" -m pip install --quiet uv \
+	&& $(BIN)/python -m pip --python "$$folder" install --quiet --group lock \
 	&& "$$folder/bin/uv" pip compile --quiet --upgrade --generate-hashes --python-version 3.13 --python-platform linux \
 	   --no-emit-package setuptools --custom-compile-command "make lock" requirements.in --output-file requirements.txt
 

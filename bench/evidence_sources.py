@@ -24,13 +24,13 @@ from typing import TYPE_CHECKING, Any
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from bench.s3_trail import peak, records
-from leastpriv.aws.arns import Source, Window, parse_principal
+from leastpriv.aws.arns import EvidenceSource, Window, parse_principal
 from leastpriv.aws.session import Aws
 from leastpriv.evidence.cloudtrail.athena import AthenaTable
 from leastpriv.evidence.cloudtrail.event_history import EventHistory
 from leastpriv.evidence.cloudtrail.s3_store import S3Trail
-from leastpriv.evidence.collector import read_evidence
-from leastpriv.evidence.live_role import read_live
+from leastpriv.evidence.read_sources import read_evidence
+from leastpriv.evidence.live_role import read_live_role
 
 if TYPE_CHECKING:
     from tests.fakes.aws.s3_server import FakeS3
@@ -135,9 +135,9 @@ def one(what: str, role: str, last: str) -> int:
     door._session.events.register("before-send", count)
     figures = "                 "
     if what == "live role":
-        read_live(door, parse_principal(role))
+        read_live_role(door, parse_principal(role))
     else:
-        source: Source = {
+        source: EvidenceSource = {
             "trail in S3": lambda: S3Trail(door, "s3://logs", now=now),
             "Athena": lambda: AthenaTable(door, "security.logs", now),
             "event history": lambda: EventHistory(door, ("eu-west-1", "us-east-1"), now, pace=0),

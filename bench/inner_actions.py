@@ -23,7 +23,7 @@ sys.path[:0] = [str(ROOT), str(ROOT / "tools")]
 from service_reference import Operation, read_reference  # noqa: E402
 
 from leastpriv.diff.compare import compare  # noqa: E402
-from leastpriv.evidence.collector import UsageBook  # noqa: E402
+from leastpriv.evidence.collector import UsageCollector  # noqa: E402
 from leastpriv.evidence.models import Coverage, Evidence  # noqa: E402
 from leastpriv.permissions import catalog  # noqa: E402
 from leastpriv.permissions.event_table import map_event  # noqa: E402
@@ -109,7 +109,7 @@ def removals(source: str, name: str, parameters: Mapping[str, object], granted: 
 def evidence(source: str, name: str, parameters: Mapping[str, object]) -> Evidence:
     """Returns the evidence of twelve runs of one call, in a trail that shows all management events."""
     made = call(source, name, parameters)
-    book = UsageBook(made.principal)
+    book = UsageCollector(made.principal)
     for run in range(_RUNS):
         session = f"{1_765_000_000 + run}"
         book.note(structs.replace(made, time=_FIRST + timedelta(days=4 * run), session=session, event_id=session))

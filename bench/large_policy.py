@@ -89,13 +89,13 @@ def measured(granted: Sequence[str], a_statement: int) -> float:
     times = [time.process_time()]
     difference = compare(committed, [], found)
     times.append(time.process_time())
-    draft = propose(committed, difference, found, options)
+    proposal = propose(committed, difference, found, options)
     times.append(time.process_time())
-    proof = prove(draft, [], found, options)
+    proof = prove(proposal, [], found, options)
     times.append(time.process_time())
     assert proof.left_out is not None and proof.left_out.untried == len(RUNS) - 40  # noqa: S101, PT018
     parts = " ".join(f"{after - before:7.2f}" for before, after in pairwise(times))
-    print(f"{len(granted):6,} {len(committed.statements):6,} {parts} {times[-1] - times[0]:7.2f}  {len(draft.changes)}")
+    print(f"{len(granted):6,} {len(committed.statements):6,} {parts} {times[-1] - times[0]:7.2f}  {len(proposal.changes)}")
     return times[-1] - times[0]
 
 

@@ -22,7 +22,7 @@ from typing import TypeVar
 
 from leastpriv.aws.arns import Principals, Window
 from leastpriv.evidence.cloudtrail.local_store import TrailFolder
-from leastpriv.evidence.collector import UsageBook
+from leastpriv.evidence.collector import UsageCollector
 from leastpriv.models import Call, Outcome
 from leastpriv.permissions import catalog
 from leastpriv.permissions.likeness import Alike, ResponseReadError, likeness
@@ -57,7 +57,7 @@ def of_trail(folder: Path) -> int:
     """Print the figures of a trail's calls."""
     found = [call for call in TrailFolder(folder).read(Window(), Principals(None)) if isinstance(call, Call)]
     distinct = [alike for alike in dict.fromkeys(map(likeness, found)) if alike is not None]
-    books = {call.principal: UsageBook(call.principal) for call in found}
+    books = {call.principal: UsageCollector(call.principal) for call in found}
     for call in found:
         needs_of(call)  # Loads the catalogue and compiles what is compiled once.
     gc.collect()

@@ -16,9 +16,9 @@ from pathlib import Path
 
 from leastpriv.errors import LeastprivError
 from leastpriv.policy.document import Document, Statement, parse
-from leastpriv.policy.edit import AppendActions, AppendStatement, DropStatement, Edit, ReplaceActions, apply
-from leastpriv.policy.source import policies_in
-from leastpriv.policy.syntax_tree import read
+from leastpriv.policy.edit import AppendActions, AppendStatement, DropStatement, Edit, ReplaceActions, apply_edits
+from leastpriv.policy.source import policy_pointers
+from leastpriv.policy.syntax_tree import read_json
 from leastpriv.policy.yaml_reader import read_yaml
 
 _ADDED = {"Sid": "Added", "Effect": "Allow", "Action": ["a:B"], "Resource": ["arn:aws:a:::b"]}
@@ -52,8 +52,8 @@ def measure(path: Path, found: Counter[str]) -> None:
     """Count what becomes of one file."""
     raw = path.read_bytes()
     text = raw.decode()
-    root = read(text, path.name) if path.suffix == ".json" else read_yaml(text, path.name)
-    for pointer in policies_in(root):
+    root = read_json(text, path.name) if path.suffix == ".json" else read_yaml(text, path.name)
+    for pointer in policy_pointers(root):
         try:
             document = parse(raw, path.name, pointer)
         except LeastprivError as error:
@@ -61,11 +61,11 @@ def measure(path: Path, found: Counter[str]) -> None:
             print(f"refused: {error}")
             continue
         found["policies read"] += 1
-        found["written back byte for byte"] += apply(document, []).to_bytes() == raw
+        found["written back byte for byte"] += apply_edits(document, []).to_bytes() == raw
         for statement in document.statements:
             for edit, most in edits(document, statement):
                 found["edits"] += 1
-                found["edits of more lines than they take"] += gone(text, apply(document, [edit]).raw.decode()) > most
+                found["edits of more lines than they take"] += gone(text, apply_edits(document, [edit]).raw.decode()) > most
 
 
 def main(folder: str) -> None:

@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from leastpriv.errors import PolicyFileError
-from leastpriv.policy.containment import Containment, contained
+from leastpriv.policy.containment import Containment, check_containment
 from leastpriv.policy.document import Document, parse
 from leastpriv.policy.evaluate import Request, evaluate, policy_size
 
@@ -104,8 +104,8 @@ def main(arguments: list[str]) -> int:
         ("narrowed from everything", star, old),
         ("hostile", hostile, other),
     ):
-        answer = contained([one], [two])
-        seconds = best(lambda one=one, two=two: contained([one], [two]))  # type: ignore[misc]
+        answer = check_containment([one], [two])
+        seconds = best(lambda one=one, two=two: check_containment([one], [two]))  # type: ignore[misc]
         print(f"{name}: {policy_size(one):,} and {policy_size(two):,} bytes: {1e3 * seconds:.1f} ms, {told(answer)}")
     if arguments:
         print(corpus(Path(arguments[0])))
@@ -124,7 +124,7 @@ def corpus(folder: Path) -> str:
     for one, two in zip(documents, documents[1:] + documents[:1], strict=True):
         for old, new in ((one, one), (one, two)):
             started = time.perf_counter()
-            answer = contained([old], [new])
+            answer = check_containment([old], [new])
             seconds = time.perf_counter() - started
             if old is new and not answer.holds:
                 print(f"{old.where} is not contained in itself: {told(answer)}")

@@ -93,11 +93,11 @@ def main() -> None:
         committed = document(actions)
         print(f"{', '.join(actions)}:")
         difference = timed("compare", lambda committed=committed: compare(committed, [], found))
-        draft = timed("propose", lambda c=committed, d=difference: propose(c, d, found, options))
-        timed("prove", lambda draft=draft: prove(draft, [], found))
-        proof = timed("prove and leave runs out", lambda draft=draft: prove(draft, [], found, options))
+        proposal = timed("propose", lambda c=committed, d=difference: propose(c, d, found, options))
+        timed("prove", lambda proposal=proposal: prove(proposal, [], found))
+        proof = timed("prove and leave runs out", lambda proposal=proposal: prove(proposal, [], found, options))
         assert proof.left_out is not None  # noqa: S101 - it was asked for
-        print(f"  {len(proof.left_out.refused)} runs refused, {proof.left_out.untried} not tried, sizes {proof.sizes}")
+        print(f"  {len(proof.left_out.denied)} runs refused, {proof.left_out.untried} not tried, sizes {proof.sizes}")
 
 
 if __name__ == "__main__":

@@ -127,7 +127,7 @@ def files_of(source: S3Trail | TrailFolder, principals: Principals) -> int:
 
 def got(aws: Aws) -> int:
     """List and get all objects as our own reading does, and drop them."""
-    bucket = Bucket("logs", aws.client("s3"), aws.fast_objects("logs"))
+    bucket = Bucket("logs", aws.client("s3"), aws.fast_object_client("logs"))
     listed = [stored for page in bucket.objects("AWSLogs/") for stored in page]
     with ThreadPoolExecutor(bucket.at_once) as pool:
         return sum(1 for _ in pool.map(lambda stored: len(bucket.fetch(stored)), listed))

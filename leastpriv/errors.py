@@ -1,13 +1,13 @@
-"""Every error a user can meet; only `cli` catches them and only `cli` exits.
+"""Every error that a user can see; only `cli` catches them and sets the exit code.
 
-LeastprivError              exit 1   something could not be done
-├── InputError              exit 2   an input is wrong: the message names it and the way out
+LeastprivError              exit 1   the action could not do its job
+├── InputError              exit 2   an input is wrong: the message names it and the remedy
 │   └── PolicyFileError     exit 2   the policy file cannot be read as a policy
-│       └── NoPolicyError            it can be read, and holds none where the pointer leads
-├── UnreadableMemoryError   exit 1   what was remembered cannot be read; nothing is removed then
-├── AwsError                exit 1   AWS could not be asked; what of the evidence this leaves open is told as a gap
-└── PullRequestError        exit 1   the proposal could not be put where people review it
-        └── CreationForbiddenError       the branch is there, the pull request is not (pull_request/github_errors.py)
+│       └── NoPolicyError            the file has no policy at the pointer
+├── UnreadableHistoryError  exit 1   the stored history cannot be read; nothing is removed then
+├── AwsError                exit 1   an AWS request failed; what this hides in the evidence is a gap
+└── PullRequestError        exit 1   the branch, commit or pull request could not be written
+        └── CreationForbiddenError       the branch exists, the pull request does not (pull_request/github/)
 """
 
 from __future__ import annotations
@@ -16,55 +16,56 @@ from enum import StrEnum
 
 
 class LeastprivError(Exception):
-    """Base of the tree: one sentence for the user, and the exit code it leads to."""
+    """Base class: one sentence for the user, and the exit code."""
 
     exit_code = 1
 
 
 class InputError(LeastprivError):
-    """An input is missing, malformed or refused."""
+    """An input is missing, malformed or not allowed."""
 
     exit_code = 2
 
 
 class PolicyFileError(InputError):
-    """The policy file is not a policy that can be read and written back unharmed."""
+    """The policy file cannot be parsed and written back without loss."""
 
 
 class NoPolicyError(PolicyFileError):
-    """The file holds no policy where the pointer leads."""
+    """The file has no policy at the pointer."""
 
 
-class AwsTrouble(StrEnum):
-    """What kept AWS from answering."""
+class AwsErrorKind(StrEnum):
+    """Why an AWS request failed."""
 
     NO_CREDENTIALS = "no-credentials"
     INVALID = "invalid"
-    """Credentials that AWS does not know."""
+    """AWS does not accept the credentials."""
     EXPIRED = "expired"
     DENIED = "denied"
     THROTTLED = "throttled"
     SERVER = "server"
-    """AWS failed by itself."""
+    """AWS returned a server error."""
     UNREACHABLE = "unreachable"
     INCOMPLETE = "incomplete"
-    """An answer that broke off, or cannot be read."""
+    """The response is truncated or cannot be parsed."""
     OTHER = "other"
 
 
 class AwsError(LeastprivError):
-    """AWS could not be asked, or did not answer: one sentence, its kind, and the permission that was missing."""
+    """An AWS request failed: one sentence, the kind, and the missing permission."""
 
-    def __init__(self, message: str, trouble: AwsTrouble, missing: str = "") -> None:
+    def __init__(self, message: str, kind: AwsErrorKind, missing_action: str = "") -> None:
         super().__init__(message)
-        self.trouble = trouble
-        self.missing = missing
-        """The IAM action that the credentials lack (`cloudtrail:LookupEvents`); empty where that is not the reason."""
+        self.kind = kind
+        self.missing_action = missing_action
+        """The IAM action that the credentials lack (`cloudtrail:LookupEvents`); empty where permissions are not the
+        reason."""
 
 
-class UnreadableMemoryError(LeastprivError):
-    """A file is no memory of this principal: the end of a sentence that begins with its name."""
+class UnreadableHistoryError(LeastprivError):
+    """A history file is not valid for this principal; the message continues a sentence about the file."""
 
 
 class PullRequestError(LeastprivError):
-    """The branch, commit or pull request could not be made."""
+    """The branch, commit or pull request could not be created."""

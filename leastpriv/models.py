@@ -1,6 +1,6 @@
-"""The words of the product (docs: "Words") as frozen dataclasses: no I/O and no decisions.
+"""The domain types of the glossary as frozen dataclasses, without I/O or decisions.
 
-A `Call` is a frozen struct of msgspec: there are millions, and making a dataclass takes seven times as long.
+`Call` is a frozen msgspec struct: a run creates millions, and a dataclass takes seven times as long to create.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ from msgspec import Struct
 
 
 class Outcome(StrEnum):
-    """What a call says about authorisation."""
+    """Whether AWS authorized a call."""
 
     ALLOWED = "allowed"
-    """It succeeded, or failed for a reason that lies behind authorisation."""
+    """The call succeeded, or failed for a reason other than authorization."""
     DENIED = "denied"
     UNKNOWN = "unknown"
-    """Throttled, malformed, expired …: authorisation may or may not have happened."""
+    """The call was throttled, malformed, expired …: AWS may not have reached authorization."""
 
 
 class Basis(StrEnum):
@@ -29,13 +29,13 @@ class Basis(StrEnum):
     OBSERVED = "observed"
     INFERRED = "inferred"
     DENIED = "denied"
-    SIBLING = "sibling"
+    LIFECYCLE = "sibling"
     DECLARED = "declared"
     KEPT = "kept"
 
 
 class DeniedBy(StrEnum):
-    """Who refused a call; the values of the `denied_by` field of `leastpriv denials`."""
+    """The policy type that denied a call; the values of the `denied_by` field of `leastpriv denials`."""
 
     IDENTITY = "identity"
     SCP = "scp"
@@ -49,58 +49,58 @@ class DeniedBy(StrEnum):
 
 
 class GapKind(StrEnum):
-    """What the evidence could not see."""
+    """The kinds of information that the evidence lacks."""
 
     UNREADABLE_FILE = "unreadable-file"
-    """A trail file (or its rest) is damaged."""
+    """A CloudTrail file is damaged, in whole or from some point on."""
     UNREADABLE_RECORD = "unreadable-record"
-    """A record lacks what makes it a call."""
+    """A record lacks a field that every call has."""
     UNMAPPED_EVENT = "unmapped-event"
-    """Nobody knows which action the event needs."""
+    """No mapping exists from the event to an action."""
     UNVERIFIED_ACTION = "unverified-action"
-    """The service is known, the action is newer than the catalogue."""
+    """The service is known, but the action is newer than the catalogue."""
     PARAMETERS_OMITTED = "parameters-omitted"
-    """CloudTrail left the request parameters out (over 100 KB)."""
+    """CloudTrail omitted the request parameters (over 100 KB)."""
     MAY_PASS_ROLE = "may-pass-role"  # noqa: S105 - the name of a gap
-    """The call hands a role to a service, if any, that its request does not name."""
+    """The call may pass a role to a service, but its request does not name the role."""
     MAPPING_DISAGREES = "mapping-disagrees"
-    """AWS refused an action, or on a resource, that the call's event is not known to need."""
+    """AWS denied an action, or a resource, that the mapping of the event does not contain."""
     SOURCE_FAILED = "source-failed"
-    """A source, or a part of it, could not be read to its end."""
+    """A source could not be read completely."""
     NO_DATA_EVENTS = "no-data-events"
     """A source holds management events only."""
     EVENTS_LATE = "events-late"
     """CloudTrail had not delivered the newest events yet."""
-    FROM_THE_FUTURE = "from-the-future"
-    """Records are of a later time than it is here: nothing that rests on days holds."""
+    FUTURE_RECORDS = "from-the-future"
+    """Records are dated in the future; day counts are unreliable."""
     NOT_LOGGED = "not-logged"
-    """A trail's settings leave such events out."""
+    """The trail's event selectors exclude these events."""
     NOT_VALIDATED = "not-validated"
-    """No digest file vouches for a trail's file, or digest files are missing themselves."""
+    """No digest file validates a log file, or digest files are missing."""
     LOGGING_STOPPED = "logging-stopped"
-    """A trail was switched off for a time, or its files could not be delivered."""
+    """A trail stopped logging for a time, or could not deliver files."""
     SETTINGS_UNKNOWN = "settings-unknown"
-    """A trail's settings could not be read: the records alone tell what it logs (docs: decision 6)."""
+    """A trail's settings could not be read: only its records show what it logs (docs: decision 6)."""
     LIVE_ROLE_UNREAD = "live-role-unread"
-    """What is attached to the role in the account is not known; it hides no call."""
+    """The policies attached to the deployed role are not known; this hides no call."""
     UNREADABLE_LOG = "unreadable-log"
-    """A job log, or its rest, could not be had."""
-    UNTOLD_REFUSAL = "untold-refusal"
-    """A job log tells of a refusal, but not of which action."""
-    ENCODED_REFUSAL = "encoded-refusal"
-    """The refusal is encoded, and nobody could decode it."""
-    REFUSAL_OF_ANOTHER = "refusal-of-another"
-    """A job log tells of a refusal that names another principal."""
+    """A job log could not be fetched or read completely."""
+    UNNAMED_DENIAL = "untold-refusal"
+    """A job log shows a denial that names no action."""
+    ENCODED_DENIAL = "encoded-refusal"
+    """The denial message is encoded and could not be decoded."""
+    DENIAL_OF_OTHER_PRINCIPAL = "refusal-of-another"
+    """A job log shows a denial of another principal."""
 
     @property
     def hides_use(self) -> bool:
-        """Whether an allowed call may lie in the gap: a job log tells refusals only, and CloudTrail has the rest."""
+        """Whether the gap may hide an allowed call; job logs contain denials only, and CloudTrail has the calls."""
         return self not in (
             GapKind.SETTINGS_UNKNOWN,
             GapKind.UNREADABLE_LOG,
-            GapKind.UNTOLD_REFUSAL,
-            GapKind.ENCODED_REFUSAL,
-            GapKind.REFUSAL_OF_ANOTHER,
+            GapKind.UNNAMED_DENIAL,
+            GapKind.ENCODED_DENIAL,
+            GapKind.DENIAL_OF_OTHER_PRINCIPAL,
             GapKind.LIVE_ROLE_UNREAD,
         )
 
@@ -114,17 +114,17 @@ class ChangeKind(StrEnum):
 
 
 class Trust(StrEnum):
-    """Whether a run's code had passed the repository's review."""
+    """Whether the repository's review covered the code of a run."""
 
     TRUSTED = "trusted"
-    """Its commit is on the base branch or another protected one."""
+    """Its commit is on the base branch or another protected branch."""
     UNTRUSTED = "untrusted"
     UNKNOWN = "unknown"
 
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """Where the code of a run came from."""
+    """The git ref whose code a run executed."""
 
     trust: Trust
     where: str
@@ -133,7 +133,7 @@ class Origin:
 
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """A role or user. `arn` has the path where it is known (`arn:aws:iam::…:role/ci/deploy`)."""
+    """A role or user. `arn` includes the path where it is known (`arn:aws:iam::…:role/ci/deploy`)."""
 
     arn: str
     partition: str
@@ -145,10 +145,10 @@ class Principal:
 
 
 class Call(Struct, frozen=True, gc=False):
-    """One API call read from evidence."""
+    """One API call from the evidence."""
 
     event_id: str
-    """Empty where the record has none; such calls are not de-duplicated."""
+    """Empty where the record has none; calls without an id are not deduplicated."""
     principal: str
     """ARN of the role or user, normalised (never an `assumed-role` session ARN)."""
     session: str
@@ -170,18 +170,19 @@ class Call(Struct, frozen=True, gc=False):
     error_code: str = ""
     error_message: str = ""
     invoked_by: str = ""
-    """Service that forwarded the caller's request; identity, not this, decides whose call it is."""
+    """Service that forwarded the caller's request; the identity, not this field, decides who called."""
     read_only: bool | None = None
     data_event: bool = False
     parameters_omitted: bool = False
-    """The record says that its request parameters were too large to be kept."""
+    """The record says that its request parameters were too large."""
     access_key: str = ""
-    """Id of the key that signed the call; empty where the record tells none, as for what a service does with a role."""
+    """Id of the access key that signed the call; empty where the record has none, for example when a service uses a
+    role."""
 
 
 @dataclass(frozen=True, slots=True)
 class Denial:
-    """A refused call or refusal message."""
+    """A denied call or a denial message."""
 
     actions: tuple[str, ...]
     resource: str
@@ -194,35 +195,35 @@ class Denial:
     """Adding the actions to the identity policy can help."""
     message: str = ""
     inferred: bool = False
-    """The message names no action: it follows from the operation, the resource type or what a tool was doing."""
+    """The message names no action; it is inferred from the operation, the resource type or the tool's output."""
     why: str = ""
-    """Why no grant helps, in words; empty where one can."""
+    """Why no grant helps; empty where one can."""
     encoded: str = ""
-    """EC2's encoded text, whole, which `sts:DecodeAuthorizationMessage` reads; empty where there is none."""
+    """EC2's whole encoded text, which `sts:DecodeAuthorizationMessage` decodes; empty where there is none."""
     log: str = ""
-    """Where a job log tells it, `deploy:120`; empty for a call that CloudTrail recorded."""
+    """Location in a job log, `deploy:120`; empty for a call that CloudTrail recorded."""
 
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """What a gap could hide. An empty part means "all" of that part."""
+    """The calls that a gap may hide. An empty field means "all"."""
 
     services: tuple[str, ...] = ()
     """IAM prefixes, e.g. `s3`."""
     actions: tuple[str, ...] = ()
     regions: tuple[str, ...] = ()
     data_events: bool = False
-    """Only actions that nothing but data events shows (`permissions/visibility.py`)."""
+    """Only actions that are visible in data events alone (`permissions/visibility.py`)."""
     events: tuple[str, ...] = ()
-    """`management-read`, `management-write`, or data events of a resource type, `AWS::S3::Object`; of one kind only:
+    """`management-read`, `management-write`, or data events of a resource type, `AWS::S3::Object`, or of one kind only:
     `AWS::S3::Object read`, `AWS::S3::Object write`."""
     outside: tuple[str, ...] = ()
-    """ARNs, with `*` at their end where all that begins so is meant: resources of which nothing is hidden."""
+    """ARNs, or prefixes of ARNs followed by `*`, of which the gap hides no call."""
 
 
 @dataclass(frozen=True, slots=True)
 class Gap:
-    """Something the evidence could not see."""
+    """A limit of the evidence: its kind, its scope and the detail."""
 
     kind: GapKind
     scope: Scope
@@ -241,7 +242,7 @@ class Condition:
 
 @dataclass(frozen=True, slots=True, order=True)
 class Permission:
-    """What a policy would have to allow."""
+    """An action, a resource and conditions that a policy has to allow."""
 
     action: str
     """Catalogue spelling, `s3:PutObject`."""
@@ -252,37 +253,37 @@ class Permission:
 
 @dataclass(frozen=True, slots=True)
 class Need:
-    """One permission that one call needs, and how we know."""
+    """One permission that a call needs, and its basis."""
 
     permission: Permission
     basis: Basis
     derivation: str
-    """How the resource was found, in words for the reader."""
+    """How the resource was derived, in words for the reader."""
     because: str = ""
-    """For inferred needs: what in the call implies it."""
+    """For inferred needs: the part of the call that implies it."""
     verified: bool = True
     """False where the catalogue lacks the action."""
     exact: bool = True
-    """False where the evidence shows the resource only in part (`stack/orders/*`) or by its type."""
+    """False where the evidence shows the resource only in part (`stack/orders/*`) or by type."""
 
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """One deploy."""
+    """One deployment."""
 
     id: str
     session: str
     first: datetime
     last: datetime
     denied: int = 0
-    """Refused calls in this run."""
-    taken_by: str = ""
-    """Session name of the one run whose logins handed out all of its keys; empty where that is not known."""
+    """Number of denied calls in this run."""
+    parent_run: str = ""
+    """Session name of the one run whose AssumeRole calls issued all access keys of this run; empty where unknown."""
 
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """One permission as the evidence shows it."""
+    """One permission with its count, times and runs in the evidence."""
 
     need: Need
     outcome: Outcome
@@ -297,10 +298,10 @@ class Usage:
     denial: Denial | None = None
     """Set where the outcome is denied."""
     succeeded: bool = True
-    """Some call did what it should; false where all failed behind authorisation (`NoSuchBucket`)."""
+    """At least one call succeeded; false where all failed for a reason other than authorization (`NoSuchBucket`)."""
     forwarded_by: tuple[str, ...] = ()
-    """Services that forwarded some of the calls in the principal's name, sorted."""
+    """Services that forwarded some of the calls on behalf of the principal, sorted."""
     direct: bool = True
-    """Some call came from the principal itself; false where services forwarded all."""
+    """At least one call came from the principal directly; false where services forwarded all."""
     made: tuple[str, ...] = ()
-    """Ids that AWS gave to what the calls made, as far as their records name them, sorted."""
+    """Ids of the resources that the calls created, where the records contain them, sorted."""

@@ -1,4 +1,4 @@
-"""Fixtures that every room's tests may use."""
+"""Fixtures for the tests of every package."""
 
 from __future__ import annotations
 
@@ -10,21 +10,45 @@ from pathlib import Path
 import pytest
 
 from tests import hypothesis_profiles
+from tests.fakes import progress
 
-hypothesis_profiles.load()
+hypothesis_profiles.load(os.environ)
+
+_DEFAULTS = {
+    signal.SIGINT: signal.default_int_handler,
+    signal.SIGTERM: signal.SIG_DFL,
+    signal.SIGHUP: signal.SIG_DFL,
+}
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
-    # A shell starts so what it sends to the background: tests of an interruption would wait for ever.
+    # A shell without job control starts background processes so: tests of Ctrl-C would wait for ever.
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True)
 def same_handlers() -> Iterator[None]:
-    """What a test has done with an interruption, no other test of its worker is to find."""
-    before = {each: signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)}
+    """Restore the handlers of signals after each test, for the next test of the same process."""
+    before = {number: signal.getsignal(number) for number in _DEFAULTS}
     yield
-    for each, handler in before.items():
-        signal.signal(each, handler)
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+@pytest.fixture(autouse=True)
+def logged() -> Iterator[list[str]]:
+    """Record the progress that the product logs during the test."""
+    with progress.recorded() as lines:
+        yield lines
+
+
+@pytest.fixture
+def default_signals(same_handlers: None) -> None:
+    """Run a test with the default handlers of signals, also in a suite that `nohup` started.
+
+    Not for all tests: the suite itself survives the end of its terminal.
+    """
+    for number, handler in _DEFAULTS.items():
+        signal.signal(number, handler)
 
 
 @pytest.fixture(scope="session")

@@ -18,7 +18,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from leastpriv import __version__
-from leastpriv.cli.main import action_main
+from leastpriv.action.main import action_main
 from leastpriv.permissions import catalog
 from leastpriv.pipeline.artifacts import write_files
 from leastpriv.report.review import review_body, review_title

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+from collections.abc import Mapping
 from typing import Any
 
 from hypothesis import HealthCheck, settings
@@ -12,9 +12,9 @@ settings.register_profile("full", deadline=None, suppress_health_check=[HealthCh
 settings.register_profile("fast", settings.get_profile("full"), max_examples=10)
 
 
-def load() -> None:
+def load(environment: Mapping[str, str]) -> None:
     """Load the profile that HYPOTHESIS_PROFILE names, or `full` in CI and `fast` elsewhere."""
-    settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE") or ("full" if os.environ.get("CI") else "fast"))
+    settings.load_profile(environment.get("HYPOTHESIS_PROFILE") or ("full" if environment.get("CI") else "fast"))
 
 
 def examples(count: int, **others: Any) -> settings:

@@ -27,7 +27,7 @@ from leastpriv.pipeline.context import JobLogs, Workplace
 from leastpriv.pipeline.propose import Result, make, publish
 from leastpriv.proposal.guards import registry
 from leastpriv.proposal.guards.registry import GUARDS
-from leastpriv.proposal.models import Change, HeldBack
+from leastpriv.proposal.models import Change, HeldBackChange
 from tests.fakes.told import Reviews, account, reading, shelf_of
 
 CASES = sorted((Path(__file__).parent / "cases").glob("*.json"))
@@ -120,7 +120,7 @@ def run_case(case: Mapping[str, Any], folder: Path) -> Result:
     workplace = replace(workplace, shelf=shelf_of(case, principal, workplace.policy_name, folder), remembers=False)
     workplace = replace(workplace, historian=Reviews(case["origins"]) if "origins" in case else None)
     with account(case):
-        made = make(settings, workplace, NOW, lambda _: None, read=reading(case))
+        made = make(settings, workplace, NOW, read=reading(case))
     return publish(made, settings, workplace, NOW)
 
 
@@ -232,13 +232,13 @@ def identity(principal: str, session: str, key: str) -> dict[str, Any]:
 
 def outcome(result: Result) -> dict[str, Any]:
     """What a case may expect, in words."""
-    draft, evidence = result.subject.draft, result.subject.evidence
+    draft, evidence = result.subject.proposal, result.subject.evidence
     replay = result.subject.proof.replay
     return {
         "changes": sorted(change_words(change) for change in draft.changes),
         "held-back": sorted({held_words(held) for held in draft.held_back}),
-        "refused": sorted({held_words(held) for held in draft.refused}),
-        "stays-on-all": sorted({held_words(held) for held in draft.held_open}),
+        "refused": sorted({held_words(held) for held in draft.held_back_additions}),
+        "stays-on-all": sorted({held_words(held) for held in draft.held_back_restrictions}),
         "gaps": sorted(f"{gap.kind}: {gap.detail}" for gap in evidence.gaps),
         "runs": len(evidence.runs),
         "replay": f"{replay.allowed} of {replay.recorded}",
@@ -253,13 +253,13 @@ def change_words(change: Change) -> str:
     if change.kind is ChangeKind.ADD:
         conditions = [f" if {each.key}={'|'.join(each.values)}" for each in change.conditions]
         return f"add {change.action} on {', '.join(change.resources)}{''.join(conditions)}"
-    if change.onto:
-        return f"narrow {change.action} to {', '.join(change.onto)}"
+    if change.restricted_to:
+        return f"narrow {change.action} to {', '.join(change.restricted_to)}"
     if change.kind is ChangeKind.NARROW:
-        return f"narrow {change.action} to {', '.join(change.becomes)}"
+        return f"narrow {change.action} to {', '.join(change.replacement)}"
     return f"remove {change.action}"
 
 
-def held_words(held: HeldBack) -> str:
+def held_words(held: HeldBackChange) -> str:
     """`A: guard`."""
-    return f"{held.action}: {held.objection.guard}"
+    return f"{held.action}: {held.guard_result.guard}"

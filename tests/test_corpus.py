@@ -18,16 +18,16 @@ import pytest
 from leastpriv.aws.arns import Principals, Window
 from leastpriv.diff.compare import compare
 from leastpriv.evidence.cloudtrail.local_store import TrailFolder
-from leastpriv.evidence.collector import read_evidence
 from leastpriv.evidence.denials.message import read_denial
 from leastpriv.evidence.models import CallGroup, Evidence
+from leastpriv.evidence.read_sources import read_evidence
 from leastpriv.models import Call, Outcome
 from leastpriv.permissions import catalog
 from leastpriv.permissions.event_table import Verdict
 from leastpriv.permissions.mapping import needs_of
 from leastpriv.permissions.patterns import has_variable
 from leastpriv.permissions.resource_types import fits
-from leastpriv.proposal.models import Draft, Options
+from leastpriv.proposal.models import Options, Proposal
 from leastpriv.proposal.proof import prove
 from leastpriv.proposal.propose import propose
 
@@ -58,7 +58,7 @@ def calls(files: list[Path]) -> list[Call]:
 
 
 @pytest.fixture(scope="module")
-def proposals(files: list[Path]) -> list[tuple[Evidence, Draft]]:
+def proposals(files: list[Path]) -> list[tuple[Evidence, Proposal]]:
     """For each principal of each file, a first policy from all of its evidence."""
     found = [evidence for file in files for evidence in read_evidence([TrailFolder(file)], Window(), None).values()]
     return [(evidence, propose(None, compare(None, [], evidence), evidence, Options())) for evidence in found]
@@ -111,24 +111,24 @@ def test_the_action_that_aws_says_it_refused_is_the_one_the_event_maps_to(calls:
     assert len(right) >= 9
 
 
-def test_what_a_principal_did_is_allowed_by_the_policy_made_from_it(proposals: list[tuple[Evidence, Draft]]) -> None:
+def test_what_a_principal_did_is_allowed_by_the_policy_made_from_it(proposals: list[tuple[Evidence, Proposal]]) -> None:
     """Each allowed call of each principal, replayed; all but what is listed as refused and not proposed."""
     replayed = 0
     for evidence, draft in proposals:
         proof = prove(draft, [], evidence)
         withheld = {
             usage.need.permission
-            for entry in draft.refused
-            if entry.objection.guard in ("forbidden", "sensitive", "unknown-resource")
+            for entry in draft.held_back_additions
+            if entry.guard_result.guard in ("forbidden", "sensitive", "unknown-resource")
             for usage in entry.usages
         }
         assert not proof.replay.uncertain
-        assert [group for group in proof.replay.refused if not _is_withheld(group, withheld)] == []
+        assert [group for group in proof.replay.denied if not _is_withheld(group, withheld)] == []
         assert proof.replay.recorded == sum(
             (
                 proof.replay.allowed,
                 proof.replay.unmapped,
-                sum(group.count for group in proof.replay.refused),
+                sum(group.count for group in proof.replay.denied),
             )
         )
         replayed += proof.replay.allowed
@@ -140,7 +140,7 @@ def _is_withheld(group: CallGroup, withheld: set[object]) -> bool:
 
 
 def test_a_policy_made_from_usage_grants_nothing_beyond_its_listed_additions(
-    proposals: list[tuple[Evidence, Draft]],
+    proposals: list[tuple[Evidence, Proposal]],
 ) -> None:
     for evidence, draft in proposals:
         assert prove(draft, [], evidence).new_access == ()
@@ -152,7 +152,7 @@ def test_a_policy_made_from_usage_grants_nothing_beyond_its_listed_additions(
                 assert all(fits(action, resource) for resource in statement["Resource"])
 
 
-def test_no_principal_is_given_an_action_that_it_did_not_attempt(proposals: list[tuple[Evidence, Draft]]) -> None:
+def test_no_principal_is_given_an_action_that_it_did_not_attempt(proposals: list[tuple[Evidence, Proposal]]) -> None:
     for evidence, draft in proposals:
         attempted = {usage.need.permission.action for usage in evidence.usages}
         assert {change.action for change in draft.changes} <= attempted

@@ -16,7 +16,7 @@ import pytest
 
 from leastpriv.proposal.models import Options
 from leastpriv.proposal.review_models import Review
-from leastpriv.report.context import Reviewed
+from leastpriv.report.context import ReviewContext
 from leastpriv.report.review import review_body
 from tests.fakes.deploys import FIRST, ROLE, Record, deploys, record
 from tests.fakes.reviews import RUN_URL, Policy, reviewed
@@ -33,13 +33,13 @@ LINK = re.compile(r"\[(\d+)\]\(([^)]+)\)")
 def test_case(path: Path, tmp_path: Path) -> None:
     """The edit and the evidence of the case give what the case expects, and no other line."""
     case = json.loads(path.read_text(encoding="utf-8"))
-    subject = run_case(case, tmp_path)
-    told = outcome(subject.review, review_body(subject))
+    context = run_case(case, tmp_path)
+    told = outcome(context.review, review_body(context))
     told["lines"] = cut(told["lines"], case["expect"]["lines"])
     assert {key: told[key] for key in case["expect"]} == case["expect"]
 
 
-def run_case(case: Mapping[str, Any], folder: Path) -> Reviewed:
+def run_case(case: Mapping[str, Any], folder: Path) -> ReviewContext:
     """Write the case's records as a trail and review its edit."""
     return reviewed(
         folder,
@@ -97,13 +97,13 @@ def outcome(review: Review, body: str) -> dict[str, Any]:
         "new-access-without-evidence": review.has_new_access_without_evidence,
         "lines": [_short(line) for lines in sections for line in lines if not line.startswith(("| Entry", "| ---"))],
         "replay": f"{review.before.allowed} -> {review.after.allowed} of {review.after.recorded}",
-        "refused": sum(group.count for group in review.broken),
-        "may-be-refused": sum(group.count for group in review.may_break),
+        "refused": sum(group.count for group in review.newly_denied),
+        "may-be-refused": sum(group.count for group in review.may_be_denied),
         "guards": sorted(
             {
-                f"{action}: {objection.guard}"
+                f"{action}: {guard_result.guard}"
                 for removal in review.removals
-                for objection, actions in removal.unseen.items()
+                for guard_result, actions in removal.unseen.items()
                 for action in actions
             }
         ),

@@ -47,7 +47,7 @@ from leastpriv.pipeline.propose import Result, run
 from leastpriv.policy.document import Document, parse
 from leastpriv.proposal.models import Options
 from leastpriv.proposal.propose import propose
-from leastpriv.report.changes import statements
+from leastpriv.report.changes import statements_to_copy
 from tests.end_to_end.lab.lab import ACCOUNT, PYTHON, ROOT
 
 ROLE = f"arn:aws:iam::{ACCOUNT}:role/ci-deploy"
@@ -140,7 +140,7 @@ def _history(
             following = sorted({pair(check) for check in refused if check["run"] == runs})
             yield Row(
                 history=place.name,
-                way=way,
+                kind=way,
                 runs=runs,
                 next=len(following),
                 later=len({pair(check) for check in refused if check["run"] >= runs}),
@@ -175,11 +175,11 @@ def _policies(
     known = {usage.need.permission.action for usage in evidence.usages}
     used = [
         {"Effect": "Allow", "Action": offer.action, "Resource": list(offer.resources)}
-        for offer in drafted.subject.offers
+        for offer in drafted.subject.suggested_actions
         if offer.action in known and offer.resources
     ]
     yield "draft, used", [*documents, {"Version": "2012-10-17", "Statement": used}], drafted
-    offered = statements(drafted.subject.offers)
+    offered = statements_to_copy(drafted.subject.suggested_actions)
     yield "draft, offers", [*documents, {"Version": "2012-10-17", "Statement": offered}], drafted
     wildcards = sorted({f"{action.partition(':')[0]}:*" for action in actions})
     narrowed = proposal(trail, scratch, _on_everything(wildcards))
@@ -187,8 +187,8 @@ def _policies(
     listed = parse(json.dumps(_on_everything(actions)).encode(), "policy.json")
     for percent in (0, 80, 90):
         options = Options(minimum_days=0, minimum_confidence=percent)
-        draft = propose(listed, compare(listed, [], evidence), evidence, options)
-        yield f"listed, {percent} %", [_value(document) for document in draft.documents], None
+        proposal = propose(listed, compare(listed, [], evidence), evidence, options)
+        yield f"listed, {percent} %", [_value(document) for document in proposal.documents], None
     if program:
         yield "trailscraper", [_of_trailscraper(program, trail)], None
 
@@ -204,12 +204,12 @@ def proposal(trail: Path, scratch: Path, committed: Policy | None) -> Result:
     if committed:
         policy.write_text(json.dumps(committed, indent=2), encoding="utf-8")
     inputs = {"role-arn": ROLE, "policy-file": str(policy), "trails": (str(trail),), "minimum-days": "0"}
-    return run(from_options(inputs), Workplace("policy.json", scratch, (trail,)), NOW, lambda _: None)
+    return run(from_options(inputs), Workplace("policy.json", scratch, (trail,)), NOW)
 
 
 def written(result: Result) -> list[Policy]:
     """The policies of a proposal."""
-    return [_value(document) for document in result.subject.draft.documents]
+    return [_value(document) for document in result.subject.proposal.documents]
 
 
 def _value(document: Document) -> Policy:

@@ -11,18 +11,18 @@ from leastpriv.config.settings import Mode, Settings
 from leastpriv.errors import PullRequestError
 from leastpriv.github_actions.workflow_commands import Console
 from leastpriv.pipeline.propose import Result
-from leastpriv.proposal.drift import Drifted
+from leastpriv.proposal.drift import DriftFinding
 from leastpriv.pull_request.github.repository import GitHubPlace
 from leastpriv.pull_request.models import Operation, Published
 from leastpriv.pull_request.tracking_issue import IssueStep
-from leastpriv.report.context import Subject
+from leastpriv.report.context import ReportContext
 from leastpriv.report.drift import (
     finding_ids,
-    findings,
+    context_findings,
     issue_body,
     issue_marker,
     issue_title,
-    sentence,
+    finding_sentence,
     summary_section,
 )
 
@@ -52,22 +52,22 @@ what else there is to say."""
 
 def annotate(result: Result, console: Console, most: int | None = MOST_ANNOTATIONS) -> None:
     """One warning a finding, at its line; where there are more than `most`, the last one says how many (None: all)."""
-    subject, found = result.subject, findings(result.subject)
+    subject, found = result.subject, context_findings(result.subject)
     shown = found if most is None or len(found) <= most else found[: most - 1]
     for finding in shown:
-        console.warning(sentence(finding, subject), file=subject.policy_path, line=finding.line, title="Drift")
+        console.warning(finding_sentence(finding, subject), file=subject.policy_path, line=finding.line, title="Drift")
     if len(shown) < len(found):
         console.warning(f"{len(found) - len(shown):,} more findings: see the job's summary.", title="Drift")
 
 
 def drift_section(result: Result, settings: Settings) -> str:
     """The table of findings in the mode `check`, in Markdown; empty in other modes, and where nothing differs."""
-    return summary_section(findings(result.subject), result.subject) if settings.mode is Mode.CHECK else ""
+    return summary_section(context_findings(result.subject), result.subject) if settings.mode is Mode.CHECK else ""
 
 
 def conclude(result: Result, console: Console) -> int:
     """0, or 3 where anything differs; says so."""
-    found = findings(result.subject)
+    found = context_findings(result.subject)
     if not found:
         return 0
     console.error(f"{_differs(found, result.subject)} ({result.title}): exit code {DRIFT}.")
@@ -77,7 +77,7 @@ def conclude(result: Result, console: Console) -> int:
 def track(result: Result, github: GitHubPlace, console: Console, run_url: str) -> int:
     """Keeps the tracking issue instead of failing; 1 where that failed."""
     subject = result.subject
-    found = findings(subject)
+    found = context_findings(subject)
     try:
         step, url = github.track(
             issue_marker(subject), finding_ids(found), issue_title(subject), issue_body(found, subject, run_url)
@@ -92,6 +92,6 @@ def track(result: Result, github: GitHubPlace, console: Console, run_url: str) -
     return 0
 
 
-def _differs(found: Sequence[Drifted], subject: Subject) -> str:
+def _differs(found: Sequence[DriftFinding], subject: ReportContext) -> str:
     many = "1 finding" if len(found) == 1 else f"{len(found):,} findings"
     return f"{subject.policy_file} is not what the evidence and the account say: {many}"

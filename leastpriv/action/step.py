@@ -69,7 +69,7 @@ def review_step(
         return _not_touched(settings, workplace.policy_name, github, pull, runner, console)
     edited = Edited(lambda path: github.read(base, path), lambda path: github.read(pull.head, path))
     with console.group("Review of the policy"):
-        result = run_review(settings, workplace, edited, console.log, runner.run_pages)
+        result = run_review(settings, workplace, edited, runner.run_pages)
     write_outputs(runner.output_file, review_outputs(result))
     if runner.summary_file:
         append_summary(runner.summary_file, f"## {result.title}\n\n{result.whole}")
@@ -147,7 +147,7 @@ def step(environment: Mapping[str, str], runner: Runner, console: Console, clock
     with console.group("Least privilege from evidence"):
         github = github_of(settings, runner, console)
         workplace = step_workplace(settings, with_shelf(here, settings, github, runner), github)
-        result = run(settings, workplace, clock(), console.log, runner.run_pages)
+        result = run(settings, workplace, clock(), runner.run_pages)
     folder = (runner.temporary or runner.workspace) / "leastpriv"
     written = write_files(result, folder)
     say_published(result, console)
@@ -314,12 +314,12 @@ def _no_evidence(result: Result, console: Console) -> None:
 def _annotate(result: Result, console: Console) -> None:
     """One notice for removals and one warning for refused calls at most: ten a step is the runner's own limit."""
     subject = result.subject
-    unused = [change for change in subject.draft.changes if change.line]
+    unused = [change for change in subject.proposal.changes if change.line]
     if unused:
         entries = plural(len(unused), "entry grants", "entries grant")
         message = f"{entries} more than {subject.role} used."
         console.notice(message, file=subject.policy_path, line=unused[0].line, title="Not used")
-    usages = [usage for change in subject.draft.changes for usage in change.usages]
+    usages = [usage for change in subject.proposal.changes for usage in change.usages]
     denied = sum(usage.count for usage in usages if usage.denial and usage.need.basis is Basis.DENIED)
     if denied:
         console.warning(

@@ -35,7 +35,7 @@ from leastpriv.pipeline.publish import row_of
 from leastpriv.pipeline.sources import Reach
 from leastpriv.pipeline.targets import Run, Several, run_several
 from leastpriv.pull_request.github.repository import GitHubPlace
-from leastpriv.report.context import Subject
+from leastpriv.report.context import ReportContext
 from leastpriv.report.targets import summary
 
 _MOST_ANNOTATED, _MOST_FINDINGS = 3, 3
@@ -68,7 +68,7 @@ def several_step(
     with console.group("Least privilege from evidence"):
         raw, configuration = _configuration(whole, here)
         run = Run(configuration, raw, whole, here, target_settings, workplace_of, clock(), runner.run_pages)
-        several = run_several(run, console.log)
+        several = run_several(run)
     keeps = github if whole.mode is Mode.CHECK and whole.drift_issue and not runner.read_only_token() else None
     codes = _codes(several, console, keeps, runner.run_url)
     warn_of_pulls(github, console, [several.first_published, *(each.published for each in several.ended)])
@@ -115,7 +115,7 @@ def several_command(
     def target_settings(entry: Entry, role: str) -> Settings:
         return replace(settings_of(entry, role, given, labels, *times), mode=whole.mode)
 
-    several = run_several(Run(configuration, raw, whole, here, target_settings, workplace_of, now), console.log)
+    several = run_several(Run(configuration, raw, whole, here, target_settings, workplace_of, now))
     codes = _codes(several, console)
     if options.output_dir:
         console.log(f"Wrote {write_all(several, Path(options.output_dir), codes).parent}")
@@ -196,7 +196,7 @@ def _together(several: Several, codes: list[int]) -> int:
     return worst([*codes, *([1] if first and first.failure else [])])
 
 
-def _subjects(several: Several) -> list[Subject]:
+def _subjects(several: Several) -> list[ReportContext]:
     return [each.made.subject for each in several.ended if each.made]
 
 

@@ -1,4 +1,4 @@
-"""The shape of a source of evidence, `read(window, principals)` -> calls and gaps, and whose are wanted."""
+"""The interface of evidence sources, `read(window, principals)` -> calls and gaps, and the principals to read."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from typing import Protocol
 from leastpriv.errors import InputError
 from leastpriv.models import Call, Gap, Principal
 
-# Names: IAM allows letters, digits and +=,.@_- (IAM User Guide, "IAM and AWS STS quotas", read 2026-11-24).
-# Paths are kept looser (printable ASCII), and accounts too, because published logs mask them.
+# Names: IAM allows letters, digits and +=,.@_- (IAM User Guide, "IAM and AWS STS quotas", read 2026-11-24). Paths
+# (printable ASCII) and accounts are matched loosely, because published logs mask them.
 _PRINCIPAL = re.compile(
     r"arn:(?P<partition>aws(?:-[a-z]+)*):(?:iam|sts)::(?P<account>[0-9A-Za-z_<>*-]{1,64}):"
     r"(?P<kind>role|user)/(?P<path>(?:[!-.0-~]+/)*)(?P<name>[\w+=,.@-]{1,64})",
@@ -28,68 +28,71 @@ _SESSION = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """The time that evidence is read for: `start` included, `end` not; aware UTC, `None` is open."""
+    """The period to read: `start` inclusive, `end` exclusive; aware UTC, `None`: open."""
 
     start: datetime | None = None
     end: datetime | None = None
 
     def contains(self, time: datetime) -> bool:
-        """Whether a call at this time counts."""
+        """Whether the window contains a time."""
         return (self.start is None or time >= self.start) and (self.end is None or time < self.end)
 
     def since(self, time: datetime | None) -> Window:
-        """The part of it that is not older than `time`; all of it where that is None."""
+        """Returns the part of the window from `time` on; the whole window where `time` is None."""
         return replace(self, start=max(filter(None, (self.start, time)), default=None))
 
 
 @dataclass(frozen=True, slots=True)
 class Principals:
-    """Whose calls are read: a set of targets, or everybody (`targets` is `None`)."""
+    """The principals whose calls are read: a set of targets, or all (`targets` is `None`)."""
 
     targets: frozenset[Principal] | None = None
     patterns: frozenset[str] = frozenset()
-    """ARNs with wildcards: roles and users that are read beside the targets, whoever they turn out to be."""
+    """ARNs with wildcards: roles and users that are read in addition to the targets."""
 
     def wants(self, principal_arn: str) -> bool:
-        """Whether calls of this role or user are to be read."""
+        """Whether to read the calls of this role or user."""
         return self.targets is None or self.target_of(principal_arn) is not None
 
     @property
     def accounts(self) -> frozenset[str] | None:
-        """The targets' accounts, in whose trails their calls are; `None` where everybody's calls are read."""
+        """Accounts of the targets, whose trails have their calls; `None` where all principals are read."""
         return None if self.targets is None else _accounts_of(self.targets, self.patterns)
 
     def include(self, account: str) -> bool:
-        """Whether an account is one of the targets'; every account is where everybody's calls are read."""
+        """Whether an account belongs to one of the targets; always true where all principals are read."""
         return self.targets is None or account in _accounts_of(self.targets, self.patterns)
 
     def target_of(self, principal_arn: str) -> Principal | None:
-        """Tell the target whose call this is.
+        """Returns the target that made a call.
 
         Equal ARNs match first. Otherwise the same partition, account, kind and name match when one of the two
-        lacks the path, because a session ARN (`assumed-role/NAME/SESSION`) has lost the role's path. What a pattern
-        matches is a target by itself.
+        lacks the path, because a session ARN (`assumed-role/NAME/SESSION`) has no role path. A principal that matches a
+        pattern is a target, too.
         """
         return _target_of(self.targets or frozenset(), self.patterns, principal_arn)
 
 
-class Source(Protocol):
-    """Anything that evidence is read from."""
+class EvidenceSource(Protocol):
+    """A source of evidence."""
 
     def read(self, window: Window, principals: Principals) -> Iterator[Call | Gap]:
-        """Read the calls of these principals in this window, and what could not be seen.
+        """Reads the calls of these principals in this window, and gaps for what could not be read.
 
-        Roughly oldest first, event history newest first; memory does not grow with the amount of evidence. Raises
-        `InputError`, at once or while reading, where the source is not there at all: beside others that is a gap
-        (`read.py`).
+        Roughly oldest first, event history newest first; memory does not grow with the amount of evidence.
+
+        Raises:
+            InputError: the source does not exist; may be raised while reading. With other sources it becomes a gap
+                (`evidence/collector.py`).
         """
         ...  # pragma: no cover
 
 
 def parse_principal(arn: str) -> Principal:
-    """Read the role or user that a person named by its ARN, with its path where it has one.
+    """Parses the ARN of a role or user that a user entered.
 
-    Raises `InputError` for a session's ARN and for anything that is no role or user ARN.
+    Raises:
+        InputError: the ARN is of a session, or not of a role or user.
     """
     session = _SESSION.fullmatch(arn)
     if session:
@@ -109,9 +112,9 @@ def parse_principal(arn: str) -> Principal:
 
 @lru_cache(maxsize=4096)
 def principal_of(arn: str) -> Principal | None:
-    """Read the role or user behind an ARN of any form that a log can hold; `None` where it is neither.
+    """Parses any form of ARN in a log to a role or user; `None` where it is neither.
 
-    A session ARN gives the role without its path: the session's name is `session_of`.
+    A session ARN gives the role without its path; `session_of` returns the session name.
     """
     session = _SESSION.fullmatch(arn)
     if session:
@@ -126,13 +129,13 @@ def principal_of(arn: str) -> Principal | None:
 
 
 def session_of(arn: str) -> str:
-    """Read the session's name in an `assumed-role` ARN, else empty."""
+    """Returns the session name of an `assumed-role` ARN, else an empty string."""
     match = _SESSION.fullmatch(arn)
     return match["session"] if match else ""
 
 
 def same_principal(one: Principal, other: Principal) -> bool:
-    """Equal ARNs, or the same partition, account, kind and name where one of the two lacks the path."""
+    """Whether the ARNs are equal, or partition, account, kind and name are and one of the two lacks the path."""
     if one.arn == other.arn:
         return True
     alike = (one.partition, one.account, one.kind, one.name) == (
@@ -145,7 +148,7 @@ def same_principal(one: Principal, other: Principal) -> bool:
 
 
 def same_arn(one: str, other: str) -> bool:
-    """Whether two ARNs, also of sessions, are of the same role or user, as `same_principal` tells."""
+    """Whether two ARNs, of roles, users or sessions, belong to the same role or user (see `same_principal`)."""
     found, known = principal_of(one), principal_of(other)
     return found is not None and known is not None and same_principal(found, known)
 

@@ -12,28 +12,27 @@ from functools import cache, lru_cache
 from leastpriv.models import DeniedBy, Outcome
 from leastpriv.permissions.fact_tables import table
 
-_ROOM = "leastpriv.aws"
+_PACKAGE = "leastpriv.aws"
 
-# The one sentence that AWS's own authoriser writes; no look-alike of 57 in a labelled set of 343 messages has
-# it.
-_REFUSAL = re.compile(r"\bnot authorized to perform\b", re.IGNORECASE)
-_SIDE = re.compile(r"^(?:Client|Server)\.")
+# The sentence that only AWS's authorizer writes; none of 57 look-alikes in a labelled set of 343 messages has it.
+_DENIAL_PHRASE = re.compile(r"\bnot authorized to perform\b", re.IGNORECASE)
+_CODE_PREFIX = re.compile(r"^(?:Client|Server)\.")
 
 
-def denying_policy(reason: str) -> tuple[DeniedBy, str] | None:
-    """Return the policy type that a reason names, and why no identity-based policy helps (empty where one does)."""
+def denying_policy_type(reason: str) -> tuple[DeniedBy, str] | None:
+    """Returns the policy type that a reason names, and why no grant helps (empty where one does)."""
     words = _without_blanks(reason)
     return next((found for part, found in _denying_policies() if part in words), None)
 
 
-def why_denied_by(denied_by: DeniedBy) -> str:
-    """Return why no identity-based policy helps against this policy type."""
+def why_no_grant_helps(denied_by: DeniedBy) -> str:
+    """Returns why no grant helps against a denial by this policy type."""
     return next((why for _, (known, why) in _denying_policies() if known is denied_by), "")
 
 
 @cache
 def _denying_policies() -> tuple[tuple[str, tuple[DeniedBy, str]], ...]:
-    rows = table("denying_policies", _ROOM)
+    rows = table("denying_policies", _PACKAGE)
     return tuple((_without_blanks(row["words"]), (DeniedBy(row["denied_by"]), row["why"])) for row in rows)
 
 
@@ -42,34 +41,33 @@ def _without_blanks(text: str) -> str:
 
 
 @lru_cache(maxsize=4096)
-def outcome_of(error_code: str, error_message: str) -> Outcome:
-    """Whether the call was authorised. No error at all means that it was.
+def call_outcome(error_code: str, error_message: str) -> Outcome:
+    """Returns whether AWS authorized the call; a call without an error was authorized.
 
-    A call that failed for a reason behind authorisation (`NoSuchTagSet`) counts as allowed. Everything that
-    is not known to be one or the other is `UNKNOWN`, which vetoes a removal and never justifies an addition.
-    A message without a code is a failed call.
+    A call that failed for another reason (`NoSuchTagSet`) counts as allowed. An unlisted error is `UNKNOWN`, which
+    blocks a removal and never justifies an addition. A message without a code is a failed call.
     """
     if not error_code and not error_message:
         return Outcome.ALLOWED
-    code = _SIDE.sub("", error_code)
+    code = _CODE_PREFIX.sub("", error_code)
     certain = _by_text(code, error_message) or _rules()[0].get(code)
     if certain:
         return certain
-    if _REFUSAL.search(error_message):
-        # The authoriser's sentence under a code that is no refusal: a validation error quotes its argument, which the
-        # caller chose. It vetoes a removal and can never become an addition.
+    if _DENIAL_PHRASE.search(error_message):
+        # A validation error quotes its argument, which the caller chose and which may contain the authorizer's
+        # sentence. The result blocks a removal and never becomes an addition.
         return Outcome.UNKNOWN
     return _by_pattern(code) or Outcome.UNKNOWN
 
 
 def _by_text(code: str, message: str) -> Outcome | None:
-    for row in table("refusal_texts", _ROOM):
-        if row["code"] in ("", code) and _says(row, message):
+    for row in table("refusal_texts", _PACKAGE):
+        if row["code"] in ("", code) and _matches_text(row, message):
             return Outcome(row["outcome"])
     return None
 
 
-def _says(row: Mapping[str, str], message: str) -> bool:
+def _matches_text(row: Mapping[str, str], message: str) -> bool:
     if row["match"] == "whole":
         return re.fullmatch(row["text"], message) is not None
     return row["text"].casefold() in message.casefold()
@@ -77,12 +75,12 @@ def _says(row: Mapping[str, str], message: str) -> bool:
 
 def _by_pattern(code: str) -> Outcome | None:
     for row in _rules()[1]:
-        if _fits(row["match"], row["code"], code):
+        if _matches_code(row["match"], row["code"], code):
             return Outcome(row["outcome"])
     return None
 
 
-def _fits(kind: str, pattern: str, code: str) -> bool:
+def _matches_code(kind: str, pattern: str, code: str) -> bool:
     if kind == "prefix":
         return code.startswith(pattern)
     if kind == "suffix":
@@ -92,6 +90,6 @@ def _fits(kind: str, pattern: str, code: str) -> bool:
 
 @cache
 def _rules() -> tuple[Mapping[str, Outcome], tuple[Mapping[str, str], ...]]:
-    rows = table("error_codes", _ROOM)
+    rows = table("error_codes", _PACKAGE)
     exact = {row["code"]: Outcome(row["outcome"]) for row in rows if row["match"] == "exact"}
     return exact, tuple(row for row in rows if row["match"] != "exact")

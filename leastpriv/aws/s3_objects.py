@@ -1,18 +1,13 @@
-"""Objects of S3 by a faster client than botocore, which needs more than a millisecond of Python for each.
+"""Reads objects of S3 faster than botocore, which needs more than a millisecond of Python for each.
 
-obstore, where it is installed, works outside of Python's lock; else urllib3 does with requests that are signed here. It
-only ever speeds up: whatever is not given at once, whole and unchanged, is asked of botocore anew, which repeats,
-follows a bucket's region and tells what is wrong.
+obstore, where it is installed, works without Python's lock; otherwise urllib3 sends requests that this module signs
+(a third of botocore's work). Both are only an optimization: an object that does not arrive at once, complete and
+unchanged, is requested again by botocore, which retries, follows a bucket's region and explains errors. Signing as in
+"Authenticating Requests (AWS Signature Version 4)" of the S3 API reference, read 2026-11; tests compare it with
+botocore's.
 
-Objects of a page of ListObjectsV2, taken from the answer before botocore parses it (pure).
-
-botocore takes 70 ms for the thousand objects of a page, most of it for their times, which nobody reads; key, ETag and
-size are had in 5. Requests, retries, errors and the rest of the page stay botocore's.
-
-Objects of S3 by signed GETs of our own, over urllib3: a third of the work that botocore has with each.
-
-Nothing is repeated, followed or explained here: what does not come at once is asked of botocore. Signing as in
-"Authenticating Requests (AWS Signature Version 4)" of the S3 API reference, read 2026-11; tests hold it to botocore's.
+botocore also takes 70 ms to parse the thousand objects of a ListObjectsV2 page, most of it for times that are not used.
+`parse_listing` reads key, ETag and size in 5 ms; botocore parses the rest of the page.
 """
 
 from __future__ import annotations
@@ -33,14 +28,14 @@ from xml.etree import ElementTree
 from leastpriv import __version__
 
 _SCOPE = re.compile(r"AWS4-HMAC-SHA256 Credential=[^/]+/\d{8}/(?P<region>[a-z0-9-]+)/s3/aws4_request,")
-_NOTHING = hashlib.sha256(b"").hexdigest()
+_EMPTY_HASH = hashlib.sha256(b"").hexdigest()
 _STATUS_OK = 200
 _CONNECT_SECONDS = 10
 _READ_SECONDS = 20
 
 
 class Keys(Protocol):
-    """Credentials of a moment, as botocore freezes them."""
+    """Credentials at one point in time, as botocore freezes them."""
 
     access_key: str
     secret_key: str
@@ -48,19 +43,19 @@ class Keys(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
-    """Where a bucket's objects are, whatever rules, settings and redirections have led there."""
+class BucketEndpoint:
+    """Endpoint and region of a bucket's objects, after endpoint rules, settings and redirections."""
 
     scheme: str
     host: str
-    """With the port, where it is not the usual one; begins with the bucket's name unless `top` does."""
+    """With a non-default port; begins with the bucket's name unless `top` contains it."""
     top: str
-    """What stands in a path before the key: `/` or `/BUCKET/`."""
+    """Start of the path before the key: `/` or `/BUCKET/`."""
     region: str
 
     @classmethod
-    def of(cls, bucket: str, url: str, authorization: str) -> Place | None:
-        """As the request of a listing of the bucket tells; `None` where it was another's or signed in another way."""
+    def of(cls, bucket: str, url: str, authorization: str) -> BucketEndpoint | None:
+        """Reads the endpoint from the request of a listing; `None` for another bucket or another signature."""
         parts, scope = urlsplit(url), _SCOPE.match(authorization)
         tops = {f"/{bucket}": f"/{bucket}/", f"/{bucket}/": f"/{bucket}/"}
         if parts.netloc.startswith(f"{bucket}."):
@@ -70,16 +65,16 @@ class Place:
         return cls(parts.scheme, parts.netloc, tops[parts.path], scope["region"])
 
 
-def signed(place: Place, path: str, keys: Keys, now: time.struct_time) -> dict[str, str]:
-    """The headers of a GET of a path, which is encoded already."""
+def signed_headers(place: BucketEndpoint, path: str, keys: Keys, now: time.struct_time) -> dict[str, str]:
+    """Returns the headers of a GET request; `path` is encoded already."""
     moment = time.strftime("%Y%m%dT%H%M%SZ", now)
     scope = f"{moment[:8]}/{place.region}/s3/aws4_request"
-    headers = {"host": place.host, "x-amz-content-sha256": _NOTHING, "x-amz-date": moment}
+    headers = {"host": place.host, "x-amz-content-sha256": _EMPTY_HASH, "x-amz-date": moment}
     if keys.token:
         headers["x-amz-security-token"] = keys.token
     names = ";".join(headers)
     told = "".join(f"{name}:{value}\n" for name, value in headers.items())
-    request = hashlib.sha256(f"GET\n{path}\n\n{told}\n{names}\n{_NOTHING}".encode()).hexdigest()
+    request = hashlib.sha256(f"GET\n{path}\n\n{told}\n{names}\n{_EMPTY_HASH}".encode()).hexdigest()
     to_sign = f"AWS4-HMAC-SHA256\n{moment}\n{scope}\n{request}"
     signature = hmac.digest(_key(keys.secret_key, scope), to_sign.encode(), "sha256").hex()
     credential = f"{keys.access_key}/{scope}"
@@ -95,10 +90,10 @@ def _key(secret: str, scope: str) -> bytes:
     return key
 
 
-def by_urllib3(
-    place: Place, keys: Callable[[], Keys], environment: Mapping[str, str], at_once: int
+def urllib3_getter(
+    place: BucketEndpoint, keys: Callable[[], Keys], environment: Mapping[str, str], at_once: int
 ) -> Callable[[str], tuple[bytes, str] | None] | None:
-    """What gets an object's bytes and ETag by its key; raises whatever goes wrong. `None` behind a proxy."""
+    """Returns a function that gets an object's bytes and ETag by key, and raises any error; `None` behind a proxy."""
     import urllib3
     from botocore.httpsession import get_cert_path
     from botocore.utils import get_environ_proxies
@@ -110,40 +105,40 @@ def by_urllib3(
         "timeout": urllib3.Timeout(connect=_CONNECT_SECONDS, read=_READ_SECONDS),
     }
     if place.scheme == "https":
-        # As botocore; what a profile says of certificates is botocore's alone, and so are the objects then.
+        # Like botocore, except for certificates of a profile: these requests fail, and botocore repeats them.
         own = environment.get("AWS_CA_BUNDLE") or environment.get("REQUESTS_CA_BUNDLE")
         settings |= {"cert_reqs": "CERT_REQUIRED", "ca_certs": own or get_cert_path(True)}
     pool = urllib3.connection_from_url(f"{place.scheme}://{place.host}", **settings)
 
     def get(key: str) -> tuple[bytes, str] | None:
         path = place.top + quote(key, safe="/~")
-        headers = {**signed(place, path, keys(), time.gmtime()), "user-agent": f"leastpriv/{__version__}"}
-        # CloudTrail's objects say that they are encoded: the bytes are wanted as they are.
+        headers = {**signed_headers(place, path, keys(), time.gmtime()), "user-agent": f"leastpriv/{__version__}"}
+        # CloudTrail's objects have a Content-Encoding; keep the bytes as stored.
         answer = pool.urlopen("GET", path, headers=headers, retries=False, decode_content=False)
         return (answer.data, answer.headers.get("ETag", "")) if answer.status == _STATUS_OK else None
 
     return get
 
 
-AT_ONCE = 64
-"""Objects that are best asked for at the same time, where S3 answers after some 30 ms (measured 2026-11)."""
-_PATIENCE = 3
-"""Failures in a row after which the next objects are left to botocore."""
+CONCURRENT_GETS = 64
+"""Best number of concurrent requests, where S3 answers after some 30 ms (measured 2026-11)."""
+_MOST_FAILURES = 3
+"""Failures in a row after which botocore reads the next objects."""
 _PAUSE = 500
-"""Objects."""
+"""Number of objects that botocore reads before the next attempt."""
 _SECONDS = "20s"
-_AGAIN = timedelta(minutes=5)
-"""After it the session is asked for its keys again, which renews them where they end."""
+_CREDENTIALS_REFRESH = timedelta(minutes=5)
+"""After this time the session returns its credentials again, renewed where they expire."""
 
 Get = Callable[[str], tuple[bytes, str] | None]
-"""Bytes and ETag of an object by its key; raises whatever goes wrong."""
+"""Returns bytes and ETag of an object by its key; raises any error."""
 
 
-class FastObjects:
-    """Fetches objects of one bucket; several threads may use it."""
+class FastObjectClient:
+    """Fetches objects of one bucket; safe to use from several threads."""
 
     def __init__(self, make: Callable[[], Get | None]) -> None:
-        """`make` is called with the first object, when the bucket has been listed."""
+        """Args: make: called with the first object, after the bucket has been listed."""
         self._make = make
         self._get: Get | None = None
         self._is_made = False
@@ -152,7 +147,7 @@ class FastObjects:
         self._lock = threading.Lock()
 
     def fetch(self, key: str, etag: str, size: int) -> bytes | None:
-        """The bytes of an object that is still the one listed; `None` where they could not be had."""
+        """Returns the bytes of an object that is unchanged since its listing; `None` where the request failed."""
         get = self._ready()
         if get is None:
             return None
@@ -161,7 +156,7 @@ class FastObjects:
             answer = get(key)
             if answer and answer[1] == etag and len(answer[0]) == size:
                 found = answer[0]
-        except Exception:  # noqa: S110 - of whatever kind: botocore will tell
+        except Exception:  # noqa: S110 - botocore repeats the request and reports the error
             pass
         with self._lock:
             self._failures = 0 if found is not None else self._failures + 1
@@ -169,41 +164,41 @@ class FastObjects:
         return found
 
     def _ready(self) -> Get | None:
-        """What gets objects; `None` where there is nothing, or too much has failed of late."""
+        """Returns the getter; `None` where there is none, or after too many failures."""
         with self._lock:
             if not self._is_made:
                 self._get, self._is_made = self._make(), True
-            if self._failures < _PATIENCE:
+            if self._failures < _MOST_FAILURES:
                 return self._get
             self._left_out += 1
             return self._get if self._left_out % _PAUSE == 0 else None
 
 
-def fast_objects(
+def fast_object_client(
     session: Any, listed: Callable[[], tuple[str, str]], bucket: str, environment: Mapping[str, str]
-) -> FastObjects:
-    """As botocore reaches a bucket, with the session's credentials.
+) -> FastObjectClient:
+    """Creates a client for a bucket with the session's credentials.
 
-    `listed` gives URL and signature of the last listing's request.
+    `listed` returns URL and signature of the last listing's request.
     """
-    return FastObjects(partial(_made, session, listed, bucket, environment))
+    return FastObjectClient(partial(_made, session, listed, bucket, environment))
 
 
 def _made(
     session: Any, listed: Callable[[], tuple[str, str]], bucket: str, environment: Mapping[str, str]
 ) -> Get | None:
-    place = Place.of(bucket, *listed())
+    place = BucketEndpoint.of(bucket, *listed())
     if place is None:
         return None
 
     def keys() -> Any:
         return session.get_credentials().get_frozen_credentials()
 
-    own = None if environment.get("LEASTPRIV_S3_CLIENT") == "urllib3" else _by_obstore(bucket, place, keys)
-    return own or by_urllib3(place, keys, environment, AT_ONCE)
+    own = None if environment.get("LEASTPRIV_S3_CLIENT") == "urllib3" else _obstore_getter(bucket, place, keys)
+    return own or urllib3_getter(place, keys, environment, CONCURRENT_GETS)
 
 
-def _by_obstore(bucket: str, place: Place, keys: Callable[[], Any]) -> Get | None:
+def _obstore_getter(bucket: str, place: BucketEndpoint, keys: Callable[[], Any]) -> Get | None:
     try:
         import obstore
         from obstore.store import S3Store
@@ -216,7 +211,7 @@ def _by_obstore(bucket: str, place: Place, keys: Callable[[], Any]) -> Get | Non
             "access_key_id": found.access_key,
             "secret_access_key": found.secret_key,
             "token": found.token,
-            "expires_at": datetime.now(UTC) + _AGAIN,
+            "expires_at": datetime.now(UTC) + _CREDENTIALS_REFRESH,
         }
 
     try:
@@ -229,7 +224,7 @@ def _by_obstore(bucket: str, place: Place, keys: Callable[[], Any]) -> Get | Non
             retry_config={"max_retries": 0},
             credential_provider=credentials,
         )
-    except Exception:  # an endpoint or a proxy that it does not understand
+    except Exception:  # an endpoint or a proxy that obstore does not support
         return None
 
     def get(key: str) -> tuple[bytes, str] | None:
@@ -243,12 +238,12 @@ _BEGIN, _END = b"<Contents>", b"</Contents>"
 _OK = 200
 
 
-def take_contents(
+def parse_listing(
     response_dict: MutableMapping[str, Any], customized_response_dict: MutableMapping[str, Any], **_: object
 ) -> None:
-    """Handles botocore's event `before-parse` of ListObjectsV2: moves a page's objects to what botocore answers.
+    """Handles botocore's event `before-parse` of ListObjectsV2: takes a page's objects out of the body before parsing.
 
-    Where a page is not whole, or not as S3 writes it, nothing is moved and botocore parses it all.
+    An incomplete page, or one in another format than S3's, is left to botocore.
     """
     body, headers = response_dict["body"], response_dict["headers"]
     if response_dict["status_code"] != _OK or str(headers.get("Content-Length", len(body))) != str(len(body)):
@@ -262,9 +257,9 @@ def take_contents(
 
 
 def _contents(body: bytes) -> list[dict[str, str]] | None:
-    """Objects as botocore's own answer has them, their sizes as text; `None` where one of them is odd."""
+    """Parses the objects as botocore returns them, with sizes as text; `None` where one is malformed."""
     try:
-        # botocore reads the same bytes by the same parser.
+        # botocore parses the same bytes with the same parser.
         elements = list(ElementTree.fromstring(b"<Page>%b</Page>" % body))  # noqa: S314
     except ElementTree.ParseError:
         return None

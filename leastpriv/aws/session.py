@@ -1,34 +1,43 @@
-"""The one place where sessions and clients of AWS are made: credentials and regions as a step or a shell has them.
+"""Creates AWS sessions and clients: the only module that loads credentials and regions.
 
-Keys, region, profile, endpoints and the number of attempts are read from the environment that is handed in. Where that
-holds no keys (web identity, container and instance roles, a profile's files) botocore looks at the process's own.
+Keys, region, profile, endpoints and the number of attempts come from the environment argument. Where it has no keys
+(web identity, container and instance roles, a profile's files) botocore reads the process environment.
 """
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from leastpriv import __version__
-from leastpriv.aws.errors import credentials_error, explained, no_credentials
-from leastpriv.errors import AwsError, AwsTrouble, InputError
+from leastpriv.aws.errors import credentials_error, no_credentials_error, translate_errors
+from leastpriv.errors import AwsError, AwsErrorKind, InputError, LeastprivError
 
 if TYPE_CHECKING:
-    from leastpriv.aws.s3_objects import FastObjects
+    from leastpriv.aws.s3_objects import FastObjectClient
 
 
 _ATTEMPTS = 6
-"""Of one request, the first included; AWS_MAX_ATTEMPTS says otherwise. Waits double between them, up to 20 seconds."""
+"""Attempts per request, the first included; AWS_MAX_ATTEMPTS overrides it. Pauses double, up to 20 seconds."""
 _CONNECT_SECONDS = 10
 _READ_SECONDS = 60
 _CONNECTIONS = 64
-_TIMELY = frozenset({"cloudtrail"})
-"""Services with so low a limit that the client slows itself down (retry mode `adaptive`)."""
+_RATE_LIMITED_SERVICES = frozenset({"cloudtrail"})
+"""Services with a low request limit, for which the client throttles its requests (retry mode `adaptive`)."""
+
+_NAMES_OF_CREDENTIALS = (
+    "AWS_ACCESS_KEY_ID",
+    "AWS_PROFILE",
+    "AWS_WEB_IDENTITY_TOKEN_FILE",
+    "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",
+    "AWS_CONTAINER_CREDENTIALS_FULL_URI",
+)
 
 
 class Aws:
-    """One set of credentials; makes clients, each once. Safe to use from several threads."""
+    """One set of credentials and its clients, each created once; safe to use from several threads."""
 
     def __init__(self, session: Any, environment: Mapping[str, str], region: str) -> None:
         """Use `Aws.open`."""
@@ -43,12 +52,15 @@ class Aws:
 
     @classmethod
     def open(cls, environment: Mapping[str, str], purpose: str = "reading the evidence", otherwise: str = "") -> Aws:
-        """Finds credentials; asks AWS nothing yet. `purpose` is what an error says that they are for.
+        """Loads credentials without a request to AWS.
 
-        `otherwise`: the region where neither the environment nor the profile names one.
+        Args:
+            environment: the environment variables.
+            purpose: what the credentials are for, as quoted in an error.
+            otherwise: the region where neither the environment nor the profile has one.
 
         Raises:
-            AwsError: there are none, or the profile that the environment names is not here.
+            AwsError: there are no credentials, or the profile that the environment names does not exist.
         """
         from boto3 import Session
         from botocore.exceptions import BotoCoreError, ProfileNotFound
@@ -57,8 +69,8 @@ class Aws:
         core = Core()
         keys = {name: environment.get(f"AWS_{name.upper()}", "") for name in ("access_key_id", "secret_access_key")}
         profile = environment.get("AWS_PROFILE") or environment.get("AWS_DEFAULT_PROFILE") or None
-        # Keys in the environment go before the profile it names ("Credential provider chain" of the AWS SDKs and Tools
-        # Reference Guide, read 2026-11-24), which need not be here then: ~/.aws does not reach into a container.
+        # Keys in the environment take precedence over the profile it names ("Credential provider chain" of the AWS SDKs
+        # and Tools Reference Guide, read 2026-11-24), which may not exist: ~/.aws is not visible in a container.
         core.set_config_variable("profile", None if all(keys.values()) else profile)
         try:
             if all(keys.values()):
@@ -67,46 +79,46 @@ class Aws:
             session = Session(botocore_session=core, region_name=region or None)
             found = session.get_credentials()
         except ProfileNotFound:
-            raise AwsError(_no_profile(str(profile)), AwsTrouble.NO_CREDENTIALS) from None
+            raise AwsError(_no_profile(str(profile)), AwsErrorKind.NO_CREDENTIALS) from None
         except (BotoCoreError, ValueError) as error:
             raise credentials_error(error, purpose) from error
         if found is None:
-            raise no_credentials(purpose)
+            raise no_credentials_error(purpose)
         return cls(session, environment, region or session.region_name or otherwise)
 
     @property
     def partition(self) -> str:
-        """`aws`, `aws-cn`, `aws-us-gov` …, by the region; `aws` where none is set."""
+        """`aws`, `aws-cn`, `aws-us-gov` …, by the region; `aws` without a region."""
         return str(self._session.get_partition_for_region(self.region)) if self.region else "aws"
 
     def regions(self, service: str) -> tuple[str, ...]:
-        """Every region of the partition with a service, as botocore knows; not all need be enabled for the account."""
+        """All regions of the partition with a service, from botocore's data; some may be disabled in the account."""
         return tuple(self._session.get_available_regions(service, partition_name=self.partition))
 
     def enabled_regions(self) -> tuple[str, ...]:
-        """Every region that the account has not switched off, or not switched on yet, sorted; asks AWS each time.
+        """All regions that are enabled in the account, sorted; one request per call.
 
         Raises:
-            AwsError: the credentials may not ask (`account:ListRegions`), or AWS does not tell.
+            AwsError: the credentials may not list regions (`account:ListRegions`), or AWS does not answer.
         """
         doing = "asking which regions the account has enabled"
         client = self.client("account")
-        with explained(doing, "account:ListRegions"):
+        with translate_errors(doing, "account:ListRegions"):
             pages = list(client.get_paginator("list_regions").paginate())
         told = {
             each.get("RegionName"): each.get("RegionOptStatus") for page in pages for each in page.get("Regions") or ()
         }
         found = sorted(name for name, status in told.items() if name and status != "DISABLED")
         if not found:
-            raise AwsError(f"AWS gave no answer while {doing}.", AwsTrouble.INCOMPLETE)
+            raise AwsError(f"AWS gave no answer while {doing}.", AwsErrorKind.INCOMPLETE)
         return tuple(found)
 
     def client(self, service: str, region: str = "") -> Any:
-        """A client of a service, made once per region; `region` empty is the environment's.
+        """Returns the client of a service, created once per region; `region` defaults to the environment's.
 
         Raises:
-            InputError: no region is known, or there is no such region.
-            AwsError: the client cannot be made.
+            InputError: no region is set, or it does not exist.
+            AwsError: the client cannot be created.
         """
         where = region or self.region
         if not where:
@@ -118,39 +130,39 @@ class Aws:
                 self._clients[service, where] = self._made(service, where)
             return self._clients[service, where]
 
-    def fast_objects(self, bucket: str) -> FastObjects | None:
-        """A faster way to the objects of a bucket, once `client("s3")` has listed it; `None` where nobody wants one."""
-        from leastpriv.aws.s3_objects import fast_objects
+    def fast_object_client(self, bucket: str) -> FastObjectClient | None:
+        """Returns a faster client for objects, once `client("s3")` has listed the bucket; `None` if switched off."""
+        from leastpriv.aws.s3_objects import fast_object_client
 
         if self._environment.get("LEASTPRIV_S3_CLIENT") == "boto3":
             return None
-        return fast_objects(self._session, lambda: self._listed, bucket, self._environment)
+        return fast_object_client(self._session, lambda: self._listed, bucket, self._environment)
 
     def caller(self) -> str:
-        """ARN of whoever these credentials are; asks AWS once (`sts:GetCallerIdentity`, which needs no permission).
+        """ARN of the credentials' principal; one request (`sts:GetCallerIdentity`, which needs no permission).
 
         Raises:
-            AwsError: the credentials are expired or unknown, or AWS cannot be reached.
+            AwsError: the credentials are expired or invalid, or AWS cannot be reached.
         """
         if not self._caller:
             client = self.client("sts")
-            with explained("asking whose credentials these are", "sts:GetCallerIdentity"):
+            with translate_errors("asking whose credentials these are", "sts:GetCallerIdentity"):
                 self._caller = str(client.get_caller_identity()["Arn"])
         return self._caller
 
     def account(self) -> str:
-        """The account of these credentials; empty where AWS's answer does not tell. Asks, and raises, as `caller`."""
+        """Account of the credentials; empty where AWS's response lacks it. Raises the errors of `caller`."""
         return ":".join(self.caller().split(":")[4:5])
 
     def _made(self, service: str, region: str) -> Any:
         from botocore.config import Config
         from botocore.exceptions import BotoCoreError
 
-        from leastpriv.aws.s3_objects import take_contents
+        from leastpriv.aws.s3_objects import parse_listing
 
         config = Config(
             retries={
-                "mode": "adaptive" if service in _TIMELY else "standard",
+                "mode": "adaptive" if service in _RATE_LIMITED_SERVICES else "standard",
                 "total_max_attempts": _number(self._environment, "AWS_MAX_ATTEMPTS", _ATTEMPTS),
             },
             connect_timeout=_CONNECT_SECONDS,
@@ -162,18 +174,18 @@ class Aws:
             client = self._session.client(
                 service, region_name=region, endpoint_url=_endpoint(self._environment, service), config=config
             )
-            client.meta.events.register("before-parse", _insist_on_whole)
+            client.meta.events.register("before-parse", _reject_truncated_answer)
             if service == "s3":
-                # A wildcard in this place is called first: botocore's own handler would parse the whole page, to see
-                # whether it is an error. In another order it only takes longer (1.44.8).
-                client.meta.events.register("before-parse.*.ListObjectsV2", take_contents)
+                # A wildcard here is called first: botocore's own handler would parse the whole page to look for an
+                # error. In another order it only takes longer (1.44.8).
+                client.meta.events.register("before-parse.*.ListObjectsV2", parse_listing)
                 client.meta.events.register("before-send.s3.ListObjectsV2", self._note_listing)
             return client
         except (BotoCoreError, ValueError) as error:
-            raise AwsError(f"AWS {service} cannot be asked in {region!r}: {error}", AwsTrouble.OTHER) from error
+            raise AwsError(f"AWS {service} cannot be asked in {region!r}: {error}", AwsErrorKind.OTHER) from error
 
     def _note_listing(self, request: Any, **_: object) -> None:
-        """Keep where a bucket was found and how the request was signed; botocore sends it."""
+        """Stores the URL and signature of a listing request; botocore sends it."""
         self._listed = (str(request.url), _text(request.headers.get("Authorization", "")))
 
 
@@ -182,10 +194,10 @@ def _text(value: str | bytes) -> str:
 
 
 def _endpoint(environment: Mapping[str, str], service: str) -> str | None:
-    """Where a service is, if not at AWS's own address ("Service-specific endpoints" of the AWS SDKs guide).
+    """Returns the configured endpoint of a service; None: botocore's default.
 
-    None: botocore decides. The name is the service's id in capitals, which for all that are asked here is its client's
-    name with `_` for `-`, but for Access Analyzer (`ACCESSANALYZER`), whose id has no hyphen either.
+    The variable's suffix is the service id in capitals ("Service-specific endpoints" of the AWS SDKs guide): the
+    client's name with `_` for `-`, except for Access Analyzer (`ACCESSANALYZER`), whose id has no hyphen.
     """
     if environment.get("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS", "").lower() == "true":
         return None
@@ -193,8 +205,8 @@ def _endpoint(environment: Mapping[str, str], service: str) -> str | None:
     return own or environment.get("AWS_ENDPOINT_URL") or None
 
 
-def _insist_on_whole(operation_model: Any, response_dict: Any, **_: object) -> None:
-    """Refuse an answer that broke off: botocore reads such JSON as an answer without members (1.44.8)."""
+def _reject_truncated_answer(operation_model: Any, response_dict: Any, **_: object) -> None:
+    """Rejects a truncated response, which botocore would parse as JSON without members (1.44.8)."""
     from botocore.exceptions import IncompleteReadError
 
     headers, body = response_dict["headers"], response_dict["body"]
@@ -217,8 +229,8 @@ def _no_profile(profile: str) -> str:
     )
 
 
-def other_regions_than(regions: Sequence[str]) -> tuple[str, ...]:
-    """The other regions of the same partition, as botocore's endpoints know them."""
+def other_regions(regions: Sequence[str]) -> tuple[str, ...]:
+    """Returns the other regions of the same partition, from botocore's data."""
     from botocore.session import get_session
 
     session = get_session()
@@ -227,7 +239,49 @@ def other_regions_than(regions: Sequence[str]) -> tuple[str, ...]:
 
 
 def method_name(operation: str) -> str:
-    """Return the name that a boto3 client gives to an API operation."""
+    """Returns the name of an API operation's method on a boto3 client."""
     from botocore import xform_name
 
     return str(xform_name(operation))
+
+
+class AwsSession:
+    """AWS with the credentials of an environment, opened at the first use."""
+
+    def __init__(self, environment: Mapping[str, str], now: datetime, regions: Sequence[str] = ()) -> None:
+        """`regions`: those of the inputs; the first is used where the environment names none."""
+        self._environment = environment
+        self._regions = regions
+        self._opened: Aws | LeastprivError | None = None
+        self.now = now
+
+    @property
+    def has_credentials(self) -> bool:
+        """Whether the environment names credentials: where it does not, looking for them takes seconds."""
+        return any(self._environment.get(name) for name in _NAMES_OF_CREDENTIALS)
+
+    def aws(self) -> Aws:
+        """Returns the clients, with credentials that AWS has accepted.
+
+        Raises:
+            AwsError: there are no credentials, they are not valid, or AWS cannot be reached; the same at every call.
+            InputError: no region is known.
+        """
+        if self._opened is None:
+            self._opened = self._open()
+        if isinstance(self._opened, LeastprivError):
+            raise self._opened
+        return self._opened
+
+    @property
+    def opened(self) -> Aws | None:
+        """The clients, if this run has opened them already."""
+        return None if isinstance(self._opened, LeastprivError) else self._opened
+
+    def _open(self) -> Aws | LeastprivError:
+        try:
+            aws = Aws.open(self._environment, otherwise=next(iter(self._regions), ""))
+            aws.caller()
+        except LeastprivError as error:
+            return error
+        return aws

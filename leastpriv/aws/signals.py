@@ -1,138 +1,99 @@
-"""Signals that ask a run to end, and who hears them for a while.
-
-Signals that end a run while it has something of its own going on at AWS: none is lost, and none comes in between.
-
-Signals that end a trial: the first ends it in order, and none takes what it found or leaves what it made.
-"""
+"""Catch the signals that ask a run to end while it must not lose an id, or leave behind a resource that it created."""
 
 from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from types import FrameType
 
-ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-"""Ctrl-C, a polite request to end, and a terminal that was closed."""
-
-Handler = Callable[[int, FrameType | None], None]
-
-
-@contextmanager
-def heard_by(handler: Handler) -> Iterator[None]:
-    """Inside, the handler hears these signals, but those that the caller ignores (`nohup`).
-
-    Elsewhere than in the main thread, which alone hears any, it hears nothing.
-    """
-    is_main = threading.current_thread() is threading.main_thread()
-    heard = [each for each in ENDING if is_main and signal.getsignal(each) not in (signal.SIG_IGN, None)]
-    before = {number: signal.signal(number, handler) for number in heard}
-    try:
-        yield
-    finally:
-        for number, previous in before.items():
-            signal.signal(number, previous)
-
-
-class Interruption:
-    """The signals that were heard; each ends what is done, unless signals are held."""
-
-    def __init__(self) -> None:
-        self._was_heard = False
-        self._is_held = False
-
-    def hear(self, number: int, _frame: FrameType | None = None) -> None:
-        """A handler of signals.
-
-        Raises:
-            KeyboardInterrupt: signals are not held.
-        """
-        self._was_heard = True
-        if not self._is_held:
-            raise KeyboardInterrupt(number)
-
-    @contextmanager
-    def held(self) -> Iterator[None]:
-        """Inside, signals are only noted; a request that makes something has to give its name before the run ends.
-
-        Raises:
-            KeyboardInterrupt: at the end, if there was one.
-        """
-        self._was_heard, self._is_held = False, True
-        try:
-            yield
-        finally:
-            self._is_held = False
-            if self._was_heard:
-                raise KeyboardInterrupt
-
-
-@contextmanager
-def listening() -> Iterator[Interruption]:
-    """Inside, Ctrl-C, SIGTERM and SIGHUP are heard, also as the first process of a container, which gets none else.
-
-    A signal that the caller ignores (`nohup`) stays ignored.
-    """
-    heard = Interruption()
-    with heard_by(heard.hear):
-        yield heard
+TERMINATION = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+"""Ctrl-C, a request to end, and a terminal that was closed."""
 
 
 class Stopped(KeyboardInterrupt):
-    """A signal asked the trial to end."""
+    """A signal asked the run to end."""
 
     def __init__(self, number: int) -> None:
         super().__init__(number)
         self.signal = number
 
 
+@dataclass(slots=True)
 class Signals:
-    """The signals that were heard. The first raises `Stopped`, unless they are held; no other ever does."""
+    """The signals received so far. Each raises `Stopped` unless signals are blocked."""
 
-    def __init__(self) -> None:
-        self.heard: list[int] = []
-        """Their numbers, in the order in which they came."""
-        self._are_held = False
+    first_only: bool = False
+    """Only the first signal may raise `Stopped`."""
+    received: list[int] = field(default_factory=list)
+    """Their numbers, in the order of arrival."""
+    _is_blocked: bool = False
 
-    def hear(self, number: int, _frame: FrameType | None = None) -> None:
-        """A handler of signals.
+    def handle(self, number: int, _frame: FrameType | None = None) -> None:
+        """Record a signal; a handler for `signal.signal`.
 
         Raises:
-            Stopped: it is the first, and signals are not held.
+            Stopped: signals are not blocked, and this is the first signal or `first_only` is not set.
         """
-        self.heard.append(number)
-        if len(self.heard) == 1 and not self._are_held:
+        self.received.append(number)
+        if not self._is_blocked and not (self.first_only and len(self.received) > 1):
             raise Stopped(number)
 
     @contextmanager
-    def held(self) -> Iterator[None]:
-        """Inside, signals are only noted."""
-        before, self._are_held = self._are_held, True
+    def recorded(self) -> Iterator[None]:
+        """Record signals inside the block and raise for none of them."""
+        before, self._is_blocked = self._is_blocked, True
         try:
             yield
         finally:
-            self._are_held = before
+            self._is_blocked = before
 
     @contextmanager
-    def raised(self) -> Iterator[None]:
-        """Inside, also where that is within `held`, the first signal ends what is done; one noted before does at once.
+    def deferred(self) -> Iterator[None]:
+        """Record signals inside the block and raise at its end, whether the block succeeds or fails.
 
         Raises:
-            Stopped: there was or is one.
+            Stopped: a signal arrived inside the block.
         """
-        before, self._are_held = self._are_held, False
+        count = len(self.received)
         try:
-            if self.heard:
-                raise Stopped(self.heard[0])
+            with self.recorded():
+                yield
+        finally:
+            if len(self.received) > count:
+                raise Stopped(self.received[count])
+
+    @contextmanager
+    def delivered(self) -> Iterator[None]:
+        """Let a signal raise inside the block, also where an outer block records signals.
+
+        Raises:
+            Stopped: a signal arrived before the block, or arrives inside it.
+        """
+        before, self._is_blocked = self._is_blocked, False
+        try:
+            if self.received:
+                raise Stopped(self.received[0])
             yield
         finally:
-            self._are_held = before
+            self._is_blocked = before
 
 
 @contextmanager
-def listening_for_stop() -> Iterator[Signals]:
-    """Inside, Ctrl-C, SIGTERM and SIGHUP are heard by what this yields."""
-    signals = Signals()
-    with heard_by(signals.hear):
+def caught_signals(*, first_only: bool = False) -> Iterator[Signals]:
+    """Catch the signals of `TERMINATION` inside the block; the first process of a container receives them only so.
+
+    A signal that the process ignores, as under `nohup`, stays ignored. Outside the main thread, which alone receives
+    signals, none is caught.
+    """
+    signals = Signals(first_only)
+    is_main = threading.current_thread() is threading.main_thread()
+    caught = [each for each in TERMINATION if is_main and signal.getsignal(each) not in (signal.SIG_IGN, None)]
+    before = {number: signal.signal(number, signals.handle) for number in caught}
+    try:
         yield signals
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

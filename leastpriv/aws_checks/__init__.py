@@ -1,1 +1,1 @@
-"""AWS as a second judge of a proposal: validation, custom checks, simulation. A judge that fails ends nothing."""
+"""Checks of a proposal by AWS: validation, custom policy checks, simulation; a failed check does not end the run."""

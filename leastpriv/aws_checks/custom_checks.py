@@ -1,21 +1,22 @@
-"""Access Analyzer's custom policy checks: automated reasoning about a policy, paid by the request.
+"""Runs Access Analyzer's custom policy checks, which AWS charges for by the request.
 
-What would be asked is known before anything is: `paid_checks` is pure, and `run_checks` names the price first.
+`paid_checks` is pure, so that `run_checks` can state the price before the first request.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import logging
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from functools import cache
 from typing import Any
 
-from leastpriv.aws.errors import explained
+from leastpriv.aws.errors import translate_errors
 from leastpriv.aws.session import Aws
-from leastpriv.aws_checks.rendered_policy import sent
+from leastpriv.aws_checks.rendered_policy import render_policy
 from leastpriv.aws_checks.trust_policies import TrustPolicy
-from leastpriv.aws_checks.validate_policy import TRUST, not_rendered
+from leastpriv.aws_checks.validate_policy import TRUST, unrendered_reason
 from leastpriv.errors import AwsError
 from leastpriv.models import ChangeKind
 from leastpriv.permissions import catalog
@@ -23,13 +24,15 @@ from leastpriv.permissions.fact_tables import table
 from leastpriv.permissions.patterns import action_matches, overlaps
 from leastpriv.permissions.sensitive import forbidden
 from leastpriv.policy.document import Document, Statement
-from leastpriv.proposal.models import Draft, Judgement, Remark, Weight
+from leastpriv.proposal.models import CheckFinding, CheckResult, Proposal, Severity
+
+_log = logging.getLogger(__name__)
 
 NO_NEW_ACCESS = "CheckNoNewAccess"
 ACCESS_NOT_GRANTED = "CheckAccessNotGranted"
 NO_PUBLIC_ACCESS = "CheckNoPublicAccess"
 _MOST_ACTIONS = 100
-"""Actions of one CheckAccessNotGranted (API model of Access Analyzer, 2026-11)."""
+"""Maximum of actions in one CheckAccessNotGranted (API model of Access Analyzer, 2026-11)."""
 _METHODS = {
     NO_NEW_ACCESS: "check_no_new_access",
     ACCESS_NOT_GRANTED: "check_access_not_granted",
@@ -41,47 +44,48 @@ _METHODS = {
 class Check:
     """One paid request."""
 
-    judge: str
+    operation: str
     arguments: Mapping[str, Any]
     file: str
     lines: tuple[int, ...]
-    """Lines of the policy's statements, by their index."""
+    """Lines of the policy's statements, by index."""
     expected: str
-    """`PASS` or `FAIL` by our own evaluation; empty where we have none."""
-    means: str
-    """What a FAIL means, in words."""
+    """`PASS` or `FAIL` by our own evaluation; empty if it gives no answer."""
+    failure_meaning: str
+    """The meaning of a FAIL in words."""
 
 
 def paid_checks(
-    draft: Draft, files: Mapping[str, Document], never_add: Sequence[str] = (), trusts: Sequence[TrustPolicy] = ()
+    proposal: Proposal, files: Mapping[str, Document], never_add: Sequence[str] = (), trusts: Sequence[TrustPolicy] = ()
 ) -> tuple[tuple[Check, ...], tuple[str, ...]]:
-    """All that is worth paying for, and sentences about what cannot be asked.
+    """Returns the checks worth their price, and sentences about what cannot be checked.
 
-    `files` are the proposed documents by name. No new access is asked of proposals that only narrow; of the forbidden
-    actions, those of the built-in list and `never_add`, none may be granted; no trust policy may let everybody in.
+    `files` are the proposed documents by name. CheckNoNewAccess is run on proposals that only narrow;
+    CheckAccessNotGranted with the forbidden actions of the built-in list and `never_add`; CheckNoPublicAccess on trust
+    policies.
     """
     checks: list[Check] = []
-    unasked: list[str] = []
+    skipped: list[str] = []
     for file, document in files.items():
-        text = sent(document)
+        text = render_policy(document)
         if text is None:
-            unasked.append(not_rendered(file))
+            skipped.append(unrendered_reason(file))
             continue
         lines = tuple(statement.line for statement in document.statements)
-        checks.extend(_new_access(draft, text.text, file, lines))
+        checks.extend(_new_access(proposal, text.text, file, lines))
         checks.extend(_not_granted(document, text.text, file, lines, never_add))
     for trust in trusts:
-        if trust.sent is None:
-            unasked.append(not_rendered(trust.file))
+        if trust.rendered is None:
+            skipped.append(unrendered_reason(trust.file))
             continue
-        arguments = {"policyDocument": trust.sent.text, "resourceType": TRUST}
-        means = "the trust policy can let anybody assume the role"
-        checks.append(Check(NO_PUBLIC_ACCESS, arguments, trust.file, trust.lines, "", means))
-    return tuple(checks), tuple(unasked)
+        arguments = {"policyDocument": trust.rendered.text, "resourceType": TRUST}
+        failure_meaning = "the trust policy can let anybody assume the role"
+        checks.append(Check(NO_PUBLIC_ACCESS, arguments, trust.file, trust.lines, "", failure_meaning))
+    return tuple(checks), tuple(skipped)
 
 
 def price(checks: Sequence[Check]) -> str:
-    """What the checks cost, in a sentence; empty for none."""
+    """Returns a sentence with the price of the checks; empty without checks."""
     if not checks:
         return ""
     row = next(row for row in table("prices", __package__) if row["what"] == "custom-policy-check")
@@ -92,43 +96,41 @@ def price(checks: Sequence[Check]) -> str:
     )
 
 
-def run_checks(
-    aws: Aws, checks: Sequence[Check], say: Callable[[str], None], unasked: Sequence[str] = ()
-) -> tuple[Judgement, ...]:
-    """Says the price, then asks; one judgement a kind of check, the first failure of a kind ends that kind.
+def run_checks(aws: Aws, checks: Sequence[Check], skipped: Sequence[str] = ()) -> tuple[CheckResult, ...]:
+    """Logs the price, then runs the checks; returns one result per operation.
 
-    Never raises AwsError.
+    An AwsError ends the checks of its operation and becomes the failure of its result.
     """
     if checks:
-        say(price(checks))
-    judges = dict.fromkeys(check.judge for check in checks)
-    found = [_run(aws, [check for check in checks if check.judge == judge]) for judge in judges]
-    return (*found, Judgement("custom policy checks", 0, (), tuple(unasked))) if unasked else tuple(found)
+        _log.info(price(checks))
+    judges = dict.fromkeys(check.operation for check in checks)
+    found = [_run(aws, [check for check in checks if check.operation == judge]) for judge in judges]
+    return (*found, CheckResult("custom policy checks", 0, (), tuple(skipped))) if skipped else tuple(found)
 
 
-def _run(aws: Aws, checks: Sequence[Check]) -> Judgement:
-    judge, remarks = checks[0].judge, list[Remark]()
+def _run(aws: Aws, checks: Sequence[Check]) -> CheckResult:
+    judge, remarks = checks[0].operation, list[CheckFinding]()
     for number, check in enumerate(checks):
         try:
-            with explained(f"having {judge} run", f"access-analyzer:{judge}"):
+            with translate_errors(f"having {judge} run", f"access-analyzer:{judge}"):
                 answer = getattr(aws.client("accessanalyzer"), _METHODS[judge])(**check.arguments)
         except AwsError as error:
-            return Judgement(judge, number, tuple(remarks), (), str(error))
+            return CheckResult(judge, number, tuple(remarks), (), str(error))
         remarks.extend(_remarks(check, answer))
-    return Judgement(judge, len(checks), tuple(remarks))
+    return CheckResult(judge, len(checks), tuple(remarks))
 
 
-def _remarks(check: Check, answer: Mapping[str, Any]) -> Iterator[Remark]:
+def _remarks(check: Check, answer: Mapping[str, Any]) -> Iterator[CheckFinding]:
     result = answer.get("result", "")
     if check.expected and result != check.expected:
         found = next(_places(check, answer), 0)
         why = f" ({answer['message']})" if answer.get("message") else ""
         ours = f"our own evaluation says {check.expected}, AWS says {result or 'nothing'}{why}"
-        yield Remark(Weight.DISAGREES, check.judge, f"{check.means}: {ours}.", check.file, found)
+        yield CheckFinding(Severity.DISAGREES, check.operation, f"{check.failure_meaning}: {ours}.", check.file, found)
     elif result == "FAIL":
-        weight = Weight.WARNING if check.expected else Weight.SECURITY_WARNING
+        weight = Severity.WARNING if check.expected else Severity.SECURITY_WARNING
         for line in _places(check, answer) if answer.get("reasons") else (0,):
-            yield Remark(weight, check.judge, f"{check.means}.", check.file, line)
+            yield CheckFinding(weight, check.operation, f"{check.failure_meaning}.", check.file, line)
 
 
 def _places(check: Check, answer: Mapping[str, Any]) -> Iterator[int]:
@@ -137,9 +139,9 @@ def _places(check: Check, answer: Mapping[str, Any]) -> Iterator[int]:
         yield check.lines[index] if index is not None and index < len(check.lines) else 0
 
 
-def _new_access(draft: Draft, text: str, file: str, lines: tuple[int, ...]) -> Iterator[Check]:
-    committed = sent(draft.committed) if draft.committed else None
-    if not draft.changes or committed is None or any(change.kind is ChangeKind.ADD for change in draft.changes):
+def _new_access(proposal: Proposal, text: str, file: str, lines: tuple[int, ...]) -> Iterator[Check]:
+    committed = render_policy(proposal.committed) if proposal.committed else None
+    if not proposal.changes or committed is None or any(change.kind is ChangeKind.ADD for change in proposal.changes):
         return
     arguments = {
         "newPolicyDocument": text,
@@ -156,13 +158,15 @@ def _not_granted(
     for start in range(0, len(actions), _MOST_ACTIONS):
         some = actions[start : start + _MOST_ACTIONS]
         arguments = {"policyDocument": text, "access": [{"actions": list(some)}], "policyType": "IDENTITY_POLICY"}
-        means = "the policy grants what is on the list of forbidden actions, which nobody but a person puts there"
-        yield Check(ACCESS_NOT_GRANTED, arguments, file, lines, _expected(document, some), means)
+        failure_meaning = (
+            "the policy grants what is on the list of forbidden actions, which nobody but a person puts there"
+        )
+        yield Check(ACCESS_NOT_GRANTED, arguments, file, lines, _expected(document, some), failure_meaning)
 
 
 @cache
 def forbidden_actions(never_add: tuple[str, ...] = ()) -> tuple[str, ...]:
-    """The forbidden list as Access Analyzer takes it: patterns, and single actions where only writes are meant."""
+    """Returns the forbidden actions: patterns, or single actions if only a pattern's write actions are forbidden."""
     found = [*never_add]
     for row in table("forbidden", "leastpriv.permissions"):
         names = catalog.expand(row["pattern"])
@@ -174,7 +178,7 @@ def forbidden_actions(never_add: tuple[str, ...] = ()) -> tuple[str, ...]:
 
 
 def _expected(document: Document, actions: Sequence[str]) -> str:
-    """What we expect to hear: FAIL where a statement grants some of the actions, empty where that hangs on others."""
+    """Returns FAIL if a statement grants some of the actions, PASS if none does, empty if the answer is uncertain."""
     granting = [each for each in document.statements if any(_grants(each, pattern) for pattern in actions)]
     if not granting:
         return "PASS"
@@ -184,7 +188,7 @@ def _expected(document: Document, actions: Sequence[str]) -> str:
 
 
 def _grants(statement: Statement, pattern: str) -> bool:
-    """Whether an Allow statement names some action of a pattern."""
+    """Returns whether an Allow statement names an action of a pattern."""
     if statement.effect != "Allow":
         return False
     if statement.not_actions:

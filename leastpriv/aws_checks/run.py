@@ -1,8 +1,10 @@
-"""All judges of one proposal, in order: the free ones, and where somebody asked for them those that AWS charges."""
+"""Runs AWS's checks of one proposal: the free ones, and on request those that AWS charges for."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 from leastpriv.aws.session import Aws
 from leastpriv.aws_checks.custom_checks import paid_checks, run_checks
@@ -10,54 +12,50 @@ from leastpriv.aws_checks.simulate import simulate
 from leastpriv.aws_checks.trust_policies import TrustPolicy, trust_policies
 from leastpriv.aws_checks.validate_policy import validate
 from leastpriv.policy.document import Document
-from leastpriv.proposal.models import Draft, Judgement
+from leastpriv.proposal.models import CheckResult, Proposal
 from leastpriv.proposal.proof import Proof
 
-Say = Callable[[str], None]
+_log = logging.getLogger(__name__)
 
 
-def free_judgements(
-    aws: Aws,
-    draft: Draft,
-    proof: Proof,
-    files: Mapping[str, Document],
-    attached: Sequence[Document],
-    principal: str,
-    say: Say,
-    named: Sequence[TrustPolicy] = (),
-) -> tuple[Judgement, ...]:
-    """What ValidatePolicy and SimulateCustomPolicy say; `files` are the proposed documents by name.
+@dataclass(frozen=True, slots=True)
+class CheckedProposal:
+    """A proposal with everything that AWS is asked to check."""
 
-    `named` are trust policies of the role that stand elsewhere in the repository.
+    proposal: Proposal
+    files: Mapping[str, Document]
+    """File name -> proposed document."""
+    named_trust_policies: Sequence[TrustPolicy] = ()
+    """Trust policies that an input names."""
 
-    Never raises AwsError: a judge that could not be asked says why.
+    def trust_policies(self) -> list[TrustPolicy]:
+        """Returns the trust policies of the proposed documents' templates and the named ones, without duplicates."""
+        found = [trust for file, document in self.files.items() for trust in trust_policies(document, file)]
+        texts = {trust.rendered.text for trust in found if trust.rendered}
+        named = self.named_trust_policies
+        return [*found, *(trust for trust in named if trust.rendered is None or trust.rendered.text not in texts)]
+
+
+def run_free_checks(
+    aws: Aws, checked: CheckedProposal, proof: Proof, attached: Sequence[Document], principal: str
+) -> tuple[CheckResult, ...]:
+    """Runs ValidatePolicy and SimulateCustomPolicy; an AwsError becomes the failure of its result.
+
+    `attached` are the principal's other policies, which the simulation evaluates together with the proposed ones.
     """
-    say("Asking AWS about the proposal: ValidatePolicy and SimulateCustomPolicy, both free")
-    found = (
-        validate(aws, files, draft.committed, _trusts(files, named)),
-        simulate(aws, [*files.values(), *attached], proof.allowances, principal, next(iter(files), "")),
+    _log.info("Asking AWS about the proposal: ValidatePolicy and SimulateCustomPolicy, both free")
+    files = checked.files
+    results = (
+        validate(aws, files, checked.proposal.committed, checked.trust_policies()),
+        simulate(aws, [*files.values(), *attached], proof.need_decisions, principal, next(iter(files), "")),
     )
-    for judgement in found:
-        if judgement.failure:
-            say(f"{judgement.judge} is left out: {judgement.failure}")
-    return found
+    for result in results:
+        if result.failure:
+            _log.info(f"{result.operation} is left out: {result.failure}")
+    return results
 
 
-def paid_judgements(
-    aws: Aws,
-    draft: Draft,
-    files: Mapping[str, Document],
-    never_add: Sequence[str],
-    say: Say,
-    named: Sequence[TrustPolicy] = (),
-) -> tuple[Judgement, ...]:
-    """What Access Analyzer's custom policy checks say; the price is said before the first of them."""
-    checks, unasked = paid_checks(draft, files, never_add, _trusts(files, named))
-    return run_checks(aws, checks, say, unasked)
-
-
-def _trusts(files: Mapping[str, Document], named: Sequence[TrustPolicy]) -> list[TrustPolicy]:
-    """Those in the policies' own templates and those that are named, each once."""
-    found = [trust for file, document in files.items() for trust in trust_policies(document, file)]
-    texts = {trust.sent.text for trust in found if trust.sent}
-    return [*found, *(trust for trust in named if trust.sent is None or trust.sent.text not in texts)]
+def run_paid_checks(aws: Aws, checked: CheckedProposal, never_add: Sequence[str]) -> tuple[CheckResult, ...]:
+    """Runs Access Analyzer's custom policy checks; logs their price first."""
+    checks, skipped = paid_checks(checked.proposal, checked.files, never_add, checked.trust_policies())
+    return run_checks(aws, checks, skipped)

@@ -1,7 +1,7 @@
-"""IAM's SimulateCustomPolicy, free of charge: the replay's needs decided once more, by AWS.
+"""Replays the needs by IAM's SimulateCustomPolicy, which is free of charge.
 
-What a simulation cannot know is no disagreement: a resource known only in part or in another account, a decision of
-ours that hangs on a condition, a condition key that the record does not show.
+A disagreement is reported only if both sides are certain: not for a resource that is partly known or in another
+account, for a decision of our replay that depends on a condition, or for a condition key that the record does not show.
 """
 
 from __future__ import annotations
@@ -11,25 +11,26 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any
 
-from leastpriv.aws.errors import explained
+from leastpriv.aws.errors import translate_errors
 from leastpriv.aws.session import Aws
-from leastpriv.aws_checks.rendered_policy import sent
-from leastpriv.diff.compare import Verdict, request
-from leastpriv.errors import AwsError, AwsTrouble
+from leastpriv.aws_checks.rendered_policy import render_policy
+from leastpriv.diff.compare import ReplayEffect, replay_request
+from leastpriv.errors import AwsError, AwsErrorKind
 from leastpriv.models import Basis, Need, Permission
 from leastpriv.permissions import catalog
 from leastpriv.permissions.patterns import literal_of, unescape
 from leastpriv.policy.document import Document
 from leastpriv.policy.evaluate import Request
-from leastpriv.proposal.models import Judgement, Remark, Weight
-from leastpriv.proposal.proof import Allowance
+from leastpriv.proposal.models import CheckFinding, CheckResult, Severity
+from leastpriv.proposal.proof import NeedDecision
 
-JUDGE = "SimulateCustomPolicy"
+SIMULATION = "SimulateCustomPolicy"
 _ACTION = "iam:SimulateCustomPolicy"
 _MOST_RESULTS = 500
-"""Actions times resources of one request: answers come in pages of at most 1,000 (API reference, read 2026-11-24)."""
+"""Maximum of actions times resources in one request: AWS answers in pages of at most 1,000 (API reference, read
+2026-11-24)."""
 _MOST_REQUESTS = 200
-"""Beyond it the rest is left unasked, for the time it takes; a hundred needs of a CDK app are 18 requests."""
+"""Maximum of requests, which limits the time; a hundred needs of a CDK app take 18 requests."""
 _LONGEST_RESOURCE = 2048
 _LONGEST_ACTION = 128
 _NEVER = ("explicitDeny", "implicitDeny")
@@ -38,19 +39,19 @@ Context = tuple[tuple[str, tuple[str, ...]], ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Question:
-    """One need of the replay as a simulation can be asked for it."""
+class SimulationRequest:
+    """One need of the replay in the form of the simulation."""
 
     action: str
     resource: str
-    """A plain text, or `*` for an action that takes no resource."""
+    """A plain text, or `*` for an action without resource types."""
     context: Context
-    ours: Verdict
+    replay_effect: ReplayEffect
 
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Questions of one request: each action is asked for on each resource."""
+    """Needs of one request, which simulates each action on each resource."""
 
     actions: tuple[str, ...]
     resources: tuple[str, ...]
@@ -58,7 +59,7 @@ class Batch:
 
     @property
     def halves(self) -> tuple[Batch, Batch]:
-        """The batch with half of the actions each."""
+        """The batch split into two with half of the actions each."""
         middle = len(self.actions) // 2
         return (
             Batch(self.actions[:middle], self.resources, self.context),
@@ -69,51 +70,53 @@ class Batch:
 @dataclass(slots=True)
 class _Answers:
     decisions: dict[tuple[str, str, Context], tuple[str, bool]] = field(default_factory=dict)
-    """(action in lower case, resource, context) -> AWS's decision, and whether it had all that decides."""
+    """(action in lower case, resource, context) -> AWS's decision, and whether no condition key was missing."""
     unknown: list[str] = field(default_factory=list)
-    """Actions that the simulator does not take."""
+    """Actions that the simulator does not know."""
 
 
 def simulate(
-    aws: Aws, documents: Sequence[Document], allowances: Iterable[Allowance], principal: str, file: str
-) -> Judgement:
-    """Has the replay's needs decided by AWS under all policies of the principal; never raises AwsError.
+    aws: Aws, documents: Sequence[Document], allowances: Iterable[NeedDecision], principal: str, file: str
+) -> CheckResult:
+    """Simulates the replay's needs under all policies of the principal; an AwsError becomes the result's failure.
 
-    `file` names the proposed policy in remarks.
+    `file` names the proposed policy in findings.
     """
-    asked, left_out = _questions(allowances, principal)
-    unasked = (
+    asked, left_out = _simulation_requests(allowances, principal)
+    skipped = (
         [f"{left_out:,} of the needs name their resource only in part, or in another account."] if left_out else []
     )
-    # The largest first, so that the bound leaves out little.
+    # Largest first, so that the limit skips few needs.
     made = sorted(batches(asked), key=_size, reverse=True)
     if len(made) > _MOST_REQUESTS:
         rest = sum(map(_size, made[_MOST_REQUESTS:]))
-        unasked.append(f"{rest:,} of the needs would take more than {_MOST_REQUESTS} requests.")
-    texts = [text.text if (text := sent(document)) else "" for document in documents]
+        skipped.append(f"{rest:,} of the needs would take more than {_MOST_REQUESTS} requests.")
+    texts = [text.text if (text := render_policy(document)) else "" for document in documents]
     if not all(map(_sendable, texts)):
-        return Judgement(JUDGE, 0, (), ("A policy that AWS could not be sent as it is keeps it from simulating.",))
+        return CheckResult(
+            SIMULATION, 0, (), ("A policy that AWS could not be sent as it is keeps it from simulating.",)
+        )
     answers, failure = _Answers(), ""
     try:
         for batch in made[:_MOST_REQUESTS]:
-            _ask(aws, texts, batch, answers)
+            _simulate_batch(aws, texts, batch, answers)
     except AwsError as error:
         failure = str(error)
     if answers.unknown:
-        unasked.append(f"The simulator does not know {', '.join(sorted(set(answers.unknown))[:6])}.")
-    told = [(question, decided) for question in asked if (decided := _answer(answers, question))]
-    unsure = sum(not sure for _, (_, sure) in told)
+        skipped.append(f"The simulator does not know {', '.join(sorted(set(answers.unknown))[:6])}.")
+    decided = [(need, decided) for need in asked if (decided := _answer(answers, need))]
+    unsure = sum(not sure for _, (_, sure) in decided)
     if unsure:
-        unasked.append(f"{unsure:,} of the needs hang on condition keys that no record shows.")
-    remarks = _remarks(told, file)
-    return Judgement(JUDGE, len(told), remarks, tuple(unasked), failure)
+        skipped.append(f"{unsure:,} of the needs hang on condition keys that no record shows.")
+    remarks = _remarks(decided, file)
+    return CheckResult(SIMULATION, len(decided), remarks, tuple(skipped), failure)
 
 
-def batches(questions: Sequence[Question]) -> Iterator[Batch]:
-    """Put questions together so that as few requests as possible ask nothing else: equal context, equal resources."""
+def batches(questions: Sequence[SimulationRequest]) -> Iterator[Batch]:
+    """Yields as few batches as possible that simulate exactly the needs: equal context and equal resources."""
     wanted: dict[tuple[Context, str], dict[str, None]] = {}
-    for question in questions:
-        wanted.setdefault((question.context, question.action), {})[question.resource] = None
+    for need in questions:
+        wanted.setdefault((need.context, need.action), {})[need.resource] = None
     alike: dict[tuple[Context, tuple[str, ...]], list[str]] = {}
     for (context, action), resources in wanted.items():
         alike.setdefault((context, tuple(sorted(resources))), []).append(action)
@@ -127,20 +130,20 @@ def _size(batch: Batch) -> int:
     return len(batch.actions) * len(batch.resources)
 
 
-def _questions(allowances: Iterable[Allowance], principal: str) -> tuple[list[Question], int]:
-    """What can be asked, each once, and how much cannot."""
-    found: dict[Question, None] = {}
+def _simulation_requests(allowances: Iterable[NeedDecision], principal: str) -> tuple[list[SimulationRequest], int]:
+    """Returns the distinct needs that can be simulated, and the number of those that cannot."""
+    found: dict[SimulationRequest, None] = {}
     left_out = 0
     for allowance in allowances:
-        question = _question(allowance, principal)
-        if question:
-            found[question] = None
+        need = _simulation_request(allowance, principal)
+        if need:
+            found[need] = None
         else:
             left_out += 1
     return list(found), left_out
 
 
-def _question(allowance: Allowance, principal: str) -> Question | None:
+def _simulation_request(allowance: NeedDecision, principal: str) -> SimulationRequest | None:
     permission = allowance.permission
     resource = _plain_resource(permission)
     account = resource.split(":")[4] if resource.startswith("arn:") and resource.count(":") > 4 else ""
@@ -148,12 +151,12 @@ def _question(allowance: Allowance, principal: str) -> Question | None:
         return None
     if len(resource) > _LONGEST_RESOURCE or len(permission.action) > _LONGEST_ACTION or not _sendable(resource):
         return None
-    asked = request(Need(permission, Basis.OBSERVED, ""), principal, allowance.region)
-    return Question(permission.action, resource, _context(asked), allowance.effect)
+    asked = replay_request(Need(permission, Basis.OBSERVED, ""), principal, allowance.region)
+    return SimulationRequest(permission.action, resource, _context(asked), allowance.effect)
 
 
 def _plain_resource(permission: Permission) -> str:
-    """The one resource that is meant; empty where it is a pattern."""
+    """Returns the only resource of a permission; empty if it is a pattern."""
     if permission.resource == "*":
         known = catalog.action(permission.action)
         return "*" if known and not known.resource_types else ""
@@ -166,33 +169,32 @@ def _context(asked: Request) -> Context:
 
 
 def _sendable(text: str) -> bool:
-    """IAM takes Latin-1 only (the pattern of `PolicyInputList`)."""
+    """IAM accepts only Latin-1 (pattern of `PolicyInputList`)."""
     return bool(text) and all(char in "\t\n\r" or " " <= char <= "\u00ff" for char in text)
 
 
-def _ask(aws: Aws, texts: Sequence[str], batch: Batch, answers: _Answers) -> None:
-    """Ask for one batch; an action that the simulator does not take is found by halving.
+def _simulate_batch(aws: Aws, texts: Sequence[str], batch: Batch, answers: _Answers) -> None:
+    """Simulates one batch; finds an action that the simulator rejects by halving.
 
-    Raises:
-        AwsError: AWS does not answer, or the policies are not taken.
+    Raises AwsError if AWS does not answer or rejects the policies.
     """
     try:
-        results = _simulated(aws, texts, batch)
+        results = _simulate_once(aws, texts, batch)
     except AwsError as error:
-        if error.trouble is not AwsTrouble.OTHER or "InvalidInput" not in str(error):
+        if error.kind is not AwsErrorKind.OTHER or "InvalidInput" not in str(error):
             raise
         if len(batch.actions) == 1:
             answers.unknown.extend(batch.actions)
             return
         for half in batch.halves:
-            _ask(aws, texts, half, answers)
+            _simulate_batch(aws, texts, half, answers)
         return
     for result in results:
-        for resource, decision, sure in _decided(result, batch):
+        for resource, decision, sure in _decisions(result, batch):
             answers.decisions[result["EvalActionName"].lower(), resource, batch.context] = decision, sure
 
 
-def _simulated(aws: Aws, texts: Sequence[str], batch: Batch) -> list[Mapping[str, Any]]:
+def _simulate_once(aws: Aws, texts: Sequence[str], batch: Batch) -> list[Mapping[str, Any]]:
     entries = [
         {
             "ContextKeyName": key,
@@ -202,7 +204,7 @@ def _simulated(aws: Aws, texts: Sequence[str], batch: Batch) -> list[Mapping[str
         for key, values in batch.context
     ]
     resources = {} if batch.resources == ("*",) else {"ResourceArns": list(batch.resources)}
-    with explained("having the replay simulated", _ACTION):
+    with translate_errors("having the replay simulated", _ACTION):
         pages = (
             aws.client("iam")
             .get_paginator("simulate_custom_policy")
@@ -211,11 +213,11 @@ def _simulated(aws: Aws, texts: Sequence[str], batch: Batch) -> list[Mapping[str
         return [result for page in pages for result in page.get("EvaluationResults", ())]
 
 
-def _decided(result: Mapping[str, Any], batch: Batch) -> Iterator[tuple[str, str, bool]]:
-    """Yield each resource with its decision, and whether no condition key was missing for it.
+def _decisions(result: Mapping[str, Any], batch: Batch) -> Iterator[tuple[str, str, bool]]:
+    """Yields each resource with its decision, and whether no condition key was missing.
 
-    `EvalResourceName` of the whole result is a template of ARNs (API reference, read 2026-11-24); it used to be the
-    resource, and answers of that form are read too.
+    `EvalResourceName` of the whole result is a template of ARNs (API reference, read 2026-11-24); in older answers it
+    is the resource.
     """
     organisation = result.get("OrganizationsDecisionDetail", {}).get("AllowedByOrganizations", True)
     for each in result.get("ResourceSpecificResults", ()):
@@ -227,20 +229,24 @@ def _decided(result: Mapping[str, Any], batch: Batch) -> Iterator[tuple[str, str
         yield whole, result["EvalDecision"], not result.get("MissingContextValues") and organisation
 
 
-def _answer(answers: _Answers, question: Question) -> tuple[str, bool] | None:
-    return answers.decisions.get((question.action.lower(), question.resource, question.context))
+def _answer(answers: _Answers, need: SimulationRequest) -> tuple[str, bool] | None:
+    return answers.decisions.get((need.action.lower(), need.resource, need.context))
 
 
-def _remarks(told: Iterable[tuple[Question, tuple[str, bool]]], file: str) -> tuple[Remark, ...]:
-    """Where AWS decides otherwise than we do, and both are sure."""
-    remarks: dict[Remark, None] = {}
-    for question, (decision, sure) in told:
-        if sure and question.ours in ("allowed", *_NEVER) and (question.ours == "allowed") != (decision == "allowed"):
+def _remarks(decided: Iterable[tuple[SimulationRequest, tuple[str, bool]]], file: str) -> tuple[CheckFinding, ...]:
+    """Returns findings where AWS and our replay are both certain and disagree."""
+    remarks: dict[CheckFinding, None] = {}
+    for need, (decision, sure) in decided:
+        if (
+            sure
+            and need.replay_effect in ("allowed", *_NEVER)
+            and (need.replay_effect == "allowed") != (decision == "allowed")
+        ):
             text = (
-                f"{question.action} on {question.resource}: our replay says {_words(question.ours)}, AWS's simulation "
+                f"{need.action} on {need.resource}: our replay says {_words(need.replay_effect)}, AWS's simulation "
                 f"{_words(decision)}."
             )
-            remarks[Remark(Weight.DISAGREES, "SIMULATION", text, file)] = None
+            remarks[CheckFinding(Severity.DISAGREES, "SIMULATION", text, file)] = None
     return tuple(remarks)
 
 

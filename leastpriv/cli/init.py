@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
-from leastpriv.cli import Clock
+from leastpriv.cli.output import Clock
 from leastpriv.github_actions.workflow_commands import Console
 
 if TYPE_CHECKING:
@@ -21,19 +21,19 @@ def trial(options: Namespace, stdout: TextIO, console: Console, clock: Clock) ->
     from leastpriv.trial.rounds import Surroundings
 
     # The command talks to whoever called us, in its own words; ours stay on standard error.
-    return trial(from_options(options), Surroundings(os.environ, stdout, sys.stderr, console.log, clock))
+    return trial(from_options(options), Surroundings(os.environ, stdout, sys.stderr, clock))
 
 
 def init(options: Namespace, stdout: TextIO, console: Console, clock: Clock) -> int:  # noqa: ARG001
     """Writes the role that reads the evidence, and the workflow."""
-    from leastpriv.init.options import sources_of, target_of
-    from leastpriv.init.render import deploy_command, files, lacks, write
+    from leastpriv.init.options import chosen_sources, parse_options
+    from leastpriv.init.render import deploy_command, missing_sources, render_files, write_files
 
-    target = target_of(options.role_arn, options.policy_file, options.repository, options.region, options.branch)
-    sources = sources_of(options.sources, target)
-    found = files(sources, target)
-    write(found, Path(options.output_dir), console.log, overwrite=options.overwrite)
-    for sentence in lacks(sources):
+    target = parse_options(options.role_arn, options.policy_file, options.repository, options.region, options.branch)
+    sources = chosen_sources(options.sources, target)
+    found = render_files(sources, target)
+    write_files(found, Path(options.output_dir), overwrite=options.overwrite)
+    for sentence in missing_sources(sources):
         console.log(sentence)
     console.log(
         f"Deploy the role from the folder, with the repository's default branch: {deploy_command(sources, target)}"

@@ -14,7 +14,10 @@ if TYPE_CHECKING:
 
     from leastpriv.config.settings import Settings
     from leastpriv.pipeline.context import Workplace
-    from leastpriv.report.tables import Row, Table
+    from leastpriv.report.tables import Row, TextTable
+
+Clock = Callable[[], datetime]
+"""Returns the time that is now, aware and in UTC."""
 
 
 def print_text(stdout: TextIO, text: str) -> None:
@@ -48,7 +51,7 @@ def print_markdown(stdout: TextIO, text: str) -> None:
     _print_rich(stdout, Markdown(text))
 
 
-def print_rows(stdout: TextIO, rows: Sequence[Row], table: Callable[[Sequence[Row]], Table], form: str) -> None:
+def print_rows(stdout: TextIO, rows: Sequence[Row], table: Callable[[Sequence[Row]], TextTable], form: str) -> None:
     """Writes rows as JSON lines, or as a table where `form` says so; raises as `print_text`."""
     from leastpriv.report.tables import json_lines
 
@@ -60,7 +63,7 @@ def print_rows(stdout: TextIO, rows: Sequence[Row], table: Callable[[Sequence[Ro
         print_text(stdout, str(table(rows)))
 
 
-def print_table(stdout: TextIO, table: Table) -> None:
+def print_table(stdout: TextIO, table: TextTable) -> None:
     """Writes a table to a terminal, in its colours and as wide as it is; raises as `print_text`."""
     from rich import box
     from rich.table import Table as Drawn

@@ -7,8 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
-from leastpriv.cli import Clock
-from leastpriv.cli.output import print_rows, print_text, shell_workplace
+from leastpriv.cli.output import Clock, print_rows, print_text, shell_workplace
 from leastpriv.errors import InputError
 from leastpriv.github_actions.workflow_commands import Console
 
@@ -21,7 +20,7 @@ def permissions(options: Namespace, stdout: TextIO, console: Console, clock: Clo
     from leastpriv.config.validators import EVENT_HISTORY, is_in_aws, named_principal, trails, window
     from leastpriv.evidence.cloudtrail.file_reader import SeenEvents
     from leastpriv.evidence.cloudtrail.local_store import TrailFolder
-    from leastpriv.evidence.collector import read_by_principal
+    from leastpriv.evidence.read_sources import read_by_principal
     from leastpriv.pipeline.sources import DAYS, CountedSource, Reach, bucket_trail, event_history, opened
 
     if bool(options.role_arn) == options.all_roles:
@@ -34,13 +33,13 @@ def permissions(options: Namespace, stdout: TextIO, console: Console, clock: Clo
 
     def source(name: str) -> CountedSource:
         if is_in_aws(name):
-            return bucket_trail(name, reach, seen, console.log, days, options.cache_dir or "", survey=False)
+            return bucket_trail(name, reach, seen, days, options.cache_dir or "", survey=False)
         if name == EVENT_HISTORY:
-            return event_history(target, tuple(options.aws_regions), reach, seen, console.log, DAYS)
+            return event_history(target, tuple(options.aws_regions), reach, seen, DAYS)
         return TrailFolder(Path(name), seen=seen, survey=False, cache=cache)
 
     makers = [partial(source, name) for name in trails(tuple(options.trails), "--trail")]
-    sources = opened(makers, console.log)
+    sources = opened(makers)
     found = read_by_principal(
         sources,
         window(options.start or "", options.end or ""),
@@ -48,12 +47,12 @@ def permissions(options: Namespace, stdout: TextIO, console: Console, clock: Clo
         lambda calls: console.log(f"… {calls:,} calls"),
     )
     console.settle()
-    from leastpriv.report.tables import permission_table, rows_of
+    from leastpriv.report.tables import permission_table, permission_rows
 
     patterns = options.resources == "pattern"
     rows: list[dict[str, object]] = []
     for name, evidence in found:
-        rows += rows_of({name: evidence}, patterns, name_principals=options.all_roles)
+        rows += permission_rows({name: evidence}, patterns, name_principals=options.all_roles)
         if not evidence.counts.calls:
             console.log(f"No call of {name} was found: is the ARN right, and the trail?")
     print_rows(stdout, rows, permission_table, options.format)
@@ -86,7 +85,7 @@ def explain_actions(options: Namespace, stdout: TextIO, console: Console, clock:
     if options.policy_file:
         workplace = shell_workplace(settings, os.environ, clock())
     # Nothing is published, and nothing remembered: this only looks.
-    subject = make(settings, workplace, clock(), console.log).subject
+    subject = make(settings, workplace, clock()).subject
     has_policy = bool(options.policy_file)
     if options.format == "json":
         print_text(stdout, json_lines(explained_rows(asked, subject, has_policy=has_policy)))

@@ -6,8 +6,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
-from leastpriv.cli import Clock
-from leastpriv.cli.output import print_rows
+from leastpriv.cli.output import Clock, print_rows
 from leastpriv.errors import InputError
 from leastpriv.github_actions.workflow_commands import Console
 
@@ -39,12 +38,12 @@ def evaluate(options: Namespace, stdout: TextIO, console: Console, clock: Clock)
 
 def contains(options: Namespace, stdout: TextIO, console: Console, clock: Clock) -> int:  # noqa: ARG001
     """Gives 0 where a policy stays within another, else 3 and the smallest request that shows it."""
-    from leastpriv.policy.containment import contained
+    from leastpriv.policy.containment import check_containment
     from leastpriv.report.tables import excess_row, excess_sentence, excess_table
 
     old = [_policy(name, "--old") for name in options.old]
     new = [_policy(name, "--new") for name in options.new]
-    smallest = contained(old, new).smallest
+    smallest = check_containment(old, new).smallest
     if smallest is None:
         return 0
     print_rows(stdout, [excess_row(smallest, new)], excess_table, options.format)
@@ -55,11 +54,11 @@ def contains(options: Namespace, stdout: TextIO, console: Console, clock: Clock)
 def denials(options: Namespace, stdout: TextIO, console: Console, clock: Clock) -> int:  # noqa: ARG001
     """Lists the refusals that logs tell; gives 1 where there are none."""
     from leastpriv.evidence.denials.job_logs import distinct, read_logs
-    from leastpriv.report.tables import denial_table, logged_row, sum_up
+    from leastpriv.report.tables import denial_table, logged_denial_row, denial_summary
 
     found, more = distinct(read_logs(options.files, sys.stdin.buffer))
-    print_rows(stdout, [logged_row(one) for one in found], denial_table, options.format)
-    console.log(sum_up(found, more=more))
+    print_rows(stdout, [logged_denial_row(one) for one in found], denial_table, options.format)
+    console.log(denial_summary(found, more=more))
     return 0 if found else 1
 
 

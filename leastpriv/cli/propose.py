@@ -8,8 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
-from leastpriv.cli import Clock
-from leastpriv.cli.output import print_markdown, print_text, shell_workplace
+from leastpriv.cli.output import Clock, print_markdown, print_text, shell_workplace
 from leastpriv.errors import InputError
 from leastpriv.github_actions.workflow_commands import Console
 
@@ -42,7 +41,7 @@ def propose(options: Namespace, stdout: TextIO, console: Console, clock: Clock) 
     if settings.mode.value == "review":
         return _review(settings, options, stdout, console, clock)
     workplace = replace(shell_workplace(settings, os.environ, clock()), templates=_templates(options.templates))
-    result = run(settings, workplace, clock(), console.log)
+    result = run(settings, workplace, clock())
     if options.output_dir:
         console.log(f"Wrote {write_files(result, Path(options.output_dir)).parent}")
     write_reports([result.subject], settings, lambda value, _: Path(value))
@@ -75,7 +74,7 @@ def _review(settings: Settings, options: Namespace, stdout: TextIO, console: Con
         file = disk if path == workplace.policy_path else Path(path)
         return file.read_bytes() if file.is_file() else None
 
-    result = run_review(settings, workplace, Edited(lambda path: place.read(base, path), on_disk), console.log)
+    result = run_review(settings, workplace, Edited(lambda path: place.read(base, path), on_disk))
     print_markdown(stdout, f"# {result.title}\n\n{result.whole}")
     return review_code(result, console)
 

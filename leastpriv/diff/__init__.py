@@ -1,1 +1,1 @@
-"""The committed policy against what is needed."""
+"""Compares the committed policy with the permissions that are needed."""

@@ -1,6 +1,6 @@
-"""The committed policy against what the evidence needs: used, unused, missing.
+"""Compares the committed policy with the evidence: used, unused and missing permissions.
 
-A wildcard entry is one grant: it is listed with the catalogue actions it grants and those of them that were used.
+A wildcard entry is one grant, with the catalogue actions that it grants and those of them that were used.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Literal
 
-from leastpriv.diff.statement_coverage import named
+from leastpriv.diff.statement_coverage import catalogue_actions
 from leastpriv.evidence.models import Evidence
 from leastpriv.models import Need, Outcome, Usage
 from leastpriv.permissions import catalog
@@ -27,11 +27,11 @@ class Entry:
 
     statement: Statement
     pattern: str
-    """As written; `NotAction: …` for all of these."""
+    """As written; `NotAction: …` for all entries of a NotAction."""
     granted: tuple[str, ...]
-    """Catalogue actions it grants on the statement's resources."""
+    """Catalogue actions that it grants on the statement's resources."""
     uses: Mapping[str, tuple[Usage, ...]]
-    """Catalogue action -> usages through this entry, whatever their outcome."""
+    """Catalogue action -> usages that the entry may have allowed, whatever their outcome."""
 
     @property
     def is_wildcard(self) -> bool:
@@ -40,50 +40,50 @@ class Entry:
 
     @property
     def resources(self) -> tuple[str, ...]:
-        """The statement's resources as a change shows them: `NotResource: arn…` where it excludes them."""
+        """The statement's resources as a change shows them; `NotResource: arn…` if it excludes them."""
         statement = self.statement
         return statement.resources or tuple(f"NotResource: {resource}" for resource in statement.not_resources)
 
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """The committed policy, entry by entry, and what it lacks."""
+    """The committed policy's entries, and the usages that it does not allow."""
 
     entries: tuple[Entry, ...]
     missing: tuple[Usage, ...]
-    """Needed and not allowed by the policy together with what else is attached."""
+    """Needed, but not allowed by the policy and the attached policies together."""
     conditional: tuple[Usage, ...]
-    """Allowed only where a condition holds that the evidence does not show."""
-    overruled: tuple[Usage, ...]
-    """Called, and refused by an explicit Deny of the policies."""
-    refused_elsewhere: tuple[Usage, ...]
-    """Refused by something that no identity policy mends: an SCP, a boundary, a resource policy …."""
-    refused_in_part: tuple[Usage, ...] = ()
-    """Refused on a resource that is known in part, of which the policies allow a part; not allowed since."""
+    """Allowed only under a condition that the evidence does not show."""
+    explicitly_denied: tuple[Usage, ...]
+    """Called, and denied by an explicit Deny of the policies."""
+    denied_elsewhere: tuple[Usage, ...]
+    """Denied by an SCP, a boundary, a resource policy or another policy that no identity-based policy overrides."""
+    denied_in_part: tuple[Usage, ...] = ()
+    """Denied on a partly known resource of which the policies allow a part, and not allowed since."""
 
 
 def compare(document: Document | None, attached: Sequence[Document], evidence: Evidence) -> Difference:
-    """Compares one policy (None: there is none yet) and the other attached ones with the evidence."""
+    """Compares a policy (None if there is none yet) and the attached policies with the evidence."""
     documents = [*([document] if document else []), *attached]
-    return sorted_out(judged(evidence, documents), entries_in_use(document, evidence) if document else ())
+    return classify(replay_usages(evidence, documents), entries_with_usage(document, evidence) if document else ())
 
 
-Judged = tuple[Usage, frozenset["Verdict"]]
-"""A usage, and what the policies say to it in its regions."""
+ReplayedUsage = tuple[Usage, frozenset["ReplayEffect"]]
+"""A usage, and the effects of the policies on it in its regions."""
 
 
-def judged(evidence: Evidence, documents: Sequence[Document]) -> tuple[Judged, ...]:
-    """Every usage of some evidence with what the documents say to it."""
-    return tuple((usage, effects(usage, evidence.principal, documents)) for usage in evidence.usages)
+def replay_usages(evidence: Evidence, documents: Sequence[Document]) -> tuple[ReplayedUsage, ...]:
+    """Replays every usage against the documents."""
+    return tuple((usage, replay_usage(usage, evidence.principal, documents)) for usage in evidence.usages)
 
 
-def effects(usage: Usage, principal: str, documents: Sequence[Document]) -> frozenset[Verdict]:
-    """What the documents say to a usage, in all of its regions."""
-    return frozenset(decide(usage.need, principal, region, documents) for region in usage.regions or ("",))
+def replay_usage(usage: Usage, principal: str, documents: Sequence[Document]) -> frozenset[ReplayEffect]:
+    """Replays a usage in each of its regions."""
+    return frozenset(replay_need(usage.need, principal, region, documents) for region in usage.regions or ("",))
 
 
-def sorted_out(usages: Sequence[Judged], entries: tuple[Entry, ...]) -> Difference:
-    """The difference that the usages of some evidence make, given what the policies say to each."""
+def classify(usages: Sequence[ReplayedUsage], entries: tuple[Entry, ...]) -> Difference:
+    """Classifies replayed usages into a difference."""
     missing: list[Usage] = []
     conditional: list[Usage] = []
     overruled: list[Usage] = []
@@ -103,8 +103,8 @@ def sorted_out(usages: Sequence[Judged], entries: tuple[Entry, ...]) -> Differen
     return Difference(entries, tuple(missing), tuple(conditional), tuple(overruled), tuple(elsewhere), tuple(in_part))
 
 
-def _allowed_since(refused: Usage, usages: Sequence[Judged]) -> bool:
-    """Whether the action was allowed after it was refused for the last time: what it lacked it has by now."""
+def _allowed_since(refused: Usage, usages: Sequence[ReplayedUsage]) -> bool:
+    """Returns whether the action was allowed after its last denial, so that nothing is missing any more."""
     action = refused.need.permission.action
     return any(
         usage.outcome is Outcome.ALLOWED
@@ -114,40 +114,42 @@ def _allowed_since(refused: Usage, usages: Sequence[Judged]) -> bool:
     )
 
 
-def request(need: Need, principal: str, region: str) -> Request:
-    """A replayed request; its context holds what a record shows.
+def replay_request(need: Need, principal: str, region: str) -> Request:
+    """Returns the request that replays a need; its context has the keys that the record shows.
 
-    An action without resource types is asked for on the one resource `*`, which a Deny on some ARN does not touch.
+    The resource of an action without resource types is the literal `*`, which a Deny on an ARN does not match.
     """
     context = {"aws:PrincipalArn": (principal,), "aws:PrincipalAccount": (principal.split(":")[4],)}
     if region:
         context["aws:RequestedRegion"] = (region,)
     permission = need.permission
-    # Several values: AWS checks the action once for each, and the record does not say of which this need is.
+    # With several values AWS checks the action once for each, and the record does not show which value this need has.
     context.update({shown.key: shown.values for shown in permission.conditions if len(shown.values) == 1})
     resource = escape_observed("*") if need.exact and permission.resource == "*" else permission.resource
     return Request(permission.action, resource, context)
 
 
-Verdict = Literal["allowed", "allowedInPart", "implicitDeny", "explicitDeny", "unknown"]
+ReplayEffect = Literal["allowed", "allowedInPart", "implicitDeny", "explicitDeny", "unknown"]
 
 
-def decide(need: Need, principal: str, region: str, documents: Sequence[Document]) -> Verdict:
-    """What the documents say to one need.
+def replay_need(need: Need, principal: str, region: str, documents: Sequence[Document]) -> ReplayEffect:
+    """Replays one need against the documents.
 
-    `allowedInPart`: the record names the resource in part (`stack/orders/*`, a role without its path) and some
-    statement allows a part of that; which part the call meant nobody knows.
+    `allowedInPart` means that the record names the resource in part (`stack/orders/*`, a role without its path) and a
+    statement allows some of the possible resources.
     """
-    return deciding(need, principal, region, documents)[0]
+    return replay_with_statement(need, principal, region, documents)[0]
 
 
-Place = tuple[int, int]
-"""Number of a document and of its statement, both 0-based."""
+StatementIndex = tuple[int, int]
+"""0-based indexes of a document and of its statement."""
 
 
-def deciding(need: Need, principal: str, region: str, documents: Sequence[Document]) -> tuple[Verdict, Place | None]:
-    """As `decide`, with the statement that decides or leaves it open; None where there is none."""
-    decision = evaluate(request(need, principal, region), documents)
+def replay_with_statement(
+    need: Need, principal: str, region: str, documents: Sequence[Document]
+) -> tuple[ReplayEffect, StatementIndex | None]:
+    """Replays one need; returns also the statement that decides it or leaves it unknown, if any."""
+    decision = evaluate(replay_request(need, principal, region), documents)
     if decision.effect != "implicitDeny":
         known = decision.document is not None and decision.statement is not None
         return decision.effect, (decision.document or 0, decision.statement or 0) if known else None
@@ -159,15 +161,18 @@ def deciding(need: Need, principal: str, region: str, documents: Sequence[Docume
 
 
 def _grants_part(statement: Statement, need: Need, principal: str, region: str) -> bool:
-    if not need.exact and grants(statement, request(need, principal, region)) == "maybe":
+    if not need.exact and grants(statement, replay_request(need, principal, region)) == "maybe":
         return True
     other = with_any_path(need.permission.resource) if need.derivation == NAMED else ""
     permission = replace(need.permission, resource=other)
-    return bool(other) and grants(statement, request(replace(need, permission=permission), principal, region)) != "no"
+    return (
+        bool(other)
+        and grants(statement, replay_request(replace(need, permission=permission), principal, region)) != "no"
+    )
 
 
-def entries_in_use(document: Document, evidence: Evidence) -> tuple[Entry, ...]:
-    """The entries of a document's Allow statements, with the usages that may have come through each."""
+def entries_with_usage(document: Document, evidence: Evidence) -> tuple[Entry, ...]:
+    """Returns the entries of a document's Allow statements with the usages that each may have allowed."""
     by_action: dict[str, dict[str, list[Usage]]] = {}
     for usage in evidence.usages:
         action = usage.need.permission.action
@@ -181,9 +186,9 @@ def entries_in_use(document: Document, evidence: Evidence) -> tuple[Entry, ...]:
 
 
 def entries_of(statement: Statement) -> tuple[str, ...]:
-    """What a statement names, each once: its `Action` entries, or `NotAction: …` as one.
+    """Returns a statement's distinct `Action` entries, or one `NotAction: …` for its NotAction.
 
-    Of entries that differ in case alone, which are one to IAM, the first as it is written.
+    Entries that differ only in case, which IAM ignores, are one in the first spelling.
     """
     if statement.not_actions:
         return (f"NotAction: {', '.join(statement.not_actions)}",)
@@ -194,46 +199,46 @@ def entries_of(statement: Statement) -> tuple[str, ...]:
 
 
 def _granted(statement: Statement, pattern: str) -> tuple[str, ...]:
-    """Catalogue actions of an entry that its statement's resources let through; a literal entry is always itself."""
+    """Returns the catalogue actions of an entry that fit its statement's resources; a literal always returns itself."""
     if statement.not_actions:
-        expanded = tuple(sorted(named(statement.not_actions)))
+        expanded = tuple(sorted(catalogue_actions(statement.not_actions)))
     else:
         expanded = catalog.expand(pattern)
         if "*" not in pattern and "?" not in pattern:
             return expanded or (pattern,)
-    return tuple(name for name in expanded if _grantable(name, statement.resources))
+    return tuple(name for name in expanded if _fits_resources(name, statement.resources))
 
 
-def names_it(statement: Statement, pattern: str, action: str) -> bool:
-    """Whether an entry of a statement, as `entries_of` has it, names an action."""
+def entry_names_action(statement: Statement, pattern: str, action: str) -> bool:
+    """Returns whether an entry of a statement, as in `entries_of`, names an action."""
     if statement.not_actions:
         return not any(action_matches(excluded, action) for excluded in statement.not_actions)
     return action_matches(pattern, action)
 
 
 @lru_cache(maxsize=65_536)
-def _grantable(action: str, resources: tuple[str, ...]) -> bool:
-    """Whether any of a statement's resources can be one of the action's (`*` alone where it has no type)."""
+def _fits_resources(action: str, resources: tuple[str, ...]) -> bool:
+    """Returns whether any resource fits the action; `*` alone fits an action without resource types."""
     return not resources or any("${" in resource or fits(action, resource) for resource in resources)
 
 
 def _uses(
     statement: Statement, pattern: str, by_action: Mapping[str, Mapping[str, Sequence[Usage]]], evidence: Evidence
 ) -> Mapping[str, tuple[Usage, ...]]:
-    """`by_action`: usages by action, and these by lower case: an entry without wildcards finds its own at once."""
+    """Returns usages by action; `by_action` is keyed by lower-case action, so that a literal entry needs one lookup."""
     is_literal = not (statement.not_actions or "*" in pattern or "?" in pattern)
     named_alike = [by_action.get(folded(pattern), {})] if is_literal else by_action.values()
     found = {
         action: tuple(usage for usage in usages if _may_come_through(statement, usage, evidence.principal))
         for actions in named_alike
         for action, usages in actions.items()
-        if names_it(statement, pattern, action)
+        if entry_names_action(statement, pattern, action)
     }
     return {action: usages for action, usages in found.items() if usages}
 
 
 def _may_come_through(statement: Statement, usage: Usage, principal: str) -> bool:
-    """Whether a statement may have granted a usage; a resource that is known whole has to be covered whole."""
+    """Returns whether a statement may have granted a usage; it must cover a fully known resource completely."""
     undecided = (
         not statement.conditions_readable
         or statement.conditions
@@ -241,7 +246,7 @@ def _may_come_through(statement: Statement, usage: Usage, principal: str) -> boo
         or any(map(has_variable, statement.resources))
     )
     for region in usage.regions or ("",):
-        grant = grants(statement, request(usage.need, principal, region))
+        grant = grants(statement, replay_request(usage.need, principal, region))
         if grant == "yes" or (grant == "maybe" and undecided) or _grants_part(statement, usage.need, principal, region):
             return True
     return False

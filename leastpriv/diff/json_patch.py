@@ -1,4 +1,4 @@
-"""RFC 6902 beside the semantic difference: for machines, never for readers."""
+"""Writes the difference of two policies as a JSON Patch (RFC 6902) for machines."""
 
 from __future__ import annotations
 
@@ -9,12 +9,10 @@ from leastpriv.policy.document import Document
 
 
 def json_patch(committed: Document | None, proposed: Document) -> str:
-    """A JSON Patch that turns the committed file's value into the proposed one, as indented JSON.
+    """Returns a JSON Patch from the committed file's value to the proposed value, as indented JSON.
 
-    The value of a YAML template has its functions in the long form, as `{"Fn::Sub": …}`.
-
-    Applied once before it is handed out: where the library's shortest patch does not give the proposed value (its moves
-    within lists of equal items), the whole value is replaced.
+    YAML templates have their functions in the long form, as `{"Fn::Sub": …}`. The patch is verified by applying it: if
+    the library's shortest patch fails (moves within lists of equal items), the whole value is replaced.
     """
     import jsonpatch
 
@@ -31,8 +29,8 @@ def json_patch(committed: Document | None, proposed: Document) -> str:
 
 
 def _text(operations: list[dict[str, Any]], pointer: str) -> str:
-    """The operations on what stands at `pointer`, as operations on the file."""
+    """Prefixes the operations' paths with `pointer`."""
     places = ("path", "from")
     moved = [{key: pointer + value if key in places else value for key, value in each.items()} for each in operations]
-    # `##[`, a command to a workflow's runner wherever it stands, gets an escape.
+    # `##[` is a workflow command of the runner at any position in a line, so it gets an escape.
     return json.dumps(moved, indent=2).replace("##[", "#\\u0023[") + "\n"

@@ -1,4 +1,4 @@
-"""The policy file against what is in force in the account: by meaning, never by bytes."""
+"""Compares the policy file with the role's live policies, by meaning and not by bytes."""
 
 from __future__ import annotations
 
@@ -8,46 +8,48 @@ from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 
 from leastpriv.evidence.live_role import LivePolicy, LiveRole
-from leastpriv.policy.containment import Excess, contained, lost_denies
+from leastpriv.policy.containment import Excess, check_containment, lost_denies
 from leastpriv.policy.document import Document, Statement
 
-# A placeholder's name holds no colon, and a policy variable's does (policy/placeholders.py); `${*}` is an escape.
+# A placeholder's name has no colon, a policy variable's has one (`policy/template_functions`); `${*}` is an escape.
 _PLACEHOLDER = re.compile(r"\$\{(?![*?$]\})[^{}:]*\}")
 
 
 @dataclass(frozen=True, slots=True)
 class Drift:
-    """How the policy file and the account differ; with neither excess nor `missing` they say the same."""
+    """The differences between the policy file and the account."""
 
     counterpart: str
-    """Name of the policy in the account that the file stands for; empty where none is like it."""
+    """Name of the live policy that corresponds to the file; empty if there is none."""
     live_allows: tuple[str, str] | None = None
     """An action and a resource that the account allows and the file does not."""
     file_allows: tuple[str, str] | None = None
-    """An action and a resource that the file allows and the account does not: it has not been deployed yet."""
+    """An action and a resource that the file allows and the account does not: the file is not deployed yet."""
     live_denies: tuple[str, str] | None = None
-    """An action and a resource that a Deny of the counterpart names, and none of the files does."""
+    """An action and a resource of a Deny of the counterpart that no file has."""
     file_denies: tuple[str, str] | None = None
-    """An action and a resource that a Deny of the file names, and none in the account does."""
-    unlike: tuple[str, ...] = ()
-    """The other files that nothing in the account is like."""
+    """An action and a resource of a Deny of the file that no live policy has."""
+    files_without_counterpart: tuple[str, ...] = ()
+    """Other files without a counterpart."""
     missing: bool = False
-    """Nothing in the account is like the file."""
+    """Whether the file has no counterpart."""
     unknown: str = ""
-    """Why the two cannot be compared; empty where they can."""
+    """Why the file cannot be compared; empty if it can."""
 
     @property
     def differs(self) -> bool:
-        """Whether the account is known not to be what the file says."""
+        """Whether the account is known to differ from the file."""
         found = (self.live_allows, self.file_allows, self.live_denies, self.file_denies)
-        return self.missing or bool(self.unlike) or any(found)
+        return self.missing or bool(self.files_without_counterpart) or any(found)
 
 
-def drift(committed: Document, files: Sequence[Document], live: LiveRole) -> tuple[Drift, tuple[LivePolicy, ...]]:
-    """Compares the policy file with its counterpart in the account; tells also the policies that no file stands for.
+def compare_with_live_role(
+    committed: Document, files: Sequence[Document], live: LiveRole
+) -> tuple[Drift, tuple[LivePolicy, ...]]:
+    """Compares the policy file with its counterpart; returns also the live policies without a file.
 
-    `files` are the other policies that are named. A counterpart is a policy that allows the same; else one named like
-    the file, or the only one that is left, or the one that shares most with it.
+    `files` are the other policy files. The counterpart is a policy of equal meaning, else one named like the file, the
+    only remaining one, or the one with the most common entries.
     """
     left = list(live.policies)
     unlike: list[str] = []
@@ -58,39 +60,39 @@ def drift(committed: Document, files: Sequence[Document], live: LiveRole) -> tup
         elif live.is_known and not _is_template(document):
             unlike.append(document.where)
     if _is_template(committed):
-        found = _likest(committed, left, live.is_known)
+        found = _most_similar(committed, left, live.is_known)
         reason = "parts of the file are known only once its template is rendered"
-        compared = Drift(found.name if found else "", unlike=tuple(unlike), unknown=reason)
+        compared = Drift(found.name if found else "", files_without_counterpart=tuple(unlike), unknown=reason)
         return compared, tuple(each for each in left if each is not found)
-    found = _counterpart(committed, left) or _likest(committed, left, live.is_known)
+    found = _counterpart(committed, left) or _most_similar(committed, left, live.is_known)
     rest = tuple(policy for policy in left if policy is not found)
     if found is None:
-        # What could not be read may be the one.
+        # A policy that could not be read may be the counterpart.
         unknown = "" if live.is_known else "not all of the account was read"
-        return Drift("", unlike=tuple(unlike), missing=live.is_known, unknown=unknown), rest
-    beside = [*files, *(policy.document for policy in rest)]
-    return replace(_between(committed, found, beside, live), unlike=tuple(unlike)), rest
+        return Drift("", files_without_counterpart=tuple(unlike), missing=live.is_known, unknown=unknown), rest
+    other_documents = [*files, *(policy.document for policy in rest)]
+    return replace(_compare(committed, found, other_documents, live), files_without_counterpart=tuple(unlike)), rest
 
 
-def _between(committed: Document, found: LivePolicy, beside: Sequence[Document], live: LiveRole) -> Drift:
-    """How the file and its counterpart differ; a Deny counts wherever it stands, since it speaks for all policies."""
+def _compare(committed: Document, found: LivePolicy, other_documents: Sequence[Document], live: LiveRole) -> Drift:
+    """Compares the file with its counterpart; a Deny counts in any policy, because it applies to all."""
     in_force = [policy.document for policy in live.policies]
     return Drift(
         found.name,
-        live_allows=_named(contained([committed], [found.document]).smallest),
-        file_allows=_named(contained([found.document], [committed]).smallest),
-        live_denies=_denied(lost_denies([found.document], [committed, *beside])),
-        file_denies=_denied(lost_denies([committed], in_force)) if live.is_known else None,
+        live_allows=_first_access(check_containment([committed], [found.document]).smallest),
+        file_allows=_first_access(check_containment([found.document], [committed]).smallest),
+        live_denies=_first_denied(lost_denies([found.document], [committed, *other_documents])),
+        file_denies=_first_denied(lost_denies([committed], in_force)) if live.is_known else None,
     )
 
 
 def _counterpart(document: Document, policies: Sequence[LivePolicy]) -> LivePolicy | None:
-    return next((policy for policy in policies if _same(document, policy.document)), None)
+    return next((policy for policy in policies if _equivalent(document, policy.document)), None)
 
 
-def _same(one: Document, other: Document) -> bool:
+def _equivalent(one: Document, other: Document) -> bool:
     return all(
-        contained([some], [others]).holds and not lost_denies([some], [others])
+        check_containment([some], [others]).holds and not lost_denies([some], [others])
         for some, others in ((one, other), (other, one))
     )
 
@@ -99,8 +101,8 @@ def _is_template(document: Document) -> bool:
     return any(map(_PLACEHOLDER.search, _texts(document)))
 
 
-def _likest(committed: Document, policies: Sequence[LivePolicy], are_all: bool) -> LivePolicy | None:
-    """By name, else by what both grant; `are_all`: there is no other one that could not be read."""
+def _most_similar(committed: Document, policies: Sequence[LivePolicy], are_all: bool) -> LivePolicy | None:
+    """Finds a policy by name, else by common entries; `are_all` states that all policies could be read."""
     own = [policy for policy in policies if ":iam::aws:policy/" not in policy.name]
     stem = PurePosixPath(committed.where.partition("#")[0]).stem.lower()
     named = [policy for policy in own if re.split(r"[/ ]", policy.name)[-1].lower() == stem]
@@ -109,10 +111,10 @@ def _likest(committed: Document, policies: Sequence[LivePolicy], are_all: bool) 
     if not are_all:
         return None
     shared = {policy.name: _entries(committed) & _entries(policy.document) for policy in own}
-    likest = max(own, key=lambda policy: len(shared[policy.name]), default=None)
-    if likest is None or (not shared[likest.name] and len(own) > 1):
+    most_similar = max(own, key=lambda policy: len(shared[policy.name]), default=None)
+    if most_similar is None or (not shared[most_similar.name] and len(own) > 1):
         return None
-    return likest
+    return most_similar
 
 
 def _entries(document: Document) -> set[str]:
@@ -128,14 +130,14 @@ def _texts(document: Document) -> list[str]:
     ]
 
 
-def _denied(statements: Sequence[Statement]) -> tuple[str, str] | None:
+def _first_denied(statements: Sequence[Statement]) -> tuple[str, str] | None:
     if not statements:
         return None
     first = statements[0]
     return next(iter(first.actions), "*"), next(iter(first.resources), "*")
 
 
-def _named(excess: Excess | None) -> tuple[str, str] | None:
+def _first_access(excess: Excess | None) -> tuple[str, str] | None:
     if excess is None:
         return None
     witness = excess.witness

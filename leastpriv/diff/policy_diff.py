@@ -1,6 +1,6 @@
-"""Two versions of a policy: what one grants or denies and the other does not, whatever the form of either.
+"""Compares what two versions of a policy grant and deny, independent of their form.
 
-Where two versions say the same with other statements, orders, spellings or wildcards, there is no edit.
+Other statements, orders, spellings or wildcards of equal meaning are no difference.
 """
 
 from __future__ import annotations
@@ -9,52 +9,52 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from leastpriv.diff.statement_coverage import (
-    Clause,
-    Names,
-    Place,
-    clauses,
-    covers_names,
-    covers_place,
-    is_met_by,
+    ActionEntry,
+    ComparableStatement,
+    ResourceEntry,
+    actions_on_resource,
+    catalogue_actions,
+    conditions_implied,
+    covers_actions,
+    covers_resource,
     is_pattern,
-    named,
-    named_at,
-    shared_places,
-    written,
+    shared_resources,
+    shown_resources,
+    statements_with_effect,
 )
 from leastpriv.models import Condition
 from leastpriv.policy.document import Document, Statement
 
 
 @dataclass(frozen=True, slots=True)
-class Edit:
-    """One entry of one version's statement, as far as the other version does not have it."""
+class EntryDiff:
+    """The part of one entry of a statement that the other version lacks."""
 
     statement: Statement
     entry: str
-    """As written; `NotAction: …` for all of these."""
+    """As written; `NotAction: …` for all entries of a NotAction."""
     granted: int
     """Number of catalogue actions that the entry names on its statement's resources."""
     only: tuple[str, ...]
-    """Actions that the other version does not have there."""
+    """Actions that the other version does not have on these resources."""
     partly: tuple[str, ...]
-    """Actions that it has on fewer resources."""
+    """Actions that the other version has on fewer resources."""
     on: tuple[str, ...]
-    """Resources on which they differ."""
+    """Resources on which the versions differ."""
     elsewhere: tuple[str, ...]
-    """Where the other version has `partly`."""
+    """Resources on which the other version has `partly`."""
     whole: bool
-    """The other version has nothing of the entry."""
+    """Whether the other version has no part of the entry."""
 
     @property
     def actions(self) -> tuple[str, ...]:
-        """All actions that differ; none where only what AWS will add differs, as between a wildcard and its list."""
+        """All actions that differ; empty if only future actions of AWS differ, as between a wildcard and its list."""
         return tuple(sorted({*self.only, *self.partly}))
 
 
 @dataclass(frozen=True, slots=True)
-class ConditionEdit:
-    """Actions that both versions name on the same resources, under other conditions."""
+class ConditionDiff:
+    """Actions that both versions name on the same resources under different conditions."""
 
     effect: str
     before: tuple[Condition, ...]
@@ -62,32 +62,32 @@ class ConditionEdit:
     actions: tuple[str, ...]
     on: tuple[str, ...]
     stricter: bool
-    """Some request met the conditions before and does not after, as far as their text shows."""
+    """Whether a request, as far as the text shows, meets the conditions before and not after."""
     looser: bool
     """The reverse; both may be true."""
 
     @property
     def widens(self) -> bool:
-        """Whether more may be allowed after: an Allow under fewer conditions, a Deny under more."""
+        """Whether more may be allowed after: an Allow under fewer conditions, or a Deny under more."""
         return self.looser if self.effect == "Allow" else self.stricter
 
 
 @dataclass(frozen=True, slots=True)
-class Edits:
-    """All differences; empty where both versions say the same."""
+class PolicyDiff:
+    """All differences; empty if both versions have the same meaning."""
 
-    removed: tuple[Edit, ...]
+    removed: tuple[EntryDiff, ...]
     """Grants of the version before."""
-    added: tuple[Edit, ...]
+    added: tuple[EntryDiff, ...]
     """Grants of the version after."""
-    denies_removed: tuple[Edit, ...]
-    denies_added: tuple[Edit, ...]
-    conditions: tuple[ConditionEdit, ...]
+    denies_removed: tuple[EntryDiff, ...]
+    denies_added: tuple[EntryDiff, ...]
+    conditions: tuple[ConditionDiff, ...]
 
 
 @dataclass(slots=True)
-class _Conditioned:
-    """What two sets of conditions are about."""
+class _ConditionChange:
+    """Actions and resources with the same pair of condition sets."""
 
     actions: set[str] = field(default_factory=set)
     on: dict[str, None] = field(default_factory=dict)
@@ -99,21 +99,21 @@ _Key = tuple[str, frozenset[Condition], frozenset[Condition]]
 """Effect, conditions before and after."""
 
 
-def edits(before: Document | None, after: Document | None, attached: Sequence[Document] = ()) -> Edits:
-    """Compares two versions of a policy (None: there is no file).
+def diff_policies(before: Document | None, after: Document | None, attached: Sequence[Document] = ()) -> PolicyDiff:
+    """Compares two versions of a policy; None means that there is no file.
 
-    What another attached policy grants or denies as well is no edit.
+    What another attached policy grants or denies too is no difference.
     """
-    found: dict[str, list[Edit]] = {}
-    conditioned: dict[_Key, _Conditioned] = {}
+    found: dict[str, list[EntryDiff]] = {}
+    conditioned: dict[_Key, _ConditionChange] = {}
     for effect in ("Allow", "Deny"):
         for one, other, is_before in ((before, after, True), (after, before, False)):
-            side = _Side(clauses([other, *attached], effect), is_before, conditioned)
-            own = clauses([one], effect)
+            side = _EntryComparison(statements_with_effect([other, *attached], effect), is_before, conditioned)
+            own = statements_with_effect([one], effect)
             found[f"{effect} {is_before}"] = [
-                edit for clause in own for names in clause.names if (edit := side.edit(clause, names))
+                edit for statement in own for entry in statement.action_entries if (edit := side.edit(statement, entry))
             ]
-    return Edits(
+    return PolicyDiff(
         removed=tuple(found["Allow True"]),
         added=tuple(found["Allow False"]),
         denies_removed=tuple(found["Deny True"]),
@@ -122,23 +122,29 @@ def edits(before: Document | None, after: Document | None, attached: Sequence[Do
     )
 
 
-class _Side:
-    """Looks for the entries of one version in the other one."""
+class _EntryComparison:
+    """Compares the entries of one version with the other version."""
 
-    def __init__(self, others: Sequence[Clause], is_before: bool, conditioned: dict[_Key, _Conditioned]) -> None:
+    def __init__(
+        self, others: Sequence[ComparableStatement], is_before: bool, conditioned: dict[_Key, _ConditionChange]
+    ) -> None:
         self._others = others
         self._is_before = is_before
         self._conditioned = conditioned
 
-    def edit(self, clause: Clause, names: Names) -> Edit | None:
-        """What the other version lacks of one entry; what it has under other conditions is noted apart."""
+    def edit(self, statement: ComparableStatement, entry: ActionEntry) -> EntryDiff | None:
+        """Returns the part of an entry that the other version lacks; collects changed conditions separately."""
         only: set[str] = set()
         partly: set[str] = set()
         elsewhere: dict[str, None] = {}
-        lacking = {place: rest for place in clause.places if (rest := self._rest(clause, names, place)) is not None}
-        for place, rest in lacking.items():
+        lacking = {
+            resource: rest
+            for resource in statement.resource_entries
+            if (rest := self._rest(statement, entry, resource)) is not None
+        }
+        for resource, rest in lacking.items():
             left: set[str] = set()
-            for entries, actions in self._shared(clause, place, rest):
+            for entries, actions in self._shared(statement, resource, rest):
                 elsewhere.update(dict.fromkeys(entries))
                 left |= actions
             only |= rest - left
@@ -146,62 +152,78 @@ class _Side:
         if not lacking:
             return None
         only -= partly
-        granted = len(frozenset[str]().union(*(named_at(clause, names, place) for place in clause.places)))
-        spelled = _spelling(names)
-        return Edit(
-            statement=clause.statement,
-            entry=names if isinstance(names, str) else f"NotAction: {', '.join(names)}",
+        granted = len(
+            frozenset[str]().union(
+                *(actions_on_resource(statement, entry, resource) for resource in statement.resource_entries)
+            )
+        )
+        spelled = _spelling(entry)
+        return EntryDiff(
+            statement=statement.statement,
+            entry=entry if isinstance(entry, str) else f"NotAction: {', '.join(entry)}",
             granted=granted,
             only=tuple(sorted(spelled.get(action, action) for action in only)),
             partly=tuple(sorted(spelled.get(action, action) for action in partly)),
-            on=tuple(dict.fromkeys(entry for place in lacking for entry in written(place))),
+            on=tuple(dict.fromkeys(entry for resource in lacking for entry in shown_resources(resource))),
             elsewhere=tuple(elsewhere),
-            whole=not partly and len(only) == granted and len(lacking) == len(clause.places),
+            whole=not partly and len(only) == granted and len(lacking) == len(statement.resource_entries),
         )
 
-    def _rest(self, clause: Clause, names: Names, place: Place) -> set[str] | None:
-        """Actions of an entry that nothing covers at a place; None where there is no difference."""
-        there = [other for other in self._others if covers_place(other, place, clause.statement.variables)]
-        same = [other for other in there if is_met_by(other.conditions, clause.conditions)]
-        if any(covers_names(other, names) for other in same):
+    def _rest(self, statement: ComparableStatement, entry: ActionEntry, resource: ResourceEntry) -> set[str] | None:
+        """Returns an entry's actions that no statement covers on a resource; None if there is no difference."""
+        there = [other for other in self._others if covers_resource(other, resource, statement.statement.variables)]
+        same = [other for other in there if conditions_implied(other.conditions, statement.conditions)]
+        if any(covers_actions(other, entry) for other in same):
             return None
-        here = named_at(clause, names, place)
-        rest = set(here).difference(*(other.named for other in same))
+        here = actions_on_resource(statement, entry, resource)
+        rest = set(here).difference(*(other.actions for other in same))
         for other in there:
-            shared = rest & other.named if other not in same else None
+            shared = rest & other.actions if other not in same else None
             if shared:
-                self._note(clause, other, shared, place)
+                self._note(statement, other, shared, resource)
                 rest -= shared
-        # A wildcard is more than its list: it also names what AWS will add.
-        more = is_pattern(names) and bool(here or not named(names)) and not any(covers_names(o, names) for o in there)
+        # A wildcard exceeds its list, because it also names future actions.
+        more = (
+            is_pattern(entry)
+            and bool(here or not catalogue_actions(entry))
+            and not any(covers_actions(o, entry) for o in there)
+        )
         return rest if rest or more else None
 
-    def _shared(self, clause: Clause, place: Place, rest: set[str]) -> Iterator[tuple[tuple[str, ...], set[str]]]:
-        """Resources at the place that the other version has for some of the actions, and these."""
+    def _shared(
+        self, statement: ComparableStatement, resource: ResourceEntry, rest: set[str]
+    ) -> Iterator[tuple[tuple[str, ...], set[str]]]:
+        """Yields the other version's resources for some of the actions, and these actions."""
         for other in self._others:
-            actions = rest & other.named
-            entries = shared_places(other, place, clause.statement.variables) if actions else ()
+            actions = rest & other.actions
+            entries = shared_resources(other, resource, statement.statement.variables) if actions else ()
             if entries:
                 yield entries, actions
 
-    def _note(self, clause: Clause, other: Clause, actions: set[str], place: Place) -> None:
-        before, after = (clause, other) if self._is_before else (other, clause)
-        key = (clause.statement.effect, before.conditions, after.conditions)
-        note = self._conditioned.setdefault(key, _Conditioned())
+    def _note(
+        self, statement: ComparableStatement, other: ComparableStatement, actions: set[str], resource: ResourceEntry
+    ) -> None:
+        before, after = (statement, other) if self._is_before else (other, statement)
+        key = (statement.statement.effect, before.conditions, after.conditions)
+        note = self._conditioned.setdefault(key, _ConditionChange())
         note.actions |= actions
-        note.on.update(dict.fromkeys(written(place)))
+        note.on.update(dict.fromkeys(shown_resources(resource)))
         note.stricter = note.stricter or self._is_before
         note.looser = note.looser or not self._is_before
 
 
-def _spelling(names: Names) -> Mapping[str, str]:
-    """How the file spells a literal that the catalogue lacks."""
-    return {} if is_pattern(names) else {action: str(names) for action in named(names) if action == str(names).lower()}
+def _spelling(entry: ActionEntry) -> Mapping[str, str]:
+    """Returns the file's spelling of a literal that the catalogue lacks."""
+    return (
+        {}
+        if is_pattern(entry)
+        else {action: str(entry) for action in catalogue_actions(entry) if action == str(entry).lower()}
+    )
 
 
-def _condition_edits(conditioned: Mapping[_Key, _Conditioned]) -> list[ConditionEdit]:
+def _condition_edits(conditioned: Mapping[_Key, _ConditionChange]) -> list[ConditionDiff]:
     return [
-        ConditionEdit(
+        ConditionDiff(
             effect=effect,
             before=tuple(sorted(before)),
             after=tuple(sorted(after)),

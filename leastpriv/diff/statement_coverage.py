@@ -1,6 +1,6 @@
-"""Does one statement say all that an entry of another says? Actions by the catalogue, resources and conditions as text.
+"""Decides whether one statement covers an entry of another: actions by the catalogue, resources and conditions as text.
 
-Never True wrongly. False may be wrong where only several statements, or several wildcards together, show it.
+Never wrongly True. Wrongly False if only several statements, or several wildcards together, cover the entry.
 """
 
 from __future__ import annotations
@@ -16,45 +16,45 @@ from leastpriv.permissions.resource_types import fits
 from leastpriv.policy.document import Document, Statement
 from leastpriv.policy.syntax_tree import Node, minified
 
-Names = str | tuple[str, ...]
+ActionEntry = str | tuple[str, ...]
 """One entry of `Action`, or the whole of `NotAction`."""
-Place = str | tuple[str, ...]
+ResourceEntry = str | tuple[str, ...]
 """One entry of `Resource`, or the whole of `NotResource`."""
 
 EXCLUDED = "NotResource: "
-"""What stands before a resource that a statement excludes, where a reader sees it."""
+"""Prefix of an excluded resource in reports."""
 
 
 @dataclass(frozen=True, slots=True)
-class Clause:
-    """A statement with its conditions in a form that can be compared."""
+class ComparableStatement:
+    """A statement with comparable conditions."""
 
     statement: Statement
     conditions: frozenset[Condition]
-    """Values sorted; a block that cannot be read is one condition on its own text."""
-    named: frozenset[str]
-    """All catalogue actions that it names."""
+    """Conditions with sorted values; an unreadable block is one condition with its text."""
+    actions: frozenset[str]
+    """All catalogue actions that the statement names."""
 
     @property
-    def names(self) -> tuple[Names, ...]:
-        """What it names, each once."""
-        return _names(self.statement)
+    def action_entries(self) -> tuple[ActionEntry, ...]:
+        """The distinct action entries."""
+        return _action_entries(self.statement)
 
     @property
-    def places(self) -> tuple[Place, ...]:
-        """Where it counts, each once."""
+    def resource_entries(self) -> tuple[ResourceEntry, ...]:
+        """The distinct resource entries."""
         statement = self.statement
         return (statement.not_resources,) if statement.not_resources else tuple(dict.fromkeys(statement.resources))
 
 
-def _names(statement: Statement) -> tuple[Names, ...]:
+def _action_entries(statement: Statement) -> tuple[ActionEntry, ...]:
     return (statement.not_actions,) if statement.not_actions else tuple(dict.fromkeys(statement.actions))
 
 
-def clauses(documents: Iterable[Document | None], effect: str) -> tuple[Clause, ...]:
-    """All statements of an effect, `Allow` or `Deny`."""
+def statements_with_effect(documents: Iterable[Document | None], effect: str) -> tuple[ComparableStatement, ...]:
+    """Returns all statements of an effect, `Allow` or `Deny`."""
     return tuple(
-        Clause(statement, _comparable(statement, node), named_by(statement))
+        ComparableStatement(statement, _comparable(statement, node), actions_of_statement(statement))
         for document in documents
         if document
         for statement, node in zip(document.statements, document.statement_nodes, strict=True)
@@ -73,60 +73,70 @@ def _comparable(statement: Statement, node: Node) -> frozenset[Condition]:
 
 
 def _key(condition: Condition, variables: bool) -> str:
-    """The key; where `${…}` is plain text the condition is another one than where it is a variable."""
+    """Returns the key, marked if `${…}` in the values is plain text, because such a condition has another meaning."""
     plain = not variables and any("${" in value for value in condition.values)
     return condition.key + (" (with ${…} as plain text)" if plain else "")
 
 
 @lru_cache(maxsize=512)
-def named(names: Names) -> frozenset[str]:
-    """Catalogue actions; a literal that the catalogue lacks is itself, in lower case."""
-    if isinstance(names, tuple):
-        return frozenset(catalog.expand("*")).difference(*map(named, names))
-    expanded = catalog.expand(names)
-    return frozenset(expanded if expanded or is_pattern(names) else (names.lower(),))
+def catalogue_actions(action_entry: ActionEntry) -> frozenset[str]:
+    """Returns the catalogue actions of an entry; a literal that the catalogue lacks returns itself in lower case."""
+    if isinstance(action_entry, tuple):
+        return frozenset(catalog.expand("*")).difference(*map(catalogue_actions, action_entry))
+    expanded = catalog.expand(action_entry)
+    return frozenset(expanded if expanded or is_pattern(action_entry) else (action_entry.lower(),))
 
 
-def is_pattern(names: Names) -> bool:
-    """Whether the names grow with what AWS adds."""
-    return isinstance(names, tuple) or "*" in names or "?" in names
+def is_pattern(action_entry: ActionEntry) -> bool:
+    """Returns whether an entry also names future actions."""
+    return isinstance(action_entry, tuple) or "*" in action_entry or "?" in action_entry
 
 
-def named_by(statement: Statement) -> frozenset[str]:
-    """All that a statement names."""
-    names = _names(statement)
-    return named(names[0]) if len(names) == 1 else frozenset().union(*map(named, names))
+def actions_of_statement(statement: Statement) -> frozenset[str]:
+    """Returns all actions that a statement names."""
+    action_entry = _action_entries(statement)
+    return (
+        catalogue_actions(action_entry[0])
+        if len(action_entry) == 1
+        else frozenset().union(*map(catalogue_actions, action_entry))
+    )
 
 
-def named_at(clause: Clause, names: Names, place: Place) -> frozenset[str]:
-    """What an entry names that can be done at a place; a literal that fits no place of its statement counts at each."""
-    found = named(names)
-    if place == "*" or isinstance(place, tuple) or "${" in place:
+def actions_on_resource(
+    comparable: ComparableStatement, action_entry: ActionEntry, resource: ResourceEntry
+) -> frozenset[str]:
+    """Returns an entry's actions that fit a resource.
+
+    A literal that fits none of its statement's resources fits each.
+    """
+    found = catalogue_actions(action_entry)
+    if resource == "*" or isinstance(resource, tuple) or "${" in resource:
         return found
-    nowhere = not is_pattern(names) and not any(_may_be_at(action, clause) for action in found)
-    return found if nowhere else _fitting(names, place)
+    nowhere = not is_pattern(action_entry) and not any(_fits_any_resource(action, comparable) for action in found)
+    return found if nowhere else _fitting_actions(action_entry, resource)
 
 
 _MANY = 1_000
-"""From so many actions on, those that cannot be at a resource are left out by its service first."""
+"""From this many actions on, the service of the ARN preselects the actions."""
 
 
 @lru_cache(maxsize=1_024)
-def _fitting(names: Names, place: str) -> frozenset[str]:
-    found = named(names)
-    service = place.split(":", 3)[2] if place.count(":") > 2 else "*"
+def _fitting_actions(action_entry: ActionEntry, resource: str) -> frozenset[str]:
+    found = catalogue_actions(action_entry)
+    service = resource.split(":", 3)[2] if resource.count(":") > 2 else "*"
     if len(found) > _MANY and not set(service) & set("*?"):
-        found &= _actions_at().get(service, frozenset()) | _actions_at()[""]
-    return frozenset(action for action in found if fits(action, place))
+        found &= _actions_by_arn_service().get(service, frozenset()) | _actions_by_arn_service()[""]
+    return frozenset(action for action in found if fits(action, resource))
 
 
 @cache
-def _actions_at() -> Mapping[str, frozenset[str]]:
-    """Service of an ARN -> all actions that take such resources; empty for what any or an unknown service's may be."""
+def _actions_by_arn_service() -> Mapping[str, frozenset[str]]:
+    """Returns all actions by the service in their resource ARNs; "" holds actions whose ARN names no single service."""
     index: dict[str, set[str]] = {"": set()}
     for name in catalog.expand("*"):
         known = catalog.action(name)
-        # An action without types fits none; the events table names resources of API Gateway that the catalogue lacks.
+        # An action without types fits no resource; the event table names resources of API Gateway that the catalogue
+        # lacks.
         kinds = known.resource_types if known else ()
         services = {name.partition(":")[0], *(part.split(":", 3)[2] for kind in kinds for part in kind.arn.split(", "))}
         for service in services:
@@ -134,53 +144,56 @@ def _actions_at() -> Mapping[str, frozenset[str]]:
     return {service: frozenset(actions) for service, actions in index.items()}
 
 
-def _may_be_at(action: str, clause: Clause) -> bool:
-    return any(isinstance(place, tuple) or fits(action, place) for place in clause.places)
+def _fits_any_resource(action: str, comparable: ComparableStatement) -> bool:
+    return any(isinstance(resource, tuple) or fits(action, resource) for resource in comparable.resource_entries)
 
 
-def covers_names(clause: Clause, names: Names) -> bool:
-    """Whether the clause names whatever `names` does, also what AWS has not added yet."""
-    statement = clause.statement
-    if isinstance(names, tuple):
+def covers_actions(comparable: ComparableStatement, action_entry: ActionEntry) -> bool:
+    """Returns whether a statement names all present and future actions of an entry."""
+    statement = comparable.statement
+    if isinstance(action_entry, tuple):
         excluded = statement.not_actions
         if not excluded:
             return any(action_covers(entry, "*") for entry in statement.actions)
-        return all(any(action_covers(own, entry) for own in names) for entry in excluded)
+        return all(any(action_covers(own, entry) for own in action_entry) for entry in excluded)
     if statement.not_actions:
-        return not any(overlaps(entry, names, ignore_case=True) for entry in statement.not_actions)
-    return any(action_covers(entry, names) for entry in statement.actions)
+        return not any(overlaps(entry, action_entry, ignore_case=True) for entry in statement.not_actions)
+    return any(action_covers(entry, action_entry) for entry in statement.actions)
 
 
-def covers_place(clause: Clause, place: Place, variables: bool) -> bool:
-    """Whether the clause counts wherever `place` does; `variables` says whether `${…}` means anything in `place`."""
-    statement = clause.statement
+def covers_resource(comparable: ComparableStatement, resource: ResourceEntry, variables: bool) -> bool:
+    """Returns whether a statement applies to all of `resource`.
+
+    `variables` states whether `${…}` is a policy variable in `resource`.
+    """
+    statement = comparable.statement
     if "*" in statement.resources:
         return True
     if statement.variables != variables and "${" in "".join(
-        (place, *statement.resources, *statement.not_resources) if isinstance(place, str) else place
+        (resource, *statement.resources, *statement.not_resources) if isinstance(resource, str) else resource
     ):
         return False
-    if place in clause.places:
+    if resource in comparable.resource_entries:
         return True
     excluded = statement.not_resources
-    if isinstance(place, tuple):
-        return bool(excluded) and all(_any_covers(place, entry, variables) for entry in excluded)
+    if isinstance(resource, tuple):
+        return bool(excluded) and all(_any_covers(resource, entry, variables) for entry in excluded)
     if excluded:
-        return not any(resource_overlaps(entry, place, variables=statement.variables) for entry in excluded)
-    return _any_covers(statement.resources, place, statement.variables)
+        return not any(resource_overlaps(entry, resource, variables=statement.variables) for entry in excluded)
+    return _any_covers(statement.resources, resource, statement.variables)
 
 
-def shared_places(clause: Clause, place: Place, variables: bool) -> tuple[str, ...]:
-    """The resources of the clause that may lie at `place`, as `written` shows them."""
-    statement = clause.statement
-    if isinstance(place, tuple):
-        found = tuple(entry for entry in statement.resources if not _any_covers(place, entry, variables))
-        return found or (written(statement.not_resources) if statement.not_resources else ())
+def shared_resources(comparable: ComparableStatement, resource: ResourceEntry, variables: bool) -> tuple[str, ...]:
+    """Returns the statement's resources that may overlap `resource`, as reports show them."""
+    statement = comparable.statement
+    if isinstance(resource, tuple):
+        found = tuple(entry for entry in statement.resources if not _any_covers(resource, entry, variables))
+        return found or (shown_resources(statement.not_resources) if statement.not_resources else ())
     if statement.not_resources:
-        outside = _any_covers(statement.not_resources, place, statement.variables)
-        return () if outside else written(statement.not_resources)
+        outside = _any_covers(statement.not_resources, resource, statement.variables)
+        return () if outside else shown_resources(statement.not_resources)
     return tuple(
-        entry for entry in statement.resources if resource_overlaps(entry, place, variables=statement.variables)
+        entry for entry in statement.resources if resource_overlaps(entry, resource, variables=statement.variables)
     )
 
 
@@ -188,20 +201,20 @@ def _any_covers(entries: Iterable[str], other: str, variables: bool) -> bool:
     return any(resource_covers(entry, other, variables=variables) for entry in entries)
 
 
-def written(place: Place) -> tuple[str, ...]:
-    """A place as the reader sees it: `NotResource: arn…` where it is excluded."""
-    return (place,) if isinstance(place, str) else tuple(f"{EXCLUDED}{entry}" for entry in place)
+def shown_resources(resource: ResourceEntry) -> tuple[str, ...]:
+    """Returns a resource entry as reports show it; `NotResource: arn…` if it is excluded."""
+    return (resource,) if isinstance(resource, str) else tuple(f"{EXCLUDED}{entry}" for entry in resource)
 
 
-def is_met_by(conditions: frozenset[Condition], others: frozenset[Condition]) -> bool:
-    """Whether a request that meets all `others` meets all `conditions`."""
-    return all(any(_follows(condition, other) for other in others) for condition in conditions)
+def conditions_implied(conditions: frozenset[Condition], others: frozenset[Condition]) -> bool:
+    """Returns whether each request that meets all `others` meets all `conditions`."""
+    return all(any(_condition_implied(condition, other) for other in others) for condition in conditions)
 
 
-def _follows(condition: Condition, other: Condition) -> bool:
-    """Whether `condition` holds whenever `other` does.
+def _condition_implied(condition: Condition, other: Condition) -> bool:
+    """Returns whether `condition` holds whenever `other` does.
 
-    Several values are alternatives, under a negated operator none of them may match (read 2026-11-24 at
+    Several values are alternatives; under a negated operator none may match (read 2026-11-24 at
     https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_condition-logic-multiple-context-keys-or-values.html).
     """
     if condition.key.lower() != other.key.lower():

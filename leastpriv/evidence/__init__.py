@@ -1,1 +1,1 @@
-"""What the role really did: calls, denials and the gaps between them."""
+"""Evidence of what a role did: calls, denials and gaps."""

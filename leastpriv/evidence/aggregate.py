@@ -1,18 +1,22 @@
-"""Usage told by resource pattern instead of by single resource."""
+"""Aggregates usage by resource pattern."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
-from leastpriv.evidence.created_resources import Made, made_of
+from leastpriv.evidence.created_resources import CreatedResources, find_created_resources
 from leastpriv.models import Usage
 from leastpriv.permissions.generalize import patterns_of
 
 
 def by_pattern(usages: Sequence[Usage]) -> tuple[Usage, ...]:
-    """Usages with what changes from run to run opened, equal ones added up; the order of the input is kept."""
-    made = made_of(usages)
+    """Generalizes the parts of resource names that vary between runs, and adds up usages that become equal.
+
+    Returns:
+        The usages in the order of the input.
+    """
+    made = find_created_resources(usages)
     groups: dict[tuple[object, ...], list[Usage]] = {}
     for usage in usages:
         denial = usage.denial
@@ -23,7 +27,7 @@ def by_pattern(usages: Sequence[Usage]) -> tuple[Usage, ...]:
     return tuple(merged for group in groups.values() for merged in _merged(group, made))
 
 
-def _merged(usages: Sequence[Usage], made: Made) -> Iterable[Usage]:
+def _merged(usages: Sequence[Usage], made: CreatedResources) -> Iterable[Usage]:
     patterns = {covered: found.pattern for found in patterns_of(made.seen(usages)) for covered in found.covers}
     by_resource: dict[str, list[Usage]] = {}
     for usage in usages:

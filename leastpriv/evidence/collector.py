@@ -10,24 +10,21 @@ Running figures of the calls that need the same permissions.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from datetime import datetime
-from itertools import chain
-from pathlib import PurePath
 from typing import TYPE_CHECKING
 
 from msgspec import structs
 
-from leastpriv.aws.arns import Principals, Source, Window
-from leastpriv.errors import LeastprivError
+from leastpriv.aws.arns import Principals
 from leastpriv.evidence.denials.encoded_message import NO_DECODER, Decoder
 from leastpriv.evidence.denials.needs import contradicted, partner_needs, recorded_denial, refused_needs
-from leastpriv.evidence.gaps import left_out_by_all
+from leastpriv.evidence.gaps import merge_source_gaps
 from leastpriv.evidence.iam_paths import with_known_paths
-from leastpriv.evidence.models import CallGroup, Counts, Evidence, GroupKey, Tally
-from leastpriv.evidence.runs import HandedOutKeys, RunTracker
-from leastpriv.models import Call, Denial, Gap, GapKind, Need, Outcome, Permission, Principal, Run, Scope, Usage
+from leastpriv.evidence.models import CallGroup, CallTotals, Counts, Evidence, GroupKey
+from leastpriv.evidence.runs import IssuedKeys, RunTracker
+from leastpriv.models import Call, Denial, Gap, GapKind, Need, Outcome, Permission, Run, Scope, Usage
 from leastpriv.permissions.dependent_actions import unknown_refusals
 from leastpriv.permissions.event_table import Verdict
 from leastpriv.permissions.mapping import CallNeeds, needs_of, scope_of_unmapped
@@ -44,14 +41,14 @@ _MOST_GAPS = 1_000
 _RunIds = Mapping[int, Run]
 
 
-class UsageBook:
+class UsageCollector:
     """Folds the calls of one principal as they stream by; `close` gives the evidence."""
 
     def __init__(self, principal: str, decoder: Decoder = NO_DECODER) -> None:
         self._principal = principal
         self._decoder = decoder
         self._runs = RunTracker()
-        self._groups: dict[GroupKey, Tally] = {}
+        self._groups: dict[GroupKey, CallTotals] = {}
         self._gaps: dict[tuple[GapKind, Scope, str], int] = {}
         self._resources: dict[str, set[str]] = {}
         self._data: dict[tuple[str, str], tuple[datetime, datetime]] = {}
@@ -105,7 +102,7 @@ class UsageBook:
         denial = recorded_denial(call, self._principal, self._decoder)
         if denial.encoded and not denial.actions:
             event = f"{call.source}:{call.name}"
-            self.note_gap(Gap(GapKind.ENCODED_REFUSAL, Scope(), f"{event}{self._decoder.trouble}"))
+            self.note_gap(Gap(GapKind.ENCODED_DENIAL, Scope(), f"{event}{self._decoder.trouble}"))
         return denial
 
     def _tally(
@@ -117,7 +114,7 @@ class UsageBook:
         key = (tuple([self._folded(need) for need in needs]), outcome, refused_by, call.region)
         tally = self._groups.get(key)
         if tally is None:
-            tally = self._groups[key] = Tally(call.time, call.time)
+            tally = self._groups[key] = CallTotals(call.time, call.time)
         tally.note(call, run)
         tally.denial = denial or tally.denial
 
@@ -187,7 +184,7 @@ class UsageBook:
     def _note_data_event(self, call: Call) -> None:
         kind, time = "read" if call.read_only else "write", call.time
         for arn in call.resources:
-            key = (data_event_root(arn), kind)
+            key = (logged_resource(arn), kind)
             first, last = self._data.get(key, (time, time))
             if not first < time < last:
                 self._data[key] = (min(first, time), max(last, time))
@@ -208,7 +205,7 @@ class UsageBook:
         return replace(need, permission=folded, derivation="folded: too many resources", exact=False)
 
 
-def data_event_root(arn: str) -> str:
+def logged_resource(arn: str) -> str:
     """What a data-event selector names: the bucket of an object, otherwise the ARN itself."""
     return arn.partition("/")[0] if ":s3:::" in arn else arn
 
@@ -223,21 +220,21 @@ def _parents(resource: str) -> Iterable[str]:
     yield ":".join(resource.split(":", 5)[:5]) + ":*"
 
 
-def _ids(tally: Tally, runs: _RunIds) -> tuple[str, ...]:
+def _ids(tally: CallTotals, runs: _RunIds) -> tuple[str, ...]:
     found = {runs[token] for token in tally.runs}
     return tuple(run.id for run in sorted(found, key=lambda run: (run.first, run.id)))
 
 
-def _usages(groups: Mapping[GroupKey, Tally], runs: _RunIds) -> list[Usage]:
-    merged: dict[tuple[Need, Outcome, str], Tally] = {}
+def _usages(groups: Mapping[GroupKey, CallTotals], runs: _RunIds) -> list[Usage]:
+    merged: dict[tuple[Need, Outcome, str], CallTotals] = {}
     for (needs, outcome, refused_by, _), tally in groups.items():
         for need in dict.fromkeys(needs):
-            merged.setdefault((need, outcome, refused_by), Tally(tally.first, tally.last)).absorb(tally)
+            merged.setdefault((need, outcome, refused_by), CallTotals(tally.first, tally.last)).absorb(tally)
     usages = [_usage(need, outcome, tally, runs) for (need, outcome, _), tally in merged.items()]
     return sorted(usages, key=lambda usage: (usage.need.permission, usage.outcome, usage.need.derivation))
 
 
-def _usage(need: Need, outcome: Outcome, tally: Tally, runs: _RunIds) -> Usage:
+def _usage(need: Need, outcome: Outcome, tally: CallTotals, runs: _RunIds) -> Usage:
     return Usage(
         need=need,
         outcome=outcome,
@@ -255,100 +252,19 @@ def _usage(need: Need, outcome: Outcome, tally: Tally, runs: _RunIds) -> Usage:
     )
 
 
-_SAY_EVERY = 10_000
-
-
-def read_evidence(
-    sources: Sequence[Source],
-    window: Window,
-    target: Principal | Principals | None,
-    progress: Callable[[int], None] = lambda _: None,
-    decoder: Decoder | None = None,
-) -> Mapping[str, Evidence]:
-    """Evidence by principal ARN, of one target or of several in one pass; `target` None reads everybody.
-
-    A target is always in the answer, also without any call. Gaps count for every principal, since what could not
-    be read may have been anybody's. `decoder` reads what EC2 encoded. `progress` hears of the number of calls read so
-    far, now and then.
-
-    Raises:
-        LeastprivError: what the first source raised, where none could be read; beside others that is a gap.
-    """
-    return dict(read_by_principal(sources, window, target, progress, decoder))
-
-
-def read_by_principal(
-    sources: Sequence[Source],
-    window: Window,
-    target: Principal | Principals | None,
-    progress: Callable[[int], None] = lambda _: None,
-    decoder: Decoder | None = None,
-) -> Iterator[tuple[str, Evidence]]:
-    """As `read_evidence`; all is read at once, and the evidence given one by one, so that it need not all be held."""
-    principals = target if isinstance(target, Principals) else Principals(frozenset({target}) if target else None)
-    items = _items(sources, window, principals)
-    first = next(items, None)
-    # What makes use of the calls takes longer to load than all before: the first file is open by then, and a bucket's
-    # first objects are on their way.
-    # moved
-
-    books = Books(principals, len(sources), decoder)
-    for number, (source, item) in enumerate(chain([first] if first else [], items), start=1):
-        books.note(source, item)
-        if number % _SAY_EVERY == 0:
-            progress(number)
-    return books.close()
-
-
-def _items(sources: Sequence[Source], window: Window, principals: Principals) -> Iterator[tuple[int, Call | Gap]]:
-    failures: list[LeastprivError] = []
-    for number, source in enumerate(sources):
-        for item in _read(source, window, principals):
-            if isinstance(item, LeastprivError):
-                failures.append(item)
-                yield number, Gap(GapKind.SOURCE_FAILED, Scope(), str(item))
-            else:
-                yield number, item
-    if failures and len(failures) == len(sources):
-        raise failures[0]
-
-
-def _read(source: Source, window: Window, principals: Principals) -> Iterator[Call | Gap | LeastprivError]:
-    """What a source gives; one that fails in a way nobody foresaw ends with a gap, and the others are still read."""
-    try:
-        yield from source.read(window, principals)
-    except LeastprivError as error:
-        yield error
-    except Exception as error:
-        yield Gap(GapKind.SOURCE_FAILED, Scope(), f"{_name(source)} could not be read to its end: {defect(error)}")
-
-
-def _name(source: Source) -> str:
-    return type(source).__name__ if type(source).__str__ is object.__str__ else str(source)
-
-
-def defect(error: Exception) -> str:
-    """An exception that nobody foresaw, in words: whoever reports it should not need to see it happen again."""
-    from traceback import extract_tb
-
-    places = extract_tb(error.__traceback__)
-    where = f" at {PurePath(places[-1].filename).name}:{places[-1].lineno}" if places else ""
-    return f"unexpected {type(error).__name__}{where}; this is a defect, please report it"
-
-
 _MOST_BY_PATTERN = 200
 """Principals that patterns take in: logs may name any number, and each has a book of its own."""
 
 
-class Books:
+class PrincipalCollectors:
     """The books of one reading."""
 
     def __init__(self, principals: Principals, sources: int, decoder: Decoder | None = None) -> None:
         """Each target has a book from the beginning; `sources` is how many of them there are."""
         self._principals, self._decoder = principals, decoder or NO_DECODER
-        self._books = {each.arn: UsageBook(each.arn, self._decoder) for each in principals.targets or ()}
+        self._books = {each.arn: UsageCollector(each.arn, self._decoder) for each in principals.targets or ()}
         self._most = len(self._books) + _MOST_BY_PATTERN if principals.patterns else sys.maxsize
-        self._keys = HandedOutKeys()
+        self._keys = IssuedKeys()
         self._gaps: list[list[Gap]] = [[] for _ in range(sources)]
 
     def note(self, source: int, item: Call | Gap) -> None:
@@ -360,7 +276,7 @@ class Books:
         own = self._principals.target_of(item.principal) if self._principals.targets is not None else None
         call = structs.replace(item, principal=own.arn) if own and own.arn != item.principal else item
         if call.principal not in self._books and len(self._books) < self._most:
-            self._books[call.principal] = UsageBook(call.principal, self._decoder)
+            self._books[call.principal] = UsageCollector(call.principal, self._decoder)
         if call.principal in self._books:
             self._books[call.principal].note(call)
             self._keys.note(call)
@@ -368,12 +284,12 @@ class Books:
     def close(self) -> Iterator[tuple[str, Evidence]]:
         """Gives evidence by principal ARN, sorted, and lets each book go; what all sources left out counts for all."""
         for book in self._books.values():
-            for gap in left_out_by_all(self._gaps):
+            for gap in merge_source_gaps(self._gaps):
                 book.note_gap(gap)
         for name in sorted(self._books):
             yield name, self._with_keys(self._books.pop(name).close())
 
     def _with_keys(self, evidence: Evidence) -> Evidence:
         """The evidence with whose keys the calls were signed with, and the runs that chained sessions go back to."""
-        runs = self._keys.with_logins(evidence.principal, evidence.runs)
-        return replace(evidence, signed=self._keys.callers(evidence.principal), runs=runs)
+        runs = self._keys.with_parent_runs(evidence.principal, evidence.runs)
+        return replace(evidence, signed=self._keys.key_issuers(evidence.principal), runs=runs)

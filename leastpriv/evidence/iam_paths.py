@@ -1,8 +1,9 @@
-"""Paths of IAM's roles, users, groups, policies and instance profiles, for calls that give their names alone.
+"""Finds the paths of IAM roles, users, groups, policies and instance profiles that calls name without a path.
 
-`AttachRolePolicy` names `deployer`, the policy has to say `role/ci/deployer`: the path is told by the call that made
-the role, or by any that gives its ARN. Where none does, the resource stays without a path, as most have it. It opens
-nothing else if that is wrong: names "must be unique within the account", whatever their path
+`AttachRolePolicy` names `deployer`, but the policy needs `role/ci/deployer`: the path comes from the call that created
+the role, or from another call with its ARN. Without such a call the resource has no path, like most. A wrong path
+grants
+no other resource: names "must be unique within the account", whatever their path
 (https://docs.aws.amazon.com/IAM/latest/APIReference/API_CreateRole.html, read 2026-11-24).
 """
 
@@ -12,23 +13,23 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
-from leastpriv.evidence.created_resources import made_by
+from leastpriv.evidence.created_resources import created_types
 from leastpriv.evidence.denials.needs import NAMED_WITHOUT_PATH
-from leastpriv.evidence.models import GroupKey, Tally
+from leastpriv.evidence.models import CallTotals, GroupKey
 from leastpriv.models import Basis, Need, Outcome
 from leastpriv.permissions.arn_templates import NAMED
 
 _WITHOUT_PATH = (NAMED, NAMED_WITHOUT_PATH)
 NAMED_ELSEWHERE = "named by the request, its path by another call"
-"""Derivation of an IAM resource whose path the evidence shows elsewhere."""
+"""Derivation of an IAM resource whose path comes from another call."""
 _PATHS = re.compile(
     r"(?P<head>arn:[^:]*:iam::[^:]*:(?P<type>role|user|group|policy|instance-profile)/)(?:[^*?$]+/)?(?P<name>[^/*?$]+)"
 )
 
 
-def with_known_paths(groups: Mapping[GroupKey, Tally]) -> Mapping[GroupKey, Tally]:
-    """The groups, their needs with the paths that other calls of the same evidence show."""
-    paths = paths_known(
+def with_known_paths(groups: Mapping[GroupKey, CallTotals]) -> Mapping[GroupKey, CallTotals]:
+    """Returns the groups with the paths that other calls of the same evidence show."""
+    paths = known_paths(
         need
         for (needs, outcome, *_), tally in groups.items()
         for need in needs
@@ -36,29 +37,32 @@ def with_known_paths(groups: Mapping[GroupKey, Tally]) -> Mapping[GroupKey, Tall
     )
     if not paths:
         return groups
-    found: dict[GroupKey, Tally] = {}
+    found: dict[GroupKey, CallTotals] = {}
     for (needs, outcome, refused_by, region), tally in groups.items():
         key = (tuple(with_path(need, paths) for need in needs), outcome, refused_by, region)
-        found.setdefault(key, Tally(tally.first, tally.last)).absorb(tally)
+        found.setdefault(key, CallTotals(tally.first, tally.last)).absorb(tally)
     return found
 
 
-def paths_known(needs: Iterable[Need]) -> Mapping[str, str]:
-    """ARN without a path -> the one ARN with its path; `needs` are of calls that succeeded, or named by a refusal.
+def known_paths(needs: Iterable[Need]) -> Mapping[str, str]:
+    """ARN without a path -> the one ARN with its path.
 
-    None of a name that was seen under two paths, or made without one.
+    Names seen under two paths, or created without one, are left out.
+
+    Args:
+        needs: needs of calls that succeeded, or that a denial names.
     """
     found = _arns_by_name(needs)
     return {bare: next(iter(arns)) for bare, arns in found.items() if len(arns) == 1 and bare not in arns}
 
 
-def without_path(needs: Iterable[Need]) -> frozenset[str]:
-    """ARNs of IAM that were made without a path, or named so as a whole; `needs` are of calls that succeeded."""
+def arns_without_path(needs: Iterable[Need]) -> frozenset[str]:
+    """ARNs of IAM resources that were created without a path, or that a successful call names by such an ARN."""
     return frozenset(bare for bare, arns in _arns_by_name(needs).items() if arns == {bare})
 
 
 def _arns_by_name(needs: Iterable[Need]) -> Mapping[str, set[str]]:
-    """ARN without a path -> ARNs that tell of the path."""
+    """ARN without a path -> ARNs that show its path."""
     found: dict[str, set[str]] = {}
     for need in needs:
         resource = need.permission.resource
@@ -66,14 +70,14 @@ def _arns_by_name(needs: Iterable[Need]) -> Mapping[str, set[str]]:
         if not match:
             continue
         bare = match["head"] + match["name"]
-        is_made = match["type"] in made_by("iam", need.permission.action.partition(":")[2])
+        is_made = match["type"] in created_types("iam", need.permission.action.partition(":")[2])
         if resource != bare or need.derivation not in _WITHOUT_PATH or is_made:
             found.setdefault(bare, set()).add(resource)
     return found
 
 
 def with_path(need: Need, paths: Mapping[str, str]) -> Need:
-    """The need with the path of its IAM resource, where the request gave the name alone and `paths` knows it."""
+    """Adds the path to the IAM resource of a need, where the request has only the name and `paths` has the path."""
     arn = paths.get(need.permission.resource) if need.derivation in _WITHOUT_PATH else None
     if arn is None:
         return need

@@ -1,9 +1,4 @@
-"""The role or user as it is in the account: what is attached to it, its boundary, and who may take it.
-
-The roles of an account that a pattern means, where AWS can be asked.
-
-Who may take a role, by its trust policy (pure): GitHub Actions, CodeBuild, other services and accounts.
-"""
+"""Reads the deployed role or user: attached policies, permissions boundary and trusted callers."""
 
 from __future__ import annotations
 
@@ -16,7 +11,7 @@ from typing import Any
 from urllib.parse import unquote
 
 from leastpriv.aws.arns import principal_of, same_principal
-from leastpriv.aws.errors import code_of, explained, member
+from leastpriv.aws.errors import error_code, required_member, translate_errors
 from leastpriv.aws.session import Aws, method_name
 from leastpriv.errors import AwsError, PolicyFileError
 from leastpriv.models import Gap, GapKind, Principal, Scope
@@ -30,7 +25,7 @@ GITHUB = "token.actions.githubusercontent.com"
 
 
 class TrustKind(StrEnum):
-    """What kind of caller a statement of a trust policy lets in."""
+    """The kinds of principals in a trust policy."""
 
     GITHUB = "github"
     CODEBUILD = "codebuild"
@@ -38,22 +33,22 @@ class TrustKind(StrEnum):
     FEDERATED = "federated"
     PRINCIPAL = "principal"
     """A user, a role, an account."""
-    ANYBODY = "anybody"
+    ANYONE = "anybody"
 
 
 @dataclass(frozen=True, slots=True)
-class Trusted:
-    """One caller that a trust policy lets in."""
+class TrustedCaller:
+    """One principal that a trust policy allows."""
 
     kind: TrustKind
-    who: str
+    identifier: str
     """The provider, service or ARN as written."""
     subjects: tuple[str, ...] = ()
-    """Of a web identity: the values that its `sub` may have (`repo:acme/shop:ref:refs/heads/main`); empty is any."""
+    """For a web identity: the values that its `sub` may have (`repo:acme/shop:ref:refs/heads/main`); empty: any."""
 
 
-def trusted_by(document: object) -> tuple[Trusted, ...]:
-    """All callers of the Allow statements, in order, each once; what is no trust policy trusts nobody. Never raises."""
+def trusted_callers(document: object) -> tuple[TrustedCaller, ...]:
+    """Principals of the Allow statements, in order, each once; empty for an invalid trust policy. Never raises."""
     if not isinstance(document, Mapping):
         return ()
     return tuple(
@@ -66,27 +61,27 @@ def trusted_by(document: object) -> tuple[Trusted, ...]:
     )
 
 
-def unseen_logins(trusted: Iterable[Trusted]) -> tuple[str, ...]:
-    """Names of the services that take the role in a way of their own, by no event of AWS STS."""
+def services_without_sts_events(trusted: Iterable[TrustedCaller]) -> tuple[str, ...]:
+    """Names of the services that assume the role without an AWS STS event."""
     names = {row["service"]: row["name"] for row in table("other_logins", __package__ or "")}
-    services = (each.who for each in trusted if each.kind is TrustKind.SERVICE)
+    services = (each.identifier for each in trusted if each.kind is TrustKind.SERVICE)
     return tuple(dict.fromkeys(names[service] for service in services if service in names))
 
 
-def _callers(statement: Mapping[str, object]) -> Iterator[Trusted]:
+def _callers(statement: Mapping[str, object]) -> Iterator[TrustedCaller]:
     principal = statement.get("Principal")
     if principal == "*":
-        yield Trusted(TrustKind.ANYBODY, "*")
+        yield TrustedCaller(TrustKind.ANYONE, "*")
     if not isinstance(principal, Mapping):
         return
     for who in _texts(principal.get("AWS")):
-        yield Trusted(TrustKind.ANYBODY if who == "*" else TrustKind.PRINCIPAL, who)
+        yield TrustedCaller(TrustKind.ANYONE if who == "*" else TrustKind.PRINCIPAL, who)
     for who in _texts(principal.get("Service")):
-        # codebuild.amazonaws.com, in China with .cn behind it
-        yield Trusted(TrustKind.CODEBUILD if who.startswith("codebuild.") else TrustKind.SERVICE, who)
+        # codebuild.amazonaws.com, in China with the suffix .cn
+        yield TrustedCaller(TrustKind.CODEBUILD if who.startswith("codebuild.") else TrustKind.SERVICE, who)
     for who in _texts(principal.get("Federated")):
         kind = TrustKind.GITHUB if who.rpartition("oidc-provider/")[2] == GITHUB else TrustKind.FEDERATED
-        yield Trusted(kind, who, tuple(_subjects(statement, who)))
+        yield TrustedCaller(kind, who, tuple(_subjects(statement, who)))
 
 
 def _subjects(statement: Mapping[str, object], provider: str) -> Iterator[str]:
@@ -107,24 +102,23 @@ def _texts(value: object) -> list[str]:
     return [each for each in _listed(value) if isinstance(each, str)]
 
 
-"""A managed policy, of the account or of AWS."""
 _GROUPS = "ListGroupsForUser"
 
 
 @dataclass(frozen=True, slots=True)
 class LivePolicy:
-    """One identity-based policy that is in force."""
+    """One identity-based policy that applies to the principal."""
 
     name: str
     """Its ARN; of an inline one, `inline policy NAME`, or `inline policy NAME of the group GROUP`."""
     document: Document
     group: str = ""
-    """The user's group that it comes by."""
+    """Name of the user's group that has the policy."""
 
 
 @dataclass(frozen=True, slots=True)
 class LiveRole:
-    """What IAM says of a principal; what could not be read is among the gaps."""
+    """What IAM returns about a principal; what could not be read is a gap."""
 
     principal: str
     """With its path."""
@@ -132,41 +126,41 @@ class LiveRole:
     boundary: str = ""
     """ARN of the permissions boundary, or empty."""
     tags: Mapping[str, str] = field(default_factory=dict)
-    trust: tuple[Trusted, ...] = ()
-    """Who may take the role; empty for a user."""
+    trust: tuple[TrustedCaller, ...] = ()
+    """The principals that may assume the role; empty for a user."""
     gaps: tuple[Gap, ...] = ()
 
     @property
     def is_known(self) -> bool:
-        """Whether all that is attached could be read."""
+        """Whether all attached policies could be read."""
         return not self.gaps
 
 
-def read_live(aws: Aws, principal: Principal) -> LiveRole:
-    """Everything that is attached to a role or user. Never raises: what cannot be read is a gap."""
+def read_live_role(aws: Aws, principal: Principal) -> LiveRole:
+    """Reads all that is attached to a role or user. Never raises: what cannot be read is a gap."""
     reader = _Reader(aws, principal)
     return reader.user() if principal.kind == "user" else reader.role()
 
 
-def read_managed(aws: Aws, arn: str, region: str) -> Document:
-    """The default version of a managed policy.
+def read_managed_policy(aws: Aws, arn: str, region: str) -> Document:
+    """Reads the default version of a managed policy.
 
     Raises:
-        AwsError: it cannot be read; `missing` names the action that is needed.
-        PolicyFileError: it is no policy that can be understood.
+        AwsError: it cannot be read; `missing_action` names the action that is needed.
+        PolicyFileError: the policy cannot be parsed.
     """
     client = aws.client("iam", region)
     doing = f"reading the policy {arn}"
-    with explained(doing, "iam:GetPolicy"):
+    with translate_errors(doing, "iam:GetPolicy"):
         answer = client.get_policy(PolicyArn=arn)
-    version = member(answer, doing, "Policy", "DefaultVersionId")
-    with explained(doing, "iam:GetPolicyVersion"):
+    version = required_member(answer, doing, "Policy", "DefaultVersionId")
+    with translate_errors(doing, "iam:GetPolicyVersion"):
         answer = client.get_policy_version(PolicyArn=arn, VersionId=version)
-    return parse(_bytes(member(answer, doing, "PolicyVersion", "Document")), arn)
+    return parse(_bytes(required_member(answer, doing, "PolicyVersion", "Document")), arn)
 
 
 class _Reader:
-    """Asks IAM, and turns each refusal into a gap."""
+    """Queries IAM, and turns each failed request into a gap."""
 
     def __init__(self, aws: Aws, principal: Principal) -> None:
         self._aws = aws
@@ -181,7 +175,7 @@ class _Reader:
             *self._attached("ListAttachedRolePolicies", name, ""),
             *self._inline("ListRolePolicies", "GetRolePolicy", name, "", ""),
         ]
-        return self._live(found, policies, trusted_by(_value(found.get("AssumeRolePolicyDocument"))))
+        return self._live(found, policies, trusted_callers(_value(found.get("AssumeRolePolicyDocument"))))
 
     def user(self) -> LiveRole:
         name = {"UserName": self._principal.name}
@@ -196,7 +190,7 @@ class _Reader:
             policies += self._inline("ListGroupPolicies", "GetGroupPolicy", whose, f" of the group {group}", group)
         return self._live(found, policies, ())
 
-    def _live(self, found: Mapping[str, Any], policies: list[LivePolicy], trust: tuple[Trusted, ...]) -> LiveRole:
+    def _live(self, found: Mapping[str, Any], policies: list[LivePolicy], trust: tuple[TrustedCaller, ...]) -> LiveRole:
         arn = str(found.get("Arn") or self._principal.arn)
         own = principal_of(arn)
         if own and not same_principal(own, self._principal):
@@ -212,7 +206,7 @@ class _Reader:
 
     def _attached(self, listing: str, whose: Mapping[str, str], group: str) -> Iterator[LivePolicy]:
         for arn in self._named(self._pages(listing, "AttachedPolicies", whose), "PolicyArn"):
-            document = self._parsed(arn, partial(read_managed, self._aws, arn, self._region))
+            document = self._parsed(arn, partial(read_managed_policy, self._aws, arn, self._region))
             if document:
                 yield LivePolicy(arn, document, group)
 
@@ -226,7 +220,7 @@ class _Reader:
                 self._note(f"{name}: AWS's answer lacks its document.")
             elif answer:
                 raw = _bytes(answer["PolicyDocument"])
-                # In the wrapping of the answer a policy is known for an inline one; a group's has a quota of its own.
+                # The wrapping key marks an inline policy of the principal; policies of a group have a separate quota.
                 raw = raw if group else b'{"PolicyDocument":%b}' % raw
                 document = self._parsed(name, partial(parse, raw, name))
                 if document:
@@ -245,7 +239,7 @@ class _Reader:
                 answer: Mapping[str, Any] = self._method(operation)(**arguments)
                 return answer
         except AwsError as error:
-            self._note(self._no_such(operation) if code_of(error) == "NoSuchEntity" else str(error))
+            self._note(self._no_such(operation) if error_code(error) == "NoSuchEntity" else str(error))
             return {}
 
     def _no_such(self, operation: str) -> str:
@@ -263,11 +257,11 @@ class _Reader:
                     if key not in page or (page.get("IsTruncated") and not page.get("Marker")):
                         self._note(f"AWS's answer to {operation} is not whole.")
         except AwsError as error:
-            self._note(self._no_such(operation) if code_of(error) == "NoSuchEntity" else str(error))
+            self._note(self._no_such(operation) if error_code(error) == "NoSuchEntity" else str(error))
         return found
 
     def _named(self, listed: list[Any], key: str) -> Iterator[str]:
-        """The names in a list; one that lacks its name is told."""
+        """Yields the names in a list, and notes a gap for an entry without one."""
         for each in listed:
             if each.get(key):
                 yield str(each[key])
@@ -275,7 +269,7 @@ class _Reader:
                 self._note(f"AWS's answer lacks a {key}.")
 
     def _explained(self, operation: str) -> Any:
-        return explained(f"reading what is attached to {self._principal.arn}", f"iam:{operation}")
+        return translate_errors(f"reading what is attached to {self._principal.arn}", f"iam:{operation}")
 
     def _method(self, operation: str) -> Callable[..., Any]:
         method: Callable[..., Any] = getattr(self._aws.client("iam", self._region), method_name(operation))
@@ -288,7 +282,7 @@ class _Reader:
 
 
 def _value(document: object) -> object:
-    """A document as botocore gives it: decoded already, or text, with `%`-escapes where the answer was cut short."""
+    """Decodes a document: botocore returns it decoded, or as text with `%`-escapes where the response was truncated."""
     if not isinstance(document, str):
         return document
     try:
@@ -301,15 +295,15 @@ def _bytes(document: object) -> bytes:
     return json.dumps(_value(document), indent=2).encode()
 
 
-def roles_like(aws: Aws, patterns: Iterable[str], partition: str) -> tuple[Principal, ...]:
-    """The roles whose ARN one of the patterns matches, sorted by ARN.
+def list_matching_roles(aws: Aws, patterns: Iterable[str], partition: str) -> tuple[Principal, ...]:
+    """Lists the roles whose ARN matches one of the patterns, sorted by ARN.
 
     Raises:
-        AwsError: the credentials may not list roles (`iam:ListRoles`), or AWS does not tell.
+        AwsError: the credentials may not list roles (`iam:ListRoles`), or AWS does not answer.
     """
     wanted = tuple(patterns)
     client = aws.client("iam", home_region("iam", partition))
-    with explained("listing the roles of the account", "iam:ListRoles"):
+    with translate_errors("listing the roles of the account", "iam:ListRoles"):
         pages = list(client.get_paginator("list_roles").paginate())
     arns = sorted(str(role.get("Arn")) for page in pages for role in page.get("Roles") or ())
     found = (principal_of(arn) for arn in arns if any(matches(pattern, arn) for pattern in wanted))

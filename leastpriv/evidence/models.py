@@ -1,4 +1,4 @@
-"""What the evidence shows of one principal: groups of equal calls, counts, coverage and gaps."""
+"""The evidence of one principal: groups of equal calls, counts, coverage and gaps."""
 
 from __future__ import annotations
 
@@ -7,35 +7,35 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from sys import intern
 
-from leastpriv.evidence.aws_findings.models import NO_HINTS, Hints
+from leastpriv.evidence.aws_findings.models import NO_AWS_FINDINGS, AwsFindings
 from leastpriv.models import Call, Denial, Gap, Need, Outcome, Run, Usage
 from leastpriv.permissions.request import new_ids
 
 GroupKey = tuple[tuple[Need, ...], Outcome, str, str]
-"""Needs, outcome, who refused (an SCP's refusal is not the identity policy's) and region (conditions may name one)."""
+"""Needs, outcome, the policy type that denied, and region (a condition may name one)."""
 
 
 @dataclass(slots=True)
-class Tally:
-    """Running figures of one key."""
+class CallTotals:
+    """Running totals of the calls with one key."""
 
     first: datetime
     last: datetime
     count: int = 0
     succeeded: bool = False
     runs: set[int] = field(default_factory=set)
-    # Tuples of distinct texts: nearly all hold one, and an empty set is larger than all of these.
+    # Tuples of distinct strings: nearly all hold one, and even an empty set takes more memory.
     regions: tuple[str, ...] = ()
     events: tuple[str, ...] = ()
     forwarded: tuple[str, ...] = ()
     denial: Denial | None = None
     direct: bool = False
-    """Some call came from the principal itself, and not through a service."""
+    """At least one call came from the principal directly, not through a service."""
     made: frozenset[str] = frozenset()
-    """Ids of what the calls made."""
+    """Ids of the resources that the calls created."""
 
     def note(self, call: Call, run: int) -> None:
-        """Count one call of a run."""
+        """Counts one call of a run."""
         self.count += 1
         self._reach(call.time, call.time)
         self.runs.add(run)
@@ -54,8 +54,8 @@ class Tally:
             if ids:
                 self.made = self.made.union(ids)
 
-    def absorb(self, other: Tally) -> None:
-        """Take the figures of another key in."""
+    def absorb(self, other: CallTotals) -> None:
+        """Adds the totals of another key."""
         self.count += other.count
         self._reach(other.first, other.last)
         self.runs |= other.runs
@@ -76,7 +76,7 @@ class Tally:
 
 @dataclass(frozen=True, slots=True)
 class CallGroup:
-    """Calls of one outcome that need the same permissions: the unit of the replay."""
+    """Calls with the same outcome and needs: the unit of the replay."""
 
     needs: tuple[Need, ...]
     outcome: Outcome
@@ -85,42 +85,42 @@ class CallGroup:
     regions: tuple[str, ...]
     event: str
     forwarded_by: tuple[str, ...] = ()
-    """Services that forwarded the calls in the principal's name (`cloudformation.amazonaws.com`), sorted."""
+    """Services that forwarded the calls on behalf of the principal (`cloudformation.amazonaws.com`), sorted."""
 
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """How many calls of the principal were read, and what became of them."""
+    """Number of calls of the principal, in total and by outcome."""
 
     calls: int = 0
     allowed: int = 0
     denied: int = 0
     unknown: int = 0
     unmapped: int = 0
-    """Allowed calls of which nobody knows for sure what they need."""
+    """Allowed calls whose needs are not certain."""
     no_permission: int = 0
-    """Allowed calls that no policy has to allow."""
+    """Allowed calls that need no permission in a policy."""
 
 
 @dataclass(frozen=True, slots=True)
 class Coverage:
-    """What the trail shows of anybody: silence proves something only where others were heard."""
+    """What the trail records of all principals: missing calls prove something only where other calls were recorded."""
 
     regions: Mapping[str, timedelta] = field(default_factory=dict)
     """Region -> time from its first to its last record."""
     reads: bool = False
-    """Some management event of a reading call was seen: the trail does not log writes only."""
+    """The trail records at least one read-only management event, so it does not log writes only."""
     sources: frozenset[str] = frozenset()
-    """Event sources seen: a trail may leave out AWS KMS and the RDS Data API."""
+    """Recorded event sources: a trail may exclude AWS KMS and the RDS Data API."""
     whole: timedelta = timedelta()
-    """Time whose every management event was looked through, as in event history, which leaves none out."""
+    """Period for which all management events were read, as in event history, which excludes none."""
     logged: Mapping[str, timedelta] = field(default_factory=dict)
     """`management-read`, `management-write` or event source -> time from its first to its last record in a trail."""
 
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """All that was read about one principal."""
+    """All evidence about one principal."""
 
     principal: str
     usages: tuple[Usage, ...] = ()
@@ -131,29 +131,29 @@ class Evidence:
     last: datetime | None = None
     counts: Counts = Counts()
     regions: tuple[str, ...] = ()
-    """Of the principal's calls."""
+    """Regions of the principal's calls."""
     coverage: Coverage = Coverage()
-    live_differs: str = ""
-    """How the role in the account differs from the policy file, in words; empty where it does not, or nobody asked."""
+    live_role_drift: str = ""
+    """How the deployed role differs from the policy file, in words; empty where it is equal or was not read."""
     data_recorded: Mapping[tuple[str, str], timedelta] = field(default_factory=dict)
-    """(`arn:aws:s3:::bucket`, `read` or `write`) of which data events were seen -> time from first to last."""
+    """(`arn:aws:s3:::bucket`, `read` or `write`) with recorded data events -> time from first to last."""
     logged_runs: tuple[Run, ...] = ()
-    """Workflow runs whose own job logs were read; CloudTrail need not show them (yet)."""
-    hints: Hints = NO_HINTS
-    """What AWS itself says of the principal's use."""
+    """Workflow runs whose own job logs were read; CloudTrail may not show them yet."""
+    aws_findings: AwsFindings = NO_AWS_FINDINGS
+    """Access advisor, Access Analyzer and CloudFormation data about the principal."""
     checked_inside: Mapping[str, str] = field(default_factory=dict)
     """Action that AWS may authorize inside calls of the principal -> one of their events (`ssm:CreateAssociation`)."""
     signed: Mapping[str, int] = field(default_factory=dict)
-    """Who had handed out the keys (empty: nobody whose calls were read) -> calls that they signed."""
+    """Principal that issued the access keys (empty: unknown) -> number of calls signed with them."""
 
     @property
     def span(self) -> timedelta:
-        """From the first to the last call."""
+        """Time from the first to the last call."""
         return self.last - self.first if self.first and self.last else timedelta()
 
 
 _MOST_IDS = 1_000
-"""Of the things that calls made."""
+"""Most ids of created resources that are kept."""
 
 
 def _joined(known: tuple[str, ...], others: tuple[str, ...]) -> tuple[str, ...]:

@@ -1,9 +1,9 @@
-"""From role to role: whom a principal's calls lead to, by AssumeRole or by handing a role to a service (pure).
+"""Follows role chains: the roles that a principal assumes or passes to a service.
 
-The role that a workflow takes often holds nothing but the way to others: AWS CDK's (version 2) assumes four roles of
-its bootstrap stack, one of which hands a fifth to CloudFormation, and Terragrunt assumes a role for each unit
-(https://docs.aws.amazon.com/cdk/v2/guide/bootstrapping.html, read 2026-11-26). Only calls that succeeded count, so
-nobody draws a link by asking for it; what is followed is bounded all the same.
+A workflow's role often holds little more than access to other roles: AWS CDK (version 2) assumes four roles of
+its bootstrap stack, one of which passes a fifth to CloudFormation, and Terragrunt assumes a role for each unit
+(https://docs.aws.amazon.com/cdk/v2/guide/bootstrapping.html, read 2026-11-26). Only successful calls count, so
+a denied request adds no link; the number of roles and steps is limited all the same.
 """
 
 from __future__ import annotations
@@ -21,61 +21,61 @@ from leastpriv.permissions.fact_tables import table
 from leastpriv.permissions.patterns import unescape
 
 MOST_ROLES = 25
-"""Roles that one principal's links lead to in all; the others are counted."""
+"""Most roles that the chain of one principal includes; further roles are only counted."""
 MOST_STEPS = 5
-"""From a principal to the last role behind it: CDK takes two."""
+"""Most steps from a principal to the last role: CDK takes two."""
 
 
-class Way(StrEnum):
-    """How a principal comes by what a role may do."""
+class RoleLinkKind(StrEnum):
+    """How a principal uses a role's permissions."""
 
     ASSUMED = "assumed"
     """By AssumeRole."""
     PASSED = "passed"
-    """By handing it to a service that deploys with it."""
+    """By passing the role to a service that deploys with it."""
 
 
 @dataclass(frozen=True, slots=True)
-class Link:
-    """One way from a principal to a role."""
+class RoleLink:
+    """One link from a principal to a role."""
 
     source: str
     """ARN of the principal."""
     role: str
     """ARN of the role."""
-    way: Way
+    kind: RoleLinkKind
     service: str = ""
-    """Name of the service that a role is handed to, `CloudFormation`."""
+    """Name of the service that receives the role, `CloudFormation`."""
     count: int = 0
-    """Calls that took the way."""
+    """Number of calls of this link."""
     runs: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
-class Chain:
-    """All links that lead on from some principals."""
+class RoleChain:
+    """All links that begin at some principals."""
 
     roots: tuple[str, ...]
-    links: tuple[Link, ...] = ()
+    links: tuple[RoleLink, ...] = ()
     left_out: int = 0
-    """Roles beyond the bounds, as far as they are known."""
+    """Number of roles beyond the limits, as far as known."""
 
     @property
     def roles(self) -> tuple[str, ...]:
-        """ARNs of the roles that the links lead to, in their order, each once."""
+        """ARNs of the roles that the links reach, in order, each once."""
         return tuple(dict.fromkeys(link.role for link in self.links))
 
     @property
     def members(self) -> tuple[str, ...]:
-        """ARNs of everybody in it, the roots first."""
+        """ARNs of all principals in the chain, the roots first."""
         return tuple(dict.fromkeys((*self.roots, *self.roles)))
 
-    def to(self, role: str) -> tuple[Link, ...]:
-        """The links that lead to a role."""
+    def to(self, role: str) -> tuple[RoleLink, ...]:
+        """Returns the links that reach a role."""
         return tuple(link for link in self.links if link.role == role)
 
-    def around(self, principal: str) -> Chain:
-        """The part of it that hangs together with a principal."""
+    def around(self, principal: str) -> RoleChain:
+        """Returns the part of the chain that is connected with a principal."""
         found, size = {principal}, 0
         while len(found) > size:
             size = len(found)
@@ -87,13 +87,17 @@ class Chain:
         return replace(self, roots=roots or (principal,), links=links, left_out=self.left_out if links else 0)
 
 
-def chain_of(roots: Iterable[str], evidence: Mapping[str, Evidence]) -> Chain:
-    """The links that lead on from some principals, breadth first; `evidence` by ARN, of as many as have been read.
+def build_chain(roots: Iterable[str], evidence: Mapping[str, Evidence]) -> RoleChain:
+    """Follows the links from some principals, breadth first, and visits each role once.
 
-    Each role is visited once, however the links turn back. A root that another root leads to is no root.
+    A root that another root reaches is not a root of the result.
+
+    Args:
+        roots: ARNs of the principals.
+        evidence: principal ARN -> its evidence, for the principals that were read.
     """
     wanted = tuple(dict.fromkeys(roots))
-    links: dict[tuple[str, str, Way, str], Link] = {}
+    links: dict[tuple[str, str, RoleLinkKind, str], RoleLink] = {}
     left_out: set[str] = set()
     reached = dict.fromkeys(wanted, 0)
     queue = list(wanted)
@@ -108,13 +112,13 @@ def chain_of(roots: Iterable[str], evidence: Mapping[str, Evidence]) -> Chain:
                     continue
                 reached[link.role] = reached[principal] + 1
                 queue.append(link.role)
-            links.setdefault((link.source, link.role, link.way, link.service), link)
+            links.setdefault((link.source, link.role, link.kind, link.service), link)
     found = tuple(links.values())
-    return Chain(_first(wanted, found), found, len(left_out))
+    return RoleChain(_first(wanted, found), found, len(left_out))
 
 
-def _first(wanted: Sequence[str], links: Sequence[Link]) -> tuple[str, ...]:
-    """Those to whom nobody leads; the first of all where they lead to each other in a circle."""
+def _first(wanted: Sequence[str], links: Sequence[RoleLink]) -> tuple[str, ...]:
+    """The principals that no link reaches; the first principal of each cycle."""
     led_to = {link.role for link in links}
     free = [root for root in wanted if root not in led_to]
     seen: set[str] = set()
@@ -131,35 +135,35 @@ def _first(wanted: Sequence[str], links: Sequence[Link]) -> tuple[str, ...]:
     return tuple(free)
 
 
-def _links(principal: str, evidence: Mapping[str, Evidence]) -> Sequence[Link]:
-    """Of one principal, the most used first."""
+def _links(principal: str, evidence: Mapping[str, Evidence]) -> Sequence[RoleLink]:
+    """Links of one principal, the most used first."""
     read = evidence.get(principal)
     if read is None:
         return ()
-    found: dict[tuple[str, Way, str], Link] = {}
+    found: dict[tuple[str, RoleLinkKind, str], RoleLink] = {}
     for usage in read.usages:
         if usage.outcome is Outcome.ALLOWED and usage.succeeded:
             for way, service in _ways(usage):
                 role = _known(unescape(usage.need.permission.resource), evidence)
                 if role:
                     key = (role, way, service)
-                    one = found.get(key) or Link(principal, role, way, service)
+                    one = found.get(key) or RoleLink(principal, role, way, service)
                     runs = tuple(dict.fromkeys((*one.runs, *usage.runs)))
                     found[key] = replace(one, count=one.count + usage.count, runs=runs)
-    return sorted(found.values(), key=lambda link: (-link.count, link.role, link.way, link.service))
+    return sorted(found.values(), key=lambda link: (-link.count, link.role, link.kind, link.service))
 
 
-def _ways(usage: Usage) -> Iterator[tuple[Way, str]]:
+def _ways(usage: Usage) -> Iterator[tuple[RoleLinkKind, str]]:
     if usage.need.permission.action == "sts:AssumeRole":
-        yield Way.ASSUMED, ""
+        yield RoleLinkKind.ASSUMED, ""
     elif usage.need.permission.action == "iam:PassRole":
         sources = dict.fromkeys(event.partition(":")[0] for event in usage.events)
         for service in filter(None, map(_acting_services().get, sources)):
-            yield Way.PASSED, service
+            yield RoleLinkKind.PASSED, service
 
 
 def _known(arn: str, evidence: Mapping[str, Evidence]) -> str:
-    """The role of an ARN as the evidence calls it; empty where it is none, as a pattern is."""
+    """Returns a role's ARN as it is spelled in the evidence; empty for a pattern."""
     if arn in evidence:
         return arn
     role = principal_of(arn)

@@ -1,1 +1,1 @@
-"""`leastpriv init`: the role that reads the evidence, and the workflow; text out of a table of permissions."""
+"""`leastpriv init`: writes the reader role and the workflow from a table of permissions."""

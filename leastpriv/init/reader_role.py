@@ -1,11 +1,10 @@
-"""Sources of evidence -> what the reader role may do, and the parameters that this takes (pure).
+"""Derives the reader role's grants, parameters and trust policy from the chosen evidence sources.
 
-Who may assume the reader role: jobs of one repository on one branch, by GitHub's login for workflows (OIDC).
-
-GitHub writes the subject of its tokens in two forms: by names, `repo:OWNER/NAME:…`, and for repositories made, renamed
-or transferred since 2026-07-15, or that opted in, by names and ids that never change, `repo:OWNER@ID/NAME@ID:…`
+Jobs of one repository on one branch may assume the role by GitHub's OIDC provider. GitHub writes the subject of its
+tokens in two forms: by names, `repo:OWNER/NAME:…`, and for repositories created, renamed or transferred since
+2026-07-15, or that opted in, by names and immutable ids, `repo:OWNER@ID/NAME@ID:…`
 (https://docs.github.com/en/actions/reference/security/oidc#immutable-subject-claims, read 2026-11-24). A repository
-has one of them at a time, and the role takes both, so that a switch breaks nothing.
+uses one form at a time; the role accepts both, so that a switch breaks nothing.
 """
 
 from __future__ import annotations
@@ -19,14 +18,14 @@ from leastpriv.models import Condition
 from leastpriv.permissions.fact_tables import table
 
 DEFAULT_SOURCES = ("event-history", "live-role", "last-accessed", "policy-checks", "resource-types")
-"""What a first run is best with: needs no trail, and is free."""
+"""Sources for a first run: they need no trail and are free."""
 _VALUE = re.compile(r"\{(\w+)\}")
 OWN = ("Partition", "Account")
-"""Values that are the role's own, not parameters."""
+"""Values of the role's own account, which are not parameters."""
 
 
 @dataclass(frozen=True, slots=True)
-class Grant:
+class ReaderGrant:
     """One statement of the reader role's policy."""
 
     sid: str
@@ -35,17 +34,17 @@ class Grant:
     """With values in braces, `arn:{Partition}:s3:::{TrailBucket}`."""
     condition: Condition | None
     page: str
-    """Where AWS says that it is needed."""
+    """AWS's page that documents the need."""
 
 
 @dataclass(frozen=True, slots=True)
 class Parameter:
-    """A value that only the reader's account knows."""
+    """A value that only the user knows."""
 
     name: str
-    """As in CloudFormation, `TrailBucket`."""
+    """Name in CloudFormation, `TrailBucket`."""
     variable: str
-    """As in Terraform, `trail_bucket`."""
+    """Name in Terraform, `trail_bucket`."""
     default: str | None
     description: str
 
@@ -59,19 +58,18 @@ REPOSITORY = (
     Parameter("RepositoryId", "repository_id", "", "Id of the repository: gh api repos/OWNER/NAME --jq .id"),
     Parameter("Branch", "branch", "main", "Branch whose jobs may assume the role"),
 )
-"""What the trust policy needs to know of the repository."""
+"""Parameters of the trust policy."""
 
 
 def known_sources() -> tuple[str, ...]:
-    """Every source, in the order of the table."""
+    """Returns every source, in the order of the table."""
     return tuple(dict.fromkeys(row["source"] for row in _table("sources")))
 
 
-def grants_of(sources: Sequence[str]) -> tuple[Grant, ...]:
-    """What the chosen sources need, nothing twice.
+def reader_grants(sources: Sequence[str]) -> tuple[ReaderGrant, ...]:
+    """Returns the distinct grants that the chosen sources need.
 
-    Raises:
-        InputError: there is no such source.
+    Raises InputError for an unknown source.
     """
     for name in sources:
         if name not in known_sources():
@@ -80,8 +78,8 @@ def grants_of(sources: Sequence[str]) -> tuple[Grant, ...]:
     return tuple(dict.fromkeys(found))
 
 
-def parameters_of(grants: Iterable[Grant], given: Mapping[str, str]) -> tuple[Parameter, ...]:
-    """The values that the trust policy and some grants name, in the order of the table; `given` ones are defaults."""
+def template_parameters(grants: Iterable[ReaderGrant], given: Mapping[str, str]) -> tuple[Parameter, ...]:
+    """Returns the parameters of the trust policy and of the grants in table order; `given` values become defaults."""
     named = {name for grant in grants for resource in grant.resources for name in _VALUE.findall(resource)}
     own = (Parameter(row["name"], row["terraform"], _default(row), row["description"]) for row in _table("parameters"))
     chosen = (*REPOSITORY, *(parameter for parameter in own if parameter.name in named))
@@ -92,31 +90,31 @@ def _default(row: Mapping[str, str]) -> str | None:
     return row["default"] or ("" if row["name"] == "TrailPrefix" else None)
 
 
-def filled(resource: str, values: Mapping[str, str]) -> str:
-    """A resource with its values put in."""
+def filled_resource(resource: str, values: Mapping[str, str]) -> str:
+    """Returns a resource with its values filled in."""
     return _VALUE.sub(lambda found: values[found[1]], resource)
 
 
-def policy_of(grants: Iterable[Grant], values: Mapping[str, str]) -> dict[str, object]:
-    """The role's policy as an IAM policy; `values` has every parameter, `Partition` and `Account`."""
+def reader_policy(grants: Iterable[ReaderGrant], values: Mapping[str, str]) -> dict[str, object]:
+    """Returns the role's IAM policy; `values` has every parameter, `Partition` and `Account`."""
     return {"Version": "2012-10-17", "Statement": [_statement(grant, values) for grant in grants]}
 
 
-def _statement(grant: Grant, values: Mapping[str, str]) -> dict[str, object]:
+def _statement(grant: ReaderGrant, values: Mapping[str, str]) -> dict[str, object]:
     condition = grant.condition
     conditions = {"Condition": {condition.operator: {condition.key: condition.values[0]}}} if condition else {}
     return {
         "Sid": grant.sid,
         "Effect": "Allow",
         "Action": list(grant.actions),
-        "Resource": [filled(resource, values) for resource in grant.resources],
+        "Resource": [filled_resource(resource, values) for resource in grant.resources],
         **conditions,
     }
 
 
-def _grant(row: Mapping[str, str]) -> Grant:
+def _grant(row: Mapping[str, str]) -> ReaderGrant:
     operator, key, value = row["condition"].split(" ") if row["condition"] else ("", "", "")
-    return Grant(
+    return ReaderGrant(
         row["sid"],
         tuple(row["actions"].split(",")),
         tuple(row["resources"].split(" ")),
@@ -131,13 +129,13 @@ def _table(name: str) -> tuple[Mapping[str, str], ...]:
 
 ISSUER = "token.actions.githubusercontent.com"
 AUDIENCE = "sts.amazonaws.com"
-"""What aws-actions/configure-aws-credentials asks for where nobody says otherwise."""
+"""Default audience of aws-actions/configure-aws-credentials."""
 
 
 def subjects(owner: str, name: str, branch: str, owner_id: str, repository_id: str) -> tuple[str, str]:
-    """The subjects of jobs on a branch: by names, and by names and ids.
+    """Returns the subjects of jobs on a branch: by names, and by names and ids.
 
-    Each argument may be a template's own expression, as `${RepositoryOwner}`.
+    An argument may be a template expression, as `${RepositoryOwner}`.
     """
     where = f"ref:refs/heads/{branch}"
     return f"repo:{owner}/{name}:{where}", f"repo:{owner}@{owner_id}/{name}@{repository_id}:{where}"
@@ -146,4 +144,4 @@ def subjects(owner: str, name: str, branch: str, owner_id: str, repository_id: s
 ADVICE = (
     "By names, then by ids. Once the repository uses ids, remove the first: a name can be given up and taken by others."
 )
-"""A comment for whoever reads the trust policy."""
+"""A comment in the trust policy."""

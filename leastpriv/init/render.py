@@ -1,41 +1,41 @@
-"""The files of `leastpriv init`, and writing them: all or none, and never over a file without saying so.
+"""Renders the files of `leastpriv init` and writes all of them or none.
 
-The reader role as a CloudFormation template.
-
-The reader role as a Terraform configuration.
-
-The workflow that runs the action with the reader role.
+The files are the reader role as a CloudFormation template and as a Terraform configuration, and the workflow that runs
+the action with that role.
 """
 
 from __future__ import annotations
 
+import logging
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from leastpriv.errors import InputError, LeastprivError
-from leastpriv.init.options import Target
+from leastpriv.init.options import InitOptions
 from leastpriv.init.reader_role import (
     ADVICE,
     AUDIENCE,
     ISSUER,
     OWN,
-    Grant,
     Parameter,
-    grants_of,
-    parameters_of,
+    ReaderGrant,
+    reader_grants,
     subjects,
+    template_parameters,
 )
 
+_log = logging.getLogger(__name__)
+
 POINTER = "/Resources/LeastprivReader/Properties/Policies/0/PolicyDocument"
-"""Where the role's policy stands in the template."""
+"""Pointer to the role's policy in the template."""
 _CLOUDFORMATION_VALUE = re.compile(r"\{(\w+)\}")
 
 
 def cloudformation_template(
-    grants: Sequence[Grant], parameters: Sequence[Parameter], sources: Sequence[str], audience: str = AUDIENCE
+    grants: Sequence[ReaderGrant], parameters: Sequence[Parameter], sources: Sequence[str], audience: str = AUDIENCE
 ) -> str:
-    """The whole template; `audience` is that of the tokens which the role takes."""
+    """Renders the template; `audience` is that of the tokens that the role accepts."""
     by_name, by_id = subjects(
         "${RepositoryOwner}", "${RepositoryName}", "${Branch}", "${RepositoryOwnerId}", "${RepositoryId}"
     )
@@ -97,7 +97,7 @@ def _parameters(parameters: Sequence[Parameter]) -> Iterator[str]:
         yield f'    Description: "{each.description}"'
 
 
-def _cloudformation_statement(grant: Grant) -> Iterator[str]:
+def _cloudformation_statement(grant: ReaderGrant) -> Iterator[str]:
     inside = " " * 16
     yield f"              - Sid: {grant.sid}  # {grant.page}"
     yield f"{inside}Effect: Allow"
@@ -121,7 +121,7 @@ def _cloudformation_resource(resource: str) -> str:
 
 
 ADDRESS = "data.aws_iam_policy_document.leastpriv_reader"
-"""Where the role's policy stands in the configuration."""
+"""Address of the role's policy in the configuration."""
 _TERRAFORM_VALUE = re.compile(r"\{(\w+)\}")
 _OWN = {
     "Partition": "data.aws_partition.current.partition",
@@ -130,9 +130,9 @@ _OWN = {
 
 
 def terraform_configuration(
-    grants: Sequence[Grant], parameters: Sequence[Parameter], sources: Sequence[str], audience: str = AUDIENCE
+    grants: Sequence[ReaderGrant], parameters: Sequence[Parameter], sources: Sequence[str], audience: str = AUDIENCE
 ) -> str:
-    """The whole configuration, one file; `audience` is that of the tokens which the role takes."""
+    """Renders the configuration as one file; `audience` is that of the tokens that the role accepts."""
     variables = {each.name: each.variable for each in parameters}
     parts = [
         f"# Reads the evidence for leastpriv ({', '.join(sources)}).",
@@ -207,12 +207,12 @@ data "aws_iam_policy_document" "leastpriv_reader_trust" {{
 }}"""
 
 
-def _policy(grants: Sequence[Grant], variables: dict[str, str]) -> str:
+def _policy(grants: Sequence[ReaderGrant], variables: dict[str, str]) -> str:
     statements = "\n\n".join("\n".join(_terraform_statement(grant, variables)) for grant in grants)
     return f'data "aws_iam_policy_document" "leastpriv_reader" {{\n{statements}\n}}'
 
 
-def _terraform_statement(grant: Grant, variables: dict[str, str]) -> Iterator[str]:
+def _terraform_statement(grant: ReaderGrant, variables: dict[str, str]) -> Iterator[str]:
     yield f"  # {grant.page}"
     yield "  statement {"
     yield f'    sid       = "{grant.sid}"'
@@ -243,13 +243,13 @@ def _quoted(text: str) -> str:
 
 PATH = ".github/workflows/least-privilege.yml"
 _TRAIL, _TABLE, _GENERATION = "s3://BUCKET/PREFIX", "DATABASE.TABLE", "SERVICE-ROLE-ARN TRAIL-ARN"
-"""What only the reader knows, in capitals."""
+"""Values that only the user knows, in capitals."""
 
 
-def workflow(target: Target, sources: Sequence[str]) -> str:
-    """The workflow as YAML."""
-    # Unquoted, `null` or `1.5` would be no text in YAML.
-    given = {"role-arn": target.role_arn, "policy-file": f'"{target.policy_file}"', **inputs_of(sources)}
+def workflow(target: InitOptions, sources: Sequence[str]) -> str:
+    """Renders the workflow as YAML."""
+    # Without quotes YAML would read `null` or `1.5` as another type than text.
+    given = {"role-arn": target.role_arn, "policy-file": f'"{target.policy_file}"', **action_inputs(sources)}
     audience = "" if target.audience == AUDIENCE else f"          audience: {target.audience}\n"
     lines = [f"          {name}: {value}" for name, value in given.items()]
     return f"""\
@@ -282,20 +282,20 @@ jobs:
 """
 
 
-def inputs_of(sources: Sequence[str]) -> dict[str, str]:
-    """The action's inputs by which it reads some sources; in capitals what the reader has to put in."""
+def action_inputs(sources: Sequence[str]) -> dict[str, str]:
+    """Returns the action's inputs for the sources; values for the user to fill in are in capitals."""
     trails = ["event-history"] if "event-history" in sources else []
-    # A table is made over the trail that is named.
+    # Athena creates the table over the named trail.
     trails += [_TRAIL] if {"s3-trail", "athena-create"} & set(sources) else []
     found = {"trails": ", ".join(trails)} if trails else {}
     if "athena" in sources:
         found["athena-table"] = _TABLE
     if "access-analyzer" in sources:
         found["access-analyzer"] = _GENERATION
-    # A step asks by itself, and a role without the permissions would be refused in every run.
+    # The action reads access advisor by default, and a role without the permissions would be denied in every run.
     found["last-accessed"] = "true" if "last-accessed" in sources else "false"
     if "digests" in sources and "athena" not in sources:
-        # Athena reads files unvalidated.
+        # Athena reads files without validation.
         found["validate-digests"] = "true"
     if "custom-policy-checks" in sources:
         found["custom-policy-checks"] = "true"
@@ -306,12 +306,12 @@ def inputs_of(sources: Sequence[str]) -> dict[str, str]:
 
 _EVIDENCE = ("event-history", "s3-trail", "athena", "job-logs")
 _BESIDE = {"digests": ("s3-trail",), "kms": ("s3-trail", "athena"), "athena-create": ("athena",)}
-"""Sources that are none by themselves -> one of those that they go with."""
+"""Source that is no evidence alone -> sources of which it needs one."""
 
 
-def lacks(sources: Sequence[str]) -> Iterator[str]:
-    """What a choice of sources lacks, a sentence each: the role is written all the same."""
-    text = " ".join(inputs_of(sources).values())
+def missing_sources(sources: Sequence[str]) -> Iterator[str]:
+    """Yields a sentence for each value or source that the choice lacks; the role is written nevertheless."""
+    text = " ".join(action_inputs(sources).values())
     open_values = [value for value in (_TRAIL, _TABLE, _GENERATION) if value in text]
     if open_values:
         yield f"Put your own values into {PATH} for what stands there in capitals: {', '.join(open_values)}."
@@ -331,14 +331,13 @@ CLOUDFORMATION = "leastpriv-reader.yaml"
 TERRAFORM = "leastpriv-reader.tf"
 
 
-def files(sources: Sequence[str], target: Target) -> dict[str, str]:
-    """Content by path.
+def render_files(sources: Sequence[str], target: InitOptions) -> dict[str, str]:
+    """Renders each file; returns content by path.
 
-    Raises:
-        InputError: there is no such source.
+    Raises InputError for an unknown source.
     """
-    grants = grants_of(sources)
-    parameters = parameters_of(grants, target.values)
+    grants = reader_grants(sources)
+    parameters = template_parameters(grants, target.values)
     return {
         CLOUDFORMATION: cloudformation_template(grants, parameters, sources, target.audience),
         TERRAFORM: terraform_configuration(grants, parameters, sources, target.audience),
@@ -346,12 +345,12 @@ def files(sources: Sequence[str], target: Target) -> dict[str, str]:
     }
 
 
-def deploy_command(sources: Sequence[str], target: Target) -> str:
-    """How the template is deployed on a shell: every value that it has no default for, the ids, and the branch.
+def deploy_command(sources: Sequence[str], target: InitOptions) -> str:
+    """Returns the shell command that deploys the template with every value without default, the ids and the branch.
 
-    Without the ids a repository made since 2026-07-15 could not take the role, so that the line asks GitHub for them.
+    A repository created since 2026-07-15 cannot assume the role without the ids, so the command asks GitHub for them.
     """
-    parameters = parameters_of(grants_of(sources), target.values)
+    parameters = template_parameters(reader_grants(sources), target.values)
     given = [f"{each.name}={each.name.upper()}" for each in parameters if each.default is None]
     repository = "/".join(target.values.get(name) or name.upper() for name in ("RepositoryOwner", "RepositoryName"))
     ids = [
@@ -365,12 +364,11 @@ def deploy_command(sources: Sequence[str], target: Target) -> str:
     )
 
 
-def write(found: Mapping[str, str], folder: Path, say: Callable[[str], None], *, overwrite: bool = False) -> None:
-    """Writes the files below a folder and says what became of each.
+def write_files(found: Mapping[str, str], folder: Path, *, overwrite: bool = False) -> None:
+    """Writes the files below a folder and reports each.
 
-    Raises:
-        InputError: files with other content are there, and `overwrite` is not set; then none is written.
-        LeastprivError: one cannot be written.
+    Raises InputError if files with other content exist and `overwrite` is not set (none is written then);
+    LeastprivError if a file cannot be written.
     """
     try:
         there = {name: (folder / name).read_bytes() for name in found if (folder / name).exists()}
@@ -384,10 +382,10 @@ def write(found: Mapping[str, str], folder: Path, say: Callable[[str], None], *,
         for name, content in found.items():
             path = folder / name
             if name in there and name not in other:
-                say(f"Unchanged {path}")
+                _log.info(f"Unchanged {path}")
                 continue
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(content, encoding="utf-8", newline="\n")
-            say(f"{'Overwrote' if name in there else 'Wrote'} {path}")
+            _log.info(f"{'Overwrote' if name in there else 'Wrote'} {path}")
     except OSError as error:
         raise LeastprivError(f"{error.filename or folder} cannot be written: {error.strerror}.") from error

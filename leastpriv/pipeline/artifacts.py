@@ -9,21 +9,21 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from leastpriv import __version__
-from leastpriv.atomic_file import write_whole
+from leastpriv.atomic_file import write_atomically
 from leastpriv.config.settings import Settings
 from leastpriv.diff.json_patch import json_patch
 from leastpriv.errors import InputError, LeastprivError
 from leastpriv.models import ChangeKind
 from leastpriv.pipeline.propose import Ended, Result
 from leastpriv.pipeline.targets import Several
-from leastpriv.policy.hcl_writer import hcl_of
+from leastpriv.policy.hcl_writer import policy_hcl
 from leastpriv.policy.source import Location
 from leastpriv.pull_request.models import Operation, Published, pull_request_outputs
-from leastpriv.report.context import Subject
+from leastpriv.report.context import ReportContext
 from leastpriv.report.escape import json_text
 from leastpriv.report.outputs import LONGEST_OUTPUT, removed_actions
 from leastpriv.report.proposal_json import proposal_json
-from leastpriv.report.role_chain import chained_value
+from leastpriv.report.role_chain import role_chain_value
 
 _OWN_NAMES = ("policy.json", "proposal.json", "patch.json", "pull-request.md", "policy.tf")
 
@@ -40,18 +40,18 @@ def write_files(result: Result, folder: Path) -> Path:
         "pull-request.md": f"# {result.title}\n\n{result.body}".encode(),
         "proposal.json": proposal_json(subject, result.title, result.body).encode(),
     }
-    if not subject.draft.document.editable:
-        contents["policy.tf"] = hcl_of(subject.draft.document).encode()
-    elif subject.draft.changes or subject.draft.committed:
-        contents[_written_name(subject)] = subject.draft.content
-        contents["patch.json"] = json_patch(subject.draft.committed, subject.draft.document).encode()
+    if not subject.proposal.document.editable:
+        contents["policy.tf"] = policy_hcl(subject.proposal.document).encode()
+    elif subject.proposal.changes or subject.proposal.committed:
+        contents[_written_name(subject)] = subject.proposal.content
+        contents["patch.json"] = json_patch(subject.proposal.committed, subject.proposal.document).encode()
     if subject.further:
         contents |= {Path(path).name: content for path, content in subject.contents.items()}
     _write(folder, contents)
     return folder / "proposal.json"
 
 
-def write_reports(subjects: Sequence[Subject], settings: Settings, inside: Callable[[str, str], Path]) -> None:
+def write_reports(subjects: Sequence[ReportContext], settings: Settings, inside: Callable[[str, str], Path]) -> None:
     """Writes the SARIF file and the page where the settings name them; `inside` gives the path of an input's value.
 
     Raises:
@@ -99,15 +99,15 @@ def check_report_files(
 def _write(folder: Path, contents: Mapping[str, bytes]) -> None:
     try:
         for name, content in contents.items():
-            write_whole(folder / name, content)
+            write_atomically(folder / name, content)
     except OSError as error:
         raise LeastprivError(f"The folder {folder} cannot be written: {error.strerror}.") from error
 
 
-def _written_name(subject: Subject) -> str:
+def _written_name(subject: ReportContext) -> str:
     """Name of the changed file: `policy.json` for JSON that is a policy, its own name for a file that holds one."""
-    source = subject.draft.document.source
-    return "policy.json" if source.format != "yaml" and not source.shell else Path(subject.policy_path).name
+    source = subject.proposal.document.source
+    return "policy.json" if source.format != "yaml" and not source.embedded else Path(subject.policy_path).name
 
 
 _OPERATIONS = (Operation.CREATED, Operation.UPDATED, Operation.CLOSED)
@@ -133,7 +133,7 @@ def write_all(several: Several, folder: Path, codes: Sequence[int]) -> Path:
             {**value, "folder": name if each.result else ""}
             for each, name, value in zip(several.ended, names, values_of(several, codes), strict=True)
         ],
-        "chain": chained_value(several.chained),
+        "chain": role_chain_value(several.chained),
         "first_files": sorted(found.files) if found else [],
         "notes": list(several.notes),
     }
@@ -151,7 +151,7 @@ def values_of(several: Several, codes: Sequence[int]) -> list[dict[str, object]]
             {
                 "role-arn": each.target.role,
                 "policy-file": each.target.workplace.policy_name,
-                "has-changes": bool(subject and subject.draft.changes),
+                "has-changes": bool(subject and subject.proposal.changes),
                 "added-actions": sorted({one.action for one in subject.changes(ChangeKind.ADD)}) if subject else [],
                 "removed-actions": removed_actions(subject) if subject else [],
                 "title": each.made.title if each.made else "",
@@ -228,6 +228,6 @@ def _names(name: str, account: str) -> Iterator[str]:
 
 def _write_targets(path: Path, content: bytes) -> None:
     try:
-        write_whole(path, content)
+        write_atomically(path, content)
     except OSError as error:
         raise LeastprivError(f"The file {path} cannot be written: {error.strerror}.") from error

@@ -5,7 +5,8 @@ A run that reads files alone asks AWS nothing, and sends it nothing (docs: decis
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import logging
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,14 +19,13 @@ from leastpriv.models import Principal
 from leastpriv.pipeline.context import Workplace, read_other, stack_values
 from leastpriv.pipeline.sources import Reach
 from leastpriv.policy.source import Location
-from leastpriv.proposal.models import Judgement
-from leastpriv.report.context import Subject
+from leastpriv.proposal.models import CheckResult
+from leastpriv.report.context import ReportContext
 
 if TYPE_CHECKING:
     from leastpriv.aws_checks.trust_policies import TrustPolicy
 
-
-Say = Callable[[str], None]
+_log = logging.getLogger(__name__)
 
 
 def types_of(templates: Sequence[Path]) -> tuple[str, ...]:
@@ -47,9 +47,7 @@ def types_of(templates: Sequence[Path]) -> tuple[str, ...]:
     return tuple(sorted(found))
 
 
-def with_declared(
-    evidence: Evidence, reach: Reach | None, types: Sequence[str], principal: Principal, say: Say
-) -> Evidence:
+def with_declared(evidence: Evidence, reach: Reach | None, types: Sequence[str], principal: Principal) -> Evidence:
     """The evidence with what the resource types of the role's own stacks, and some `types` of templates, need.
 
     A template's type is reason enough to open the door; stacks are asked for where it is open. Another account than the
@@ -66,12 +64,12 @@ def with_declared(
         aws = reach.aws()
         account = aws.account()
         if account == principal.account:
-            declared = declared_of(aws, stacks, types, say)
+            declared = declared_of(aws, stacks, types)
         else:
             declared = Declared(failure=f"The AWS credentials are those of account {account}, not of the role's.")
     except LeastprivError as error:
         declared = Declared(failure=str(error))
-    return replace(evidence, hints=replace(evidence.hints, declared=declared))
+    return replace(evidence, aws_findings=replace(evidence.aws_findings, declared=declared))
 
 
 def named_trusts(settings: Settings, workplace: Workplace, base: str) -> tuple[TrustPolicy, ...]:
@@ -82,33 +80,34 @@ def named_trusts(settings: Settings, workplace: Workplace, base: str) -> tuple[T
     """
     if not settings.trust_policy:
         return ()
-    from leastpriv.aws_checks.trust_policies import named_trust
+    from leastpriv.aws_checks.trust_policies import read_trust_policy
 
     raw = read_other(workplace, base, Location.of(settings.trust_policy).path, "trust-policy")
-    return (named_trust(raw, settings.trust_policy, stack_values(settings.principal)),)
+    return (read_trust_policy(raw, settings.trust_policy, stack_values(settings.principal)),)
 
 
 def judgements(
-    subject: Subject, settings: Settings, reach: Reach | None, say: Say, trusts: Sequence[TrustPolicy] = ()
-) -> tuple[Judgement, ...]:
+    subject: ReportContext, settings: Settings, reach: Reach | None, trusts: Sequence[TrustPolicy] = ()
+) -> tuple[CheckResult, ...]:
     """What the judges say: the free ones, and those that AWS charges where the settings ask for them.
 
     None where nothing changes, or where the run has not opened the door and no setting is reason to.
     """
     paid = settings.custom_policy_checks
-    if reach is None or not subject.draft.changes or not (paid or reach.opened):
+    if reach is None or not subject.proposal.changes or not (paid or reach.opened):
         if trusts:
-            say("The trust policy is not judged: this run proposes no change, or asks AWS nothing")
+            _log.info("The trust policy is not judged: this run proposes no change, or asks AWS nothing")
         return ()
-    from leastpriv.aws_checks.run import free_judgements, paid_judgements
+    from leastpriv.aws_checks.run import CheckedProposal, run_free_checks, run_paid_checks
 
-    draft, beside = subject.draft, subject.attached_documents
-    files = dict(zip((subject.policy_file, *subject.further), draft.documents, strict=True))
+    proposal, beside = subject.proposal, subject.attached_documents
+    files = dict(zip((subject.policy_file, *subject.further), proposal.documents, strict=True))
+    checked = CheckedProposal(proposal, files, trusts)
     try:
         aws = reach.aws()
-        found = free_judgements(aws, draft, subject.proof, files, beside, subject.principal, say, trusts)
-        return (*found, *(paid_judgements(aws, draft, files, settings.options.never_add, say, trusts) if paid else ()))
+        found = run_free_checks(aws, checked, subject.proof, beside, subject.principal)
+        return (*found, *(run_paid_checks(aws, checked, settings.options.never_add) if paid else ()))
     except LeastprivError as error:
         # No region is known, which a role's evidence in files does not need; or no credentials, where a setting asks.
-        say(f"The proposal is not judged by AWS: {error}")
-        return (Judgement("AWS", 0, failure=str(error)),) if paid else ()
+        _log.info(f"The proposal is not judged by AWS: {error}")
+        return (CheckResult("AWS", 0, failure=str(error)),) if paid else ()

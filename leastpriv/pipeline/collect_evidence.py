@@ -7,6 +7,7 @@ Settings -> what AWS itself says of the principal's use, where the run can ask i
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -14,24 +15,24 @@ from datetime import datetime, timedelta
 from typing import TypeVar
 
 from leastpriv.aws.arns import Principals, parse_principal
-from leastpriv.aws.polling import Waiting
+from leastpriv.aws.polling import Polling
 from leastpriv.config.settings import Settings
 from leastpriv.config.targets_file import Entry
 from leastpriv.errors import AwsError, LeastprivError
-from leastpriv.evidence.aws_findings.collect import read_hints
-from leastpriv.evidence.aws_findings.models import Hints, Unasked
+from leastpriv.evidence.aws_findings.collect import collect_aws_findings
+from leastpriv.evidence.aws_findings.models import AwsFindings, Unasked
 from leastpriv.evidence.cloudtrail.file_reader import ReadStatistics
-from leastpriv.evidence.collector import read_evidence
 from leastpriv.evidence.denials.logged_usage import Logs, with_logs
 from leastpriv.evidence.models import Coverage, Evidence
-from leastpriv.evidence.role_chain import MOST_STEPS, Chain, chain_of
+from leastpriv.evidence.read_sources import read_evidence
+from leastpriv.evidence.role_chain import MOST_STEPS, RoleChain, build_chain
 from leastpriv.models import Principal
 from leastpriv.permissions.patterns import matches
 from leastpriv.pipeline.context import Workplace, decoder_of, read_job_logs
 from leastpriv.pipeline.sources import Reach, open_sources
 from leastpriv.report.phrases import plural
 
-Say = Callable[[str], None]
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,19 +44,19 @@ class Reading:
     records: int
 
 
-def read_calls(settings: Settings, workplace: Workplace, say: Say) -> Reading:
+def read_calls(settings: Settings, workplace: Workplace) -> Reading:
     """The evidence of the settings' principal, with what job logs tell.
 
     Raises:
         LeastprivError: no source can be read, or a log that is named cannot.
     """
     principal = settings.principal
-    reading = read_several(settings, Principals(frozenset({principal})), workplace, say)[principal.arn]
-    logs = read_job_logs(workplace.job_logs, say) if workplace.job_logs else []
+    reading = read_several(settings, Principals(frozenset({principal})), workplace)[principal.arn]
+    logs = read_job_logs(workplace.job_logs) if workplace.job_logs else []
     return with_job_logs(reading, settings, workplace, logs)
 
 
-def read_several(settings: Settings, principals: Principals, workplace: Workplace, say: Say) -> Mapping[str, Reading]:
+def read_several(settings: Settings, principals: Principals, workplace: Workplace) -> Mapping[str, Reading]:
     """What the sources show of each principal, by ARN, in one pass; those of one account only.
 
     The settings' own principal tells whose account it is.
@@ -66,14 +67,14 @@ def read_several(settings: Settings, principals: Principals, workplace: Workplac
     named = [*map(str, workplace.trails), *(["event history"] if settings.event_history else [])]
     named += [settings.athena_table] if settings.athena_table else settings.bucket_trails
     whose = _named(principals)
-    say(f"Reading {', '.join(named) or 'no record of calls'} for {whose}")
-    sources = open_sources(settings, workplace.trails, workplace.reach, say)
+    _log.info(f"Reading {', '.join(named) or 'no record of calls'} for {whose}")
+    sources = open_sources(settings, workplace.trails, workplace.reach)
     one = "the role" if len(principals.targets or ()) == 1 and not principals.patterns else "these roles"
     found = read_evidence(
         sources,
         settings.window,
         principals,
-        lambda calls: say(f"… {calls:,} calls of {one} so far"),
+        lambda calls: _log.info(f"… {calls:,} calls of {one} so far"),
         decoder_of(workplace.reach),
     )
     figures = [source.statistics for source in sources]
@@ -81,7 +82,7 @@ def read_several(settings: Settings, principals: Principals, workplace: Workplac
     files, records = sum(each.files for each in figures), sum(each.records for each in figures)
     read = {"files": files, "answers of AWS": sum(each.requests for each in figures)}
     where = " and ".join(f"{count:,} {what}" for what, count in read.items() if count)
-    say(f"Read {records:,} records in {where or 'no file'}: {_told(found)}")
+    _log.info(f"Read {records:,} records in {where or 'no file'}: {_told(found)}")
     return {name: Reading(replace(evidence, coverage=coverage), files, records) for name, evidence in found.items()}
 
 
@@ -138,7 +139,6 @@ class Readings:
     settings: Settings
     """The run's own; its principal is nobody."""
     workplace: Workplace
-    say: Say
     found: dict[str, Reading] = field(default_factory=dict)
     failures: dict[str, LeastprivError] = field(default_factory=dict)
     """By account."""
@@ -157,7 +157,7 @@ class Readings:
             self.found.update(read or {})
             if failure:
                 self.failures[account] = failure
-                self.say(f"Not read of account {account}: {failure}")
+                _log.info(f"Not read of account {account}: {failure}")
         # Whoever was waited for once has come.
         self.settings = replace(self.settings, wait_for_events=0)
 
@@ -173,20 +173,20 @@ class Readings:
             return {}
         first = next(iter(targets), None) or parse_principal(like[0].replace("*", "x").replace("?", "x"))
         whose = Principals(frozenset(targets), frozenset(patterns))
-        return read_several(replace(self.settings, principal=first), whose, self.workplace, self.say)
+        return read_several(replace(self.settings, principal=first), whose, self.workplace)
 
     def _listed(self, patterns: list[str]) -> Iterable[Principal]:
-        from leastpriv.evidence.live_role import roles_like
+        from leastpriv.evidence.live_role import list_matching_roles
 
         if self.workplace.reach is None:
             return ()
         try:
-            return roles_like(self.workplace.reach.aws(), patterns, patterns[0].split(":")[1])
+            return list_matching_roles(self.workplace.reach.aws(), patterns, patterns[0].split(":")[1])
         except AwsError as error:
             raise AwsError(
                 f"{error} Allow it for the wildcards of the input config, or name the roles.",
-                error.trouble,
-                error.missing,
+                error.kind,
+                error.missing_action,
             ) from error
 
 
@@ -213,25 +213,25 @@ def matched(entry: Entry, readings: Readings, taken: Iterable[str]) -> tuple[str
     return tuple(found)
 
 
-def followed(readings: Readings, roots: tuple[str, ...], *, follow: bool) -> Chain:
+def followed(readings: Readings, roots: tuple[str, ...], *, follow: bool) -> RoleChain:
     """The chain from the targets, read to its end where it is to be followed: a further scan for each step at most."""
     asked: set[str] = set()
     for _ in range(MOST_STEPS):
-        chain = chain_of(roots, _evidence(readings))
+        chain = build_chain(roots, _evidence(readings))
         unknown = [role for role in chain.roles if role not in readings.found and role not in asked]
         if not follow or not unknown:
             return chain
         asked.update(unknown)
-        readings.say(f"The targets lead to {plural(len(unknown), 'role')} that the config does not name: reading on")
+        _log.info(f"The targets lead to {plural(len(unknown), 'role')} that the config does not name: reading on")
         readings.read(map(parse_principal, unknown))
-    return chain_of(roots, _evidence(readings))
+    return build_chain(roots, _evidence(readings))
 
 
 def _evidence(readings: Readings) -> Mapping[str, Evidence]:
     return {arn: reading.evidence for arn, reading in readings.found.items()}
 
 
-def with_hints(settings: Settings, reach: Reach | None, evidence: Evidence, say: Say) -> Evidence:
+def with_hints(settings: Settings, reach: Reach | None, evidence: Evidence) -> Evidence:
     """The evidence with AWS's own word, where the settings ask for it and there are credentials.
 
     Whatever fails is told in the hints, and ends nothing; an interruption does.
@@ -243,23 +243,26 @@ def with_hints(settings: Settings, reach: Reach | None, evidence: Evidence, say:
         aws = reach.aws()
         account = aws.account()
     except LeastprivError as error:
-        return _without(evidence, str(error), say)
+        return _without(evidence, str(error))
     if account != settings.principal.account:
-        return _without(evidence, f"the AWS credentials are those of account {account}, not of the role's.", say)
-    found = read_hints(
+        return _without(evidence, f"the AWS credentials are those of account {account}, not of the role's.")
+    found = collect_aws_findings(
         aws,
         settings.principal,
-        Waiting(_passing(reach.now), time.sleep, say),
+        Polling(_passing(reach.now), time.sleep),
         access=settings.last_accessed,
         generation=settings.access_analyzer,
         start=evidence.first,
     )
-    return replace(evidence, hints=replace(found, declared=evidence.hints.declared))
+    return replace(evidence, aws_findings=replace(found, declared=evidence.aws_findings.declared))
 
 
-def _without(evidence: Evidence, why: str, say: Say) -> Evidence:
-    say(f"AWS's own word on the role's use is left out: {why}")
-    return replace(evidence, hints=Hints(unasked=(Unasked("all sources", why),), declared=evidence.hints.declared))
+def _without(evidence: Evidence, why: str) -> Evidence:
+    _log.info(f"AWS's own word on the role's use is left out: {why}")
+    return replace(
+        evidence,
+        aws_findings=AwsFindings(unasked=(Unasked("all sources", why),), declared=evidence.aws_findings.declared),
+    )
 
 
 def _passing(now: datetime) -> Callable[[], datetime]:

@@ -5,6 +5,7 @@ Job logs that the settings name -> what they tell, and who can decode what EC2 e
 
 from __future__ import annotations
 
+import logging
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -21,7 +22,7 @@ from leastpriv.evidence.denials.logged_usage import Logs
 from leastpriv.models import Gap, GapKind, Origin, Principal, Run, Scope
 from leastpriv.pipeline.sources import Reach
 from leastpriv.policy.document import Document, parse
-from leastpriv.policy.size import continuations, name_of
+from leastpriv.policy.size import numbered_file, numbered_files
 from leastpriv.policy.source import Location, is_hcl
 from leastpriv.pull_request.comment_commands import Said
 from leastpriv.pull_request.git import LocalRepository
@@ -30,7 +31,7 @@ from leastpriv.pull_request.models import Place
 from leastpriv.pull_request.state_store import Shelf
 from leastpriv.report.phrases import plural
 
-Say = Callable[[str], None]
+_log = logging.getLogger(__name__)
 
 
 class OwnLogs(Protocol):
@@ -57,7 +58,7 @@ class JobLogs:
     """What is left out of the names of files, for the reader: the workspace with a `/` behind it."""
 
 
-def read_job_logs(job_logs: JobLogs, say: Say) -> list[Logs]:
+def read_job_logs(job_logs: JobLogs) -> list[Logs]:
     """What the logs tell. Those of the workflow run end nothing: what of them cannot be had is a gap.
 
     Raises:
@@ -70,13 +71,13 @@ def read_job_logs(job_logs: JobLogs, say: Say) -> list[Logs]:
         told = tuple(replace(one, file=one.file.removeprefix(job_logs.root)) for one in denials)
         found.append(Logs(told, (cut,) if more else ()))
         names = ", ".join(name.removeprefix(job_logs.root) for name in job_logs.files)
-        say(f"Read {names}: {plural(len(denials), 'refusal')}")
+        _log.info(f"Read {names}: {plural(len(denials), 'refusal')}")
     if job_logs.run:
         own = job_logs.run.read()
         found.append(own)
-        say(f"Read the logs of workflow run {job_logs.run.run_id}: {plural(len(own.denials), 'refusal')}")
+        _log.info(f"Read the logs of workflow run {job_logs.run.run_id}: {plural(len(own.denials), 'refusal')}")
         for gap in own.gaps:
-            say(f"Not read: {gap.detail}")
+            _log.info(f"Not read: {gap.detail}")
     return found
 
 
@@ -250,7 +251,7 @@ def split_off(settings: Settings, workplace: Workplace, base: str) -> list[str]:
             read_other(workplace, base, name, "policy-file"), name, settings.principal
         )
 
-    found = [] if workplace.pointer else continuations(workplace.policy_path, continues)
+    found = [] if workplace.pointer else numbered_files(workplace.policy_path, continues)
     return [name for name in found if name not in settings.attached_files]
 
 
@@ -265,7 +266,7 @@ def holds_policy(raw: bytes, name: str, principal: Principal) -> bool:
 
 def free_names(workplace: Workplace, base: str, wanted: int) -> tuple[str, ...]:
     """Names of so many new files that the policy file can continue in: nobody has a file of that name."""
-    names = (name_of(workplace.policy_path, number) for number in count(2))
+    names = (numbered_file(workplace.policy_path, number) for number in count(2))
     return tuple(islice((name for name in names if not _is_there(workplace, base, name)), wanted))
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Sequence
+import logging
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime
 
@@ -11,7 +13,7 @@ from leastpriv.config.settings import Mode, Settings
 from leastpriv.config.targets_file import NAME, Configuration, Entry, template_beside, with_targets
 from leastpriv.errors import InputError, LeastprivError
 from leastpriv.evidence.denials.logged_usage import Logs
-from leastpriv.evidence.role_chain import Chain
+from leastpriv.evidence.role_chain import RoleChain
 from leastpriv.pipeline.collect_evidence import Readings, tried, with_job_logs
 from leastpriv.pipeline.context import Workplace
 from leastpriv.pipeline.propose import Ended, Target, make
@@ -19,7 +21,7 @@ from leastpriv.pipeline.publish import Shared, put, row_of
 from leastpriv.proposal.fingerprint import fingerprint
 from leastpriv.pull_request.lifecycle import scope_of
 from leastpriv.pull_request.models import Published
-from leastpriv.report.role_chain import Chained, Unwritten
+from leastpriv.report.role_chain import RoleChainPolicies, UncommittedRole
 from leastpriv.report.targets import first_files_body, first_files_title
 
 BRANCH = "leastpriv/first-files"
@@ -41,7 +43,7 @@ class FirstFiles:
 
 
 def unwritten(
-    chain: Chain,
+    chain: RoleChain,
     targets: Sequence[Target],
     readings: Readings,
     configuration: Configuration,
@@ -50,18 +52,18 @@ def unwritten(
     logs: Sequence[Logs],
     now: datetime,
     run_url: str,
-) -> tuple[tuple[Unwritten, ...], tuple[Ended, ...]]:
+) -> tuple[tuple[UncommittedRole, ...], tuple[Ended, ...]]:
     """What each role of the chain that is no target would need, and the drafts behind that."""
     named = {target.role for target in targets}
     taken = {target.workplace.policy_path for target in targets}
     template = configuration.discover or template_beside(targets[0].settings.policy_file)
-    told: list[Unwritten] = []
+    told: list[UncommittedRole] = []
     drafts: list[Ended] = []
     for role in (each for each in chain.roles if each not in named):
         reading = readings.found.get(role)
         if reading is None:
             failure = readings.failures.get(role.split(":")[4])
-            told += [Unwritten(role, failure=str(failure))] if failure else []
+            told += [UncommittedRole(role, failure=str(failure))] if failure else []
             continue
         path = _free(template, role, taken)
         taken.add(path)
@@ -70,16 +72,17 @@ def unwritten(
         ended = Ended(target, failure=failure) if target else None
         if target:
             own = with_job_logs(reading, target.settings, readings.workplace, logs)
-            made, failure = tried(
-                lambda target=target, own=own: make(  # type: ignore[misc]
-                    target.settings, target.workplace, now, _quiet, run_url, lambda *_: own
+            with _without_progress():
+                made, failure = tried(
+                    lambda target=target, own=own: make(  # type: ignore[misc]
+                        target.settings, target.workplace, now, run_url, lambda *_: own
+                    )
                 )
-            )
-            if made and made.subject.draft.committed is not None:
+            if made and made.subject.proposal.committed is not None:
                 failure = InputError(f"{path} is there already: name it for this role in {configuration.path}.")
             ended = Ended(target, None if failure else made, failure)
         told.append(_needs(role, ended, failure))
-        drafts += [ended] if ended and ended.made and ended.made.subject.draft.changes else []
+        drafts += [ended] if ended and ended.made and ended.made.subject.proposal.changes else []
     return tuple(told), tuple(drafts)
 
 
@@ -113,7 +116,7 @@ def declined_roles(workplace: Workplace, configuration: Configuration) -> tuple[
 
 
 def published_first_files(
-    found: FirstFiles, configuration: Configuration, chained: Chained, here: Workplace, base: str, now: datetime
+    found: FirstFiles, configuration: Configuration, chained: RoleChainPolicies, here: Workplace, base: str, now: datetime
 ) -> Published | None:
     """What became of the pull request with first files; None where there is no place for one."""
     place = here.place
@@ -164,19 +167,27 @@ def _free(template: str, role: str, taken: set[str]) -> str:
     return path if path not in taken else template.replace(NAME, f"{account}-{name}")
 
 
-def _needs(role: str, ended: Ended | None, failure: LeastprivError | None) -> Unwritten:
+def _needs(role: str, ended: Ended | None, failure: LeastprivError | None) -> UncommittedRole:
     made = ended.made if ended else None
     if made is None:
-        return Unwritten(role, failure=str(failure))
-    draft, evidence = made.subject.draft, made.subject.evidence
-    return Unwritten(
+        return UncommittedRole(role, failure=str(failure))
+    proposal, evidence = made.subject.proposal, made.subject.evidence
+    return UncommittedRole(
         role,
-        actions=tuple(dict.fromkeys(change.action for change in draft.changes)),
+        actions=tuple(dict.fromkeys(change.action for change in proposal.changes)),
         calls=evidence.counts.calls,
         runs=len(evidence.runs),
-        refused=len({held.action for held in draft.refused}),
+        refused=len({held.action for held in proposal.refused}),
     )
 
 
-def _quiet(_: str) -> None:
-    """What is drafted in passing says nothing of its own in the log."""
+@contextmanager
+def _without_progress() -> Iterator[None]:
+    """Drops what this package logs about a role that the run only looks at."""
+    logger = logging.getLogger(__package__)
+    level = logger.level
+    logger.setLevel(logging.WARNING)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)

@@ -7,26 +7,27 @@ The one comment that answers people's commands under the open pull request.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import TypeVar
 
 from leastpriv.config.settings import Settings
-from leastpriv.diff.compare import decide
-from leastpriv.errors import LeastprivError, PolicyFileError, PullRequestError, UnreadableMemoryError
-from leastpriv.evidence.created_resources import usages_that_made
+from leastpriv.diff.compare import replay_need
+from leastpriv.errors import LeastprivError, PolicyFileError, PullRequestError, UnreadableHistoryError
+from leastpriv.evidence.created_resources import creating_usages
 from leastpriv.evidence.history.file import from_bytes, to_bytes
 from leastpriv.evidence.history.models import Decline, Memory, Returned, Word, is_action_pattern, learned, merge, pruned
 from leastpriv.evidence.models import Evidence
-from leastpriv.evidence.runs import workflow_run_of
+from leastpriv.evidence.runs import workflow_run_id
 from leastpriv.models import Origin, Permission, Principal, Run, Trust, Usage
 from leastpriv.pipeline.context import Historian, Workplace, changed_at, policy_before, read_policy
 from leastpriv.policy.document import Document
-from leastpriv.proposal.addition_rules import origins_of
-from leastpriv.proposal.fingerprint import fingerprint, of_target
-from leastpriv.proposal.guards.people_and_history import recalled
-from leastpriv.proposal.models import History, Recollection
+from leastpriv.proposal.addition_rules import run_origins
+from leastpriv.proposal.fingerprint import fingerprint, ids_of_scope
+from leastpriv.proposal.guards.people_and_history import history_state
+from leastpriv.proposal.models import History, HistoryState
 from leastpriv.pull_request.comment_commands import COMMENT_MARKER, Said
 from leastpriv.pull_request.github.pull_requests import Closed
 from leastpriv.pull_request.lifecycle import scope_of
@@ -35,7 +36,7 @@ from leastpriv.pull_request.state_store import Shelf
 from leastpriv.report.escape import code, prose
 from leastpriv.report.phrases import plural
 
-Say = Callable[[str], None]
+_log = logging.getLogger(__name__)
 
 
 def file_of(principal: Principal) -> str:
@@ -43,23 +44,23 @@ def file_of(principal: Principal) -> str:
     return f"{principal.account}/{principal.kind}/{principal.name}.json"
 
 
-def recall(shelf: Shelf | None, principal: str, now: datetime, say: Say) -> Recollection:
+def recall(shelf: Shelf | None, principal: str, now: datetime) -> HistoryState:
     """What is remembered of a principal; where it cannot be read, a sentence that holds removals back."""
     if shelf is None:
-        return Recollection()
+        return HistoryState()
     try:
         raw = shelf.read()
         found = from_bytes(raw, principal, now) if raw is not None else None
-    except UnreadableMemoryError as error:
-        return _unknown(f"the memory {shelf.name} {error}: mend it, or delete it to begin anew", say)
+    except UnreadableHistoryError as error:
+        return _unknown(f"the memory {shelf.name} {error}: mend it, or delete it to begin anew")
     except LeastprivError as error:
-        return _unknown(f"what earlier runs used could not be read: {error}".rstrip("."), say)
+        return _unknown(f"what earlier runs used could not be read: {error}".rstrip("."))
     if found is None:
-        return Recollection(Memory(principal))
+        return HistoryState(Memory(principal))
     if found.left_out:
         rows = plural(found.left_out, "row that makes", "rows that make")
-        say(f"Left out of the memory {shelf.name}: {rows} no sense.")
-    return recalled(pruned(found.memory, now), found.left_out)
+        _log.info(f"Left out of the memory {shelf.name}: {rows} no sense.")
+    return history_state(pruned(found.memory, now), found.left_out)
 
 
 def keep(shelf: Shelf | None, evidence: Evidence, news: Memory, now: datetime) -> str:
@@ -74,7 +75,7 @@ def keep(shelf: Shelf | None, evidence: Evidence, news: Memory, now: datetime) -
 
     try:
         shelf.update(with_ours)
-    except UnreadableMemoryError as error:
+    except UnreadableHistoryError as error:
         return f"The memory {shelf.name} {error}: nothing was written to it."
     except LeastprivError as error:
         return f"What this run has learned could not be kept: {error}"
@@ -99,9 +100,9 @@ def _refused(said: Said) -> str:
     return said.refusal or "that is no action as policies name it, like `s3:DeleteBucket` or `s3:Delete*`"
 
 
-def _unknown(trouble: str, say: Say) -> Recollection:
-    say(f"Nothing is removed: {trouble}.")
-    return Recollection(trouble=trouble)
+def _unknown(trouble: str) -> HistoryState:
+    _log.info(f"Nothing is removed: {trouble}.")
+    return HistoryState(trouble=trouble)
 
 
 _MOST_MERGED = 10
@@ -123,8 +124,7 @@ class Found:
 class _Asking:
     """Asks what may fail: a failure is kept, and the answer is what it would be if there were nothing."""
 
-    def __init__(self, say: Say) -> None:
-        self._say = say
+    def __init__(self) -> None:
         self.failures: list[str] = []
 
     def __call__(self, ask: Callable[[], _Answer], otherwise: _Answer, what: str) -> _Answer:
@@ -132,7 +132,7 @@ class _Asking:
             return ask()
         except PullRequestError as error:
             self.failures.append(str(error))
-            self._say(f"Not known: {what}. {error}")
+            _log.info(f"Not known: {what}. {error}")
             return otherwise
 
 
@@ -147,21 +147,20 @@ def history_of(
     missing: Sequence[Usage],
     evidence: Evidence,
     now: datetime,
-    say: Say,
 ) -> Found:
     """What the repository and the memory know of the target.
 
     `scopes`: that of the target, and that of the pull request it shares with others, empty where it has its own.
     """
-    asked = _Asking(say)
+    asked = _Asking()
     changed = asked(lambda: changed_at(workplace, base, settings), None, "when the policy file was last changed")
     earlier = _earlier(asked, settings, workplace, base, now - timedelta(days=settings.options.grace_days), changed)
-    recollection = recall(workplace.shelf, settings.principal.arn, now, say)
+    recollection = recall(workplace.shelf, settings.principal.arn, now)
     known = recollection.memory or Memory(settings.principal.arn)
     historian, news = workplace.historian, Memory(settings.principal.arn)
     if historian is None:
         declined = _declined(known, (), _own(scopes))
-        history = History(declined, changed=changed, recollection=recollection, earlier=earlier)
+        history = History(declined, changed=changed, history_state=recollection, earlier=earlier)
         return Found(history, news, failure=" ".join(asked.failures[:1]))
     nothing: Sequence[Closed] = ()
     closed = asked(lambda: historian.closed(settings.branch), nothing, "what was declined earlier")
@@ -188,10 +187,10 @@ def history_of(
     )
     known = merge(known, news)
     if not recollection.trouble:
-        recollection = recalled(known, recollection.left_out)
+        recollection = history_state(known, recollection.left_out)
     origins = _origins(asked, settings, historian, missing, evidence)
     for where in sorted({origin.where for origin in origins.values() if origin.trust is Trust.UNKNOWN}):
-        say(f"Not known where these runs came from: {where}")
+        _log.info(f"Not known where these runs came from: {where}")
     history = History(_declined(known, ours, _own(scopes)), origins, changed, recollection, removed, earlier)
     return Found(history, news, said, " ".join(asked.failures[:1]))
 
@@ -223,9 +222,9 @@ def _origins(
 ) -> Mapping[str, Origin]:
     unknown: Mapping[str, Origin] = {}
     runs = (*evidence.logged_runs, *evidence.runs)
-    makers = usages_that_made(evidence.usages, missing)
+    makers = creating_usages(evidence.usages, missing)
     return asked(
-        lambda: origins_of(missing, runs, _of_workflow_runs(historian.origins(settings.base)), makers),
+        lambda: run_origins(missing, runs, _of_workflow_runs(historian.origins(settings.base)), makers),
         unknown,
         "the branches that the runs deployed from",
     )
@@ -235,7 +234,7 @@ def _of_workflow_runs(ask: Callable[[Run], Origin]) -> Callable[[Run], Origin]:
     """Asks by the workflow run that a session's name gives, also in a rehearsal's, or its login's."""
 
     def of_run(run: Run) -> Origin:
-        named = workflow_run_of(run.session) or workflow_run_of(run.taken_by)
+        named = workflow_run_id(run.session) or workflow_run_id(run.parent_run)
         return ask(replace(run, session=named or run.session))
 
     return of_run
@@ -258,7 +257,7 @@ def _news_of_declines(known: Memory, closed: Sequence[Closed], scopes: tuple[str
     found: dict[int, Decline] = {}
     for each in closed:
         number, before = each.proposal.number, known.declined.get(each.proposal.number)
-        ids = of_target(each.proposal.changes, own) if shared else each.proposal.changes
+        ids = ids_of_scope(each.proposal.changes, own) if shared else each.proposal.changes
         changes = tuple(ids) or (before.changes if before else ())
         decline = Decline(each.changed_at, each.taken_back, each.proposal.fingerprint, changes)
         is_news = before is None or (before.taken_back, before.changes) != (each.taken_back, changes)
@@ -297,7 +296,7 @@ def _removed(
 def _granted(usage: Usage, principal: Principal, document: Document | None) -> bool:
     documents = [document] if document else []
     regions = usage.regions or ("",)
-    return all(decide(usage.need, principal.arn, region, documents).startswith("allowed") for region in regions)
+    return all(replay_need(usage.need, principal.arn, region, documents).startswith("allowed") for region in regions)
 
 
 def _policy_at(historian: Historian, commit: str, workplace: Workplace, principal: Principal) -> Document | None:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import logging
 from dataclasses import dataclass, replace
 
 from leastpriv.config.settings import Settings
-from leastpriv.diff.live_role_drift import Drift, drift
-from leastpriv.errors import AwsError, AwsTrouble, LeastprivError
-from leastpriv.evidence.collector import defect
-from leastpriv.evidence.live_role import LiveRole, read_live, read_managed, unseen_logins
+from leastpriv.diff.live_role_drift import Drift, compare_with_live_role
+from leastpriv.errors import AwsError, AwsErrorKind, LeastprivError
+from leastpriv.evidence.live_role import LiveRole, read_live_role, read_managed_policy, services_without_sts_events
 from leastpriv.evidence.models import Evidence
+from leastpriv.evidence.read_sources import describe_defect
 from leastpriv.models import Gap, GapKind, Principal, Scope
 from leastpriv.permissions.visibility import home_region
 from leastpriv.pipeline.context import Workplace, read_attached, read_other, split_off
@@ -18,7 +18,7 @@ from leastpriv.pipeline.sources import Reach
 from leastpriv.policy.document import Document
 from leastpriv.policy.source import Location
 
-Say = Callable[[str], None]
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +37,7 @@ class Attached:
     """Files that nobody named: their own names say that the policy file continues in them."""
 
 
-def attached_to(settings: Settings, workplace: Workplace, base: str, committed: Document | None, say: Say) -> Attached:
+def attached_to(settings: Settings, workplace: Workplace, base: str, committed: Document | None) -> Attached:
     """Reads the files in the commit `base` or on disk and, where AWS is asked anyway, the account.
 
     Raises:
@@ -53,7 +53,7 @@ def attached_to(settings: Settings, workplace: Workplace, base: str, committed: 
     found = replace(found, names=(*named, *found.names), documents=(*files, *found.documents), assumed=assumed)
     if workplace.reach is None or not settings.asks_aws:
         return found
-    return with_live(found, _live(workplace.reach, settings.principal), committed, say)
+    return with_live(found, _live(workplace.reach, settings.principal), committed)
 
 
 def managed_policies(settings: Settings, reach: Reach | None) -> Attached:
@@ -62,8 +62,8 @@ def managed_policies(settings: Settings, reach: Reach | None) -> Attached:
     for arn in settings.attached_arns:
         try:
             if reach is None:
-                raise AwsError("this run has no way to AWS", AwsTrouble.UNREACHABLE)
-            document = read_managed(reach.aws(), arn, home_region("iam", settings.principal.partition))
+                raise AwsError("this run has no way to AWS", AwsErrorKind.UNREACHABLE)
+            document = read_managed_policy(reach.aws(), arn, home_region("iam", settings.principal.partition))
         except LeastprivError as error:
             gap = Gap(GapKind.LIVE_ROLE_UNREAD, Scope(), f"{arn} (also-attached): {error}")
             found = replace(found, gaps=(*found.gaps, gap))
@@ -77,24 +77,24 @@ def _live(reach: Reach, principal: Principal) -> LiveRole:
         aws = reach.aws()
         owner = aws.account()
         if owner == principal.account:
-            return read_live(aws, principal)
+            return read_live_role(aws, principal)
         reason = f"The credentials are of the account {owner}, so that nobody can tell what is attached to the role."
     except LeastprivError as error:
         reason = f"What is attached to the role is not known: {error}"
     except Exception as error:
-        reason = f"What is attached to the role is not known: {defect(error)}."
+        reason = f"What is attached to the role is not known: {describe_defect(error)}."
     return LiveRole(principal.arn, gaps=(Gap(GapKind.LIVE_ROLE_UNREAD, Scope(), reason),))
 
 
-def with_live(found: Attached, live: LiveRole, committed: Document | None, say: Say) -> Attached:
+def with_live(found: Attached, live: LiveRole, committed: Document | None) -> Attached:
     """What was found with the role as it is in the account: how it differs from the file, and its other policies."""
     found = replace(found, live=live, gaps=(*found.gaps, *live.gaps))
     if committed is None:
         # A first draft is to stand by itself: what grants it today is what it may replace.
         return found
-    compared, others = drift(committed, found.documents, live)
+    compared, others = compare_with_live_role(committed, found.documents, live)
     if compared.differs:
-        say(f"The role in the account is not what the policy file says: {drift_sentence(compared)}")
+        _log.info(f"The role in the account is not what the policy file says: {drift_sentence(compared)}")
     others = tuple(policy for policy in others if policy.name not in found.names)
     return replace(
         found,
@@ -110,7 +110,7 @@ def with_account(evidence: Evidence, found: Attached, *, by_sessions: bool = Fal
     `by_sessions`: some of it was looked up by the sessions whose logins event history shows.
     """
     differs = drift_sentence(found.drift) if found.drift else ""
-    unseen = unseen_logins(found.live.trust) if found.live and by_sessions else ()
+    unseen = services_without_sts_events(found.live.trust) if found.live and by_sessions else ()
     hidden = (
         Gap(
             GapKind.SOURCE_FAILED,
@@ -120,7 +120,7 @@ def with_account(evidence: Evidence, found: Attached, *, by_sessions: bool = Fal
         )
         for name in unseen
     )
-    return replace(evidence, gaps=(*evidence.gaps, *found.gaps, *hidden), live_differs=differs)
+    return replace(evidence, gaps=(*evidence.gaps, *found.gaps, *hidden), live_role_drift=differs)
 
 
 def drift_sentence(found: Drift) -> str:

@@ -5,6 +5,7 @@ One of several targets: what it was told, and how it ended.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -12,31 +13,33 @@ from datetime import datetime
 from leastpriv.config.settings import Mode, Settings
 from leastpriv.diff.compare import compare
 from leastpriv.errors import LeastprivError, PullRequestError
-from leastpriv.evidence.gaps import with_clock
+from leastpriv.evidence.gaps import with_clock_gap
 from leastpriv.pipeline.aws_checks import judgements, named_trusts, types_of, with_declared
 from leastpriv.pipeline.collect_evidence import Reading, read_calls, with_hints
 from leastpriv.pipeline.context import Workplace, committed_policy, free_names
 from leastpriv.pipeline.history import Found, answer, history_of, keep
 from leastpriv.pipeline.load_policies import attached_to, with_account
-from leastpriv.policy.size import number_of
+from leastpriv.policy.size import file_number
 from leastpriv.proposal.fingerprint import change_ids, fingerprint
 from leastpriv.proposal.proof import prove
 from leastpriv.proposal.propose import propose
-from leastpriv.proposal.suggestions import kept_siblings, offered_conditions, offers
+from leastpriv.proposal.suggestions import kept_counterparts, suggested_actions, suggested_conditions
 from leastpriv.pull_request.body_markers import controls
 from leastpriv.pull_request.lifecycle import scope_of
 from leastpriv.pull_request.models import LineComment, Operation, Place, Publication, Published
-from leastpriv.report.context import Subject
+from leastpriv.report.context import ReportContext
 from leastpriv.report.line_comments import MOST_NOTES, line_notes
 from leastpriv.report.pull_request import body, title
-from leastpriv.report.role_chain import Chained, leads_on
+from leastpriv.report.role_chain import RoleChainPolicies, principal_role_chain
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class Result:
     """What one run found and made."""
 
-    subject: Subject
+    subject: ReportContext
     title: str
     body: str
     published: Published | None
@@ -46,12 +49,11 @@ class Result:
     @property
     def has_changes(self) -> bool:
         """Whether the proposal differs from the committed policy."""
-        return bool(self.subject.draft.changes)
+        return bool(self.subject.proposal.changes)
 
 
 COMMIT_SUMMARY = "The pull request's text has the evidence for each change and the replay of the recorded calls."
-Say = Callable[[str], None]
-Read = Callable[[Settings, Workplace, Say], Reading]
+Read = Callable[[Settings, Workplace], Reading]
 """How the evidence of a target is had: read for it alone, or together with that of others."""
 
 
@@ -59,7 +61,7 @@ Read = Callable[[Settings, Workplace, Say], Reading]
 class Made:
     """A proposal with its report, before anything is published."""
 
-    subject: Subject
+    subject: ReportContext
     title: str
     text: str
     base: str
@@ -77,25 +79,24 @@ class Made:
         return self.found.failure
 
 
-def run(settings: Settings, workplace: Workplace, now: datetime, say: Say, run_url: str = "") -> Result:
+def run(settings: Settings, workplace: Workplace, now: datetime, run_url: str = "") -> Result:
     """Makes a proposal for one role and one policy file, and publishes it in the mode pull-request.
 
     Raises:
         InputError: an input leads to nothing readable.
         LeastprivError: the proposal fails its own proof, or the base branch cannot be read.
     """
-    return publish(make(settings, workplace, now, say, run_url), settings, workplace, now)
+    return publish(make(settings, workplace, now, run_url), settings, workplace, now)
 
 
 def make(
     settings: Settings,
     workplace: Workplace,
     now: datetime,
-    say: Say,
     run_url: str = "",
     read: Read = read_calls,
     group: str = "",
-    chained: Chained | None = None,
+    chained: RoleChainPolicies | None = None,
 ) -> Made:
     """Makes the proposal of one role and policy file.
 
@@ -110,46 +111,48 @@ def make(
     base = place.head_of(settings.base)[1] if place else ""
     committed = committed_policy(workplace, base, settings)
     trusts = named_trusts(settings, workplace, base)
-    beside = attached_to(settings, workplace, base, committed, say)
+    beside = attached_to(settings, workplace, base, committed)
     named, attached = beside.names, list(beside.documents)
-    reading = read(settings, workplace, say)
-    evidence = with_account(with_clock(reading.evidence, now), beside, by_sessions=settings.event_history)
-    evidence = with_hints(settings, workplace.reach, evidence, say)
-    evidence = with_declared(evidence, workplace.reach, types, settings.principal, say)
+    reading = read(settings, workplace)
+    evidence = with_account(with_clock_gap(reading.evidence, now), beside, by_sessions=settings.event_history)
+    evidence = with_hints(settings, workplace.reach, evidence)
+    evidence = with_declared(evidence, workplace.reach, types, settings.principal)
     difference = compare(committed, attached, evidence)
     scope = f"{settings.principal.arn} {workplace.policy_name}"
-    found = history_of(settings, workplace, base, (scope, group), difference.missing, evidence, now, say)
+    found = history_of(settings, workplace, base, (scope, group), difference.missing, evidence, now)
     history = found.history
-    draft = propose(committed, difference, evidence, settings.options, history, attached)
-    subject = Subject(
+    proposal = propose(committed, difference, evidence, settings.options, history, attached)
+    subject = ReportContext(
         principal=settings.principal.arn,
         policy_file=workplace.policy_name,
-        draft=draft,
+        proposal=proposal,
         difference=difference,
-        proof=prove(draft, attached, evidence, settings.options, history),
+        proof=prove(proposal, attached, evidence, settings.options, history),
         evidence=evidence,
         fingerprint=fingerprint(
-            scope, committed.to_bytes() if committed else None, *(each.to_bytes() for each in draft.documents)
+            scope, committed.to_bytes() if committed else None, *(each.to_bytes() for each in proposal.documents)
         ),
         attached=named,
         assumed=beside.assumed,
-        further=free_names(workplace, base, len(draft.documents) - 1),
+        further=free_names(workplace, base, len(proposal.documents) - 1),
         files=reading.files,
         records=reading.records,
         run_url=run_url,
         history=history,
         attached_documents=tuple(attached),
-        chained=chained or leads_on(settings.principal.arn, evidence),
+        chained=chained or principal_role_chain(settings.principal.arn, evidence),
         live=beside.live,
         drift=beside.drift,
-        offers=offers(evidence, [*draft.documents, *attached], settings.options.never_add) if draft.changes else (),
-        kept_siblings=kept_siblings(draft, evidence),
-        offered_conditions=offered_conditions(draft.document, evidence, settings.options.minimum_runs),
+        suggested_actions=suggested_actions(evidence, [*proposal.documents, *attached], settings.options.never_add)
+        if proposal.changes
+        else (),
+        kept_counterparts=kept_counterparts(proposal, evidence),
+        suggested_conditions=suggested_conditions(proposal.document, evidence, settings.options.minimum_runs),
     )
     _insist(subject)
-    subject = replace(subject, judgements=judgements(subject, settings, workplace.reach, say, trusts))
-    name, changes = title(subject), change_ids(draft)
-    say(name)
+    subject = replace(subject, check_results=judgements(subject, settings, workplace.reach, trusts))
+    name, changes = title(subject), change_ids(proposal)
+    _log.info(name)
     return Made(subject, name, body(subject, len(controls(changes))), base, scope, changes, found)
 
 
@@ -169,7 +172,7 @@ def publish(made: Made, settings: Settings, workplace: Workplace, now: datetime)
     return Result(made.subject, made.title, made.text, published, forgotten)
 
 
-def line_comments(subjects: Sequence[Subject]) -> Sequence[LineComment]:
+def line_comments(subjects: Sequence[ReportContext]) -> Sequence[LineComment]:
     """What a pull request tells at its lines, of all its policies together as few as of one."""
     notes = [(subject.policy_path, note) for subject in subjects for note in line_notes(subject)]
     return [LineComment(path, note.line, note.side, note.text) for path, note in notes[:MOST_NOTES]]
@@ -177,7 +180,7 @@ def line_comments(subjects: Sequence[Subject]) -> Sequence[LineComment]:
 
 def remember(made: Made, workplace: Workplace, now: datetime) -> str:
     """Keeps what the run has learned of the target; gives a sentence where that failed."""
-    shelf = workplace.shelf if workplace.remembers and not made.found.history.recollection.trouble else None
+    shelf = workplace.shelf if workplace.remembers and not made.found.history.history_state.trouble else None
     return keep(shelf, made.subject.evidence, made.found.news, now)
 
 
@@ -186,10 +189,10 @@ def answered(made: Made, workplace: Workplace, published: Published) -> str:
     return answer(workplace.historian, made.found.said, published, remembered=workplace.shelf is not None)
 
 
-def _insist(subject: Subject) -> None:
+def _insist(subject: ReportContext) -> None:
     """A proposal that fails its own proof is a defect of the product and never leaves it."""
     proof = subject.proof
-    found: Sequence[str] = [*proof.new_access, *proof.broken, *proof.unmade]
+    found: Sequence[str] = [*proof.new_access, *proof.broken, *proof.unapplied]
     if found:
         raise LeastprivError(
             f"The proposal failed its own proof and was thrown away ({'; '.join(found[:3])}): "
@@ -198,14 +201,14 @@ def _insist(subject: Subject) -> None:
 
 
 def _publish(
-    settings: Settings, place: Place, base: str, subject: Subject, name: str, text: str, scope: str, now: datetime
+    settings: Settings, place: Place, base: str, subject: ReportContext, name: str, text: str, scope: str, now: datetime
 ) -> Published:
     """Publishes; a failure is part of the result, so that report and outputs are written all the same."""
     publication = Publication(
         branch=settings.branch,
         base=settings.base,
         path=subject.policy_path,
-        content=subject.draft.content if subject.draft.changes or subject.draft.committed else None,
+        content=subject.proposal.content if subject.proposal.changes or subject.proposal.committed else None,
         title=name,
         summary=COMMIT_SUMMARY,
         fingerprint=subject.fingerprint,
@@ -223,7 +226,7 @@ def _publish(
 
 def _certified(scope: str, path: str, before: bytes | None, after: Mapping[str, bytes]) -> str:
     """Fingerprint of a proposal that changes the policy file `path` and those it continues in; of other files, none."""
-    numbers = {number_of(path, name): content for name, content in after.items()}
+    numbers = {file_number(path, name): content for name, content in after.items()}
     if 0 in numbers or 1 not in numbers:
         return ""
     return fingerprint(scope, before, *(content for _, content in sorted(numbers.items())))

@@ -10,12 +10,12 @@ from leastpriv.config.settings import Mode
 from leastpriv.errors import PullRequestError
 from leastpriv.pipeline.collect_evidence import tried
 from leastpriv.pipeline.propose import COMMIT_SUMMARY, Ended, answered, line_comments, publish, remember
-from leastpriv.policy.size import number_of
-from leastpriv.proposal.fingerprint import fingerprint, shared_ids
+from leastpriv.policy.size import file_number
+from leastpriv.proposal.fingerprint import fingerprint, ids_with_scope
 from leastpriv.pull_request.body_markers import controls
 from leastpriv.pull_request.models import LineComment, Operation, Place, Publication, Published
-from leastpriv.report.role_chain import Chained
-from leastpriv.report.targets import Row, group_body, group_title
+from leastpriv.report.role_chain import RoleChainPolicies
+from leastpriv.report.targets import TargetRow, group_body, group_title
 
 MOST_IDS = 900
 """Of a shared pull request, at 22 characters each; beyond it only an equal proposal is known again as declined."""
@@ -48,7 +48,7 @@ def group_scope(group: str, config: str) -> str:
     return f"group {group} of {config}"
 
 
-def published_all(ended: Sequence[Ended], config: str, chained: Chained, now: datetime) -> tuple[Ended, ...]:
+def published_all(ended: Sequence[Ended], config: str, chained: RoleChainPolicies, now: datetime) -> tuple[Ended, ...]:
     """Publishes every target, one by one or by group; a failure is part of how a target ended.
 
     What was learned of each is kept, whatever came of its proposal.
@@ -90,11 +90,11 @@ def put(shared: Shared, place: Place, expected_base: str, now: datetime) -> Publ
         return Published(Operation.NONE, shared.branch, "", expected_base, failure=str(error))
 
 
-def row_of(ended: Ended) -> Row:
+def row_of(ended: Ended) -> TargetRow:
     """A target as reports show it."""
     published, made = ended.published, ended.made
     failure = str(ended.failure) if ended.failure else published.failure if published else ""
-    return Row(
+    return TargetRow(
         role=ended.target.role,
         policy_file=ended.target.workplace.policy_name,
         title=made.title if made else "",
@@ -102,7 +102,7 @@ def row_of(ended: Ended) -> Row:
         pull_request=published.url if published else "",
         number=published.number if published else 0,
         operation=published.operation.value if published else "",
-        subject=made.subject if made else None,
+        context=made.subject if made else None,
     )
 
 
@@ -128,7 +128,7 @@ def _of_group(ended: Ended, published: Published | None, now: datetime) -> Ended
 
 
 def _published_group(
-    name: str, members: Sequence[Ended], config: str, chained: Chained, now: datetime
+    name: str, members: Sequence[Ended], config: str, chained: RoleChainPolicies, now: datetime
 ) -> Published | None:
     """What became of a group's pull request; those of its targets that failed are told in it."""
     first = members[0].target
@@ -152,11 +152,11 @@ def _published_group(
         changes=tuple(
             change
             for each in made
-            if each.made and each.made.subject.draft.changes
-            for change in shared_ids(each.target.digits, each.made.changes)
+            if each.made and each.made.subject.proposal.changes
+            for change in ids_with_scope(each.target.digits, each.made.changes)
         ),
         text=lambda mark, taken: group_body([row_of(each) for each in members], around, mark, taken),
-        owns=lambda path: any(path == own or number_of(own, path) for own in paths),
+        owns=lambda path: any(path == own or file_number(own, path) for own in paths),
         comments=line_comments([each.made.subject for each in made if each.made]),
     )
     return put(shared, place, base, now)
@@ -167,7 +167,7 @@ def _files(made: Sequence[Ended]) -> dict[str, bytes]:
     return {
         path: content
         for each in made
-        if each.made and each.made.subject.draft.changes
+        if each.made and each.made.subject.proposal.changes
         for path, content in each.made.subject.contents.items()
     }
 

@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from leastpriv.config.settings import Settings
 from leastpriv.errors import InputError, NoPolicyError
 from leastpriv.github_actions.output_files import SUMMARY_LIMIT
-from leastpriv.pipeline.collect_evidence import Say, read_calls
+from leastpriv.pipeline.collect_evidence import read_calls
 from leastpriv.pipeline.context import Workplace, holds_policy, read_attached, read_policy
 from leastpriv.pipeline.load_policies import managed_policies, with_account
 from leastpriv.policy.document import Document
-from leastpriv.policy.size import continuations
+from leastpriv.policy.size import numbered_files
 from leastpriv.policy.source import Location
 from leastpriv.proposal.review import review
-from leastpriv.proposal.review_models import Verdict
-from leastpriv.report.context import Reviewed
+from leastpriv.proposal.review_models import ReviewVerdict
+from leastpriv.report.context import ReviewContext
 from leastpriv.report.escape import json_text
 from leastpriv.report.review import review_body, review_title
+
+_log = logging.getLogger(__name__)
 
 Read = Callable[[str], bytes | None]
 """Content of a file by its path in the repository; None where there is none."""
@@ -36,7 +39,7 @@ class Edited:
 class ReviewResult:
     """What a review found."""
 
-    subject: Reviewed
+    subject: ReviewContext
     title: str
     body: str
     """The comment, in Markdown; its last line is the marker by which it is found again."""
@@ -51,10 +54,10 @@ class ReviewResult:
     @property
     def has_changes(self) -> bool:
         """Whether any permission changes."""
-        return self.subject.review.verdict is not Verdict.UNCHANGED
+        return self.subject.review.verdict is not ReviewVerdict.UNCHANGED
 
 
-def run_review(settings: Settings, workplace: Workplace, edited: Edited, say: Say, run_url: str = "") -> ReviewResult:
+def run_review(settings: Settings, workplace: Workplace, edited: Edited, run_url: str = "") -> ReviewResult:
     """Compares both versions of the policy file with each other and with the evidence; publishes nothing.
 
     Raises:
@@ -62,7 +65,7 @@ def run_review(settings: Settings, workplace: Workplace, edited: Edited, say: Sa
     """
     path = workplace.policy_path
     before, after = _both(edited, workplace, settings)
-    split_off = () if workplace.pointer else continuations(path, lambda name: _continues(edited, name, settings))
+    split_off = () if workplace.pointer else numbered_files(path, lambda name: _continues(edited, name, settings))
     named = tuple(dict.fromkeys((*settings.attached_files, *split_off)))
     _insist_on(edited, named)
     managed = managed_policies(settings, workplace.reach)
@@ -70,9 +73,9 @@ def run_review(settings: Settings, workplace: Workplace, edited: Edited, say: Sa
         [*_attached(read, named, settings), *managed.documents] for read in (edited.before, edited.after)
     )
     named = (*named, *managed.names)
-    reading = read_calls(settings, workplace, say)
+    reading = read_calls(settings, workplace)
     evidence = with_account(reading.evidence, managed)
-    subject = Reviewed(
+    subject = ReviewContext(
         principal=settings.principal.arn,
         policy_file=workplace.policy_name,
         review=review(before, after, beside_after, evidence, settings.options, beside_before),
@@ -82,7 +85,7 @@ def run_review(settings: Settings, workplace: Workplace, edited: Edited, say: Sa
         run_url=run_url,
     )
     title = review_title(subject)
-    say(title)
+    _log.info(title)
     return ReviewResult(subject, title, review_body(subject), review_body(subject, SUMMARY_LIMIT))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -10,18 +11,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from leastpriv.aws.arns import Principals, Window, principal_of
-from leastpriv.errors import AwsError, AwsTrouble, InputError, LeastprivError
+from leastpriv.errors import AwsError, AwsErrorKind, InputError, LeastprivError
 from leastpriv.evidence.cloudtrail.file_reader import ReadStatistics, SeenEvents
 from leastpriv.evidence.cloudtrail.local_store import TrailFolder
-from leastpriv.evidence.collector import defect
+from leastpriv.evidence.read_sources import describe_defect
 from leastpriv.models import Call, Gap, Principal
 
 if TYPE_CHECKING:
     from leastpriv.aws.session import Aws
     from leastpriv.config.settings import Settings
 
+_log = logging.getLogger(__name__)
 
-Say = Callable[[str], None]
+
 DAYS = 90
 """How far back trails in S3 are read where nobody says: the default of `lookback-days`."""
 
@@ -99,7 +101,7 @@ class FailedSource:
         raise self.failure
 
 
-def open_sources(settings: Settings, folders: Sequence[Path], reach: Reach | None, say: Say) -> list[CountedSource]:
+def open_sources(settings: Settings, folders: Sequence[Path], reach: Reach | None) -> list[CountedSource]:
     """Every source that the settings name, the nearest first; copies of one event count once over all of them.
 
     Raises:
@@ -110,22 +112,22 @@ def open_sources(settings: Settings, folders: Sequence[Path], reach: Reach | Non
     makers: list[Callable[[], CountedSource]] = [partial(TrailFolder, path, seen=seen, cache=cache) for path in folders]
     waited = settings.event_history and settings.wait_for_events > 0
     if settings.wait_for_events and not settings.event_history:
-        say("Nothing is waited for: wait-for-events waits for event history, which trails does not name.")
+        _log.info("Nothing is waited for: wait-for-events waits for event history, which trails does not name.")
     if settings.event_history:
         wait = timedelta(minutes=settings.wait_for_events)
         back, regions = settings.lookback_days, settings.aws_regions
-        makers.append(lambda: event_history(settings.principal, regions, reach, seen, say, back, wait))
+        makers.append(lambda: event_history(settings.principal, regions, reach, seen, back, wait))
     if settings.athena_table:
-        makers.append(lambda: _athena(settings, reach, seen, say, waited))
+        makers.append(lambda: _athena(settings, reach, seen, waited))
     days = settings.lookback_days if settings.window.start is None else None
     makers.extend(
-        partial(bucket_trail, name, reach, seen, say, days, settings.cache_dir, settings.validate_digests, waited)
+        partial(bucket_trail, name, reach, seen, days, settings.cache_dir, settings.validate_digests, waited)
         for name in (() if settings.athena_table else settings.bucket_trails)
     )
-    return opened(makers, say)
+    return opened(makers)
 
 
-def opened(makers: Iterable[Callable[[], CountedSource]], say: Say) -> list[CountedSource]:
+def opened(makers: Iterable[Callable[[], CountedSource]]) -> list[CountedSource]:
     """The sources that can be opened, and a failed one for each that cannot: a gap once it is read.
 
     Raises:
@@ -139,11 +141,11 @@ def opened(makers: Iterable[Callable[[], CountedSource]], say: Say) -> list[Coun
         except LeastprivError as error:
             failures.append(error)
         except Exception as error:
-            failures.append(LeastprivError(f"A source could not be opened: {defect(error)}."))
+            failures.append(LeastprivError(f"A source could not be opened: {describe_defect(error)}."))
     if failures and not sources:
         raise _with_way_out(failures[0])
     for failure in failures:
-        say(f"Left out: {failure}")
+        _log.info(f"Left out: {failure}")
     return [*sources, *map(FailedSource, failures)]
 
 
@@ -152,7 +154,6 @@ def event_history(
     regions: tuple[str, ...],
     reach: Reach | None,
     seen: SeenEvents,
-    say: Say,
     days: int,
     wait: timedelta = timedelta(),
 ) -> CountedSource:
@@ -169,9 +170,9 @@ def event_history(
     aws = reach.aws()
     if principal:
         _insist_on_account(principal, aws)
-    say(f"Reading event history as {aws.caller()}")
+    _log.info(f"Reading event history as {aws.caller()}")
     # Who names the regions says that the role works, and logs in, nowhere else.
-    chosen, way_out = (regions, "") if regions else _everywhere(aws, say)
+    chosen, way_out = (regions, "") if regions else _everywhere(aws)
     return EventHistory(
         aws,
         (*chosen, home_region("iam", principal.partition if principal else aws.partition)),
@@ -179,19 +180,18 @@ def event_history(
         days=days,
         wait=wait,
         seen=seen,
-        say=say,
         way_out=way_out,
     )
 
 
-def _everywhere(aws: Aws, say: Say) -> tuple[tuple[str, ...], str]:
+def _everywhere(aws: Aws) -> tuple[tuple[str, ...], str]:
     """Every region in which the role may have been at work, and what helps where one cannot be read."""
     way_out = "If the role works and logs in in some regions only, name these in the input aws-regions"
     own = (aws.region,) if aws.region else ()
     try:
         return (*own, *aws.enabled_regions()), f"{way_out}."
     except AwsError as error:
-        say(f"Every region is looked in, enabled or not: {error}")
+        _log.info(f"Every region is looked in, enabled or not: {error}")
         return (*own, *aws.regions("cloudtrail")), f"{way_out}, or allow account:ListRegions to these credentials."
 
 
@@ -199,7 +199,6 @@ def bucket_trail(
     named: str,
     reach: Reach | None,
     seen: SeenEvents,
-    say: Say,
     days: int | None,
     cache_dir: str = "",
     validate: bool = False,
@@ -220,19 +219,17 @@ def bucket_trail(
     cache = Path(cache_dir) if cache_dir else None
     at = now if validate else None
     since = _since(now, days)
-    trail = partial(S3Trail, aws, named, since=since, seen=seen, say=say, survey=survey, cache=cache)
+    trail = partial(S3Trail, aws, named, since=since, seen=seen, survey=survey, cache=cache)
     return trail(validate_at=at, now=now, waited=waited)
 
 
-def _athena(settings: Settings, reach: Reach | None, seen: SeenEvents, say: Say, waited: bool) -> CountedSource:
+def _athena(settings: Settings, reach: Reach | None, seen: SeenEvents, waited: bool) -> CountedSource:
     from leastpriv.evidence.cloudtrail.athena import AthenaTable
 
     aws, now = _door(reach)
     location = next((name for name in settings.bucket_trails if name.startswith("s3://")), "")
     since = _since(now, settings.lookback_days if settings.window.start is None else None)
-    return AthenaTable(
-        aws, settings.athena_table, now, location=location, since=since, seen=seen, say=say, waited=waited
-    )
+    return AthenaTable(aws, settings.athena_table, now, location=location, since=since, seen=seen, waited=waited)
 
 
 def _since(now: datetime, days: int | None) -> datetime | None:
@@ -247,9 +244,9 @@ def _door(reach: Reach | None) -> tuple[Aws, datetime]:
 
 def _with_way_out(failure: LeastprivError) -> LeastprivError:
     """Who has no credentials may not know that event history was to be read."""
-    if isinstance(failure, AwsError) and failure.trouble is AwsTrouble.NO_CREDENTIALS:
+    if isinstance(failure, AwsError) and failure.kind is AwsErrorKind.NO_CREDENTIALS:
         advice = "To do without AWS, name a folder of CloudTrail files in the input trails."
-        return AwsError(f"{failure} {advice}", failure.trouble)
+        return AwsError(f"{failure} {advice}", failure.kind)
     return failure
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -11,8 +12,8 @@ from leastpriv.config.settings import Mode, Settings
 from leastpriv.config.targets_file import Configuration, Entry
 from leastpriv.errors import InputError, LeastprivError
 from leastpriv.evidence.denials.logged_usage import Logs
-from leastpriv.evidence.role_chain import Chain
-from leastpriv.pipeline.collect_evidence import Readings, Say, followed, matched, tried, with_job_logs
+from leastpriv.evidence.role_chain import RoleChain
+from leastpriv.pipeline.collect_evidence import Readings, followed, matched, tried, with_job_logs
 from leastpriv.pipeline.context import Workplace, read_job_logs
 from leastpriv.pipeline.discover import (
     FirstFiles,
@@ -26,7 +27,9 @@ from leastpriv.pipeline.discover import (
 from leastpriv.pipeline.propose import Ended, Made, Target, make
 from leastpriv.pipeline.publish import group_scope, published_all
 from leastpriv.pull_request.models import Published
-from leastpriv.report.role_chain import Chained
+from leastpriv.report.role_chain import RoleChainPolicies
+
+_log = logging.getLogger(__name__)
 
 _FOLLOW = "Set `follow: true` in the config to have it looked at."
 _DISCOVER = "Add them as targets, or set `discover: true` in the config (on a shell `--discover`) for first files."
@@ -54,14 +57,14 @@ class Several:
     """How a run ended."""
 
     ended: tuple[Ended, ...]
-    chained: Chained
+    chained: RoleChainPolicies
     notes: tuple[str, ...] = ()
     first_files: FirstFiles | None = None
     """None: nobody asked for them."""
     first_published: Published | None = None
 
 
-def run_several(run: Run, say: Say) -> Several:
+def run_several(run: Run) -> Several:
     """Makes a proposal for each target and, in the mode pull-request, publishes it.
 
     Raises:
@@ -72,18 +75,18 @@ def run_several(run: Run, say: Say) -> Several:
     patterns = [entry for entry in config.entries if entry.is_pattern]
     for entry in patterns:
         run.settings_of(entry, entry.role.replace("*", "x").replace("?", "x"))  # wrong dials are bad input at once
-    readings = Readings(run.settings, run.workplace, say)
+    readings = Readings(run.settings, run.workplace)
     readings.read((each.settings.principal for _, each in named), (entry.role for entry in patterns))
     meant, lost, notes = _meant(run, patterns, readings, [each for _, each in named])
     targets = [*(each for _, each in named), *meant]
     if not targets:
-        return Several(tuple(lost), Chained(Chain(())), tuple(notes))
-    logs, failure = tried(partial(_job_logs, run.workplace, say))
+        return Several(tuple(lost), RoleChainPolicies(RoleChain(())), tuple(notes))
+    logs, failure = tried(partial(_job_logs, run.workplace))
     if failure:
         raise failure
     chained, drafts = _chained(run, targets, readings, logs or ())
-    ended = tuple(_ended(run, each, readings, chained, logs or (), say) for each in targets)
-    found, published, more = _first_files(run, drafts, chained, say)
+    ended = tuple(_ended(run, each, readings, chained, logs or ()) for each in targets)
+    found, published, more = _first_files(run, drafts, chained)
     ended = published_all(ended, config.path, chained, run.now)
     return Several((*ended, *lost), chained, (*notes, *more), found, published)
 
@@ -127,7 +130,7 @@ def _meant(
 
 def _chained(
     run: Run, targets: Sequence[Target], readings: Readings, logs: Sequence[Logs]
-) -> tuple[Chained, tuple[Ended, ...]]:
+) -> tuple[RoleChainPolicies, tuple[Ended, ...]]:
     """The chain with what is known of its roles, and drafts for those without a committed policy."""
     config = run.configuration
     chain = followed(readings, tuple(each.role for each in targets), follow=config.follow)
@@ -136,30 +139,30 @@ def _chained(
     )
     advice = "" if config.discover else _DISCOVER if config.follow else _FOLLOW
     signed = {arn: reading.evidence.signed for arn, reading in readings.found.items()}
-    return Chained(chain, frozenset(each.role for each in targets), told, signed, advice), drafts
+    return RoleChainPolicies(chain, frozenset(each.role for each in targets), told, signed, advice), drafts
 
 
-def _ended(run: Run, one: Target, readings: Readings, chained: Chained, logs: Sequence[Logs], say: Say) -> Ended:
+def _ended(run: Run, one: Target, readings: Readings, chained: RoleChainPolicies, logs: Sequence[Logs]) -> Ended:
     reading, unread = readings.found.get(one.role), readings.failures.get(one.settings.principal.account)
     if reading is None:
         return Ended(one, failure=unread or LeastprivError(f"{one.role} was not read."))
-    around = Chained(
+    around = RoleChainPolicies(
         chained.chain.around(one.role), chained.committed, chained.unwritten, chained.signed, chained.advice
     )
 
     def proposal() -> Made:
         own = with_job_logs(reading, one.settings, run.workplace, logs)
         group = group_scope(one.group, run.configuration.path) if one.group else ""
-        return make(one.settings, one.workplace, run.now, say, run.run_url, lambda *_: own, group, around)
+        return make(one.settings, one.workplace, run.now, run.run_url, lambda *_: own, group, around)
 
     made, failure = tried(proposal)
     if failure:
-        say(f"Failed for {one.role}: {failure}")
+        _log.info(f"Failed for {one.role}: {failure}")
     return Ended(one, made, failure)
 
 
 def _first_files(
-    run: Run, drafts: Sequence[Ended], chained: Chained, say: Say
+    run: Run, drafts: Sequence[Ended], chained: RoleChainPolicies
 ) -> tuple[FirstFiles | None, Published | None, tuple[str, ...]]:
     """First files where they are asked for, their pull request, and what is to be said of them."""
     config = run.configuration
@@ -171,7 +174,7 @@ def _first_files(
     found = first_files(drafts, config, run.raw, declined or ())
     notes = tuple(f"Add to {config.path}: role-arn {role}, policy-file {file}" for role, file in found.by_hand)
     for path in found.files:
-        say(f"First file: {path}")
+        _log.info(f"First file: {path}")
     published = None
     if run.settings.mode is Mode.PULL_REQUEST:
         put: Callable[[], Published | None] = partial(
@@ -182,5 +185,5 @@ def _first_files(
     return found, published, (*notes, *((f"First files were not published: {refused}",) if refused else ()))
 
 
-def _job_logs(workplace: Workplace, say: Say) -> list[Logs]:
-    return read_job_logs(workplace.job_logs, say) if workplace.job_logs else []
+def _job_logs(workplace: Workplace) -> list[Logs]:
+    return read_job_logs(workplace.job_logs) if workplace.job_logs else []

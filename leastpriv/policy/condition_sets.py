@@ -1,6 +1,6 @@
-"""Under what else than action and resource a statement applies, and which of two such provisos is provably narrower.
+"""Condition sets of statements, and a sound implication test between them.
 
-Sound, not exact: what is not shown here is not known, never false.
+An answer of False means "not proved", never "disproved".
 """
 
 from __future__ import annotations
@@ -14,7 +14,15 @@ from itertools import product
 
 from leastpriv.models import Condition, Permission
 from leastpriv.permissions.patterns import escape_observed, has_variable, resource_covers, resource_overlaps, unescape
-from leastpriv.policy.conditions import Operator, arn_parts, as_2012, moment, network, number, operator_of
+from leastpriv.policy.conditions import (
+    Operator,
+    arn_parts,
+    in_2012_spelling,
+    parse_date,
+    parse_network,
+    parse_number,
+    parse_operator,
+)
 from leastpriv.policy.document import Document, Statement
 from leastpriv.policy.glob_automaton import Element
 from leastpriv.policy.syntax_tree import minified
@@ -23,55 +31,55 @@ _MOST_CASES = 64
 
 
 @dataclass(frozen=True, slots=True)
-class Proviso:
-    """All of its parts have to hold; values are spelled as in a policy of version 2012-10-17."""
+class ConditionSet:
+    """Conditions that all must hold; values are spelled as in a policy of version 2012-10-17."""
 
     conditions: tuple[Condition, ...] = ()
-    unread: str = ""
-    """A Condition block of a shape that `conditions` cannot express, as text."""
-    fits: tuple[str, ...] = ()
-    """Resource entries with a policy variable that the resource has to fit."""
-    misses: tuple[str, ...] = ()
-    """Those of a NotResource element, which it must not fit."""
+    unreadable: str = ""
+    """Text of a Condition block that `conditions` cannot express."""
+    matching: tuple[str, ...] = ()
+    """Resource entries with a policy variable that the resource must match."""
+    not_matching: tuple[str, ...] = ()
+    """Entries of a NotResource element with a policy variable that the resource must not match."""
 
     @property
     def empty(self) -> bool:
-        """Whether it always holds."""
-        return not (self.conditions or self.unread or self.fits or self.misses)
+        """Whether the set always holds."""
+        return not (self.conditions or self.unreadable or self.matching or self.not_matching)
 
 
-def both(one: Proviso, other: Proviso) -> Proviso:
-    """Return the proviso that holds where both hold."""
-    return Proviso(
+def conjunction(one: ConditionSet, other: ConditionSet) -> ConditionSet:
+    """Returns the set that holds if both sets hold."""
+    return ConditionSet(
         one.conditions + other.conditions,
-        one.unread or other.unread,
-        one.fits + other.fits,
-        one.misses + other.misses,
+        one.unreadable or other.unreadable,
+        one.matching + other.matching,
+        one.not_matching + other.not_matching,
     )
 
 
-def proviso_of(conditions: Iterable[Condition], variables: bool, unread: str) -> Proviso:
-    """Make the proviso of a statement's Condition block; see `as_2012` for `variables`."""
+def condition_set_of(conditions: Iterable[Condition], variables: bool, unreadable: str) -> ConditionSet:
+    """Builds the condition set of a Condition block; see `in_2012_spelling` for `variables`."""
     spelled = (
-        replace(each, key=each.key.lower(), values=tuple(as_2012(value, variables) for value in each.values))
+        replace(each, key=each.key.lower(), values=tuple(in_2012_spelling(value, variables) for value in each.values))
         for each in conditions
     )
-    return Proviso(tuple(sorted(set(spelled))), unread)
+    return ConditionSet(tuple(sorted(set(spelled))), unreadable)
 
 
-def cases(proviso: Proviso) -> tuple[Proviso, ...]:
-    """Split the alternatives that a condition's values are: the proviso holds exactly where one of its cases does."""
-    split = [_alternatives(condition) for condition in proviso.conditions]
+def cases(condition_set: ConditionSet) -> tuple[ConditionSet, ...]:
+    """Splits a set by the alternative values of its conditions: the set holds if and only if one of its cases holds."""
+    split = [_alternatives(condition) for condition in condition_set.conditions]
     number_of_cases = 1
     for alternatives in split:
         number_of_cases *= len(alternatives)
     if number_of_cases > _MOST_CASES:
-        return (proviso,)
-    return tuple(replace(proviso, conditions=chosen) for chosen in product(*split))
+        return (condition_set,)
+    return tuple(replace(condition_set, conditions=chosen) for chosen in product(*split))
 
 
 def _alternatives(condition: Condition) -> tuple[Condition, ...]:
-    operator = operator_of(condition.operator)
+    operator = parse_operator(condition.operator)
     alone = operator is None or operator.negated or operator.quantifier == "ForAllValues"
     if alone or len(condition.values) < 2:
         return (condition,)
@@ -79,31 +87,35 @@ def _alternatives(condition: Condition) -> tuple[Condition, ...]:
 
 
 @lru_cache(maxsize=16384)
-def implies(one: Proviso, other: Proviso) -> bool:
-    """Tell whether `other` provably holds wherever `one` does."""
+def implies(one: ConditionSet, other: ConditionSet) -> bool:
+    """Returns whether `other` provably holds if `one` does."""
     return (
-        (not other.unread or other.unread == one.unread)
-        and all(any(narrower(mine, its) for mine in one.conditions) for its in other.conditions)
-        and all(any(resource_covers(its, mine) for mine in one.fits) for its in other.fits)
-        and all(any(resource_covers(mine, its) for mine in one.misses) for its in other.misses)
+        (not other.unreadable or other.unreadable == one.unreadable)
+        and all(any(condition_implies(mine, its) for mine in one.conditions) for its in other.conditions)
+        and all(any(resource_covers(its, mine) for mine in one.matching) for its in other.matching)
+        and all(any(resource_covers(mine, its) for mine in one.not_matching) for its in other.not_matching)
     )
 
 
 @lru_cache(maxsize=16384)
-def exclude(one: Proviso, other: Proviso) -> bool:
-    """Tell whether the two provably never hold together."""
-    return any(_apart(mine, its) or _apart(its, mine) for mine in one.conditions for its in other.conditions)
+def mutually_exclusive(one: ConditionSet, other: ConditionSet) -> bool:
+    """Returns whether the two sets provably never hold together."""
+    return any(
+        _conditions_exclude(mine, its) or _conditions_exclude(its, mine)
+        for mine in one.conditions
+        for its in other.conditions
+    )
 
 
 @lru_cache(maxsize=16384)
-def narrower(one: Condition, other: Condition) -> bool:
-    """Tell whether the condition `other` provably holds wherever `one` does; values are those of a `Proviso`."""
+def condition_implies(one: Condition, other: Condition) -> bool:
+    """Returns whether the condition `other` provably holds if `one` does; values are spelled as in a `ConditionSet`."""
     if one == other:
         return True
-    mine, its = operator_of(one.operator), operator_of(other.operator)
+    mine, its = parse_operator(one.operator), parse_operator(other.operator)
     if mine is None or its is None or one.key != other.key or mine.negated != its.negated:
         return False
-    if mine.quantifier != its.quantifier or not _same_or_laxer(mine, its):
+    if mine.quantifier != its.quantifier or not _no_stricter_on_absent_key(mine, its):
         return False
     if mine.base == "Null":
         return its.base == "Null" and set(one.values) <= set(other.values)
@@ -112,14 +124,14 @@ def narrower(one: Condition, other: Condition) -> bool:
     return all(any(_within(mine.base, value, its.base, wider) for wider in other.values) for value in one.values)
 
 
-def _same_or_laxer(mine: Operator, its: Operator) -> bool:
-    """Whether its way with an absent key is no stricter than mine."""
+def _no_stricter_on_absent_key(mine: Operator, its: Operator) -> bool:
+    """Returns whether the wider operator accepts an absent key if the narrower one does."""
     absent_is_fine = mine.negated and not mine.quantifier
     return mine.if_exists <= its.if_exists or absent_is_fine or mine.quantifier == "ForAllValues"
 
 
 def _within(base: str, value: str, wider_base: str, wider: str) -> bool:
-    """Tell whether each actual value that fits `value` under one operator fits `wider` under another."""
+    """Returns whether each actual value that matches `value` under one operator matches `wider` under another."""
     if base == wider_base and value == wider:
         return True
     if (base, wider_base) == ("StringEquals", "StringEqualsIgnoreCase"):
@@ -133,9 +145,9 @@ def _within(base: str, value: str, wider_base: str, wider: str) -> bool:
 
 
 def _as_pattern(base: str, value: str) -> str:
-    """Spell the value of StringEquals, in which `*` and `?` are plain, as a pattern."""
+    """Spells a value of StringEquals, in which `*` and `?` are plain characters, as a pattern."""
     if base == "StringLike" or has_variable(value):
-        # With a variable: only its very text, and patterns that cover it as a pattern.
+        # A value with a variable is comparable only with its own text and with patterns that cover it.
         return value
     return escape_observed(unescape(value))
 
@@ -146,12 +158,12 @@ def _arn_within(value: str, wider: str) -> bool:
 
 
 def _network_within(value: str, wider: str) -> bool:
-    mine, its = network(value), network(wider)
+    mine, its = parse_network(value), parse_network(wider)
     return mine is not None and its is not None and mine.network_address in its and mine.broadcast_address in its
 
 
-def _bound(read: Callable[[str], Decimal | None], below: bool) -> Callable[[str, str], bool]:
-    """Compare the bounds of an order: `LessThan 3` is within `LessThan 5`."""
+def _compare_bounds(read: Callable[[str], Decimal | None], below: bool) -> Callable[[str, str], bool]:
+    """Returns a comparison of bounds: `LessThan 3` is within `LessThan 5`."""
 
     def within(value: str, wider: str) -> bool:
         mine, its = read(value), read(wider)
@@ -165,28 +177,28 @@ _WITHIN: Mapping[str, Callable[[str, str], bool]] = {
     "Bool": lambda value, wider: value.lower() == wider.lower(),
     "IpAddress": _network_within,
     **{
-        f"{kind}{order}{equals}": _bound(read, order == "LessThan")
-        for kind, read in (("Numeric", number), ("Date", moment))
+        f"{kind}{order}{equals}": _compare_bounds(read, order == "LessThan")
+        for kind, read in (("Numeric", parse_number), ("Date", parse_date))
         for order in ("LessThan", "GreaterThan")
         for equals in ("", "Equals")
     },
 }
 
 
-def _apart(one: Condition, other: Condition) -> bool:
-    """Tell whether `one`, which asks for one of its values, and `other` never hold together."""
-    mine, its = operator_of(one.operator), operator_of(other.operator)
+def _conditions_exclude(one: Condition, other: Condition) -> bool:
+    """Returns whether `one`, which requires one of its values, and `other` never hold together."""
+    mine, its = parse_operator(one.operator), parse_operator(other.operator)
     if mine is None or its is None or one.key != other.key:
         return False
     if mine.negated or mine.quantifier or its.quantifier or mine.if_exists:
         return False
     if its.negated:
         return all(any(_within(mine.base, value, its.base, barred) for barred in other.values) for value in one.values)
-    return all(_strangers(mine.base, value, its.base, wanted) for value in one.values for wanted in other.values)
+    return all(_values_disjoint(mine.base, value, its.base, wanted) for value in one.values for wanted in other.values)
 
 
-def _strangers(base: str, value: str, other_base: str, other: str) -> bool:
-    """Tell whether no actual value fits both values."""
+def _values_disjoint(base: str, value: str, other_base: str, other: str) -> bool:
+    """Returns whether no actual value matches both values."""
     if {base, other_base} <= {"StringEquals", "StringLike"}:
         return not resource_overlaps(_as_pattern(base, value), _as_pattern(other_base, other))
     return base == other_base == "Bool" and {value.lower(), other.lower()} == {"true", "false"}
@@ -199,21 +211,21 @@ _UNKNOWN = "a statement without Resource"
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """A statement, or the part of it that is about one resource entry with a policy variable."""
+    """A statement, or its part for one resource entry with a policy variable."""
 
     allow: bool
     actions: Element
     resources: Element
-    """Entries in the spelling of version 2012-10-17; a variable is loosened to `*`, and stands in `proviso`."""
-    proviso: Proviso
+    """Entries in the spelling of version 2012-10-17; a variable becomes `*` here and a condition in `condition_set`."""
+    condition_set: ConditionSet
     document: int
-    """Number of its document among those that were given."""
+    """Index of its document in the given sequence."""
     statement: Statement | None
-    """None for a grant that is listed without a policy."""
+    """None for a listed grant, which has no policy."""
 
 
 def rules_of(documents: Sequence[Document]) -> tuple[Rule, ...]:
-    """Take all statements of some documents apart."""
+    """Returns the rules of all statements of the documents."""
     return tuple(
         rule
         for number, document in enumerate(documents)
@@ -224,19 +236,19 @@ def rules_of(documents: Sequence[Document]) -> tuple[Rule, ...]:
 
 
 def listed_rule(listed: Permission) -> Rule:
-    """Make the rule that grants one action pattern on one resource pattern, all of its conditions to hold."""
-    resources, fits = _loosened(listed.resource)
-    proviso = replace(proviso_of(listed.conditions, variables=True, unread=""), fits=fits)
-    return Rule(True, Element((listed.action,)), Element((resources,)), proviso, -1, None)
+    """Returns the rule of a grant of one action pattern on one resource pattern under all its conditions."""
+    resources, matching = _loosened(listed.resource)
+    condition_set = replace(condition_set_of(listed.conditions, variables=True, unreadable=""), matching=matching)
+    return Rule(True, Element((listed.action,)), Element((resources,)), condition_set, -1, None)
 
 
-def loosened(pattern: str) -> str:
-    """Replace policy variables in a pattern of version 2012-10-17 by `*`."""
+def without_variables(pattern: str) -> str:
+    """Replaces policy variables in a pattern of version 2012-10-17 by `*`."""
     return _VARIABLE.sub("*", pattern)
 
 
 def _loosened(pattern: str) -> tuple[str, tuple[str, ...]]:
-    return (loosened(pattern), (pattern,)) if has_variable(pattern) else (pattern, ())
+    return (without_variables(pattern), (pattern,)) if has_variable(pattern) else (pattern, ())
 
 
 def _rules(document: Document, number: int, statement: Statement) -> Iterator[Rule]:
@@ -244,26 +256,40 @@ def _rules(document: Document, number: int, statement: Statement) -> Iterator[Ru
         allow=statement.effect == "Allow",
         actions=Element(statement.actions or statement.not_actions, bool(statement.not_actions)),
         resources=EVERYTHING,
-        proviso=proviso_of(statement.conditions, statement.variables, _unread(document, statement)),
+        condition_set=condition_set_of(
+            statement.conditions, statement.variables, _unreadable_block(document, statement)
+        ),
         document=number,
         statement=statement,
     )
-    entries = tuple(as_2012(entry, statement.variables) for entry in statement.resources or statement.not_resources)
+    entries = tuple(
+        in_2012_spelling(entry, statement.variables) for entry in statement.resources or statement.not_resources
+    )
     plain = tuple(entry for entry in entries if not has_variable(entry))
     variable = tuple(entry for entry in entries if has_variable(entry))
     if statement.not_resources:
-        yield replace(rule, resources=Element(plain, negated=True), proviso=replace(rule.proviso, misses=variable))
+        yield replace(
+            rule,
+            resources=Element(plain, negated=True),
+            condition_set=replace(rule.condition_set, not_matching=variable),
+        )
         return
     if not entries:
-        # IAM would not have stored it: nobody knows what it does, so that it is equal to itself only.
-        yield replace(rule, proviso=replace(rule.proviso, unread=rule.proviso.unread + _UNKNOWN))
+        # IAM would not store such a statement, and its effect is undocumented: it equals only itself.
+        yield replace(
+            rule, condition_set=replace(rule.condition_set, unreadable=rule.condition_set.unreadable + _UNKNOWN)
+        )
     if plain:
         yield replace(rule, resources=Element(plain))
     for entry in variable:
-        yield replace(rule, resources=Element((loosened(entry),)), proviso=replace(rule.proviso, fits=(entry,)))
+        yield replace(
+            rule,
+            resources=Element((without_variables(entry),)),
+            condition_set=replace(rule.condition_set, matching=(entry,)),
+        )
 
 
-def _unread(document: Document, statement: Statement) -> str:
+def _unreadable_block(document: Document, statement: Statement) -> str:
     if statement.conditions_readable:
         return ""
     block = document.statement_nodes[statement.index].get_any_case("Condition")

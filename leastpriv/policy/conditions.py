@@ -1,22 +1,18 @@
-"""Does a condition hold for a request? True, False, or None where that cannot be known.
+"""Evaluates conditions of a request: True, False, or None if the outcome is unknown.
 
-Rules: https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_elements_condition_operators.html and
-https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_condition-single-vs-multi-valued-context-keys.html,
-read 2026-11-24. Of a key that the request lacks: a positive operator is False, a negated one True, one with
-`IfExists` True; `ForAllValues` is True and `ForAnyValue` False, also where the key's only value is empty.
-An operator that is not written down here, a value that is not of its format and a key of several values under an
-operator without `ForAllValues` or `ForAnyValue` are answered with None: AWS does not say what becomes of them.
+Operators: https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_elements_condition_operators.html;
+several values:
+https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_condition-single-vs-multi-valued-context-keys.html;
+policy variables: https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_variables.html (all read
+2026-11-24).
 
-Values that condition operators compare: numbers, dates, addresses, binary data, each read from its text.
+If the request lacks the key, a positive operator is False, a negated one True and one with `IfExists` True;
+`ForAllValues` is True and `ForAnyValue` False, also if the key's only value is empty. None means an unknown
+operator, a value that is not in the operator's format, and a key with several values under an operator without
+`ForAllValues` or `ForAnyValue`: AWS does not document these.
 
-Formats: https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_elements_condition_operators.html, read
-2026-11-24. What is not of a format reads as None: AWS does not say what becomes of it.
-
-Policy variables: `${aws:username}` in a Resource or a condition value, and what the request puts in its place.
-
-Rules: https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_variables.html, read 2026-11-24. Keys have
-no case; `${key, 'text'}` names a default; a variable whose key is absent from the request or has no value is null,
-and nothing is equal to it or like it; a key of several values is no variable.
+Variable names are case-insensitive; `${key, 'text'}` has a default; a variable without a value is null, which equals
+and matches no text; a key with several values cannot be a variable.
 """
 
 from __future__ import annotations
@@ -38,20 +34,20 @@ _DATE = re.compile(
     r"([0-9]{4})-([0-9]{2})(?:-([0-9]{2})(?:T([0-9]{2}):([0-9]{2})(?::([0-9]{2})(?:\.([0-9]+))?)?(Z|[+-][0-9]{2}:[0-9]{2}))?)?",
     re.ASCII,
 )
-"""https://www.w3.org/TR/NOTE-datetime, without the bare year, which could as well be seconds since 1970."""
+"""https://www.w3.org/TR/NOTE-datetime, without the bare year, which could also be seconds since 1970."""
 _EPOCH = re.compile(r"[0-9]{5,16}(?:\.[0-9]+)?", re.ASCII)
-_START = datetime(1970, 1, 1, tzinfo=UTC)
+_EPOCH_START = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @lru_cache(maxsize=4096)
-def number(text: str) -> Decimal | None:
-    """Read an integer or decimal."""
+def parse_number(text: str) -> Decimal | None:
+    """Parses an integer or decimal; None if the text is neither."""
     return Decimal(text) if _NUMBER.fullmatch(text) else None
 
 
 @lru_cache(maxsize=4096)
-def moment(text: str) -> Decimal | None:
-    """Read a date, with or without time, or seconds since 1970; returns seconds since 1970."""
+def parse_date(text: str) -> Decimal | None:
+    """Parses a date, a date with time, or seconds since 1970, into seconds since 1970; None for other text."""
     if _EPOCH.fullmatch(text):
         return Decimal(text)
     found = _DATE.fullmatch(text)
@@ -64,12 +60,12 @@ def moment(text: str) -> Decimal | None:
         )
     except ValueError:
         return None
-    whole = (time - _START) // timedelta(seconds=1) - _offset(zone or "Z")
+    whole = (time - _EPOCH_START) // timedelta(seconds=1) - _offset(zone or "Z")
     return Decimal(whole) + Decimal(f"0.{fraction}" if fraction else 0)
 
 
 def _offset(zone: str) -> int:
-    """Seconds that a zone (`+01:00`) is ahead of UTC."""
+    """Returns the offset from UTC of a zone (`+01:00`) in seconds."""
     if zone == "Z":
         return 0
     seconds = int(zone[1:3]) * 3600 + int(zone[4:6]) * 60
@@ -77,8 +73,8 @@ def _offset(zone: str) -> int:
 
 
 @lru_cache(maxsize=4096)
-def network(text: str) -> IPv4Network | IPv6Network | None:
-    """Read an address or a range in CIDR notation; an address is a range of one."""
+def parse_network(text: str) -> IPv4Network | IPv6Network | None:
+    """Parses an address or a CIDR range, an address as a range of one; None if the text is neither."""
     try:
         return ip_network(text, strict=False)
     except ValueError:
@@ -86,8 +82,8 @@ def network(text: str) -> IPv4Network | IPv6Network | None:
 
 
 @lru_cache(maxsize=4096)
-def binary(text: str) -> bytes | None:
-    """Read base64."""
+def parse_base64(text: str) -> bytes | None:
+    """Parses base64; None if the text is not base64."""
     from base64 import b64decode
 
     try:
@@ -97,26 +93,26 @@ def binary(text: str) -> bytes | None:
 
 
 Context = Mapping[str, tuple[str, ...]]
-"""Condition keys in lower case, and their values."""
+"""Condition keys in lower case, with their values."""
 
 _TOKEN = re.compile(r"\$\{[*?$]\}|\$\{([^},]*)(?:,\s*'([^'}]*)'\s*)?\}|\$\{[^}]*\}?|\$")
-"""An escape, a variable with its key and default, a malformed variable, a lone dollar sign."""
+"""An escape, a variable with key and default, a malformed variable, or a lone dollar sign."""
 _SPECIAL = re.compile(r"[*?$]")
 
 
-def as_2012(text: str, variables: bool) -> str:
-    """Spell a pattern or value of any policy as in a policy of version 2012-10-17.
+def in_2012_spelling(text: str, variables: bool) -> str:
+    """Spells a pattern or value of any policy as in version 2012-10-17.
 
-    `variables` says whether its own policy is of that version; in others `${` is plain text.
+    `variables` says whether its policy has that version; in other policies `${` is plain text.
     """
     return text if variables else text.replace("${", "${$}{")
 
 
-def resolve(text: str, context: Context, complete: bool) -> str | None:
-    """Put the request's values into a pattern or value of version 2012-10-17; wildcards in them become plain text.
+def resolve_variables(text: str, context: Context, complete: bool) -> str | None:
+    """Replaces policy variables by the request's values, in which wildcards become plain text.
 
-    None: a variable has no value, so that nothing is equal to `text` or like it. A variable that remains is
-    unknown: its key is absent from an incomplete context, or has several values.
+    Returns None if a variable has no value: such a text matches nothing. A variable that remains is unknown: its key is
+    absent from an incomplete context, or has several values.
     """
     if not has_variable(text):
         return text
@@ -129,7 +125,7 @@ def resolve(text: str, context: Context, complete: bool) -> str | None:
             return "${$}" if found[0] == "$" else found[0]
         name = key.strip().lower()
         values = tuple(filter(None, context.get(name, ())))
-        # A name without a colon is no condition key: a placeholder, which only a rendered template knows.
+        # A name without a colon is a placeholder of a template, not a condition key.
         known = (complete and ":" in name) or name in context
         if len(values) > 1 or not known:
             return found[0]
@@ -143,7 +139,7 @@ def resolve(text: str, context: Context, complete: bool) -> str | None:
 
 Truth = bool | None
 Comparison = Callable[[str, str], Truth]
-"""(value in the policy, in the spelling of version 2012-10-17 and without variables; value in the request)"""
+"""(value of the policy, spelled as in version 2012-10-17, without variables; value of the request)"""
 Quantifier = Literal["", "ForAllValues", "ForAnyValue"]
 
 _ARN_PARTS = 6
@@ -152,30 +148,31 @@ _IF_EXISTS = "ifexists"
 
 @dataclass(frozen=True, slots=True)
 class Operator:
-    """A condition operator taken apart."""
+    """A parsed condition operator."""
 
     base: str
-    """The positive one of `COMPARISONS`, or `Null`; `ArnEquals` is `ArnLike`, which AWS says behaves identically."""
+    """The positive operator in `COMPARISONS`, or `Null`; `ArnEquals` becomes `ArnLike`, which AWS says behaves
+    identically."""
     negated: bool
     quantifier: Quantifier
     if_exists: bool
 
 
 def all_of(truths: Iterable[Truth]) -> Truth:
-    """Return False if one is False, else None if one is unknown, else True."""
+    """Returns False if any is False, else None if any is unknown, else True."""
     seen = set(truths)
     return False if False in seen else None if None in seen else True
 
 
 def any_of(truths: Iterable[Truth]) -> Truth:
-    """Return True if one is True, else None if one is unknown, else False."""
+    """Returns True if any is True, else None if any is unknown, else False."""
     seen = set(truths)
     return True if True in seen else None if None in seen else False
 
 
 @lru_cache(maxsize=1024)
-def operator_of(name: str) -> Operator | None:
-    """Take an operator's name apart, in any case, as IAM takes it; None where there is none of that name."""
+def parse_operator(name: str) -> Operator | None:
+    """Parses the name of an operator, case-insensitive as in IAM; None for an unknown name."""
     prefix, colon, rest = name.lower().rpartition(":")
     quantifier = _QUANTIFIERS.get(prefix + colon)
     stem = rest.removesuffix(_IF_EXISTS)
@@ -185,13 +182,16 @@ def operator_of(name: str) -> Operator | None:
     return Operator(*found, quantifier, stem != rest)
 
 
-def holds(condition: Condition, context: Context, complete: bool, variables: bool) -> Truth:
-    """Tell whether `condition` holds for a request.
+def condition_holds(condition: Condition, context: Context, complete: bool, variables: bool) -> Truth:
+    """Returns whether a condition holds for a request.
 
-    `context` has its keys in lower case, a key without values is absent; `complete` says that a key that it does
-    not have is absent from the request; `variables` that the policy is of version 2012-10-17.
+    Args:
+        condition: operator, key and values of the policy.
+        context: keys of the request in lower case; a key without values counts as absent.
+        complete: whether a key that `context` lacks is absent from the request, not unknown.
+        variables: whether the policy has version 2012-10-17.
     """
-    operator = operator_of(condition.operator)
+    operator = parse_operator(condition.operator)
     if operator is None:
         return None
     key = condition.key.lower()
@@ -200,23 +200,23 @@ def holds(condition: Condition, context: Context, complete: bool, variables: boo
         values = ()
     known = complete or key in context
     if operator.base == "Null":
-        return _null(condition.values, bool(values)) if known else None
+        return _null_holds(condition.values, bool(values)) if known else None
     if not values:
-        return _when_absent(operator) if known else None
+        return _holds_without_key(operator) if known else None
     if len(values) > 1 and not operator.quantifier:
         return None
-    wanted = [resolve(as_2012(value, variables), context, complete) for value in condition.values]
-    truths = (_fits(operator, wanted, actual) for actual in values)
+    wanted = [resolve_variables(in_2012_spelling(value, variables), context, complete) for value in condition.values]
+    truths = (_fits_values(operator, wanted, actual) for actual in values)
     return any_of(truths) if operator.quantifier == "ForAnyValue" else all_of(truths)
 
 
-def _when_absent(operator: Operator) -> bool:
+def _holds_without_key(operator: Operator) -> bool:
     if operator.if_exists or operator.quantifier == "ForAllValues":
         return True
     return operator.negated and not operator.quantifier
 
 
-def _fits(operator: Operator, wanted: Iterable[str | None], actual: str) -> Truth:
+def _fits_values(operator: Operator, wanted: Iterable[str | None], actual: str) -> Truth:
     found = any_of(_compare(operator, value, actual) for value in wanted)
     return found if found is None or not operator.negated else not found
 
@@ -227,7 +227,7 @@ def _compare(operator: Operator, value: str | None, actual: str) -> Truth:
     return None if has_variable(value) else COMPARISONS[operator.base](value, actual)
 
 
-def _null(wanted: tuple[str, ...], present: bool) -> bool:
+def _null_holds(wanted: tuple[str, ...], present: bool) -> bool:
     return ("false" if present else "true") in {value.lower() for value in wanted}
 
 
@@ -240,7 +240,7 @@ def _string_equals_ignore_case(value: str, actual: str) -> bool:
 
 
 def _arn_like(value: str, actual: str) -> Truth:
-    """Compare the six parts of both ARNs one by one."""
+    """Compares the six parts of two ARNs one by one."""
     parts, actual_parts = arn_parts(value), arn_parts(actual)
     if parts is None:
         return None
@@ -250,7 +250,7 @@ def _arn_like(value: str, actual: str) -> Truth:
 
 
 def arn_parts(text: str) -> list[str] | None:
-    """Split an ARN or a pattern of one into its six parts; None where it has fewer."""
+    """Splits an ARN or an ARN pattern into its six parts; None if it has fewer."""
     parts = text.split(":", _ARN_PARTS - 1)
     return parts if len(parts) == _ARN_PARTS else None
 
@@ -260,20 +260,20 @@ def _bool(value: str, actual: str) -> bool:
 
 
 def _binary_equals(value: str, actual: str) -> Truth:
-    wanted, found = binary(value), binary(actual)
+    wanted, found = parse_base64(value), parse_base64(actual)
     return None if wanted is None or found is None else wanted == found
 
 
 def _ip_address(value: str, actual: str) -> Truth:
-    wanted, found = network(value), network(actual)
+    wanted, found = parse_network(value), parse_network(actual)
     if wanted is None or found is None or "/" in actual:
         return None
-    # An address of the other family is in no range.
+    # No range contains an address of the other IP version.
     return found.network_address in wanted
 
 
 def _ordered(read: Callable[[str], object], holds_for: Callable[[int], bool]) -> Comparison:
-    """Make a comparison; `holds_for` takes -1, 0 or 1: the request's value is less, equal or greater."""
+    """Returns a comparison; `holds_for` takes -1, 0 or 1 if the request's value is less, equal or greater."""
 
     def compare(value: str, actual: str) -> Truth:
         wanted, found = read(value), read(actual)
@@ -299,10 +299,10 @@ COMPARISONS: Mapping[str, Comparison] = {
     "Bool": _bool,
     "BinaryEquals": _binary_equals,
     "IpAddress": _ip_address,
-    **{f"Numeric{name}": _ordered(number, order) for name, order in _ORDERS.items()},
-    **{f"Date{name}": _ordered(moment, order) for name, order in _ORDERS.items()},
+    **{f"Numeric{name}": _ordered(parse_number, order) for name, order in _ORDERS.items()},
+    **{f"Date{name}": _ordered(parse_date, order) for name, order in _ORDERS.items()},
 }
-"""Positive operator -> does the request's value fit one value of the policy?"""
+"""Positive operator -> comparison of a policy's value with the request's value."""
 
 _OPERATORS: Mapping[str, tuple[str, bool]] = {
     **{name.lower(): (name, False) for name in COMPARISONS},

@@ -1,11 +1,8 @@
-"""Is everything that some new documents allow allowed by the old ones? If not: what is not, with a request to show it.
+"""Decides whether old documents allow all that new documents allow, and shows a request that they do not.
 
-Exact for the wildcards of Action, NotAction, Resource and NotResource over all texts, not only today's actions: a
-request is sought that a new Allow statement is about and that no old Allow statement, or an old Deny, is about.
-Sound for conditions and policy variables: where neither "contained" nor a request can be shown, the answer is that
-one cannot tell, which counts as new access.
-
-Statements taken apart into rules that containment can compare.
+Exact for the wildcards of Action, NotAction, Resource and NotResource over all texts, including actions that AWS has
+not added yet. Sound for conditions and policy variables: if neither containment nor a request can be shown, the access
+counts as new.
 """
 
 from __future__ import annotations
@@ -17,79 +14,79 @@ from dataclasses import dataclass, replace
 from leastpriv.models import Permission
 from leastpriv.policy.condition_sets import (
     EVERYTHING,
-    Proviso,
+    ConditionSet,
     Rule,
-    both,
     cases,
-    exclude,
+    conjunction,
     implies,
     listed_rule,
+    mutually_exclusive,
     rules_of,
 )
 from leastpriv.policy.document import Document, Statement
-from leastpriv.policy.glob_automaton import Effort, EffortError, Element, Universe
-from leastpriv.policy.witness import Witness, actions_to_name, shown
+from leastpriv.policy.glob_automaton import Element, GlobSet, StepBudget, StepBudgetError
+from leastpriv.policy.witness import Witness, example_actions, find_witness
 
-_MOST_EFFORT = 2_000_000
-"""Steps of about a microsecond after which the answer is "cannot tell"; real policies take some thousands."""
-_IMPLIES = 8
-"""Steps that comparing two provisos takes."""
+_MAX_STEPS = 2_000_000
+"""Steps, of about a microsecond each, after which the answer is "not proved"; real policies take some thousands."""
+_IMPLIES_COST = 8
+"""Steps that comparing two condition sets costs."""
 
-CONDITIONS = "its conditions or policy variables are not provably narrower"
-EFFORT = "its wildcards are too entangled to be compared"
+UNPROVEN_CONDITIONS = "its conditions or policy variables are not provably narrower"
+UNPROVEN_WILDCARDS = "its wildcards are too entangled to be compared"
 
 
 @dataclass(frozen=True, slots=True)
 class Excess:
-    """A pair of entries of a new Allow statement that allows what the old documents do not, or may do so."""
+    """A pair of entries, action and resource, of a new Allow statement that may allow more than the old documents."""
 
     document: int
-    """Number of its document among the new ones."""
+    """Index of its document among the new ones."""
     statement: Statement
     action: str
     """The entry as written; `*` for a NotAction."""
     resource: str
     """The entry as written; `*` for a NotResource."""
     witness: Witness | None
-    """A request that the new documents allow and the old ones do not; None where one cannot tell."""
+    """A request that only the new documents allow; None if none can be shown."""
     reason: str = ""
-    """Why one cannot tell."""
+    """Why no request can be shown."""
 
 
 @dataclass(frozen=True, slots=True)
 class Containment:
-    """The answer; nothing in excess means that the old documents contain the new ones."""
+    """The result of a containment check; without excesses the old documents contain the new ones."""
 
     excesses: tuple[Excess, ...]
 
     @property
     def holds(self) -> bool:
-        """Whether the new documents provably allow nothing that the old ones do not."""
+        """Whether the new documents provably allow only what the old ones allow."""
         return not self.excesses
 
     @property
     def smallest(self) -> Excess | None:
-        """The excess with the shortest witness; one without a witness only where none has one."""
+        """The excess with the shortest witness; an excess without a witness only if none has one."""
         return min(self.excesses, key=_size, default=None)
 
 
-def contained(
-    old: Sequence[Document], new: Sequence[Document], listed: Iterable[Permission] = (), *, effort: int = _MOST_EFFORT
+def check_containment(
+    old: Sequence[Document], new: Sequence[Document], listed: Iterable[Permission] = (), *, budget: int = _MAX_STEPS
 ) -> Containment:
-    """Compare what `new` allows with what `old` and the `listed` grants, under their conditions, allow."""
+    """Compares what `new` allows with what `old` and the `listed` grants allow under their conditions."""
     grants = [listed_rule(permission) for permission in listed]
-    question = _Question([*rules_of(old), *grants], rules_of(new), Effort(effort))
-    gaps = list(question.gaps(rule for rule in question.new if rule.allow))
-    left = Effort(effort)
-    return Containment(tuple(_excess(gap, it, old, new, left) for gap in gaps if (it := gap.rule.statement)))
+    question = _Comparison([*rules_of(old), *grants], rules_of(new), StepBudget(budget))
+    new_access = list(question.new_access(rule for rule in question.new if rule.allow))
+    left = StepBudget(budget)
+    return Containment(
+        tuple(_excess(access, it, old, new, left) for access in new_access if (it := access.rule.statement))
+    )
 
 
-def lost_denies(
-    old: Sequence[Document], new: Sequence[Document], *, effort: int = _MOST_EFFORT
-) -> tuple[Statement, ...]:
-    """Return the Deny statements of `old` that those of `new` do not provably cover, whatever else is allowed."""
-    question = _Question(_as_allows(new), _as_allows(old), Effort(effort))
-    lost = (gap.rule.statement for gap in question.gaps(question.new))
+def lost_denies(old: Sequence[Document], new: Sequence[Document], *, budget: int = _MAX_STEPS) -> tuple[Statement, ...]:
+    """Returns the Deny statements of `old` that the Deny statements of `new` do not provably cover."""
+    question = _Comparison(_as_allows(new), _as_allows(old), StepBudget(budget))
+    lost = (access.rule.statement for access in question.new_access(question.new))
     return tuple(dict.fromkeys(statement for statement in lost if statement))
 
 
@@ -104,173 +101,180 @@ def _size(excess: Excess) -> tuple[bool, int, str]:
 
 
 @dataclass(frozen=True, slots=True)
-class _Gap:
+class _NewAccess:
     """A pair of entries with a request that the rules do not show to be allowed already."""
 
     rule: Rule
     action_entry: str
     resource_entry: str
     action: str = ""
-    """Empty where none was found in reasonable time."""
+    """Empty if the step budget ended before one was found."""
     resource: str = ""
-    """A plain text."""
+    """A plain text, no pattern."""
 
 
 def _excess(
-    gap: _Gap, statement: Statement, old: Sequence[Document], new: Sequence[Document], effort: Effort
+    access: _NewAccess, statement: Statement, old: Sequence[Document], new: Sequence[Document], budget: StepBudget
 ) -> Excess:
-    witness, reason = None, EFFORT
-    if gap.action:
-        with suppress(EffortError):
-            effort.spend(sum(len(document.statements) for document in (*old, *new)))
-            witness = shown(gap.action, gap.resource, gap.rule, old, new)
-            reason = "" if witness else CONDITIONS
-    return Excess(gap.rule.document, statement, gap.action_entry, gap.resource_entry, witness, reason)
+    witness, reason = None, UNPROVEN_WILDCARDS
+    if access.action:
+        with suppress(StepBudgetError):
+            budget.spend(sum(len(document.statements) for document in (*old, *new)))
+            witness = find_witness(access.action, access.resource, access.rule, old, new)
+            reason = "" if witness else UNPROVEN_CONDITIONS
+    return Excess(access.rule.document, statement, access.action_entry, access.resource_entry, witness, reason)
 
 
 @dataclass(frozen=True, slots=True)
-class _View:
-    """All rules as one new rule sees them; bits as in the universes."""
+class _RuleView:
+    """All rules as seen by one new rule; bits as in the glob sets."""
 
     cases: int
-    """How many cases its proviso has."""
+    """Number of cases of its condition set."""
     covering: Mapping[int, int]
-    """Bit of an old Allow -> the cases that its proviso covers, as bits."""
-    removing: Mapping[int, int]
-    """Bit of a new Deny -> the cases that it denies."""
-    barring: Mapping[int, int]
-    """Bit of an old Deny that may hold together with the rule -> the new Denies that hold wherever it does."""
-    bars: int
-    """The keys of `barring`."""
+    """Bit of an old Allow -> cases that its condition set covers, as bits."""
+    denying: Mapping[int, int]
+    """Bit of a new Deny -> cases that it denies."""
+    blocking: Mapping[int, int]
+    """Bit of an old Deny that may hold together with the rule -> new Denies that hold if it does."""
+    blockers: int
+    """The keys of `blocking`."""
     relevant: int
-    """All bits that the view names."""
+    """All bits that this view uses."""
 
-    def lacks(self, bits: int) -> bool:
-        """Tell whether a request, which the rules `bits` are about and the new rule too, may be newly allowed."""
+    def leaves_new_access(self, bits: int) -> bool:
+        """Returns whether a request that matches the rules `bits` and the new rule may be newly allowed."""
         denied = covered = 0
-        for bit in _single(bits & ~self.bars):
-            denied |= self.removing.get(bit, 0)
+        for bit in _each_bit(bits & ~self.blockers):
+            denied |= self.denying.get(bit, 0)
             covered |= self.covering.get(bit, 0)
         wanted = (1 << self.cases) - 1 & ~denied
-        barred = any(not self.barring[bit] & bits for bit in _single(bits & self.bars))
+        barred = any(not self.blocking[bit] & bits for bit in _each_bit(bits & self.blockers))
         return bool(wanted & ~covered) or (bool(wanted) and barred)
 
 
-class _Question:
-    """The old rules against the new ones."""
+class _Comparison:
+    """Compares old rules with new ones."""
 
-    def __init__(self, old: Sequence[Rule], new: Sequence[Rule], effort: Effort) -> None:
+    def __init__(self, old: Sequence[Rule], new: Sequence[Rule], budget: StepBudget) -> None:
         self.old = tuple(dict.fromkeys(old))
         self.new = tuple(dict.fromkeys(new))
         self.rules = (*self.old, *(rule for rule in self.new if not rule.allow))
-        self.actions = Universe([rule.actions for rule in self.rules], actions=True, effort=effort)
-        self.resources = Universe([rule.resources for rule in self.rules], actions=False, effort=effort)
-        self.effort = effort
-        self.views: dict[Proviso, _View] = {}
-        self.known: dict[tuple[Proviso, Element, int], str | None] = {}
+        self.actions = GlobSet([rule.actions for rule in self.rules], actions=True, budget=budget)
+        self.resources = GlobSet([rule.resources for rule in self.rules], actions=False, budget=budget)
+        self.budget = budget
+        self.views: dict[ConditionSet, _RuleView] = {}
+        self.known: dict[tuple[ConditionSet, Element, int], str | None] = {}
 
-    def gaps(self, rules: Iterable[Rule]) -> Iterator[_Gap]:
-        """Yield the pairs of entries of some new rules that are not provably allowed already."""
+    def new_access(self, rules: Iterable[Rule]) -> Iterator[_NewAccess]:
+        """Yields the pairs of entries of new rules that are not provably allowed already."""
         for rule in rules:
             for action_entry, actions in _entries(rule.actions):
                 for resource_entry, resources in _entries(rule.resources):
                     try:
-                        found = self._gap(rule, actions, resources)
-                    except EffortError:
+                        found = self._find_new_access(rule, actions, resources)
+                    except StepBudgetError:
                         found = ("", "")
                     if found:
-                        # A rule about one entry with a variable: tell that entry, not its loosened form.
-                        yield _Gap(rule, action_entry, (*rule.proviso.fits, resource_entry)[0], *found)
+                        # An entry with a variable has a rule for itself; report the entry, not the form in which `*`
+                        # replaces the variable.
+                        yield _NewAccess(rule, action_entry, (*rule.condition_set.matching, resource_entry)[0], *found)
 
-    def _gap(self, rule: Rule, actions: Element, resources: Element) -> tuple[str, str] | None:
-        """Find an action and a resource, the resource a shortest one for its action."""
-        view = self._view(rule.proviso)
+    def _find_new_access(self, rule: Rule, actions: Element, resources: Element) -> tuple[str, str] | None:
+        """Finds an action and a resource that are newly allowed, the resource a shortest one for its action."""
+        view = self._view(rule.condition_set)
         relevant = view.relevant
-        reach = self.actions.reach(actions)
-        if self._fine(view, resources, reach.whole & relevant, reach.part & relevant):
+        overlap = self.actions.overlap(actions)
+        if self._surely_covered(view, resources, overlap.whole & relevant, overlap.part & relevant):
             return None
         for signature, action in self.actions.members(actions, relevant):
-            resource = self._missing(rule.proviso, view, resources, signature)
+            resource = self._uncovered_resource(rule.condition_set, view, resources, signature)
             if resource is not None:
-                return self._named(rule.proviso, actions, resources) or (action, resource)
+                return self._with_known_action(rule.condition_set, actions, resources) or (action, resource)
         return None
 
-    def _named(self, proviso: Proviso, actions: Element, resources: Element) -> tuple[str, str] | None:
-        """Prefer an action that exists to the shortest text that could be one."""
-        view = self._view(proviso)
-        with suppress(EffortError):
-            for action in actions_to_name(actions, resources):
+    def _with_known_action(
+        self, condition_set: ConditionSet, actions: Element, resources: Element
+    ) -> tuple[str, str] | None:
+        """Prefers an existing action to the shortest text that could be one."""
+        view = self._view(condition_set)
+        with suppress(StepBudgetError):
+            for action in example_actions(actions, resources):
                 signature = self.actions.membership(action) & view.relevant
-                resource = self._missing(proviso, view, resources, signature)
+                resource = self._uncovered_resource(condition_set, view, resources, signature)
                 if resource is not None:
                     return action, resource
         return None
 
-    def _missing(self, proviso: Proviso, view: _View, resources: Element, signature: int) -> str | None:
-        """Find a resource that is not allowed already for actions of one signature."""
-        key = (proviso, resources, signature)
+    def _uncovered_resource(
+        self, condition_set: ConditionSet, view: _RuleView, resources: Element, signature: int
+    ) -> str | None:
+        """Finds a resource that is not yet allowed for actions of one signature."""
+        key = (condition_set, resources, signature)
         if key not in self.known:
-            self.known[key] = self._find(view, resources, signature)
+            self.known[key] = self._search_resource(view, resources, signature)
         return self.known[key]
 
-    def _find(self, view: _View, resources: Element, signature: int) -> str | None:
-        if self._fine(view, resources, signature, 0):
+    def _search_resource(self, view: _RuleView, resources: Element, signature: int) -> str | None:
+        if self._surely_covered(view, resources, signature, 0):
             return None
-        if resources == EVERYTHING and view.lacks(self.resources.membership("*") & signature):
-            # The resource of calls that have none reads better than a letter, and is as short.
+        if resources == EVERYTHING and view.leaves_new_access(self.resources.membership("*") & signature):
+            # `*`, the resource of calls without resources, is more readable than a letter and as short.
             return "*"
-        found = (text for bits, text in self.resources.members(resources, signature) if view.lacks(bits))
+        found = (text for bits, text in self.resources.members(resources, signature) if view.leaves_new_access(bits))
         return next(found, None)
 
-    def _fine(self, view: _View, resources: Element, whole: int, part: int) -> bool:
-        """Tell quickly, by comparing patterns one by one, that all is allowed already; False may be wrong.
+    def _surely_covered(self, view: _RuleView, resources: Element, whole: int, part: int) -> bool:
+        """Shows quickly, by comparing patterns one by one, that all is allowed already; False may be wrong.
 
-        `whole` and `part` are the rules that are about all of the actions, or may be about some of them.
+        `whole` and `part` are the rules that match all of the actions, or possibly some of them.
         """
-        reach = self.resources.reach(resources)
+        overlap = self.resources.overlap(resources)
         denied = covered = 0
-        for bit in _single(reach.whole & whole):
-            denied |= view.removing.get(bit, 0)
+        for bit in _each_bit(overlap.whole & whole):
+            denied |= view.denying.get(bit, 0)
             covered |= view.covering.get(bit, 0)
         wanted = (1 << view.cases) - 1 & ~denied
         if wanted & ~covered:
             return False
-        barring = (reach.whole | reach.part) & (whole | part) & view.bars
-        return not wanted or all(self._kept(view, bit, whole) for bit in _single(barring))
+        blocking = (overlap.whole | overlap.part) & (whole | part) & view.blockers
+        return not wanted or all(self._still_denied(view, bit, whole) for bit in _each_bit(blocking))
 
-    def _kept(self, view: _View, bit: int, whole: int) -> bool:
-        """Whether a new Deny holds wherever an old one does."""
+    def _still_denied(self, view: _RuleView, bit: int, whole: int) -> bool:
+        """Returns whether a new Deny holds if an old one does."""
         rule = self.rules[bit.bit_length() - 1]
-        keeping = self.resources.reach(rule.resources).whole & view.barring[bit]
+        keeping = self.resources.overlap(rule.resources).whole & view.blocking[bit]
         if keeping & whole:
             return True
-        return bool(keeping & self.actions.reach(rule.actions).whole)
+        return bool(keeping & self.actions.overlap(rule.actions).whole)
 
-    def _view(self, proviso: Proviso) -> _View:
-        if proviso not in self.views:
-            self.views[proviso] = self._seen(proviso)
-        return self.views[proviso]
+    def _view(self, condition_set: ConditionSet) -> _RuleView:
+        if condition_set not in self.views:
+            self.views[condition_set] = self._build_view(condition_set)
+        return self.views[condition_set]
 
-    def _seen(self, proviso: Proviso) -> _View:
-        alternatives = cases(proviso)
-        self.effort.spend(_IMPLIES * len(alternatives) * len(self.rules))
-        covering, removing, barring = dict[int, int](), dict[int, int](), dict[int, int]()
+    def _build_view(self, condition_set: ConditionSet) -> _RuleView:
+        alternatives = cases(condition_set)
+        self.budget.spend(_IMPLIES_COST * len(alternatives) * len(self.rules))
+        covering, denying, blocking = dict[int, int](), dict[int, int](), dict[int, int]()
         new_denies = [(1 << place, rule) for place, rule in enumerate(self.rules) if place >= len(self.old)]
         for place, rule in enumerate(self.rules):
-            held = sum(implies(each, rule.proviso) << number for number, each in enumerate(alternatives))
+            held = sum(implies(each, rule.condition_set) << number for number, each in enumerate(alternatives))
             if place >= len(self.old):
-                removing[1 << place] = held
+                denying[1 << place] = held
             elif rule.allow and held:
                 covering[1 << place] = held
-            elif not rule.allow and not exclude(proviso, rule.proviso):
-                together = both(proviso, rule.proviso)
-                barring[1 << place] = sum(bit for bit, deny in new_denies if implies(together, deny.proviso))
-        bars = sum(barring)
-        return _View(len(alternatives), covering, removing, barring, bars, sum(covering) + sum(removing) + bars)
+            elif not rule.allow and not mutually_exclusive(condition_set, rule.condition_set):
+                together = conjunction(condition_set, rule.condition_set)
+                blocking[1 << place] = sum(bit for bit, deny in new_denies if implies(together, deny.condition_set))
+        blockers = sum(blocking)
+        return _RuleView(
+            len(alternatives), covering, denying, blocking, blockers, sum(covering) + sum(denying) + blockers
+        )
 
 
 def _entries(element: Element) -> Iterator[tuple[str, Element]]:
-    """Yield each entry as it is told, and what it stands for."""
+    """Yields each entry as a report shows it, and its element."""
     if element.negated:
         yield "*", element
         return
@@ -278,7 +282,7 @@ def _entries(element: Element) -> Iterator[tuple[str, Element]]:
         yield pattern, Element((pattern,))
 
 
-def _single(bits: int) -> Iterator[int]:
+def _each_bit(bits: int) -> Iterator[int]:
     while bits:
         bit = bits & -bits
         yield bit

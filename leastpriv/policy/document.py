@@ -1,9 +1,7 @@
-"""A policy file as the user wrote it: every byte kept, the statements read beside it.
+"""Reads an identity-based policy out of a file and keeps every byte of the file.
 
-What IAM refuses as a policy, and what nobody can tell before a template is rendered: each in one sentence.
-
-The grammar of a policy: https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_grammar.html, read
-2026-11-24.
+`Grammar` rejects what IAM would not accept as a policy (grammar:
+https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_grammar.html, read 2026-11-24).
 """
 
 from __future__ import annotations
@@ -17,59 +15,58 @@ from types import MappingProxyType
 from leastpriv.errors import PolicyFileError
 from leastpriv.models import Condition
 from leastpriv.policy.locate import locate
-from leastpriv.policy.source import Source, names, rendered
-from leastpriv.policy.syntax_tree import Node, value_of
-from leastpriv.policy.template_functions import Parts, Placeholder, parts_of, spelled
+from leastpriv.policy.source import PolicySource, format_names, rendered_source
+from leastpriv.policy.syntax_tree import Node, json_value
+from leastpriv.policy.template_functions import Parts, Placeholder, joined_text, parts_of
 
 LISTS = ("Action", "NotAction", "Resource", "NotResource")
-"""Elements of a statement that are a string or a list of strings."""
+"""Elements of a statement whose value is a string or a list of strings."""
 VARIABLES_VERSION = "2012-10-17"
-"""The version from which `${…}` means something; without it, and in 2008-10-17, it is plain text
-(read 2026-11-24 at https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_elements_version.html).
-"""
+"""The version from which `${…}` is a policy variable; without a version, and in 2008-10-17, it is plain text (read
+2026-11-24 at https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_elements_version.html)."""
 
 _VERSIONS = (VARIABLES_VERSION, "2008-10-17", "")
 _ELEMENTS = ("Sid", "Effect", "Principal", "NotPrincipal", *LISTS, "Condition")
 _EXCLUSIVE = (("Action", "NotAction"), ("Resource", "NotResource"))
-_LIKE = 0.75
-"""How much of a misspelled element has to be right to be told which one is meant."""
+_MIN_SIMILARITY = 0.75
+"""Similarity from which a misspelled element is taken for a known one."""
 
 
 @dataclass(frozen=True, slots=True)
 class Grammar:
-    """The checks of one policy; every one of them raises PolicyFileError."""
+    """Checks one policy against IAM's grammar; every check raises PolicyFileError."""
 
-    source: Source
+    source: PolicySource
     where: str
-    """How messages call the file."""
+    """Name of the file in messages."""
 
     def error(self, node: Node, advice: str) -> PolicyFileError:
-        """Make the error that names a node's place."""
+        """Returns the error for a node, with the node's position."""
         return self._error(node.start, advice)
 
     def check_policy(self, policy: Node, version: str) -> None:
-        """Refuse what is wrong with a policy outside its statements."""
+        """Checks the policy outside its statements."""
         if version not in _VERSIONS:
             node = policy.get_any_case("Version") or policy
-            raise self.error(node, f"IAM knows no Version {names([version])}; write {VARIABLES_VERSION}")
-        self._refuse_twins(policy)
-        self._refuse_aliases(policy)
+            raise self.error(node, f"IAM knows no Version {format_names([version])}; write {VARIABLES_VERSION}")
+        self._check_duplicate_keys(policy)
+        self._check_no_aliases(policy)
         node = policy.get_any_case("Statement") or policy
-        self._refuse_expression(node, "Statement")
+        self._check_no_expression(node, "Statement")
         if node is policy or node.kind not in {"array", "object"}:
             raise self.error(node, "Statement must be an object or a list of objects; correct the policy")
 
     def check_statement(self, node: Node) -> None:
-        """Refuse what is wrong with a statement, its values left aside."""
-        self._refuse_expression(node, "a statement")
+        """Checks the keys of a statement, but not their values."""
+        self._check_no_expression(node, "a statement")
         if node.kind != "object":
             raise self.error(node, "a statement must be an object; correct the policy")
         if len(node.members) == 1 and node.members[0].key.startswith("Fn::"):
             raise self.error(
                 node, f"this statement is made by {node.members[0].key}; name a file in which it is written out"
             )
-        self._refuse_twins(node)
-        self._refuse_unknown(node)
+        self._check_duplicate_keys(node)
+        self._check_element_names(node)
         if node.get_any_case("Principal") or node.get_any_case("NotPrincipal"):
             raise self.error(
                 node,
@@ -83,7 +80,7 @@ class Grammar:
                 )
 
     def check_lists(self, statement: Node) -> None:
-        """Refuse a statement that is about no action, or whose lists are empty: it would be read as saying nothing."""
+        """Checks that a statement has an action and no empty list: an empty list would be read as granting nothing."""
         if not (statement.get_any_case("Action") or statement.get_any_case("NotAction")):
             raise self.error(statement, "this statement has no Action, which IAM refuses; add it")
         for member in statement.members:
@@ -93,10 +90,10 @@ class Grammar:
                 )
 
     def _error(self, offset: int, advice: str) -> PolicyFileError:
-        return PolicyFileError(f"{self.where}: {self.source.place(offset)}: {advice}.")
+        return PolicyFileError(f"{self.where}: {self.source.position(offset)}: {advice}.")
 
-    def _refuse_expression(self, node: Node, what: str) -> None:
-        """Terraform's `[for …]` or `concat(…)` is no mistake, and only Terraform can work it out."""
+    def _check_no_expression(self, node: Node, what: str) -> None:
+        """Terraform's `[for …]` or `concat(…)` is valid, but only Terraform can evaluate it."""
         parts = parts_of(node, "terraform", {}) if self.source.language == "terraform" else None
         if any(isinstance(part, Placeholder) for part in parts or ()):
             raise self.error(
@@ -104,54 +101,54 @@ class Grammar:
                 f"{what} is an expression that only Terraform can work out; save what it renders as JSON and name that",
             )
 
-    def _refuse_unknown(self, statement: Node) -> None:
+    def _check_element_names(self, statement: Node) -> None:
         """A misspelled Condition must not be read as no condition."""
-        known = {element.casefold(): element for element in _ELEMENTS}
+        elements = {element.casefold(): element for element in _ELEMENTS}
         for member in statement.members:
-            if member.key.casefold() not in known:
-                near = get_close_matches(member.key.casefold(), known, n=1, cutoff=_LIKE)
-                advice = f"write {known[near[0]]}" if near else "remove it"
-                key = names([member.key])
+            if member.key.casefold() not in elements:
+                near = get_close_matches(member.key.casefold(), elements, n=1, cutoff=_MIN_SIMILARITY)
+                advice = f"write {elements[near[0]]}" if near else "remove it"
+                key = format_names([member.key])
                 raise self._error(member.start, f"IAM knows no {key} in a statement and refuses the policy; {advice}")
 
-    def _refuse_twins(self, node: Node) -> None:
+    def _check_duplicate_keys(self, node: Node) -> None:
         seen: dict[str, str] = {}
         for member in node.members:
             other = seen.setdefault(member.key.casefold(), member.key)
             if other is not member.key:
                 case = "" if other == member.key else ", in different case"
-                raise self.error(node, f"the key {names([member.key])} stands twice{case}; keep one")
+                raise self.error(node, f"the key {format_names([member.key])} stands twice{case}; keep one")
 
-    def _refuse_aliases(self, policy: Node) -> None:
-        """An edit of what other places repeat, or of a repetition, would change more than the policy."""
-        for node in _below(policy):
+    def _check_no_aliases(self, policy: Node) -> None:
+        """An edit of an anchored or aliased value would change other parts of the file too."""
+        for node in _descendants(policy):
             if node.kind == "alias" or node.anchor:
                 raise self.error(node, "the policy has a YAML anchor or alias; write the value out in both places")
 
 
-def _below(node: Node) -> Iterator[Node]:
+def _descendants(node: Node) -> Iterator[Node]:
     yield node
     for child in (*node.items, *(member.value for member in node.members)):
-        yield from _below(child)
+        yield from _descendants(child)
 
 
 _MAX_BYTES = 4 * 1024 * 1024
-"""A policy has some 10 KB; account-wide exports, which may hold one, some hundreds."""
+"""A policy has about 10 KB, an account-wide export that contains one some hundreds."""
 
-_NOTHING: Mapping[str, str] = MappingProxyType({})
+_NO_VALUES: Mapping[str, str] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
 class Statement:
-    """One statement, its lists as written; a single string counts as a list of one.
+    """One statement with its lists as written; a single string counts as a list of one.
 
-    Parts that only a rendered template knows are placeholders, `${Bucket.Arn}`.
+    Parts that only the rendered template knows are placeholders, `${Bucket.Arn}`.
     """
 
     index: int
-    """0-based place in the document."""
+    """0-based index in the document."""
     sid: str
-    """Empty where there is none."""
+    """Empty if the statement has no Sid."""
     effect: str
     """`Allow` or `Deny`."""
     actions: tuple[str, ...]
@@ -159,96 +156,105 @@ class Statement:
     resources: tuple[str, ...]
     not_resources: tuple[str, ...]
     conditions: tuple[Condition, ...]
-    """One an operator and key; all must hold, of the values any. Booleans and numbers as their JSON text."""
+    """One per operator and key; all must hold, each for any of its values. Booleans and numbers are in their JSON text.
+    """
     conditions_readable: bool
-    """False where the Condition block has a shape that `conditions` cannot express."""
+    """False if `conditions` cannot express the Condition block."""
     variables: bool
-    """Whether `${…}` means anything here: the document is of version 2012-10-17, or the statement has placeholders, in
-    which case its other texts are spelled as in that version."""
+    """Whether `${…}` is a policy variable here: the version is 2012-10-17, or the statement has placeholders and its
+    other texts are spelled as in that version."""
     line: int
-    """1-based line of the file on which the statement begins."""
+    """1-based line on which the statement begins."""
 
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """A policy inside the bytes that hold it.
+    """A policy and the file that contains it.
 
-    Two documents are equal when bytes, pointer and what was read there are; the hash is of the former alone.
+    Two documents are equal if bytes, pointer and parsed content are equal; the hash uses bytes and pointer only.
     """
 
     raw: bytes = field(repr=False)
     pointer: str
-    """JSON pointer (RFC 6901) to the policy object, or its address in HCL; empty where the file is the policy."""
+    """JSON pointer (RFC 6901) to the policy object, or its address in HCL; empty if the whole file is the policy."""
     where: str = field(compare=False)
-    """How messages call the file."""
+    """Name of the file in messages."""
     version: str = field(compare=False)
-    """The `Version` element; empty where absent, which IAM reads as 2008-10-17."""
+    """The `Version` element; empty if absent, which IAM reads as 2008-10-17."""
     statements: tuple[Statement, ...] = field(hash=False)
-    source: Source = field(compare=False, repr=False)
-    known: Mapping[str, str] = field(hash=False, repr=False)
-    """Values of CloudFormation's own parameters."""
+    source: PolicySource = field(compare=False, repr=False)
+    pseudo_parameters: Mapping[str, str] = field(hash=False, repr=False)
+    """Values of CloudFormation's pseudo parameters."""
 
     @property
     def text(self) -> str:
-        """What the policy's nodes have their offsets in: `raw` decoded, or the string in it that is the policy."""
+        """The text that node offsets refer to: the decoded file, or the string in it that contains the policy."""
         return self.source.text
 
     @property
     def policy(self) -> Node:
-        """The policy object, with offsets into `text`."""
+        """The policy object; its offsets refer to `text`."""
         return self.source.policy
 
     @property
     def editable(self) -> bool:
-        """Whether an edit can be written into the file; a policy in HCL is rendered as JSON."""
+        """Whether edits can be written into the file; a policy in HCL is only rendered as JSON."""
         return self.source.format != "hcl"
 
     def to_bytes(self) -> bytes:
-        """Return the file, byte for byte as it was read."""
+        """Returns the unchanged bytes of the file."""
         return self.raw
 
     def value_in_file(self) -> tuple[str, object]:
-        """Return a JSON pointer and the value there, the smallest that an edit changes: the file, policy or string."""
+        """Returns the smallest value that an edit changes (file, policy or string) and its JSON pointer."""
         source = self.source
-        if source.shell:
+        if source.embedded:
             return self.pointer, self.text
         if source.format == "yaml":
-            return self.pointer, value_of(self.policy)
+            return self.pointer, json_value(self.policy)
         return "", json.loads(self.text.removeprefix("\ufeff"))
 
     def with_text(self, text: str) -> Document:
-        """Return the document with another `text`, which is read anew."""
-        source, shell = self.source, self.source.shell
+        """Returns the document parsed from another `text`."""
+        source, embedded = self.source, self.source.embedded
         if text == self.text:
             return self
         if not self.editable:
-            return _document(text.encode(), self.where, rendered(text, self.where, self.pointer), self.known)
-        outer = shell.wrap(self.text, text) if shell else text
-        return parse(outer.encode(), self.where, source.pointer, self.known)
+            return _document(
+                text.encode(), self.where, rendered_source(text, self.where, self.pointer), self.pseudo_parameters
+            )
+        outer = embedded.replace_text(self.text, text) if embedded else text
+        return parse(outer.encode(), self.where, source.pointer, self.pseudo_parameters)
 
     @property
     def statement_nodes(self) -> tuple[Node, ...]:
-        """The statements' places in `text`, in the order of `statements`."""
+        """The nodes of the statements, in the order of `statements`."""
         node = self.policy.get_any_case("Statement")
         return (node.items if node.kind == "array" else (node,)) if node else ()
 
     def line_of_entry(self, index: int, entry: str) -> int:
-        """Return the 1-based line of the file with an `Action` entry of a statement; without one, the statement's."""
+        """Returns the 1-based line of an `Action` entry; without such an entry, the line of the statement."""
         node = self.statement_nodes[index]
         actions = node.get_any_case("Action")
         found = next((item for item in _items(actions) if item.text == entry), node) if actions else node
         return self.source.line(index, found)
 
 
-def parse(raw: bytes, where: str, pointer: str = "", known: Mapping[str, str] = _NOTHING) -> Document:
-    """Read an identity-based policy from the bytes of a file in UTF-8, with or without byte order mark.
+def parse(raw: bytes, where: str, pointer: str = "", pseudo_parameters: Mapping[str, str] = _NO_VALUES) -> Document:
+    """Parses an identity-based policy from the bytes of a UTF-8 file, with or without byte order mark.
 
-    `where` is the file's name, for messages and to know YAML (`.yaml`, `.yml`, `.template`), Terraform (`.tf`,
-    `.tf.json`) and JSON (all else) by. The policy is found at `pointer`, without one at the top of the file or where
-    the AWS command line puts it. `known` holds values of CloudFormation's own parameters, such as `AWS::Partition`.
-    Keys of the policy language count in any case, as IAM takes them.
-    Raises PolicyFileError, in one sentence with the way out, where the file cannot be read, holds no policy there, or
-    holds one that has a principal or that IAM would not accept.
+    Keys of the policy language are case-insensitive, as in IAM.
+
+    Args:
+        raw: content of the file.
+        where: file name, for messages and for the format: YAML (`.yaml`, `.yml`, `.template`), Terraform (`.tf`,
+            `.tf.json`), else JSON.
+        pointer: location of the policy; empty searches the top of the file and the keys of the AWS CLI's output.
+        pseudo_parameters: values of CloudFormation's pseudo parameters, such as `AWS::Partition`.
+
+    Raises:
+        PolicyFileError: the file cannot be read, has no policy at the pointer, or has one with a principal or that
+            IAM would reject; the message names the remedy.
     """
     if len(raw) > _MAX_BYTES:
         raise PolicyFileError(f"{where}: {len(raw):,} bytes are too many for a policy file; name the policy itself.")
@@ -256,23 +262,23 @@ def parse(raw: bytes, where: str, pointer: str = "", known: Mapping[str, str] = 
         text = raw.decode("utf-8")
     except UnicodeDecodeError as error:
         raise PolicyFileError(f"{where}: byte {error.start + 1} is not UTF-8; save the file as UTF-8.") from error
-    return _document(raw, where, locate(text, where, pointer), known)
+    return _document(raw, where, locate(text, where, pointer), pseudo_parameters)
 
 
-def _document(raw: bytes, where: str, source: Source, known: Mapping[str, str]) -> Document:
-    reader = _Reader(source, where, known)
+def _document(raw: bytes, where: str, source: PolicySource, pseudo_parameters: Mapping[str, str]) -> Document:
+    reader = _Reader(source, where, pseudo_parameters)
     version = reader.string(source.policy, "Version")
     reader.grammar.check_policy(source.policy, version)
     statements = reader.statements(source.policy, version == VARIABLES_VERSION)
-    return Document(raw, source.pointer, where, version, statements, source, known)
+    return Document(raw, source.pointer, where, version, statements, source, pseudo_parameters)
 
 
 class _Reader:
-    """Reads the parts of a policy; `where` serves its messages."""
+    """Reads the parts of a policy; `where` names the file in messages."""
 
-    def __init__(self, source: Source, where: str, known: Mapping[str, str]) -> None:
+    def __init__(self, source: PolicySource, where: str, pseudo_parameters: Mapping[str, str]) -> None:
         self.source = source
-        self.known = known
+        self.pseudo_parameters = pseudo_parameters
         self.grammar = Grammar(source, where)
         self.error = self.grammar.error
 
@@ -288,8 +294,8 @@ class _Reader:
             raise self.error(node, "the Effect of this statement is neither Allow nor Deny; correct the policy")
         self.grammar.check_lists(node)
         lists = {key: self.lists(node, key) for key in LISTS}
-        escaped = not variables and any(_open(parts) for found in lists.values() for parts in found)
-        texts = {key: tuple(spelled(parts, escaped=escaped) for parts in found) for key, found in lists.items()}
+        escaped = not variables and any(_has_placeholder(parts) for found in lists.values() for parts in found)
+        texts = {key: tuple(joined_text(parts, escaped=escaped) for parts in found) for key, found in lists.items()}
         conditions, readable = self.conditions(node.get_any_case("Condition"), variables, escaped)
         return Statement(
             index=index,
@@ -310,7 +316,7 @@ class _Reader:
         parts = self.parts(value) if value else ("",)
         if value and parts is None:
             raise self.error(value, f"{key} must be a string; correct the policy")
-        return spelled(parts or ())
+        return joined_text(parts or ())
 
     def lists(self, node: Node, key: str) -> list[Parts]:
         value = node.get_any_case(key)
@@ -321,13 +327,13 @@ class _Reader:
             parts = self.parts(item)
             if parts is None:
                 raise self.error(item, f"{key} must be a string or a list of strings; render templates first")
-            if key == "NotAction" and _open(parts):
+            if key == "NotAction" and _has_placeholder(parts):
                 raise self.error(item, "what this NotAction leaves out is not known before the template is rendered")
             found.append(parts)
         return found
 
     def parts(self, node: Node) -> Parts | None:
-        return parts_of(node, self.source.language, self.known)
+        return parts_of(node, self.source.language, self.pseudo_parameters)
 
     def conditions(self, node: Node | None, variables: bool, escaped: bool) -> tuple[tuple[Condition, ...], bool]:
         if node is None:
@@ -337,10 +343,10 @@ class _Reader:
         for operator in node.members:
             for key in operator.value.members:
                 values = [self.value(value) for value in _items(key.value)]
-                if any(parts is None or (_open(parts) and not (variables or escaped)) for parts in values):
+                if any(parts is None or (_has_placeholder(parts) and not (variables or escaped)) for parts in values):
                     plain = False
                 else:
-                    texts = tuple(spelled(parts or (), escaped=escaped) for parts in values)
+                    texts = tuple(joined_text(parts or (), escaped=escaped) for parts in values)
                     found.append(Condition(operator.key, key.key, texts))
         return tuple(found), blocks and plain
 
@@ -354,5 +360,5 @@ def _items(node: Node) -> tuple[Node, ...]:
     return node.items if node.kind == "array" else (node,)
 
 
-def _open(parts: Iterable[object]) -> bool:
+def _has_placeholder(parts: Iterable[object]) -> bool:
     return any(isinstance(part, Placeholder) for part in parts)

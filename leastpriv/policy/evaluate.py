@@ -1,13 +1,9 @@
-"""A request against policy documents: allowed, implicitly or explicitly denied, or not to be known.
+"""Evaluates a request against policy documents: allowed, implicitly or explicitly denied, or unknown.
 
 The order of decision is IAM's for one principal
-(https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_evaluation-logic.html, read 2026-11-24):
-an explicit deny wins, then any allow, else the request is denied implicitly. A permissions boundary and a session
-policy are further layers: each that there is has to allow as well.
-
-Which statements of a policy name an action: asked for as fast of thousands of entries as of a few.
-
-Requests that a user wrote down: one JSON object, or a list of them.
+(https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_evaluation-logic.html, read 2026-11-24): an
+explicit deny wins, then any allow, else the request is denied implicitly. A permissions boundary and a session policy
+are further layers, each of which must allow too.
 """
 
 from __future__ import annotations
@@ -29,46 +25,46 @@ from leastpriv.permissions.patterns import (
     resource_covers,
     resource_overlaps,
 )
-from leastpriv.policy.conditions import Context, Truth, all_of, holds, resolve
+from leastpriv.policy.conditions import Context, Truth, all_of, condition_holds, resolve_variables
 from leastpriv.policy.document import Document, Statement
-from leastpriv.policy.source import names
-from leastpriv.policy.syntax_tree import Node, minified, place, read
+from leastpriv.policy.source import format_names
+from leastpriv.policy.syntax_tree import Node, minified, position, read_json
 
 _Wildcard = tuple[str, int]
-"""An entry, and the index of its statement."""
+"""An entry with a wildcard, and the index of its statement."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Index:
-    """The entries of all statements."""
+    """The action entries of all statements of a document."""
 
     literal: Mapping[str, frozenset[int]]
-    """Action in lower case -> indices of the statements with just that entry."""
+    """Action in lower case -> indices of statements with exactly that entry."""
     of_service: Mapping[str, tuple[_Wildcard, ...]]
     """Service prefix in lower case -> wildcards over its actions."""
     anywhere: tuple[_Wildcard, ...]
-    """Wildcards that leave the service open."""
+    """Wildcards that do not name one service."""
     not_actions: tuple[Statement, ...]
 
 
-def entries_naming(statement: Statement, action: str) -> bool:
-    """Tell whether a statement is about an action, whatever its effect, resources and conditions."""
+def names_action(statement: Statement, action: str) -> bool:
+    """Returns whether a statement names an action, whatever its effect, resources and conditions."""
     if statement.not_actions:
         return not any(action_matches(pattern, action) for pattern in statement.not_actions)
     return any(action_matches(pattern, action) for pattern in statement.actions)
 
 
 @lru_cache(maxsize=32_768)
-def naming(document: Document, action: str) -> tuple[Statement, ...]:
-    """The statements that `names` says are about an action, in their order.
+def statements_naming(document: Document, action: str) -> tuple[Statement, ...]:
+    """Returns the statements that name an action, in their order.
 
-    Cached, because evidence asks for the same few hundred actions again and again.
+    Cached, because evidence repeats the same few hundred actions.
     """
     index, name = _index(document), folded(action)
     wildcards = (*index.of_service.get(name.partition(":")[0], ()), *index.anywhere)
     found = {place for pattern, place in wildcards if action_matches(pattern, name)}
     found |= index.literal.get(name, frozenset())
-    found |= {statement.index for statement in index.not_actions if entries_naming(statement, name)}
+    found |= {statement.index for statement in index.not_actions if names_action(statement, name)}
     return tuple(document.statements[place] for place in sorted(found))
 
 
@@ -96,50 +92,50 @@ def _index(document: Document) -> _Index:
 
 
 Effect = Literal["allowed", "implicitDeny", "explicitDeny", "unknown"]
-Grant = Literal["yes", "no", "maybe"]
+GrantAnswer = Literal["yes", "no", "maybe"]
 Layer = Literal["identity", "boundary", "session"]
-"""Identity-based policies, the permissions boundary, the session policy."""
+"""Identity-based policies, the permissions boundary, or the session policy."""
 
-_Reach = Literal["all", "part", "unknown", "none"]
-"""How much of a requested resource pattern a statement is about; unknown where a policy variable decides."""
+_Coverage = Literal["all", "part", "unknown", "none"]
+"""How much of a requested resource pattern a statement covers; unknown if a policy variable decides."""
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """A call as a policy sees it."""
+    """A call in the form in which a policy evaluates it."""
 
     action: str
     """One action, in any case."""
     resource: str
-    """A resource pattern as in a 2012-10-17 policy: a call known only as far as its type has wildcards, a
-    name that was observed is written by `escape_observed`."""
+    """A resource pattern of version 2012-10-17: a partly known resource has wildcards, and `escape_observed` escapes an
+    observed name."""
     context: Mapping[str, tuple[str, ...]] = field(default_factory=dict, hash=False)
-    """Condition keys, in any case, and their values."""
+    """Condition keys, in any case, with their values."""
     context_complete: bool = False
-    """A key absent from the context is absent from the request; else it is unknown."""
+    """Whether a key that the context lacks is absent from the request, not unknown."""
 
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """The answer, and the document and statement (0-based) that decided it or that leave it open."""
+    """The effect, and the 0-based document and statement that decide it or leave it unknown."""
 
     effect: Effect
     document: int | None = None
     statement: int | None = None
     layer: Layer = "identity"
-    """The layer that decided it, of which `document` counts the documents."""
+    """The layer that decides; `document` counts the documents of this layer."""
 
 
 def evaluate(request: Request, documents: Sequence[Document]) -> Decision:
-    """Decide `request` by `documents`, all of which are attached to its principal.
+    """Evaluates a request against all documents attached to its principal.
 
-    A request for a resource pattern asks for all of it: an Allow has to cover the pattern, in one statement;
-    a Deny that covers it denies explicitly, one that only overlaps it leaves an otherwise allowed request
-    unknown. What hangs on an absent key of an incomplete context, in a condition or a policy variable, or on an
-    operator that is not understood is unknown, unless another statement decides for sure.
+    A request for a resource pattern asks for all of it: an Allow must cover the pattern in one statement; a Deny that
+    covers it denies explicitly, and a Deny that only overlaps it makes an otherwise allowed request unknown. A decision
+    that depends on an unknown key or an unsupported operator is unknown, unless another statement decides with
+    certainty.
     """
     found: dict[tuple[str, Truth], Decision] = {}
-    for statement, effect, truth in _judged(request, documents):
+    for statement, effect, truth in _applicable_statements(request, documents):
         if effect == "Deny" and truth:
             return Decision("explicitDeny", *statement)
         found.setdefault((effect, truth), Decision("allowed" if truth else "unknown", *statement))
@@ -150,45 +146,47 @@ def evaluate(request: Request, documents: Sequence[Document]) -> Decision:
 
 
 def evaluate_layers(request: Request, layers: Mapping[Layer, Sequence[Document]]) -> Decision:
-    """Decide `request` by several layers; one without an entry sets no limit, one without documents allows nothing.
+    """Evaluates a request against several layers.
 
-    The decision that is told is the first explicit deny, else the first layer that does not allow, else the first
-    that may not, else the one of the first layer.
+    A missing layer sets no limit, a layer without documents allows nothing. Returns the first explicit deny, else the
+    first layer that does not allow, else the first unknown, else the first layer's decision.
     """
     decisions = [replace(evaluate(request, documents), layer=layer) for layer, documents in layers.items()]
     order: tuple[Effect, ...] = ("explicitDeny", "implicitDeny", "unknown", "allowed")
     return min(decisions, key=lambda decision: order.index(decision.effect))
 
 
-def grants(statement: Statement, request: Request) -> Grant:
-    """Tell whether one Allow statement alone grants `request`; a Deny statement grants nothing.
+def grants(statement: Statement, request: Request) -> GrantAnswer:
+    """Returns whether one Allow statement alone grants a request; a Deny statement grants nothing.
 
-    A request for a resource pattern of which the statement allows only a part is a "maybe": the call that was
-    seen may have used just that part.
+    "maybe" also covers a request for a resource pattern of which the statement allows a part: the observed call may
+    have used that part.
     """
-    if statement.effect != "Allow" or not entries_naming(statement, request.action):
+    if statement.effect != "Allow" or not names_action(statement, request.action):
         return "no"
     context = _context(request)
-    reach = _reach(statement, request, context)
+    coverage = _resource_coverage(statement, request, context)
     truth = _conditions_hold(statement, request, context)
-    if reach == "none" or truth is False:
+    if coverage == "none" or truth is False:
         return "no"
-    return "yes" if reach == "all" and truth else "maybe"
+    return "yes" if coverage == "all" and truth else "maybe"
 
 
 def policy_size(document: Document) -> int:
-    """Return the number of characters that IAM counts against its quotas for policies: white space is free.
+    """Returns the number of characters that IAM counts against its quotas, which excludes white space.
 
     https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_iam-quotas.html.
     """
     return len(minified(document.policy))
 
 
-def _judged(request: Request, documents: Sequence[Document]) -> Iterator[tuple[tuple[int, int], str, Truth]]:
-    """Yield place, effect and truth of every statement that applies for sure (True) or perhaps (None)."""
+def _applicable_statements(
+    request: Request, documents: Sequence[Document]
+) -> Iterator[tuple[tuple[int, int], str, Truth]]:
+    """Yields index, effect and truth of each statement that applies with certainty (True) or possibly (None)."""
     context = _context(request)
     for number, document in enumerate(documents):
-        for statement in naming(document, request.action):
+        for statement in statements_naming(document, request.action):
             truth = _applies(statement, request, context)
             if truth is not False:
                 yield (number, statement.index), statement.effect, truth
@@ -199,33 +197,33 @@ def _context(request: Request) -> Context:
 
 
 def _applies(statement: Statement, request: Request, context: Context) -> Truth:
-    reach = _reach(statement, request, context)
-    if reach == "none" or (reach == "part" and statement.effect == "Allow"):
+    coverage = _resource_coverage(statement, request, context)
+    if coverage == "none" or (coverage == "part" and statement.effect == "Allow"):
         return False
-    return all_of((True if reach == "all" else None, _conditions_hold(statement, request, context)))
+    return all_of((True if coverage == "all" else None, _conditions_hold(statement, request, context)))
 
 
-def _reach(statement: Statement, request: Request, context: Context) -> _Reach:
+def _resource_coverage(statement: Statement, request: Request, context: Context) -> _Coverage:
     entries = statement.not_resources or statement.resources
     if not entries:
-        # Neither Resource nor NotResource: IAM would not have stored it, so that nobody knows what it does.
+        # IAM would not store a statement without Resource and NotResource, and its effect is undocumented.
         return "unknown"
-    null: _Reach = "unknown" if statement.not_resources else "none"
-    found = {_entry_reach(entry, statement.variables, request, context) or null for entry in entries}
-    order: tuple[_Reach, ...] = ("all", "unknown", "part")
-    widest: _Reach = next((reach for reach in order if reach in found), "none")
+    null: _Coverage = "unknown" if statement.not_resources else "none"
+    found = {_entry_coverage(entry, statement.variables, request, context) or null for entry in entries}
+    order: tuple[_Coverage, ...] = ("all", "unknown", "part")
+    widest: _Coverage = next((coverage for coverage in order if coverage in found), "none")
     return _complement(widest) if statement.not_resources else widest
 
 
-def _entry_reach(entry: str, variables: bool, request: Request, context: Context) -> _Reach | None:
-    """Compare one entry; None where a variable of it has no value.
+def _entry_coverage(entry: str, variables: bool, request: Request, context: Context) -> _Coverage | None:
+    """Compares one entry; None if one of its variables has no value.
 
     "The resource that includes a policy variable with no value will not match any resource"
     (https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_variables.html, read 2026-11-24): in a
-    NotResource that can be read as all resources and as none.
+    NotResource this can mean all resources or none.
     """
     if variables and has_variable(entry):
-        resolved = resolve(entry, context, request.context_complete)
+        resolved = resolve_variables(entry, context, request.context_complete)
         if resolved is None:
             return None
         entry = resolved
@@ -236,59 +234,63 @@ def _entry_reach(entry: str, variables: bool, request: Request, context: Context
     return "unknown" if variables and has_variable(entry) else "part"
 
 
-def _complement(reach: _Reach) -> _Reach:
-    return "none" if reach == "all" else "all" if reach == "none" else reach
+def _complement(coverage: _Coverage) -> _Coverage:
+    return "none" if coverage == "all" else "all" if coverage == "none" else coverage
 
 
 def _conditions_hold(statement: Statement, request: Request, context: Context) -> Truth:
     if not statement.conditions and statement.conditions_readable:
         return True
     truths = [
-        holds(condition, context, request.context_complete, statement.variables) for condition in statement.conditions
+        condition_holds(condition, context, request.context_complete, statement.variables)
+        for condition in statement.conditions
     ]
     return all_of([*truths, True if statement.conditions_readable else None])
 
 
 _KEYS = ("principal", "action", "resource", "context", "context_complete")
 _IGNORED = ("statement",)
-"""What `leastpriv contains` tells beside a request."""
+"""Further fields in a line of `leastpriv contains`."""
 _ACTION = re.compile(r"[A-Za-z0-9_-]+:[A-Za-z0-9_-]+")
 _ARN_PARTS = 6
 
 
 def read_requests(raw: bytes, where: str) -> tuple[Request, ...]:
-    """Read the requests of a JSON file in UTF-8; `where` names the file in messages.
+    """Reads the requests of a JSON file in UTF-8; `where` names the file in messages.
 
-    The principal's ARN stands for the context keys that AWS derives from it, unless the context has them. A
-    resource is a pattern as in a policy, and `*` alone, for an action that takes no resource, the text itself. A line
-    of `leastpriv contains` is a request too.
-    Raises InputError: not JSON of this shape, a principal that is no ARN, or an action that is no name.
+    The principal's ARN provides the context keys that AWS derives from it, unless the context has them. A resource is a
+    policy pattern, but for an action without resource types `*` is the text. A line of `leastpriv contains` is a
+    request too.
+
+    Raises InputError: the file is not JSON of this shape, a principal is not an ARN, or an action is not a name.
     """
     try:
         text = raw.decode("utf-8")
     except UnicodeDecodeError as error:
         raise InputError(f"{where}: byte {error.start + 1} is not UTF-8; save the file as UTF-8.") from error
-    root = read(text, where)
+    root = read_json(text, where)
     reader = _Reader(text, where)
     return tuple(reader.request(node) for node in (root.items if root.kind == "array" else (root,)))
 
 
 class _Reader:
-    """`text` and `where` serve the messages."""
+    """Parses requests; `text` and `where` are for messages."""
 
     def __init__(self, text: str, where: str) -> None:
         self.text = text
         self.where = where
 
     def error(self, node: Node, advice: str) -> InputError:
-        return InputError(f"{self.where}: {place(self.text, node.start)}: {advice}.")
+        return InputError(f"{self.where}: {position(self.text, node.start)}: {advice}.")
 
     def request(self, node: Node) -> Request:
         if node.kind != "object":
             raise self.error(node, f"a request must be an object with {', '.join(_KEYS)}")
         for member in node.members:
             if member.key not in (*_KEYS, *_IGNORED):
-                raise self.error(member.value, f"a request has no {names([member.key])!r}; it has {', '.join(_KEYS)}")
+                raise self.error(
+                    member.value, f"a request has no {format_names([member.key])!r}; it has {', '.join(_KEYS)}"
+                )
         action = self.string(node, "action")
         if not _ACTION.fullmatch(action):
             at = node.get("action") or node
@@ -310,7 +312,7 @@ class _Reader:
         return value.text if value else absent
 
     def principal(self, node: Node) -> Iterator[tuple[str, tuple[str, ...]]]:
-        """Yield the keys that the principal stands for."""
+        """Yields the context keys that the principal provides."""
         value, arn = node.get("principal"), self.string(node, "principal")
         if value and (not arn.startswith("arn:") or arn.count(":") < _ARN_PARTS - 1):
             raise self.error(value, "principal must be an ARN, as arn:aws:iam::111122223333:role/deploy")
@@ -331,13 +333,13 @@ class _Reader:
             key = member.key.lower()
             if key in found:
                 raise self.error(
-                    member.value, f"the key {names([member.key])!r} stands twice, in different case; keep one"
+                    member.value, f"the key {format_names([member.key])!r} stands twice, in different case; keep one"
                 )
             found[key] = tuple(self.values(member.value))
         return found
 
     def values(self, node: Node) -> Iterator[str]:
-        """Yield a key's values; `null` is none, so that the key is absent."""
+        """Yields a key's values; `null` yields none, so that the key is absent."""
         for item in node.items if node.kind == "array" else (node,):
             if item.kind in {"object", "array"}:
                 raise self.error(
@@ -348,10 +350,10 @@ class _Reader:
 
 
 def _principal_keys(arn: str) -> Iterator[tuple[str, tuple[str, ...]]]:
-    """Yield the keys that each request of a principal has.
+    """Yields the context keys that each request of a principal has.
 
     https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_condition-keys.html, read 2026-11-24; for an
-    assumed role `aws:PrincipalArn` is the role, whose path the session's ARN does not show.
+    assumed role `aws:PrincipalArn` is the role, whose path the session's ARN omits.
     """
     parts = arn.split(":", _ARN_PARTS - 1)
     if len(parts) < _ARN_PARTS:

@@ -1,14 +1,9 @@
-"""Sets of texts that patterns describe, and what they have in common, exactly: by automata, not by sampling.
+"""Compares sets of glob patterns exactly: what one set matches and another does not.
 
-Most questions need no automaton: two patterns are compared as they stand, and only what that leaves open is walked.
-
-All texts that a pattern describes at once: an automaton over many patterns, walked from the shortest text on.
-
-A pattern is a chain of places joined by the characters that lead from one to the next; `*` is a place where one may
-stay. All patterns together are one number whose bits are the places reached, so that reading a character is a shift
-and two masks. Walking all numbers that can be reached finds for every combination of patterns whether some text
-belongs to just that combination. Their number may grow beyond all bounds for hostile patterns, which is what `Effort`
-is for.
+Patterns are first compared pairwise; an automaton decides only the rest. A pattern is a chain of states joined by
+characters; `*` is a state with a loop. The states of all patterns are bits of one integer, so that reading a character
+is a shift and two masks. Visiting all reachable integers finds, for each combination of patterns, whether a text
+matches exactly that combination. Their number can explode for hostile patterns, which `StepBudget` limits.
 """
 
 from __future__ import annotations
@@ -33,24 +28,24 @@ from leastpriv.permissions.patterns import (
 _FILLERS = "xyzabcdefghijklmnopqrstuvw0123456789-_/"
 
 
-class EffortError(Exception):
-    """The patterns are too entangled to be told apart in reasonable time; caught where the question was asked."""
+class StepBudgetError(Exception):
+    """The patterns take more steps than the budget allows; the caller that set the budget catches it."""
 
 
 @dataclass(slots=True)
-class Effort:
-    """How many steps may still be taken; a step is roughly a microsecond."""
+class StepBudget:
+    """Steps that may still be taken, of about a microsecond each."""
 
     left: int
 
     def spend(self, steps: int) -> None:
-        """Take steps.
+        """Takes steps.
 
-        Raises EffortError when none is left.
+        Raises StepBudgetError if none is left.
         """
         self.left -= steps
         if self.left < 0:
-            raise EffortError
+            raise StepBudgetError
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,42 +57,42 @@ class Element:
 
 
 @dataclass(frozen=True, slots=True)
-class _Chain:
-    """A pattern as places 0 … `last`, each a bit."""
+class _PatternStates:
+    """A pattern as states 0 … `last`, each a bit."""
 
     last: int
     literal: tuple[tuple[str, int], ...]
-    """Character -> places that it leads on from."""
+    """Character -> states that it leads on from."""
     any_one: int
-    """Places that any character leads on from."""
-    stay: int
-    """Places where any character may stay."""
+    """States that any character leads on from."""
+    loops: int
+    """States with a loop for any character."""
 
 
 @lru_cache(maxsize=8192)
-def _chain(pattern: str, escapes: bool) -> _Chain:
+def _states_of(pattern: str, escapes: bool) -> _PatternStates:
     literal: dict[str, int] = {}
-    place = any_one = stay = 0
+    place = any_one = loops = 0
     for token in tokens_of(pattern, escapes):
         if token is ANY:
-            stay |= 1 << place
+            loops |= 1 << place
             continue
         if token is ONE:
             any_one |= 1 << place
         else:
             literal[str(token)] = literal.get(str(token), 0) | 1 << place
         place += 1
-    return _Chain(place, tuple(literal.items()), any_one, stay)
+    return _PatternStates(place, tuple(literal.items()), any_one, loops)
 
 
-class Walk:
-    """All texts of a domain at once, shortest first, and the elements that have them."""
+class GlobAutomaton:
+    """An automaton that enumerates the texts of a domain, shortest first, with the elements that match them."""
 
-    def __init__(self, domain: Element, elements: Sequence[Element], actions: bool, effort: Effort) -> None:
+    def __init__(self, domain: Element, elements: Sequence[Element], actions: bool, budget: StepBudget) -> None:
         self.domain = domain
         self.elements = elements
-        self.effort = effort
-        self.start = self.any_one = self.stay = self.width = 0
+        self.budget = budget
+        self.start = self.any_one = self.loops = self.width = 0
         self.literal: dict[str, int] = {}
         self.alive, self.in_domain = self._add(domain, not actions)
         self.ends = [self._add(element, not actions)[1] for element in elements]
@@ -108,87 +103,87 @@ class Walk:
         yield from map(chr, range(0x4E00, 0x9FFF))
 
     def _add(self, element: Element, escapes: bool) -> tuple[int, int]:
-        """Add an element's patterns; returns all their places, and their last ones."""
+        """Adds an element's patterns; returns all their states, and their last ones."""
         first, ends = self.width, 0
         for pattern in element.patterns:
-            chain, at = _chain(pattern, escapes), self.width
+            states, at = _states_of(pattern, escapes), self.width
             self.start |= 1 << at
-            self.any_one |= chain.any_one << at
-            self.stay |= chain.stay << at
-            for char, places in chain.literal:
-                self.literal[char] = self.literal.get(char, 0) | places << at
-            ends |= 1 << at + chain.last
-            self.width = at + chain.last + 1
+            self.any_one |= states.any_one << at
+            self.loops |= states.loops << at
+            for char, char_states in states.literal:
+                self.literal[char] = self.literal.get(char, 0) | char_states << at
+            ends |= 1 << at + states.last
+            self.width = at + states.last + 1
         return (1 << self.width) - (1 << first), ends
 
     def texts(self) -> Iterator[tuple[int, str]]:
-        """Yield each combination of elements that a text of the domain has (bits by place), with a shortest such."""
+        """Yields each combination of elements (as bits) that a text of the domain matches, with a shortest text."""
         came_from: dict[int, tuple[int | None, str]] = {}
         queue, seen = deque[int](), set[int]()
         cost = 4 + (len(self.literal) + len(self.elements)) * (1 + self.width // 512) // 8
-        self._open(self.start, None, came_from, queue)
+        self._read_one_character(self.start, None, came_from, queue)
         while queue:
-            places = queue.popleft()
-            self.effort.spend(cost)
-            if bool(places & self.in_domain) != self.domain.negated:
-                found = self._found(places)
+            states = queue.popleft()
+            self.budget.spend(cost)
+            if bool(states & self.in_domain) != self.domain.negated:
+                found = self._found(states)
                 if found not in seen:
                     seen.add(found)
-                    yield found, _text(places, came_from)
-            self._open(places, places, came_from, queue)
+                    yield found, _text_to(states, came_from)
+            self._read_one_character(states, states, came_from, queue)
 
-    def _open(
-        self, places: int, origin: int | None, came_from: dict[int, tuple[int | None, str]], queue: deque[int]
+    def _read_one_character(
+        self, states: int, origin: int | None, came_from: dict[int, tuple[int | None, str]], queue: deque[int]
     ) -> None:
-        """Read one more character, each that any pattern names and one that none does."""
-        otherwise = (places & self.any_one) << 1 | places & self.stay
-        steps = [(char, otherwise | lead << 1) for char, leads in self.literal.items() if (lead := places & leads)]
+        """Reads one more character: each that a pattern names, and one that no pattern names."""
+        otherwise = (states & self.any_one) << 1 | states & self.loops
+        steps = [(char, otherwise | lead << 1) for char, leads in self.literal.items() if (lead := states & leads)]
         for char, following in (*steps, (self.filler, otherwise)):
             hopeless = not (following & self.alive or self.domain.negated)
             if not hopeless and following not in came_from:
                 came_from[following] = (origin, char)
                 queue.append(following)
 
-    def _found(self, places: int) -> int:
+    def _found(self, states: int) -> int:
         found = 0
         for place, (element, ends) in enumerate(zip(self.elements, self.ends, strict=True)):
-            found |= (bool(places & ends) != element.negated) << place
+            found |= (bool(states & ends) != element.negated) << place
         return found
 
 
-def _text(places: int, came_from: dict[int, tuple[int | None, str]]) -> str:
+def _text_to(states: int, came_from: dict[int, tuple[int | None, str]]) -> str:
     chars: list[str] = []
-    at: int | None = places
+    at: int | None = states
     while at is not None:
         at, char = came_from[at]
         chars.append(char)
     return "".join(reversed(chars))
 
 
-_COVER = 12
-"""Steps that comparing two patterns takes, as a walk counts them."""
+_COMPARE_COST = 12
+"""Steps that comparing two patterns costs."""
 
 
 @dataclass(frozen=True, slots=True)
-class Reach:
-    """What is known of a domain without a walk, as bits that stand for elements."""
+class Overlap:
+    """What pairwise comparison shows about a domain; bits stand for elements."""
 
     whole: int
-    """Elements that have all of it."""
+    """Elements that match all of it."""
     part: int
-    """Elements that may have a part of it, or all."""
+    """Elements that may match part of it, or all."""
 
 
-class Universe:
-    """Some elements, of which each is asked what it shares with others; an element's bit is `1 << its index`.
+class GlobSet:
+    """Elements that are compared with domains; an element's bit is `1 << index`.
 
-    Actions are compared without case; resources read `${*}`, `${?}`, `${$}` as the characters. The empty text is no
-    member of the universe: there is no such action or resource.
+    Actions are case-insensitive; in resources `${*}`, `${?}` and `${$}` are plain characters. The empty text is no
+    member: no action or resource is empty.
     """
 
-    def __init__(self, elements: Sequence[Element], *, actions: bool, effort: Effort) -> None:
+    def __init__(self, elements: Sequence[Element], *, actions: bool, budget: StepBudget) -> None:
         self.actions = actions
-        self.effort = effort
+        self.budget = budget
         self.elements = [Element(tuple(map(self._spelled, each.patterns)), each.negated) for each in elements]
         self._literals: dict[str, int] = {}
         self._globs: list[tuple[str, int]] = []
@@ -196,14 +191,14 @@ class Universe:
         for index, element in enumerate(self.elements):
             self._negated |= element.negated << index
             for pattern in element.patterns:
-                self._file(pattern, 1 << index)
+                self._add_pattern(pattern, 1 << index)
         self._known: dict[str, int] = {}
-        self._reaches: dict[Element, Reach] = {}
+        self._reaches: dict[Element, Overlap] = {}
 
     def _spelled(self, pattern: str) -> str:
         return folded(pattern) if self.actions else pattern
 
-    def _file(self, pattern: str, bit: int) -> None:
+    def _add_pattern(self, pattern: str, bit: int) -> None:
         text = literal_of(pattern, not self.actions)
         if text is None:
             self._globs.append((pattern, bit))
@@ -211,19 +206,19 @@ class Universe:
             self._literals[text] = self._literals.get(text, 0) | bit
 
     def text(self, domain: Element) -> str | None:
-        """Return the only member of a domain of one literal pattern; None for any other."""
+        """Returns the only member of a domain of one literal pattern; None for any other domain."""
         if domain.negated or len(domain.patterns) != 1:
             return None
         return literal_of(self._spelled(domain.patterns[0]), not self.actions)
 
     def membership(self, text: str) -> int:
-        """Return the bits of all elements that have `text`, a plain text."""
+        """Returns the bits of all elements that match a plain text."""
         text = self._spelled(text)
         known = self._known.get(text)
         if known is None:
             known = self._literals.get(text, 0)
             for pattern, bit in self._globs:
-                self.effort.spend(1 + len(pattern) * len(text) // 4096)
+                self.budget.spend(1 + len(pattern) * len(text) // 4096)
                 if not known & bit and self._match(pattern, text):
                     known |= bit
             known = self._known[text] = known ^ self._negated
@@ -232,14 +227,14 @@ class Universe:
     def _match(self, pattern: str, text: str) -> bool:
         return action_matches(pattern, text) if self.actions else resource_matches(pattern, text)
 
-    def reach(self, domain: Element) -> Reach:
-        """Compare a domain with each element, pattern by pattern: quick, and sure only in what it calls whole or none.
+    def overlap(self, domain: Element) -> Overlap:
+        """Compares a domain with each element pattern by pattern, without an automaton.
 
-        Raises EffortError.
+        Certain are only `whole` and the bits in neither field. Raises StepBudgetError.
         """
         text = self.text(domain)
         if text is not None:
-            return Reach(self.membership(text), 0)
+            return Overlap(self.membership(text), 0)
         found = self._reaches.get(domain)
         if found is None:
             spelled = Element(tuple(map(self._spelled, domain.patterns)), domain.negated)
@@ -248,13 +243,13 @@ class Universe:
                 has_all, has_some = self._compare(spelled, element)
                 whole |= has_all << index
                 part |= (has_some and not has_all) << index
-            found = self._reaches[domain] = Reach(whole, part)
+            found = self._reaches[domain] = Overlap(whole, part)
         return found
 
     def _compare(self, domain: Element, element: Element) -> tuple[bool, bool]:
-        """Tell whether the element has all of the domain for sure, and whether it may have some of it."""
+        """Returns whether the element certainly matches all of the domain, and whether it may match some of it."""
         if domain.negated:
-            # Everything but some patterns: sure are only the same exclusion, and a subset of it.
+            # For an exclusion only the same exclusion and a subset of it are certain.
             if element.negated:
                 return set(element.patterns) <= set(domain.patterns), True
             return "*" in element.patterns, True
@@ -267,17 +262,17 @@ class Universe:
             return True
         if not _may_meet(pattern, other, self.actions):
             return False
-        self.effort.spend(_COVER + len(pattern) * len(other) // 64)
+        self.budget.spend(_COMPARE_COST + len(pattern) * len(other) // 64)
         return covers(pattern, other) if self.actions else resource_covers(pattern, other)
 
     def _may_meet(self, pattern: str, other: str) -> bool:
-        self.effort.spend(1)
+        self.budget.spend(1)
         return _may_meet(pattern, other, self.actions)
 
     def members(self, domain: Element, relevant: int) -> Iterator[tuple[int, str]]:
-        """Yield each combination of `relevant` elements (bits) that some text of the domain has, with a shortest such.
+        """Yields each combination of `relevant` elements that a text of the domain matches, with a shortest text.
 
-        Raises EffortError.
+        Combinations are bits. Raises StepBudgetError.
         """
         text = self.text(domain)
         if text is not None:
@@ -286,15 +281,17 @@ class Universe:
             return
         domain = Element(tuple(map(self._spelled, domain.patterns)), domain.negated)
         indexes = [index for index in range(len(self.elements)) if relevant >> index & 1]
-        walk = Walk(domain, [self._close(self.elements[index], domain) for index in indexes], self.actions, self.effort)
-        for found, shortest in walk.texts():
+        automaton = GlobAutomaton(
+            domain, [self._near(self.elements[index], domain) for index in indexes], self.actions, self.budget
+        )
+        for found, shortest in automaton.texts():
             bits = 0
             for place, index in enumerate(indexes):
                 bits |= (found >> place & 1) << index
             yield bits, shortest
 
-    def _close(self, element: Element, domain: Element) -> Element:
-        """Leave out the patterns of an element that cannot have a text of the domain."""
+    def _near(self, element: Element, domain: Element) -> Element:
+        """Returns an element without the patterns that cannot match a text of the domain."""
         if domain.negated:
             return element
         near = (
@@ -304,13 +301,13 @@ class Universe:
 
 
 def _may_meet(pattern: str, other: str, actions: bool) -> bool:
-    """Tell whether two patterns agree in their first characters, as far as these are literal in both."""
-    start, other_start = _start(pattern, not actions), _start(other, not actions)
+    """Returns whether the literal beginnings of two patterns agree."""
+    start, other_start = _literal_start(pattern, not actions), _literal_start(other, not actions)
     return start.startswith(other_start) or other_start.startswith(start)
 
 
 @lru_cache(maxsize=16384)
-def _start(pattern: str, escapes: bool) -> str:
+def _literal_start(pattern: str, escapes: bool) -> str:
     text = ""
     for token in tokens_of(pattern, escapes):
         if not isinstance(token, str):

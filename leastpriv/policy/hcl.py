@@ -1,14 +1,10 @@
-"""Policies in HCL: `aws_iam_policy_document`, `jsonencode(…)`, heredocs; read for comparison, never edited.
+"""Reads policies in HCL: `aws_iam_policy_document`, `jsonencode(…)` and heredocs.
 
-A policy goes by its address, `data.aws_iam_policy_document.deploy` or `aws_iam_role_policy.deploy.policy`, and is
-rendered as JSON whose strings are still Terraform's (python-hcl2 reads the syntax).
+An address such as `data.aws_iam_policy_document.deploy` or `aws_iam_role_policy.deploy.policy` names the policy. It is
+rendered as JSON, for comparison only, whose strings keep Terraform's expressions; python-hcl2 reads the syntax.
 
-Terraform's data source `aws_iam_policy_document` as the policy it makes.
-
-https://registry.terraform.io/providers/hashicorp/aws/latest/docs/data-sources/iam_policy_document, read 2026-11-24:
-`version` is 2012-10-17 and `effect` Allow where they are absent, and `&{` stands for `${` of a policy variable.
-
-A policy written as HCL, to be copied by hand.
+The data source (https://registry.terraform.io/providers/hashicorp/aws/latest/docs/data-sources/iam_policy_document,
+read 2026-11-24) defaults to `version` 2012-10-17 and `effect` Allow, and writes `&{` for the `${` of a policy variable.
 """
 
 from __future__ import annotations
@@ -21,8 +17,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from leastpriv.errors import NoPolicyError, PolicyFileError
-from leastpriv.policy.source import Source, names, rendered
-from leastpriv.policy.syntax_tree import line_of, read
+from leastpriv.policy.source import PolicySource, format_names, rendered_source
+from leastpriv.policy.syntax_tree import line_of, read_json
 
 if TYPE_CHECKING:
     from hcl2.rules.base import BlockRule, BodyRule
@@ -37,21 +33,21 @@ _LISTS = {
 _ELSEWHERE = ("source_policy_documents", "override_policy_documents", "source_json", "override_json")
 
 
-def as_policy(block: object, where: str, pointer: str) -> str:
-    """Write the block as JSON whose strings are still Terraform's.
+def policy_json(block: object, where: str, pointer: str) -> str:
+    """Renders a data source as JSON whose strings keep Terraform's expressions.
 
-    Raises PolicyFileError where a part of the policy does not stand in the block.
+    Raises PolicyFileError if a part of the policy is outside the block.
     """
     body = block if isinstance(block, Mapping) else {}
-    _refuse_open(body, where, pointer)
+    _check_complete(body, where, pointer)
     policy: dict[str, object] = {"Version": body.get("version", "2012-10-17")}
     if "policy_id" in body:
         policy["Id"] = body["policy_id"]
-    policy["Statement"] = [_statement(each) for each in _several(body.get("statement"))]
+    policy["Statement"] = [_statement(each) for each in _each_block(body.get("statement"))]
     return json.dumps(policy, indent=2, ensure_ascii=False) + "\n"
 
 
-def _refuse_open(body: Mapping[str, object], where: str, pointer: str) -> None:
+def _check_complete(body: Mapping[str, object], where: str, pointer: str) -> None:
     for key in _ELSEWHERE:
         if body.get(key):
             raise PolicyFileError(
@@ -69,9 +65,9 @@ def _statement(block: Mapping[str, object]) -> dict[str, object]:
     made: dict[str, object] = {"Sid": block["sid"]} if block.get("sid") else {}
     made["Effect"] = block.get("effect", "Allow")
     for key, name in _LISTS.items():
-        # An empty list is left out, as the provider does.
+        # The provider omits an empty list too.
         if block.get(key):
-            made[name] = _variables(block[key])
+            made[name] = _with_policy_variables(block[key])
     for key, name in (("principals", "Principal"), ("not_principals", "NotPrincipal")):
         if key in block:
             made[name] = _principals(block[key])
@@ -80,41 +76,43 @@ def _statement(block: Mapping[str, object]) -> dict[str, object]:
 
 
 def _principals(blocks: object) -> object:
-    """As the provider writes them: `*` for everybody, else the identifiers of each type together."""
+    """Renders principals as the provider does: `*` for all principals, else identifiers grouped by type."""
     found: dict[str, list[object]] = {}
-    for each in _several(blocks):
-        found.setdefault(str(each.get("type", "")), []).extend(_listed(_variables(each.get("identifiers", []))))
+    for each in _each_block(blocks):
+        found.setdefault(str(each.get("type", "")), []).extend(
+            _as_list(_with_policy_variables(each.get("identifiers", [])))
+        )
     return "*" if found == {"*": ["*"]} else {kind: who[0] if len(who) == 1 else who for kind, who in found.items()}
 
 
 def _conditions(block: Mapping[str, object]) -> dict[str, dict[str, object]]:
-    """The condition blocks; the values of those of equal test and variable follow each other, as in the provider.
+    """Renders the condition blocks; values of equal test and variable are joined in order, as in the provider.
 
     https://github.com/hashicorp/terraform-provider-aws/blob/main/internal/service/iam/policy_model.go, read 2026-11-24.
     """
     found: dict[str, dict[str, object]] = {}
-    for each in _several(block.get("condition")):
+    for each in _each_block(block.get("condition")):
         keys, key = found.setdefault(str(each.get("test", "")), {}), str(each.get("variable", ""))
-        values = _variables(each.get("values", []))
-        keys[key] = [*_listed(keys[key]), *_listed(values)] if key in keys else values
+        values = _with_policy_variables(each.get("values", []))
+        keys[key] = [*_as_list(keys[key]), *_as_list(values)] if key in keys else values
     return found
 
 
-def _listed(value: object) -> list[object]:
+def _as_list(value: object) -> list[object]:
     return list(value) if isinstance(value, Sequence) and not isinstance(value, str) else [value]
 
 
-def _several(value: object) -> Iterator[Mapping[str, object]]:
-    """One block, or a list of blocks."""
+def _each_block(value: object) -> Iterator[Mapping[str, object]]:
+    """Yields one block, or each block of a list."""
     for each in value if isinstance(value, Sequence) and not isinstance(value, str) else [value]:
         if isinstance(each, Mapping):
             yield each
 
 
-def _variables(value: object) -> object:
+def _with_policy_variables(value: object) -> object:
     if isinstance(value, str):
         return value.replace("&{", "$${")
-    return [_variables(item) for item in value] if isinstance(value, Sequence) else value
+    return [_with_policy_variables(item) for item in value] if isinstance(value, Sequence) else value
 
 
 _DATA_SOURCE = "aws_iam_policy_document"
@@ -132,11 +130,11 @@ class _Rendered:
     lines: tuple[int, ...]
 
 
-def read_hcl(text: str, where: str, pointer: str) -> Source:
-    """Read the policy at an address.
+def read_hcl(text: str, where: str, pointer: str) -> PolicySource:
+    """Reads the policy at an address.
 
-    Raises PolicyFileError where the file is not HCL, or has no policy there that is written out; it names those that it
-    has.
+    Raises PolicyFileError if the file is not HCL or has no complete policy at the address; the message lists the
+    policies of the file.
     """
     import hcl2
     from lark.exceptions import LarkError, UnexpectedInput
@@ -149,11 +147,11 @@ def read_hcl(text: str, where: str, pointer: str) -> Source:
     except (LarkError, RuntimeError, RecursionError) as error:
         raise PolicyFileError(f"{where}: this HCL cannot be read; name the JSON that Terraform renders.") from error
     found = _Reader(body, where, pointer).rendered(pointer)
-    return rendered(found.text, where, pointer, found.lines)
+    return rendered_source(found.text, where, pointer, found.lines)
 
 
 class _Reader:
-    """Looks an address up; `pointer` is how messages call it."""
+    """Resolves an address; `pointer` is the address in messages."""
 
     def __init__(self, body: BodyRule, where: str, pointer: str) -> None:
         self.body = body
@@ -175,36 +173,36 @@ class _Reader:
         for place, name in enumerate(rest[:-1]):
             index = parts[len(parts) - len(rest) + place][1]
             blocks = [block for block in _blocks(body) if _labels(block)[0] == name]
-            body = self.taken(blocks, int(index or 0), name).body
+            body = self.block_at(blocks, int(index or 0), name).body
         attributes = {_name(each): each for each in body.children if hasattr(each, "expression")}
         attribute = attributes.get(rest[-1] if rest else "policy")
         if attribute is None:
-            raise self.nowhere()
+            raise self.unknown_address()
         return self.expression(attribute)
 
-    def taken(self, blocks: Sequence[BlockRule], index: int, name: str) -> BlockRule:
+    def block_at(self, blocks: Sequence[BlockRule], index: int, name: str) -> BlockRule:
         if index >= len(blocks):
             raise self.missing(f"leads nowhere: there are {len(blocks)} blocks {name}; correct the address")
         return blocks[index]
 
     def container(self, tokens: list[str]) -> tuple[BodyRule, list[str]]:
-        """The body of a resource, module or locals block, and what the address says beyond it."""
+        """Returns the body of a resource, module or locals block, and the rest of the address."""
         for block in _blocks(self.body):
             labels = _labels(block)
             own = ["local"] if labels == ["locals"] else labels[1:] if labels[0] == "resource" else labels
             is_own = bool(own) and tokens[: len(own)] == own
-            # Several blocks of locals may stand in one file.
+            # A file may have several blocks of locals.
             has_it = own != ["local"] or {*tokens[1:2]} <= {_name(each) for each in block.body.children}
             if is_own and has_it:
                 return block.body, tokens[len(own) :]
-        raise self.nowhere()
+        raise self.unknown_address()
 
-    def nowhere(self) -> PolicyFileError:
+    def unknown_address(self) -> PolicyFileError:
         known = list(self.addresses())
         if not known:
             return self.missing("leads nowhere, and the file has no policy; name another file")
         problem = "leads nowhere" if self.pointer else "is HCL"
-        return self.missing(f"{problem}: name one of its policies by its address ({names(known)})")
+        return self.missing(f"{problem}: name one of its policies by its address ({format_names(known)})")
 
     def addresses(self) -> Iterator[str]:
         for block in _blocks(self.body):
@@ -217,20 +215,20 @@ class _Reader:
     def data_source(self, name: str) -> _Rendered:
         blocks = [block for block in _blocks(self.body) if _labels(block) == ["data", _DATA_SOURCE, name]]
         if not blocks:
-            raise self.nowhere()
+            raise self.unknown_address()
         body = blocks[0].body
         lines = tuple(_line(block) for block in _blocks(body) if _labels(block)[0] == "statement")
-        return _Rendered(as_policy(_plain(body.serialize(_options())), self.where, self.pointer), lines)
+        return _Rendered(policy_json(_terraform_value(body.serialize(_options())), self.where, self.pointer), lines)
 
     def expression(self, attribute: Any) -> _Rendered:
-        """A policy that an attribute holds: an object in `jsonencode`, JSON as text, or a data source's output."""
-        term = _bare(attribute.expression)
+        """Renders an attribute's policy: an object in `jsonencode`, JSON text, or the output of a data source."""
+        term = _without_term(attribute.expression)
         if type(term).__name__ == "FunctionCallRule" and _function(term) == "jsonencode":
-            value = _bare(term.arguments.arguments[0])
+            value = _without_term(term.arguments.arguments[0])
             if type(value).__name__ == "ObjectRule":
-                text = json.dumps(_plain(value.serialize(_options())), indent=2, ensure_ascii=False) + "\n"
+                text = json.dumps(_terraform_value(value.serialize(_options())), indent=2, ensure_ascii=False) + "\n"
                 return _Rendered(text, tuple(_statement_lines(value)))
-        text = _plain(attribute.expression.serialize(_options()))
+        text = _terraform_value(attribute.expression.serialize(_options()))
         reference = _REFERENCE.fullmatch(text) if isinstance(text, str) else None
         if reference:
             return self.data_source(reference[1])
@@ -242,7 +240,7 @@ class _Reader:
 
     def heredoc(self, text: str, line: int, *, is_heredoc: bool) -> _Rendered:
         try:
-            root = read(text, self.where)
+            root = read_json(text, self.where)
         except PolicyFileError as error:
             raise self.error("is text that is no JSON before Terraform renders it; save what it renders") from error
         statements = root.get_any_case("Statement")
@@ -273,8 +271,8 @@ def _line(rule: Any) -> int:
     return int(rule.to_lark().meta.line)
 
 
-def _bare(expression: Any) -> Any:
-    """The expression without the term, and parentheses, around it."""
+def _without_term(expression: Any) -> Any:
+    """Returns the expression inside a term and its parentheses."""
     while type(expression).__name__ == "ExprTermRule":
         expression = expression.expression
     return expression
@@ -287,24 +285,24 @@ def _function(term: Any) -> str:
 def _statement_lines(value: Any) -> Iterator[int]:
     for element in value.elements:
         if str(element.key.serialize()).strip('"').casefold() == "statement":
-            held = _bare(element.expression)
+            held = _without_term(element.expression)
             yield from (_line(each) for each in getattr(held, "elements", ()) if type(held).__name__ == "TupleRule")
             if type(held).__name__ == "ObjectRule":
                 yield _line(element)
 
 
-def _plain(value: Any) -> Any:
-    """The library's value as Terraform's text: strings without their quotes, expressions as `${…}`."""
+def _terraform_value(value: Any) -> Any:
+    """Converts the library's value to Terraform's text: strings without quotes, expressions as `${…}`."""
     if isinstance(value, Mapping):
-        return {_plain(key): _plain(each) for key, each in value.items()}
+        return {_terraform_value(key): _terraform_value(each) for key, each in value.items()}
     if isinstance(value, list):
-        return [_plain(each) for each in value]
+        return [_terraform_value(each) for each in value]
     if isinstance(value, str) and value.startswith('"') and value.endswith('"') and len(value) > 1:
-        return _ESCAPE.sub(_meant, value[1:-1])
+        return _ESCAPE.sub(_unescape, value[1:-1])
     return value
 
 
-def _meant(found: re.Match[str]) -> str:
+def _unescape(found: re.Match[str]) -> str:
     point = int(found[2] or found[3] or "0", 16)
     return _ESCAPES.get(found[1], found[1]) if found[1] else chr(point) if point <= sys.maxunicode else found[0]
 

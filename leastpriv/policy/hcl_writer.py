@@ -1,4 +1,4 @@
-"""Write a policy as HCL, for a person to copy."""
+"""Writes a policy as HCL that a person can copy."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from leastpriv.policy.document import Document
-from leastpriv.policy.syntax_tree import value_of
+from leastpriv.policy.syntax_tree import json_value
 
 _BLOCK_NAMES = {
     "Sid": "sid",
@@ -20,16 +20,16 @@ _BLOCK_NAMES = {
 }
 _WRITTEN_ESCAPES = {'"': '\\"', "\\": "\\\\", "\n": "\\n", "\r": "\\r", "\t": "\\t"}
 _WIDE = 0x10000
-"""Beyond four digits."""
+"""The first code point that needs more than four hexadecimal digits."""
 _IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*")
-_WHOLE = re.compile(r"\$\{((?:[^{}]|\{[^{}]*\})+)\}")
+_EXPRESSION = re.compile(r"\$\{((?:[^{}]|\{[^{}]*\})+)\}")
 _UNSAFE = re.compile(r'["\\@`|<]|[^ -~]')
-"""What the report's Markdown would have to change; a string of HCL can write it in another way."""
+"""Characters that the report's Markdown would change; HCL can write them as escapes."""
 
 
-def hcl_of(document: Document) -> str:
-    """Write the policy as its file writes it: the statements of a data source, else the argument of `jsonencode`."""
-    value: Any = value_of(document.policy)
+def policy_hcl(document: Document) -> str:
+    """Writes the policy in the form of its file: statements of a data source, else the argument of `jsonencode`."""
+    value: Any = json_value(document.policy)
     if document.pointer.startswith(("data.", "/data/")):
         found: Any = next((each for key, each in value.items() if key.casefold() == "statement"), [])
         statements = found if isinstance(found, list) else [found]
@@ -42,7 +42,7 @@ def _block(statement: Mapping[str, Any]) -> Iterator[str]:
     for key, value in statement.items():
         name = _BLOCK_NAMES.get(key)
         if name:
-            is_text = isinstance(value, str) and not _WHOLE.fullmatch(value) and name not in {"sid", "effect"}
+            is_text = isinstance(value, str) and not _EXPRESSION.fullmatch(value) and name not in {"sid", "effect"}
             listed = [value] if is_text else value
             first, *rest = _value(listed, "  ")
             yield from (f"  {name} = {first}", *rest)
@@ -55,7 +55,7 @@ def _block(statement: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _value(value: Any, indent: str) -> list[str]:
-    """Lines of a value; the first is not indented."""
+    """Returns the lines of a value; the first is not indented."""
     inner = f"{indent}  "
     if isinstance(value, str):
         return [_string(value)]
@@ -81,18 +81,18 @@ def _key(key: str) -> str:
 
 
 def _string(text: str) -> str:
-    """A string that is one expression is written as that; the others as templates, which they still are."""
-    whole = _WHOLE.fullmatch(text)
+    """Writes a string that is a single expression as that expression, any other string as a template."""
+    whole = _EXPRESSION.fullmatch(text)
     if whole:
         return whole[1]
-    parts = _WHOLE.split(text)
+    parts = _EXPRESSION.split(text)
     return '"' + "".join(f"${{{part}}}" if place % 2 else _escaped(part) for place, part in enumerate(parts)) + '"'
 
 
 def _escaped(text: str) -> str:
-    """Escape a literal part (https://developer.hashicorp.com/terraform/language/expressions/strings)."""
-    return _UNSAFE.sub(lambda found: _WRITTEN_ESCAPES.get(found[0], _by_number(ord(found[0]))), text)
+    """Escapes a literal part (https://developer.hashicorp.com/terraform/language/expressions/strings)."""
+    return _UNSAFE.sub(lambda found: _WRITTEN_ESCAPES.get(found[0], _unicode_escape(ord(found[0]))), text)
 
 
-def _by_number(point: int) -> str:
+def _unicode_escape(point: int) -> str:
     return f"\\u{point:04x}" if point < _WIDE else f"\\U{point:08x}"

@@ -1,4 +1,4 @@
-"""The place of a policy: a file, a pointer into it, and the text that its nodes refer to."""
+"""Names the location of a policy: a file, a pointer into it, and the text that its nodes refer to."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from leastpriv.errors import NoPolicyError
-from leastpriv.policy.embedded_json import Shell
-from leastpriv.policy.syntax_tree import Node, line_of, place, read
+from leastpriv.policy.embedded_json import EmbeddedJson
+from leastpriv.policy.syntax_tree import Node, line_of, position, read_json
 from leastpriv.policy.template_functions import Language
 
 _MOST_NAMES = 12
@@ -18,20 +18,20 @@ _LONGEST_POINTER = 300
 _MOST_POLICIES = 5
 _INDEX = re.compile(r"0|[1-9][0-9]{0,6}")
 _ADDRESSED = (".tf", ".tofu", ".hcl")
-"""Files in which a policy goes by an address like `data.aws_iam_policy_document.deploy`, not by a JSON pointer."""
+"""Files in which an address like `data.aws_iam_policy_document.deploy` replaces the JSON pointer."""
 
 
 @dataclass(frozen=True, slots=True)
 class Location:
-    """What `template.yaml#/Resources/Role` names."""
+    """A parsed name such as `template.yaml#/Resources/Role`."""
 
     path: str
     pointer: str
-    """JSON pointer (RFC 6901), or the address of HCL; empty where the file is the policy."""
+    """JSON pointer (RFC 6901), or the address in HCL; empty if the whole file is the policy."""
 
     @classmethod
     def of(cls, name: str) -> Location:
-        """Split a name; a `#` that no pointer follows belongs to the file's name."""
+        """Splits a name; a `#` without a pointer after it is part of the file name."""
         path, mark, pointer = name.partition("#")
         if mark and (pointer.startswith("/") or is_hcl(path)):
             return cls(path, pointer)
@@ -42,49 +42,49 @@ class Location:
 
 
 def is_hcl(path: str) -> bool:
-    """Whether a file is HCL, by its name."""
+    """Returns whether the file name is that of an HCL file."""
     return path.lower().endswith(_ADDRESSED)
 
 
-def find(root: Node, pointer: str, where: str) -> Node:
-    """Follow a JSON pointer.
+def follow_pointer(root: Node, pointer: str, where: str) -> Node:
+    """Follows a JSON pointer.
 
-    Raises NoPolicyError naming the first part that is not there, and the names that are.
+    Raises NoPolicyError that names the first missing part, and the names that exist.
     """
     node, done = root, ""
     for token in pointer.split("/")[1:]:
         key = token.replace("~1", "/").replace("~0", "~")
         found = _child(node, key)
         if found is None:
-            named, at = (_short(each, _LONGEST_POINTER) for each in (pointer, done or "the top"))
+            named, at = (_shorten(each, _LONGEST_POINTER) for each in (pointer, done or "the top"))
             raise NoPolicyError(
-                f"{where}: the pointer {named} leads nowhere: {at} {_lack(node, key)}; correct the pointer."
+                f"{where}: the pointer {named} leads nowhere: {at} {_missing_reason(node, key)}; correct the pointer."
             )
         node, done = found, f"{done}/{token}"
     return node
 
 
-def policies_in(root: Node) -> list[str]:
-    """Return pointers to what looks like identity-based policies, in the order of the file."""
+def policy_pointers(root: Node) -> list[str]:
+    """Returns pointers to the likely identity-based policies, in the order of the file."""
     return list(_policies(root, ""))
 
 
-def choices(where: str, pointers: Iterable[str]) -> str:
-    """Put ready names of a file's policies in words; empty where it has none."""
+def format_addresses(where: str, pointers: Iterable[str]) -> str:
+    """Lists full names of a file's policies; empty if it has none."""
     found = list(pointers)
     shown = ", ".join(f"{where}#{pointer}" for pointer in found[:_MOST_POLICIES])
     rest = f" and {len(found) - _MOST_POLICIES} more" if len(found) > _MOST_POLICIES else ""
     return shown + rest
 
 
-def names(found: Iterable[str]) -> str:
-    """Put names in words, the first dozen of them."""
+def format_names(found: Iterable[str]) -> str:
+    """Lists names, of many the first dozen."""
     every = list(found)
-    shown = ", ".join(map(_short, every[:_MOST_NAMES]))
+    shown = ", ".join(map(_shorten, every[:_MOST_NAMES]))
     return shown + (f" and {len(every) - _MOST_NAMES} more" if len(every) > _MOST_NAMES else "")
 
 
-def _short(name: str, longest: int = _LONGEST_NAME) -> str:
+def _shorten(name: str, longest: int = _LONGEST_NAME) -> str:
     return name if len(name) <= longest else f"{name[:longest]}…"
 
 
@@ -95,19 +95,21 @@ def _child(node: Node, key: str) -> Node | None:
     return node.get(key)
 
 
-def _lack(node: Node, key: str) -> str:
+def _missing_reason(node: Node, key: str) -> str:
     if node.kind == "array":
         size = len(node.items)
         has = f"only 0 to {size - 1}" if size > 1 else "only 0" if size else "for it is empty"
-        return f"is a list that has no {_short(key)}, {has}"
+        return f"is a list that has no {_shorten(key)}, {has}"
     if node.kind == "object":
         keys = [member.key for member in node.members]
-        return f"has no {_short(key)}, only {names(keys)}" if keys else f"has no {_short(key)}, for it is empty"
-    return f"is a {kind_name(node)}, so that it has no {_short(key)}"
+        return (
+            f"has no {_shorten(key)}, only {format_names(keys)}" if keys else f"has no {_shorten(key)}, for it is empty"
+        )
+    return f"is a {describe_kind(node)}, so that it has no {_shorten(key)}"
 
 
-def kind_name(node: Node) -> str:
-    """Put a node's kind in words."""
+def describe_kind(node: Node) -> str:
+    """Returns the kind of a node in words."""
     return {"array": "list", "object": "object without members", "literal": "constant"}.get(node.kind, node.kind)
 
 
@@ -138,37 +140,37 @@ Format = Literal["json", "yaml", "hcl"]
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
-    """The place of a policy."""
+class PolicySource:
+    """A located policy."""
 
     format: Format
     pointer: str
     text: str
-    """What the policy's nodes have their offsets in: the file, or the string in which the policy is written."""
+    """The text that node offsets refer to: the file, or the string that contains the policy."""
     policy: Node
     language: Language
     outer: str
     """The whole file."""
-    shell: Shell | None = None
-    """Where the policy is written in a string."""
-    kind: str = ""
-    """Type of the resource of a CloudFormation template that the policy is a part of, `AWS::IAM::UserPolicy`."""
+    embedded: EmbeddedJson | None = None
+    """The string that contains the policy, if any."""
+    resource_type: str = ""
+    """Type of the CloudFormation resource that contains the policy, `AWS::IAM::UserPolicy`."""
     lines: tuple[int, ...] = ()
-    """Of a policy that was rendered as JSON: where its statements begin in the file."""
+    """Lines of the statements in the file, if the policy was rendered as JSON."""
 
     def offset(self, offset: int) -> int:
-        """Return the offset in the file of an offset in `text`."""
-        return self.shell.place(offset) if self.shell else offset
+        """Returns the file offset of an offset in `text`."""
+        return self.embedded.outer_offset(offset) if self.embedded else offset
 
-    def place(self, offset: int) -> str:
-        """Return an offset of `text` in words, as of the file; of a policy that was rendered, its address."""
-        return self.pointer if self.format == "hcl" else place(self.outer, self.offset(offset))
+    def position(self, offset: int) -> str:
+        """Returns the position of an offset in words; for a rendered policy, its address."""
+        return self.pointer if self.format == "hcl" else position(self.outer, self.offset(offset))
 
     def line(self, index: int, node: Node) -> int:
-        """Return the 1-based line of the file on which a statement begins."""
+        """Returns the 1-based line of the file on which a statement begins."""
         return self.lines[index] if self.lines else line_of(self.outer, self.offset(node.start))
 
 
-def rendered(text: str, where: str, pointer: str, lines: tuple[int, ...] = ()) -> Source:
-    """Make the source of a Terraform policy that was written as JSON; `lines` are those of its statements."""
-    return Source("hcl", pointer, text, read(text, where), "terraform", text, lines=lines)
+def rendered_source(text: str, where: str, pointer: str, lines: tuple[int, ...] = ()) -> PolicySource:
+    """Returns the source of a Terraform policy rendered as JSON; `lines` are those of its statements."""
+    return PolicySource("hcl", pointer, text, read_json(text, where), "terraform", text, lines=lines)

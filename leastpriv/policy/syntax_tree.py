@@ -1,6 +1,6 @@
-"""Values with the place of their text, so that a file can be edited as text; strict JSON (RFC 8259) read so.
+"""Parses strict JSON (RFC 8259) into nodes with text offsets, so that a file can be edited as text.
 
-YAML becomes the same nodes in `yaml_spans`.
+`yaml_reader` parses YAML into the same nodes.
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ from typing import Literal
 
 from leastpriv.errors import PolicyFileError
 
-Kind = Literal["object", "array", "string", "number", "literal", "alias"]
-"""A literal is `true`, `false` or `null`; an alias, of YAML, stands for a node elsewhere."""
+NodeKind = Literal["object", "array", "string", "number", "literal", "alias"]
+"""A literal is `true`, `false` or `null`; a YAML alias refers to another node."""
 
 _MAX_DEPTH = 64
-"""A policy is 5 levels deep, in a wrapper of some tool perhaps 12; beyond this a file is hostile."""
+"""A policy is 5 levels deep, with a tool's wrapper perhaps 12; a deeper file is hostile."""
 
 _SPACE = re.compile(r"[ \t\r\n]*+")
 _STRING = re.compile(r'"[^"\\\x00-\x1f]*+(?:\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4})[^"\\\x00-\x1f]*+)*+"')
@@ -28,7 +28,7 @@ _LITERAL = re.compile(r"true|false|null")
 class Node:
     """One value; `start` and `end` are offsets of its text."""
 
-    kind: Kind
+    kind: NodeKind
     start: int
     end: int
     text: str = ""
@@ -36,30 +36,30 @@ class Node:
     members: tuple[Member, ...] = ()
     items: tuple[Node, ...] = ()
     block: bool = False
-    """Written as a YAML block, without brackets: `end` is that of its last value, before any comment."""
+    """Whether it is a YAML block without brackets; `end` is then that of its last value, before any comment."""
     quote: str = ""
-    """Of a YAML string: `'`, `"`, `|` or `>`; empty for a plain one."""
+    """Quotes of a YAML string: `'`, `"`, `|` or `>`; empty for a plain one."""
     anchor: str = ""
-    """Of YAML: other places of the file may say the same by this name."""
+    """Name by which YAML aliases repeat the value."""
 
     def get(self, key: str) -> Node | None:
-        """Return the value of the member `key`, spelled exactly so."""
+        """Returns the value of the member `key`, in exactly this spelling."""
         return next((member.value for member in self.members if member.key == key), None)
 
     def get_any_case(self, key: str) -> Node | None:
-        """Return the value of the first member whose key is `key` in any case."""
+        """Returns the value of the first member whose key is `key` in any case."""
         member = self.member_any_case(key)
         return member.value if member else None
 
     def member_any_case(self, key: str) -> Member | None:
-        """Return the first member whose key is `key` in any case."""
+        """Returns the first member whose key is `key` in any case."""
         wanted = key.casefold()
         return next((member for member in self.members if member.key.casefold() == wanted), None)
 
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """One key of an object, decoded, and its value; `start` is the offset of the key's first character."""
+    """A decoded key of an object and its value; `start` is the offset of the key's first character."""
 
     key: str
     start: int
@@ -67,27 +67,27 @@ class Member:
     value: Node
 
 
-def read(text: str, where: str) -> Node:
-    """Read one JSON value from the whole of `text`.
+def read_json(text: str, where: str) -> Node:
+    """Parses one JSON value from the whole of `text`.
 
-    Raises PolicyFileError naming `where`, line and column: not strict JSON, a key twice in one object, or
+    Raises PolicyFileError with `where`, line and column for text that is not strict JSON, for a duplicate key, and for
     more than 64 levels.
     """
     return _Reader(text, where).document()
 
 
 def line_of(text: str, offset: int) -> int:
-    """Return the 1-based line of an offset."""
+    """Returns the 1-based line of an offset."""
     return text.count("\n", 0, offset) + 1
 
 
-def place(text: str, offset: int) -> str:
-    """Return an offset in words: `line 3, column 7`, both 1-based."""
+def position(text: str, offset: int) -> str:
+    """Returns the position of an offset in words: `line 3, column 7`, both 1-based."""
     return f"line {line_of(text, offset)}, column {offset - text.rfind(chr(10), 0, offset)}"
 
 
 def minified(node: Node) -> str:
-    """Return the value as JSON without white space, characters outside ASCII as themselves."""
+    """Returns the value as JSON without white space, with characters outside ASCII unescaped."""
     if node.kind == "object":
         members = (f"{_as_itself(member.key)}:{minified(member.value)}" for member in node.members)
         return "{" + ",".join(members) + "}"
@@ -101,32 +101,32 @@ def _as_itself(text: str) -> str:
     return json.dumps(text, ensure_ascii=lone_surrogate)
 
 
-def value_of(node: Node) -> object:
-    """Return the value as `json.loads` would; a string of an alias is its name."""
+def json_value(node: Node) -> object:
+    """Returns the value as `json.loads` would; an alias becomes its name."""
     if node.kind == "object":
-        return {member.key: value_of(member.value) for member in node.members}
+        return {member.key: json_value(member.value) for member in node.members}
     if node.kind == "array":
-        return [value_of(item) for item in node.items]
+        return [json_value(item) for item in node.items]
     if node.kind in {"number", "literal"}:
         try:
             return json.loads(node.text)
         except ValueError:
-            # A number of YAML that JSON cannot write, as 0o17.
+            # A YAML number that JSON cannot write, such as 0o17.
             return node.text
     return node.text
 
 
-def quoted(text: str) -> str:
-    """Return `text` as a JSON string that UTF-8 can encode and that IAM takes in a document.
+def json_string(text: str) -> str:
+    """Returns `text` as a JSON string that UTF-8 can encode and IAM accepts.
 
-    A document's pattern ends at U+00FF (botocore 1.44 model of IAM, policyDocumentType), and what a person cannot see
-    is better read as its number: such a string is written in ASCII.
+    IAM's pattern for documents ends at U+00FF (botocore 1.44 model of IAM, policyDocumentType), and invisible
+    characters are clearer as numbers: such a string is written in ASCII.
     """
     return json.dumps(text, ensure_ascii=needs_escapes(text))
 
 
 def needs_escapes(text: str) -> bool:
-    """Tell whether a string has characters that a policy's text may not hold, or that nobody sees."""
+    """Returns whether a string has invisible characters or characters that IAM rejects in a document."""
     return not text.isprintable() or any(char > "\u00ff" for char in text)
 
 
@@ -146,7 +146,7 @@ class _Reader:
 
     def error(self, advice: str, at: int | None = None) -> PolicyFileError:
         at = self.at if at is None else at
-        return PolicyFileError(f"{self.where}: {place(self.text, at)}: {advice}.")
+        return PolicyFileError(f"{self.where}: {position(self.text, at)}: {advice}.")
 
     def skip_space(self) -> str:
         found = _SPACE.match(self.text, self.at)
@@ -166,7 +166,7 @@ class _Reader:
         return self.string() if char == '"' else self.scalar()
 
     def scalar(self) -> Node:
-        kinds: tuple[tuple[re.Pattern[str], Kind], ...] = ((_NUMBER, "number"), (_LITERAL, "literal"))
+        kinds: tuple[tuple[re.Pattern[str], NodeKind], ...] = ((_NUMBER, "number"), (_LITERAL, "literal"))
         for pattern, kind in kinds:
             if found := pattern.match(self.text, self.at):
                 self.at = found.end()
@@ -205,7 +205,7 @@ class _Reader:
             raise self.error("a key in double quotes is missing here; correct the JSON")
         key = self.string()
         if key.text in members:
-            raise self.error(f"the key {quoted(key.text)} stands twice in one object; keep one", key.start)
+            raise self.error(f"the key {json_string(key.text)} stands twice in one object; keep one", key.start)
         if self.skip_space() != ":":
             raise self.error("a colon is missing here; correct the JSON")
         self.at += 1

@@ -1,6 +1,6 @@
-"""Write edits into the text of a policy: one writer for brackets, as in JSON, one for blocks of YAML.
+"""Writes edits into a policy's text: one writer for brackets, as in JSON, and one for YAML blocks.
 
-Both return the whole new text; what an edit does not concern is copied.
+Both return the whole new text and copy unaffected parts.
 """
 
 from __future__ import annotations
@@ -13,183 +13,197 @@ from leastpriv.errors import PolicyFileError
 from leastpriv.policy import yaml_writer
 from leastpriv.policy.document import Document
 from leastpriv.policy.json_writer import (
-    Layout,
-    Slots,
+    JsonStyle,
+    ListChanges,
     Splice,
+    apply_splices,
     entry_list_text,
     indentation,
-    layout_of,
-    rewritten,
-    spliced,
+    json_style_of,
+    rewrite_list,
     statement_list_text,
     statement_text,
 )
 from leastpriv.policy.syntax_tree import Member, Node
-from leastpriv.policy.template_functions import escaped_for
+from leastpriv.policy.template_functions import template_escape
 from leastpriv.policy.yaml_writer import column, entry_lines, list_splice
 
 
 class BlockWriter:
-    """Statements in blocks of YAML; see `Writer`."""
+    """Writes statements in YAML blocks; see `Writer`."""
 
     def __init__(self, document: Document) -> None:
         self.document = document
         self.text = document.text
-        self.hand = yaml_writer.hand_of(document)
+        self.style = yaml_writer.yaml_style_of(document)
 
-    def rewritten(self, index: int, key: str, slots: Slots) -> Splice:
-        """Edit an Action or a Resource; one string becomes a list where it has to."""
-        member = _editable(self.document, index, key, slots)
-        value, hand = member.value, yaml_writer.like(self.hand, member.value)
-        after = {place: [yaml_writer.scalar(entry, hand) for entry in found] for place, found in slots.after.items()}
+    def rewrite_list(self, index: int, key: str, changes: ListChanges) -> Splice:
+        """Edits an Action or a Resource; a string becomes a list if necessary."""
+        member = _editable(self.document, index, key, changes)
+        value, list_style = member.value, yaml_writer.with_quotes_of(self.style, member.value)
+        after = {
+            place: [yaml_writer.scalar(entry, list_style) for entry in found] for place, found in changes.after.items()
+        }
         if value.kind == "array" and value.block:
             indent = " " * column(self.text, value.start)
             lines = {place: [f"{indent}- {entry}" for entry in found] for place, found in after.items()}
-            return list_splice(self.text, value, {}, Slots(slots.drop, lines), self.hand)
+            return list_splice(self.text, value, {}, ListChanges(changes.drop, lines), self.style)
         written = [self.text[item.start : item.end] for item in value.items or (value,)]
         if value.kind == "array":
-            layout = layout_of(self.document)
-            return value.start, value.end, rewritten(self.text, value, written, Slots(slots.drop, after), layout)
-        entries = ([] if slots.drop else written) + after.get(0, [])
+            new = rewrite_list(
+                self.text, value, written, ListChanges(changes.drop, after), json_style_of(self.document)
+            )
+            return value.start, value.end, new
+        entries = ([] if changes.drop else written) + after.get(0, [])
         if len(entries) == 1:
             return value.start, value.end, entries[0]
         if not self.document.statement_nodes[index].block:
             return value.start, value.end, f"[{', '.join(entries)}]"
-        if self.hand.flow and not slots.drop:
-            entries[0] = yaml_writer.in_brackets(self.text, value, hand)
-        return member.key_end, value.end, yaml_writer.list_text(entries, member, self.text, self.hand)
+        if self.style.flow and not changes.drop:
+            entries[0] = yaml_writer.flow_text(self.text, value, list_style)
+        return member.key_end, value.end, yaml_writer.list_text(entries, member, self.text, self.style)
 
-    def renamed(self, member: Member, key: str, entries: Sequence[str]) -> Splice:
-        """Write another key, its list as the file writes lists."""
-        texts = [yaml_writer.scalar(entry, self.hand) for entry in entries]
+    def replace_key(self, member: Member, key: str, entries: Sequence[str]) -> Splice:
+        """Replaces a key and writes its list in the file's style."""
+        texts = [yaml_writer.scalar(entry, self.style) for entry in entries]
         if len(texts) == 1 and member.value.kind != "array":
             return member.start, member.value.end, f"{key}: {texts[0]}"
         in_line = self.text[member.start : member.value.end].count("\n") == 0 and member.value.kind == "array"
-        new = f": [{', '.join(texts)}]" if in_line else yaml_writer.list_text(texts, member, self.text, self.hand)
+        new = f": [{', '.join(texts)}]" if in_line else yaml_writer.list_text(texts, member, self.text, self.style)
         return member.start, member.value.end, key + new
 
-    def whole(self, splices: Splices, dropped: set[int], appended: Sequence[Mapping[str, object]]) -> str:
-        """Return the whole text after edits within statements, without the dropped ones, with others at the end."""
+    def rewrite_policy(
+        self, splices: StatementSplices, dropped: set[int], appended: Sequence[Mapping[str, object]]
+    ) -> str:
+        """Returns the whole text with edited, without dropped, and with appended statements."""
         member, nodes = _statements(self.document), self.document.statement_nodes
         value = member.value
         if len(dropped) == len(nodes) and not (appended and value.kind == "array" and nodes):
             end = (
-                entry_lines(self.text, value, len(nodes) - 1, self.hand)[1]
+                entry_lines(self.text, value, len(nodes) - 1, self.style)[1]
                 if value.kind == "array" and nodes
                 else value.end
             )
-            new = (member.key_end, end, self.fresh(member, appended))
+            new = (member.key_end, end, self.new_list(member, appended))
         elif value.kind == "array":
-            new = self.several(value, splices, dropped, appended)
+            new = self.statement_list(value, splices, dropped, appended)
         elif appended:
-            new = self.one_and_others(value, splices, appended)
+            new = self.list_from_single(value, splices, appended)
         else:
-            return spliced(self.text, 0, len(self.text), splices.get(0, ()))
-        return spliced(self.text, 0, len(self.text), [new])
+            return apply_splices(self.text, 0, len(self.text), splices.get(0, ()))
+        return apply_splices(self.text, 0, len(self.text), [new])
 
-    def several(
-        self, value: Node, splices: Splices, dropped: set[int], appended: Sequence[Mapping[str, object]]
+    def statement_list(
+        self, value: Node, splices: StatementSplices, dropped: set[int], appended: Sequence[Mapping[str, object]]
     ) -> Splice:
-        """Rewrite a list of statements of which one at least remains."""
+        """Rewrites a list of statements of which at least one remains."""
         written = {
-            index: spliced(self.text, *entry_lines(self.text, value, index, self.hand), found)
+            index: apply_splices(self.text, *entry_lines(self.text, value, index, self.style), found)
             for index, found in splices.items()
         }
         indent = " " * column(self.text, value.start)
-        slots = Slots(dropped)
-        slots.after[len(value.items) - 1] += [yaml_writer.statement_text(each, indent, self.hand) for each in appended]
-        return list_splice(self.text, value, written, slots, self.hand)
+        changes = ListChanges(dropped)
+        changes.after[len(value.items) - 1] += [
+            yaml_writer.statement_text(each, indent, self.style) for each in appended
+        ]
+        return list_splice(self.text, value, written, changes, self.style)
 
-    def one_and_others(self, value: Node, splices: Splices, appended: Sequence[Mapping[str, object]]) -> Splice:
-        """Make a list of a statement that stands without one."""
+    def list_from_single(
+        self, value: Node, splices: StatementSplices, appended: Sequence[Mapping[str, object]]
+    ) -> Splice:
+        """Turns a single statement into a list."""
         begin = value.start - column(self.text, value.start)
-        lines = spliced(self.text, begin, value.end, splices.get(0, ())).split("\n")
+        lines = apply_splices(self.text, begin, value.end, splices.get(0, ())).split("\n")
         indent = " " * (value.start - begin)
         first = f"{indent}- {lines[0][len(indent) :]}"
         own = "\n".join([first, *(f"  {line}" if line.strip() else line for line in lines[1:])])
-        entries = [own, *(yaml_writer.statement_text(statement, indent, self.hand) for statement in appended)]
-        return begin, value.end, self.hand.newline.join(entries)
+        entries = [own, *(yaml_writer.statement_text(statement, indent, self.style) for statement in appended)]
+        return begin, value.end, self.style.newline.join(entries)
 
-    def fresh(self, member: Member, appended: Sequence[Mapping[str, object]]) -> str:
-        """Write a list of new statements alone, from the key's colon on."""
+    def new_list(self, member: Member, appended: Sequence[Mapping[str, object]]) -> str:
+        """Writes a list of only new statements, from the key's colon on."""
         if not appended:
             return ": []"
-        indent = " " * column(self.text, member.start) + self.hand.dash
-        texts = [yaml_writer.statement_text(statement, indent, self.hand) for statement in appended]
-        return ":" + "".join(self.hand.newline + text for text in texts)
+        indent = " " * column(self.text, member.start) + self.style.dash
+        texts = [yaml_writer.statement_text(statement, indent, self.style) for statement in appended]
+        return ":" + "".join(self.style.newline + text for text in texts)
 
 
-def takes(document: Document, index: int, key: str) -> bool:
-    """Tell whether entries can be put beside those of a statement's Action or Resource, which it has."""
-    return _takes(document, _member(document, index, key).value)
+def can_add_entries(document: Document, index: int, key: str) -> bool:
+    """Returns whether entries can be added to a statement's Action or Resource, which it has."""
+    return _accepts_entries(document, _member(document, index, key).value)
 
 
 class BracketWriter:
-    """Statements in brackets; see `Writer`."""
+    """Writes statements in brackets; see `Writer`."""
 
     def __init__(self, document: Document) -> None:
         self.document = document
         self.text = document.text
-        self.layout = _spelling(document, layout_of(document))
-        self.escape = escaped_for(document.source.language)
+        self.style = _with_yaml_strings(document, json_style_of(document))
+        self.escape = template_escape(document.source.language)
 
-    def rewritten(self, index: int, key: str, slots: Slots) -> Splice:
-        """Edit an Action or a Resource; one string becomes a list where it has to."""
-        value = _editable(self.document, index, key, slots).value
+    def rewrite_list(self, index: int, key: str, changes: ListChanges) -> Splice:
+        """Edits an Action or a Resource; a string becomes a list if necessary."""
+        value = _editable(self.document, index, key, changes).value
         written = [self.text[item.start : item.end] for item in value.items or (value,)]
-        after = {place: self.spelled(found) for place, found in slots.after.items()}
+        after = {place: self.spelled(found) for place, found in changes.after.items()}
         if value.kind == "array":
-            new = rewritten(self.text, value, written, Slots(slots.drop, after), self.layout)
+            new = rewrite_list(self.text, value, written, ListChanges(changes.drop, after), self.style)
             return value.start, value.end, new
-        entries = ([] if slots.drop else written) + after.get(0, [])
+        entries = ([] if changes.drop else written) + after.get(0, [])
         if len(entries) == 1:
             return value.start, value.end, entries[0]
-        return value.start, value.end, entry_list_text(entries, indentation(self.text, value.start), self.layout)
+        return value.start, value.end, entry_list_text(entries, indentation(self.text, value.start), self.style)
 
-    def renamed(self, member: Member, key: str, entries: Sequence[str]) -> Splice:
-        """Write another key, its list as the file writes lists."""
+    def replace_key(self, member: Member, key: str, entries: Sequence[str]) -> Splice:
+        """Replaces a key and writes its list in the file's style."""
         value = member.value
         texts = self.spelled(entries)
         bare = len(texts) == 1 and value.kind != "array"
-        new = texts[0] if bare else entry_list_text(texts, indentation(self.text, member.start), self.layout)
-        return member.start, value.end, self.layout.spell_key(key) + self.text[member.key_end : value.start] + new
+        new = texts[0] if bare else entry_list_text(texts, indentation(self.text, member.start), self.style)
+        return member.start, value.end, self.style.spell_key(key) + self.text[member.key_end : value.start] + new
 
-    def whole(self, splices: Splices, dropped: set[int], appended: Sequence[Mapping[str, object]]) -> str:
-        """Return the whole text after edits within statements, without the dropped ones, with others at the end."""
+    def rewrite_policy(
+        self, splices: StatementSplices, dropped: set[int], appended: Sequence[Mapping[str, object]]
+    ) -> str:
+        """Returns the whole text with edited, without dropped, and with appended statements."""
         value, nodes = _statements(self.document).value, self.document.statement_nodes
-        texts = [spliced(self.text, n.start, n.end, splices.get(index, ())) for index, n in enumerate(nodes)]
+        texts = [apply_splices(self.text, n.start, n.end, splices.get(index, ())) for index, n in enumerate(nodes)]
         if len(dropped) == len(texts):
             indent = indentation(self.text, value.start)
-            fresh = [self.statement(statement, indent + self.layout.unit) for statement in appended]
-            new = statement_list_text(fresh, indent, self.layout)
+            new_list = [self.statement(statement, indent + self.style.unit) for statement in appended]
+            new = statement_list_text(new_list, indent, self.style)
         else:
             indent = indentation(self.text, nodes[-1].end - 1)
-            slots = Slots(dropped)
-            slots.after[len(texts) - 1] += [self.statement(statement, indent) for statement in appended]
-            new = rewritten(self.text, value, texts, slots, self.layout)
+            changes = ListChanges(dropped)
+            changes.after[len(texts) - 1] += [self.statement(statement, indent) for statement in appended]
+            new = rewrite_list(self.text, value, texts, changes, self.style)
         return self.text[: value.start] + new + self.text[value.end :]
 
     def spelled(self, entries: Sequence[str]) -> list[str]:
-        """Write strings as the file spells them."""
-        return [self.layout.spell(self.escape(entry)) for entry in entries]
+        """Writes strings in the file's spelling."""
+        return [self.style.spell(self.escape(entry)) for entry in entries]
 
     def statement(self, statement: Mapping[str, object], indent: str) -> str:
-        """Write a new statement; its conditions are copied from the file, spelled as the file spells them."""
-        escaped = {key: value if key == "Condition" else _each(self.escape, value) for key, value in statement.items()}
-        return statement_text(escaped, indent, self.layout)
+        """Writes a new statement; its conditions are copied from the file and already in the file's spelling."""
+        escaped = {
+            key: value if key == "Condition" else _map_strings(self.escape, value) for key, value in statement.items()
+        }
+        return statement_text(escaped, indent, self.style)
 
 
-def _spelling(document: Document, layout: Layout) -> Layout:
-    """The layout with a YAML file's own ways to write strings and keys: in its brackets they need no quotes."""
+def _with_yaml_strings(document: Document, style: JsonStyle) -> JsonStyle:
+    """Returns the style with a YAML file's spelling of strings and keys, which need no quotes in its brackets."""
     keys = [member for node in document.statement_nodes for member in node.members]
-    if document.source.format != "yaml" or document.source.shell or not keys:
-        return layout
-    hand, first = yaml_writer.hand_of(document), document.text[keys[0].start]
-    of_keys = replace(hand, quote=first if first in {'"', "'"} else "")
+    if document.source.format != "yaml" or document.source.embedded or not keys:
+        return style
+    yaml_style, first = yaml_writer.yaml_style_of(document), document.text[keys[0].start]
+    key_style = replace(yaml_style, quote=first if first in {'"', "'"} else "")
     return replace(
-        layout,
-        spell=lambda text: yaml_writer.scalar(text, hand),
-        spell_key=lambda key: yaml_writer.scalar(key, of_keys),
+        style,
+        spell=lambda text: yaml_writer.scalar(text, yaml_style),
+        spell_key=lambda key: yaml_writer.scalar(key, key_style),
     )
 
 
@@ -201,7 +215,7 @@ def _statements(document: Document) -> Member:
 
 
 _ONE_STRING = frozenset({"Fn::Sub", "Fn::Join", "Fn::GetAtt"})
-"""Functions beside which other strings can stand; `Ref` or `Fn::If` may be a list already."""
+"""Functions that return one string, so that other strings can follow; `Ref` or `Fn::If` may return a list."""
 
 
 def _member(document: Document, index: int, key: str) -> Member:
@@ -211,44 +225,46 @@ def _member(document: Document, index: int, key: str) -> Member:
     return member
 
 
-def _editable(document: Document, index: int, key: str, slots: Slots) -> Member:
+def _editable(document: Document, index: int, key: str, changes: ListChanges) -> Member:
     member = _member(document, index, key)
     value = member.value
-    if not slots.drop and not _takes(document, value):
+    if not changes.drop and not _accepts_entries(document, value):
         function = value.members[0].key if value.members else value.text
         raise PolicyFileError(
-            f"{document.where}: {document.source.place(value.start)}: nothing can be put beside this {function} in "
+            f"{document.where}: {document.source.position(value.start)}: nothing can be put beside this {function} in "
             f"{key}; write it as a list."
         )
     return member
 
 
-def _takes(document: Document, value: Node) -> bool:
-    """Whether entries can be put beside a value: not beside what is a list already, nor beside several lines."""
+def _accepts_entries(document: Document, value: Node) -> bool:
+    """Returns whether entries can be added to a value: it must be a string on one line, or a literal list."""
     if value.kind != "object":
         return value.kind == "array" or document.source.language != "terraform" or not value.text.startswith("${")
     return value.members[0].key in _ONE_STRING and "\n" not in document.text[value.start : value.end]
 
 
-def _each(change: Callable[[str], str], value: object) -> object:
-    """Change a string, or those of a list."""
+def _map_strings(change: Callable[[str], str], value: object) -> object:
+    """Applies a change to a string, or to each string of a list."""
     if isinstance(value, str):
         return change(value)
-    return [_each(change, item) for item in value] if isinstance(value, Sequence) else value
+    return [_map_strings(change, item) for item in value] if isinstance(value, Sequence) else value
 
 
-Splices = Mapping[int, Sequence[Splice]]
-"""Index of a statement -> edits of its text."""
+StatementSplices = Mapping[int, Sequence[Splice]]
+"""Index of a statement -> splices in its text."""
 
 
 class Writer(Protocol):
-    """How edits become text."""
+    """Writes edits as text."""
 
-    def rewritten(self, index: int, key: str, slots: Slots) -> Splice:
-        """Edit an Action or a Resource of a statement; `slots` holds plain strings."""
+    def rewrite_list(self, index: int, key: str, changes: ListChanges) -> Splice:
+        """Edits an Action or a Resource of a statement; `changes` has plain strings."""
 
-    def renamed(self, member: Member, key: str, entries: Sequence[str]) -> Splice:
-        """Write another key with a list in place of a member of a statement."""
+    def replace_key(self, member: Member, key: str, entries: Sequence[str]) -> Splice:
+        """Replaces a member of a statement by another key with a list."""
 
-    def whole(self, splices: Splices, dropped: set[int], appended: Sequence[Mapping[str, object]]) -> str:
-        """Return the whole text after edits within statements, without the dropped ones, with others at the end."""
+    def rewrite_policy(
+        self, splices: StatementSplices, dropped: set[int], appended: Sequence[Mapping[str, object]]
+    ) -> str:
+        """Returns the whole text with edited, without dropped, and with appended statements."""

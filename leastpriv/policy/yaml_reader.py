@@ -1,8 +1,9 @@
-"""YAML read with the place of every value, in the nodes of `spans`.
+"""Parses YAML into the nodes of `syntax_tree`.
 
-The short tags of CloudFormation become the functions they stand for: `!Sub x` is read as `{"Fn::Sub": "x"}`, `!Ref` and
-`!Condition` as the keys without `Fn::` (https://docs.aws.amazon.com/AWSCloudFormation/latest/TemplateReference/intrinsic-function-reference.html,
-read 2026-11-24).
+CloudFormation's short tags become their functions: `!Sub x` is read as `{"Fn::Sub": "x"}`, `!Ref` and `!Condition` as
+keys without `Fn::`
+(https://docs.aws.amazon.com/AWSCloudFormation/latest/TemplateReference/intrinsic-function-reference.html, read
+2026-11-24).
 """
 
 from __future__ import annotations
@@ -12,14 +13,14 @@ from collections.abc import Callable
 from typing import Any
 
 from leastpriv.errors import PolicyFileError
-from leastpriv.policy.syntax_tree import Kind, Member, Node
+from leastpriv.policy.syntax_tree import Member, Node, NodeKind
 
 _MAX_CHARACTERS = 1_000_000
 """CloudFormation takes templates of 1 MB
 (https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/cloudformation-limits.html, read 2026-11-24)."""
 
 _STANDARD = "tag:yaml.org,2002:"
-_KINDS: dict[str, Kind] = {"int": "number", "float": "number", "bool": "literal", "null": "literal"}
+_KINDS: dict[str, NodeKind] = {"int": "number", "float": "number", "bool": "literal", "null": "literal"}
 _LITERALS: dict[str, Callable[[str], str]] = {"bool": str.lower, "null": lambda _: "null"}
 _WITHOUT_PREFIX = frozenset({"Ref", "Condition"})
 _PROPERTY = re.compile(r"[!&][^\s,\[\]{}]*[ \t]*(?:\r?\n[ \t]*)?")
@@ -27,10 +28,10 @@ _PROPERTY = re.compile(r"[!&][^\s,\[\]{}]*[ \t]*(?:\r?\n[ \t]*)?")
 
 
 def read_yaml(text: str, where: str) -> Node:
-    """Read the one document of a YAML file.
+    """Parses the only document of a YAML file.
 
-    Raises PolicyFileError naming `where`, line and column: not YAML, several documents, none, too long, or nested too
-    deep.
+    Raises PolicyFileError with `where`, line and column for text that is not YAML, has several documents or none, is
+    too long, or is nested too deep.
     """
     if len(text) > _MAX_CHARACTERS:
         raise PolicyFileError(
@@ -54,12 +55,12 @@ def read_yaml(text: str, where: str) -> Node:
     except RecursionError as error:
         raise PolicyFileError(f"{where}: YAML nested so deep is no policy; name the policy file itself.") from error
     except (YAMLError, ValueError) as error:
-        # The reader's own errors have no mark, as for a character that YAML does not allow.
+        # The reader's own errors have no position, for example for a character that YAML forbids.
         raise PolicyFileError(f"{where}: this is not YAML ({str(error).splitlines()[0]}); correct it.") from error
 
 
 class _Converter:
-    """Makes our nodes from those of the library; the second sight of a node is an alias."""
+    """Converts the library's nodes; a repeated node is an alias."""
 
     def __init__(self, text: str, skipped: int) -> None:
         self.text = text
@@ -77,7 +78,7 @@ class _Converter:
         return self.plain(source, start, end, tag)
 
     def function(self, name: str, source: Any, start: int, end: int) -> Node:
-        """The value of a tag, as the one member of an object."""
+        """Converts a tag to an object with one member."""
         inside = start
         while found := _PROPERTY.match(self.text, inside):
             inside = found.end()
@@ -113,7 +114,7 @@ class _Converter:
         return Member(name, start, end, self.node(value))
 
     def scalar(self, source: Any, start: int, end: int, tag: str, anchor: str) -> Node:
-        # The end of a block scalar is where the next value begins.
+        # The library ends a block scalar where the next value begins.
         end = start + len(self.text[start:end].rstrip()) if source.style in {"|", ">"} else end
         text = _LITERALS.get(tag, str)(source.value)
         return Node(_KINDS.get(tag, "string"), start, end, text, quote=source.style or "", anchor=anchor)

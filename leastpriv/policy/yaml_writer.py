@@ -1,4 +1,4 @@
-"""YAML in blocks: lists with a dash a line rewritten so that what stays keeps its lines; new text in the same hand."""
+"""Writes policy text in YAML blocks in the style of the file; remaining list entries keep their lines."""
 
 from __future__ import annotations
 
@@ -9,40 +9,40 @@ from itertools import pairwise
 
 from leastpriv.errors import PolicyFileError
 from leastpriv.policy.document import Document
-from leastpriv.policy.json_writer import Slots, Splice
-from leastpriv.policy.syntax_tree import Member, Node, needs_escapes, place, quoted
+from leastpriv.policy.json_writer import ListChanges, Splice
+from leastpriv.policy.syntax_tree import Member, Node, json_string, needs_escapes, position
 
 _LISTS = ("Action", "NotAction", "Resource", "NotResource")
 _KEY_ORDER = ("Sid", "Effect", "Action", "NotAction", "Resource", "NotResource", "Condition")
 _PLAIN = re.compile(r"[A-Za-z][A-Za-z0-9_-]*:[A-Za-z0-9_:./*+=@-]*[A-Za-z0-9_/*]|[A-Za-z][A-Za-z0-9]*")
-"""A narrow choice of what YAML takes without quotes: actions, ARNs, words."""
+"""Some of the strings that YAML reads without quotes: actions, ARNs, single words."""
 _NOT_STRINGS = frozenset({"true", "false", "null", "yes", "no", "on", "off", "y", "n"})
-"""Words that some version of YAML reads as something else."""
+"""Strings that some YAML version reads as another type."""
 _FLOW = re.compile(r"[][{},]")
 _UNPRINTABLE = re.compile("[\x7f-\x9f\u2028\u2029\ufeff\ufffe\uffff]")
 
 
 @dataclass(frozen=True, slots=True)
-class Hand:
-    """The habits of one YAML file."""
+class YamlStyle:
+    """The style of one YAML file."""
 
     where: str
-    """How messages call the file."""
+    """Name of the file in messages."""
     newline: str
     unit: str
     """White space that one level of mappings adds."""
     dash: str
-    """White space before the dashes of a list, beyond that of its key."""
+    """White space before the dashes of a list, relative to its key."""
     quote: str
-    """Around a new string that needs no quotes: `'`, `"` or none."""
+    """Quotes around a new string that needs none: `'`, `"` or empty."""
     flow: bool
-    """Lists of actions are mostly written in brackets."""
-    bare: frozenset[str]
-    """Those elements of a statement whose lists of one are mostly written as a string."""
+    """Whether lists of actions are mostly in brackets."""
+    string_for_one: frozenset[str]
+    """Elements of a statement whose lists of one are mostly written as a string."""
 
 
-def hand_of(document: Document) -> Hand:
-    """Read the habits off a document; where it shows none, those of AWS's own examples."""
+def yaml_style_of(document: Document) -> YamlStyle:
+    """Reads the style of a document; the default is that of AWS's examples."""
     text, nodes = document.text, document.statement_nodes
     members = [member for node in nodes for key in _LISTS if (member := node.member_any_case(key))]
     lists = [member for member in members if member.value.kind == "array" and member.value.items]
@@ -50,109 +50,111 @@ def hand_of(document: Document) -> Hand:
     top = document.policy.member_any_case("Statement")
     sample = blocks or ([top] if top and top.value.block and top.value.kind == "array" else [])
     strings = [node for member in members for node in (member.value.items or (member.value,)) if node.kind == "string"]
-    return Hand(
+    return YamlStyle(
         where=document.where,
         newline="\r\n" if "\r\n" in text else "\n",
         unit=_unit(text, document),
         dash=" " * (column(text, sample[0].value.start) - column(text, sample[0].start)) if sample else "  ",
         quote=_usual_quote(strings),
         flow=len(lists) > 2 * len(blocks),
-        bare=frozenset(key for key in _LISTS if _mostly_bare(nodes, key)),
+        string_for_one=frozenset(key for key in _LISTS if _mostly_strings(nodes, key)),
     )
 
 
-def like(hand: Hand, value: Node) -> Hand:
-    """Return the hand with the quotes of one list's own strings."""
+def with_quotes_of(style: YamlStyle, value: Node) -> YamlStyle:
+    """Returns the style with the quotes of one list's strings."""
     strings = [node for node in value.items or (value,) if node.kind == "string"]
-    return replace(hand, quote=_usual_quote(strings)) if strings else hand
+    return replace(style, quote=_usual_quote(strings)) if strings else style
 
 
 def column(text: str, offset: int) -> int:
-    """Return how many characters stand before an offset on its line."""
+    """Returns the number of characters before an offset on its line."""
     return offset - (text.rfind("\n", 0, offset) + 1)
 
 
-def scalar(text: str, hand: Hand) -> str:
-    """Write a string in the file's own quotes, without any where it can do without and mostly does."""
+def scalar(text: str, style: YamlStyle) -> str:
+    """Writes a string in the file's quotes, or without quotes if possible and usual in the file."""
     plain = _PLAIN.fullmatch(text) and text.lower() not in _NOT_STRINGS
-    if plain and not hand.quote:
+    if plain and not style.quote:
         return text
-    if hand.quote == '"' or "'" in text or needs_escapes(text):
-        return _UNPRINTABLE.sub(lambda found: f"\\u{ord(found[0]):04x}", quoted(text))
+    if style.quote == '"' or "'" in text or needs_escapes(text):
+        return _UNPRINTABLE.sub(lambda found: f"\\u{ord(found[0]):04x}", json_string(text))
     return f"'{text}'"
 
 
-def in_brackets(text: str, value: Node, hand: Hand) -> str:
-    """Return the text of a string, or of a function in its place, as it can stand in a list in brackets.
+def flow_text(text: str, value: Node, style: YamlStyle) -> str:
+    """Returns the text of a string, or of a function in its place, for a list in brackets.
 
-    There `{`, `,` and their like end a string without quotes.
+    There `{`, `,` and similar characters end a string without quotes.
     """
     inner = value.members[0].value if value.kind == "object" else value
     written = text[value.start : value.end]
     if inner.kind == "string" and not inner.quote and _FLOW.search(inner.text):
-        written = text[value.start : inner.start] + scalar(inner.text, hand) + text[inner.end : value.end]
+        written = text[value.start : inner.start] + scalar(inner.text, style) + text[inner.end : value.end]
     return f"{{{written}}}" if value.kind == "object" and not written.startswith(("!", "{")) else written
 
 
-def list_text(entries: Sequence[str], member: Member, text: str, hand: Hand) -> str:
-    """Write strings, each as it will stand in the file, as the value of a key; begins with the key's colon."""
-    if hand.flow:
+def list_text(entries: Sequence[str], member: Member, text: str, style: YamlStyle) -> str:
+    """Writes entries, already in the file's spelling, as the value of a key, from the key's colon on."""
+    if style.flow:
         return f": [{', '.join(entries)}]"
-    indent = " " * column(text, member.start) + hand.dash
-    return ":" + "".join(f"{hand.newline}{indent}- {entry}" for entry in entries)
+    indent = " " * column(text, member.start) + style.dash
+    return ":" + "".join(f"{style.newline}{indent}- {entry}" for entry in entries)
 
 
-def statement_text(statement: Mapping[str, object], indent: str, hand: Hand) -> str:
-    """Write a statement as an entry of a list whose dashes are indented by `indent`."""
+def statement_text(statement: Mapping[str, object], indent: str, style: YamlStyle) -> str:
+    """Writes a statement as an entry of a list whose dashes are indented by `indent`."""
     keys = [key for key in _KEY_ORDER if key in statement] + [key for key in statement if key not in _KEY_ORDER]
-    members = {key: _in_hand(key, statement[key], hand) for key in keys}
-    lines = list(_mapping(members, indent + "  ", hand))
-    return hand.newline.join([f"{indent}- {lines[0][len(indent) + 2 :]}", *lines[1:]])
+    members = {key: _with_list_style(key, statement[key], style) for key in keys}
+    lines = list(_mapping(members, indent + "  ", style))
+    return style.newline.join([f"{indent}- {lines[0][len(indent) + 2 :]}", *lines[1:]])
 
 
-def list_splice(text: str, value: Node, written: Mapping[int, str], slots: Slots, hand: Hand) -> Splice:
-    """Rewrite a list with a dash a line.
+def list_splice(text: str, value: Node, written: Mapping[int, str], changes: ListChanges, style: YamlStyle) -> Splice:
+    """Rewrites a list with one dash a line.
 
-    `written` holds the lines of an entry whose own text changes too; `slots.after` holds whole lines.
-    Raises PolicyFileError where the list is laid out as no block list that people write.
+    `written` has the lines of entries whose text changes too; `changes.after` has whole lines. Raises PolicyFileError
+    if the layout of the list cannot be edited.
     """
-    spans = [entry_lines(text, value, number, hand) for number in range(len(value.items))]
-    result, gaps = "", list[str]()
+    spans = [entry_lines(text, value, number, style) for number in range(len(value.items))]
+    result, separators = "", list[str]()
     between = [text[one[1] : other[0]] for one, other in pairwise(spans)]
-    usual, start, lead = _usual_gap(between, hand), spans[0][0], ""
-    if slots.after.get(-1) and 0 not in slots.drop and _comments(between):
-        # Where entries have comments above them, that above the first is its own, not that of another one before it.
+    usual, start, lead = _usual_separator(between, style), spans[0][0], ""
+    if changes.after.get(-1) and 0 not in changes.drop and _have_comments(between):
+        # In a list with comments above entries, the comment above the first entry belongs to that entry.
         start = _above_comments(text, start)
-        lead = usual.join(slots.after[-1]) + hand.newline + text[start : spans[0][0]]
-        slots = Slots(slots.drop, {place: new for place, new in slots.after.items() if place >= 0})
+        lead = usual.join(changes.after[-1]) + style.newline + text[start : spans[0][0]]
+        changes = ListChanges(changes.drop, {place: new for place, new in changes.after.items() if place >= 0})
     for number, (begin, end) in enumerate(spans):
-        if entries := slots.entries(number, written.get(number, text[begin:end])):
-            result += (_gap(gaps, hand) if result else _leading(gaps, hand)) + usual.join(entries)
-            gaps = []
-        gaps += [text[end : spans[number + 1][0]]] if number + 1 < len(spans) else []
-    if result and _comments(gaps):
-        result += _gap(gaps, hand).removesuffix(hand.newline)
+        if entries := changes.entries(number, written.get(number, text[begin:end])):
+            result += (_joined_separator(separators, style) if result else _leading(separators, style)) + usual.join(
+                entries
+            )
+            separators = []
+        separators += [text[end : spans[number + 1][0]]] if number + 1 < len(spans) else []
+    if result and _have_comments(separators):
+        result += _joined_separator(separators, style).removesuffix(style.newline)
     return start, spans[-1][1], lead + result
 
 
 def _above_comments(text: str, offset: int) -> int:
-    """Where the comments begin whose lines end right before an offset, the beginning of a line."""
+    """Returns where the comment lines directly above an offset, the beginning of a line, begin."""
     while (line := text.rfind("\n", 0, offset - 1) + 1) < offset and text[line:offset].lstrip().startswith("#"):
         offset = line
     return offset
 
 
-def entry_lines(text: str, value: Node, number: int, hand: Hand) -> tuple[int, int]:
-    """Return where the lines of an entry begin and end, the last line end left out; a comment behind it is its own."""
+def entry_lines(text: str, value: Node, number: int, style: YamlStyle) -> tuple[int, int]:
+    """Returns start and end of an entry's lines without the last line end; a comment after the entry is part of it."""
     indent = column(text, value.start)
     begin = text.rfind("\n", 0, value.items[number].start) + 1
     floor = value.items[number - 1].end if number else value.start - indent
     while text[begin : begin + indent + 1] != " " * indent + "-" and begin > floor:
-        # The dash may stand on a line of its own.
+        # The dash may be on the line above.
         begin = text.rfind("\n", 0, begin - 1) + 1
     if text[begin : begin + indent + 1] != " " * indent + "-":
         raise PolicyFileError(
-            f"{hand.where}: {place(text, value.start)}: this list is laid out so that it cannot be edited; begin a "
+            f"{style.where}: {position(text, value.start)}: this list is laid out so that it cannot be edited; begin a "
             "line with each dash."
         )
     end = text.find("\n", value.items[number].end)
@@ -160,66 +162,68 @@ def entry_lines(text: str, value: Node, number: int, hand: Hand) -> tuple[int, i
     return begin, end - 1 if text[end - 1 : end] == "\r" else end
 
 
-def _comments(gaps: Sequence[str]) -> bool:
-    return any(gap.strip() for gap in gaps)
+def _have_comments(separators: Sequence[str]) -> bool:
+    return any(separator.strip() for separator in separators)
 
 
-def _gap(gaps: Sequence[str], hand: Hand) -> str:
-    """Make one gap of those around dropped entries: all of their comments, else the largest."""
-    if not _comments(gaps):
-        return max(gaps, key=lambda gap: gap.count("\n"))
-    return gaps[0] + "".join(gap.removeprefix(hand.newline) for gap in gaps[1:])
+def _joined_separator(separators: Sequence[str], style: YamlStyle) -> str:
+    """Joins the separators around removed entries: all their comments, else the largest separator."""
+    if not _have_comments(separators):
+        return max(separators, key=lambda separator: separator.count("\n"))
+    return separators[0] + "".join(separator.removeprefix(style.newline) for separator in separators[1:])
 
 
-def _leading(gaps: Sequence[str], hand: Hand) -> str:
-    return "".join(gap.removeprefix(hand.newline) for gap in gaps) if _comments(gaps) else ""
+def _leading(separators: Sequence[str], style: YamlStyle) -> str:
+    return (
+        "".join(separator.removeprefix(style.newline) for separator in separators) if _have_comments(separators) else ""
+    )
 
 
-def _usual_gap(gaps: Sequence[str], hand: Hand) -> str:
-    """The blank lines with which all gaps begin, whatever comments follow."""
-    heads = (gap[: len(gap) - len(gap.lstrip())].count("\n") for gap in gaps)
-    return hand.newline * max(1, min(heads, default=1))
+def _usual_separator(separators: Sequence[str], style: YamlStyle) -> str:
+    """Returns the blank lines at the beginning of all separators, without comments."""
+    heads = (separator[: len(separator) - len(separator.lstrip())].count("\n") for separator in separators)
+    return style.newline * max(1, min(heads, default=1))
 
 
-def _mapping(members: Mapping[str, object], indent: str, hand: Hand) -> Iterator[str]:
+def _mapping(members: Mapping[str, object], indent: str, style: YamlStyle) -> Iterator[str]:
     for key, value in members.items():
-        yield from _member(indent + (scalar(key, hand) if not _PLAIN.fullmatch(key) else key), value, indent, hand)
+        yield from _member(indent + (scalar(key, style) if not _PLAIN.fullmatch(key) else key), value, indent, style)
 
 
-def _member(key: str, value: object, indent: str, hand: Hand) -> Iterator[str]:
+def _member(key: str, value: object, indent: str, style: YamlStyle) -> Iterator[str]:
     if isinstance(value, Mapping):
         yield f"{key}:"
-        yield from _mapping(value, indent + hand.unit, hand)
+        yield from _mapping(value, indent + style.unit, style)
     elif isinstance(value, Sequence) and not isinstance(value, str):
-        entries = [_text(entry, hand) for entry in value]
-        if hand.flow or not entries:
+        entries = [_text(entry, style) for entry in value]
+        if style.flow or not entries:
             yield f"{key}: [{', '.join(entries)}]"
         else:
             yield f"{key}:"
-            yield from (f"{indent}{hand.dash}- {entry}" for entry in entries)
+            yield from (f"{indent}{style.dash}- {entry}" for entry in entries)
     else:
-        yield f"{key}: {_text(value, hand)}"
+        yield f"{key}: {_text(value, style)}"
 
 
-def _text(value: object, hand: Hand) -> str:
+def _text(value: object, style: YamlStyle) -> str:
     if isinstance(value, str):
-        return scalar(value, hand)
+        return scalar(value, style)
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, int):
         return str(value)
     if isinstance(value, Mapping):
-        return "{" + ", ".join(f"{scalar(key, hand)}: {_text(each, hand)}" for key, each in value.items()) + "}"
+        return "{" + ", ".join(f"{scalar(key, style)}: {_text(each, style)}" for key, each in value.items()) + "}"
     if isinstance(value, Sequence):
-        return "[" + ", ".join(_text(each, hand) for each in value) + "]"
+        return "[" + ", ".join(_text(each, style) for each in value) + "]"
     raise TypeError(f"a policy holds no {type(value).__name__}")
 
 
-def _in_hand(key: str, value: object, hand: Hand) -> object:
+def _with_list_style(key: str, value: object, style: YamlStyle) -> object:
     if key not in _LISTS:
         return value
     entries = [value] if isinstance(value, str) else list(value) if isinstance(value, Sequence) else [value]
-    return entries[0] if len(entries) == 1 and key in hand.bare else entries
+    return entries[0] if len(entries) == 1 and key in style.string_for_one else entries
 
 
 def _unit(text: str, document: Document) -> str:
@@ -231,7 +235,7 @@ def _unit(text: str, document: Document) -> str:
 
 
 def _usual_quote(strings: Sequence[Node]) -> str:
-    """The quotes of strings that could do without."""
+    """Returns the usual quotes of strings that need none."""
     free = [node.quote for node in strings if _PLAIN.fullmatch(node.text) and node.quote in {"", "'", '"'}]
     quote = max(("", "'", '"'), key=free.count)
     if free:
@@ -239,7 +243,7 @@ def _usual_quote(strings: Sequence[Node]) -> str:
     return '"' if any(node.quote == '"' for node in strings) else ""
 
 
-def _mostly_bare(statements: Sequence[Node], key: str) -> bool:
+def _mostly_strings(statements: Sequence[Node], key: str) -> bool:
     values = [value for node in statements if (value := node.get_any_case(key))]
     strings = sum(value.kind != "array" for value in values)
     return strings > sum(len(value.items) == 1 for value in values)

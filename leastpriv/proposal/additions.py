@@ -1,14 +1,11 @@
-"""Additions: what the evidence needs and the policy lacks, under the rules of extending (an escalation channel).
-
-`resources: keep`: an addition takes the form in which the committed policy already writes such a resource.
-"""
+"""Additions: permissions that the evidence needs and the policies lack, within the rules for additions."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
-from leastpriv.evidence.created_resources import Made, made_of
+from leastpriv.evidence.created_resources import CreatedResources, find_created_resources
 from leastpriv.evidence.models import Evidence
 from leastpriv.models import Basis, ChangeKind, Condition, Need, Usage
 from leastpriv.permissions.generalize import Pattern, patterns_of
@@ -17,19 +14,25 @@ from leastpriv.permissions.resource_types import fits, widest
 from leastpriv.permissions.sensitive import sensitivity
 from leastpriv.permissions.volatility import Opening
 from leastpriv.policy.document import Statement
-from leastpriv.proposal.addition_rules import EMERGENCY, is_logged, reviewed, untrusted, unwritable
+from leastpriv.proposal.addition_rules import (
+    BREAK_GLASS,
+    addition_result,
+    is_from_job_log,
+    reviewed_runs,
+    untrusted_ref,
+)
 from leastpriv.proposal.fingerprint import addition_id
-from leastpriv.proposal.guards.people_and_history import emergencies_of, is_emergency
-from leastpriv.proposal.models import Change, HeldBack, History, Objection, Options
+from leastpriv.proposal.guards.people_and_history import break_glass_runs, is_break_glass_use
+from leastpriv.proposal.models import Change, GuardResult, HeldBackChange, History, Options
 
 
 def in_committed_form(action: str, patterns: Iterable[Pattern], statements: Sequence[Statement]) -> tuple[Pattern, ...]:
-    """Each pattern as a committed statement about the same service writes it; as it is where none covers it.
+    """Replaces each pattern by the committed resource of the same service that covers it, if there is one.
 
-    `b/*` stands in place of `b/app.zip` where the policy grants other actions on `b/*`. Of several entries the
-    narrowest counts, never `*`. Entries that became equal are one pattern.
+    `b/*` replaces `b/app.zip` if the policy grants other actions on `b/*`. The narrowest covering entry counts, never
+    `*`. Patterns that become equal are merged.
     """
-    forms = _forms(action, statements)
+    forms = _committed_resources(action, statements)
     found: dict[str, Pattern] = {}
     for pattern in patterns:
         covering = [form for form in forms if resource_covers(form, pattern.pattern) and fits(action, form)]
@@ -39,12 +42,12 @@ def in_committed_form(action: str, patterns: Iterable[Pattern], statements: Sequ
             opening = Opening("resource", f"the committed statement {sid or 'without a Sid'} writes it so")
             pattern = replace(pattern, pattern=form, openings=(opening,))
         known = found.get(pattern.pattern)
-        found[pattern.pattern] = _joined_resources(known, pattern) if known else pattern
+        found[pattern.pattern] = _merge_patterns(known, pattern) if known else pattern
     return tuple(found.values())
 
 
-def _forms(action: str, statements: Sequence[Statement]) -> dict[str, str]:
-    """Resource entries of the Allow statements that grant actions of the same service -> Sid."""
+def _committed_resources(action: str, statements: Sequence[Statement]) -> dict[str, str]:
+    """Maps resource entries of the Allow statements for actions of the same service to their Sid."""
     prefix = action.partition(":")[0].lower()
     return {
         entry: statement.sid
@@ -55,7 +58,7 @@ def _forms(action: str, statements: Sequence[Statement]) -> dict[str, str]:
     }
 
 
-def _joined_resources(one: Pattern, other: Pattern) -> Pattern:
+def _merge_patterns(one: Pattern, other: Pattern) -> Pattern:
     covers = tuple(sorted({*one.covers, *other.covers}))
     return replace(one, covers=covers, openings=tuple(dict.fromkeys((*one.openings, *other.openings))))
 
@@ -68,56 +71,60 @@ def additions(
     committed: Sequence[Statement] = (),
     *,
     escapes: bool = True,
-) -> tuple[list[Change], list[HeldBack]]:
-    """Changes that add what is missing, one an action, resources and conditions; what is refused, with the reason."""
-    emergencies = emergencies_of(evidence.runs, options.break_glass)
+) -> tuple[list[Change], list[HeldBackChange]]:
+    """Lists the additions, one per action, resources and conditions, and those that a rule holds back."""
+    break_glass = break_glass_runs(evidence.runs, options.break_glass)
     accepted: dict[str, list[Usage]] = {}
-    refused: list[HeldBack] = []
+    held_back: list[HeldBackChange] = []
     for usage in missing:
-        objection = (
-            unwritable(usage, evidence, options, escapes=escapes)
-            or untrusted(usage, history.origins)
-            or (EMERGENCY if is_emergency(usage, emergencies) else None)
+        guard_result = (
+            addition_result(usage, evidence, options, escapes=escapes)
+            or untrusted_ref(usage, history.origins)
+            or (BREAK_GLASS if is_break_glass_use(usage, break_glass) else None)
         )
-        if objection:
+        if guard_result:
             action, resource = usage.need.permission.action, usage.need.permission.resource
-            refused.append(HeldBack(ChangeKind.ADD, action, (resource,), objection, usages=(usage,)))
+            held_back.append(HeldBackChange(ChangeKind.ADD, action, (resource,), guard_result, usages=(usage,)))
         else:
             accepted.setdefault(usage.need.permission.action, []).append(usage)
     changes: list[Change] = []
     teachers = [usage for usages in accepted.values() for usage in usages]
-    made = made_of(evidence.usages, teachers, reviewed(history.origins))
-    for action, usages, conditions in _groups(accepted, evidence):
+    made = find_created_resources(evidence.usages, teachers, reviewed_runs(history.origins))
+    for action, usages, conditions in _by_conditions(accepted, evidence):
         change = _change(action, usages, evidence, options, made)
         removers = (history.removed.get(usage.need.permission, 0) for usage in usages)
         change = replace(change, conditions=conditions, removed_by=max(removers, default=0))
-        change, declined = _undeclined(_in_form(change, committed) if options.keep_forms else change, history.declined)
+        change, declined = _without_declined(
+            _with_committed_resources(change, committed) if options.keep_forms else change, history.declined
+        )
         changes.extend([change] if change.resources else [])
-        refused.extend(declined)
-    # What a removal of ours broke comes back first.
-    return sorted(_joined(changes), key=lambda change: not change.removed_by), refused
+        held_back.extend(declined)
+    # An addition that restores an earlier removal comes first.
+    return sorted(_merge_condition_values(changes), key=lambda change: not change.removed_by), held_back
 
 
-def _groups(
+def _by_conditions(
     accepted: Mapping[str, Sequence[Usage]], evidence: Evidence
 ) -> Iterator[tuple[str, list[Usage], tuple[Condition, ...]]]:
-    """Usages of an action under the same conditions, one that an unconditional one covers among those without."""
+    """Groups an action's usages by conditions; a usage that an unconditional one covers needs no condition."""
     for action, usages in accepted.items():
-        free = [resource for each in usages if not _under(each) for resource in _written(each.need, evidence)]
+        free = [
+            resource for each in usages if not _conditions(each) for resource in _written_resources(each.need, evidence)
+        ]
         found: dict[tuple[Condition, ...], list[Usage]] = {}
         for usage in usages:
-            own = _written(usage.need, evidence)
+            own = _written_resources(usage.need, evidence)
             is_covered = all(any(resource_covers(wide, resource) for wide in free) for resource in own)
-            found.setdefault(() if is_covered else _under(usage), []).append(usage)
+            found.setdefault(() if is_covered else _conditions(usage), []).append(usage)
         yield from ((action, found[conditions], conditions) for conditions in found)
 
 
-def _under(usage: Usage) -> tuple[Condition, ...]:
+def _conditions(usage: Usage) -> tuple[Condition, ...]:
     return usage.need.permission.conditions
 
 
-def _joined(changes: Sequence[Change]) -> list[Change]:
-    """Changes that differ in the values of one condition alone as one: its values are alternatives."""
+def _merge_condition_values(changes: Sequence[Change]) -> list[Change]:
+    """Merges changes that differ only in the values of one condition: its values are alternatives."""
     found: dict[object, Change] = {}
     for place, change in enumerate(changes):
         alone = change.conditions[0] if len(change.conditions) == 1 else None
@@ -135,37 +142,43 @@ def _joined(changes: Sequence[Change]) -> list[Change]:
     return list(found.values())
 
 
-def _undeclined(change: Change, declined: Mapping[str, int]) -> tuple[Change, list[HeldBack]]:
-    """The change without the resources that a person declined for its action, and these with the reason."""
+def _without_declined(change: Change, declined: Mapping[str, int]) -> tuple[Change, list[HeldBackChange]]:
+    """Splits a change into the resources that may be added and those that a person declined."""
     numbers = {
         resource: number
         for resource in change.resources
         if (number := declined.get(addition_id(change.action, resource)))
     }
     left = tuple(resource for resource in change.resources if resource not in numbers)
-    refused = [
-        HeldBack(
+    held_back = [
+        HeldBackChange(
             ChangeKind.ADD,
             change.action,
             (resource,),
-            Objection("declined", f"it was declined in #{number}"),
+            GuardResult("declined", f"it was declined in #{number}"),
             usages=change.usages,
         )
         for resource, number in numbers.items()
     ]
-    return replace(change, resources=left), refused
+    return replace(change, resources=left), held_back
 
 
-def _change(action: str, usages: Sequence[Usage], evidence: Evidence, options: Options, made: Made) -> Change:
+def _change(
+    action: str, usages: Sequence[Usage], evidence: Evidence, options: Options, made: CreatedResources
+) -> Change:
     security = sensitivity(action)
-    observed = [made.see(usage, resource) for usage in usages for resource in _written(usage.need, evidence)]
+    observed = [
+        made.observe(usage, resource) for usage in usages for resource in _written_resources(usage.need, evidence)
+    ]
     resources = tuple(dict.fromkeys(each.resource for each in observed))
     patterns: tuple[Pattern, ...] = ()
-    logged = tuple(resource for usage in usages if is_logged(usage) for resource in _written(usage.need, evidence))
+    logged = tuple(
+        resource for usage in usages if is_from_job_log(usage) for resource in _written_resources(usage.need, evidence)
+    )
     if not (options.exact_resources or security or all(usage.denial for usage in usages)):
-        # One refusal is no habit: only what allowed calls showed is opened.
+        # A single denial shows no pattern: only resources of allowed calls are generalized.
         seen = [each for each in observed if each.resource not in logged]
-        patterns = patterns_of([*seen, *made.due(seen)])
+        patterns = patterns_of([*seen, *made.expected_objects(seen)])
         resources = tuple(dict.fromkeys((*(found.pattern for found in patterns), *logged)))
     return Change(
         kind=ChangeKind.ADD,
@@ -179,15 +192,15 @@ def _change(action: str, usages: Sequence[Usage], evidence: Evidence, options: O
     )
 
 
-def _in_form(change: Change, committed: Sequence[Statement]) -> Change:
-    """The change with its resources as committed statements write them; what was not to be opened stays exact."""
+def _with_committed_resources(change: Change, committed: Sequence[Statement]) -> Change:
+    """Uses the committed policy's resource patterns; a resource without a pattern remains exact."""
     patterns = in_committed_form(change.action, change.patterns, committed)
     resources = tuple(found.pattern for found in patterns)
     return replace(change, patterns=patterns, resources=resources) if patterns else change
 
 
-def _written(need: Need, evidence: Evidence) -> tuple[str, ...]:
-    """The resource as it is written: never a bare `*` where the action takes an ARN."""
+def _written_resources(need: Need, evidence: Evidence) -> tuple[str, ...]:
+    """Resources of a need as written: never a bare `*` if the action takes an ARN."""
     if need.permission.resource == "*" and not need.exact:
         return widest(need.permission.action, evidence.principal, evidence.regions)
     return (need.permission.resource,)

@@ -1,7 +1,7 @@
-"""How much of what a role needs its runs have shown: runs are samples, permissions the species found in them.
+"""Estimates how many of a role's needed permissions its runs have shown, by species-richness statistics.
 
-Biologists ask the same of plots: how likely is it that the next one holds a species that no plot has shown? Their
-answer takes no model of the species, only how many were found in one plot alone and how many in two.
+Runs are samples and permissions are species. The estimators use only how many permissions one run and two runs used;
+they assume no distribution.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from leastpriv.evidence.models import Evidence
 from leastpriv.models import Outcome, Usage
 from leastpriv.permissions.patterns import resource_covers
 from leastpriv.policy.document import Document, Statement
-from leastpriv.policy.evaluate import naming
+from leastpriv.policy.evaluate import statements_naming
 
 
 @dataclass(frozen=True, slots=True)
 class Confidence:
-    """What some runs show of how much more there is. All figures are estimates; none is a promise.
+    """Estimates from the recorded runs of how many permissions are still unseen.
 
     Sources: A. Chao, "Estimating the population size for capture-recapture data with unequal catchability",
     Biometrics 43 (1987), 783-791 (Chao2). A. Chao and L. Jost, "Coverage-based rarefaction and extrapolation", Ecology
@@ -28,21 +28,21 @@ class Confidence:
     """
 
     runs: int
-    """T: how many runs were looked at."""
+    """T: number of runs."""
     permissions: int = 0
-    """S: how many permissions they used."""
+    """S: number of permissions that they used."""
     uses: int = 0
-    """U: in how many runs each was used, summed up."""
+    """U: sum over permissions of the number of runs that used each."""
     once: int = 0
-    """Q1: permissions that a single run used."""
+    """Q1: permissions that one run used."""
     twice: int = 0
     """Q2: permissions that two runs used."""
     own: int = 0
-    """Runs that used something which no other run did."""
+    """Runs that used a permission which no other run used."""
 
     @property
     def unseen(self) -> float:
-        """Chao2: at least so many permissions are needed now and then that no run has used.
+        """Chao2: a lower bound of the number of permissions that no run has used yet.
 
         (T-1)/T · Q1²/(2·Q2), and (T-1)/T · Q1·(Q1-1)/2 where Q2 is 0.
         """
@@ -55,28 +55,29 @@ class Confidence:
     def coverage(self) -> float:
         """Sample coverage, from 0 to 1: the share of the next run's uses that are of permissions already seen.
 
-        1 - Q1/U · A with A = (T-1)·Q1 / ((T-1)·Q1 + 2·Q2), and (T-1)·(Q1-1) / ((T-1)·(Q1-1) + 2) where Q2 is 0. Of a
-        single run, which tells nothing of the next, it is 0; the formula would give 1.
+        1 - Q1/U · A with A = (T-1)·Q1 / ((T-1)·Q1 + 2·Q2), and (T-1)·(Q1-1) / ((T-1)·(Q1-1) + 2) where Q2 is 0. It is 0
+        for a single run, which shows nothing about the next; the formula would give 1.
         """
         return 1 - self.once / self.uses * self._unseen_share if self.uses else 0.0
 
     @property
     def expected(self) -> float:
-        """How many permissions the next run needs that no run has used, on average: (1 - coverage) · U/T."""
+        """Mean number of unseen permissions that the next run needs: (1 - coverage) · U/T."""
         return (1 - self.coverage) * self.uses / self.runs if self.runs else 0.0
 
     @property
     def chance(self) -> float:
-        """The chance, from 0 to 1, that the next run needs something that no run has used: `chance` of `own` in `runs`.
+        """Probability, from 0 to 1, that the next run needs an unseen permission: `chance` of `own` in `runs`.
 
-        Permissions come together: the one run that deletes a stack needs twenty new ones. `expected` counts them all,
-        which says little of how often that happens.
+        Permissions come together: one run that deletes a stack needs twenty new ones. `expected` counts all of them,
+        and does
+        not show how often such a run happens.
         """
         return chance(self.own, self.runs)
 
     @property
     def percent(self) -> int:
-        """What `minimum-confidence` is compared with: 100 less the chance in percent, rounded down."""
+        """100 minus the chance in percent, rounded down; compared with `minimum-confidence`."""
         return int(100 * (1 - self.chance) + 1e-9)
 
     @property
@@ -88,37 +89,38 @@ class Confidence:
 
 
 def chance(surprises: int, runs: int) -> float:
-    """The chance that the next run surprises, from 0 to 1: (K + ½) / (T + 1), where K of T runs did.
+    """Probability, from 0 to 1, that the next run needs something new: (K + ½) / (T + 1), where K of T runs did.
 
     Each run was the next one once, as in leave-one-out. This is the mean of a share under Jeffreys' prior (H. Jeffreys,
     "An invariant form for the prior probability in estimation problems", Proc. Royal Society A 186 (1946), 453-461):
-    never 0, and ½ where nothing is known.
+    never 0, and ½ without any run.
     """
     return (surprises + 0.5) / (runs + 1)
 
 
 @dataclass(frozen=True, slots=True)
 class Confidences:
-    """In all, and for each service over the runs that used it."""
+    """Confidence over all runs, and per service over the runs that used it."""
 
     whole: Confidence
     by_service: Mapping[str, Confidence]
 
     def of(self, action: str) -> Confidence:
-        """That of an action's service; of one that no run has used, that in all."""
+        """Confidence of an action's service; for a service that no run has used, that over all runs."""
         return self.by_service.get(action.partition(":")[0], self.whole)
 
 
 def confidences(
     evidence: Evidence, documents: Sequence[Document] = (), without: frozenset[str] = frozenset()
 ) -> Confidences:
-    """What the runs with an allowed call show, but for those whose ids are in `without`.
+    """Computes the confidence of the runs with an allowed call, except those whose ids are in `without`.
 
-    A permission is an action and, with `documents`, the entry of theirs that grants its resource: names that a pattern
-    stands for are one. Without documents it is the action alone.
+    All resources that one entry of `documents` grants count as one permission. Without documents the action alone is
+    the
+    permission.
     """
     found: dict[tuple[str, str], set[str]] = {}
-    granting = _Granting(documents)
+    granting = _GrantingEntries(documents)
     for usage in evidence.usages:
         if usage.outcome is Outcome.ALLOWED and usage.need.verified:
             key = (usage.need.permission.action, granting.entry(usage))
@@ -131,7 +133,7 @@ def confidences(
 
 
 def estimate(permissions: Iterable[Iterable[str]]) -> Confidence:
-    """From the runs of each permission, by their ids; a run without any is not known of."""
+    """Computes a confidence from the run ids of each permission."""
     every = [frozenset(runs) for runs in permissions]
     every = [runs for runs in every if runs]
     often = Counter(map(len, every))
@@ -140,20 +142,20 @@ def estimate(permissions: Iterable[Iterable[str]]) -> Confidence:
     return Confidence(len(everywhere), len(every), sum(map(len, every)), often[1], often[2], len(alone))
 
 
-class _Granting:
-    """Which entry of the policies grants a usage."""
+class _GrantingEntries:
+    """Finds the policy entry that grants a usage."""
 
     def __init__(self, documents: Sequence[Document]) -> None:
         self._documents = [each for each in documents if any(one.effect == "Allow" for one in each.statements)]
         self._of_action: dict[str, tuple[Statement, ...]] = {}
 
     def entry(self, usage: Usage) -> str:
-        """The resource as a policy names it; its own name where none does."""
+        """The resource pattern that grants the usage; its own resource if there is none."""
         action, resource = usage.need.permission.action, usage.need.permission.resource
         if not self._documents:
             return ""
         if action not in self._of_action:
-            every = [each for document in self._documents for each in naming(document, action)]
+            every = [each for document in self._documents for each in statements_naming(document, action)]
             self._of_action[action] = tuple(each for each in every if each.effect == "Allow")
         for statement in self._of_action[action]:
             for pattern in statement.resources or ("*",):

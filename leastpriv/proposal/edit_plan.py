@@ -1,4 +1,4 @@
-"""Where each change is written: in the statement that fits it, else in a new one with a telling Sid."""
+"""Plans where each change is written: into a statement that fits, else into a new one with a descriptive Sid."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from leastpriv.policy.edit import (
     ReplaceNotAction,
     ReplaceResources,
 )
-from leastpriv.policy.writers import takes
+from leastpriv.policy.writers import can_add_entries
 from leastpriv.proposal.models import Change
 
 
 @dataclass(frozen=True, slots=True)
-class Grant:
+class PlannedGrant:
     """Actions to allow on some resources."""
 
     actions: tuple[str, ...]
@@ -33,26 +33,30 @@ class Grant:
     """The condition block as JSON without white space; empty for none."""
 
 
-def edits_of(document: Document, changes: Sequence[Change]) -> list[Edit]:
-    """All edits that the changes of a committed policy take; Deny statements are never among their statements."""
-    plan = _Plan(document)
+def plan_edits(document: Document, changes: Sequence[Change]) -> list[Edit]:
+    """Lists the edits that apply the changes to a committed policy; Deny statements never change."""
+    plan = _EditPlan(document)
     for statement in document.statements:
         own = [change for change in changes if change.statement == statement.index]
         if own:
             plan.rewrite(statement, own)
-    # What moves is placed together with what is added.
+    # Moved grants and additions with equal resources share a statement.
     added = [change for change in changes if change.kind is ChangeKind.ADD]
-    plan.place(_grants([*plan.moved, *((change.action, change.resources, _condition(change)) for change in added)]))
+    plan.place(
+        _group_grants([*plan.moved, *((change.action, change.resources, _condition(change)) for change in added)])
+    )
     return plan.edits
 
 
-def statements(changes: Sequence[Change], taken_sids: Iterable[str]) -> list[Mapping[str, object]]:
-    """New statements for additions: one for each resources and condition, so that only the listed is granted."""
-    return _new(_grants((change.action, change.resources, _condition(change)) for change in changes), taken_sids)
+def new_statements(changes: Sequence[Change], taken_sids: Iterable[str]) -> list[Mapping[str, object]]:
+    """Writes statements for additions, one per resources and conditions, so that they grant only what is listed."""
+    return _write_statements(
+        _group_grants((change.action, change.resources, _condition(change)) for change in changes), taken_sids
+    )
 
 
 def _condition(change: Change) -> str:
-    """The conditions of an addition as a condition block, in the form of `Grant`."""
+    """The conditions of an addition as a condition block in the form of `PlannedGrant`."""
     block: dict[str, dict[str, str | list[str]]] = {}
     for each in change.conditions:
         block.setdefault(each.operator, {})[each.key] = each.values[0] if len(each.values) == 1 else list(each.values)
@@ -60,7 +64,7 @@ def _condition(change: Change) -> str:
 
 
 def _same_condition(one: str, other: str) -> bool:
-    """Whether two condition blocks say the same: one value may be a list of one, values and keys in any order."""
+    """Whether two condition blocks are equal, ignoring the order of values and keys and lists of one value."""
     return one == other or (bool(one and other) and _comparable(one) == _comparable(other))
 
 
@@ -71,34 +75,35 @@ def _comparable(condition: str) -> object:
     block = json.loads(condition, parse_float=str)
     if not all(isinstance(keys, dict) for keys in block.values()):
         return condition
-    # A key may stand twice, in different case, so that its values have to hold each for itself.
+    # A key may occur twice in different case; each occurrence is a condition of its own.
     return {
         operator: Counter((key.lower(), values(value)) for key, value in keys.items())
         for operator, keys in block.items()
     }
 
 
-_Pair = tuple[str, tuple[str, ...], str]
+_GrantTuple = tuple[str, tuple[str, ...], str]
 """Action, resources, condition."""
 
 
-def _grants(pairs: Iterable[_Pair]) -> list[Grant]:
-    """Actions, resources and condition each, those of equal resources and condition as one."""
+def _group_grants(pairs: Iterable[_GrantTuple]) -> list[PlannedGrant]:
+    """Groups actions by equal resources and condition."""
     found: dict[tuple[tuple[str, ...], str], list[str]] = {}
     for action, resources, condition in pairs:
         found.setdefault((tuple(sorted(resources)), condition), []).append(action)
     return [
-        Grant(tuple(sorted(set(actions))), resources, condition) for (resources, condition), actions in found.items()
+        PlannedGrant(tuple(sorted(set(actions))), resources, condition)
+        for (resources, condition), actions in found.items()
     ]
 
 
-def _new(grants: Iterable[Grant], taken_sids: Iterable[str]) -> list[Mapping[str, object]]:
+def _write_statements(grants: Iterable[PlannedGrant], taken_sids: Iterable[str]) -> list[Mapping[str, object]]:
     taken = {sid.lower() for sid in taken_sids}
     made: list[Mapping[str, object]] = []
     for grant in grants:
         sid = _sid(grant.actions, taken)
         taken.add(sid.lower())
-        # A number with a fraction may be text as well, which alone is written back as it was.
+        # Only text preserves the digits of a fraction.
         condition = {"Condition": json.loads(grant.condition, parse_float=str)} if grant.condition else {}
         lists = {"Action": list(grant.actions), "Resource": list(grant.resources)}
         made.append({"Sid": sid, "Effect": "Allow", **lists, **condition})
@@ -106,7 +111,7 @@ def _new(grants: Iterable[Grant], taken_sids: Iterable[str]) -> list[Mapping[str
 
 
 def _sid(actions: Sequence[str], taken: set[str]) -> str:
-    """A telling Sid of letters and digits: `AllowCloudwatchPutMetricAlarm`, `AllowSqs`."""
+    """A descriptive Sid of letters and digits: `AllowCloudwatchPutMetricAlarm`, `AllowSqs`."""
     prefixes = sorted({action.partition(":")[0] for action in actions})
     stem = "".join(part.title() for prefix in prefixes for part in prefix.split("-"))
     if len(actions) == 1:
@@ -118,36 +123,36 @@ def _sid(actions: Sequence[str], taken: set[str]) -> str:
     return sid
 
 
-def _name(change: Change) -> str:
-    """The action of a change of resources, in the catalogue's spelling."""
+def _catalogue_action(change: Change) -> str:
+    """The action of a resource restriction, in the catalogue's spelling."""
     return change.used[0] if change.used else change.action
 
 
 @dataclass(slots=True)
-class _Plan:
-    """The edits so far, and which statements still take more."""
+class _EditPlan:
+    """The edits so far, and which statements can still take additions."""
 
     document: Document
     edits: list[Edit] = field(default_factory=list)
     changed: set[int] = field(default_factory=set)
     """Statements whose actions change."""
     closed: set[int] = field(default_factory=set)
-    """Statements that go, or whose resources change."""
-    moved: list[_Pair] = field(default_factory=list)
-    """What leaves its statement."""
+    """Statements that are removed or whose resources change."""
+    moved: list[_GrantTuple] = field(default_factory=list)
+    """Grants that leave their statement."""
     emptied: dict[int, frozenset[str]] = field(default_factory=dict)
-    """Statements that keep no action, and the entries of their Action; they go unless something takes their place."""
+    """Statements that keep no action -> their Action entries; they are removed unless a grant reuses them."""
     written: set[tuple[frozenset[str], frozenset[str], str]] = field(default_factory=set)
     """Actions in lower case, resources and condition of the rewritten statements."""
 
     def rewrite(self, statement: Statement, changes: Sequence[Change]) -> None:
-        """Removes and narrows; what is granted on fewer resources from now on is kept to be placed."""
+        """Removes and narrows a statement's entries; grants with restricted resources wait for `place`."""
         self.changed.add(statement.index)
-        onto = {_name(change): change.onto for change in changes if change.onto}
+        onto = {_catalogue_action(change): change.restricted_to for change in changes if change.restricted_to}
         moved = {action.lower() for action in onto}
         listed = {change.action.lower() for change in changes}
         gone = {entry for entry in statement.actions if entry.lower() in listed}
-        becomes = {change.action: change.becomes for change in changes if change.becomes}
+        becomes = {change.action: change.replacement for change in changes if change.replacement}
         stay = {entry.lower() for entry in statement.actions if entry not in gone}
         stay |= {entry.lower() for entries in becomes.values() for entry in entries} - moved
         condition = condition_of(self.document, statement)
@@ -155,18 +160,18 @@ class _Plan:
         on: tuple[str, ...] = statement.resources
         if not stay:
             self.closed.add(statement.index)
-            first = max(_grants(grants), key=lambda grant: len(grant.actions), default=None)
+            first = max(_group_grants(grants), key=lambda grant: len(grant.actions), default=None)
             if first is None:
                 self.emptied[statement.index] = frozenset(gone)
                 return
-            # The statement stays for what it still grants, with other resources.
+            # The statement remains, with the restricted resources.
             stay = {action.lower() for action in first.actions}
             grants = [grant for grant in grants if grant[0] not in first.actions]
             on = first.resources
         self.moved.extend(grants)
         result = frozenset(stay), frozenset(on or (f"not {entry}" for entry in statement.not_resources)), condition
         if result in self.written:
-            # An earlier statement says the same from now on.
+            # An earlier statement now grants the same.
             self.closed.add(statement.index)
             self.edits.append(DropStatement(statement.index))
             return
@@ -178,7 +183,7 @@ class _Plan:
     def _write(
         self, statement: Statement, gone: set[str], becomes: Mapping[str, tuple[str, ...]], stay: set[str]
     ) -> None:
-        """`stay`: in lower case, what the statement names afterwards."""
+        """Rewrites a statement's actions; `stay` are those, in lower case, that it keeps."""
         left = {action: tuple(each for each in entries if each.lower() in stay) for action, entries in becomes.items()}
         lost = frozenset(entry for entry in gone if entry.lower() not in stay)
         if statement.not_actions:
@@ -187,17 +192,17 @@ class _Plan:
             inserted = tuple((action, entries) for action, entries in left.items() if entries)
             self.edits.append(ReplaceActions(statement.index, lost, inserted))
 
-    def place(self, grants: Iterable[Grant]) -> None:
+    def place(self, grants: Iterable[PlannedGrant]) -> None:
         """Writes grants into statements that fit, the others into new ones."""
         new = [grant for grant in grants if not self._fitted(grant)]
         self.edits.extend(DropStatement(index) for index in self.emptied)
         sids = [statement.sid for statement in self.document.statements]
-        self.edits.extend(AppendStatement(statement) for statement in _new(new, sids))
+        self.edits.extend(AppendStatement(statement) for statement in _write_statements(new, sids))
 
-    def _fitted(self, grant: Grant) -> bool:
+    def _fitted(self, grant: PlannedGrant) -> bool:
         like = [statement for statement in self._like(grant) if {*statement.resources} == {*grant.resources}]
         for statement in like:
-            if statement.index not in self.closed and takes(self.document, statement.index, "Action"):
+            if statement.index not in self.closed and can_add_entries(self.document, statement.index, "Action"):
                 self.changed.add(statement.index)
                 self.edits.append(AppendActions(statement.index, grant.actions))
                 return True
@@ -210,13 +215,13 @@ class _Plan:
             names = {action.lower() for action in statement.actions}
             is_open = statement.index not in self.closed | self.changed
             is_same = names == {action.lower() for action in grant.actions}
-            if is_open and is_same and takes(self.document, statement.index, "Resource"):
+            if is_open and is_same and can_add_entries(self.document, statement.index, "Resource"):
                 self.closed.add(statement.index)
                 self.edits.append(ReplaceResources(statement.index, frozenset(), grant.resources))
                 return True
         return False
 
-    def _like(self, grant: Grant) -> Iterator[Statement]:
+    def _like(self, grant: PlannedGrant) -> Iterator[Statement]:
         """Allow statements with Action, Resource and the grant's condition."""
         for statement in self.document.statements:
             fits = statement.effect == "Allow" and statement.actions and statement.resources

@@ -1,4 +1,4 @@
-"""Identities: a proposal has one, so that it is not made twice, and a change, so that a declined one stays declined."""
+"""Identifiers of proposals and changes: a proposal is made once, and a declined change is not proposed again."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ import json
 from collections.abc import Iterable, Sequence
 
 from leastpriv.models import ChangeKind
-from leastpriv.proposal.models import Draft
+from leastpriv.proposal.models import Proposal
 
 DRAFT_ID = "first-draft"
-"""A first draft is one change: without some of its actions nothing could be deployed with it."""
+"""A first draft is one change: a part of it would not be enough for a deploy."""
 
 
 def fingerprint(scope: str, committed: bytes | None, *proposed: bytes) -> str:
@@ -19,12 +19,12 @@ def fingerprint(scope: str, committed: bytes | None, *proposed: bytes) -> str:
     return _hash([scope])[:8] + _hash(parts)[:24]
 
 
-def change_ids(draft: Draft) -> tuple[str, ...]:
-    """Ids of a draft's changes, each once: one per addition and resource, one per entry that goes or is narrowed."""
-    if draft.committed is None:
+def change_ids(proposal: Proposal) -> tuple[str, ...]:
+    """Ids of a proposal's changes, unique: one per addition and resource, one per removed or narrowed entry."""
+    if proposal.committed is None:
         return (DRAFT_ID,)
     found: list[str] = []
-    for change in draft.changes:
+    for change in proposal.changes:
         if change.kind is ChangeKind.ADD:
             found.extend(addition_id(change.action, resource) for resource in change.resources)
         else:
@@ -32,23 +32,23 @@ def change_ids(draft: Draft) -> tuple[str, ...]:
     return tuple(dict.fromkeys(found))
 
 
-def shared_ids(scope: str, changes: Iterable[str]) -> tuple[str, ...]:
-    """Ids of one target's changes for a pull request of several; `scope` as in its fingerprint, eight digits."""
+def ids_with_scope(scope: str, changes: Iterable[str]) -> tuple[str, ...]:
+    """Ids of one target's changes within a grouped pull request; `scope`: the first eight digits of its fingerprint."""
     return tuple(f"{scope}-{change}" for change in changes)
 
 
-def of_target(changes: Iterable[str], scope: str) -> tuple[str, ...]:
-    """The ids among those of a shared pull request that are of one target, as they are alone."""
+def ids_of_scope(changes: Iterable[str], scope: str) -> tuple[str, ...]:
+    """The ids of one target among those of a grouped pull request, without the scope."""
     return tuple(change.removeprefix(f"{scope}-") for change in changes if change.startswith(f"{scope}-"))
 
 
 def addition_id(action: str, resource: str) -> str:
-    """Twelve hexadecimal digits for an action added on one resource."""
+    """Twelve hexadecimal digits of an action added on one resource."""
     return _hash(["+", action, resource])[:12]
 
 
 def entry_id(entry: str, sid: str, resources: Iterable[str]) -> str:
-    """Twelve hexadecimal digits for an entry removed or narrowed, whatever it would have become."""
+    """Twelve hexadecimal digits of a removed or narrowed entry, whatever its replacement."""
     return _hash(["-", entry, sid, sorted(resources)])[:12]
 
 

@@ -1,7 +1,7 @@
-"""Leave one run out: whether a policy made from the other runs would have allowed what this run did.
+"""Leave-one-run-out: whether a policy made from the other runs would have allowed each run.
 
-The best guess at the next run: each run of the past was the next one once. A run whose every permission another run
-has shown as well is allowed by the promise of the replay; for the others a proposal is made without them.
+This estimates the next run. A run whose permissions other runs used too is allowed by replay; for the remaining runs a
+proposal is made without them.
 """
 
 from __future__ import annotations
@@ -9,71 +9,79 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from leastpriv.diff.compare import Entry, Judged, effects, entries_in_use, judged, names_it, sorted_out
+from leastpriv.diff.compare import (
+    Entry,
+    ReplayedUsage,
+    classify,
+    entries_with_usage,
+    entry_names_action,
+    replay_usage,
+    replay_usages,
+)
 from leastpriv.evidence.models import Evidence
 from leastpriv.models import ChangeKind, Outcome, Permission, Usage
 from leastpriv.policy.document import Document
 from leastpriv.proposal.change_limit import GUARD as MAX_CHANGES
 from leastpriv.proposal.confidence import Confidences, confidences
-from leastpriv.proposal.guards.aws import as_without
-from leastpriv.proposal.guards.people_and_history import emergencies_of, is_emergency, older
-from leastpriv.proposal.models import Draft, History, Options
-from leastpriv.proposal.propose import propose, situation_of
+from leastpriv.proposal.guards.aws import report_without
+from leastpriv.proposal.guards.people_and_history import before_evidence, break_glass_runs, is_break_glass_use
+from leastpriv.proposal.models import History, Options, Proposal
+from leastpriv.proposal.propose import guard_context, propose
 from leastpriv.proposal.removals import spans_services
-from leastpriv.proposal.resource_narrowing import makers_of
+from leastpriv.proposal.resource_narrowing import creators_of
 
 _MOST_PROPOSALS = 40
-"""Each takes some hundredths of a second: of more runs with something of their own, the latest are tried."""
+"""A proposal takes some hundredths of a second; beyond this number only the latest runs are tried."""
 
 
 @dataclass(frozen=True, slots=True)
-class LeftOut:
-    """What came of leaving each run out once."""
+class LeaveOneOutResult:
+    """Outcome of leaving out each run once."""
 
     runs: int
-    """How many runs were judged: those of which the result surely allows every recorded call."""
-    refused: Mapping[str, tuple[str, ...]]
-    """Run id -> actions that would have been refused, by the runs in time."""
+    """Number of checked runs: those whose recorded calls the proposal allows for sure."""
+    denied: Mapping[str, tuple[str, ...]]
+    """Run id -> actions that would have been denied, in order of the runs."""
     not_judged: int = 0
-    """Runs of which the result itself refuses a call, or allows one only if a condition holds: the replay tells."""
+    """Runs with a call that the proposal denies or allows only under a condition (see the replay)."""
     untried: int = 0
-    """Older runs with something of their own, that were too many to be tried."""
+    """Older runs with permissions that only they used, beyond the limit."""
 
     @property
     def actions(self) -> tuple[str, ...]:
-        """All actions that some run would have been refused, sorted."""
-        return tuple(sorted({action for actions in self.refused.values() for action in actions}))
+        """All actions that some run would have been denied, sorted."""
+        return tuple(sorted({action for actions in self.denied.values() for action in actions}))
 
 
 def leave_one_out(
-    draft: Draft, attached: Sequence[Document], evidence: Evidence, options: Options, history: History
-) -> LeftOut:
-    """Leaves out each run once. Only runs that the proposal of all allows count: the rest is told by the replay."""
-    own = _of_one_run(evidence)
+    proposal: Proposal, attached: Sequence[Document], evidence: Evidence, options: Options, history: History
+) -> LeaveOneOutResult:
+    """Leaves out each run that the proposal allows; the replay covers the other runs."""
+    own = _usages_of_single_runs(evidence)
     working = {run for usage in evidence.usages if usage.outcome is Outcome.ALLOWED for run in usage.runs}
-    open_runs = _not_allowed(draft, attached, evidence)
+    open_runs = _runs_not_allowed(proposal, attached, evidence)
     judged_runs = [run.id for run in evidence.runs if run.id in working - open_runs]
     special = [run for run in judged_runs if run in own]
     tried = special[-_MOST_PROPOSALS:]
-    whole = _whole(draft, attached, evidence, options, history) if tried else None
-    told = {run: _refused(run, own[run], whole) for run in tried if whole}
-    refused = {run: found for run, found in told.items() if found}
-    return LeftOut(len(judged_runs), refused, len(working & open_runs), len(special) - len(tried))
+    shared = _shared_inputs(proposal, attached, evidence, options, history) if tried else None
+    denied_by_run = {run: _denied_actions(run, own[run], shared) for run in tried if shared}
+    denied = {run: found for run, found in denied_by_run.items() if found}
+    return LeaveOneOutResult(len(judged_runs), denied, len(working & open_runs), len(special) - len(tried))
 
 
-def _not_allowed(draft: Draft, attached: Sequence[Document], evidence: Evidence) -> set[str]:
-    """Runs with an allowed call that the proposal refuses, or of which it cannot be told."""
-    documents = [*draft.documents, *attached]
+def _runs_not_allowed(proposal: Proposal, attached: Sequence[Document], evidence: Evidence) -> set[str]:
+    """Runs with an allowed call that the proposal denies or may deny."""
+    documents = [*proposal.documents, *attached]
     found: set[str] = set()
     for usage in evidence.usages:
         if usage.outcome is Outcome.ALLOWED and usage.need.verified and not found.issuperset(usage.runs):
-            said = effects(usage, evidence.principal, documents)
-            found.update(() if said <= {"allowed", "allowedInPart"} else usage.runs)
+            effects = replay_usage(usage, evidence.principal, documents)
+            found.update(() if effects <= {"allowed", "allowedInPart"} else usage.runs)
     return found
 
 
-def _of_one_run(evidence: Evidence) -> dict[str, list[Usage]]:
-    """Run id -> allowed usages that no other run has shown."""
+def _usages_of_single_runs(evidence: Evidence) -> dict[str, list[Usage]]:
+    """Run id -> allowed usages that no other run has."""
     shown: dict[Permission, set[str]] = {}
     for usage in evidence.usages:
         if usage.outcome is Outcome.ALLOWED:
@@ -85,13 +93,13 @@ def _of_one_run(evidence: Evidence) -> dict[str, list[Usage]]:
     return found
 
 
-def _denied(usage: Usage, principal: str, documents: Sequence[Document]) -> bool:
-    return bool(effects(usage, principal, documents) & {"implicitDeny", "explicitDeny"})
+def _is_denied(usage: Usage, principal: str, documents: Sequence[Document]) -> bool:
+    return bool(replay_usage(usage, principal, documents) & {"implicitDeny", "explicitDeny"})
 
 
 @dataclass(frozen=True, slots=True)
-class _Whole:
-    """What is the same whichever run is left out: worked out once, since a policy may have thousands of entries."""
+class _SharedInputs:
+    """Inputs that are equal whichever run is left out, computed once: a policy may have thousands of entries."""
 
     committed: Document | None
     attached: Sequence[Document]
@@ -99,95 +107,100 @@ class _Whole:
     options: Options
     history: History
     known: Confidences
-    """What the proposal of all holds back stays held back: one run less is no reason to trust the others less."""
-    emergencies: frozenset[str]
-    usages: tuple[Judged, ...]
+    """Confidence of all runs: leaving one out must not change which removals are held back."""
+    break_glass_runs: frozenset[str]
+    usages: tuple[ReplayedUsage, ...]
     entries: tuple[Entry, ...]
-    """Those whose change could change the answer."""
-    makers: Mapping[str, tuple[str, ...]]
-    """Used action -> the used ones that make the things it is about."""
-    stays: bool
-    """Something of the committed policy stays in any case."""
+    """Entries whose change can affect the result."""
+    creators: Mapping[str, tuple[str, ...]]
+    """Used action -> the used actions that create its resources."""
+    kept: bool
+    """Whether a part of the committed policy remains in any case."""
 
 
-def _whole(
-    draft: Draft, attached: Sequence[Document], evidence: Evidence, options: Options, history: History
-) -> _Whole:
-    committed = draft.committed
-    emergencies = emergencies_of(evidence.runs, options.break_glass)
-    every = entries_in_use(committed, evidence) if committed else ()
-    entries = tuple(_open(every, draft, evidence))
+def _shared_inputs(
+    proposal: Proposal, attached: Sequence[Document], evidence: Evidence, options: Options, history: History
+) -> _SharedInputs:
+    committed = proposal.committed
+    break_glass = break_glass_runs(evidence.runs, options.break_glass)
+    every = entries_with_usage(committed, evidence) if committed else ()
+    entries = tuple(_changeable_entries(every, proposal, evidence))
     denies = any(statement.effect == "Deny" for statement in committed.statements) if committed else False
-    return _Whole(
+    return _SharedInputs(
         committed,
         attached,
         evidence,
         replace(options, minimum_runs=max(options.minimum_runs - 1, 0), max_changes=0),
-        replace(history, recollection=older(history.recollection, evidence.first)),
-        confidences(evidence, without=emergencies),
-        emergencies,
-        judged(evidence, [*([committed] if committed else []), *attached]),
+        replace(history, history_state=before_evidence(history.history_state, evidence.first)),
+        confidences(evidence, without=break_glass),
+        break_glass,
+        replay_usages(evidence, [*([committed] if committed else []), *attached]),
         entries,
-        makers_of(situation_of(evidence, options)),
-        stays=denies or len(entries) < len(every),
+        creators_of(guard_context(evidence, options)),
+        kept=denies or len(entries) < len(every),
     )
 
 
-def _refused(run: str, own: Sequence[Usage], whole: _Whole) -> tuple[str, ...]:
-    """The actions of a run's own usages that a proposal from the other runs would have refused."""
-    left = {id(usage): _left(usage, run) for usage in whole.evidence.usages if run in usage.runs}
-    usages = [(kept, said) for usage, said in whole.usages if (kept := left.get(id(usage), usage))]
-    others = _without(run, whole.evidence, tuple(usage for usage, _ in usages))
+def _denied_actions(run: str, own: Sequence[Usage], shared: _SharedInputs) -> tuple[str, ...]:
+    """Actions of a run's own usages that a proposal from the other runs would deny."""
+    left = {id(usage): _usage_without_run(usage, run) for usage in shared.evidence.usages if run in usage.runs}
+    usages = [(kept, effects) for usage, effects in shared.usages if (kept := left.get(id(usage), usage))]
+    others = _evidence_without_run(run, shared.evidence, tuple(usage for usage, _ in usages))
     actions = {usage.need.permission.action for usage in own}
-    difference = sorted_out(usages, tuple(_used(entry, left) for entry in _that_matter(actions, left, whole)))
-    made = propose(
-        whole.committed,
+    difference = classify(
+        usages, tuple(_entry_without_run(entry, left) for entry in _relevant_entries(actions, left, shared))
+    )
+    proposed = propose(
+        shared.committed,
         difference,
         others,
-        whole.options,
-        whole.history,
-        whole.attached,
-        whole.known,
+        shared.options,
+        shared.history,
+        shared.attached,
+        shared.known,
         packs=False,
     )
-    documents = [*made.documents, *whole.attached]
+    documents = [*proposed.documents, *shared.attached]
     return tuple(
-        sorted({usage.need.permission.action for usage in own if _denied(usage, whole.evidence.principal, documents)})
+        sorted(
+            {usage.need.permission.action for usage in own if _is_denied(usage, shared.evidence.principal, documents)}
+        )
     )
 
 
-def _that_matter(actions: Iterable[str], left: Mapping[int, Usage | None], whole: _Whole) -> Sequence[Entry]:
-    """Entries whose change says whether some actions stay allowed: those that name them, or what makes their things.
+def _relevant_entries(
+    actions: Iterable[str], left: Mapping[int, Usage | None], shared: _SharedInputs
+) -> Sequence[Entry]:
+    """Entries that decide whether the actions remain allowed: those that grant them or the creation of their resources.
 
-    Each entry is judged for itself. But a policy of which nothing would be left stays whole: where it could come to
-    that, all entries matter.
+    All entries are relevant if the policy could become empty: an emptied policy is left unchanged.
     """
     named, fresh = set[str](), {*actions}
     while fresh:
         named |= fresh
-        fresh = {maker for action in fresh for maker in whole.makers.get(action, ())} - named
+        fresh = {creator for action in fresh for creator in shared.creators.get(action, ())} - named
     found, others = list[Entry](), list[Entry]()
-    for entry in whole.entries:
-        about = any(names_it(entry.statement, entry.pattern, action) for action in named)
+    for entry in shared.entries:
+        about = any(entry_names_action(entry.statement, entry.pattern, action) for action in named)
         (found if about else others).append(entry)
-    stays = whole.stays or any(
+    kept = shared.kept or any(
         (kept := left.get(id(usage), usage))
         and kept.outcome is Outcome.ALLOWED
-        and not is_emergency(kept, whole.emergencies)
+        and not is_break_glass_use(kept, shared.break_glass_runs)
         for entry in others
         for usages in entry.uses.values()
         for usage in usages
     )
-    return found if stays else whole.entries
+    return found if kept else shared.entries
 
 
-def _left(usage: Usage, run: str) -> Usage | None:
-    """A usage as it would be if the run had not been."""
+def _usage_without_run(usage: Usage, run: str) -> Usage | None:
+    """A usage without the run; None if no other run has it."""
     return None if usage.runs == (run,) else replace(usage, runs=tuple(each for each in usage.runs if each != run))
 
 
-def _used(entry: Entry, left: Mapping[int, Usage | None]) -> Entry:
-    """An entry with what is left of its uses."""
+def _entry_without_run(entry: Entry, left: Mapping[int, Usage | None]) -> Entry:
+    """An entry with the remaining usages."""
     kept = {
         action: tuple(each for usage in usages if (each := left.get(id(usage), usage)))
         for action, usages in entry.uses.items()
@@ -195,22 +208,23 @@ def _used(entry: Entry, left: Mapping[int, Usage | None]) -> Entry:
     return replace(entry, uses={action: usages for action, usages in kept.items() if usages})
 
 
-def _without(run: str, evidence: Evidence, usages: tuple[Usage, ...]) -> Evidence:
-    """The evidence as it would be if the run had not been; its span stays, for the trail was read all the same."""
+def _evidence_without_run(run: str, evidence: Evidence, usages: tuple[Usage, ...]) -> Evidence:
+    """The evidence without the run; its time span remains, because the logs were read all the same."""
     runs = tuple(each for each in evidence.runs if each.id != run)
-    access = evidence.hints.access
-    hints = replace(evidence.hints, access=as_without(access, evidence, usages) if access else None)
-    return replace(evidence, usages=usages, groups=(), runs=runs, hints=hints)
+    access = evidence.aws_findings.access
+    hints = replace(evidence.aws_findings, access=report_without(access, evidence, usages) if access else None)
+    return replace(evidence, usages=usages, groups=(), runs=runs, aws_findings=hints)
 
 
-def _open(entries: Iterable[Entry], draft: Draft, evidence: Evidence) -> Iterator[Entry]:
-    """The entries without what cannot change the answer: a wildcard grants up to some twenty thousand actions.
+def _changeable_entries(entries: Iterable[Entry], proposal: Proposal, evidence: Evidence) -> Iterator[Entry]:
+    """Entries reduced to what can affect the result: a wildcard grants up to twenty thousand actions.
 
-    Actions that no run has used are left out, and with them whatever made an unchanged wildcard over all services stay.
-    What `max-changes` had no room for stays too.
+    Unused actions are omitted, and so are unchanged wildcards over all services. Entries cut by `max-changes` remain.
     """
-    cut = {(held.sid, held.action, held.resources) for held in draft.held_back if held.objection.guard == MAX_CHANGES}
-    changed = {(change.statement, change.action) for change in draft.changes if change.kind is not ChangeKind.ADD}
+    cut = {
+        (held.sid, held.action, held.resources) for held in proposal.held_back if held.guard_result.guard == MAX_CHANGES
+    }
+    changed = {(change.statement, change.action) for change in proposal.changes if change.kind is not ChangeKind.ADD}
     used = {usage.need.permission.action for usage in evidence.usages}
     for entry in entries:
         if (entry.statement.sid, entry.pattern, entry.resources) in cut:

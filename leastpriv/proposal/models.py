@@ -1,7 +1,4 @@
-"""What a proposal is made from, and what it consists of.
-
-What somebody else says of a proposal: AWS as a second judge (`checks/`), told in the report.
-"""
+"""Types of a proposal: options, the context of guards, changes, and the results of AWS's checks."""
 
 from __future__ import annotations
 
@@ -16,13 +13,13 @@ from leastpriv.evidence.models import Evidence
 from leastpriv.models import Basis, ChangeKind, Condition, Origin, Permission, Usage
 from leastpriv.permissions.generalize import Pattern
 from leastpriv.policy.document import Document
-from leastpriv.policy.size import Packed
+from leastpriv.policy.size import PackedPolicy
 from leastpriv.proposal.confidence import Confidences
 
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """The user's dials."""
+    """The user's limits for removals and additions."""
 
     minimum_days: int = 30
     minimum_runs: int = 5
@@ -30,7 +27,7 @@ class Options:
     """In percent."""
     grace_days: int = 0
     break_glass: tuple[str, ...] = ()
-    """Patterns of session names, as a shell has them."""
+    """Shell patterns of session names."""
     max_changes: int = 0
     """0: no limit."""
     drop_unseen_services: bool = False
@@ -38,85 +35,87 @@ class Options:
     never_add: tuple[str, ...] = ()
     exact_resources: bool = False
     keep_forms: bool = False
-    """Additions are written as the committed policy writes such resources."""
+    """Additions use the resource patterns of the committed policy."""
 
 
 @dataclass(frozen=True, slots=True)
-class Recollection:
-    """What is remembered from before the evidence; without memory and trouble nobody asked."""
+class HistoryState:
+    """The usage history before the evidence; empty if no history is configured."""
 
     memory: Memory | None = None
     trouble: str = ""
-    """Why it could not be read, in words: then nothing is removed."""
+    """Why the history could not be read; nothing is removed then."""
     left_out: int = 0
-    """Rows of it that make no sense."""
-    siblings: Mapping[str, str] = field(default_factory=dict)
-    """Lifecycle sibling -> the remembered action that explains it."""
+    """Number of unreadable rows."""
+    counterparts: Mapping[str, str] = field(default_factory=dict)
+    """Lifecycle counterpart -> the action of the history that it belongs to."""
 
 
-_NOTHING = Recollection()
+_NO_HISTORY = HistoryState()
 
 
 @dataclass(frozen=True, slots=True)
 class History:
-    """What the repository's history says: declined changes, and where the runs came from; empty where nobody asked."""
+    """What the repository's history shows; empty if it was not read."""
 
     declined: Mapping[str, int] = field(default_factory=dict)
     """Id of a change (`fingerprint.change_ids`) -> number of the pull request that was closed unmerged with it."""
     origins: Mapping[str, Origin] = field(default_factory=dict)
-    """Run id -> where its code came from; only of runs that additions hang on."""
+    """Run id -> origin of its code, for the runs that additions depend on."""
     changed: datetime | None = None
-    """When the policy file was last changed; None where nobody knows."""
-    recollection: Recollection = _NOTHING
+    """Time of the policy file's last change; None if unknown."""
+    history_state: HistoryState = _NO_HISTORY
     removed: Mapping[Permission, int] = field(default_factory=dict)
-    """Permission that was refused -> number of the merged pull request that had removed it."""
+    """Denied permission -> number of the merged pull request that had removed it."""
     earlier: Document | None = None
-    """The policy as it was before the days of grace, or at its first if it is younger; None where nobody knows, or it
-    did not change since."""
+    """The policy before the grace period, or its first version if the file is younger.
+
+    None if it is unknown or has not changed since.
+    """
 
 
 @dataclass(frozen=True, slots=True)
-class Situation:
-    """All that guards look at."""
+class GuardContext:
+    """All inputs of the guards."""
 
     evidence: Evidence
     options: Options
     used: Mapping[str, tuple[Usage, ...]]
-    """Catalogue action -> its usages, through whichever statement."""
-    siblings: Mapping[str, str]
-    """Lifecycle sibling -> the used action that explains it."""
+    """Catalogue action -> its usages, through any statement."""
+    counterparts: Mapping[str, str]
+    """Lifecycle counterpart -> the used action that it belongs to."""
     services: frozenset[str]
-    """Prefixes of the services with any call."""
+    """Prefixes of the services with at least one call."""
     unexplained: frozenset[str] = frozenset()
     """Actions with an allowed call that no known policy grants."""
     declined: Mapping[str, int] = field(default_factory=dict)
     """As in `History`."""
     separate_runs: int | None = None
-    """Runs without a refusal, as `minimum-runs` counts them; None: not counted yet."""
+    """Number of runs without a denial, as `minimum-runs` counts them; None: not counted yet."""
     changed: datetime | None = None
     """As in `History`."""
-    noted: Mapping[str, datetime] = field(default_factory=dict)
-    """Service -> its last recorded call (`last_accessed.last_noted`)."""
-    recollection: Recollection = _NOTHING
+    last_recorded: Mapping[str, datetime] = field(default_factory=dict)
+    """Service -> time of its last recorded call (`guards.aws.last_recorded`)."""
+    history_state: HistoryState = _NO_HISTORY
     confidence: Confidences | None = None
-    """What the runs show of the actions they used; None: not counted yet."""
-    emergencies: frozenset[str] = frozenset()
-    """Ids of the runs whose session is named like those of an emergency."""
+    """Confidence per service of the recorded actions; None: not computed yet."""
+    break_glass_runs: frozenset[str] = frozenset()
+    """Ids of the runs in break-glass sessions."""
     earlier: Document | None = None
     """As in `History`."""
 
 
 @dataclass(frozen=True, slots=True)
-class Candidate:
-    """One action that would no longer be granted by one entry."""
+class RemovalCandidate:
+    """An action that an entry would no longer grant."""
 
     action: str
     entry: Entry
 
 
 @dataclass(frozen=True, slots=True)
-class Objection:
-    """A guard that holds a change back, and why."""
+class GuardResult:
+    """The guard that holds a change back, and its reason."""
 
     guard: str
     reason: str
@@ -136,67 +135,67 @@ class Change:
     line: int = 0
     """1-based line of the statement in the committed file; 0 for additions."""
     granted: int = 1
-    """How many actions the entry granted."""
-    gone: tuple[str, ...] = ()
+    """Number of actions that the entry granted."""
+    removed_actions: tuple[str, ...] = ()
     """Catalogue actions that the entry no longer grants."""
     used: tuple[str, ...] = ()
-    becomes: tuple[str, ...] = ()
-    """What stands in the entry's place (narrow)."""
-    stays: Mapping[str, Objection] | None = None
-    """Actions of a narrowed wildcard that stay though unused, and why."""
+    replacement: tuple[str, ...] = ()
+    """Entries that replace this one (narrow)."""
+    kept: Mapping[str, GuardResult] | None = None
+    """Unused actions of a narrowed wildcard that remain granted, with the guard that keeps each."""
     basis: Basis | None = None
     usages: tuple[Usage, ...] = ()
     security: str = ""
     """Why a security reviewer should look, or empty."""
     patterns: tuple[Pattern, ...] = ()
-    """Of `resources` or `onto`: what each stands for, and which of its parts are open for which reason."""
-    onto: tuple[str, ...] = ()
-    """Of an action that stays, granted on `*` so far: the resources on which it is granted from now on."""
+    """Origin of each of `resources` or `restricted_to`: the ARNs that it covers and the reason of each wildcard."""
+    restricted_to: tuple[str, ...] = ()
+    """Resources that replace `*` for an action that remains granted."""
     conditions: tuple[Condition, ...] = ()
-    """Of an addition: under which all of its uses were authorised, all to hold."""
+    """Conditions of an addition, all of which its calls met."""
     removed_by: int = 0
-    """Of an addition: number of the pull request that had removed it before it was refused; 0: none did."""
+    """Of an addition: number of the pull request that had removed it before it was denied; 0: none."""
 
 
 @dataclass(frozen=True, slots=True)
-class HeldBack:
+class HeldBackChange:
     """A change that a guard held back."""
 
     kind: ChangeKind
     action: str
     resources: tuple[str, ...]
-    objection: Objection
+    guard_result: GuardResult
     sid: str = ""
     usages: tuple[Usage, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
-class Draft:
-    """The changed document before it is proved."""
+class Proposal:
+    """The edited policy, its changes and the changes held back, before the proof."""
 
     committed: Document | None
     document: Document
     content: bytes
     changes: tuple[Change, ...]
-    held_back: tuple[HeldBack, ...]
-    refused: tuple[HeldBack, ...]
-    """Needed by a refused call or in use, and not proposed."""
-    held_open: tuple[HeldBack, ...] = ()
-    """Used actions that stay granted on `*`, and why."""
-    packed: Packed | None = None
-    """How `document` was brought within AWS's quotas; None where nothing was changed."""
+    held_back: tuple[HeldBackChange, ...]
+    held_back_additions: tuple[HeldBackChange, ...]
+    """Additions that a denied or recorded call needs and that a rule forbids."""
+    held_back_restrictions: tuple[HeldBackChange, ...] = ()
+    """Used actions that remain granted on `*`, with the guard."""
+    packed: PackedPolicy | None = None
+    """How `document` was brought within AWS's quotas; None if it was not changed."""
 
     @property
     def documents(self) -> tuple[Document, ...]:
-        """The changed document, and the new ones that it was split into."""
+        """The edited document and the additional ones that it was split into."""
         return (self.document, *(self.packed.further if self.packed else ()))
 
 
-class Weight(StrEnum):
-    """How much a remark weighs, the gravest first; the middle four are those of Access Analyzer."""
+class Severity(StrEnum):
+    """Severity of a check's finding, highest first; the middle four are Access Analyzer's."""
 
     DISAGREES = "disagrees"
-    """The judge contradicts our own evaluation of the policies."""
+    """The check contradicts our own evaluation of the policies."""
     ERROR = "error"
     SECURITY_WARNING = "security-warning"
     WARNING = "warning"
@@ -204,37 +203,37 @@ class Weight(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Remark:
-    """One thing that a judge remarked; untrusted text, like everything from outside."""
+class CheckFinding:
+    """One finding of an AWS check; its text is untrusted."""
 
-    weight: Weight
+    severity: Severity
     code: str
-    """AWS's name for it (`PASS_ROLE_WITH_STAR_IN_RESOURCE`), else ours."""
+    """AWS's name for the finding (`PASS_ROLE_WITH_STAR_IN_RESOURCE`), else ours."""
     text: str
     file: str
     line: int = 0
-    """1-based line of the file; 0 where the remark is about no place."""
+    """1-based line of the file; 0 if the finding has no location."""
     link: str = ""
-    """Page that explains it."""
-    already: bool = False
-    """The committed policy gives rise to it too."""
+    """Page that explains the finding."""
+    in_committed_policy: bool = False
+    """The committed policy has the same finding."""
 
 
 @dataclass(frozen=True, slots=True)
-class Judgement:
-    """One judge's whole answer, or why there is none."""
+class CheckResult:
+    """The result of one AWS check of the proposal, or why it did not run."""
 
-    judge: str
+    operation: str
     """The API operation, `ValidatePolicy`."""
     asked: int
-    """How many policies, or actions on resources, it judged."""
-    remarks: tuple[Remark, ...] = ()
+    """Number of policies, or of pairs of action and resource, that were checked."""
+    findings: tuple[CheckFinding, ...] = ()
     unasked: tuple[str, ...] = ()
-    """What it was not asked, and why, in sentences."""
+    """What was not checked, and why, in sentences."""
     failure: str = ""
-    """Why it could not be asked, in a sentence; what it said before is kept."""
+    """Why the check failed, in a sentence; earlier findings remain."""
 
     @property
-    def disagreements(self) -> tuple[Remark, ...]:
-        """Where it contradicts our own evaluation."""
-        return tuple(remark for remark in self.remarks if remark.weight is Weight.DISAGREES)
+    def disagreements(self) -> tuple[CheckFinding, ...]:
+        """Findings that contradict our own evaluation."""
+        return tuple(remark for remark in self.findings if remark.severity is Severity.DISAGREES)

@@ -1,4 +1,4 @@
-"""Removals: which entries of the committed policy go, which become narrower, and which a guard keeps."""
+"""Removals: which entries of the committed policy are removed or narrowed, and which a guard keeps."""
 
 from __future__ import annotations
 
@@ -8,21 +8,21 @@ from collections.abc import Mapping, Sequence
 from leastpriv.diff.compare import Difference, Entry
 from leastpriv.models import ChangeKind, Outcome
 from leastpriv.permissions.patterns import action_covers, overlaps
-from leastpriv.policy.compact import folded
-from leastpriv.proposal.guards.people_and_history import is_emergency
-from leastpriv.proposal.guards.registry import objection_to
-from leastpriv.proposal.models import Candidate, Change, HeldBack, Objection, Situation
+from leastpriv.policy.compact import wildcards_for
+from leastpriv.proposal.guards.people_and_history import is_break_glass_use
+from leastpriv.proposal.guards.registry import first_guard_result
+from leastpriv.proposal.models import Change, GuardContext, GuardResult, HeldBackChange, RemovalCandidate
 
-_LONG_LIST = 12
-"""From here on a list of kept actions is folded into wildcards that grant exactly the same actions."""
+_MOST_LISTED_ACTIONS = 12
+"""A longer list of kept actions is compacted into wildcards that grant exactly the same actions."""
 
 
-def removals(difference: Difference, situation: Situation) -> tuple[list[Change], list[HeldBack]]:
-    """Judges each entry of the committed policy."""
+def removals(difference: Difference, context: GuardContext) -> tuple[list[Change], list[HeldBackChange]]:
+    """Checks each entry of the committed policy."""
     changes: list[Change] = []
-    held_back: list[HeldBack] = []
+    held_back: list[HeldBackChange] = []
     for entry in difference.entries:
-        decision = _judge_wildcard(entry, situation) if entry.is_wildcard else _judge_literal(entry, situation)
+        decision = _check_wildcard(entry, context) if entry.is_wildcard else _check_literal(entry, context)
         if isinstance(decision, Change):
             changes.append(decision)
         elif decision:
@@ -30,44 +30,46 @@ def removals(difference: Difference, situation: Situation) -> tuple[list[Change]
     return changes, held_back
 
 
-def _judge_literal(entry: Entry, situation: Situation) -> Change | HeldBack | None:
+def _check_literal(entry: Entry, context: GuardContext) -> Change | HeldBackChange | None:
     action = entry.granted[0]
-    if action in entry.uses and _is_used(entry, action, situation):
+    if action in entry.uses and _is_used(entry, action, context):
         return None
-    objection = objection_to(Candidate(action, entry), situation)
-    if objection:
-        return _held(entry, ChangeKind.REMOVE, objection)
+    guard_result = first_guard_result(RemovalCandidate(action, entry), context)
+    if guard_result:
+        return _held_back(entry, ChangeKind.REMOVE, guard_result)
     return _change(entry, ChangeKind.REMOVE)
 
 
-def _judge_wildcard(entry: Entry, situation: Situation) -> Change | HeldBack | None:
-    used = tuple(action for action in entry.granted if _is_used(entry, action, situation))
+def _check_wildcard(entry: Entry, context: GuardContext) -> Change | HeldBackChange | None:
+    used = tuple(action for action in entry.granted if _is_used(entry, action, context))
     unused = [action for action in entry.granted if action not in used]
-    stays = {action: found for action in unused if (found := objection_to(Candidate(action, entry), situation))}
+    kept = {
+        action: found for action in unused if (found := first_guard_result(RemovalCandidate(action, entry), context))
+    }
     unverified = {action: _UNVERIFIED for action in entry.uses if action not in entry.granted}
-    unseen = next((found for found in stays.values() if found.guard == "unseen-service"), None)
+    unseen = next((found for found in kept.values() if found.guard == "unseen-service"), None)
     if unseen and entry.statement.not_actions:
-        return _held(entry, ChangeKind.NARROW, _NOT_ACTION)
+        return _held_back(entry, ChangeKind.NARROW, _NOT_ACTION)
     if unseen and spans_services(entry):
-        return _held(entry, ChangeKind.NARROW, _ALL_SERVICES)
-    if len(stays) == len(unused):
-        return _held(entry, ChangeKind.NARROW, _commonest(stays)) if stays else None
-    stays = {**stays, **unverified}
-    if not used and not stays:
+        return _held_back(entry, ChangeKind.NARROW, _ALL_SERVICES)
+    if len(kept) == len(unused):
+        return _held_back(entry, ChangeKind.NARROW, _most_common(kept)) if kept else None
+    kept = {**kept, **unverified}
+    if not used and not kept:
         return _change(entry, ChangeKind.REMOVE)
-    return _change(entry, ChangeKind.NARROW, used=used, stays=stays)
+    return _change(entry, ChangeKind.NARROW, used=used, kept=kept)
 
 
-_ALL_SERVICES = Objection(
+_ALL_SERVICES = GuardResult(
     "unseen-service",
     "it also grants services without any call in the window; set `unseen-services: drop` to narrow it to those in use",
 )
-_NOT_ACTION = Objection(
+_NOT_ACTION = GuardResult(
     "not-action",
     "NotAction grants every other action, also of services without any call in the window; set `unseen-services: "
     "drop` to have it written as Action with what is in use",
 )
-_UNVERIFIED = Objection("unknown-action", "it was called, and the catalogue does not know it yet")
+_UNVERIFIED = GuardResult("unknown-action", "it was called, and the catalogue does not know it yet")
 
 
 def spans_services(entry: Entry) -> bool:
@@ -75,26 +77,26 @@ def spans_services(entry: Entry) -> bool:
     return bool(entry.statement.not_actions) or bool({"*", "?"} & {*entry.pattern.partition(":")[0]})
 
 
-def _is_used(entry: Entry, action: str, situation: Situation) -> bool:
-    """Whether a run used it that is no emergency: what those alone used is kept by a guard of its own."""
+def _is_used(entry: Entry, action: str, context: GuardContext) -> bool:
+    """Whether a run other than a break-glass session used the action."""
     allowed = (usage for usage in entry.uses.get(action, ()) if usage.outcome is Outcome.ALLOWED)
-    return any(not is_emergency(usage, situation.emergencies) for usage in allowed)
+    return any(not is_break_glass_use(usage, context.break_glass_runs) for usage in allowed)
 
 
-def _commonest(stays: Mapping[str, Objection]) -> Objection:
-    counts = Counter(stays.values())
+def _most_common(kept: Mapping[str, GuardResult]) -> GuardResult:
+    counts = Counter(kept.values())
     return counts.most_common(1)[0][0]
 
 
-def _held(entry: Entry, kind: ChangeKind, objection: Objection) -> HeldBack:
-    return HeldBack(kind, entry.pattern, entry.resources, objection, entry.statement.sid)
+def _held_back(entry: Entry, kind: ChangeKind, guard_result: GuardResult) -> HeldBackChange:
+    return HeldBackChange(kind, entry.pattern, entry.resources, guard_result, entry.statement.sid)
 
 
 def _change(
-    entry: Entry, kind: ChangeKind, used: tuple[str, ...] = (), stays: Mapping[str, Objection] | None = None
+    entry: Entry, kind: ChangeKind, used: tuple[str, ...] = (), kept: Mapping[str, GuardResult] | None = None
 ) -> Change:
     usages = tuple(usage for action in used for usage in entry.uses[action] if usage.outcome is Outcome.ALLOWED)
-    left = {*used, *(stays or ())}
+    left = {*used, *(kept or ())}
     return Change(
         kind=kind,
         action=entry.pattern,
@@ -103,29 +105,31 @@ def _change(
         sid=entry.statement.sid,
         line=entry.statement.line,
         granted=len(entry.granted),
-        gone=tuple(action for action in entry.granted if action not in left),
+        removed_actions=tuple(action for action in entry.granted if action not in left),
         used=used,
-        becomes=entries_for(used, tuple(stays or ()), entry),
-        stays=stays,
+        replacement=replacement_entries(used, tuple(kept or ()), entry),
+        kept=kept,
         usages=usages,
     )
 
 
-def entries_for(used: Sequence[str], stays: Sequence[str], entry: Entry) -> tuple[str, ...]:
-    """Action entries in the place of `entry` that grant exactly `used` and `stays`.
+def replacement_entries(used: Sequence[str], kept: Sequence[str], entry: Entry) -> tuple[str, ...]:
+    """Action entries that replace `entry` and grant exactly `used` and `kept`.
 
-    Used actions are always spelled out. A long list of kept ones is folded into wildcards by how their names begin
-    (`lambda:List*`), wherever one grants nothing that goes, and nothing that the entry itself did not grant.
+    Used actions are always written in full. A long list of kept ones is compacted into wildcards by common prefixes
+    (`lambda:List*`), if the wildcard grants no removed action and nothing beyond the entry.
     """
-    if len(stays) <= _LONG_LIST:
-        return tuple(sorted({*used, *stays}))
-    left = {*used, *stays}
+    if len(kept) <= _MOST_LISTED_ACTIONS:
+        return tuple(sorted({*used, *kept}))
+    left = {*used, *kept}
     gone = [action for action in entry.granted if action not in left]
-    return tuple(sorted({*used, *folded(stays, gone, lambda pattern: _grants(entry, pattern), inner=False)}))
+    return tuple(
+        sorted({*used, *wildcards_for(kept, gone, lambda pattern: _entry_grants(entry, pattern), inner=False)})
+    )
 
 
-def _grants(entry: Entry, pattern: str) -> bool:
-    """Whether an entry grants whatever a wildcard would, also what AWS has not added yet."""
+def _entry_grants(entry: Entry, pattern: str) -> bool:
+    """Whether an entry grants all that a wildcard would, including actions that AWS adds later."""
     excluded = entry.statement.not_actions
     if excluded:
         return not any(overlaps(each, pattern, ignore_case=True) for each in excluded)

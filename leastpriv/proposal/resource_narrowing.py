@@ -1,10 +1,9 @@
-"""`Resource: "*"` narrowed: a used action is granted on what the runs have shown, where that is settled.
+"""Replaces `Resource: "*"` of a used action by the resources that the runs used.
 
-A resource that no run has shown yet is the risk: the next run may need it. So every use has to be known whole, each
-pattern has to be shown by as many runs as a removal takes, and what the earlier half of the runs has shown has to
-cover what the later half used. What too few runs used is granted on all things of its kind that runs used by any
-action, where these were shown often enough. An action that speaks of what another action makes is narrowed only
-together with it.
+The risk is a resource that no run has used yet. So each use must name its resource exactly, each pattern needs as many
+runs as a removal, and the patterns of the earlier half of the runs must cover the later half. An action with too few
+runs is granted on all resources of its type that any action used often enough. An action on resources that another
+action creates is restricted only together with that one.
 """
 
 from __future__ import annotations
@@ -16,8 +15,8 @@ from functools import lru_cache
 from itertools import chain
 
 from leastpriv.diff.compare import Difference, Entry
-from leastpriv.evidence.created_resources import Made, made_of
-from leastpriv.evidence.iam_paths import without_path
+from leastpriv.evidence.created_resources import CreatedResources, find_created_resources
+from leastpriv.evidence.iam_paths import arns_without_path
 from leastpriv.models import ChangeKind, Outcome, Usage
 from leastpriv.permissions.arn_templates import IN_PART, NAMED
 from leastpriv.permissions.generalize import Pattern, Seen, patterns_of
@@ -27,20 +26,20 @@ from leastpriv.permissions.resource_types import action_of, fits, with_any_path
 from leastpriv.permissions.volatility import is_open_anyway, service_of
 from leastpriv.policy.document import Statement
 from leastpriv.proposal.guards.people_and_history import used_elsewhere
-from leastpriv.proposal.guards.registry import objection_to
-from leastpriv.proposal.models import Candidate, Change, HeldBack, Objection, Situation
+from leastpriv.proposal.guards.registry import first_guard_result
+from leastpriv.proposal.models import Change, GuardContext, GuardResult, HeldBackChange, RemovalCandidate
 
 _ESCAPED = re.compile(r"\$\{[*?$]\}")
 
 
 @dataclass(frozen=True, slots=True)
-class _Learned:
-    """A used action on `*`, and the patterns that stand for what was seen; or the reason why they may not."""
+class _Restriction:
+    """A used action on `*` with the patterns that replace it, or the guard that holds it back."""
 
     entry: Entry
-    """As if the action stood for itself."""
+    """The entry reduced to the one action."""
     patterns: tuple[Pattern, ...] = ()
-    objection: Objection | None = None
+    guard_result: GuardResult | None = None
 
     @property
     def action(self) -> str:
@@ -48,50 +47,51 @@ class _Learned:
 
 
 @dataclass(frozen=True, slots=True)
-class _Known:
-    """What the evidence shows of all resources."""
+class _ObservedResources:
+    """All resources of the evidence."""
 
-    made: Made
+    made: CreatedResources
     whole: Mapping[str, Sequence[Usage]]
-    """Service -> usages that name all of the one thing that they are about."""
+    """Service -> usages that name their resource exactly."""
     bare: frozenset[str]
-    """ARNs of IAM without a path for sure."""
+    """ARNs of IAM that have no path for sure."""
 
-    def kin(self, action: str) -> list[Seen]:
-        """Things that an action could be about, by whatever action they were used."""
+    def of_type(self, action: str) -> list[Seen]:
+        """Observed resources of types that the action accepts, whichever action used them."""
         own = self.whole.get(action.partition(":")[0], ())
         return self.made.seen(usage for usage in own if fits(action, usage.need.permission.resource))
 
 
-def narrowed_resources(
-    difference: Difference, changes: Sequence[Change], situation: Situation, *, escapes: bool
-) -> tuple[list[Change], list[HeldBack]]:
-    """Judges each used action that a statement would still grant on `*` after `changes`.
+def narrow_resources(
+    difference: Difference, changes: Sequence[Change], context: GuardContext, *, escapes: bool
+) -> tuple[list[Change], list[HeldBackChange]]:
+    """Checks each used action that a statement would still grant on `*` after `changes`.
 
-    `escapes`: the policy's version can write names with `*`, `?` or `$`. With `resources: keep` nothing is narrowed.
+    With `resources: keep` it restricts nothing. `escapes`: whether the policy's version supports names with `*`, `?` or
+    `$`.
     """
-    if situation.options.keep_forms:
+    if context.options.keep_forms:
         return [], []
-    usages = situation.evidence.usages
+    usages = context.evidence.usages
     allowed = [usage for usage in usages if usage.outcome is Outcome.ALLOWED]
-    bare = without_path(usage.need for usage in allowed if usage.succeeded)
+    bare = arns_without_path(usage.need for usage in allowed if usage.succeeded)
     whole: dict[str, list[Usage]] = {}
     for usage in allowed:
-        if _is_whole(usage, bare):
+        if _is_exact(usage, bare):
             whole.setdefault(service_of(usage.need.permission.resource), []).append(usage)
-    known = _Known(made_of(usages), whole, bare)
-    makers = makers_of(situation)
+    known = _ObservedResources(find_created_resources(usages), whole, bare)
+    creators = creators_of(context)
     learned = [
-        _learn(entry, situation, makers.get(entry.granted[0], ()), known, escapes)
-        for entry in _on_all(difference, changes)
+        _check_action(entry, context, creators.get(entry.granted[0], ()), known, escapes)
+        for entry in _wildcard_grants(difference, changes)
     ]
-    settled = _with_their_makers(learned, makers)
-    narrowed = [_change(each) for each in settled if not each.objection]
-    return narrowed, [_held(each, each.objection) for each in settled if each.objection]
+    settled = _hold_with_creators(learned, creators)
+    narrowed = [_change(each) for each in settled if not each.guard_result]
+    return narrowed, [_held_back(each, each.guard_result) for each in settled if each.guard_result]
 
 
-def _on_all(difference: Difference, changes: Sequence[Change]) -> Iterable[Entry]:
-    """Used actions on `*`, each as an entry of its own; none that an unchanged wildcard on `*` grants as well."""
+def _wildcard_grants(difference: Difference, changes: Sequence[Change]) -> Iterable[Entry]:
+    """Used actions on `*`, each as an entry; skips those that an unchanged wildcard on `*` grants too."""
     decided = {(change.statement, change.action): change for change in changes if change.kind is not ChangeKind.ADD}
     on_all = [entry for entry in difference.entries if "*" in entry.statement.resources]
     wide = [entry for entry in on_all if entry.is_wildcard and (entry.statement.index, entry.pattern) not in decided]
@@ -127,70 +127,74 @@ def _grants_any(entries: Iterable[Entry], action: str) -> bool:
     )
 
 
-def makers_of(situation: Situation) -> Mapping[str, tuple[str, ...]]:
-    """Used action -> the used ones that make the things it is about."""
-    used = [action for action, usages in situation.used.items() if _is_used(usages)]
+def creators_of(context: GuardContext) -> Mapping[str, tuple[str, ...]]:
+    """Maps used actions to the used actions that create their resources."""
+    used = [action for action, usages in context.used.items() if _is_used(usages)]
     found: dict[str, list[str]] = {}
-    for maker_action in filter(makes_its_resource, used):
+    for maker_action in filter(creates_its_resource, used):
         for sibling in siblings_of((maker_action,)):
             found.setdefault(sibling, []).append(maker_action)
     return {action: tuple(found[action]) for action in used if action in found}
 
 
-def _learn(entry: Entry, situation: Situation, makers: Sequence[str], known: _Known, escapes: bool) -> _Learned:
+def _check_action(
+    entry: Entry, context: GuardContext, creators: Sequence[str], known: _ObservedResources, escapes: bool
+) -> _Restriction:
     action = entry.granted[0]
-    objection = objection_to(Candidate(action, entry), situation)
-    if objection:
-        return _Learned(entry, (), objection)
+    guard_result = first_guard_result(RemovalCandidate(action, entry), context)
+    if guard_result:
+        return _Restriction(entry, (), guard_result)
     if not _can_be_copied(entry.statement):
-        return _Learned(entry, (), Objection("condition", "its statement's condition cannot be written a second time"))
-    own = [usage for name in makers for usage in situation.used[name] if fits(action, usage.need.permission.resource)]
+        return _Restriction(
+            entry, (), GuardResult("condition", "its statement's condition cannot be written a second time")
+        )
+    own = [usage for name in creators for usage in context.used[name] if fits(action, usage.need.permission.resource)]
     usages = [usage for usage in (*entry.uses[action], *own) if usage.outcome is Outcome.ALLOWED]
-    partly = next((usage for usage in usages if not _is_whole(usage, known.bare)), None)
+    partly = next((usage for usage in usages if not _is_exact(usage, known.bare)), None)
     if partly:
         reason = f"a call names its resource in part or by a like name: {partly.need.permission.resource}"
-        return _Learned(entry, (), Objection("unknown-resource", reason))
+        return _Restriction(entry, (), GuardResult("unknown-resource", reason))
     found = known.made.seen(usages)
-    new_things = makes_its_resource(action)
-    unsettled = _unsettled(found, found, situation, escapes=escapes, new_things=new_things)
+    new_things = creates_its_resource(action)
+    unsettled = _instability(found, found, context, escapes=escapes, new_things=new_things)
     if unsettled and unsettled.guard == "few-runs":
-        # Others may show how its things are named; which of them it will be about, too few runs tell: all, then.
-        kin = [*found, *known.kin(action)]
-        found = found if new_things else kin
-        unsettled = _unsettled(found, kin, situation, escapes=escapes, new_things=new_things)
-    patterns = _patterns(found, situation)
-    before = used_elsewhere(entry, (each.pattern for each in patterns), situation.recollection)
-    return _Learned(entry, patterns, unsettled or before)
+        # Other actions may show the names; too few runs show which of them this action uses, so all of them count.
+        of_type = [*found, *known.of_type(action)]
+        found = found if new_things else of_type
+        unsettled = _instability(found, of_type, context, escapes=escapes, new_things=new_things)
+    patterns = _patterns(found, context)
+    before = used_elsewhere(entry, (each.pattern for each in patterns), context.history_state)
+    return _Restriction(entry, patterns, unsettled or before)
 
 
-_MAKES = re.compile("Create|Put|Register|Run|Allocate|Publish|Import|Upload|Request|Copy|Restore|Issue")
+_CREATING_VERB = re.compile("Create|Put|Register|Run|Allocate|Publish|Import|Upload|Request|Copy|Restore|Issue")
 
 
 @lru_cache(maxsize=4_096)
-def makes_its_resource(action: str) -> bool:
-    """Whether an action makes the thing that it is authorised on: `CreateQueue` a queue, `PutMetricAlarm` an alarm.
+def creates_its_resource(action: str) -> bool:
+    """Whether an action creates the resource that it is authorized on: `CreateQueue`, `PutMetricAlarm`.
 
-    Not `PutBucketPolicy`, whose bucket is there, nor `PutItem`. Read from the name.
+    Not `PutBucketPolicy`, whose bucket exists, nor `PutItem`. Derived from the name.
     """
     known = action_of(action)
-    match = _MAKES.match(action.partition(":")[2])
+    match = _CREATING_VERB.match(action.partition(":")[2])
     if known is None or match is None:
         return False
-    noun = _word(match.string[match.end() :])
-    return any(noun.endswith(_word(kind.name)) for kind in known.resource_types)
+    noun = _noun(match.string[match.end() :])
+    return any(noun.endswith(_noun(kind.name)) for kind in known.resource_types)
 
 
-def _word(name: str) -> str:
+def _noun(name: str) -> str:
     return re.sub(r"[^a-z0-9]", "", name.lower()).removesuffix("s")
 
 
 def _can_be_copied(statement: Statement) -> bool:
-    """Whether a statement's condition, if any, can stand in another one as well; templates may know parts of it."""
+    """Whether a statement's condition can be written into a second statement; templates may hide parts of it."""
     return statement.conditions_readable and not any("${" in v for each in statement.conditions for v in each.values)
 
 
-def _is_whole(usage: Usage, bare: Collection[str]) -> bool:
-    """Whether a call names all of the one thing that it is about; of an IAM resource also the path."""
+def _is_exact(usage: Usage, bare: Collection[str]) -> bool:
+    """Whether a call names its resource exactly; for an IAM resource the path too."""
     need = usage.need
     resource = need.permission.resource
     if ":log-group:" in resource:
@@ -201,52 +205,53 @@ def _is_whole(usage: Usage, bare: Collection[str]) -> bool:
     return not pathless and not set(_ESCAPED.sub("", resource)) & {"*", "?"}
 
 
-def _patterns(found: Sequence[Seen], situation: Situation) -> tuple[Pattern, ...]:
-    if not situation.options.exact_resources:
+def _patterns(found: Sequence[Seen], context: GuardContext) -> tuple[Pattern, ...]:
+    if not context.options.exact_resources:
         return patterns_of(found)
     return tuple(Pattern(resource, (resource,), ()) for resource in sorted({each.resource for each in found}))
 
 
-def _unsettled(
-    found: Sequence[Seen], shown: Sequence[Seen], situation: Situation, *, escapes: bool, new_things: bool
-) -> Objection | None:
-    """Why a later run may well use another resource; `shown` are the uses that tell how often a thing was."""
-    patterns = _patterns(found, situation)
+def _instability(
+    found: Sequence[Seen], shown: Sequence[Seen], context: GuardContext, *, escapes: bool, new_things: bool
+) -> GuardResult | None:
+    """Why a later run may well use another resource; `shown` are the uses that count the runs."""
+    patterns = _patterns(found, context)
     if not escapes and any("${" in pattern.pattern for pattern in patterns):
-        return Objection("policy-version", "its name has `*`, `?` or `$`, which only Version 2012-10-17 can write")
-    least = situation.options.minimum_runs
+        return GuardResult("policy-version", "its name has `*`, `?` or `$`, which only Version 2012-10-17 can write")
+    least = context.options.minimum_runs
     for pattern in patterns:
         if new_things and not pattern.openings:
-            return Objection(
+            return GuardResult(
                 "makes-new", f"it makes new things, and no pattern says how they are named: {pattern.pattern}"
             )
         runs = {run for each in shown if resource_covers(pattern.pattern, each.resource) for run in each.runs}
         if len(runs) < least:
-            return Objection("few-runs", f"{len(runs)} of {least} runs used it on {pattern.pattern}")
-    order = [run.id for run in situation.evidence.runs]
+            return GuardResult("few-runs", f"{len(runs)} of {least} runs used it on {pattern.pattern}")
+    order = [run.id for run in context.evidence.runs]
     using = sorted({*chain.from_iterable(each.runs for each in found)}, key=order.index)
     early = {*using[: (len(using) + 1) // 2]}
-    # That names change is known only when the later runs have shown it.
+    # Only the later runs show that names change.
     before = [
         replace(each, runs=left, family=None)
         for each in found
         if (left := tuple(run for run in each.runs if run in early))
     ]
-    known = _patterns(before, situation)
+    known = _patterns(before, context)
     for each in found:
         if not any(resource_covers(pattern.pattern, each.resource) for pattern in known):
-            return Objection("new-resources", f"only the later half of the runs used it on {each.resource}")
+            return GuardResult("new-resources", f"only the later half of the runs used it on {each.resource}")
     return None
 
 
-def _with_their_makers(learned: Sequence[_Learned], makers: Mapping[str, tuple[str, ...]]) -> list[_Learned]:
-    """Holds an action back while what makes its things stays on `*`."""
+def _hold_with_creators(learned: Sequence[_Restriction], creators: Mapping[str, tuple[str, ...]]) -> list[_Restriction]:
+    """Holds an action back while the action that creates its resources remains on `*`."""
     found = list(learned)
     while True:
-        open_ones = {each.action for each in found if each.objection}
+        open_ones = {each.action for each in found if each.guard_result}
         held = [
-            replace(each, objection=Objection("sibling", f"{', '.join(named)} stays on `*` and may make another"))
-            if not each.objection and (named := [name for name in makers.get(each.action, ()) if name in open_ones])
+            replace(each, guard_result=GuardResult("sibling", f"{', '.join(named)} stays on `*` and may make another"))
+            if not each.guard_result
+            and (named := [name for name in creators.get(each.action, ()) if name in open_ones])
             else each
             for each in found
         ]
@@ -255,7 +260,7 @@ def _with_their_makers(learned: Sequence[_Learned], makers: Mapping[str, tuple[s
         found = held
 
 
-def _change(each: _Learned) -> Change:
+def _change(each: _Restriction) -> Change:
     entry = each.entry
     usages = tuple(usage for usage in entry.uses[each.action] if usage.outcome is Outcome.ALLOWED)
     return Change(
@@ -267,11 +272,11 @@ def _change(each: _Learned) -> Change:
         line=entry.statement.line,
         used=(each.action,),
         usages=usages,
-        onto=tuple(pattern.pattern for pattern in each.patterns),
+        restricted_to=tuple(pattern.pattern for pattern in each.patterns),
         patterns=each.patterns,
     )
 
 
-def _held(each: _Learned, objection: Objection) -> HeldBack:
+def _held_back(each: _Restriction, guard_result: GuardResult) -> HeldBackChange:
     entry = each.entry
-    return HeldBack(ChangeKind.NARROW, entry.pattern, entry.resources, objection, entry.statement.sid)
+    return HeldBackChange(ChangeKind.NARROW, entry.pattern, entry.resources, guard_result, entry.statement.sid)

@@ -1,4 +1,4 @@
-"""What a review of a person's edit consists of, and the verdict that follows from it."""
+"""Types of a review of a policy edit, and its verdict."""
 
 from __future__ import annotations
 
@@ -6,103 +6,103 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from leastpriv.diff.policy_diff import ConditionEdit, Edit
+from leastpriv.diff.policy_diff import ConditionDiff, EntryDiff
 from leastpriv.diff.statement_coverage import EXCLUDED
 from leastpriv.evidence.models import CallGroup
 from leastpriv.models import Basis, DeniedBy, Outcome, Usage
 from leastpriv.permissions.patterns import resource_covers
 from leastpriv.permissions.resource_types import fits
-from leastpriv.proposal.models import Objection
+from leastpriv.proposal.models import GuardResult
 from leastpriv.proposal.proof import Replay
 
-ByAction = Mapping[str, tuple[Usage, ...]]
+UsagesByAction = Mapping[str, tuple[Usage, ...]]
 
 
-class Verdict(StrEnum):
-    """What a reviewer has to know first; the gravest that applies."""
+class ReviewVerdict(StrEnum):
+    """The most severe result of a review."""
 
     BREAKS = "breaks"
-    """A recorded allowed call would be refused."""
+    """A recorded allowed call would be denied."""
     NEW_ACCESS = "new-access"
-    """Something becomes allowed that no evidence asks for."""
+    """The edit allows access that no evidence needs."""
     NEEDED_ACCESS = "needed-access"
-    """All that becomes allowed was refused, or used without a known grant."""
+    """All new access was denied before, or used without a known grant."""
     NARROWS = "narrows"
-    """Less is allowed, and no recorded call is refused for it."""
+    """The edit allows less, and no recorded call is denied."""
     UNCHANGED = "no-change"
 
 
 @dataclass(frozen=True, slots=True)
 class Removal:
-    """One entry that grants less after."""
+    """An entry that grants less after the edit."""
 
-    edit: Edit
-    lost: ByAction
-    """Allowed usages through the entry that would be refused."""
-    doubtful: ByAction
-    """Allowed usages that would hang on a condition, or of an action that the catalogue does not know."""
-    unseen: Mapping[Objection, tuple[str, ...]]
-    """Why a use of these actions could have stayed unseen, or will come; what is not among them is unused."""
+    edit: EntryDiff
+    lost: UsagesByAction
+    """Allowed usages through the entry that would be denied."""
+    doubtful: UsagesByAction
+    """Allowed usages that would depend on a condition, or whose action the catalogue does not know."""
+    unseen: Mapping[GuardResult, tuple[str, ...]]
+    """Guard result -> actions whose use may be unseen or come later; the remaining ones are unused."""
 
 
 @dataclass(frozen=True, slots=True)
 class Addition:
-    """One entry that grants more after."""
+    """An entry that grants more after the edit."""
 
-    edit: Edit
-    asked: ByAction
-    """Usages that were not allowed before and are after, whatever their outcome."""
+    edit: EntryDiff
+    asked: UsagesByAction
+    """Usages of any outcome that only the version after allows."""
     elsewhere: tuple[str, ...]
-    """Actions that are in use, though not where the addition opens them."""
+    """Actions in use on resources other than the added ones."""
     unproven: tuple[str, ...]
-    """Actions that no evidence asks for on some resource that the addition opens; those of `elsewhere` among them."""
+    """Actions that no evidence needs on some added resource, those of `elsewhere` included."""
     forbidden: Mapping[str, tuple[str, ...]]
-    """Reason -> actions that no proposal would write."""
+    """Reason -> actions that no proposal would add."""
     sensitive: Mapping[str, tuple[str, ...]]
-    """Reason -> other actions that a security reviewer should look at."""
+    """Reason -> other actions that a security reviewer should check."""
 
     @property
     def is_proven(self) -> bool:
-        """Whether evidence speaks for all of it; a wildcard also opens what AWS will add."""
+        """Whether evidence needs all of the addition; a wildcard also grants actions that AWS adds later."""
         return not self.unproven and bool(self.edit.actions)
 
 
 @dataclass(frozen=True, slots=True)
 class DenyChange:
-    """One entry of a Deny statement that came or went."""
+    """An added or removed entry of a Deny statement."""
 
-    edit: Edit
-    refused: tuple[Usage, ...]
-    """Allowed usages that it would refuse."""
+    edit: EntryDiff
+    denied: tuple[Usage, ...]
+    """Allowed usages that it would deny."""
     granted: tuple[Usage, ...]
-    """Usages that it has refused, and that would be allowed."""
+    """Denied usages that would be allowed."""
 
     @property
     def is_proven(self) -> bool:
-        """Whether evidence speaks for lifting all of it; what else it held back nobody knows."""
-        return _all_asked(self.edit, filter(asks_to_lift, self.granted))
+        """Whether evidence needs the removal of the whole Deny."""
+        return _all_asked(self.edit, filter(asks_to_lift_deny, self.granted))
 
 
 @dataclass(frozen=True, slots=True)
 class ConditionChange:
-    """Other conditions on the same actions and resources."""
+    """A change of conditions on the same actions and resources."""
 
-    edit: ConditionEdit
-    refused: tuple[Usage, ...]
+    edit: ConditionDiff
+    denied: tuple[Usage, ...]
     doubtful: tuple[Usage, ...]
-    """Allowed usages of which the records do not show whether the conditions hold."""
+    """Allowed usages for which the records do not show whether the conditions hold."""
     granted: tuple[Usage, ...]
 
     @property
     def is_proven(self) -> bool:
-        """Whether evidence speaks for each action."""
-        speaks = asks if self.edit.effect == "Allow" else asks_to_lift
+        """Whether evidence needs each action."""
+        speaks = asks_for_grant if self.edit.effect == "Allow" else asks_to_lift_deny
         return _all_asked(self.edit, filter(speaks, self.granted))
 
 
 @dataclass(frozen=True, slots=True)
 class Review:
-    """All that can be said about an edit."""
+    """All results of reviewing an edit."""
 
     removals: tuple[Removal, ...]
     additions: tuple[Addition, ...]
@@ -111,24 +111,24 @@ class Review:
     conditions: tuple[ConditionChange, ...]
     before: Replay
     after: Replay
-    broken: tuple[CallGroup, ...]
-    """Allowed calls of which something is refused after that was not before."""
-    may_break: tuple[CallGroup, ...]
-    """Other allowed calls, that would be allowed less surely than before."""
+    newly_denied: tuple[CallGroup, ...]
+    """Allowed calls that the edit denies."""
+    may_be_denied: tuple[CallGroup, ...]
+    """Other allowed calls that are allowed less surely than before."""
     new_access: tuple[str, ...] = ()
-    """Witnesses of access by containment of both versions, where somebody has computed it."""
+    """Witnesses of new access by containment of both versions."""
     is_created: bool = False
     """There was no file before."""
     is_deleted: bool = False
 
     @property
     def breaks(self) -> bool:
-        """Whether a recorded allowed call would be refused: the next deploy may fail."""
-        return bool(self.broken)
+        """Whether a recorded allowed call would be denied: the next deploy may fail."""
+        return bool(self.newly_denied)
 
     @property
     def has_new_access_without_evidence(self) -> bool:
-        """Whether something becomes allowed that no evidence asks for."""
+        """Whether the edit allows access that no evidence needs."""
         return (
             bool(self.new_access)
             or any(not addition.is_proven for addition in self.additions)
@@ -137,44 +137,44 @@ class Review:
         )
 
     @property
-    def verdict(self) -> Verdict:
-        """The gravest thing that can be said."""
+    def verdict(self) -> ReviewVerdict:
+        """The most severe result."""
         if self.breaks:
-            return Verdict.BREAKS
+            return ReviewVerdict.BREAKS
         if self.has_new_access_without_evidence:
-            return Verdict.NEW_ACCESS
+            return ReviewVerdict.NEW_ACCESS
         if self.additions or self.denies_removed or any(change.edit.widens for change in self.conditions):
-            return Verdict.NEEDED_ACCESS
-        if self.removals or self.denies_added or self.conditions or self.may_break:
-            return Verdict.NARROWS
-        return Verdict.UNCHANGED
+            return ReviewVerdict.NEEDED_ACCESS
+        if self.removals or self.denies_added or self.conditions or self.may_be_denied:
+            return ReviewVerdict.NARROWS
+        return ReviewVerdict.UNCHANGED
 
 
-def asks(usage: Usage) -> bool:
-    """Whether a usage speaks for a grant: something unknown allowed it, or it was refused for want of one."""
+def asks_for_grant(usage: Usage) -> bool:
+    """Whether a usage needs a grant: it was allowed by an unknown policy, or denied for lack of a grant."""
     denial, need = usage.denial, usage.need
     if denial is None:
         return usage.outcome is Outcome.ALLOWED
-    # A guess at what is needed next asks for nothing, nor does a line of a log that may be about anybody.
+    # An inferred need without an exact resource does not count, nor does a log line that names no principal.
     known = need.basis is Basis.DENIED or need.exact
     return denial.mendable and known and bool(denial.principal or not denial.log)
 
 
-def asks_to_lift(usage: Usage) -> bool:
-    """Whether a usage speaks against a Deny of an identity-based policy."""
+def asks_to_lift_deny(usage: Usage) -> bool:
+    """Whether a usage needs the removal of a Deny of an identity-based policy."""
     denial = usage.denial
-    return asks(usage) or (
+    return asks_for_grant(usage) or (
         denial is not None and denial.explicit and denial.denied_by is DeniedBy.IDENTITY and not denial.log
     )
 
 
-def _all_asked(edit: Edit | ConditionEdit, usages: Iterable[Usage]) -> bool:
+def _all_asked(edit: EntryDiff | ConditionDiff, usages: Iterable[Usage]) -> bool:
     asked = tuple(usages)
     return bool(edit.actions) and all(is_asked_for(action, edit.on, asked) for action in edit.actions)
 
 
 def is_asked_for(action: str, on: Sequence[str], usages: Iterable[Usage]) -> bool:
-    """Whether usages of an action, together, name all of the resources (as an `Edit` shows them) that it can take."""
+    """Whether usages of an action together name all resources (in the form of `Edit`) that it accepts."""
     resources = [
         usage.need.permission.resource for usage in usages if usage.need.permission.action.lower() == action.lower()
     ]

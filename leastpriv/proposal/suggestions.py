@@ -1,9 +1,7 @@
-"""What a later run may need and no policy grants: offered to the reader, never written (promise 4).
+"""Suggests permissions and conditions for the reader to copy; a proposal never writes them (promise 4).
 
-Conditions that all that was seen would meet: offered to the reader, never written (DESIGN: optional conditions).
-
-A condition narrows what a name cannot: a grant on `*` to the regions that the role works in, a role to the service
-that it is passed to. It is offered where every allowed call of an action meets it, in as many runs as a removal takes.
+A condition narrows what a resource cannot: a grant on `*` to the regions in use, or a passed role to its service. It is
+suggested if every allowed call of an action meets it, in as many runs as a removal needs.
 """
 
 from __future__ import annotations
@@ -20,98 +18,105 @@ from leastpriv.permissions.resource_types import fits, kinds_of
 from leastpriv.permissions.sensitive import forbidden
 from leastpriv.permissions.visibility import home_region
 from leastpriv.policy.document import Document, Statement
-from leastpriv.policy.evaluate import entries_naming
-from leastpriv.proposal.models import Draft
-from leastpriv.proposal.resource_narrowing import makes_its_resource
+from leastpriv.policy.evaluate import names_action
+from leastpriv.proposal.models import Proposal
+from leastpriv.proposal.resource_narrowing import creates_its_resource
 
-SIBLING = "sibling"
-"""The guard that keeps them."""
+GUARD = "sibling"
+"""The guard that keeps lifecycle counterparts."""
 
 
 @dataclass(frozen=True, slots=True)
-class Offer:
-    """One action that no policy grants."""
+class SuggestedAction:
+    """An action that no policy grants and a later run may need."""
 
     action: str
     basis: Basis
     """`sibling` or `declared`."""
     because: str
-    """The used action, the resource types or the policy template of AWS SAM that it goes with."""
+    """The used action, the resource types or the AWS SAM policy template that it belongs to."""
     resources: tuple[str, ...] = ()
-    """Resources in use that the action fits; empty where there is none."""
+    """Used resources that the action accepts; empty if there is none."""
 
 
-def offers(evidence: Evidence, documents: Sequence[Document], never_add: Sequence[str] = ()) -> tuple[Offer, ...]:
-    """Lifecycle counterparts of what was used, what the handlers of the role's resource types need, and data events.
+def suggested_actions(
+    evidence: Evidence, documents: Sequence[Document], never_add: Sequence[str] = ()
+) -> tuple[SuggestedAction, ...]:
+    """Lists lifecycle counterparts of used actions, actions of the role's resource types, and data events.
 
-    The items of a resource whose data events the trail does not record (off by default) may be in use unseen. What some
-    policy grants on any resource is left out, and so is what is never added.
+    Items of a resource without recorded data events (off by default) may be used unseen. Actions that a policy grants
+    on
+    any resource are omitted, and so are those that are never added.
     """
     used: dict[str, dict[str, None]] = {}
     for usage in evidence.usages:
         if usage.outcome is Outcome.ALLOWED:
             used.setdefault(usage.need.permission.action, {})[usage.need.permission.resource] = None
-    found: dict[str, Offer] = {}
-    for action, partner in siblings_of(used.keys()).items():
-        resources = tuple(each for each in used.get(partner, ()) if each != "*" and fits(action, each))
-        found[action] = Offer(action, Basis.SIBLING, partner, resources)
-    for offer in _on_others(used, documents):
-        found.setdefault(offer.action, offer)
-    for action, types in evidence.hints.declared.actions.items():
+    found: dict[str, SuggestedAction] = {}
+    for action, used_action in siblings_of(used.keys()).items():
+        resources = tuple(each for each in used.get(used_action, ()) if each != "*" and fits(action, each))
+        found[action] = SuggestedAction(action, Basis.LIFECYCLE, used_action, resources)
+    for suggestion in _on_created_resources(used, documents):
+        found.setdefault(suggestion.action, suggestion)
+    for action, types in evidence.aws_findings.declared.actions.items():
         if action not in used:
-            found.setdefault(action, Offer(action, Basis.DECLARED, ", ".join(types[:3])))
-    for offer in _unrecorded(evidence, used):
-        found.setdefault(offer.action, offer)
+            found.setdefault(action, SuggestedAction(action, Basis.DECLARED, ", ".join(types[:3])))
+    for suggestion in _unrecorded_data_events(evidence, used):
+        found.setdefault(suggestion.action, suggestion)
     return tuple(
-        offer
-        for action, offer in sorted(found.items())
-        if not forbidden(action, never_add) and (action in used or not _granted(action, documents))
+        suggestion
+        for action, suggestion in sorted(found.items())
+        if not forbidden(action, never_add) and (action in used or not _is_granted(action, documents))
     )
 
 
-def _on_others(used: Mapping[str, Mapping[str, None]], documents: Sequence[Document]) -> Iterator[Offer]:
-    """Used actions on things that the role made and has not used them on yet: the next update or deletion will.
+def _on_created_resources(
+    used: Mapping[str, Mapping[str, None]], documents: Sequence[Document]
+) -> Iterator[SuggestedAction]:
+    """Used actions on resources that the role created and has not used them on yet.
 
-    The queue `orders-3` was made in the last run, and `SetQueueAttributes` was used on `orders-1` and `orders-2`.
+    The last run created the queue `orders-3`; `SetQueueAttributes` was used on `orders-1` and `orders-2`.
     """
-    partners: dict[str, str] = {}
+    used_actions: dict[str, str] = {}
     left: dict[str, dict[str, None]] = {}
-    for partner in filter(makes_its_resource, used):
-        for action in siblings_among(partner, used):
-            if not _granted(action, documents):
+    for used_action in filter(creates_its_resource, used):
+        for action in siblings_among(used_action, used):
+            if not _is_granted(action, documents):
                 continue  # it was refused, or declined: whoever did that knows better
-            on = [each for each in used[partner] if each not in ("*", *used[action]) and fits(action, each)]
-            missing = {each: None for each in on if not _covered(action, each, documents)}
+            on = [each for each in used[used_action] if each not in ("*", *used[action]) and fits(action, each)]
+            missing = {each: None for each in on if not _is_allowed_on(action, each, documents)}
             if missing:
-                partners.setdefault(action, partner)
+                used_actions.setdefault(action, used_action)
                 left.setdefault(action, {}).update(missing)
-    yield from (Offer(action, Basis.SIBLING, partners[action], tuple(found)) for action, found in left.items())
+    yield from (
+        SuggestedAction(action, Basis.LIFECYCLE, used_actions[action], tuple(found)) for action, found in left.items()
+    )
 
 
-def _covered(action: str, resource: str, documents: Sequence[Document]) -> bool:
-    """Whether some statement allows the action on all of the resource, under whatever condition."""
+def _is_allowed_on(action: str, resource: str, documents: Sequence[Document]) -> bool:
+    """Whether a statement allows the action on all of the resource, under any condition."""
     statements = (statement for document in documents for statement in document.statements)
     return any(
         statement.effect == "Allow"
-        and entries_naming(statement, action)
+        and names_action(statement, action)
         and (not statement.resources or any(resource_covers(each, resource) for each in statement.resources))
         for statement in statements
     )
 
 
-def kept_siblings(draft: Draft, evidence: Evidence) -> tuple[Offer, ...]:
-    """Lifecycle counterparts of what was used that stay in the policy, though no run has used them."""
+def kept_counterparts(proposal: Proposal, evidence: Evidence) -> tuple[SuggestedAction, ...]:
+    """Lifecycle counterparts of used actions that remain in the policy without use."""
     used = {usage.need.permission.action for usage in evidence.usages if usage.outcome is Outcome.ALLOWED}
-    partners = siblings_of(used)
-    stays = {action for change in draft.changes for action, why in (change.stays or {}).items() if why.guard == SIBLING}
-    stays |= {held.action for held in draft.held_back if held.objection.guard == SIBLING}
-    known = {action.lower(): action for action in partners}
-    found = sorted({known[action.lower()] for action in stays if action.lower() in known})
-    return tuple(Offer(action, Basis.SIBLING, partners[action]) for action in found)
+    used_actions = siblings_of(used)
+    kept = {action for change in proposal.changes for action, why in (change.kept or {}).items() if why.guard == GUARD}
+    kept |= {held.action for held in proposal.held_back if held.guard_result.guard == GUARD}
+    known = {action.lower(): action for action in used_actions}
+    found = sorted({known[action.lower()] for action in kept if action.lower() in known})
+    return tuple(SuggestedAction(action, Basis.LIFECYCLE, used_actions[action]) for action in found)
 
 
-def _unrecorded(evidence: Evidence, used: Mapping[str, Mapping[str, None]]) -> Iterator[Offer]:
-    """What is usually done with the items of resources in use of which no data event was recorded."""
+def _unrecorded_data_events(evidence: Evidence, used: Mapping[str, Mapping[str, None]]) -> Iterator[SuggestedAction]:
+    """Usual actions on items of used resources without recorded data events."""
     recorded = {root for root, _ in evidence.data_recorded}
     in_use = {resource: action for action, resources in used.items() for resource in resources}
     for row in table("item_level"):
@@ -125,35 +130,37 @@ def _unrecorded(evidence: Evidence, used: Mapping[str, Mapping[str, None]]) -> I
         ]
         for action in row["actions"].split(",") if on else ():
             if action not in used:
-                yield Offer(action, Basis.DECLARED, row["template"], tuple(f"{each}{row['below']}" for each in on))
+                yield SuggestedAction(
+                    action, Basis.DECLARED, row["template"], tuple(f"{each}{row['below']}" for each in on)
+                )
 
 
-def _granted(action: str, documents: Sequence[Document]) -> bool:
-    """Whether some statement allows the action on some resource."""
+def _is_granted(action: str, documents: Sequence[Document]) -> bool:
+    """Whether a statement allows the action on any resource."""
     statements = (statement for document in documents for statement in document.statements)
-    return any(statement.effect == "Allow" and entries_naming(statement, action) for statement in statements)
+    return any(statement.effect == "Allow" and names_action(statement, action) for statement in statements)
 
 
-Unanimous = Callable[[str, Sequence[Usage], Statement, str], Condition | None]
-"""From an action, its allowed usages, the statement that grants it and the partition: what all of them meet."""
+ConditionRule = Callable[[str, Sequence[Usage], Statement, str], Condition | None]
+"""Maps an action, its allowed usages, the granting statement and the partition to a condition that all usages meet."""
 
 
 @dataclass(frozen=True, slots=True)
-class OfferedCondition:
-    """One condition that a statement could have."""
+class SuggestedCondition:
+    """A condition that a statement could have."""
 
     statement: int
     """Index in the proposed document."""
     sid: str
     actions: tuple[str, ...]
-    """Those of the statement that were used and whose every call met it, sorted; the others it grants are not meant."""
+    """Used actions of the statement whose every call met the condition, sorted."""
     condition: Condition
     runs: int
-    """How many runs used the action that the fewest used."""
+    """Number of runs of the least used action."""
 
 
-def offered_conditions(document: Document, evidence: Evidence, minimum_runs: int) -> tuple[OfferedCondition, ...]:
-    """What each Allow statement of the proposed document could ask for in addition."""
+def suggested_conditions(document: Document, evidence: Evidence, minimum_runs: int) -> tuple[SuggestedCondition, ...]:
+    """Lists conditions that each Allow statement of the proposed document could add."""
     used = _by_action(evidence)
     partition = evidence.principal.split(":")[1]
     found: dict[tuple[int, Condition], dict[str, int]] = {}
@@ -163,13 +170,13 @@ def offered_conditions(document: Document, evidence: Evidence, minimum_runs: int
         asked = {condition.key.lower() for condition in statement.conditions}
         for action, usages in used.items():
             runs = len({run for usage in usages for run in usage.runs})
-            if runs < max(minimum_runs, 2) or not entries_naming(statement, action):
+            if runs < max(minimum_runs, 2) or not names_action(statement, action):
                 continue
-            for condition in _met(action, usages, statement, partition):
+            for condition in _common_conditions(action, usages, statement, partition):
                 if condition.key.lower() not in asked:
                     found.setdefault((statement.index, condition), {})[action] = runs
     return tuple(
-        OfferedCondition(index, document.statements[index].sid, tuple(sorted(runs)), condition, min(runs.values()))
+        SuggestedCondition(index, document.statements[index].sid, tuple(sorted(runs)), condition, min(runs.values()))
         for (index, condition), runs in sorted(found.items())
     )
 
@@ -182,20 +189,22 @@ def _by_action(evidence: Evidence) -> Mapping[str, list[Usage]]:
     return found
 
 
-def _met(action: str, usages: Sequence[Usage], statement: Statement, partition: str) -> Iterator[Condition]:
+def _common_conditions(
+    action: str, usages: Sequence[Usage], statement: Statement, partition: str
+) -> Iterator[Condition]:
     yield from filter(None, (rule(action, usages, statement, partition) for rule in _RULES))
 
 
 def _requested_region(action: str, usages: Sequence[Usage], statement: Statement, partition: str) -> Condition | None:
-    """Of a grant whose resource names no region; a global service answers in a region of its own choice."""
+    """Regions of a grant whose resource names none; a global service chooses its own region."""
     open_to_all = not statement.resources or "*" in statement.resources
     if not open_to_all or home_region(action.partition(":")[0], partition) or not all(use.regions for use in usages):
         return None
     return Condition("StringEquals", "aws:RequestedRegion", tuple(sorted({r for use in usages for r in use.regions})))
 
 
-def _shown(key: str, prefix: str) -> Unanimous:
-    """A key that the record shows of every call, as `permissions/` derived it."""
+def _recorded_key(key: str, prefix: str) -> ConditionRule:
+    """Makes the rule for a condition key that `permissions/` derives from the record of every call."""
 
     def rule(action: str, usages: Sequence[Usage], statement: Statement, partition: str) -> Condition | None:  # noqa: ARG001
         if not action.startswith(prefix):
@@ -212,7 +221,7 @@ def _shown(key: str, prefix: str) -> Unanimous:
 
 
 def _called_via(action: str, usages: Sequence[Usage], statement: Statement, partition: str) -> Condition | None:  # noqa: ARG001
-    """No call came from the principal itself, and each service that forwarded one is known to say so."""
+    """Services through which all calls came, if each is known to set `aws:CalledVia`."""
     services = {service for usage in usages for service in usage.forwarded_by}
     known = {row["service"] for row in table("called_via")}
     if not services or not services <= known or any(usage.direct for usage in usages):
@@ -220,9 +229,9 @@ def _called_via(action: str, usages: Sequence[Usage], statement: Statement, part
     return Condition("ForAnyValue:StringEquals", "aws:CalledVia", tuple(sorted(services)))
 
 
-_RULES: tuple[Unanimous, ...] = (
+_RULES: tuple[ConditionRule, ...] = (
     _requested_region,
-    _shown("iam:PassedToService", "iam:PassRole"),
-    _shown("kms:ViaService", "kms:"),
+    _recorded_key("iam:PassedToService", "iam:PassRole"),
+    _recorded_key("kms:ViaService", "kms:"),
     _called_via,
 )

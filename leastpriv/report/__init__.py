@@ -1,1 +1,1 @@
-"""Words for people: pure text, and the one way for untrusted text to leave."""
+"""Reports for people and machines; `escape` is the only way for untrusted text into them."""

@@ -1,4 +1,4 @@
-"""What AWS itself says of the role's use: warnings, questions for the reviewer, and what it did to the proposal."""
+"""Sections about AWS's findings on the role: warnings, questions for the reviewer, and effects on the proposal."""
 
 from __future__ import annotations
 
@@ -10,22 +10,28 @@ from leastpriv.models import ChangeKind
 from leastpriv.permissions import catalog
 from leastpriv.permissions.patterns import action_matches
 from leastpriv.proposal.guards.aws import was_granted
-from leastpriv.proposal.guards.second_opinion import Question, Why, has_placeholder, second_opinion
-from leastpriv.report.context import Subject
+from leastpriv.proposal.guards.second_opinion import (
+    UngrantedAction,
+    UngrantedReason,
+    compare_with_generated_policy,
+    has_placeholder,
+)
+from leastpriv.report.context import ReportContext
 from leastpriv.report.escape import code, prose
 from leastpriv.report.phrases import codes, day, joined, plural
 
 _MOST_QUESTIONS = 40
 _WHY = {
-    Why.UNSEEN: "no call of it is in this evidence: was it used at another time, in another region, or not at all?",
-    Why.REFUSED: "AWS refused it in this evidence; generated policies hold refused calls too",
-    Why.UNKNOWN: "the catalogue of actions does not know it: is it needed?",
+    UngrantedReason.UNSEEN: "no call of it is in this evidence: was it used at another time, in another region, "
+    "or not at all?",
+    UngrantedReason.DENIED: "AWS refused it in this evidence; generated policies hold refused calls too",
+    UngrantedReason.UNKNOWN: "the catalogue of actions does not know it: is it needed?",
 }
 
 
-def outside_access(subject: Subject) -> Iterator[str]:
-    """A warning for everybody outside who may assume the role; nothing where there is nobody."""
-    found = [each for each in subject.evidence.hints.outside if not each.is_bound_subject]
+def outside_access_section(context: ReportContext) -> Iterator[str]:
+    """Warns of principals outside the account that may assume the role."""
+    found = [each for each in context.evidence.aws_findings.outside if not each.is_bound_subject]
     if not found:
         return
     rows = []
@@ -36,26 +42,29 @@ def outside_access(subject: Subject) -> Iterator[str]:
         rows.append(f"- {who}{only_if}")
     yield (
         "### The role is open to outsiders\n\nIAM Access Analyzer found that others than its account or organization "
-        f"may assume {code(subject.role)}. Nothing in this change alters that: look at the role's trust policy.\n\n"
+        f"may assume {code(context.role)}. Nothing in this change alters that: look at the role's trust policy.\n\n"
         + "\n".join(rows)
     )
 
 
-def questions(subject: Subject) -> Iterator[str]:
-    """What IAM Access Analyzer's generated policy has and the proposal has not: to be answered, never written."""
-    opinion = second_opinion([*subject.draft.documents, *subject.attached_documents], subject.evidence)
-    if opinion is None:
+def generated_policy_section(context: ReportContext) -> Iterator[str]:
+    """Lists actions of Access Analyzer's generated policy that the proposal lacks; a proposal never adds them."""
+    comparison = compare_with_generated_policy(
+        [*context.proposal.documents, *context.attached_documents], context.evidence
+    )
+    if comparison is None:
         return
+    source = _generated(comparison.generated)
     head = (
-        f"IAM Access Analyzer wrote {_generated(opinion.generated)} It knows neither `iam:PassRole` nor data events, "
+        f"IAM Access Analyzer wrote {source} It knows neither `iam:PassRole` nor data events, "
         "and takes refused calls for used ones."
     )
-    agreed = f"The proposal grants {opinion.agreed:,} of its actions as well."
-    if not opinion.questions:
+    agreed = f"The proposal grants {comparison.agreed:,} of its actions as well."
+    if not comparison.questions:
         yield f"### Second opinion\n\n{head} {agreed} It names nothing that the proposal lacks."
         return
-    lines = [_question(each) for each in opinion.questions[:_MOST_QUESTIONS]]
-    more = len(opinion.questions) - len(lines)
+    lines = [_question(each) for each in comparison.questions[:_MOST_QUESTIONS]]
+    more = len(comparison.questions) - len(lines)
     rest = [f"- … and {more:,} more"] if more else []
     yield (
         f"### Questions: IAM Access Analyzer names more\n\n{head} {agreed} The others are not written into the policy; "
@@ -71,9 +80,9 @@ def _generated(generated: GeneratedPolicy) -> str:
     return f"{several}{complete} from the trail's events of {first} to {last}.{whose}"
 
 
-def _question(question: Question) -> str:
+def _question(question: UngrantedAction) -> str:
     found = codes(question.resources, 3)
-    if question.is_filled:
+    if question.has_real_resources:
         where = f" on {found}, as what was seen fills its placeholders"
     elif any(map(has_placeholder, question.resources)):
         where = f" on {found}, whose placeholders nothing that was seen fills"
@@ -82,36 +91,36 @@ def _question(question: Question) -> str:
     return f"- {code(question.action)}{where}: {_WHY[question.why]}"
 
 
-def told(subject: Subject) -> Iterator[str]:
-    """What IAM's last accessed information and the unused-access analyzers say, and what followed from it."""
-    hints = subject.evidence.hints
+def findings_section(context: ReportContext) -> Iterator[str]:
+    """Reports last accessed information, unused access findings, and their effects on the proposal."""
+    hints = context.evidence.aws_findings
     lines = [
-        *(_last_accessed(hints.access, subject) if hints.access else ()),
-        *(line for unused in hints.unused for line in _unused(unused, subject)),
+        *(_last_accessed(hints.access, context) if hints.access else ()),
+        *(line for unused in hints.unused for line in _unused(unused, context)),
     ]
     if lines:
         yield "### AWS's own word on the use\n\n" + "\n".join(lines)
 
 
-def _last_accessed(access: AccessReport, subject: Subject) -> Iterator[str]:
+def _last_accessed(access: AccessReport, context: ReportContext) -> Iterator[str]:
     idle = [name for name, service in access.services.items() if service.last is None]
     yield (
         f"- **Last accessed information** up to {access.until:%Y-%m-%d %H:%M} UTC (later attempts may be missing, and "
         f"refused ones count): the role's policies grant {plural(len(access.services), 'service')}, and "
         f"{len(idle):,} of them nobody tried to use."
     )
-    if idle and not was_granted(subject.evidence, subject.history.changed):
-        changed = subject.history.changed
+    if idle and not was_granted(context.evidence, context.history.changed):
+        changed = context.history.changed
         when = f"it changed on {day(changed)}" if changed else "when it last changed is not known"
         yield f"- That lets no grant go, since the policy file may be younger than the evidence: {when}."
-    dropped = _dropped(subject, frozenset(idle))
+    dropped = _dropped_services(context, frozenset(idle))
     if dropped:
         them = "it" if len(dropped) == 1 else "them"
         yield f"- IAM knows of no attempt on {codes(dropped, 12)}, so what wildcards grant of {them} goes."
         policies = sorted({policy for name in dropped for policy in access.granted_by.get(name, ())})
         if policies:
             yield f"- As IAM sees it, these services are granted by {codes(policies, 6)}."
-    stays = _vetoed(subject)
+    stays = _kept_by_findings(context)
     if stays:
         yield f"- It keeps {codes(stays, 12)}, of which this evidence shows no use."
     for shared in [each for each in access.shared if each.others][:5]:
@@ -126,27 +135,27 @@ def _last_accessed(access: AccessReport, subject: Subject) -> Iterator[str]:
         )
 
 
-def _vetoed(subject: Subject) -> list[str]:
-    """What was to go and stays for its sake: entries, and actions of wildcards."""
+def _kept_by_findings(context: ReportContext) -> list[str]:
+    """Entries and actions of wildcards that remain because of these findings."""
     guards = ("last-accessed", "shared-policy")
-    entries = [held.action for held in subject.draft.held_back if held.objection.guard in guards]
-    stays = (change.stays or {} for change in subject.changes(ChangeKind.NARROW))
-    actions = [action for each in stays for action, objection in each.items() if objection.guard in guards]
+    entries = [held.action for held in context.proposal.held_back if held.guard_result.guard in guards]
+    stays = (change.kept or {} for change in context.changes(ChangeKind.NARROW))
+    actions = [action for each in stays for action, guard_result in each.items() if guard_result.guard in guards]
     return list(dict.fromkeys([*entries, *sorted(actions)]))
 
 
-def _dropped(subject: Subject, idle: frozenset[str]) -> list[str]:
-    """Services of which a wildcard grants nothing any more for IAM's sake: neither it nor this evidence knows a use."""
-    if not was_granted(subject.evidence, subject.history.changed):
+def _dropped_services(context: ReportContext, idle: frozenset[str]) -> list[str]:
+    """Services dropped from a wildcard because neither IAM nor this evidence knows a use."""
+    if not was_granted(context.evidence, context.history.changed):
         return []
-    changes = (*subject.changes(ChangeKind.NARROW), *subject.changes(ChangeKind.REMOVE))
-    gone = {action.partition(":")[0] for change in changes if change.granted > 1 for action in change.gone}
-    used = {usage.need.permission.action.partition(":")[0] for usage in subject.evidence.usages}
+    changes = (*context.changes(ChangeKind.NARROW), *context.changes(ChangeKind.REMOVE))
+    gone = {action.partition(":")[0] for change in changes if change.granted > 1 for action in change.removed_actions}
+    used = {usage.need.permission.action.partition(":")[0] for usage in context.evidence.usages}
     return sorted((gone & idle) - used)
 
 
-def _unused(unused: UnusedAccess, subject: Subject) -> Iterator[str]:
-    gone = {action.lower() for change in subject.draft.changes for action in change.gone}
+def _unused(unused: UnusedAccess, context: ReportContext) -> Iterator[str]:
+    gone = {action.lower() for change in context.proposal.changes for action in change.removed_actions}
     days = f" ({unused.days} days)" if unused.days else ""
     if unused.is_whole:
         yield f"- **Unused access**: the analyzer {code(unused.analyzer)}{days} calls the whole role unused."
@@ -172,13 +181,13 @@ def _unused(unused: UnusedAccess, subject: Subject) -> Iterator[str]:
         yield f"- It also calls unused what stays here or is not granted by this file: {codes(map(_spelled, kept), 8)}."
     for step in unused.advice:
         verb = "to detach" if step.step == "DETACH_POLICY" else "to replace"
-        yield f"- It recommends {verb} {code(step.policy or 'a policy')}{_kept_there(step, gone)}."
+        yield f"- It recommends {verb} {code(step.policy or 'a policy')}{_recommended_but_removed(step, gone)}."
     for why in unused.unadvised:
         yield f"- Without a recommendation: {prose(why)}"
 
 
-def _kept_there(step: Advice, gone: AbstractSet[str]) -> str:
-    """What the recommended policy grants and the proposal takes away: there AWS is of another mind."""
+def _recommended_but_removed(step: Advice, gone: AbstractSet[str]) -> str:
+    """Actions that the recommended policy grants and the proposal removes."""
     kept = sorted(action for action in gone if any(action_matches(pattern, action) for pattern in step.grants))
     return f" by a policy that keeps what goes here: {codes(map(_spelled, kept), 8)}" if kept else ""
 
@@ -187,7 +196,7 @@ def _spelled(action: str) -> str:
     return catalog.spelling(action) or action
 
 
-def unasked_lines(subject: Subject) -> Iterator[str]:
-    """Sources of hints that gave none, one item of a list a line."""
-    for each in subject.evidence.hints.unasked:
+def skipped_source_lines(context: ReportContext) -> Iterator[str]:
+    """Sources of AWS findings that gave none, one list item per line."""
+    for each in context.evidence.aws_findings.unasked:
         yield f"- AWS's own word ({each.source}): {prose(each.why)}"

@@ -1,13 +1,4 @@
-"""Used actions that were granted on `*`: those that are granted on what the runs have shown, and those that stay.
-
-What each pattern of an addition stands for, and why it is open: a pattern fits more than what was seen.
-
-Lifecycle counterparts as a group of their own: what was made has to be updated, tagged and deleted later.
-
-What a later run may need and no policy grants: a list that a person may copy from; nothing of it is written.
-
-Conditions that a reader may add: what they are, and of which statement.
-"""
+"""Sections about changes: restricted resources, wildcards, lifecycle counterparts, suggested actions and conditions."""
 
 from __future__ import annotations
 
@@ -17,15 +8,15 @@ from leastpriv.evidence.aws_findings.models import Declared
 from leastpriv.models import Basis, ChangeKind
 from leastpriv.permissions.sensitive import sensitivity
 from leastpriv.proposal.models import Change
-from leastpriv.proposal.suggestions import Offer
-from leastpriv.report.context import Subject
+from leastpriv.proposal.suggestions import SuggestedAction
+from leastpriv.report.context import ReportContext
 from leastpriv.report.escape import code, prose
-from leastpriv.report.phrases import by_objection, codes, day, joined, last_of, plural, runs_of
+from leastpriv.report.phrases import by_guard_result, codes, day, joined, latest_use, plural, runs_of
 
 
-def resources_narrowed(subject: Subject) -> Iterator[str]:
-    """The section about resources; it says what the reader risks."""
-    changes = [change for change in subject.changes(ChangeKind.NARROW) if change.onto]
+def restrictions_section(context: ReportContext) -> Iterator[str]:
+    """The section about restricted resources, with the reader's risk."""
+    changes = [change for change in context.changes(ChangeKind.NARROW) if change.restricted_to]
     if changes:
         rows = "\n".join(_row(change) for change in changes)
         head = "| Action | Was on | Is on | Runs | Last seen |\n| --- | --- | --- | ---: | --- |"
@@ -34,7 +25,7 @@ def resources_narrowed(subject: Subject) -> Iterator[str]:
             "that needs another resource will be refused: keep `*` where you plan one (`keep`, or `resources: keep`)."
         )
         yield f"### Narrows resources\n\n{risk}\n\n{head}\n{rows}"
-    yield from _held_open(subject)
+    yield from _held_back_restrictions(context)
 
 
 def _row(change: Change) -> str:
@@ -42,19 +33,19 @@ def _row(change: Change) -> str:
     opened = any(pattern.openings for pattern in change.patterns)
     stands_for = f" for {plural(covered, 'resource')} seen" if opened else ""
     return (
-        f"| {codes(change.used)} | {codes(change.resources, 2)} | {codes(change.onto, 6)}{stands_for} | "
-        f"{len(runs_of(change.usages))} | {day(last_of(change.usages))} |"
+        f"| {codes(change.used)} | {codes(change.resources, 2)} | {codes(change.restricted_to, 6)}{stands_for} | "
+        f"{len(runs_of(change.usages))} | {day(latest_use(change.usages))} |"
     )
 
 
-def _held_open(subject: Subject) -> Iterator[str]:
-    groups = by_objection(subject.draft.held_open)
+def _held_back_restrictions(context: ReportContext) -> Iterator[str]:
+    groups = by_guard_result(context.proposal.held_back_restrictions)
     if groups:
         table = "\n".join(
-            f"| {codes((held.action for held in group), 12)} | {code(objection.guard)}: {prose(objection.reason)} |"
-            for objection, group in groups.items()
+            f"| {codes((held.action for held in group), 12)} | {code(result.guard)}: {prose(result.reason)} |"
+            for result, group in groups.items()
         )
-        count = plural(len(subject.draft.held_open), "used action stays", "used actions stay")
+        count = plural(len(context.proposal.held_back_restrictions), "used action stays", "used actions stay")
         head = "| Action | Because |\n| --- | --- |"
         yield f"<details><summary>{count} on `*`</summary>\n\n{head}\n{table}\n\n</details>"
 
@@ -63,10 +54,10 @@ _MOST_ROWS = 30
 _MOST_SEEN = 3
 
 
-def patterns_opened(subject: Subject) -> Iterator[str]:
-    """The folded section below the additions; nothing where each is written on what was seen, letter by letter."""
+def wildcards_section(context: ReportContext) -> Iterator[str]:
+    """The collapsed section on wildcards of additions; empty if every resource is exact."""
     seen: dict[str, tuple[dict[str, None], dict[str, None], dict[str, None]]] = {}
-    for change in subject.changes(ChangeKind.ADD):
+    for change in context.changes(ChangeKind.ADD):
         for pattern in change.patterns:
             if pattern.openings and pattern.pattern in change.resources:
                 actions, covers, reasons = seen.setdefault(pattern.pattern, ({}, {}, {}))
@@ -95,23 +86,25 @@ HEADING = "### Lifecycle counterparts"
 _MOST_COUNTERPARTS = 20
 
 
-def lifecycle_counterparts(subject: Subject) -> Iterator[str]:
-    """By the used action that they go with: those that stay, and those that no policy grants."""
-    yield from counterparts(subject.kept_siblings, [each for each in subject.offers if each.basis is Basis.SIBLING])
+def lifecycle_counterparts(context: ReportContext) -> Iterator[str]:
+    """Lifecycle counterparts by the used action: those that remain granted and those that no policy grants."""
+    yield from counterparts_section(
+        context.kept_counterparts, [each for each in context.suggested_actions if each.basis is Basis.LIFECYCLE]
+    )
 
 
-def counterparts(staying: Sequence[Offer], offers: Sequence[Offer]) -> Iterator[str]:
-    """The section, where there is any."""
-    kept, offered = _by_partner(staying), _by_partner(offers)
-    partners = sorted({*kept, *offered})
-    if not partners:
+def counterparts_section(kept: Sequence[SuggestedAction], suggestions: Sequence[SuggestedAction]) -> Iterator[str]:
+    """The section, if there is any counterpart."""
+    kept_by, suggested_by = _by_used_action(kept), _by_used_action(suggestions)
+    used_actions = sorted({*kept_by, *suggested_by})
+    if not used_actions:
         return
     rows = [
-        f"| {code(partner)} | {_names(kept.get(partner, ()))} | {_names(offered.get(partner, ()))} |"
-        for partner in partners[:_MOST_COUNTERPARTS]
+        f"| {code(action)} | {_names(kept_by.get(action, ()))} | {_names(suggested_by.get(action, ()))} |"
+        for action in used_actions[:_MOST_COUNTERPARTS]
     ]
-    if len(partners) > _MOST_COUNTERPARTS:
-        rows.append(f"| and {len(partners) - _MOST_COUNTERPARTS:,} more, in `proposal.json` | | |")
+    if len(used_actions) > _MOST_COUNTERPARTS:
+        rows.append(f"| and {len(used_actions) - _MOST_COUNTERPARTS:,} more, in `proposal.json` | | |")
     yield (
         f"{HEADING}\n\nA later run updates, tags or deletes what this role makes, though no run has shown it yet. What "
         "the policy grants for that stays; the rest is offered, not written: `proposal.json` has statements to copy "
@@ -120,43 +113,43 @@ def counterparts(staying: Sequence[Offer], offers: Sequence[Offer]) -> Iterator[
     )
 
 
-def _by_partner(offers: Sequence[Offer]) -> dict[str, list[Offer]]:
-    found: dict[str, list[Offer]] = {}
-    for offer in offers:
-        found.setdefault(offer.because, []).append(offer)
+def _by_used_action(suggestions: Sequence[SuggestedAction]) -> dict[str, list[SuggestedAction]]:
+    found: dict[str, list[SuggestedAction]] = {}
+    for suggestion in suggestions:
+        found.setdefault(suggestion.because, []).append(suggestion)
     return found
 
 
-def _names(offers: Sequence[Offer]) -> str:
-    """Actions that share their resources together; † behind those of which some is for a security reviewer."""
+def _names(suggestions: Sequence[SuggestedAction]) -> str:
+    """Actions with equal resources together; † marks those with an action for a security reviewer."""
     groups: dict[tuple[str, ...], list[str]] = {}
-    for offer in offers:
-        groups.setdefault(offer.resources, []).append(offer.action)
-    told = []
+    for suggestion in suggestions:
+        groups.setdefault(suggestion.resources, []).append(suggestion.action)
+    parts = []
     for resources, actions in groups.items():
         careful = " †" if any(map(sensitivity, actions)) else ""
         on = f" on {codes(resources, 3)}" if resources else ""
-        told.append(f"{codes(actions, 8)}{careful}{on}")
-    return "; ".join(told)
+        parts.append(f"{codes(actions, 8)}{careful}{on}")
+    return "; ".join(parts)
 
 
-_MOST_OFFERS = 12
-"""Lines: whoever reads a pull request looks at what changes first."""
+_MOST_SUGGESTIONS = 12
+"""Lines; the changes themselves come first."""
 _WORDS = {
     Basis.DECLARED: "declared by",
 }
 
 
-def lifecycle_offers(offers: Sequence[Offer], declared: Declared) -> Iterator[str]:
-    """The section, where there is something to offer, or to tell of what was asked of resource types.
+def suggested_actions_section(suggestions: Sequence[SuggestedAction], declared: Declared) -> Iterator[str]:
+    """The section of suggested actions, or on resource types that could not be read.
 
-    Lifecycle counterparts have a section of their own (`siblings.py`).
+    Lifecycle counterparts have their own section.
     """
-    groups = _grouped([offer for offer in offers if offer.basis is not Basis.SIBLING])
-    lines = [_line(group) for group in groups[:_MOST_OFFERS]]
-    if len(groups) > _MOST_OFFERS:
-        lines.append(f"- and {sum(map(len, groups[_MOST_OFFERS:])):,} more, in `proposal.json`.")
-    lines.extend(_untold(declared))
+    groups = _grouped([suggestion for suggestion in suggestions if suggestion.basis is not Basis.LIFECYCLE])
+    lines = [_line(group) for group in groups[:_MOST_SUGGESTIONS]]
+    if len(groups) > _MOST_SUGGESTIONS:
+        lines.append(f"- and {sum(map(len, groups[_MOST_SUGGESTIONS:])):,} more, in `proposal.json`.")
+    lines.extend(_unknown_resource_types(declared))
     if lines:
         yield (
             "### Offered for later runs, not written\n\nNo record shows their use, and no known policy grants them: an "
@@ -166,8 +159,8 @@ def lifecycle_offers(offers: Sequence[Offer], declared: Declared) -> Iterator[st
         )
 
 
-def _untold(declared: Declared) -> Iterator[str]:
-    """What is not known of resource types."""
+def _unknown_resource_types(declared: Declared) -> Iterator[str]:
+    """What is unknown about resource types."""
     if declared.failure:
         yield f"- What resource types need is not known whole. {prose(declared.failure)}"
     if declared.untold:
@@ -176,38 +169,39 @@ def _untold(declared: Declared) -> Iterator[str]:
         yield f"- Resource types name what is no action that the catalogue knows: {codes(declared.unknown, 8)}."
 
 
-def statements(offers: Sequence[Offer]) -> list[dict[str, object]]:
-    """Statements to copy: of actions that are not sensitive and whose resources are known from use."""
+def statements_to_copy(suggestions: Sequence[SuggestedAction]) -> list[dict[str, object]]:
+    """Statements to copy, for actions that are not sensitive and whose resources were used."""
     by_resources: dict[tuple[str, ...], list[str]] = {}
-    for offer in offers:
-        if offer.resources and not sensitivity(offer.action):
-            by_resources.setdefault(offer.resources, []).append(offer.action)
+    for suggestion in suggestions:
+        if suggestion.resources and not sensitivity(suggestion.action):
+            by_resources.setdefault(suggestion.resources, []).append(suggestion.action)
     return [
         {"Effect": "Allow", "Action": actions, "Resource": list(resources)}
         for resources, actions in by_resources.items()
     ]
 
 
-def _grouped(offers: Sequence[Offer]) -> list[list[Offer]]:
-    groups: dict[tuple[Basis, str, tuple[str, ...]], list[Offer]] = {}
-    for offer in offers:
-        groups.setdefault((offer.basis, offer.because, offer.resources), []).append(offer)
+def _grouped(suggestions: Sequence[SuggestedAction]) -> list[list[SuggestedAction]]:
+    groups: dict[tuple[Basis, str, tuple[str, ...]], list[SuggestedAction]] = {}
+    for suggestion in suggestions:
+        groups.setdefault((suggestion.basis, suggestion.because, suggestion.resources), []).append(suggestion)
     return list(groups.values())
 
 
-def _line(group: Sequence[Offer]) -> str:
-    offer = group[0]
-    on = f" on {codes(offer.resources, 3)}" if offer.resources else ""
+def _line(group: Sequence[SuggestedAction]) -> str:
+    suggestion = group[0]
+    on = f" on {codes(suggestion.resources, 3)}" if suggestion.resources else ""
     careful = " (for a security reviewer)" if any(sensitivity(each.action) for each in group) else ""
-    return f"- {codes((each.action for each in group), 8)}{on}: {_WORDS[offer.basis]} {code(offer.because)}{careful}."
+    actions = codes((each.action for each in group), 8)
+    return f"- {actions}{on}: {_WORDS[suggestion.basis]} {code(suggestion.because)}{careful}."
 
 
 _MOST_CONDITIONS = 10
 
 
-def conditions_offered(subject: Subject) -> Iterator[str]:
-    """The section, where every call of some action met one."""
-    offered = subject.offered_conditions
+def suggested_conditions_section(context: ReportContext) -> Iterator[str]:
+    """The section on conditions that every call of an action met."""
+    offered = context.suggested_conditions
     lines = [
         f"- In {f'statement {code(each.sid)}' if each.sid else f'statement {each.statement + 1}'}: "
         f"{code(each.condition.key)} is {joined([code(value) for value in each.condition.values])} "

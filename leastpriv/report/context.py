@@ -1,7 +1,4 @@
-"""What a report speaks about: one proposal with its proof and the evidence it rests on.
-
-What the review of a person's edit speaks about.
-"""
+"""Contexts of the reports: one proposal with its proof and evidence, or one review of a policy edit."""
 
 from __future__ import annotations
 
@@ -14,21 +11,21 @@ from leastpriv.evidence.models import Evidence
 from leastpriv.models import ChangeKind
 from leastpriv.policy.document import Document
 from leastpriv.policy.source import Location
-from leastpriv.proposal.models import Change, Draft, History, Judgement
+from leastpriv.proposal.models import Change, CheckResult, History, Proposal
 from leastpriv.proposal.proof import Proof
 from leastpriv.proposal.review_models import Review
-from leastpriv.proposal.suggestions import Offer, OfferedCondition
-from leastpriv.report.role_chain import Chained
+from leastpriv.proposal.suggestions import SuggestedAction, SuggestedCondition
+from leastpriv.report.role_chain import RoleChainPolicies
 
 
 @dataclass(frozen=True, slots=True)
-class Subject:
-    """All that the reports need; nothing in it is escaped yet."""
+class ReportContext:
+    """Inputs of the reports on a proposal; nothing in it is escaped yet."""
 
     principal: str
     policy_file: str
-    """With the pointer to the policy, if it stands in a larger file."""
-    draft: Draft
+    """With the pointer to the policy, if it is part of a larger file."""
+    proposal: Proposal
     difference: Difference
     proof: Proof
     evidence: Evidence
@@ -38,40 +35,40 @@ class Subject:
     files: int
     records: int
     assumed: tuple[str, ...] = ()
-    """Those of the attached that nobody named: their own names say that the policy file continues in them."""
+    """Attached policies that the settings do not name: their file names continue the policy file's."""
     further: tuple[str, ...] = ()
-    """Names of the new files that the policy was split into, beside the policy file."""
+    """Names of the additional files that the policy was split into."""
     run_url: str = ""
     """Template of a workflow run's page with `{run}`, or empty."""
     history: History = field(default_factory=History)
     attached_documents: tuple[Document, ...] = ()
-    """The other policies themselves."""
-    judgements: tuple[Judgement, ...] = ()
-    """What AWS says of the proposal; empty where nobody asked."""
-    offers: tuple[Offer, ...] = ()
-    """What a later run may need and no policy grants."""
-    kept_siblings: tuple[Offer, ...] = ()
-    """Lifecycle counterparts that stay though unused, and what they go with."""
-    offered_conditions: tuple[OfferedCondition, ...] = ()
-    """Conditions that every recorded call would have met."""
+    """The other policies."""
+    check_results: tuple[CheckResult, ...] = ()
+    """Results of AWS's checks of the proposal; empty if none ran."""
+    suggested_actions: tuple[SuggestedAction, ...] = ()
+    """Actions that a later run may need and no policy grants."""
+    kept_counterparts: tuple[SuggestedAction, ...] = ()
+    """Unused lifecycle counterparts that remain granted, with the actions that they belong to."""
+    suggested_conditions: tuple[SuggestedCondition, ...] = ()
+    """Conditions that every recorded call met."""
 
-    chained: Chained | None = None
-    """The roles that it leads to; None where nobody looked."""
+    chained: RoleChainPolicies | None = None
+    """Roles that this one leads to; None if they were not collected."""
     live: LiveRole | None = None
-    """The role in the account; None where nobody asked."""
+    """The role in the account; None if it was not read."""
     drift: Drift | None = None
-    """How it differs from the policy file."""
+    """Differences between the account and the policy file."""
 
     @property
     def policy_path(self) -> str:
-        """The file itself."""
+        """The path of the file."""
         return Location.of(self.policy_file).path
 
     @property
     def contents(self) -> dict[str, bytes]:
         """The proposed files by path, the policy file first."""
-        return {self.policy_path: self.draft.content} | {
-            path: document.to_bytes() for path, document in zip(self.further, self.draft.documents[1:], strict=True)
+        return {self.policy_path: self.proposal.content} | {
+            path: document.to_bytes() for path, document in zip(self.further, self.proposal.documents[1:], strict=True)
         }
 
     @property
@@ -83,20 +80,20 @@ class Subject:
     def gravest_first(self) -> tuple[Change, ...]:
         """The changes: those for a security reviewer first, then additions, narrowings and removals."""
         order = (ChangeKind.ADD, ChangeKind.NARROW, ChangeKind.REMOVE)
-        return tuple(sorted(self.draft.changes, key=lambda each: (not each.security, order.index(each.kind))))
+        return tuple(sorted(self.proposal.changes, key=lambda each: (not each.security, order.index(each.kind))))
 
     def changes(self, kind: ChangeKind) -> tuple[Change, ...]:
         """The changes of one kind, in the order of the file."""
-        return tuple(change for change in self.draft.changes if change.kind is kind)
+        return tuple(change for change in self.proposal.changes if change.kind is kind)
 
 
 @dataclass(frozen=True, slots=True)
-class Reviewed:
-    """All that the comment needs; nothing in it is escaped yet."""
+class ReviewContext:
+    """Inputs of the comment on a policy edit; nothing in it is escaped yet."""
 
     principal: str
     policy_file: str
-    """With the pointer to the policy, if it stands in a larger file."""
+    """With the pointer to the policy, if it is part of a larger file."""
     review: Review
     evidence: Evidence
     attached: tuple[str, ...]
@@ -107,7 +104,7 @@ class Reviewed:
 
     @property
     def policy_path(self) -> str:
-        """The file itself."""
+        """The path of the file."""
         return Location.of(self.policy_file).path
 
     @property

@@ -1,18 +1,18 @@
-"""Drift for people: a line for each finding, one table, and the tracking issue."""
+"""Reports drift: a sentence per finding, a table, and the tracking issue."""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
 
-from leastpriv.proposal.drift import Drifted, DriftKind, drifting
+from leastpriv.proposal.drift import DriftFinding, DriftKind, drift_findings
 from leastpriv.report import escape
-from leastpriv.report.context import Subject
+from leastpriv.report.context import ReportContext
 from leastpriv.report.escape import code
-from leastpriv.report.phrases import codes, plural, watched
+from leastpriv.report.phrases import codes, evidence_span, plural
 
 _LONGEST_TABLE = 50_000
-"""Characters: GitHub takes 65,536 of an issue."""
+"""Characters; GitHub accepts 65,536 in an issue."""
 _MOST_IDS = 500
 _MARK = "leastpriv:drift v=1"
 _WORDS = {
@@ -29,26 +29,26 @@ _WORDS = {
 }
 
 
-def findings(subject: Subject) -> tuple[Drifted, ...]:
-    """What differs between the file, the account and the use."""
-    return drifting(subject.draft, subject.live, subject.drift, subject.principal)
+def context_findings(context: ReportContext) -> tuple[DriftFinding, ...]:
+    """Differences between the file, the account and usage."""
+    return drift_findings(context.proposal, context.live, context.drift, context.principal)
 
 
-def sentence(finding: Drifted, subject: Subject) -> str:
+def finding_sentence(finding: DriftFinding, context: ReportContext) -> str:
     """One finding in plain text, for an annotation or a terminal."""
     on = f" on {', '.join(finding.resources[:3])}" if finding.resources else ""
     more = f" and {len(finding.resources) - 3} more" if len(finding.resources) > 3 else ""
     used = f" ({finding.used})" if finding.used and finding.kind is not DriftKind.UNUSED else ""
-    name = finding.action or subject.policy_file
+    name = finding.action or context.policy_file
     return escape.plain(f"{name}{on}{more}: {_WORDS[finding.kind]}{used}", 600)
 
 
-def table(found: Sequence[Drifted], subject: Subject) -> str:
-    """Findings in Markdown, as many as a page takes: what each is, and what file, account and use say of it."""
+def findings_table(found: Sequence[DriftFinding], context: ReportContext) -> str:
+    """Findings in Markdown, as many as fit a page, with the state of file, account and usage."""
     lines = ["| Line | Finding | Action | On | File | Account | Used |", "| ---: | --- | --- | --- | --- | --- | --- |"]
     room = _LONGEST_TABLE
     for finding in found:
-        row = _row(finding, subject)
+        row = _row(finding, context)
         room -= len(row) + 1
         if room < 0:
             break
@@ -57,8 +57,8 @@ def table(found: Sequence[Drifted], subject: Subject) -> str:
     return "\n".join([*lines, *(["", f"and {left:,} more: see `proposal.json`."] if left else [])])
 
 
-def _row(finding: Drifted, subject: Subject) -> str:
-    action = code(finding.action or subject.policy_file)
+def _row(finding: DriftFinding, context: ReportContext) -> str:
+    action = code(finding.action or context.policy_file)
     on = codes(finding.resources, 3) or "–"
     words = _WORDS[finding.kind]
     return (
@@ -66,39 +66,39 @@ def _row(finding: Drifted, subject: Subject) -> str:
     )
 
 
-def summary_section(found: Sequence[Drifted], subject: Subject) -> str:
-    """The section at the top of a check's summary; empty where nothing differs."""
-    return f"### Drift\n\n{table(found, subject)}\n\n" if found else ""
+def summary_section(found: Sequence[DriftFinding], context: ReportContext) -> str:
+    """The section at the top of a check's summary; empty without findings."""
+    return f"### Drift\n\n{findings_table(found, context)}\n\n" if found else ""
 
 
-def issue_title(subject: Subject) -> str:
+def issue_title(context: ReportContext) -> str:
     """Title of the tracking issue."""
-    return f"Drift of the policy of {escape.name(subject.role)}"
+    return f"Drift of the policy of {escape.name(context.role)}"
 
 
-def issue_marker(subject: Subject) -> str:
-    """The beginning of the hidden line by which the tracking issue of a role and policy file is found again."""
-    scope = hashlib.sha256(f"{subject.principal} {subject.policy_file}".encode()).hexdigest()[:16]
+def issue_marker(context: ReportContext) -> str:
+    """Begin of the hidden line that identifies the tracking issue of a role and policy file."""
+    scope = hashlib.sha256(f"{context.principal} {context.policy_file}".encode()).hexdigest()[:16]
     return f"<!-- {_MARK} scope={scope} "
 
 
-def finding_ids(found: Sequence[Drifted]) -> tuple[str, ...]:
-    """What a tracking issue knows its findings by; of very many the first."""
+def finding_ids(found: Sequence[DriftFinding]) -> tuple[str, ...]:
+    """Ids of the findings for the tracking issue; of very many the first."""
     return tuple(dict.fromkeys(finding.id for finding in found))[:_MOST_IDS]
 
 
-def issue_body(found: Sequence[Drifted], subject: Subject, run_url: str) -> str:
+def issue_body(found: Sequence[DriftFinding], context: ReportContext, run_url: str) -> str:
     """Body of the tracking issue; its last line holds the ids of the findings."""
     when = f" in [this run]({run_url})" if run_url else ""
-    evidence = subject.evidence
+    evidence = context.evidence
     verdict = (
-        f"{plural(len(found), 'finding')}{when}: {code(subject.policy_file)}, the role {code(subject.role)} in the "
-        f"account, and what it used in {watched(evidence)} do "
+        f"{plural(len(found), 'finding')}{when}: {code(context.policy_file)}, the role {code(context.role)} in the "
+        f"account, and what it used in {evidence_span(evidence)} do "
         "not say the same."
     )
     way_out = (
         "Mode `pull-request` proposes the change of the file. This issue is edited when something else is found, and "
         "closed when nothing is. Close it as *not planned* to live with these findings: it opens again for others only."
     )
-    marker = f"{issue_marker(subject)}findings={','.join(finding_ids(found))} -->"
-    return "\n\n".join([verdict, table(found, subject), way_out, marker])
+    marker = f"{issue_marker(context)}findings={','.join(finding_ids(found))} -->"
+    return "\n\n".join([verdict, findings_table(found, context), way_out, marker])

@@ -1,8 +1,8 @@
-r"""The only way for untrusted text (event names, ARNs, file contents, messages) into Markdown.
+r"""Escapes untrusted text (event names, ARNs, file contents, messages) for Markdown.
 
-Everything goes into code spans: there GitHub starts no mention, reference or link, and HTML stays text. What
-could leave a code span or a table cell, pass for our own marker, run a command in a workflow's log, or deceive the
-eye, is written as `\u{…}`.
+All of it goes into code spans, in which GitHub creates no mention, reference or link, and HTML is text. Characters that
+could end a code span or a table cell, imitate a marker, run a workflow command, or deceive the reader are written as
+`\u{…}`.
 """
 
 from __future__ import annotations
@@ -13,25 +13,27 @@ import unicodedata
 
 _LONGEST = 300
 _NAME = re.compile(r"[^A-Za-z0-9+=,.@_-]")
-"""IAM's own alphabet for names: https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_iam-quotas.html."""
+"""IAM's alphabet for names: https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_iam-quotas.html."""
 _INVISIBLE = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0") | {
     chr(point)
     for first, last in ((0x180B, 0x180F), (0xFE00, 0xFE0F), (0xE0100, 0xE01EF))
     for point in range(first, last + 1)
 }
-"""What shows as nothing though Unicode calls it a letter, mark or symbol: fillers, joiners, selectors, Braille's blank
-(Default_Ignorable_Code_Point, https://www.unicode.org/Public/UCD/latest/ucd/DerivedCoreProperties.txt).
+"""Characters that are invisible although Unicode classes them as letters, marks or symbols.
+
+Fillers, joiners, selectors, Braille's blank (Default_Ignorable_Code_Point,
+https://www.unicode.org/Public/UCD/latest/ucd/DerivedCoreProperties.txt).
 """
 _ODD = re.compile(r"[^ -{}~]")
 _MARK = re.compile(r"<(?=!--)|(?<=#)#(?=\[)")
-"""Begins of a comment, as our marker is one, and of `##[name]`, which a runner executes anywhere in a line."""
+"""Begins of a comment, such as the marker, and of `##[name]`, which a runner executes anywhere in a line."""
 _TOKEN = re.compile(r"(\(*)(?:`([^`]+)`|([^ ]+?))([),;:.]*)(?= |\Z)")
-"""A word between blanks, or what a sentence of ours has in a code span; two spans that touch would become one."""
+"""A word between blanks, or a code span of the sentence; two adjacent spans would become one."""
 _PLAIN_WORD = re.compile(r"[A-Za-z]+(?:[-'][a-z]+)*|[A-Z][0-9]|[0-9]{1,4}", re.ASCII)
 
 
 def code(text: str, longest: int = _LONGEST) -> str:
-    """`text` as a code span that fits a table cell, cut to `longest` characters."""
+    """`text` as a code span that fits a table cell, truncated to `longest` characters."""
     shown = visible(text if len(text) <= longest else text[: longest - 1] + "…")
     fence = "`" * (max((len(run) for run in re.findall("`+", shown)), default=0) + 1)
     pad = " " if shown.startswith("`") or shown.endswith("`") or shown != shown.strip() or not shown else ""
@@ -39,39 +41,39 @@ def code(text: str, longest: int = _LONGEST) -> str:
 
 
 def block(text: str, language: str) -> str:
-    """Lines of code as a fenced block; `language` is a word of ours."""
+    """Lines of code as a fenced block; `language` is a constant of the caller."""
     lines = [visible(line) for line in text.rstrip("\n").split("\n")]
     fence = "`" * max(3, max((len(run) for line in lines for run in re.findall("`+", line)), default=0) + 1)
     return "\n".join([f"{fence}{language}", *lines, fence])
 
 
 def prose(text: str) -> str:
-    """A sentence of ours that quotes others, as Markdown: plain words stay words, all else goes into code spans."""
+    """A sentence that quotes others, as Markdown: plain words remain, all else goes into code spans."""
     return _TOKEN.sub(_token, text)
 
 
 def visible(text: str) -> str:
-    """`text` on one line with what cannot be seen, splits table cells or directs the eye written out.
+    """`text` on one line; characters that are invisible, split table cells or change direction are written out.
 
-    A mention is broken even here, since mail clients read the plain text of a comment again.
+    Mentions are broken here too, because mail clients interpret the plain text of a comment again.
     """
     shown = _ODD.sub(lambda found: _shown(found[0]), text)
     return _MARK.sub(lambda found: _written_out(found[0]), shown).replace("@", "@\u200b")
 
 
 def name(text: str) -> str:
-    """A name for titles and commit messages: IAM's alphabet, a mention broken, at most 64 characters."""
+    """A name for titles and commit messages: IAM's alphabet, mentions broken, at most 64 characters."""
     return _NAME.sub("_", text)[:64].replace("@", "_at_")
 
 
 def plain(text: str, longest: int = _LONGEST) -> str:
-    """`text` for a log line or a JSON-free sentence: one line, nothing invisible, no command to a runner, cut."""
+    """`text` for a log line or a plain sentence: one line, all visible, no workflow command, truncated."""
     shown = _ODD.sub(lambda found: "|" if found[0] == "|" else _shown(found[0]), text[:longest])
     return _MARK.sub(lambda found: _written_out(found[0]), shown)
 
 
 def json_text(value: object, indent: int | None = None) -> str:
-    """`value` as JSON in ASCII; `##[`, a command to a workflow's runner wherever it stands, gets an escape."""
+    """`value` as JSON in ASCII; escapes `##[`, a workflow command wherever it occurs."""
     return json.dumps(value, indent=indent).replace("##[", "#\\u0023[")
 
 

@@ -1,24 +1,21 @@
-"""What the evidence could not see, what was held back by which guard, and what was refused and is not proposed.
-
-The role as it is in the account, beside the policy file: for people, and for machines.
-"""
+"""Sections on the limits of a proposal: gaps, changes held back, denials without an addition, and the live role."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
 from leastpriv.diff.live_role_drift import Drift
-from leastpriv.evidence.live_role import Trusted, TrustKind
+from leastpriv.evidence.live_role import TrustedCaller, TrustKind
 from leastpriv.evidence.models import Evidence
 from leastpriv.models import ChangeKind, GapKind
 from leastpriv.permissions.sensitive import sensitivity
-from leastpriv.proposal.addition_rules import OFFERED, ONLY_LOGGED, is_unknown
-from leastpriv.proposal.models import HeldBack
-from leastpriv.proposal.suggestions import SIBLING
-from leastpriv.report.aws_findings import unasked_lines
-from leastpriv.report.context import Subject
+from leastpriv.proposal.addition_rules import OFFERED, ONLY_LOGGED, has_unknown_origin
+from leastpriv.proposal.models import HeldBackChange
+from leastpriv.proposal.suggestions import GUARD
+from leastpriv.report.aws_findings import skipped_source_lines
+from leastpriv.report.context import ReportContext
 from leastpriv.report.escape import code, prose
-from leastpriv.report.phrases import by_objection, codes, plural
+from leastpriv.report.phrases import by_guard_result, codes, plural
 
 _GAPS = {
     GapKind.UNREADABLE_FILE: "Damaged trail files",
@@ -28,11 +25,11 @@ _GAPS = {
     GapKind.PARAMETERS_OMITTED: "Calls whose request CloudTrail left out",
     GapKind.MAY_PASS_ROLE: "Calls that may pass a role that their request does not name",
     GapKind.UNREADABLE_LOG: "Job logs that could not be read",
-    GapKind.UNTOLD_REFUSAL: "Refusals in job logs that name no action",
-    GapKind.ENCODED_REFUSAL: "Refusals that EC2 encoded",
-    GapKind.REFUSAL_OF_ANOTHER: "Refusals in job logs that name another principal",
+    GapKind.UNNAMED_DENIAL: "Refusals in job logs that name no action",
+    GapKind.ENCODED_DENIAL: "Refusals that EC2 encoded",
+    GapKind.DENIAL_OF_OTHER_PRINCIPAL: "Refusals in job logs that name another principal",
     GapKind.MAPPING_DISAGREES: "Calls refused for an action, or on a resource, that their event is not known to need",
-    GapKind.FROM_THE_FUTURE: "A clock that is wrong, here or where the records were made",
+    GapKind.FUTURE_RECORDS: "A clock that is wrong, here or where the records were made",
     GapKind.NOT_LOGGED: "Events that a trail is not set to log",
     GapKind.NOT_VALIDATED: "Trail files that are not as CloudTrail's digest files say, whose calls do not count",
     GapKind.LOGGING_STOPPED: "Times in which a trail logged nothing",
@@ -44,29 +41,29 @@ _GAPS = {
 }
 
 
-def unseen(subject: Subject) -> Iterator[str]:
-    """What this run could not see: its own gaps, not boiler-plate."""
+def gaps_section(context: ReportContext) -> Iterator[str]:
+    """Gaps of this run."""
     lines = list(
-        unseen_lines(subject.evidence, bool(subject.attached) or (subject.live is not None and subject.live.is_known))
+        gap_lines(context.evidence, bool(context.attached) or (context.live is not None and context.live.is_known))
     )
-    if subject.difference.conditional:
-        actions = dict.fromkeys(usage.need.permission.action for usage in subject.difference.conditional)
+    if context.difference.conditional:
+        actions = dict.fromkeys(usage.need.permission.action for usage in context.difference.conditional)
         lines.append(f"- Conditions: allowed only where one holds that the record does not show: {codes(actions, 8)}.")
-    if subject.assumed:
+    if context.assumed:
         lines.append(
-            f"- Taken as attached too, for nothing but the name: {codes(subject.assumed, 8)}. Where that is wrong, "
+            f"- Taken as attached too, for nothing but the name: {codes(context.assumed, 8)}. Where that is wrong, "
             "what it grants is missing here: give the file another name."
         )
-    lines.extend(unasked_lines(subject))
-    lines.extend(_unknown_branches(subject))
-    yield f"{UNSEEN}\n\n" + "\n".join(lines)
+    lines.extend(skipped_source_lines(context))
+    lines.extend(_unknown_branches(context))
+    yield f"{GAPS_HEADING}\n\n" + "\n".join(lines)
 
 
-UNSEEN = "### What this run could not see"
+GAPS_HEADING = "### What this run could not see"
 
 
-def unseen_lines(evidence: Evidence, has_attached: bool) -> Iterator[str]:
-    """The part of it that the evidence alone tells, one item of a list a line."""
+def gap_lines(evidence: Evidence, has_attached: bool) -> Iterator[str]:
+    """The gaps that the evidence alone shows, one list item per line."""
     covered = list(evidence.coverage.regions)
     for kind, label in _GAPS.items():
         gaps = [gap for gap in evidence.gaps if gap.kind is kind]
@@ -87,63 +84,71 @@ def unseen_lines(evidence: Evidence, has_attached: bool) -> Iterator[str]:
         )
 
 
-def _unknown_branches(subject: Subject) -> Iterator[str]:
-    """Additions must come from reviewed code; where nobody could tell, the reader has to."""
-    added = subject.changes(ChangeKind.ADD)
-    if added and not subject.history.origins:
+def _unknown_branches(context: ReportContext) -> Iterator[str]:
+    """Additions need reviewed code; if the branch is unknown, the reader must check it."""
+    added = context.changes(ChangeKind.ADD)
+    if added and not context.history.origins:
         yield "- The branch that each run deployed from: look whether additions come from runs that you trust."
         return
-    unknown = [change.action for change in added if is_unknown(change.usages, subject.history.origins)]
+    unknown = [change.action for change in added if has_unknown_origin(change.usages, context.history.origins)]
     if unknown:
         yield f"- The branch of the runs behind {codes(unknown, 8)}: look whether they ran code that you trust."
 
 
-def held_back(subject: Subject) -> Iterator[str]:
-    """Changes that a guard held back, grouped by guard and reason; lifecycle counterparts have their own section."""
-    named = {offer.action.lower() for offer in subject.kept_siblings}
-    groups = by_objection(
-        held for held in subject.draft.held_back if held.objection.guard != SIBLING or held.action.lower() not in named
+def held_back_section(context: ReportContext) -> Iterator[str]:
+    """Changes that a guard held back, by guard and reason; lifecycle counterparts have their own section."""
+    named = {suggestion.action.lower() for suggestion in context.kept_counterparts}
+    groups = by_guard_result(
+        held
+        for held in context.proposal.held_back
+        if held.guard_result.guard != GUARD or held.action.lower() not in named
     )
     if groups:
         table = "\n".join(
-            f"| {code(objection.guard)} | {codes((held.action for held in group), 12)} | {prose(objection.reason)} |"
-            for objection, group in groups.items()
+            f"| {code(result.guard)} | {codes((held.action for held in group), 12)} | {prose(result.reason)} |"
+            for result, group in groups.items()
         )
         yield f"### Held back\n\n| Guard | Entries | Why |\n| --- | --- | --- |\n{table}"
 
 
-def refused(subject: Subject) -> Iterator[str]:
-    """Needed or attempted, and not written into the policy."""
-    told = [held for held in subject.draft.refused if held.objection.guard != OFFERED and not for_security(held)]
-    if told:
-        yield "### Refused, not proposed\n\n" + "\n".join(dict.fromkeys(refused_line(held) for held in told))
+def not_added_section(context: ReportContext) -> Iterator[str]:
+    """Actions that were needed or attempted and are not added."""
+    shown = [
+        held
+        for held in context.proposal.held_back_additions
+        if held.guard_result.guard != OFFERED and not is_sensitive_job_log_denial(held)
+    ]
+    if shown:
+        yield "### Refused, not proposed\n\n" + "\n".join(dict.fromkeys(not_added_line(held) for held in shown))
 
 
-def for_security(held: HeldBack) -> bool:
-    """Whether a job log alone tells of the refusal of a sensitive action: the security reviewer sees it first."""
-    return held.objection.guard == ONLY_LOGGED and bool(sensitivity(held.action))
+def is_sensitive_job_log_denial(held: HeldBackChange) -> bool:
+    """Whether only a job log shows the denial of a sensitive action, which a security reviewer should see first."""
+    return held.guard_result.guard == ONLY_LOGGED and bool(sensitivity(held.action))
 
 
-def offered(subject: Subject) -> Iterator[str]:
-    """What the refused calls will need next, where nothing names its resource."""
-    groups = by_objection(held for held in subject.draft.refused if held.objection.guard == OFFERED)
+def implied_needs_section(context: ReportContext) -> Iterator[str]:
+    """Actions that the denied calls will need next on an unknown resource."""
+    groups = by_guard_result(
+        held for held in context.proposal.held_back_additions if held.guard_result.guard == OFFERED
+    )
     if groups:
         lines = [
-            f"- {codes((held.action for held in group), 8)}: {prose(objection.reason)}."
-            for objection, group in groups.items()
+            f"- {codes((held.action for held in group), 8)}: {prose(result.reason)}."
+            for result, group in groups.items()
         ]
         yield "### Needed next, not written\n\nNothing names the resource: add what you know of.\n\n" + "\n".join(lines)
 
 
-def refused_line(held: HeldBack) -> str:
-    """One item of a list: what was refused, how often, where a job log tells it, and why it is not written."""
+def not_added_line(held: HeldBackChange) -> str:
+    """One list item: what was denied, how often, where a job log shows it, and why it is not added."""
     count = sum(usage.count for usage in held.usages)
     runs = len({run for usage in held.usages for run in usage.runs})
     seen = f" ({count:,}× in {plural(runs, 'run')})" if count else ""
     logs = [usage.denial.log for usage in held.usages if usage.denial and usage.denial.log]
     if logs:
         seen = f" (job log {codes(logs, 2)})"
-    return f"- {code(held.action)} on {codes(held.resources, 3)}{seen}: {prose(held.objection.reason)}."
+    return f"- {code(held.action)} on {codes(held.resources, 3)}{seen}: {prose(held.guard_result.reason)}."
 
 
 _WHO = {
@@ -152,16 +157,16 @@ _WHO = {
     TrustKind.SERVICE: "the service",
     TrustKind.FEDERATED: "the identity provider",
     TrustKind.PRINCIPAL: "",
-    TrustKind.ANYBODY: "anybody:",
+    TrustKind.ANYONE: "anybody:",
 }
 
 
-def live_role(subject: Subject) -> Iterator[str]:
-    """A section about the account, where it was asked."""
-    live = subject.live
+def live_role_section(context: ReportContext) -> Iterator[str]:
+    """The section about the role in the account, if it was read."""
+    live = context.live
     if live is None:
         return
-    lines = [*_drift(subject.drift, subject.policy_file)]
+    lines = [*_drift(context.drift, context.policy_file)]
     if live.boundary:
         lines.append(
             f"- Its permissions boundary {code(live.boundary)} is not modelled: what it refuses, no grant here allows."
@@ -172,9 +177,9 @@ def live_role(subject: Subject) -> Iterator[str]:
         yield "### The role in the account\n\n" + "\n".join(lines)
 
 
-def live_value(subject: Subject) -> dict[str, object] | None:
-    """The same for `proposal.json`; None where nobody asked."""
-    live, drift = subject.live, subject.drift
+def live_role_value(context: ReportContext) -> dict[str, object] | None:
+    """The same for `proposal.json`; None if it was not read."""
+    live, drift = context.live, context.drift
     if live is None:
         return None
     return {
@@ -183,7 +188,9 @@ def live_value(subject: Subject) -> dict[str, object] | None:
         "policies": [policy.name for policy in live.policies],
         "boundary": live.boundary or None,
         "tags": dict(live.tags),
-        "trusted": [{"kind": each.kind, "who": each.who, "subjects": list(each.subjects)} for each in live.trust],
+        "trusted": [
+            {"kind": each.kind, "who": each.identifier, "subjects": list(each.subjects)} for each in live.trust
+        ],
         "drift": None if drift is None else _drift_value(drift),
     }
 
@@ -195,14 +202,14 @@ def _drift(drift: Drift | None, file: str) -> Iterator[str]:
         yield f"- Whether it is what {code(file)} says is not known: {prose(drift.unknown)}."
     elif drift.missing:
         yield f"- **Nothing attached is like {code(file)}**, so nothing is narrowed: deploy the file first."
-    elif drift.differs and not drift.unlike:
+    elif drift.differs and not drift.files_without_counterpart:
         yield (
             f"- **{code(drift.counterpart)} is not what {code(file)} says**, so nothing is narrowed: deploy the file, "
             "or commit what was changed in the account, first."
         )
-    elif not drift.unlike:
+    elif not drift.files_without_counterpart:
         yield f"- {code(drift.counterpart)} allows what {code(file)} allows."
-    for name in drift.unlike:
+    for name in drift.files_without_counterpart:
         yield f"- **Nothing attached is like {code(name)}**, so nothing is narrowed: deploy it, or leave it out, first."
     for found, what in (
         (drift.live_allows, "Only the account allows"),
@@ -214,9 +221,9 @@ def _drift(drift: Drift | None, file: str) -> Iterator[str]:
             yield f"  - {what}, for one, {code(found[0])} on {code(found[1])}."
 
 
-def _trusted(trusted: Trusted) -> str:
+def _trusted(trusted: TrustedCaller) -> str:
     whose = f" for {codes(trusted.subjects, 4)}" if trusted.subjects else ""
-    return f"{_WHO[trusted.kind]} {code(trusted.who)}{whose}".strip()
+    return f"{_WHO[trusted.kind]} {code(trusted.identifier)}{whose}".strip()
 
 
 def _drift_value(drift: Drift) -> dict[str, object]:
@@ -231,6 +238,6 @@ def _drift_value(drift: Drift) -> dict[str, object]:
         "file_allows": pair(drift.file_allows),
         "live_denies": pair(drift.live_denies),
         "file_denies": pair(drift.file_denies),
-        "unlike": list(drift.unlike),
+        "unlike": list(drift.files_without_counterpart),
         "unknown": drift.unknown or None,
     }

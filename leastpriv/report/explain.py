@@ -1,7 +1,4 @@
-"""Text of `leastpriv explain`: what is known of one action, what it rests on, and what becomes of it in the policy.
-
-What `leastpriv explain` tells, for machines: one object an action.
-"""
+"""Output of `leastpriv explain`, as text and as JSON: facts, evidence and decision for one action."""
 
 from __future__ import annotations
 
@@ -16,8 +13,8 @@ from leastpriv.permissions.patterns import action_matches
 from leastpriv.permissions.sensitive import forbidden, sensitivity
 from leastpriv.permissions.visibility import Seen, Visibility, visibility
 from leastpriv.proposal.guards.visibility import could_hide
-from leastpriv.proposal.models import Change, HeldBack
-from leastpriv.report.context import Subject
+from leastpriv.proposal.models import Change, HeldBackChange
+from leastpriv.report.context import ReportContext
 from leastpriv.report.escape import plain
 from leastpriv.report.phrases import day, plural
 from leastpriv.report.proposal_json import change_value, held_value, usage_value
@@ -28,27 +25,27 @@ _MOST_COVERED = 5
 _LONGEST = 500
 
 
-def explain(asked: Sequence[str], subject: Subject, *, has_policy: bool) -> str:
-    """One block for each action asked for, a pattern standing for those of its actions that were called or changed.
+def explain(asked: Sequence[str], context: ReportContext, *, has_policy: bool) -> str:
+    """Explains each action asked for; a pattern includes those of its actions that were called or changed.
 
-    Without a policy (`has_policy` false) it is told how the use would be written. Raises InputError where
-    something asked for is no action.
+    Without a policy (`has_policy` false) it says how the use would be added. Raises InputError if an argument is no
+    action.
     """
-    actions = dict.fromkeys(action for entry in asked for action in called_or_changed(entry, subject))
-    return "\n".join("\n".join(_block(action, subject, has_policy)) + "\n" for action in actions)
+    actions = dict.fromkeys(action for entry in asked for action in called_or_changed(entry, context))
+    return "\n".join("\n".join(_block(action, context, has_policy)) + "\n" for action in actions)
 
 
 def explain_without_evidence(asked: Sequence[str]) -> str:
-    """What is known of each action asked for without looking at any call, a pattern standing for all it grants.
+    """Explains each action asked for without any evidence; a pattern includes all its actions.
 
-    Raises InputError where something asked for is no action.
+    Raises InputError if an argument is no action.
     """
     actions = dict.fromkeys(action for entry in asked for action in known_actions(entry))
     return "\n".join("\n".join(_static_block(action)) + "\n" for action in actions)
 
 
 def known_actions(entry: str) -> Sequence[str]:
-    """The action that an entry names, or all that a pattern grants; raises InputError where there is none."""
+    """The action that an entry names, or all that a pattern grants; raises InputError if there is none."""
     named = _named(entry)
     found = [named] if named else catalog.expand(entry)
     if not found:
@@ -74,27 +71,31 @@ def _named(entry: str) -> str:
     return "" if set(entry) & set("*?") else catalog.spelling(entry) or entry
 
 
-def called_or_changed(entry: str, subject: Subject) -> list[str]:
-    """The action that an entry names, or those of a pattern that matter here; raises InputError where none does."""
+def called_or_changed(entry: str, context: ReportContext) -> list[str]:
+    """The action that an entry names, or the called and changed ones of a pattern; raises InputError if none."""
     named = _named(entry)
     if named:
         return [named]
-    known = [usage.need.permission.action for usage in subject.evidence.usages]
-    known += [action for change in subject.draft.changes for action in (change.action, *change.used, *change.gone)]
+    known = [usage.need.permission.action for usage in context.evidence.usages]
+    known += [
+        action
+        for change in context.proposal.changes
+        for action in (change.action, *change.used, *change.removed_actions)
+    ]
     found = sorted({action for action in known if action_matches(entry, action) and not set(action) & set("*?")})
     if not found:
         raise InputError(f"ACTION is {entry!r}: no action of that pattern was called, and none would change.")
     return found
 
 
-def _block(action: str, subject: Subject, has_policy: bool) -> Iterator[str]:
+def _block(action: str, context: ReportContext, has_policy: bool) -> Iterator[str]:
     yield _head(action)
-    usages = [usage for usage in subject.evidence.usages if usage.need.permission.action == action]
+    usages = [usage for usage in context.evidence.usages if usage.need.permission.action == action]
     yield from _evidence(usages)
     yield from _visibility(action)
     yield from _warnings(action)
-    yield from _not_seen(action, subject)
-    yield from _fate(action, subject) if has_policy else _draft(action, subject)
+    yield from _not_seen(action, context)
+    yield from _decisions(action, context) if has_policy else _draft(action, context)
 
 
 def _head(action: str) -> str:
@@ -174,49 +175,49 @@ def _warnings(action: str) -> Iterator[str]:
         yield f"  sensitive: {_shown(sensitivity(action))}"
 
 
-def _not_seen(action: str, subject: Subject) -> Iterator[str]:
-    for gap in subject.evidence.gaps:
+def _not_seen(action: str, context: ReportContext) -> Iterator[str]:
+    for gap in context.evidence.gaps:
         if could_hide(gap, action):
             yield f"  not seen: {gap.kind}, {_shown(gap.detail)}"
 
 
-def _fate(action: str, subject: Subject) -> Iterator[str]:
-    """What becomes of the action in the committed policy."""
-    told = [*_entries(action, subject), *_additions(action, subject, "would be added")]
-    yield from told or [f"  in {_shown(subject.policy_file)}: neither granted nor needed"]
+def _decisions(action: str, context: ReportContext) -> Iterator[str]:
+    """The decision on the action in the committed policy."""
+    lines = [*_entries(action, context), *_additions(action, context, "would be added")]
+    yield from lines or [f"  in {_shown(context.policy_file)}: neither granted nor needed"]
 
 
-def _draft(action: str, subject: Subject) -> Iterator[str]:
-    yield from _additions(action, subject, "a policy made from this evidence would have it")
+def _draft(action: str, context: ReportContext) -> Iterator[str]:
+    yield from _additions(action, context, "a policy made from this evidence would have it")
 
 
-def _entries(action: str, subject: Subject) -> Iterator[str]:
-    for entry in subject.difference.entries:
+def _entries(action: str, context: ReportContext) -> Iterator[str]:
+    for entry in context.difference.entries:
         if action in (*entry.granted, *entry.uses):
             sid = f" ({entry.statement.sid})" if entry.statement.sid else ""
-            where = f"{subject.policy_file}:{entry.statement.line}{sid}"
+            where = f"{context.policy_file}:{entry.statement.line}{sid}"
             on = ", ".join(entry.statement.resources) or "every resource but those of its NotResource"
-            yield f"  {_shown(f'{where} grants it by {entry.pattern} on {on}')}: {decision(action, entry, subject)}"
+            yield f"  {_shown(f'{where} grants it by {entry.pattern} on {on}')}: {decision(action, entry, context)}"
 
 
-def decision(action: str, entry: Entry, subject: Subject) -> str:
-    """What becomes of the action where this entry grants it, in words."""
-    change = _change_of(entry, subject.draft.changes)
+def decision(action: str, entry: Entry, context: ReportContext) -> str:
+    """The decision on the action in this entry, in words."""
+    change = _change_of(entry, context.proposal.changes)
     used = any(usage.outcome is Outcome.ALLOWED for usage in entry.uses.get(action, ()))
-    if change and action in change.gone:
-        more = len(change.becomes) - _MOST_COVERED
-        becomes = f", which becomes {', '.join(change.becomes[:_MOST_COVERED])}" if change.becomes else ""
+    if change and action in change.removed_actions:
+        more = len(change.replacement) - _MOST_COVERED
+        becomes = f", which becomes {', '.join(change.replacement[:_MOST_COVERED])}" if change.replacement else ""
         becomes += f" and {more:,} more" if more > 0 else ""
         return _shown(f"it goes with {change.action}{becomes}")
-    onto = _onto(action, entry, subject.draft.changes)
+    onto = _restricted_to(action, entry, context.proposal.changes)
     if onto:
         return _shown(f"it stays, on {', '.join(onto)} alone")
-    objection = (change.stays or {}).get(action) if change else None
-    held = _held_of(entry, subject.draft.held_back)
+    guard_result = (change.kept or {}).get(action) if change else None
+    held = _held_of(entry, context.proposal.held_back)
     if used:
         return "it stays, since it was used"
-    if objection or (held and not change):
-        found = objection or (held.objection if held else None)
+    if guard_result or (held and not change):
+        found = guard_result or (held.guard_result if held else None)
         return _shown(f"it stays, held back by {found.guard}: {found.reason}") if found else "it stays"
     return "it stays"
 
@@ -231,18 +232,18 @@ def _change_of(entry: Entry, changes: Sequence[Change]) -> Change | None:
     return next(matching, None)
 
 
-def _onto(action: str, entry: Entry, changes: Sequence[Change]) -> tuple[str, ...]:
-    """Resources on which a used action of an entry is granted from now on; none where that does not change."""
-    own = (change for change in changes if change.onto and change.statement == entry.statement.index)
-    return next((change.onto for change in own if change.used == (action,)), ())
+def _restricted_to(action: str, entry: Entry, changes: Sequence[Change]) -> tuple[str, ...]:
+    """Resources that replace `*` for a used action of an entry; empty if unchanged."""
+    own = (change for change in changes if change.restricted_to and change.statement == entry.statement.index)
+    return next((change.restricted_to for change in own if change.used == (action,)), ())
 
 
-def _held_of(entry: Entry, held_back: Sequence[HeldBack]) -> HeldBack | None:
+def _held_of(entry: Entry, held_back: Sequence[HeldBackChange]) -> HeldBackChange | None:
     return next((held for held in held_back if (held.action, held.sid) == (entry.pattern, entry.statement.sid)), None)
 
 
-def _additions(action: str, subject: Subject, head: str) -> Iterator[str]:
-    for change in subject.draft.changes:
+def _additions(action: str, context: ReportContext, head: str) -> Iterator[str]:
+    for change in context.proposal.changes:
         if change.kind is ChangeKind.ADD and change.action == action:
             yield f"  {head}, basis {change.basis}, on"
             under = [f"{each.key} is {' or '.join(each.values)}" for each in change.conditions]
@@ -251,10 +252,12 @@ def _additions(action: str, subject: Subject, head: str) -> Iterator[str]:
                 yield f"    {_shown(resource)}"
                 yield from _pattern(patterns[resource]) if resource in patterns else ()
             yield from (f"    only if {_shown(condition)}" for condition in under)
-    for held in subject.draft.refused:
+    for held in context.proposal.held_back_additions:
         if held.action == action:
             resources = ", ".join(held.resources)
-            yield _shown(f"  not added on {resources}, refused by {held.objection.guard}: {held.objection.reason}")
+            yield _shown(
+                f"  not added on {resources}, refused by {held.guard_result.guard}: {held.guard_result.reason}"
+            )
 
 
 def _pattern(pattern: Pattern) -> Iterator[str]:
@@ -270,19 +273,21 @@ def _shown(text: str) -> str:
     return plain(text, _LONGEST)
 
 
-def explained_rows(asked: Sequence[str], subject: Subject, *, has_policy: bool) -> list[dict[str, object]]:
-    """A row for each action that `explain` would tell of; raises as it does."""
-    actions = dict.fromkeys(action for entry in asked for action in called_or_changed(entry, subject))
-    return [{**_known(action), **_here(action, subject, has_policy)} for action in actions]
+def explained_rows(asked: Sequence[str], context: ReportContext, *, has_policy: bool) -> list[dict[str, object]]:
+    """A row for each action that `explain` explains; raises as it does."""
+    actions = dict.fromkeys(action for entry in asked for action in called_or_changed(entry, context))
+    return [{**_facts_value(action), **_evidence_value(action, context, has_policy)} for action in actions]
 
 
 def known_rows(asked: Sequence[str]) -> list[dict[str, object]]:
-    """A row for each action that `explain_without_evidence` would tell of; raises as it does."""
-    return [_known(action) for action in dict.fromkeys(action for entry in asked for action in known_actions(entry))]
+    """A row for each action that `explain_without_evidence` explains; raises as it does."""
+    return [
+        _facts_value(action) for action in dict.fromkeys(action for entry in asked for action in known_actions(entry))
+    ]
 
 
-def _known(action: str) -> dict[str, object]:
-    """What holds of an action whoever calls it."""
+def _facts_value(action: str) -> dict[str, object]:
+    """Facts about an action, whichever principal calls it."""
     known, seen = catalog.action(action), visibility(action)
     return {
         "action": action,
@@ -294,37 +299,39 @@ def _known(action: str) -> dict[str, object]:
     }
 
 
-def _here(action: str, subject: Subject, has_policy: bool) -> dict[str, object]:
-    """What the evidence tells of an action, and what becomes of it in the policy."""
-    usages = [usage for usage in subject.evidence.usages if usage.need.permission.action == action]
-    draft = subject.draft
+def _evidence_value(action: str, context: ReportContext, has_policy: bool) -> dict[str, object]:
+    """The evidence on an action and the decision."""
+    usages = [usage for usage in context.evidence.usages if usage.need.permission.action == action]
+    proposal = context.proposal
     return {
         "usages": [_usage_value(usage) for usage in usages],
-        "gaps": [gap_row(gap) for gap in subject.evidence.gaps if could_hide(gap, action)],
-        "entries": _entry_values(action, subject) if has_policy else [],
+        "gaps": [gap_row(gap) for gap in context.evidence.gaps if could_hide(gap, action)],
+        "entries": _entry_values(action, context) if has_policy else [],
         "additions": [
-            change_value(change) for change in draft.changes if (change.kind, change.action) == (ChangeKind.ADD, action)
+            change_value(change)
+            for change in proposal.changes
+            if (change.kind, change.action) == (ChangeKind.ADD, action)
         ],
-        "not_added": [held_value(held) for held in draft.refused if held.action == action],
+        "not_added": [held_value(held) for held in proposal.held_back_additions if held.action == action],
     }
 
 
 def _usage_value(usage: Usage) -> dict[str, object]:
     denial = usage.denial
-    refused = {"denied_by": denial.denied_by, "mendable": denial.mendable, "message": denial.message} if denial else {}
-    return {**usage_value(usage), "exact": usage.need.exact, "because": usage.need.because or None, **refused}
+    denied = {"denied_by": denial.denied_by, "mendable": denial.mendable, "message": denial.message} if denial else {}
+    return {**usage_value(usage), "exact": usage.need.exact, "because": usage.need.because or None, **denied}
 
 
-def _entry_values(action: str, subject: Subject) -> list[dict[str, object]]:
+def _entry_values(action: str, context: ReportContext) -> list[dict[str, object]]:
     return [
         {
-            "file": subject.policy_file,
+            "file": context.policy_file,
             "line": entry.statement.line,
             "sid": entry.statement.sid,
             "pattern": entry.pattern,
             "resources": list(entry.statement.resources),
-            "decision": decision(action, entry, subject),
+            "decision": decision(action, entry, context),
         }
-        for entry in subject.difference.entries
+        for entry in context.difference.entries
         if action in (*entry.granted, *entry.uses)
     ]

@@ -1,8 +1,6 @@
-"""The page as text. Jinja escapes every value, and only this file knows what is markup already.
+"""The HTML page of one or more proposals: plain values, the drawing of the role chain, and the Jinja template.
 
-What the page shows, as plain values: the template decides nothing, and everything in it is escaped.
-
-The roles that a role leads to, laid out for the page: a column a step, each way in words beside it.
+Jinja escapes every value, and only this file knows which text is already markup. The template decides nothing.
 """
 
 from __future__ import annotations
@@ -17,16 +15,16 @@ from importlib import resources
 
 from leastpriv import __version__
 from leastpriv.evidence.models import Evidence
-from leastpriv.evidence.role_chain import Chain, Link, Way
+from leastpriv.evidence.role_chain import RoleChain, RoleLink, RoleLinkKind
 from leastpriv.models import ChangeKind, Run, Usage
-from leastpriv.proposal.models import Change, Objection
-from leastpriv.report.context import Subject
+from leastpriv.proposal.models import Change, GuardResult
+from leastpriv.report.context import ReportContext
 from leastpriv.report.escape import plain
-from leastpriv.report.evidence_limits import held_back, live_role, refused, unseen
-from leastpriv.report.phrases import day, in_time, last_of, plural, run_page, runs_of, watched
-from leastpriv.report.proof import chance_line, proof_lines
+from leastpriv.report.evidence_limits import gaps_section, held_back_section, live_role_section, not_added_section
+from leastpriv.report.phrases import day, evidence_span, latest_use, oldest_first, plural, run_page, runs_of
+from leastpriv.report.proof import chance_sentence, proof_lines
 from leastpriv.report.pull_request import title, verdict
-from leastpriv.report.role_chain import Chained
+from leastpriv.report.role_chain import RoleChainPolicies
 
 WIDTH, _COLUMN, _ROW, _BOX, _HEIGHT = 1000, 330, 54, 250, 36
 _LONGEST = 28
@@ -34,28 +32,28 @@ _LONGEST = 28
 
 @dataclass(frozen=True, slots=True)
 class Box:
-    """One role; `label` is its name, cut to what fits."""
+    """One role; `label` is its name, truncated to fit."""
 
     x: int
     y: int
     label: str
     arn: str
     committed: bool
-    """A committed policy is looked after."""
+    """The role has a committed policy that a target names."""
 
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One way from a role to another."""
+    """One link from a role to another."""
 
     path: str
-    """Of the SVG."""
+    """The SVG path."""
     words: str
 
 
 @dataclass(frozen=True, slots=True)
 class Drawing:
-    """A chain; `view` is the SVG's size."""
+    """A role chain; `view` is the SVG's size."""
 
     boxes: tuple[Box, ...]
     lines: tuple[Line, ...]
@@ -65,21 +63,22 @@ class Drawing:
     box_height: int = _HEIGHT
 
 
-def drawing(chained: Chained | None) -> Drawing | None:
-    """The chain as boxes and lines; None where nothing leads on."""
+def drawing(chained: RoleChainPolicies | None) -> Drawing | None:
+    """The role chain as boxes and lines; None without links."""
     if chained is None or not chained.chain.links:
         return None
     chain = chained.chain
     places = _places(chain)
     boxes = tuple(
-        Box(x, y, _cut(_name(arn)), arn, committed=arn in chained.committed) for arn, (x, y) in sorted(places.items())
+        Box(x, y, _truncated(_name(arn)), arn, committed=arn in chained.committed)
+        for arn, (x, y) in sorted(places.items())
     )
     lines = tuple(_line(link, places) for link in chain.links if {link.source, link.role} <= places.keys())
     return Drawing(boxes, lines, max(y for _, y in places.values()) + _ROW, chain.left_out)
 
 
-def _places(chain: Chain) -> Mapping[str, tuple[int, int]]:
-    """ARN -> corner of its box; a role stands in the column of the shortest way to it."""
+def _places(chain: RoleChain) -> Mapping[str, tuple[int, int]]:
+    """ARN -> corner of its box; the column is the length of the shortest path to the role."""
     steps = dict.fromkeys(chain.roots, 0)
     for _ in chain.members:
         for link in chain.links:
@@ -93,11 +92,11 @@ def _places(chain: Chain) -> Mapping[str, tuple[int, int]]:
     return places
 
 
-def _line(link: Link, places: Mapping[str, tuple[int, int]]) -> Line:
+def _line(link: RoleLink, places: Mapping[str, tuple[int, int]]) -> Line:
     (x, y), (to_x, to_y) = places[link.source], places[link.role]
     start, end = x + _BOX, to_x
     if to_x <= x:
-        # Back to an earlier column, or within one: round the right side.
+        # A link to the same or an earlier column goes round the right side.
         start, end = x + _BOX, to_x + _BOX
     bend = max(abs(end - start) // 2, 40)
     last = end - bend if to_x > x else end + bend
@@ -105,8 +104,8 @@ def _line(link: Link, places: Mapping[str, tuple[int, int]]) -> Line:
     return Line(f"{path}{end} {to_y + _HEIGHT // 2}", _words(link))
 
 
-def _words(link: Link) -> str:
-    how = "assumes" if link.way is Way.ASSUMED else f"hands {link.service or 'a service'}"
+def _words(link: RoleLink) -> str:
+    how = "assumes" if link.kind is RoleLinkKind.ASSUMED else f"hands {link.service or 'a service'}"
     return f"{_name(link.source)} {how} {_name(link.role)} ({plural(link.count, 'call')})"
 
 
@@ -114,35 +113,35 @@ def _name(arn: str) -> str:
     return arn.rpartition("/")[2]
 
 
-def _cut(name: str) -> str:
+def _truncated(name: str) -> str:
     return name if len(name) <= _LONGEST else f"{name[: _LONGEST - 1]}…"
 
 
 _MOST_EVIDENCE = 2_000
-"""Rows of evidence: with them a page stays under 2 MB and opens at once (bench/page.py)."""
+"""Rows of evidence; with so many a page is below 2 MB and loads at once (bench/page.py)."""
 _MOST_RUNS = 400
 _WIDTH = 1000
 
 
 @dataclass(frozen=True, slots=True)
 class Bar:
-    """One service: how many actions the policy grants, how many were used, how many the proposal grants."""
+    """One service: number of actions that the policy grants, that were used, and that the proposal grants."""
 
     service: str
     granted: int
     used: int
     after: int
     width: float
-    """Percent of the widest, of what is granted."""
+    """Granted actions in percent of the widest bar."""
 
     @property
     def used_share(self) -> float:
-        """Percent of what is granted."""
+        """In percent of the granted actions."""
         return 100 * self.used / max(self.granted, 1)
 
     @property
     def after_share(self) -> float:
-        """Percent of what is granted, at most 100."""
+        """In percent of the granted actions, at most 100."""
         return min(100.0, 100 * self.after / max(self.granted, 1))
 
 
@@ -157,7 +156,7 @@ class Dot:
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class UsageRow:
     """One permission behind a change."""
 
     action: str
@@ -174,7 +173,7 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """One change, with what stays of a wildcard and why."""
+    """One change, with the kept actions of a wildcard and the reasons."""
 
     kind: str
     action: str
@@ -185,17 +184,17 @@ class Item:
     gone: tuple[str, ...]
     stays: tuple[tuple[str, str, str], ...]
     """(action, guard, reason)."""
-    rows: tuple[Row, ...]
+    rows: tuple[UsageRow, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Target:
+class TargetView:
     """One role and policy file."""
 
     anchor: str
     title: str
     verdict: str
-    """Markdown, as all that follows of this type."""
+    """Markdown, as are the further sections of this type."""
     chance: str
     principal: str
     policy_file: str
@@ -208,37 +207,39 @@ class Target:
     """The roles that it leads to."""
     items: tuple[Item, ...]
     left_out: int
-    """Rows of evidence that the page has no room for."""
+    """Number of evidence rows beyond the page's limit."""
     sections: tuple[str, ...]
 
 
-def target(subject: Subject, number: int) -> Target:
-    """What the page shows of one proposal; `number` tells several on one page apart."""
-    evidence = subject.evidence
-    items, left_out = _items(subject)
-    return Target(
+def target_view(context: ReportContext, number: int) -> TargetView:
+    """The values of one proposal on the page; `number` distinguishes several proposals on one page."""
+    evidence = context.evidence
+    items, left_out = _items(context)
+    return TargetView(
         anchor=f"target-{number}",
-        title=title(subject),
-        verdict=verdict(subject),
-        chance=" ".join(chance_line(subject)),
-        principal=subject.principal,
-        policy_file=subject.policy_file,
-        facts=_facts(subject),
-        bars=_bars(subject),
-        dots=_dots(evidence.runs[-_MOST_RUNS:], subject.run_url),
+        title=title(context),
+        verdict=verdict(context),
+        chance=" ".join(chance_sentence(context)),
+        principal=context.principal,
+        policy_file=context.policy_file,
+        facts=_facts(context),
+        bars=_bars(context),
+        dots=_dots(evidence.runs[-_MOST_RUNS:], context.run_url),
         span=(day(evidence.first), day(evidence.last)),
-        drawing=drawing(subject.chained),
+        drawing=drawing(context.chained),
         items=items,
         left_out=left_out,
         sections=tuple(
-            section for part in (proof_lines, refused, live_role, unseen, held_back) for section in part(subject)
+            section
+            for part in (proof_lines, not_added_section, live_role_section, gaps_section, held_back_section)
+            for section in part(context)
         ),
     )
 
 
-def _facts(subject: Subject) -> tuple[tuple[str, str], ...]:
-    evidence = subject.evidence
-    counts = {kind: len(subject.changes(kind)) for kind in ChangeKind}
+def _facts(context: ReportContext) -> tuple[tuple[str, str], ...]:
+    evidence = context.evidence
+    counts = {kind: len(context.changes(kind)) for kind in ChangeKind}
     return (
         (f"{counts[ChangeKind.ADD]:,}", "added"),
         (f"{counts[ChangeKind.NARROW]:,}", "narrowed"),
@@ -249,16 +250,16 @@ def _facts(subject: Subject) -> tuple[tuple[str, str], ...]:
     )
 
 
-def _bars(subject: Subject) -> tuple[Bar, ...]:
-    """Services by how much of what is granted was not used, the most first."""
+def _bars(context: ReportContext) -> tuple[Bar, ...]:
+    """Services by number of granted but unused actions, the most first."""
     gone: dict[tuple[int, str], set[str]] = {}
-    for change in subject.draft.changes:
+    for change in context.proposal.changes:
         if change.kind is not ChangeKind.ADD:
-            gone.setdefault((change.statement, change.action), set()).update(change.gone)
+            gone.setdefault((change.statement, change.action), set()).update(change.removed_actions)
     granted: set[str] = set()
     used: set[str] = set()
-    after = {change.action for change in subject.changes(ChangeKind.ADD)}
-    for entry in subject.difference.entries:
+    after = {change.action for change in context.changes(ChangeKind.ADD)}
+    for entry in context.difference.entries:
         granted.update(entry.granted)
         used.update(action for action, usages in entry.uses.items() if usages)
         after.update(set(entry.granted) - gone.get((entry.statement.index, entry.pattern), set()))
@@ -280,33 +281,36 @@ def _dots(runs: Sequence[Run], run_url: str) -> tuple[Dot, ...]:
 
 def _dot(run: Run, start: datetime, length: float, run_url: str) -> Dot:
     x = 10 + (_WIDTH - 20) * (run.first - start).total_seconds() / length
-    told = f"{plural(run.denied, 'call')} refused" if run.denied else "nothing refused"
+    outcome = f"{plural(run.denied, 'call')} refused" if run.denied else "nothing refused"
     return Dot(
-        round(x, 1), f"Run {run.id}, {run.first:%Y-%m-%d %H:%M} UTC: {told}", run.denied > 0, run_page(run.id, run_url)
+        round(x, 1),
+        f"Run {run.id}, {run.first:%Y-%m-%d %H:%M} UTC: {outcome}",
+        run.denied > 0,
+        run_page(run.id, run_url),
     )
 
 
-def _items(subject: Subject) -> tuple[tuple[Item, ...], int]:
-    """The changes, those for a security reviewer first, and how many rows of evidence were left out."""
+def _items(context: ReportContext) -> tuple[tuple[Item, ...], int]:
+    """The changes, those for a security reviewer first, and the number of omitted evidence rows."""
     room, items, left_out = _MOST_EVIDENCE, [], 0
-    for change in subject.gravest_first:
-        rows = tuple(_row(usage, subject) for usage in change.usages[:room])
+    for change in context.gravest_first:
+        rows = tuple(_row(usage, context) for usage in change.usages[:room])
         room -= len(rows)
         left_out += len(change.usages) - len(rows)
-        items.append(_item(change, rows, subject.evidence))
+        items.append(_item(change, rows, context.evidence))
     return tuple(items), left_out
 
 
-def _item(change: Change, rows: tuple[Row, ...], evidence: Evidence) -> Item:
+def _item(change: Change, rows: tuple[UsageRow, ...], evidence: Evidence) -> Item:
     return Item(
         kind=change.kind.value,
         action=change.action,
-        resources=change.onto or change.resources,
+        resources=change.restricted_to or change.resources,
         place=_place(change),
         sentence=_sentence(change, evidence),
         security=change.security,
-        gone=change.gone if change.kind is ChangeKind.NARROW else (),
-        stays=tuple(_stays(change.stays or {})),
+        gone=change.removed_actions if change.kind is ChangeKind.NARROW else (),
+        stays=tuple(_kept_actions(change.kept or {})),
         rows=rows,
     )
 
@@ -320,22 +324,24 @@ def _place(change: Change) -> str:
 def _sentence(change: Change, evidence: Evidence) -> str:
     if change.kind is ChangeKind.ADD:
         seen = plural(len(runs_of(change.usages)), "run")
-        return f"{change.basis or 'observed'}; seen in {seen}, last {day(last_of(change.usages))}"
-    if change.onto:
+        return f"{change.basis or 'observed'}; seen in {seen}, last {day(latest_use(change.usages))}"
+    if change.restricted_to:
         return "used on these resources alone, granted on every one so far"
     if change.kind is ChangeKind.NARROW:
-        return f"granted {plural(change.granted, 'action')}, {len(change.used):,} used, {len(change.gone):,} go"
-    return f"no call in {watched(evidence)}"
+        return (
+            f"granted {plural(change.granted, 'action')}, {len(change.used):,} used, {len(change.removed_actions):,} go"
+        )
+    return f"no call in {evidence_span(evidence)}"
 
 
-def _stays(stays: Mapping[str, Objection]) -> Iterator[tuple[str, str, str]]:
-    for action, objection in sorted(stays.items()):
-        yield action, objection.guard, objection.reason
+def _kept_actions(stays: Mapping[str, GuardResult]) -> Iterator[tuple[str, str, str]]:
+    for action, guard_result in sorted(stays.items()):
+        yield action, guard_result.guard, guard_result.reason
 
 
-def _row(usage: Usage, subject: Subject) -> Row:
-    runs = in_time(usage.runs, subject.evidence.runs) or usage.runs
-    return Row(
+def _row(usage: Usage, context: ReportContext) -> UsageRow:
+    runs = oldest_first(usage.runs, context.evidence.runs) or usage.runs
+    return UsageRow(
         action=usage.need.permission.action,
         resource=usage.need.permission.resource,
         basis=usage.need.basis.value,
@@ -343,14 +349,14 @@ def _row(usage: Usage, subject: Subject) -> Row:
         events=usage.events[:4],
         first=day(usage.first_seen),
         last=day(usage.last_seen),
-        runs=tuple((run, run_page(run, subject.run_url)) for run in runs[-3:]),
+        runs=tuple((run, run_page(run, context.run_url)) for run in runs[-3:]),
         more_runs=max(len(runs) - 3, 0),
     )
 
 
-def page(subjects: Sequence[Subject]) -> str:
+def page(contexts: Sequence[ReportContext]) -> str:
     """One HTML document about some proposals; it loads nothing and sends nothing."""
-    # Imported here: only who asks for a page waits for them.
+    # Imported here: only a run that writes a page waits for them.
     from jinja2 import Environment, StrictUndefined
     from markdown_it import MarkdownIt
     from markupsafe import Markup
@@ -361,7 +367,7 @@ def page(subjects: Sequence[Subject]) -> str:
     environment.filters["sentence"] = lambda text: Markup(words.renderInline(text))  # noqa: S704 - our own Markdown
     environment.filters["section"] = lambda text: Markup(words.render(text))  # noqa: S704 - our own Markdown
     return environment.from_string(_asset("page.html")).render(
-        targets=[target(subject, number) for number, subject in enumerate(subjects, start=1)],
+        targets=[target_view(context, number) for number, context in enumerate(contexts, start=1)],
         style=Markup(style),  # noqa: S704 - a file of ours
         script=Markup(script),  # noqa: S704 - a file of ours
         style_hash=_hash(style),
@@ -371,7 +377,7 @@ def page(subjects: Sequence[Subject]) -> str:
 
 
 def _shown(value: object) -> object:
-    """What goes in where a template writes a value: text with all that is invisible or directs the eye written out."""
+    """Escapes a template value: invisible characters and those that change direction are written out."""
     return plain(value) if type(value) is str else value
 
 
@@ -380,5 +386,5 @@ def _asset(name: str) -> str:
 
 
 def _hash(text: str) -> str:
-    """As a Content-Security-Policy names an inline block that may act."""
+    """The Content-Security-Policy hash of an inline block."""
     return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()

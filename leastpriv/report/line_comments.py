@@ -1,4 +1,4 @@
-"""The evidence of a change at its line, for the review of the pull request: few, the gravest first."""
+"""Review comments at the changed lines of the policy file: few, the most severe first."""
 
 from __future__ import annotations
 
@@ -11,37 +11,47 @@ from typing import Literal
 from leastpriv.models import ChangeKind
 from leastpriv.policy.document import Document
 from leastpriv.proposal.models import Change
-from leastpriv.report.context import Subject
+from leastpriv.report.context import ReportContext
 from leastpriv.report.escape import code
-from leastpriv.report.phrases import codes, day, in_time, last_of, plural, run_links, runs_of, times, watched
+from leastpriv.report.phrases import (
+    codes,
+    day,
+    evidence_span,
+    latest_use,
+    oldest_first,
+    plural,
+    run_links,
+    runs_of,
+    times,
+)
 from leastpriv.report.pull_request import basis_words, only_if
 
 MOST_NOTES = 10
 Side = Literal["LEFT", "RIGHT"]
-"""Of a diff: the committed file, or the proposed one."""
+"""Side of a diff: the committed file, or the proposed one."""
 
 
 @dataclass(frozen=True, slots=True)
 class LineNote:
-    """What is told at one line of the policy file's diff; `text` is Markdown."""
+    """The note at one line of the policy file's diff; `text` is Markdown."""
 
     line: int
     side: Side
     text: str
 
 
-def line_notes(subject: Subject) -> tuple[LineNote, ...]:
-    """At most ten, each at a line that the diff changes; changes that share a line share a note.
+def line_notes(context: ReportContext) -> tuple[LineNote, ...]:
+    """At most ten notes, each at a line that the diff changes; changes at one line share a note.
 
-    Additions come first, those for a security reviewer before the others, then what goes.
+    Additions come first, those for a security reviewer before the others, then removals.
     """
-    committed, document = subject.draft.committed, subject.draft.document
+    committed, document = context.proposal.committed, context.proposal.document
     if committed is None or not document.editable:
         return ()
     left, right = _changed_lines(committed.source.outer, document.source.outer)
     placed = [
-        (line, side, _told(change, subject))
-        for change in subject.gravest_first
+        (line, side, _told(change, context))
+        for change in context.gravest_first
         for line, side in _places(change, committed, document)
         if line in (left if side == "LEFT" else right)
     ]
@@ -53,7 +63,7 @@ def line_notes(subject: Subject) -> tuple[LineNote, ...]:
 
 
 def _changed_lines(before: str, after: str) -> tuple[set[int], set[int]]:
-    """1-based lines that the diff takes away, and that it adds."""
+    """1-based lines that the diff removes, and that it adds."""
     old, new = before.split("\n"), after.split("\n")
     left: set[int] = set()
     right: set[int] = set()
@@ -65,7 +75,7 @@ def _changed_lines(before: str, after: str) -> tuple[set[int], set[int]]:
 
 
 def _places(change: Change, committed: Document, document: Document) -> Iterator[tuple[int, Side]]:
-    """Where a change shows: what goes in the committed file, what comes in the proposed one."""
+    """Location of a change: removals in the committed file, additions in the proposed one."""
     if change.kind is not ChangeKind.ADD:
         yield committed.line_of_entry(change.statement, change.action), "LEFT"
         return
@@ -76,22 +86,23 @@ def _places(change: Change, committed: Document, document: Document) -> Iterator
             return
 
 
-def _told(change: Change, subject: Subject) -> str:
-    evidence = subject.evidence
+def _told(change: Change, context: ReportContext) -> str:
+    evidence = context.evidence
     if change.kind is ChangeKind.ADD:
-        runs = run_links(in_time(runs_of(change.usages), evidence.runs), subject.run_url)
-        seen = f"{times(change.usages, evidence)}, last {day(last_of(change.usages))}"
+        runs = run_links(oldest_first(runs_of(change.usages), evidence.runs), context.run_url)
+        seen = f"{times(change.usages, evidence)}, last {day(latest_use(change.usages))}"
         warning = f" **Security reviewer:** {change.security}." if change.security else ""
         return (
             f"**Added:** {code(change.action)} on {codes(change.resources, 4)}{only_if(change)}: "
-            f"{basis_words(subject, change)}, {seen}{f'; runs {runs}' if runs else ''}.{warning}"
+            f"{basis_words(context, change)}, {seen}{f'; runs {runs}' if runs else ''}.{warning}"
         )
-    if change.onto:
-        return f"**Narrowed:** {code(change.action)} to the resources that the runs used: {codes(change.onto, 4)}."
+    if change.restricted_to:
+        resources = codes(change.restricted_to, 4)
+        return f"**Narrowed:** {code(change.action)} to the resources that the runs used: {resources}."
     if change.kind is ChangeKind.NARROW:
         return (
             f"**Narrowed:** {code(change.action)} granted {plural(change.granted, 'action')}; used: "
-            f"{codes(change.used, 8)}. {plural(len(change.gone), 'action')} go."
+            f"{codes(change.used, 8)}. {plural(len(change.removed_actions), 'action')} go."
         )
-    seen = watched(evidence)
+    seen = evidence_span(evidence)
     return f"**Removed:** {code(change.action)}: no call in {seen}, though CloudTrail would have shown it."

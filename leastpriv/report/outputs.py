@@ -9,46 +9,46 @@ from collections.abc import Mapping
 from leastpriv.models import ChangeKind
 from leastpriv.permissions.patterns import action_covers
 from leastpriv.policy.size import session_policy
-from leastpriv.report.context import Subject
+from leastpriv.report.context import ReportContext
 from leastpriv.report.escape import json_text
 
 _PLACEHOLDER = re.compile(r"\$\{(?![a-zA-Z0-9-]+:[^:]|[*?$]\})|<[^<>]*>|\{\{")
-"""What a tool fills in; AWS's own variables are `${aws:username}` and the like, and `${*}`."""
+"""A placeholder of a tool; AWS's own variables have the form `${aws:username}`, or are `${*}`."""
 LONGEST_OUTPUT = 500_000
 """Bytes. A job's outputs are at most 1 MB together (docs.github.com, "Workflow syntax", jobs.<id>.outputs, 2026-11)."""
 
 
-def outputs(subject: Subject, proposal_file: str) -> dict[str, str]:
-    """Texts of the outputs about the proposal; lists are JSON, so that no name can become anything else."""
-    has_policy = bool(subject.draft.changes or subject.draft.committed)
-    added = sorted({change.action for change in subject.changes(ChangeKind.ADD)})
+def outputs(context: ReportContext, proposal_file: str) -> dict[str, str]:
+    """Values of the outputs about the proposal; lists are JSON, which no name can break."""
+    has_policy = bool(context.proposal.changes or context.proposal.committed)
+    added = sorted({change.action for change in context.changes(ChangeKind.ADD)})
     return {
-        "has-changes": "true" if subject.draft.changes else "false",
+        "has-changes": "true" if context.proposal.changes else "false",
         "added-actions": json_text(added),
-        "removed-actions": json_text(removed_actions(subject)),
-        "policy": _policy(subject) if has_policy else "",
+        "removed-actions": json_text(removed_actions(context)),
+        "policy": _policy(context) if has_policy else "",
         "proposal-file": proposal_file,
-        "inline-session-policy": _session_policy(subject) if has_policy else "",
+        "inline-session-policy": _session_policy(context) if has_policy else "",
     }
 
 
-def _policy(subject: Subject) -> str:
-    """The proposed file; empty past what a step may put out."""
-    text = subject.draft.document.text.removeprefix("\ufeff")
+def _policy(context: ReportContext) -> str:
+    """The proposed file; empty if it exceeds the limit of an output."""
+    text = context.proposal.document.text.removeprefix("\ufeff")
     return text if len(text.encode()) <= LONGEST_OUTPUT else ""
 
 
-def _session_policy(subject: Subject) -> str:
-    """What the role would be allowed after the proposal, for a rehearsal; empty where AWS would not take it.
+def _session_policy(context: ReportContext) -> str:
+    """All that the role would be allowed under the proposal, for a rehearsal; empty if AWS would reject it.
 
-    A session policy cuts off all that it does not allow, so what else is attached is in it too.
+    A session policy denies all that it does not allow, so it includes the attached policies.
     """
-    text = session_policy((*subject.draft.documents, *subject.attached_documents))
+    text = session_policy((*context.proposal.documents, *context.attached_documents))
     return text if text and all(map(_is_plain, json.loads(text)["Statement"])) else ""
 
 
 def _is_plain(statement: Mapping[str, object]) -> bool:
-    """Whether a statement is as AWS takes it: a template's functions and placeholders are filled in elsewhere."""
+    """Whether AWS accepts a statement as it is: without a template's functions and placeholders."""
     for key in ("Action", "NotAction", "Resource", "NotResource"):
         value = statement.get(key, [])
         entries = value if isinstance(value, list) else [value]
@@ -57,12 +57,12 @@ def _is_plain(statement: Mapping[str, object]) -> bool:
     return True
 
 
-def removed_actions(subject: Subject) -> list[str]:
-    """Actions that some entry granted and no entry of the proposal grants any more, sorted."""
-    gone = {action for change in subject.draft.changes for action in change.gone}
+def removed_actions(context: ReportContext) -> list[str]:
+    """Actions that an entry granted and no entry of the proposal grants, sorted."""
+    gone = {action for change in context.proposal.changes for action in change.removed_actions}
     left = {
         entry
-        for statement in subject.draft.document.statements
+        for statement in context.proposal.document.statements
         if statement.effect == "Allow"
         for entry in statement.actions
     }

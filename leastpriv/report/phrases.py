@@ -1,7 +1,4 @@
-"""Small phrases that every report shares: counts, dates, lists, names of changes.
-
-Long sections cut to what a page takes: whole lines go, and the reader is told where the rest is.
-"""
+"""Phrases that all reports share: counts, dates, lists, and sections truncated to the limit of a page."""
 
 from __future__ import annotations
 
@@ -9,9 +6,9 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 
 from leastpriv.evidence.models import Evidence
-from leastpriv.evidence.runs import workflow_run_of
+from leastpriv.evidence.runs import workflow_run_id
 from leastpriv.models import Run, Usage
-from leastpriv.proposal.models import HeldBack, Objection
+from leastpriv.proposal.models import GuardResult, HeldBackChange
 from leastpriv.report.escape import code
 
 
@@ -26,14 +23,14 @@ def day(time: datetime | None) -> str:
 
 
 def codes(items: Iterable[str], most: int = 12) -> str:
-    """Code spans with commas, cut after `most`."""
+    """Code spans with commas, truncated after `most`."""
     every = list(items)
     shown = ", ".join(code(item) for item in every[:most])
     return shown if len(every) <= most else f"{shown} and {len(every) - most:,} more"
 
 
 def times(usages: Sequence[Usage], evidence: Evidence) -> str:
-    """`14×`: the calls behind some usages, each once though it may need several resources."""
+    """`14×`: the calls behind some usages, each counted once though it may need several resources."""
     wanted = {(usage.need, usage.outcome) for usage in usages}
     groups = (group for group in evidence.groups if any((need, group.outcome) in wanted for need in group.needs))
     logged = sum(usage.count for usage in usages if usage.denial and usage.denial.log)
@@ -41,44 +38,44 @@ def times(usages: Sequence[Usage], evidence: Evidence) -> str:
 
 
 def runs_of(usages: Sequence[Usage]) -> tuple[str, ...]:
-    """Ids of all runs of some usages, each once, in no order."""
+    """Ids of all runs of some usages, unique, unordered."""
     return tuple(dict.fromkeys(run for usage in usages for run in usage.runs))
 
 
-def in_time(ids: Iterable[str], runs: Iterable[Run]) -> tuple[str, ...]:
+def oldest_first(ids: Iterable[str], runs: Iterable[Run]) -> tuple[str, ...]:
     """Ids of runs, oldest first."""
     wanted = set(ids)
     return tuple(dict.fromkeys(run.id for run in runs if run.id in wanted))
 
 
-def watched(evidence: Evidence) -> str:
-    """How long and how often somebody was watched: `35 days and 6 runs`."""
+def evidence_span(evidence: Evidence) -> str:
+    """Length of the evidence: `35 days and 6 runs`."""
     return f"{plural(evidence.span.days, 'day')} and {plural(len(evidence.runs), 'run')}"
 
 
 def run_page(run: str, run_url: str) -> str:
-    """Address of the page of a workflow run, by the template `run_url`; empty where it can lead to none."""
-    number = workflow_run_of(run)
+    """URL of a workflow run's page, by the template `run_url`; empty if there is none."""
+    number = workflow_run_id(run)
     return run_url.format(run=number) if run_url and number else ""
 
 
 def run_links(runs: Sequence[str], run_url: str) -> str:
-    """The three latest of some run ids, oldest first, as links where `run_url` (with `{run}`) can lead to them."""
+    """The three latest run ids, oldest first, as links if `run_url` (with `{run}`) gives a URL."""
     shown = [f"[{run}]({page})" if (page := run_page(run, run_url)) else code(run) for run in runs[-3:]]
     more = f" and {len(runs) - 3} earlier" if len(runs) > 3 else ""
     return ", ".join(shown) + more
 
 
-def last_of(usages: Sequence[Usage]) -> datetime | None:
-    """When the latest of some usages was seen."""
+def latest_use(usages: Sequence[Usage]) -> datetime | None:
+    """Time of the latest of some usages."""
     return max((usage.last_seen for usage in usages), default=None)
 
 
-def by_objection(held: Iterable[HeldBack]) -> dict[Objection, list[HeldBack]]:
-    """What was held back, by guard and reason, in the order in which these first come up."""
-    groups: dict[Objection, list[HeldBack]] = {}
+def by_guard_result(held: Iterable[HeldBackChange]) -> dict[GuardResult, list[HeldBackChange]]:
+    """Changes held back by guard and reason, in order of first occurrence."""
+    groups: dict[GuardResult, list[HeldBackChange]] = {}
     for each in held:
-        groups.setdefault(each.objection, []).append(each)
+        groups.setdefault(each.guard_result, []).append(each)
     return groups
 
 
@@ -91,20 +88,20 @@ def joined(parts: Sequence[str]) -> str:
 
 _CUT = "\n\n*Cut here, {rest:,} more lines: {place} has all of them.*"
 _LONGEST_CUT = len(_CUT) + 40 + 2 * len("\n\n</details>")
-"""With the ends of folds: a section of ours has at most one in another."""
+"""Includes the ends of collapsed sections; they nest at most once."""
 
 
-def fit(sections: Sequence[str], longest: int, place: str = "`proposal.json`") -> list[str]:
-    """`sections` with at most `longest` characters together; only the longest ones lose lines, at their ends.
+def fit_sections(sections: Sequence[str], longest: int, place: str = "`proposal.json`") -> list[str]:
+    """Truncates `sections` to at most `longest` characters in total; only the longest lose lines, at their ends.
 
-    `place`, at most 20 characters of Markdown, is where the reader finds all of them.
+    `place`, at most 20 characters of Markdown, says where the full text is.
     """
     share = _share(sorted(map(len, sections)), longest)
     return [section if len(section) <= share else _cut(section, share, place) for section in sections]
 
 
 def _share(lengths: Sequence[int], longest: int) -> int:
-    """The most that one section may have, so that what short ones leave over goes to the long ones."""
+    """The longest length of one section, with the space that short sections leave."""
     left, share = longest, 0
     for place, length in enumerate(lengths):
         share = left // (len(lengths) - place)
@@ -121,13 +118,13 @@ def _cut(section: str, longest: int, place: str) -> str:
     while kept < len(lines) and size + len(lines[kept]) + 1 <= longest:
         size += len(lines[kept]) + 1
         kept += 1
-    kept, folds = _closed(lines[:kept])
+    kept, folds = _closable_lines(lines[:kept])
     shown = "\n".join(lines[:kept]).rstrip("\n") + "\n\n</details>" * folds
     return (shown + _CUT.format(rest=len(lines) - kept, place=place)).lstrip("\n")
 
 
-def _closed(lines: Sequence[str]) -> tuple[int, int]:
-    """How many of the lines can stay, since half a block of code would swallow what follows; and folds left open."""
+def _closable_lines(lines: Sequence[str]) -> tuple[int, int]:
+    """Number of lines that can remain without splitting a code block, and the collapsed sections left open."""
     opened, fence, folds = 0, "", 0
     for number, line in enumerate(lines):
         marks = line[: len(line) - len(line.lstrip("`"))]

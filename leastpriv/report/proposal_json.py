@@ -1,11 +1,4 @@
-"""`proposal.json`: the proposal in full for machines. Its form has a version; fields are only ever added to one.
-
-The parts of `proposal.json` that say what the policy grants and what the proposal can show for itself.
-
-What AWS says of a proposal, and what is offered beside it, for `proposal.json`.
-
-AWS's own word on the use in `proposal.json`.
-"""
+"""`proposal.json`: the proposal in full for machines; its format has a version, which only ever gains fields."""
 
 from __future__ import annotations
 
@@ -19,21 +12,21 @@ from leastpriv.permissions import catalog
 from leastpriv.permissions.generalize import Pattern
 from leastpriv.policy.size import quota
 from leastpriv.proposal.confidence import Confidence, Confidences
-from leastpriv.proposal.guards.second_opinion import second_opinion
-from leastpriv.proposal.leave_one_run_out import LeftOut
-from leastpriv.proposal.models import Change, HeldBack, Judgement
-from leastpriv.proposal.proof import Allowance
-from leastpriv.proposal.suggestions import Offer
-from leastpriv.report.changes import statements
-from leastpriv.report.context import Subject
+from leastpriv.proposal.guards.second_opinion import compare_with_generated_policy
+from leastpriv.proposal.leave_one_run_out import LeaveOneOutResult
+from leastpriv.proposal.models import Change, CheckResult, HeldBackChange
+from leastpriv.proposal.proof import NeedDecision
+from leastpriv.proposal.suggestions import SuggestedAction
+from leastpriv.report.changes import statements_to_copy
+from leastpriv.report.context import ReportContext
 from leastpriv.report.escape import json_text
-from leastpriv.report.evidence_limits import live_value
-from leastpriv.report.role_chain import chained_value
+from leastpriv.report.evidence_limits import live_role_value
+from leastpriv.report.role_chain import role_chain_value
 from leastpriv.report.tables import conditions_value, gap_row, permission_row, time_value
 
 
 def difference_value(difference: Difference) -> dict[str, object]:
-    """The committed policy entry by entry, a wildcard as one; and what it lacks. Unused actions are counted alone."""
+    """The committed policy entry by entry with its usage, and the missing permissions."""
     return {
         "entries": [_entry(entry) for entry in difference.entries],
         "missing": [
@@ -57,9 +50,9 @@ def _entry(entry: Entry) -> dict[str, object]:
     }
 
 
-def proof_value(subject: Subject) -> dict[str, object]:
-    """The proof in full: each replayed need with the statement that allows it, and the runs left out."""
-    proof, packed = subject.proof, subject.draft.packed
+def proof_value(context: ReportContext) -> dict[str, object]:
+    """The proof in full: each replayed need with the statement that allows it, and the left-out runs."""
+    proof, packed = context.proof, context.proposal.packed
     replay = proof.replay
     return {
         "recorded": replay.recorded,
@@ -67,8 +60,8 @@ def proof_value(subject: Subject) -> dict[str, object]:
         "in_part": replay.in_part,
         "conditional": replay.conditional,
         "unmapped": replay.unmapped,
-        "refused": [{"event": group.event, "count": group.count} for group in replay.refused],
-        "replayed": [_allowance(allowance, _names(subject)) for allowance in proof.allowances],
+        "refused": [{"event": group.event, "count": group.count} for group in replay.denied],
+        "replayed": [_allowance(allowance, _names(context)) for allowance in proof.need_decisions],
         "not_modelled": ["service control policies", "permissions boundaries", "resource policies"],
         "new_access": list(proof.new_access),
         "left_out": _left_out(proof.left_out) if proof.left_out else None,
@@ -79,23 +72,23 @@ def proof_value(subject: Subject) -> dict[str, object]:
         "seen_once": list(proof.seen_once),
         "size_before": proof.size_before,
         "size_after": proof.size_after,
-        "size_beside": proof.size_beside,
+        "size_beside": proof.other_policies_size,
         "attached_as": proof.kind,
         "quota": quota(proof.kind),
         "fits": proof.fits,
         "files": [
             {"path": path, "size": size}
-            for path, size in zip((subject.policy_file, *subject.further), proof.sizes, strict=True)
+            for path, size in zip((context.policy_file, *context.further), proof.sizes, strict=True)
         ],
         "merged": list(packed.merged) if packed else [],
         "folds": [
-            {"pattern": fold.pattern, "actions": list(fold.actions)} for fold in (packed.folds if packed else ())
+            {"pattern": fold.pattern, "actions": list(fold.actions)} for fold in (packed.wildcards if packed else ())
         ],
     }
 
 
 def _confidences(found: Confidences) -> dict[str, object]:
-    """What the runs show of how much more there is, in all and by service; shares are from 0 to 1."""
+    """Estimates in total and per service; shares are from 0 to 1."""
     services = {service: _confidence(each) for service, each in found.by_service.items()}
     return {**_confidence(found.whole), "services": services}
 
@@ -114,13 +107,13 @@ def _confidence(found: Confidence) -> dict[str, object]:
     }
 
 
-def _names(subject: Subject) -> dict[int, str]:
-    """Name of the proposal's own documents, by their identity: they are no files yet."""
-    files = (subject.policy_file, *subject.further)
-    return {id(document): path for document, path in zip(subject.draft.documents, files, strict=True)}
+def _names(context: ReportContext) -> dict[int, str]:
+    """Name of the proposal's own documents by their identity: they are not files yet."""
+    files = (context.policy_file, *context.further)
+    return {id(document): path for document, path in zip(context.proposal.documents, files, strict=True)}
 
 
-def _allowance(allowance: Allowance, names: dict[int, str]) -> dict[str, object]:
+def _allowance(allowance: NeedDecision, names: dict[int, str]) -> dict[str, object]:
     document, statement = allowance.document, allowance.statement
     place = None
     if document is not None and statement is not None:
@@ -140,54 +133,56 @@ def _allowance(allowance: Allowance, names: dict[int, str]) -> dict[str, object]
     }
 
 
-def _left_out(found: LeftOut) -> dict[str, object]:
+def _left_out(found: LeaveOneOutResult) -> dict[str, object]:
     return {
         "runs": found.runs,
         "not_judged": found.not_judged,
-        "refused": {run: list(actions) for run, actions in found.refused.items()},
+        "refused": {run: list(actions) for run, actions in found.denied.items()},
         "untried": found.untried,
     }
 
 
-def judgement_value(judgement: Judgement) -> dict[str, object]:
-    """One judge's answer."""
+def check_result_value(check_result: CheckResult) -> dict[str, object]:
+    """The result of one AWS check."""
     return {
-        "judge": judgement.judge,
-        "asked": judgement.asked,
-        "failure": judgement.failure,
-        "unasked": list(judgement.unasked),
+        "judge": check_result.operation,
+        "asked": check_result.asked,
+        "failure": check_result.failure,
+        "unasked": list(check_result.unasked),
         "remarks": [
             {
-                "weight": remark.weight,
-                "code": remark.code,
-                "text": remark.text,
-                "file": remark.file,
-                "line": remark.line or None,
-                "link": remark.link,
-                "already": remark.already,
+                "weight": finding.severity,
+                "code": finding.code,
+                "text": finding.text,
+                "file": finding.file,
+                "line": finding.line or None,
+                "link": finding.link,
+                "already": finding.in_committed_policy,
             }
-            for remark in judgement.remarks
+            for finding in check_result.findings
         ],
     }
 
 
-def offer_value(offer: Offer) -> dict[str, object]:
-    """One action that is offered."""
+def suggested_action_value(suggestion: SuggestedAction) -> dict[str, object]:
+    """One suggested action."""
     return {
-        "action": offer.action,
-        "basis": offer.basis,
-        "because": offer.because,
-        "resources": list(offer.resources),
+        "action": suggestion.action,
+        "basis": suggestion.basis,
+        "because": suggestion.because,
+        "resources": list(suggestion.resources),
     }
 
 
-def hints_value(subject: Subject) -> dict[str, object]:
-    """What AWS said, source by source; null where nobody asked, or AWS did not answer, which `unasked` tells."""
-    hints = subject.evidence.hints
-    opinion = second_opinion([*subject.draft.documents, *subject.attached_documents], subject.evidence)
+def aws_findings_value(context: ReportContext) -> dict[str, object]:
+    """AWS's findings by source; null without an answer, for which `unasked` gives the reason."""
+    hints = context.evidence.aws_findings
+    comparison = compare_with_generated_policy(
+        [*context.proposal.documents, *context.attached_documents], context.evidence
+    )
     asked = [
-        {"action": each.action, "why": each.why, "resources": list(each.resources), "filled": each.is_filled}
-        for each in (opinion.questions if opinion else ())
+        {"action": each.action, "why": each.why, "resources": list(each.resources), "filled": each.has_real_resources}
+        for each in (comparison.questions if comparison else ())
     ]
     return {
         "last_accessed": _access(hints.access) if hints.access else None,
@@ -256,27 +251,27 @@ def _time(time: datetime | None) -> str | None:
     return f"{time:%Y-%m-%dT%H:%M:%SZ}" if time else None
 
 
-def proposal_json(subject: Subject, name: str, text: str) -> str:
+def proposal_json(context: ReportContext, name: str, text: str) -> str:
     """The proposal as indented JSON; `name` and `text` are the pull request's title and body."""
-    evidence, draft = subject.evidence, subject.draft
+    evidence, proposal = context.evidence, context.proposal
     value = {
         "schema": 1,
         "version": __version__,
         "catalogue": catalog.version(),
-        "principal": subject.principal,
-        "policy_file": subject.policy_file,
-        "fingerprint": subject.fingerprint,
+        "principal": context.principal,
+        "policy_file": context.policy_file,
+        "fingerprint": context.fingerprint,
         "title": name,
         "body": text,
-        "changes": [change_value(change) for change in draft.changes],
-        "held_back": [held_value(held) for held in draft.held_back],
-        "stays_on_all": [held_value(held) for held in draft.held_open],
-        "refused": [held_value(held) for held in draft.refused],
+        "changes": [change_value(change) for change in proposal.changes],
+        "held_back": [held_value(held) for held in proposal.held_back],
+        "stays_on_all": [held_value(held) for held in proposal.held_back_restrictions],
+        "refused": [held_value(held) for held in proposal.held_back_additions],
         "gaps": [gap_row(gap) for gap in evidence.gaps],
-        "live": live_value(subject),
+        "live": live_role_value(context),
         "evidence": {
-            "files": subject.files,
-            "records": subject.records,
+            "files": context.files,
+            "records": context.records,
             "calls": evidence.counts.calls,
             "allowed": evidence.counts.allowed,
             "denied": evidence.counts.denied,
@@ -289,13 +284,13 @@ def proposal_json(subject: Subject, name: str, text: str) -> str:
                 for run in evidence.runs
             ],
         },
-        "chain": chained_value(subject.chained) if subject.chained else None,
-        "hints": hints_value(subject),
-        "difference": difference_value(subject.difference),
-        "proof": proof_value(subject),
-        "judgements": [judgement_value(judgement) for judgement in subject.judgements],
-        "kept_siblings": [offer_value(offer) for offer in subject.kept_siblings],
-        "offers": [offer_value(offer) for offer in subject.offers],
+        "chain": role_chain_value(context.chained) if context.chained else None,
+        "hints": aws_findings_value(context),
+        "difference": difference_value(context.difference),
+        "proof": proof_value(context),
+        "judgements": [check_result_value(check_result) for check_result in context.check_results],
+        "kept_siblings": [suggested_action_value(suggestion) for suggestion in context.kept_counterparts],
+        "offers": [suggested_action_value(suggestion) for suggestion in context.suggested_actions],
         "offered_conditions": [
             {
                 "statement": each.statement,
@@ -304,16 +299,16 @@ def proposal_json(subject: Subject, name: str, text: str) -> str:
                 "condition": conditions_value([each.condition]),
                 "runs": each.runs,
             }
-            for each in subject.offered_conditions
+            for each in context.suggested_conditions
         ],
-        "offered_statements": statements(subject.offers),
+        "offered_statements": statements_to_copy(context.suggested_actions),
     }
     return json_text(value, indent=2) + "\n"
 
 
 def change_value(change: Change) -> dict[str, object]:
     """A change with its evidence."""
-    written = {*change.resources, *change.onto}
+    written = {*change.resources, *change.restricted_to}
     return {
         "kind": change.kind,
         "action": change.action,
@@ -323,12 +318,12 @@ def change_value(change: Change) -> dict[str, object]:
         "line": change.line or None,
         "granted": change.granted,
         "used": list(change.used),
-        "gone": list(change.gone),
-        "becomes": list(change.becomes),
-        "onto": list(change.onto),
+        "gone": list(change.removed_actions),
+        "becomes": list(change.replacement),
+        "onto": list(change.restricted_to),
         "stays": {
-            action: {"guard": objection.guard, "reason": objection.reason}
-            for action, objection in (change.stays or {}).items()
+            action: {"guard": guard_result.guard, "reason": guard_result.reason}
+            for action, guard_result in (change.kept or {}).items()
         },
         "basis": change.basis,
         "conditions": conditions_value(change.conditions),
@@ -347,20 +342,20 @@ def _pattern(found: Pattern) -> dict[str, object]:
     }
 
 
-def held_value(held: HeldBack) -> dict[str, object]:
-    """A change that a guard held back, or a need that is not written."""
+def held_value(held: HeldBackChange) -> dict[str, object]:
+    """A change that a guard held back, or a need that is not added."""
     return {
         "kind": held.kind,
         "action": held.action,
         "resources": list(held.resources),
         "sid": held.sid,
-        "guard": held.objection.guard,
-        "reason": held.objection.reason,
+        "guard": held.guard_result.guard,
+        "reason": held.guard_result.reason,
         "usages": [usage_value(usage) for usage in held.usages],
     }
 
 
 def usage_value(usage: Usage) -> dict[str, object]:
-    """What a usage tells, of any outcome."""
+    """A usage of any outcome."""
     log = {"log": usage.denial.log} if usage.denial and usage.denial.log else {}
     return {**permission_row(usage), "outcome": usage.outcome, "derivation": usage.need.derivation, **log}

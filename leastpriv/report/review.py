@@ -1,33 +1,47 @@
-"""The one comment on a person's pull request that edits a policy: the verdict first, what it rests on last.
-
-The sections of a review: who should look, what goes, what comes, conditions and denials; one line an entry.
-"""
+"""The comment on a pull request that edits a policy: the verdict first, then the sections, one line per entry."""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-from leastpriv.diff.policy_diff import Edit
+from leastpriv.diff.policy_diff import EntryDiff
 from leastpriv.evidence.models import CallGroup
 from leastpriv.models import Condition, Outcome, Usage
 from leastpriv.policy.document import Statement
-from leastpriv.proposal.addition_rules import refused_elsewhere
-from leastpriv.proposal.review_models import Addition, ConditionChange, DenyChange, Removal, Verdict, asks
+from leastpriv.proposal.addition_rules import denied_elsewhere
+from leastpriv.proposal.review_models import (
+    Addition,
+    ConditionChange,
+    DenyChange,
+    Removal,
+    ReviewVerdict,
+    asks_for_grant,
+)
 from leastpriv.report import escape
-from leastpriv.report.context import Reviewed
+from leastpriv.report.context import ReviewContext
 from leastpriv.report.escape import code, prose
-from leastpriv.report.evidence_limits import UNSEEN, unseen_lines
-from leastpriv.report.phrases import codes, day, fit, joined, last_of, plural, run_links, times, watched
+from leastpriv.report.evidence_limits import GAPS_HEADING, gap_lines
+from leastpriv.report.phrases import (
+    codes,
+    day,
+    evidence_span,
+    fit_sections,
+    joined,
+    latest_use,
+    plural,
+    run_links,
+    times,
+)
 from leastpriv.report.proof import replay_sentences
 
 _NO_EVIDENCE = "no evidence"
 
 
-def needs_security(subject: Reviewed) -> Iterator[str]:
-    """Additions that open a door, with the reason; first those that no proposal would write."""
+def needs_security(context: ReviewContext) -> Iterator[str]:
+    """Sensitive additions with the reason; first those that no proposal would add."""
     rows = []
-    for addition in subject.review.additions:
+    for addition in context.review.additions:
         on = codes(addition.edit.on, 3)
         for reason, actions in addition.forbidden.items():
             rows.append(f"- {codes(actions, 6)} on {on}: **no proposal would write it**: {prose(reason)}.")
@@ -37,10 +51,10 @@ def needs_security(subject: Reviewed) -> Iterator[str]:
         yield "### Needs a security reviewer\n\n" + "\n".join(dict.fromkeys(rows))
 
 
-def removals(subject: Reviewed) -> Iterator[str]:
-    """What goes: first what was used, then the rest, with the guards that speak against it."""
-    removed = subject.review.removals
-    used = [line for removal in removed for line in _used_lines(subject, removal)]
+def removals(context: ReviewContext) -> Iterator[str]:
+    """Removed access: used first, then the rest with the guards that object."""
+    removed = context.review.removals
+    used = [line for removal in removed for line in _used_lines(context, removal)]
     if used:
         yield "### Removes what was used\n\n" + "\n".join(used)
     unused = [removal for removal in removed if _unused(removal) or not removal.edit.actions]
@@ -55,7 +69,7 @@ def removals(subject: Reviewed) -> Iterator[str]:
         )
 
 
-def _used_lines(subject: Reviewed, removal: Removal) -> Iterator[str]:
+def _used_lines(context: ReviewContext, removal: Removal) -> Iterator[str]:
     edit = removal.edit
     for words, found in (("used", removal.lost), ("may be refused: used", removal.doubtful)):
         for action, usages in found.items():
@@ -64,11 +78,11 @@ def _used_lines(subject: Reviewed, removal: Removal) -> Iterator[str]:
             left = f", leaves {codes(edit.elsewhere, 3)}" if action in edit.partly else ""
             yield (
                 f"- {verb} {code(action)}{through} on {codes(edit.on, 3)}{left} "
-                f"({words} {_seen(subject, usages)}{_called_on(edit, usages)}); {_place(edit.statement, 'base')}"
+                f"({words} {_seen(context, usages)}{_called_on(edit, usages)}); {_place(edit.statement, 'base')}"
             )
 
 
-def _called_on(edit: Edit, usages: Sequence[Usage]) -> str:
+def _called_on(edit: EntryDiff, usages: Sequence[Usage]) -> str:
     resources = sorted({usage.need.permission.resource for usage in usages} - set(edit.on))
     return f", on {codes(resources, 3)}" if resources else ""
 
@@ -92,8 +106,8 @@ def _unused_rows(unused: Iterable[Removal]) -> Iterator[str]:
         yield f"| {', '.join(entries)} | {' | '.join(shared)} |"
 
 
-def _entry(edit: Edit, actions: Sequence[str]) -> str:
-    """`sqs:PurgeQueue`, or `sqs:*` with the actions that are meant."""
+def _entry(edit: EntryDiff, actions: Sequence[str]) -> str:
+    """`sqs:PurgeQueue`, or `sqs:*` with its affected actions."""
     if not actions:
         return f"{code(edit.entry)}: what AWS will add"
     if list(actions) == [edit.entry]:
@@ -104,48 +118,48 @@ def _entry(edit: Edit, actions: Sequence[str]) -> str:
 def _guard_rows(removed: Iterable[Removal]) -> Iterator[str]:
     grouped: dict[tuple[str, str], dict[str, None]] = {}
     for removal in removed:
-        for objection, actions in removal.unseen.items():
-            reason = _REASONS.get(objection.guard, objection.reason)
-            grouped.setdefault((objection.guard, reason), {}).update(dict.fromkeys(actions))
+        for guard_result, actions in removal.unseen.items():
+            reason = _REASONS.get(guard_result.guard, guard_result.reason)
+            grouped.setdefault((guard_result.guard, reason), {}).update(dict.fromkeys(actions))
     for (guard, reason), found in grouped.items():
         yield f"| {code(guard)} | {codes(sorted(found), 12)} | {prose(reason)} |"
 
 
 _REASONS = {"sibling": "a later run updates or deletes what this role makes"}
-"""Reasons that differ only in the partner action are told as one."""
+"""Reasons that differ only in the dependent action are listed as one."""
 
 
-def additions(subject: Reviewed) -> Iterator[str]:
-    """What comes, each with the evidence for it or the lack of it."""
+def additions(context: ReviewContext) -> Iterator[str]:
+    """Added access, each with its evidence or the lack of it."""
     entries: dict[tuple[str, str], list[str]] = {}
-    for addition in subject.review.additions:
-        entries.setdefault(_added(subject, addition), []).append(code(addition.edit.entry))
+    for addition in context.review.additions:
+        entries.setdefault(_added(context, addition), []).append(code(addition.edit.entry))
     rows = [f"- {verb} {', '.join(names)}{rest}" for (verb, rest), names in entries.items()]
-    if subject.review.new_access:
-        rows.append(f"- **new access by containment**: {codes(subject.review.new_access, 6)}")
+    if context.review.new_access:
+        rows.append(f"- **new access by containment**: {codes(context.review.new_access, 6)}")
     if rows:
         yield "### Adds\n\n" + "\n".join(rows)
 
 
-def _added(subject: Reviewed, addition: Addition) -> tuple[str, str]:
-    """What stands before and behind the entry; entries that share both share a line."""
+def _added(context: ReviewContext, addition: Addition) -> tuple[str, str]:
+    """The texts before and after the entry; entries that share both share a line."""
     edit = addition.edit
     verb = "widens" if edit.partly and not edit.only else "adds"
     new = len(edit.actions)
     count = f", {plural(new, 'action')}," if new == edit.granted else f", {new:,} of {edit.granted:,} actions new,"
     wider = f", beyond {codes(edit.elsewhere, 3)}" if edit.partly else ""
     shown = f"{count if edit.granted > 1 else ''} on {codes(edit.on, 3)}{wider}"
-    return verb, f"{shown} ({_evidence(subject, addition)}); {_place(edit.statement, 'head')}"
+    return verb, f"{shown} ({_evidence(context, addition)}); {_place(edit.statement, 'head')}"
 
 
-def _evidence(subject: Reviewed, addition: Addition) -> str:
-    """`refused 3×, last in …`; where several actions are meant, each by name."""
+def _evidence(context: ReviewContext, addition: Addition) -> str:
+    """`refused 3×, last in …`; several actions are listed by name."""
     actions = addition.edit.actions
     if not actions:
         return f"what AWS will add: {_NO_EVIDENCE}"
     if len(actions) == 1:
-        return _asked_for(subject, addition, actions[0]) or _silence(addition, actions)
-    parts = [f"{code(action)} {_asked_for(subject, addition, action)}" for action in list(addition.asked)[:6]]
+        return _asked_for(context, addition, actions[0]) or _silence(addition, actions)
+    parts = [f"{code(action)} {_asked_for(context, addition, action)}" for action in list(addition.asked)[:6]]
     more = len(addition.asked) - len(parts)
     parts += [f"{more} more with evidence"] if more else []
     silent = [action for action in addition.unproven if action not in addition.asked]
@@ -154,11 +168,11 @@ def _evidence(subject: Reviewed, addition: Addition) -> str:
     return "; ".join(parts)
 
 
-def _asked_for(subject: Reviewed, addition: Addition, action: str) -> str:
-    """What the evidence says of one action, and where it stops short of what the addition opens."""
+def _asked_for(context: ReviewContext, addition: Addition, action: str) -> str:
+    """The evidence on one action, and the resources of the addition that it does not cover."""
     usages = addition.asked.get(action, ())
-    said = _asked(subject, usages)
-    if not any(map(asks, usages)) or action not in addition.unproven:
+    said = _asked(context, usages)
+    if not any(map(asks_for_grant, usages)) or action not in addition.unproven:
         return said
     return f"{said}, on {codes(sorted({usage.need.permission.resource for usage in usages}), 3)} alone"
 
@@ -171,12 +185,12 @@ def _silence(addition: Addition, actions: Sequence[str]) -> str:
     return f"{_NO_EVIDENCE}; {which}, though not there"
 
 
-def _asked(subject: Reviewed, usages: Sequence[Usage]) -> str:
-    """What the evidence says of an action that was not allowed before."""
+def _asked(context: ReviewContext, usages: Sequence[Usage]) -> str:
+    """The evidence on an action that was not allowed before."""
     found: dict[str, list[Usage]] = {}
     for usage in usages:
         found.setdefault(_kind(usage), []).append(usage)
-    return ", ".join(f"{prose(kind)} {_seen(subject, of_kind)}" for kind, of_kind in found.items())
+    return ", ".join(f"{prose(kind)} {_seen(context, of_kind)}" for kind, of_kind in found.items())
 
 
 def _kind(usage: Usage) -> str:
@@ -185,54 +199,54 @@ def _kind(usage: Usage) -> str:
     if usage.outcome is Outcome.UNKNOWN:
         return "called, with an answer that says nothing about authorisation,"
     if usage.denial and not usage.denial.mendable:
-        return f"{_NO_EVIDENCE}: {refused_elsewhere(usage).objection.reason}; refused"
+        return f"{_NO_EVIDENCE}: {denied_elsewhere(usage).guard_result.reason}; refused"
     return "refused, as a job log tells," if usage.denial and usage.denial.log else "refused"
 
 
-def conditions(subject: Reviewed) -> Iterator[str]:
-    """Conditions that changed and Deny statements that came or went, with the recorded calls they decide."""
-    review = subject.review
+def conditions(context: ReviewContext) -> Iterator[str]:
+    """Changed conditions and Deny statements, with the recorded calls that they decide."""
+    review = context.review
     lines = [
-        *(_deny(subject, change, "adds a Deny of", "head") for change in review.denies_added),
-        *(_deny(subject, change, "lifts a Deny of", "base") for change in review.denies_removed),
-        *(_condition(subject, change) for change in review.conditions),
+        *(_deny(context, change, "adds a Deny of", "head") for change in review.denies_added),
+        *(_deny(context, change, "lifts a Deny of", "base") for change in review.denies_removed),
+        *(_condition(context, change) for change in review.conditions),
     ]
     if lines:
         yield "### Conditions and Deny\n\n" + "\n".join(lines)
 
 
-def _deny(subject: Reviewed, change: DenyChange, verb: str, version: str) -> str:
+def _deny(context: ReviewContext, change: DenyChange, verb: str, version: str) -> str:
     edit = change.edit
     what = code(edit.entry) if edit.whole else _entry(edit, edit.actions)
     left = f", beyond {codes(edit.elsewhere, 3)}" if edit.partly else ""
-    found = _effect(subject, {"refuses": change.refused, "allows": change.granted})
+    found = _effect(context, {"refuses": change.denied, "allows": change.granted})
     nothing = _NO_EVIDENCE if version == "base" else "no recorded call is refused by it"
     return f"- {verb} {what} on {codes(edit.on, 3)}{left} ({found or nothing}); {_place(edit.statement, version)}"
 
 
-def _condition(subject: Reviewed, change: ConditionChange) -> str:
+def _condition(context: ReviewContext, change: ConditionChange) -> str:
     edit = change.edit
-    subjects = f"{codes(edit.actions, 6)} on {codes(edit.on, 3)}"
-    found = _effect(subject, {"refuses": change.refused, "may refuse": change.doubtful, "allows": change.granted})
+    contexts = f"{codes(edit.actions, 6)} on {codes(edit.on, 3)}"
+    found = _effect(context, {"refuses": change.denied, "may refuse": change.doubtful, "allows": change.granted})
     nothing = _NO_EVIDENCE if edit.widens else "no recorded call is refused by it"
     effect = "a Deny of " if edit.effect == "Deny" else ""
-    return f"- {effect}{subjects}: {_conditions(edit.before)} → {_conditions(edit.after)} ({found or nothing})"
+    return f"- {effect}{contexts}: {_conditions(edit.before)} → {_conditions(edit.after)} ({found or nothing})"
 
 
-def _effect(subject: Reviewed, by_verb: Mapping[str, Sequence[Usage]]) -> str:
+def _effect(context: ReviewContext, by_verb: Mapping[str, Sequence[Usage]]) -> str:
     return "; ".join(
         f"{verb} {codes(dict.fromkeys(usage.need.permission.action for usage in usages), 6)}, "
-        f"{_outcomes(subject, usages)}"
+        f"{_outcomes(context, usages)}"
         for verb, usages in by_verb.items()
         if usages
     )
 
 
-def _outcomes(subject: Reviewed, usages: Sequence[Usage]) -> str:
+def _outcomes(context: ReviewContext, usages: Sequence[Usage]) -> str:
     used = [usage for usage in usages if usage.outcome is Outcome.ALLOWED]
     others = [usage for usage in usages if usage.outcome is not Outcome.ALLOWED]
-    told = [f"used {_seen(subject, used)}"] if used else []
-    return ", ".join([*told, *([_asked(subject, others)] if others else [])])
+    parts = [f"used {_seen(context, used)}"] if used else []
+    return ", ".join([*parts, *([_asked(context, others)] if others else [])])
 
 
 def _conditions(found: Sequence[Condition]) -> str:
@@ -241,11 +255,11 @@ def _conditions(found: Sequence[Condition]) -> str:
     return codes(each, 6) if each else "no condition"
 
 
-def _seen(subject: Reviewed, usages: Sequence[Usage]) -> str:
+def _seen(context: ReviewContext, usages: Sequence[Usage]) -> str:
     """`14×, last in run [123](…) on 2026-11-03`."""
     last = max(usages, key=lambda usage: usage.last_seen)
-    run = f" in run {run_links(last.runs[-1:], subject.run_url)}" if last.runs else ""
-    return f"{times(usages, subject.evidence)}, last{run} on {day(last_of(usages))}"
+    run = f" in run {run_links(last.runs[-1:], context.run_url)}" if last.runs else ""
+    return f"{times(usages, context.evidence)}, last{run} on {day(latest_use(usages))}"
 
 
 def _place(statement: Statement, version: str) -> str:
@@ -255,100 +269,100 @@ def _place(statement: Statement, version: str) -> str:
 
 
 _LONGEST = 58_000
-"""GitHub takes 65,536 characters; headers and escapes count, as in a pull request's body."""
+"""GitHub accepts 65,536 characters; headers and escapes count, as in a pull request's body."""
 
 
 def marker(principal: str, policy_file: str) -> str:
-    """The last line of the comment, by which the next run finds it again: one a principal and policy file."""
+    """The last line of the comment, which identifies it to the next run: one per principal and policy file."""
     scope = hashlib.sha256(f"{principal} {policy_file}".encode()).hexdigest()[:12]
     return f"<!-- leastpriv:review v=1 scope={scope} -->"
 
 
-def review_title(subject: Reviewed) -> str:
+def review_title(context: ReviewContext) -> str:
     """One line of fixed words, figures and the role's name."""
-    review = subject.review
+    review = context.review
     match review.verdict:
-        case Verdict.BREAKS:
-            found = f"refuses {plural(_calls(review.broken), 'recorded call')}"
-        case Verdict.NEW_ACCESS:
+        case ReviewVerdict.BREAKS:
+            found = f"refuses {plural(_calls(review.newly_denied), 'recorded call')}"
+        case ReviewVerdict.NEW_ACCESS:
             found = "new access without evidence"
-        case Verdict.NEEDED_ACCESS:
+        case ReviewVerdict.NEEDED_ACCESS:
             found = "adds what was needed"
-        case Verdict.NARROWS:
+        case ReviewVerdict.NARROWS:
             found = "allows less"
         case _:
             found = "no change of permissions"
-    return f"Policy review for {escape.name(subject.role)}: {found}"
+    return f"Policy review for {escape.name(context.role)}: {found}"
 
 
-def review_body(subject: Reviewed, longest: int = _LONGEST) -> str:
+def review_body(context: ReviewContext, longest: int = _LONGEST) -> str:
     """The whole comment in Markdown, at most `longest` characters, with `marker` as its last line.
 
-    What grows too long loses the ends of its longest sections; verdict and replay stay whole.
+    A comment that is too long loses the ends of its longest sections, never verdict or replay.
     """
-    before, after = [verdict(subject)], [_replay(subject), marker(subject.principal, subject.policy_file)]
+    before, after = [verdict(context)], [_replay(context), marker(context.principal, context.policy_file)]
     sections = [
-        *needs_security(subject),
-        *removals(subject),
-        *additions(subject),
-        *conditions(subject),
-        f"{UNSEEN}\n\n" + "\n".join(unseen_lines(subject.evidence, bool(subject.attached))),
+        *needs_security(context),
+        *removals(context),
+        *additions(context),
+        *conditions(context),
+        f"{GAPS_HEADING}\n\n" + "\n".join(gap_lines(context.evidence, bool(context.attached))),
     ]
     whole = _page([*before, *sections, *after])
     if len(whole) <= longest:
         return whole
     room = longest - sum(len(part) + 2 for part in (*before, *after)) - 2 * len(sections)
-    return _page([*before, *fit(sections, room, "the job's summary"), *after])
+    return _page([*before, *fit_sections(sections, room, "the job's summary"), *after])
 
 
 def _page(sections: Sequence[str]) -> str:
     return "\n\n".join(sections) + "\n"
 
 
-def verdict(subject: Reviewed) -> str:
-    """What a reviewer reads first: the gravest finding, then what else is to be known before merging."""
-    sentences = [_finding(subject), *_reservations(subject)]
-    evidence = subject.evidence
+def verdict(context: ReviewContext) -> str:
+    """The first sentences for the reviewer: the most severe finding, then what else matters before merging."""
+    sentences = [_finding(context), *_reservations(context)]
+    evidence = context.evidence
     if not evidence.counts.calls:
         sentences.append(
-            f"**No call of {code(subject.principal)}** is among the {subject.records:,} records that were read: "
+            f"**No call of {code(context.principal)}** is among the {context.records:,} records that were read: "
             "is the ARN right, and the trail?"
         )
     return " ".join(sentences)
 
 
-def _finding(subject: Reviewed) -> str:
-    review, file = subject.review, _file(subject)
-    evidence = subject.evidence
-    basis = watched(evidence)
-    did = f"{code(subject.role)} did in {basis}"
+def _finding(context: ReviewContext) -> str:
+    review, file = context.review, _file(context)
+    evidence = context.evidence
+    basis = evidence_span(evidence)
+    did = f"{code(context.role)} did in {basis}"
     match review.verdict:
-        case Verdict.BREAKS:
-            calls = plural(_calls(review.broken), "recorded call")
+        case ReviewVerdict.BREAKS:
+            calls = plural(_calls(review.newly_denied), "recorded call")
             return (
-                f"**Breaks: {calls} of {code(subject.role)} would be refused** after this edit of {file}, and are "
+                f"**Breaks: {calls} of {code(context.role)} would be refused** after this edit of {file}, and are "
                 f"not before it: found in {basis}. Such a deploy would fail."
             )
-        case Verdict.NEW_ACCESS:
-            needed = f"what {code(subject.role)} needed in {basis}"
-            return f"**New access without evidence** in {file}: {_unproven(subject)} beyond {needed}."
-        case Verdict.NEEDED_ACCESS:
+        case ReviewVerdict.NEW_ACCESS:
+            needed = f"what {code(context.role)} needed in {basis}"
+            return f"**New access without evidence** in {file}: {_unproven(context)} beyond {needed}."
+        case ReviewVerdict.NEEDED_ACCESS:
             return f"**Adds only what was needed** in {file}: it was refused, or used without a known grant."
-        case Verdict.NARROWS:
-            surely = " for sure" if review.may_break else ""
+        case ReviewVerdict.NARROWS:
+            surely = " for sure" if review.may_be_denied else ""
             return f"**Allows less** in {file}: no recorded call would be refused{surely}, of all that {did}."
         case _:
             return f"**No change of permissions** in {file}: both versions allow and deny the same."
 
 
-def _file(subject: Reviewed) -> str:
-    state = " (new)" if subject.review.is_created else " (deleted)" if subject.review.is_deleted else ""
-    return f"{code(subject.policy_file)}{state}"
+def _file(context: ReviewContext) -> str:
+    state = " (new)" if context.review.is_created else " (deleted)" if context.review.is_deleted else ""
+    return f"{code(context.policy_file)}{state}"
 
 
-def _unproven(subject: Reviewed) -> str:
-    """`3 of the 4 added actions go`; what a Deny or a condition held back is not counted."""
-    additions = subject.review.additions
+def _unproven(context: ReviewContext) -> str:
+    """Counts the added actions without evidence; access that a Deny or a condition blocked is not counted."""
+    additions = context.review.additions
     added = {action for addition in additions for action in addition.edit.actions}
     unproven = {action for addition in additions for action in addition.unproven}
     if not unproven:
@@ -357,30 +371,33 @@ def _unproven(subject: Reviewed) -> str:
     return f"{some}{plural(len(added), 'added action')} {'goes' if len(unproven) == 1 else 'go'}"
 
 
-def _reservations(subject: Reviewed) -> Iterator[str]:
-    review = subject.review
-    if review.verdict is Verdict.BREAKS and review.has_new_access_without_evidence:
+def _reservations(context: ReviewContext) -> Iterator[str]:
+    review = context.review
+    if review.verdict is ReviewVerdict.BREAKS and review.has_new_access_without_evidence:
         yield "It also gives **new access without evidence**."
-    if review.verdict is Verdict.NEW_ACCESS:
+    if review.verdict is ReviewVerdict.NEW_ACCESS:
         yield "No recorded call would be refused."
-    if review.may_break:
-        yield f"**{plural(_calls(review.may_break), 'recorded call')} may be refused**: the records do not decide it."
+    if review.may_be_denied:
+        calls = plural(_calls(review.may_be_denied), "recorded call")
+        yield f"**{calls} may be refused**: the records do not decide it."
     unseen = {action for removal in review.removals for actions in removal.unseen.values() for action in actions}
     if unseen:
         yield f"Of {plural(len(unseen), 'removed action')} a use could have stayed unseen, or is still to come."
 
 
-def _replay(subject: Reviewed) -> str:
-    review = subject.review
+def _replay(context: ReviewContext) -> str:
+    review = context.review
     lines = list(replay_sentences(review.after, "this version"))
     lines.append(f"The base allows {review.before.allowed:,} of {review.before.recorded:,}.")
-    if review.broken:
-        events = codes(dict.fromkeys(group.event for group in review.broken), 8)
-        lines.append(f"**{plural(_calls(review.broken), 'call')} would be refused for this edit**: {events}.")
-    if review.may_break:
-        events = codes(dict.fromkeys(group.event for group in review.may_break), 8)
-        lines.append(f"{plural(_calls(review.may_break), 'call')} would be allowed less surely than before: {events}.")
-    both = [group for group in review.after.refused if group not in set(review.broken)]
+    if review.newly_denied:
+        events = codes(dict.fromkeys(group.event for group in review.newly_denied), 8)
+        lines.append(f"**{plural(_calls(review.newly_denied), 'call')} would be refused for this edit**: {events}.")
+    if review.may_be_denied:
+        events = codes(dict.fromkeys(group.event for group in review.may_be_denied), 8)
+        lines.append(
+            f"{plural(_calls(review.may_be_denied), 'call')} would be allowed less surely than before: {events}."
+        )
+    both = [group for group in review.after.denied if group not in set(review.newly_denied)]
     if both:
         lines.append(
             f"{plural(_calls(both), 'call')} by neither version: another policy of the role must have allowed "

@@ -1,4 +1,4 @@
-"""The roles behind a role: drawn as Mermaid, and those named whose permissions no committed policy holds."""
+"""Sections on the role chain: a Mermaid flowchart, and the roles without a committed policy."""
 
 from __future__ import annotations
 
@@ -7,45 +7,45 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 from leastpriv.evidence.models import Evidence
-from leastpriv.evidence.role_chain import Chain, Link, Way, chain_of
+from leastpriv.evidence.role_chain import RoleChain, RoleLink, RoleLinkKind, build_chain
 from leastpriv.report.escape import code
 from leastpriv.report.phrases import codes, joined, plural
 
 _MOST_DRAWN = 40
-"""Links; Mermaid draws some hundreds, and nobody reads so many."""
+"""Links; Mermaid draws some hundreds, more than a person reads."""
 _PLAIN = re.compile(r"[^A-Za-z0-9 ./:-]")
 _LONGEST_LABEL = 100
 
 
 @dataclass(frozen=True, slots=True)
-class Unwritten:
+class UncommittedRole:
     """A role of the chain without a committed policy."""
 
     role: str
     """ARN."""
     actions: tuple[str, ...] = ()
-    """What it would need, by its own calls."""
+    """Actions that it would need, by its own calls."""
     calls: int = 0
     runs: int = 0
-    refused: int = 0
-    """Actions that it used or was refused, and that no draft would hold."""
+    denied: int = 0
+    """Actions that it used or was denied, and that no first draft would grant."""
     failure: str = ""
-    """Why its calls are not known; empty where they are."""
+    """Why its calls are unknown, or empty."""
 
 
 @dataclass(frozen=True, slots=True)
-class Chained:
-    """A chain, and what is known of the policies of its roles."""
+class RoleChainPolicies:
+    """A role chain with the policies of its roles."""
 
-    chain: Chain
+    chain: RoleChain
     committed: frozenset[str] = frozenset()
-    """ARNs of those whose policy is a target's."""
-    unwritten: tuple[Unwritten, ...] = ()
-    """Those whose calls were read though they are no target."""
+    """ARNs of roles whose policy belongs to a target."""
+    unwritten: tuple[UncommittedRole, ...] = ()
+    """Roles without a target whose calls were read."""
     signed: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
-    """Role -> (who handed out the keys, empty where nobody did that was read) -> its calls."""
+    """Role -> (principal that issued the access keys, empty if unknown) -> number of calls."""
     advice: str = ""
-    """What a person may do about roles without a committed policy, in Markdown of ours."""
+    """Advice on roles without a committed policy, in trusted Markdown."""
 
 
 _NAME_THEM = (
@@ -54,14 +54,14 @@ _NAME_THEM = (
 )
 
 
-def leads_on(principal: str, evidence: Evidence) -> Chained:
-    """What a principal's own calls tell of the roles behind it, where nobody named these as targets."""
-    chain = chain_of([principal], {principal: evidence})
-    return Chained(chain, frozenset({principal}), advice=_NAME_THEM)
+def principal_role_chain(principal: str, evidence: Evidence) -> RoleChainPolicies:
+    """The roles behind a principal, from its own calls."""
+    chain = build_chain([principal], {principal: evidence})
+    return RoleChainPolicies(chain, frozenset({principal}), advice=_NAME_THEM)
 
 
-def chain_section(chained: Chained) -> Iterator[str]:
-    """The chain as a section; none where nothing leads on."""
+def chain_section(chained: RoleChainPolicies) -> Iterator[str]:
+    """The role chain as a section; empty without links."""
     chain = chained.chain
     if not chain.links:
         return
@@ -73,10 +73,10 @@ def chain_section(chained: Chained) -> Iterator[str]:
     yield "\n".join(lines)
 
 
-def mermaid(chained: Chained) -> str:
-    """The chain as a flowchart; whatever a name holds, it is a label and nothing else.
+def mermaid(chained: RoleChainPolicies) -> str:
+    """The role chain as a flowchart; a name is only ever a label.
 
-    Letters, digits and a few signs stay; all else is written as Mermaid's entity codes (`#35;`), so that no label can
+    Letters, digits and a few signs remain; all else is written as Mermaid's entity codes (`#35;`), so that no label can
     end, start a node, a link, a directive, Markdown or HTML ("Entity codes to escape characters" of Mermaid's
     flowchart syntax).
     """
@@ -93,8 +93,8 @@ def mermaid(chained: Chained) -> str:
     return "\n".join(lines)
 
 
-def chained_value(chained: Chained) -> dict[str, object]:
-    """The same for machines."""
+def role_chain_value(chained: RoleChainPolicies) -> dict[str, object]:
+    """The role chain for machines."""
     chain = chained.chain
     return {
         "roots": list(chain.roots),
@@ -102,7 +102,7 @@ def chained_value(chained: Chained) -> dict[str, object]:
             {
                 "from": link.source,
                 "role": link.role,
-                "way": link.way.value,
+                "way": link.kind.value,
                 "service": link.service,
                 "count": link.count,
                 "runs": len(link.runs),
@@ -118,7 +118,7 @@ def chained_value(chained: Chained) -> dict[str, object]:
     }
 
 
-def _drawn(chained: Chained) -> list[str]:
+def _drawn(chained: RoleChainPolicies) -> list[str]:
     lines = ["```mermaid", *mermaid(chained).split("\n"), "```"]
     more = len(chained.chain.links) - _MOST_DRAWN
     if more > 0:
@@ -128,23 +128,23 @@ def _drawn(chained: Chained) -> list[str]:
     return lines
 
 
-def _others(chained: Chained) -> Iterator[str]:
-    """Roles that were used with keys of others too: what is narrowed there concerns those."""
+def _others(chained: RoleChainPolicies) -> Iterator[str]:
+    """Roles used with access keys that other principals issued: a narrowing affects those too."""
     found = []
     for role in chained.chain.roles:
         links, counts = chained.chain.to(role), chained.signed.get(role, {})
         issuers = {link.source for link in links}
         other = sum(count for issuer, count in counts.items() if issuer not in issuers)
-        # What a service does with a role that it was handed is signed with keys that no login shows; and where the
-        # chain's own logins tell no key either, nobody knows whose the others are.
-        are_told = bool(issuers & counts.keys()) and all(link.way is Way.ASSUMED for link in links)
+        # A service signs calls of a passed role with access keys that no AssumeRole event shows; if the
+        # chain's own AssumeRole events show no key either, the owner of the others is unknown.
+        are_told = bool(issuers & counts.keys()) and all(link.kind is RoleLinkKind.ASSUMED for link in links)
         if other and are_told and role in chained.committed:
             found.append(f"- {code(_short(role))}: {other:,} of {plural(sum(counts.values()), 'call')}.")
     if found:
         yield from ("", "Used by others too, with keys that nobody here handed out:", "", *found)
 
 
-def _without_policy(chained: Chained) -> Iterator[str]:
+def _without_policy(chained: RoleChainPolicies) -> Iterator[str]:
     chain = chained.chain
     lacking = [role for role in chain.roles if role not in chained.committed]
     if not lacking:
@@ -159,25 +159,25 @@ def _without_policy(chained: Chained) -> Iterator[str]:
         yield from ("", chained.advice)
 
 
-def _reached(links: tuple[Link, ...]) -> str:
+def _reached(links: tuple[RoleLink, ...]) -> str:
     return "; ".join(f"{_words(link)} by {code(_short(link.source))}" for link in links[:3])
 
 
-def _needs(unwritten: Unwritten | None) -> str:
+def _needs(unwritten: UncommittedRole | None) -> str:
     if unwritten is None:
         return "not looked at"
     if unwritten.failure:
         return f"not known: {code(unwritten.failure)}"
     if not unwritten.actions:
         return f"nothing that can be written ({plural(unwritten.calls, 'call')})"
-    more = [f"{plural(unwritten.refused, 'action')} refused or not written"] if unwritten.refused else []
+    more = [f"{plural(unwritten.denied, 'action')} refused or not written"] if unwritten.denied else []
     seen = f"{plural(unwritten.calls, 'call')} in {plural(unwritten.runs, 'run')}"
     return f"{plural(len(unwritten.actions), 'action')} ({joined([seen, *more])}): {codes(unwritten.actions, 10)}"
 
 
-def _words(link: Link) -> str:
+def _words(link: RoleLink) -> str:
     """`assumed 12×`, `passed to CloudFormation 12×`."""
-    how = "assumed" if link.way is Way.ASSUMED else f"passed to {link.service}"
+    how = "assumed" if link.kind is RoleLinkKind.ASSUMED else f"passed to {link.service}"
     return f"{how} {link.count:,}×"
 
 

@@ -1,6 +1,6 @@
-"""What the policy grants and the role did not use, at its lines, as SARIF 2.1.0 for GitHub's code scanning.
+"""Unused grants at their lines, as SARIF 2.1.0 for GitHub's code scanning.
 
-The form: https://docs.oasis-open.org/sarif/sarif/v2.1.0/sarif-v2.1.0.html; what GitHub takes of it:
+The format: https://docs.oasis-open.org/sarif/sarif/v2.1.0/sarif-v2.1.0.html; what GitHub supports:
 https://docs.github.com/en/code-security/code-scanning/integrating-with-code-scanning/sarif-support-for-code-scanning
 (both read 2026-11-26).
 """
@@ -15,13 +15,13 @@ from leastpriv import __version__
 from leastpriv.models import ChangeKind
 from leastpriv.proposal.fingerprint import entry_id
 from leastpriv.proposal.models import Change
-from leastpriv.report.context import Subject
+from leastpriv.report.context import ReportContext
 from leastpriv.report.escape import json_text, plain
-from leastpriv.report.phrases import plural, watched
+from leastpriv.report.phrases import evidence_span, plural
 
 _SCHEMA = "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json"
 _MOST_RESULTS = 5_000
-"""GitHub shows that many of a file and takes 25,000."""
+"""GitHub shows that many per file and accepts 25,000."""
 _MOST_NAMED = 20
 _SPECIAL = re.compile(r"[\\\[\]]")
 
@@ -42,12 +42,12 @@ _RULES = {
 }
 
 
-def sarif(subjects: Sequence[Subject]) -> str:
-    """The changes that narrow policies, as one SARIF log with one run; valid and without results where none does."""
-    results = [result for subject in subjects for result in _results(subject)]
+def sarif(contexts: Sequence[ReportContext]) -> str:
+    """The changes that narrow policies, as one SARIF log with one run; without results if there are none."""
+    results = [result for context in contexts for result in _results(context)]
     run = {
         "tool": {"driver": _driver()},
-        "automationDetails": {"id": _category(subjects)},
+        "automationDetails": {"id": _category(contexts)},
         "originalUriBaseIds": {"%SRCROOT%": {"description": {"text": "The root of the repository"}}},
         "columnKind": "unicodeCodePoints",
         "results": results[:_MOST_RESULTS],
@@ -55,11 +55,11 @@ def sarif(subjects: Sequence[Subject]) -> str:
     return json_text({"$schema": _SCHEMA, "version": "2.1.0", "runs": [run]}, indent=2) + "\n"
 
 
-def _category(subjects: Sequence[Subject]) -> str:
-    """By it a later upload replaces the alerts of an earlier one; those of other roles stay."""
-    if len(subjects) != 1:
+def _category(contexts: Sequence[ReportContext]) -> str:
+    """Category by which a later upload replaces an earlier one's alerts; those of other roles remain."""
+    if len(contexts) != 1:
         return "leastpriv/"
-    return f"leastpriv/{_address(subjects[0].role)}/{_address(subjects[0].policy_path)}/"
+    return f"leastpriv/{_address(contexts[0].role)}/{_address(contexts[0].policy_path)}/"
 
 
 def _address(path: str) -> str:
@@ -81,19 +81,19 @@ def _driver() -> Mapping[str, object]:
     return {"name": "leastpriv-action", "semanticVersion": __version__, "rules": rules}
 
 
-def _results(subject: Subject) -> Iterator[Mapping[str, object]]:
-    committed = subject.draft.committed
+def _results(context: ReportContext) -> Iterator[Mapping[str, object]]:
+    committed = context.proposal.committed
     if committed is None:
         return
-    for change in (change for change in subject.draft.changes if change.kind is not ChangeKind.ADD):
+    for change in (change for change in context.proposal.changes if change.kind is not ChangeKind.ADD):
         place = {
-            "artifactLocation": {"uri": _address(subject.policy_path), "uriBaseId": "%SRCROOT%"},
+            "artifactLocation": {"uri": _address(context.policy_path), "uriBaseId": "%SRCROOT%"},
             "region": {"startLine": committed.line_of_entry(change.statement, change.action)},
         }
         yield {
             "ruleId": _rule(change),
             "ruleIndex": list(_RULES).index(_rule(change)),
-            "message": {"text": _text(_sentence(change, subject))},
+            "message": {"text": _text(_sentence(change, context))},
             "locations": [{"physicalLocation": place}],
             "partialFingerprints": {"leastprivChange/v1": entry_id(change.action, change.sid, change.resources)},
         }
@@ -102,18 +102,19 @@ def _results(subject: Subject) -> Iterator[Mapping[str, object]]:
 def _rule(change: Change) -> str:
     if change.kind is ChangeKind.REMOVE:
         return "unused-entry"
-    return "unused-resources" if change.onto else "unused-in-wildcard"
+    return "unused-resources" if change.restricted_to else "unused-in-wildcard"
 
 
-def _sentence(change: Change, subject: Subject) -> str:
-    seen = f"in {watched(subject.evidence)}"
+def _sentence(change: Change, context: ReportContext) -> str:
+    seen = f"in {evidence_span(context.evidence)}"
     if change.kind is ChangeKind.REMOVE:
-        return f"{change.action} is granted, and {subject.role} has not used it {seen}."
-    if change.onto:
-        return f"{change.action} is granted on every resource; {subject.role} used it {seen} on {_some(change.onto)}."
+        return f"{change.action} is granted, and {context.role} has not used it {seen}."
+    if change.restricted_to:
+        resources = _some(change.restricted_to)
+        return f"{change.action} is granted on every resource; {context.role} used it {seen} on {resources}."
     return (
-        f"{change.action} grants {plural(change.granted, 'action')}; {subject.role} used {len(change.used):,} of them "
-        f"{seen}. Not used: {_some(change.gone)}."
+        f"{change.action} grants {plural(change.granted, 'action')}; {context.role} used {len(change.used):,} of them "
+        f"{seen}. Not used: {_some(change.removed_actions)}."
     )
 
 
@@ -123,6 +124,6 @@ def _some(names: tuple[str, ...]) -> str:
 
 
 def _text(sentence: str) -> str:
-    """A message in plain text: brackets would make a link, braces a placeholder (SARIF 3.11.5 and 3.11.6)."""
+    """A message in plain text: brackets would create a link, braces a placeholder (SARIF 3.11.5 and 3.11.6)."""
     shown = _SPECIAL.sub(lambda found: f"\\{found[0]}", plain(sentence, 2_000))
     return shown.replace("{", "{{").replace("}", "}}")

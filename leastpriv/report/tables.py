@@ -1,11 +1,4 @@
-"""Rows of the commands as JSON lines, and as tables for people.
-
-Rows of `leastpriv evaluate` and `leastpriv contains`, and the sentence of the latter.
-
-Rows of `leastpriv denials`, and the sentence that sums them up.
-
-Rows of `leastpriv permissions`, which `proposal.json` holds too.
-"""
+"""Results of the commands `permissions`, `denials`, `evaluate` and `contains`, as JSON lines and as tables."""
 
 from __future__ import annotations
 
@@ -25,7 +18,7 @@ from leastpriv.report.escape import json_text, plain
 
 
 def permission_row(usage: Usage) -> dict[str, object]:
-    """One row of `leastpriv permissions` for a need that an identity policy can meet."""
+    """A row of `leastpriv permissions` for a need that an identity-based policy can grant."""
     need = usage.need
     return {
         "action": need.permission.action,
@@ -43,7 +36,7 @@ def permission_row(usage: Usage) -> dict[str, object]:
 
 
 def denied_row(usage: Usage) -> dict[str, object]:
-    """One row of `leastpriv permissions` for a refusal that no identity policy can mend."""
+    """A row of `leastpriv permissions` for a denial that no identity-based policy can fix."""
     need, denial = usage.need, usage.denial
     return {
         "denied": need.permission.action,
@@ -58,7 +51,7 @@ def denied_row(usage: Usage) -> dict[str, object]:
 
 
 def gap_row(gap: Gap) -> dict[str, object]:
-    """One row of `leastpriv permissions` for something the evidence could not see."""
+    """A row of `leastpriv permissions` for a gap in the evidence."""
     scope = gap.scope
     parts = ("services", "actions", "regions", "events", "outside")
     named: dict[str, tuple[str, ...]] = {part: getattr(scope, part) for part in parts}
@@ -84,10 +77,10 @@ def time_value(time: datetime | None) -> str | None:
 Row = Mapping[str, object]
 
 
-def rows_of(found: Mapping[str, Evidence], patterns: bool, *, name_principals: bool) -> list[dict[str, object]]:
-    """All rows: permissions, refusals that no identity policy can mend, gaps.
+def permission_rows(found: Mapping[str, Evidence], patterns: bool, *, name_principals: bool) -> list[dict[str, object]]:
+    """All rows: permissions, denials that no identity-based policy can fix, gaps.
 
-    With several principals each row says whose it is; a gap is anybody's and told once.
+    With several principals each row names its principal; a gap belongs to all and is listed once.
     """
     rows: list[dict[str, object]] = []
     for principal, evidence in found.items():
@@ -108,13 +101,13 @@ def _rows(usages: Sequence[Usage]) -> Iterator[dict[str, object]]:
 
 
 def json_lines(rows: Iterable[Row]) -> str:
-    """One JSON object a line, in ASCII; `##[`, a command to a workflow's runner wherever it stands, gets an escape."""
+    """One JSON object per line, in ASCII; escapes `##[`, a workflow command wherever it occurs."""
     return "".join(json_text(row) + "\n" for row in rows)
 
 
 @dataclass(frozen=True, slots=True)
-class Table:
-    """Columns for people; no cell holds a line break, or anything that a terminal or a runner would obey."""
+class TextTable:
+    """Columns for people; no cell contains a line break, or a control sequence of a terminal or runner."""
 
     columns: tuple[str, ...]
     cells: tuple[tuple[str, ...], ...]
@@ -130,8 +123,8 @@ class Table:
         return "\n".join([*lines, *self.notes]) + "\n"
 
 
-def permission_table(rows: Sequence[Row]) -> Table:
-    """Permission rows in columns; refusals and gaps as sentences."""
+def permission_table(rows: Sequence[Row]) -> TextTable:
+    """Permission rows in columns; denials and gaps as sentences."""
     notes = [
         f"refused by {row['denied_by']}: {_cell(row, 'denied')} on {_cell(row, 'resource')} ({row['count']}×)"
         for row in rows
@@ -140,34 +133,38 @@ def permission_table(rows: Sequence[Row]) -> Table:
     notes += [f"gap {row['gap']}: {_cell(row, 'detail')} ({row['count']}×)" for row in rows if "gap" in row]
     named = ("principal",) if any("principal" in row for row in rows) else ()
     columns = (*named, "action", "resource", "basis", "count", "runs", "last_seen")
-    cells = [tuple(_cell(row, column) + _mark(row, column) for column in columns) for row in rows if "action" in row]
-    return Table(columns, tuple(cells), tuple(notes))
+    cells = [
+        tuple(_cell(row, column) + _unknown_action_mark(row, column) for column in columns)
+        for row in rows
+        if "action" in row
+    ]
+    return TextTable(columns, tuple(cells), tuple(notes))
 
 
-def denial_table(rows: Sequence[Row]) -> Table:
+def denial_table(rows: Sequence[Row]) -> TextTable:
     """Rows of `leastpriv denials`."""
     columns = ("action", "resource", "denied_by", "mendable", "where")
     cells = ((*(_cell(row, column) for column in columns[:-1]), _place(row)) for row in rows)
-    return Table(columns, tuple(cells))
+    return TextTable(columns, tuple(cells))
 
 
-def decision_table(rows: Sequence[Row]) -> Table:
-    """Rows of `leastpriv evaluate`, numbered as the requests are."""
+def decision_table(rows: Sequence[Row]) -> TextTable:
+    """Rows of `leastpriv evaluate`, numbered like the requests."""
     cells = (
         (str(number), _cell(row, "decision"), _cell(row, "denied_by"), _statement(row))
         for number, row in enumerate(rows, start=1)
     )
-    return Table(("request", "decision", "denied_by", "statement"), tuple(cells))
+    return TextTable(("request", "decision", "denied_by", "statement"), tuple(cells))
 
 
-def excess_table(rows: Sequence[Row]) -> Table:
+def excess_table(rows: Sequence[Row]) -> TextTable:
     """Rows of `leastpriv contains`."""
     cells = ((_cell(row, "action"), _cell(row, "resource"), _only_if(row), _statement(row)) for row in rows)
-    return Table(("action", "resource", "where", "statement"), tuple(cells))
+    return TextTable(("action", "resource", "where", "statement"), tuple(cells))
 
 
-def _mark(row: Row, column: str) -> str:
-    """The catalogue lacks the action: it may hold a removal back and is never written."""
+def _unknown_action_mark(row: Row, column: str) -> str:
+    """Marks an action that the catalogue lacks: it may block a removal and is never added."""
     return " (unverified)" if column == "action" and row.get("verified") is False else ""
 
 
@@ -192,7 +189,7 @@ def _statement(row: Row) -> str:
 
 
 def _only_if(row: Row) -> str:
-    """Of a request its context, of what one cannot tell the reason."""
+    """The context of a request, or the reason of an open decision."""
     context = row.get("context")
     if isinstance(context, Mapping):
         return plain(", ".join(f"{key} {' '.join(map(str, values))}" for key, values in context.items()), 120) or "–"
@@ -200,7 +197,7 @@ def _only_if(row: Row) -> str:
 
 
 def decision_row(decision: Decision, layers: Mapping[Layer, Sequence[Document]]) -> dict[str, object]:
-    """A decision, the statement that decided it (null where none did) and, of a denial, the layer that denied."""
+    """A decision, the deciding statement (null if none) and, of a denial, the policy type that denied."""
     row: dict[str, object] = {"decision": decision.effect, "statement": None}
     if decision.document is not None and decision.statement is not None:
         document = layers[decision.layer][decision.document]
@@ -211,9 +208,9 @@ def decision_row(decision: Decision, layers: Mapping[Layer, Sequence[Document]])
 
 
 def excess_row(excess: Excess, new: Sequence[Document]) -> dict[str, object]:
-    """A request that is newly allowed, as `leastpriv evaluate` takes it, and the statement that allows it.
+    """A newly allowed request, as `leastpriv evaluate` takes it, and the statement that allows it.
 
-    Where one cannot tell: the statement's entries and the reason.
+    If the comparison is open: the statement's entries and the reason.
     """
     statement = _statement_place(new[excess.document], excess.statement)
     witness = excess.witness
@@ -234,7 +231,7 @@ def excess_row(excess: Excess, new: Sequence[Document]) -> dict[str, object]:
 
 
 def excess_sentence(excess: Excess, new: Sequence[Document]) -> str:
-    """What is new, for a log line."""
+    """The new access, for a log line."""
     document = new[excess.document]
     at = f"{plain(document.where)}, line {excess.statement.line},"
     witness = excess.witness
@@ -253,8 +250,8 @@ def _statement_place(document: Document, statement: Statement) -> dict[str, obje
     }
 
 
-def logged_row(found: LoggedDenial) -> dict[str, object]:
-    """One refusal; what the message does not name is null. `why` tells why no grant helps, null where one can."""
+def logged_denial_row(found: LoggedDenial) -> dict[str, object]:
+    """One denial; fields that the message does not name are null. `why` says why no grant helps, else null."""
     denial = found.denial
     return {
         "file": found.file,
@@ -272,8 +269,8 @@ def logged_row(found: LoggedDenial) -> dict[str, object]:
     }
 
 
-def sum_up(found: Sequence[LoggedDenial], *, more: bool) -> str:
-    """How many refusals there are, for a log line; `more`: some were left out."""
+def denial_summary(found: Sequence[LoggedDenial], *, more: bool) -> str:
+    """The number of denials, for a log line; `more`: some were omitted."""
     if not found:
         return "No refusal was found."
     mendable = sum(one.denial.mendable for one in found)

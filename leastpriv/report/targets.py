@@ -1,4 +1,4 @@
-"""Words for several targets together: the table of all, the page of a group, the page of first files."""
+"""Reports on several targets: the table of all, the body of a grouped pull request, and that of first policy files."""
 
 from __future__ import annotations
 
@@ -7,20 +7,20 @@ from dataclasses import dataclass, replace
 
 from leastpriv.models import ChangeKind
 from leastpriv.report import escape
-from leastpriv.report.context import Subject
-from leastpriv.report.drift import findings, summary_section
+from leastpriv.report.context import ReportContext
+from leastpriv.report.drift import context_findings, summary_section
 from leastpriv.report.escape import code, prose
 from leastpriv.report.phrases import plural
 from leastpriv.report.pull_request import LONGEST_BODY, body, marker, verdict
-from leastpriv.report.role_chain import Chained, chain_section
+from leastpriv.report.role_chain import RoleChainPolicies, chain_section
 
 _LEAST_PAGE = 6_000
-"""Characters: a shorter page of a target says too little, so it is left out as a whole."""
+"""Characters; a shorter page of a target is omitted entirely."""
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
-    """One target as the table of all shows it; nothing in it is escaped yet."""
+class TargetRow:
+    """One target in the table of all; nothing in it is escaped yet."""
 
     role: str
     """ARN."""
@@ -28,48 +28,48 @@ class Row:
     title: str = ""
     failure: str = ""
     pull_request: str = ""
-    """Address, empty where there is none."""
+    """URL, or empty."""
     number: int = 0
     operation: str = ""
-    subject: Subject | None = None
+    context: ReportContext | None = None
 
 
-def overview(rows: Sequence[Row]) -> str:
-    """A table of all targets: what was found, and where it is put for review."""
+def overview(rows: Sequence[TargetRow]) -> str:
+    """A table of all targets: what was found, and the pull request."""
     lines = [f"| {code(_short(row.role))} | {code(row.policy_file)} | {_found(row)} | {_where(row)} |" for row in rows]
     return "| Role | Policy file | Found | Pull request |\n| --- | --- | --- | --- |\n" + "\n".join(lines)
 
 
-def several_title(rows: Sequence[Row]) -> str:
+def targets_title(rows: Sequence[TargetRow]) -> str:
     """One line of fixed words and figures."""
     return f"Least privilege for {plural(len(rows), 'role')}: {_counts(rows)}" if rows else "Least privilege: no role"
 
 
-def group_title(group: str, rows: Sequence[Row]) -> str:
-    """The title of a pull request that several targets share."""
+def group_title(group: str, rows: Sequence[TargetRow]) -> str:
+    """The title of a grouped pull request."""
     return f"Least privilege for {escape.name(group)} ({plural(len(rows), 'role')}): {_counts(rows)}"
 
 
-def summary(rows: Sequence[Row], chained: Chained, notes: Sequence[str], *, drift: bool = False) -> str:
+def summary(rows: Sequence[TargetRow], chained: RoleChainPolicies, notes: Sequence[str], *, drift: bool = False) -> str:
     """The page of a whole run: table, chain, then every target in full; `drift`: with the findings of `check`."""
-    parts = [f"## {several_title(rows)}", overview(rows), *(f"> {prose(note)}" for note in notes)]
+    parts = [f"## {targets_title(rows)}", overview(rows), *(f"> {prose(note)}" for note in notes)]
     parts += chain_section(chained)
     for row in rows:
-        if row.subject:
-            drifted = summary_section(findings(row.subject), row.subject) if drift else ""
-            parts.append(f"## {row.title}\n\n{drifted}{body(replace(row.subject, chained=None))}")
+        if row.context:
+            drifted = summary_section(context_findings(row.context), row.context) if drift else ""
+            parts.append(f"## {row.title}\n\n{drifted}{body(replace(row.context, chained=None))}")
     return "\n\n".join(parts) + "\n"
 
 
-def group_body(rows: Sequence[Row], chained: Chained, fingerprint: str, reserved: int = 0) -> str:
-    """The body of a shared pull request, at most as long as one of a single target.
+def group_body(rows: Sequence[TargetRow], chained: RoleChainPolicies, fingerprint: str, reserved: int = 0) -> str:
+    """The body of a grouped pull request, at most as long as one of a single target.
 
-    The verdict on each target stays; where the pages of all are too long, the last are left to the job's summary.
+    The verdict on each target remains; if all pages are too long, the last are left to the job's summary.
     """
-    head = [overview(rows), *(f"- {verdict(row.subject)}" for row in rows if row.subject), *chain_section(chained)]
+    head = [overview(rows), *(f"- {verdict(row.context)}" for row in rows if row.context), *chain_section(chained)]
     room = LONGEST_BODY - reserved - sum(len(part) + 2 for part in head) - len(marker(fingerprint)) - 200
     pages: list[str] = []
-    changed = [row for row in rows if row.subject and row.subject.draft.changes]
+    changed = [row for row in rows if row.context and row.context.proposal.changes]
     for number, row in enumerate(changed):
         share = room // (len(changed) - number)
         if share < _LEAST_PAGE:
@@ -82,11 +82,13 @@ def group_body(rows: Sequence[Row], chained: Chained, fingerprint: str, reserved
 
 
 def first_files_title(roles: Sequence[str]) -> str:
-    """The title of the pull request that begins to look after further roles."""
+    """The title of the pull request that adds first policy files for further roles."""
     return f"First least-privilege policies for {plural(len(roles), 'further role')}"
 
 
-def first_files_body(rows: Sequence[Row], config: str, chained: Chained, fingerprint: str, reserved: int = 0) -> str:
+def first_files_body(
+    rows: Sequence[TargetRow], config: str, chained: RoleChainPolicies, fingerprint: str, reserved: int = 0
+) -> str:
     """The body of the pull request with first policy files and the config's new entries."""
     said = (
         f"**{plural(len(rows), 'role')}** that the targets of {code(config)} lead to had no committed policy. This "
@@ -97,22 +99,22 @@ def first_files_body(rows: Sequence[Row], config: str, chained: Chained, fingerp
     return f"{said}\n\n{group_body(rows, chained, fingerprint, reserved + len(said) + 2)}"
 
 
-def _page(row: Row, longest: int) -> str:
-    subject = row.subject
-    if subject is None:
+def _page(row: TargetRow, longest: int) -> str:
+    context = row.context
+    if context is None:
         return ""
-    shell = f"<details><summary>{escape.name(subject.role)}</summary>\n\n"
-    own = replace(subject, chained=None)
-    text = body(own, LONGEST_BODY - longest + len(shell) + 20).replace(marker(subject.fingerprint), "").rstrip()
+    shell = f"<details><summary>{escape.name(context.role)}</summary>\n\n"
+    own = replace(context, chained=None)
+    text = body(own, LONGEST_BODY - longest + len(shell) + 20).replace(marker(context.fingerprint), "").rstrip()
     return f"{shell}{text}\n\n</details>"
 
 
-def _counts(rows: Sequence[Row]) -> str:
-    subjects = [row.subject for row in rows if row.subject]
-    drafts = sum(1 for subject in subjects if subject.draft.committed is None and subject.draft.changes)
+def _counts(rows: Sequence[TargetRow]) -> str:
+    contexts = [row.context for row in rows if row.context]
+    drafts = sum(1 for context in contexts if context.proposal.committed is None and context.proposal.changes)
     found = dict.fromkeys(("add", "narrow", "remove"), 0)
     for verb, kind in zip(found, (ChangeKind.ADD, ChangeKind.NARROW, ChangeKind.REMOVE), strict=True):
-        found[verb] = sum(len(subject.changes(kind)) for subject in subjects if subject.draft.committed)
+        found[verb] = sum(len(context.changes(kind)) for context in contexts if context.proposal.committed)
     return ", ".join(_parts(found, drafts, sum(1 for row in rows if row.failure))) or "nothing to change"
 
 
@@ -124,11 +126,11 @@ def _parts(found: dict[str, int], drafts: int, failed: int) -> Iterator[str]:
         yield f"{failed} failed"
 
 
-def _found(row: Row) -> str:
+def _found(row: TargetRow) -> str:
     return f"**Failed**: {prose(row.failure)}" if row.failure else row.title.partition(": ")[2] or row.title
 
 
-def _where(row: Row) -> str:
+def _where(row: TargetRow) -> str:
     return f"[#{row.number}]({row.pull_request}) {row.operation}" if row.pull_request else row.operation or "–"
 
 

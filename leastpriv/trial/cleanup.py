@@ -16,7 +16,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from leastpriv.aws.errors import explained
+from leastpriv.aws.errors import translate_errors
 from leastpriv.errors import LeastprivError
 from leastpriv.trial.process import PROC, parent_and_start
 
@@ -132,11 +132,11 @@ def left_overs(iam: Any, now: datetime, here: Here) -> list[LeftOver]:
     Raises:
         AwsError: the account cannot be asked.
     """
-    with explained("looking for what an earlier trial left", "iam:ListRoles"):
+    with translate_errors("looking for what an earlier trial left", "iam:ListRoles"):
         roles = [role["Arn"] for page in _pages(iam, "list_roles", PathPrefix=PATH) for role in page["Roles"]]
         tags = [_tags(iam.list_role_tags(RoleName=arn.rpartition("/")[2])) for arn in roles]
     found = [LeftOver("role", arn, is_dead(own, now, here)) for arn, own in zip(roles, tags, strict=True)]
-    with explained("looking for what an earlier trial left", "iam:ListPolicies"):
+    with translate_errors("looking for what an earlier trial left", "iam:ListPolicies"):
         pages = _pages(iam, "list_policies", Scope="Local", PathPrefix=PATH)
         policies = [policy["Arn"] for page in pages for policy in page["Policies"]]
         tags = [_tags(iam.list_policy_tags(PolicyArn=arn)) for arn in policies]
@@ -171,7 +171,7 @@ def remove_role(iam: Any, name: str) -> None:
     """
     # What is missing on the way, such as a policy that is listed still, does not mean that the role is.
     missing = iam.exceptions.NoSuchEntityException
-    with explained(f"removing the temporary role {name}", "iam:DeleteRole"):
+    with translate_errors(f"removing the temporary role {name}", "iam:DeleteRole"):
         with suppress(missing):
             for page in _pages(iam, "list_role_policies", RoleName=name):
                 for policy in page["PolicyNames"]:
@@ -198,7 +198,7 @@ def remove_policy(iam: Any, arn: str) -> None:
         AwsError: it is still there.
     """
     with (
-        explained(f"removing the temporary policy {arn}", "iam:DeletePolicy"),
+        translate_errors(f"removing the temporary policy {arn}", "iam:DeletePolicy"),
         suppress(iam.exceptions.NoSuchEntityException),
     ):
         iam.delete_policy(PolicyArn=arn)

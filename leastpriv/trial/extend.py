@@ -11,17 +11,17 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from leastpriv.aws.arns import same_arn, session_of
-from leastpriv.diff.compare import Verdict, decide
+from leastpriv.diff.compare import ReplayEffect, replay_need
 from leastpriv.errors import LeastprivError
 from leastpriv.evidence.denials.needs import logged_needs
 from leastpriv.evidence.models import Evidence
 from leastpriv.models import Basis, ChangeKind, Denial, DeniedBy, Need, Outcome, Permission, Usage
 from leastpriv.permissions.sensitive import sensitivity
-from leastpriv.policy.containment import contained, lost_denies
+from leastpriv.policy.containment import check_containment, lost_denies
 from leastpriv.policy.document import VARIABLES_VERSION, Document
-from leastpriv.policy.edit import apply
+from leastpriv.policy.edit import apply_edits
 from leastpriv.proposal.additions import additions
-from leastpriv.proposal.edit_plan import edits_of
+from leastpriv.proposal.edit_plan import plan_edits
 from leastpriv.proposal.models import Change, History, Options
 
 
@@ -146,7 +146,7 @@ def judged(
     )
     for one in held:
         resource = _shown(one.resources)
-        unmended.setdefault((one.action, resource), Unmended(one.action, resource, one.objection.reason))
+        unmended.setdefault((one.action, resource), Unmended(one.action, resource, one.guard_result.reason))
     extended = _extended(candidate.document, added)
     return Step(extended, tuple(added), tuple(unmended.values()))
 
@@ -154,14 +154,14 @@ def judged(
 def _extended(document: Document, added: Sequence[Change]) -> Document:
     if not added:
         return document
-    extended = apply(document, edits_of(document, added))
+    extended = apply_edits(document, plan_edits(document, added))
     listed = [
         Permission(change.action, resource, change.conditions)
         for change in added
         if change.kind is ChangeKind.ADD
         for resource in change.resources
     ]
-    if not contained([document], [extended], listed).holds or lost_denies([document], [extended]):
+    if not check_containment([document], [extended], listed).holds or lost_denies([document], [extended]):
         raise LeastprivError("The extended policy failed its own proof and was thrown away: report this as a defect.")
     return extended
 
@@ -177,7 +177,7 @@ def _objection(refusal: Refusal, candidate: Candidate, tried: Tried) -> Unmended
     elsewhere = _by_other(denial, tried)
     if elsewhere:
         return Unmended(action, resource, elsewhere)
-    effects = {decide(refusal.need, tried.acting, region, candidate.documents) for region in refusal.regions or ("",)}
+    effects = {replay_need(refusal.need, tried.acting, region, candidate.documents) for region in refusal.regions or ("",)}
     if effects != {"implicitDeny"}:
         return Unmended(action, resource, _why_not(effects, denial, tried), overtaken="allowed" in effects)
     if sensitivity(action) and not refusal.certain:
@@ -195,7 +195,7 @@ def _by_other(denial: Denial, tried: Tried) -> str:
     return ""
 
 
-def _why_not(effects: set[Verdict], denial: Denial, tried: Tried) -> str:
+def _why_not(effects: set[ReplayEffect], denial: Denial, tried: Tried) -> str:
     if "explicitDeny" in effects:
         return "the policy itself, or another one attached, denies it explicitly"
     if "unknown" in effects:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 import secrets
 import signal
-from contextlib import suppress
-from dataclasses import replace
 from datetime import timedelta
 
 from leastpriv.aws.session import Aws
-from leastpriv.aws.signals import listening_for_stop
+from leastpriv.aws.signals import caught_signals
 from leastpriv.errors import AwsError, LeastprivError
 from leastpriv.trial.cleanup import Here, Mark, left_overs, removed
 from leastpriv.trial.extend import Candidate
@@ -17,8 +16,10 @@ from leastpriv.trial.messages import found, found_left_overs, saved
 from leastpriv.trial.options import SESSION_POLICY, TrialSettings
 from leastpriv.trial.policy_file import PolicyFile, open_attached, open_policy, save
 from leastpriv.trial.records import Records
-from leastpriv.trial.rounds import Course, Say, Surroundings
+from leastpriv.trial.rounds import Course, Surroundings
 from leastpriv.trial.strategies import SessionPolicy, Strategy, TrialRole
+
+_log = logging.getLogger(__name__)
 
 _SKEW = timedelta(minutes=5)
 """How far the clocks of this machine and of AWS may differ."""
@@ -35,10 +36,9 @@ def trial(settings: TrialSettings | None, around: Surroundings) -> int:
         InputError: an input leads to nothing that can be tried.
         LeastprivError: AWS refuses what the trial itself needs, or something could not be removed or written.
     """
-    around = replace(around, say=_unbreakable(around.say))
     aws = Aws.open(around.environment, "the trial")
     mark = Mark(f"leastpriv-{secrets.token_hex(6)}", around.clock(), Here.now())
-    with listening_for_stop() as signals:
+    with caught_signals(first_only=True) as signals:
         _tell_left_overs(aws, around, mark.here, clean_up=settings is None or settings.clean_up)
         if settings is None:
             return 0
@@ -48,18 +48,8 @@ def trial(settings: TrialSettings | None, around: Surroundings) -> int:
         strategy = _strategy(settings, aws, mark, around)
         candidate = Candidate(file.document, attached)
         course = Course(settings, around, strategy, mark, records, aws.region, candidate, signals)
-        with signals.held():
+        with signals.recorded():
             return _run(course, file)
-
-
-def _unbreakable(say: Say) -> Say:
-    """A terminal that was closed, or a pipe without a reader, is no reason to leave things behind."""
-
-    def unbreakable(line: str) -> None:
-        with suppress(OSError, ValueError):
-            say(line)
-
-    return unbreakable
 
 
 def _run(course: Course, file: PolicyFile) -> int:
@@ -73,7 +63,7 @@ def _run(course: Course, file: PolicyFile) -> int:
         try:
             failures = course.strategy.remove()
             for each in failures:
-                course.around.say(f"{each} Remove it with leastpriv trial --clean-up.")
+                _log.info(f"{each} Remove it with leastpriv trial --clean-up.")
         finally:
             _save(course, file)
     return code or (1 if failures else 0)
@@ -92,14 +82,14 @@ def _tell_left_overs(aws: Aws, around: Surroundings, here: Here, *, clean_up: bo
     except AwsError as error:
         if clean_up:
             raise
-        around.say(f"Not known: whether an earlier trial left something in the account. {error}")
+        _log.info(f"Not known: whether an earlier trial left something in the account. {error}")
         return
     for line in found_left_overs(found, clean_up=clean_up):
-        around.say(line)
+        _log.info(line)
     if clean_up:
         dead = [one for one in found if one.dead]
         failures = removed(iam, dead)
-        around.say(f"Removed {len(dead) - len(failures)} of {len(dead)} left-overs.")
+        _log.info(f"Removed {len(dead) - len(failures)} of {len(dead)} left-overs.")
         if failures:
             raise LeastprivError(" ".join(failures))
 
@@ -108,12 +98,12 @@ def _save(course: Course, file: PolicyFile) -> None:
     """Writes the file where it was extended, and says so; what was found is told also where it cannot be written."""
     if not course.added:
         return
-    document, say = course.candidate.document, course.around.say
+    document = course.candidate.document
     try:
         path = save(file, document)
     except LeastprivError:
         for line in found(course.added):
-            say(line)
+            _log.info(line)
         raise
     for line in saved(path, file.path, course.added, document, course.settings.principal.arn):
-        say(line)
+        _log.info(line)

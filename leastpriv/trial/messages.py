@@ -7,7 +7,7 @@ from pathlib import Path
 
 from leastpriv.policy.document import Document
 from leastpriv.policy.evaluate import policy_size
-from leastpriv.policy.size import kind_of, quota
+from leastpriv.policy.size import policy_kind, quota
 from leastpriv.proposal.models import Change
 from leastpriv.report.escape import plain
 from leastpriv.report.phrases import plural
@@ -74,7 +74,7 @@ def saved(path: Path, file: Path, added: Sequence[Change], document: Document, p
         yield f"{file} was changed while the trial ran, and is left alone: the extended policy is in {path}."
     yield f"Added to {path}: {plural(len(added), 'permission')}."
     yield from _each(added)
-    size, most = policy_size(document), quota(kind_of(document, principal))
+    size, most = policy_size(document), quota(policy_kind(document, principal))
     if size > most:
         yield f"It has {size:,} characters now, AWS takes {most:,}: `leastpriv propose` shortens or splits it."
 

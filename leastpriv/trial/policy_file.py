@@ -12,8 +12,8 @@ from leastpriv.errors import InputError, LeastprivError
 from leastpriv.models import Principal
 from leastpriv.pipeline.context import holds_policy, read_attached
 from leastpriv.policy.document import Document, parse
-from leastpriv.policy.edit import create
-from leastpriv.policy.size import continuations
+from leastpriv.policy.edit import create_policy
+from leastpriv.policy.size import numbered_files
 from leastpriv.policy.source import Location, is_hcl
 
 
@@ -38,7 +38,7 @@ def open_policy(location: Location, principal: Principal) -> PolicyFile:
     if raw is None:
         if location.pointer or is_hcl(location.path) or not path.parent.is_dir():
             raise InputError(f"--policy-file names {str(location)!r}, which does not exist; create that first.")
-        return PolicyFile(path, None, parse(create(()), location.path))
+        return PolicyFile(path, None, parse(create_policy(()), location.path))
     document = read_attached(raw, str(location), principal)
     if not document.editable:
         raise InputError(
@@ -53,7 +53,7 @@ def open_attached(location: Location, also: tuple[str, ...], principal: Principa
     Raises:
         InputError: one cannot be read, or holds no policy.
     """
-    further = [] if location.pointer else continuations(location.path, lambda name: _continues(name, principal))
+    further = [] if location.pointer else numbered_files(location.path, lambda name: _continues(name, principal))
     names = dict.fromkeys((*also, *further))
     return tuple(
         read_attached(_read(Path(Location.of(name).path), "--also-attached"), name, principal) for name in names

@@ -8,10 +8,10 @@ from collections.abc import Sequence
 from itertools import groupby
 
 from leastpriv.errors import InputError, PolicyFileError
-from leastpriv.policy.compact import merge
+from leastpriv.policy.compact import merge_statements
 from leastpriv.policy.document import Document, Statement, parse
-from leastpriv.policy.size import Kind, most_managed, pack, quota
-from leastpriv.policy.syntax_tree import minified, quoted
+from leastpriv.policy.size import PolicyKind, max_managed_policies, pack, quota
+from leastpriv.policy.syntax_tree import json_string, minified
 
 NOTHING = '{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"sts:GetCallerIdentity","Resource":"*"}]}'
 """In place of an empty policy, which IAM refuses: the one action that needs no permission
@@ -44,10 +44,10 @@ def as_session_policy(documents: Sequence[Document]) -> str:
     texts = whole(documents)
     if len(texts) > 1:
         return ""
-    limit = quota(Kind.SESSION)
+    limit = quota(PolicyKind.SESSION)
     if len(texts[0]) <= limit:
         return texts[0]
-    joined = _escaped(minified(merge(parse(texts[0].encode(), "the candidate"))[0].policy))
+    joined = _escaped(minified(merge_statements(parse(texts[0].encode(), "the candidate"))[0].policy))
     return joined if len(joined) <= limit else ""
 
 
@@ -58,7 +58,7 @@ def as_inline_policies(documents: Sequence[Document]) -> tuple[str, ...]:
         InputError: as `whole`.
     """
     texts = whole(documents)
-    return texts if sum(map(len, texts)) <= quota(Kind.INLINE_ROLE) else ()
+    return texts if sum(map(len, texts)) <= quota(PolicyKind.INLINE_ROLE) else ()
 
 
 def as_managed_policies(documents: Sequence[Document]) -> tuple[str, ...]:
@@ -72,13 +72,13 @@ def as_managed_policies(documents: Sequence[Document]) -> tuple[str, ...]:
     """
     packed = [pack(parse(text.encode(), "the candidate")) for text in whole(documents)]
     texts = [_escaped(minified(part.policy)) for each in packed for part in (each.document, *each.further)]
-    fits = all(each.fits for each in packed) and all(len(text) <= quota(Kind.MANAGED) for text in texts)
-    return tuple(texts) if fits and len(texts) <= most_managed() else ()
+    fits = all(each.fits for each in packed) and all(len(text) <= quota(PolicyKind.MANAGED) for text in texts)
+    return tuple(texts) if fits and len(texts) <= max_managed_policies() else ()
 
 
 def _text(documents: Sequence[Document]) -> str:
     nodes = ",".join(minified(node) for document in documents for node in document.statement_nodes)
-    version = f'"Version":{quoted(documents[0].version)},' if documents[0].version else ""
+    version = f'"Version":{json_string(documents[0].version)},' if documents[0].version else ""
     return f'{{{version}"Statement":[{nodes}]}}'
 
 

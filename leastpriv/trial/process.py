@@ -7,6 +7,7 @@ The environment of the command: the trial's credentials, and no way to any other
 
 from __future__ import annotations
 
+import logging
 import os
 import select
 import signal
@@ -25,6 +26,8 @@ from leastpriv.evidence.denials.job_logs import LoggedDenial, distinct, read_log
 from leastpriv.models import Denial
 from leastpriv.permissions.fact_tables import table
 
+_log = logging.getLogger(__name__)
+
 PROC = Path("/proc")
 _WAIT_TICK = 0.1
 """Seconds between looks at whether a signal came."""
@@ -40,9 +43,7 @@ def is_in_foreground() -> bool:
     return False
 
 
-def ended_in_order(
-    process: subprocess.Popen[bytes], signals: Signals, say: Callable[[str], None], *, own_group: bool
-) -> int:
+def ended_in_order(process: subprocess.Popen[bytes], signals: Signals, *, own_group: bool) -> int:
     """Waits until the process has ended; returns the signal that ended it meanwhile, 0 for none.
 
     The first signal is the command's own; a second one, or some seconds, end it with SIGTERM, and a third, or some more
@@ -53,18 +54,18 @@ def ended_in_order(
     first, seen, due = 0, 0, float("inf")
     # Not `wait()` without a limit: it takes two quick signals for one (`Popen.wait`, bpo-25942).
     while not _has_ended(process):
-        if not first and signals.heard:
-            first, seen = signals.heard[0], 1
+        if not first and signals.received:
+            first, seen = signals.received[0], 1
             # The terminal has told the command already, and many tools take a second signal for "at once".
             is_told = first == signal.SIGINT and not own_group
             if not is_told:
                 _send(process, first, own_group)
                 due = time.monotonic() + _PATIENCE
-            say("Waiting for the command to end" + ("; Ctrl-C once more ends it." if is_told else "."))
-        elif first and harder and (len(signals.heard) > seen or time.monotonic() >= due):
-            seen, due = min(seen + 1, len(signals.heard)), time.monotonic() + _PATIENCE
+            _log.info("Waiting for the command to end" + ("; Ctrl-C once more ends it." if is_told else "."))
+        elif first and harder and (len(signals.received) > seen or time.monotonic() >= due):
+            seen, due = min(seen + 1, len(signals.received)), time.monotonic() + _PATIENCE
             _send(process, harder.pop(0), own_group)
-    return signals.heard[0] if signals.heard else 0
+    return signals.received[0] if signals.received else 0
 
 
 def _has_ended(process: subprocess.Popen[bytes]) -> bool:
@@ -133,11 +134,10 @@ def run_command(
     stdout: TextIO,
     stderr: TextIO,
     signals: Signals | None = None,
-    say: Callable[[str], None] = lambda _: None,
 ) -> Ended:
     """Runs `argv`, without a shell, to its end; a signal that ends the trial ends the command first.
 
-    `signals` are held by the caller; `say` hears what a signal does to the command.
+    The caller only records `signals`; `say` hears what a signal does to the command.
 
     Raises:
         InputError: there is no such program, or it cannot be run.
@@ -156,7 +156,7 @@ def run_command(
         raise InputError(f"The command {argv[0]!r} cannot be run: {reason}.") from error
     readers = [_Reader(process.stdout, stdout, "stdout"), _Reader(process.stderr, stderr, "stderr")]
     try:
-        interrupted = ended_in_order(process, signals or Signals(), say, own_group=own_group)
+        interrupted = ended_in_order(process, signals or Signals(), own_group=own_group)
     finally:
         if process.poll() is None:
             process.kill()

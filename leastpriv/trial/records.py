@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from leastpriv.aws.arns import Principals, Source, Window, principal_of
+from leastpriv.aws.arns import EvidenceSource, Principals, Window, principal_of
 from leastpriv.aws.session import Aws
 from leastpriv.config.validators import EVENT_HISTORY
 from leastpriv.errors import InputError
 from leastpriv.evidence.cloudtrail.event_history import EventHistory
 from leastpriv.evidence.cloudtrail.local_store import TrailFolder
-from leastpriv.evidence.collector import read_evidence
+from leastpriv.evidence.read_sources import read_evidence
 from leastpriv.models import Call, Gap, Outcome, Usage
 from leastpriv.permissions.visibility import home_region
 
@@ -50,9 +50,9 @@ class Records:
         return bool(self.folders or self.history)
 
     def refused(
-        self, sessions: Collection[str], role: str, now: datetime, say: Callable[[str], None]
+        self, sessions: Collection[str], role: str, now: datetime, report_gap: Callable[[str], None]
     ) -> Mapping[str, tuple[Usage, ...]]:
-        """Session name -> usages that were refused to it, of sessions of one role; `say` hears what cannot be seen."""
+        """Session name -> usages that were refused to it, of sessions of one role; `report_gap` gets what cannot be seen."""
         own = principal_of(role)
         if own is None:
             return {}
@@ -62,7 +62,7 @@ class Records:
             with suppress(InputError):
                 for item in source.read(Window(start=self.since), Principals(frozenset({own}))):
                     if isinstance(item, Gap):
-                        say(item.detail)
+                        report_gap(item.detail)
                     elif item.session in calls and item.outcome is Outcome.DENIED:
                         calls[item.session].append(item)
         return {
@@ -71,7 +71,7 @@ class Records:
             if found
         }
 
-    def _sources(self, sessions: tuple[str, ...], now: datetime) -> Iterator[Source]:
+    def _sources(self, sessions: tuple[str, ...], now: datetime) -> Iterator[EvidenceSource]:
         yield from map(TrailFolder, self.folders)
         if self.history:
             regions = (self.aws.region, home_region("iam", self.aws.partition))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -19,7 +20,8 @@ from leastpriv.trial.process import Ended, child_environment, run_command
 from leastpriv.trial.records import Records
 from leastpriv.trial.strategies import Strategy
 
-Say = Callable[[str], None]
+_log = logging.getLogger(__name__)
+
 _POLL, _POLL_HISTORY = 1.0, 15.0
 """Seconds between looks for new records: event history takes two requests a second, from all who ask."""
 _NAP = 0.5
@@ -33,7 +35,6 @@ class Surroundings:
     environment: Mapping[str, str]
     stdout: TextIO
     stderr: TextIO
-    say: Say
     clock: Callable[[], datetime]
     sleep: Callable[[float], None] = time.sleep
 
@@ -50,7 +51,7 @@ class Course:
     region: str
     candidate: Candidate
     signals: Signals = field(default_factory=Signals)
-    """Held by the caller: what a round found is in the candidate before one of them ends anything."""
+    """The caller only records them: the candidate holds what a round found before a signal ends the trial."""
     added: list[Change] = field(default_factory=list)
     unseen: set[str] = field(default_factory=set)
     """What the sources cannot see, each said once."""
@@ -71,11 +72,11 @@ class Course:
             if ended.exit_code == 0 and not ended.interrupted:
                 self._tell(offered(step.added))
                 self._tell(not_mended(step.unmended, has_records=self.records.are_there))
-                self.around.say(verdict(0, number, None, has_records=self.records.are_there))
+                _log.info(verdict(0, number, None, has_records=self.records.are_there))
                 return 0
-            if self.signals.heard:
+            if self.signals.received:
                 self._extend(step)
-                return 128 + self.signals.heard[0]
+                return 128 + self.signals.received[0]
             # Where AWS has not heeded the last change everywhere yet, one more round may be allowed it.
             again = self.strategy.lags and any(one.overtaken for one in step.unmended) and not waited
             waited = not step.added and again
@@ -83,20 +84,18 @@ class Course:
                 break
             self._extend(step)
         self._tell(not_mended(step.unmended, has_records=self.records.are_there))
-        self.around.say(verdict(ended.exit_code, number, step, has_records=self.records.are_there))
+        _log.info(verdict(ended.exit_code, number, step, has_records=self.records.are_there))
         return 1
 
     def _round(self, number: int) -> tuple[Ended, Step]:
-        with self.signals.raised():
+        with self.signals.delivered():
             credentials = self.strategy.enact(self.candidate.documents, number)
         environment = child_environment(self.around.environment, credentials, self.region)
         began, around = self.around.clock(), self.around
-        ended = run_command(
-            self.settings.argv, environment, around.stdout, around.stderr, self.signals, self.around.say
-        )
+        ended = run_command(self.settings.argv, environment, around.stdout, around.stderr, self.signals)
         seconds = (self.around.clock() - began).total_seconds()
         step = self._step(number, ended)
-        self.around.say(round_line(number, ended.exit_code, step, seconds, is_whole=not ended.unread))
+        _log.info(round_line(number, ended.exit_code, step, seconds, is_whole=not ended.unread))
         return ended, step
 
     def _step(self, number: int, ended: Ended) -> Step:
@@ -106,14 +105,14 @@ class Course:
         left = 0.0 if ended.unread or ended.exit_code == 0 else self.settings.wait
         while True:
             step = self._judged([*output, *self._recorded(number)], tried)
-            if step.added or left <= 0 or not self.records.are_there or self.signals.heard:
+            if step.added or left <= 0 or not self.records.are_there or self.signals.received:
                 return step
             pause = min(left, _POLL_HISTORY if self.records.history else _POLL)
             self._sleep(pause)
             left -= pause
 
     def _sleep(self, seconds: float) -> None:
-        while seconds > 0 and not self.signals.heard:
+        while seconds > 0 and not self.signals.received:
             self.around.sleep(min(seconds, _NAP))
             seconds -= _NAP
 
@@ -130,7 +129,7 @@ class Course:
     def _unseen(self, detail: str) -> None:
         if detail not in self.unseen:
             self.unseen.add(detail)
-            self.around.say(f"Not seen in records: {detail}")
+            _log.info(f"Not seen in records: {detail}")
 
     def _extend(self, step: Step) -> None:
         self.candidate = replace(self.candidate, document=step.document)
@@ -138,4 +137,4 @@ class Course:
 
     def _tell(self, lines: Iterable[str]) -> None:
         for line in lines:
-            self.around.say(line)
+            _log.info(line)

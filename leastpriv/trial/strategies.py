@@ -13,9 +13,9 @@ from functools import partial
 from typing import Any, Protocol
 
 from leastpriv.aws.arns import principal_of, same_arn
-from leastpriv.aws.errors import explained
+from leastpriv.aws.errors import translate_errors
 from leastpriv.aws.session import Aws
-from leastpriv.errors import AwsError, AwsTrouble, InputError
+from leastpriv.errors import AwsError, AwsErrorKind, InputError
 from leastpriv.models import Principal
 from leastpriv.policy.document import Document
 from leastpriv.trial.cleanup import PATH, Mark, all_removed, detach, remove_policy, remove_role
@@ -52,7 +52,7 @@ class TemporaryPolicies:
             name = self._mark.name(f"{number}-{part}")
             found.append(f"arn:{self._target.partition}:iam::{self._target.account}:policy{PATH}{name}")
             self._arns.append(found[-1])
-            with explained("making a temporary policy", "iam:CreatePolicy"):
+            with translate_errors("making a temporary policy", "iam:CreatePolicy"):
                 iam.create_policy(PolicyName=name, Path=PATH, PolicyDocument=text, Tags=self._mark.tags(now))
         return found
 
@@ -204,7 +204,7 @@ class TrialRole:
         # From here on there may be a role, also where the answer is lost; not where it was refused.
         self._is_made = True
         try:
-            with explained("making the temporary role", "iam:CreateRole"):
+            with translate_errors("making the temporary role", "iam:CreateRole"):
                 self._aws.client("iam").create_role(
                     RoleName=self._name,
                     Path=PATH,
@@ -214,13 +214,13 @@ class TrialRole:
                     **limits,
                 )
         except AwsError as error:
-            self._is_made = error.trouble is not AwsTrouble.DENIED
+            self._is_made = error.kind is not AwsErrorKind.DENIED
             raise
 
     def _boundary(self) -> str:
         """The target's own: what it forbids, the trial must not show as allowed."""
         iam, target = self._aws.client("iam"), self._target
-        with explained(f"reading the permissions boundary of {target.arn}", f"iam:Get{target.kind.title()}"):
+        with translate_errors(f"reading the permissions boundary of {target.arn}", f"iam:Get{target.kind.title()}"):
             try:
                 if target.kind == "user":
                     found = iam.get_user(UserName=target.name)["User"]
@@ -231,7 +231,7 @@ class TrialRole:
         return str(found.get("PermissionsBoundary", {}).get("PermissionsBoundaryArn", ""))
 
     def _tag(self) -> None:
-        with explained("saying on the temporary role that the trial goes on", "iam:TagRole"):
+        with translate_errors("saying on the temporary role that the trial goes on", "iam:TagRole"):
             self._aws.client("iam").tag_role(RoleName=self._name, Tags=self._mark.tags(self._clock()))
 
     def _put(self, inline: Sequence[str], managed: Sequence[str], number: int) -> None:
@@ -239,7 +239,7 @@ class TrialRole:
         iam, name = self._aws.client("iam"), self._name
         new = {f"candidate-{number}-{part}": text for part, text in enumerate(inline, start=1)}
         earlier = self._policies.known
-        with explained("putting the candidate on the temporary role", "iam:PutRolePolicy"):
+        with translate_errors("putting the candidate on the temporary role", "iam:PutRolePolicy"):
             stale = iam.list_role_policies(RoleName=name)["PolicyNames"]
             # First off, then on: the quota is over all inline policies together.
             for policy in stale:
@@ -264,10 +264,10 @@ def _assumed(
     """
     for wait in (*waits, None):
         try:
-            with explained(f"assuming {role}", "sts:AssumeRole"):
+            with translate_errors(f"assuming {role}", "sts:AssumeRole"):
                 answer = aws.client("sts").assume_role(RoleArn=role, RoleSessionName=session, **policy)
         except AwsError as error:
-            if wait is None or error.trouble not in (AwsTrouble.DENIED, AwsTrouble.OTHER):
+            if wait is None or error.kind not in (AwsErrorKind.DENIED, AwsErrorKind.OTHER):
                 raise _in_words(error, aws, role) from error
             sleep(wait)
         else:
@@ -283,15 +283,15 @@ def _assumed(
 def _in_words(error: AwsError, aws: Aws, role: str) -> AwsError:
     if "PackedPolicyTooLarge" in str(error):
         return AwsError(
-            "The policy is too large for a session, as AWS packs it: use --strategy trial-role.", error.trouble
+            "The policy is too large for a session, as AWS packs it: use --strategy trial-role.", error.kind
         )
-    if error.trouble not in (AwsTrouble.DENIED, AwsTrouble.OTHER):
+    if error.kind not in (AwsErrorKind.DENIED, AwsErrorKind.OTHER):
         return error
     caller = aws.caller()
     target = principal_of(role)
     if target is not None and PATH not in role and _is_missing(aws, target):
         raise _not_there(target) from error
-    if error.trouble is not AwsTrouble.DENIED:
+    if error.kind is not AwsErrorKind.DENIED:
         return error
     if PATH in role:
         advice = "allow it sts:AssumeRole on roles of that path"
@@ -305,7 +305,7 @@ def _in_words(error: AwsError, aws: Aws, role: str) -> AwsError:
             "allow it sts:AssumeRole in the role's trust policy and, in another account, in its own policy, or use "
             "--strategy trial-role"
         )
-    return AwsError(f"{caller} may not assume {role}: {advice}.", error.trouble, error.missing)
+    return AwsError(f"{caller} may not assume {role}: {advice}.", error.kind, error.missing_action)
 
 
 def _is_missing(aws: Aws, role: Principal) -> bool:
@@ -313,7 +313,7 @@ def _is_missing(aws: Aws, role: Principal) -> bool:
     if aws.account() != role.account:
         return False
     iam = aws.client("iam")
-    with suppress(AwsError), explained(f"looking for {role.arn}", "iam:GetRole"):
+    with suppress(AwsError), translate_errors(f"looking for {role.arn}", "iam:GetRole"):
         try:
             iam.get_role(RoleName=role.name)
         except iam.exceptions.NoSuchEntityException:

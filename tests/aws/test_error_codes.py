@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from leastpriv.aws.error_codes import outcome_of
+from leastpriv.aws.error_codes import call_outcome
 from leastpriv.models import Outcome
 
 REFUSAL = "User: arn:aws:iam::123456789012:user/a is not authorized to perform: iam:PassRole on resource: x"
@@ -41,7 +41,7 @@ REFUSAL = "User: arn:aws:iam::123456789012:user/a is not authorized to perform: 
     ],
 )
 def test_an_error_code_tells_whether_authorisation_was_passed(code: str, outcome: Outcome) -> None:
-    assert outcome_of(code, "") is outcome
+    assert call_outcome(code, "") is outcome
 
 
 @pytest.mark.parametrize(
@@ -58,22 +58,22 @@ def test_an_error_code_tells_whether_authorisation_was_passed(code: str, outcome
     ],
 )
 def test_a_refusal_that_is_not_the_authorisers_is_unknown(code: str, message: str) -> None:
-    assert outcome_of(code, message) is Outcome.UNKNOWN
+    assert call_outcome(code, message) is Outcome.UNKNOWN
 
 
 @pytest.mark.parametrize("code", ["", "SomethingNobodyHasSeen", "ValidationException", "LimitExceededX"])
 def test_the_authorisers_sentence_under_a_code_that_is_no_refusal_proves_nothing(code: str) -> None:
     """A validation error quotes the caller's own text: `Value '… is not authorized to perform: …' at 'stateValue'`."""
-    assert outcome_of(code, REFUSAL) is Outcome.UNKNOWN
+    assert call_outcome(code, REFUSAL) is Outcome.UNKNOWN
 
 
 def test_a_message_without_a_code_is_a_failed_call_and_never_evidence_of_a_permission() -> None:
-    assert outcome_of("", "Failed authentication") is Outcome.UNKNOWN
+    assert call_outcome("", "Failed authentication") is Outcome.UNKNOWN
 
 
 @given(st.text(), st.text())
 def test_every_error_has_an_outcome(code: str, message: str) -> None:
-    assert outcome_of(code, message) in Outcome
+    assert call_outcome(code, message) in Outcome
 
 
 @pytest.mark.parametrize(
@@ -91,12 +91,12 @@ def test_every_error_has_an_outcome(code: str, message: str) -> None:
 def test_a_stack_that_is_not_there_was_looked_for_and_an_argument_proves_nothing(
     message: str, outcome: Outcome
 ) -> None:
-    assert outcome_of("ValidationError", message) is outcome
+    assert call_outcome("ValidationError", message) is outcome
 
 
 @given(st.text(min_size=1).filter(lambda text: text.isalpha()), st.text(min_size=1))
 def test_a_denial_is_never_taken_for_an_allowed_call(code: str, message: str) -> None:
-    assert outcome_of(code, f"{message} {REFUSAL}") is not Outcome.ALLOWED
+    assert call_outcome(code, f"{message} {REFUSAL}") is not Outcome.ALLOWED
 
 
 @pytest.mark.parametrize("name", ["error_codes", "refusal_texts"])

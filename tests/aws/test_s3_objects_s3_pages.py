@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from leastpriv.aws.s3_objects import take_contents
+from leastpriv.aws.s3_objects import parse_listing
 from leastpriv.errors import AwsError
 from leastpriv.evidence.cloudtrail.s3_bucket import Bucket, Stored
 from tests.fakes.aws.s3_server import FakeS3, etag
@@ -39,7 +39,7 @@ def parsed(body: bytes) -> dict[str, Any]:
 def taken(body: bytes, status: int = 200, **headers: str) -> tuple[bytes, dict[str, Any]]:
     answer: dict[str, Any] = {"body": body, "headers": dict(headers), "status_code": status}
     customized: dict[str, Any] = {}
-    take_contents(answer, customized)
+    parse_listing(answer, customized)
     return answer["body"], customized
 
 

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from botocore.exceptions import ClientError
 
-from leastpriv.aws.errors import aws_error, explained
+from leastpriv.aws.errors import to_aws_error, translate_errors
 from leastpriv.aws.session import Aws
-from leastpriv.errors import AwsError, AwsTrouble, InputError
+from leastpriv.errors import AwsError, AwsErrorKind, InputError
 from tests.fakes.aws.event_history import READER, FakeHistory, Fault
 
 KEYS = {"AWS_ACCESS_KEY_ID": "AKIAFAKE", "AWS_SECRET_ACCESS_KEY": "fake"}
@@ -55,7 +55,7 @@ def test_without_a_region_a_client_says_which_input_to_set() -> None:
 def test_missing_credentials_are_one_sentence_that_names_the_usual_action() -> None:
     with pytest.raises(AwsError, match="configure-aws-credentials") as caught:
         Aws.open({"AWS_REGION": "eu-west-1"})
-    assert caught.value.trouble is AwsTrouble.NO_CREDENTIALS
+    assert caught.value.kind is AwsErrorKind.NO_CREDENTIALS
     assert caught.value.exit_code == 1
 
 
@@ -104,14 +104,14 @@ def test_expired_credentials_are_one_sentence() -> None:
         door = Aws.open(fake.environment())
         with pytest.raises(AwsError, match="credentials have expired") as caught:
             door.caller()
-    assert caught.value.trouble is AwsTrouble.EXPIRED
+    assert caught.value.kind is AwsErrorKind.EXPIRED
 
 
 def test_an_endpoint_that_nobody_answers_is_one_sentence() -> None:
     environment = {**KEYS, "AWS_REGION": "eu-west-1", "AWS_ENDPOINT_URL": "http://127.0.0.1:9", "AWS_MAX_ATTEMPTS": "1"}
     with pytest.raises(AwsError, match="cannot be reached while asking") as caught:
         Aws.open(environment).caller()
-    assert caught.value.trouble is AwsTrouble.UNREACHABLE
+    assert caught.value.kind is AwsErrorKind.UNREACHABLE
 
 
 NO_GRANT = (
@@ -142,8 +142,8 @@ def test_what_aws_answers_is_one_sentence_with_a_way_out(
     code: str, message: str, status: int, trouble: str, missing: str, text: str
 ) -> None:
     response = {"Error": {"Code": code, "Message": message}, "ResponseMetadata": {"HTTPStatusCode": status}}
-    found = aws_error(ClientError(response, "X"), "reading it", "s3:GetObject")
-    assert (found.trouble.value, found.missing) == (trouble, missing)
+    found = to_aws_error(ClientError(response, "X"), "reading it", "s3:GetObject")
+    assert (found.kind.value, found.missing_action) == (trouble, missing)
     assert text in str(found)
     assert "reading it" in str(found)
     assert str(found).endswith(".")
@@ -152,13 +152,13 @@ def test_what_aws_answers_is_one_sentence_with_a_way_out(
 
 def test_a_long_message_of_aws_is_cut() -> None:
     response = {"Error": {"Code": "Odd", "Message": "x\n" * 5_000}, "ResponseMetadata": {"HTTPStatusCode": 400}}
-    assert len(str(aws_error(ClientError(response, "X"), "reading"))) < 500
+    assert len(str(to_aws_error(ClientError(response, "X"), "reading"))) < 500
 
 
 def test_a_broken_connection_is_told_and_a_defect_of_ours_is_not_hidden() -> None:
-    with pytest.raises(AwsError, match="broke while reading"), explained("reading"):
+    with pytest.raises(AwsError, match="broke while reading"), translate_errors("reading"):
         raise ConnectionResetError(104, "Connection reset by peer")
-    with pytest.raises(KeyError), explained("reading"):
+    with pytest.raises(KeyError), translate_errors("reading"):
         raise KeyError("ours")
 
 

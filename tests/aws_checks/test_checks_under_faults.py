@@ -13,12 +13,12 @@ from leastpriv.aws import session as door
 from leastpriv.aws.session import Aws
 from leastpriv.aws_checks.custom_checks import Check, paid_checks, run_checks
 from leastpriv.aws_checks.simulate import simulate
-from leastpriv.aws_checks.trust_policies import named_trust
+from leastpriv.aws_checks.trust_policies import read_trust_policy
 from leastpriv.aws_checks.validate_policy import validate
 from leastpriv.models import ChangeKind, Permission
 from leastpriv.policy.document import parse
-from leastpriv.proposal.models import Change, Draft, Judgement
-from leastpriv.proposal.proof import Allowance
+from leastpriv.proposal.models import Change, CheckResult, Proposal
+from leastpriv.proposal.proof import NeedDecision
 from tests.fakes.aws.policy_checks import PolicyChecks
 
 ROWS = json.loads((Path(__file__).parent / "faults.json").read_text(encoding="utf-8"))
@@ -28,8 +28,8 @@ ACTIONS = ("sqs:SendMessage", "sqs:DeleteMessage", "sqs:ReceiveMessage", "sqs:Cr
 STATEMENT = {"Effect": "Allow", "Action": list(ACTIONS), "Resource": "*"}
 POLICY = parse(json.dumps({"Version": "2012-10-17", "Statement": [STATEMENT]}).encode(), "p.json")
 TRUST = {"Effect": "Allow", "Principal": {"Service": "ec2.amazonaws.com"}, "Action": "sts:AssumeRole"}
-DRAFT = Draft(POLICY, POLICY, POLICY.to_bytes(), (Change(ChangeKind.REMOVE, "sqs:*", ("*",)),), (), ())
-NEEDS = [Allowance(Permission(action, QUEUE), "eu-west-1", "allowed", None, None) for action in ACTIONS]
+DRAFT = Proposal(POLICY, POLICY, POLICY.to_bytes(), (Change(ChangeKind.REMOVE, "sqs:*", ("*",)),), (), ())
+NEEDS = [NeedDecision(Permission(action, QUEUE), "eu-west-1", "allowed", None, None) for action in ACTIONS]
 DOUBTFUL = parse(
     json.dumps(
         {"Version": "2012-10-17", "Statement": [{**STATEMENT, "Action": ["a b", "c d", "e f", "g h"]}]}
@@ -39,14 +39,14 @@ DOUBTFUL = parse(
 """More findings than one page holds."""
 
 
-def _check(aws: Aws, judge: str) -> Judgement:
-    trust = named_trust(json.dumps({"Version": "2012-10-17", "Statement": [TRUST]}).encode(), "trust.json", {})
+def _check(aws: Aws, judge: str) -> CheckResult:
+    trust = read_trust_policy(json.dumps({"Version": "2012-10-17", "Statement": [TRUST]}).encode(), "trust.json", {})
     checks, _ = paid_checks(DRAFT, {"p.json": POLICY}, (), [trust])
-    asked: list[Check] = [each for each in checks if each.judge == judge]
-    return run_checks(aws, asked[:1], lambda _: None)[0]
+    asked: list[Check] = [each for each in checks if each.operation == judge]
+    return run_checks(aws, asked[:1])[0]
 
 
-def _judged(name: str, aws: Aws, *, many: bool) -> Judgement:
+def _judged(name: str, aws: Aws, *, many: bool) -> CheckResult:
     if name == "ValidatePolicy":
         return validate(aws, {"p.json": DOUBTFUL if many else POLICY}, None)
     return simulate(aws, [POLICY], NEEDS, ROLE, "p.json") if name.startswith("Simulate") else _check(aws, name)
@@ -62,7 +62,7 @@ def test_what_a_judge_reports(row: Mapping[str, Any], monkeypatch: pytest.Monkey
         found = _judged(name, Aws.open(aws.environment(attempts=row.get("attempts", 1))), many=pages)
         assert found.failure.replace(aws.endpoint, "https://AWS") == row.get("says", "")
     assert (found.asked > 0) is ("says" not in row)
-    assert not found.remarks or pages
+    assert not found.findings or pages
     assert not pages or len(aws.asked(name)) > 1
 
 

@@ -2,18 +2,20 @@ from __future__ import annotations
 
 import json
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 
 from leastpriv.aws.session import Aws
+from leastpriv.aws_checks import custom_checks
 from leastpriv.aws_checks.custom_checks import forbidden_actions, paid_checks, price, run_checks
-from leastpriv.aws_checks.run import paid_judgements
-from leastpriv.aws_checks.trust_policies import named_trust, trust_policies
+from leastpriv.aws_checks.run import CheckedProposal, run_paid_checks
+from leastpriv.aws_checks.trust_policies import read_trust_policy, trust_policies
 from leastpriv.errors import InputError
 from leastpriv.models import ChangeKind
 from leastpriv.permissions.sensitive import forbidden
 from leastpriv.policy.document import Document, parse
-from leastpriv.proposal.models import Change, Draft, Judgement, Weight
+from leastpriv.proposal.models import Change, CheckResult, Proposal, Severity
 from tests.fakes.aws.policy_checks import PolicyChecks
 
 WIDE = [{"Effect": "Allow", "Action": "sqs:*", "Resource": "*"}]
@@ -26,14 +28,14 @@ TRUST = {"Statement": [{"Effect": "Allow", "Principal": "*", "Action": "sts:Assu
 
 def test_a_proposal_that_only_narrows_is_asked_for_new_access_and_passes() -> None:
     found, aws = _judged(WIDE, NARROW, REMOVE)
-    assert [each.judge for each in found] == ["CheckNoNewAccess", "CheckAccessNotGranted"]
-    assert [each.remarks for each in found] == [(), ()]
+    assert [each.operation for each in found] == ["CheckNoNewAccess", "CheckAccessNotGranted"]
+    assert [each.findings for each in found] == [(), ()]
     assert json.loads(aws.asked("CheckNoNewAccess")[0]["existingPolicyDocument"])["Statement"] == WIDE
 
 
 def test_a_proposal_that_adds_is_not_asked_for_new_access() -> None:
     found, _ = _judged(NARROW, WIDE, ADD)
-    assert [each.judge for each in found] == ["CheckAccessNotGranted"]
+    assert [each.operation for each in found] == ["CheckAccessNotGranted"]
 
 
 def test_new_access_that_we_deny_is_a_disagreement_on_the_line_of_its_statement() -> None:
@@ -45,8 +47,8 @@ def test_new_access_that_we_deny_is_a_disagreement_on_the_line_of_its_statement(
 
 def test_a_forbidden_action_that_the_persons_own_policy_grants_is_told_and_is_no_disagreement() -> None:
     found, _ = _judged(ADMIN, ADMIN, REMOVE)
-    assert {each.weight for each in found[1].remarks} == {Weight.WARNING}
-    assert found[1].remarks[0].line == 4
+    assert {each.severity for each in found[1].findings} == {Severity.WARNING}
+    assert found[1].findings[0].line == 4
 
 
 def test_a_forbidden_action_that_we_do_not_see_is_a_disagreement() -> None:
@@ -57,7 +59,7 @@ def test_a_forbidden_action_that_we_do_not_see_is_a_disagreement() -> None:
 def test_where_a_deny_decides_we_expect_nothing() -> None:
     deny = {"Effect": "Deny", "Action": "iam:CreateAccessKey", "Resource": "*"}
     checks, _ = paid_checks(*_draft(ADMIN, [*ADMIN, deny], REMOVE))
-    assert {check.expected for check in checks if check.judge == "CheckAccessNotGranted"} == {""}
+    assert {check.expected for check in checks if check.operation == "CheckAccessNotGranted"} == {""}
 
 
 def test_only_the_forbidden_list_and_the_users_own_is_asked_for() -> None:
@@ -73,7 +75,8 @@ def test_the_price_is_said_before_anything_is_asked() -> None:
     checks, _ = paid_checks(draft, files)
     with PolicyChecks() as aws:
         order: list[int] = []
-        run_checks(Aws.open(aws.environment()), checks, lambda _: order.append(len(aws.requests)))
+        with patch.object(custom_checks._log, "info", lambda _: order.append(len(aws.requests))):
+            run_checks(Aws.open(aws.environment()), checks)
         assert order == [0]
         assert len(aws.requests) == len(checks)
     assert price(checks) == (
@@ -83,17 +86,17 @@ def test_the_price_is_said_before_anything_is_asked() -> None:
     assert price(()) == ""
 
 
-@pytest.mark.parametrize(("condition", "weights"), [({}, [Weight.SECURITY_WARNING]), ({"Bool": {"a:b": "true"}}, [])])
+@pytest.mark.parametrize(("condition", "weights"), [({}, [Severity.SECURITY_WARNING]), ({"Bool": {"a:b": "true"}}, [])])
 def test_a_trust_policy_of_the_same_template_that_lets_everybody_in_is_told(
-    condition: dict[str, Any], weights: list[Weight]
+    condition: dict[str, Any], weights: list[Severity]
 ) -> None:
     trust = {"Statement": [{**TRUST["Statement"][0], "Condition": condition}] if condition else TRUST["Statement"]}
     document = _template(trust)
     with PolicyChecks() as aws:
-        draft = Draft(document, document, document.to_bytes(), (), (), ())
-        found = paid_judgements(Aws.open(aws.environment()), draft, {"t.json": document}, (), lambda _: None)
-    public = [each for each in found if each.judge == "CheckNoPublicAccess"]
-    assert [remark.weight for each in public for remark in each.remarks] == weights
+        draft = Proposal(document, document, document.to_bytes(), (), (), ())
+        found = run_paid_checks(Aws.open(aws.environment()), CheckedProposal(draft, {"t.json": document}), ())
+    public = [each for each in found if each.operation == "CheckNoPublicAccess"]
+    assert [remark.severity for each in public for remark in each.findings] == weights
     assert len(aws.asked("CheckNoPublicAccess")) == 1
     assert aws.asked("CheckNoPublicAccess")[0]["resourceType"] == "AWS::IAM::AssumeRolePolicyDocument"
 
@@ -173,29 +176,29 @@ ADDRESS = "main.tf#aws_iam_role.deploy.assume_role_policy"
     ],
 )
 def test_a_named_trust_policy_that_lets_everybody_in_is_told_by_its_line(name: str, text: str, line: int) -> None:
-    trust = named_trust(text.encode(), name, {})
+    trust = read_trust_policy(text.encode(), name, {})
     document = parse(json.dumps({"Version": "2012-10-17", "Statement": NARROW}).encode(), "p.json")
-    draft = Draft(document, document, document.to_bytes(), (), (), ())
+    draft = Proposal(document, document, document.to_bytes(), (), (), ())
     with PolicyChecks() as aws:
-        found = paid_judgements(Aws.open(aws.environment()), draft, {"p.json": document}, (), lambda _: None, [trust])
-    [remark] = [remark for each in found if each.judge == "CheckNoPublicAccess" for remark in each.remarks]
-    assert (remark.weight, remark.file, remark.line) == (Weight.SECURITY_WARNING, name, line)
+        found = run_paid_checks(Aws.open(aws.environment()), CheckedProposal(draft, {"p.json": document}, [trust]), ())
+    [remark] = [remark for each in found if each.operation == "CheckNoPublicAccess" for remark in each.findings]
+    assert (remark.severity, remark.file, remark.line) == (Severity.SECURITY_WARNING, name, line)
 
 
 def test_the_trust_of_the_template_is_not_judged_twice_where_an_input_names_it_too() -> None:
     template = _template(TRUST)
-    named = named_trust(template.raw, "t.json#/Resources/Role/Properties/AssumeRolePolicyDocument", {})
-    draft = Draft(template, template, template.to_bytes(), (), (), ())
+    named = read_trust_policy(template.raw, "t.json#/Resources/Role/Properties/AssumeRolePolicyDocument", {})
+    draft = Proposal(template, template, template.to_bytes(), (), (), ())
     with PolicyChecks() as aws:
-        paid_judgements(Aws.open(aws.environment()), draft, {"t.json": template}, (), lambda _: None, [named])
+        run_paid_checks(Aws.open(aws.environment()), CheckedProposal(draft, {"t.json": template}, [named]), ())
     assert len(aws.asked("CheckNoPublicAccess")) == 1
 
 
 def test_a_named_trust_policy_with_open_parts_is_told_and_not_sent() -> None:
     text = '{"Statement": {"Effect": "Allow", "Principal": {"AWS": {"Ref": "Who"}}, "Action": "sts:AssumeRole"}}'
-    trust = named_trust(f'{{"T": {text}}}'.encode(), "t.json#/T", {})
+    trust = read_trust_policy(f'{{"T": {text}}}'.encode(), "t.json#/T", {})
     document = parse(json.dumps({"Version": "2012-10-17", "Statement": NARROW}).encode(), "p.json")
-    draft = Draft(document, document, document.to_bytes(), (), (), ())
+    draft = Proposal(document, document, document.to_bytes(), (), (), ())
     _, unasked = paid_checks(draft, {"p.json": document}, (), [trust])
     assert unasked == (
         "t.json#/T has parts that only the rendered template knows, so that AWS was not asked about it.",
@@ -213,7 +216,7 @@ def test_a_named_trust_policy_with_open_parts_is_told_and_not_sent() -> None:
 )
 def test_what_is_no_trust_policy_is_bad_input_that_names_it(raw: bytes, words: str) -> None:
     with pytest.raises(InputError, match=words) as told:
-        named_trust(raw, "iam/trust.json", {})
+        read_trust_policy(raw, "iam/trust.json", {})
     assert "iam/trust.json" in str(told.value)
 
 
@@ -224,17 +227,17 @@ def _template(trust: dict[str, Any], others: dict[str, Any] | None = None) -> Do
     return parse(text.encode(), "t.json", "/Resources/Role/Properties/Policies/0/PolicyDocument")
 
 
-def _draft(before: list[Any], after: list[Any], change: Change) -> tuple[Draft, dict[str, Document]]:
+def _draft(before: list[Any], after: list[Any], change: Change) -> tuple[Proposal, dict[str, Document]]:
     committed, proposed = (
         parse(json.dumps({"Version": "2012-10-17", "Statement": each}, indent=1).encode(), "p.json")
         for each in (before, after)
     )
-    return Draft(committed, proposed, proposed.to_bytes(), (change,), (), ()), {"p.json": proposed}
+    return Proposal(committed, proposed, proposed.to_bytes(), (change,), (), ()), {"p.json": proposed}
 
 
 def _judged(
     before: list[Any], after: list[Any], change: Change, contrary: str = ""
-) -> tuple[tuple[Judgement, ...], PolicyChecks]:
+) -> tuple[tuple[CheckResult, ...], PolicyChecks]:
     draft, files = _draft(before, after, change)
     with PolicyChecks(contrary) as aws:
-        return paid_judgements(Aws.open(aws.environment()), draft, files, (), lambda _: None), aws
+        return run_paid_checks(Aws.open(aws.environment()), CheckedProposal(draft, files), ()), aws

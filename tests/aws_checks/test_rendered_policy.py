@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from leastpriv.aws_checks.rendered_policy import sent
+from leastpriv.aws_checks.rendered_policy import render_policy
 from leastpriv.errors import InputError
 from leastpriv.policy.document import Document, parse
 from leastpriv.policy.syntax_tree import line_of
@@ -59,9 +59,9 @@ PATH: list[dict[str, Any]] = [{"value": "Statement"}, {"index": 0}, {"value": "A
 
 def test_the_files_own_text_is_sent_and_places_in_it_are_places_in_the_file() -> None:
     document = parse(POLICY, "p.json")
-    text = sent(document)
+    text = render_policy(document)
     assert text
-    assert text.own
+    assert text.is_source_text
     assert text.text == POLICY.decode().strip()
     at = text.text.index('"sqs:SendMessage"')
     assert text.line({"path": [], "span": {"start": _position(text.text, at), "end": {}}}) == 8
@@ -69,7 +69,7 @@ def test_the_files_own_text_is_sent_and_places_in_it_are_places_in_the_file() ->
 
 def test_lines_of_a_policy_in_a_larger_json_file_are_those_of_the_file() -> None:
     whole = json.dumps({"a": [1, 2], "Policy": INNER}, indent=2).encode()
-    text = sent(parse(whole, "export.json"))
+    text = render_policy(parse(whole, "export.json"))
     assert text
     at = text.text.index('"sqs:SendMessage"')
     line = text.line({"path": [*PATH[:3], {"index": 0}], "span": {"start": _position(text.text, at)}})
@@ -80,41 +80,41 @@ def test_lines_of_a_policy_in_a_string_are_those_of_the_file() -> None:
     body = json.dumps(INNER, indent=1)
     template = "\n".join(["Resources:", "  Deploy:", "    Properties:", "      PolicyDocument: |"])
     file = template + "\n" + "\n".join(f"        {line}" for line in body.splitlines()) + "\n"
-    text = sent(parse(file.encode(), "t.yaml", "/Resources/Deploy/Properties/PolicyDocument"))
+    text = render_policy(parse(file.encode(), "t.yaml", "/Resources/Deploy/Properties/PolicyDocument"))
     assert text
-    assert text.own
+    assert text.is_source_text
     at = text.text.index('"sqs:SendMessage"')
     line = text.line({"path": PATH, "span": {"start": _position(text.text, at)}})
     assert line == line_of(file, file.index('"sqs:SendMessage"'))
 
 
 def test_a_policy_in_yaml_is_sent_as_json_and_found_again_by_its_path() -> None:
-    text = sent(_template("'*'"))
+    text = render_policy(_template("'*'"))
     assert text
-    assert not text.own
+    assert not text.is_source_text
     assert json.loads(text.text)["Statement"][0]["Action"] == ["s3:GetObject", "sqs:SendMessage"]
     assert text.line({"path": PATH, "span": {"start": {"line": 1, "column": 0, "offset": 0}}}) == 11
 
 
 def test_values_of_cloudformation_that_the_role_tells_are_put_in() -> None:
-    text = sent(_template("!Sub 'arn:${AWS::Partition}:sqs:*:${AWS::AccountId}:orders'"))
+    text = render_policy(_template("!Sub 'arn:${AWS::Partition}:sqs:*:${AWS::AccountId}:orders'"))
     assert text
     assert json.loads(text.text)["Statement"][0]["Resource"] == "arn:aws:sqs:*:111122223333:orders"
 
 
 @pytest.mark.parametrize("resource", ["!GetAtt Queue.Arn", "!Sub '${Queue}'", "!If [A, b, c]"])
 def test_what_only_the_rendered_template_knows_is_never_sent(resource: str) -> None:
-    assert sent(_template(resource)) is None
+    assert render_policy(_template(resource)) is None
 
 
 def test_findings_about_a_policy_in_hcl_are_on_the_line_of_their_statement() -> None:
-    text = sent(parse(TERRAFORM, "main.tf", "data.aws_iam_policy_document.deploy"))
+    text = render_policy(parse(TERRAFORM, "main.tf", "data.aws_iam_policy_document.deploy"))
     assert text
     assert text.line({"path": [{"value": "Statement"}, {"index": 1}, {"value": "Action"}]}) == 7
 
 
 def test_a_step_of_a_path_that_leads_nowhere_stays_where_it_is() -> None:
-    text = sent(_template("'*'"))
+    text = render_policy(_template("'*'"))
     assert text
     assert text.line({"path": [{"value": "Statement"}, {"index": 7}]}) == 8
     assert text.line({"path": [{"value": "Nothing"}]}) == 6
@@ -128,8 +128,8 @@ def test_every_real_policy_that_can_be_read_is_sent_with_the_same_meaning(shared
             document = parse(file.read_bytes(), file.name)
         except InputError:
             continue  # no policy, which other tests are about
-        text = sent(document)
-        if text and text.own:
+        text = render_policy(document)
+        if text and text.is_source_text:
             count += 1
             assert json.loads(text.text) == json.loads(document.text[document.policy.start : document.policy.end])
     assert count > 20

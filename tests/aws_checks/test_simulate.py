@@ -8,12 +8,12 @@ import pytest
 
 from leastpriv.aws.session import Aws
 from leastpriv.aws_checks import simulate as door
-from leastpriv.aws_checks.simulate import Batch, Question, batches, simulate
-from leastpriv.diff.compare import Verdict
+from leastpriv.aws_checks.simulate import Batch, SimulationRequest, batches, simulate
+from leastpriv.diff.compare import ReplayEffect
 from leastpriv.models import Condition, Permission
 from leastpriv.policy.document import Document, parse
-from leastpriv.proposal.models import Judgement
-from leastpriv.proposal.proof import Allowance
+from leastpriv.proposal.models import CheckResult
+from leastpriv.proposal.proof import NeedDecision
 from tests.fakes.aws.policy_checks import PolicyChecks
 
 ROLE = "arn:aws:iam::111122223333:role/ci/deploy"
@@ -26,7 +26,7 @@ def test_what_aws_decides_as_we_do_is_no_remark() -> None:
     policy = _policy(["sqs:SendMessage", "s3:GetObject", "s3:ListAllMyBuckets"], "*")
     with PolicyChecks() as aws:
         found = _simulate(aws, [policy], needs)
-    assert (found.asked, found.remarks, found.failure) == (3, (), "")
+    assert (found.asked, found.findings, found.failure) == (3, (), "")
 
 
 def test_every_disagreement_names_action_resource_and_both_answers() -> None:
@@ -49,7 +49,7 @@ def test_what_a_simulation_cannot_know_is_not_asked() -> None:
     with PolicyChecks() as aws:
         found = _simulate(aws, [_policy(["sqs:*"], "*")], needs)
     assert aws.requests == []
-    assert (found.asked, found.remarks) == (0, ())
+    assert (found.asked, found.findings) == (0, ())
     assert "4 of the needs" in found.unasked[0]
 
 
@@ -57,7 +57,7 @@ def test_a_missing_condition_key_is_no_disagreement() -> None:
     with PolicyChecks() as aws:
         aws.context_needed["sqs:SendMessage"] = "aws:SourceVpc"
         found = _simulate(aws, [_policy(["sqs:SendMessage"], "*")], [_need("sqs:SendMessage", QUEUE)])
-    assert found.remarks == ()
+    assert found.findings == ()
     assert "1 of the needs hang on condition keys" in found.unasked[0]
 
 
@@ -66,10 +66,10 @@ def test_what_the_record_shows_is_sent_as_context() -> None:
     role = "arn:aws:iam::111122223333:role/fn"
     statement = {"Effect": "Allow", "Action": "iam:PassRole", "Resource": role, "Condition": _only_lambda()}
     policy = parse(json.dumps({"Version": "2012-10-17", "Statement": [statement]}).encode(), "p.json")
-    need = Allowance(Permission("iam:PassRole", role, shown), "eu-west-1", "allowed", None, None)
+    need = NeedDecision(Permission("iam:PassRole", role, shown), "eu-west-1", "allowed", None, None)
     with PolicyChecks() as aws:
         found = _simulate(aws, [policy], [need])
-    assert (found.asked, found.remarks) == (1, ())
+    assert (found.asked, found.findings) == (1, ())
 
 
 def test_a_name_with_wildcard_characters_is_asked_for_as_it_is() -> None:
@@ -77,14 +77,14 @@ def test_a_name_with_wildcard_characters_is_asked_for_as_it_is() -> None:
     with PolicyChecks() as aws:
         found = _simulate(aws, [policy], [_need("s3:GetObject", "arn:aws:s3:::shop/a${*}b")])
     assert aws.asked("SimulateCustomPolicy")[0]["ResourceArns"] == ["arn:aws:s3:::shop/a*b"]
-    assert (found.asked, found.remarks) == (1, ())
+    assert (found.asked, found.findings) == (1, ())
 
 
 def test_one_action_that_the_simulator_does_not_take_spoils_no_other() -> None:
     names = ["sqs:SendMessage", "ec2:NewAction", "sqs:GetQueueUrl", "sqs:DeleteQueue"]
     with PolicyChecks() as aws:
         found = _simulate(aws, [_policy(["*"], "*")], [_need(name, QUEUE) for name in names])
-    assert (found.asked, found.remarks, found.failure) == (3, (), "")
+    assert (found.asked, found.findings, found.failure) == (3, (), "")
     assert "ec2:NewAction" in found.unasked[0]
 
 
@@ -99,7 +99,7 @@ def test_paging_loses_nothing() -> None:
 def test_requests_ask_for_nothing_but_the_needs() -> None:
     """Batches cover every question once, and no pair of action and resource that nobody asked about."""
     questions = [
-        Question(action, resource, context, "allowed")
+        SimulationRequest(action, resource, context, "allowed")
         for action, resources in {"a:1": "xy", "a:2": "xy", "a:3": "y", "a:4": "z"}.items()
         for resource in resources
         for context in ((), (("aws:RequestedRegion", ("eu-west-1",)),))
@@ -113,7 +113,9 @@ def test_requests_ask_for_nothing_but_the_needs() -> None:
 
 
 def test_very_many_resources_become_several_requests() -> None:
-    questions = [Question("s3:GetObject", f"arn:aws:s3:::shop/{number}", (), "allowed") for number in range(1_201)]
+    questions = [
+        SimulationRequest("s3:GetObject", f"arn:aws:s3:::shop/{number}", (), "allowed") for number in range(1_201)
+    ]
     assert [len(batch.resources) for batch in batches(questions)] == [500, 500, 201]
 
 
@@ -131,8 +133,8 @@ def _only_lambda() -> dict[str, Any]:
     return {"StringEquals": {"iam:PassedToService": "lambda.amazonaws.com"}}
 
 
-def _need(action: str, resource: str, effect: Verdict = "allowed") -> Allowance:
-    return Allowance(Permission(action, resource), "eu-west-1", effect, None, None)
+def _need(action: str, resource: str, effect: ReplayEffect = "allowed") -> NeedDecision:
+    return NeedDecision(Permission(action, resource), "eu-west-1", effect, None, None)
 
 
 def _policy(actions: list[str], resource: str) -> Document:
@@ -140,5 +142,5 @@ def _policy(actions: list[str], resource: str) -> Document:
     return parse(json.dumps({"Version": "2012-10-17", "Statement": [statement]}).encode(), "p.json")
 
 
-def _simulate(aws: PolicyChecks, documents: Sequence[Document], needs: Sequence[Allowance]) -> Judgement:
+def _simulate(aws: PolicyChecks, documents: Sequence[Document], needs: Sequence[NeedDecision]) -> CheckResult:
     return simulate(Aws.open(aws.environment()), documents, needs, ROLE, "p.json")

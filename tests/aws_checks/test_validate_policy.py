@@ -4,10 +4,10 @@ import json
 from typing import Any
 
 from leastpriv.aws.session import Aws
-from leastpriv.aws_checks.trust_policies import named_trust
+from leastpriv.aws_checks.trust_policies import read_trust_policy
 from leastpriv.aws_checks.validate_policy import validate
 from leastpriv.policy.document import parse
-from leastpriv.proposal.models import Weight
+from leastpriv.proposal.models import Severity
 from tests.fakes.aws.policy_checks import PolicyChecks
 
 POLICY = json.dumps(
@@ -26,14 +26,14 @@ def test_every_page_of_findings_is_told_by_line_the_gravest_first() -> None:
     with PolicyChecks() as aws:
         found = validate(Aws.open(aws.environment()), {"iam/p.json": parse(POLICY.encode(), "p.json")}, None)
     lines = POLICY.splitlines()
-    assert [(each.weight, each.code, lines[each.line - 1].strip().rstrip(",")) for each in found.remarks] == [
-        (Weight.ERROR, "INVALID_ACTION", '"s3:Get Object"'),
-        (Weight.ERROR, "INVALID_ACTION", '"Action": "sqs:"'),
-        (Weight.SECURITY_WARNING, "PASS_ROLE_WITH_STAR_IN_RESOURCE", '"Action": "iam:PassRole"'),
-        (Weight.WARNING, "MISSING_VERSION", "{"),
-        (Weight.SUGGESTION, "REDUNDANT_ACTION", '"s3:GetObject"'),
+    assert [(each.severity, each.code, lines[each.line - 1].strip().rstrip(",")) for each in found.findings] == [
+        (Severity.ERROR, "INVALID_ACTION", '"s3:Get Object"'),
+        (Severity.ERROR, "INVALID_ACTION", '"Action": "sqs:"'),
+        (Severity.SECURITY_WARNING, "PASS_ROLE_WITH_STAR_IN_RESOURCE", '"Action": "iam:PassRole"'),
+        (Severity.WARNING, "MISSING_VERSION", "{"),
+        (Severity.SUGGESTION, "REDUNDANT_ACTION", '"s3:GetObject"'),
     ]
-    assert {each.file for each in found.remarks} == {"iam/p.json"}
+    assert {each.file for each in found.findings} == {"iam/p.json"}
     assert len(aws.asked("ValidatePolicy")) == 2
 
 
@@ -41,8 +41,10 @@ def test_what_the_committed_policy_has_too_is_marked_and_comes_last() -> None:
     committed = parse(POLICY.replace("sqs:", "sqs:SendMessage").encode(), "p.json")
     with PolicyChecks() as aws:
         found = validate(Aws.open(aws.environment()), {"p.json": parse(POLICY.encode(), "p.json")}, committed)
-    assert [each.text for each in found.remarks if not each.already] == ["The action sqs: does not exist."]
-    assert [each.already for each in found.remarks] == sorted(each.already for each in found.remarks)
+    assert [each.text for each in found.findings if not each.in_committed_policy] == ["The action sqs: does not exist."]
+    assert [each.in_committed_policy for each in found.findings] == sorted(
+        each.in_committed_policy for each in found.findings
+    )
 
 
 def test_a_second_finding_of_the_same_words_is_new() -> None:
@@ -65,7 +67,7 @@ def test_a_policy_that_only_the_template_completes_is_told_not_sent() -> None:
     template = json.dumps({"P": {"Statement": {"Effect": "Allow", "Action": "s3:*", "Resource": {"Ref": "Bucket"}}}})
     with PolicyChecks() as aws:
         found = validate(Aws.open(aws.environment()), {"t.json": parse(template.encode(), "t.json", "/P")}, None)
-    assert (found.asked, found.remarks, aws.requests) == (0, (), [])
+    assert (found.asked, found.findings, aws.requests) == (0, (), [])
     assert "only the rendered template knows" in found.unasked[0]
 
 
@@ -81,18 +83,18 @@ def _already(before: list[Any], after: list[Any]) -> dict[int, bool]:
     )
     with PolicyChecks() as aws:
         found = validate(Aws.open(aws.environment()), {"p.json": new}, old)
-    return {remark.line: remark.already for remark in found.remarks}
+    return {remark.line: remark.in_committed_policy for remark in found.findings}
 
 
 def test_a_trust_policy_is_validated_as_one_and_its_findings_are_as_committed() -> None:
     statement = {"Effect": "Allow", "Principal": {"AWS": "*"}, "Action": "sts:Assume_Role"}
     raw = json.dumps({"Version": "2012-10-17", "Statement": [statement]}, indent=1).encode()
-    trust = named_trust(raw, "iam/trust.json", {})
+    trust = read_trust_policy(raw, "iam/trust.json", {})
     good = {"Effect": "Allow", "Action": "sqs:SendMessage", "Resource": "*"}
     policy = parse(json.dumps({"Version": "2012-10-17", "Statement": [good]}).encode(), "p.json")
     with PolicyChecks() as aws:
         found = validate(Aws.open(aws.environment()), {"p.json": policy}, None, [trust])
     assert (found.asked, found.failure) == (2, "")
-    assert [(each.code, each.file, each.line, each.already) for each in found.remarks] == [
+    assert [(each.code, each.file, each.line, each.in_committed_policy) for each in found.findings] == [
         ("INVALID_ACTION", "iam/trust.json", 9, True)
     ]

@@ -87,7 +87,7 @@ def test_a_use_that_the_policy_now_denies_is_overruled_and_not_missing(evidence:
 
 def test_an_explicit_deny_is_told_in_the_proposal_and_never_mended(tmp_path: Path) -> None:
     deny = {**allow("lambda:*"), "Sid": "Frozen", "Effect": "Deny"}
-    draft = proposal(tmp_path, {**POLICY, "Statement": [*POLICY["Statement"], deny]}).subject.draft
-    held = {held.action: held.objection.guard for held in draft.refused}
+    draft = proposal(tmp_path, {**POLICY, "Statement": [*POLICY["Statement"], deny]}).subject.proposal
+    held = {held.action: held.guard_result.guard for held in draft.held_back_additions}
     assert held == {"lambda:UpdateFunctionCode": "explicit-deny"}
     assert json.loads(draft.content)["Statement"][2] == deny

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from leastpriv.diff.live_role_drift import Drift, drift
+from leastpriv.diff.live_role_drift import Drift, compare_with_live_role
 from leastpriv.evidence.live_role import LivePolicy, LiveRole
 from leastpriv.models import Gap, GapKind, Scope
 from leastpriv.policy.document import Document, parse
@@ -35,7 +35,7 @@ def live(**policies: Document) -> LiveRole:
 )
 def test_what_allows_the_same_is_the_same_whatever_its_bytes(found: Document) -> None:
     committed = policy("sqs:CreateQueue", "sqs:TagQueue")
-    compared, others = drift(committed, [], live(other=policy("s3:GetObject"), x=found))
+    compared, others = compare_with_live_role(committed, [], live(other=policy("s3:GetObject"), x=found))
     assert compared == Drift("inline policy x")
     assert not compared.differs
     assert [policy.name for policy in others] == ["inline policy other"]
@@ -43,42 +43,46 @@ def test_what_allows_the_same_is_the_same_whatever_its_bytes(found: Document) ->
 
 def test_a_change_by_hand_and_one_that_is_not_deployed_are_told_apart() -> None:
     committed = policy("sqs:CreateQueue", "sqs:TagQueue")
-    by_hand, _ = drift(committed, [], live(x=policy("sqs:CreateQueue", "sqs:TagQueue", "sqs:PurgeQueue")))
+    by_hand, _ = compare_with_live_role(
+        committed, [], live(x=policy("sqs:CreateQueue", "sqs:TagQueue", "sqs:PurgeQueue"))
+    )
     assert by_hand.differs
     assert (by_hand.live_allows, by_hand.file_allows) == (("sqs:PurgeQueue", "*"), None)
-    behind, _ = drift(committed, [], live(x=policy("sqs:CreateQueue")))
+    behind, _ = compare_with_live_role(committed, [], live(x=policy("sqs:CreateQueue")))
     assert (behind.live_allows, behind.file_allows) == (None, ("sqs:TagQueue", "*"))
 
 
 def test_the_policy_named_like_the_file_is_its_counterpart_else_the_likest() -> None:
     committed = policy("sqs:CreateQueue", "sqs:TagQueue")
-    named, _ = drift(committed, [], live(a=policy("sqs:CreateQueue"), Deploy=policy("s3:GetObject")))
+    named, _ = compare_with_live_role(committed, [], live(a=policy("sqs:CreateQueue"), Deploy=policy("s3:GetObject")))
     assert named.counterpart == "inline policy Deploy"
-    likest, others = drift(committed, [], live(a=policy("s3:GetObject"), b=policy("sqs:CreateQueue")))
+    likest, others = compare_with_live_role(committed, [], live(a=policy("s3:GetObject"), b=policy("sqs:CreateQueue")))
     assert (likest.counterpart, [each.name for each in others]) == ("inline policy b", ["inline policy a"])
 
 
 def test_a_policy_that_another_file_stands_for_is_no_candidate() -> None:
     other = policy("logs:PutRetentionPolicy", where="iam/logs.json")
     committed = policy("sqs:CreateQueue")
-    compared, others = drift(committed, [other], live(a=policy("logs:PutRetentionPolicy"), b=policy("sqs:*")))
+    compared, others = compare_with_live_role(
+        committed, [other], live(a=policy("logs:PutRetentionPolicy"), b=policy("sqs:*"))
+    )
     assert (compared.counterpart, others) == ("inline policy b", ())
 
 
 def test_nothing_like_the_file_is_drift_unless_not_all_could_be_read() -> None:
     committed = policy("sqs:CreateQueue")
-    nothing, _ = drift(committed, [], LiveRole(ROLE))
+    nothing, _ = compare_with_live_role(committed, [], LiveRole(ROLE))
     assert nothing.missing
     assert nothing.differs
     unread = LiveRole(ROLE, gaps=(Gap(GapKind.LIVE_ROLE_UNREAD, Scope(), "refused"),))
-    unknown, _ = drift(committed, [], unread)
+    unknown, _ = compare_with_live_role(committed, [], unread)
     assert unknown.unknown
     assert not unknown.differs
 
 
 def test_a_policy_of_aws_is_never_taken_for_the_file() -> None:
     managed = LivePolicy("arn:aws:iam::aws:policy/AdministratorAccess", policy("*"))
-    compared, others = drift(policy("sqs:CreateQueue"), [], LiveRole(ROLE, (managed,)))
+    compared, others = compare_with_live_role(policy("sqs:CreateQueue"), [], LiveRole(ROLE, (managed,)))
     assert compared.missing
     assert others == (managed,)
 
@@ -88,7 +92,7 @@ def test_a_template_cannot_be_compared_and_blocks_nothing() -> None:
         {"Effect": "Allow", "Action": "sqs:CreateQueue", "Resource": {"Fn::GetAtt": ["Queue", "Arn"]}}
     ]}}]}}}  # fmt: skip
     committed = parse(json.dumps(template).encode(), "t.json", "/R/Properties/Policies/0/PolicyDocument")
-    compared, _ = drift(committed, [], live(x=policy("sqs:CreateQueue", resource=QUEUE)))
+    compared, _ = compare_with_live_role(committed, [], live(x=policy("sqs:CreateQueue", resource=QUEUE)))
     assert (compared.counterpart, compared.differs) == ("inline policy x", False)
     assert "template" in compared.unknown
 
@@ -103,17 +107,17 @@ def denying(document: Document, *actions: str, **more: Any) -> Document:
 def test_a_deny_that_only_one_side_has_is_drift() -> None:
     """What another policy allows is refused by a Deny of this one: it counts beyond what the policy itself allows."""
     plain = policy("sqs:CreateQueue")
-    behind, _ = drift(denying(plain, "iam:*"), [], live(x=plain, admin=policy("*")))
+    behind, _ = compare_with_live_role(denying(plain, "iam:*"), [], live(x=plain, admin=policy("*")))
     assert (behind.counterpart, behind.file_denies, behind.differs) == ("inline policy x", ("iam:*", "*"), True)
-    by_hand, _ = drift(plain, [], live(x=denying(plain, "iam:*")))
+    by_hand, _ = compare_with_live_role(plain, [], live(x=denying(plain, "iam:*")))
     assert (by_hand.live_denies, by_hand.file_denies, by_hand.differs) == (("iam:*", "*"), None, True)
-    same, _ = drift(denying(plain, "iam:Get*", "iam:*"), [], live(x=denying(plain, "iam:*")))
+    same, _ = compare_with_live_role(denying(plain, "iam:Get*", "iam:*"), [], live(x=denying(plain, "iam:*")))
     assert same == Drift("inline policy x")
 
 
 def test_a_deny_counts_in_whichever_policy_it_stands() -> None:
     plain = policy("sqs:CreateQueue")
-    elsewhere, _ = drift(
+    elsewhere, _ = compare_with_live_role(
         denying(plain, "iam:*"), [], live(deploy=plain, guard=denying(policy("s3:GetObject"), "iam:*"))
     )
     assert not elsewhere.differs
@@ -122,7 +126,7 @@ def test_a_deny_counts_in_whichever_policy_it_stands() -> None:
 def test_a_deny_that_may_not_have_been_read_is_no_drift() -> None:
     plain = policy("sqs:CreateQueue")
     unread = LiveRole(ROLE, live(x=plain).policies, gaps=(Gap(GapKind.LIVE_ROLE_UNREAD, Scope(), "refused"),))
-    compared, _ = drift(denying(plain, "iam:*"), [], unread)
+    compared, _ = compare_with_live_role(denying(plain, "iam:*"), [], unread)
     assert not compared.differs
 
 
@@ -130,11 +134,11 @@ def test_a_policy_beside_one_that_could_not_be_read_is_no_counterpart_but_by_its
     """Else a policy that has nothing to do with the file would be a drift that nobody can mend."""
     committed, other = policy("sqs:CreateQueue"), policy("sqs:TagQueue", "sqs:CreateQueue")
     unread = (Gap(GapKind.LIVE_ROLE_UNREAD, Scope(), "refused"),)
-    compared, others = drift(committed, [], LiveRole(ROLE, live(x=other).policies, gaps=unread))
+    compared, others = compare_with_live_role(committed, [], LiveRole(ROLE, live(x=other).policies, gaps=unread))
     assert (compared.differs, compared.counterpart) == (False, "")
     assert compared.unknown == "not all of the account was read"
     assert [each.name for each in others] == ["inline policy x"]
-    named, _ = drift(committed, [], LiveRole(ROLE, live(deploy=other).policies, gaps=unread))
+    named, _ = compare_with_live_role(committed, [], LiveRole(ROLE, live(deploy=other).policies, gaps=unread))
     assert named.live_allows == ("sqs:TagQueue", "*")
 
 
@@ -143,11 +147,11 @@ def test_another_file_that_is_not_in_the_account_is_drift(is_known: bool, unlike
     """What it grants is counted as granted, and is not."""
     other, own = policy("logs:PutRetentionPolicy", where="iam/logs.json"), policy("sqs:CreateQueue")
     gaps = () if is_known else (Gap(GapKind.LIVE_ROLE_UNREAD, Scope(), "refused"),)
-    compared, _ = drift(own, [other], LiveRole(ROLE, live(x=own).policies, gaps=gaps))
-    assert (compared.counterpart, compared.unlike, compared.differs) == ("inline policy x", unlike, bool(unlike))
+    compared, _ = compare_with_live_role(own, [other], LiveRole(ROLE, live(x=own).policies, gaps=gaps))
+    assert (compared.counterpart, compared.files_without_counterpart, compared.differs) == ("inline policy x", unlike, bool(unlike))
 
 
 def test_an_escaped_wildcard_is_no_part_that_only_a_template_knows() -> None:
     committed = policy("s3:GetObject", resource="arn:aws:s3:::assets/a${*}b")
-    compared, _ = drift(committed, [], live(x=policy("s3:GetObject", "s3:PutObject", resource="*")))
+    compared, _ = compare_with_live_role(committed, [], live(x=policy("s3:GetObject", "s3:PutObject", resource="*")))
     assert (compared.unknown, compared.differs) == ("", True)

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from leastpriv.diff.policy_diff import Edits, edits
+from leastpriv.diff.policy_diff import PolicyDiff, diff_policies
 from leastpriv.errors import PolicyFileError
 from leastpriv.policy.document import Document, parse
 from leastpriv.policy.evaluate import Request, evaluate
@@ -61,8 +61,8 @@ def document(found: object) -> Document:
     return parse(json.dumps({"Version": "2012-10-17", "Statement": found}).encode(), "p.json")
 
 
-def compared(before: object, after: object, *attached: object) -> Edits:
-    return edits(document(before), document(after), [document(each) for each in attached])
+def compared(before: object, after: object, *attached: object) -> PolicyDiff:
+    return diff_policies(document(before), document(after), [document(each) for each in attached])
 
 
 def decided(policy: Document, action: str, resource: str, region: str) -> str:
@@ -70,14 +70,14 @@ def decided(policy: Document, action: str, resource: str, region: str) -> str:
     return evaluate(Request(action, resource, context, context_complete=True), [policy]).effect
 
 
-def wider(found: Edits) -> set[str]:
+def wider(found: PolicyDiff) -> set[str]:
     """Actions that the edits show as allowed in more cases than before."""
     changed = [edit.actions for edit in (*found.added, *found.denies_removed)]
     changed += [edit.actions for edit in found.conditions if edit.widens]
     return {action for actions in changed for action in actions}
 
 
-def narrower(found: Edits) -> set[str]:
+def narrower(found: PolicyDiff) -> set[str]:
     """Actions that the edits show as allowed in fewer cases than before."""
     changed = [edit.actions for edit in (*found.removed, *found.denies_added)]
     changed += [edit.actions for edit in found.conditions if (edit.stricter if edit.effect == "Allow" else edit.looser)]
@@ -88,7 +88,7 @@ def narrower(found: Edits) -> set[str]:
 def test_a_request_that_is_decided_otherwise_is_never_missed(before: Any, after: Any) -> None:
     """Whatever the forms of both versions: an action that gains or loses anything stands in some edit."""
     old, new = document(before), document(after)
-    found = edits(old, new)
+    found = diff_policies(old, new)
     for action, resource, region in product(ACTIONS, NAMES, REGIONS):
         if action.partition(":")[0] != resource.split(":")[2]:
             continue
@@ -102,8 +102,8 @@ def test_a_request_that_is_decided_otherwise_is_never_missed(before: Any, after:
 @given(POLICIES, st.randoms())
 def test_another_form_of_the_same_policy_has_no_edit(policy: Any, chance: random.Random) -> None:
     text = rewritten({"Version": "2012-10-17", "Statement": policy}, chance)
-    found = edits(document(policy), parse(text.encode(), "p.json"))
-    assert found == Edits((), (), (), (), ())
+    found = diff_policies(document(policy), parse(text.encode(), "p.json"))
+    assert found == PolicyDiff((), (), (), (), ())
 
 
 def test_another_form_of_a_real_policy_has_no_edit(shared_folder: Path) -> None:
@@ -112,7 +112,7 @@ def test_another_form_of_a_real_policy_has_no_edit(shared_folder: Path) -> None:
     assert len(policies) >= 100
     for name, policy in policies:
         other = parse(rewritten(json.loads(policy.text), random.Random(name)).encode(), name)  # noqa: S311 - no secret
-        assert edits(policy, other) == Edits((), (), (), (), ()), name
+        assert diff_policies(policy, other) == PolicyDiff((), (), (), (), ()), name
 
 
 def read_policy(path: Path) -> Document | None:
@@ -223,12 +223,12 @@ def test_a_policy_variable_is_another_text_where_the_version_knows_none() -> Non
     text = {"Statement": [allow("sqs:TagQueue", "arn:aws:sqs:*:*:${aws:username}")]}
     old = parse(json.dumps({"Version": "2008-10-17", **text}).encode(), "p.json")
     new = parse(json.dumps({"Version": "2012-10-17", **text}).encode(), "p.json")
-    assert edits(old, new).added
-    assert edits(old, old) == edits(new, new) == Edits((), (), (), (), ())
+    assert diff_policies(old, new).added
+    assert diff_policies(old, old) == diff_policies(new, new) == PolicyDiff((), (), (), (), ())
 
 
 def test_no_file_grants_nothing() -> None:
     policy = document([allow("sqs:TagQueue", QUEUE)])
-    assert [edit.whole for edit in edits(None, policy).added] == [True]
-    assert [edit.whole for edit in edits(policy, None).removed] == [True]
-    assert edits(None, None) == Edits((), (), (), (), ())
+    assert [edit.whole for edit in diff_policies(None, policy).added] == [True]
+    assert [edit.whole for edit in diff_policies(policy, None).removed] == [True]
+    assert diff_policies(None, None) == PolicyDiff((), (), (), (), ())

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import structs
 
-from leastpriv.evidence.collector import UsageBook, data_event_root
+from leastpriv.evidence.collector import UsageCollector, logged_resource
 from leastpriv.evidence.models import Evidence
 from leastpriv.models import Basis, Call, DeniedBy, Gap, GapKind, Outcome, Scope, Usage
 from leastpriv.permissions.patterns import resource_covers
@@ -59,7 +59,7 @@ def call(
 
 
 def closed(*calls: Call) -> Evidence:
-    book = UsageBook(ROLE)
+    book = UsageCollector(ROLE)
     for each in calls:
         book.note(each)
     return book.close()
@@ -156,7 +156,7 @@ def test_omitted_parameters_could_hide_a_passed_role() -> None:
 
 
 def test_gaps_are_counted_and_past_the_bound_only_their_details_go() -> None:
-    book = UsageBook(ROLE)
+    book = UsageCollector(ROLE)
     for number in range(3_000):
         book.note_gap(Gap(GapKind.UNREADABLE_FILE, Scope(regions=("eu-west-1",)), f"file {number}", count=2))
     gaps = book.close().gaps
@@ -275,7 +275,7 @@ def test_data_events_are_remembered_by_bucket_and_kind_with_the_time_that_they_s
     ],
 )
 def test_a_selector_names_the_bucket_of_an_object(arn: str, root: str) -> None:
-    assert data_event_root(arn) == root
+    assert logged_resource(arn) == root
 
 
 def objects(number: int) -> list[Call]:

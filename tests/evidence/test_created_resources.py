@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from leastpriv.evidence.created_resources import made_by, maker, usages_that_made
+from leastpriv.evidence.created_resources import created_by_own_runs, created_types, creating_usages
 from leastpriv.models import Basis, Need, Outcome, Permission, Usage
 
 TIME = datetime(2026, 11, 1, tzinfo=UTC)
@@ -40,7 +40,7 @@ def test_a_resource_may_be_made_when_its_first_run_made_one_of_its_type(
     making: Usage, used_in: str, made: bool
 ) -> None:
     using = usage("ec2:DeleteVpc", VPC, "ec2.amazonaws.com:DeleteVpc", used_in)
-    assert maker([making, using])(using) is made
+    assert created_by_own_runs([making, using])(using) is made
 
 
 def test_a_thing_that_another_action_used_before_was_not_made() -> None:
@@ -51,8 +51,8 @@ def test_a_thing_that_another_action_used_before_was_not_made() -> None:
         first_seen=TIME - timedelta(days=1),
     )
     using = usage("ec2:DeleteVpc", VPC, "ec2.amazonaws.com:DeleteVpc", "7")
-    assert maker([making, using])(using)
-    assert not maker([making, using, before])(using)
+    assert created_by_own_runs([making, using])(using)
+    assert not created_by_own_runs([making, using, before])(using)
 
 
 def test_an_id_that_an_answer_named_was_made_whoever_used_it_first() -> None:
@@ -63,12 +63,12 @@ def test_an_id_that_an_answer_named_was_made_whoever_used_it_first() -> None:
     using, strange = (
         usage("apigateway:PATCH", each, "apigateway.amazonaws.com:UpdateRestApi", "3") for each in (api, other)
     )
-    assert maker([making, using])(using)
-    assert not maker([making, strange])(strange)
+    assert created_by_own_runs([making, using])(using)
+    assert not created_by_own_runs([making, strange])(strange)
     once = replace(making, runs=("1",))
-    assert not maker([once, using])(using)
+    assert not created_by_own_runs([once, using])(using)
     elsewhere = replace(making, need=replace(making.need, permission=Permission("ec2:CreateVpc", "*")))
-    assert not maker([elsewhere, using])(using)
+    assert not created_by_own_runs([elsewhere, using])(using)
 
 
 @pytest.mark.parametrize(
@@ -87,7 +87,7 @@ def test_an_id_that_an_answer_named_was_made_whoever_used_it_first() -> None:
 def test_the_type_is_read_off_the_event(action: str, event: str, resource: str) -> None:
     making = usage(action, "*", f"x.amazonaws.com:{event}", "7 8")
     using = usage(action.partition(":")[0] + ":Any", resource, "x.amazonaws.com:Any", "7")
-    assert maker([making, using])(using)
+    assert created_by_own_runs([making, using])(using)
 
 
 @pytest.mark.parametrize(
@@ -108,28 +108,26 @@ def test_the_type_is_read_off_the_event(action: str, event: str, resource: str) 
 )
 def test_to_start_what_another_call_makes_is_not_to_make_it(prefix: str, event: str, kinds: tuple[str, ...]) -> None:
     """Two instances that were started each by a run are no reason to open the termination of all."""
-    assert made_by(prefix, event) == kinds
+    assert created_types(prefix, event) == kinds
 
 
 def test_runs_that_nobody_reviewed_are_not_heard_as_makers() -> None:
     """One that makes a VPC and touches another one first would open all of them for what a reviewed run needs."""
     making = created("CreateVpc", "1 2")
     using = usage("ec2:DeleteVpc", VPC, "ec2.amazonaws.com:DeleteVpc", "1 3")
-    assert maker([making, using])(using)
-    assert maker([making, using], {"1", "2", "3"})(using)
-    assert not maker([making, using], {"2", "3"})(using)
+    assert created_by_own_runs([making, using])(using)
+    assert created_by_own_runs([making, using], {"1", "2", "3"})(using)
+    assert not created_by_own_runs([making, using], {"2", "3"})(using)
     named = replace(making, runs=("2", "3", "4"), made=("vpc-0a1b2c3d4e5f60718",))
-    assert maker([named, using], {"2", "3", "4"})(using)
-    assert not maker([named, using], {"3", "4"})(using)
+    assert created_by_own_runs([named, using], {"2", "3", "4"})(using)
+    assert not created_by_own_runs([named, using], {"3", "4"})(using)
 
 
 def test_the_makers_of_what_others_use_are_those_of_its_type() -> None:
     vpc, group = created("CreateVpc", "1"), created("CreateSecurityGroup", "2", "ec2:CreateSecurityGroup")
     using = usage("ec2:DeleteVpc", VPC, "ec2.amazonaws.com:DeleteVpc", "3")
-    assert usages_that_made([vpc, group, using], [using]) == [vpc]
+    assert creating_usages([vpc, group, using], [using]) == [vpc]
     assert (
-        usages_that_made(
-            [vpc, using], [usage("sts:GetCallerIdentity", "*", "sts.amazonaws.com:GetCallerIdentity", "3")]
-        )
+        creating_usages([vpc, using], [usage("sts:GetCallerIdentity", "*", "sts.amazonaws.com:GetCallerIdentity", "3")])
         == []
     )

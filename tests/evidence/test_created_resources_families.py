@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from leastpriv.evidence.created_resources import made_of
+from leastpriv.evidence.created_resources import find_created_resources
 from leastpriv.models import Basis, Need, Outcome, Permission, Usage
 from leastpriv.permissions.generalize import patterns_of
 
@@ -28,7 +28,7 @@ def queues(**fields: object) -> list[Usage]:
 
 def test_an_action_is_open_to_the_whole_family_though_one_run_alone_used_it() -> None:
     using = usage("sqs:TagQueue", f"{QUEUE}orders-2", "TagQueue", 2)
-    made = made_of([*queues(), using])
+    made = find_created_resources([*queues(), using])
     assert [each.pattern for each in patterns_of(made.seen([using]))] == [f"{QUEUE}orders-*"]
 
 
@@ -38,17 +38,19 @@ def test_an_action_is_open_to_the_whole_family_though_one_run_alone_used_it() ->
     ids=["in vain", "refused", "nobody knows", "named in part"],
 )
 def test_what_was_not_surely_made_is_no_family(fields: dict[str, object]) -> None:
-    assert not made_of(queues(**fields)).families
+    assert not find_created_resources(queues(**fields)).families
 
 
 def test_what_was_only_used_is_no_family() -> None:
-    assert not made_of([usage("sqs:TagQueue", f"{QUEUE}orders-{run}", "TagQueue", run) for run in (1, 2, 3)]).families
+    assert not find_created_resources(
+        [usage("sqs:TagQueue", f"{QUEUE}orders-{run}", "TagQueue", run) for run in (1, 2, 3)]
+    ).families
 
 
 def test_what_a_call_only_makes_things_in_is_no_family() -> None:
     """A table was made in each database; who made the databases, nobody knows."""
     places = [f"arn:aws:glue:eu-west-1:111122223333:database/app-{run}" for run in (1, 2, 3)]
-    assert not made_of(
+    assert not find_created_resources(
         [usage("glue:CreateTable", each, "CreateTable", run) for run, each in enumerate(places)]
     ).families
 
@@ -56,8 +58,8 @@ def test_what_a_call_only_makes_things_in_is_no_family() -> None:
 def test_only_those_who_may_teach_names_teach_them() -> None:
     """Runs of unreviewed code cannot widen what is written for the others."""
     own = queues()
-    assert made_of(own, own).families
-    assert not made_of(own, own[:2]).families
+    assert find_created_resources(own, own).families
+    assert not find_created_resources(own, own[:2]).families
 
 
 def bucket(run: int) -> str:
@@ -71,9 +73,9 @@ def site(run: int, *actions: str, key: str = "index.html") -> list[Usage]:
 
 
 def due(usages: list[Usage], action: str) -> list[str]:
-    made = made_of(usages)
+    made = find_created_resources(usages)
     used = made.seen(each for each in usages if each.need.permission.action == action)
-    return [each.pattern for each in patterns_of([*made.due(used)])]
+    return [each.pattern for each in patterns_of([*made.expected_objects(used)])]
 
 
 def test_what_was_done_to_objects_of_two_buckets_is_due_for_those_of_the_newest() -> None:
@@ -91,8 +93,8 @@ def test_nothing_is_due_where_one_bucket_alone_tells_or_the_object_is_not_there(
 
 def test_nothing_is_due_of_buckets_themselves() -> None:
     buckets = [each for run in (1, 2, 3) for each in site(run)]
-    made = made_of(buckets)
-    assert list(made.due(made.seen(buckets[:2]))) == []
+    made = find_created_resources(buckets)
+    assert list(made.expected_objects(made.seen(buckets[:2]))) == []
 
 
 def test_a_folder_of_the_newest_bucket_is_open_only_where_that_of_the_older_ones_is() -> None:
@@ -119,7 +121,7 @@ def test_what_is_due_is_open_like_what_was_seen() -> None:
 def test_the_bucket_of_an_object_is_never_open() -> None:
     """`site-*/index.html` would be other people's buckets too; `site-*` for `s3:ListBucket` gives nobody anything."""
     usages = [each for run in (1, 2, 3) for each in site(run, "PutObject", "DeleteObject")]
-    made = made_of(usages)
+    made = find_created_resources(usages)
     for found in patterns_of(made.seen(usages)):
         assert "/" in found.pattern or found.pattern == "arn:aws:s3:::site-*-111122223333"
         assert "/" not in found.pattern or "*" not in found.pattern

@@ -7,12 +7,12 @@ import json
 import pytest
 from msgspec import structs
 
-from leastpriv.errors import AwsError, AwsTrouble
-from leastpriv.evidence.collector import UsageBook
+from leastpriv.errors import AwsError, AwsErrorKind
+from leastpriv.evidence.collector import UsageCollector
 from leastpriv.evidence.denials.encoded_message import Decoder, decode_with
 from leastpriv.evidence.models import Evidence
 from leastpriv.models import Basis, Call, DeniedBy, GapKind, Outcome
-from leastpriv.report.tables import rows_of
+from leastpriv.report.tables import permission_rows
 from tests.evidence.test_collector import NO_POLICY, ROLE, USER, call
 
 FUNCTION = "arn:aws:lambda:eu-west-1:111122223333:function:orders"
@@ -21,7 +21,7 @@ ENCODED = "You are not authorized to perform this operation. Encoded authorizati
 
 
 def evidence_of(one: Call, decoder: Decoder | None = None) -> Evidence:
-    book = UsageBook(ROLE, decoder) if decoder else UsageBook(ROLE)
+    book = UsageCollector(ROLE, decoder) if decoder else UsageCollector(ROLE)
     book.note(one)
     return book.close()
 
@@ -54,7 +54,7 @@ def test_a_call_that_no_grant_mends_will_need_nothing_next(tail: str) -> None:
 
 
 def test_a_partner_is_neither_used_nor_refused_yet_so_it_is_no_row_of_permissions() -> None:
-    rows = rows_of({ROLE: evidence_of(create_function())}, patterns=False, name_principals=False)
+    rows = permission_rows({ROLE: evidence_of(create_function())}, patterns=False, name_principals=False)
     assert [row["action"] for row in rows if "action" in row] == ["lambda:CreateFunction"]
 
 
@@ -76,7 +76,7 @@ def test_an_encoded_refusal_of_a_record_is_decoded() -> None:
 def test_an_encoded_refusal_that_nobody_decodes_is_a_gap_of_its_event() -> None:
     evidence = evidence_of(call("CreateVpc", {}, source="ec2", outcome=Outcome.DENIED, message=ENCODED))
     (gap,) = evidence.gaps
-    assert gap.kind is GapKind.ENCODED_REFUSAL
+    assert gap.kind is GapKind.ENCODED_DENIAL
     assert gap.detail.startswith("ec2.amazonaws.com:CreateVpc: ")
 
 
@@ -105,12 +105,12 @@ def test_aws_is_asked_for_the_meaning() -> None:
 
 @pytest.mark.parametrize(
     ("code", "trouble"),
-    [("AccessDenied", AwsTrouble.DENIED), ("InvalidAuthorizationMessageException", AwsTrouble.OTHER)],
+    [("AccessDenied", AwsErrorKind.DENIED), ("InvalidAuthorizationMessageException", AwsErrorKind.OTHER)],
 )
-def test_what_aws_refuses_is_told_apart_from_a_damaged_text(code: str, trouble: AwsTrouble) -> None:
+def test_what_aws_refuses_is_told_apart_from_a_damaged_text(code: str, trouble: AwsErrorKind) -> None:
     with pytest.raises(AwsError) as raised:
         decode_with(Client(code), "abc")  # type: ignore[arg-type]
-    assert raised.value.trouble is trouble
+    assert raised.value.kind is trouble
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from leastpriv.evidence.gaps import left_out_by_all, left_out_by_each
+from leastpriv.evidence.gaps import common_gaps, merge_source_gaps
 from leastpriv.models import Gap, GapKind, Scope
 
 READS = Scope(events=("management-read",))
@@ -48,17 +48,17 @@ def settings(*scopes: Scope) -> list[Gap]:
 def test_an_event_is_hidden_only_where_every_trail_leaves_it_out(
     sources: list[list[Scope]], together: list[Scope]
 ) -> None:
-    found = left_out_by_all([settings(*scopes) for scopes in sources])
+    found = merge_source_gaps([settings(*scopes) for scopes in sources])
     assert [(gap.kind, gap.scope) for gap in found] == [(GapKind.NOT_LOGGED, scope) for scope in together]
 
 
 def test_a_trail_that_is_known_to_leave_nothing_out_hides_nothing() -> None:
-    assert left_out_by_each([settings(READS, KMS), []]) == []
-    assert left_out_by_each([settings(READS)]) == settings(READS)
+    assert common_gaps([settings(READS, KMS), []]) == []
+    assert common_gaps([settings(READS)]) == settings(READS)
 
 
 def test_gaps_of_other_kinds_stay_whatever_another_source_has() -> None:
-    assert left_out_by_all([[LOST, *settings(READS)], settings(WRITES), [LOST]]) == (LOST, LOST)
+    assert merge_source_gaps([[LOST, *settings(READS)], settings(WRITES), [LOST]]) == (LOST, LOST)
 
 
 parts = st.lists(st.sampled_from("ab"), unique=True, max_size=2).map(tuple)
@@ -76,6 +76,6 @@ def hidden(gaps: list[Gap], place: tuple[str, str, str]) -> bool:
 @example([[Scope(), Scope(regions=("a", "b"))], [Scope(regions=("b", "a"))]])
 def test_what_is_hidden_together_is_hidden_by_each(sources: list[list[Scope]]) -> None:
     each = [settings(*scopes) for scopes in sources]
-    together = list(left_out_by_all(each))
+    together = list(merge_source_gaps(each))
     for place in places:
         assert hidden(together, place) == all(hidden(gaps, place) for gaps in each)

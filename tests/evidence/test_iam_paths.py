@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import pytest
 
-from leastpriv.evidence.collector import UsageBook
+from leastpriv.evidence.collector import UsageCollector
 from leastpriv.models import Call, Outcome
 from tests.fakes.calls import a_call
 
@@ -16,7 +16,7 @@ POLICY = "arn:aws:iam::aws:policy/ReadOnlyAccess"
 
 def resources(*calls: Call) -> Mapping[str, list[str]]:
     """Action -> its resources in the evidence; usages and groups have to agree."""
-    book = UsageBook(calls[0].principal)
+    book = UsageCollector(calls[0].principal)
     for call in calls:
         book.note(call)
     evidence = book.close()

@@ -12,9 +12,9 @@ import pytest
 from leastpriv.aws import session as aws_module
 from leastpriv.aws.arns import parse_principal
 from leastpriv.aws.session import Aws
-from leastpriv.evidence.live_role import LiveRole, read_live
+from leastpriv.evidence.live_role import LiveRole, read_live_role
 from leastpriv.models import GapKind
-from leastpriv.policy.size import Kind, kind_of
+from leastpriv.policy.size import PolicyKind, policy_kind
 from tests.fakes.aws.event_history import FakeHistory, Fault
 from tests.fakes.aws.server import FakeAws, Operation, RefusedError
 
@@ -38,7 +38,7 @@ def test_whatever_keeps_iam_from_telling_is_a_gap_and_never_the_end(
     # Only where nobody is to answer in time: on a busy machine the other answers may take longer.
     monkeypatch.setattr(aws_module, "_READ_SECONDS", 0.2 if kind == "slow" else 30)
     with FakeHistory(faults=[Fault(kind, seconds=0.5)]) as fake:
-        found = read_live(Aws.open({**fake.environment(), "AWS_MAX_ATTEMPTS": "1"}), parse_principal(arn))
+        found = read_live_role(Aws.open({**fake.environment(), "AWS_MAX_ATTEMPTS": "1"}), parse_principal(arn))
     assert not found.is_known
     assert (found.principal, found.policies) == (arn, ())
     assert {gap.kind for gap in found.gaps} == {GapKind.LIVE_ROLE_UNREAD}
@@ -76,7 +76,7 @@ def _account(role: str = ARN) -> dict[str, Operation]:
 
 def _live(operations: Mapping[str, Operation], arn: str = ARN) -> LiveRole:
     with FakeAws(operations) as fake:
-        found = read_live(Aws.open(fake.environment()), parse_principal(arn))
+        found = read_live_role(Aws.open(fake.environment()), parse_principal(arn))
         # What this AWS leaves out of its answers on purpose is against botocore's models.
         fake.violations.clear()
     return found
@@ -121,7 +121,7 @@ def test_a_role_of_another_path_is_told() -> None:
 def test_the_roles_own_inline_policies_are_known_for_inline_ones() -> None:
     """They share one quota (`size_beside`), and are none of the ten managed policies."""
     found = _live(_account())
-    assert {each.name: kind_of(each.document, ARN) for each in found.policies} == {
-        MANAGED: Kind.MANAGED,
-        "inline policy own": Kind.INLINE_ROLE,
+    assert {each.name: policy_kind(each.document, ARN) for each in found.policies} == {
+        MANAGED: PolicyKind.MANAGED,
+        "inline policy own": PolicyKind.INLINE_ROLE,
     }

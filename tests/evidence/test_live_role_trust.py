@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from leastpriv.evidence.live_role import Trusted, TrustKind, trusted_by, unseen_logins
+from leastpriv.evidence.live_role import TrustedCaller, TrustKind, services_without_sts_events, trusted_callers
 
 PROVIDER = "token.actions.githubusercontent.com"
 GITHUB = f"arn:aws:iam::111122223333:oidc-provider/{PROVIDER}"
@@ -27,27 +27,27 @@ def policy(principal: Any, **more: Any) -> dict[str, Any]:
                 {"Federated": GITHUB},
                 Condition={"StringLike": {f"{PROVIDER}:sub": SUBJECT}, "StringEquals": {"a": "b"}},
             ),
-            [Trusted(TrustKind.GITHUB, GITHUB, (SUBJECT,))],
+            [TrustedCaller(TrustKind.GITHUB, GITHUB, (SUBJECT,))],
         ),
-        (policy({"Federated": GITHUB}), [Trusted(TrustKind.GITHUB, GITHUB)]),
+        (policy({"Federated": GITHUB}), [TrustedCaller(TrustKind.GITHUB, GITHUB)]),
         (policy({"Service": ["codebuild.amazonaws.com", "lambda.amazonaws.com"]}), [
-            Trusted(TrustKind.CODEBUILD, "codebuild.amazonaws.com"),
-            Trusted(TrustKind.SERVICE, "lambda.amazonaws.com"),
+            TrustedCaller(TrustKind.CODEBUILD, "codebuild.amazonaws.com"),
+            TrustedCaller(TrustKind.SERVICE, "lambda.amazonaws.com"),
         ]),
         (policy({"AWS": "arn:aws:iam::111122223333:user/kim"}), [
-            Trusted(TrustKind.PRINCIPAL, "arn:aws:iam::111122223333:user/kim")
+            TrustedCaller(TrustKind.PRINCIPAL, "arn:aws:iam::111122223333:user/kim")
         ]),
-        (policy({"AWS": "*"}), [Trusted(TrustKind.ANYBODY, "*")]),
-        (policy("*"), [Trusted(TrustKind.ANYBODY, "*")]),
+        (policy({"AWS": "*"}), [TrustedCaller(TrustKind.ANYONE, "*")]),
+        (policy("*"), [TrustedCaller(TrustKind.ANYONE, "*")]),
         (policy({"Federated": "cognito-identity.amazonaws.com"}), [
-            Trusted(TrustKind.FEDERATED, "cognito-identity.amazonaws.com")
+            TrustedCaller(TrustKind.FEDERATED, "cognito-identity.amazonaws.com")
         ]),
         (policy({"AWS": "*"}) | {"Statement": [{"Effect": "Deny", "Principal": "*"}]}, []),
         (None, []),
     ],
 )  # fmt: skip
-def test_each_kind_of_caller_is_recognised(document: object, expected: list[Trusted]) -> None:
-    assert list(trusted_by(document)) == expected
+def test_each_kind_of_caller_is_recognised(document: object, expected: list[TrustedCaller]) -> None:
+    assert list(trusted_callers(document)) == expected
 
 
 JSON = st.recursive(
@@ -60,7 +60,7 @@ JSON = st.recursive(
 
 @given(JSON)
 def test_what_is_no_trust_policy_trusts_nobody_and_breaks_nothing(document: object) -> None:
-    assert all(trusted.who for trusted in trusted_by(document) if trusted.kind is TrustKind.ANYBODY)
+    assert all(trusted.identifier for trusted in trusted_callers(document) if trusted.kind is TrustKind.ANYONE)
 
 
 @pytest.mark.parametrize(
@@ -73,4 +73,4 @@ def test_what_is_no_trust_policy_trusts_nobody_and_breaks_nothing(document: obje
 )
 def test_services_that_take_a_role_in_their_own_way_are_named(services: list[str], names: tuple[str, ...]) -> None:
     statement = {"Effect": "Allow", "Principal": {"Service": services}, "Action": "sts:AssumeRole"}
-    assert unseen_logins(trusted_by({"Statement": [statement]})) == names
+    assert services_without_sts_events(trusted_callers({"Statement": [statement]})) == names

@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from leastpriv.aws.arns import parse_principal
-from leastpriv.evidence.collector import UsageBook
+from leastpriv.evidence.collector import UsageCollector
 from leastpriv.evidence.models import Evidence
-from leastpriv.evidence.role_chain import MOST_ROLES, MOST_STEPS, Chain, Way, chain_of
+from leastpriv.evidence.role_chain import MOST_ROLES, MOST_STEPS, RoleChain, RoleLinkKind, build_chain
 from leastpriv.models import Call, Outcome
 
 ACCOUNT = "111122223333"
@@ -53,16 +53,16 @@ def _call(who: str, source: str, name: str, parameters: Mapping[str, object], ou
     )  # fmt: skip
 
 
-def chain(roots: Sequence[str], calls: Sequence[Call]) -> Chain:
+def chain(roots: Sequence[str], calls: Sequence[Call]) -> RoleChain:
     """The chain that some calls show, with the evidence of everybody who called."""
-    books = {who: UsageBook(who) for who in dict.fromkeys([*roots, *(call.principal for call in calls)])}
+    books = {who: UsageCollector(who) for who in dict.fromkeys([*roots, *(call.principal for call in calls)])}
     for call in calls:
         books[call.principal].note(call)
-    return chain_of(roots, {who: book.close() for who, book in books.items()})
+    return build_chain(roots, {who: book.close() for who, book in books.items()})
 
 
-def ways(found: Chain) -> list[tuple[str, str, str, str, int]]:
-    return [(link.source, link.role, link.way.value, link.service, link.count) for link in found.links]
+def ways(found: RoleChain) -> list[tuple[str, str, str, str, int]]:
+    return [(link.source, link.role, link.kind.value, link.service, link.count) for link in found.links]
 
 
 def test_a_cdk_deploy_leads_over_the_roles_of_its_bootstrap_stack_to_the_one_of_cloudformation() -> None:
@@ -162,9 +162,9 @@ def test_whatever_the_records_say_the_chain_is_bounded_and_holds_roles_alone(
     assert found.roots
     assert all(parse_principal(arn).kind == "role" for arn in found.members)
     assert len({(link.source, link.role) for link in found.links}) == len(found.links)
-    assert all(link.way is Way.ASSUMED and link.source != link.role for link in found.links)
+    assert all(link.kind is RoleLinkKind.ASSUMED and link.source != link.role for link in found.links)
 
 
 def test_evidence_without_calls_leads_nowhere() -> None:
-    assert chain_of([CI], {}) == Chain((CI,))
-    assert chain_of([CI], {CI: Evidence(CI)}).members == (CI,)
+    assert build_chain([CI], {}) == RoleChain((CI,))
+    assert build_chain([CI], {CI: Evidence(CI)}).members == (CI,)

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import structs
 
-from leastpriv.evidence.runs import RunTracker, is_run_by_itself
+from leastpriv.evidence.runs import RunTracker, is_run_id
 from leastpriv.models import Call, Outcome, Run
 
 START = datetime(2026, 1, 2, 8, 0, tzinfo=UTC)
@@ -49,7 +49,7 @@ def test_a_session_named_by_a_run_is_that_run_however_long_it_is_silent(session:
 
 @pytest.mark.parametrize("session", ["", "1234567", "GitHubActions", "i-0123456789", "AWSCodeBuild-x", "\uff11" * 8])
 def test_other_session_names_are_no_runs_by_themselves(session: str) -> None:
-    assert not is_run_by_itself(session)
+    assert not is_run_id(session)
 
 
 def test_chained_roles_under_one_run_id_are_one_run() -> None:

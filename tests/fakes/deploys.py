@@ -153,4 +153,4 @@ def proposal(
         file.write_text(json.dumps(policy, indent=2), encoding="utf-8")
     named = {name.replace("_", "-"): value for name, value in options.items()}
     settings = from_options({"role-arn": ROLE, "policy-file": str(file), "trails": (str(trail),), **named})
-    return run(settings, Workplace(path, folder, (trail,)), NOW, list[str]().append, run_url)
+    return run(settings, Workplace(path, folder, (trail,)), NOW, run_url)

@@ -10,12 +10,12 @@ from typing import Any
 
 from leastpriv.aws.arns import Window, parse_principal
 from leastpriv.evidence.cloudtrail.local_store import TrailFolder
-from leastpriv.evidence.collector import read_evidence
 from leastpriv.evidence.models import Coverage, Evidence
+from leastpriv.evidence.read_sources import read_evidence
 from leastpriv.policy.document import Document, parse
 from leastpriv.proposal.models import Options
 from leastpriv.proposal.review import review
-from leastpriv.report.context import Reviewed
+from leastpriv.report.context import ReviewContext
 from tests.fakes.deploys import ROLE, write_trail
 
 RUN_URL = "https://github.com/octo-org/shop/actions/runs/{run}"
@@ -33,11 +33,11 @@ def reviewed(
     options: Options | None = None,
     principal: str = ROLE,
     path: str = "iam/ci-deploy.json",
-) -> Reviewed:
+) -> ReviewContext:
     """The review of an edit by the evidence of some CloudTrail records."""
     evidence, count = _evidence(folder, list(records), principal)
     others = [found for number, policy in enumerate(attached) if (found := document(policy, f"attached {number}"))]
-    return Reviewed(
+    return ReviewContext(
         principal=principal,
         policy_file=path,
         review=review(document(base, "base"), document(head, "head"), others, evidence, options or Options()),

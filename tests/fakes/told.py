@@ -15,9 +15,9 @@ from leastpriv.config.settings import Settings
 from leastpriv.evidence.aws_findings.models import (
     AccessReport,
     Attempt,
+    AwsFindings,
     Declared,
     GeneratedPolicy,
-    Hints,
     ServiceAccess,
     SharedPolicy,
 )
@@ -66,14 +66,14 @@ def _id(change: Mapping[str, Any]) -> str:
 def reading(case: Mapping[str, Any]) -> propose.Read:
     """Reads the case's calls, with what AWS told of their use."""
 
-    def read(settings: Settings, workplace: Workplace, say: propose.Say) -> Reading:
-        found = read_calls(settings, workplace, say)
-        return replace(found, evidence=replace(found.evidence, hints=hints(case.get("aws", {}))))
+    def read(settings: Settings, workplace: Workplace) -> Reading:
+        found = read_calls(settings, workplace)
+        return replace(found, evidence=replace(found.evidence, aws_findings=hints(case.get("aws", {}))))
 
     return read
 
 
-def hints(told: Mapping[str, Any]) -> Hints:
+def hints(told: Mapping[str, Any]) -> AwsFindings:
     """What AWS told, as values."""
     generated = told.get("generated-policy")
     grants = tuple(sorted((action, tuple(resources)) for action, resources in (generated or {}).items()))
@@ -81,7 +81,7 @@ def hints(told: Mapping[str, Any]) -> Hints:
     for kind, actions in told.get("declared", {}).items():
         for action in actions:
             declared.setdefault(action, []).append(kind)
-    return Hints(
+    return AwsFindings(
         access=_access(told["last-accessed"]) if "last-accessed" in told else None,
         generated=GeneratedPolicy("job-1", None, None, True, grants) if generated is not None else None,
         declared=Declared(
@@ -154,11 +154,9 @@ def account(case: Mapping[str, Any]) -> Iterator[None]:
     documents = {name: parse(json.dumps(policy).encode(), name) for name, policy in policies.items()}
     read = propose.attached_to
 
-    def attached_to(
-        settings: Settings, workplace: Workplace, base: str, committed: Document | None, say: propose.Say
-    ) -> Attached:
+    def attached_to(settings: Settings, workplace: Workplace, base: str, committed: Document | None) -> Attached:
         live = LiveRole(settings.principal.arn, tuple(LivePolicy(name, each) for name, each in documents.items()))
-        return with_live(read(settings, workplace, base, committed, say), live, committed, say)
+        return with_live(read(settings, workplace, base, committed), live, committed)
 
     with patch.object(propose, "attached_to", attached_to):
         yield

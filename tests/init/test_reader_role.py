@@ -6,12 +6,12 @@ import pytest
 
 from leastpriv.errors import InputError
 from leastpriv.init import render
-from leastpriv.init.options import Target, sources_of, target_of
-from leastpriv.init.reader_role import DEFAULT_SOURCES, grants_of, known_sources, parameters_of, policy_of
-from leastpriv.init.render import CLOUDFORMATION, TERRAFORM, files
+from leastpriv.init.options import InitOptions, chosen_sources, parse_options
+from leastpriv.init.reader_role import DEFAULT_SOURCES, known_sources, reader_grants, reader_policy, template_parameters
+from leastpriv.init.render import CLOUDFORMATION, TERRAFORM, render_files
 from leastpriv.permissions import catalog
 from leastpriv.permissions.resource_types import fits
-from leastpriv.policy.containment import contained
+from leastpriv.policy.containment import check_containment
 from leastpriv.policy.document import Document, parse
 from leastpriv.policy.evaluate import policy_size
 
@@ -32,8 +32,8 @@ each_source = pytest.mark.parametrize("source", known_sources())
 
 @each_source
 def test_every_action_exists_and_fits_each_of_its_resources(source: str) -> None:
-    for grant in grants_of([source]):
-        statement = _policy([source]).statements[grants_of([source]).index(grant)]
+    for grant in reader_grants([source]):
+        statement = _policy([source]).statements[reader_grants([source]).index(grant)]
         for action in grant.actions:
             assert catalog.spelling(action) == action
             for resource in statement.resources:
@@ -42,7 +42,7 @@ def test_every_action_exists_and_fits_each_of_its_resources(source: str) -> None
 
 @each_source
 def test_a_wildcard_resource_stands_only_where_the_action_takes_no_other(source: str) -> None:
-    for grant in grants_of([source]):
+    for grant in reader_grants([source]):
         if grant.resources == ("*",):
             for action in grant.actions:
                 known = catalog.action(action)
@@ -54,7 +54,7 @@ def test_a_wildcard_resource_stands_only_where_the_action_takes_no_other(source:
 def test_the_reader_may_change_nothing_but_what_its_source_cannot_do_without(source: str) -> None:
     writes = {
         action
-        for grant in grants_of([source])
+        for grant in reader_grants([source])
         for action in grant.actions
         if {"Write", "Permissions management", "Tagging"} & set(catalog.access_level(action).split(", "))
     }
@@ -69,29 +69,29 @@ def test_the_reader_may_change_nothing_but_what_its_source_cannot_do_without(sou
 @pytest.mark.parametrize("sources", [[name] for name in known_sources()] + [list(known_sources())])
 def test_cloudformation_and_terraform_grant_exactly_the_table(sources: list[str]) -> None:
     """All three allow the same, by containment both ways; values are put in where the templates take them."""
-    found = files(sources, Target())
+    found = render_files(sources, InitOptions())
     table = _policy(sources)
     for name, pointer in ((CLOUDFORMATION, render.POINTER), (TERRAFORM, render.ADDRESS)):
         valued = _valued(found[name], _values(sources))
         template = parse(valued.encode(), name, pointer, {"AWS::Partition": "aws", **_pseudo()})
         assert len(template.statements) == len(table.statements)
-        assert contained([table], [template]).holds, name
-        assert contained([template], [table]).holds, name
+        assert check_containment([table], [template]).holds, name
+        assert check_containment([template], [table]).holds, name
 
 
 def test_nothing_is_granted_beyond_the_chosen_sources() -> None:
-    assert {action for grant in grants_of(["event-history"]) for action in grant.actions} == {
+    assert {action for grant in reader_grants(["event-history"]) for action in grant.actions} == {
         "account:ListRegions", "cloudtrail:LookupEvents",
     }  # fmt: skip
 
 
 def test_what_two_sources_share_is_granted_once() -> None:
-    both = grants_of(["s3-trail", "athena"])
+    both = reader_grants(["s3-trail", "athena"])
     assert len({grant.sid for grant in both}) == len(both)
 
 
 def test_sids_are_those_that_iam_takes_and_differ() -> None:
-    sids = [grant.sid for grant in grants_of(known_sources())]
+    sids = [grant.sid for grant in reader_grants(known_sources())]
     assert all(sid.isalnum() for sid in sids)
     assert len(set(sids)) == len(sids)
 
@@ -101,13 +101,13 @@ def test_every_choice_fits_one_policy_of_a_role() -> None:
 
 
 def test_every_value_that_a_resource_names_is_a_parameter() -> None:
-    names = {parameter.name for parameter in parameters_of(grants_of(known_sources()), {})}
+    names = {parameter.name for parameter in template_parameters(reader_grants(known_sources()), {})}
     assert set(VALUES) - {"Partition", "Account"} <= names
 
 
 def test_a_source_that_is_none_is_refused_with_the_choice() -> None:
     with pytest.raises(InputError, match=r"'trail'.*event-history, s3-trail"):
-        grants_of(["trail"])
+        reader_grants(["trail"])
 
 
 @pytest.mark.parametrize(
@@ -135,24 +135,24 @@ def test_a_source_that_is_none_is_refused_with_the_choice() -> None:
 )
 def test_what_a_template_would_read_as_its_own_is_refused(options: dict[str, str], advice: str) -> None:
     with pytest.raises(InputError, match=advice):
-        target_of(**options)
+        parse_options(**options)
 
 
 def test_a_user_is_read_as_a_user() -> None:
-    target = target_of("arn:aws:iam::111122223333:user/ci")
-    assert sources_of(["event-history, live-role"], target) == ("event-history", "live-user")
-    assert sources_of([], Target()) == DEFAULT_SOURCES
+    target = parse_options("arn:aws:iam::111122223333:user/ci")
+    assert chosen_sources(["event-history, live-role"], target) == ("event-history", "live-user")
+    assert chosen_sources([], InitOptions()) == DEFAULT_SOURCES
 
 
 def test_a_role_is_read_as_a_role_whatever_kind_is_named() -> None:
-    target = target_of("arn:aws:iam::111122223333:role/ci")
-    assert sources_of(["live-user", "live-role"], target) == ("live-role",)
+    target = parse_options("arn:aws:iam::111122223333:role/ci")
+    assert chosen_sources(["live-user", "live-role"], target) == ("live-role",)
     # Nobody said yet which of the two it is.
-    assert sources_of(["live-user"], Target()) == ("live-user",)
+    assert chosen_sources(["live-user"], InitOptions()) == ("live-user",)
 
 
 def _policy(sources: list[str]) -> Document:
-    return parse(json.dumps(policy_of(grants_of(sources), _values(sources))).encode(), "reader.json")
+    return parse(json.dumps(reader_policy(reader_grants(sources), _values(sources))).encode(), "reader.json")
 
 
 def _values(sources: list[str]) -> dict[str, str]:
@@ -168,7 +168,7 @@ def _valued(text: str, values: dict[str, str]) -> str:
     """A template with its parameters' values written where they are named."""
     for name, value in values.items():
         text = text.replace(f"!Ref {name}", value).replace(f"${{{name}}}", value)
-    for parameter in parameters_of(grants_of(known_sources()), {}):
+    for parameter in template_parameters(reader_grants(known_sources()), {}):
         if parameter.name in VALUES:
             value = values[parameter.name]
             text = text.replace(f"${{var.{parameter.variable}}}", value)

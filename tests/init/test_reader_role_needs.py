@@ -15,8 +15,8 @@ import pytest
 
 from leastpriv.aws.arns import parse_principal
 from leastpriv.aws.session import Aws
-from leastpriv.evidence.live_role import read_live, roles_like
-from leastpriv.init.reader_role import Grant, grants_of, policy_of
+from leastpriv.evidence.live_role import list_matching_roles, read_live_role
+from leastpriv.init.reader_role import ReaderGrant, reader_grants, reader_policy
 from tests.evidence.aws_findings.test_collect import Account
 from tests.evidence.cloudtrail.test_athena import Stand
 from tests.evidence.cloudtrail.test_digest_validation import fill, read
@@ -40,20 +40,20 @@ def test_policy_generation_and_findings(tmp_path: Path) -> None:
     """One generation to its end, and one that is interrupted, which is cancelled."""
     account, hurried = Account(), Account()
     with FakeAws({**account.iam.operations(), **account.analyzer.operations()}) as aws:
-        account.hints(Aws.open(aws.environment()))
+        account.aws_findings(Aws.open(aws.environment()))
         aws.operations = {**hurried.iam.operations(), **hurried.analyzer.operations()}
         hurried.time.on_sleep = lambda: _interrupt_after("GetGeneratedPolicy", aws)
         with pytest.raises(KeyboardInterrupt):
-            hurried.hints(Aws.open(aws.environment()))
+            hurried.aws_findings(Aws.open(aws.environment()))
     asked = [each for each in aws.requests if each.service == "accessanalyzer"]
-    _hold(asked, list(grants_of(["access-analyzer"])), tmp_path)
+    _hold(asked, list(reader_grants(["access-analyzer"])), tmp_path)
 
 
 def test_what_is_attached_to_a_user(tmp_path: Path) -> None:
     with FakeAws(_user()) as aws:
-        found = read_live(Aws.open(aws.environment()), parse_principal(KIM))
+        found = read_live_role(Aws.open(aws.environment()), parse_principal(KIM))
     assert found.is_known
-    _hold(aws.requests, list(grants_of(["live-user"])), tmp_path)
+    _hold(aws.requests, list(reader_grants(["live-user"])), tmp_path)
 
 
 def test_roles_that_a_wildcard_means(tmp_path: Path) -> None:
@@ -62,8 +62,8 @@ def test_roles_that_a_wildcard_means(tmp_path: Path) -> None:
         "CreateDate": datetime(2026, 1, 1, tzinfo=UTC), "AssumeRolePolicyDocument": "{}",
     }  # fmt: skip
     with FakeAws({"iam:ListRoles": lambda _: {"Roles": [role], "IsTruncated": False}}) as aws:
-        assert roles_like(Aws.open(aws.environment()), ["*"], "aws") == (parse_principal(READER),)
-    _hold(aws.requests, list(grants_of(["roles"])), tmp_path)
+        assert list_matching_roles(Aws.open(aws.environment()), ["*"], "aws") == (parse_principal(READER),)
+    _hold(aws.requests, list(reader_grants(["roles"])), tmp_path)
 
 
 def test_keys_of_digest_files(tmp_path: Path) -> None:
@@ -73,7 +73,7 @@ def test_keys_of_digest_files(tmp_path: Path) -> None:
         aws.operations["cloudtrail:DescribeTrails"] = lambda _: {"trailList": []}
         read(Aws.open(s3.environment(others=aws.endpoint)))
     asked = [each for each in aws.requests if each.operation == "ListPublicKeys"]
-    _hold(asked, list(grants_of(["digests"])), tmp_path)
+    _hold(asked, list(reader_grants(["digests"])), tmp_path)
 
 
 def test_queries_in_athena(tmp_path: Path) -> None:
@@ -89,16 +89,16 @@ def test_queries_in_athena(tmp_path: Path) -> None:
             with pytest.raises(KeyboardInterrupt):
                 stand.read()
         asked = [each for each in stand.aws.requests if each.service == "athena"]
-    own = [grant for grant in grants_of(["athena"]) if grant.actions[0].startswith("athena:")]
+    own = [grant for grant in reader_grants(["athena"]) if grant.actions[0].startswith("athena:")]
     _hold(asked, own, tmp_path)
 
 
-def _hold(asked: list[Asked], granted: list[Grant], folder: Path) -> None:
+def _hold(asked: list[Asked], granted: list[ReaderGrant], folder: Path) -> None:
     """The product has nothing to change in a policy of the grants, and names exactly their actions."""
     assert asked
     write_trail(folder / "trail", records_of(asked, READER))
     policy = folder / "reader.json"
-    policy.write_text(json.dumps(policy_of(granted, VALUES), indent=2))
+    policy.write_text(json.dumps(reader_policy(granted, VALUES), indent=2))
     assert used(folder / "trail", READER) == {action for grant in granted for action in grant.actions}
     assert changes(policy, folder / "trail", READER, folder / "out") == []
 

@@ -14,9 +14,9 @@ from ruamel.yaml import YAML
 
 from leastpriv.config.inputs import INPUTS
 from leastpriv.config.settings import from_environment
-from leastpriv.init.options import Target, target_of
+from leastpriv.init.options import InitOptions, parse_options
 from leastpriv.init.reader_role import known_sources
-from leastpriv.init.render import CLOUDFORMATION, PATH, TERRAFORM, deploy_command, files, inputs_of
+from leastpriv.init.render import CLOUDFORMATION, PATH, TERRAFORM, action_inputs, deploy_command, render_files
 from tests.fakes.command import leastpriv
 
 KNOWN = {known.name for known in INPUTS}
@@ -25,9 +25,9 @@ ISSUER = "token.actions.githubusercontent.com"
 
 def test_the_trust_takes_both_forms_of_githubs_subject_and_no_other() -> None:
     """By names, and by names and ids; the second only where both ids are given."""
-    statement = _yaml(files(known_sources(), Target())[CLOUDFORMATION])["Resources"]["LeastprivReader"]["Properties"][
-        "AssumeRolePolicyDocument"
-    ]["Statement"][0]
+    statement = _yaml(render_files(known_sources(), InitOptions())[CLOUDFORMATION])["Resources"]["LeastprivReader"][
+        "Properties"
+    ]["AssumeRolePolicyDocument"]["Statement"][0]
     assert statement["Action"] == "sts:AssumeRoleWithWebIdentity"
     equals = statement["Condition"]["StringEquals"]
     assert equals[f"{ISSUER}:aud"] == "sts.amazonaws.com"
@@ -43,7 +43,7 @@ def test_the_trust_takes_both_forms_of_githubs_subject_and_no_other() -> None:
 
 
 def test_terraform_takes_the_same_subjects() -> None:
-    text = files(known_sources(), Target())[TERRAFORM]
+    text = render_files(known_sources(), InitOptions())[TERRAFORM]
     assert '"repo:${var.repository_owner}/${var.repository_name}:ref:refs/heads/${var.branch}"' in text
     by_id = "${var.repository_owner}@${var.repository_owner_id}/${var.repository_name}@${var.repository_id}"
     assert f'== "" ? "" : "repo:{by_id}:ref:refs/heads/${{var.branch}}"' in text
@@ -52,33 +52,35 @@ def test_terraform_takes_the_same_subjects() -> None:
 def test_terraform_is_read_by_a_parser_of_its_language() -> None:
     import hcl2
 
-    found = hcl2.loads(files(known_sources(), target_of(repository="acme/shop"))[TERRAFORM])
+    found = hcl2.loads(render_files(known_sources(), parse_options(repository="acme/shop"))[TERRAFORM])
     assert {"variable", "data", "resource", "output"} <= set(found)
 
 
 def test_every_parameter_that_the_template_uses_is_declared_and_every_declared_one_used() -> None:
     for sources in (known_sources(), ("event-history",)):
-        text = files(sources, Target())[CLOUDFORMATION]
+        text = render_files(sources, InitOptions())[CLOUDFORMATION]
         declared = set(_yaml(text)["Parameters"])
         body = text.partition("Conditions:")[2]
         used = set(re.findall(r"\$\{(\w+)\}|!Ref (\w+)", body))
         assert {one or other for one, other in used} - {"AWS"} == declared
-        variables = files(sources, Target())[TERRAFORM]
+        variables = render_files(sources, InitOptions())[TERRAFORM]
         assert set(re.findall(r'variable "(\w+)"', variables)) == set(re.findall(r"var\.(\w+)", variables))
 
 
 @pytest.mark.parametrize("source", known_sources())
 def test_the_workflow_sets_only_inputs_that_there_are(source: str) -> None:
-    steps = _yaml(files([source], Target())[PATH])["jobs"]["least-privilege"]["steps"]
+    steps = _yaml(render_files([source], InitOptions())[PATH])["jobs"]["least-privilege"]["steps"]
     assert {"role-arn", "policy-file"} <= set(steps[1]["with"]) <= KNOWN
-    assert set(inputs_of([source])) <= KNOWN
+    assert set(action_inputs([source])) <= KNOWN
 
 
 @pytest.mark.parametrize(
     "name", ["null", "1.5", "true", "2026-11-24", "iam/ci.json#/Resources/R/Properties/Policies/0"]
 )
 def test_the_policy_file_is_the_text_that_was_given(name: str) -> None:
-    steps = _yaml(files(["event-history"], target_of(policy_file=name))[PATH])["jobs"]["least-privilege"]["steps"]
+    steps = _yaml(render_files(["event-history"], parse_options(policy_file=name))[PATH])["jobs"]["least-privilege"][
+        "steps"
+    ]
     assert steps[1]["with"]["policy-file"] == name
 
 
@@ -88,7 +90,7 @@ def test_the_policy_file_is_the_text_that_was_given(name: str) -> None:
 )
 def test_another_partition_has_a_region_and_an_audience_of_its_own(partition: str, region: str, audience: str) -> None:
     """The role takes exactly the audience for which the workflow asks."""
-    found = files(known_sources(), target_of(f"arn:{partition}:iam::111122223333:role/ci"))
+    found = render_files(known_sources(), parse_options(f"arn:{partition}:iam::111122223333:role/ci"))
     asked = _yaml(found[PATH])["jobs"]["least-privilege"]["steps"][0]["with"]
     assert asked["aws-region"] == region
     assert asked.get("audience", "sts.amazonaws.com") == audience
@@ -106,8 +108,8 @@ def test_another_default_branch_is_in_both_templates_and_in_the_command_that_dep
 
 
 def test_the_command_that_deploys_names_every_value_without_a_default_the_ids_and_the_branch() -> None:
-    command = deploy_command(["s3-trail"], Target())
-    parameters = _yaml(files(["s3-trail"], Target())[CLOUDFORMATION])["Parameters"]
+    command = deploy_command(["s3-trail"], InitOptions())
+    parameters = _yaml(render_files(["s3-trail"], InitOptions())[CLOUDFORMATION])["Parameters"]
     needed = {name for name, each in parameters.items() if "Default" not in each}
     values = shlex.split(command.partition("--parameter-overrides ")[2])
     assert {value.partition("=")[0] for value in values} == {*needed, "RepositoryOwnerId", "RepositoryId", "Branch"}
@@ -115,20 +117,20 @@ def test_the_command_that_deploys_names_every_value_without_a_default_the_ids_an
 
 def test_the_command_that_deploys_asks_github_for_the_ids_of_the_repository() -> None:
     """By default a new repository's subject has them, and the role would take no job of it without."""
-    values = shlex.split(deploy_command(["event-history"], target_of(repository="acme/shop")))
+    values = shlex.split(deploy_command(["event-history"], parse_options(repository="acme/shop")))
     assert "RepositoryOwnerId=$(gh api repos/acme/shop --jq .owner.id)" in values
     assert "RepositoryId=$(gh api repos/acme/shop --jq .id)" in values
 
 
 def test_the_workflow_names_a_trail_where_a_table_is_to_be_made_over_it() -> None:
-    found = inputs_of(["athena", "athena-create"])
+    found = action_inputs(["athena", "athena-create"])
     assert (found["trails"], found["athena-table"]) == ("s3://BUCKET/PREFIX", "DATABASE.TABLE")
 
 
 @pytest.mark.parametrize("sources", [*([source] for source in known_sources()), known_sources()], ids=",".join)
 def test_the_workflow_asks_for_nothing_that_the_role_may_not_and_its_inputs_are_good(sources: list[str]) -> None:
     """A step asks IAM for last accessed information by itself; where that is no chosen source, the input says no."""
-    given = _yaml(files(sources, Target())[PATH])["jobs"]["least-privilege"]["steps"][1]["with"]
+    given = _yaml(render_files(sources, InitOptions())[PATH])["jobs"]["least-privilege"]["steps"][1]["with"]
     values = {name: "true" if value is True else "false" if value is False else value for name, value in given.items()}
     own = {
         "s3://BUCKET/PREFIX": "s3://logs/org", "DATABASE.TABLE": "default.logs",
@@ -164,7 +166,7 @@ def test_a_choice_that_lacks_something_is_told(sources: str, words: str, tmp_pat
 
 def test_the_workflow_is_one_for_github(tmp_path: Path) -> None:
     path = tmp_path / "least-privilege.yml"
-    path.write_text(files(known_sources(), Target())[PATH])
+    path.write_text(render_files(known_sources(), InitOptions())[PATH])
     tool = Path(sys.executable).with_name("check-jsonschema")
     done = subprocess.run([tool, "--builtin-schema", "vendor.github-workflows", path], capture_output=True, text=True)
     assert done.returncode == 0, done.stdout

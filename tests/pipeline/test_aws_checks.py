@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 
+from leastpriv.aws_checks import custom_checks
 from leastpriv.config.settings import from_options
 from leastpriv.errors import InputError
 from leastpriv.models import Basis
 from leastpriv.pipeline.context import Workplace
 from leastpriv.pipeline.propose import Result, run
 from leastpriv.pipeline.sources import Reach
+from tests.fakes import progress
 from tests.fakes.aws.cloudformation_types import CloudFormationTypes
 from tests.fakes.aws.policy_checks import PolicyChecks
 from tests.fakes.command import leastpriv
@@ -44,7 +47,6 @@ def _run(
     templates: Sequence[str] = (),
     *,
     paid: bool = False,
-    say: Callable[[str], None] = lambda _: None,
 ) -> Result:
     file = folder / "ci.json"
     file.write_text(json.dumps(policy, indent=2))
@@ -54,7 +56,7 @@ def _run(
         "custom-policy-checks": "true" if paid else "false",
     })  # fmt: skip
     paths = tuple(folder / name for name in templates)
-    return run(settings, Workplace("ci.json", folder, (trail,), reach=reach, templates=paths), NOW, say)
+    return run(settings, Workplace("ci.json", folder, (trail,), reach=reach, templates=paths), NOW)
 
 
 def _opened(environment: dict[str, str]) -> Reach:
@@ -74,9 +76,9 @@ def test_a_run_over_files_alone_asks_aws_nothing_whatever_its_environment_holds(
 def test_a_run_that_has_opened_the_door_has_its_proposal_judged(tmp_path: Path) -> None:
     with PolicyChecks() as aws:
         result = _run(tmp_path, _opened(aws.environment()))
-    assert result.subject.draft.changes
-    assert [each.judge for each in result.subject.judgements] == ["ValidatePolicy", "SimulateCustomPolicy"]
-    assert all(not each.failure for each in result.subject.judgements)
+    assert result.subject.proposal.changes
+    assert [each.operation for each in result.subject.check_results] == ["ValidatePolicy", "SimulateCustomPolicy"]
+    assert all(not each.failure for each in result.subject.check_results)
     assert "### What AWS says of it" in result.body
     assert "AWS disagrees" not in result.body
 
@@ -84,7 +86,7 @@ def test_a_run_that_has_opened_the_door_has_its_proposal_judged(tmp_path: Path) 
 def test_the_simulation_agrees_with_our_replay_on_every_need(tmp_path: Path) -> None:
     with PolicyChecks() as aws:
         result = _run(tmp_path, _opened(aws.environment()))
-    simulated = result.subject.judgements[1]
+    simulated = result.subject.check_results[1]
     assert simulated.asked > 0
     assert simulated.disagreements == ()
 
@@ -114,10 +116,11 @@ def test_the_input_opens_the_door_and_the_price_is_said_before_anything_is_paid(
     before: dict[str, int] = {}
     with PolicyChecks() as aws:
 
-        def say(text: str) -> None:
+        def info(text: str) -> None:
             before[text] = sum(name.startswith("Check") for name in aws.judged)
 
-        result = _run(tmp_path, Reach(aws.environment(), NOW), paid=True, say=say)
+        with patch.object(custom_checks._log, "info", info):
+            result = _run(tmp_path, Reach(aws.environment(), NOW), paid=True)
     [price] = [text for text in before if "which AWS charges" in text]
     assert before[price] == 0
     assert {"CheckAccessNotGranted", "ValidatePolicy"} <= set(aws.judged)
@@ -197,7 +200,7 @@ def test_a_trust_policy_that_is_none_ends_the_run_before_any_evidence_is_read(
 
 def test_paid_checks_without_credentials_are_told_and_end_nothing(tmp_path: Path) -> None:
     result = _run(tmp_path, Reach(NOWHERE, NOW), paid=True)
-    assert result.subject.draft.changes
+    assert result.subject.proposal.changes
     assert "`AWS` could not be asked." in result.body
 
 
@@ -206,7 +209,7 @@ def test_a_judge_that_fails_ends_nothing(tmp_path: Path) -> None:
     with PolicyChecks() as aws:
         aws.refuse("ValidatePolicy", "AccessDeniedException", words, 403)
         result = _run(tmp_path, _opened(aws.environment()))
-    assert result.subject.draft.changes
+    assert result.subject.proposal.changes
     assert "`ValidatePolicy` could not be asked. AWS refused `access-analyzer:ValidatePolicy`" in result.body
 
 
@@ -214,10 +217,10 @@ def test_what_types_of_the_roles_own_stacks_need_is_kept_and_offered(tmp_path: P
     with CloudFormationTypes(HANDLERS, {("eu-west-1", "orders"): ["AWS::SQS::Queue"]}) as types, PolicyChecks() as aws:
         environment = {**aws.environment(), "AWS_ENDPOINT_URL_CLOUDFORMATION": types.endpoint}
         result = _run(tmp_path, _opened(environment), STACKS_TOO, _own_stack())
-    assert result.subject.evidence.hints.declared.types == ("AWS::SQS::Queue",)
-    held = {each.action: each.objection.guard for each in result.subject.draft.held_back}
+    assert result.subject.evidence.aws_findings.declared.types == ("AWS::SQS::Queue",)
+    held = {each.action: each.guard_result.guard for each in result.subject.proposal.held_back}
     assert held["sns:SetTopicAttributes"] == "declared"
-    offered = {offer.action: offer.basis.value for offer in result.subject.offers}
+    offered = {offer.action: offer.basis.value for offer in result.subject.suggested_actions}
     assert offered["kms:ListAliases"] == "declared"
     assert "- `kms:ListAliases`: declared by `AWS::SQS::Queue`." in result.body
 
@@ -233,13 +236,15 @@ def test_a_template_opens_the_door_and_its_types_are_asked(tmp_path: Path) -> No
         result = _run(tmp_path, _opened(environment), templates=("t.yaml",))
     assert "registry does not know `AWS::Serverless::Function`, nor what" in result.body
     assert "no action that the catalogue knows: `sns:InventedAction`." in result.body
-    assert {offer.action for offer in result.subject.offers if offer.basis is Basis.DECLARED} >= {"kms:ListAliases"}
+    assert {offer.action for offer in result.subject.suggested_actions if offer.basis is Basis.DECLARED} >= {
+        "kms:ListAliases"
+    }
 
 
 def test_a_template_without_credentials_is_told_and_ends_nothing(tmp_path: Path) -> None:
     (tmp_path / "t.yaml").write_text("Resources:\n  Queue:\n    Type: AWS::SQS::Queue\n")
     result = _run(tmp_path, Reach(NOWHERE, NOW), templates=("t.yaml",))
-    assert result.subject.draft.changes
+    assert result.subject.proposal.changes
     assert "What resource types need is not known whole." in result.body
 
 
@@ -255,9 +260,9 @@ def test_what_types_need_is_not_asked_of_another_account(tmp_path: Path) -> None
 
 def test_a_template_that_cannot_be_read_ends_the_run_before_any_evidence_is_read(tmp_path: Path) -> None:
     (tmp_path / "t.yaml").write_text("Resources: [\n")
-    said: list[str] = []
+    said = progress.LINES
     with pytest.raises(InputError, match=r"t\.yaml"):
-        _run(tmp_path, Reach(NOWHERE, NOW), templates=("t.yaml",), say=said.append)
+        _run(tmp_path, Reach(NOWHERE, NOW), templates=("t.yaml",))
     assert said == []
 
 

@@ -20,6 +20,7 @@ from leastpriv.errors import InputError
 from leastpriv.pipeline.context import Workplace
 from leastpriv.pipeline.propose import Result, run
 from leastpriv.pipeline.sources import Reach
+from tests.fakes import progress
 from tests.fakes.aws.access_analyzer import AccessAnalyzer, Finding
 from tests.fakes.aws.iam_last_accessed import Attempt, LastAccessed
 from tests.fakes.aws.server import Asked, FakeAws, Operation, RefusedError
@@ -92,7 +93,6 @@ def propose(aws: FakeAws, tmp_path: Path) -> Callable[..., Result]:
     (tmp_path / "policy.json").write_text(json.dumps(POLICY, indent=2))
 
     def made(
-        said: list[str] | None = None,
         reach: Mapping[str, str] | None = None,
         changed: datetime | None = NOW - 100 * DAY,
         **inputs: str,
@@ -102,7 +102,7 @@ def propose(aws: FakeAws, tmp_path: Path) -> Callable[..., Result]:
         settings = from_options(named)
         door = Reach(aws.environment(attempts=1) if reach is None else reach, NOW)
         place = Workplace("policy.json", tmp_path, (tmp_path / "trail",), reach=door, changed=changed)
-        return run(settings, place, NOW, (said if said is not None else []).append)
+        return run(settings, place, NOW)
 
     return made
 
@@ -158,8 +158,8 @@ def test_the_user_who_asks_for_nothing_asks_aws_nothing(propose: Callable[..., R
 
 
 def test_without_credentials_nothing_is_asked_and_nothing_said(propose: Callable[..., Result], aws: FakeAws) -> None:
-    said: list[str] = []
-    result = propose(said, reach={}, last_accessed="true")
+    said = progress.LINES
+    result = propose(reach={}, last_accessed="true")
     assert not aws.requests
     assert "AWS's own word" not in result.body
     assert not [line for line in said if "AWS" in line]

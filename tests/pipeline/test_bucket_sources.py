@@ -14,7 +14,7 @@ from leastpriv.aws.arns import Principals, Window
 from leastpriv.config.settings import from_options
 from leastpriv.evidence.cloudtrail.athena import AthenaTable
 from leastpriv.evidence.cloudtrail.s3_store import S3Trail
-from leastpriv.evidence.collector import read_evidence
+from leastpriv.evidence.read_sources import read_evidence
 from leastpriv.models import Gap, GapKind, Scope
 from leastpriv.pipeline.sources import Reach, open_sources
 from tests.fakes.aws.athena import FakeAthena
@@ -48,7 +48,7 @@ def sources(environment: dict[str, str], start: str = "", **values: Any) -> list
         **{name.replace("_", "-"): value for name, value in values.items()},
     }
     found = from_options(given, start)
-    return list(open_sources(found, [], Reach(environment, NOW), lambda _: None))
+    return list(open_sources(found, [], Reach(environment, NOW)))
 
 
 def test_a_trail_in_s3_is_read_as_far_back_as_lookback_days(environment: dict[str, str], tmp_path: Path) -> None:
@@ -97,7 +97,7 @@ def test_a_trail_in_s3_without_credentials_is_a_gap_beside_another_source(tmp_pa
     (tmp_path / "x.json").write_text(json.dumps({"Records": [record]}))
     settings = from_options({"role-arn": ROLE, "policy-file": "p.json", "trails": (str(tmp_path), "s3://logs")})
     without = Reach({"AWS_EC2_METADATA_DISABLED": "true", "AWS_PROFILE": "nobody"}, NOW)
-    opened = open_sources(settings, [tmp_path], without, lambda _: None)
+    opened = open_sources(settings, [tmp_path], without)
     found = read_evidence(opened, Window(), settings.principal)[ROLE]
     assert found.counts.calls == 1
     assert [(gap.kind, gap.scope) for gap in found.gaps] == [(GapKind.SOURCE_FAILED, Scope())]

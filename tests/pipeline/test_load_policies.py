@@ -5,14 +5,14 @@ from __future__ import annotations
 import pytest
 
 from leastpriv.diff.live_role_drift import Drift
-from leastpriv.evidence.live_role import LiveRole, Trusted, TrustKind
+from leastpriv.evidence.live_role import LiveRole, TrustedCaller, TrustKind
 from leastpriv.evidence.models import Evidence
 from leastpriv.models import GapKind, Scope
 from leastpriv.pipeline.load_policies import Attached, drift_sentence, with_account
 
 ROLE = "arn:aws:iam::111122223333:role/ci/deploy"
-ANYWHERE = Trusted(TrustKind.SERVICE, "rolesanywhere.amazonaws.com")
-CODEBUILD = Trusted(TrustKind.CODEBUILD, "codebuild.amazonaws.com")
+ANYWHERE = TrustedCaller(TrustKind.SERVICE, "rolesanywhere.amazonaws.com")
+CODEBUILD = TrustedCaller(TrustKind.CODEBUILD, "codebuild.amazonaws.com")
 
 
 @pytest.mark.parametrize(
@@ -24,7 +24,7 @@ CODEBUILD = Trusted(TrustKind.CODEBUILD, "codebuild.amazonaws.com")
     ],
 )
 def test_a_way_into_the_role_that_shows_no_login_may_hide_any_use(
-    trust: tuple[Trusted, ...], by_sessions: bool, kinds: list[GapKind]
+    trust: tuple[TrustedCaller, ...], by_sessions: bool, kinds: list[GapKind]
 ) -> None:
     found = Attached(live=LiveRole(ROLE, trust=trust))
     evidence = with_account(Evidence(ROLE), found, by_sessions=by_sessions)

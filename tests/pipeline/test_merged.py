@@ -51,7 +51,7 @@ def proposal(folder: Path, now: datetime) -> Result:
     named = {"role-arn": ROLE, "policy-file": FILE, "trails": ("trail",), "mode": "pull-request", **dials}
     settings = from_options(named)
     workplace = Workplace(FILE, folder, (folder / "trail",), LocalPlace(LocalRepository.open(folder)))
-    return run(settings, workplace, now, list[str]().append)
+    return run(settings, workplace, now)
 
 
 @pytest.mark.parametrize("way", [["--no-ff"], ["--squash"]])
@@ -60,7 +60,7 @@ def test_what_nobody_knew_to_be_granted_removes_no_other_grant_when_its_addition
 ) -> None:
     first = proposal(folder, PROPOSED)
     assert first.published
-    assert [change_words(change) for change in first.subject.draft.changes] == [
+    assert [change_words(change) for change in first.subject.proposal.changes] == [
         f"add sqs:CreateQueue on {QUEUE}:orders"
     ]
     git(folder, "merge", "-q", *way, "-m", "Merge", first.published.branch, at=MERGED)
@@ -68,7 +68,7 @@ def test_what_nobody_knew_to_be_granted_removes_no_other_grant_when_its_addition
         git(folder, "commit", "-q", "-m", "Squashed", at=MERGED)
     write_trail(folder / "trail", deploys([CREATE_QUEUE]))
     second = proposal(folder, MERGED)
-    assert [change_words(change) for change in second.subject.draft.changes] == []
+    assert [change_words(change) for change in second.subject.proposal.changes] == []
     for result in (first, second):
-        held = {each.action: each.objection.guard for each in result.subject.draft.held_back}
+        held = {each.action: each.guard_result.guard for each in result.subject.proposal.held_back}
         assert held["sqs:CreateQueue"] == "unexplained-use"

@@ -10,7 +10,7 @@ from pathlib import Path
 import jsonpatch
 import pytest
 
-from leastpriv.policy.syntax_tree import value_of
+from leastpriv.policy.syntax_tree import json_value
 from leastpriv.policy.yaml_reader import read_yaml
 from tests.action.test_step import Job
 from tests.fakes.command import Told, leastpriv
@@ -94,7 +94,7 @@ def test_the_proposal_changes_the_policys_own_lines_and_no_others(folder: Path) 
 
 def test_the_patch_turns_the_templates_value_into_the_proposed_one(folder: Path) -> None:
     propose(f"template.yaml#{POINTER}", "--output-dir", "out")
-    before, after = (value_of(read_yaml(text, "t.yaml")) for text in (TEMPLATE, PROPOSED))
+    before, after = (json_value(read_yaml(text, "t.yaml")) for text in (TEMPLATE, PROPOSED))
     assert jsonpatch.apply_patch(before, json.loads((folder / "out/patch.json").read_text())) == after
 
 

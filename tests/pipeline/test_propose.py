@@ -19,6 +19,7 @@ from leastpriv.pipeline.propose import Result, run
 from leastpriv.proposal.proof import Proof
 from leastpriv.pull_request.git import LocalRepository
 from leastpriv.pull_request.git_repository import LocalPlace
+from tests.fakes import progress
 from tests.fakes.deploys import (
     CREATE_QUEUE,
     NOW,
@@ -39,12 +40,12 @@ def settings_of(**options: str | tuple[str, ...]) -> Mapping[str, str | tuple[st
     return {"role-arn": ROLE, "policy-file": "iam/ci.json", "trails": ("trail",), **named}
 
 
-def in_folder(folder: Path, said: list[str] | None = None, attached: tuple[str, ...] = (), **options: Any) -> Result:
+def in_folder(folder: Path, attached: tuple[str, ...] = (), **options: Any) -> Result:
     """Runs the flow on `iam/ci.json` and `trail` of a folder."""
     settings = from_options(settings_of(also_attached=attached, **options))
     place = LocalPlace(LocalRepository.open(folder)) if settings.mode is Mode.PULL_REQUEST else None
     workplace = Workplace("iam/ci.json", folder, (folder / "trail",), place)
-    return run(settings, workplace, NOW, (said if said is not None else []).append)
+    return run(settings, workplace, NOW)
 
 
 @pytest.fixture
@@ -64,7 +65,7 @@ def git(folder: Path, *arguments: str) -> None:
 def test_the_same_input_gives_the_same_proposal_and_fingerprint(folder: Path) -> None:
     one, other = in_folder(folder), in_folder(folder)
     assert one.body == other.body
-    assert one.subject.draft.content == other.subject.draft.content
+    assert one.subject.proposal.content == other.subject.proposal.content
     assert one.subject.fingerprint == other.subject.fingerprint
 
 
@@ -79,15 +80,15 @@ def test_the_fingerprint_changes_with_the_committed_file_and_not_with_the_eviden
 
 
 def test_a_proposal_taken_over_proposes_nothing_more(folder: Path) -> None:
-    (folder / "iam/ci.json").write_bytes(in_folder(folder).subject.draft.content)
+    (folder / "iam/ci.json").write_bytes(in_folder(folder).subject.proposal.content)
     again = in_folder(folder)
     assert not again.has_changes
-    assert again.subject.draft.content == (folder / "iam/ci.json").read_bytes()
+    assert again.subject.proposal.content == (folder / "iam/ci.json").read_bytes()
 
 
 def test_what_is_done_is_said_in_lines(folder: Path) -> None:
-    said: list[str] = []
-    result = in_folder(folder, said)
+    said = progress.LINES
+    result = in_folder(folder)
     assert said[-2:] == ["Read 13 records in 7 files: 13 calls in 6 runs", result.title]
     assert all("\n" not in line for line in said)
 
@@ -98,8 +99,8 @@ def test_in_mode_pull_request_the_base_branch_is_judged_and_not_the_file_on_disk
     git(folder, "commit", "-q", "-m", "Begin")
     (folder / "iam/ci.json").write_text("not even JSON")
     result = in_folder(folder, mode="pull-request")
-    assert result.subject.draft.committed
-    assert json.loads(result.subject.draft.committed.text) == POLICY
+    assert result.subject.proposal.committed
+    assert json.loads(result.subject.proposal.committed.text) == POLICY
     assert result.published
     assert result.published.branch == "leastpriv/ci-deploy"
     assert (folder / "iam/ci.json").read_text() == "not even JSON"
@@ -115,7 +116,7 @@ def test_what_another_attached_policy_grants_is_not_missing(folder: Path) -> Non
     statement = {"Effect": "Allow", "Action": "cloudwatch:PutMetricAlarm", "Resource": "*"}
     (folder / "other.json").write_text(json.dumps({"Version": "2012-10-17", "Statement": [statement]}))
     result = in_folder(folder, attached=("other.json",))
-    assert "cloudwatch:PutMetricAlarm" not in {change.action for change in result.subject.draft.changes}
+    assert "cloudwatch:PutMetricAlarm" not in {change.action for change in result.subject.proposal.changes}
     assert result.subject.attached == ("other.json",)
 
 
@@ -170,12 +171,12 @@ def test_files_replace_those_of_an_earlier_run_and_leave_nothing_else(folder: Pa
         "proposal.json",
         "pull-request.md",
     ]
-    assert (out / "policy.json").read_bytes() == second.subject.draft.content != first.subject.draft.content
+    assert (out / "policy.json").read_bytes() == second.subject.proposal.content != first.subject.proposal.content
 
 
 def test_a_first_draft_allows_every_call_that_was_allowed_and_nothing_that_was_not_recorded(tmp_path: Path) -> None:
     result = proposal(tmp_path)
-    statements = json.loads(result.subject.draft.content)["Statement"]
+    statements = json.loads(result.subject.proposal.content)["Statement"]
     granted = {(action, resource) for made in statements for action in made["Action"] for resource in made["Resource"]}
     recorded = {(u.need.permission.action, u.need.permission.resource) for u in result.subject.evidence.usages}
     assert granted == recorded
@@ -185,7 +186,7 @@ def test_a_first_draft_allows_every_call_that_was_allowed_and_nothing_that_was_n
 def test_records_that_lie_in_two_folders_count_once(folder: Path) -> None:
     once = in_folder(folder).subject.evidence
     place = Workplace("iam/ci.json", folder, (folder / "trail", folder / "trail"))
-    twice = run(from_options(settings_of()), place, NOW, lambda _: None).subject.evidence
+    twice = run(from_options(settings_of()), place, NOW).subject.evidence
     assert twice.counts == once.counts
 
 

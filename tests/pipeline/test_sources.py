@@ -13,10 +13,11 @@ from leastpriv.aws.arns import parse_principal
 from leastpriv.config.settings import Settings, from_options
 from leastpriv.errors import AwsError, InputError
 from leastpriv.evidence.cloudtrail.local_store import TrailFolder
-from leastpriv.evidence.collector import read_evidence
 from leastpriv.evidence.models import Evidence
+from leastpriv.evidence.read_sources import read_evidence
 from leastpriv.models import GapKind, Scope
 from leastpriv.pipeline.sources import CountedSource, Reach, open_sources, opened
+from tests.fakes import progress
 from tests.fakes.aws.event_history import FakeHistory, Fault, call, login
 from tests.fakes.command import leastpriv
 
@@ -47,9 +48,9 @@ def trail(folder: Path) -> Path:
 
 
 def test_a_source_that_cannot_be_opened_is_a_gap_of_everything_beside_the_others(tmp_path: Path) -> None:
-    said: list[str] = []
+    said = progress.LINES
     settings = chosen("trail", "event-history")
-    sources = open_sources(settings, [trail(tmp_path)], Reach({}, NOW), said.append)
+    sources = open_sources(settings, [trail(tmp_path)], Reach({}, NOW))
     evidence = read_evidence(sources, settings.window, settings.principal)[ROLE]
     assert evidence.counts.calls == 1
     assert [(gap.kind, gap.scope) for gap in evidence.gaps] == [(GapKind.SOURCE_FAILED, Scope())]
@@ -62,7 +63,7 @@ def test_a_source_that_cannot_be_opened_for_a_reason_nobody_foresaw_is_a_gap_too
         raise KeyError("Regions")
 
     folder = TrailFolder(trail(tmp_path))
-    sources = opened([broken, lambda: folder], print)
+    sources = opened([broken, lambda: folder])
     evidence = read_evidence(sources, chosen("trail").window, parse_principal(ROLE))[ROLE]
     assert evidence.counts.calls == 1
     assert [(gap.kind, gap.scope) for gap in evidence.gaps] == [(GapKind.SOURCE_FAILED, Scope())]
@@ -70,9 +71,9 @@ def test_a_source_that_cannot_be_opened_for_a_reason_nobody_foresaw_is_a_gap_too
 
 
 def test_who_waits_without_event_history_is_told_that_nothing_is_waited_for(tmp_path: Path) -> None:
-    said: list[str] = []
+    said = progress.LINES
     settings = replace(chosen("trail"), wait_for_events=5)
-    open_sources(settings, [trail(tmp_path)], None, said.append)
+    open_sources(settings, [trail(tmp_path)], None)
     assert said == ["Nothing is waited for: wait-for-events waits for event history, which trails does not name."]
 
 
@@ -88,14 +89,14 @@ def test_permissions_are_told_from_the_sources_that_can_be_opened(
 
 def test_where_nothing_can_be_opened_the_reason_is_the_error() -> None:
     with pytest.raises(AwsError, match=r"no AWS credentials.*input trails"):
-        open_sources(chosen("event-history"), [], Reach({}, NOW), print)
+        open_sources(chosen("event-history"), [], Reach({}, NOW))
 
 
 def test_the_history_of_another_account_is_an_error_and_no_empty_answer() -> None:
     with FakeHistory(caller="arn:aws:sts::999999999999:assumed-role/reader/x") as fake:
         reach = Reach(fake.environment(), NOW)
         with pytest.raises(InputError, match="account 111122223333"):
-            open_sources(chosen("event-history"), [], reach, print)
+            open_sources(chosen("event-history"), [], reach)
         assert fake.requests == []
 
 
@@ -107,7 +108,7 @@ def test_a_call_that_a_trail_and_event_history_both_show_counts_once(tmp_path: P
             call(ROLE, "19000000001", "sqs:CreateQueue", WHEN, "eu-west-1"),
             call(ROLE, "19000000001", "sqs:TagQueue", WHEN, "eu-west-1"),
         ]
-        sources = open_sources(settings, [trail(tmp_path)], Reach(fake.environment(), NOW), print)
+        sources = open_sources(settings, [trail(tmp_path)], Reach(fake.environment(), NOW))
         evidence = read_evidence(sources, settings.window, settings.principal)[ROLE]
     assert {usage.need.permission.action: usage.count for usage in evidence.usages} == {
         "sqs:CreateQueue": 1,
@@ -128,7 +129,7 @@ def test_aws_is_asked_once_whose_credentials_these_are_and_an_error_stays_the_sa
 def history_of(fake: FakeHistory, *regions: str) -> Evidence:
     options = {"role-arn": ROLE, "policy-file": "p.json", "trails": ("event-history",), "aws-regions": regions}
     settings = from_options(options)
-    sources = open_sources(settings, [], Reach(fake.environment(), NOW), print)
+    sources = open_sources(settings, [], Reach(fake.environment(), NOW))
     evidence = read_evidence(sources, settings.window, settings.principal)[ROLE]
     return replace(evidence, regions=tuple(sorted(sources[0].statistics.spans)))
 
@@ -176,9 +177,9 @@ def test_aws_regions_are_enough_where_the_environment_names_none() -> None:
         environment = {name: value for name, value in fake.environment().items() if name != "AWS_REGION"}
         options = {"role-arn": ROLE, "policy-file": "p.json", "trails": ("event-history",)}
         settings = from_options({**options, "aws-regions": ("eu-west-1",)})
-        assert open_sources(settings, [], Reach(environment, NOW, settings.aws_regions), print)
+        assert open_sources(settings, [], Reach(environment, NOW, settings.aws_regions))
         with pytest.raises(InputError, match="AWS_REGION"):
-            open_sources(from_options(options), [], Reach(environment, NOW), print)
+            open_sources(from_options(options), [], Reach(environment, NOW))
 
 
 def test_the_region_of_global_services_is_that_of_the_roles_partition() -> None:
@@ -187,5 +188,5 @@ def test_the_region_of_global_services_is_that_of_the_roles_partition() -> None:
     settings = from_options({**options, "aws-regions": ("us-gov-east-1",)})
     with FakeHistory() as fake:
         reach = Reach(fake.environment("us-gov-east-1"), NOW)
-        read_evidence(open_sources(settings, [], reach, print), settings.window, settings.principal)
+        read_evidence(open_sources(settings, [], reach), settings.window, settings.principal)
         assert {region for region, _ in fake.requests} == {"us-gov-east-1", "us-gov-west-1"}

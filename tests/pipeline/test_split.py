@@ -14,10 +14,10 @@ from leastpriv.config.settings import from_options
 from leastpriv.pipeline.artifacts import write_files
 from leastpriv.pipeline.context import Workplace
 from leastpriv.pipeline.propose import Result, run
-from leastpriv.policy.containment import contained
+from leastpriv.policy.containment import check_containment
 from leastpriv.policy.document import parse
 from leastpriv.policy.evaluate import policy_size
-from leastpriv.policy.size import number_of
+from leastpriv.policy.size import file_number
 from leastpriv.pull_request.git import LocalRepository
 from leastpriv.pull_request.git_repository import LocalPlace
 from leastpriv.pull_request.models import Operation
@@ -43,14 +43,14 @@ def nearly_full() -> Mapping[str, Any]:
 @pytest.fixture
 def split(tmp_path: Path) -> Result:
     result = proposal(tmp_path, nearly_full())
-    assert [change.action for change in result.subject.draft.changes] == ["cloudwatch:PutMetricAlarm"]
+    assert [change.action for change in result.subject.proposal.changes] == ["cloudwatch:PutMetricAlarm"]
     return result
 
 
 def test_the_committed_policy_has_room_and_the_proposed_one_would_not(split: Result) -> None:
-    committed = split.subject.draft.committed
+    committed = split.subject.proposal.committed
     assert committed
-    assert policy_size(committed) <= 6_144 < sum(map(policy_size, split.subject.draft.documents))
+    assert policy_size(committed) <= 6_144 < sum(map(policy_size, split.subject.proposal.documents))
     assert split.subject.further == ("iam/ci-deploy-2.json",)
 
 
@@ -61,9 +61,9 @@ def test_the_files_are_written_under_their_names_and_say_what_one_would_have(spl
     first, second = (tmp_path / "out" / name for name in ("ci-deploy.json", "ci-deploy-2.json"))
     assert first.read_bytes() == (tmp_path / "out" / "policy.json").read_bytes()
     parts = [parse(path.read_bytes(), path.name) for path in (first, second)]
-    committed = split.subject.draft.committed
+    committed = split.subject.proposal.committed
     assert committed
-    assert contained(parts, [committed]).holds
+    assert check_containment(parts, [committed]).holds
     told = json.loads((tmp_path / "out" / "proposal.json").read_text())["proof"]
     assert [file["path"] for file in told["files"]] == ["iam/ci-deploy.json", "iam/ci-deploy-2.json"]
     assert all(file["size"] <= told["quota"] for file in told["files"])
@@ -78,11 +78,11 @@ def test_the_report_says_that_the_further_file_has_to_be_attached(split: Result)
 def test_a_second_run_reads_the_further_file_and_proposes_nothing(split: Result, tmp_path: Path) -> None:
     again = tmp_path / "again"
     paths = ("iam/ci-deploy.json", *split.subject.further)
-    for path, document in zip(paths, split.subject.draft.documents, strict=True):
+    for path, document in zip(paths, split.subject.proposal.documents, strict=True):
         (again / path).parent.mkdir(parents=True, exist_ok=True)
         (again / path).write_bytes(document.to_bytes())
-    second = proposal(again, json.loads(split.subject.draft.content), usual_deploys())
-    assert second.subject.draft.changes == ()
+    second = proposal(again, json.loads(split.subject.proposal.content), usual_deploys())
+    assert second.subject.proposal.changes == ()
     assert second.subject.attached == ("iam/ci-deploy-2.json",)
     assert second.subject.proof.replay.allowed == split.subject.proof.replay.allowed
 
@@ -123,10 +123,10 @@ def test_all_of_it_is_one_commit(tmp_path: Path) -> None:
     settings = from_options(options)
     repository = LocalRepository.open(tmp_path)
     workplace = Workplace("iam/ci.json", tmp_path, (trail,), LocalPlace(repository))
-    result, again = (run(settings, workplace, NOW, list[str]().append) for _ in range(2))
+    result, again = (run(settings, workplace, NOW) for _ in range(2))
     assert result.published
     assert result.published.operation is Operation.CREATED
-    for path, document in zip(("iam/ci.json", "iam/ci-2.json"), result.subject.draft.documents, strict=True):
+    for path, document in zip(("iam/ci.json", "iam/ci-2.json"), result.subject.proposal.documents, strict=True):
         assert repository.read(result.published.head_sha, path) == document.to_bytes()
     assert again.published
     assert (again.published.operation, again.published.head_sha) == (Operation.NONE, result.published.head_sha)
@@ -148,4 +148,4 @@ def test_all_of_it_is_one_commit(tmp_path: Path) -> None:
     ],
 )
 def test_a_files_number_is_read_as_it_was_written(path: str, name: str, number: int) -> None:
-    assert number_of(path, name) == number
+    assert file_number(path, name) == number

@@ -7,8 +7,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from leastpriv.models import Condition
-from leastpriv.policy.condition_sets import Proviso, both, cases, exclude, implies, narrower, proviso_of
-from leastpriv.policy.conditions import holds
+from leastpriv.policy.condition_sets import (
+    ConditionSet,
+    cases,
+    condition_implies,
+    condition_set_of,
+    conjunction,
+    implies,
+    mutually_exclusive,
+)
+from leastpriv.policy.conditions import condition_holds
 from tests.hypothesis_profiles import examples
 
 ARN = "arn:aws:iam::1:role/{}"
@@ -20,8 +28,8 @@ def condition(text: str) -> Condition:
     return Condition(operator, key, tuple(values))
 
 
-def proviso(*texts: str) -> Proviso:
-    return proviso_of(map(condition, texts), True, "")
+def condition_set(*texts: str) -> ConditionSet:
+    return condition_set_of(map(condition, texts), True, "")
 
 
 @pytest.mark.parametrize(
@@ -63,8 +71,8 @@ def proviso(*texts: str) -> Proviso:
     ],
 )
 def test_narrower(one: str, other: str) -> None:
-    assert implies(proviso(one), proviso(other))
-    assert implies(proviso(one, "Bool x true"), proviso(other))
+    assert implies(condition_set(one), condition_set(other))
+    assert implies(condition_set(one, "Bool x true"), condition_set(other))
 
 
 @pytest.mark.parametrize(
@@ -118,29 +126,34 @@ def test_narrower(one: str, other: str) -> None:
     ],
 )
 def test_not_provably_narrower(one: str, other: str) -> None:
-    assert not implies(proviso(one), proviso(other))
+    assert not implies(condition_set(one), condition_set(other))
 
 
 def test_all_parts_of_a_proviso_have_to_follow() -> None:
-    assert implies(proviso("Bool a true", "Bool b true"), proviso("Bool b true"))
-    assert not implies(proviso("Bool b true"), proviso("Bool a true", "Bool b true"))
-    assert implies(proviso("Bool b true"), Proviso())
-    assert Proviso().empty
-    for part in (proviso("Bool b true"), Proviso(unread="{}"), Proviso(fits=("a",)), Proviso(misses=("a",))):
+    assert implies(condition_set("Bool a true", "Bool b true"), condition_set("Bool b true"))
+    assert not implies(condition_set("Bool b true"), condition_set("Bool a true", "Bool b true"))
+    assert implies(condition_set("Bool b true"), ConditionSet())
+    assert ConditionSet().empty
+    for part in (
+        condition_set("Bool b true"),
+        ConditionSet(unreadable="{}"),
+        ConditionSet(matching=("a",)),
+        ConditionSet(not_matching=("a",)),
+    ):
         assert not part.empty
-        assert not implies(Proviso(), part)
+        assert not implies(ConditionSet(), part)
         assert implies(part, part)
-        assert implies(both(part, proviso("Bool z true")), part)
-        assert implies(both(proviso("Bool z true"), part), part)
-    assert not implies(Proviso(unread="1"), Proviso(unread="2"))
+        assert implies(conjunction(part, condition_set("Bool z true")), part)
+        assert implies(conjunction(condition_set("Bool z true"), part), part)
+    assert not implies(ConditionSet(unreadable="1"), ConditionSet(unreadable="2"))
 
 
 def test_resource_entries_with_a_variable_are_compared_as_patterns() -> None:
-    assert implies(Proviso(fits=("b/${aws:x}/*",)), Proviso(fits=("b/${aws:x}*",)))
-    assert not implies(Proviso(fits=("b/${aws:x}*",)), Proviso(fits=("b/${aws:x}/*",)))
-    assert not implies(Proviso(fits=("b/${aws:x}",)), Proviso(fits=("b/${aws:y}",)))
-    assert implies(Proviso(misses=("b/${aws:x}*",)), Proviso(misses=("b/${aws:x}/*",)))
-    assert not implies(Proviso(misses=("b/${aws:x}/*",)), Proviso(misses=("b/${aws:x}*",)))
+    assert implies(ConditionSet(matching=("b/${aws:x}/*",)), ConditionSet(matching=("b/${aws:x}*",)))
+    assert not implies(ConditionSet(matching=("b/${aws:x}*",)), ConditionSet(matching=("b/${aws:x}/*",)))
+    assert not implies(ConditionSet(matching=("b/${aws:x}",)), ConditionSet(matching=("b/${aws:y}",)))
+    assert implies(ConditionSet(not_matching=("b/${aws:x}*",)), ConditionSet(not_matching=("b/${aws:x}/*",)))
+    assert not implies(ConditionSet(not_matching=("b/${aws:x}/*",)), ConditionSet(not_matching=("b/${aws:x}*",)))
 
 
 @pytest.mark.parametrize(
@@ -157,8 +170,8 @@ def test_resource_entries_with_a_variable_are_compared_as_patterns() -> None:
     ],
 )
 def test_never_together(one: str, other: str) -> None:
-    assert exclude(proviso(one), proviso(other))
-    assert exclude(proviso(other), proviso(one))
+    assert mutually_exclusive(condition_set(one), condition_set(other))
+    assert mutually_exclusive(condition_set(other), condition_set(one))
 
 
 @pytest.mark.parametrize(
@@ -182,32 +195,32 @@ def test_never_together(one: str, other: str) -> None:
     ],
 )
 def test_perhaps_together(one: str, other: str) -> None:
-    assert not exclude(proviso(one), proviso(other))
-    assert not exclude(proviso(other), proviso(one))
+    assert not mutually_exclusive(condition_set(one), condition_set(other))
+    assert not mutually_exclusive(condition_set(other), condition_set(one))
 
 
 def test_cases_are_the_alternatives() -> None:
-    split = cases(proviso("StringEquals k a b", "Bool l true false", "StringNotEquals m x y"))
+    split = cases(condition_set("StringEquals k a b", "Bool l true false", "StringNotEquals m x y"))
     assert len(split) == 4
     assert {each.conditions[0].values + each.conditions[1].values for each in split} == {
         (left, right) for left in ("true", "false") for right in ("a", "b")
     }
     assert all(each.conditions[2].values == ("x", "y") for each in split)
-    assert cases(Proviso()) == (Proviso(),)
-    assert len(cases(proviso("ForAllValues:StringEquals k a b"))) == 1
-    assert len(cases(proviso("ForAnyValue:StringEquals k a b"))) == 2
-    assert len(cases(proviso("NoSuchOperator k a b"))) == 1
+    assert cases(ConditionSet()) == (ConditionSet(),)
+    assert len(cases(condition_set("ForAllValues:StringEquals k a b"))) == 1
+    assert len(cases(condition_set("ForAnyValue:StringEquals k a b"))) == 2
+    assert len(cases(condition_set("NoSuchOperator k a b"))) == 1
 
 
 def test_too_many_cases_stay_one() -> None:
     values = " ".join(map(str, range(8)))
-    assert len(cases(proviso(f"StringEquals k {values}", f"StringEquals l {values}"))) == 64
-    many = proviso(f"StringEquals k {values}", f"StringEquals l {values} x")
+    assert len(cases(condition_set(f"StringEquals k {values}", f"StringEquals l {values}"))) == 64
+    many = condition_set(f"StringEquals k {values}", f"StringEquals l {values} x")
     assert cases(many) == (many,)
 
 
 def test_conditions_of_older_policies_are_spelled_as_in_the_newer() -> None:
-    old = proviso_of([condition("StringLike K ${aws:x}*")], False, "")
+    old = condition_set_of([condition("StringLike K ${aws:x}*")], False, "")
     assert old.conditions == (condition("StringLike k ${$}{aws:x}*"),)
 
 
@@ -254,10 +267,10 @@ def test_what_is_called_narrower_or_apart_is_so_for_every_request(
     one: Condition, other: Condition, actual: list[str], variable: str
 ) -> None:
     context = {"k": tuple(actual), "aws:x": (variable,)}
-    if holds(one, context, True, True) is not True:
+    if condition_holds(one, context, True, True) is not True:
         return
-    if narrower(one, other):
-        assert holds(other, context, True, True) is True
-    if exclude(Proviso((one,)), Proviso((other,))):
-        assert holds(other, context, True, True) is not True
-    assert any(holds(each.conditions[0], context, True, True) for each in cases(Proviso((one,))))
+    if condition_implies(one, other):
+        assert condition_holds(other, context, True, True) is True
+    if mutually_exclusive(ConditionSet((one,)), ConditionSet((other,))):
+        assert condition_holds(other, context, True, True) is not True
+    assert any(condition_holds(each.conditions[0], context, True, True) for each in cases(ConditionSet((one,))))

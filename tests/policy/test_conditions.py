@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from leastpriv.models import Condition
-from leastpriv.policy.conditions import Operator, Truth, all_of, any_of, arn_parts, holds, operator_of
+from leastpriv.policy.conditions import Operator, Truth, all_of, any_of, arn_parts, condition_holds, parse_operator
 
 NEGATIONS = {
     "StringEquals": "StringNotEquals",
@@ -38,7 +38,7 @@ def truth(
     """Judge one condition on the key aws:Key; None for `actual` leaves the key out of the request."""
     given_values = (actual,) if isinstance(actual, str) else actual
     context = {**(others or {}), **({} if given_values is None else {"aws:key": given_values})}
-    return holds(Condition(operator, "aws:Key", values), context, complete, variables)
+    return condition_holds(Condition(operator, "aws:Key", values), context, complete, variables)
 
 
 @pytest.mark.parametrize(
@@ -178,16 +178,18 @@ def test_null_asks_for_absence() -> None:
     ],
 )
 def test_other_operators_are_unknown(operator: str) -> None:
-    assert operator_of(operator) is None
+    assert parse_operator(operator) is None
     assert truth(operator, ("a",), "a") is None
     assert truth(operator, ("a",), None) is None
 
 
 def test_an_operators_name_has_no_case() -> None:
-    assert operator_of("forallvalues:stringNOTequalsIFEXISTS") == Operator("StringEquals", True, "ForAllValues", True)
-    assert operator_of("bool") == Operator("Bool", False, "", False)
-    assert operator_of("NULL") == Operator("Null", False, "", False)
-    assert operator_of("ArnNotEquals") == Operator("ArnLike", True, "", False)
+    assert parse_operator("forallvalues:stringNOTequalsIFEXISTS") == Operator(
+        "StringEquals", True, "ForAllValues", True
+    )
+    assert parse_operator("bool") == Operator("Bool", False, "", False)
+    assert parse_operator("NULL") == Operator("Null", False, "", False)
+    assert parse_operator("ArnNotEquals") == Operator("ArnLike", True, "", False)
 
 
 @pytest.mark.parametrize("operator", ["StringEquals", "StringLike", "StringNotEquals", "ArnLike", "Bool"])

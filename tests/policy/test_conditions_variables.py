@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from leastpriv.permissions.patterns import has_variable, resource_matches
-from leastpriv.policy.conditions import as_2012, resolve
+from leastpriv.policy.conditions import in_2012_spelling, resolve_variables
 
 CONTEXT = {"aws:username": ("ci",), "aws:team": ("a", "b"), "aws:empty": ("",), "aws:odd": ("a*?$",)}
 
@@ -33,29 +33,29 @@ CONTEXT = {"aws:username": ("ci",), "aws:team": ("a", "b"), "aws:empty": ("",), 
     ],
 )
 def test_a_variable_becomes_its_value_its_default_or_nothing(text: str, expected: str | None) -> None:
-    assert resolve(text, CONTEXT, complete=True) == expected
+    assert resolve_variables(text, CONTEXT, complete=True) == expected
 
 
 @pytest.mark.parametrize("text", ["${aws:team}", "${aws:team, 'x'}", "${aws:username", "${aws:absent, x}"])
 def test_a_key_of_several_values_and_a_malformed_variable_stay_unknown(text: str) -> None:
-    assert resolve(text, CONTEXT, complete=True) == text
+    assert resolve_variables(text, CONTEXT, complete=True) == text
     assert has_variable(text)
 
 
 def test_in_an_incomplete_context_an_absent_key_is_unknown_and_an_empty_one_null() -> None:
-    assert resolve("${aws:absent}/${aws:username}", CONTEXT, complete=False) == "${aws:absent}/ci"
-    assert resolve("${aws:absent, 'x'}", CONTEXT, complete=False) == "${aws:absent, 'x'}"
-    assert resolve("${aws:empty}", CONTEXT, complete=False) is None
-    assert resolve("${aws:none}", {"aws:none": ()}, complete=False) is None
+    assert resolve_variables("${aws:absent}/${aws:username}", CONTEXT, complete=False) == "${aws:absent}/ci"
+    assert resolve_variables("${aws:absent, 'x'}", CONTEXT, complete=False) == "${aws:absent, 'x'}"
+    assert resolve_variables("${aws:empty}", CONTEXT, complete=False) is None
+    assert resolve_variables("${aws:none}", {"aws:none": ()}, complete=False) is None
 
 
 @given(st.text("a*?${}", max_size=6), st.text("a*?${}:", min_size=1, max_size=5), st.text("a*?${}", max_size=6))
 def test_a_value_matches_itself_and_nothing_else(before: str, value: str, after: str) -> None:
     text = f"x{before.replace('$', '')}${{aws:k}}{after.replace('$', '')}"
-    resolved = resolve(text, {"aws:k": (value,)}, complete=True)
+    resolved = resolve_variables(text, {"aws:k": (value,)}, complete=True)
     assert resolved is not None
-    other = resolve(text, {"aws:k": (value + "b",)}, complete=True)
-    exact = resolve("${aws:k}", {"aws:k": (value,)}, complete=True) or ""
+    other = resolve_variables(text, {"aws:k": (value + "b",)}, complete=True)
+    exact = resolve_variables("${aws:k}", {"aws:k": (value,)}, complete=True) or ""
     assert resource_matches(exact, value)
     assert not resource_matches(exact, value + "b")
     assert resolved != other
@@ -63,5 +63,5 @@ def test_a_value_matches_itself_and_nothing_else(before: str, value: str, after:
 
 @given(st.text("a*?${}", max_size=8), st.text("a*?${}", max_size=8))
 def test_a_pattern_of_an_older_policy_means_the_same_in_the_spelling_of_the_newer(pattern: str, text: str) -> None:
-    assert resource_matches(as_2012(pattern, False), text) == resource_matches(pattern, text, variables=False)
-    assert as_2012(pattern, True) == pattern
+    assert resource_matches(in_2012_spelling(pattern, False), text) == resource_matches(pattern, text, variables=False)
+    assert in_2012_spelling(pattern, True) == pattern

@@ -21,10 +21,10 @@ from leastpriv.policy.edit import (
     Edit,
     ReplaceActions,
     ReplaceResources,
-    apply,
-    create,
+    apply_edits,
+    create_policy,
 )
-from leastpriv.policy.syntax_tree import quoted
+from leastpriv.policy.syntax_tree import json_string
 
 NEW = {
     "Resource": ["arn:aws:s3:::b"],
@@ -37,7 +37,7 @@ NEW = {
 
 def edited(text: str, *edits: Edit) -> str:
     """Apply edits to a policy given as text."""
-    return apply(parse(text.encode(), "p.json"), edits).to_bytes().decode()
+    return apply_edits(parse(text.encode(), "p.json"), edits).to_bytes().decode()
 
 
 def remove(statement: int, *actions: str) -> ReplaceActions:
@@ -285,14 +285,14 @@ def test_a_not_action_is_not_edited() -> None:
 
 
 def test_a_new_policy_has_the_usual_form() -> None:
-    assert create([NEW]).decode() == (
+    assert create_policy([NEW]).decode() == (
         '{\n  "Version": "2012-10-17",\n  "Statement": [\n    {\n'
         '      "Sid": "New",\n      "Effect": "Allow",\n'
         '      "Action": [\n        "s3:ListBucket"\n      ],\n'
         '      "Resource": [\n        "arn:aws:s3:::b"\n      ],\n'
         '      "Condition": {\n        "StringEquals": {\n          "aws:X": "y"\n        }\n      }\n    }\n  ]\n}\n'
     )
-    assert create([]) == b'{\n  "Version": "2012-10-17",\n  "Statement": []\n}\n'
+    assert create_policy([]) == b'{\n  "Version": "2012-10-17",\n  "Statement": []\n}\n'
 
 
 ACTIONS = [f"{service}:{name}" for service in "ab" for name in ("*", "A", "B", "C*", "Ä\u2028")]
@@ -379,7 +379,7 @@ def test_after_any_edits_a_regular_file_is_as_if_written_anew(
 
     def written(value: object) -> str:
         text = json.dumps({"Version": "2012-10-17", "Statement": value}, indent=indent, ensure_ascii=False)
-        return re.sub(r'"[^"\\]*(?:\\.[^"\\]*)*"', lambda found: quoted(json.loads(found[0])), text)
+        return re.sub(r'"[^"\\]*(?:\\.[^"\\]*)*"', lambda found: json_string(json.loads(found[0])), text)
 
     edits = data.draw(edits_of(policy))
     assert edited(written(policy), *edits) == written(expected(policy, edits))
@@ -428,7 +428,7 @@ def test_in_real_policies_removing_an_action_touches_only_its_line_and_the_comma
                 continue
             tried += 1
             action = statement.actions[-1]
-            after = apply(document, [ReplaceActions(statement.index, frozenset({action}))])
+            after = apply_edits(document, [ReplaceActions(statement.index, frozenset({action}))])
             kept = tuple(entry for entry in statement.actions if entry != action)
             assert after.statements[statement.index].actions == kept
             assert len(changed_lines(document, after)) <= 2 + statement.actions.count(action)
@@ -448,6 +448,6 @@ def test_in_real_policies_removing_an_action_touches_only_its_line_and_the_comma
 def test_a_name_outside_latin_letters_is_written_as_escapes_and_reads_back(where: str, text: str) -> None:
     name = "arn:aws:s3:::orders/\u4e2d\u6587"
     statement = {"Effect": "Allow", "Action": ["s3:GetObject"], "Resource": [name]}
-    result = apply(parse(text.encode(), where), [AppendStatement(statement)])
+    result = apply_edits(parse(text.encode(), where), [AppendStatement(statement)])
     assert "\\u4e2d\\u6587" in result.to_bytes().decode("ascii")
     assert result.statements[-1].resources == (name,)

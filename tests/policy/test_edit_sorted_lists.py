@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from leastpriv.policy.document import Document, parse
-from leastpriv.policy.edit import AppendActions, Edit, ReplaceActions, ReplaceResources, apply
+from leastpriv.policy.edit import AppendActions, Edit, ReplaceActions, ReplaceResources, apply_edits
 
 ORDERS: tuple[Callable[[str], str], ...] = (str.casefold, str)
 
@@ -98,7 +98,7 @@ def test_what_is_put_into_a_sorted_list_goes_where_it_belongs(
 ) -> None:
     there = sorted(there, key=order)
     edit, gone, new = data.draw(edits(there))
-    (statement,) = apply(read(form, there), [edit]).statements
+    (statement,) = apply_edits(read(form, there), [edit]).statements
     edited, other, same = (statement.actions, statement.resources, str.casefold)
     if isinstance(edit, ReplaceResources):
         edited, other, same = other, edited, str
@@ -115,7 +115,7 @@ def test_every_line_that_was_there_is_there_still_with_its_comment(
     form: Callable[[Sequence[str]], str], there: list[str], new: list[str], order: Callable[[str], str]
 ) -> None:
     before = read(form, sorted(there, key=order))
-    after = apply(before, [ReplaceResources(0, frozenset(), tuple(new))])
+    after = apply_edits(before, [ReplaceResources(0, frozenset(), tuple(new))])
     fresh = [entry for entry in new if entry not in there]
     added = {f"{dash}{quote}{entry}{quote}" for entry in fresh for dash in ("", "- ") for quote in ("", "'", '"')}
     left = [line for line in lines(after) if line.strip() not in added]
@@ -137,7 +137,7 @@ def test_a_comment_above_the_first_entry_stays_its_own_where_others_have_theirs(
     own = "".join(f"{line}\r\n" for line in [*lines, "  - b:D"])
     of_all = own.replace("  # two\r\n", "")
     for text, above in ((own, "  # one,"), (of_all, "  - b:B")):
-        edited = apply(parse(text.encode(), "p.yaml"), [AppendActions(0, ("a:A",))]).to_bytes().decode()
+        edited = apply_edits(parse(text.encode(), "p.yaml"), [AppendActions(0, ("a:A",))]).to_bytes().decode()
         assert edited == text.replace(f"{above}\r\n", f"  - a:A\r\n{above}\r\n")
 
 
@@ -146,5 +146,5 @@ def test_a_comment_above_the_first_entry_stays_its_own_where_others_have_theirs(
 def test_a_list_in_no_order_or_too_short_to_show_one_takes_new_entries_at_its_end(
     form: Callable[[Sequence[str]], str], there: list[str]
 ) -> None:
-    (statement,) = apply(read(form, there), [AppendActions(0, ("a:Aa",))]).statements
+    (statement,) = apply_edits(read(form, there), [AppendActions(0, ("a:Aa",))]).statements
     assert statement.actions == (*there, "a:Aa")

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from leastpriv.errors import NoPolicyError, PolicyFileError
 from leastpriv.policy.document import Document, parse
-from leastpriv.policy.edit import AppendStatement, ReplaceActions, apply
+from leastpriv.policy.edit import AppendStatement, ReplaceActions, apply_edits
 
 POLICY = {
     "Version": "2012-10-17",
@@ -83,13 +83,13 @@ def inner_value(document: Document) -> object:
 def test_a_policy_in_a_string_is_read_and_comes_back_byte_for_byte(made: tuple[str, str]) -> None:
     document = opened(*made)
     assert document.statements[0].actions == ("s3:A", "s3:B", "s3:C")
-    assert apply(document, []).to_bytes() == document.to_bytes() == made[0].encode()
+    assert apply_edits(document, []).to_bytes() == document.to_bytes() == made[0].encode()
 
 
 @given(wrapped)
 def test_an_edit_of_it_is_one_of_the_string_and_of_nothing_else(made: tuple[str, str]) -> None:
     document = opened(*made)
-    after = apply(document, [ReplaceActions(0, frozenset({"s3:B"})), AppendStatement(ADDED)])
+    after = apply_edits(document, [ReplaceActions(0, frozenset({"s3:B"})), AppendStatement(ADDED)])
     value = json.loads(json.dumps(WITHOUT_B))
     value["Statement"].append(ADDED)
     got = inner_value(after)
@@ -104,16 +104,16 @@ def test_an_edit_of_it_is_one_of_the_string_and_of_nothing_else(made: tuple[str,
 def test_what_an_edit_does_not_concern_keeps_its_escapes(made: tuple[str, str]) -> None:
     """Also between two edits, and in whatever way a character is escaped."""
     document, outer = opened(*made), made[0]
-    shell = document.source.shell
-    assert shell
-    before_b, after_b = (shell.place(document.text.index(part)) for part in ('"s3:B"', '"s3:C"'))
-    edited = apply(document, [ReplaceActions(0, frozenset({"s3:B"}))]).to_bytes().decode()
+    embedded = document.source.embedded
+    assert embedded
+    before_b, after_b = (embedded.outer_offset(document.text.index(part)) for part in ('"s3:B"', '"s3:C"'))
+    edited = apply_edits(document, [ReplaceActions(0, frozenset({"s3:B"}))]).to_bytes().decode()
     assert edited == outer[:before_b] + outer[after_b:]
-    iam = shell.place(document.text.index('"iam:*"'))
+    iam = embedded.outer_offset(document.text.index('"iam:*"'))
     twice = [ReplaceActions(0, frozenset({"s3:B"})), ReplaceActions(1, frozenset({"iam:*"}), (("iam:*", ("iam:X",)),))]
-    edited = apply(document, twice).to_bytes().decode()
+    edited = apply_edits(document, twice).to_bytes().decode()
     assert edited.startswith(outer[:before_b] + outer[after_b:iam])
-    assert edited.endswith(outer[shell.place(document.text.index('"iam:*"') + len('"iam:*"')) :])
+    assert edited.endswith(outer[embedded.outer_offset(document.text.index('"iam:*"') + len('"iam:*"')) :])
 
 
 def test_lines_are_those_of_the_file() -> None:
@@ -153,7 +153,7 @@ def test_a_policy_under_fn_sub_keeps_its_variables_apart_from_the_template() -> 
     )
     document = parse(text.encode(), "x.yaml", "/p")
     assert document.statements[0].resources == ("arn:aws:s3:::${Bucket}/${aws:username}/*",)
-    after = apply(document, [ReplaceActions(0, frozenset({"a:C"})), AppendStatement(ADDED)])
+    after = apply_edits(document, [ReplaceActions(0, frozenset({"a:C"})), AppendStatement(ADDED)])
     assert after.statements[1].resources == ("arn:aws:s3:::b/${*}",)
     assert '"arn:aws:s3:::b/${!*}"' in after.raw.decode()
     assert '"arn:aws:s3:::${Bucket}/${!aws:username}/*"' in after.raw.decode()

@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from leastpriv.permissions.patterns import action_covers
-from leastpriv.policy.compact import merge
+from leastpriv.policy.compact import merge_statements
 from leastpriv.policy.document import parse
-from leastpriv.policy.evaluate import entries_naming, naming
+from leastpriv.policy.evaluate import names_action, statements_naming
 
 entries = st.builds(
     "{}:{}".format, st.sampled_from(["s3", "S3", "s*", "?3", "ec2", "*"]), st.text("AaBb*?", min_size=1, max_size=3)
@@ -30,7 +30,9 @@ def test_the_statements_about_an_action_are_those_of_which_an_entry_names_it(
 ) -> None:
     document = parse(json.dumps({"Version": "2012-10-17", "Statement": policy}).encode(), "p.json")
     for action in asked:
-        assert naming(document, action) == tuple(each for each in document.statements if entries_naming(each, action))
+        assert statements_naming(document, action) == tuple(
+            each for each in document.statements if names_action(each, action)
+        )
 
 
 @given(st.lists(entries, min_size=1, max_size=8), st.lists(entries, min_size=1, max_size=8))
@@ -41,5 +43,5 @@ def test_merged_statements_keep_the_entries_that_no_other_one_covers(one: list[s
     for action in [*one, *other]:
         if not any(action_covers(kept, action) for kept in left):
             left = [kept for kept in left if not action_covers(action, kept)] + [action]
-    (statement,) = merge(document)[0].statements
+    (statement,) = merge_statements(document)[0].statements
     assert {*statement.actions} == {*left}

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from leastpriv.permissions.patterns import matches, resource_matches
-from leastpriv.policy.glob_automaton import Effort, EffortError, Element, Universe
+from leastpriv.policy.glob_automaton import Element, GlobSet, StepBudget, StepBudgetError
 from tests.hypothesis_profiles import examples
 
 globs = st.text("ab*?", min_size=1, max_size=4)
@@ -17,8 +17,8 @@ elements = st.builds(Element, st.lists(globs, max_size=2).map(tuple), st.boolean
 WORDS = ["".join(letters) for length in range(1, 6) for letters in product("abx", repeat=length)]
 
 
-def universe(*given_elements: Element, actions: bool = True, effort: int = 10**7) -> Universe:
-    return Universe(given_elements, actions=actions, effort=Effort(effort))
+def universe(*given_elements: Element, actions: bool = True, budget: int = 10**7) -> GlobSet:
+    return GlobSet(given_elements, actions=actions, budget=StepBudget(budget))
 
 
 def has(element: Element, text: str) -> bool:
@@ -46,13 +46,13 @@ def test_every_combination_that_some_text_has_is_found_and_no_other(domain: Elem
 @given(elements, st.lists(elements, max_size=3), st.sampled_from(WORDS))
 def test_what_is_said_without_a_walk_is_true(domain: Element, others: list[Element], text: str) -> None:
     asked = universe(*others)
-    reach = asked.reach(domain)
-    assert not reach.whole & reach.part
+    overlap = asked.overlap(domain)
+    assert not overlap.whole & overlap.part
     assert asked.membership(text) == combination(others, text)
     if has(domain, text):
         bits = combination(others, text)
-        assert reach.whole & ~bits == 0
-        assert bits & ~(reach.whole | reach.part) == 0
+        assert overlap.whole & ~bits == 0
+        assert bits & ~(overlap.whole | overlap.part) == 0
 
 
 @pytest.mark.parametrize(
@@ -75,8 +75,8 @@ def test_what_is_said_without_a_walk_is_true(domain: Element, others: list[Eleme
     ],
 )
 def test_most_comparisons_need_no_walk(domain: Element, other: Element, whole: int, part: int) -> None:
-    reach = universe(other).reach(domain)
-    assert (reach.whole, reach.part) == (whole, part)
+    overlap = universe(other).overlap(domain)
+    assert (overlap.whole, overlap.part) == (whole, part)
 
 
 def test_resources_have_case_and_escapes_and_actions_do_not() -> None:
@@ -95,11 +95,11 @@ def test_so_it_is_beside_wildcards() -> None:
     asked = universe(escaped, actions=False)
     assert [asked.membership(text) for text in ("B/*", "B/*x", "B/x", "b/*x")] == [1, 1, 0, 0]
     assert universe(Element(("B/*",))).membership("b/X") == 1
-    assert asked.reach(Element(("B/${*}x*",))).whole == 1
-    assert asked.reach(Element(("B/${?}*",))).part == 0
-    assert asked.reach(Element(("b/${*}x*",))).part == 0
-    assert universe(escaped).reach(Element(("b/$a*",))).part == 0
-    assert universe(escaped).reach(Element(("b/${*}a*",))).whole == 1
+    assert asked.overlap(Element(("B/${*}x*",))).whole == 1
+    assert asked.overlap(Element(("B/${?}*",))).part == 0
+    assert asked.overlap(Element(("b/${*}x*",))).part == 0
+    assert universe(escaped).overlap(Element(("b/$a*",))).part == 0
+    assert universe(escaped).overlap(Element(("b/${*}a*",))).whole == 1
 
 
 @pytest.mark.parametrize(("actions", "expected"), [(False, "b/*xx"), (True, "b/${}xx")])
@@ -112,7 +112,7 @@ def test_escapes_are_read_in_a_walk_of_resources_alone(actions: bool, expected: 
 
 def test_texts_that_leave_the_domain_are_not_followed() -> None:
     others = [Element((f"*{letter}*",)) for letter in "pqrstuv"]
-    asked = universe(*others, effort=150)
+    asked = universe(*others, budget=150)
     assert len(list(asked.members(Element(("abc?",)), 0b1111111))) == 8
 
 
@@ -140,14 +140,14 @@ def test_a_text_is_found_where_every_letter_we_would_fill_in_is_taken() -> None:
 @pytest.mark.parametrize("patterns", [300, 40])
 def test_entangled_patterns_end_in_an_error_not_in_a_hang(patterns: int) -> None:
     hostile = [Element((f"*{'a*' * (n % 7 + 3)}{'b' * (n % 5)}?*a{'?' * n}",)) for n in range(patterns)]
-    asked = universe(*hostile, effort=200_000)
-    with pytest.raises(EffortError):
+    asked = universe(*hostile, budget=200_000)
+    with pytest.raises(StepBudgetError):
         list(asked.members(Element(("*",)), (1 << patterns) - 1))
 
 
 def test_comparing_takes_effort_too() -> None:
     patterns = tuple(f"*{'a*' * 100}{n}" for n in range(50))
-    with pytest.raises(EffortError):
-        universe(Element(patterns), effort=1_000).reach(Element(("*a*a*b*",)))
-    with pytest.raises(EffortError):
-        universe(Element(patterns), effort=10).membership("a" * 1_000)
+    with pytest.raises(StepBudgetError):
+        universe(Element(patterns), budget=1_000).overlap(Element(("*a*a*b*",)))
+    with pytest.raises(StepBudgetError):
+        universe(Element(patterns), budget=10).membership("a" * 1_000)

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from leastpriv.errors import NoPolicyError, PolicyFileError
 from leastpriv.models import Condition
 from leastpriv.policy.document import Document, parse
-from leastpriv.policy.edit import AppendStatement, ReplaceActions, apply
-from leastpriv.policy.hcl_writer import hcl_of
+from leastpriv.policy.edit import AppendStatement, ReplaceActions, apply_edits
+from leastpriv.policy.hcl_writer import policy_hcl
 
 MAIN = """locals {
   one = "x"
@@ -187,7 +187,7 @@ def test_the_proposed_statements_are_written_as_a_data_source_takes_them() -> No
     document = read("data.aws_iam_policy_document.deploy")
     assert not document.editable
     assert document.to_bytes() == MAIN.encode()
-    shown = hcl_of(apply(document, [NARROWED, ADDED]))
+    shown = policy_hcl(apply_edits(document, [NARROWED, ADDED]))
     assert shown.splitlines()[:18] == [
         "statement {",
         '  sid = "Buckets"',
@@ -216,8 +216,8 @@ def test_the_proposed_statements_are_written_as_a_data_source_takes_them() -> No
     "address", ["data.aws_iam_policy_document.deploy", "aws_iam_role_policy.deploy.policy", "aws_iam_policy.heredoc"]
 )
 def test_what_is_shown_means_the_same_where_it_is_put(address: str) -> None:
-    after = apply(read(address), [ADDED])
-    shown = hcl_of(after)
+    after = apply_edits(read(address), [ADDED])
+    shown = policy_hcl(after)
     if address.startswith("data."):
         again = read("data.aws_iam_policy_document.d", DATA.format(shown))
     else:
@@ -239,8 +239,8 @@ names = st.text(st.characters(codec="utf-8", exclude_categories=["Cs"]), max_siz
 def test_any_text_is_shown_in_characters_that_markdown_leaves_alone_and_is_read_again(name: str) -> None:
     text = f"arn:aws:s3:::b/{name}".replace("${", "").replace("%{", "")
     document = read("aws_iam_role_policy.deploy.policy")
-    after = apply(document, [AppendStatement({"Effect": "Allow", "Action": "a:B", "Resource": text})])
-    shown = hcl_of(after)
+    after = apply_edits(document, [AppendStatement({"Effect": "Allow", "Action": "a:B", "Resource": text})])
+    shown = policy_hcl(after)
     assert not set(shown) & set("@`|<\t\r")
     again = read("r.r.policy", f'resource "r" "r" {{\n policy = jsonencode({shown})\n}}\n')
     assert again.statements[-1].resources == after.statements[-1].resources
@@ -258,7 +258,7 @@ def test_conditions_of_equal_test_and_variable_add_up() -> None:
     document = read("data.aws_iam_policy_document.d", f"{text}{several}\n  }}\n}}\n")
     (condition,) = document.statements[0].conditions
     assert condition.values == ("guest", "intern", "${var.x}", "guest")
-    again = f'data "aws_iam_policy_document" "d" {{\n{hcl_of(document)}}}\n'
+    again = f'data "aws_iam_policy_document" "d" {{\n{policy_hcl(document)}}}\n'
     assert read("data.aws_iam_policy_document.d", again).statements[0].conditions == (condition,)
 
 

@@ -12,21 +12,21 @@ from hypothesis import strategies as st
 
 from leastpriv.permissions import catalog
 from leastpriv.permissions.patterns import action_matches
-from leastpriv.policy.compact import fold, folded, merge
-from leastpriv.policy.containment import contained, lost_denies
+from leastpriv.policy.compact import merge_statements, shorten_actions, wildcards_for
+from leastpriv.policy.containment import check_containment, lost_denies
 from leastpriv.policy.document import Document, parse
 from leastpriv.policy.evaluate import policy_size
 from leastpriv.policy.size import (
-    Kind,
-    Packed,
-    continuations,
-    kind_of,
-    most_managed,
-    name_of,
+    PackedPolicy,
+    PolicyKind,
+    max_managed_policies,
+    numbered_file,
+    numbered_files,
     pack,
+    policy_kind,
     quota,
     session_policy,
-    size_beside,
+    size_of_others,
 )
 from tests.hypothesis_profiles import examples
 
@@ -67,13 +67,13 @@ def document(policy: dict[str, Any], indent: int | str | None = 2) -> Document:
     return parse(json.dumps(policy, indent=indent).encode(), "iam/ci-deploy.json")
 
 
-def parts(packed: Packed) -> list[Document]:
+def parts(packed: PackedPolicy) -> list[Document]:
     return [packed.document, *packed.further]
 
 
 def assert_same(one: list[Document], other: list[Document]) -> None:
-    assert contained(one, other).excesses == ()
-    assert contained(other, one).excesses == ()
+    assert check_containment(one, other).excesses == ()
+    assert check_containment(other, one).excesses == ()
     assert lost_denies(one, other) == lost_denies(other, one) == ()
 
 
@@ -83,7 +83,7 @@ def test_the_parts_together_say_what_the_whole_said_and_each_has_room(policy: di
     whole = document(policy)
     packed = pack(whole)
     assert packed.fits
-    assert all(policy_size(part) <= quota(Kind.MANAGED) for part in parts(packed))
+    assert all(policy_size(part) <= quota(PolicyKind.MANAGED) for part in parts(packed))
     assert all(part.version == whole.version for part in parts(packed))
     assert_same([whole], parts(packed))
 
@@ -96,17 +96,17 @@ def test_sids_stay_unique_and_what_fits_is_not_touched(policy: dict[str, Any]) -
     for part in parts(packed):
         sids = [statement.sid for statement in part.statements if statement.sid]
         assert len(sids) == len(set(sids))
-    if policy_size(whole) <= quota(Kind.MANAGED):
-        assert packed == Packed(whole)
+    if policy_size(whole) <= quota(PolicyKind.MANAGED):
+        assert packed == PackedPolicy(whole)
     again = pack(packed.document)
-    assert again == Packed(packed.document)
+    assert again == PackedPolicy(packed.document)
 
 
 @examples(80)
 @given(policies())
 def test_merging_loses_and_gains_nothing(policy: dict[str, Any]) -> None:
     whole = document(policy)
-    merged, gone = merge(whole)
+    merged, gone = merge_statements(whole)
     assert len(merged.statements) + len(gone) == len(whole.statements)
     assert policy_size(merged) <= policy_size(whole)
     assert_same([whole], [merged])
@@ -115,7 +115,7 @@ def test_merging_loses_and_gains_nothing(policy: dict[str, Any]) -> None:
 def test_statements_of_equal_resources_or_equal_actions_become_one() -> None:
     queue, other = RESOURCES[:2]
     both = ["sqs:CreateQueue", "sqs:SendMessage"]
-    merged, gone = merge(
+    merged, gone = merge_statements(
         document(
             {
                 "Statement": [
@@ -146,24 +146,26 @@ def test_no_more_statements_are_merged_or_folded_than_it_takes() -> None:
         {"Sid": f"Queue{number}", "Effect": "Allow", "Action": "sqs:SendMessage", "Resource": queue.format(number)}
         for number in range(40)
     ]
-    limit = quota(Kind.MANAGED)
+    limit = quota(PolicyKind.MANAGED)
     whole = document({"Version": "2012-10-17", "Statement": queues})
     assert limit < policy_size(whole) < limit + 300
     packed = pack(whole)
     assert packed.fits
-    assert packed.further == packed.folds == ()
+    assert packed.further == packed.wildcards == ()
     assert packed.merged == tuple(f"Queue{number}" for number in range(40 - len(packed.merged), 40))
-    assert policy_size(merge(whole, policy_size(packed.document))[0]) == policy_size(packed.document)
-    fewer, gone = merge(whole, limit + 150)
+    assert policy_size(merge_statements(whole, policy_size(packed.document))[0]) == policy_size(packed.document)
+    fewer, gone = merge_statements(whole, limit + 150)
     assert len(gone) < len(packed.merged)
     assert limit < policy_size(fewer) <= limit + 150
     lists = document({"Version": "2012-10-17", "Statement": [long_list("A", 120), long_list("B", 100, "s3")]})
-    folded_policy, folds = fold(lists, lambda _document, _statement, _pattern: True, policy_size(lists) - 10)
-    assert [each.pattern.partition(":")[0] for each in folds] == ["ec2"]
+    folded_policy, wildcards = shorten_actions(
+        lists, lambda _document, _statement, _pattern: True, policy_size(lists) - 10
+    )
+    assert [each.pattern.partition(":")[0] for each in wildcards] == ["ec2"]
     assert policy_size(folded_policy) <= policy_size(lists) - 10
-    shortest, every = fold(lists, lambda _document, _statement, _pattern: True)
+    shortest, every = shorten_actions(lists, lambda _document, _statement, _pattern: True)
     assert {each.pattern.partition(":")[0] for each in every} == {"ec2", "s3"}
-    exactly, enough = fold(lists, lambda _document, _statement, _pattern: True, policy_size(shortest))
+    exactly, enough = shorten_actions(lists, lambda _document, _statement, _pattern: True, policy_size(shortest))
     assert (policy_size(exactly), {*enough}) == (policy_size(shortest), {*every})
 
 
@@ -174,8 +176,8 @@ def test_merging_to_a_size_loses_and_gains_nothing_and_reaches_it_where_all_of_i
 ) -> None:
     whole = document(policy)
     limit = policy_size(whole) * share // 100
-    merged, gone = merge(whole, limit)
-    everything, all_gone = merge(whole)
+    merged, gone = merge_statements(whole, limit)
+    everything, all_gone = merge_statements(whole)
     assert len(merged.statements) + len(gone) == len(whole.statements)
     assert len(gone) <= len(all_gone)
     assert (policy_size(merged) <= limit) == (policy_size(everything) <= limit)
@@ -188,9 +190,9 @@ def long_list(sid: str, count: int, service: str = "ec2") -> dict[str, Any]:
 
 def test_a_wildcard_is_written_only_where_that_is_allowed_and_grants_the_same_actions_today() -> None:
     large = document({"Version": "2012-10-17", "Statement": [long_list("Servers", 400)]})
-    assert pack(large).folds == ()
-    packed = pack(large, may_fold=lambda _document, _statement, _pattern: True)
-    assert packed.folds
+    assert pack(large).wildcards == ()
+    packed = pack(large, may_write_wildcard=lambda _document, _statement, _pattern: True)
+    assert packed.wildcards
     granted = {
         action
         for part in parts(packed)
@@ -199,7 +201,7 @@ def test_a_wildcard_is_written_only_where_that_is_allowed_and_grants_the_same_ac
         for action in catalog.expand(entry)
     }
     assert granted == set(large.statements[0].actions)
-    for each in packed.folds:
+    for each in packed.wildcards:
         assert set(each.actions) == set(catalog.expand(each.pattern))
         assert len(each.actions) >= 3
 
@@ -209,7 +211,7 @@ def test_a_fold_stands_for_nothing_else(bits: int, allowed: bool) -> None:
     names = catalog.actions("sqs") + catalog.actions("sns")
     chosen = [name for place, name in enumerate(names) if bits >> place & 1]
     others = [name for name in names if name not in chosen]
-    entries = folded(chosen, others, lambda _: allowed)
+    entries = wildcards_for(chosen, others, lambda _: allowed)
     assert {name for name in names if any(action_matches(entry, name) for entry in entries)} == set(chosen)
     assert allowed or entries == tuple(sorted(chosen))
 
@@ -241,7 +243,7 @@ def test_a_statement_is_cut_into_as_few_policies_as_its_size_takes() -> None:
     whole = document({"Version": "2012-10-17", "Statement": [large]})
     packed = pack(whole)
     assert packed.fits
-    assert len(parts(packed)) == -(-policy_size(whole) // quota(Kind.MANAGED)) == 5
+    assert len(parts(packed)) == -(-policy_size(whole) // quota(PolicyKind.MANAGED)) == 5
     assert [part.statements[0].sid for part in parts(packed)] == ["A22", *(f"A22Part{n}" for n in range(2, 6))]
     assert [resource for part in parts(packed) for resource in part.statements[0].resources] == queues
 
@@ -259,29 +261,29 @@ def test_what_cannot_be_cut_or_needs_too_many_policies_is_told() -> None:
     assert not pack(solid).fits
     large = document({"Statement": [long_list("Servers", 500)]})
     assert pack(large).fits
-    assert not pack(large, attached=most_managed() - 1).fits
+    assert not pack(large, attached=max_managed_policies() - 1).fits
 
 
 def test_an_inline_policy_of_a_role_has_more_room() -> None:
     large = document({"Statement": [long_list("Servers", 250)]})
-    assert quota(Kind.MANAGED) < policy_size(large) <= quota(Kind.INLINE_ROLE)
-    assert kind_of(large, ROLE) is Kind.INLINE_ROLE
-    assert kind_of(large, USER) is Kind.MANAGED
-    assert pack(large, kind_of(large, ROLE)) == Packed(large)
+    assert quota(PolicyKind.MANAGED) < policy_size(large) <= quota(PolicyKind.INLINE_ROLE)
+    assert policy_kind(large, ROLE) is PolicyKind.INLINE_ROLE
+    assert policy_kind(large, USER) is PolicyKind.MANAGED
+    assert pack(large, policy_kind(large, ROLE)) == PackedPolicy(large)
 
 
 def test_the_output_of_get_role_policy_is_inline() -> None:
     inner = {"Statement": {"Effect": "Allow", "Action": "sqs:*", "Resource": "*"}}
     wrapped = document({"RoleName": "ci-deploy", "PolicyName": "deploy", "PolicyDocument": inner})
-    assert kind_of(wrapped, ROLE) is Kind.INLINE_ROLE
-    assert kind_of(wrapped, USER) is Kind.INLINE_USER
-    assert kind_of(document({"PolicyVersion": {"Document": inner}}), ROLE) is Kind.MANAGED
+    assert policy_kind(wrapped, ROLE) is PolicyKind.INLINE_ROLE
+    assert policy_kind(wrapped, USER) is PolicyKind.INLINE_USER
+    assert policy_kind(document({"PolicyVersion": {"Document": inner}}), ROLE) is PolicyKind.MANAGED
 
 
 def test_quotas_are_those_of_aws() -> None:
-    found = {kind.value: quota(kind) for kind in Kind}
+    found = {kind.value: quota(kind) for kind in PolicyKind}
     assert found == {"managed": 6_144, "inline-role": 10_240, "inline-user": 2_048, "session": 2_048}
-    assert most_managed() == 10
+    assert max_managed_policies() == 10
 
 
 def test_a_session_policy_has_no_white_space_and_counts_its_plain_text() -> None:
@@ -303,64 +305,64 @@ def test_a_session_policy_has_no_white_space_and_counts_its_plain_text() -> None
     ],
 )
 def test_further_files_stand_beside_the_first(path: str, second: str) -> None:
-    assert (name_of(path, 1), name_of(path, 2)) == (path, second)
-    there = {second, name_of(path, 3), name_of(path, 5)}
-    assert list(continuations(path, there.__contains__)) == [second, name_of(path, 3)]
+    assert (numbered_file(path, 1), numbered_file(path, 2)) == (path, second)
+    there = {second, numbered_file(path, 3), numbered_file(path, 5)}
+    assert list(numbered_files(path, there.__contains__)) == [second, numbered_file(path, 3)]
 
 
 @pytest.mark.parametrize(
     ("kind", "pointer", "expected"),
     [
-        ("AWS::IAM::Policy", "PolicyDocument", Kind.INLINE_ROLE),
-        ("AWS::IAM::RolePolicy", "PolicyDocument", Kind.INLINE_ROLE),
-        ("AWS::IAM::UserPolicy", "PolicyDocument", Kind.INLINE_USER),
-        ("AWS::IAM::ManagedPolicy", "PolicyDocument", Kind.MANAGED),
-        ("AWS::IAM::Role", "Policies/0/PolicyDocument", Kind.INLINE_ROLE),
-        ("AWS::IAM::User", "Policies/0/PolicyDocument", Kind.INLINE_USER),
-        ("Custom::Thing", "PolicyDocument", Kind.MANAGED),
+        ("AWS::IAM::Policy", "PolicyDocument", PolicyKind.INLINE_ROLE),
+        ("AWS::IAM::RolePolicy", "PolicyDocument", PolicyKind.INLINE_ROLE),
+        ("AWS::IAM::UserPolicy", "PolicyDocument", PolicyKind.INLINE_USER),
+        ("AWS::IAM::ManagedPolicy", "PolicyDocument", PolicyKind.MANAGED),
+        ("AWS::IAM::Role", "Policies/0/PolicyDocument", PolicyKind.INLINE_ROLE),
+        ("AWS::IAM::User", "Policies/0/PolicyDocument", PolicyKind.INLINE_USER),
+        ("Custom::Thing", "PolicyDocument", PolicyKind.MANAGED),
     ],
 )
 def test_the_type_of_the_resource_tells_what_its_policies_are_attached_as(
-    kind: str, pointer: str, expected: Kind
+    kind: str, pointer: str, expected: PolicyKind
 ) -> None:
     inner: Any = {"Statement": {"Effect": "Allow", "Action": "sqs:SendMessage", "Resource": "*"}}
     for name in reversed(pointer.split("/")):
         inner = [inner] if name == "0" else {name: inner}
     template = json.dumps({"Resources": {"X": {"Type": kind, "Properties": inner}}}).encode()
     found = parse(template, "template.json", f"/Resources/X/Properties/{pointer}")
-    assert kind_of(found, ROLE) is expected
+    assert policy_kind(found, ROLE) is expected
 
 
 @pytest.mark.parametrize(
     ("kind", "expected"),
     [
-        ("aws_iam_user_policy", Kind.INLINE_USER),
-        ("aws_iam_role_policy", Kind.INLINE_ROLE),
-        ("aws_iam_policy", Kind.MANAGED),
+        ("aws_iam_user_policy", PolicyKind.INLINE_USER),
+        ("aws_iam_role_policy", PolicyKind.INLINE_ROLE),
+        ("aws_iam_policy", PolicyKind.MANAGED),
     ],
 )
-def test_terraforms_resources_tell_it_too(kind: str, expected: Kind) -> None:
+def test_terraforms_resources_tell_it_too(kind: str, expected: PolicyKind) -> None:
     statement = '{ Effect = "Allow", Action = "a:B", Resource = "*" }'
     text = f'resource "{kind}" "x" {{\n  policy = jsonencode({{ Statement = [{statement}] }})\n}}\n'
-    assert kind_of(parse(text.encode(), "main.tf", f"{kind}.x.policy"), ROLE) is expected
+    assert policy_kind(parse(text.encode(), "main.tf", f"{kind}.x.policy"), ROLE) is expected
 
 
 def test_the_inline_policies_of_a_role_share_one_quota() -> None:
     large = document({"PolicyDocument": {"Statement": [long_list("Servers", 150)]}})
     size = policy_size(large)
-    assert size_beside(Kind.INLINE_ROLE, [large, document({"Statement": [long_list("A", 3)]})], ROLE) == size
-    assert size_beside(Kind.MANAGED, [large], ROLE) == 0
+    assert size_of_others(PolicyKind.INLINE_ROLE, [large, document({"Statement": [long_list("A", 3)]})], ROLE) == size
+    assert size_of_others(PolicyKind.MANAGED, [large], ROLE) == 0
 
 
 def test_what_other_policies_take_of_the_quota_is_left_to_them() -> None:
     alarm = {"Effect": "Allow", "Action": "cloudwatch:PutMetricAlarm", "Resource": f"arn:aws:cloudwatch:{PADDING}"}
     own = document({"PolicyDocument": {"Version": "2012-10-17", "Statement": [long_list("Servers", 200), alarm]}})
-    assert pack(own, Kind.INLINE_ROLE) == Packed(own)
+    assert pack(own, PolicyKind.INLINE_ROLE) == PackedPolicy(own)
     room = policy_size(own) - 1
-    packed = pack(own, Kind.INLINE_ROLE, beside=quota(Kind.INLINE_ROLE) - room)
+    packed = pack(own, PolicyKind.INLINE_ROLE, used_by_others=quota(PolicyKind.INLINE_ROLE) - room)
     assert packed.fits
     assert policy_size(packed.document) <= room
     assert [policy_size(part) > 0 for part in packed.further] == [True]
     assert_same([own], parts(packed))
-    full = pack(own, Kind.INLINE_ROLE, beside=quota(Kind.INLINE_ROLE))
+    full = pack(own, PolicyKind.INLINE_ROLE, used_by_others=quota(PolicyKind.INLINE_ROLE))
     assert (full.document, full.further, full.fits) == (own, (), False)

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from leastpriv.errors import PolicyFileError
-from leastpriv.policy.syntax_tree import Node, minified, place, quoted, read
+from leastpriv.policy.syntax_tree import Node, json_string, minified, position, read_json
 
 scalars = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text()
 values = st.recursive(
@@ -37,7 +37,7 @@ def every_node(node: Node) -> list[Node]:
 @given(values, st.sampled_from([None, 1, "\t"]), st.booleans())
 def test_reading_gives_the_value_and_the_text_of_every_part(value: object, indent: int | str, ascii_only: bool) -> None:
     text = json.dumps(value, indent=indent, ensure_ascii=ascii_only)
-    root = read(text, "p.json")
+    root = read_json(text, "p.json")
     assert value_of(root) == value
     for node in every_node(root):
         assert json.loads(text[node.start : node.end]) == value_of(node)
@@ -49,7 +49,7 @@ def test_reading_gives_the_value_and_the_text_of_every_part(value: object, inden
 @given(values)
 def test_minified_is_what_json_writes_without_blanks(value: object) -> None:
     text = json.dumps(value, indent=3)
-    assert minified(read(text, "p.json")) == json.dumps(value, separators=(",", ":"), ensure_ascii=False)
+    assert minified(read_json(text, "p.json")) == json.dumps(value, separators=(",", ":"), ensure_ascii=False)
 
 
 @given(st.text(alphabet='{}[]",:\\u0123 \t\ntruefalsn-.eE+*', max_size=20))
@@ -66,9 +66,9 @@ def test_what_is_not_strict_json_is_refused_and_nothing_else(text: str) -> None:
         expected = json.loads(text, parse_constant=refuse, object_pairs_hook=unique)
     except ValueError:
         with pytest.raises(PolicyFileError, match=r"^p\.json: line \d+, column \d+: "):
-            read(text, "p.json")
+            read_json(text, "p.json")
     else:
-        assert value_of(read(text, "p.json")) == expected
+        assert value_of(read_json(text, "p.json")) == expected
 
 
 @pytest.mark.parametrize(
@@ -87,43 +87,43 @@ def test_what_is_not_strict_json_is_refused_and_nothing_else(text: str) -> None:
 )
 def test_a_fault_is_named_with_line_and_column(text: str, message: str) -> None:
     with pytest.raises(PolicyFileError) as caught:
-        read(text, "p.json")
+        read_json(text, "p.json")
     assert str(caught.value) == message
 
 
 @pytest.mark.parametrize("text", ["[1,]", '{"a": 1,}', "NaN", "// x\n{}", '"\t"', '"\\x"', "01", '"\\ud8"', "", "\x00"])
 def test_what_lax_readers_take_is_refused(text: str) -> None:
     with pytest.raises(PolicyFileError):
-        read(text, "p.json")
+        read_json(text, "p.json")
 
 
 @pytest.mark.parametrize("opening", ["[", '{"a":'])
 def test_deep_nesting_is_refused_not_a_crash(opening: str) -> None:
     with pytest.raises(PolicyFileError, match="64 levels"):
-        read(opening * 100_000, "p.json")
+        read_json(opening * 100_000, "p.json")
 
 
 def test_a_byte_order_mark_is_skipped_and_counts_as_an_offset() -> None:
-    assert read("\ufeff{}", "p.json").start == 1
+    assert read_json("\ufeff{}", "p.json").start == 1
 
 
 def test_places_are_one_based() -> None:
-    assert place("ab\ncd", 4) == "line 2, column 2"
-    assert place("ab", 0) == "line 1, column 1"
+    assert position("ab\ncd", 4) == "line 2, column 2"
+    assert position("ab", 0) == "line 1, column 1"
 
 
 @given(st.text())
 def test_a_quoted_text_reads_back_and_is_encodable(text: str) -> None:
-    assert json.loads(quoted(text).encode()) == text
-    assert json.loads(quoted(text + "\ud800").encode()) == text + "\ud800"
+    assert json.loads(json_string(text).encode()) == text
+    assert json.loads(json_string(text + "\ud800").encode()) == text + "\ud800"
 
 
 @given(st.text())
 def test_a_quoted_text_holds_only_what_iam_takes_in_a_document(text: str) -> None:
     """Botocore's model of IAM, policyDocumentType: tab, line ends and U+0020 to U+00FF."""
-    assert all(" " <= char <= "\u00ff" and char.isprintable() for char in quoted(text))
+    assert all(" " <= char <= "\u00ff" and char.isprintable() for char in json_string(text))
 
 
 def test_names_of_latin_letters_are_written_as_they_are() -> None:
-    assert quoted("arn:aws:s3:::b/caf\u00e9") == '"arn:aws:s3:::b/caf\u00e9"'
-    assert quoted("arn:aws:s3:::b/\u4e2d\u202e") == '"arn:aws:s3:::b/\\u4e2d\\u202e"'
+    assert json_string("arn:aws:s3:::b/caf\u00e9") == '"arn:aws:s3:::b/caf\u00e9"'
+    assert json_string("arn:aws:s3:::b/\u4e2d\u202e") == '"arn:aws:s3:::b/\\u4e2d\\u202e"'

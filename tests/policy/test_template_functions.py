@@ -11,20 +11,20 @@ from hypothesis import strategies as st
 
 from leastpriv.models import Permission
 from leastpriv.permissions.patterns import has_variable
-from leastpriv.policy.compact import merge
-from leastpriv.policy.containment import contained
+from leastpriv.policy.compact import merge_statements
+from leastpriv.policy.containment import check_containment
 from leastpriv.policy.document import Document, parse
-from leastpriv.policy.edit import AppendStatement, ReplaceActions, apply
+from leastpriv.policy.edit import AppendStatement, ReplaceActions, apply_edits
 from leastpriv.policy.evaluate import Request, evaluate
-from leastpriv.policy.syntax_tree import read
-from leastpriv.policy.template_functions import Language, Placeholder, escaped_for, parts_of, spelled
+from leastpriv.policy.syntax_tree import read_json
+from leastpriv.policy.template_functions import Language, Placeholder, joined_text, parts_of, template_escape
 
 KNOWN = {"AWS::Partition": "aws", "AWS::AccountId": "111122223333"}
 
 
 def text_of(value: object, language: Language = "cloudformation", known: Mapping[str, str] = KNOWN) -> str | None:
-    parts = parts_of(read(json.dumps(value), "t.json"), language, known)
-    return None if parts is None else spelled(parts)
+    parts = parts_of(read_json(json.dumps(value), "t.json"), language, known)
+    return None if parts is None else joined_text(parts)
 
 
 @pytest.mark.parametrize(
@@ -88,8 +88,8 @@ def test_what_is_no_plain_name_is_a_placeholder_without_colon_star_or_brace(text
 def test_what_is_escaped_for_a_template_is_read_as_it_was_meant(text: str, language: Language) -> None:
     if "${" in text.replace("${*}", "").replace("${?}", "").replace("${$}", ""):
         return
-    written = escaped_for(language)(text)
-    found = parts_of(read(json.dumps(written), "t.json"), language, {})
+    written = template_escape(language)(text)
+    found = parts_of(read_json(json.dumps(written), "t.json"), language, {})
     assert found is not None
     if not any(isinstance(part, Placeholder) for part in found):
         assert "".join(map(str, found)) == text
@@ -128,11 +128,11 @@ def test_a_call_that_the_rendered_template_may_allow_is_unknown_and_one_that_it_
 
 def test_a_document_with_placeholders_contains_itself_and_no_other_one() -> None:
     document, other = template(SUB), template({"Fn::Sub": "arn:aws:s3:::${Other}/*"})
-    assert contained([document], [document]).holds
-    assert not contained([document], [other]).holds
-    assert contained([template("arn:aws:s3:::*")], [document]).holds
-    assert not contained([document], [template("arn:aws:s3:::b/*")]).holds
-    assert contained(
+    assert check_containment([document], [document]).holds
+    assert not check_containment([document], [other]).holds
+    assert check_containment([template("arn:aws:s3:::*")], [document]).holds
+    assert not check_containment([document], [template("arn:aws:s3:::b/*")]).holds
+    assert check_containment(
         [document], [template([SUB, "arn:aws:s3:::b"])], [Permission("s3:GetObject", "arn:aws:s3:::b")]
     ).holds
 
@@ -141,7 +141,7 @@ def test_an_action_that_nobody_knows_stays_and_grants_nothing_that_is_known() ->
     document = template("*", actions=["s3:A", {"Fn::If": ["X", "s3:B", {"Ref": "AWS::NoValue"}]}, "s3:C"])
     assert document.statements[0].actions[1].startswith("${Fn.If-")
     assert evaluate(Request("s3:B", "*", {}), [document]).effect == "implicitDeny"
-    after = apply(document, [ReplaceActions(0, frozenset({"s3:A"}))])
+    after = apply_edits(document, [ReplaceActions(0, frozenset({"s3:A"}))])
     value = json.loads(after.raw)["Resources"]["P"]["Statement"][0]["Action"]
     assert value == [{"Fn::If": ["X", "s3:B", {"Ref": "AWS::NoValue"}]}, "s3:C"]
 
@@ -150,13 +150,13 @@ def test_a_condition_with_a_function_is_not_readable_and_equal_only_to_itself() 
     condition = {"StringEquals": {"aws:PrincipalAccount": {"Ref": "Account"}}}
     document = template("*", Condition=condition)
     assert not document.statements[0].conditions_readable
-    assert contained([document], [document]).holds
+    assert check_containment([document], [document]).holds
     assert evaluate(Request("s3:GetObject", "*", {}), [document]).effect == "unknown"
 
 
 def test_edits_keep_functions_as_they_are_written() -> None:
     document = template([SUB, {"Fn::GetAtt": ["Bucket", "Arn"]}], actions=["s3:A", "s3:B"])
-    after = apply(
+    after = apply_edits(
         document, [ReplaceActions(0, frozenset({"s3:A"})), AppendStatement({"Effect": "Allow", "Action": "a:B"})]
     )
     assert json.loads(after.raw)["Resources"]["P"]["Statement"][0]["Resource"] == [
@@ -178,7 +178,7 @@ def test_terraform_json_is_read_with_its_own_templates_and_new_text_is_escaped()
     document = parse(raw, "main.tf.json", "/resource/aws_iam_role_policy/deploy/policy")
     assert document.statements[0].resources == ("${aws_s3_bucket.b.arn}/${aws:userid}",)
     added = AppendStatement({"Effect": "Allow", "Action": "x:Y", "Resource": "arn:aws:s3:::b/${*}"})
-    after = apply(document, [ReplaceActions(0, frozenset({"a:C"})), added])
+    after = apply_edits(document, [ReplaceActions(0, frozenset({"a:C"})), added])
     policy = json.loads(json.loads(after.raw)["resource"]["aws_iam_role_policy"]["deploy"]["policy"])
     assert [statement["Resource"] for statement in policy["Statement"]] == [
         "${aws_s3_bucket.b.arn}/$${aws:userid}",
@@ -192,7 +192,7 @@ def test_statements_with_placeholders_are_not_merged_since_their_text_is_not_wha
     two = {**one, "Resource": {"Fn::GetAtt": ["B", "Arn"]}}
     plain = [{**one, "Resource": "arn:aws:s3:::a/*"}, {**one, "Resource": "arn:aws:s3:::b/*"}]
     value = {"P": {"Version": "2012-10-17", "Statement": [one, two, *plain]}}
-    after, gone = merge(parse(json.dumps(value).encode(), "t.json", "/P"))
+    after, gone = merge_statements(parse(json.dumps(value).encode(), "t.json", "/P"))
     assert len(gone) == 1
     resources = [statement["Resource"] for statement in json.loads(after.raw)["P"]["Statement"]]
     assert resources == [one["Resource"], two["Resource"], ["arn:aws:s3:::a/*", "arn:aws:s3:::b/*"]]

@@ -20,9 +20,9 @@ from leastpriv.policy.edit import (
     ReplaceActions,
     ReplaceNotAction,
     ReplaceResources,
-    apply,
+    apply_edits,
 )
-from leastpriv.policy.syntax_tree import value_of
+from leastpriv.policy.syntax_tree import json_value
 
 POINTER = "/Resources/DeployRole/Properties/Policies/0/PolicyDocument"
 
@@ -84,7 +84,7 @@ NEW_LINES = """              - Sid: New
 
 def edited(text: str, *edits: Edit, pointer: str = POINTER) -> str:
     """Apply edits to a template given as text."""
-    return apply(parse(text.encode(), "t.yaml", pointer), edits).to_bytes().decode()
+    return apply_edits(parse(text.encode(), "t.yaml", pointer), edits).to_bytes().decode()
 
 
 def remove(statement: int, *actions: str) -> ReplaceActions:
@@ -351,7 +351,7 @@ def meaning(document: Document) -> list[object]:
 def test_any_layout_comes_back_byte_for_byte_and_means_the_same(data: st.DataObject, policy: Policy) -> None:
     raw = data.draw(templates(policy)).encode()
     document = parse(raw, "t.yaml")
-    assert apply(document, []).to_bytes() == document.to_bytes() == raw
+    assert apply_edits(document, []).to_bytes() == document.to_bytes() == raw
     assert meaning(document) == meaning(as_json(policy))
 
 
@@ -359,7 +359,7 @@ def test_any_layout_comes_back_byte_for_byte_and_means_the_same(data: st.DataObj
 def test_after_any_edits_the_file_says_what_the_same_edits_of_json_say(data: st.DataObject, policy: Policy) -> None:
     document = parse(data.draw(templates(policy)).encode(), "t.yaml")
     edits = data.draw(edits_of(policy))
-    assert meaning(apply(document, edits)) == meaning(apply(as_json(policy), edits))
+    assert meaning(apply_edits(document, edits)) == meaning(apply_edits(as_json(policy), edits))
 
 
 @given(st.data(), policies)
@@ -368,7 +368,7 @@ def test_after_any_edits_all_comments_but_those_on_and_in_what_is_gone_are_there
 ) -> None:
     document = parse(data.draw(templates(policy)).encode(), "t.yaml")
     edits = [edit for edit in data.draw(edits_of(policy)) if not isinstance(edit, DropStatement)]
-    after = apply(document, edits)
+    after = apply_edits(document, edits)
     if len(after.statements) < len(policy) + sum(isinstance(edit, AppendStatement) for edit in edits):
         return
     alone = [line for line in document.text.splitlines() if line.strip().startswith("#")]
@@ -382,7 +382,7 @@ def test_removing_one_action_of_a_block_takes_one_line_and_changes_none(data: st
         value = node.get_any_case("Action")
         actions = document.statements[index].actions
         if value and value.block and len({*actions}) == len(actions) > 1:
-            after = apply(document, [remove(index, actions[-1])])
+            after = apply_edits(document, [remove(index, actions[-1])])
             found = difflib.ndiff(document.text.splitlines(), after.text.splitlines())
             lines = [line for line in found if line[0] in "-+"]
             assert [line[0] for line in lines if line[1:].strip()] == ["-"]
@@ -398,7 +398,7 @@ def test_a_template_is_read_with_its_short_tags_as_functions() -> None:
     assert third.actions == ("ec2:Describe*", "ec2:RunInstances")
     resource = document.statement_nodes[0].get_any_case("Resource")
     assert resource
-    assert value_of(resource) == {"Fn::Sub": "arn:${AWS::Partition}:s3:::${Bucket}/*"}
+    assert json_value(resource) == {"Fn::Sub": "arn:${AWS::Partition}:s3:::${Bucket}/*"}
 
 
 @pytest.mark.parametrize(
@@ -426,7 +426,7 @@ def test_a_template_is_read_with_its_short_tags_as_functions() -> None:
 )
 def test_in_brackets_new_text_has_the_quotes_that_the_file_has(statement: str, action: str, appended: str) -> None:
     found = parse(f"Policy: {{Version: '2012-10-17', Statement: [{statement}]}}\n".encode(), "t.yaml", "/Policy")
-    edited = apply(
+    edited = apply_edits(
         found,
         [
             ReplaceActions(0, frozenset({"s3:GetObject"}), (("s3:GetObject", ("sqs:SendMessage",)),)),
@@ -443,6 +443,6 @@ def test_in_brackets_new_text_has_the_quotes_that_the_file_has(statement: str, a
     )
     assert action in edited.text
     assert edited.text.endswith(f"{appended}]}}\n")
-    assert value_of(edited.policy)["Statement"][1]["Condition"] == {  # type: ignore[index]
+    assert json_value(edited.policy)["Statement"][1]["Condition"] == {  # type: ignore[index]
         "StringEquals": {"aws:ResourceTag/team": ["true", "a, b"]}
     }

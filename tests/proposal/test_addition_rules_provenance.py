@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from leastpriv.models import Basis, Need, Origin, Outcome, Permission, Run, Trust, Usage
-from leastpriv.proposal.addition_rules import is_unknown, origins_of, reviewed, untrusted
+from leastpriv.proposal.addition_rules import has_unknown_origin, reviewed_runs, run_origins, untrusted_ref
 
 START = datetime(2026, 11, 3, 9, 0, tzinfo=UTC)
 MAIN = Origin(Trust.TRUSTED, "main")
@@ -39,11 +39,11 @@ def test_one_trusted_run_suffices_and_unknown_ones_are_marked_not_refused(
 ) -> None:
     used = usage(*range(len(origins)))
     known = {str(number): origin for number, origin in enumerate(origins)}
-    objection = untrusted(used, known)
-    assert (objection is not None) is refused
-    assert is_unknown([used], known) is unknown
-    if objection:
-        assert (objection.guard, "feature/x" in objection.reason) == ("untrusted-ref", True)
+    guard_result = untrusted_ref(used, known)
+    assert (guard_result is not None) is refused
+    assert has_unknown_origin([used], known) is unknown
+    if guard_result:
+        assert (guard_result.guard, "feature/x" in guard_result.reason) == ("untrusted-ref", True)
 
 
 def test_runs_are_asked_for_from_the_newest_on_until_one_is_trusted() -> None:
@@ -53,7 +53,7 @@ def test_runs_are_asked_for_from_the_newest_on_until_one_is_trusted() -> None:
         asked.append(run.id)
         return MAIN if run.id == "5" else FEATURE
 
-    origins = origins_of([usage(3, 4, 5, 6, 7), usage(5, 6)], RUNS, ask)
+    origins = run_origins([usage(3, 4, 5, 6, 7), usage(5, 6)], RUNS, ask)
     assert asked == ["7", "6", "5"]
     assert origins == {"7": FEATURE, "6": FEATURE, "5": MAIN}
 
@@ -66,12 +66,12 @@ def test_the_number_of_questions_has_an_end_and_what_was_not_asked_is_not_truste
         return FEATURE
 
     many = [replace(usage(*range(n, n + 20))) for n in range(0, 80, 20)]
-    origins = origins_of(many, RUNS, ask)
+    origins = run_origins(many, RUNS, ask)
     assert len(asked) == len(set(asked)) == 40
-    assert all(untrusted(used, origins) for used in many)
-    hundreds = origins_of([usage(n) for n in range(100)], RUNS, ask)
+    assert all(untrusted_ref(used, origins) for used in many)
+    hundreds = run_origins([usage(n) for n in range(100)], RUNS, ask)
     assert sum(origin is FEATURE for origin in hundreds.values()) == 60
-    assert untrusted(usage(99), hundreds) is not None
+    assert untrusted_ref(usage(99), hundreds) is not None
 
 
 def test_runs_that_made_such_things_are_asked_for_after_those_that_additions_hang_on() -> None:
@@ -82,11 +82,11 @@ def test_runs_that_made_such_things_are_asked_for_after_those_that_additions_han
         asked.append(run.id)
         return FEATURE if run.id == "1" else MAIN
 
-    origins = origins_of([usage(3, 4)], RUNS, ask, [usage(1, 2, 4)])
+    origins = run_origins([usage(3, 4)], RUNS, ask, [usage(1, 2, 4)])
     assert asked == ["4", "1", "2"]
-    assert reviewed(origins) == {"2", "4"}
+    assert reviewed_runs(origins) == {"2", "4"}
     many = [usage(each) for each in range(59)]
-    assert "99" not in origins_of([*many, usage(59)], RUNS, ask, [usage(99)])
-    assert "99" in origins_of(many, RUNS, ask, [usage(99)])
-    assert origins_of([], RUNS, ask, [usage(1)]) == {}
-    assert reviewed({}) is None
+    assert "99" not in run_origins([*many, usage(59)], RUNS, ask, [usage(99)])
+    assert "99" in run_origins(many, RUNS, ask, [usage(99)])
+    assert run_origins([], RUNS, ask, [usage(1)]) == {}
+    assert reviewed_runs({}) is None

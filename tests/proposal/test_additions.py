@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from leastpriv.evidence.models import Evidence
 from leastpriv.models import Basis, ChangeKind, Denial, DeniedBy, Need, Outcome, Permission, Usage
 from leastpriv.proposal.additions import additions
-from leastpriv.proposal.edit_plan import statements
+from leastpriv.proposal.edit_plan import new_statements
 from leastpriv.proposal.models import Change, History, Options
 from tests.fakes.deploys import ROLE
 
@@ -45,14 +45,14 @@ def pairs(made: list[Mapping[str, object]]) -> set[tuple[str, str]]:
 
 @given(CHANGES, SIDS)
 def test_statements_grant_exactly_the_listed_pairs(changes: list[Change], taken: list[str]) -> None:
-    made = statements(changes, taken)
+    made = new_statements(changes, taken)
     assert pairs(made) == {(change.action, resource) for change in changes for resource in change.resources}
     assert all(list(one) == ["Sid", "Effect", "Action", "Resource"] and one["Effect"] == "Allow" for one in made)
 
 
 @given(CHANGES, SIDS)
 def test_sids_are_letters_and_digits_and_unique_in_any_case(changes: list[Change], taken: list[str]) -> None:
-    sids = [str(one["Sid"]) for one in statements(changes, taken)]
+    sids = [str(one["Sid"]) for one in new_statements(changes, taken)]
     assert all(sid.isalnum() and sid.isascii() for sid in sids)
     assert len({*map(str.lower, sids)}) == len(sids)
     assert not {*map(str.lower, sids)} & {*map(str.lower, taken)}
@@ -67,7 +67,7 @@ def test_sids_are_letters_and_digits_and_unique_in_any_case(changes: list[Change
     ],
 )
 def test_a_sid_tells_what_its_statement_is_for(actions: list[str], sid: str) -> None:
-    made = statements([Change(ChangeKind.ADD, action, ("arn:a",)) for action in actions], ())
+    made = new_statements([Change(ChangeKind.ADD, action, ("arn:a",)) for action in actions], ())
     assert [one["Sid"] for one in made] == [sid]
 
 
@@ -77,7 +77,7 @@ def test_actions_on_the_same_resources_share_a_statement() -> None:
         Change(ChangeKind.ADD, "sqs:CreateQueue", ("arn:a", "arn:b")),
         Change(ChangeKind.ADD, "sqs:PurgeQueue", ("arn:a",)),
     ]
-    assert [one["Action"] for one in statements(changes, ())] == [
+    assert [one["Action"] for one in new_statements(changes, ())] == [
         ["sqs:CreateQueue", "sqs:SendMessage"],
         ["sqs:PurgeQueue"],
     ]
@@ -86,7 +86,7 @@ def test_actions_on_the_same_resources_share_a_statement() -> None:
 def add(*usages: Usage, **options: object) -> tuple[list[tuple[str, tuple[str, ...]]], list[str]]:
     """(action, resources) of what is added, and guards of what is refused."""
     changes, refused = additions(usages, EVIDENCE, replace(Options(), **options), History())  # type: ignore[arg-type]
-    return [(change.action, change.resources) for change in changes], [held.objection.guard for held in refused]
+    return [(change.action, change.resources) for change in changes], [held.guard_result.guard for held in refused]
 
 
 def test_a_used_or_mendable_action_is_added_on_its_resource() -> None:
@@ -99,8 +99,8 @@ def test_a_used_or_mendable_action_is_added_on_its_resource() -> None:
 def test_a_refusal_by_anybody_but_the_identity_policy_is_told_and_not_mended(who: DeniedBy) -> None:
     changes, refused = additions([usage("sqs:CreateQueue", QUEUE, denied_by=who)], EVIDENCE, Options(), History())
     assert changes == []
-    assert [held.objection.guard for held in refused] == ["not-mendable"]
-    assert refused[0].objection.reason
+    assert [held.guard_result.guard for held in refused] == ["not-mendable"]
+    assert refused[0].guard_result.reason
 
 
 @pytest.mark.parametrize("pattern", ["sqs:CreateQueue", "sqs:*", "SQS:create*", "*"])

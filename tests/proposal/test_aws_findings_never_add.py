@@ -11,11 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from leastpriv.diff.compare import compare
-from leastpriv.evidence.aws_findings.models import AccessReport, Attempt, GeneratedPolicy, Hints, ServiceAccess
+from leastpriv.evidence.aws_findings.models import AccessReport, Attempt, AwsFindings, GeneratedPolicy, ServiceAccess
 from leastpriv.evidence.models import Evidence
 from leastpriv.models import ChangeKind
 from leastpriv.policy.document import parse
-from leastpriv.proposal.models import Draft, History, Options
+from leastpriv.proposal.models import History, Options, Proposal
 from leastpriv.proposal.propose import propose
 from tests.fakes.evidence import FIRST, evidence_for
 
@@ -52,7 +52,9 @@ def attempt(days: int | None) -> Attempt | None:
     return None if days is None else Attempt(FIRST + timedelta(days=days), "eu-west-1")
 
 
-def hints(report: dict[str, tuple[int | None, dict[str, int | None]]] | None, generated: list[str] | None) -> Hints:
+def hints(
+    report: dict[str, tuple[int | None, dict[str, int | None]]] | None, generated: list[str] | None
+) -> AwsFindings:
     services = {
         name: ServiceAccess(
             name,
@@ -63,19 +65,19 @@ def hints(report: dict[str, tuple[int | None, dict[str, int | None]]] | None, ge
     }
     access = None if report is None else AccessReport(FIRST + timedelta(days=60), services)
     grants = tuple((action, ("*",)) for action in generated or ())
-    return Hints(access, None if generated is None else GeneratedPolicy("job", None, None, True, grants))
+    return AwsFindings(access, None if generated is None else GeneratedPolicy("job", None, None, True, grants))
 
 
-def proposed(evidence: Evidence) -> Draft:
+def proposed(evidence: Evidence) -> Proposal:
     history = History(changed=FIRST - timedelta(days=30))
     return propose(DOCUMENT, compare(DOCUMENT, [], evidence), evidence, Options(minimum_runs=0), history)
 
 
-def gone(draft: Draft) -> set[tuple[int, str]]:
-    return {(change.statement, action) for change in draft.changes for action in change.gone}
+def gone(draft: Proposal) -> set[tuple[int, str]]:
+    return {(change.statement, action) for change in draft.changes for action in change.removed_actions}
 
 
-def added(draft: Draft) -> set[tuple[str, tuple[str, ...]]]:
+def added(draft: Proposal) -> set[tuple[str, tuple[str, ...]]]:
     return {(change.action, change.resources) for change in draft.changes if change.kind is ChangeKind.ADD}
 
 
@@ -87,7 +89,7 @@ def test_hints_add_nothing_and_let_go_only_what_they_may(
 ) -> None:
     evidence = evidence_for(DOCUMENT, random.Random(seed))  # noqa: S311 - no secret
     told = hints(report, generated)
-    without, with_hints = proposed(evidence), proposed(replace(evidence, hints=told))
+    without, with_hints = proposed(evidence), proposed(replace(evidence, aws_findings=told))
     assert added(with_hints) == added(without)
     for _, action in gone(with_hints) - gone(without):
         service = told.access.services.get(action.partition(":")[0]) if told.access else None

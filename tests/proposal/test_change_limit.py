@@ -15,10 +15,10 @@ from leastpriv.evidence.models import Evidence
 from leastpriv.models import ChangeKind
 from leastpriv.policy.document import Document, parse
 from leastpriv.proposal.change_limit import GUARD
-from leastpriv.proposal.models import Change, Draft, Options
+from leastpriv.proposal.models import Change, Options, Proposal
 from leastpriv.proposal.proof import prove
-from leastpriv.proposal.propose import propose, situation_of
-from leastpriv.proposal.resource_narrowing import makers_of
+from leastpriv.proposal.propose import guard_context, propose
+from leastpriv.proposal.resource_narrowing import creators_of
 from tests.fakes.evidence import evidence_for
 
 WIDE = Options(drop_unseen_services=True, minimum_runs=1)
@@ -40,13 +40,21 @@ def _policies(shared_folder: Path) -> Iterator[tuple[Document, Evidence]]:
             yield document, evidence_for(document, random.Random(path.name))  # noqa: S311 - the same each time
 
 
-def drafted(document: Document, evidence: Evidence, most: int) -> Draft:
+def drafted(document: Document, evidence: Evidence, most: int) -> Proposal:
     options = Options(drop_unseen_services=True, minimum_runs=1, max_changes=most)
     return propose(document, compare(document, [], evidence), evidence, options)
 
 
 def name(change: Change) -> tuple[object, ...]:
-    return change.kind, change.statement, change.action, change.used, change.resources, change.onto, change.becomes
+    return (
+        change.kind,
+        change.statement,
+        change.action,
+        change.used,
+        change.resources,
+        change.restricted_to,
+        change.replacement,
+    )
 
 
 def test_what_is_let_through_are_changes_of_the_whole_proposal_and_the_rest_has_the_guards_name(
@@ -57,11 +65,13 @@ def test_what_is_let_through_are_changes_of_the_whole_proposal_and_the_rest_has_
         whole = drafted(document, evidence, 0)
         for most in (1, 3):
             few = drafted(document, evidence, most)
-            held = [each for each in few.held_back if each.objection.guard == GUARD]
-            plain = {name(change) for change in whole.changes if not change.onto}
-            assert len(few.changes) == min(most, len(whole.changes)) or any(change.onto for change in whole.changes)
+            held = [each for each in few.held_back if each.guard_result.guard == GUARD]
+            plain = {name(change) for change in whole.changes if not change.restricted_to}
+            assert len(few.changes) == min(most, len(whole.changes)) or any(
+                change.restricted_to for change in whole.changes
+            )
             assert len(few.changes) <= most
-            assert {name(change) for change in few.changes if not change.onto} <= plain, document.where
+            assert {name(change) for change in few.changes if not change.restricted_to} <= plain, document.where
             # An action whose wildcard was not narrowed yet cannot have its resources narrowed either.
             assert len(few.changes) + len(held) <= len(whole.changes)
             cut += bool(held)
@@ -78,7 +88,7 @@ def test_a_limit_that_is_not_reached_changes_nothing(policies: list[tuple[Docume
 def test_few_changes_are_proved_like_many(policies: list[tuple[Document, Evidence]]) -> None:
     for document, evidence in policies:
         found = prove(drafted(document, evidence, 2), [], evidence)
-        assert (found.new_access, found.broken, found.unmade) == ((), (), ()), document.where
+        assert (found.new_access, found.newly_denied, found.unapplied) == ((), (), ()), document.where
 
 
 def test_additions_come_before_removals(policies: list[tuple[Document, Evidence]]) -> None:
@@ -94,10 +104,10 @@ def test_an_action_is_narrowed_to_resources_only_together_with_what_makes_them(
 ) -> None:
     """Otherwise the next thing that the role makes would be out of reach of the action."""
     for document, evidence in policies:
-        makers = makers_of(situation_of(evidence, WIDE))
-        whole = {change.used[0] for change in drafted(document, evidence, 0).changes if change.onto}
+        makers = creators_of(guard_context(evidence, WIDE))
+        whole = {change.used[0] for change in drafted(document, evidence, 0).changes if change.restricted_to}
         for most in range(1, 6):
-            onto = {change.used[0] for change in drafted(document, evidence, most).changes if change.onto}
+            onto = {change.used[0] for change in drafted(document, evidence, most).changes if change.restricted_to}
             for action in onto:
                 assert {*makers.get(action, ())} & whole <= onto, document.where
 

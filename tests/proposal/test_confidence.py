@@ -124,12 +124,12 @@ def test_a_run_with_nothing_new_lowers_the_chance(permissions: list[frozenset[st
 
 def test_a_service_is_judged_over_the_runs_that_used_it(tmp_path: Path) -> None:
     """What one run alone used of a service is as uncertain after forty runs of other services."""
-    subject = proposal(tmp_path, None).subject
-    found = confidences(subject.evidence)
+    context = proposal(tmp_path, None).subject
+    found = confidences(context.evidence)
     assert found.whole.runs == max(each.runs for each in found.by_service.values())
     assert set(found.by_service) == {
         usage.need.permission.action.partition(":")[0]
-        for usage in subject.evidence.usages
+        for usage in context.evidence.usages
         if usage.outcome == "allowed" and usage.need.verified
     }
 
@@ -142,8 +142,8 @@ def test_an_action_of_a_service_that_no_run_used_is_judged_by_all_runs() -> None
 
 def test_names_that_one_pattern_grants_are_one_permission(tmp_path: Path) -> None:
     """Otherwise an object with a new hash in each run would make every run a surprise for ever."""
-    subject = proposal(tmp_path, None).subject
-    by_entry = confidences(subject.evidence, subject.draft.documents)
-    by_name = estimate(usage.runs for usage in subject.evidence.usages if usage.outcome == "allowed")
+    context = proposal(tmp_path, None).subject
+    by_entry = confidences(context.evidence, context.proposal.documents)
+    by_name = estimate(usage.runs for usage in context.evidence.usages if usage.outcome == "allowed")
     assert by_entry.whole.own <= by_name.own
     assert by_entry.whole.permissions <= by_name.permissions

@@ -10,10 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from leastpriv.models import ChangeKind, Condition, Permission
-from leastpriv.policy.containment import contained
+from leastpriv.policy.containment import check_containment
 from leastpriv.policy.document import Document, parse
-from leastpriv.policy.edit import apply
-from leastpriv.proposal.edit_plan import edits_of
+from leastpriv.policy.edit import apply_edits
+from leastpriv.proposal.edit_plan import plan_edits
 from leastpriv.proposal.models import Change
 
 QUEUE, OTHER = (f"arn:aws:sqs:eu-west-1:111122223333:{name}" for name in ("orders", "payments"))
@@ -30,7 +30,7 @@ def add(action: str, *resources: str) -> Change:
 
 
 def placed(committed: Document, *changes: Change) -> list[dict[str, Any]]:
-    return list(json.loads(apply(committed, edits_of(committed, changes)).text)["Statement"])
+    return list(json.loads(apply_edits(committed, plan_edits(committed, changes)).text)["Statement"])
 
 
 def test_an_addition_goes_into_the_statement_with_the_same_resources() -> None:
@@ -84,8 +84,8 @@ def test_what_leaves_a_statement_on_all_resources_keeps_its_condition() -> None:
         "Resource": "*",
         "Condition": CONDITION,
     }
-    narrowed = Change(ChangeKind.NARROW, "sqs:*", ("*",), 0, becomes=("sqs:SendMessage", "sqs:ListQueues"))
-    moved = Change(ChangeKind.NARROW, "sqs:SendMessage", ("*",), 0, onto=(QUEUE,))
+    narrowed = Change(ChangeKind.NARROW, "sqs:*", ("*",), 0, replacement=("sqs:SendMessage", "sqs:ListQueues"))
+    moved = Change(ChangeKind.NARROW, "sqs:SendMessage", ("*",), 0, restricted_to=(QUEUE,))
     found = placed(document(wide), narrowed, moved)
     assert found[0] == {**wide, "Action": ["sqs:ListQueues"]}
     sid = "AllowSqsSendMessage"
@@ -94,7 +94,7 @@ def test_what_leaves_a_statement_on_all_resources_keeps_its_condition() -> None:
 
 def test_a_statement_that_keeps_nothing_on_all_resources_stays_with_those_that_were_seen() -> None:
     wide = {"Sid": "Wide", "Effect": "Allow", "Action": ["sqs:SendMessage", "sqs:PurgeQueue"], "Resource": ["*"]}
-    moved = Change(ChangeKind.NARROW, "sqs:SendMessage", ("*",), 0, onto=(QUEUE, OTHER))
+    moved = Change(ChangeKind.NARROW, "sqs:SendMessage", ("*",), 0, restricted_to=(QUEUE, OTHER))
     gone = Change(ChangeKind.REMOVE, "sqs:PurgeQueue", ("*",), 0)
     assert placed(document(wide), moved, gone) == [{**wide, "Action": ["sqs:SendMessage"], "Resource": [QUEUE, OTHER]}]
 
@@ -102,7 +102,7 @@ def test_a_statement_that_keeps_nothing_on_all_resources_stays_with_those_that_w
 def test_what_moves_is_not_lost_with_a_statement_that_goes() -> None:
     wide = {"Sid": "Wide", "Effect": "Allow", "Action": ["sqs:SendMessage", "sqs:ListQueues"], "Resource": "*"}
     purge = {"Sid": "Purge", "Effect": "Allow", "Action": "sqs:PurgeQueue", "Resource": QUEUE}
-    moved = Change(ChangeKind.NARROW, "sqs:SendMessage", ("*",), 0, onto=(QUEUE,))
+    moved = Change(ChangeKind.NARROW, "sqs:SendMessage", ("*",), 0, restricted_to=(QUEUE,))
     gone = Change(ChangeKind.REMOVE, "sqs:PurgeQueue", (QUEUE,), 1)
     found = placed(document(wide, purge), moved, gone)
     assert found == [{**wide, "Action": ["sqs:ListQueues"]}, {**purge, "Action": "sqs:SendMessage"}]
@@ -111,9 +111,9 @@ def test_what_moves_is_not_lost_with_a_statement_that_goes() -> None:
 def test_an_action_that_leaves_two_statements_is_written_once() -> None:
     wide = {"Sid": "Wide", "Effect": "Allow", "Action": ["SQS:sendmessage", "sqs:ListQueues"], "Resource": "*"}
     also = {"Sid": "Also", "Effect": "Allow", "Action": ["sqs:Send*", "sqs:GetQueueUrl"], "Resource": "*"}
-    one = Change(ChangeKind.NARROW, "SQS:sendmessage", ("*",), 0, used=("sqs:SendMessage",), onto=(QUEUE,))
-    other = Change(ChangeKind.NARROW, "sqs:Send*", ("*",), 1, becomes=("sqs:SendMessage",))
-    moved = Change(ChangeKind.NARROW, "sqs:SendMessage", ("*",), 1, onto=(QUEUE,))
+    one = Change(ChangeKind.NARROW, "SQS:sendmessage", ("*",), 0, used=("sqs:SendMessage",), restricted_to=(QUEUE,))
+    other = Change(ChangeKind.NARROW, "sqs:Send*", ("*",), 1, replacement=("sqs:SendMessage",))
+    moved = Change(ChangeKind.NARROW, "sqs:SendMessage", ("*",), 1, restricted_to=(QUEUE,))
     found = placed(document(wide, also), one, other, moved)
     assert [each["Sid"] for each in found] == ["Wide", "Also", "AllowSqsSendMessage"]
     assert [each["Action"] for each in found] == [["sqs:ListQueues"], ["sqs:GetQueueUrl"], ["sqs:SendMessage"]]
@@ -121,13 +121,13 @@ def test_an_action_that_leaves_two_statements_is_written_once() -> None:
 
 def test_an_action_in_odd_case_stays_in_place_as_it_is() -> None:
     wide = {"Sid": "Wide", "Effect": "Allow", "Action": ["SQS:sendmessage"], "Resource": "*"}
-    one = Change(ChangeKind.NARROW, "SQS:sendmessage", ("*",), 0, used=("sqs:SendMessage",), onto=(QUEUE,))
+    one = Change(ChangeKind.NARROW, "SQS:sendmessage", ("*",), 0, used=("sqs:SendMessage",), restricted_to=(QUEUE,))
     assert placed(document(wide), one) == [{**wide, "Resource": QUEUE}]
 
 
 def test_a_not_action_becomes_an_action() -> None:
     statement = {"Sid": "All", "Effect": "Allow", "NotAction": ["iam:*"], "Resource": "*"}
-    change = Change(ChangeKind.NARROW, "NotAction: iam:*", ("*",), 0, becomes=("sqs:CreateQueue", "sqs:ListQueues"))
+    change = Change(ChangeKind.NARROW, "NotAction: iam:*", ("*",), 0, replacement=("sqs:CreateQueue", "sqs:ListQueues"))
     assert placed(document(statement), change) == [
         {"Sid": "All", "Effect": "Allow", "Action": ["sqs:CreateQueue", "sqs:ListQueues"], "Resource": "*"}
     ]
@@ -152,8 +152,8 @@ def test_statements_that_become_the_same_are_written_once() -> None:
     some = {"Sid": "Most", "Effect": "Allow", "NotAction": "iam:*", "Resource": QUEUE}
     every = {"Sid": "All", "Effect": "Allow", "Action": "*", "Resource": QUEUE}
     becomes = ("sqs:CreateQueue", "sqs:SendMessage")
-    one = Change(ChangeKind.NARROW, "NotAction: iam:*", (QUEUE,), 0, becomes=becomes)
-    other = Change(ChangeKind.NARROW, "*", (QUEUE,), 1, becomes=becomes)
+    one = Change(ChangeKind.NARROW, "NotAction: iam:*", (QUEUE,), 0, replacement=becomes)
+    other = Change(ChangeKind.NARROW, "*", (QUEUE,), 1, replacement=becomes)
     found = placed(document(some, every), one, other)
     assert found == [{"Sid": "Most", "Effect": "Allow", "Action": [*becomes], "Resource": QUEUE}]
     under = {**every, "Condition": CONDITION}
@@ -170,7 +170,7 @@ def test_a_condition_on_a_key_in_two_spellings_is_not_one_of_them() -> None:
 
 def in_template(text: str, *changes: Change, name: str = "t.yaml") -> str:
     committed = parse(text.encode(), name, "/Role/Policy", {"AWS::AccountId": "111122223333"})
-    edited = apply(committed, edits_of(committed, changes)).text
+    edited = apply_edits(committed, plan_edits(committed, changes)).text
     assert parse(edited.encode(), name, "/Role/Policy", {"AWS::AccountId": "111122223333"}).statements
     return edited
 
@@ -201,7 +201,7 @@ TEMPLATE = """Role:
 def test_an_addition_goes_beside_no_expression_of_terraform_that_may_be_a_list() -> None:
     statement = {**SEND, "Resource": "${var.queues}"}
     committed = parse(json.dumps({"Statement": [statement]}).encode(), "main.tf.json")
-    found = json.loads(apply(committed, edits_of(committed, [add("sqs:SendMessage", OTHER)])).text)["Statement"]
+    found = json.loads(apply_edits(committed, plan_edits(committed, [add("sqs:SendMessage", OTHER)])).text)["Statement"]
     assert (found[0], found[1]["Resource"]) == (statement, OTHER)
 
 
@@ -245,12 +245,12 @@ def test_the_edited_policy_allows_what_it_did_and_the_listed_pairs_and_nothing_e
     statements: list[dict[str, Any]], changes: list[Change]
 ) -> None:
     committed = document(*statements)
-    edited = apply(committed, edits_of(committed, changes))
+    edited = apply_edits(committed, plan_edits(committed, changes))
     listed = [Permission(change.action, resource) for change in changes for resource in change.resources]
-    assert contained([committed], [edited], listed).excesses == ()
-    assert contained([edited], [committed]).excesses == ()
+    assert check_containment([committed], [edited], listed).excesses == ()
+    assert check_containment([edited], [committed]).excesses == ()
     allowing = document(*(each for each in json.loads(edited.text)["Statement"] if each["Effect"] == "Allow"))
     wanted = document(*({"Effect": "Allow", "Action": p.action, "Resource": p.resource} for p in listed))
-    assert contained([allowing], [wanted]).excesses == ()
+    assert check_containment([allowing], [wanted]).excesses == ()
     denies = [each for each in json.loads(edited.text)["Statement"] if each["Effect"] == "Deny"]
     assert denies == [each for each in statements if each["Effect"] == "Deny"]

@@ -21,7 +21,7 @@ from leastpriv.evidence.models import Evidence
 from leastpriv.models import ChangeKind
 from leastpriv.policy.document import Document, Statement, parse
 from leastpriv.proposal.change_limit import GUARD as MAX_CHANGES
-from leastpriv.proposal.models import Draft, History, Options
+from leastpriv.proposal.models import History, Options, Proposal
 from leastpriv.proposal.proof import prove
 from leastpriv.proposal.propose import propose
 from tests.fakes.evidence import RUNS, evidence_for, with_unknown_grants
@@ -38,18 +38,18 @@ def test_a_second_run_of_a_case_proposes_nothing(path: Path, tmp_path: Path) -> 
     if not first.has_changes:
         return
     # With `max-changes` what was cut comes next, one merge after the other.
-    while any(held.objection.guard == MAX_CHANGES for held in first.subject.draft.held_back):
-        first = run_case({**case, "policy": json.loads(first.subject.draft.content)}, tmp_path / "first")
-    again = run_case({**case, "policy": json.loads(first.subject.draft.content)}, tmp_path / "second")
-    assert [change_words(change) for change in again.subject.draft.changes] == []
+    while any(held.guard_result.guard == MAX_CHANGES for held in first.subject.proposal.held_back):
+        first = run_case({**case, "policy": json.loads(first.subject.proposal.content)}, tmp_path / "first")
+    again = run_case({**case, "policy": json.loads(first.subject.proposal.content)}, tmp_path / "second")
+    assert [change_words(change) for change in again.subject.proposal.changes] == []
 
 
 @pytest.fixture(scope="module")
-def drafts(shared_folder: Path) -> list[tuple[Draft, Evidence, Options]]:
+def drafts(shared_folder: Path) -> list[tuple[Proposal, Evidence, Options]]:
     return list(_drafts(shared_folder))
 
 
-def _drafts(shared_folder: Path) -> Iterator[tuple[Draft, Evidence, Options]]:
+def _drafts(shared_folder: Path) -> Iterator[tuple[Proposal, Evidence, Options]]:
     for path in sorted((shared_folder / "corpus" / "policies").glob("*.json")):
         try:
             document = parse(path.read_bytes(), path.name)
@@ -67,21 +67,23 @@ def _is_whole(statement: Statement) -> bool:
     return bool(statement.resources or statement.not_resources) and bool(statement.actions or statement.not_actions)
 
 
-def _proposed(document: Document, evidence: Evidence, options: Options) -> Draft:
+def _proposed(document: Document, evidence: Evidence, options: Options) -> Proposal:
     return propose(document, compare(document, [], evidence), evidence, options)
 
 
 def test_the_policies_and_the_evidence_give_changes_of_every_kind(
-    drafts: list[tuple[Draft, Evidence, Options]],
+    drafts: list[tuple[Proposal, Evidence, Options]],
 ) -> None:
     """So that the tests below cannot pass on nothing."""
-    kinds = {(change.kind, bool(change.onto)): change.action for draft, _, _ in drafts for change in draft.changes}
+    kinds = {
+        (change.kind, bool(change.restricted_to)): change.action for draft, _, _ in drafts for change in draft.changes
+    }
     assert len(drafts) > 300
     assert len(kinds) == 4
 
 
 def test_a_second_run_on_a_policy_of_the_corpus_proposes_nothing(
-    drafts: list[tuple[Draft, Evidence, Options]],
+    drafts: list[tuple[Proposal, Evidence, Options]],
 ) -> None:
     for draft, evidence, options in drafts:
         others = draft.documents[1:]
@@ -91,7 +93,7 @@ def test_a_second_run_on_a_policy_of_the_corpus_proposes_nothing(
 
 
 def test_calls_that_another_policy_allowed_add_once_and_remove_nothing_when_the_addition_is_merged(
-    drafts: list[tuple[Draft, Evidence, Options]],
+    drafts: list[tuple[Proposal, Evidence, Options]],
 ) -> None:
     """After the merge all calls are covered; that the grant is younger than they are is what then holds removals."""
     added = 0
@@ -108,25 +110,25 @@ def test_calls_that_another_policy_allowed_add_once_and_remove_nothing_when_the_
 
 
 def test_a_proposal_for_a_policy_of_the_corpus_grants_nothing_unlisted_and_breaks_nothing(
-    drafts: list[tuple[Draft, Evidence, Options]],
+    drafts: list[tuple[Proposal, Evidence, Options]],
 ) -> None:
     for draft, evidence, _ in drafts:
         proof = prove(draft, [], evidence)
-        assert (proof.new_access, proof.broken) == ((), ()), draft.document.where
-        assert proof.replay.refused == (), draft.document.where
+        assert (proof.new_access, proof.newly_denied) == ((), ()), draft.document.where
+        assert proof.replay.denied == (), draft.document.where
 
 
-def test_leaving_a_run_out_of_the_corpus_judges_every_run(drafts: list[tuple[Draft, Evidence, Options]]) -> None:
+def test_leaving_a_run_out_of_the_corpus_judges_every_run(drafts: list[tuple[Proposal, Evidence, Options]]) -> None:
     found = [
         prove(draft, [], evidence, options, History()).left_out
         for draft, evidence, options in drafts[:: len(SEEDS) + 1]
     ]
-    assert all(each and each.runs <= 12 and len(each.refused) + each.untried <= each.runs for each in found)
-    assert any(each and each.refused for each in found)
+    assert all(each and each.runs <= 12 and len(each.denied) + each.untried <= each.runs for each in found)
+    assert any(each and each.denied for each in found)
 
 
 def test_the_json_patch_turns_a_policy_of_the_corpus_into_the_proposed_one(
-    drafts: list[tuple[Draft, Evidence, Options]],
+    drafts: list[tuple[Proposal, Evidence, Options]],
 ) -> None:
     for draft, _, _ in drafts:
         assert draft.committed

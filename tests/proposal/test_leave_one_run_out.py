@@ -11,15 +11,15 @@ from typing import Any
 
 import pytest
 
-from leastpriv.diff.compare import compare, decide
+from leastpriv.diff.compare import compare, replay_need
 from leastpriv.errors import PolicyFileError
 from leastpriv.evidence.models import Evidence
 from leastpriv.models import Outcome
 from leastpriv.policy.document import Document, parse
 from leastpriv.proposal.confidence import confidences
-from leastpriv.proposal.guards.people_and_history import emergencies_of
-from leastpriv.proposal.leave_one_run_out import LeftOut, leave_one_out
-from leastpriv.proposal.models import Draft, History, Options
+from leastpriv.proposal.guards.people_and_history import break_glass_runs
+from leastpriv.proposal.leave_one_run_out import LeaveOneOutResult, leave_one_out
+from leastpriv.proposal.models import History, Options, Proposal
 from leastpriv.proposal.propose import propose
 from tests.fakes.deploys import ROLE
 from tests.fakes.evidence import RUNS, evidence, evidence_for, usage, with_unknown_grants
@@ -33,7 +33,7 @@ def document(action: str | list[str], resource: str = FUNCTION) -> Document:
     return parse(json.dumps({"Version": "2012-10-17", "Statement": statement}).encode(), "p.json")
 
 
-def left_out(committed: Document | None, found: Evidence, options: Options | None = None) -> LeftOut:
+def left_out(committed: Document | None, found: Evidence, options: Options | None = None) -> LeaveOneOutResult:
     chosen = options or Options()
     draft = propose(committed, compare(committed, [], found), found, chosen)
     return leave_one_out(draft, [], found, chosen, History())
@@ -41,7 +41,7 @@ def left_out(committed: Document | None, found: Evidence, options: Options | Non
 
 def test_a_run_that_did_what_others_did_would_have_been_allowed() -> None:
     found = left_out(document("lambda:*"), evidence([usage(UPDATE, FUNCTION), usage(PUBLISH, FUNCTION, [3, 7])]))
-    assert found == LeftOut(12, {})
+    assert found == LeaveOneOutResult(12, {})
 
 
 def test_a_run_that_alone_used_an_action_of_a_narrowed_wildcard_would_have_been_refused() -> None:
@@ -49,38 +49,38 @@ def test_a_run_that_alone_used_an_action_of_a_narrowed_wildcard_would_have_been_
     shown = evidence([usage(UPDATE, FUNCTION), usage("lambda:AddPermission", FUNCTION, [5])])
     found, alone = left_out(document("lambda:*"), hidden), left_out(document("lambda:*"), shown)
     assert found.actions == ()  # no record shows it, so that it stays
-    assert alone == LeftOut(12, {RUNS[5].id: ("lambda:AddPermission",)})
+    assert alone == LeaveOneOutResult(12, {RUNS[5].id: ("lambda:AddPermission",)})
 
 
 def test_a_literal_action_that_one_run_used_would_have_been_removed_without_it() -> None:
     used_once = evidence([usage(UPDATE, FUNCTION), usage("lambda:AddPermission", FUNCTION, [0])])
     found = left_out(document([UPDATE, "lambda:AddPermission"]), used_once)
-    assert found.refused == {RUNS[0].id: ("lambda:AddPermission",)}
+    assert found.denied == {RUNS[0].id: ("lambda:AddPermission",)}
 
 
 def test_an_addition_that_one_run_needed_would_have_been_missing() -> None:
     found = left_out(
         None, evidence([usage(UPDATE, FUNCTION), usage(PUBLISH, FUNCTION, [2]), usage(TAG, FUNCTION, [2])])
     )
-    assert found.refused == {RUNS[2].id: (PUBLISH, TAG)}
+    assert found.denied == {RUNS[2].id: (PUBLISH, TAG)}
 
 
 def test_a_pattern_that_the_other_runs_show_allows_the_one_left_out() -> None:
     names = [usage(PUBLISH, f"{FUNCTION}-{4000 + run * 37}", [run]) for run in range(12)]
-    assert left_out(None, evidence(names)) == LeftOut(12, {})
+    assert left_out(None, evidence(names)) == LeaveOneOutResult(12, {})
     exact = left_out(None, evidence(names), Options(exact_resources=True))
-    assert len(exact.refused) == 12
+    assert len(exact.denied) == 12
 
 
 def test_one_run_less_is_no_reason_to_hold_everything_back() -> None:
     few = Options(minimum_runs=12)
     once = evidence([usage(UPDATE, FUNCTION), usage("lambda:AddPermission", FUNCTION, [5])])
-    assert left_out(document("lambda:*"), once, few).refused == {RUNS[5].id: ("lambda:AddPermission",)}
+    assert left_out(document("lambda:*"), once, few).denied == {RUNS[5].id: ("lambda:AddPermission",)}
 
 
 def test_what_the_proposal_refuses_anyway_is_not_told_a_second_time() -> None:
     found = evidence([usage(UPDATE, FUNCTION), usage("iam:CreateAccessKey", "arn:aws:iam::111122223333:user/x", [1])])
-    assert left_out(document(UPDATE), found).refused == {}
+    assert left_out(document(UPDATE), found).denied == {}
 
 
 def test_a_run_that_the_result_refuses_or_allows_under_a_condition_is_not_judged() -> None:
@@ -91,8 +91,10 @@ def test_a_run_that_the_result_refuses_or_allows_under_a_condition_is_not_judged
     policy = {"Version": "2012-10-17", "Statement": [{**statement, "Action": [UPDATE, PUBLISH]}, denied]}
     refusing = parse(json.dumps(policy).encode(), "p.json")
     always = usage(UPDATE, FUNCTION)
-    assert left_out(hanging, evidence([always])) == LeftOut(0, {}, not_judged=12)
-    assert left_out(refusing, evidence([always, usage(PUBLISH, FUNCTION, [3, 4])])) == LeftOut(10, {}, not_judged=2)
+    assert left_out(hanging, evidence([always])) == LeaveOneOutResult(0, {}, not_judged=12)
+    assert left_out(refusing, evidence([always, usage(PUBLISH, FUNCTION, [3, 4])])) == LeaveOneOutResult(
+        10, {}, not_judged=2
+    )
 
 
 OPTIONS = (
@@ -123,16 +125,16 @@ def test_the_answer_is_that_of_a_whole_proposal_without_each_run(
         policy = None if is_first else committed
         draft = propose(policy, compare(policy, [], found), found, options)
         asked, result = asked + 1, leave_one_out(draft, [], found, options, History())
-        told += bool(result.refused)
-        assert result.refused == plainly(policy, found, options, set(unjudged(draft, found))), path.name
+        told += bool(result.denied)
+        assert result.denied == plainly(policy, found, options, set(unjudged(draft, found))), path.name
     assert asked > 30
     assert told
 
 
-def unjudged(draft: Draft, found: Evidence) -> Iterator[str]:
+def unjudged(draft: Proposal, found: Evidence) -> Iterator[str]:
     """Runs of which the proposal does not surely allow every call."""
     for each in found.usages:
-        said = {decide(each.need, ROLE, region, draft.documents) for region in each.regions}
+        said = {replay_need(each.need, ROLE, region, draft.documents) for region in each.regions}
         if each.outcome is Outcome.ALLOWED and not said <= {"allowed", "allowedInPart"}:
             yield from each.runs
 
@@ -141,9 +143,9 @@ def plainly(
     policy: Document | None, found: Evidence, options: Options, without: set[str]
 ) -> dict[str, tuple[str, ...]]:
     """What a run alone used, and a policy from all others refuses."""
-    known = confidences(found, without=emergencies_of(found.runs, options.break_glass))
+    known = confidences(found, without=break_glass_runs(found.runs, options.break_glass))
     left = replace(options, minimum_runs=max(options.minimum_runs - 1, 0))
-    refused = {}
+    denied = {}
     for run in found.runs:
         own = [each for each in found.usages if each.runs == (run.id,) and each.outcome is Outcome.ALLOWED]
         if run.id in without or not own:
@@ -160,8 +162,8 @@ def plainly(
             each.need.permission.action
             for each in own
             for region in each.regions
-            if decide(each.need, ROLE, region, made.documents) in ("implicitDeny", "explicitDeny")
+            if replay_need(each.need, ROLE, region, made.documents) in ("implicitDeny", "explicitDeny")
         }
         if denied:
-            refused[run.id] = tuple(sorted(denied))
-    return refused
+            denied[run.id] = tuple(sorted(denied))
+    return denied

@@ -10,7 +10,7 @@ from typing import Any
 from leastpriv.evidence.models import Evidence
 from leastpriv.models import Basis, Condition, Need, Outcome, Permission, Usage
 from leastpriv.policy.document import parse
-from leastpriv.proposal.suggestions import OfferedCondition, offered_conditions
+from leastpriv.proposal.suggestions import SuggestedCondition, suggested_conditions
 
 ROLE = "arn:aws:iam::111122223333:role/ci-deploy"
 DAY = datetime(2026, 11, 1, tzinfo=UTC)
@@ -28,7 +28,7 @@ def usage(action: str, *conditions: Condition, resource: str = "*", **more: Any)
 def offered(statement: dict[str, Any], *usages: Usage, runs: int = 5) -> list[tuple[tuple[str, ...], Condition]]:
     policy = {"Version": "2012-10-17", "Statement": {"Effect": "Allow", "Resource": "*", **statement}}
     document = parse(json.dumps(policy).encode(), "p.json")
-    found: tuple[OfferedCondition, ...] = offered_conditions(document, Evidence(ROLE, usages), runs)
+    found: tuple[SuggestedCondition, ...] = suggested_conditions(document, Evidence(ROLE, usages), runs)
     return [(each.actions, each.condition) for each in found]
 
 

@@ -17,10 +17,10 @@ from leastpriv.evidence.models import Evidence
 from leastpriv.models import ChangeKind
 from leastpriv.policy.document import Document, parse
 from leastpriv.policy.evaluate import Request, evaluate
-from leastpriv.policy.size import Kind, quota
-from leastpriv.proposal.models import Change, Draft
+from leastpriv.policy.size import PolicyKind, quota
+from leastpriv.proposal.models import Change, Proposal
 from leastpriv.proposal.proof import Proof, prove
-from leastpriv.report.context import Subject
+from leastpriv.report.context import ReportContext
 from tests.fakes.deploys import ALARM, POLICY, ROLE, proposal
 from tests.fakes.evidence import evidence, usage
 from tests.hypothesis_profiles import examples
@@ -39,7 +39,7 @@ COMMITTED = {**POLICY, "Statement": [*POLICY["Statement"], DENY, TAGGED]}
 
 
 @pytest.fixture(scope="module")
-def subject(tmp_path_factory: pytest.TempPathFactory) -> Subject:
+def context(tmp_path_factory: pytest.TempPathFactory) -> ReportContext:
     return proposal(tmp_path_factory.mktemp("proof"), COMMITTED).subject
 
 
@@ -47,21 +47,21 @@ def document(policy: object) -> Document:
     return parse(json.dumps(policy).encode(), "p.json")
 
 
-def proof_of(subject: Subject, change: Callable[[Statements], object]) -> Proof:
+def proof_of(context: ReportContext, change: Callable[[Statements], object]) -> Proof:
     """The proof of the proposal after somebody changed its statements."""
-    policy = json.loads(subject.draft.content)
+    policy = json.loads(context.proposal.content)
     statements = copy.deepcopy(policy["Statement"])
     change(statements)
     made = document({**policy, "Statement": statements})
-    return prove(replace(subject.draft, document=made), [], subject.evidence)
+    return prove(replace(context.proposal, document=made), [], context.evidence)
 
 
-def test_a_listed_removal_that_was_not_made_is_caught(subject: Subject) -> None:
-    assert prove(subject.draft, [], subject.evidence).unmade == ()
-    committed = subject.draft.committed
+def test_a_listed_removal_that_was_not_made_is_caught(context: ReportContext) -> None:
+    assert prove(context.proposal, [], context.evidence).unapplied == ()
+    committed = context.proposal.committed
     assert committed is not None
-    found = prove(replace(subject.draft, document=committed), [], subject.evidence).unmade
-    listed = {change.action.lower() for change in subject.draft.changes if change.kind is not ChangeKind.ADD}
+    found = prove(replace(context.proposal, document=committed), [], context.evidence).unapplied
+    listed = {change.action.lower() for change in context.proposal.changes if change.kind is not ChangeKind.ADD}
     assert listed
     assert {*found} == {f"{action} is still there" for action in listed}
 
@@ -70,9 +70,9 @@ def by_sid(statements: Statements, sid: str) -> dict[str, Any]:
     return next(statement for statement in statements if statement.get("Sid") == sid)
 
 
-def test_the_proposal_itself_grants_nothing_new_and_breaks_nothing(subject: Subject) -> None:
-    proof = proof_of(subject, len)
-    assert (proof.new_access, proof.broken) == ((), ())
+def test_the_proposal_itself_grants_nothing_new_and_breaks_nothing(context: ReportContext) -> None:
+    proof = proof_of(context, len)
+    assert (proof.new_access, proof.newly_denied) == ((), ())
 
 
 WIDENED: dict[str, tuple[Callable[[Statements], object], str]] = {
@@ -126,9 +126,9 @@ WIDENED: dict[str, tuple[Callable[[Statements], object], str]] = {
 
 
 @pytest.mark.parametrize("how", WIDENED)
-def test_a_document_that_grants_more_than_is_listed_is_caught(subject: Subject, how: str) -> None:
+def test_a_document_that_grants_more_than_is_listed_is_caught(context: ReportContext, how: str) -> None:
     change, told = WIDENED[how]
-    proof = proof_of(subject, change)
+    proof = proof_of(context, change)
     assert any(told in found for found in proof.new_access), proof.new_access
 
 
@@ -143,9 +143,9 @@ def test_a_document_that_grants_more_than_is_listed_is_caught(subject: Subject, 
     ],
 )
 def test_a_document_that_grants_the_same_or_less_is_no_new_access(
-    subject: Subject, change: Callable[[Statements], object]
+    context: ReportContext, change: Callable[[Statements], object]
 ) -> None:
-    assert proof_of(subject, change).new_access == ()
+    assert proof_of(context, change).new_access == ()
 
 
 @pytest.mark.parametrize(
@@ -162,44 +162,44 @@ def test_a_document_that_grants_the_same_or_less_is_no_new_access(
     ],
 )
 def test_a_document_that_would_refuse_a_recorded_call_is_caught(
-    subject: Subject, change: Callable[[Statements], object], event: str
+    context: ReportContext, change: Callable[[Statements], object], event: str
 ) -> None:
-    assert proof_of(subject, change).broken == (event,)
+    assert proof_of(context, change).newly_denied == (event,)
 
 
-def test_a_call_that_the_committed_policy_refuses_as_well_is_not_broken(subject: Subject) -> None:
+def test_a_call_that_the_committed_policy_refuses_as_well_is_not_broken(context: ReportContext) -> None:
     """Such a call needs what else is attached to the role, which nobody named."""
     poor = document({**POLICY, "Statement": [TAGGED]})
-    draft = Draft(poor, poor, poor.to_bytes(), (), (), ())
-    proof = prove(draft, [], subject.evidence)
-    assert proof.broken == ()
-    assert sum(group.count for group in proof.replay.refused) == proof.replay.recorded == 12
+    draft = Proposal(poor, poor, poor.to_bytes(), (), (), ())
+    proof = prove(draft, [], context.evidence)
+    assert proof.newly_denied == ()
+    assert sum(group.count for group in proof.replay.denied) == proof.replay.recorded == 12
 
 
-def test_what_else_is_attached_counts_in_the_replay(subject: Subject) -> None:
+def test_what_else_is_attached_counts_in_the_replay(context: ReportContext) -> None:
     poor = document({**POLICY, "Statement": [TAGGED]})
-    draft = Draft(poor, poor, poor.to_bytes(), (), (), ())
+    draft = Proposal(poor, poor, poor.to_bytes(), (), (), ())
     rich = document({"Version": "2012-10-17", "Statement": {"Effect": "Allow", "Action": "*", "Resource": "*"}})
-    assert prove(draft, [rich], subject.evidence).replay.allowed == 12
+    assert prove(draft, [rich], context.evidence).replay.allowed == 12
 
 
-def test_sizes_are_those_that_iam_counts_and_the_limit_is_told(subject: Subject) -> None:
+def test_sizes_are_those_that_iam_counts_and_the_limit_is_told(context: ReportContext) -> None:
     small = document({"Statement": []})
     text = '{"Statement":[]}'
-    large = document({"Statement": [{**TAGGED, "Resource": "x" * quota(Kind.MANAGED)}]})
-    proof = prove(Draft(small, large, b"", (), (), ()), [], Evidence(ROLE))
+    large = document({"Statement": [{**TAGGED, "Resource": "x" * quota(PolicyKind.MANAGED)}]})
+    proof = prove(Proposal(small, large, b"", (), (), ()), [], Evidence(ROLE))
     assert proof.size_before == len(text)
-    assert (proof.kind, proof.fits) == (Kind.MANAGED, False)
-    assert prove(Draft(large, small, b"", (), (), ()), [], Evidence(ROLE)).fits
-    assert subject.proof.fits
+    assert (proof.kind, proof.fits) == (PolicyKind.MANAGED, False)
+    assert prove(Proposal(large, small, b"", (), (), ()), [], Evidence(ROLE)).fits
+    assert context.proof.fits
 
 
-def test_used_actions_of_a_narrowed_wildcard_that_one_run_alone_has_shown_are_named(subject: Subject) -> None:
-    narrowed = subject.changes(ChangeKind.NARROW)[0]
+def test_used_actions_of_a_narrowed_wildcard_that_one_run_alone_has_shown_are_named(context: ReportContext) -> None:
+    narrowed = context.changes(ChangeKind.NARROW)[0]
     once = replace(narrowed, usages=tuple(replace(usage, runs=usage.runs[:1]) for usage in narrowed.usages))
-    assert subject.proof.seen_once == ()
-    draft = replace(subject.draft, changes=(once,))
-    assert prove(draft, [], subject.evidence).seen_once == ("lambda:UpdateFunctionCode",)
+    assert context.proof.seen_once == ()
+    draft = replace(context.proposal, changes=(once,))
+    assert prove(draft, [], context.evidence).seen_once == ("lambda:UpdateFunctionCode",)
 
 
 ACTIONS = ("sqs:Ab", "sqs:Ac", "sns:Ab")
@@ -243,7 +243,7 @@ def test_where_no_new_access_is_told_no_request_is_newly_allowed(
     """By asking both documents about every request of a small world, under every truth of the conditions."""
     committed, proposed = documents
     changes = tuple(Change(ChangeKind.ADD, action, (resource,)) for action, resource in listed)
-    proof = prove(Draft(committed, proposed, proposed.to_bytes(), changes, (), ()), [], Evidence(ROLE))
+    proof = prove(Proposal(committed, proposed, proposed.to_bytes(), changes, (), ()), [], Evidence(ROLE))
     if proof.new_access:
         return
     for action, name, secure, region in product(ACTIONS, NAMES, ("true", "false"), ("x", "y")):
@@ -258,7 +258,7 @@ def test_a_permission_that_calls_need_for_several_reasons_is_told_once() -> None
     policy = document({"Statement": {"Effect": "Allow", "Action": "iam:PassRole", "Resource": role}})
     passed = [usage("iam:PassRole", role), usage("iam:PassRole", f"{role}-2")]
     again = replace(passed[0], need=replace(passed[0].need, because="another call hands it over"))
-    told = prove(Draft(policy, policy, b"", (), (), ()), [], evidence([*passed, again])).allowances
+    told = prove(Proposal(policy, policy, b"", (), (), ()), [], evidence([*passed, again])).need_decisions
     assert [(each.permission.resource, each.statement is not None) for each in told] == [
         (role, True),
         (f"{role}-2", False),

@@ -15,7 +15,7 @@ from leastpriv.models import ChangeKind
 from leastpriv.permissions import catalog
 from leastpriv.permissions.patterns import action_covers, action_matches
 from leastpriv.policy.document import parse
-from leastpriv.proposal.removals import entries_for
+from leastpriv.proposal.removals import replacement_entries
 from tests.fakes.deploys import CREATE_QUEUE, POLICY, UPDATE, deploys, proposal, usual_deploys
 from tests.hypothesis_profiles import examples
 
@@ -34,7 +34,7 @@ def test_the_entries_grant_exactly_what_is_used_or_stays(pattern: str, used: int
     granted = catalog.expand(pattern)
     uses = chosen(granted, used & more)
     kept = [name for name in chosen(granted, stays) if name not in uses]
-    entries = entries_for(uses, kept, Entry(STATEMENT, pattern, granted, {}))
+    entries = replacement_entries(uses, kept, Entry(STATEMENT, pattern, granted, {}))
     allowed = {name for name in granted if any(action_matches(entry, name) for entry in entries)}
     assert allowed == {*uses, *kept}
     assert set(uses) <= set(entries)
@@ -46,13 +46,13 @@ def test_the_entries_grant_exactly_what_is_used_or_stays(pattern: str, used: int
 def test_the_entries_of_whatever_stays_are_never_more_than_the_actions(pattern: str, stays: int) -> None:
     granted = catalog.expand(pattern)
     kept = chosen(granted, stays)
-    assert len(entries_for([], kept, Entry(STATEMENT, pattern, granted, {}))) <= len(kept)
+    assert len(replacement_entries([], kept, Entry(STATEMENT, pattern, granted, {}))) <= len(kept)
 
 
 def test_a_long_list_that_stays_is_folded_where_a_wildcard_grants_the_same() -> None:
     granted = catalog.expand("lambda:*")
     reads = [name for name in granted if name.startswith("lambda:List")]
-    entries = entries_for(["lambda:UpdateFunctionCode"], reads, Entry(STATEMENT, "lambda:*", granted, {}))
+    entries = replacement_entries(["lambda:UpdateFunctionCode"], reads, Entry(STATEMENT, "lambda:*", granted, {}))
     assert len(reads) > 12
     assert entries == ("lambda:List*", "lambda:UpdateFunctionCode")
 
@@ -61,7 +61,7 @@ def test_wildcards_that_are_written_say_how_names_begin() -> None:
     """`cloudwatch:*Tel*` would be shorter, and no reviewer could tell what it grants."""
     granted = catalog.expand("cloudwatch:*")
     kept = [name for name in granted if not name.startswith("cloudwatch:Put")]
-    entries = entries_for([], kept, Entry(STATEMENT, "cloudwatch:*", granted, {}))
+    entries = replacement_entries([], kept, Entry(STATEMENT, "cloudwatch:*", granted, {}))
     wildcards = [entry for entry in entries if "*" in entry]
     assert "cloudwatch:Describe*" in wildcards
     assert len(entries) < len(kept)
@@ -71,24 +71,28 @@ def test_wildcards_that_are_written_say_how_names_begin() -> None:
 def test_what_was_used_is_spelled_out_even_under_a_wildcard() -> None:
     granted = catalog.expand("lambda:*")
     reads = [name for name in granted if name.startswith("lambda:List")]
-    entries = entries_for(reads[:1], reads[1:], Entry(STATEMENT, "lambda:*", granted, {}))
+    entries = replacement_entries(reads[:1], reads[1:], Entry(STATEMENT, "lambda:*", granted, {}))
     assert reads[0] in entries
 
 
 def test_an_action_newer_than_the_catalogue_stays_where_it_was_called(tmp_path: Path) -> None:
     """The evidence of the service has a gap then, so that the whole wildcard stays."""
     odd = {"event": "lambda:UpdateFunctionOfTomorrow", "parameters": {"functionName": "orders"}}
-    draft = proposal(tmp_path, POLICY, deploys([UPDATE, CREATE_QUEUE, odd])).subject.draft
+    draft = proposal(tmp_path, POLICY, deploys([UPDATE, CREATE_QUEUE, odd])).subject.proposal
     assert "lambda:*" not in {change.action for change in draft.changes}
-    assert {(held.action, held.objection.guard) for held in draft.held_back} == {("lambda:*", "gap-in-scope")}
+    assert {(held.action, held.guard_result.guard) for held in draft.held_back} == {("lambda:*", "gap-in-scope")}
 
 
 def test_not_action_is_told_as_held_back_and_left_as_it_is(tmp_path: Path) -> None:
     statement = {"Sid": "All", "Effect": "Allow", "NotAction": ["iam:*", "s3:*"], "Resource": "*"}
     policy = {**POLICY, "Statement": [*POLICY["Statement"], statement]}
-    draft = proposal(tmp_path, policy).subject.draft
+    draft = proposal(tmp_path, policy).subject.proposal
     held = next(held for held in draft.held_back if held.sid == "All")
-    assert (held.kind, held.action, held.objection.guard) == (ChangeKind.NARROW, "NotAction: iam:*, s3:*", "not-action")
+    assert (held.kind, held.action, held.guard_result.guard) == (
+        ChangeKind.NARROW,
+        "NotAction: iam:*, s3:*",
+        "not-action",
+    )
     assert statement in json.loads(draft.content)["Statement"]
 
 
@@ -98,12 +102,12 @@ def test_the_order_of_statements_survives(tmp_path: Path, position: int) -> None
     functions, queues, topics = POLICY["Statement"]
     order = [functions, queues]
     order.insert(position, topics)
-    draft = proposal(tmp_path, {**POLICY, "Statement": order}, usual_deploys()).subject.draft
+    draft = proposal(tmp_path, {**POLICY, "Statement": order}, usual_deploys()).subject.proposal
     sids = [statement["Sid"] for statement in json.loads(draft.content)["Statement"]]
     assert sids == ["Functions", "Queues", "AllowCloudwatchPutMetricAlarm"]
 
 
 def test_a_deny_statement_is_never_narrowed(tmp_path: Path) -> None:
     deny = {"Sid": "Never", "Effect": "Deny", "Action": "sns:*", "Resource": "*"}
-    draft = proposal(tmp_path, {**POLICY, "Statement": [*POLICY["Statement"], deny]}).subject.draft
+    draft = proposal(tmp_path, {**POLICY, "Statement": [*POLICY["Statement"], deny]}).subject.proposal
     assert deny in json.loads(draft.content)["Statement"]

@@ -12,10 +12,10 @@ from leastpriv.diff.compare import compare
 from leastpriv.models import Gap, GapKind, Outcome, Scope, Usage
 from leastpriv.permissions.arn_templates import IN_PART, NAMED
 from leastpriv.policy.document import Document, parse
-from leastpriv.proposal.models import Draft, Options
+from leastpriv.proposal.models import Options, Proposal
 from leastpriv.proposal.proof import prove
 from leastpriv.proposal.propose import propose
-from leastpriv.proposal.resource_narrowing import makes_its_resource
+from leastpriv.proposal.resource_narrowing import creates_its_resource
 from tests.fakes.evidence import evidence, usage
 
 FUNCTION = "arn:aws:lambda:eu-west-1:111122223333:function:orders"
@@ -30,20 +30,20 @@ def document(*actions: str, **more: object) -> Document:
 
 def draft(
     committed: Document, usages: Sequence[Usage], options: Options | None = None, gaps: Sequence[Gap] = ()
-) -> Draft:
+) -> Proposal:
     found = replace(evidence(usages), gaps=tuple(gaps))
     made = propose(committed, compare(committed, [], found), found, options or Options())
     proof = prove(made, [], found)
-    assert (proof.new_access, proof.broken, proof.replay.refused) == ((), (), ())
+    assert (proof.new_access, proof.newly_denied, proof.replay.denied) == ((), (), ())
     return made
 
 
-def onto(made: Draft) -> dict[str, tuple[str, ...]]:
-    return {change.action: change.onto for change in made.changes if change.onto}
+def onto(made: Proposal) -> dict[str, tuple[str, ...]]:
+    return {change.action: change.restricted_to for change in made.changes if change.restricted_to}
 
 
-def guards(made: Draft) -> dict[str, str]:
-    return {held.action: held.objection.guard for held in made.held_open}
+def guards(made: Proposal) -> dict[str, str]:
+    return {held.action: held.guard_result.guard for held in made.held_back_restrictions}
 
 
 def test_a_used_action_is_granted_on_what_every_run_used() -> None:
@@ -222,4 +222,4 @@ def test_a_name_that_the_version_cannot_write_stays_on_all() -> None:
     ],
 )
 def test_what_makes_its_resource_is_told_by_its_name(action: str, makes: bool) -> None:
-    assert makes_its_resource(action) is makes
+    assert creates_its_resource(action) is makes

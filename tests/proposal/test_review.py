@@ -15,7 +15,7 @@ from leastpriv.evidence.models import CallGroup, Counts, Evidence
 from leastpriv.models import Basis, Denial, DeniedBy, Need, Outcome, Permission, Run, Usage
 from leastpriv.proposal.models import Options
 from leastpriv.proposal.review import review
-from leastpriv.proposal.review_models import Review, Verdict
+from leastpriv.proposal.review_models import Review, ReviewVerdict
 from tests.diff.test_policy_diff import NAMES, OF_TWO_SERVICES, QUEUE, allow, document
 from tests.fakes.deploys import ROLE
 
@@ -65,9 +65,9 @@ USAGES = st.lists(
 def told(found: Review) -> set[str]:
     """Actions of the usages that some line calls refused."""
     lost = {action for removal in found.removals for action in removal.lost}
-    refused = [each for change in found.denies_added for each in change.refused]
-    refused += [each for change in found.conditions for each in change.refused]
-    return lost | {each.need.permission.action for each in refused}
+    denied = [each for change in found.denies_added for each in change.denied]
+    denied += [each for change in found.conditions for each in change.denied]
+    return lost | {each.need.permission.action for each in denied}
 
 
 @given(OF_TWO_SERVICES, OF_TWO_SERVICES, USAGES)
@@ -75,24 +75,24 @@ def test_what_breaks_is_what_the_replay_newly_refuses_and_some_line_says_why(
     before: Any, after: Any, usages: list[Usage]
 ) -> None:
     found = review(document(before), document(after), [], evidence(usages))
-    known = set(found.before.refused)
-    assert {group for group in found.after.refused if group not in known} <= set(found.broken)
-    assert set(found.broken) <= set(found.after.refused)
-    assert {need.permission.action for group in found.broken for need in group.needs} <= told(found)
-    assert not set(found.broken) & set(found.may_break)
+    known = set(found.before.denied)
+    assert {group for group in found.after.denied if group not in known} <= set(found.newly_denied)
+    assert set(found.newly_denied) <= set(found.after.denied)
+    assert {need.permission.action for group in found.newly_denied for need in group.needs} <= told(found)
+    assert not set(found.newly_denied) & set(found.may_be_denied)
 
 
 @given(OF_TWO_SERVICES, OF_TWO_SERVICES, USAGES)
 def test_what_becomes_allowed_has_a_line_and_is_never_called_less(before: Any, after: Any, usages: list[Usage]) -> None:
     found = review(document(before), document(after), [], evidence(usages))
     if found.after.allowed > found.before.allowed:
-        assert found.verdict in {Verdict.BREAKS, Verdict.NEW_ACCESS, Verdict.NEEDED_ACCESS}
+        assert found.verdict in {ReviewVerdict.BREAKS, ReviewVerdict.NEW_ACCESS, ReviewVerdict.NEEDED_ACCESS}
 
 
 @given(OF_TWO_SERVICES, USAGES)
 def test_without_an_edit_nothing_changes_whatever_was_called(policy: Any, usages: list[Usage]) -> None:
     found = review(document(policy), document(policy), [], evidence(usages))
-    assert found.verdict is Verdict.UNCHANGED
+    assert found.verdict is ReviewVerdict.UNCHANGED
     assert not found.breaks
     assert found.before == found.after
 
@@ -103,9 +103,9 @@ def test_a_refused_call_of_an_action_newer_than_the_catalogue_is_doubtful_and_no
     calls = evidence([usage("sqs:NewThing", QUEUE, verified=False)])
     found = review(policy, document([allow("sqs:TagQueue", QUEUE)]), [], calls)
     assert not found.breaks
-    assert len(found.may_break) == 1
+    assert len(found.may_be_denied) == 1
     assert list(found.removals[0].doubtful) == ["sqs:NewThing"]
-    assert found.verdict is Verdict.NARROWS
+    assert found.verdict is ReviewVerdict.NARROWS
 
 
 @pytest.mark.parametrize("outcome", [Outcome.DENIED, Outcome.UNKNOWN])
@@ -117,7 +117,7 @@ def test_a_call_that_was_not_allowed_does_not_break(outcome: Outcome) -> None:
         evidence([usage("sqs:TagQueue", QUEUE, outcome=outcome)]),
     )
     assert not found.breaks
-    assert [objection.guard for objection in found.removals[0].unseen]
+    assert [guard_result.guard for guard_result in found.removals[0].unseen]
 
 
 def denial(by: DeniedBy, *, explicit: bool, mendable: bool) -> Denial:
@@ -125,26 +125,28 @@ def denial(by: DeniedBy, *, explicit: bool, mendable: bool) -> Denial:
 
 
 @pytest.mark.parametrize(
-    ("refused", "verdict"),
+    ("denied", "verdict"),
     [
-        (denial(DeniedBy.IDENTITY, explicit=True, mendable=False), Verdict.NEEDED_ACCESS),
-        (denial(DeniedBy.SCP, explicit=True, mendable=False), Verdict.NEW_ACCESS),
-        (denial(DeniedBy.BOUNDARY, explicit=False, mendable=False), Verdict.NEW_ACCESS),
+        (denial(DeniedBy.IDENTITY, explicit=True, mendable=False), ReviewVerdict.NEEDED_ACCESS),
+        (denial(DeniedBy.SCP, explicit=True, mendable=False), ReviewVerdict.NEW_ACCESS),
+        (denial(DeniedBy.BOUNDARY, explicit=False, mendable=False), ReviewVerdict.NEW_ACCESS),
     ],
 )
-def test_a_lifted_deny_is_asked_for_by_the_refusals_of_such_a_deny_alone(refused: Denial, verdict: Verdict) -> None:
+def test_a_lifted_deny_is_asked_for_by_the_refusals_of_such_a_deny_alone(
+    denied: Denial, verdict: ReviewVerdict
+) -> None:
     grant = allow("sqs:TagQueue", QUEUE)
     deny = {**grant, "Effect": "Deny"}
-    calls = evidence([usage("sqs:TagQueue", QUEUE, outcome=Outcome.DENIED, denial=refused)])
+    calls = evidence([usage("sqs:TagQueue", QUEUE, outcome=Outcome.DENIED, denial=denied)])
     assert review(document([grant, deny]), document([grant]), [], calls).verdict is verdict
 
 
 def test_a_deny_lifted_on_more_than_was_refused_is_new_access() -> None:
     grant = allow("sqs:TagQueue", "*")
-    refused = denial(DeniedBy.IDENTITY, explicit=True, mendable=False)
-    calls = evidence([usage("sqs:TagQueue", QUEUE, outcome=Outcome.DENIED, denial=refused)])
+    denied = denial(DeniedBy.IDENTITY, explicit=True, mendable=False)
+    calls = evidence([usage("sqs:TagQueue", QUEUE, outcome=Outcome.DENIED, denial=denied)])
     found = review(document([grant, {**grant, "Effect": "Deny"}]), document([grant]), [], calls)
-    assert found.verdict is Verdict.NEW_ACCESS
+    assert found.verdict is ReviewVerdict.NEW_ACCESS
 
 
 def test_witnesses_of_containment_are_new_access() -> None:
@@ -152,16 +154,16 @@ def test_witnesses_of_containment_are_new_access() -> None:
     policy = document([allow("sqs:TagQueue", QUEUE)])
     found = replace(review(policy, policy, [], evidence([])), new_access=("sqs:TagQueue on *",))
     assert found.has_new_access_without_evidence
-    assert found.verdict is Verdict.NEW_ACCESS
+    assert found.verdict is ReviewVerdict.NEW_ACCESS
 
 
 def test_a_lifted_deny_of_what_nothing_allows_is_not_said_to_allow_it() -> None:
     other, deny = allow("sqs:CreateQueue", QUEUE), {**allow("sqs:TagQueue", QUEUE), "Effect": "Deny"}
-    refused = denial(DeniedBy.IDENTITY, explicit=True, mendable=False)
-    calls = evidence([usage("sqs:TagQueue", QUEUE, outcome=Outcome.DENIED, denial=refused)])
+    denied = denial(DeniedBy.IDENTITY, explicit=True, mendable=False)
+    calls = evidence([usage("sqs:TagQueue", QUEUE, outcome=Outcome.DENIED, denial=denied)])
     found = review(document([other, deny]), document([other]), [], calls)
     assert found.denies_removed[0].granted == ()
-    assert found.verdict is Verdict.NEW_ACCESS
+    assert found.verdict is ReviewVerdict.NEW_ACCESS
 
 
 def test_a_grant_on_all_resources_but_some_is_never_what_a_call_asked_for() -> None:
@@ -169,7 +171,7 @@ def test_a_grant_on_all_resources_but_some_is_never_what_a_call_asked_for() -> N
     grant = {"Effect": "Allow", "Action": "sqs:TagQueue", "NotResource": NAMES[1]}
     found = review(None, document([grant]), [], calls)
     assert found.additions[0].unproven == ("sqs:TagQueue",)
-    assert found.verdict is Verdict.NEW_ACCESS
+    assert found.verdict is ReviewVerdict.NEW_ACCESS
 
 
 def test_a_lost_action_needs_no_guard_and_one_without_a_use_hears_the_first_that_fits() -> None:
@@ -179,7 +181,7 @@ def test_a_lost_action_needs_no_guard_and_one_without_a_use_hears_the_first_that
     found = review(policy, document([allow("sqs:CreateQueue", QUEUE)]), [], calls)
     by_action = {removal.edit.entry: removal for removal in found.removals}
     assert by_action["sqs:TagQueue"].unseen == {}
-    assert [objection.guard for objection in by_action["sqs:PurgeQueue"].unseen] == ["minimum-days"]
+    assert [guard_result.guard for guard_result in by_action["sqs:PurgeQueue"].unseen] == ["minimum-days"]
 
 
 def test_what_a_proposal_may_do_is_no_guard_of_a_persons_edit() -> None:
@@ -189,7 +191,7 @@ def test_what_a_proposal_may_do_is_no_guard_of_a_persons_edit() -> None:
     found = review(
         policy, document([allow("sqs:TagQueue", "*")]), [], evidence([usage("sqs:TagQueue", QUEUE)]), options
     )
-    guards = {objection.guard for removal in found.removals for objection in removal.unseen}
+    guards = {guard_result.guard for removal in found.removals for guard_result in removal.unseen}
     assert guards <= {"region-not-read", "not-recorded", "not-visible", "sibling"}
 
 
@@ -198,7 +200,7 @@ def test_a_use_that_no_known_policy_grants_speaks_against_the_grant_that_goes() 
     policy = document([allow(["sqs:TagQueue", "sqs:CreateQueue"], QUEUE)])
     after = document([allow("sqs:CreateQueue", QUEUE)])
     found = review(policy, after, [], calls, Options(minimum_days=0, minimum_runs=0))
-    assert [objection.guard for objection in found.removals[0].unseen] == ["unexplained-use"]
+    assert [guard_result.guard for guard_result in found.removals[0].unseen] == ["unexplained-use"]
 
 
 def test_what_nobody_may_add_is_not_told_again_as_sensitive() -> None:

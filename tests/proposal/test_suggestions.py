@@ -10,10 +10,10 @@ from leastpriv.evidence.aws_findings.models import Declared
 from leastpriv.evidence.models import Evidence
 from leastpriv.models import Basis
 from leastpriv.policy.document import Document, parse
-from leastpriv.proposal.guards.registry import objection_to
-from leastpriv.proposal.models import Candidate, Options
-from leastpriv.proposal.propose import situation_of
-from leastpriv.proposal.suggestions import Offer, offers
+from leastpriv.proposal.guards.registry import first_guard_result
+from leastpriv.proposal.models import Options, RemovalCandidate
+from leastpriv.proposal.propose import guard_context
+from leastpriv.proposal.suggestions import SuggestedAction, suggested_actions
 from tests.fakes.evidence import evidence, usage
 
 QUEUE = "arn:aws:sqs:eu-west-1:111122223333:orders"
@@ -22,35 +22,35 @@ TYPES = Declared({"sqs:GetQueueUrl": ("AWS::SQS::Queue",), "kms:GetKeyPolicy": (
 
 
 def test_lifecycle_counterparts_are_offered_on_the_resources_in_use() -> None:
-    found = {offer.action: offer for offer in offers(CREATED, [_policy("sqs:CreateQueue")])}
-    assert found["sqs:DeleteQueue"].basis is Basis.SIBLING
+    found = {offer.action: offer for offer in suggested_actions(CREATED, [_policy("sqs:CreateQueue")])}
+    assert found["sqs:DeleteQueue"].basis is Basis.LIFECYCLE
     assert found["sqs:DeleteQueue"].because == "sqs:CreateQueue"
     assert found["sqs:DeleteQueue"].resources == (QUEUE,)
 
 
 def test_what_a_policy_grants_anywhere_is_not_offered() -> None:
-    named = {offer.action for offer in offers(CREATED, [_policy("sqs:CreateQueue"), _policy("sqs:Delete*")])}
+    named = {offer.action for offer in suggested_actions(CREATED, [_policy("sqs:CreateQueue"), _policy("sqs:Delete*")])}
     assert "sqs:DeleteQueue" not in named
     assert "sqs:SetQueueAttributes" in named
     everything = parse(_text({"Effect": "Allow", "NotAction": "iam:*", "Resource": "*"}), "p.json")
-    assert offers(CREATED, [everything]) == ()
+    assert suggested_actions(CREATED, [everything]) == ()
 
 
 def test_what_is_never_added_is_never_offered() -> None:
-    named = {offer.action for offer in offers(CREATED, [], ("sqs:Delete*",))}
+    named = {offer.action for offer in suggested_actions(CREATED, [], ("sqs:Delete*",))}
     assert "sqs:DeleteQueue" not in named
     assert "sqs:SetQueueAttributes" in named
 
 
 def test_declared_permissions_name_their_types_and_no_resource() -> None:
-    found = {offer.action: offer for offer in offers(_declared(), [_policy("sqs:CreateQueue")])}
+    found = {offer.action: offer for offer in suggested_actions(_declared(), [_policy("sqs:CreateQueue")])}
     assert (found["kms:GetKeyPolicy"].basis, found["kms:GetKeyPolicy"].because) == (Basis.DECLARED, "A::B::C, D::E::F")
     assert found["kms:GetKeyPolicy"].resources == ()
 
 
 def test_what_is_used_is_not_offered() -> None:
     used = evidence([usage("sqs:CreateQueue", QUEUE), usage("sqs:DeleteQueue", QUEUE)])
-    assert "sqs:DeleteQueue" not in {offer.action for offer in offers(used, [])}
+    assert "sqs:DeleteQueue" not in {offer.action for offer in suggested_actions(used, [])}
 
 
 def test_a_declared_permission_that_a_policy_has_is_kept() -> None:
@@ -60,16 +60,16 @@ def test_a_declared_permission_that_a_policy_has_is_kept() -> None:
     )
     found = _declared()
     entries = compare(document, [], found).entries
-    situation = situation_of(found, Options())
-    kept = {entry.pattern: objection_to(Candidate(entry.pattern, entry), situation) for entry in entries}
+    context = guard_context(found, Options())
+    kept = {entry.pattern: first_guard_result(RemovalCandidate(entry.pattern, entry), context) for entry in entries}
     assert kept["kms:ListKeys"] is None
-    objection = kept["kms:GetKeyPolicy"]
-    assert objection
-    assert (objection.guard, "A::B::C and 1 more" in objection.reason) == ("declared", True)
+    guard_result = kept["kms:GetKeyPolicy"]
+    assert guard_result
+    assert (guard_result.guard, "A::B::C and 1 more" in guard_result.reason) == ("declared", True)
 
 
 def _declared() -> Evidence:
-    return replace(CREATED, hints=replace(CREATED.hints, declared=TYPES))
+    return replace(CREATED, aws_findings=replace(CREATED.aws_findings, declared=TYPES))
 
 
 def _policy(action: str) -> Document:
@@ -85,7 +85,7 @@ BUCKET = "arn:aws:s3:::orders-assets"
 
 def test_items_of_a_bucket_without_recorded_data_events_are_offered() -> None:
     """A trail records no data events unless it is told to: what a deploy does with objects leaves no trace then."""
-    found = {offer.action: offer for offer in offers(evidence([usage("s3:GetBucketLocation", BUCKET)]), [])}
+    found = {offer.action: offer for offer in suggested_actions(evidence([usage("s3:GetBucketLocation", BUCKET)]), [])}
     assert found["s3:PutObject"].resources == (f"{BUCKET}/*",)
     assert (found["s3:ListBucket"].resources, found["s3:ListBucket"].because) == ((BUCKET,), "S3CrudPolicy")
 
@@ -94,7 +94,7 @@ def test_items_are_not_offered_where_data_events_were_recorded_or_the_resource_i
     recorded = replace(evidence([usage("s3:GetBucketLocation", BUCKET)]), data_recorded={(BUCKET, "read"): timedelta()})
     pattern = evidence([usage("s3:GetBucketLocation", "arn:aws:s3:::orders-*")])
     for found in (recorded, pattern, evidence([usage("sqs:CreateQueue", QUEUE)])):
-        assert not {offer.action for offer in offers(found, [])} & {"s3:PutObject", "s3:ListBucket"}
+        assert not {offer.action for offer in suggested_actions(found, [])} & {"s3:PutObject", "s3:ListBucket"}
 
 
 def test_what_was_used_on_one_queue_is_offered_on_the_next_that_the_role_made() -> None:
@@ -103,12 +103,14 @@ def test_what_was_used_on_one_queue_is_offered_on_the_next_that_the_role_made() 
     made = [usage("sqs:CreateQueue", queue) for queue in queues]
     found = evidence([*made, usage("sqs:SetQueueAttributes", queues[0])])
     granted = _text({"Effect": "Allow", "Action": "sqs:SetQueueAttributes", "Resource": queues[0]})
-    told = {offer.action: offer for offer in offers(found, [parse(granted, "p.json")])}
-    assert told["sqs:SetQueueAttributes"] == Offer(
-        "sqs:SetQueueAttributes", Basis.SIBLING, "sqs:CreateQueue", (queues[1],)
+    told = {offer.action: offer for offer in suggested_actions(found, [parse(granted, "p.json")])}
+    assert told["sqs:SetQueueAttributes"] == SuggestedAction(
+        "sqs:SetQueueAttributes", Basis.LIFECYCLE, "sqs:CreateQueue", (queues[1],)
     )
     wide = _text({"Effect": "Allow", "Action": "sqs:Set*", "Resource": "arn:aws:sqs:*:*:orders-*"})
-    assert "sqs:SetQueueAttributes" not in {offer.action for offer in offers(found, [parse(wide, "p.json")])}
+    assert "sqs:SetQueueAttributes" not in {offer.action for offer in suggested_actions(found, [parse(wide, "p.json")])}
     # Nobody made the second queue here: what it is for is not known.
     given = evidence([usage("sqs:SendMessage", queues[1]), usage("sqs:SetQueueAttributes", queues[0])])
-    assert "sqs:SetQueueAttributes" not in {offer.action for offer in offers(given, [parse(granted, "p.json")])}
+    assert "sqs:SetQueueAttributes" not in {
+        offer.action for offer in suggested_actions(given, [parse(granted, "p.json")])
+    }

@@ -14,10 +14,10 @@ from leastpriv.evidence.models import Evidence
 from leastpriv.models import Condition, Usage
 from leastpriv.policy.document import parse
 from leastpriv.proposal.additions import additions
-from leastpriv.proposal.edit_plan import statements
+from leastpriv.proposal.edit_plan import new_statements
 from leastpriv.proposal.models import Change, History, Options
 from leastpriv.proposal.proof import prove
-from leastpriv.report.context import Subject
+from leastpriv.report.context import ReportContext
 from leastpriv.report.proposal_json import proposal_json
 from leastpriv.report.pull_request import body
 from tests.fakes.deploys import ROLE, deploys, proposal
@@ -83,43 +83,45 @@ def test_a_statement_is_written_for_each_condition() -> None:
         created_by("ec2:CreateTags", VPC, "CreateVpc", "CreateDefaultVpc"),
         usage("ec2:CreateVpc", VPC),
     )
-    first, second = sorted(statements(changes, ()), key=lambda one: str(one["Action"]))
+    first, second = sorted(new_statements(changes, ()), key=lambda one: str(one["Action"]))
     assert first["Condition"] == {"StringEquals": {"ec2:CreateAction": ["CreateVpc", "CreateDefaultVpc"]}}
     assert "Condition" not in second
 
 
 @pytest.fixture
-def subject(tmp_path: Path) -> Subject:
+def context(tmp_path: Path) -> ReportContext:
     return proposal(tmp_path, None, deploys(CALLS, times=3)).subject
 
 
-def test_the_file_the_pull_request_and_the_json_have_the_condition(subject: Subject) -> None:
+def test_the_file_the_pull_request_and_the_json_have_the_condition(context: ReportContext) -> None:
     written = [
-        one["Condition"]["StringEquals"] for one in json.loads(subject.draft.content)["Statement"] if "Condition" in one
+        one["Condition"]["StringEquals"]
+        for one in json.loads(context.proposal.content)["Statement"]
+        if "Condition" in one
     ]
     assert {"ec2:CreateAction": "CreateSecurityGroup"} in written
     assert {"iam:PassedToService": "ecs-tasks.amazonaws.com"} in written
-    text = body(subject)
+    text = body(context)
     assert f"`{GROUP}`, only if `ec2:CreateAction` is `CreateSecurityGroup` |" in text
     assert "role/shop-task`, only if `iam:PassedToService` is `ecs-tasks.amazonaws.com`: " in text
-    changes = json.loads(proposal_json(subject, "", ""))["changes"]
+    changes = json.loads(proposal_json(context, "", ""))["changes"]
     told = {change["action"]: change["conditions"] for change in changes}
     assert told["ec2:CreateTags"] == {"StringEquals": {"ec2:CreateAction": ["CreateSecurityGroup"]}}
     assert told["ec2:CreateSecurityGroup"] == {}
 
 
-def test_the_replay_allows_what_was_written_under_its_condition(subject: Subject) -> None:
-    replay = subject.proof.replay
-    assert (replay.allowed, replay.conditional, replay.refused) == (6, 0, ())
-    assert subject.proof.new_access == ()
+def test_the_replay_allows_what_was_written_under_its_condition(context: ReportContext) -> None:
+    replay = context.proof.replay
+    assert (replay.allowed, replay.conditional, replay.denied) == (6, 0, ())
+    assert context.proof.new_access == ()
 
 
-def test_a_condition_that_gets_lost_is_new_access(subject: Subject) -> None:
-    policy: dict[str, Any] = json.loads(subject.draft.content)
+def test_a_condition_that_gets_lost_is_new_access(context: ReportContext) -> None:
+    policy: dict[str, Any] = json.loads(context.proposal.content)
     for statement in policy["Statement"]:
         statement.pop("Condition", None)
     document = parse(json.dumps(policy).encode(), "lost")
-    lost = replace(subject.draft, document=document, packed=None)
-    found = prove(lost, (), subject.evidence).new_access
+    lost = replace(context.proposal, document=document, packed=None)
+    found = prove(lost, (), context.evidence).new_access
     assert [entry for entry in found if entry.startswith("ec2:CreateTags on ")]
     assert [entry for entry in found if entry.startswith("iam:PassRole on ")]

@@ -10,7 +10,7 @@ import pytest
 from leastpriv.cli.main import main
 from leastpriv.evidence.denials.job_logs import LoggedDenial
 from leastpriv.models import Denial, DeniedBy
-from leastpriv.report.tables import sum_up
+from leastpriv.report.tables import denial_summary
 
 SENTENCE = "User: arn:aws:iam::123456789012:user/ci is not authorized to perform: sqs:ListQueues"
 
@@ -74,4 +74,4 @@ def test_the_sum_tells_how_many_a_grant_could_mend(more: bool, words: str) -> No
         LoggedDenial("log", 1, Denial(("s3:PutObject",), "", "", DeniedBy.UNKNOWN, False, mendable))
         for mendable in (True, False)
     ]
-    assert words in sum_up(found, more=more)
+    assert words in denial_summary(found, more=more)

@@ -5,14 +5,14 @@ from __future__ import annotations
 from msgspec.structs import replace
 
 from leastpriv.evidence.aggregate import by_pattern
-from leastpriv.evidence.collector import UsageBook
+from leastpriv.evidence.collector import UsageCollector
 from leastpriv.report.tables import permission_row
 from tests.fakes.calls import a_call
 
 
 def test_a_row_of_forwarded_calls_names_the_services_that_forwarded_them() -> None:
     own = a_call("sqs:CreateQueue", {"queueName": "orders"})
-    book = UsageBook(own.principal)
+    book = UsageCollector(own.principal)
     for service in ("cloudformation.amazonaws.com", "", "cloudformation.amazonaws.com"):
         book.note(replace(own, invoked_by=service))
     (usage,) = by_pattern(book.close().usages)
@@ -23,7 +23,7 @@ def test_a_row_of_forwarded_calls_names_the_services_that_forwarded_them() -> No
 
 def test_a_row_of_direct_calls_has_no_such_field() -> None:
     own = a_call("sqs:CreateQueue", {"queueName": "orders"})
-    book = UsageBook(own.principal)
+    book = UsageCollector(own.principal)
     book.note(own)
     (usage,) = book.close().usages
     assert "forwarded_by" not in permission_row(usage)

@@ -11,12 +11,12 @@ from xml.etree.ElementTree import Element
 import html5lib
 import pytest
 
-from leastpriv.evidence.role_chain import Chain, Link, Way
+from leastpriv.evidence.role_chain import RoleChain, RoleLink, RoleLinkKind
 from leastpriv.models import Usage
-from leastpriv.proposal.models import Change, Objection
-from leastpriv.report.context import Subject
-from leastpriv.report.html import page, target
-from leastpriv.report.role_chain import Chained
+from leastpriv.proposal.models import Change, GuardResult
+from leastpriv.report.context import ReportContext
+from leastpriv.report.html import page, target_view
+from leastpriv.report.role_chain import RoleChainPolicies
 from tests.fakes.deploys import ALARM, POLICY, ROLE, proposal
 from tests.fakes.markdown import HOSTILE
 
@@ -25,7 +25,7 @@ RUNS = "https://github.com/acme/orders/actions/runs/{run}"
 
 
 @pytest.fixture(scope="module")
-def usual(tmp_path_factory: pytest.TempPathFactory) -> Subject:
+def usual(tmp_path_factory: pytest.TempPathFactory) -> ReportContext:
     """One addition, one narrowing, two removals; six runs, one with a refused call."""
     return proposal(tmp_path_factory.mktemp("usual"), POLICY, run_url=RUNS).subject
 
@@ -43,7 +43,7 @@ def tags(element: Element) -> list[str]:
     return [str(each.tag) for each in element.iter()]
 
 
-def test_it_loads_nothing_and_names_no_other_host(usual: Subject) -> None:
+def test_it_loads_nothing_and_names_no_other_host(usual: ReportContext) -> None:
     root = parsed(page([usual]))
     assert not [each for each in root.iter() if each.get("src") or each.tag in ("link", "iframe", "object", "base")]
     addresses = [href for each in root.iter("a") if (href := each.get("href", "")) and not href.startswith("#")]
@@ -51,48 +51,48 @@ def test_it_loads_nothing_and_names_no_other_host(usual: Subject) -> None:
     assert all(re.fullmatch(r"https://github\.com/acme/orders/actions/runs/\d+", address) for address in addresses)
 
 
-def test_only_its_own_style_and_script_may_act(usual: Subject) -> None:
+def test_only_its_own_style_and_script_may_act(usual: ReportContext) -> None:
     [policy] = [each.get("content", "") for each in parsed(page([usual])).iter("meta") if each.get("http-equiv")]
     assert policy.startswith("default-src 'none'; style-src 'sha256-")
     assert "unsafe" not in policy
     assert not re.search(r"\sstyle=|\son\w+=", page([usual]))
 
 
-def test_every_change_is_there_with_its_evidence(usual: Subject) -> None:
+def test_every_change_is_there_with_its_evidence(usual: ReportContext) -> None:
     changes = [each for each in parsed(page([usual])).iter("details") if "change" in each.get("class", "")]
-    assert len(changes) == len(usual.draft.changes)
+    assert len(changes) == len(usual.proposal.changes)
     [added] = [all_text(each) for each in changes if "add" in each.get("class", "").split()]
     assert "cloudwatch:PutMetricAlarm denied; seen in 1 run, last 2026-10-15" in added
     assert ALARM in added
 
 
-def test_granted_used_and_left_are_counted_by_service(usual: Subject) -> None:
-    bars = {bar.service: bar for bar in target(usual, 1).bars}
-    [narrowed] = [change for change in usual.draft.changes if change.action == "lambda:*"]
+def test_granted_used_and_left_are_counted_by_service(usual: ReportContext) -> None:
+    bars = {bar.service: bar for bar in target_view(usual, 1).bars}
+    [narrowed] = [change for change in usual.proposal.changes if change.action == "lambda:*"]
     functions = bars["lambda"]
     assert (functions.granted, functions.used) == (narrowed.granted, 1)
-    assert functions.after == narrowed.granted - len(narrowed.gone)
+    assert functions.after == narrowed.granted - len(narrowed.removed_actions)
     assert (bars["sqs"].granted, bars["sqs"].used, bars["sqs"].after) == (2, 1, 1)
     assert (bars["cloudwatch"].granted, bars["cloudwatch"].after) == (0, 1)
-    assert target(usual, 1).bars[0].service == "lambda"
+    assert target_view(usual, 1).bars[0].service == "lambda"
 
 
-def test_a_run_with_a_refused_call_has_a_shape_of_its_own(usual: Subject) -> None:
+def test_a_run_with_a_refused_call_has_a_shape_of_its_own(usual: ReportContext) -> None:
     root = parsed(page([usual]))
     [time] = [each for each in root.iter(f"{SVG}svg") if each.get("class") == "time"]
     assert (len(list(time.iter(f"{SVG}circle"))), len(list(time.iter(f"{SVG}path")))) == (5, 1)
     assert "6 runs from 2026-10-01 to 2026-11-05, 1 with refused calls" in time.get("aria-label", "")
 
 
-def test_the_roles_behind_it_are_drawn_and_told_in_words(usual: Subject) -> None:
+def test_the_roles_behind_it_are_drawn_and_told_in_words(usual: ReportContext) -> None:
     own, deploy, last = ROLE, f"{ROLE[:-9]}cdk-deploy", f"{ROLE[:-9]}cdk-exec"
     links = (
-        Link(own, deploy, Way.ASSUMED, count=6),
-        Link(deploy, last, Way.PASSED, "CloudFormation", count=2),
-        Link(last, own, Way.ASSUMED, count=1),
+        RoleLink(own, deploy, RoleLinkKind.ASSUMED, count=6),
+        RoleLink(deploy, last, RoleLinkKind.PASSED, "CloudFormation", count=2),
+        RoleLink(last, own, RoleLinkKind.ASSUMED, count=1),
     )
-    subject = replace(usual, chained=Chained(Chain((own,), links, left_out=3), frozenset({own})))
-    root = parsed(page([subject]))
+    context = replace(usual, chained=RoleChainPolicies(RoleChain((own,), links, left_out=3), frozenset({own})))
+    root = parsed(page([context]))
     [drawn] = [each for each in root.iter(f"{SVG}svg") if each.get("class") == "chain"]
     assert [each.text for each in drawn.iter(f"{SVG}text")] == ["cdk-deploy", "cdk-exec", "ci-deploy"]
     assert [each.get("class") for each in drawn.iter(f"{SVG}g")] == ["open", "open", "kept"]
@@ -102,7 +102,7 @@ def test_the_roles_behind_it_are_drawn_and_told_in_words(usual: Subject) -> None
     assert "And 3 further roles, not followed." in told
 
 
-def test_several_roles_share_a_page_with_a_list_of_them(usual: Subject) -> None:
+def test_several_roles_share_a_page_with_a_list_of_them(usual: ReportContext) -> None:
     root = parsed(page([usual, usual]))
     [nav] = root.iter("nav")
     wanted = [each.get("href") for each in nav.iter("a")]
@@ -111,16 +111,16 @@ def test_several_roles_share_a_page_with_a_list_of_them(usual: Subject) -> None:
     assert len(ids) == len(set(ids))
 
 
-def test_the_chance_is_told_as_in_the_pull_request(usual: Subject) -> None:
+def test_the_chance_is_told_as_in_the_pull_request(usual: ReportContext) -> None:
     assert "Chance that the next deploy needs something this policy lacks: about" in all_text(parsed(page([usual])))
 
 
-def test_evidence_beyond_its_room_is_counted(usual: Subject) -> None:
-    [narrowed] = [change for change in usual.draft.changes if change.action == "lambda:*"]
+def test_evidence_beyond_its_room_is_counted(usual: ReportContext) -> None:
+    [narrowed] = [change for change in usual.proposal.changes if change.action == "lambda:*"]
     many = replace(narrowed, usages=narrowed.usages * 3_000)
-    subject = replace(usual, draft=replace(usual.draft, changes=(many,)))
-    assert target(subject, 1).left_out == len(many.usages) - 2_000
-    assert len(page([subject])) < 2_000_000
+    context = replace(usual, proposal=replace(usual.proposal, changes=(many,)))
+    assert target_view(context, 1).left_out == len(many.usages) - 2_000
+    assert len(page([context])) < 2_000_000
 
 
 def test_a_first_draft_and_a_policy_as_it_should_be_have_a_page(tmp_path: Path) -> None:
@@ -129,7 +129,7 @@ def test_a_first_draft_and_a_policy_as_it_should_be_have_a_page(tmp_path: Path) 
 
 
 @pytest.mark.parametrize("name", HOSTILE)
-def test_no_name_becomes_markup(usual: Subject, name: str) -> None:
+def test_no_name_becomes_markup(usual: ReportContext, name: str) -> None:
     harmless, hostile = (parsed(page([_named(usual, each)])) for each in ("x", name))
     assert tags(hostile) == tags(harmless)
     assert sorted(_attributes(hostile)) == sorted(_attributes(harmless))
@@ -144,28 +144,30 @@ def _attributes(root: Element) -> Iterator[str]:
             yield f"{each.tag} {key}" + ("" if key.startswith("aria") else f"={value}")
 
 
-def _named(subject: Subject, name: str) -> Subject:
+def _named(context: ReportContext, name: str) -> ReportContext:
     """The same proposal with one name for all that others name."""
-    changes = tuple(_change(change, name) for change in subject.draft.changes)
-    runs = tuple(replace(run, id=name) for run in subject.evidence.runs)
+    changes = tuple(_change(change, name) for change in context.proposal.changes)
+    runs = tuple(replace(run, id=name) for run in context.evidence.runs)
     return replace(
-        subject,
+        context,
         principal=f"arn:aws:iam::111122223333:role/{name}",
         policy_file=name,
-        draft=replace(subject.draft, changes=changes),
-        evidence=replace(subject.evidence, runs=runs),
-        chained=Chained(Chain((ROLE,), (Link(ROLE, f"{ROLE[:-9]}{name}", Way.PASSED, name, count=1),))),
+        proposal=replace(context.proposal, changes=changes),
+        evidence=replace(context.evidence, runs=runs),
+        chained=RoleChainPolicies(
+            RoleChain((ROLE,), (RoleLink(ROLE, f"{ROLE[:-9]}{name}", RoleLinkKind.PASSED, name, count=1),))
+        ),
     )
 
 
 def _change(change: Change, name: str) -> Change:
-    stays = {f"{name}{number}": Objection(name, name) for number, _ in enumerate(change.stays or {})}
+    kept = {f"{name}{number}": GuardResult(name, name) for number, _ in enumerate(change.kept or {})}
     return replace(
         change,
         resources=(name,),
         sid=name if change.sid else "",
-        gone=tuple(name for _ in change.gone),
-        stays=stays,
+        removed_actions=tuple(name for _ in change.removed_actions),
+        kept=kept,
         usages=tuple(_usage(usage, name) for usage in change.usages),
     )
 

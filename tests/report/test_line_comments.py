@@ -8,21 +8,21 @@ from pathlib import Path
 
 import pytest
 
-from leastpriv.report.context import Subject
+from leastpriv.report.context import ReportContext
 from leastpriv.report.line_comments import MOST_NOTES, line_notes
 from tests.fakes.deploys import POLICY, proposal
 from tests.fakes.markdown import HOSTILE, read
 
 
 @pytest.fixture(scope="module")
-def usual(tmp_path_factory: pytest.TempPathFactory) -> Subject:
+def usual(tmp_path_factory: pytest.TempPathFactory) -> ReportContext:
     """One addition, one narrowing, two removals."""
     return proposal(tmp_path_factory.mktemp("usual"), POLICY).subject
 
 
-def test_what_comes_is_noted_in_the_proposed_file_and_what_goes_in_the_committed_one(usual: Subject) -> None:
-    assert usual.draft.committed
-    files = {"LEFT": usual.draft.committed.text.split("\n"), "RIGHT": usual.draft.document.text.split("\n")}
+def test_what_comes_is_noted_in_the_proposed_file_and_what_goes_in_the_committed_one(usual: ReportContext) -> None:
+    assert usual.proposal.committed
+    files = {"LEFT": usual.proposal.committed.text.split("\n"), "RIGHT": usual.proposal.document.text.split("\n")}
     told = [(note.text.split(":**")[0].strip("*"), files[note.side][note.line - 1]) for note in line_notes(usual)]
     assert [(word, line.strip(' ,"[]')) for word, line in told] == [
         ("Added", 'Action": "cloudwatch:PutMetricAlarm'),
@@ -32,7 +32,7 @@ def test_what_comes_is_noted_in_the_proposed_file_and_what_goes_in_the_committed
     ]
 
 
-def test_a_note_holds_the_evidence(usual: Subject) -> None:
+def test_a_note_holds_the_evidence(usual: ReportContext) -> None:
     added = line_notes(usual)[0].text
     assert "refused by AWS, 1×, last 2026-10-15; runs `17650000002`." in added
 
@@ -47,32 +47,34 @@ def test_changes_that_share_a_line_share_a_note(tmp_path: Path) -> None:
     assert notes[1].text.count("**Removed:**") == 2
 
 
-def _proposal_of(folder: Path) -> Subject:
+def _proposal_of(folder: Path) -> ReportContext:
     """Of the policy that lies there."""
     text = (folder / "iam/ci-deploy.json").read_text(encoding="utf-8")
     (folder / "other").mkdir()
     made = proposal(folder / "other", json.loads(text)).subject
-    assert made.draft.committed
+    assert made.proposal.committed
     return replace(
         made,
-        draft=replace(
-            made.draft,
-            committed=made.draft.committed.with_text(text),
-            document=made.draft.document.with_text(json.dumps(json.loads(made.draft.document.text))),
+        proposal=replace(
+            made.proposal,
+            committed=made.proposal.committed.with_text(text),
+            document=made.proposal.document.with_text(json.dumps(json.loads(made.proposal.document.text))),
         ),
     )
 
 
-def test_ten_at_most_and_a_security_reviewers_first(usual: Subject) -> None:
-    [added] = [change for change in usual.draft.changes if change.usages and not change.line]
+def test_ten_at_most_and_a_security_reviewers_first(usual: ReportContext) -> None:
+    [added] = [change for change in usual.proposal.changes if change.usages and not change.line]
     many = [replace(added, action=f"cloudwatch:PutMetricAlarm{number}") for number in range(20)]
     statements = [
         {"Effect": "Allow", "Action": change.action, "Resource": list(change.resources)} for change in (*many, added)
     ]
-    document = usual.draft.document.with_text(json.dumps({"Version": "2012-10-17", "Statement": statements}, indent=1))
+    document = usual.proposal.document.with_text(
+        json.dumps({"Version": "2012-10-17", "Statement": statements}, indent=1)
+    )
     grave = replace(added, security="it lets the role make itself stronger")
-    subject = replace(usual, draft=replace(usual.draft, changes=(*many, grave), document=document))
-    notes = line_notes(subject)
+    context = replace(usual, proposal=replace(usual.proposal, changes=(*many, grave), document=document))
+    notes = line_notes(context)
     assert len(notes) == MOST_NOTES
     assert "**Security reviewer:** it lets the role make itself stronger." in notes[0].text
 
@@ -82,12 +84,12 @@ def test_a_first_draft_has_none(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", HOSTILE)
-def test_no_name_acts_in_a_note(usual: Subject, name: str) -> None:
+def test_no_name_acts_in_a_note(usual: ReportContext, name: str) -> None:
     changes = tuple(
-        replace(change, gone=(name,), used=(name,), becomes=(name,), resources=(*change.resources, name))
-        for change in usual.draft.changes
+        replace(change, removed_actions=(name,), used=(name,), replacement=(name,), resources=(*change.resources, name))
+        for change in usual.proposal.changes
     )
-    notes = line_notes(replace(usual, draft=replace(usual.draft, changes=changes)))
+    notes = line_notes(replace(usual, proposal=replace(usual.proposal, changes=changes)))
     assert notes
     for note in notes:
         page = read(note.text)

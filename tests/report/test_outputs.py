@@ -9,21 +9,21 @@ from pathlib import Path
 import pytest
 
 from leastpriv.policy.document import parse
-from leastpriv.report.context import Subject
+from leastpriv.report.context import ReportContext
 from leastpriv.report.outputs import outputs
 from tests.fakes.deploys import CREATE_QUEUE, POLICY, UPDATE, as_committed, deploys, proposal
 
 
 def test_outputs_name_what_is_added_and_what_no_statement_grants_any_more(tmp_path: Path) -> None:
-    subject = proposal(tmp_path, POLICY).subject
-    told = outputs(subject, "/out/proposal.json")
+    context = proposal(tmp_path, POLICY).subject
+    told = outputs(context, "/out/proposal.json")
     assert told["has-changes"] == "true"
     assert json.loads(told["added-actions"]) == ["cloudwatch:PutMetricAlarm"]
     removed = json.loads(told["removed-actions"])
     assert {"sns:CreateTopic", "sqs:PurgeQueue", "lambda:DeleteAlias"} <= set(removed)
     assert "lambda:UpdateFunctionCode" not in removed
     assert removed == sorted(removed)
-    assert json.loads(told["policy"]) == json.loads(subject.draft.content)
+    assert json.loads(told["policy"]) == json.loads(context.proposal.content)
     assert told["proposal-file"] == "/out/proposal.json"
 
 
@@ -31,21 +31,21 @@ def test_an_action_that_another_statement_still_grants_is_not_told_as_removed(tm
     """One of two grants goes; the other stays because nobody read its region."""
     north = POLICY["Statement"][1]["Resource"].replace("eu-west-1", "eu-north-1")
     more = {**POLICY["Statement"][1], "Sid": "More", "Action": "sqs:P*", "Resource": north}
-    subject = proposal(tmp_path, {**POLICY, "Statement": [*POLICY["Statement"], more]}).subject
-    told = outputs(subject, "")
-    assert "sqs:PurgeQueue" in {change.action for change in subject.draft.changes}
+    context = proposal(tmp_path, {**POLICY, "Statement": [*POLICY["Statement"], more]}).subject
+    told = outputs(context, "")
+    assert "sqs:PurgeQueue" in {change.action for change in context.proposal.changes}
     assert "sqs:PurgeQueue" not in json.loads(told["removed-actions"])
 
 
 def test_without_a_change_the_lists_are_empty_and_the_policy_is_the_committed_one(tmp_path: Path) -> None:
-    subject = proposal(tmp_path, as_committed(), deploys([UPDATE, CREATE_QUEUE])).subject
-    told = outputs(subject, "")
+    context = proposal(tmp_path, as_committed(), deploys([UPDATE, CREATE_QUEUE])).subject
+    told = outputs(context, "")
     assert (told["has-changes"], told["added-actions"], told["removed-actions"]) == ("false", "[]", "[]")
     assert told["policy"] == json.dumps(as_committed(), indent=2)
 
 
-def session_policy(subject: Subject) -> str:
-    return outputs(subject, "")["inline-session-policy"]
+def session_policy(context: ReportContext) -> str:
+    return outputs(context, "")["inline-session-policy"]
 
 
 def test_the_session_policy_is_the_proposal_with_what_else_is_attached(tmp_path: Path) -> None:
@@ -53,17 +53,17 @@ def test_the_session_policy_is_the_proposal_with_what_else_is_attached(tmp_path:
     other = parse(
         b'{"Version": "2012-10-17", "Statement": {"Effect": "Allow", "Action": "s3:*", "Resource": "*"}}', "o"
     )
-    subject = replace(proposal(tmp_path, POLICY).subject, attached_documents=(other,))
-    statements = json.loads(session_policy(subject))["Statement"]
-    assert statements[:-1] == json.loads(subject.draft.content)["Statement"]
+    context = replace(proposal(tmp_path, POLICY).subject, attached_documents=(other,))
+    statements = json.loads(session_policy(context))["Statement"]
+    assert statements[:-1] == json.loads(context.proposal.content)["Statement"]
     assert statements[-1]["Action"] == "s3:*"
-    assert " " not in session_policy(subject).replace(statements[0]["Resource"], "")
+    assert " " not in session_policy(context).replace(statements[0]["Resource"], "")
 
 
 def test_a_policy_that_is_too_long_for_a_session_gives_none(tmp_path: Path) -> None:
     deny = {"Effect": "Deny", "Action": [f"sns:Set{number:>090}" for number in range(25)], "Resource": "*"}
-    subject = proposal(tmp_path, {**POLICY, "Statement": [*POLICY["Statement"], deny]}).subject
-    assert session_policy(subject) == ""
+    context = proposal(tmp_path, {**POLICY, "Statement": [*POLICY["Statement"], deny]}).subject
+    assert session_policy(context) == ""
 
 
 @pytest.mark.parametrize(
@@ -84,5 +84,5 @@ def test_what_a_template_has_yet_to_fill_in_gives_none(tmp_path: Path, resource:
     )
     template = json.dumps({"Resources": {"P": {"Properties": {"PolicyDocument": json.loads(text)}}}})
     other = parse(template.encode(), "t.json", "/Resources/P/Properties/PolicyDocument")
-    subject = replace(proposal(tmp_path, POLICY).subject, attached_documents=(other,))
-    assert bool(session_policy(subject)) is fits
+    context = replace(proposal(tmp_path, POLICY).subject, attached_documents=(other,))
+    assert bool(session_policy(context)) is fits

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from leastpriv.models import Run
-from leastpriv.report.phrases import codes, day, in_time, joined, plural
+from leastpriv.report.phrases import codes, day, joined, oldest_first, plural
 
 
 @pytest.mark.parametrize(
@@ -38,5 +38,5 @@ def test_a_missing_day_is_a_dash() -> None:
 def test_runs_are_told_oldest_first_whatever_order_they_were_found_in() -> None:
     first = datetime(2026, 1, 1, tzinfo=UTC)
     runs = [Run(name, name, first + timedelta(days=number), first) for number, name in enumerate("cab")]
-    assert in_time(["a", "b", "c", "a"], runs) == ("c", "a", "b")
-    assert in_time(["b"], runs) == ("b",)
+    assert oldest_first(["a", "b", "c", "a"], runs) == ("c", "a", "b")
+    assert oldest_first(["b"], runs) == ("b",)

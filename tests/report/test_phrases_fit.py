@@ -7,7 +7,7 @@ import re
 from hypothesis import given
 from hypothesis import strategies as st
 
-from leastpriv.report.phrases import fit
+from leastpriv.report.phrases import fit_sections
 
 SECTIONS = st.lists(st.lists(st.text("ab", max_size=60), min_size=1, max_size=60).map("\n".join), max_size=8)
 
@@ -15,7 +15,7 @@ SECTIONS = st.lists(st.lists(st.text("ab", max_size=60), min_size=1, max_size=60
 @given(SECTIONS, st.integers(0, 4_000))
 def test_sections_fit_together_and_lose_only_whole_lines_at_their_ends(sections: list[str], room: int) -> None:
     longest = 100 * len(sections) + room
-    shown = fit(sections, longest)
+    shown = fit_sections(sections, longest)
     assert len(shown) == len(sections)
     assert sum(map(len, shown)) <= longest
     for before, after in zip(sections, shown, strict=True):
@@ -29,12 +29,12 @@ def test_sections_fit_together_and_lose_only_whole_lines_at_their_ends(sections:
 
 @given(SECTIONS)
 def test_what_fits_is_not_touched(sections: list[str]) -> None:
-    assert fit(sections, sum(map(len, sections))) == sections
+    assert fit_sections(sections, sum(map(len, sections))) == sections
 
 
 def test_a_short_section_stays_whole_beside_a_long_one() -> None:
     short, long = "one\ntwo", "\n".join(["a long line"] * 1_000)
-    shown = fit([short, long], 1_000)
+    shown = fit_sections([short, long], 1_000)
     assert shown[0] == short
     assert 900 < len(shown[0]) + len(shown[1]) <= 1_000
 
@@ -49,7 +49,7 @@ BLOCKS = (
 @given(st.lists(st.sampled_from(BLOCKS), min_size=1, max_size=12), st.integers(100, 2_000))
 def test_no_cut_leaves_a_block_of_code_or_a_fold_open(blocks: list[str], longest: int) -> None:
     """What follows a section is read as it was written."""
-    (shown,) = fit(["\n\n".join(blocks)], longest)
+    (shown,) = fit_sections(["\n\n".join(blocks)], longest)
     assert len(shown) <= longest or shown == "\n\n".join(blocks)
     assert shown.count("```") % 2 == 0
     assert shown.count("<details>") == shown.count("</details>")

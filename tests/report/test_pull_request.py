@@ -15,8 +15,8 @@ import pytest
 
 from leastpriv.models import ChangeKind
 from leastpriv.pipeline.propose import Result
-from leastpriv.proposal.models import Change, HeldBack, Objection
-from leastpriv.report.context import Subject
+from leastpriv.proposal.models import Change, GuardResult, HeldBackChange
+from leastpriv.report.context import ReportContext
 from leastpriv.report.escape import visible
 from leastpriv.report.proof import share
 from leastpriv.report.pull_request import body, title, verdict
@@ -37,20 +37,20 @@ DETAILS = [
 
 
 @pytest.fixture(scope="module")
-def usual(tmp_path_factory: pytest.TempPathFactory) -> Subject:
+def usual(tmp_path_factory: pytest.TempPathFactory) -> ReportContext:
     """The usual deploys: one addition, one narrowing, two removals."""
     return proposal(tmp_path_factory.mktemp("usual"), POLICY).subject
 
 
 @pytest.fixture(scope="module")
-def settled(tmp_path_factory: pytest.TempPathFactory) -> Subject:
+def settled(tmp_path_factory: pytest.TempPathFactory) -> ReportContext:
     """A policy that is as it should be."""
     records = deploys([UPDATE, CREATE_QUEUE])
     return proposal(tmp_path_factory.mktemp("settled"), as_committed(), records).subject
 
 
 @pytest.fixture(scope="module")
-def sensitive(tmp_path_factory: pytest.TempPathFactory) -> Subject:
+def sensitive(tmp_path_factory: pytest.TempPathFactory) -> ReportContext:
     """Besides the usual, one sensitive call that the policy lacks, and one that must not be written."""
     attach = {"event": "iam:AttachRolePolicy", "region": "us-east-1"}
     parameters = {"roleName": "orders", "policyArn": "arn:aws:iam::aws:policy/ReadOnlyAccess"}
@@ -62,7 +62,7 @@ def headings(text: str) -> list[str]:
     return re.findall(r"^### (.+)$", text, re.MULTILINE)
 
 
-def test_security_comes_first_then_additions_narrowings_removals_limits_and_proof(sensitive: Subject) -> None:
+def test_security_comes_first_then_additions_narrowings_removals_limits_and_proof(sensitive: ReportContext) -> None:
     assert headings(body(sensitive)) == [
         "Needs a security reviewer",
         "Adds",
@@ -75,14 +75,16 @@ def test_security_comes_first_then_additions_narrowings_removals_limits_and_proo
     ]
 
 
-def test_what_was_not_found_has_no_section(settled: Subject) -> None:
+def test_what_was_not_found_has_no_section(settled: ReportContext) -> None:
     text = body(settled)
     assert headings(text) == ["What this run could not see", "Proof"]
     assert "Merge" not in text
     assert text.count("<details>") == text.count("What the runs show of how much more there is") == 1
 
 
-def test_the_chance_of_something_new_stands_below_the_verdict_and_its_reckoning_is_folded_away(usual: Subject) -> None:
+def test_the_chance_of_something_new_stands_below_the_verdict_and_its_reckoning_is_folded_away(
+    usual: ReportContext,
+) -> None:
     """Whether the next deploy will fail is what a reviewer asks before merging."""
     text = body(usual)
     line = text.split("\n\n")[1]
@@ -96,7 +98,7 @@ def test_the_chance_of_something_new_stands_below_the_verdict_and_its_reckoning_
     assert "whether the policy grants it or not; the chance that it lacks something stands below the verdict" in text
 
 
-def test_a_chance_names_the_runs_that_it_rests_on_and_no_others(usual: Subject) -> None:
+def test_a_chance_names_the_runs_that_it_rests_on_and_no_others(usual: ReportContext) -> None:
     """Runs that could not be left out and judged do not make it look surer."""
     left_out = usual.proof.left_out
     assert left_out
@@ -109,9 +111,13 @@ def test_a_chance_names_the_runs_that_it_rests_on_and_no_others(usual: Subject) 
 
 def test_the_table_shows_the_confidence_that_the_guard_looks_at(tmp_path: Path) -> None:
     """Else a service could be narrowed though the table says less than `minimum-confidence`."""
-    subject = proposal(tmp_path, POLICY, minimum_confidence="100").subject
-    held = [each.objection.reason for each in subject.draft.held_back if each.objection.guard == "minimum-confidence"]
-    rows = body(subject).splitlines()
+    context = proposal(tmp_path, POLICY, minimum_confidence="100").subject
+    held = [
+        each.guard_result.reason
+        for each in context.proposal.held_back
+        if each.guard_result.guard == "minimum-confidence"
+    ]
+    rows = body(context).splitlines()
     assert held
     for reason in held:
         percent = re.findall(r"confidence is (\d+) percent of at least 100", reason)[0]
@@ -125,15 +131,15 @@ def test_a_very_small_chance_is_not_told_more_exactly_than_it_is_known() -> None
 
 
 def test_refusals_and_held_back_changes_have_sections_of_their_own(tmp_path: Path) -> None:
-    subject = proposal(tmp_path, POLICY, never_add="cloudwatch:*", keep="sns:*").subject
-    assert {"Refused, not proposed", "Held back"} <= set(headings(body(subject)))
-    assert "| `keep` | `sns:CreateTopic` | `keep` names `sns:*` |" in body(subject)
-    assert f"- `cloudwatch:PutMetricAlarm` on `{ALARM}` (1× in 1 run): " in body(subject)
+    context = proposal(tmp_path, POLICY, never_add="cloudwatch:*", keep="sns:*").subject
+    assert {"Refused, not proposed", "Held back"} <= set(headings(body(context)))
+    assert "| `keep` | `sns:CreateTopic` | `keep` names `sns:*` |" in body(context)
+    assert f"- `cloudwatch:PutMetricAlarm` on `{ALARM}` (1× in 1 run): " in body(context)
 
 
-def test_the_verdict_counts_what_is_proposed_and_what_it_rests_on(usual: Subject) -> None:
+def test_the_verdict_counts_what_is_proposed_and_what_it_rests_on(usual: ReportContext) -> None:
     narrowed = next(iter(usual.changes(ChangeKind.NARROW)))
-    granted = f"{narrowed.granted} → {narrowed.granted - len(narrowed.gone)}"
+    granted = f"{narrowed.granted} → {narrowed.granted - len(narrowed.removed_actions)}"
     assert verdict(usual) == (
         f"**Adds 1 action that AWS refused, narrows 1 wildcard ({granted} actions granted, 1 used) and removes "
         "2 entries without any use** in `iam/ci-deploy.json`: what `ci-deploy` did in 35 days and 6 runs."
@@ -141,24 +147,24 @@ def test_the_verdict_counts_what_is_proposed_and_what_it_rests_on(usual: Subject
     assert body(usual).startswith(verdict(usual))
 
 
-def test_without_a_change_the_verdict_says_so(settled: Subject) -> None:
+def test_without_a_change_the_verdict_says_so(settled: ReportContext) -> None:
     assert verdict(settled).startswith("**Changes nothing** in `iam/ci-deploy.json`")
     assert title(settled) == "Least privilege for ci-deploy: nothing to change"
 
 
-def test_the_title_counts_changes_by_kind_and_names_the_role(usual: Subject) -> None:
+def test_the_title_counts_changes_by_kind_and_names_the_role(usual: ReportContext) -> None:
     assert title(usual) == "Least privilege for ci-deploy: add 1, narrow 1, remove 2"
 
 
 def test_a_first_draft_says_that_it_is_one_and_removes_nothing(tmp_path: Path) -> None:
-    subject = proposal(tmp_path).subject
-    assert title(subject) == "First least-privilege policy for ci-deploy"
-    assert verdict(subject).startswith("**A first draft** of `iam/ci-deploy.json`")
-    assert "3 actions" in verdict(subject)
-    assert {"Narrows", "Removes", "Held back"}.isdisjoint(headings(body(subject)))
+    context = proposal(tmp_path).subject
+    assert title(context) == "First least-privilege policy for ci-deploy"
+    assert verdict(context).startswith("**A first draft** of `iam/ci-deploy.json`")
+    assert "3 actions" in verdict(context)
+    assert {"Narrows", "Removes", "Held back"}.isdisjoint(headings(body(context)))
 
 
-def test_an_addition_shows_resource_basis_times_runs_and_day(usual: Subject) -> None:
+def test_an_addition_shows_resource_basis_times_runs_and_day(usual: ReportContext) -> None:
     assert f"| `cloudwatch:PutMetricAlarm` | `{ALARM}` | refused by AWS | 1× | 1 | 2026-10-15 |" in body(usual)
 
 
@@ -186,8 +192,8 @@ def test_what_is_written_as_it_was_seen_has_no_such_section(tmp_path: Path) -> N
     assert "more than what was seen" not in text
 
 
-def test_what_is_removed_is_shown_with_its_statement_and_line_of_the_committed_file(usual: Subject) -> None:
-    committed = usual.draft.committed
+def test_what_is_removed_is_shown_with_its_statement_and_line_of_the_committed_file(usual: ReportContext) -> None:
+    committed = usual.proposal.committed
     assert committed
     lines = committed.text.splitlines()
     found = re.findall(r"\| `(sqs:PurgeQueue|sns:CreateTopic)` \| statement `(\w+)` \(line (\d+)\)", body(usual))
@@ -196,7 +202,7 @@ def test_what_is_removed_is_shown_with_its_statement_and_line_of_the_committed_f
         assert f'"Sid": "{sid}"' in "".join(lines[int(line) - 1 : int(line) + 1])
 
 
-def test_the_proof_says_how_many_calls_were_replayed_and_what_is_not_modelled(usual: Subject) -> None:
+def test_the_proof_says_how_many_calls_were_replayed_and_what_is_not_modelled(usual: ReportContext) -> None:
     assert (
         "- **12 of 12** recorded calls replayed and allowed by the result, 0 unmapped; "
         "SCPs, permissions boundaries and resource policies are not modelled."
@@ -215,7 +221,7 @@ def test_runs_link_to_their_page_and_the_three_latest_are_named_in_time(tmp_path
     assert f"| 2026-10-01 | 2026-11-05 | {latest} and 3 earlier |" in text
 
 
-def test_the_marker_stands_once_at_the_end_and_names_version_and_fingerprint(usual: Subject) -> None:
+def test_the_marker_stands_once_at_the_end_and_names_version_and_fingerprint(usual: ReportContext) -> None:
     text = body(usual)
     assert len(MARKER.findall(text)) == 1
     assert MARKER.fullmatch(text.splitlines()[-1])
@@ -283,16 +289,16 @@ def test_hostile_names_leave_every_table_whole(hostile: Result) -> None:
     assert all(len(numbers) == 1 for numbers in widths)
 
 
-def test_reasons_that_quote_hostile_names_do_nothing_but_to_be_read(usual: Subject) -> None:
+def test_reasons_that_quote_hostile_names_do_nothing_but_to_be_read(usual: ReportContext) -> None:
     """A guard's reason quotes events and files: the table of held-back changes, of refusals and of what stays."""
-    reasons = [Objection(f"guard-{number}", f"unmapped-event: {text}") for number, text in enumerate(HOSTILE)]
-    held = tuple(HeldBack(ChangeKind.REMOVE, "s3:X", ("*",), reason) for reason in reasons)
+    reasons = [GuardResult(f"guard-{number}", f"unmapped-event: {text}") for number, text in enumerate(HOSTILE)]
+    held = tuple(HeldBackChange(ChangeKind.REMOVE, "s3:X", ("*",), reason) for reason in reasons)
     narrowed = replace(
         usual.changes(ChangeKind.NARROW)[0],
-        stays={f"lambda:X{number}": reason for number, reason in enumerate(reasons)},
+        kept={f"lambda:X{number}": reason for number, reason in enumerate(reasons)},
     )
-    draft = replace(usual.draft, changes=(narrowed,), held_back=held, refused=held)
-    text = body(replace(usual, draft=draft))
+    draft = replace(usual.proposal, changes=(narrowed,), held_back=held, refused=held)
+    text = body(replace(usual, proposal=draft))
     page = read(text)
     assert set(page.acts()) == set(page.html)
     assert len(page.html) == len(DETAILS) + 1
@@ -313,44 +319,46 @@ def test_hostile_names_cannot_lengthen_the_page(hostile: Result) -> None:
     assert len(hostile.body) <= LIMIT
 
 
-def many(subject: Subject, kind: ChangeKind, count: int = 5_000) -> Subject:
+def many(context: ReportContext, kind: ChangeKind, count: int = 5_000) -> ReportContext:
     """The subject with its first change of a kind made many, each on a long resource of its own."""
-    first = subject.changes(kind)[0]
+    first = context.changes(kind)[0]
     changes = tuple(_numbered(first, number) for number in range(count))
-    return replace(subject, draft=replace(subject.draft, changes=changes))
+    return replace(context, proposal=replace(context.proposal, changes=changes))
 
 
 def _numbered(change: Change, number: int) -> Change:
     resources = tuple(f"arn:aws:s3:::{number}/{'x' * 200}" for _ in range(3))
-    stays = dict(islice((change.stays or {}).items(), 3))
-    return replace(change, resources=resources, sid=f"S{number}", stays=stays, security="changes who may do what")
+    stays = dict(islice((change.kept or {}).items(), 3))
+    return replace(change, resources=resources, sid=f"S{number}", kept=stays, security="changes who may do what")
 
 
 @pytest.mark.parametrize("kind", list(ChangeKind))
-def test_five_thousand_changes_fit_a_page_with_verdict_and_proof_whole(usual: Subject, kind: ChangeKind) -> None:
-    subject = many(usual, kind)
-    text = body(subject)
+def test_five_thousand_changes_fit_a_page_with_verdict_and_proof_whole(usual: ReportContext, kind: ChangeKind) -> None:
+    context = many(usual, kind)
+    text = body(context)
     assert len(text) <= LIMIT
-    assert text.startswith(f"{verdict(subject)}\n\n")
+    assert text.startswith(f"{verdict(context)}\n\n")
     assert text[text.index("### Proof") : text.index("### What happens next")] in body(usual)
     assert "`proposal.json` has all of them" in text
     assert MARKER.fullmatch(text.splitlines()[-1])
     assert all(len(numbers) == 1 for numbers in table_widths(text))
 
 
-def test_five_thousand_held_back_and_refused_changes_fit_too(usual: Subject) -> None:
+def test_five_thousand_held_back_and_refused_changes_fit_too(usual: ReportContext) -> None:
     held = tuple(
-        HeldBack(ChangeKind.ADD, f"s3:X{number}", ("*",), Objection("resource-type", f"reason {number} {'y' * 90}"))
+        HeldBackChange(
+            ChangeKind.ADD, f"s3:X{number}", ("*",), GuardResult("resource-type", f"reason {number} {'y' * 90}")
+        )
         for number in range(5_000)
     )
-    subject = replace(usual, draft=replace(usual.draft, held_back=held, refused=held))
-    text = body(subject)
+    context = replace(usual, proposal=replace(usual.proposal, held_back=held, refused=held))
+    text = body(context)
     assert len(text) <= LIMIT
     assert text.startswith(verdict(usual))
     assert "`sqs:PurgeQueue`" in text
 
 
-def test_the_evidence_table_goes_before_anything_else(usual: Subject) -> None:
+def test_the_evidence_table_goes_before_anything_else(usual: ReportContext) -> None:
     pages = (body(many(usual, ChangeKind.NARROW, count)) for count in range(10, 100))
     text = next(page for page in pages if "The evidence table is too long" in page)
     assert "Cut here" not in text

@@ -13,8 +13,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from leastpriv.proposal.models import Objection
-from leastpriv.report.context import Reviewed
+from leastpriv.proposal.models import GuardResult
+from leastpriv.report.context import ReviewContext
 from leastpriv.report.review import marker, review_body, review_title, verdict
 from tests.fakes.deploys import CREATE_QUEUE, POLICY, UPDATE, deploys, usual_deploys
 from tests.fakes.markdown import HOSTILE, read, table_widths
@@ -33,7 +33,7 @@ def edited(**fields: object) -> dict[str, Any]:
 
 
 @pytest.fixture(scope="module")
-def breaking(tmp_path_factory: pytest.TempPathFactory) -> Reviewed:
+def breaking(tmp_path_factory: pytest.TempPathFactory) -> ReviewContext:
     """A used action goes, and another one comes."""
     return reviewed(tmp_path_factory.mktemp("breaking"), POLICY, edited(Action="sqs:SendMessage"), usual_deploys())
 
@@ -42,7 +42,7 @@ def headings(text: str) -> list[str]:
     return re.findall(r"^### (.+)$", text, re.MULTILINE)
 
 
-def test_the_gravest_finding_comes_first_and_the_replay_last(breaking: Reviewed) -> None:
+def test_the_gravest_finding_comes_first_and_the_replay_last(breaking: ReviewContext) -> None:
     text = review_body(breaking)
     assert text.startswith(
         "**Breaks: 6 recorded calls of `ci-deploy` would be refused** after this edit of `iam/ci-deploy.json`, and are "
@@ -58,7 +58,7 @@ def test_the_gravest_finding_comes_first_and_the_replay_last(breaking: Reviewed)
     ]
 
 
-def test_the_replay_says_how_many_calls_and_what_is_not_modelled(breaking: Reviewed) -> None:
+def test_the_replay_says_how_many_calls_and_what_is_not_modelled(breaking: ReviewContext) -> None:
     text = review_body(breaking)
     assert (
         "- **6 of 12** recorded calls replayed and allowed by this version, 0 unmapped; "
@@ -77,8 +77,8 @@ def test_the_replay_says_how_many_calls_and_what_is_not_modelled(breaking: Revie
     ],
 )
 def test_the_title_tells_the_verdict_and_the_roles_name(tmp_path: Path, head: Mapping[str, Any], title: str) -> None:
-    subject = reviewed(tmp_path, POLICY, head, usual_deploys())
-    assert review_title(subject) == f"Policy review for ci-deploy: {title}"
+    context = reviewed(tmp_path, POLICY, head, usual_deploys())
+    assert review_title(context) == f"Policy review for ci-deploy: {title}"
 
 
 def test_a_call_that_may_be_refused_keeps_the_verdict_from_promising(tmp_path: Path) -> None:
@@ -106,12 +106,12 @@ def test_a_new_and_a_deleted_file_are_called_so(tmp_path: Path) -> None:
     assert "`iam/ci-deploy.json` (deleted)" in verdict(reviewed(tmp_path / "gone", POLICY, None))
 
 
-def test_witnesses_of_containment_are_shown(breaking: Reviewed) -> None:
-    subject = replace(breaking, review=replace(breaking.review, new_access=("sqs:* on *",)))
-    assert "- **new access by containment**: `sqs:* on *`" in review_body(subject)
+def test_witnesses_of_containment_are_shown(breaking: ReviewContext) -> None:
+    context = replace(breaking, review=replace(breaking.review, new_access=("sqs:* on *",)))
+    assert "- **new access by containment**: `sqs:* on *`" in review_body(context)
 
 
-def test_the_marker_is_the_last_line(breaking: Reviewed) -> None:
+def test_the_marker_is_the_last_line(breaking: ReviewContext) -> None:
     mark = marker(breaking.principal, breaking.policy_file)
     assert review_body(breaking).splitlines()[-1] == mark
     assert marker(breaking.principal, "iam/other.json") != mark != marker("arn:aws:iam::1:role/x", breaking.policy_file)
@@ -152,7 +152,7 @@ def acts_beyond_its_own(text: str) -> set[str]:
 
 
 @pytest.fixture(scope="module")
-def hostile(tmp_path_factory: pytest.TempPathFactory) -> Reviewed:
+def hostile(tmp_path_factory: pytest.TempPathFactory) -> ReviewContext:
     """Names of objects, statements, actions, resources, conditions, events and the file are hostile."""
     puts = [
         {
@@ -178,7 +178,7 @@ def hostile(tmp_path_factory: pytest.TempPathFactory) -> Reviewed:
     )
 
 
-def test_hostile_names_do_nothing_but_to_be_read(hostile: Reviewed) -> None:
+def test_hostile_names_do_nothing_but_to_be_read(hostile: ReviewContext) -> None:
     text = review_body(hostile)
     assert acts_beyond_its_own(f"# {review_title(hostile)}\n\n{text}") == set()
     assert read(text).links
@@ -187,9 +187,9 @@ def test_hostile_names_do_nothing_but_to_be_read(hostile: Reviewed) -> None:
     assert MARKER.fullmatch(text.splitlines()[-1])
 
 
-def test_reasons_that_quote_hostile_names_do_nothing_but_to_be_read(breaking: Reviewed) -> None:
+def test_reasons_that_quote_hostile_names_do_nothing_but_to_be_read(breaking: ReviewContext) -> None:
     """A guard's reason quotes events and files, an addition's one patterns of the user."""
-    reasons = {Objection("gap-in-scope", f"unmapped-event: {text}"): (text,) for text in HOSTILE}
+    reasons = {GuardResult("gap-in-scope", f"unmapped-event: {text}"): (text,) for text in HOSTILE}
     removals = tuple(replace(removal, unseen=reasons) for removal in breaking.review.removals)
     forbidden = {f"it matches {text} of never-add": (text,) for text in HOSTILE}
     additions = tuple(replace(each, forbidden=forbidden, sensitive=forbidden) for each in breaking.review.additions)
@@ -199,7 +199,7 @@ def test_reasons_that_quote_hostile_names_do_nothing_but_to_be_read(breaking: Re
     assert read(text).codes.count("gap-in-scope") == len(HOSTILE)
 
 
-def test_hostile_names_reach_every_section(hostile: Reviewed) -> None:
+def test_hostile_names_reach_every_section(hostile: ReviewContext) -> None:
     """What an attacker wrote is what the reviewer has to see."""
     sections = {part.partition("\n")[0]: part for part in review_body(hostile, 500_000).split("\n### ")}
     for section in ("Removes what was used", "Removes without a recorded use", "Adds", "Conditions and Deny"):
@@ -214,17 +214,19 @@ TEXTS = st.lists(st.one_of(st.sampled_from(HOSTILE), st.text(max_size=30)), min_
 def test_no_text_of_either_version_breaks_out(
     tmp_path_factory: pytest.TempPathFactory, old: list[str], new: list[str], entries: int
 ) -> None:
-    subject = reviewed(
+    context = reviewed(
         tmp_path_factory.mktemp("any"), hostile_policy(old, entries), hostile_policy(new, entries), path=old[0]
     )
-    text = review_body(subject)
+    text = review_body(context)
     assert acts_beyond_its_own(text) == set()
     assert all(len(numbers) == 1 for numbers in table_widths(text))
     assert MARKER.fullmatch(text.splitlines()[-1])
     assert len(text) <= LIMIT
 
 
-def test_thousands_of_entries_fit_a_comment_with_verdict_and_replay_whole(tmp_path: Path, breaking: Reviewed) -> None:
+def test_thousands_of_entries_fit_a_comment_with_verdict_and_replay_whole(
+    tmp_path: Path, breaking: ReviewContext
+) -> None:
     def policy(name: str) -> dict[str, Any]:
         made = [
             {
@@ -237,10 +239,10 @@ def test_thousands_of_entries_fit_a_comment_with_verdict_and_replay_whole(tmp_pa
         ]
         return {**POLICY, "Statement": made}
 
-    subject = reviewed(tmp_path, policy("old"), policy("new"), usual_deploys())
-    text = review_body(subject)
+    context = reviewed(tmp_path, policy("old"), policy("new"), usual_deploys())
+    text = review_body(context)
     assert LIMIT * 0.8 < len(text) <= LIMIT
-    assert text.startswith(f"{verdict(subject)}\n\n")
+    assert text.startswith(f"{verdict(context)}\n\n")
     assert "the job's summary has all of them" in text
-    assert text[text.index("### Replay") :] in review_body(subject, 10_000_000)
+    assert text[text.index("### Replay") :] in review_body(context, 10_000_000)
     assert MARKER.fullmatch(text.splitlines()[-1])

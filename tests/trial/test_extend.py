@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from leastpriv.evidence.denials.message import read_denial
 from leastpriv.models import Basis, Denial, DeniedBy, Need, Outcome, Permission, Usage
 from leastpriv.permissions.sensitive import forbidden, sensitivity
-from leastpriv.policy.containment import contained, lost_denies
+from leastpriv.policy.containment import check_containment, lost_denies
 from leastpriv.policy.document import Document, parse
 from leastpriv.proposal.models import Options
 from leastpriv.trial.extend import Candidate, Refusal, Step, Tried, Unmended, judged, recorded, told
@@ -161,9 +161,9 @@ def test_no_round_takes_anything_away_or_gives_more_than_was_refused(
     seen = list(told([read_denial(message) for message in messages], tried))
     step = judged(policy, seen, tried, Options(), NOW)
     refused = [one.need.permission for one in seen if isinstance(one, Refusal) and one.need.exact]
-    assert contained([step.document], [policy.document]).holds
+    assert check_containment([step.document], [policy.document]).holds
     assert not lost_denies([policy.document], [step.document])
-    assert contained([policy.document], [step.document], refused).holds
+    assert check_containment([policy.document], [step.document], refused).holds
     certain = {one.need.permission.action for one in seen if isinstance(one, Refusal) and one.certain}
     for action, resources in added(step):
         assert not forbidden(action)

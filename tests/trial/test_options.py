@@ -27,7 +27,7 @@ def test_the_command_is_all_that_stands_behind_two_dashes() -> None:
 
 def test_a_role_is_tried_by_its_session_policy_and_a_user_by_a_temporary_role() -> None:
     assert settings("--", "make").strategy == "session-policy"
-    assert settings("--", "make", who=USER).strategy == "trial-role"
+    assert settings("--", "make", identifier=USER).strategy == "trial-role"
 
 
 def test_cleaning_up_needs_neither_a_role_nor_a_policy() -> None:
@@ -57,7 +57,7 @@ def test_a_command_needs_both(flag: str) -> None:
 )
 def test_an_option_that_cannot_be_is_bad_input(arguments: list[str], who: str, sentence: str) -> None:
     with pytest.raises(InputError, match=sentence):
-        settings(*arguments, who=who)
+        settings(*arguments, identifier=who)
 
 
 def test_bad_input_ends_with_two_before_aws_is_asked() -> None:

@@ -10,10 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from leastpriv.errors import InputError
-from leastpriv.policy.containment import contained
+from leastpriv.policy.containment import check_containment
 from leastpriv.policy.document import Document, parse
-from leastpriv.policy.edit import create
-from leastpriv.policy.size import Kind, quota
+from leastpriv.policy.edit import create_policy
+from leastpriv.policy.size import PolicyKind, quota
 from leastpriv.trial.policy_rendering import as_inline_policies, as_managed_policies, as_session_policy, whole
 
 
@@ -35,7 +35,7 @@ def read(text: str) -> Document:
 
 def is_same(texts: tuple[str, ...], documents: list[Document]) -> bool:
     made = [read(text) for text in texts]
-    return contained(documents, made).holds and contained(made, documents).holds
+    return check_containment(documents, made).holds and check_containment(made, documents).holds
 
 
 @given(st.lists(st.integers(1, 60), min_size=1, max_size=3), st.booleans())
@@ -44,11 +44,11 @@ def test_every_form_allows_what_the_documents_allow_and_fits(counts: list[int], 
     session = as_session_policy(documents)
     inline = as_inline_policies(documents)
     managed = as_managed_policies(documents)
-    assert not session or (len(session) <= quota(Kind.SESSION) and is_same((session,), documents))
-    assert not inline or (sum(map(len, inline)) <= quota(Kind.INLINE_ROLE) and is_same(inline, documents))
+    assert not session or (len(session) <= quota(PolicyKind.SESSION) and is_same((session,), documents))
+    assert not inline or (sum(map(len, inline)) <= quota(PolicyKind.INLINE_ROLE) and is_same(inline, documents))
     assert managed
     assert len(managed) <= 10
-    assert max(map(len, managed)) <= quota(Kind.MANAGED)
+    assert max(map(len, managed)) <= quota(PolicyKind.MANAGED)
     assert is_same(managed, documents)
 
 
@@ -61,7 +61,7 @@ def test_a_small_policy_is_a_session_policy_and_a_large_one_is_not() -> None:
 
 
 def test_statements_are_joined_where_the_policy_fits_then() -> None:
-    assert len(whole([document(25)])[0]) > quota(Kind.SESSION)
+    assert len(whole([document(25)])[0]) > quota(PolicyKind.SESSION)
     assert is_same((as_session_policy([document(25)]),), [document(25)])
 
 
@@ -72,15 +72,15 @@ def test_policies_of_two_versions_stay_apart_since_variables_mean_something_in_o
 
 
 def test_a_policy_without_statements_allows_nothing_and_is_one_that_iam_takes() -> None:
-    (text,) = whole([parse(create(()), "p.json")])
+    (text,) = whole([parse(create_policy(()), "p.json")])
     (statement,) = json.loads(text)["Statement"]
     assert statement["Action"] == "sts:GetCallerIdentity"
-    assert as_session_policy([parse(create(()), "p.json")]) == text
+    assert as_session_policy([parse(create_policy(()), "p.json")]) == text
 
 
 def test_characters_that_aws_refuses_in_a_policy_are_written_as_escapes() -> None:
     arn = "arn:aws:s3:::b/€ und 😀"
-    made = parse(create([{"Effect": "Allow", "Action": "s3:GetObject", "Resource": arn}]), "p.json")
+    made = parse(create_policy([{"Effect": "Allow", "Action": "s3:GetObject", "Resource": arn}]), "p.json")
     text = as_session_policy([made])
     assert text.isascii()
     assert read(text).statements[0].resources == (arn,)

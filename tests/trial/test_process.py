@@ -13,11 +13,12 @@ from pathlib import Path
 
 import pytest
 
-from leastpriv.aws.signals import listening_for_stop
+from leastpriv.aws.signals import caught_signals
 from leastpriv.errors import InputError
 from leastpriv.evidence.denials import job_logs
 from leastpriv.trial import process
 from leastpriv.trial.process import Ended, run_command
+from tests.fakes import progress
 
 REFUSAL = (
     "User: arn:aws:sts::111122223333:assumed-role/deploy/t-1 is not authorized to perform: sns:ListTopics because no "
@@ -105,7 +106,7 @@ IGNORES = (
 
 def interrupted(script: str, *numbers: int) -> tuple[Ended, list[str]]:
     """Runs a script and sends signals to this process as soon as it says that it is ready."""
-    said: list[str] = []
+    said = progress.LINES
 
     class Sink(io.StringIO):
         def write(self, text: str) -> int:
@@ -116,9 +117,9 @@ def interrupted(script: str, *numbers: int) -> tuple[Ended, list[str]]:
                     time.sleep(0.01)
             return len(text)
 
-    with listening_for_stop() as signals, signals.held():
+    with caught_signals(first_only=True) as signals, signals.recorded():
         argv = [sys.executable, "-c", script]
-        ended = run_command(argv, dict(os.environ), Sink(), io.StringIO(), signals, said.append)
+        ended = run_command(argv, dict(os.environ), Sink(), io.StringIO(), signals)
     return ended, said
 
 

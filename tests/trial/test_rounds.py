@@ -15,12 +15,12 @@ from pathlib import Path
 import pytest
 
 from leastpriv.aws.session import Aws
-from leastpriv.aws.signals import Stopped, listening_for_stop
+from leastpriv.aws.signals import Stopped, caught_signals
 from leastpriv.cli.parser import parser
 from leastpriv.errors import LeastprivError
 from leastpriv.evidence.denials import job_logs
 from leastpriv.policy.document import Document, parse
-from leastpriv.policy.edit import create
+from leastpriv.policy.edit import create_policy
 from leastpriv.trial.cleanup import Here, Mark
 from leastpriv.trial.extend import Candidate
 from leastpriv.trial.options import TrialSettings, from_options
@@ -28,6 +28,7 @@ from leastpriv.trial.policy_rendering import whole
 from leastpriv.trial.process import Credentials
 from leastpriv.trial.records import Records
 from leastpriv.trial.rounds import Course, Surroundings
+from tests.fakes import progress
 from tests.fakes.deploys import NOW
 
 ROLE = "arn:aws:iam::111122223333:role/deploy"
@@ -96,14 +97,14 @@ def tried(tmp_path: Path) -> Try:
         file = strategy or File(tmp_path / "policy")
         argv = (sys.executable, "-c", script, str(file.path), f"{SESSION}-1", *actions)
         settings = _settings("--role-arn", ROLE, "--policy-file", "p.json", *options, "--", *argv)
-        said: list[str] = []
+        said = progress.LINES
         around = Surroundings(
-            dict(os.environ), io.StringIO(), io.StringIO(), said.append, lambda: datetime.now(UTC), sleep or _no_sleep
+            dict(os.environ), io.StringIO(), io.StringIO(), lambda: datetime.now(UTC), sleep or _no_sleep
         )
         records = Records((tmp_path,) if with_records else (), False, Aws(None, {}, ""), NOW)
-        candidate = Candidate(parse(create(()), "p.json"))
+        candidate = Candidate(parse(create_policy(()), "p.json"))
         found = Tried(Course(settings, around, file, MARK, records, "", candidate), file.seen, said)
-        with listening_for_stop() as signals, signals.held():
+        with caught_signals(first_only=True) as signals, signals.recorded():
             found.course.signals = signals
             found.code = found.course.run()
         return found

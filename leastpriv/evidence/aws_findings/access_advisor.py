@@ -8,6 +8,7 @@ What IAM's last accessed information covers: which actions, since when, in which
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import cache
@@ -15,12 +16,14 @@ from itertools import groupby, islice
 from operator import itemgetter
 from typing import Any
 
-from leastpriv.aws.errors import explained
-from leastpriv.aws.polling import Waiting
-from leastpriv.errors import AwsError, AwsTrouble
+from leastpriv.aws.errors import translate_errors
+from leastpriv.aws.polling import Polling
+from leastpriv.errors import AwsError, AwsErrorKind
 from leastpriv.evidence.aws_findings.models import AccessReport, Attempt, ServiceAccess, SharedPolicy
 from leastpriv.permissions.fact_tables import table
 from leastpriv.permissions.visibility import Visibility, visibility
+
+_log = logging.getLogger(__name__)
 
 _NAMES_AT_ONCE = 200
 """Service prefixes that `ListPoliciesGrantingServiceAccess` takes (model of botocore 1.44.8)."""
@@ -28,13 +31,13 @@ _MOST_SHARED = 20
 """Pairs of policy and service whose other users are asked for, one request each; of the rest nobody knows."""
 
 
-def last_accessed(client: Any, principal: str, waiting: Waiting) -> AccessReport:
+def last_accessed(client: Any, principal: str, waiting: Polling) -> AccessReport:
     """Asks IAM when `principal` (a role's or user's ARN) last asked for what its policies grant.
 
     Raises:
         AwsError: IAM refused, failed, or was not done in time. What only the details lack is told in `missing`.
     """
-    waiting.say(f"Asking IAM when {principal} last asked for what its policies grant (free of charge)")
+    _log.info(f"Asking IAM when {principal} last asked for what its policies grant (free of charge)")
     made = waiting.clock()
     _, rows = _report(client, principal, "ACTION_LEVEL", waiting)
     services = {service.service: service for service in map(_service, rows)}
@@ -49,24 +52,24 @@ def last_accessed(client: Any, principal: str, waiting: Waiting) -> AccessReport
     return AccessReport(made, services, granting, shared, missing or untold)
 
 
-def _report(client: Any, arn: str, granularity: str, waiting: Waiting) -> tuple[str, list[Mapping[str, Any]]]:
+def _report(client: Any, arn: str, granularity: str, waiting: Polling) -> tuple[str, list[Mapping[str, Any]]]:
     """A report about a role, user or policy: its job, and its rows, one a service."""
     doing = f"asking IAM for the last accessed information of {arn}"
-    with explained(doing, "iam:GenerateServiceLastAccessedDetails"):
+    with translate_errors(doing, "iam:GenerateServiceLastAccessedDetails"):
         job = str(client.generate_service_last_accessed_details(Arn=arn, Granularity=granularity)["JobId"])
 
     def page(**marker: str) -> Mapping[str, Any]:
-        with explained(doing, "iam:GetServiceLastAccessedDetails"):
+        with translate_errors(doing, "iam:GetServiceLastAccessedDetails"):
             found: Mapping[str, Any] = client.get_service_last_accessed_details(JobId=job, MaxItems=1_000, **marker)
         return found
 
     found = waiting.until(lambda: _finished(page()), "IAM's report")
     if found is None:
-        raise AwsError(f"IAM was not done in time while {doing}: run again later.", AwsTrouble.OTHER)
+        raise AwsError(f"IAM was not done in time while {doing}: run again later.", AwsErrorKind.OTHER)
     if found["JobStatus"] == "FAILED":
         error = found.get("Error", {})
         said = f"{error.get('Code', '')}: {error.get('Message', '')}"
-        raise AwsError(f"IAM failed while {doing} ({said}).", AwsTrouble.OTHER)
+        raise AwsError(f"IAM failed while {doing} ({said}).", AwsErrorKind.OTHER)
     rows = list(found.get("ServicesLastAccessed", ()))
     while found.get("IsTruncated"):
         found = page(Marker=found["Marker"])
@@ -105,7 +108,7 @@ def _granting(client: Any, principal: str, names: Sequence[str]) -> dict[str, tu
     found: dict[str, tuple[str, ...]] = {}
     marker: dict[str, str] = {}
     while True:
-        with explained("asking IAM which policies grant a service", "iam:ListPoliciesGrantingServiceAccess"):
+        with translate_errors("asking IAM which policies grant a service", "iam:ListPoliciesGrantingServiceAccess"):
             page = client.list_policies_granting_service_access(Arn=principal, ServiceNamespaces=list(names), **marker)
         for row in page["PoliciesGrantingServiceAccess"]:
             policies = (str(each.get("PolicyArn") or each["PolicyName"]) for each in row.get("Policies", ()))
@@ -120,7 +123,7 @@ def _shared(
     principal: str,
     services: Mapping[str, ServiceAccess],
     granting: Mapping[str, tuple[str, ...]],
-    waiting: Waiting,
+    waiting: Polling,
 ) -> tuple[tuple[SharedPolicy, ...], str]:
     """Who else uses a service through a managed policy of the principal's, and why that is not known of all of them.
 
@@ -148,7 +151,7 @@ def _shared(
 
 
 def _used_by_others(
-    client: Any, arn: str, services: Mapping[str, ServiceAccess], waiting: Waiting
+    client: Any, arn: str, services: Mapping[str, ServiceAccess], waiting: Polling
 ) -> tuple[str, dict[str, str]]:
     """The report about a policy, and the services that more than the principal used: in lower case -> as IAM writes."""
     job, rows = _report(client, arn, "SERVICE_LEVEL", waiting)
@@ -166,7 +169,7 @@ def _others(client: Any, job: str, service: str, principal: str) -> dict[str, At
     found: dict[str, Attempt] = {}
     marker: dict[str, str] = {}
     while True:
-        with explained("asking IAM who else uses a policy", "iam:GetServiceLastAccessedDetailsWithEntities"):
+        with translate_errors("asking IAM who else uses a policy", "iam:GetServiceLastAccessedDetailsWithEntities"):
             page = client.get_service_last_accessed_details_with_entities(
                 JobId=job, ServiceNamespace=service, MaxItems=1_000, **marker
             )

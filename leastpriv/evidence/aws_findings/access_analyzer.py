@@ -10,15 +10,18 @@ External access findings about a role: who outside the account or organization m
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from leastpriv.aws.errors import explained
-from leastpriv.aws.polling import Waiting
-from leastpriv.errors import AwsError, AwsTrouble
+from leastpriv.aws.errors import translate_errors
+from leastpriv.aws.polling import Polling
+from leastpriv.errors import AwsError, AwsErrorKind
 from leastpriv.evidence.aws_findings.models import Advice, OutsideAccess, UnusedAccess
 from leastpriv.evidence.aws_findings.policy_generation import grants_of
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +42,7 @@ def analyzers(client: Any, kind: str) -> Iterator[Analyzer]:
     """
     token: dict[str, str] = {}
     while True:
-        with explained("listing analyzers", "access-analyzer:ListAnalyzers"):
+        with translate_errors("listing analyzers", "access-analyzer:ListAnalyzers"):
             page = client.list_analyzers(type=kind, **token)
         for each in page["analyzers"]:
             if each["status"] == "ACTIVE":
@@ -59,7 +62,7 @@ def findings(client: Any, analyzer: Analyzer, resource: str, *kinds: str) -> Ite
     wanted = {"resource": {"eq": [resource]}, "status": {"eq": ["ACTIVE"]}}
     token: dict[str, str] = {}
     while True:
-        with explained(f"listing findings of the analyzer {analyzer.name}", "access-analyzer:ListFindings"):
+        with translate_errors(f"listing findings of the analyzer {analyzer.name}", "access-analyzer:ListFindings"):
             page = client.list_findings_v2(analyzerArn=analyzer.arn, filter=wanted, **token)
         for each in page["findings"]:
             # Held against the filter again: what is about another role would be a false word about this one.
@@ -74,7 +77,7 @@ def _whole(client: Any, analyzer: Analyzer, number: str) -> Mapping[str, Any]:
     token: dict[str, str] = {}
     details: list[Mapping[str, Any]] = []
     while True:
-        with explained(f"reading a finding of the analyzer {analyzer.name}", "access-analyzer:GetFinding"):
+        with translate_errors(f"reading a finding of the analyzer {analyzer.name}", "access-analyzer:GetFinding"):
             page = client.get_finding_v2(analyzerArn=analyzer.arn, id=number, **token)
         details.extend(page["findingDetails"])
         if not page.get("nextToken"):
@@ -86,7 +89,7 @@ _TYPES = ("UnusedIAMRole", "UnusedPermission", "UnusedIAMUserAccessKey", "Unused
 _KINDS = ("ACCOUNT_UNUSED_ACCESS", "ORGANIZATION_UNUSED_ACCESS")
 
 
-def unused_access(client: Any, principal: str, waiting: Waiting) -> tuple[UnusedAccess, ...]:
+def unused_access(client: Any, principal: str, waiting: Polling) -> tuple[UnusedAccess, ...]:
     """What each unused-access analyzer of the client's region says of a role or user; empty where there is none.
 
     Raises:
@@ -95,7 +98,7 @@ def unused_access(client: Any, principal: str, waiting: Waiting) -> tuple[Unused
     return tuple(_told(client, analyzer, principal, waiting) for kind in _KINDS for analyzer in analyzers(client, kind))
 
 
-def _told(client: Any, analyzer: Analyzer, principal: str, waiting: Waiting) -> UnusedAccess:
+def _told(client: Any, analyzer: Analyzer, principal: str, waiting: Polling) -> UnusedAccess:
     services: set[str] = set()
     actions: set[str] = set()
     credentials: list[str] = []
@@ -120,7 +123,7 @@ def _told(client: Any, analyzer: Analyzer, principal: str, waiting: Waiting) -> 
                 advice.extend(_advice(client, analyzer, str(finding["id"]), waiting))
             except AwsError as error:
                 # It takes nothing from the finding.
-                waiting.say(f"No recommendation for the finding {finding['id']}: {error}")
+                _log.info(f"No recommendation for the finding {finding['id']}: {error}")
                 unadvised[str(error)] = None
     return UnusedAccess(
         analyzer.name, analyzer.days, is_whole, tuple(sorted(services)), tuple(sorted(actions)), tuple(credentials),
@@ -128,21 +131,21 @@ def _told(client: Any, analyzer: Analyzer, principal: str, waiting: Waiting) -> 
     )  # fmt: skip
 
 
-def _advice(client: Any, analyzer: Analyzer, finding: str, waiting: Waiting) -> Iterator[Advice]:
+def _advice(client: Any, analyzer: Analyzer, finding: str, waiting: Polling) -> Iterator[Advice]:
     """The recommendation for a finding.
 
     Raises:
         AwsError: AWS makes none, in time or at all, or its policy cannot be read.
     """
-    with explained("asking for a recommendation", "access-analyzer:GenerateFindingRecommendation"):
+    with translate_errors("asking for a recommendation", "access-analyzer:GenerateFindingRecommendation"):
         client.generate_finding_recommendation(analyzerArn=analyzer.arn, id=finding)
     answer = waiting.until(lambda: _recommended(client, analyzer, finding), "a recommendation")
     if answer is None:
-        raise AwsError("A recommendation of Access Analyzer was not made in time: run again later.", AwsTrouble.OTHER)
+        raise AwsError("A recommendation of Access Analyzer was not made in time: run again later.", AwsErrorKind.OTHER)
     if answer["status"] == "FAILED":
         error = answer.get("error") or {}
         said = f"{error.get('code', 'no reason given')}: {str(error.get('message', '')).rstrip('.')}"
-        raise AwsError(f"Access Analyzer makes no recommendation ({said}).", AwsTrouble.OTHER)
+        raise AwsError(f"Access Analyzer makes no recommendation ({said}).", AwsErrorKind.OTHER)
     for step in answer["recommendedSteps"]:
         change = step.get("unusedPermissionsRecommendedStep", {})
         if change.get("recommendedAction"):
@@ -155,7 +158,7 @@ def _recommended(client: Any, analyzer: Analyzer, finding: str) -> Mapping[str, 
     token: dict[str, str] = {}
     steps: list[Mapping[str, Any]] = []
     while True:
-        with explained("reading a recommendation", "access-analyzer:GetFindingRecommendation"):
+        with translate_errors("reading a recommendation", "access-analyzer:GetFindingRecommendation"):
             page = client.get_finding_recommendation(analyzerArn=analyzer.arn, id=finding, **token)
         if page["status"] == "IN_PROGRESS":
             return None

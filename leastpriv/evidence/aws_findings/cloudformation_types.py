@@ -9,20 +9,23 @@ kept where a policy has them, offered where it has not, and never written.
 from __future__ import annotations
 
 import json
+import logging
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from leastpriv.aws.errors import explained
+from leastpriv.aws.errors import translate_errors
 from leastpriv.aws.session import Aws
-from leastpriv.errors import AwsError, AwsTrouble
+from leastpriv.errors import AwsError, AwsErrorKind
 from leastpriv.evidence.aws_findings.models import Declared
 from leastpriv.evidence.models import Evidence
 from leastpriv.models import Outcome
 from leastpriv.permissions import catalog
-from leastpriv.policy.syntax_tree import Node, read
+from leastpriv.policy.syntax_tree import Node, read_json
 from leastpriv.policy.yaml_reader import read_yaml
+
+_log = logging.getLogger(__name__)
 
 _TYPE = re.compile(r"[A-Za-z0-9]{2,64}::[A-Za-z0-9]{2,64}::[A-Za-z0-9]{2,64}")
 """`TypeName` of DescribeType in the API model (botocore 1.44.8); `Custom::X` is none."""
@@ -32,14 +35,14 @@ _STACK = re.compile(
 _CLOUDFORMATION = "cloudformation.amazonaws.com"
 _DEPLOYS = ("cloudformation:CreateStack", "cloudformation:UpdateStack", "cloudformation:ExecuteChangeSet")
 _FOR_ALL = (
-    AwsTrouble.NO_CREDENTIALS,
-    AwsTrouble.INVALID,
-    AwsTrouble.EXPIRED,
-    AwsTrouble.THROTTLED,
-    AwsTrouble.UNREACHABLE,
+    AwsErrorKind.NO_CREDENTIALS,
+    AwsErrorKind.INVALID,
+    AwsErrorKind.EXPIRED,
+    AwsErrorKind.THROTTLED,
+    AwsErrorKind.UNREACHABLE,
 )
 """What would keep AWS from answering the next request as well."""
-_BY_ITSELF = (AwsTrouble.SERVER, AwsTrouble.INCOMPLETE)
+_BY_ITSELF = (AwsErrorKind.SERVER, AwsErrorKind.INCOMPLETE)
 """What may be over with the next request."""
 _PATIENCE = 3
 """After so many of them it is not: each takes its own retries, and there may be hundreds of types."""
@@ -62,7 +65,7 @@ def types_in_template(raw: bytes, where: str) -> tuple[str, ...]:
     """
     text = raw.decode("utf-8", "replace")
     is_json = text.removeprefix("\ufeff").lstrip().startswith("{")
-    root = read(text, where) if is_json else read_yaml(text, where)
+    root = read_json(text, where) if is_json else read_yaml(text, where)
     resources = root.get("Resources")
     return _types(_type_of(member.value) for member in resources.members) if resources else ()
 
@@ -83,9 +86,7 @@ def stacks_in(evidence: Evidence) -> tuple[Stack, ...]:
     return tuple(sorted({Stack(match["region"], match["name"]) for match in found if match}))
 
 
-def declared_of(
-    aws: Aws, stacks: Iterable[Stack], types: Iterable[str], say: Callable[[str], None] = lambda _: None
-) -> Declared:
+def declared_of(aws: Aws, stacks: Iterable[Stack], types: Iterable[str]) -> Declared:
     """Ask CloudFormation for the types of some stacks, and for what these and the other `types` need.
 
     Never raises AwsError: what is not known is told in the answer.
@@ -96,7 +97,7 @@ def declared_of(
         failures.append(f"Only {_MOST_STACKS} of {len(known):,} stacks were looked into.")
     wanted = _wanted(aws, known[:_MOST_STACKS], types, failures)
     if wanted:
-        say(f"Asking CloudFormation what {len(wanted):,} resource types need")
+        _log.info(f"Asking CloudFormation what {len(wanted):,} resource types need")
     if len(wanted) > _MOST_TYPES:
         failures.append(f"Only {_MOST_TYPES} of {len(wanted):,} resource types were asked.")
     handlers, untold = _asked(aws, sorted(wanted.items())[:_MOST_TYPES], failures)
@@ -126,11 +127,11 @@ def _wanted(
         try:
             found = _types_of_stack(aws, stack)
         except AwsError as error:
-            if error.trouble is AwsTrouble.OTHER and "does not exist" in str(error):
+            if error.kind is AwsErrorKind.OTHER and "does not exist" in str(error):
                 continue  # The stack is gone since.
             failures.append(str(error))
-            failed += error.trouble in _BY_ITSELF
-            if error.trouble in _FOR_ALL or failed == _PATIENCE:
+            failed += error.kind in _BY_ITSELF
+            if error.kind in _FOR_ALL or failed == _PATIENCE:
                 break
         else:
             for name in found:
@@ -150,9 +151,9 @@ def _asked(
             schema = next(filter(None, (_schema(aws, name, region) for region in regions)), None)
         except AwsError as error:
             failures.append(str(error))
-            failed += error.trouble in _BY_ITSELF
+            failed += error.kind in _BY_ITSELF
             # DescribeType takes no resource: who may not ask for one type may ask for none.
-            if error.trouble in (*_FOR_ALL, AwsTrouble.DENIED) or failed == _PATIENCE:
+            if error.kind in (*_FOR_ALL, AwsErrorKind.DENIED) or failed == _PATIENCE:
                 break
             continue
         if schema is None:
@@ -165,7 +166,7 @@ def _asked(
 def _schema(aws: Aws, name: str, region: str) -> str | None:
     """The schema of a type in a region, `{}` for none; None where the registry lacks the type."""
     try:
-        with explained(f"asking for the resource type {name}", "cloudformation:DescribeType"):
+        with translate_errors(f"asking for the resource type {name}", "cloudformation:DescribeType"):
             found: Mapping[str, Any] = aws.client("cloudformation", region).describe_type(
                 Type="RESOURCE", TypeName=name
             )
@@ -191,7 +192,7 @@ def _declared(handlers: Mapping[str, Mapping[str, tuple[str, ...]]], untold: tup
 
 
 def _types_of_stack(aws: Aws, stack: Stack) -> tuple[str, ...]:
-    with explained(f"listing the resources of the stack {stack.name}", "cloudformation:ListStackResources"):
+    with translate_errors(f"listing the resources of the stack {stack.name}", "cloudformation:ListStackResources"):
         pages = aws.client("cloudformation", stack.region).get_paginator("list_stack_resources")
         return _types(
             entry["ResourceType"]

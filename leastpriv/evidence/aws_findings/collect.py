@@ -2,36 +2,39 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import TypeVar
 
-from leastpriv.aws.polling import Waiting
+from leastpriv.aws.polling import Polling
 from leastpriv.aws.session import Aws
 from leastpriv.errors import AwsError, InputError
 from leastpriv.evidence.aws_findings.access_advisor import last_accessed
 from leastpriv.evidence.aws_findings.access_analyzer import external_access, unused_access
-from leastpriv.evidence.aws_findings.models import Hints, Unasked
+from leastpriv.evidence.aws_findings.models import AwsFindings, Unasked
 from leastpriv.evidence.aws_findings.policy_generation import Generation, generated_policy
 from leastpriv.models import Principal
 from leastpriv.permissions.fact_tables import table
 from leastpriv.permissions.visibility import home_region
+
+_log = logging.getLogger(__name__)
 
 _Found = TypeVar("_Found")
 _SOON = timedelta(minutes=3)
 """What takes AWS seconds is not waited for longer."""
 
 
-def read_hints(
+def collect_aws_findings(
     aws: Aws,
     principal: Principal,
-    waiting: Waiting,
+    waiting: Polling,
     *,
     access: bool,
     generation: Generation | None = None,
     start: datetime | None = None,
-) -> Hints:
+) -> AwsFindings:
     """Asks AWS what it knows of a principal's use; never raises an `AwsError`.
 
     `access` is whether IAM's last accessed information is asked for; with `generation` a policy is generated from
@@ -44,7 +47,7 @@ def read_hints(
         try:
             found = ask()
         except (AwsError, InputError) as error:
-            waiting.say(f"Left out: {source}. {error}")
+            _log.info(f"Left out: {source}. {error}")
             unasked.append(Unasked(source, str(error)))
             return None
         asked.append(source)
@@ -57,7 +60,7 @@ def read_hints(
         report = tried("access advisor", lambda: last_accessed(aws.client("iam", home), principal.arn, soon))
     if access or generation:
         for line in costs("findings"):
-            waiting.say(line)
+            _log.info(line)
         unused = tried(
             "unused access findings", lambda: unused_access(aws.client("accessanalyzer"), principal.arn, soon)
         )
@@ -74,7 +77,7 @@ def read_hints(
             "policy generation",
             lambda: generated_policy(aws.client("accessanalyzer", region), principal.arn, generation, start, waiting),
         )
-    return Hints(report, generated, unused or (), outside or (), tuple(unasked), tuple(asked))
+    return AwsFindings(report, generated, unused or (), outside or (), tuple(unasked), tuple(asked))
 
 
 def costs(source: str) -> Iterator[str]:

@@ -185,7 +185,7 @@ class Unasked:
 
 
 @dataclass(frozen=True, slots=True)
-class Hints:
+class AwsFindings:
     """All that AWS said."""
 
     access: AccessReport | None = None
@@ -199,5 +199,5 @@ class Hints:
     """What the resource types of the principal's stacks need by their own account."""
 
 
-NO_HINTS = Hints()
+NO_AWS_FINDINGS = AwsFindings()
 """Nobody asked."""

@@ -10,18 +10,21 @@ cancelled generation counts as well.
 from __future__ import annotations
 
 import json
+import logging
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from leastpriv.aws.errors import explained
-from leastpriv.aws.polling import Waiting
-from leastpriv.aws.signals import Interruption, listening
-from leastpriv.errors import AwsError, AwsTrouble, InputError
+from leastpriv.aws.errors import translate_errors
+from leastpriv.aws.polling import Polling
+from leastpriv.aws.signals import Signals, caught_signals
+from leastpriv.errors import AwsError, AwsErrorKind, InputError
 from leastpriv.evidence.aws_findings.models import GeneratedPolicy
 from leastpriv.permissions.fact_tables import table
+
+_log = logging.getLogger(__name__)
 
 _ROLE = re.compile(r"arn:aws[a-z-]*:iam::\d{12}:role/[!-~]{1,576}")
 _TRAIL = re.compile(r"arn:aws[a-z-]*:cloudtrail:[a-z0-9-]+:\d{12}:trail/[\w.-]{1,128}", re.ASCII)
@@ -60,7 +63,7 @@ def parse_generation(value: str, label: str) -> Generation | None:
 
 
 def generated_policy(
-    client: Any, principal: str, generation: Generation, start: datetime | None, waiting: Waiting
+    client: Any, principal: str, generation: Generation, start: datetime | None, waiting: Polling
 ) -> GeneratedPolicy:
     """Has a policy generated, or takes the one that somebody has just asked for; cancels its own when interrupted.
 
@@ -70,11 +73,11 @@ def generated_policy(
     Raises:
         AwsError: AWS refused, failed, or was not done in time; a generation that still runs goes on for the next run.
     """
-    waiting.say("Asking IAM Access Analyzer for a second opinion on the trail (free of charge, some minutes)")
+    _log.info("Asking IAM Access Analyzer for a second opinion on the trail (free of charge, some minutes)")
     end = waiting.clock()
     first = max(start, end - _LONGEST_WINDOW) if start else end - _LONGEST_WINDOW
-    with listening() as interruption:
-        jobs = _Jobs(client, principal, generation, (first, end), waiting, interruption)
+    with caught_signals() as signals:
+        jobs = _Jobs(client, principal, generation, (first, end), waiting, signals)
         try:
             while True:
                 job = jobs.taken() or jobs.started()
@@ -97,8 +100,8 @@ class _Jobs:
     generation: Generation
     window: tuple[datetime, datetime]
     """First and last moment of the events to read."""
-    waiting: Waiting
-    interruption: Interruption
+    waiting: Polling
+    signals: Signals
     own: str = ""
     """The one that was started here."""
     passed_over: set[str] = field(default_factory=set)
@@ -114,12 +117,10 @@ class _Jobs:
             if each["jobId"] in self.passed_over:
                 continue
             if each["status"] == "IN_PROGRESS":
-                self.waiting.say(f"Joining the policy generation {each['jobId']}, which runs already")
+                _log.info(f"Joining the policy generation {each['jobId']}, which runs already")
                 return str(each["jobId"])
             if each["status"] == "SUCCEEDED" and ended and ended >= since:
-                self.waiting.say(
-                    f"Taking the policy generation {each['jobId']} of {ended.astimezone(UTC):%Y-%m-%d %H:%M}"
-                )
+                _log.info(f"Taking the policy generation {each['jobId']} of {ended.astimezone(UTC):%Y-%m-%d %H:%M}")
                 return str(each["jobId"])
         return ""
 
@@ -138,7 +139,7 @@ class _Jobs:
             raise AwsError(
                 f"Other policy generations have kept the account busy for {minutes:.0f} minutes, and it has one at a "
                 "time: run again later.",
-                AwsTrouble.OTHER,
+                AwsErrorKind.OTHER,
             )
         return found
 
@@ -149,7 +150,7 @@ class _Jobs:
             return joined
         try:
             # Interrupted on the way, nobody would know the name of what goes on.
-            with self.interruption.held():
+            with self.signals.deferred():
                 answer = self.client.start_policy_generation(
                     policyGenerationDetails={"principalArn": self.principal}, cloudTrailDetails=details
                 )
@@ -159,7 +160,7 @@ class _Jobs:
             if code == "ConflictException" or (code == "ServiceQuotaExceededException" and self._is_busy()):
                 if not self.refused:
                     minutes = self.waiting.longest.total_seconds() / 60
-                    self.waiting.say(
+                    _log.info(
                         "Another policy generation runs in the account, which has one at a time: waiting "
                         f"{minutes:.0f} minutes at most for its turn"
                     )
@@ -169,11 +170,11 @@ class _Jobs:
                 said = str(error.response["Error"].get("Message", "")).rstrip(".")
                 spent = "its share of the day is used up; run again tomorrow"
                 sentence = f"The account may start no policy generation ({said}): {spent}."
-                raise AwsError(sentence, AwsTrouble.OTHER) from error
-            with explained("starting a policy generation", "access-analyzer:StartPolicyGeneration"):
+                raise AwsError(sentence, AwsErrorKind.OTHER) from error
+            with translate_errors("starting a policy generation", "access-analyzer:StartPolicyGeneration"):
                 raise
         except Exception:
-            with explained("starting a policy generation", "access-analyzer:StartPolicyGeneration"):
+            with translate_errors("starting a policy generation", "access-analyzer:StartPolicyGeneration"):
                 raise
         return self.own
 
@@ -187,12 +188,12 @@ class _Jobs:
             found = self.waiting.until(lambda: self._answer(job), f"the policy generation {job}")
         except AwsError as error:
             sentence = f"{error} The policy generation {job} goes on; the next run takes its result."
-            raise AwsError(sentence, error.trouble, error.missing) from error
+            raise AwsError(sentence, error.kind, error.missing_action) from error
         if found is None:
             sentence = (
                 f"The policy generation {job} was not done in time; it goes on, and the next run takes its result."
             )
-            raise AwsError(sentence, AwsTrouble.OTHER)
+            raise AwsError(sentence, AwsErrorKind.OTHER)
         return found
 
     def serves(self, job: str, answer: Mapping[str, Any]) -> bool:
@@ -210,12 +211,12 @@ class _Jobs:
         else:
             return True
         self.passed_over.add(job)
-        self.waiting.say(f"The policy generation {job} {why}, and is not taken")
+        _log.info(f"The policy generation {job} {why}, and is not taken")
         return False
 
     def _answer(self, job: str) -> Mapping[str, Any] | None:
         """The answer of a generation that has ended; None while it runs."""
-        with explained("asking for the generated policy", "access-analyzer:GetGeneratedPolicy"):
+        with translate_errors("asking for the generated policy", "access-analyzer:GetGeneratedPolicy"):
             found: Mapping[str, Any] = self.client.get_generated_policy(jobId=job, includeResourcePlaceholders=True)
         return None if found["jobDetails"]["status"] == "IN_PROGRESS" else found
 
@@ -223,19 +224,19 @@ class _Jobs:
         """Ends a generation; that it could not be ended is said, no more."""
         try:
             with (
-                self.interruption.held(),
-                explained("cancelling the policy generation", "access-analyzer:CancelPolicyGeneration"),
+                self.signals.deferred(),
+                translate_errors("cancelling the policy generation", "access-analyzer:CancelPolicyGeneration"),
             ):
                 self.client.cancel_policy_generation(jobId=job)
-                self.waiting.say(f"Cancelled the policy generation {job}")
+                _log.info(f"Cancelled the policy generation {job}")
         except AwsError as error:
-            self.waiting.say(f"The policy generation {job} goes on: {error}")
+            _log.info(f"The policy generation {job} goes on: {error}")
 
     def _all(self, principal: str) -> Iterator[Mapping[str, Any]]:
         """The generations of the last seven days, of a principal or, with an empty one, of the account."""
         wanted = {"principalArn": principal} if principal else {}
         while True:
-            with explained("listing policy generations", "access-analyzer:ListPolicyGenerations"):
+            with translate_errors("listing policy generations", "access-analyzer:ListPolicyGenerations"):
                 page = self.client.list_policy_generations(**wanted)
             yield from page["policyGenerations"]
             if not page.get("nextToken"):
@@ -246,7 +247,7 @@ class _Jobs:
 def _read(job: str, answer: Mapping[str, Any], *, was_running: bool) -> GeneratedPolicy:
     details = answer["jobDetails"]
     if details["status"] != "SUCCEEDED":
-        raise AwsError(_failure(job, details), AwsTrouble.OTHER)
+        raise AwsError(_failure(job, details), AwsErrorKind.OTHER)
     result = answer.get("generatedPolicyResult", {})
     policies = [each["policy"] for each in result.get("generatedPolicies", ())]
     trail = result.get("properties", {}).get("cloudTrailProperties", {})
@@ -275,7 +276,7 @@ def grants_of(policies: Iterable[str]) -> tuple[tuple[str, tuple[str, ...]], ...
                 for action in _listed(statement.get("Action", ())) if statement["Effect"] == "Allow" else ():
                     found.setdefault(str(action), set()).update(map(str, _listed(statement["Resource"])))
         except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise AwsError("A policy that AWS wrote cannot be read as one.", AwsTrouble.INCOMPLETE) from error
+            raise AwsError("A policy that AWS wrote cannot be read as one.", AwsErrorKind.INCOMPLETE) from error
     return tuple((action, tuple(sorted(resources))) for action, resources in sorted(found.items()))
 
 

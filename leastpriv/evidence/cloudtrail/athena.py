@@ -7,14 +7,15 @@ history of the CloudTrail User Guide, read 2026-11-24).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import logging
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 
 from msgspec import structs
 
 from leastpriv.aws.arns import Principals, Window
-from leastpriv.aws.errors import code_of, explained
+from leastpriv.aws.errors import error_code, translate_errors
 from leastpriv.errors import AwsError, InputError
 from leastpriv.evidence.cloudtrail.athena_queries import Queries, cost_of, estimate
 from leastpriv.evidence.cloudtrail.athena_sql import accounts_of, events_of, left_out_by_table, record_of, usage_query
@@ -26,6 +27,8 @@ from leastpriv.evidence.cloudtrail.record import NotACall, event_time, examine
 from leastpriv.evidence.cloudtrail.s3_bucket import Bucket, Clients
 from leastpriv.evidence.cloudtrail.trail_config import settings_gaps, split
 from leastpriv.models import Call, Gap, GapKind, Scope
+
+_log = logging.getLogger(__name__)
 
 NEEDED = ("useridentity", "eventtime", "eventname", "eventsource", "awsregion", "eventtype", "errorcode")
 """Columns without which a call cannot be told from something else, or a refused one from an allowed one."""
@@ -44,7 +47,6 @@ class AthenaTable:
         location: str = "",
         since: datetime | None = None,
         seen: SeenEvents | None = None,
-        say: Callable[[str], None] = lambda _: None,
         poll: float = 1.0,
         waited: bool = False,
     ) -> None:
@@ -63,7 +65,7 @@ class AthenaTable:
         self._workgroup, self._catalog = found["workgroup"] or "primary", found["catalog"] or "AwsDataCatalog"
         self._database, self._table = found["database"], found["table"]
         self._location, self._since, self._shared = location, since, seen
-        self._say, self._poll, self._waited = say, poll, waited
+        self._poll, self._waited = poll, waited
 
     def __str__(self) -> str:
         """What a person calls it."""
@@ -81,7 +83,7 @@ class AthenaTable:
     def _read(self, window: Window, principals: Principals) -> Iterator[Call | Gap]:
         try:
             queries = Queries(
-                self._clients.client("athena"), self._workgroup, self._catalog, self._database, self._poll, self._say
+                self._clients.client("athena"), self._workgroup, self._catalog, self._database, self._poll
             )
             table = self._opened(queries)
             listed = self._branches(table, principals)
@@ -108,7 +110,7 @@ class AthenaTable:
         table = self._described()
         if table is None and self._location:
             top = self._above_accounts()
-            self._say(f"Making the table {self._named} over {top}")
+            _log.info(f"Making the table {self._named} over {top}")
             queries.run(create_table(self._database, self._table, top))
             table = self._described()
         if table is None:
@@ -127,7 +129,7 @@ class AthenaTable:
     def _described(self) -> Table | None:
         client = self._clients.client("athena")
         try:
-            with explained(f"looking at the table {self._named}", "athena:GetTableMetadata"):
+            with translate_errors(f"looking at the table {self._named}", "athena:GetTableMetadata"):
                 answer = client.get_table_metadata(
                     CatalogName=self._catalog,
                     DatabaseName=self._database,
@@ -136,7 +138,7 @@ class AthenaTable:
                 )["TableMetadata"]
         except AwsError as error:
             # Glue's EntityNotFoundException arrives as a MetadataException (GetTableMetadata, Athena API reference).
-            if code_of(error) == "MetadataException":
+            if error_code(error) == "MetadataException":
                 return None
             raise
         columns = {str(each["Name"]).lower(): str(each.get("Type", "")) for each in answer.get("Columns", ())}
@@ -179,10 +181,10 @@ class AthenaTable:
         try:
             size = estimate(Bucket(split(_top(table))[0], self._clients.client("s3")), found, start, days)
         except (AwsError, InputError) as error:
-            self._say(f"Athena: what the query will read is not known. {error}")
+            _log.info(f"Athena: what the query will read is not known. {error}")
             return
         if size is not None:
-            self._say(f"Athena: the query will read about {cost_of(size)}, by a sample of {days} days")
+            _log.info(f"Athena: the query will read about {cost_of(size)}, by a sample of {days} days")
 
     # The query.
 
@@ -192,7 +194,7 @@ class AthenaTable:
         seen = self._shared or SeenEvents()
         execution = queries.run(query)
         scanned = int(execution.get("Statistics", {}).get("DataScannedInBytes") or 0)
-        self._say(f"Athena: the query read {cost_of(scanned)}")
+        _log.info(f"Athena: the query read {cost_of(scanned)}")
         for row in queries.rows(str(execution["QueryExecutionId"]), "number"):
             yield from self._row(row, table, window, principals, seen)
         self.statistics.requests += queries.pages

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import logging
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import Any
 
-from leastpriv.aws.errors import denied, explained
-from leastpriv.aws.signals import listening
-from leastpriv.errors import AwsError, AwsTrouble
+from leastpriv.aws.errors import denial_error, translate_errors
+from leastpriv.aws.signals import caught_signals
+from leastpriv.errors import AwsError, AwsErrorKind
 from leastpriv.evidence.cloudtrail.file_store import Branch
 from leastpriv.evidence.cloudtrail.s3_bucket import Bucket
 from leastpriv.permissions.fact_tables import table as facts
+
+_log = logging.getLogger(__name__)
 
 _SAMPLES = 40
 """Days of an account and region whose files are listed for the estimate."""
@@ -37,10 +40,8 @@ class Queries:
         catalog: str,
         database: str,
         poll: float,
-        say: Callable[[str], None] = lambda _: None,
     ) -> None:
         """`poll`: seconds before a query is asked about first; later it is eight times that."""
-        self._say = say
         self._client, self._workgroup, self._poll = client, workgroup, poll
         self._catalog, self._database = catalog, database
         self._ended = False
@@ -55,18 +56,21 @@ class Queries:
             KeyboardInterrupt: a signal asked the run to end.
         """
         number, self._ended = "", False
-        with listening() as heard:
+        with caught_signals() as signals:
             try:
-                with heard.held():
+                with signals.deferred():
                     number = self._started(query)
                 return self._awaited(number)
             finally:
                 if number and not self._ended:
-                    with suppress(AwsError), explained("stopping a query in Athena", "athena:StopQueryExecution"):
+                    with (
+                        suppress(AwsError),
+                        translate_errors("stopping a query in Athena", "athena:StopQueryExecution"),
+                    ):
                         self._client.stop_query_execution(QueryExecutionId=number)
 
     def _started(self, query: str) -> str:
-        with explained("starting a query in Athena", "athena:StartQueryExecution"):
+        with translate_errors("starting a query in Athena", "athena:StartQueryExecution"):
             answer = self._client.start_query_execution(
                 QueryString=query,
                 QueryExecutionContext={"Database": self._database, "Catalog": self._catalog},
@@ -77,7 +81,7 @@ class Queries:
     def _awaited(self, number: str) -> Mapping[str, Any]:
         pause, waited = self._poll, 0.0
         while True:
-            with explained("waiting for a query in Athena", "athena:GetQueryExecution"):
+            with translate_errors("waiting for a query in Athena", "athena:GetQueryExecution"):
                 execution = _part(self._client.get_query_execution(QueryExecutionId=number), "QueryExecution")
             status = _part(execution, "Status")
             self._ended = status.get("State") in ("SUCCEEDED", "FAILED", "CANCELLED")
@@ -86,10 +90,10 @@ class Queries:
             if self._ended:
                 raise _failed(status)
             if waited >= _LONGEST:
-                raise AwsError("The query in Athena was stopped: it took more than an hour.", AwsTrouble.OTHER)
+                raise AwsError("The query in Athena was stopped: it took more than an hour.", AwsErrorKind.OTHER)
             time.sleep(pause)
             if waited // _SAY_EVERY != (waited + pause) // _SAY_EVERY:
-                self._say(f"Athena: the query has been running for {waited + pause:.0f} seconds")
+                _log.info(f"Athena: the query has been running for {waited + pause:.0f} seconds")
             waited += pause
             pause = min(pause * 1.5, 8 * self._poll)
 
@@ -102,7 +106,7 @@ class Queries:
         token: dict[str, str] = {}
         names: list[str] | None = None
         while True:
-            with explained("reading the results of a query in Athena", "athena:GetQueryResults"):
+            with translate_errors("reading the results of a query in Athena", "athena:GetQueryResults"):
                 page = self._client.get_query_results(QueryExecutionId=number, MaxResults=_ROWS, **token)
             self.pages += 1
             for row in _part(page, "ResultSet").get("Rows") or ():
@@ -162,15 +166,15 @@ def _part(answer: Mapping[str, Any], name: str) -> Mapping[str, Any]:
 
 def _strange() -> AwsError:
     sentence = "What answered in place of Athena is not AWS, or broke off: run again later."
-    return AwsError(sentence, AwsTrouble.INCOMPLETE)
+    return AwsError(sentence, AwsErrorKind.INCOMPLETE)
 
 
 def _failed(status: Mapping[str, Any]) -> AwsError:
     reason = " ".join(str(status.get("StateChangeReason") or "no reason given").split())
     # What the query itself was refused (the catalogue, the files, their key) comes as text, often behind a long path.
-    refusal = denied("", reason, "running the query in Athena", "")
-    if refusal.missing:
+    refusal = denial_error("", reason, "running the query in Athena", "")
+    if refusal.missing_action:
         return refusal
     word = "stopped" if status.get("State") == "CANCELLED" else "failed"
     advice = f" ({_NO_RESULTS})" if "output location" in reason.lower() else ""
-    return AwsError(f"The query in Athena {word}: {reason[:300]}{advice}", AwsTrouble.OTHER)
+    return AwsError(f"The query in Athena {word}: {reason[:300]}{advice}", AwsErrorKind.OTHER)

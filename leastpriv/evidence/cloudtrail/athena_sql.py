@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 
 from leastpriv.aws.arns import Principals, Window
-from leastpriv.aws.session import other_regions_than
+from leastpriv.aws.session import other_regions
 from leastpriv.evidence.cloudtrail.athena_table import ACCOUNT_KEYS, Table, date_format, quoted, strftime_of
 from leastpriv.evidence.cloudtrail.file_store import SLACK, part_of
 from leastpriv.models import Gap, GapKind, Principal, Scope
@@ -234,7 +234,7 @@ def left_out_by_table(table: Table, named: str, window: Window, principals: Prin
     regions = (region,) if region else _listed_values(table, [key for key in table.partitions if "region" in key])
     if regions:
         detail = f"{named}: the table has {', '.join(regions)} only"
-        yield Gap(GapKind.NOT_LOGGED, Scope(regions=other_regions_than(regions)), detail)
+        yield Gap(GapKind.NOT_LOGGED, Scope(regions=other_regions(regions)), detail)
     accounts = (account,) if account else _listed_values(table, ACCOUNT_KEYS)
     missing = [each for each in accounts_of(principals) if accounts and each not in accounts]
     if missing:

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import sqlite3
 import zlib
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -21,18 +20,21 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from leastpriv import __version__
 from leastpriv.aws.arns import Principals, Window
-from leastpriv.aws.error_codes import outcome_of
+from leastpriv.aws.error_codes import call_outcome
 from leastpriv.errors import InputError
 from leastpriv.evidence.cloudtrail.file_reader import SeenEvents
 from leastpriv.evidence.cloudtrail.file_store import Stored
 from leastpriv.evidence.cloudtrail.statistics import ReadStatistics
 from leastpriv.models import Call, Gap, GapKind, Scope
+
+if TYPE_CHECKING:
+    import sqlite3
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +96,6 @@ class Readings:
 _FORMAT = 3
 _PENDING = 200
 """Objects after which what was read is safe from an interruption."""
-_BROKEN = (sqlite3.Error, UnicodeError)
 """What a database raises that is none: some of its messages quote bytes of it, and cannot be decoded themselves."""
 _COUNTS = ("records", "foreign_files", "duplicates")
 
@@ -119,7 +120,7 @@ class ObjectCache:
         try:
             folder.mkdir(parents=True, exist_ok=True)
             self._database = self._opened()
-        except (OSError, *_BROKEN) as error:
+        except (OSError, *_database_errors()) as error:
             raise InputError(f"cache-dir: {str(folder)!r} cannot be written: {error}.") from error
 
     def get(self, stored: Stored) -> Reading | None:
@@ -144,7 +145,7 @@ class ObjectCache:
             if self._pending >= _PENDING:
                 self._database.commit()
                 self._pending = 0
-        except sqlite3.Error:
+        except _database_errors()[0]:
             # Another run writes it, for which SQLite waits for seconds, or the disk is full: not again for each object.
             self._is_refused = True
         except (UnicodeError, RecursionError):
@@ -152,20 +153,29 @@ class ObjectCache:
 
     def close(self) -> None:
         """Write what is not written yet."""
-        with suppress(*_BROKEN):
+        with suppress(*_database_errors()):
             self._database.commit()
             self._database.close()
 
     def _opened(self) -> sqlite3.Connection:
         try:
             return _connected(self._path)
-        except _BROKEN:
+        except _database_errors():
             # Not a database, a broken one or one of another shape: nothing is lost but time.
             self._path.unlink()
             return _connected(self._path)
 
 
+def _database_errors() -> tuple[type[Exception], type[Exception]]:
+    """Return the errors of a file that is no usable database; sqlite3 is imported only where a cache is used."""
+    import sqlite3
+
+    return sqlite3.Error, UnicodeError
+
+
 def _connected(path: Path) -> sqlite3.Connection:
+    import sqlite3
+
     database = sqlite3.connect(path)
     database.execute("PRAGMA synchronous = OFF")
     database.execute("CREATE TABLE IF NOT EXISTS objects (key TEXT PRIMARY KEY, etag TEXT, content BLOB) WITHOUT ROWID")
@@ -225,7 +235,7 @@ def _item(kept: Any) -> Call | Gap:
         return Gap(GapKind(kept["kind"]), scope, str(kept["detail"]), int(kept["count"]))
     values = dict(zip(_CALL_FIELDS, kept, strict=True))
     values |= {"time": _moment(values["time"]), "resources": tuple(values["resources"])}
-    return Call(**values, outcome=outcome_of(values["error_code"], values["error_message"]))
+    return Call(**values, outcome=call_outcome(values["error_code"], values["error_message"]))
 
 
 def _counted(kept: Mapping[str, Any]) -> Counter[str]:

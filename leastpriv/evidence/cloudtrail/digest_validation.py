@@ -15,7 +15,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from leastpriv.aws.arns import Window
-from leastpriv.aws.errors import explained
+from leastpriv.aws.errors import translate_errors
 from leastpriv.errors import AwsError, InputError
 from leastpriv.evidence.cloudtrail.digests import Link, Named, broken_links, holes, named, read_digest
 from leastpriv.evidence.cloudtrail.file_store import Branch, Days, place_in_time, region_in
@@ -172,7 +172,7 @@ class Vouching:
         asked: dict[str, Any] = {"StartTime": min(ends) - _AWAITED, "EndTime": min(max(ends), self._now)}
         try:
             client = self._clients.client("cloudtrail", chain.region)
-            with explained(f"asking for the public keys of {chain.region}", "cloudtrail:ListPublicKeys"):
+            with translate_errors(f"asking for the public keys of {chain.region}", "cloudtrail:ListPublicKeys"):
                 # A token that comes again ends it with an error.
                 pages = client.get_paginator("list_public_keys").paginate(**asked)
                 return {

@@ -12,14 +12,15 @@ Sessions of a role as the records of its logins tell them: their names, by which
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from leastpriv.aws.arns import Principals, Window, session_of
 from leastpriv.aws.session import Aws
-from leastpriv.errors import AwsTrouble
+from leastpriv.errors import AwsErrorKind
 from leastpriv.evidence.cloudtrail.file_reader import ReadStatistics, SeenEvents, unwrap
 from leastpriv.evidence.cloudtrail.lookup_events import (
     Broken,
@@ -32,6 +33,8 @@ from leastpriv.evidence.cloudtrail.lookup_events import (
 )
 from leastpriv.evidence.cloudtrail.record import NotACall, event_time, examine, read_only, region_of
 from leastpriv.models import Call, Gap, GapKind, Scope
+
+_log = logging.getLogger(__name__)
 
 NAMED_LOGINS = ("AssumeRoleWithWebIdentity", "AssumeRoleWithSAML")
 """Events of logins that are rare enough to be looked up by their own name."""
@@ -86,7 +89,7 @@ _MOST_PAGES = 1_200
 """Pages of one region where everything is looked through: ten minutes, 60,000 events."""
 _SAY_EVERY = 100
 """Pages of one region: 50 seconds."""
-_OF_A_REGION = (AwsTrouble.DENIED, AwsTrouble.INVALID, AwsTrouble.UNREACHABLE)
+_OF_A_REGION = (AwsErrorKind.DENIED, AwsErrorKind.INVALID, AwsErrorKind.UNREACHABLE)
 """What may be wrong with one region alone, so that it helps to name the others."""
 _WHOLE = (Lookup(),)
 _FEW = 20
@@ -105,7 +108,6 @@ class EventHistory:
         days: int = DAYS,
         wait: timedelta = timedelta(),
         seen: SeenEvents | None = None,
-        say: Callable[[str], None] = lambda _: None,
         pace: float = 0.5,
         sessions: tuple[str, ...] = (),
         way_out: str = "",
@@ -122,7 +124,6 @@ class EventHistory:
         self._reach = timedelta(days=min(days, DAYS))
         self._wait = wait
         self._shared = seen
-        self._say = say
         self._pace = pace
         self._known_sessions = sessions
         self._way_out = way_out
@@ -150,7 +151,7 @@ class EventHistory:
             "event history holds management events only; a trail with data events shows the rest",
         )
         if self._wait:
-            yield from await_delivery(self._aws, self._regions, self._wait, self._say)
+            yield from await_delivery(self._aws, self._regions, self._wait)
         failed: set[str] = set()
         asked, gaps = self._what_to_ask(chosen, principals, failed)
         yield from gaps
@@ -173,10 +174,10 @@ class EventHistory:
         elif roles:
             found, gaps = self._sessions(window, principals, [role.arn for role in roles], failed)
             if not found:
-                self._say("Event history: no login to the role was found; looking through all events instead")
+                _log.info("Event history: no login to the role was found; looking through all events instead")
                 return _WHOLE, gaps
             names += sorted(found, reverse=True)
-            self._say(f"Event history: session names of the role: {len(found):,}; each is looked up")
+            _log.info(f"Event history: session names of the role: {len(found):,}; each is looked up")
         return tuple(Lookup("Username", name) for name in names), gaps
 
     def _sessions(
@@ -216,16 +217,16 @@ class EventHistory:
         """Regions that failed in the same way, and how, with the way out."""
         alike: dict[str, list[Broken]] = {}
         for item in sorted(broken, key=lambda item: item.region):
-            same = item.trouble if item.trouble is AwsTrouble.INVALID else item.reason.replace(item.region, "")
+            same = item.kind if item.kind is AwsErrorKind.INVALID else item.reason.replace(item.region, "")
             alike.setdefault(same, []).append(item)
         for items in alike.values():
             regions = tuple(item.region for item in items)
             reason = f"{items[0].reason.rstrip('.')}."
-            if items[0].trouble is AwsTrouble.INVALID:
+            if items[0].kind is AwsErrorKind.INVALID:
                 reason = _refusing(regions)
             elif len(items) > 1:
                 reason = f"{reason} The same in {_listed(regions[1:])}."
-            way_out = self._way_out if items[0].trouble in _OF_A_REGION else ""
+            way_out = self._way_out if items[0].kind in _OF_A_REGION else ""
             yield regions, f"{reason} {way_out}".rstrip()
 
     def _under_way(self, window: Window) -> Iterator[Gap]:
@@ -250,12 +251,12 @@ class EventHistory:
             if isinstance(item, Broken):
                 broken.append(item)
             elif isinstance(item, Finished):
-                self._say(f"Event history of {item.region}: read")
+                _log.info(f"Event history of {item.region}: read")
             else:
                 self.statistics.requests += 1
                 pages[item.region] += 1
                 if pages[item.region] % _SAY_EVERY == 0:
-                    self._say(f"Event history of {item.region}: {pages[item.region]:,} answers so far")
+                    _log.info(f"Event history of {item.region}: {pages[item.region]:,} answers so far")
                 yield from self._page(item, window, principals, seen)
 
         failed.update(item.region for item in broken)

@@ -12,19 +12,22 @@ sign, no proof.
 from __future__ import annotations
 
 import json
+import logging
 import queue
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from leastpriv.aws.arns import Window
-from leastpriv.aws.errors import explained
+from leastpriv.aws.errors import translate_errors
 from leastpriv.aws.session import Aws
-from leastpriv.errors import AwsError, AwsTrouble, LeastprivError
+from leastpriv.errors import AwsError, AwsErrorKind, LeastprivError
 from leastpriv.models import Gap, GapKind, Scope
+
+_log = logging.getLogger(__name__)
 
 _HELD = 16
 """Pages that wait for their reader."""
@@ -61,7 +64,7 @@ class Broken:
 
     region: str
     reason: str
-    trouble: AwsTrouble = AwsTrouble.OTHER
+    kind: AwsErrorKind = AwsErrorKind.OTHER
 
 
 Item = Page | Finished | Broken
@@ -114,7 +117,7 @@ def pages(client: Any, asked: Lookup, window: Window) -> Iterator[Page]:
             return
         if token in seen:
             reason = "a page names one that was read before as the next"
-            raise AwsError(f"The event history of {region} came in part only: {reason}.", AwsTrouble.INCOMPLETE)
+            raise AwsError(f"The event history of {region} came in part only: {reason}.", AwsErrorKind.INCOMPLETE)
         seen.add(token)
         arguments["NextToken"] = token
 
@@ -125,13 +128,15 @@ def _answer(client: Any, arguments: Mapping[str, object]) -> Mapping[str, Any]:
     botocore raises for some of these, and for others gives an answer without any of its members (seen with 1.44.8).
     """
     doing = f"reading the event history of {client.meta.region_name}"
-    broken = AwsError(f"What answered while {doing} broke off, or is not AWS: run again later.", AwsTrouble.INCOMPLETE)
+    broken = AwsError(
+        f"What answered while {doing} broke off, or is not AWS: run again later.", AwsErrorKind.INCOMPLETE
+    )
     for _ in range(_TRIES):
         try:
-            with explained(doing, "cloudtrail:LookupEvents"):
+            with translate_errors(doing, "cloudtrail:LookupEvents"):
                 answer: Mapping[str, Any] = client.lookup_events(**arguments)
         except AwsError as error:
-            if error.trouble is not AwsTrouble.INCOMPLETE:
+            if error.kind is not AwsErrorKind.INCOMPLETE:
                 raise
             broken = error
             continue
@@ -155,8 +160,8 @@ class _Region:
         try:
             last = self._asked(asked, window, most)
         except LeastprivError as error:
-            trouble = error.trouble if isinstance(error, AwsError) else AwsTrouble.OTHER
-            last = Broken(self._region, str(error), trouble)
+            kind = error.kind if isinstance(error, AwsError) else AwsErrorKind.OTHER
+            last = Broken(self._region, str(error), kind)
         except Exception as error:  # a thread's exception would be lost, and the reader wait for ever
             last = Broken(self._region, f"reading the event history of {self._region} failed: {type(error).__name__}")
         finally:
@@ -227,7 +232,6 @@ def await_delivery(
     aws: Aws,
     regions: Sequence[str],
     wait: timedelta,
-    say: Callable[[str], None],
     every: float = _EVERY,
 ) -> Iterator[Gap]:
     """Returns when a call made now shows in the event history of each region, or `wait` has passed.
@@ -239,7 +243,7 @@ def await_delivery(
         try:
             waiting[region] = _mark(aws, region)
         except AwsError as error:
-            if error.trouble is AwsTrouble.INVALID:
+            if error.kind is AwsErrorKind.INVALID:
                 continue  # The reading will tell that the region cannot be read at all.
             yield _late(f"whether {region} has delivered its newest events is not known: {error}")
     began = time.monotonic()
@@ -255,7 +259,7 @@ def await_delivery(
         left = wait.total_seconds() - passed
         if not waiting or left <= 0:
             break
-        say(
+        _log.info(
             f"Waiting for CloudTrail to deliver the newest events of {', '.join(waiting)}: "
             f"{_minutes(passed)} of {_minutes(wait.total_seconds())} minutes"
         )
@@ -268,7 +272,7 @@ def await_delivery(
 def _mark(aws: Aws, region: str) -> _Mark:
     client = aws.client("sts", region)
     made = datetime.now(UTC)
-    with explained(f"marking the time in {region}", "sts:GetCallerIdentity"):
+    with translate_errors(f"marking the time in {region}", "sts:GetCallerIdentity"):
         answer = client.get_caller_identity()
     about = answer["ResponseMetadata"]
     found = (about.get("RequestId"), about.get("HTTPHeaders", {}).get("x-amzn-requestid"))

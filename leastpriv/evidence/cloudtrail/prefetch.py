@@ -190,8 +190,6 @@ class FolderReading:
     def _process(self) -> ReadingProcess | None:
         """That of the thread that asks; `None` where it is gone."""
         if not hasattr(self._process_of, "thread"):
-            # moved
-
             self._process_of.thread = None
             with suppress(OSError):
                 self._process_of.thread = ReadingProcess(self._task)

@@ -18,7 +18,7 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from leastpriv.aws.arns import principal_of, session_of
-from leastpriv.aws.error_codes import outcome_of
+from leastpriv.aws.error_codes import call_outcome
 from leastpriv.models import Call, Gap, GapKind, Outcome, Principal, Scope
 
 # Types whose permissions come from a role or user of the account ("CloudTrail userIdentity element" of the
@@ -281,7 +281,7 @@ class Shape(NamedTuple):
             _word(record, "eventSource"),
             _word(record, "eventName"),
             region_of(record),
-            outcome_of(code, message),
+            call_outcome(code, message),
             code,
             message,
             read_only(record),

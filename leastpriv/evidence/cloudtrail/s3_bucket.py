@@ -9,9 +9,9 @@ from concurrent.futures import Future
 from contextlib import closing
 from typing import Any, Protocol
 
-from leastpriv.aws.errors import explained
-from leastpriv.aws.s3_objects import AT_ONCE, FastObjects
-from leastpriv.errors import AwsError, AwsTrouble
+from leastpriv.aws.errors import translate_errors
+from leastpriv.aws.s3_objects import CONCURRENT_GETS, FastObjectClient
+from leastpriv.errors import AwsError, AwsErrorKind
 from leastpriv.evidence.cloudtrail.file_store import Branch, Days, Stored, place_in_time
 from leastpriv.evidence.cloudtrail.prefetch import Fetchers
 
@@ -24,7 +24,7 @@ _AT_ONCE = 16
 """Folders that are listed at the same time."""
 _OBJECTS_AT_ONCE = 32
 """S3 answers after some 30 ms: 32 at a time are what botocore can take in within that (measured 2026-11)."""
-_LOST = (AwsTrouble.INCOMPLETE, AwsTrouble.UNREACHABLE)
+_LOST = (AwsErrorKind.INCOMPLETE, AwsErrorKind.UNREACHABLE)
 
 
 class Clients(Protocol):
@@ -39,7 +39,7 @@ class Clients(Protocol):
         """A client of a service in a region; empty is the environment's."""
         ...  # pragma: no cover
 
-    def fast_objects(self, bucket: str) -> FastObjects | None:
+    def fast_object_client(self, bucket: str) -> FastObjectClient | None:
         """A faster way to the objects of a bucket, where there is one."""
         ...  # pragma: no cover
 
@@ -47,12 +47,12 @@ class Clients(Protocol):
 class Bucket:
     """One bucket. Every method raises `AwsError`; several threads may use one."""
 
-    def __init__(self, name: str, client: Any, fast: FastObjects | None = None) -> None:
+    def __init__(self, name: str, client: Any, fast: FastObjectClient | None = None) -> None:
         """`fast`: what objects are asked of first."""
         self.name = name
         self._client = client
         self._fast = fast
-        self.at_once = AT_ONCE if fast else _OBJECTS_AT_ONCE
+        self.at_once = CONCURRENT_GETS if fast else _OBJECTS_AT_ONCE
         """Objects that are best asked for at the same time."""
 
     def folders(self, prefix: str) -> tuple[str, ...]:
@@ -105,7 +105,7 @@ class Bucket:
         token: dict[str, str] = {}
         known: set[str] = set()
         while True:
-            with explained(f"listing s3://{self.name}/{prefix}", "s3:ListBucket"):
+            with translate_errors(f"listing s3://{self.name}/{prefix}", "s3:ListBucket"):
                 page = self._client.list_objects_v2(Bucket=self.name, Prefix=prefix, **more, **token)
             yield page
             if not page.get("IsTruncated"):
@@ -113,7 +113,7 @@ class Bucket:
             following = str(page.get("NextContinuationToken") or "")
             if not following or following in known:
                 sentence = f"The listing of s3://{self.name}/{prefix} leads to no next page: run again later."
-                raise AwsError(sentence, AwsTrouble.INCOMPLETE)
+                raise AwsError(sentence, AwsErrorKind.INCOMPLETE)
             known.add(following)
             token = {"ContinuationToken": following}
 
@@ -147,7 +147,7 @@ class _Body(io.RawIOBase):
     def _more(self, size: int) -> bytes:
         for left in reversed(range(_TRIES)):
             try:
-                with explained(f"reading objects of s3://{self._bucket}", "s3:GetObject"):
+                with translate_errors(f"reading objects of s3://{self._bucket}", "s3:GetObject"):
                     stream = self._stream or self._opened()
                     self._stream = stream
                     piece: bytes = stream.read(size)
@@ -156,14 +156,14 @@ class _Body(io.RawIOBase):
             except AwsError as error:
                 # A body that broke off goes on from its next byte; botocore repeats requests, never bodies.
                 self._stream = None
-                if error.trouble not in _LOST or not left:
+                if error.kind not in _LOST or not left:
                     raise
         raise AssertionError("unreachable")  # pragma: no cover
 
     def _opened(self) -> Any:
         # Of the same content only: a log file is never written anew, but a bucket can be told to.
         part = {"Range": f"bytes={self._at}-", "IfMatch": self._stored.etag} if self._at else {}
-        with explained(f"reading objects of s3://{self._bucket}", "s3:GetObject"):
+        with translate_errors(f"reading objects of s3://{self._bucket}", "s3:GetObject"):
             answer = self._client.get_object(Bucket=self._bucket, Key=self._stored.key, **part)
             stream = answer["Body"]
             self.metadata = answer.get("Metadata", {})

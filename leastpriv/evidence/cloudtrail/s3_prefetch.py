@@ -12,14 +12,15 @@ request that gets no answer takes a minute.
 from __future__ import annotations
 
 import io
+import logging
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from itertools import islice
 from typing import BinaryIO, cast
 
-from leastpriv.errors import AwsError, AwsTrouble
+from leastpriv.errors import AwsError, AwsErrorKind
 from leastpriv.evidence.cloudtrail.cache import ObjectCache, Reading, Readings
 from leastpriv.evidence.cloudtrail.digest_validation import Vouching
 from leastpriv.evidence.cloudtrail.digests import HashedStream
@@ -30,6 +31,8 @@ from leastpriv.evidence.cloudtrail.s3_bucket import Bucket, Listing, Stored
 from leastpriv.evidence.cloudtrail.statistics import ReadStatistics
 from leastpriv.models import Call, Gap, GapKind, Scope
 
+_log = logging.getLogger(__name__)
+
 _AHEAD = 128
 """Objects fetched and not read yet: those under way, and as many again."""
 _AHEAD_BYTES = 16 * 1024 * 1024
@@ -38,13 +41,13 @@ _READERS = 2
 """More gain nothing, since what is not unfolding holds Python's lock (measured 2026-11)."""
 _READ_AHEAD = 8
 """Objects read ahead, whose calls are held."""
-_PATIENCE = {AwsTrouble.DENIED: 500, AwsTrouble.OTHER: 100_000}
+_PATIENCE = {AwsErrorKind.DENIED: 500, AwsErrorKind.OTHER: 100_000}
 """Failed objects in a row, with none read between them, before the rest is given up; those not named here cost many
 requests each. Refusals may end where another key begins, and archived objects (`OTHER`) where the archive does."""
 _PATIENCE_ELSE = 20
 _SAY_EVERY = 500
 """Objects."""
-_HOPELESS = (AwsTrouble.EXPIRED, AwsTrouble.INVALID, AwsTrouble.NO_CREDENTIALS)
+_HOPELESS = (AwsErrorKind.EXPIRED, AwsErrorKind.INVALID, AwsErrorKind.NO_CREDENTIALS)
 
 
 @dataclass(slots=True)
@@ -74,7 +77,6 @@ class BucketReading:
         seen: SeenEvents,
         cache: ObjectCache | None = None,
         vouching: Vouching | None = None,
-        say: Callable[[str], None] = lambda _: None,
     ) -> None:
         """`figures` grow while reading; `cache` and `vouching` are closed with it."""
         self.any_object = False
@@ -85,10 +87,9 @@ class BucketReading:
         self._readings = Readings(cache, task.window, figures, seen)
         self._fetchers = Fetchers(bucket.at_once)
         self._readers = Fetchers(_READERS) if task.few else None
-        self._lost: dict[tuple[AwsTrouble, str, str], Gap] = {}
+        self._lost: dict[tuple[AwsErrorKind, str, str], Gap] = {}
         self._failures = 0
         self._vouching = vouching
-        self._say = say
         self._unlisted: set[str] = set()
         self._listing = Listing(bucket, found, Days.of(task.window), self._fetchers, self._unlisted_branch)
 
@@ -108,13 +109,13 @@ class BucketReading:
             self._vouching.open()
         for number, ahead in enumerate(self._fetched(), start=1):
             if number % _SAY_EVERY == 0:
-                self._say(f"… {number:,} files of s3://{self._bucket.name} so far")
+                _log.info(f"… {number:,} files of s3://{self._bucket.name} so far")
             try:
                 yield from self._object(ahead)
                 self._failures = 0
             except AwsError as error:
                 self._note_lost(region_in(ahead.stored.key), error)
-                if error.trouble in _HOPELESS or self._failures >= _PATIENCE.get(error.trouble, _PATIENCE_ELSE):
+                if error.kind in _HOPELESS or self._failures >= _PATIENCE.get(error.kind, _PATIENCE_ELSE):
                     yield Gap(GapKind.SOURCE_FAILED, Scope(), f"s3://{self._bucket.name}: the rest was not tried")
                     broke_off = True
                     break
@@ -190,7 +191,7 @@ class BucketReading:
         self._fold(region, error)
 
     def _fold(self, region: str, error: AwsError) -> None:
-        key = (error.trouble, error.missing, region)
+        key = (error.kind, error.missing_action, region)
         known = self._lost.get(key)
         scope = Scope(regions=(region,) if region else ())
         detail = known.detail if known else f"{region}: {error}" if region else str(error)

@@ -10,13 +10,14 @@ The objects of a bucket's branches, oldest first over all of them: each is liste
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import logging
+from collections.abc import Iterator
 from contextlib import closing
 from datetime import datetime
 from pathlib import Path
 
 from leastpriv.aws.arns import Principals, Window
-from leastpriv.aws.errors import code_of
+from leastpriv.aws.errors import error_code
 from leastpriv.errors import AwsError, InputError
 from leastpriv.evidence.cloudtrail.cache import ObjectCache
 from leastpriv.evidence.cloudtrail.decompress import MAX_DECOMPRESSED
@@ -30,6 +31,8 @@ from leastpriv.evidence.cloudtrail.s3_prefetch import BucketReading
 from leastpriv.evidence.cloudtrail.trail_config import Trail, left_out_by_place, named_trail, settings_gaps, split
 from leastpriv.models import Call, Gap, GapKind, Scope
 
+_log = logging.getLogger(__name__)
+
 
 class S3Trail:
     """A source: the files of one trail where CloudTrail delivers them."""
@@ -41,7 +44,6 @@ class S3Trail:
         *,
         since: datetime | None = None,
         seen: SeenEvents | None = None,
-        say: Callable[[str], None] = lambda _: None,
         survey: bool = True,
         cache: Path | None = None,
         validate_at: datetime | None = None,
@@ -63,7 +65,6 @@ class S3Trail:
         self._named = named
         self._since = since
         self._shared = seen
-        self._say = say
         self._survey = survey
         self._cache = cache
         self._validate_at = validate_at
@@ -103,14 +104,14 @@ class S3Trail:
         self, location: str, trails: tuple[Trail, ...] | None, window: Window, principals: Principals
     ) -> Iterator[Call | Gap]:
         name, prefix = split(location)
-        bucket = Bucket(name, self._clients.client("s3"), self._clients.fast_objects(name))
+        bucket = Bucket(name, self._clients.client("s3"), self._clients.fast_object_client(name))
         accounts = principals.accounts
         prefix = f"{prefix}/" if prefix else ""
         try:
             listed = branches(bucket.folders_of, prefix, accounts)
             found = [each for each in listed if not accounts or not each.account or each.account in accounts]
         except AwsError as error:
-            if code_of(error) == "NoSuchBucket":
+            if error_code(error) == "NoSuchBucket":
                 raise InputError(
                     f"trails: there is no bucket {name!r}: name a trail, or s3://BUCKET/PREFIX."
                 ) from error
@@ -122,7 +123,7 @@ class S3Trail:
         if not found:
             whose = ", ".join(sorted(accounts or ()))
             yield Gap(GapKind.SOURCE_FAILED, Scope(), f"{location}: it has no folder of the account {whose}")
-        self._say(f"{location}: {len(found)} folders of accounts and regions")
+        _log.info(f"{location}: {len(found)} folders of accounts and regions")
         seen = self._shared or SeenEvents()
         kept = name if self._survey else f"{name}, calls alone"
         cache = ObjectCache(self._cache, kept, principals) if self._cache else None
@@ -136,7 +137,6 @@ class S3Trail:
             seen,
             cache,
             vouching,
-            self._say,
         )
         with closing(reading):
             yield from reading.items()
@@ -145,9 +145,9 @@ class S3Trail:
                 self.statistics.newest, self._now, window, NOT_WAITED_FOR, Scope(data_events=self._waited)
             )
         if cache:
-            self._say(f"{location}: {reading.kept:,} of {self.statistics.files:,} files were known from the cache")
+            _log.info(f"{location}: {reading.kept:,} of {self.statistics.files:,} files were known from the cache")
         if vouching:
-            self._say(f"{location}: validated against {vouching.digests:,} digest files")
+            _log.info(f"{location}: validated against {vouching.digests:,} digest files")
         if found and not reading.any_object and not reading.gave_up:
             if not any(branch.dated for branch in found):
                 raise InputError(f"trails: {location!r} holds no CloudTrail file: name the place that holds AWSLogs/.")

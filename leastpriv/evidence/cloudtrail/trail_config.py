@@ -15,12 +15,12 @@ from datetime import UTC, datetime
 from typing import Any
 
 from leastpriv.aws.arns import Window
-from leastpriv.aws.errors import code_of, explained
-from leastpriv.aws.session import other_regions_than
+from leastpriv.aws.errors import error_code, translate_errors
+from leastpriv.aws.session import other_regions
 from leastpriv.errors import AwsError, InputError
 from leastpriv.evidence.cloudtrail.file_store import SLACK, Delivered, part_of
 from leastpriv.evidence.cloudtrail.s3_bucket import Clients
-from leastpriv.evidence.gaps import left_out_by_each
+from leastpriv.evidence.gaps import common_gaps
 from leastpriv.models import Gap, GapKind, Scope
 from leastpriv.permissions.event_table import map_event
 from leastpriv.permissions.visibility import data_event_types, global_services
@@ -241,7 +241,7 @@ def settings_gaps(
     begun = max(longest.since, window.start or _EVER)
     speaking = [each.left_out for each in found if not each.stopped and each.since <= begun]
     yield from longest.stopped
-    yield from left_out_by_each(speaking or [longest.left_out])
+    yield from common_gaps(speaking or [longest.left_out])
 
 
 def left_out_by_place(named: str, place: str, window: Window) -> Iterator[Gap]:
@@ -249,7 +249,7 @@ def left_out_by_place(named: str, place: str, window: Window) -> Iterator[Gap]:
     _, region, days = part_of(place)
     if region:
         detail = f"{named}: this place has {region} only"
-        yield Gap(GapKind.NOT_LOGGED, Scope(regions=other_regions_than((region,))), detail)
+        yield Gap(GapKind.NOT_LOGGED, Scope(regions=other_regions((region,))), detail)
     if days and not _holds(days, window):
         yield Gap(GapKind.NOT_LOGGED, Scope(), f"{named}: this place has {days} only, and the window is longer")
 
@@ -282,16 +282,16 @@ def _told(clients: Clients, trail: Trail, window: Window) -> _Told:
     """
     # Both are answered in the trail's home region only.
     client = clients.client("cloudtrail", trail.home_region)
-    with explained(f"reading the status of the trail {trail.arn}", "cloudtrail:GetTrailStatus"):
+    with translate_errors(f"reading the status of the trail {trail.arn}", "cloudtrail:GetTrailStatus"):
         status = client.get_trail_status(Name=trail.arn)
-    with explained(f"reading the selectors of the trail {trail.arn}", "cloudtrail:GetEventSelectors"):
+    with translate_errors(f"reading the selectors of the trail {trail.arn}", "cloudtrail:GetEventSelectors"):
         selectors = client.get_event_selectors(TrailName=trail.arn)
     events = (
         Gap(GapKind.NOT_LOGGED, scope, f"{trail.arn}: it does not log {what}") for scope, what in unlogged(selectors)
     )
     return _Told(
         stopped=tuple(stopped(trail, status, window)),
-        left_out=(*other_regions(trail), *events),
+        left_out=(*unrecorded_regions(trail), *events),
         since=_utc(status.get("StartLoggingTime")) or _EVER,
     )
 
@@ -311,12 +311,12 @@ def stopped(trail: Trail, status: Mapping[str, Any], window: Window) -> Iterator
         yield Gap(GapKind.LOGGING_STOPPED, Scope(), f"{trail.arn}: CloudTrail could not deliver its files: {error}")
 
 
-def other_regions(trail: Trail) -> Iterator[Gap]:
+def unrecorded_regions(trail: Trail) -> Iterator[Gap]:
     """Regions and global services that the trail was not told to record."""
     partition = trail.arn.split(":")[1]
     if not trail.multi_region:
         detail = f"{trail.arn}: it records {trail.home_region} only"
-        yield Gap(GapKind.NOT_LOGGED, Scope(regions=other_regions_than((trail.home_region,))), detail)
+        yield Gap(GapKind.NOT_LOGGED, Scope(regions=other_regions((trail.home_region,))), detail)
     if not trail.global_events:
         detail = f"{trail.arn}: it does not log the events of global services"
         yield Gap(GapKind.NOT_LOGGED, Scope(services=global_services(partition)), detail)
@@ -324,10 +324,10 @@ def other_regions(trail: Trail) -> Iterator[Gap]:
 
 def _described(client: Any, **named: Any) -> tuple[Trail, ...]:
     try:
-        with explained("looking the trail up", "cloudtrail:DescribeTrails"):
+        with translate_errors("looking the trail up", "cloudtrail:DescribeTrails"):
             answer = client.describe_trails(**named)
     except AwsError as error:
-        if code_of(error) in _MISSING:
+        if error_code(error) in _MISSING:
             return ()
         raise
     return tuple(

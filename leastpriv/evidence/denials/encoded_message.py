@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from leastpriv.errors import AwsError, AwsTrouble, LeastprivError
+from leastpriv.errors import AwsError, AwsErrorKind, LeastprivError
 from leastpriv.evidence.denials.log_text import Layout, spaced
 from leastpriv.evidence.denials.operation_errors import is_action
 from leastpriv.evidence.denials.resource import is_full
@@ -106,7 +106,7 @@ class Decoder:
                 self._known[encoded] = self._decode(encoded)
             except LeastprivError as error:
                 # A text that is damaged says nothing of the next one.
-                damaged = isinstance(error, AwsError) and error.trouble is AwsTrouble.OTHER
+                damaged = isinstance(error, AwsError) and error.kind is AwsErrorKind.OTHER
                 self._known[encoded] = ""
                 self.trouble = "" if damaged else f": {str(error).rstrip('.')}"
         return self._known.get(encoded, "")
@@ -119,10 +119,10 @@ def decode_with(aws: Aws, encoded: str) -> str:
         AwsError: the credentials may not (`sts:DecodeAuthorizationMessage`), or AWS cannot be asked.
         InputError: no region is known.
     """
-    from leastpriv.aws.errors import explained
+    from leastpriv.aws.errors import translate_errors
 
     client = aws.client("sts")
-    with explained("decoding a refusal of EC2", "sts:DecodeAuthorizationMessage"):
+    with translate_errors("decoding a refusal of EC2", "sts:DecodeAuthorizationMessage"):
         return str(client.decode_authorization_message(EncodedMessage=encoded)["DecodedMessage"])
 
 

@@ -16,7 +16,7 @@ from leastpriv.evidence.denials.job_logs import LoggedDenial
 from leastpriv.evidence.denials.needs import as_rehearsed, logged_needs
 from leastpriv.evidence.denials.resource import arn_of, filled, holes
 from leastpriv.evidence.models import Evidence
-from leastpriv.evidence.runs import workflow_run_of
+from leastpriv.evidence.runs import workflow_run_id
 from leastpriv.models import (
     Basis,
     Denial,
@@ -99,7 +99,7 @@ def _is_corroborated(denial: Denial, evidence: Evidence, run: Run | None) -> boo
         usage.denial is not None
         and (usage.denial.mendable or usage.denial.denied_by is DeniedBy.UNKNOWN)
         and usage.need.permission.action.lower() in wanted
-        and any(workflow_run_of(each) == run.id for each in usage.runs)
+        and any(workflow_run_id(each) == run.id for each in usage.runs)
         and _agree(denial.resource, usage.need.permission.resource, evidence.principal)
         for usage in evidence.usages
     )
@@ -117,12 +117,12 @@ def _agree(logged: str, recorded: str, principal: str) -> bool:
 def _left_open(denial: Denial, principal: str, trouble: str) -> Gap | None:
     """What a refusal leaves open that gives no usage of this principal; None: it gives some."""
     if denial.principal and not _is_own(denial.principal, principal):
-        return Gap(GapKind.REFUSAL_OF_ANOTHER, Scope(), denial.principal)
+        return Gap(GapKind.DENIAL_OF_OTHER_PRINCIPAL, Scope(), denial.principal)
     if denial.actions:
         return None
     if denial.encoded:
-        return Gap(GapKind.ENCODED_REFUSAL, Scope(), f"{denial.log}{trouble}")
-    return Gap(GapKind.UNTOLD_REFUSAL, Scope(), f"{denial.log}{': ' if denial.why else ''}{denial.why}")
+        return Gap(GapKind.ENCODED_DENIAL, Scope(), f"{denial.log}{trouble}")
+    return Gap(GapKind.UNNAMED_DENIAL, Scope(), f"{denial.log}{': ' if denial.why else ''}{denial.why}")
 
 
 def _is_own(named: str, principal: str) -> bool:

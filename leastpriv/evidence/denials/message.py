@@ -16,7 +16,7 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 
-from leastpriv.aws.error_codes import denying_policy, why_denied_by
+from leastpriv.aws.error_codes import denying_policy_type, why_no_grant_helps
 from leastpriv.evidence.denials.encoded_message import encoded_texts
 from leastpriv.evidence.denials.log_text import (
     Layout,
@@ -50,7 +50,7 @@ def read_denial(message: str, *, error_code: str = "") -> Denial:
     if best is None:
         return Denial((), "", "", by_code or DeniedBy.UNKNOWN, False, False, message)
     if by_code:
-        best = replace(best, denied_by=by_code, mendable=False, why=why_denied_by(by_code))
+        best = replace(best, denied_by=by_code, mendable=False, why=why_no_grant_helps(by_code))
     return replace(best, message=message, encoded=encoded)
 
 
@@ -111,7 +111,7 @@ def _stated(layout: Layout, sentence: Sentence) -> Denial:
 
 def _denying_policy(reason: str) -> tuple[DeniedBy, str] | None:
     """Who refused by a reason; that it was an identity policy only where AWS's own words say it."""
-    refused = denying_policy(reason) if reason else None
+    refused = denying_policy_type(reason) if reason else None
     awss = squeezed(reason).startswith(("becauseno", "withanexplicitdeny"))
     return None if refused and refused[0] is DeniedBy.IDENTITY and not awss else refused
 
@@ -162,7 +162,7 @@ def _is_awss(layout: Layout, sentence: Sentence) -> bool:
 
 
 def _untold(layout: Layout, sentence: Sentence) -> Denial:
-    refused = denying_policy(sentence.reason) if sentence.reason else None
+    refused = denying_policy_type(sentence.reason) if sentence.reason else None
     return Denial(
         (),
         sentence.resource.text,

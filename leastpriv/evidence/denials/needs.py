@@ -17,7 +17,7 @@ from functools import lru_cache
 from msgspec import structs
 
 from leastpriv.aws.arns import same_arn
-from leastpriv.aws.error_codes import denying_policy
+from leastpriv.aws.error_codes import denying_policy_type
 from leastpriv.evidence.denials.encoded_message import Decoder
 from leastpriv.evidence.denials.log_text import squeezed
 from leastpriv.evidence.denials.message import read_denial
@@ -206,7 +206,7 @@ def _read(told: str, code: str) -> Denial:
     if not tails:
         return denial
     reason = message[tails[-1].start() :]
-    denied_by, why = denying_policy(reason) or (DeniedBy.UNKNOWN, "")
+    denied_by, why = denying_policy_type(reason) or (DeniedBy.UNKNOWN, "")
     explicit = squeezed(reason).startswith("withanexplicitdeny")
     if explicit:
         why = "an explicit deny refused it, which no grant outweighs"

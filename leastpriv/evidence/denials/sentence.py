@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from leastpriv.aws.error_codes import denying_policy
+from leastpriv.aws.error_codes import denying_policy_type
 from leastpriv.evidence.denials.log_text import BREAKS, Layout, beginning_of, one_line, spaced, squeezed, unbroken
 from leastpriv.evidence.denials.resource import Named, read_resource
 from leastpriv.permissions import catalog
@@ -208,7 +208,7 @@ def _tail(text: str, after: int, limit: int) -> int | None:
     # Something stands between, as in "on the resource associated with this ciphertext because": on the same line it is
     # this refusal's reason if AWS gives such a one, or if no other sentence has begun.
     same = "\n" not in gap and (
-        re.search(r"[.,;:(] ", gap) is None or denying_policy(text[match.start() : limit][:200])
+        re.search(r"[.,;:(] ", gap) is None or denying_policy_type(text[match.start() : limit][:200])
     )
     return match.start() if same else None
 

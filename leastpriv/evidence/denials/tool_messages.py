@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from itertools import pairwise
 
-from leastpriv.aws.error_codes import why_denied_by
+from leastpriv.aws.error_codes import why_no_grant_helps
 from leastpriv.evidence.denials.log_text import Layout, spaced, unbroken
 from leastpriv.evidence.denials.operation_errors import actions_of, actions_of_type, is_action, s3_named, s3_resource
 from leastpriv.evidence.denials.wordings import (
@@ -131,7 +131,7 @@ def _ciphertexts(layout: Layout) -> Iterator[Found]:
 def _endpoints(layout: Layout) -> Iterator[Found]:
     """S3's words under the code VpceAccessDenied: no action, but who refused."""
     for match in _ENDPOINT.finditer(layout.text):
-        found = inferred(layout, match.start(), match.end(), (), why=why_denied_by(DeniedBy.VPCE))
+        found = inferred(layout, match.start(), match.end(), (), why=why_no_grant_helps(DeniedBy.VPCE))
         yield replace(found, denial=replace(found.denial, denied_by=DeniedBy.VPCE))
 
 

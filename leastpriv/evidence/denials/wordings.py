@@ -10,7 +10,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from functools import cache
 
-from leastpriv.aws.error_codes import outcome_of
+from leastpriv.aws.error_codes import call_outcome
 from leastpriv.evidence.denials.log_text import Layout, one_line, spaced, squeezed
 from leastpriv.models import Denial, DeniedBy, Outcome
 from leastpriv.permissions.fact_tables import table
@@ -97,7 +97,7 @@ def message_of(layout: Layout, start: int, end: int) -> str:
 
 def is_refusal(code: str) -> bool:
     """Whether an error code, or the status in its place, is one of refusals."""
-    return code in _STATUSES or outcome_of(code, "") is Outcome.DENIED
+    return code in _STATUSES or call_outcome(code, "") is Outcome.DENIED
 
 
 def bare(text: str) -> str | None:

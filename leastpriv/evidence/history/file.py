@@ -14,7 +14,7 @@ from datetime import UTC, date, datetime, timedelta
 from typing import Any, TypeVar
 
 from leastpriv.aws.arns import same_arn
-from leastpriv.errors import UnreadableMemoryError
+from leastpriv.errors import UnreadableHistoryError
 from leastpriv.evidence.history.models import (
     _ACTION,
     _PATTERN,
@@ -65,9 +65,9 @@ def from_bytes(raw: bytes, principal: str, now: datetime) -> Read:
     version = content.get(_KEY)
     if version != VERSION or isinstance(version, bool):
         newer = isinstance(version, int) and version > VERSION
-        raise UnreadableMemoryError("was written by a newer version of this program" if newer else "is no memory")
+        raise UnreadableHistoryError("was written by a newer version of this program" if newer else "is no memory")
     if not _is_of(content.get("principal"), principal):
-        raise UnreadableMemoryError("remembers another principal")
+        raise UnreadableHistoryError("remembers another principal")
     reader = _Reader(now.astimezone(UTC) + _CLOCKS)
     used: dict[str, Mapping[str, Used]] = {}
     for action, rows in reader.entries(content.get("used"), _ACTION):
@@ -96,7 +96,7 @@ def to_bytes(memory: Memory) -> bytes:
         raw = _written(replace(memory, used=used))
         if len(raw) <= LONGEST_FILE:
             return raw
-    raise UnreadableMemoryError(f"would be longer than {LONGEST_FILE:,} bytes")
+    raise UnreadableHistoryError(f"would be longer than {LONGEST_FILE:,} bytes")
 
 
 def _written(memory: Memory) -> bytes:
@@ -150,13 +150,13 @@ def _used_row(used: Used) -> dict[str, object]:
 
 def _object(raw: bytes) -> Mapping[str, Any]:
     if len(raw) > LONGEST_FILE:
-        raise UnreadableMemoryError(f"is longer than {LONGEST_FILE:,} bytes")
+        raise UnreadableHistoryError(f"is longer than {LONGEST_FILE:,} bytes")
     try:
         content = json.loads(raw)
     except (ValueError, RecursionError):
-        raise UnreadableMemoryError("is no readable JSON") from None
+        raise UnreadableHistoryError("is no readable JSON") from None
     if not isinstance(content, dict):
-        raise UnreadableMemoryError("is no memory")
+        raise UnreadableHistoryError("is no memory")
     return content
 
 

@@ -16,7 +16,7 @@ from typing import TypeVar
 
 from leastpriv.evidence.aggregate import by_pattern
 from leastpriv.evidence.models import Evidence
-from leastpriv.evidence.runs import workflow_run_of
+from leastpriv.evidence.runs import workflow_run_id
 from leastpriv.models import Outcome, Run, Usage
 from leastpriv.permissions.patterns import action_covers, overlaps, resource_overlaps
 
@@ -264,7 +264,7 @@ def _used(usage: Usage, runs: Mapping[str, Run]) -> Used:
         usage.first_seen.astimezone(UTC).date(),
         usage.last_seen.astimezone(UTC).date(),
         _by_month(own),
-        workflow_run_of(last.session) if last else "",
+        workflow_run_id(last.session) if last else "",
     )
 
 

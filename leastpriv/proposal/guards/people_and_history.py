@@ -1,7 +1,4 @@
-"""The guards of what is remembered from before the window: it may veto a removal, and justifies no addition.
-
-Sessions in which people act in an emergency (`break-glass`): what they use is needed, but shows no habit.
-"""
+"""Guards that use people's decisions, the usage history before the evidence, and break-glass sessions."""
 
 from __future__ import annotations
 
@@ -16,12 +13,12 @@ from leastpriv.models import Outcome, Run, Usage
 from leastpriv.permissions.lifecycle import siblings_of
 from leastpriv.permissions.patterns import resource_covers
 from leastpriv.proposal.guards.visibility import dropped_with_service
-from leastpriv.proposal.models import Candidate, Objection, Recollection, Situation
+from leastpriv.proposal.models import GuardContext, GuardResult, HistoryState, RemovalCandidate
 
 
-def asked_to_keep(candidate: Candidate, situation: Situation) -> str:
-    """A person who may write to the repository said in a comment that it stays."""
-    memory = situation.recollection.memory
+def asked_to_keep(candidate: RemovalCandidate, context: GuardContext) -> str:
+    """Keeps an action that a comment of a person with write permission asks to keep."""
+    memory = context.history_state.memory
     found = memory.kept(candidate.action) if memory else None
     if found is None:
         return ""
@@ -29,43 +26,43 @@ def asked_to_keep(candidate: Candidate, situation: Situation) -> str:
     return f"@{word.by} keeps {pattern} by a comment under #{word.pull}"
 
 
-def remembered(candidate: Candidate, situation: Situation) -> str:
-    """It was used before this evidence begins, or what it was used for could not be read."""
-    if situation.recollection.trouble:
-        return situation.recollection.trouble
-    memory, entry = situation.recollection.memory, candidate.entry
+def remembered(candidate: RemovalCandidate, context: GuardContext) -> str:
+    """Keeps an action that was used before the evidence, or all actions if the history is unreadable."""
+    if context.history_state.trouble:
+        return context.history_state.trouble
+    memory, entry = context.history_state.memory, candidate.entry
     if memory is None or _is_used(entry, candidate.action):
         return ""
-    resources = resources_of(entry)
+    resources = entry_resources(entry)
     own = memory.last_use(candidate.action, resources)
     if own:
-        return f"{_when(own[1])}, as remembered"
-    if candidate.action in situation.siblings and not dropped_with_service(candidate, situation):
-        # What the window itself shows is told by the guard `sibling`.
+        return f"{_use_text(own[1])}, as remembered"
+    if candidate.action in context.counterparts and not dropped_with_service(candidate, context):
+        # The guard `sibling` reports what the evidence itself shows.
         return ""
-    partner = situation.recollection.siblings.get(candidate.action, "")
+    partner = context.history_state.counterparts.get(candidate.action, "")
     made = memory.last_use(partner) if partner else None
-    return f"lifecycle counterpart of {partner}, {_when(made[1])}, as remembered" if made else ""
+    return f"lifecycle counterpart of {partner}, {_use_text(made[1])}, as remembered" if made else ""
 
 
-def refused_after_removal(candidate: Candidate, situation: Situation) -> str:
-    """It was removed once, and a run was refused for want of it."""
-    memory = situation.recollection.memory
-    back = memory.return_of(candidate.action, resources_of(candidate.entry)) if memory else None
+def refused_after_removal(candidate: RemovalCandidate, context: GuardContext) -> str:
+    """Keeps an action that was removed once and then denied to a run."""
+    memory = context.history_state.memory
+    back = memory.return_of(candidate.action, entry_resources(candidate.entry)) if memory else None
     if back is None:
         return ""
     again = back.refused + timedelta(days=REMEMBERED_DAYS)
     return f"it was removed by #{back.pull} and refused on {back.refused}: it is not removed again before {again}"
 
 
-def recalled(memory: Memory, left_out: int = 0) -> Recollection:
-    """What guards look at of a memory."""
+def history_state(memory: Memory, left_out: int = 0) -> HistoryState:
+    """The guards' view of a usage history."""
     used = [action for action in memory.used if memory.last_use(action)]
-    return Recollection(memory, left_out=left_out, siblings=siblings_of(used))
+    return HistoryState(memory, left_out=left_out, counterparts=siblings_of(used))
 
 
-def older(recollection: Recollection, first: datetime | None) -> Recollection:
-    """Without what was used since `first`, where the evidence begins: a run that is left out must leave no trace."""
+def before_evidence(recollection: HistoryState, first: datetime | None) -> HistoryState:
+    """Removes usage since `first`, where the evidence begins: a run that is left out must not influence the history."""
     memory = recollection.memory
     if memory is None or first is None:
         return recollection
@@ -75,11 +72,11 @@ def older(recollection: Recollection, first: datetime | None) -> Recollection:
         for action, by_resource in memory.used.items()
         if (kept := {resource: used for resource, used in by_resource.items() if used.last < day})
     }
-    return recalled(replace(memory, used=left))
+    return history_state(replace(memory, used=left))
 
 
-def used_elsewhere(entry: Entry, patterns: Iterable[str], recollection: Recollection) -> Objection | None:
-    """Why a used action may not be narrowed from `*` onto these patterns: it was used on others before the window."""
+def used_elsewhere(entry: Entry, patterns: Iterable[str], recollection: HistoryState) -> GuardResult | None:
+    """The guard result for restricting a used action to these patterns if it was used on others before the evidence."""
     if recollection.memory is None:
         return None
     action, shown = entry.granted[0], tuple(patterns)
@@ -93,11 +90,11 @@ def used_elsewhere(entry: Entry, patterns: Iterable[str], recollection: Recollec
         return None
     resource = max(left, key=lambda name: (left[name].last, name))
     where = "on many resources" if resource == ANYTHING else f"on {resource}"
-    return Objection("remembered", f"{_when(left[resource])} {where}, as remembered")
+    return GuardResult("remembered", f"{_use_text(left[resource])} {where}, as remembered")
 
 
-def resources_of(entry: Entry) -> Sequence[str]:
-    """Resource patterns of an entry's statement; `*` where it names those that it leaves out."""
+def entry_resources(entry: Entry) -> Sequence[str]:
+    """Resource patterns of an entry's statement; `*` for `NotResource`."""
     return entry.statement.resources or (ANYTHING,)
 
 
@@ -105,17 +102,17 @@ def _is_used(entry: Entry, action: str) -> bool:
     return any(usage.outcome is Outcome.ALLOWED for usage in entry.uses.get(action, ()))
 
 
-def _when(used: Used) -> str:
+def _use_text(used: Used) -> str:
     runs = f" in at least {used.least_runs} run{'s' if used.least_runs > 1 else ''}" if used.least_runs else ""
     return f"used{runs}, last on {used.last}"
 
 
-def emergencies_of(runs: Iterable[Run], patterns: Sequence[str]) -> frozenset[str]:
-    """Ids of the runs whose session name fits a pattern as a shell has them, in any case of letters."""
+def break_glass_runs(runs: Iterable[Run], patterns: Sequence[str]) -> frozenset[str]:
+    """Ids of the runs whose session name matches a shell pattern, ignoring case."""
     wanted = [pattern.lower() for pattern in patterns]
     return frozenset(run.id for run in runs if any(fnmatchcase(run.session.lower(), pattern) for pattern in wanted))
 
 
-def is_emergency(usage: Usage, emergencies: frozenset[str]) -> bool:
-    """Whether nothing but emergencies used it."""
-    return bool(usage.runs) and emergencies.issuperset(usage.runs)
+def is_break_glass_use(usage: Usage, break_glass: frozenset[str]) -> bool:
+    """Whether only break-glass sessions used it."""
+    return bool(usage.runs) and break_glass.issuperset(usage.runs)

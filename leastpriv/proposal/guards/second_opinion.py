@@ -1,4 +1,4 @@
-"""What IAM Access Analyzer's generated policy has and we have not: questions for the reviewer, never grants."""
+"""Compares IAM Access Analyzer's generated policy with the proposal; differences are questions, never grants."""
 
 from __future__ import annotations
 
@@ -16,76 +16,84 @@ from leastpriv.permissions.event_table import Verdict, map_event
 from leastpriv.permissions.patterns import action_covers, action_matches, overlaps
 from leastpriv.permissions.resource_types import fits
 from leastpriv.policy.document import Document
-from leastpriv.proposal.models import Candidate, Situation
+from leastpriv.proposal.models import GuardContext, RemovalCandidate
 
 _PLACEHOLDER = re.compile(r"\$\{([A-Za-z]+)\}")
 _MOST_RESOURCES = 5
 
 
-class Why(StrEnum):
-    """Why the generated policy may name an action that we do not grant."""
+class UngrantedReason(StrEnum):
+    """Why the generated policy may name an action that the proposal does not grant."""
 
     UNSEEN = "unseen"
-    """Nothing in the evidence speaks for it: the analyzer read another time, region or account."""
-    REFUSED = "refused"
-    """It was called and refused; generated policies hold refused calls too."""
+    """The evidence has no call of it: the analyzer read another time, region or account."""
+    DENIED = "refused"
+    """It was called and denied; generated policies contain denied calls too."""
     UNKNOWN = "unknown"
-    """The catalogue lacks it, or it stands for several actions."""
+    """The catalogue lacks it, or it is a wildcard."""
 
 
 @dataclass(frozen=True, slots=True)
-class Question:
-    """One action of the generated policy that the proposal does not grant."""
+class UngrantedAction:
+    """An action of the generated policy that the proposal does not grant."""
 
     action: str
-    why: Why
+    why: UngrantedReason
     resources: tuple[str, ...]
-    """As the analyzer wrote them; one with placeholders is replaced by what was observed, where something fits."""
-    is_filled: bool
-    """Whether some of `resources` were replaced so."""
+    """As the analyzer wrote them; observed resources replace placeholders that they fit."""
+    has_real_resources: bool
+    """Whether observed resources replaced some of `resources`."""
 
 
 @dataclass(frozen=True, slots=True)
-class Opinion:
-    """The generated policy held against the proposal."""
+class GeneratedPolicyComparison:
+    """The comparison of a generated policy with the proposal."""
 
     generated: GeneratedPolicy
     agreed: int
-    """Actions that the proposal grants as well."""
-    questions: tuple[Question, ...]
+    """Number of actions that the proposal grants too."""
+    questions: tuple[UngrantedAction, ...]
     free: tuple[str, ...]
-    """Named by it, though no policy has to allow them."""
+    """Actions that need no permission."""
 
 
-def second_opinion(documents: Sequence[Document], evidence: Evidence) -> Opinion | None:
-    """Holds the generated policy against the proposed and the attached policies; None where none was generated."""
-    generated = evidence.hints.generated
+def compare_with_generated_policy(
+    documents: Sequence[Document], evidence: Evidence
+) -> GeneratedPolicyComparison | None:
+    """Compares the generated policy with the proposed and attached policies; None if there is none."""
+    generated = evidence.aws_findings.generated
     if generated is None:
         return None
-    questions: list[Question] = []
+    questions: list[UngrantedAction] = []
     free: list[str] = []
     agreed = 0
     for action, resources in generated.grants:
-        if _granted(action, documents):
+        if _is_granted(action, documents):
             agreed += 1
-        elif _is_free(action):
+        elif _needs_no_permission(action):
             free.append(action)
         else:
-            filled = {each: _filled(action, each, evidence) for each in resources if has_placeholder(each)}
-            told = tuple(dict.fromkeys(real for each in resources for real in filled.get(each) or (each,)))
-            questions.append(Question(action, _why(action, evidence), told, any(filled.values())))
-    return Opinion(generated, agreed, tuple(questions), tuple(free))
+            replacements = {
+                each: _fill_placeholders(action, each, evidence) for each in resources if has_placeholder(each)
+            }
+            real_resources = tuple(
+                dict.fromkeys(resource for each in resources for resource in replacements.get(each) or (each,))
+            )
+            questions.append(
+                UngrantedAction(action, _ungranted_reason(action, evidence), real_resources, any(replacements.values()))
+            )
+    return GeneratedPolicyComparison(generated, agreed, tuple(questions), tuple(free))
 
 
 def has_placeholder(resource: str) -> bool:
-    """Whether a resource of a generated policy has a part like `${BucketName}`, for a person to fill."""
+    """Whether a resource of a generated policy has a placeholder such as `${BucketName}`."""
     return _PLACEHOLDER.search(resource) is not None
 
 
-def generated_policy(candidate: Candidate, situation: Situation) -> str:
-    """The generated policy names it: then its trail has a call of it that this evidence lacks."""
-    generated = situation.evidence.hints.generated
-    if generated is None or candidate.action in situation.used:
+def generated_policy(candidate: RemovalCandidate, context: GuardContext) -> str:
+    """Keeps an action that the generated policy names: its trail has a call that this evidence lacks."""
+    generated = context.evidence.aws_findings.generated
+    if generated is None or candidate.action in context.used:
         return ""
     wildcards = (name for name in generated.names if "*" in name)
     if candidate.action.lower() in generated.names or any(action_matches(name, candidate.action) for name in wildcards):
@@ -93,8 +101,8 @@ def generated_policy(candidate: Candidate, situation: Situation) -> str:
     return ""
 
 
-def _granted(action: str, documents: Iterable[Document]) -> bool:
-    """Whether some statement allows an action anywhere: generated resources are placeholders, and say no more."""
+def _is_granted(action: str, documents: Iterable[Document]) -> bool:
+    """Whether a statement allows an action on any resource; resources of generated policies are placeholders."""
     return any(
         statement.effect == "Allow"
         and (
@@ -109,21 +117,21 @@ def _granted(action: str, documents: Iterable[Document]) -> bool:
     )
 
 
-def _is_free(action: str) -> bool:
+def _needs_no_permission(action: str) -> bool:
     prefix, _, name = action.partition(":")
     return map_event(f"{prefix}.amazonaws.com", name).verdict is Verdict.NO_PERMISSION
 
 
-def _why(action: str, evidence: Evidence) -> Why:
+def _ungranted_reason(action: str, evidence: Evidence) -> UngrantedReason:
     if catalog.spelling(action) is None:
-        return Why.UNKNOWN
+        return UngrantedReason.UNKNOWN
     outcomes = {usage.outcome for usage in evidence.usages if usage.need.permission.action.lower() == action.lower()}
-    return Why.REFUSED if Outcome.DENIED in outcomes else Why.UNSEEN
+    return UngrantedReason.DENIED if Outcome.DENIED in outcomes else UngrantedReason.UNSEEN
 
 
-def _filled(action: str, resource: str, evidence: Evidence) -> tuple[str, ...]:
-    """Real resources for placeholders: those on which the action was called, else those of other actions that fit."""
-    template = _template(resource)
+def _fill_placeholders(action: str, resource: str, evidence: Evidence) -> tuple[str, ...]:
+    """Resources that fit the placeholders: those of the action's own calls, else those of other actions."""
+    template = _placeholder_pattern(resource)
     own: dict[str, None] = {}
     others: dict[str, None] = {}
     for usage in evidence.usages:
@@ -136,12 +144,12 @@ def _filled(action: str, resource: str, evidence: Evidence) -> tuple[str, ...]:
 
 
 @lru_cache(maxsize=1_024)
-def _template(resource: str) -> re.Pattern[str]:
-    """What an ARN with placeholders stands for; none of them reaches over a colon."""
-    return re.compile("".join(_parts(resource)))
+def _placeholder_pattern(resource: str) -> re.Pattern[str]:
+    """The pattern of ARNs that fit the placeholders; no placeholder spans a colon."""
+    return re.compile("".join(_pattern_parts(resource)))
 
 
-def _parts(resource: str) -> Iterator[str]:
+def _pattern_parts(resource: str) -> Iterator[str]:
     end = 0
     for found in _PLACEHOLDER.finditer(resource):
         yield re.escape(resource[end : found.start()])

@@ -1,7 +1,4 @@
-"""Would the evidence have shown it? The guards that ask whether silence about an action proves anything.
-
-In which regions a use through a statement would have been noted.
-"""
+"""Guards that ask whether the evidence would have shown a use of the action."""
 
 from __future__ import annotations
 
@@ -9,35 +6,41 @@ from collections.abc import Collection, Mapping
 from datetime import timedelta
 from functools import lru_cache
 
-from leastpriv.evidence.collector import data_event_root
+from leastpriv.evidence.collector import logged_resource
 from leastpriv.models import Gap, Outcome
 from leastpriv.permissions import catalog
 from leastpriv.permissions.patterns import action_matches
 from leastpriv.permissions.resource_types import is_named_when_meant, kinds_of
 from leastpriv.permissions.visibility import Visibility, visibility
-from leastpriv.proposal.guards.aws import home_of, is_never_attempted, is_outdated, only_regions, regions_to_know
-from leastpriv.proposal.models import Candidate, Situation
+from leastpriv.proposal.guards.aws import (
+    home_region_of,
+    is_never_attempted,
+    is_outdated,
+    limiting_regions,
+    regions_to_know,
+)
+from leastpriv.proposal.models import GuardContext, RemovalCandidate
 
 
-def gap_in_scope(candidate: Candidate, situation: Situation) -> str:
-    """Something that could not be read may have been a use of it."""
-    for gap in situation.evidence.gaps:
-        elsewhere = gap.scope.data_events and _shown(candidate, situation)
-        reached = _reaches(candidate, gap.scope.regions, situation) and not _lies_in(candidate, gap.scope.outside)
+def gap_in_scope(candidate: RemovalCandidate, context: GuardContext) -> str:
+    """Keeps an action whose use a gap may hide."""
+    for gap in context.evidence.gaps:
+        elsewhere = gap.scope.data_events and _has_data_events(candidate, context)
+        reached = _reaches(candidate, gap.scope.regions, context) and not _is_inside(candidate, gap.scope.outside)
         if could_hide(gap, candidate.action) and reached and not elsewhere:
             return f"{gap.kind}: {gap.detail}"
     return ""
 
 
-def region_not_read(candidate: Candidate, situation: Situation) -> str:
-    """The region that would have recorded its use is not in the evidence."""
-    if dropped_with_service(candidate, situation):
+def region_not_read(candidate: RemovalCandidate, context: GuardContext) -> str:
+    """Keeps an action whose use would be recorded in a region that the evidence lacks."""
+    if dropped_with_service(candidate, context):
         return ""
-    if is_outdated(candidate, situation):
+    if is_outdated(candidate, context):
         return ""
-    least = timedelta(days=situation.options.minimum_days)
-    spans = situation.evidence.coverage.regions
-    for region in sorted(regions_to_know(candidate, situation)):
+    least = timedelta(days=context.options.minimum_days)
+    spans = context.evidence.coverage.regions
+    for region in sorted(regions_to_know(candidate, context)):
         if region not in spans:
             return f"no record of {region} was read, where its use would have been recorded"
         if spans[region] < least:
@@ -45,35 +48,35 @@ def region_not_read(candidate: Candidate, situation: Situation) -> str:
     return ""
 
 
-def not_recorded(candidate: Candidate, situation: Situation) -> str:
-    """The trail may leave out events of its kind: reads, or those of a service that AWS lets trails exclude."""
-    if dropped_with_service(candidate, situation) or is_outdated(candidate, situation):
+def not_recorded(candidate: RemovalCandidate, context: GuardContext) -> str:
+    """Keeps an action whose events the trail may omit: reads, or those of a service that trails may exclude."""
+    if dropped_with_service(candidate, context) or is_outdated(candidate, context):
         return ""
-    coverage = situation.evidence.coverage
-    if coverage.whole and coverage.whole >= timedelta(days=situation.options.minimum_days):
+    coverage = context.evidence.coverage
+    if coverage.whole and coverage.whole >= timedelta(days=context.options.minimum_days):
         return ""
     source = _EXCLUDABLE.get(candidate.action.partition(":")[0], "")
     if source and source not in coverage.sources:
         return f"no event of {source} was seen from anybody: the trail may exclude them"
-    if source and (short := _shorter(source, situation)):
+    if source and (short := _short_span(source, context)):
         return f"the events of {source} {short}: the trail may have excluded them before"
     seen = visibility(candidate.action)
-    if seen.visibility is not Visibility.MANAGEMENT or not _may_read(candidate.action, seen.read_only):
+    if seen.visibility is not Visibility.MANAGEMENT or not _may_be_read(candidate.action, seen.read_only):
         return ""
     if not coverage.reads:
         return "no reading call of anybody was seen: the trail may log writes only"
-    short = _shorter("management-read", situation)
+    short = _short_span("management-read", context)
     return f"the reading calls {short}: the trail may have logged writes only before" if short else ""
 
 
-def _shorter(what: str, situation: Situation) -> str:
-    """In words, how few days the records of some kind span; empty where they are enough, or nobody measured them."""
-    span, least = situation.evidence.coverage.logged.get(what), situation.options.minimum_days
+def _short_span(what: str, context: GuardContext) -> str:
+    """The days that the records of a kind span, in words; empty if they suffice or were not measured."""
+    span, least = context.evidence.coverage.logged.get(what), context.options.minimum_days
     return f"span {span.days} of {least} days" if span is not None and span < timedelta(days=least) else ""
 
 
-def _may_read(action: str, read_only: bool | None) -> bool:
-    """Whether CloudTrail may mark the call as a read; KMS and STS show that its flag is not IAM's access level."""
+def _may_be_read(action: str, read_only: bool | None) -> bool:
+    """Whether CloudTrail may mark the call as a read; for KMS and STS its flag differs from IAM's access level."""
     if read_only is not None:
         return read_only
     level = catalog.access_level(action)
@@ -81,7 +84,7 @@ def _may_read(action: str, read_only: bool | None) -> bool:
     return not writes or action.partition(":")[0] in ("kms", "sts")
 
 
-def _shown_by(events: tuple[str, ...], action: str) -> bool:
+def _is_event_of(events: tuple[str, ...], action: str) -> bool:
     """Whether a use of the action may be an event of these kinds (`Scope.events`; none: of any kind)."""
     if not events:
         return True
@@ -91,7 +94,7 @@ def _shown_by(events: tuple[str, ...], action: str) -> bool:
             kinds = (f"{seen.resource_type} {kind}" for kind in _KINDS[seen.read_only])
             return seen.resource_type in events or any(kind in events for kind in kinds)
         case Visibility.MANAGEMENT:
-            reads = "management-read" in events and _may_read(action, seen.read_only)
+            reads = "management-read" in events and _may_be_read(action, seen.read_only)
             return reads or ("management-write" in events and seen.read_only is not True)
         case Visibility.NEVER:
             return False
@@ -99,18 +102,18 @@ def _shown_by(events: tuple[str, ...], action: str) -> bool:
             return any(event.startswith("management-") for event in events)
 
 
-def _reaches(candidate: Candidate, regions: tuple[str, ...], situation: Situation) -> bool:
-    """Whether a use through this statement may have been recorded in one of these regions (none: in any)."""
-    home = home_of(candidate, situation)
-    where = {home} if home else only_regions(candidate.entry.statement)
+def _reaches(candidate: RemovalCandidate, regions: tuple[str, ...], context: GuardContext) -> bool:
+    """Whether a use through this statement may be recorded in one of these regions (none: any)."""
+    home = home_region_of(candidate, context)
+    where = {home} if home else limiting_regions(candidate.entry.statement)
     return not regions or where is None or not where.isdisjoint(regions)
 
 
-def _lies_in(candidate: Candidate, places: tuple[str, ...]) -> bool:
-    """Whether all resources of the statement lie in places where nothing is hidden (`Scope.outside`)."""
+def _is_inside(candidate: RemovalCandidate, places: tuple[str, ...]) -> bool:
+    """Whether all resources of the statement are within locations that the gap does not affect (`Scope.outside`)."""
 
     def lies_in(resource: str, place: str) -> bool:
-        # A bucket beside its objects, as many statements name it, is the place of all of them.
+        # Many statements name a bucket together with its objects; the bucket is the location of both.
         named = resource if "/" in resource else f"{resource}/"
         return named.startswith(place[:-1]) if place.endswith("*") else resource == place
 
@@ -122,10 +125,10 @@ _EXCLUDABLE: Mapping[str, str] = {"kms": "kms.amazonaws.com", "rds-data": "rdsda
 """Management events that a trail may exclude: https://docs.aws.amazon.com/awscloudtrail/latest/userguide/logging-management-events-with-cloudtrail.html."""
 
 
-def other_resource(candidate: Candidate, situation: Situation) -> str:
-    """A call needs a grant for each of several kinds of resource, and its record names only some of them."""
+def other_resource(candidate: RemovalCandidate, context: GuardContext) -> str:
+    """Keeps a used action if its grant may have served a second resource type that the record does not name."""
     known = catalog.action(candidate.action)
-    used = [usage for usage in situation.used.get(candidate.action, ()) if usage.outcome is Outcome.ALLOWED]
+    used = [usage for usage in context.used.get(candidate.action, ()) if usage.outcome is Outcome.ALLOWED]
     if known is None or len(known.resource_types) < 2 or not used:
         return ""
     named = {
@@ -139,27 +142,27 @@ def other_resource(candidate: Candidate, situation: Situation) -> str:
     return ""
 
 
-def checked_inside(candidate: Candidate, situation: Situation) -> str:
+def checked_inside(candidate: RemovalCandidate, context: GuardContext) -> str:
     """AWS may authorize it inside a call that was made, and no record says whether it did."""
-    event = situation.evidence.checked_inside.get(candidate.action)
+    event = context.evidence.checked_inside.get(candidate.action)
     return f"AWS may check it inside {event}, which was called; the records do not say whether it did" if event else ""
 
 
 _NEVER = timedelta(days=-1)
 _KINDS: Mapping[bool | None, tuple[str, ...]] = {True: ("read",), False: ("write",), None: ("read", "write")}
-"""Which data events show an action; some are needed by reading and writing calls (`s3:GetObject` by a copy)."""
+"""Data events that show an action; reading and writing calls need some of them (`s3:GetObject` by a copy)."""
 
 
-def not_visible(candidate: Candidate, situation: Situation) -> str:
-    """Its use would have left no trace in this evidence."""
-    if dropped_with_service(candidate, situation):
+def not_visible(candidate: RemovalCandidate, context: GuardContext) -> str:
+    """Keeps an action whose use leaves no trace in this evidence."""
+    if dropped_with_service(candidate, context):
         return ""
     seen = visibility(candidate.action)
     match seen.visibility:
         case Visibility.MANAGEMENT:
             return ""
         case Visibility.DATA:
-            if _shown(candidate, situation):
+            if _has_data_events(candidate, context):
                 return ""
             return f"data event ({seen.resource_type}), not known to be recorded for these resources"
         case Visibility.PERMISSION_ONLY:
@@ -171,9 +174,9 @@ def not_visible(candidate: Candidate, situation: Situation) -> str:
 
 
 def could_hide(gap: Gap, action: str) -> bool:
-    """Whether what a gap could not see may have been a use of the action."""
+    """Whether a gap may hide a use of the action."""
     scope = gap.scope
-    if not gap.kind.hides_use or not _shown_by(scope.events, action):
+    if not gap.kind.hides_use or not _is_event_of(scope.events, action):
         return False
     if scope.data_events:
         return visibility(action).visibility is Visibility.DATA
@@ -183,48 +186,48 @@ def could_hide(gap: Gap, action: str) -> bool:
     return prefix in scope.services or any(action_matches(pattern, action) for pattern in scope.actions)
 
 
-def dropped_with_service(candidate: Candidate, situation: Situation) -> bool:
-    """A wildcard over a service without any call goes whole when the user chose so (promise 4)."""
+def dropped_with_service(candidate: RemovalCandidate, context: GuardContext) -> bool:
+    """Whether the action goes with its wildcard over a service without any call, as the user chose (promise 4)."""
     prefix = candidate.action.partition(":")[0]
-    if not is_unseen(candidate, situation) or not lets_unseen_go(candidate, situation):
+    if not is_of_unseen_service(candidate, context) or not allows_dropping_unseen(candidate, context):
         return False
     if candidate.entry.pattern.partition(":")[0].lower() != prefix:
         return True
-    # Somebody wrote `rds-db:*` on purpose, and no trail shows anything of it: silence says nothing about the service.
-    return prefix in _shown_services(candidate.entry.granted)
+    # A person wrote `rds-db:*` on purpose, and no trail shows its use: a lack of calls proves nothing.
+    return prefix in _visible_services(candidate.entry.granted)
 
 
-def is_unseen(candidate: Candidate, situation: Situation) -> bool:
-    """Whether it is one of a wildcard, of a service without any call."""
-    return candidate.entry.is_wildcard and candidate.action.partition(":")[0] not in situation.services
+def is_of_unseen_service(candidate: RemovalCandidate, context: GuardContext) -> bool:
+    """Whether the action belongs to a wildcard and to a service without any call."""
+    return candidate.entry.is_wildcard and candidate.action.partition(":")[0] not in context.services
 
 
-def lets_unseen_go(candidate: Candidate, situation: Situation) -> bool:
-    """Whether the user, or IAM's own word, lets services without any call go."""
-    return situation.options.drop_unseen_services or is_never_attempted(candidate, situation)
+def allows_dropping_unseen(candidate: RemovalCandidate, context: GuardContext) -> bool:
+    """Whether the user's option, or IAM's last accessed information, allows dropping unseen services."""
+    return context.options.drop_unseen_services or is_never_attempted(candidate, context)
 
 
 @lru_cache(maxsize=1_024)
-def _shown_services(granted: tuple[str, ...]) -> frozenset[str]:
-    """Services of which some granted action leaves management events, or of which nobody checked."""
+def _visible_services(granted: tuple[str, ...]) -> frozenset[str]:
+    """Services with a granted action that leaves management events or whose visibility is unknown."""
     shown = (Visibility.MANAGEMENT, Visibility.UNKNOWN)
     return frozenset(action.partition(":")[0] for action in granted if visibility(action).visibility in shown)
 
 
-def _shown(candidate: Candidate, situation: Situation) -> bool:
-    """Whether the data events that show the action were recorded: another source may have what one lacks."""
-    return _data_recorded(candidate, situation, _KINDS[visibility(candidate.action).read_only])
+def _has_data_events(candidate: RemovalCandidate, context: GuardContext) -> bool:
+    """Whether the data events of the action were recorded; one source may have what another lacks."""
+    return _data_recorded(candidate, context, _KINDS[visibility(candidate.action).read_only])
 
 
-def _data_recorded(candidate: Candidate, situation: Situation, kinds: Collection[str]) -> bool:
-    """Whether such data events were seen long enough for each resource of the statement.
+def _data_recorded(candidate: RemovalCandidate, context: GuardContext, kinds: Collection[str]) -> bool:
+    """Whether such data events were recorded long enough for each resource of the statement.
 
-    A selector may name a single bucket, and be there since yesterday.
+    A selector may name a single bucket, and exist only since yesterday.
     """
     resources = candidate.entry.statement.resources
-    roots = {data_event_root(resource.removesuffix("/*")) for resource in resources}
-    recorded = situation.evidence.data_recorded
-    least = timedelta(days=situation.options.minimum_days)
+    roots = {logged_resource(resource.removesuffix("/*")) for resource in resources}
+    recorded = context.evidence.data_recorded
+    least = timedelta(days=context.options.minimum_days)
     return bool(roots) and all(
         not set(root) & set("*?") and recorded.get((root, kind), _NEVER) >= least for root in roots for kind in kinds
     )

@@ -9,13 +9,14 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from leastpriv.aws.arns import parse_principal
-from leastpriv.aws.polling import Waiting
+from leastpriv.aws.polling import Polling
 from leastpriv.aws.session import Aws
 from leastpriv.errors import AwsError
 from leastpriv.evidence.aws_findings.access_advisor import last_accessed
-from leastpriv.evidence.aws_findings.collect import read_hints
-from leastpriv.evidence.aws_findings.models import Advice, Hints, OutsideAccess
+from leastpriv.evidence.aws_findings.collect import collect_aws_findings
+from leastpriv.evidence.aws_findings.models import Advice, AwsFindings, OutsideAccess
 from leastpriv.evidence.aws_findings.policy_generation import Generation
+from tests.fakes import progress
 from tests.fakes.aws.access_analyzer import AccessAnalyzer, Finding
 from tests.fakes.aws.iam_last_accessed import Attempt, LastAccessed
 from tests.fakes.aws.passing_time import PassingTime
@@ -56,7 +57,7 @@ class Account:
     """An account with both services, and the time that passes in it."""
 
     time: PassingTime = field(default_factory=lambda: PassingTime(NOON))
-    said: list[str] = field(default_factory=list)
+    said: list[str] = field(default_factory=lambda: progress.LINES)
     role: str = ROLE
 
     def __post_init__(self) -> None:
@@ -94,12 +95,12 @@ class Account:
         )  # fmt: skip
 
     @property
-    def waiting(self) -> Waiting:
-        return Waiting(self.time.clock, self.time.sleep, self.said.append)
+    def waiting(self) -> Polling:
+        return Polling(self.time.clock, self.time.sleep)
 
-    def hints(self, door: Aws) -> Hints:
+    def aws_findings(self, door: Aws) -> AwsFindings:
         role, start = parse_principal(ROLE), NOON - 40 * DAY
-        return read_hints(door, role, self.waiting, access=True, generation=GENERATION, start=start)
+        return collect_aws_findings(door, role, self.waiting, access=True, generation=GENERATION, start=start)
 
 
 @pytest.fixture
@@ -134,7 +135,7 @@ def aws(endpoint: FakeAws, account: Account) -> FakeAws:
 
 
 def test_everything_that_aws_says_is_read_over_all_pages(account: Account, aws: FakeAws, door: Aws) -> None:
-    hints = account.hints(door)
+    hints = account.aws_findings(door)
     assert not hints.unasked
     assert hints.access
     services = hints.access.services
@@ -174,13 +175,13 @@ def test_unused_credentials_of_a_user_are_read(account: Account, aws: FakeAws, d
         ]
     }
     account.iam.policies = {kim: {"deploy": ("s3",)}}
-    hints = read_hints(door, parse_principal(kim), account.waiting, access=True)
+    hints = collect_aws_findings(door, parse_principal(kim), account.waiting, access=True)
     assert [each.credentials for each in hints.unused] == [("AKIAEXAMPLE000000001", "password")]
     assert "external access findings" not in hints.asked
 
 
 def test_what_may_cost_is_said_before_the_first_call_that_touches_it(account: Account, aws: FakeAws, door: Aws) -> None:
-    account.hints(door)
+    account.aws_findings(door)
     costs = next(place for place, line in enumerate(account.said) if "USD 0.20" in line)
     assert costs < next(place for place, line in enumerate(account.said) if "second opinion" in line)
     assert not [each for each in aws.requests if each.operation == "CreateAnalyzer"]
@@ -207,7 +208,7 @@ def test_a_refused_source_is_one_sentence_that_names_the_permission_and_the_othe
     action = SOURCES[source][2] + operation.removesuffix("V2")
     code = "AccessDenied" if source == "access advisor" else "AccessDeniedException"
     aws.refuse(operation, code, DENIED.format(action, action), 403)
-    hints = account.hints(door)
+    hints = account.aws_findings(door)
     told = {each.source: each.why for each in hints.unasked}
     assert action in told[source]
     assert told[source].count(".") < 4
@@ -217,7 +218,7 @@ def test_a_refused_source_is_one_sentence_that_names_the_permission_and_the_othe
 @pytest.mark.parametrize("operation", ["GetServiceLastAccessedDetails", "GetGeneratedPolicy", "ListFindingsV2"])
 def test_a_throttled_request_is_made_again(account: Account, aws: FakeAws, patient: Aws, operation: str) -> None:
     aws.refuse(operation, "ThrottlingException", "Rate exceeded", 429, times=1)
-    assert not account.hints(patient).unasked
+    assert not account.aws_findings(patient).unasked
 
 
 @pytest.mark.parametrize(
@@ -228,34 +229,34 @@ def test_a_source_that_stays_throttled_fails_alone(
     account: Account, aws: FakeAws, door: Aws, operation: str, source: str
 ) -> None:
     aws.refuse(operation, "ThrottlingException", "Rate exceeded", 429)
-    hints = account.hints(door)
+    hints = account.aws_findings(door)
     assert [(each.source, "too many requests" in each.why) for each in hints.unasked] == [(source, True)]
 
 
 @pytest.mark.parametrize("operation", ["GetServiceLastAccessedDetails", "ListAnalyzers", "ListPolicyGenerations"])
 def test_an_answer_that_breaks_off_fails_alone(account: Account, aws: FakeAws, door: Aws, operation: str) -> None:
     aws.break_off(operation)
-    hints = account.hints(door)
+    hints = account.aws_findings(door)
     assert hints.unasked
     assert len(hints.asked) + len(hints.unasked) == 4
 
 
 def test_a_report_that_takes_too_long_is_left_out(account: Account, aws: FakeAws, door: Aws) -> None:
     account.iam.takes = timedelta(hours=1)
-    hints = account.hints(door)
+    hints = account.aws_findings(door)
     assert [each.source for each in hints.unasked] == ["access advisor"]
     assert any("waiting for IAM's report for" in line for line in account.said)
 
 
 def test_a_report_that_fails_tells_why(account: Account, aws: FakeAws, door: Aws) -> None:
     account.iam.fails = "SERVICE_ERROR"
-    assert "SERVICE_ERROR" in account.hints(door).unasked[0].why
+    assert "SERVICE_ERROR" in account.aws_findings(door).unasked[0].why
 
 
 def test_details_that_may_not_be_read_leave_the_dates(account: Account, aws: FakeAws, door: Aws) -> None:
     action = "iam:ListPoliciesGrantingServiceAccess"
     aws.refuse("ListPoliciesGrantingServiceAccess", "AccessDenied", DENIED.format(action, action), 403)
-    access = account.hints(door).access
+    access = account.aws_findings(door).access
     assert access
     assert access.services["s3"].last
     assert action in access.missing
@@ -272,7 +273,7 @@ def test_who_else_uses_a_policy_is_unknown_where_iam_does_not_say(
     account: Account, aws: FakeAws, door: Aws, name: str, unknown: list[str]
 ) -> None:
     aws.operations[f"iam:{name}"] = _only_for_roles(aws.operations[f"iam:{name}"])
-    access = account.hints(door).access
+    access = account.aws_findings(door).access
     assert access
     assert [(each.service, each.is_known) for each in access.shared] == [(each, False) for each in unknown]
     assert access.granted_by["sns"] == (SHARED,)
@@ -292,7 +293,7 @@ def test_beyond_twenty_shared_pairs_nobody_knows_of_the_rest(account: Account, a
     services = tuple(f"svc{number:02}" for number in range(23))
     account.iam.policies = {ROLE: {SHARED: services}, OTHER: {SHARED: services[:-1]}}
     account.iam.attempts = [Attempt(OTHER, f"{each}:Do", NOON - DAY) for each in services[:-1]]
-    access = account.hints(door).access
+    access = account.aws_findings(door).access
     assert access
     assert len([each for each in access.shared if each.others]) == 20
     assert [each.service for each in access.shared if not each.is_known] == ["svc20", "svc21"]
@@ -314,7 +315,7 @@ def test_a_role_that_is_not_there_is_said(account: Account, aws: FakeAws, door: 
 
 def test_without_an_analyzer_that_is_said(account: Account, aws: FakeAws, door: Aws) -> None:
     account.analyzer.analyzers = {}
-    hints = account.hints(door)
+    hints = account.aws_findings(door)
     assert [(each.source, each.why) for each in hints.unasked] == [
         ("external access findings", "there is no such analyzer in eu-west-1.")
     ]
@@ -322,7 +323,7 @@ def test_without_an_analyzer_that_is_said(account: Account, aws: FakeAws, door: 
 
 
 def test_findings_are_read_without_a_policy_generation_too(account: Account, aws: FakeAws, door: Aws) -> None:
-    hints = read_hints(door, parse_principal(ROLE), account.waiting, access=True)
+    hints = collect_aws_findings(door, parse_principal(ROLE), account.waiting, access=True)
     assert hints.outside
     assert hints.unused
     assert not aws.asked("StartPolicyGeneration")
@@ -363,6 +364,6 @@ def test_a_finding_about_another_role_is_never_told_of_this_one(account: Account
         account.analyzer._about(finding) for finding in account.analyzer.analyzers["ACCOUNT_UNUSED_ACCESS/unused"][1:]
     ]
     aws.operations["accessanalyzer:ListFindingsV2"] = lambda _: {"findings": others}
-    hints = account.hints(door)
+    hints = account.aws_findings(door)
     assert [(each.is_whole, each.actions) for each in hints.unused] == [(False, ())]
     assert hints.outside == ()

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from leastpriv.aws.session import Aws
-from leastpriv.evidence.aws_findings.models import Hints
+from leastpriv.evidence.aws_findings.models import AwsFindings
 from tests.evidence.aws_findings.test_collect import OTHER, Account
 from tests.fakes.aws.server import FakeAws
 
@@ -42,10 +42,10 @@ def test_a_fault_is_told_and_no_more_than_its_source_is_lost(
     _arrange(row, account, endpoint)
     if row.get("interrupted"):
         with pytest.raises(KeyboardInterrupt):
-            account.hints(door)
+            account.aws_findings(door)
         assert row["says"] == account.said[-1]
         return
-    hints = account.hints(door)
+    hints = account.aws_findings(door)
     assert {each.source: each.why for each in hints.unasked} == row.get("left-out", {})
     assert set(_found(hints)) == set(SOURCES) - {*row.get("left-out", {})}
     assert not row.get("says") or row["says"] in account.said
@@ -96,7 +96,7 @@ def _interrupt_at(operation: str, account: Account, endpoint: FakeAws) -> None:
         raise KeyboardInterrupt
 
 
-def _found(hints: Hints) -> list[str]:
+def _found(hints: AwsFindings) -> list[str]:
     found = {
         "access advisor": hints.access and hints.access.services,
         "policy generation": hints.generated and hints.generated.grants,

@@ -13,12 +13,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from leastpriv.aws.polling import Waiting
+from leastpriv.aws.polling import Polling
 from leastpriv.aws.session import Aws
-from leastpriv.aws.signals import listening
+from leastpriv.aws.signals import caught_signals
 from leastpriv.errors import AwsError, InputError
 from leastpriv.evidence.aws_findings.models import GeneratedPolicy
 from leastpriv.evidence.aws_findings.policy_generation import Generation, generated_policy, grants_of, parse_generation
+from tests.fakes import progress
 from tests.fakes.aws.access_analyzer import AccessAnalyzer
 from tests.fakes.aws.passing_time import PassingTime
 from tests.fakes.aws.server import Asked, FakeAws
@@ -39,14 +40,14 @@ class Run:
     def __init__(self, endpoint: FakeAws, client: Any) -> None:
         self.time = PassingTime(NOON)
         self.analyzer = AccessAnalyzer(self.time.clock, [POLICY])
-        self.said: list[str] = []
+        self.said = progress.LINES
         self.endpoint = endpoint
         self.client = client
         endpoint.operations = self.analyzer.operations()
         endpoint._faults.clear()
 
     def generate(self, start: datetime | None = NOON - timedelta(days=40)) -> GeneratedPolicy:
-        waiting = Waiting(self.time.clock, self.time.sleep, self.said.append)
+        waiting = Polling(self.time.clock, self.time.sleep)
         return generated_policy(self.client, ROLE, Generation(ACCESS_ROLE, TRAIL), start, waiting)
 
 
@@ -267,7 +268,7 @@ def test_a_signal_that_comes_while_the_account_is_busy_ends_the_run(run: Run) ->
 def test_a_signal_that_the_caller_ignores_stays_ignored() -> None:
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
-        with listening():
+        with caught_signals():
             assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
     finally:
         signal.signal(signal.SIGHUP, before)

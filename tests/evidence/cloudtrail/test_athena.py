@@ -26,6 +26,7 @@ from leastpriv.evidence.cloudtrail.athena_table import COLUMNS, Table
 from leastpriv.evidence.cloudtrail.file_reader import ReadStatistics
 from leastpriv.evidence.cloudtrail.local_store import TrailFolder
 from leastpriv.models import Call, Gap, GapKind, Scope
+from tests.fakes import progress
 from tests.fakes.aws.athena import DuckDb, FakeAthena, is_there
 from tests.fakes.aws.s3_server import FakeS3
 from tests.fakes.aws.server import Asked, FakeAws
@@ -46,7 +47,7 @@ class Stand:
 
     def __init__(self) -> None:
         self.aws, self.s3 = FakeAws({}), FakeS3()
-        self.said: list[str] = []
+        self.said = progress.LINES
 
     def __enter__(self) -> Stand:
         self.aws.__enter__()
@@ -61,7 +62,7 @@ class Stand:
     def of(self, athena: FakeAthena, folder: Path | None = None) -> Stand:
         """Itself, with nothing of what was there before."""
         none = {"cloudtrail:DescribeTrails": lambda _: {"trailList": []}}
-        self.said = []
+        self.said.clear()
         self.aws.forget({**athena.operations(), **none})
         self.s3.forget()
         for path in sorted(folder.rglob("*.json.gz")) if folder else ():
@@ -69,7 +70,7 @@ class Stand:
         return self
 
     def source(self, named: str = NAME, **more: Any) -> AthenaTable:
-        return AthenaTable(self.door, named, NOW, poll=0.01, say=self.said.append, **more)
+        return AthenaTable(self.door, named, NOW, poll=0.01, **more)
 
     def read(
         self, principals: Principals = EVERYBODY, window: Window = ALWAYS, named: str = NAME, **more: Any
@@ -454,6 +455,7 @@ def test_a_query_that_nobody_waits_for_any_more_is_stopped(stand: Stand, athena:
     assert athena.stopped == ["query-1"]
 
 
+@pytest.mark.usefixtures("default_signals")
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
 def test_a_query_is_stopped_whichever_signal_ends_the_run(
     stand: Stand, athena: FakeAthena, number: signal.Signals

@@ -19,6 +19,7 @@ from leastpriv.evidence.cloudtrail.event_history import EventHistory
 from leastpriv.evidence.cloudtrail.file_reader import SeenEvents
 from leastpriv.evidence.cloudtrail.lookup_events import await_delivery
 from leastpriv.models import Call, Gap, GapKind, Scope
+from tests.fakes import progress
 from tests.fakes.aws.event_history import FakeHistory, Fault, call, login
 
 ROLE = "arn:aws:iam::111122223333:role/ci/deploy"
@@ -236,8 +237,8 @@ def test_pages_that_lead_in_a_circle_end(history: FakeHistory) -> None:
 
 def test_a_long_history_tells_how_far_it_is(history: FakeHistory, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "_SAY_EVERY", 2)
-    said: list[str] = []
-    read(source(history, say=said.append))
+    said = progress.LINES
+    read(source(history))
     assert "Event history of eu-west-1: 2 answers so far" in said
 
 
@@ -354,23 +355,21 @@ def test_a_server_that_does_not_answer_is_a_gap(history: FakeHistory, monkeypatc
 class TestDelivery:
     def test_waiting_ends_when_a_call_of_our_own_shows(self, history: FakeHistory) -> None:
         history.delivered_after = 0.4
-        said: list[str] = []
-        gaps = list(
-            await_delivery(Aws.open(history.environment()), REGIONS, timedelta(seconds=30), said.append, every=0.1)
-        )
+        said = progress.LINES
+        gaps = list(await_delivery(Aws.open(history.environment()), REGIONS, timedelta(seconds=30), every=0.1))
         assert gaps == []
         assert said
         assert "eu-west-1" in said[0]
 
     def test_after_the_time_that_was_given_the_region_is_a_gap(self, history: FakeHistory) -> None:
         history.delivered_after = 60
-        gaps = list(await_delivery(Aws.open(history.environment()), REGIONS, timedelta(seconds=0.3), print, every=0.1))
+        gaps = list(await_delivery(Aws.open(history.environment()), REGIONS, timedelta(seconds=0.3), every=0.1))
         # A login that is late hides what its session did, wherever that was.
         assert [(gap.kind, gap.scope) for gap in gaps] == [(GapKind.EVENTS_LATE, Scope())] * 2
         assert "wait-for-events" in gaps[0].detail
 
     def test_who_may_not_look_up_is_told_and_does_not_wait(self, history: FakeHistory) -> None:
         history.faults.append(Fault("denied"))
-        gaps = list(await_delivery(Aws.open(history.environment()), REGIONS, timedelta(minutes=5), print))
+        gaps = list(await_delivery(Aws.open(history.environment()), REGIONS, timedelta(minutes=5)))
         assert all("cloudtrail:LookupEvents" in gap.detail for gap in gaps)
         assert len(gaps) == 2

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from leastpriv.aws import s3_objects
 from leastpriv.aws.arns import Principals, Window
-from leastpriv.aws.s3_objects import FastObjects, Place, by_urllib3, signed
+from leastpriv.aws.s3_objects import BucketEndpoint, FastObjectClient, signed_headers, urllib3_getter
 from leastpriv.aws.session import Aws
 from leastpriv.errors import AwsError
 from leastpriv.evidence.cloudtrail.s3_bucket import Bucket, Stored
@@ -72,7 +72,7 @@ def test_a_faster_client_gives_what_botocore_gives_with_as_many_requests(s3: Fak
 
 
 def test_an_object_that_is_another_one_by_now_is_asked_of_botocore(s3: FakeS3, fast_door: Aws) -> None:
-    fast, stored = fast_door.fast_objects("logs"), listed(fast_door)[0]
+    fast, stored = fast_door.fast_object_client("logs"), listed(fast_door)[0]
     assert fast is not None
     content = s3.objects[stored.key]
     assert fast.fetch(stored.key, stored.etag, stored.size) == content
@@ -81,14 +81,14 @@ def test_an_object_that_is_another_one_by_now_is_asked_of_botocore(s3: FakeS3, f
 
 
 def test_a_bucket_that_is_not_there_is_botocores_to_tell(s3: FakeS3, fast_door: Aws) -> None:
-    bucket = Bucket("nowhere", fast_door.client("s3"), fast_door.fast_objects("nowhere"))
+    bucket = Bucket("nowhere", fast_door.client("s3"), fast_door.fast_object_client("nowhere"))
     with pytest.raises(AwsError):
         bucket.fetch(Stored("a.json.gz", '"x"', 3))
 
 
 def test_a_bucket_that_was_not_listed_is_left_to_botocore(s3: FakeS3, fast_door: Aws) -> None:
     stored = listed(s3.aws())[0]
-    fast = fast_door.fast_objects("logs")
+    fast = fast_door.fast_object_client("logs")
     assert fast is not None
     s3.requests.clear()
     assert fast.fetch(stored.key, stored.etag, stored.size) is None
@@ -129,7 +129,7 @@ def test_keys_that_were_renewed_sign_what_follows(s3: FakeS3) -> None:
     from botocore.credentials import Credentials
 
     aws = door(s3, "urllib3")
-    fast, stored = aws.fast_objects("logs"), listed(aws)[:2]
+    fast, stored = aws.fast_object_client("logs"), listed(aws)[:2]
     assert fast is not None
     for number, each in enumerate(stored):
         aws._session._session._credentials = Credentials(f"AKIA{number}", "other", f"token{number}")
@@ -150,7 +150,7 @@ def test_what_fails_again_and_again_is_left_to_botocore_for_a_while(
             raise OSError("no way")
         return s3.objects[key], etag(s3.objects[key])
 
-    bucket = Bucket("logs", s3.aws().client("s3"), FastObjects(lambda: get))
+    bucket = Bucket("logs", s3.aws().client("s3"), FastObjectClient(lambda: get))
     names = next(bucket.objects(PLACE))
     assert [bucket.fetch(stored) for stored in names[:10]] == [s3.objects[stored.key] for stored in names[:10]]
     # The first three, and one after each pause of three.
@@ -176,13 +176,13 @@ def test_a_signature_is_the_one_that_botocore_makes(
     from botocore.credentials import Credentials
 
     host = "s3.eu-west-1.amazonaws.com" if in_path else f"{bucket}.s3.eu-west-1.amazonaws.com"
-    place = Place("https", host, f"/{bucket}/" if in_path else "/", "eu-west-1")
+    place = BucketEndpoint("https", host, f"/{bucket}/" if in_path else "/", "eu-west-1")
     keys = Credentials("AKIAEXAMPLE", secret, token)
     path = place.top + quote(key.encode("utf-8", "replace"), safe="/~")
     request = AWSRequest("GET", f"https://{host}{path}")
     S3SigV4Auth(keys, "s3", "eu-west-1").add_auth(request)
     moment = time.strptime(request.headers["X-Amz-Date"], "%Y%m%dT%H%M%SZ")
-    ours = signed(place, path, keys.get_frozen_credentials(), moment)
+    ours = signed_headers(place, path, keys.get_frozen_credentials(), moment)
     assert ours["authorization"] == request.headers["Authorization"]
     assert ours.get("x-amz-security-token") == request.headers.get("X-Amz-Security-Token")
 
@@ -201,17 +201,17 @@ def test_a_signature_is_the_one_that_botocore_makes(
 )
 def test_a_bucket_is_where_its_listing_was(bucket: str, url: str, place: tuple[str, str] | None) -> None:
     signature = "AWS4-HMAC-SHA256 Credential=AKIAEXAMPLE/20261126/eu-west-1/s3/aws4_request, SignedHeaders=host, "
-    found = Place.of(bucket, url, signature)
+    found = BucketEndpoint.of(bucket, url, signature)
     assert (found and (found.host, found.top)) == place
     assert found is None or found.region == "eu-west-1"
-    assert Place.of(bucket, url, signature.replace("/s3/", "/s3express/")) is None
-    assert Place.of(bucket, url, "AWS AKIAEXAMPLE:signature") is None
+    assert BucketEndpoint.of(bucket, url, signature.replace("/s3/", "/s3express/")) is None
+    assert BucketEndpoint.of(bucket, url, "AWS AKIAEXAMPLE:signature") is None
 
 
 def test_objects_behind_a_proxy_are_botocores(s3: FakeS3, monkeypatch: pytest.MonkeyPatch) -> None:
-    place = Place("https", "logs.s3.eu-west-1.amazonaws.com", "/", "eu-west-1")
-    assert by_urllib3(place, lambda: None, {}, 1) is not None  # type: ignore[arg-type, return-value]
+    place = BucketEndpoint("https", "logs.s3.eu-west-1.amazonaws.com", "/", "eu-west-1")
+    assert urllib3_getter(place, lambda: None, {}, 1) is not None  # type: ignore[arg-type, return-value]
     monkeypatch.setenv("HTTPS_PROXY", "http://proxy.example:3128")
-    assert by_urllib3(place, lambda: None, {}, 1) is None  # type: ignore[arg-type, return-value]
+    assert urllib3_getter(place, lambda: None, {}, 1) is None  # type: ignore[arg-type, return-value]
     monkeypatch.setenv("NO_PROXY", "amazonaws.com")
-    assert by_urllib3(place, lambda: None, {}, 1) is not None  # type: ignore[arg-type, return-value]
+    assert urllib3_getter(place, lambda: None, {}, 1) is not None  # type: ignore[arg-type, return-value]

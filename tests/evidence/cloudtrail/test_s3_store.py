@@ -20,8 +20,9 @@ from leastpriv.evidence.cloudtrail import s3_bucket, s3_prefetch
 from leastpriv.evidence.cloudtrail.file_reader import SeenEvents
 from leastpriv.evidence.cloudtrail.local_store import TrailFolder
 from leastpriv.evidence.cloudtrail.s3_store import S3Trail
-from leastpriv.evidence.collector import read_evidence
+from leastpriv.evidence.read_sources import read_evidence
 from leastpriv.models import Call, Gap, GapKind, Scope
+from tests.fakes import progress
 from tests.fakes.aws.s3_server import FakeS3
 
 ACCOUNT = "123456789012"
@@ -379,8 +380,8 @@ def test_what_was_read_so_far_is_said_now_and_then(s3: FakeS3, monkeypatch: pyte
     monkeypatch.setattr(s3_prefetch, "_SAY_EVERY", 2)
     for number in range(5):
         deliver(s3, number, hours=number)
-    said: list[str] = []
-    read(s3, say=said.append)
+    said = progress.LINES
+    read(s3)
     assert said == [
         "s3://logs: 1 folders of accounts and regions", "… 2 files of s3://logs so far", "… 4 files of s3://logs so far"
     ]  # fmt: skip

@@ -14,7 +14,7 @@ from leastpriv.aws.arns import Principals, Window
 from leastpriv.aws.session import Aws
 from leastpriv.errors import InputError
 from leastpriv.evidence.cloudtrail.s3_store import S3Trail
-from leastpriv.evidence.cloudtrail.trail_config import Trail, left_out_by_place, other_regions, stopped, unlogged
+from leastpriv.evidence.cloudtrail.trail_config import Trail, left_out_by_place, stopped, unlogged, unrecorded_regions
 from leastpriv.models import Call, Gap, GapKind, Scope
 from leastpriv.permissions.visibility import data_event_types
 from tests.fakes.aws import contract
@@ -166,14 +166,14 @@ def test_a_time_without_logging_in_the_window_could_hide_anything(status: dict[s
 
 
 def test_a_trail_of_one_region_says_nothing_of_the_others() -> None:
-    [gap] = other_regions(Trail(ARN, "logs", "", "eu-west-1", multi_region=False, global_events=True))
+    [gap] = unrecorded_regions(Trail(ARN, "logs", "", "eu-west-1", multi_region=False, global_events=True))
     assert "eu-west-1" not in gap.scope.regions
     assert {"us-east-1", "eu-central-1", "ap-southeast-2"} <= set(gap.scope.regions)
     assert not any(region.startswith(("cn-", "us-gov-")) for region in gap.scope.regions)
 
 
 def test_a_trail_without_global_events_says_nothing_of_global_services() -> None:
-    [gap] = other_regions(Trail(ARN, "logs", "", "eu-west-1", multi_region=True, global_events=False))
+    [gap] = unrecorded_regions(Trail(ARN, "logs", "", "eu-west-1", multi_region=True, global_events=False))
     assert {"iam", "cloudfront", "route53"} <= set(gap.scope.services)
 
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from leastpriv.errors import AwsError, AwsTrouble
+from leastpriv.errors import AwsError, AwsErrorKind
 from leastpriv.evidence.denials.encoded_message import Decoder, read_decoded
 from leastpriv.evidence.denials.job_logs import distinct, read_log
 from leastpriv.evidence.denials.message import read_denial
@@ -123,7 +123,7 @@ def test_no_answer_raises_or_names_an_action_that_does_not_exist(value: object) 
 class Sts:
     """Decodes what it is asked to, and counts; some texts are refused."""
 
-    def __init__(self, trouble: AwsTrouble | None = None) -> None:
+    def __init__(self, trouble: AwsErrorKind | None = None) -> None:
         self.trouble, self.asked = trouble, 0
 
     def __call__(self, encoded: str) -> str:
@@ -142,7 +142,7 @@ def test_each_text_is_decoded_once() -> None:
 
 
 def test_who_may_not_decode_is_asked_no_further_and_the_gap_says_why() -> None:
-    sts = Sts(AwsTrouble.DENIED)
+    sts = Sts(AwsErrorKind.DENIED)
     decoder = Decoder(sts)
     assert decoder.decoded(refusal("x" * 80)) == refusal("x" * 80)
     assert decoder.decoded(refusal("a" * 80)).actions == ()
@@ -150,7 +150,7 @@ def test_who_may_not_decode_is_asked_no_further_and_the_gap_says_why() -> None:
 
 
 def test_one_damaged_text_does_not_stand_for_the_others() -> None:
-    decoder = Decoder(Sts(AwsTrouble.OTHER))
+    decoder = Decoder(Sts(AwsErrorKind.OTHER))
     assert decoder.decoded(refusal("x" * 80)).actions == ()
     assert decoder.decoded(refusal("a" * 80)).actions == ("ec2:StopInstances",)
 

@@ -24,7 +24,7 @@ from leastpriv.permissions.sensitive import sensitivity
 from leastpriv.proposal.additions import additions
 from leastpriv.proposal.guards.visibility import could_hide
 from leastpriv.proposal.models import History, Options
-from leastpriv.proposal.review_models import asks, asks_to_lift
+from leastpriv.proposal.review_models import asks_for_grant, asks_to_lift_deny
 
 ROLE = "arn:aws:iam::111122223333:role/ci/deploy"
 SESSION = "arn:aws:sts::111122223333:assumed-role/deploy/run"
@@ -91,7 +91,7 @@ def test_an_encoded_refusal_is_decoded_and_else_a_gap() -> None:
     evidence = with_logs(Evidence(ROLE), [logs(encoded)], ALL, NOW, Decoder(lambda _: decoded))
     assert [usage.need.permission.action for usage in evidence.usages] == ["ec2:CreateVpc"]
     (gap,) = heard(encoded).gaps
-    assert gap.kind is GapKind.ENCODED_REFUSAL
+    assert gap.kind is GapKind.ENCODED_DENIAL
     assert "decode-authorization-message" in gap.detail
 
 
@@ -117,7 +117,7 @@ def test_a_resource_that_a_log_alone_names_strangely_is_told_and_not_written(
     evidence = heard(line(action, resource))
     changes, held = additions(evidence.usages, evidence, Options(), History())
     assert changes == []
-    assert [(each.action, reason in each.objection.reason) for each in held] == [(action, True)]
+    assert [(each.action, reason in each.guard_result.reason) for each in held] == [(action, True)]
 
 
 def test_a_log_group_is_written_as_policies_name_it() -> None:
@@ -137,16 +137,18 @@ def test_in_a_review_only_a_line_that_names_the_role_speaks_for_a_grant() -> Non
         line("backup:CreateBackupSelection", "arn:aws:backup:eu-west-1:111122223333:backup-plan:1"),
         "iam:PassRole",
     )
-    asking = {usage.need.permission.action: asks(usage) for usage in heard(named).usages}
+    asking = {usage.need.permission.action: asks_for_grant(usage) for usage in heard(named).usages}
     assert asking == {"backup:CreateBackupSelection": True, partner: False}
     bare = (
         "upload failed: s3://b/k An error occurred (AccessDenied) when calling the PutObject operation: Access Denied"
     )
-    assert [(usage.need.permission.action, asks(usage)) for usage in heard(bare).usages] == [("s3:PutObject", False)]
+    assert [(usage.need.permission.action, asks_for_grant(usage)) for usage in heard(bare).usages] == [
+        ("s3:PutObject", False)
+    ]
     denied = line().replace(
         "because no identity-based policy allows", "with an explicit deny in an identity-based policy;"
     )
-    assert [asks_to_lift(usage) for usage in heard(denied).usages] == [False]
+    assert [asks_to_lift_deny(usage) for usage in heard(denied).usages] == [False]
 
 
 ACTIONS = st.sampled_from(

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from leastpriv.errors import UnreadableMemoryError
+from leastpriv.errors import UnreadableHistoryError
 from leastpriv.evidence.history.file import LONGEST_FILE, from_bytes, to_bytes
 from leastpriv.evidence.history.models import (
     MOST_DECLINED,
@@ -179,7 +179,7 @@ class TestFile:
 
     @given(st.binary(max_size=400))
     def test_any_bytes_are_a_memory_or_a_sentence(self, raw: bytes) -> None:
-        with pytest.raises(UnreadableMemoryError):
+        with pytest.raises(UnreadableHistoryError):
             from_bytes(raw, ROLE, NOW)
 
     @examples(300)
@@ -227,7 +227,7 @@ class TestFile:
         ],
     )
     def test_what_is_no_memory_is_told_in_words(self, raw: bytes, why: str) -> None:
-        with pytest.raises(UnreadableMemoryError, match=why):
+        with pytest.raises(UnreadableHistoryError, match=why):
             from_bytes(raw, ROLE, NOW)
 
     @pytest.mark.parametrize("path", ["", "ci/", "ci/eu/"])
@@ -240,7 +240,7 @@ class TestFile:
 
     def test_a_role_of_that_name_with_another_path_is_another_one(self) -> None:
         raw = to_bytes(Memory("arn:aws:iam::111122223333:role/ci/deploy"))
-        with pytest.raises(UnreadableMemoryError, match="another principal"):
+        with pytest.raises(UnreadableHistoryError, match="another principal"):
             from_bytes(raw, "arn:aws:iam::111122223333:role/old/deploy", NOW)
 
     @pytest.mark.parametrize("last", ["9999-12-31", "2026-13-01", "2026-11-26", "yesterday", 20261101])
@@ -261,7 +261,7 @@ class TestFile:
         """Nothing would be removed any more, and no run would write over it."""
         changes = tuple(f"{number:012x}" for number in range(900))
         declined = {number: Decline(NOW, False, "a" * 32, changes) for number in range(1, MOST_DECLINED + 1)}
-        with pytest.raises(UnreadableMemoryError, match="would be longer than 1,000,000 bytes"):
+        with pytest.raises(UnreadableHistoryError, match="would be longer than 1,000,000 bytes"):
             to_bytes(Memory(ROLE, declined=declined))
 
     @pytest.mark.parametrize(("text", "is_one"), [("s3:Delete*", True), ("*", True), ("s3", False), ("s3:a b", False)])

@@ -14,8 +14,8 @@ from leastpriv.evidence.aws_findings.access_advisor import is_tracked, is_tracke
 from leastpriv.evidence.aws_findings.models import (
     AccessReport,
     Attempt,
+    AwsFindings,
     GeneratedPolicy,
-    Hints,
     ServiceAccess,
     SharedPolicy,
 )
@@ -23,9 +23,9 @@ from leastpriv.evidence.models import Evidence
 from leastpriv.models import Basis, Need, Permission
 from leastpriv.policy.document import parse
 from leastpriv.proposal.guards import registry
-from leastpriv.proposal.guards.aws import as_without, is_outdated
-from leastpriv.proposal.models import Candidate, History, Objection, Options
-from leastpriv.proposal.propose import situation_of
+from leastpriv.proposal.guards.aws import is_outdated, report_without
+from leastpriv.proposal.models import GuardResult, History, Options, RemovalCandidate
+from leastpriv.proposal.propose import guard_context
 from tests.fakes.deploys import proposal
 
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
@@ -52,28 +52,28 @@ def told(evidence: Evidence, services: Mapping[str, object], **more: object) -> 
         named = {**known.actions, name.lower(): attempt} if action else known.actions
         found[prefix] = replace(known, actions=named, last=known.last if action else attempt)
     report = AccessReport(evidence.last + DAY, found, **more)  # type: ignore[arg-type]
-    return replace(evidence, hints=Hints(access=report))
+    return replace(evidence, aws_findings=AwsFindings(access=report))
 
 
 def judged(
     evidence: Evidence, action: str, pattern: str = "", resource: str = "*", changed: datetime | None = LONG_AGO
-) -> Objection | None:
+) -> GuardResult | None:
     """What holds the removal of an action back, if anything; `changed` is when the policy file was."""
     dials = Options(minimum_runs=0, minimum_days=0)
-    situation = situation_of(evidence, dials, history=History(changed=changed))
-    return registry.objection_to(candidate(action, evidence, pattern, resource), situation)
+    context = guard_context(evidence, dials, history=History(changed=changed))
+    return registry.first_guard_result(candidate(action, evidence, pattern, resource), context)
 
 
-def guard_of(found: Objection | None) -> str:
+def guard_of(found: GuardResult | None) -> str:
     """Its name; empty where nothing holds the removal back."""
     return found.guard if found else ""
 
 
-def candidate(action: str, evidence: Evidence, pattern: str = "", resource: str = "*") -> Candidate:
+def candidate(action: str, evidence: Evidence, pattern: str = "", resource: str = "*") -> RemovalCandidate:
     """An action of an entry (`pattern`, else the action itself)."""
     statement = {"Effect": "Allow", "Action": pattern or action, "Resource": resource}
     document = parse(json.dumps({"Version": "2012-10-17", "Statement": statement}).encode(), "p.json")
-    return Candidate(action, compare(document, [], evidence).entries[0])
+    return RemovalCandidate(action, compare(document, [], evidence).entries[0])
 
 
 def first(evidence: Evidence) -> datetime:
@@ -129,9 +129,9 @@ def test_a_date_of_what_iam_does_not_track_lets_nothing_go(evidence: Evidence) -
     report = told(evidence, {"sns": first(evidence) - 101 * DAY, "sns:Publish": old})
     assert judged(report, "sns:Publish", resource=TOPICS) is not None
     history = History(changed=LONG_AGO)
-    assert not is_outdated(candidate("sns:Publish", evidence), situation_of(report, Options(), history=history))
+    assert not is_outdated(candidate("sns:Publish", evidence), guard_context(report, Options(), history=history))
     tracked = told(evidence, {"sns": old, "sns:CreateTopic": old})
-    assert is_outdated(candidate("sns:CreateTopic", evidence), situation_of(tracked, Options(), history=history))
+    assert is_outdated(candidate("sns:CreateTopic", evidence), guard_context(tracked, Options(), history=history))
 
 
 def test_an_old_date_of_what_iam_does_not_track_keeps_the_action(evidence: Evidence) -> None:
@@ -283,7 +283,9 @@ def test_where_nobody_can_tell_whom_a_policy_serves_it_is_not_narrowed(evidence:
 def test_what_a_generated_policy_names_and_nothing_here_shows_stays(evidence: Evidence) -> None:
     for named, guard in (("sns:CreateTopic", "access-analyzer"), ("sns:*", "access-analyzer"), ("sns:Publish", "")):
         generated = GeneratedPolicy("job", None, None, True, ((named, ("*",)),))
-        found = judged(replace(evidence, hints=Hints(generated=generated)), "sns:CreateTopic", resource=TOPICS)
+        found = judged(
+            replace(evidence, aws_findings=AwsFindings(generated=generated)), "sns:CreateTopic", resource=TOPICS
+        )
         assert (found.guard if found else "") == guard
 
 
@@ -291,7 +293,7 @@ def test_what_it_names_and_another_grant_served_keeps_no_second_one(evidence: Ev
     used = next(each.need.permission.action for each in evidence.usages if each.need.permission.action[:4] == "sqs:")
     generated = GeneratedPolicy("job", None, None, True, ((used, ("*",)),))
     queue = "arn:aws:sqs:eu-west-1:111122223333:never-used"
-    for told_so in (evidence, replace(evidence, hints=Hints(generated=generated))):
+    for told_so in (evidence, replace(evidence, aws_findings=AwsFindings(generated=generated))):
         assert judged(told_so, used, resource=queue) == judged(evidence, used, resource=queue)
 
 
@@ -314,13 +316,13 @@ def test_pass_role_and_data_events_are_not_tracked() -> None:
 
 def test_a_run_that_is_left_out_leaves_no_trace_in_the_report(evidence: Evidence) -> None:
     services = {"sqs": last(evidence), "lambda": last(evidence), "sns": first(evidence) - DAY}
-    report = told(evidence, services).hints.access
+    report = told(evidence, services).aws_findings.access
     assert report
     only_lambda = tuple(each for each in evidence.usages if each.need.permission.action.startswith("lambda:"))
-    left = as_without(report, evidence, only_lambda)
+    left = report_without(report, evidence, only_lambda)
     assert left.services["sqs"].last is None
     assert left.services["lambda"] == report.services["lambda"]
     assert left.services["sns"] == report.services["sns"]
-    unexplained = told(evidence, {"sqs": last(evidence) + DAY}).hints.access
+    unexplained = told(evidence, {"sqs": last(evidence) + DAY}).aws_findings.access
     assert unexplained
-    assert as_without(unexplained, evidence, only_lambda) == unexplained
+    assert report_without(unexplained, evidence, only_lambda) == unexplained

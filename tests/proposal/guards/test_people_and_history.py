@@ -10,9 +10,9 @@ from leastpriv.diff.compare import compare
 from leastpriv.evidence.history.models import Memory, Returned, Used, Word
 from leastpriv.models import ChangeKind, Usage
 from leastpriv.policy.document import Document, parse
-from leastpriv.proposal.guards.people_and_history import recalled
+from leastpriv.proposal.guards.people_and_history import history_state
 from leastpriv.proposal.leave_one_run_out import leave_one_out
-from leastpriv.proposal.models import Draft, History, Options, Recollection
+from leastpriv.proposal.models import History, HistoryState, Options, Proposal
 from leastpriv.proposal.propose import propose
 from tests.fakes.deploys import ROLE
 from tests.fakes.evidence import RUNS, evidence, usage
@@ -27,28 +27,28 @@ def policy(*actions: str, resource: str = FUNCTION) -> Document:
     return parse(json.dumps({"Version": "2012-10-17", "Statement": statement}).encode(), "p.json")
 
 
-def memory(used: Mapping[str, Mapping[str, Used]] | None = None, **more: object) -> Recollection:
-    return recalled(Memory(ROLE, used=used or {}, **more))  # type: ignore[arg-type]
+def memory(used: Mapping[str, Mapping[str, Used]] | None = None, **more: object) -> HistoryState:
+    return history_state(Memory(ROLE, used=used or {}, **more))  # type: ignore[arg-type]
 
 
-def draft(committed: Document, recollection: Recollection, *usages: Usage) -> Draft:
+def draft(committed: Document, recollection: HistoryState, *usages: Usage) -> Proposal:
     found = evidence(usages or [usage(UPDATE, FUNCTION)])
     difference = compare(committed, [], found)
-    return propose(committed, difference, found, Options(), History(recollection=recollection))
+    return propose(committed, difference, found, Options(), History(history_state=recollection))
 
 
-def guards(made: Draft) -> dict[str, str]:
-    return {held.action: held.objection.guard for held in (*made.held_back, *made.held_open)}
+def guards(made: Proposal) -> dict[str, str]:
+    return {held.action: held.guard_result.guard for held in (*made.held_back, *made.held_back_restrictions)}
 
 
-def gone(made: Draft) -> list[str]:
+def gone(made: Proposal) -> list[str]:
     return [change.action for change in made.changes if change.kind is ChangeKind.REMOVE]
 
 
 def test_an_action_that_was_used_before_on_what_the_entry_grants_stays() -> None:
     made = draft(policy(UPDATE, ADD), memory({ADD: {FUNCTION: MARCH}}))
     assert (gone(made), guards(made)) == ([], {ADD: "remembered"})
-    assert "used in at least 2 runs, last on 2026-03-09" in made.held_back[0].objection.reason
+    assert "used in at least 2 runs, last on 2026-03-09" in made.held_back[0].guard_result.reason
 
 
 def test_use_on_another_resource_keeps_nothing() -> None:
@@ -58,16 +58,16 @@ def test_use_on_another_resource_keeps_nothing() -> None:
 def test_of_a_wildcard_the_remembered_actions_stay() -> None:
     made = draft(policy("lambda:*"), memory({ADD: {FUNCTION: MARCH}}))
     (change,) = made.changes
-    assert (change.stays or {})[ADD].guard == "remembered"
-    assert ADD in change.becomes
+    assert (change.kept or {})[ADD].guard == "remembered"
+    assert ADD in change.replacement
 
 
 def test_the_counterpart_of_what_was_made_before_stays_too() -> None:
     queue = "arn:aws:sqs:eu-west-1:111122223333:orders"
     committed = policy(UPDATE, "sqs:DeleteQueue", resource="*")
-    assert gone(draft(committed, Recollection())) == ["sqs:DeleteQueue"]
+    assert gone(draft(committed, HistoryState())) == ["sqs:DeleteQueue"]
     made = draft(committed, memory({"sqs:CreateQueue": {queue: MARCH}}))
-    assert "lifecycle counterpart of sqs:CreateQueue" in made.held_back[0].objection.reason
+    assert "lifecycle counterpart of sqs:CreateQueue" in made.held_back[0].guard_result.reason
 
 
 def test_the_counterpart_of_what_the_window_itself_shows_is_told_as_such() -> None:
@@ -88,8 +88,8 @@ def test_a_used_action_is_not_narrowed_onto_less_than_was_used_before() -> None:
 
 
 def test_a_memory_that_cannot_be_read_holds_every_removal_back() -> None:
-    made = draft(policy(UPDATE, ADD), Recollection(trouble="it is locked"))
-    assert (gone(made), made.held_back[0].objection.reason) == ([], "it is locked")
+    made = draft(policy(UPDATE, ADD), HistoryState(trouble="it is locked"))
+    assert (gone(made), made.held_back[0].guard_result.reason) == ([], "it is locked")
 
 
 def test_a_persons_word_keeps_and_lets_go() -> None:
@@ -97,7 +97,7 @@ def test_a_persons_word_keeps_and_lets_go() -> None:
     keep, forget = Word(at, 1, True, "kim", 7), Word(at.replace(day=2), 2, False, "lee", 7)
     kept = draft(policy(UPDATE, ADD), memory(words={"lambda:Add*": keep}))
     assert (gone(kept), guards(kept)) == ([], {ADD: "asked-to-keep"})
-    assert "@kim" in kept.held_back[0].objection.reason
+    assert "@kim" in kept.held_back[0].guard_result.reason
     assert gone(draft(policy(UPDATE, ADD), memory({ADD: {FUNCTION: MARCH}}, words={ADD: forget}))) == [ADD]
 
 
@@ -105,8 +105,8 @@ def test_what_was_refused_after_its_removal_is_not_removed_again() -> None:
     back = {(ADD, FUNCTION): Returned(date(2026, 8, 1), 12)}
     made = draft(policy(UPDATE, ADD), memory(returned=back))
     assert guards(made) == {ADD: "refused-after-removal"}
-    assert "removed by #12 and refused on 2026-08-01" in made.held_back[0].objection.reason
-    assert "before 2027-09-05" in made.held_back[0].objection.reason
+    assert "removed by #12 and refused on 2026-08-01" in made.held_back[0].guard_result.reason
+    assert "before 2027-09-05" in made.held_back[0].guard_result.reason
 
 
 def test_nothing_that_is_remembered_is_added() -> None:
@@ -119,6 +119,6 @@ def test_a_run_that_is_left_out_is_not_remembered_either() -> None:
     committed = policy(UPDATE, ADD)
     of_the_window = Used(date(2026, 9, 1), date(2026, 10, 1))
     for used, refused in ((of_the_window, {RUNS[5].id: (ADD,)}), (MARCH, {})):
-        history = History(recollection=memory({ADD: {FUNCTION: used}}))
+        history = History(history_state=memory({ADD: {FUNCTION: used}}))
         made = propose(committed, compare(committed, [], found), found, Options(), history)
-        assert leave_one_out(made, [], found, Options(), history).refused == refused
+        assert leave_one_out(made, [], found, Options(), history).denied == refused

@@ -14,8 +14,8 @@ from leastpriv.evidence.models import Evidence
 from leastpriv.models import Gap, GapKind, Scope
 from leastpriv.policy.document import parse
 from leastpriv.proposal.guards import visibility
-from leastpriv.proposal.models import Candidate, Options, Situation
-from leastpriv.proposal.propose import situation_of
+from leastpriv.proposal.models import GuardContext, Options, RemovalCandidate
+from leastpriv.proposal.propose import guard_context
 from tests.fakes.evidence import evidence, usage
 
 READS, KMS, RDS = "management-read", "kms.amazonaws.com", "rdsdata.amazonaws.com"
@@ -23,14 +23,14 @@ SHOP, OTHER = "arn:aws:s3:::shop", "arn:aws:s3:::other"
 OBJECTS = "AWS::S3::Object"
 
 
-def candidate(action: str, found: Evidence, *resources: str) -> Candidate:
+def candidate(action: str, found: Evidence, *resources: str) -> RemovalCandidate:
     statement = {"Effect": "Allow", "Action": action, "Resource": [*resources] or "*"}
     document = parse(json.dumps({"Version": "2012-10-17", "Statement": statement}).encode(), "p.json")
-    return Candidate(action, compare(document, [], found).entries[0])
+    return RemovalCandidate(action, compare(document, [], found).entries[0])
 
 
-def situation(found: Evidence) -> Situation:
-    return situation_of(found, Options(minimum_days=30))
+def context(found: Evidence) -> GuardContext:
+    return guard_context(found, Options(minimum_days=30))
 
 
 def seen(**parts: object) -> Evidence:
@@ -61,15 +61,15 @@ def test_what_a_trail_may_leave_out_proves_something_since_it_is_recorded_only(
 ) -> None:
     """A trail's settings are those of today: reads that were switched on last week say nothing of the month before."""
     found = seen(logged=logged, sources=frozenset({KMS, RDS}))
-    objection = visibility.not_recorded(candidate(action, found), situation(found))
-    assert objection.startswith(told) if told else objection == ""
+    guard_result = visibility.not_recorded(candidate(action, found), context(found))
+    assert guard_result.startswith(told) if told else guard_result == ""
 
 
 @pytest.mark.parametrize(("length", "holds"), [(30, False), (29, True), (0, True)])
 def test_data_events_of_a_resource_prove_something_after_enough_days_only(length: int, holds: bool) -> None:
     found = seen(data_recorded={(SHOP, "read"): timedelta(days=length)})
     judged = candidate("s3:GetObjectAcl", found, f"{SHOP}/*")
-    assert bool(visibility.not_visible(judged, situation(found))) is holds
+    assert bool(visibility.not_visible(judged, context(found))) is holds
 
 
 @pytest.mark.parametrize(
@@ -99,11 +99,11 @@ def test_data_events_that_are_selected_in_part_hide_what_lies_outside_of_that_pa
     recorded = {(root, kind): timedelta(days=90) for root in (SHOP, OTHER) for kind in ("read", "write")}
     found = seen(gaps=(Gap(GapKind.NOT_LOGGED, scope, "in part"),), data_recorded=recorded)
     judged = candidate("s3:GetObjectAcl", found, *resources)
-    assert bool(visibility.gap_in_scope(judged, situation(found))) is holds
+    assert bool(visibility.gap_in_scope(judged, context(found))) is holds
 
 
 @pytest.mark.parametrize("action", ["sqs:PurgeQueue", "lambda:InvokeFunction", "s3:RestoreObject"])
 def test_data_events_of_one_type_and_kind_hide_nothing_else(action: str) -> None:
     gap = Gap(GapKind.NOT_LOGGED, Scope(events=(f"{OBJECTS} read",)), "reads of objects")
     found = seen(gaps=(gap,))
-    assert visibility.gap_in_scope(candidate(action, found), situation(found)) == ""
+    assert visibility.gap_in_scope(candidate(action, found), context(found)) == ""

@@ -21,8 +21,8 @@ from leastpriv.policy.document import parse
 from leastpriv.proposal.addition_rules import OFFERED, ONLY_LOGGED, UNPRINTABLE
 from leastpriv.proposal.change_limit import GUARD as MAX_CHANGES
 from leastpriv.proposal.guards import registry
-from leastpriv.proposal.models import Candidate, Objection, Options, Situation
-from leastpriv.proposal.propose import situation_of
+from leastpriv.proposal.models import GuardContext, GuardResult, Options, RemovalCandidate
+from leastpriv.proposal.propose import guard_context
 from tests.fakes.deploys import proposal
 
 QUEUE = "arn:aws:sqs:eu-west-1:111122223333:orders"
@@ -34,23 +34,23 @@ def evidence(tmp_path_factory: pytest.TempPathFactory) -> Evidence:
     return proposal(tmp_path_factory.mktemp("evidence"), None).subject.evidence
 
 
-def situation(evidence: Evidence, **options: Any) -> Situation:
-    return situation_of(evidence, Options(**options))
+def context(evidence: Evidence, **options: Any) -> GuardContext:
+    return guard_context(evidence, Options(**options))
 
 
 def candidate(
     action: str, evidence: Evidence, pattern: str = "", resources: list[str] | str = "*", **uses: tuple[Usage, ...]
-) -> Candidate:
+) -> RemovalCandidate:
     """One action that an entry (`pattern`, else the action itself) of a statement would no longer grant."""
     statement = {"Effect": "Allow", "Action": pattern or action, "Resource": resources}
     document = parse(json.dumps({"Version": "2012-10-17", "Statement": statement}).encode(), "p.json")
     entry = compare(document, [], evidence).entries[0]
-    return Candidate(action, entry)
+    return RemovalCandidate(action, entry)
 
 
 def test_a_visible_unused_action_with_enough_evidence_is_held_by_no_guard(evidence: Evidence) -> None:
     judged = candidate("sqs:PurgeQueue", evidence, resources=QUEUE)
-    assert registry.objection_to(judged, situation(evidence)) is None
+    assert registry.first_guard_result(judged, context(evidence)) is None
 
 
 def test_every_guard_has_a_name_of_its_own_that_a_reader_can_look_up() -> None:
@@ -63,7 +63,7 @@ def test_every_guard_is_explained_on_the_page_of_guards() -> None:
     """The reader of a pull request looks a name up there; no name of the code is missing, wherever it is given."""
     package = Path(registry.__file__).parents[2]
     source = "\n".join(file.read_text(encoding="utf-8") for file in sorted(package.rglob("*.py")))
-    names = {name for name, _ in registry.GUARDS} | {*re.findall(r'Objection\(\s*"([a-z-]+)"', source)}
+    names = {name for name, _ in registry.GUARDS} | {*re.findall(r'GuardResult\(\s*"([a-z-]+)"', source)}
     names |= {OFFERED, ONLY_LOGGED, UNPRINTABLE, MAX_CHANGES}
     page = (package.parent / "docs" / "guards.md").read_text(encoding="utf-8")
     assert len(names) > 30
@@ -72,28 +72,28 @@ def test_every_guard_is_explained_on_the_page_of_guards() -> None:
 
 @pytest.mark.parametrize("pattern", ["sqs:PurgeQueue", "SQS:purge*", "sqs:*", "*"])
 def test_what_a_person_keeps_stays_in_any_case_of_letters(evidence: Evidence, pattern: str) -> None:
-    told = registry.kept(candidate("sqs:PurgeQueue", evidence), situation(evidence, keep=("s3:*", pattern)))
+    told = registry.kept(candidate("sqs:PurgeQueue", evidence), context(evidence, keep=("s3:*", pattern)))
     assert told == f"`keep` names {pattern}"
 
 
 def test_a_keep_for_others_holds_nothing(evidence: Evidence) -> None:
-    assert registry.kept(candidate("sqs:PurgeQueue", evidence), situation(evidence, keep=("sqs:Purge",))) == ""
+    assert registry.kept(candidate("sqs:PurgeQueue", evidence), context(evidence, keep=("sqs:Purge",))) == ""
 
 
 def test_an_action_that_the_catalogue_lacks_vetoes_its_own_removal(evidence: Evidence) -> None:
-    assert registry.unknown_action(candidate("sqs:PurgeQueueOfTomorrow", evidence), situation(evidence))
-    assert registry.unknown_action(candidate("sqs:PurgeQueue", evidence), situation(evidence)) == ""
+    assert registry.unknown_action(candidate("sqs:PurgeQueueOfTomorrow", evidence), context(evidence))
+    assert registry.unknown_action(candidate("sqs:PurgeQueue", evidence), context(evidence)) == ""
 
 
 @pytest.mark.parametrize(("least", "holds"), [(34, False), (35, False), (36, True)])
 def test_evidence_must_span_the_days_that_the_user_asks_for(evidence: Evidence, least: int, holds: bool) -> None:
-    told = registry.minimum_days(candidate("sqs:PurgeQueue", evidence), situation(evidence, minimum_days=least))
+    told = registry.minimum_days(candidate("sqs:PurgeQueue", evidence), context(evidence, minimum_days=least))
     assert told == (f"the evidence spans 35 of {least} days" if holds else "")
 
 
 @pytest.mark.parametrize(("least", "holds"), [(4, False), (5, False), (6, True)])
 def test_only_runs_without_a_refusal_count(evidence: Evidence, least: int, holds: bool) -> None:
-    told = registry.minimum_runs(candidate("sqs:PurgeQueue", evidence), situation(evidence, minimum_runs=least))
+    told = registry.minimum_runs(candidate("sqs:PurgeQueue", evidence), context(evidence, minimum_runs=least))
     assert told == (f"the evidence holds 5 of {least} runs without a refusal" if holds else "")
 
 
@@ -111,7 +111,7 @@ def test_only_runs_without_a_refusal_count(evidence: Evidence, least: int, holds
 )
 def test_a_gap_holds_what_it_could_hide_and_nothing_else(evidence: Evidence, scope: Scope, holds: bool) -> None:
     holed = replace(evidence, gaps=(Gap(GapKind.UNMAPPED_EVENT, scope, "sqs.amazonaws.com:DoIt"),))
-    told = registry.gap_in_scope(candidate("sqs:PurgeQueue", evidence), situation(holed))
+    told = registry.gap_in_scope(candidate("sqs:PurgeQueue", evidence), context(holed))
     assert told == ("unmapped-event: sqs.amazonaws.com:DoIt" if holds else "")
 
 
@@ -131,7 +131,7 @@ def test_events_that_a_trail_does_not_log_hide_the_actions_that_only_they_show(
     evidence: Evidence, action: str, events: tuple[str, ...], holds: bool
 ) -> None:
     holed = replace(evidence, gaps=(Gap(GapKind.NOT_LOGGED, Scope(events=events), "not logged"),))
-    told = registry.gap_in_scope(candidate(action, evidence, resources=QUEUE), situation(holed))
+    told = registry.gap_in_scope(candidate(action, evidence, resources=QUEUE), context(holed))
     assert told == ("not-logged: not logged" if holds else "")
 
 
@@ -151,7 +151,7 @@ def test_a_gap_of_some_regions_holds_what_may_have_been_recorded_there(
     evidence: Evidence, action: str, resources: list[str] | str, regions: tuple[str, ...], holds: bool
 ) -> None:
     holed = replace(evidence, gaps=(Gap(GapKind.SOURCE_FAILED, Scope(regions=regions), "lost"),))
-    told = registry.gap_in_scope(candidate(action, evidence, resources=resources), situation(holed))
+    told = registry.gap_in_scope(candidate(action, evidence, resources=resources), context(holed))
     assert told == ("source-failed: lost" if holds else "")
 
 
@@ -163,12 +163,12 @@ def test_a_gap_of_another_region_than_a_condition_names_holds_nothing(evidence: 
         document = parse(json.dumps({"Version": "2012-10-17", "Statement": statement}).encode(), "p.json")
         entry = replace(judged.entry, statement=document.statements[0])
         holed = replace(evidence, gaps=(Gap(GapKind.SOURCE_FAILED, Scope(regions=("us-east-1",)), "lost"),))
-        assert bool(registry.gap_in_scope(replace(judged, entry=entry), situation(holed))) is holds
+        assert bool(registry.gap_in_scope(replace(judged, entry=entry), context(holed))) is holds
 
 
 def test_unknown_settings_of_a_trail_hold_nothing_by_themselves(evidence: Evidence) -> None:
     told = replace(evidence, gaps=(Gap(GapKind.SETTINGS_UNKNOWN, Scope(), "nobody tells"),))
-    assert registry.gap_in_scope(candidate("sqs:PurgeQueue", evidence), situation(told)) == ""
+    assert registry.gap_in_scope(candidate("sqs:PurgeQueue", evidence), context(told)) == ""
 
 
 @pytest.mark.parametrize(
@@ -178,13 +178,13 @@ def test_a_call_that_was_refused_or_unclear_vetoes_a_removal(evidence: Evidence,
     usage = next(usage for usage in evidence.usages if usage.need.permission.action == "sqs:CreateQueue")
     judged = candidate("sqs:CreateQueue", evidence)
     entry: Entry = replace(judged.entry, uses={"sqs:CreateQueue": (replace(usage, outcome=outcome),)})
-    assert word in registry.inconclusive(replace(judged, entry=entry), situation(evidence))
+    assert word in registry.inconclusive(replace(judged, entry=entry), context(evidence))
 
 
 def test_a_call_of_another_action_vetoes_nothing(evidence: Evidence) -> None:
     judged = candidate("sqs:PurgeQueue", evidence, "sqs:*")
     assert judged.entry.uses
-    assert registry.inconclusive(judged, situation(evidence)) == ""
+    assert registry.inconclusive(judged, context(evidence)) == ""
 
 
 @pytest.mark.parametrize(
@@ -200,7 +200,7 @@ def test_a_call_of_another_action_vetoes_nothing(evidence: Evidence) -> None:
 def test_a_wildcard_over_a_service_without_any_call_stays_unless_the_user_drops_it(
     evidence: Evidence, action: str, pattern: str, options: Mapping[str, Any], holds: bool
 ) -> None:
-    told = registry.unseen_service(candidate(action, evidence, pattern), situation(evidence, **options))
+    told = registry.unseen_service(candidate(action, evidence, pattern), context(evidence, **options))
     assert bool(told) is holds
     assert not holds or "no call of sns" in told
 
@@ -221,7 +221,7 @@ def test_a_region_that_was_not_read_holds_what_it_would_have_shown(
 ) -> None:
     regions = dict.fromkeys(covered, timedelta(days=400))
     read = replace(evidence, coverage=Coverage(regions, reads=True))
-    told = registry.region_not_read(candidate(action, read, resources=resources), situation(read))
+    told = registry.region_not_read(candidate(action, read, resources=resources), context(read))
     assert (missing in told) if missing else (told == "")
 
 
@@ -239,7 +239,7 @@ def action_of(visibility: str) -> str:
     [("management", ""), ("permission-only", "no event of its own"), ("never", "never"), ("unknown", "not known")],
 )
 def test_only_an_action_that_a_trail_would_have_shown_may_go(evidence: Evidence, visibility: str, word: str) -> None:
-    told = registry.not_visible(candidate(action_of(visibility), evidence), situation(evidence))
+    told = registry.not_visible(candidate(action_of(visibility), evidence), context(evidence))
     assert (word in told) if word else (told == "")
 
 
@@ -258,7 +258,7 @@ def test_an_action_of_data_events_may_go_only_where_such_events_of_its_resources
     evidence: Evidence, recorded: tuple[tuple[str, str], ...], resources: list[str] | str, holds: bool
 ) -> None:
     seen = replace(evidence, data_recorded=dict.fromkeys(recorded, timedelta(days=30)))
-    told = registry.not_visible(candidate("s3:GetObjectAcl", seen, resources=resources), situation(seen))
+    told = registry.not_visible(candidate("s3:GetObjectAcl", seen, resources=resources), context(seen))
     assert ("data event (AWS::S3::Object)" in told) if holds else (told == "")
 
 
@@ -268,69 +268,69 @@ def test_an_action_that_reading_and_writing_events_need_may_go_only_where_both_w
 ) -> None:
     """`s3:GetObject` is needed by GetObject, which is a read, and by CopyObject, which is a write."""
     seen = replace(evidence, data_recorded={("arn:aws:s3:::shop", kind): timedelta(days=30)})
-    told = registry.not_visible(candidate("s3:GetObject", seen, resources="arn:aws:s3:::shop/*"), situation(seen))
+    told = registry.not_visible(candidate("s3:GetObject", seen, resources="arn:aws:s3:::shop/*"), context(seen))
     assert "data event (AWS::S3::Object)" in told
 
 
 def test_a_lifecycle_counterpart_of_a_used_action_stays_and_says_of_which(evidence: Evidence) -> None:
-    told = registry.sibling(candidate("sqs:DeleteQueue", evidence), situation(evidence))
+    told = registry.lifecycle_counterpart(candidate("sqs:DeleteQueue", evidence), context(evidence))
     assert told == "lifecycle counterpart of sqs:CreateQueue"
-    assert registry.sibling(candidate("sqs:PurgeQueue", evidence), situation(evidence)) == ""
+    assert registry.lifecycle_counterpart(candidate("sqs:PurgeQueue", evidence), context(evidence)) == ""
 
 
 def test_a_refused_call_has_no_lifecycle_counterparts(evidence: Evidence) -> None:
     """The alarm was never made, so nothing has to delete it."""
-    assert registry.sibling(candidate("cloudwatch:DeleteAlarms", evidence), situation(evidence)) == ""
+    assert registry.lifecycle_counterpart(candidate("cloudwatch:DeleteAlarms", evidence), context(evidence)) == ""
 
 
 def test_without_any_evidence_everything_stays(evidence: Evidence) -> None:
     nothing = Evidence(evidence.principal)
     for action in catalog.actions("sqs"):
-        told = registry.objection_to(candidate(action, nothing), situation(nothing))
-        assert told == Objection("minimum-days", "the evidence spans 0 of 30 days")
+        told = registry.first_guard_result(candidate(action, nothing), context(nothing))
+        assert told == GuardResult("minimum-days", "the evidence spans 0 of 30 days")
 
 
 def test_the_days_are_whole_ones_from_first_to_last_call(evidence: Evidence) -> None:
     assert evidence.first
     short = replace(evidence, last=evidence.first + timedelta(days=29, hours=23))
-    told = registry.minimum_days(candidate("sqs:PurgeQueue", short), situation(short))
+    told = registry.minimum_days(candidate("sqs:PurgeQueue", short), context(short))
     assert told == "the evidence spans 29 of 30 days"
 
 
 def test_a_role_that_is_not_what_the_file_says_is_not_narrowed_further(evidence: Evidence) -> None:
     judged = candidate("sqs:PurgeQueue", evidence, resources=QUEUE)
-    differs = replace(evidence, live_differs="the file allows sqs:PurgeQueue on *, which inline policy ci does not")
-    objection = registry.objection_to(judged, situation(differs))
-    assert objection is not None
-    assert objection.guard == "live-differs"
-    assert objection.reason.startswith(differs.live_differs)
+    differs = replace(evidence, live_role_drift="the file allows sqs:PurgeQueue on *, which inline policy ci does not")
+    guard_result = registry.first_guard_result(judged, context(differs))
+    assert guard_result is not None
+    assert guard_result.guard == "live-differs"
+    assert guard_result.reason.startswith(differs.live_role_drift)
 
 
 @pytest.mark.parametrize(("action", "holds"), [("s3:PutObject", True), ("sqs:PurgeQueue", False)])
 def test_a_source_without_data_events_holds_what_only_they_show(evidence: Evidence, action: str, holds: bool) -> None:
     gap = Gap(GapKind.NO_DATA_EVENTS, Scope(data_events=True), "management events only")
     judged = candidate(action, evidence, resources="arn:aws:s3:::assets/*")
-    assert bool(registry.gap_in_scope(judged, situation(replace(evidence, gaps=(gap,))))) is holds
+    assert bool(registry.gap_in_scope(judged, context(replace(evidence, gaps=(gap,))))) is holds
 
 
 def test_what_another_source_recorded_is_not_held_for_the_source_that_could_not(evidence: Evidence) -> None:
     gap = Gap(GapKind.NO_DATA_EVENTS, Scope(data_events=True), "management events only")
     recorded = {("arn:aws:s3:::assets", kind): timedelta(days=30) for kind in ("read", "write")}
     judged = candidate("s3:PutObject", evidence, resources="arn:aws:s3:::assets/*")
-    assert registry.gap_in_scope(judged, situation(replace(evidence, gaps=(gap,), data_recorded=recorded))) == ""
+    assert registry.gap_in_scope(judged, context(replace(evidence, gaps=(gap,), data_recorded=recorded))) == ""
 
 
 @pytest.mark.parametrize("kind", [GapKind.SOURCE_FAILED, GapKind.EVENTS_LATE])
 def test_a_region_that_could_not_be_read_to_its_end_holds_what_it_records(evidence: Evidence, kind: GapKind) -> None:
     gap = Gap(kind, Scope(regions=("eu-west-1",)), "AWS kept refusing")
     judged = candidate("sqs:PurgeQueue", evidence, resources=QUEUE)
-    assert registry.gap_in_scope(judged, situation(replace(evidence, gaps=(gap,))))
+    assert registry.gap_in_scope(judged, context(replace(evidence, gaps=(gap,))))
 
 
 def test_what_is_attached_besides_hides_no_call(evidence: Evidence) -> None:
     gap = Gap(GapKind.LIVE_ROLE_UNREAD, Scope(), "AWS refused iam:GetRole")
     judged = candidate("sqs:PurgeQueue", evidence, resources=QUEUE)
-    assert registry.objection_to(judged, situation(replace(evidence, gaps=(gap,)))) is None
+    assert registry.first_guard_result(judged, context(replace(evidence, gaps=(gap,)))) is None
 
 
 @pytest.mark.parametrize(("days", "holds"), [(90, False), (29, True), (0, True)])
@@ -339,4 +339,4 @@ def test_where_every_management_event_was_looked_through_no_source_need_have_bee
 ) -> None:
     coverage = replace(evidence.coverage, sources=frozenset(), reads=False, whole=timedelta(days=days))
     judged = candidate("kms:DescribeKey", evidence, resources="*")
-    assert bool(registry.not_recorded(judged, situation(replace(evidence, coverage=coverage)))) is holds
+    assert bool(registry.not_recorded(judged, context(replace(evidence, coverage=coverage)))) is holds

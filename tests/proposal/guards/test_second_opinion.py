@@ -5,11 +5,16 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 
-from leastpriv.evidence.aws_findings.models import GeneratedPolicy, Hints
+from leastpriv.evidence.aws_findings.models import AwsFindings, GeneratedPolicy
 from leastpriv.evidence.models import Evidence
 from leastpriv.models import Outcome
 from leastpriv.policy.document import Document, parse
-from leastpriv.proposal.guards.second_opinion import Opinion, Question, Why, second_opinion
+from leastpriv.proposal.guards.second_opinion import (
+    GeneratedPolicyComparison,
+    UngrantedAction,
+    UngrantedReason,
+    compare_with_generated_policy,
+)
 from tests.fakes.evidence import evidence, usage
 
 QUEUE = "arn:aws:sqs:eu-west-1:111122223333:orders"
@@ -21,9 +26,9 @@ def document(*actions: str, **more: object) -> Document:
     return parse(json.dumps({"Version": "2012-10-17", "Statement": [statement]}).encode(), "p.json")
 
 
-def opinion(*grants: tuple[str, str], seen: Evidence, documents: tuple[Document, ...]) -> Opinion:
+def opinion(*grants: tuple[str, str], seen: Evidence, documents: tuple[Document, ...]) -> GeneratedPolicyComparison:
     generated = GeneratedPolicy("job", None, None, True, tuple((action, (on,)) for action, on in grants))
-    found = second_opinion(documents, replace(seen, hints=Hints(generated=generated)))
+    found = compare_with_generated_policy(documents, replace(seen, aws_findings=AwsFindings(generated=generated)))
     assert found
     return found
 
@@ -32,7 +37,7 @@ SEEN = evidence([usage("sqs:CreateQueue", QUEUE), replace(usage("sqs:PurgeQueue"
 
 
 def test_without_a_generated_policy_there_is_no_opinion() -> None:
-    assert second_opinion([document("s3:*")], SEEN) is None
+    assert compare_with_generated_policy([document("s3:*")], SEEN) is None
 
 
 def test_what_the_proposal_grants_is_agreement_and_no_question() -> None:
@@ -62,21 +67,21 @@ def test_a_placeholder_is_filled_from_what_was_seen() -> None:
         documents=(),
     )
     filled, left = found.questions
-    assert (filled.resources, filled.is_filled, filled.why) == ((QUEUE,), True, Why.UNSEEN)
-    assert (left.resources, left.is_filled) == (("arn:aws:sns:${Region}:${Account}:${TopicName}",), False)
+    assert (filled.resources, filled.has_real_resources, filled.why) == ((QUEUE,), True, UngrantedReason.UNSEEN)
+    assert (left.resources, left.has_real_resources) == (("arn:aws:sns:${Region}:${Account}:${TopicName}",), False)
 
 
 def test_each_resource_is_filled_for_itself_and_one_without_placeholders_stays() -> None:
     literal, keys = "arn:aws:sqs:eu-west-1:111122223333:literal", "arn:aws:kms:${Region}:${Account}:key/${KeyId}"
     found = opinion_on("sqs:GetQueueUrl", (QUEUES, keys, literal))
-    assert (found.resources, found.is_filled) == ((QUEUE, keys, literal), True)
+    assert (found.resources, found.has_real_resources) == ((QUEUE, keys, literal), True)
     found = opinion_on("sqs:GetQueueUrl", (literal, "*"))
-    assert (found.resources, found.is_filled) == ((literal, "*"), False)
+    assert (found.resources, found.has_real_resources) == ((literal, "*"), False)
 
 
-def opinion_on(action: str, resources: tuple[str, ...]) -> Question:
+def opinion_on(action: str, resources: tuple[str, ...]) -> UngrantedAction:
     generated = GeneratedPolicy("job", None, None, True, ((action, resources),))
-    found = second_opinion((), replace(SEEN, hints=Hints(generated=generated)))
+    found = compare_with_generated_policy((), replace(SEEN, aws_findings=AwsFindings(generated=generated)))
     assert found
     [question] = found.questions
     return question
@@ -85,17 +90,17 @@ def opinion_on(action: str, resources: tuple[str, ...]) -> Question:
 def test_a_bucket_is_not_filled_with_an_object() -> None:
     seen = evidence([usage("s3:PutObject", "arn:aws:s3:::assets/key")])
     [question] = opinion(("s3:GetBucketAcl", "arn:aws:s3:::${BucketName}"), seen=seen, documents=()).questions
-    assert not question.is_filled
+    assert not question.has_real_resources
 
 
 def test_a_refused_call_is_told_as_one() -> None:
     [question] = opinion(("sqs:PurgeQueue", QUEUES), seen=SEEN, documents=()).questions
-    assert question.why is Why.REFUSED
+    assert question.why is UngrantedReason.DENIED
 
 
 def test_an_action_that_the_catalogue_lacks_is_asked_about() -> None:
     [question] = opinion(("sqs:Teleport", "*"), seen=SEEN, documents=()).questions
-    assert question.why is Why.UNKNOWN
+    assert question.why is UngrantedReason.UNKNOWN
 
 
 def test_what_no_policy_has_to_allow_is_no_question() -> None:

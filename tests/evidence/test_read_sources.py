@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from msgspec import structs
 
 from leastpriv.aws.arns import Principals, Window, parse_principal
-from leastpriv.errors import AwsError, AwsTrouble, InputError, LeastprivError
-from leastpriv.evidence.collector import read_evidence
-from leastpriv.evidence.runs import HandedOutKeys
+from leastpriv.errors import AwsError, AwsErrorKind, InputError, LeastprivError
+from leastpriv.evidence.read_sources import read_evidence
+from leastpriv.evidence.runs import IssuedKeys
 from leastpriv.models import Call, Gap, GapKind, Outcome, Run, Scope
 
 DEPLOY = "arn:aws:iam::111122223333:role/ci/deploy"
@@ -115,7 +115,7 @@ class Failing:
 
 
 NOT_THERE = InputError("trails: there is no bucket 'logs'.")
-REFUSED = AwsError("AWS refused it.", AwsTrouble.DENIED)
+REFUSED = AwsError("AWS refused it.", AwsErrorKind.DENIED)
 
 
 @pytest.mark.parametrize("error", [NOT_THERE, REFUSED])
@@ -142,7 +142,7 @@ def test_a_failure_that_nobody_foresaw_is_a_gap_that_tells_the_place() -> None:
     found = read_evidence([broken, Listed(call(DEPLOY))], Window(), parse_principal(DEPLOY))[DEPLOY]
     assert found.counts.calls == 2
     assert [(gap.kind, gap.scope) for gap in found.gaps] == [(GapKind.SOURCE_FAILED, Scope())]
-    assert "Failing could not be read to its end: unexpected KeyError at test_read.py:" in found.gaps[0].detail
+    assert "Failing could not be read to its end: unexpected KeyError at test_read_sources.py:" in found.gaps[0].detail
 
 
 def test_whoever_interrupts_the_reading_is_obeyed() -> None:
@@ -191,7 +191,7 @@ THREE = frozenset(map(parse_principal, (DEPLOY, MIDDLE, CHAINED)))
 
 def taken_by(*calls: Call) -> list[str]:
     found = read_evidence([Listed(*calls)], Window(), Principals(THREE))
-    return [run.taken_by for run in found[CHAINED].runs]
+    return [run.parent_run for run in found[CHAINED].runs]
 
 
 def test_a_chained_session_goes_back_to_the_run_whose_logins_handed_out_its_keys() -> None:
@@ -238,20 +238,20 @@ def test_a_pattern_takes_in_no_more_than_memory_is_for() -> None:
 
 @given(st.lists(st.sampled_from([KEY, ANOTHER, "", "short", "x" * 200]), max_size=30))
 def test_keys_that_are_none_count_nothing_and_break_nothing(keys: list[str]) -> None:
-    ledger = HandedOutKeys()
+    ledger = IssuedKeys()
     for key in keys:
         ledger.note(login(DEPLOY, key))
         ledger.note(structs.replace(call(OTHER), access_key=key if key in (KEY, ANOTHER) else ""))
-    assert sum(ledger.callers(OTHER).values()) == sum(key in (KEY, ANOTHER) for key in keys)
+    assert sum(ledger.key_issuers(OTHER).values()) == sum(key in (KEY, ANOTHER) for key in keys)
 
 
 def test_memory_of_keys_is_bounded_and_what_is_beyond_counts_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("leastpriv.evidence.runs._MOST_KEYS", 3)
-    ledger = HandedOutKeys()
+    ledger = IssuedKeys()
     for number in range(5):
         key = f"ASIACHAIN{number:011}"
         ledger.note(login(DEPLOY, key))
         ledger.note(structs.replace(call(OTHER, "x"), access_key=key))
-    assert ledger.callers(OTHER) == {DEPLOY: 2}
+    assert ledger.key_issuers(OTHER) == {DEPLOY: 2}
     run = Run("x", "x", TIME, TIME)
-    assert ledger.with_logins(OTHER, [run]) == (run,)
+    assert ledger.with_parent_runs(OTHER, [run]) == (run,)

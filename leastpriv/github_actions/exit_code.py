@@ -1,0 +1,48 @@
+"""Runs the program's work; turns every error into a message and an exit code."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+
+from leastpriv.errors import LeastprivError
+from leastpriv.github_actions.workflow_commands import Console
+
+_INTERRUPTED = 130
+_SHORT_SIGPIPE = 141
+
+
+def exit_code_of(work: Callable[[], int], console: Console, *, verbose: bool, ignore_closed: bool = False) -> int:
+    """Return the exit code of `work`, or of the error that ended it; the only place that catches all errors.
+
+    `ignore_closed`: progress that cannot be written, as to a closed terminal, does not end the work.
+    """
+    from leastpriv.github_actions.log_handler import logging_to
+
+    try:
+        with logging_to(console, ignore_closed=ignore_closed):
+            return work()
+    except LeastprivError as error:
+        console.error(str(error))
+        _explain(console, verbose)
+        return error.exit_code
+    except KeyboardInterrupt:
+        console.error("Interrupted: nothing was published.")
+        return _INTERRUPTED
+    except BrokenPipeError:
+        # The reader of the output has gone, as in `leastpriv permissions … | head`.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return _SHORT_SIGPIPE
+    except Exception as error:
+        # The last line of defence: a sentence instead of a traceback.
+        console.error(f"Unexpected {type(error).__name__}: {error}. This is a defect; run again with -v and report it.")
+        _explain(console, verbose)
+        return 1
+
+
+def _explain(console: Console, verbose: bool) -> None:
+    if verbose:
+        import traceback
+
+        console.untrusted(traceback.format_exc())

@@ -68,7 +68,7 @@ def of_trail(folder: Path) -> int:
     print(f"{'a call mapped':24}{timed(needs_of, found):>8.1f} µs")
     print(f"{'a call noted':24}{timed(lambda call: books[call.principal].note(call), found):>8.1f} µs")
     like = found[len(found) // 2]
-    print(f"{'the same call noted':24}{timed(UsageBook(like.principal).note, [like] * 100_000):>8.1f} µs")
+    print(f"{'the same call noted':24}{timed(UsageCollector(like.principal).note, [like] * 100_000):>8.1f} µs")
     return 0
 
 

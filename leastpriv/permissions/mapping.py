@@ -20,15 +20,15 @@ from msgspec import structs
 
 from leastpriv.models import Basis, Call, Gap, GapKind, Need, Permission, Scope
 from leastpriv.permissions import catalog
+from leastpriv.permissions.action_facts import ActionFacts, facts_of_action
 from leastpriv.permissions.condition_keys import shown_conditions
 from leastpriv.permissions.event_map import facts_of
 from leastpriv.permissions.event_table import MappedAction, MappedEvent, Verdict, map_event, triggers_of
 from leastpriv.permissions.fact_tables import table
-from leastpriv.permissions.implied import implied_needs, passes_unnamed_role
-from leastpriv.permissions.likeness import Alike, ResponseReadError, likeness
+from leastpriv.permissions.implied import ImpliedFacts, implied_facts, implied_needs
 from leastpriv.permissions.patterns import unescape
-from leastpriv.permissions.request import Presence, RequestTexts, request_values, texts_of
-from leastpriv.permissions.resources import resources_of
+from leastpriv.permissions.request import Presence, Request, noun_of, read_request, request_values
+from leastpriv.permissions.resources import find_resources
 
 _STATEMENT = re.compile(
     r"\s*(?:(?P<update>update)|(?P<insert>insert)\s+into|(?P<delete>delete)\s+from|(?P<select>select)\b.*?\bfrom)"
@@ -101,47 +101,62 @@ class CallNeeds:
     added, and none is removed while such calls are made."""
 
 
+@dataclass(frozen=True, slots=True)
+class EventPlan:
+    """All that decides what calls of one event need, looked up once for all of them."""
+
+    event: MappedEvent
+    noun: str
+    actions: tuple[tuple[ActionFacts, MappedAction], ...]
+    triggers: tuple[Mapping[str, str], ...]
+    inner: tuple[tuple[str, tuple[str, ...]], ...]
+    """Action that AWS may authorize inside, with the parameters any of which causes it; none: unknown."""
+    implies: ImpliedFacts
+    is_of_two_apis: bool
+    shows_conditions: bool
+
+
+@lru_cache(maxsize=16_384)
+def plan_of(source: str, name: str) -> EventPlan:
+    """Returns what decides the needs of an event's calls."""
+    event = map_event(source, name)
+    facts = facts_of(event.operation)
+    second = [mapped for mapped in event.actions if "::/v2/" in mapped.resource]
+    triggers = triggers_of(event.operation)
+    names = [mapped.action for mapped in event.actions] + [row["action"] for row in triggers]
+    return EventPlan(
+        event=event,
+        noun=noun_of(name),
+        actions=tuple((facts_of_action(mapped.action), mapped) for mapped in event.actions),
+        triggers=triggers,
+        inner=tuple((action, tuple(parameters)) for action, (_, *parameters) in facts.inner.items()),
+        implies=implied_facts(event.operation),
+        is_of_two_apis=bool(second) and len(second) != len(event.actions),
+        shows_conditions=any(each.startswith("kms:") or each == "iam:CreateServiceLinkedRole" for each in names),
+    )
+
+
 def needs_of(call: Call) -> CallNeeds:
     """The permissions of one call: observed ones from the event, inferred ones from what its request implies.
 
     An event that nobody can map gives no need and the verdict `unmapped`; an action newer than the catalogue gives
     a need with `verified=False`, which may veto a removal and is never written (promise 2).
     """
-    alike = likeness(call)
-    needs = _remembered(alike) if alike is not None else None
-    return needs or worked_out(call)
-
-
-@lru_cache(maxsize=4_096)
-def _remembered(alike: Alike) -> CallNeeds | None:
-    """The needs of all calls that are alike; None where their responses decide too.
-
-    Deploys ask the same again and again (figures: bench/README.md).
-    """
-    try:
-        return worked_out(alike.call())
-    except ResponseReadError:
-        return None
-
-
-def worked_out(call: Call) -> CallNeeds:
-    """What `needs_of` answers, made out anew."""
-    event = map_event(call.source, call.name)
+    plan = plan_of(call.source, call.name)
+    event = plan.event
     if event.verdict is Verdict.NO_PERMISSION:
         return CallNeeds(event.verdict, event.prefix)
+    request = read_request(plan.noun, call.parameters)
     presence = Presence(call)
-    texts = texts_of(call.name, call.parameters)
-    observed = [
-        need
-        for part, mapped in _actions(call, event, presence)
-        for need in _observed(part, mapped, event.verdict, texts if part is call else None)
-    ]
-    needs = (*observed, *implied_needs(call, event.operation, presence, texts, observed)) if observed else ()
+    needs = _observed(call, plan, request, presence)
+    if needs:
+        needs += implied_needs(call, plan.implies, request, presence, needs)
     if not needs or _names_nothing(needs):
         return CallNeeds(Verdict.UNMAPPED, event.prefix)
     verdict = Verdict.MAPPED if event.verdict is Verdict.BY_REQUEST else event.verdict
-    gaps, kept = tuple(_gaps(call, event, presence)), tuple(_kept(call, event, presence, needs))
-    return CallNeeds(verdict, event.prefix, tuple(dict.fromkeys(needs)), gaps, kept)
+    gaps = tuple(_gaps(call, plan, presence)) if plan.implies.unnamed else ()
+    kept = tuple(_kept(call, plan, presence, needs)) if plan.inner or plan.implies.role_anywhere else ()
+    return CallNeeds(verdict, event.prefix, tuple(dict.fromkeys(needs) if len(needs) > 1 else needs), gaps, kept)
 
 
 _LONGEST_ARN = 2_048
@@ -151,8 +166,11 @@ _LONGEST_ARN = 2_048
 
 def _names_nothing(needs: Sequence[Need]) -> bool:
     """Whether a name is too long for any resource: no policy could hold it, and a wildcard would be a guess."""
-    names = (need.permission.resource for need in needs)
-    return any(len(name) > _LONGEST_ARN and len(unescape(name)) > _LONGEST_ARN for name in names)
+    for need in needs:
+        name = need.permission.resource
+        if len(name) > _LONGEST_ARN and len(unescape(name)) > _LONGEST_ARN:
+            return True
+    return False
 
 
 def actions_of_operation(source: str, operation: str) -> tuple[str, ...]:
@@ -161,61 +179,64 @@ def actions_of_operation(source: str, operation: str) -> tuple[str, ...]:
     return tuple(mapped.action for mapped in event.actions) if event.verdict is Verdict.MAPPED else ()
 
 
-def _actions(call: Call, event: MappedEvent, presence: Presence) -> Iterator[tuple[Call, MappedAction]]:
-    """The actions of a call, each with the call or the part of it that the action is about."""
-    if event.verdict is Verdict.BY_REQUEST:
-        yield from actions_of_items(call)
-        return
-    actions = _one_api(call, event.actions, presence)
-    triggered = [row for row in triggers_of(event.operation) if presence.has(row["parameter"])]
+def _observed(call: Call, plan: EventPlan, request: Request, presence: Presence) -> list[Need]:
+    """Needs of the event's own actions, and of those that its parameters cause."""
+    verified = plan.event.verdict is not Verdict.UNVERIFIED
+    if plan.event.verdict is Verdict.BY_REQUEST:
+        needs = []
+        for part, mapped in actions_of_items(call):
+            own = request if part is call else read_request(plan.noun, part.parameters)
+            needs += _needs_on(part, facts_of_action(mapped.action), mapped, own, plan, verified)
+        return needs
+    needs = []
+    for facts, mapped in _actions(call, plan, presence) if plan.triggers or plan.is_of_two_apis else plan.actions:
+        needs += _needs_on(call, facts, mapped, request, plan, verified)
+    return needs
+
+
+def _needs_on(
+    call: Call, facts: ActionFacts, mapped: MappedAction, request: Request, plan: EventPlan, verified: bool
+) -> list[Need]:
+    action = mapped.action
+    conditions = shown_conditions(call, action) if plan.shows_conditions else ()
+    return [
+        Need(Permission(action, found.pattern, conditions), Basis.OBSERVED, found.derivation, "", verified, found.exact)
+        for found in find_resources(call, facts, request, mapped.on, mapped.resource)
+    ]
+
+
+def _actions(call: Call, plan: EventPlan, presence: Presence) -> Iterator[tuple[ActionFacts, MappedAction]]:
+    """The actions of a call whose parameters decide about them."""
+    actions = plan.actions
+    if plan.is_of_two_apis:
+        # API Gateway's two APIs share event names: version 2 names an `apiId` (botocore's models, 2026-10).
+        is_second = presence.has("apiId") or any("/apis/" in value for _, value in request_values(call.parameters))
+        actions = tuple(pair for pair in actions if ("::/v2/" in pair[1].resource) == is_second)
+    triggered = [row for row in plan.triggers if presence.has(row["parameter"])]
     replaced = {row["replaces"] for row in triggered if row["mode"] == "instead"}
-    yield from ((call, mapped) for mapped in actions if mapped.action not in replaced)
+    yield from (pair for pair in actions if pair[1].action not in replaced)
+    # What a copy sets besides (an ACL, tags) it sets on its target.
+    end_of_copy = "target" if any(mapped.on for _, mapped in actions) else ""
     for action, replaces in dict.fromkeys((row["action"], row["replaces"]) for row in triggered):
         found = catalog.spelling(action)
         if found:
-            on = next((mapped.on for mapped in actions if mapped.action == replaces), _end_of_copy(actions))
-            yield call, MappedAction(found, on)
+            on = next((mapped.on for _, mapped in actions if mapped.action == replaces), end_of_copy)
+            yield facts_of_action(found), MappedAction(found, on)
 
 
-def _end_of_copy(actions: tuple[MappedAction, ...]) -> str:
-    """What a copy sets besides (an ACL, tags) it sets on its target."""
-    return "target" if any(mapped.on for mapped in actions) else ""
-
-
-def _one_api(call: Call, actions: tuple[MappedAction, ...], presence: Presence) -> tuple[MappedAction, ...]:
-    """API Gateway's two APIs share event names: version 2 names an `apiId` (botocore's models, 2026-10)."""
-    second = [mapped for mapped in actions if "::/v2/" in mapped.resource]
-    if not second or len(second) == len(actions):
-        return actions
-    is_second = presence.has("apiId") or any("/apis/" in value for _, value in request_values(call.parameters))
-    return tuple(mapped for mapped in actions if (mapped in second) == is_second)
-
-
-def _observed(call: Call, mapped: MappedAction, verdict: Verdict, texts: RequestTexts | None) -> Iterator[Need]:
-    conditions = shown_conditions(call, mapped.action)
-    for resource in resources_of(call, mapped.action, on=mapped.on, template=mapped.resource, texts=texts):
-        yield Need(
-            permission=Permission(mapped.action, resource.pattern, conditions),
-            basis=Basis.OBSERVED,
-            derivation=resource.derivation,
-            verified=verdict is not Verdict.UNVERIFIED,
-            exact=resource.exact,
-        )
-
-
-def _kept(call: Call, event: MappedEvent, presence: Presence, needs: Sequence[Need]) -> Iterator[str]:
+def _kept(call: Call, plan: EventPlan, presence: Presence, needs: Sequence[Need]) -> Iterator[str]:
     """Actions that AWS may authorize inside a call and that are none of its needs."""
-    facts, needed = facts_of(event.operation), {need.permission.action for need in needs}
-    for action, (_, *parameters) in facts.inner.items():
+    needed = {need.permission.action for need in needs}
+    for action, parameters in plan.inner:
         is_caused = not parameters or call.parameters_omitted or any(presence.has(each) for each in parameters)
         if is_caused and action not in needed:
             yield action
-    if facts.roles == "text" and "iam:PassRole" not in needed and not call.read_only:
+    if plan.implies.role_anywhere and "iam:PassRole" not in needed and not call.read_only:
         yield "iam:PassRole"
 
 
-def _gaps(call: Call, event: MappedEvent, presence: Presence) -> Iterator[Gap]:
-    if presence.carried_out and not call.read_only and passes_unnamed_role(event.operation, presence):
+def _gaps(call: Call, plan: EventPlan, presence: Presence) -> Iterator[Gap]:
+    if presence.carried_out and not call.read_only and any(map(presence.has, plan.implies.unnamed)):
         yield Gap(GapKind.MAY_PASS_ROLE, Scope(actions=("iam:PassRole",)), f"{call.source}:{call.name}")
 
 

@@ -1,18 +1,13 @@
-"""What the parameters of a request say: its texts by key, which of them stand outermost, the account they name.
-
-Which parameters a request has, as the fact tables ask for them.
-"""
+"""What the parameters of a request say: one walk for its texts by key, and which parameters it has."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence, Set
-from dataclasses import dataclass, replace
-from functools import cache, cached_property, lru_cache
+from functools import cached_property, lru_cache
 from urllib.parse import unquote
 
 from leastpriv.models import Call, Outcome
-from leastpriv.permissions.fact_tables import table
 
 MOST_VALUES = 2_000
 """A request may hold any number of values; the first ones name its resources."""
@@ -22,7 +17,7 @@ FREE_MAPS = frozenset(
         "hyperparameters", "input", "metadata", "options",
     }
 )  # fmt: skip
-"""Maps whose keys or values people choose: what stands there names no resource and hands no role to anybody."""
+"""Maps whose keys or values people choose: their texts name no resource and no role that is passed."""
 NAMED_BY_KEY = frozenset({"requestitems"})
 """Maps whose keys name resources: DynamoDB's BatchGetItem and BatchWriteItem
 (https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_BatchGetItem.html, read 2026-11-24).
@@ -34,53 +29,105 @@ _NUMBERED = frozenset({"tag", "content"})
 _VERB = re.compile(r"[A-Z][a-z]+")
 _CREATES = re.compile(r"(Create|Run|Allocate|Request|Import|Register|Start|Copy|Restore|Clone|Purchase|Publish)[A-Z]")
 _DATE = re.compile(r"20\d{2}_?\d{2}_?\d{2}(v\d+)?$")
+_Pairs = Sequence[tuple[str, str]]
 
 
-@dataclass(frozen=True, slots=True)
-class RequestTexts:
+class Request:
     """The texts of one request, as far as they may name a resource."""
 
-    values: tuple[tuple[str, str], ...]
-    """(key in lower case, text), outermost first; nothing of `FREE_MAPS`."""
-    outer: tuple[tuple[str, str], ...]
-    """Those of the request's own members: deeper ones may be about something else."""
-    members: frozenset[str]
-    """Keys of the request's own members, in lower case, whatever they hold."""
-    noun: str
-    """What the event is about: `CreateTrail` -> `trail`."""
-    holds_arns: bool
-    """Whether one of `values` may be an ARN."""
-    keys: frozenset[str]
-    """All keys of `values` and `outer`, and what is left of each without an `s` at its end; perhaps more."""
+    __slots__ = ("arns", "by_key", "members", "noun", "outer", "values")
+
+    def __init__(self, noun: str, values: _Pairs, outer: _Pairs, members: Collection[str]) -> None:
+        """Takes the (key in lower case, text) pairs of a request about `noun`.
+
+        Args:
+            noun: what the event is about: `CreateTrail` -> `trail`.
+            values: all texts, outermost first, without those of `FREE_MAPS`.
+            outer: those of the request's own members: deeper ones may be about something else.
+            members: keys of the request's own members, in lower case, whatever they hold.
+        """
+        self.noun, self.values, self.outer, self.members = noun, values, outer, members
+        by_key: dict[str, list[str]] = {}
+        arns = []
+        for key, text in values:
+            if key in by_key:
+                by_key[key].append(text)
+            else:
+                by_key[key] = [text]
+            if text.startswith("arn:"):
+                arns.append(text)
+        self.by_key, self.arns = by_key, arns
+        for key, _ in outer:
+            if key not in by_key:
+                by_key[key] = []
+
+    def pairs(self, keys: Sequence[str]) -> _Pairs:
+        """Returns the pairs of some keys, in the order of the request."""
+        if len(keys) == 1:
+            return [(keys[0], text) for text in self.by_key[keys[0]]]
+        return [pair for pair in self.values if pair[0] in keys]
+
+    def only(self, values: _Pairs) -> Request:
+        """Returns the request with some of its texts alone."""
+        return Request(self.noun, values, [pair for pair in self.outer if pair in values], self.members)
+
+    def without(self, keys: Collection[str]) -> Request:
+        """Returns the request without the texts under some keys, in lower case."""
+        outer = [pair for pair in self.outer if pair[0] not in keys]
+        return Request(self.noun, [pair for pair in self.values if pair[0] not in keys], outer, self.members)
 
 
-def texts_of(event: str, parameters: object) -> RequestTexts:
-    """The texts of a request of the event named."""
-    values, noun = tuple(request_values(parameters, skip=FREE_MAPS)), noun_of(event)
-    outer = tuple(_outer(parameters, noun))
-    keys = {key for key, _ in values}.union(key for key, _ in outer)
-    return RequestTexts(
-        values=values,
-        outer=outer,
-        members=frozenset([key_of(key) for key in parameters]) if isinstance(parameters, Mapping) else frozenset(),
-        noun=noun,
-        holds_arns=any(value.startswith("arn:") for _, value in values),
-        keys=frozenset(keys.union(key[:-1] for key in keys if key.endswith("s"))),
-    )
+def read_request(noun: str, parameters: Mapping[str, object]) -> Request:
+    """Reads the texts of a request about `noun` in one walk."""
+    values: list[tuple[str, str]] = []
+    outer: list[tuple[str, str]] = []
+    members = set()
+    deeper: list[tuple[str, object]] = []
+    for name, value in parameters.items():
+        key = key_of(name)
+        members.add(key)
+        if type(value) is str:
+            if value:
+                pair = (key, _plain_arn(value) if value.startswith("arn") else value)
+                outer.append(pair)
+                if key not in FREE_MAPS:
+                    values.append(pair)
+            continue
+        if value is None or type(value) is bool:
+            continue
+        outer.extend(_own_texts(key, value, noun))
+        if key not in FREE_MAPS:
+            deeper.append((key, value))
+    if deeper:
+        _collect(deeper, values, FREE_MAPS)
+    return Request(noun, values, outer, members)
 
 
-def without(texts: RequestTexts, keys: Collection[str]) -> RequestTexts:
-    """The texts without those under some keys, in lower case."""
-    if not keys:
-        return texts
-    values = tuple(pair for pair in texts.values if pair[0] not in keys)
-    return replace(texts, values=values, outer=tuple(pair for pair in texts.outer if pair[0] not in keys))
+def _own_texts(key: str, value: object, noun: str) -> Iterator[tuple[str, str]]:
+    """Texts of an outermost list, or of a member that wraps the whole request or what it is about."""
+    if isinstance(value, Mapping):
+        if (key == noun or _is_wrapper(key)) and key not in FREE_MAPS:
+            for inner, text in value.items():
+                if isinstance(text, str) and text:
+                    yield str(inner).lower(), text
+    elif isinstance(value, list):
+        yield from ((key, text) for text in value[:MOST_VALUES] if isinstance(text, str) and text)
+
+
+@lru_cache(maxsize=4_096)
+def _is_wrapper(key: str) -> bool:
+    return _WRAPPER.search(key) is not None
 
 
 def request_values(parameters: object, skip: Collection[str] = ()) -> list[tuple[str, str]]:
     """All (key, text) pairs of request parameters, keys in lower case, outermost first; nothing under `skip` keys."""
     pairs: list[tuple[str, str]] = []
-    level: list[tuple[str, object]] = [("", parameters)]
+    _collect([("", parameters)], pairs, skip)
+    return pairs
+
+
+def _collect(level: list[tuple[str, object]], pairs: list[tuple[str, str]], skip: Collection[str]) -> None:
+    """Appends the texts of some members, level by level."""
     while level and len(pairs) < MOST_VALUES:
         deeper: list[tuple[str, object]] = []
         for key, found in level if len(level) <= MOST_VALUES else level[:MOST_VALUES]:
@@ -97,12 +144,11 @@ def request_values(parameters: object, skip: Collection[str] = ()) -> list[tuple
             elif isinstance(value, list | tuple):
                 deeper += [(key, item) for item in value]
         level = deeper
-    return pairs
 
 
 @lru_cache(maxsize=16_384)
 def key_of(name: object) -> str:
-    """A key in lower case; the hyphens of a path's part (`application-id`) are no letters of it."""
+    """Returns a key in lower case; the hyphens of a path's part (`application-id`) are no letters of it."""
     lower = str(name).lower()
     return lower.replace("-", "") if "-" in lower and not lower.startswith("x-amz") else lower
 
@@ -117,26 +163,9 @@ def _plain_arn(text: str) -> str:
 
 def _content(value: Mapping[str, object]) -> object:
     """What EC2's `{"tag": 1, "content": "rtb-…"}`, a member of a numbered list, holds; else the value."""
-    return value["content"] if is_numbered(value) else value
-
-
-def is_numbered(value: Mapping[str, object]) -> bool:
-    """Whether a mapping is a member of one of EC2's numbered lists."""
-    return len(value) <= len(_NUMBERED) and "content" in value and value.keys() <= _NUMBERED
-
-
-def _outer(parameters: object, noun: str) -> Iterator[tuple[str, str]]:
-    """Texts of the outermost members, or of those of a member that wraps the whole request or what it is about."""
-    for name, value in parameters.items() if type(parameters) is dict or isinstance(parameters, Mapping) else ():
-        key = key_of(name)
-        if type(value) is str:
-            if value:
-                yield key, _plain_arn(value) if value.startswith("arn") else value
-            continue
-        if isinstance(value, Mapping) and (_WRAPPER.search(key) or key == noun) and key not in FREE_MAPS:
-            yield from ((str(inner).lower(), text) for inner, text in value.items() if isinstance(text, str) and text)
-        entries = value[:MOST_VALUES] if isinstance(value, list) else [value]
-        yield from ((key, text) for text in entries if isinstance(text, str) and text)
+    return (
+        value["content"] if len(value) <= len(_NUMBERED) and "content" in value and value.keys() <= _NUMBERED else value
+    )
 
 
 @lru_cache(maxsize=16_384)
@@ -145,49 +174,24 @@ def noun_of(event: str) -> str:
     return _VERB.sub("", _DATE.sub("", event).removeprefix("Batch"), count=1).lower()
 
 
+@lru_cache(maxsize=16_384)
 def creates(event: str) -> bool:
-    """Whether an event makes a thing whose id AWS chooses."""
+    """Whether an event makes a resource whose id AWS chooses."""
     return _CREATES.match(event) is not None
 
 
 def new_ids(event: str, answer: object) -> tuple[str, ...]:
     """The ids that AWS gave to what an event made, as its answer names them; none of an event that makes nothing.
 
-    A bare `id` is that of the new thing only where the answer is about it: what lies deeper the caller may have
+    A bare `id` is that of the new resource only where the answer is about it: what lies deeper the caller may have
     chosen (an origin of a distribution), as tags and their like.
     """
-    if not creates(event):
+    if not creates(event) or not isinstance(answer, Mapping):
         return ()
     noun = noun_of(event).partition("with")[0]
     own = f"{noun.removesuffix('s')}id"
     named = (value for key, value in request_values(answer, skip=FREE_MAPS) if key == own)
-    return (*named, *(value for key, value in _outer(answer, noun) if key == "id"))
-
-
-def owner(prefix: str, values: Sequence[tuple[str, str]]) -> str:
-    """The account that the request names as the resource's owner; empty where it names none (`owners.tsv`)."""
-    owners = _owners(prefix)
-    for key, value in values if owners else ():
-        match = owners[key].fullmatch(value) if key in owners else None
-        if match:
-            return match[1]
-    return ""
-
-
-def owner_keys(prefix: str) -> frozenset[str]:
-    """The keys that `owner` looks at."""
-    return frozenset(_owners(prefix))
-
-
-@cache
-def _owners(prefix: str) -> Mapping[str, re.Pattern[str]]:
-    rows = (row for row in table("owners") if row["prefix"] == prefix)
-    return {row["parameter"].lower(): re.compile(row["text"]) for row in rows}
-
-
-_MOST_VALUES = 2_000
-"""A request may hold any number of values; the first ones say what it asks for."""
-_EMPTY: tuple[object, ...] = (None, "", [], {})
+    return (*named, *(value for key, value in read_request(noun, answer).outer if key == "id"))
 
 
 class Presence:
@@ -215,7 +219,7 @@ class Presence:
         return self._found[1]
 
     def has(self, parameter: str) -> bool:
-        """Tell whether the request has a parameter as a table writes it.
+        """Whether the request has a parameter as a table writes it.
 
         `key`: it is there, be it empty. `key=text`, `key!=text`: it is there with this text, or with another.
         `key?member`: the query of one of its texts has the member. `key~text`: one of its texts contains this.
@@ -236,9 +240,7 @@ class Presence:
         return any(text in (each if asked == "~" else _members(each)) for each in found)
 
 
-def key_in(parameter: str) -> str:
-    """The key that `Presence.has` looks at for a parameter as a table writes it."""
-    return _asked(parameter)[1]
+_EMPTY: tuple[object, ...] = (None, "", [], {})
 
 
 @lru_cache(maxsize=4_096)
@@ -253,13 +255,13 @@ def _asked(parameter: str) -> tuple[str, str, str]:
 
 
 def _look(parameters: Mapping[str, object]) -> tuple[Mapping[str, Set[str]], Set[str]]:
-    """`texts` and `filled`; what stands in maps whose keys people choose does not count."""
+    """`texts` and `filled`; members of maps whose keys people choose do not count."""
     texts: dict[str, set[str]] = {}
     filled: set[str] = set()
     level: list[tuple[str, object]] = [("", dict(parameters))]
-    while level and len(texts) < _MOST_VALUES:
+    while level and len(texts) < MOST_VALUES:
         deeper: list[tuple[str, object]] = []
-        for key, value in level[:_MOST_VALUES]:
+        for key, value in level[:MOST_VALUES]:
             if isinstance(value, dict):
                 for name, item in value.items() if key not in FREE_MAPS else ():
                     lower = str(name).lower()

@@ -168,10 +168,15 @@ def _shape_overlaps(template: str, resource: str) -> bool:
 
 def is_of(action: catalog.Action, prefix: str, arn: str) -> bool:
     """Whether an ARN is of one of the action's resource types, and of none that fits it more closely."""
-    if not _ARN.fullmatch(arn):
+    if not is_whole_arn(arn):
         return False
     kinds = types_of_arn(prefix, arn)
     return bool(kinds) and any(kind.name.lower() in kinds for kind in action.resource_types)
+
+
+def is_whole_arn(text: str) -> bool:
+    """Whether a text has all fields of an ARN."""
+    return _ARN.fullmatch(text) is not None
 
 
 @lru_cache(maxsize=4_096)

@@ -283,7 +283,8 @@ def _filled(call: Call, prefix: str, action: catalog.Action, texts: RequestTexts
         for resource in filled:
             (full if _is_whole(resource) else partial).append(resource)
     meant = [kind for kind in open_types if is_meant_otherwise(prefix, kind.name, texts)]
-    partial = _without_shared_parts(action, prefix, partial)
+    if len(action.resource_types) > 1:
+        partial = _without_shared_parts(action, prefix, partial)
     answered = None if full else _in_response(call, prefix, action, texts, partial)
     if answered:
         partial = [resource for resource in partial if not resource_covers(resource.pattern, answered.pattern)]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cache, lru_cache
 
 from msgspec import Struct
@@ -49,6 +49,18 @@ class ActionFacts(Struct, frozen=True, gc=False):
     owners: Mapping[str, str] = {}
     """Parameter that names the account of the resource -> regular expression."""
     has_choices: bool = False
+
+    def keys(self) -> Iterator[str]:
+        """Yields the keys of a request that the rules of the action read."""
+        yield from ("path", "x-amz-copy-source", "functionname")
+        yield from self.told_only
+        yield from self.owners
+        yield from (parameter for parameter, _, _ in self.ids)
+        for kind in self.types:
+            yield from kind.other_keys
+            yield from (parameter for parameter, _, _ in kind.choices)
+            for variable in kind.template.variables:
+                yield from (*variable.same, *variable.stem, *variable.kind, *variable.plain)
 
 
 @lru_cache(maxsize=16_384)

@@ -188,6 +188,8 @@ def _tagging_needs(call: Call, facts: ImpliedFacts, presence: Presence) -> Itera
 
 
 def _carries_tags(call: Call, row: Mapping[str, str], presence: Presence) -> bool:
+    if not presence.may_have(row["parameter"]) and row["action"] != "ec2:CreateTags":
+        return False
     key = row["parameter"].lower()
     is_there = key in presence.texts if row["empty"] == "yes" else key in presence.filled
     return is_there or bool(_specifications(call, row["parameter"]))

@@ -27,7 +27,7 @@ from leastpriv.permissions.event_table import MappedAction, MappedEvent, Verdict
 from leastpriv.permissions.fact_tables import table
 from leastpriv.permissions.implied import ImpliedFacts, implied_facts, implied_needs
 from leastpriv.permissions.patterns import unescape
-from leastpriv.permissions.request import Presence, Request, noun_of, read_request, request_values
+from leastpriv.permissions.request import Presence, Reads, Request, key_in, noun_of, read_request, request_values
 from leastpriv.permissions.resources import find_resources
 
 _STATEMENT = re.compile(
@@ -114,6 +114,8 @@ class EventPlan:
     implies: ImpliedFacts
     is_of_two_apis: bool
     shows_conditions: bool
+    reads: Reads
+    """Keys of a request that decide what the call needs."""
 
 
 @lru_cache(maxsize=16_384)
@@ -124,15 +126,26 @@ def plan_of(source: str, name: str) -> EventPlan:
     second = [mapped for mapped in event.actions if "::/v2/" in mapped.resource]
     triggers = triggers_of(event.operation)
     names = [mapped.action for mapped in event.actions] + [row["action"] for row in triggers]
+    implied = implied_facts(event.operation)
+    inner = tuple((action, tuple(parameters)) for action, (_, *parameters) in facts.inner.items())
+    asked = [row["parameter"] for row in (*triggers, *implied.tags)] + [
+        each for _, parameters in inner for each in parameters
+    ]
+    keys = {
+        *(key_in(parameter) for parameter in (*asked, *implied.roles, "apiid")),
+        *(key for name in names for key in facts_of_action(catalog.spelling(name) or name).keys()),
+    }
+    is_read_whole = implied.role_anywhere or "*" in implied.roles or event.verdict is Verdict.BY_REQUEST
     return EventPlan(
         event=event,
         noun=noun_of(name),
         actions=tuple((facts_of_action(mapped.action), mapped) for mapped in event.actions),
         triggers=triggers,
-        inner=tuple((action, tuple(parameters)) for action, (_, *parameters) in facts.inner.items()),
-        implies=implied_facts(event.operation),
+        inner=inner,
+        implies=implied,
         is_of_two_apis=bool(second) and len(second) != len(event.actions),
         shows_conditions=any(each.startswith("kms:") or each == "iam:CreateServiceLinkedRole" for each in names),
+        reads=Reads(None if is_read_whole else keys),
     )
 
 
@@ -146,8 +159,8 @@ def needs_of(call: Call) -> CallNeeds:
     event = plan.event
     if event.verdict is Verdict.NO_PERMISSION:
         return CallNeeds(event.verdict, event.prefix)
-    request = read_request(plan.noun, call.parameters)
-    presence = Presence(call)
+    request = read_request(plan.noun, call.parameters, plan.reads)
+    presence = Presence(call, request.keys)
     needs = _observed(call, plan, request, presence)
     if needs:
         needs += implied_needs(call, plan.implies, request, presence, needs)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator, Mapping, Sequence, Set
-from functools import cached_property, lru_cache
+from collections.abc import Collection, Mapping, Sequence, Set
+from functools import lru_cache
 from urllib.parse import unquote
 
 from leastpriv.models import Call, Outcome
@@ -32,34 +32,62 @@ _DATE = re.compile(r"20\d{2}_?\d{2}_?\d{2}(v\d+)?$")
 _Pairs = Sequence[tuple[str, str]]
 
 
+_READ, _FREE = 1, 2
+"""What a member is: some rule reads it; people choose what stands below it."""
+_MOST_NAMES = 4_096
+"""Names of members that are remembered: requests may hold maps of any."""
+
+
+class Reads:
+    """The keys that the rules of one event read in its requests; other texts only count where they are ARNs."""
+
+    __slots__ = ("_keys", "kinds")
+
+    def __init__(self, keys: Collection[str] | None) -> None:
+        """Takes the keys in lower case; None where any may be read."""
+        self._keys = keys
+        self.kinds: dict[str, tuple[str, int]] = {}
+        """Name of a member -> its key, and what it is."""
+
+    def kind(self, name: str) -> tuple[str, int]:
+        """Returns the key of a member, and what it is."""
+        key = key_of(name)
+        found = key, (_READ * (self._keys is None or key in self._keys)) | (_FREE * (key in FREE_MAPS))
+        if len(self.kinds) < _MOST_NAMES:
+            self.kinds[name] = found
+        return found
+
+
+ANY = Reads(None)
+
+
 class Request:
     """The texts of one request, as far as they may name a resource."""
 
-    __slots__ = ("arns", "by_key", "members", "noun", "outer", "values")
+    __slots__ = ("arns", "by_key", "has_texts", "keys", "noun", "outer", "values")
 
-    def __init__(self, noun: str, values: _Pairs, outer: _Pairs, members: Collection[str]) -> None:
-        """Takes the (key in lower case, text) pairs of a request about `noun`.
+    def __init__(self, noun: str, values: _Pairs, outer: _Pairs, keys: Collection[str], *, has_texts: bool) -> None:
+        """Takes the (key in lower case, text) pairs of a request about `noun`, as far as rules read them.
 
         Args:
             noun: what the event is about: `CreateTrail` -> `trail`.
-            values: all texts, outermost first, without those of `FREE_MAPS`.
+            values: texts, outermost first, without those of `FREE_MAPS`.
             outer: those of the request's own members: deeper ones may be about something else.
-            members: keys of the request's own members, in lower case, whatever they hold.
+            keys: keys of members, whatever they hold, without those below `FREE_MAPS`.
+            has_texts: whether it has any text, be it read or not.
         """
-        self.noun, self.values, self.outer, self.members = noun, values, outer, members
+        self.noun, self.values, self.outer, self.keys, self.has_texts = noun, values, outer, keys, has_texts
         by_key: dict[str, list[str]] = {}
         arns = []
         for key, text in values:
-            if key in by_key:
-                by_key[key].append(text)
-            else:
+            found = by_key.get(key)
+            if found is None:
                 by_key[key] = [text]
-            if text.startswith("arn:"):
+            else:
+                found.append(text)
+            if text[:4] == "arn:":
                 arns.append(text)
         self.by_key, self.arns = by_key, arns
-        for key, _ in outer:
-            if key not in by_key:
-                by_key[key] = []
 
     def pairs(self, keys: Sequence[str]) -> _Pairs:
         """Returns the pairs of some keys, in the order of the request."""
@@ -68,50 +96,79 @@ class Request:
         return [pair for pair in self.values if pair[0] in keys]
 
     def only(self, values: _Pairs) -> Request:
-        """Returns the request with some of its texts alone."""
-        return Request(self.noun, values, [pair for pair in self.outer if pair in values], self.members)
+        """Returns the request with some of its texts."""
+        return Request(self.noun, values, self.outer, self.keys, has_texts=self.has_texts)
 
     def without(self, keys: Collection[str]) -> Request:
         """Returns the request without the texts under some keys, in lower case."""
-        outer = [pair for pair in self.outer if pair[0] not in keys]
-        return Request(self.noun, [pair for pair in self.values if pair[0] not in keys], outer, self.members)
+        values, outer = ([pair for pair in pairs if pair[0] not in keys] for pairs in (self.values, self.outer))
+        return Request(self.noun, values, outer, self.keys, has_texts=bool(values))
 
 
-def read_request(noun: str, parameters: Mapping[str, object]) -> Request:
+def read_request(noun: str, parameters: Mapping[str, object], reads: Reads = ANY) -> Request:
     """Reads the texts of a request about `noun` in one walk."""
     values: list[tuple[str, str]] = []
     outer: list[tuple[str, str]] = []
-    members = set()
+    keys = set()
     deeper: list[tuple[str, object]] = []
+    kinds = reads.kinds
+    has_texts = False
     for name, value in parameters.items():
-        key = key_of(name)
-        members.add(key)
+        key, kind = kinds.get(name) or reads.kind(name)
+        if kind & _READ:
+            keys.add(key)
         if type(value) is str:
-            if value:
-                pair = (key, _plain_arn(value) if value.startswith("arn") else value)
+            if value[:3] == "arn" or (kind & _READ and value):
+                pair = (key, _plain_arn(value) if value[:3] == "arn" else value)
                 outer.append(pair)
-                if key not in FREE_MAPS:
+                if not kind & _FREE:
                     values.append(pair)
-            continue
-        if value is None or type(value) is bool:
-            continue
-        outer.extend(_own_texts(key, value, noun))
-        if key not in FREE_MAPS:
-            deeper.append((key, value))
+            elif value and not kind & _FREE:
+                has_texts = True
+        elif type(value) is dict or type(value) is list:
+            outer += _own_texts(key, value, noun)
+            if not kind & _FREE:
+                deeper.append((key, value))
     if deeper:
-        _collect(deeper, values, FREE_MAPS)
-    return Request(noun, values, outer, members)
+        has_texts = _collect(deeper, values, reads, keys) or has_texts
+    return Request(noun, values, outer, keys, has_texts=has_texts or bool(values))
 
 
-def _own_texts(key: str, value: object, noun: str) -> Iterator[tuple[str, str]]:
+def _own_texts(key: str, value: object, noun: str) -> _Pairs:
     """Texts of an outermost list, or of a member that wraps the whole request or what it is about."""
-    if isinstance(value, Mapping):
-        if (key == noun or _is_wrapper(key)) and key not in FREE_MAPS:
-            for inner, text in value.items():
-                if isinstance(text, str) and text:
-                    yield str(inner).lower(), text
-    elif isinstance(value, list):
-        yield from ((key, text) for text in value[:MOST_VALUES] if isinstance(text, str) and text)
+    if type(value) is list:
+        return [(key, text) for text in value[:MOST_VALUES] if type(text) is str and text]
+    if type(value) is dict and (key == noun or _is_wrapper(key)) and key not in FREE_MAPS:
+        return [(str(inner).lower(), text) for inner, text in value.items() if type(text) is str and text]
+    return ()
+
+
+def _collect(level: list[tuple[str, object]], pairs: list[tuple[str, str]], reads: Reads, keys: set[str]) -> bool:
+    """Appends the texts of some members that are read, level by level, and adds their keys; whether others are left."""
+    kinds, left = reads.kinds, False
+    while level and len(pairs) < MOST_VALUES:
+        deeper: list[tuple[str, object]] = []
+        for key, found in level if len(level) <= MOST_VALUES else level[:MOST_VALUES]:
+            # Most values are texts, and asking for an abstract class takes longer than all else of this loop.
+            value = _content(found) if type(found) is dict and len(found) <= len(_NUMBERED) else found
+            if type(value) is str:
+                if value[:3] == "arn" or (value and (key in keys or key in NAMED_BY_KEY)):
+                    pairs.append((key, value if value[:3] != "arn" else _plain_arn(value)))
+                elif value:
+                    left = True
+            elif type(value) is dict or isinstance(value, Mapping):
+                for name, item in value.items():
+                    inner, kind = kinds.get(name) or reads.kind(name)
+                    if kind & _READ:
+                        keys.add(inner)
+                    if not kind & _FREE:
+                        deeper.append((inner, item))
+                if key in NAMED_BY_KEY:
+                    pairs += [(key, str(name)) for name in value if name]
+            elif type(value) is list or isinstance(value, tuple):
+                deeper += [(key, item) for item in value]
+        level = deeper
+    return left
 
 
 @lru_cache(maxsize=4_096)
@@ -122,20 +179,14 @@ def _is_wrapper(key: str) -> bool:
 def request_values(parameters: object, skip: Collection[str] = ()) -> list[tuple[str, str]]:
     """All (key, text) pairs of request parameters, keys in lower case, outermost first; nothing under `skip` keys."""
     pairs: list[tuple[str, str]] = []
-    _collect([("", parameters)], pairs, skip)
-    return pairs
-
-
-def _collect(level: list[tuple[str, object]], pairs: list[tuple[str, str]], skip: Collection[str]) -> None:
-    """Appends the texts of some members, level by level."""
+    level: list[tuple[str, object]] = [("", parameters)]
     while level and len(pairs) < MOST_VALUES:
         deeper: list[tuple[str, object]] = []
         for key, found in level if len(level) <= MOST_VALUES else level[:MOST_VALUES]:
-            # Most values are texts, and asking for an abstract class takes longer than all else of this loop.
             value = _content(found) if type(found) is dict and len(found) <= len(_NUMBERED) else found
             if type(value) is str:
                 if value:
-                    pairs.append((key, value if not value.startswith("arn") else _plain_arn(value)))
+                    pairs.append((key, value if value[:3] != "arn" else _plain_arn(value)))
             elif type(value) is dict or isinstance(value, Mapping):
                 named = [(key_of(name), item) for name, item in value.items()]
                 deeper += [pair for pair in named if pair[0] not in skip] if skip else named
@@ -144,6 +195,7 @@ def _collect(level: list[tuple[str, object]], pairs: list[tuple[str, str]], skip
             elif isinstance(value, list | tuple):
                 deeper += [(key, item) for item in value]
         level = deeper
+    return pairs
 
 
 @lru_cache(maxsize=16_384)
@@ -197,26 +249,36 @@ def new_ids(event: str, answer: object) -> tuple[str, ...]:
 class Presence:
     """The parameters of one request, keys and texts in lower case; looked through when first asked for."""
 
-    def __init__(self, call: Call) -> None:
+    __slots__ = ("_call", "_found", "_keys", "carried_out", "whole")
+
+    def __init__(self, call: Call, keys: Collection[str] | None = None) -> None:
+        """Takes a call, and the keys of its request's members where they are known (`Request.keys`)."""
         self._call = call
+        self._found: tuple[Mapping[str, Set[str]], Set[str]] | None = None
+        self._keys = keys
         self.carried_out = call.outcome is Outcome.ALLOWED and not call.error_code
         """The call did what it should."""
         self.whole = self.carried_out and not call.parameters_omitted
         """It did, and the record holds all of its request, so that a key that is absent was not sent."""
 
-    @cached_property
-    def _found(self) -> tuple[Mapping[str, Set[str]], Set[str]]:
-        return _look(self._call.parameters)
+    def _look(self) -> tuple[Mapping[str, Set[str]], Set[str]]:
+        if self._found is None:
+            self._found = _look(self._call.parameters)
+        return self._found
 
     @property
     def texts(self) -> Mapping[str, Set[str]]:
         """Key at any level -> its texts, numbers and truth values; empty where it holds an object."""
-        return self._found[0]
+        return self._look()[0]
 
     @property
     def filled(self) -> Set[str]:
         """Keys with something in them."""
-        return self._found[1]
+        return self._look()[1]
+
+    def may_have(self, parameter: str) -> bool:
+        """Whether the request may have the key of a parameter; never False wrongly."""
+        return self._keys is None or _asked(parameter)[3] in self._keys
 
     def has(self, parameter: str) -> bool:
         """Whether the request has a parameter as a table writes it.
@@ -227,7 +289,9 @@ class Presence:
         """
         if not parameter:
             return True
-        asked, key, text = _asked(parameter)
+        asked, key, text, plain = _asked(parameter)
+        if self._keys is not None and plain not in self._keys:
+            return asked == "!" and self.whole
         if asked == "!":
             return self.whole and key not in self.texts
         found = self.texts.get(key)
@@ -240,18 +304,23 @@ class Presence:
         return any(text in (each if asked == "~" else _members(each)) for each in found)
 
 
+def key_in(parameter: str) -> str:
+    """Returns the key of a parameter as a table writes it, as `key_of` has keys."""
+    return _asked(parameter)[3]
+
+
 _EMPTY: tuple[object, ...] = (None, "", [], {})
 
 
 @lru_cache(maxsize=4_096)
-def _asked(parameter: str) -> tuple[str, str, str]:
-    """(`!`, `!=`, `=`, `?`, `~` or nothing, key, text) of a parameter as a table writes it, in lower case."""
+def _asked(parameter: str) -> tuple[str, str, str, str]:
+    """(`!`, `!=`, `=`, `?`, `~` or nothing, key, text, key of `key_of`) of a parameter as a table writes it."""
     name = parameter.lower()
     if name.startswith("!"):
-        return "!", name[1:], ""
+        return "!", name[1:], "", key_of(name[1:])
     sign = next((sign for sign in ("!=", "=", "?", "~") if sign in name), "")
     key, _, text = name.partition(sign) if sign else (name, "", "")
-    return sign, key, text
+    return sign, key, text, key_of(key)
 
 
 def _look(parameters: Mapping[str, object]) -> tuple[Mapping[str, Set[str]], Set[str]]:

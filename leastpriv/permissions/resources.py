@@ -33,7 +33,7 @@ from leastpriv.permissions.arn_templates import (
     wildcard,
 )
 from leastpriv.permissions.patterns import escape_observed, resource_covers, resource_matches
-from leastpriv.permissions.request import Request, creates, noun_of, read_request, request_values
+from leastpriv.permissions.request import FREE_MAPS, Request, creates, noun_of, read_request, request_values
 from leastpriv.permissions.resource_types import (
     ends_in_a_word,
     fits,
@@ -168,14 +168,14 @@ def _of_one_side(call: Call, on: str, facts: ActionFacts, request: Request) -> S
     values = [
         pair for pair in request.values if pair[0].startswith(("source", "x-amz-copy-source")) == (on == "source")
     ]
-    own = Request(request.noun, values, request.outer, request.members)
+    own = request.only(values)
     alone = structs.replace(call, resources=())
     named = [resource for resource in _filled(alone, facts, own) if resource.exact]
     found = named or _in_request(alone, facts, own)
     if found or not call.resources:
         return found
     left_out = [pair for pair in request.values if pair not in values]
-    others = _filled(alone, facts, Request(request.noun, left_out, request.outer, request.members))
+    others = _filled(alone, facts, request.only(left_out))
     other = {resource.pattern for resource in others if resource.exact}
     left = [arn for arn in call.resources if escape_observed(arn) not in other]
     return _of_arns(call, left, facts, "listed by CloudTrail") if len(left) < len(call.resources) else ()
@@ -360,7 +360,9 @@ def _in_response(call: Call, facts: ActionFacts, request: Request, partial: Sequ
         if not own or any(resource_matches(resource.pattern, arn) for resource in own):
             usable = _usable(facts, arn)
             if creates(call.name) and prefix != "iam":  # IAM's ARNs hold names, which no service chooses anew.
-                known = {text for _, text in request.values}.union(*(re.split("[:/]", each.pattern) for each in own))
+                known = {text for _, text in request_values(call.parameters, FREE_MAPS)}.union(
+                    *(re.split("[:/]", each.pattern) for each in own)
+                )
                 usable = with_open_parts(prefix, arn, known)
             return Resource(usable, "ARN in the response", False)
     return None

@@ -208,7 +208,7 @@ def from_uri(call: Call, template: str) -> Resource:
 def is_meant_otherwise(prefix: str, kind: str, texts: RequestTexts) -> bool:
     """Whether the request means resources of a type without naming them: `targets` by tag, a template by its name."""
     keys = _other_keys(prefix, kind.lower())
-    return bool(keys) and (not keys.isdisjoint(texts.members) or any(key in keys for key, _ in texts.values))
+    return bool(keys) and not keys.isdisjoint(texts.members)
 
 
 @lru_cache(maxsize=4_096)

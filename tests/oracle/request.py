@@ -62,11 +62,25 @@ def texts_of(event: str, parameters: object) -> RequestTexts:
     return RequestTexts(
         values=values,
         outer=outer,
-        members=frozenset([key_of(key) for key in parameters]) if isinstance(parameters, Mapping) else frozenset(),
+        members=frozenset(_keys(parameters)),
         noun=noun,
         holds_arns=any(value.startswith("arn:") for _, value in values),
         keys=frozenset(keys.union(key[:-1] for key in keys if key.endswith("s"))),
     )
+
+
+def _keys(parameters: object) -> Iterator[str]:
+    """Keys of all members, without those below `FREE_MAPS`."""
+    level = [("", parameters)]
+    while level:
+        deeper = []
+        for key, value in level:
+            if isinstance(value, Mapping) and key not in FREE_MAPS:
+                yield from (key_of(name) for name in value)
+                deeper += [(key_of(name), item) for name, item in value.items()]
+            elif isinstance(value, list):
+                deeper += [(key, item) for item in value]
+        level = deeper
 
 
 def without(texts: RequestTexts, keys: Collection[str]) -> RequestTexts:

@@ -50,7 +50,7 @@ class ActionFacts(Struct, frozen=True, gc=False):
     """Parameter that names the account of the resource -> regular expression."""
     has_choices: bool = False
 
-    def keys(self) -> Iterator[str]:
+    def keys_read(self) -> Iterator[str]:
         """Yields the keys of a request that the rules of the action read."""
         yield from ("path", "x-amz-copy-source", "functionname")
         yield from self.told_only

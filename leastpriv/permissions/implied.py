@@ -24,13 +24,14 @@ from functools import cache, lru_cache
 from msgspec import structs
 
 from leastpriv.models import Basis, Call, Condition, Need, Outcome, Permission
+from leastpriv.permissions.action_facts import ActionFacts, facts_of_action
 from leastpriv.permissions.arn_templates import NAMED, Resource, from_uri, partition, wildcard
 from leastpriv.permissions.event_map import facts_of
 from leastpriv.permissions.fact_tables import table
 from leastpriv.permissions.patterns import escape_observed
-from leastpriv.permissions.request import Presence, Request, noun_of, request_values
+from leastpriv.permissions.request import Presence, Request, noun_of, read_request, request_values
 from leastpriv.permissions.resource_types import action_of, fits
-from leastpriv.permissions.resources import resources_of
+from leastpriv.permissions.resources import find_resources
 
 _ROLE_ARN = re.compile(r"arn:aws[a-z-]*:iam::(?P<account>\d{12}):role/[\w+=,.@/-]+")
 _ROLE_IN_TEXT = re.compile(rf"(?:role|credentials)[\w-]*[\"']?\s*[:=]\s*\\?[\"']?({_ROLE_ARN.pattern})", re.IGNORECASE)
@@ -91,7 +92,7 @@ def implied_needs(
         return []
     needs = list(_passed_roles(call, facts, request)) if request.arns or facts.roles else []
     if facts.tags:
-        needs += _tagging_needs(call, facts, presence)
+        needs += _tagging_needs(call, facts, request, presence)
     if facts.operation == "ec2:RunInstances":
         needs += (*_image_alias(call), *_root_volume(call, observed))
     return needs
@@ -170,14 +171,14 @@ _TYPE_AND_ID = 2
 _TAGS_ITSELF = re.compile(r"(Tag|Untag|AddTags|RemoveTags|CreateTags|DeleteTags|ListTags|Describe|Get|List)")
 
 
-def _tagging_needs(call: Call, facts: ImpliedFacts, presence: Presence) -> Iterator[Need]:
+def _tagging_needs(call: Call, facts: ImpliedFacts, request: Request, presence: Presence) -> Iterator[Need]:
     """The tagging actions of a creating call that carries tags, on what it makes and nothing else."""
     for row in facts.tags:
         if not _carries_tags(call, row, presence):
             continue
         name = facts.operation.partition(":")[2]
         conditions = (Condition("StringEquals", row["condition"], (name,)),) if row["condition"] else ()
-        for resource in _tagged(call, facts.operation, row):
+        for resource in _tagged(call, facts.operation, row, request):
             yield Need(
                 permission=Permission(row["action"], resource.pattern, conditions),
                 basis=Basis.INFERRED,
@@ -188,11 +189,9 @@ def _tagging_needs(call: Call, facts: ImpliedFacts, presence: Presence) -> Itera
 
 
 def _carries_tags(call: Call, row: Mapping[str, str], presence: Presence) -> bool:
-    if not presence.may_have(row["parameter"]) and row["action"] != "ec2:CreateTags":
-        return False
-    key = row["parameter"].lower()
-    is_there = key in presence.texts if row["empty"] == "yes" else key in presence.filled
-    return is_there or bool(_specifications(call, row["parameter"]))
+    if row["action"] == "ec2:CreateTags" and _specifications(call, row["parameter"]):
+        return True
+    return presence.has(row["parameter"]) if row["empty"] == "yes" else presence.is_filled(row["parameter"])
 
 
 @lru_cache(maxsize=16_384)
@@ -227,7 +226,7 @@ def _rows() -> Mapping[str, tuple[Mapping[str, str], ...]]:
     return found
 
 
-def _tagged(call: Call, operation: str, row: Mapping[str, str]) -> Iterator[Resource]:
+def _tagged(call: Call, operation: str, row: Mapping[str, str], request: Request) -> Iterator[Resource]:
     if row["action"] == "ec2:CreateTags":
         templates = _ec2_templates()
         for kind in _specifications(call, row["parameter"]):
@@ -245,19 +244,33 @@ def _tagged(call: Call, operation: str, row: Mapping[str, str]) -> Iterator[Reso
     if under:
         yield under
         return
-    # Which of several types is made the tables tell of the creating action.
-    by_creating = len(made.types) > 1 and {*made.types} <= {*_types(operation)}
-    action = operation if by_creating else row["action"]
-    for resource in resources_of(_about_the_new(call, made), action, of_types=made.types):
+    new, own = _about_the_new(call, made, request)
+    for resource in find_resources(new, tagged_facts(operation, row["action"]), own):
         yield structs.replace(resource, exact=resource.exact or (made.asked and _is_named_in_part(resource)))
 
 
-def _about_the_new(call: Call, made: Made) -> Call:
+@lru_cache(maxsize=16_384)
+def tagged_facts(operation: str, action: str) -> ActionFacts:
+    """Returns what tells the resources that an operation makes and its tagging action is authorized on."""
+    made = made_by(operation, action)
+    # Which of several types is made the tables tell of the creating action.
+    by_creating = len(made.types) > 1 and {*made.types} <= {*_types(operation)}
+    return facts_of_action(operation if by_creating else action, made.types)
+
+
+def _about_the_new(call: Call, made: Made, request: Request) -> tuple[Call, Request]:
     """The call without what it copies or restores from, which it does not tag, in the region of what it makes."""
+    if not made.region and not any(str(name).lower().startswith(_OTHERS) for name in call.parameters):
+        return call, request
     named = {str(key).lower(): value for key, value in call.parameters.items()}
     own = {re.sub("^target", "", key): value for key, value in named.items() if not key.startswith("source")}
     region = named.get(made.region.lower())
-    return structs.replace(call, parameters=own, region=region if isinstance(region, str) and region else call.region)
+    new = structs.replace(call, parameters=own, region=region if isinstance(region, str) and region else call.region)
+    return new, read_request(request.noun, own)
+
+
+_OTHERS = ("source", "target")
+"""How the names of members begin that are about another resource than the new one, or say that they are about it."""
 
 
 @cache

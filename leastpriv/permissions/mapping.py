@@ -25,7 +25,7 @@ from leastpriv.permissions.condition_keys import shown_conditions
 from leastpriv.permissions.event_map import facts_of
 from leastpriv.permissions.event_table import MappedAction, MappedEvent, Verdict, map_event, triggers_of
 from leastpriv.permissions.fact_tables import table
-from leastpriv.permissions.implied import ImpliedFacts, implied_facts, implied_needs
+from leastpriv.permissions.implied import ImpliedFacts, implied_facts, implied_needs, tagged_facts
 from leastpriv.permissions.patterns import unescape
 from leastpriv.permissions.request import Presence, Reads, Request, key_in, noun_of, read_request, request_values
 from leastpriv.permissions.resources import find_resources
@@ -133,7 +133,8 @@ def plan_of(source: str, name: str) -> EventPlan:
     ]
     keys = {
         *(key_in(parameter) for parameter in (*asked, *implied.roles, "apiid")),
-        *(key for name in names for key in facts_of_action(catalog.spelling(name) or name).keys()),
+        *(key for name in names for key in facts_of_action(catalog.spelling(name) or name).keys_read()),
+        *(key for row in implied.tags for key in tagged_facts(event.operation, row["action"]).keys_read()),
     }
     is_read_whole = implied.role_anywhere or "*" in implied.roles or event.verdict is Verdict.BY_REQUEST
     return EventPlan(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping, Sequence, Set
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from functools import lru_cache
 from urllib.parse import unquote
 
@@ -247,38 +247,18 @@ def new_ids(event: str, answer: object) -> tuple[str, ...]:
 
 
 class Presence:
-    """The parameters of one request, keys and texts in lower case; looked through when first asked for."""
+    """Which parameters a request has, as the fact tables ask for them."""
 
-    __slots__ = ("_call", "_found", "_keys", "carried_out", "whole")
+    __slots__ = ("_call", "_keys", "carried_out", "whole")
 
     def __init__(self, call: Call, keys: Collection[str] | None = None) -> None:
         """Takes a call, and the keys of its request's members where they are known (`Request.keys`)."""
         self._call = call
-        self._found: tuple[Mapping[str, Set[str]], Set[str]] | None = None
         self._keys = keys
         self.carried_out = call.outcome is Outcome.ALLOWED and not call.error_code
         """The call did what it should."""
         self.whole = self.carried_out and not call.parameters_omitted
         """It did, and the record holds all of its request, so that a key that is absent was not sent."""
-
-    def _look(self) -> tuple[Mapping[str, Set[str]], Set[str]]:
-        if self._found is None:
-            self._found = _look(self._call.parameters)
-        return self._found
-
-    @property
-    def texts(self) -> Mapping[str, Set[str]]:
-        """Key at any level -> its texts, numbers and truth values; empty where it holds an object."""
-        return self._look()[0]
-
-    @property
-    def filled(self) -> Set[str]:
-        """Keys with something in them."""
-        return self._look()[1]
-
-    def may_have(self, parameter: str) -> bool:
-        """Whether the request may have the key of a parameter; never False wrongly."""
-        return self._keys is None or _asked(parameter)[3] in self._keys
 
     def has(self, parameter: str) -> bool:
         """Whether the request has a parameter as a table writes it.
@@ -289,62 +269,74 @@ class Presence:
         """
         if not parameter:
             return True
-        asked, key, text, plain = _asked(parameter)
-        if self._keys is not None and plain not in self._keys:
-            return asked == "!" and self.whole
-        if asked == "!":
-            return self.whole and key not in self.texts
-        found = self.texts.get(key)
-        if not asked or found is None:
-            return found is not None
-        if asked == "!=":
-            return bool(found - {text})
-        if asked == "=":
+        sign, key, text = _asked(parameter)
+        if sign == "!":
+            return self.whole and not self._has_key(key)
+        if not self._has_key(key):
+            return False
+        return not sign or any(_agrees(sign, text, each) for each in self._texts(key))
+
+    def is_filled(self, parameter: str) -> bool:
+        """Whether the request has a parameter that is not empty."""
+        key = key_of(parameter)
+        return self._has_key(key) and any(value or value not in _EMPTY for value in self._values(key))
+
+    def _has_key(self, key: str) -> bool:
+        return key in self._keys if self._keys is not None else any(True for _ in self._values(key))
+
+    def _values(self, key: str) -> Iterator[object]:
+        """What stands under a key, at any level; what stands below maps whose keys people choose does not count."""
+        level: list[object] = [self._call.parameters]
+        seen = 0
+        while level and seen < MOST_VALUES:
+            deeper: list[object] = []
+            for value in level[:MOST_VALUES]:
+                if isinstance(value, Mapping):
+                    seen += len(value)
+                    for name, item in value.items():
+                        own = key_of(name)
+                        if own == key:
+                            yield item
+                        if type(item) is dict or type(item) is list:
+                            deeper += [item] if own not in FREE_MAPS else ()
+                elif isinstance(value, list):
+                    deeper += [item for item in value if type(item) is dict or type(item) is list]
+            level = deeper
+
+    def _texts(self, key: str) -> Iterator[str]:
+        """The texts, numbers and truth values under a key, in lower case."""
+        for value in self._values(key):
+            for each in value if isinstance(value, list) else [value]:
+                if isinstance(each, str | bool | int):
+                    yield str(each).lower()
+
+
+def _agrees(sign: str, text: str, found: str) -> bool:
+    match sign:
+        case "=":
+            return found == text
+        case "!=":
+            return found != text
+        case "~":
             return text in found
-        return any(text in (each if asked == "~" else _members(each)) for each in found)
+        case _:
+            return text in {member.partition("=")[0] for member in found.partition("?")[2].split("&")}
 
 
 def key_in(parameter: str) -> str:
     """Returns the key of a parameter as a table writes it, as `key_of` has keys."""
-    return _asked(parameter)[3]
+    return _asked(parameter)[1]
 
 
 _EMPTY: tuple[object, ...] = (None, "", [], {})
 
 
 @lru_cache(maxsize=4_096)
-def _asked(parameter: str) -> tuple[str, str, str, str]:
-    """(`!`, `!=`, `=`, `?`, `~` or nothing, key, text, key of `key_of`) of a parameter as a table writes it."""
+def _asked(parameter: str) -> tuple[str, str, str]:
+    """(`!`, `!=`, `=`, `?`, `~` or nothing, key, text) of a parameter as a table writes it, in lower case."""
     name = parameter.lower()
     if name.startswith("!"):
-        return "!", name[1:], "", key_of(name[1:])
+        return "!", key_of(name[1:]), ""
     sign = next((sign for sign in ("!=", "=", "?", "~") if sign in name), "")
     key, _, text = name.partition(sign) if sign else (name, "", "")
-    return sign, key, text, key_of(key)
-
-
-def _look(parameters: Mapping[str, object]) -> tuple[Mapping[str, Set[str]], Set[str]]:
-    """`texts` and `filled`; members of maps whose keys people choose do not count."""
-    texts: dict[str, set[str]] = {}
-    filled: set[str] = set()
-    level: list[tuple[str, object]] = [("", dict(parameters))]
-    while level and len(texts) < MOST_VALUES:
-        deeper: list[tuple[str, object]] = []
-        for key, value in level[:MOST_VALUES]:
-            if isinstance(value, dict):
-                for name, item in value.items() if key not in FREE_MAPS else ():
-                    lower = str(name).lower()
-                    texts.setdefault(lower, set())
-                    if item or item not in _EMPTY:
-                        filled.add(lower)
-                    deeper.append((lower, item))
-            elif isinstance(value, list):
-                deeper.extend((key, item) for item in value)
-            elif isinstance(value, str | bool | int):
-                texts.setdefault(key, set()).add(str(value).lower())
-        level = deeper
-    return texts, filled
-
-
-def _members(text: str) -> set[str]:
-    return {member.partition("=")[0] for member in text.partition("?")[2].split("&")}
+    return sign, key_of(key), text

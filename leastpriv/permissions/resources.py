@@ -296,7 +296,7 @@ def _filled(call: Call, facts: ActionFacts, request: Request) -> Iterator[Resour
         return
     if len(facts.types) > 1 and partial:
         partial = _without_shared_parts(facts, partial)
-    answered = _in_response(call, facts, request, partial) if call.response and not full else None
+    answered = _in_response(call, facts, partial) if call.response and not full else None
     if answered:
         partial = [resource for resource in partial if not resource_covers(resource.pattern, answered.pattern)]
         partial.insert(0, answered)
@@ -344,7 +344,7 @@ def _chosen_by_aws(call: Call, facts: ActionFacts, open_types: Sequence[ActionTy
                 yield kind.template.name, Resource(pattern, "AWS's choice, as the answer says", "*" not in pattern)
 
 
-def _in_response(call: Call, facts: ActionFacts, request: Request, partial: Sequence[Resource]) -> Resource | None:
+def _in_response(call: Call, facts: ActionFacts, partial: Sequence[Resource]) -> Resource | None:
     """The resource that the response names, within what the request says of it.
 
     What a creating call made had no id yet when IAM was asked: parts that the request does not name remain open.

@@ -311,16 +311,17 @@ def too_many(kind: ActionType, call: Call) -> Resource:
 
 def may_be_whole(kind: ActionType, request: Request) -> bool:
     """Whether the request may name a resource of a type whole; never False wrongly."""
-    return all(
-        _has_key(variable, request) or (request.arns and not variable.vague) or variable.name in kind.defaults
-        for variable in kind.template.variables
-    )
+    for variable in kind.template.variables:
+        is_known = _has_key(variable, request) or (request.arns and not variable.vague)
+        if not is_known and variable.name not in kind.defaults:
+            return False
+    return True
 
 
 def _has_key(variable: Variable, request: Request) -> bool:
-    keys = request.by_key.keys()
-    if not keys.isdisjoint(variable.same) or not keys.isdisjoint(variable.stem) or not keys.isdisjoint(variable.kind):
-        return True
+    for key in request.keys:
+        if key in variable.same or key in variable.stem or key in variable.kind:
+            return True
     return request.noun in variable.nouns and any(key in variable.plain for key, _ in request.outer)
 
 

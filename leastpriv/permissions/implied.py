@@ -29,7 +29,7 @@ from leastpriv.permissions.arn_templates import NAMED, Resource, from_uri, parti
 from leastpriv.permissions.event_map import facts_of
 from leastpriv.permissions.fact_tables import table
 from leastpriv.permissions.patterns import escape_observed
-from leastpriv.permissions.request import Presence, Request, noun_of, read_request, request_values
+from leastpriv.permissions.request import Presence, Request, key_in, noun_of, read_request, request_values
 from leastpriv.permissions.resource_types import action_of, fits
 from leastpriv.permissions.resources import find_resources
 
@@ -59,6 +59,7 @@ class ImpliedFacts:
     services: tuple[str, ...]
     """Those that AWS's service reference names."""
     tags: tuple[Mapping[str, str], ...]
+    tag_keys: frozenset[str]
 
 
 @lru_cache(maxsize=16_384)
@@ -68,6 +69,7 @@ def implied_facts(operation: str) -> ImpliedFacts:
     of_any = f"{operation.partition(':')[0]}:*"
     compiled = {"*": "text"} if facts.roles == "text" else {}
     forms = {**compiled, **_roles().get(of_any, {}), **_roles().get(operation, {})}
+    tags = tags_of(operation)
     return ImpliedFacts(
         operation=operation,
         roles=forms,
@@ -76,7 +78,8 @@ def implied_facts(operation: str) -> ImpliedFacts:
         role_anywhere=facts.roles == "text",
         passed_to=_passed_to().get(operation, {}),
         services=facts.passed_to,
-        tags=tags_of(operation),
+        tags=tags,
+        tag_keys=frozenset(key_in(row["parameter"]) for row in tags),
     )
 
 
@@ -91,7 +94,7 @@ def implied_needs(
     if call.read_only:
         return []
     needs = list(_passed_roles(call, facts, request)) if request.arns or facts.roles else []
-    if facts.tags:
+    if facts.tags and (facts.operation.startswith("ec2:") or not facts.tag_keys.isdisjoint(request.keys)):
         needs += _tagging_needs(call, facts, request, presence)
     if facts.operation == "ec2:RunInstances":
         needs += (*_image_alias(call), *_root_volume(call, observed))

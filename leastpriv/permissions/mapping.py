@@ -116,6 +116,10 @@ class EventPlan:
     shows_conditions: bool
     reads: Reads
     """Keys of a request that decide what the call needs."""
+    trigger_keys: frozenset[str] | None
+    """Keys of the triggers; None where one is caused without any key."""
+    inner_keys: frozenset[str] | None
+    """Keys that cause inner actions; None where one is caused without any key."""
 
 
 @lru_cache(maxsize=16_384)
@@ -147,7 +151,16 @@ def plan_of(source: str, name: str) -> EventPlan:
         is_of_two_apis=bool(second) and len(second) != len(event.actions),
         shows_conditions=any(each.startswith("kms:") or each == "iam:CreateServiceLinkedRole" for each in names),
         reads=Reads(None if is_read_whole else keys),
+        trigger_keys=_keys_of([row["parameter"] for row in triggers]),
+        inner_keys=None if facts.roles == "text" else _keys_of([each for _, own in inner for each in own or ("",)]),
     )
+
+
+def _keys_of(parameters: Sequence[str]) -> frozenset[str] | None:
+    """Keys without which none of some parameters is there; None where one is there without a key."""
+    if any(not parameter or parameter.startswith("!") for parameter in parameters):
+        return None
+    return frozenset(map(key_in, parameters))
 
 
 def needs_of(call: Call) -> CallNeeds:
@@ -169,7 +182,8 @@ def needs_of(call: Call) -> CallNeeds:
         return CallNeeds(Verdict.UNMAPPED, event.prefix)
     verdict = Verdict.MAPPED if event.verdict is Verdict.BY_REQUEST else event.verdict
     gaps = tuple(_gaps(call, plan, presence)) if plan.implies.unnamed else ()
-    kept = tuple(_kept(call, plan, presence, needs)) if plan.inner or plan.implies.role_anywhere else ()
+    is_kept = plan.inner_keys is None or not plan.inner_keys.isdisjoint(request.keys) or call.parameters_omitted
+    kept = tuple(_kept(call, plan, presence, needs)) if is_kept else ()
     return CallNeeds(verdict, event.prefix, tuple(dict.fromkeys(needs) if len(needs) > 1 else needs), gaps, kept)
 
 
@@ -203,7 +217,8 @@ def _observed(call: Call, plan: EventPlan, request: Request, presence: Presence)
             needs += _needs_on(part, facts_of_action(mapped.action), mapped, own, plan, verified)
         return needs
     needs = []
-    for facts, mapped in _actions(call, plan, presence) if plan.triggers or plan.is_of_two_apis else plan.actions:
+    is_triggered = plan.trigger_keys is None or not plan.trigger_keys.isdisjoint(request.keys)
+    for facts, mapped in _actions(call, plan, presence) if is_triggered or plan.is_of_two_apis else plan.actions:
         needs += _needs_on(call, facts, mapped, request, plan, verified)
     return needs
 

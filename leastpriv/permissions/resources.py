@@ -49,7 +49,7 @@ from leastpriv.permissions.resource_types import (
 
 _MOST_TYPES = 10
 """An action may take one of many types (`ec2:CreateTags`: 90); more than this are written as one pattern."""
-_SIMPLE = re.compile(r"[\w+=,.@-]+\Z")
+_LISTED = "listed by CloudTrail"
 _ON_ALL = (Resource("*", "AWS authorizes it on all resources alone", True),)
 _NO_TYPE = (Resource("*", "the action has no resource type", True),)
 _NOT_KNOWN = (Resource("*", "the catalogue does not know the action", False),)
@@ -124,7 +124,9 @@ def _regex(text: str) -> re.Pattern[str]:
 def _fitting(found: Sequence[Resource], facts: ActionFacts, call: Call) -> Sequence[Resource]:
     """The resources that fit the action's types; all of its types where none does (promise 2)."""
     if len(found) == 1:
-        return found if fits(facts.name, found[0].pattern) else list(_any(facts.types, call))
+        # What CloudTrail lists was found by its type.
+        is_fitting = found[0].derivation is _LISTED or fits(facts.name, found[0].pattern)
+        return found if is_fitting else list(_any(facts.types, call))
     fitting = list(dict.fromkeys([resource for resource in found if fits(facts.name, resource.pattern)]))
     return fitting or list(_any(facts.types, call))
 
@@ -133,7 +135,7 @@ def _of_call(call: Call, facts: ActionFacts, request: Request) -> Sequence[Resou
     is_listed = bool(call.resources)
     if is_listed and facts.name in _LISTED_IN_PART:
         is_listed = request.by_key.keys().isdisjoint(_LISTED_IN_PART[facts.name])
-    listed = _of_arns(call, call.resources, facts, "listed by CloudTrail") if is_listed else ()
+    listed = _of_arns(call, call.resources, facts, _LISTED) if is_listed else ()
     found: Sequence[Resource] = listed or (_in_request(call, facts, request) if request.arns else ())
     if not found:
         found = list(_filled(call, facts, request))
@@ -178,7 +180,7 @@ def _of_one_side(call: Call, on: str, facts: ActionFacts, request: Request) -> S
     others = _filled(alone, facts, request.only(left_out))
     other = {resource.pattern for resource in others if resource.exact}
     left = [arn for arn in call.resources if escape_observed(arn) not in other]
-    return _of_arns(call, left, facts, "listed by CloudTrail") if len(left) < len(call.resources) else ()
+    return _of_arns(call, left, facts, _LISTED) if len(left) < len(call.resources) else ()
 
 
 def _in_request(call: Call, facts: ActionFacts, request: Request) -> Sequence[Resource]:
@@ -265,9 +267,11 @@ def _of_secret(arn: str, *, in_part: bool) -> Sequence[str]:
 def _named_besides(call: Call, facts: ActionFacts, request: Request, found: Sequence[Resource]) -> Iterator[Resource]:
     """Resources of other types that the request means besides the ARNs found: the alias, not only its key."""
     for kind in facts.types:
-        if any(_may_be(facts.prefix, resource.pattern, kind) for resource in found):
-            continue
         looked_at = kind.required or may_be_whole(kind, request)
+        if not looked_at and not kind.other_keys:
+            continue
+        if any([_may_be(facts.prefix, resource.pattern, kind) for resource in found]):  # noqa: C419 - it is faster
+            continue
         filled = fill(call, facts.prefix, kind, request) if looked_at else []
         filled = [resource for resource in filled if kind.required or _is_whole(resource)]
         yield from filled

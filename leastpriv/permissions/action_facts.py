@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cache, lru_cache
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from leastpriv.permissions import catalog
 from leastpriv.permissions.arn_templates import ActionType, ResourceTemplate, Variable
@@ -60,7 +60,7 @@ class ActionFacts(Struct, frozen=True, gc=False):
             yield from kind.other_keys
             yield from (parameter for parameter, _, _ in kind.choices)
             for variable in kind.template.variables:
-                yield from (*variable.same, *variable.stem, *variable.kind, *variable.plain)
+                yield from variable.wanted
 
 
 @lru_cache(maxsize=16_384)
@@ -163,7 +163,7 @@ def _variable(prefix: str, kind: str, template: str, name: str) -> Variable:
     ending = suffix[1] if suffix else ""
     same = _sure_keys(prefix, kind, name)
     taken = _plurals(key for each in names for key in _sure_keys(prefix, kind, each))
-    return Variable(
+    found = Variable(
         name=name,
         same={**{f"{key}s": transform for key, transform in same.items()}, **same},
         stem=(frozenset() if vague or not stem else _plurals(_with_endings(stem, ending))) - taken,
@@ -172,6 +172,7 @@ def _variable(prefix: str, kind: str, template: str, name: str) -> Variable:
         nouns=_plurals({word} if vague or not stem else {word, stem}),
         vague=vague,
     )
+    return structs.replace(found, wanted=frozenset({*found.same, *found.stem, *found.kind, *found.plain}))
 
 
 @lru_cache(maxsize=16_384)

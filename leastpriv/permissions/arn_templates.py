@@ -41,7 +41,7 @@ NAMED = "named by the request"
 IN_PART = "named in part by the request"
 """Derivation of a resource of which some parts were found, by their own names."""
 _LIKE_IN_PART = "named in part by the request, under a like name"
-_DERIVATIONS = {
+_DERIVATIONS: Mapping[int, str] = {
     Likeness.SAME: NAMED,
     Likeness.STEM: "named by the request, under a like name",
     Likeness.TYPE: "named by the request, under the name of its type",
@@ -61,6 +61,8 @@ class Resource(Struct, frozen=True, gc=False):
     pattern: str
     derivation: str
     exact: bool
+    fits: bool = False
+    """It was found by its type, or made of a name without separators: it surely fits its action."""
 
 
 class Variable(Struct, frozen=True, gc=False):
@@ -76,6 +78,8 @@ class Variable(Struct, frozen=True, gc=False):
     """What the event has to be about for `plain` to count."""
     vague: bool = False
     """It says nothing of its own, like `${ResourceId}`."""
+    wanted: frozenset[str] = frozenset()
+    """All of these keys."""
 
 
 class ResourceTemplate(Struct, frozen=True, gc=False):
@@ -175,6 +179,8 @@ def _named(prefix: str, template: ResourceTemplate, variable: Variable, request:
 
 def _by_keys(prefix: str, template: ResourceTemplate, variable: Variable, request: Request) -> Named:
     """What the request's keys say of a variable, by the surest likeness that finds anything."""
+    if variable.wanted.isdisjoint(request.keys):
+        return _NOTHING
     by_key = request.by_key
     keys = [key for key in variable.same if key in by_key]
     if keys:
@@ -254,7 +260,8 @@ def _filled(call: Call, kind: ActionType, found: Sequence[Named], index: int) ->
     arn = _joined(pieces, chosen) + kind.end
     if any(("*" in text or "?" in text) and has_wildcard(text) for text in chosen):
         return Resource(arn, IN_PART if likeness <= Likeness.PLAIN else _LIKE_IN_PART, False)
-    return Resource(arn, _DERIVATIONS[Likeness(likeness)], likeness <= Likeness.PLAIN)
+    is_simple = template.simple and chosen[0].isascii() and chosen[0].replace("-", "").replace("_", "").isalnum()
+    return Resource(arn, _DERIVATIONS[likeness], likeness <= Likeness.PLAIN, is_simple)
 
 
 def _joined(pieces: Sequence[str], chosen: Sequence[str]) -> str:

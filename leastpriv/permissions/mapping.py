@@ -102,13 +102,23 @@ class CallNeeds:
 
 
 @dataclass(frozen=True, slots=True)
+class Trigger:
+    """An action that a parameter of the request causes, besides or instead of another."""
+
+    parameter: str
+    facts: ActionFacts
+    is_instead: bool
+    replaces: str
+
+
+@dataclass(frozen=True, slots=True)
 class EventPlan:
     """All that decides what calls of one event need, looked up once for all of them."""
 
     event: MappedEvent
     noun: str
     actions: tuple[tuple[ActionFacts, MappedAction], ...]
-    triggers: tuple[Mapping[str, str], ...]
+    triggers: tuple[Trigger, ...]
     inner: tuple[tuple[str, tuple[str, ...]], ...]
     """Action that AWS may authorize inside, with the parameters any of which causes it; none: unknown."""
     implies: ImpliedFacts
@@ -145,7 +155,11 @@ def plan_of(source: str, name: str) -> EventPlan:
         event=event,
         noun=noun_of(name),
         actions=tuple((facts_of_action(mapped.action), mapped) for mapped in event.actions),
-        triggers=triggers,
+        triggers=tuple(
+            Trigger(row["parameter"], facts_of_action(found), row["mode"] == "instead", row["replaces"])
+            for row in triggers
+            if (found := catalog.spelling(row["action"]))
+        ),
         inner=inner,
         implies=implied,
         is_of_two_apis=bool(second) and len(second) != len(event.actions),
@@ -174,7 +188,7 @@ def needs_of(call: Call) -> CallNeeds:
     if event.verdict is Verdict.NO_PERMISSION:
         return CallNeeds(event.verdict, event.prefix)
     request = read_request(plan.noun, call.parameters, plan.reads)
-    presence = Presence(call, request.keys)
+    presence = Presence(call, request)
     needs = _observed(call, plan, request, presence)
     if needs:
         needs += implied_needs(call, plan.implies, request, presence, needs)
@@ -184,7 +198,13 @@ def needs_of(call: Call) -> CallNeeds:
     gaps = tuple(_gaps(call, plan, presence)) if plan.implies.unnamed else ()
     is_kept = plan.inner_keys is None or not plan.inner_keys.isdisjoint(request.keys) or call.parameters_omitted
     kept = tuple(_kept(call, plan, presence, needs)) if is_kept else ()
-    return CallNeeds(verdict, event.prefix, tuple(dict.fromkeys(needs) if len(needs) > 1 else needs), gaps, kept)
+    return CallNeeds(verdict, event.prefix, _each_once(needs), gaps, kept)
+
+
+def _each_once(needs: Sequence[Need]) -> tuple[Need, ...]:
+    if len({(need.permission.action, need.permission.resource) for need in needs}) == len(needs):
+        return tuple(needs)
+    return tuple(dict.fromkeys(needs))
 
 
 _LONGEST_ARN = 2_048
@@ -241,16 +261,17 @@ def _actions(call: Call, plan: EventPlan, presence: Presence) -> Iterator[tuple[
         # API Gateway's two APIs share event names: version 2 names an `apiId` (botocore's models, 2026-10).
         is_second = presence.has("apiId") or any("/apis/" in value for _, value in request_values(call.parameters))
         actions = tuple(pair for pair in actions if ("::/v2/" in pair[1].resource) == is_second)
-    triggered = [row for row in plan.triggers if presence.has(row["parameter"])]
-    replaced = {row["replaces"] for row in triggered if row["mode"] == "instead"}
-    yield from (pair for pair in actions if pair[1].action not in replaced)
+    triggered = [each for each in plan.triggers if presence.has(each.parameter)]
+    replaced = [each.replaces for each in triggered if each.is_instead]
+    yield from [pair for pair in actions if pair[1].action not in replaced]
     # What a copy sets besides (an ACL, tags) it sets on its target.
-    end_of_copy = "target" if any(mapped.on for _, mapped in actions) else ""
-    for action, replaces in dict.fromkeys((row["action"], row["replaces"]) for row in triggered):
-        found = catalog.spelling(action)
-        if found:
-            on = next((mapped.on for _, mapped in actions if mapped.action == replaces), end_of_copy)
-            yield facts_of_action(found), MappedAction(found, on)
+    end_of_copy = "target" if any([mapped.on for _, mapped in actions]) else ""  # noqa: C419 - it is faster
+    done = set()
+    for each in triggered:
+        if (each.facts.name, each.replaces) not in done:
+            done.add((each.facts.name, each.replaces))
+            on = next((mapped.on for _, mapped in actions if mapped.action == each.replaces), end_of_copy)
+            yield each.facts, MappedAction(each.facts.name, on)
 
 
 def _kept(call: Call, plan: EventPlan, presence: Presence, needs: Sequence[Need]) -> Iterator[str]:

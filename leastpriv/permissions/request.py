@@ -145,7 +145,7 @@ def _own_texts(key: str, value: object, noun: str) -> _Pairs:
 
 def _collect(level: list[tuple[str, object]], pairs: list[tuple[str, str]], reads: Reads, keys: set[str]) -> bool:
     """Appends the texts of some members that are read, level by level, and adds their keys; whether others are left."""
-    kinds, left = reads.kinds, False
+    left = False
     while level and len(pairs) < MOST_VALUES:
         deeper: list[tuple[str, object]] = []
         for key, found in level if len(level) <= MOST_VALUES else level[:MOST_VALUES]:
@@ -154,21 +154,27 @@ def _collect(level: list[tuple[str, object]], pairs: list[tuple[str, str]], read
             if type(value) is str:
                 if value[:3] == "arn" or (value and (key in keys or key in NAMED_BY_KEY)):
                     pairs.append((key, value if value[:3] != "arn" else _plain_arn(value)))
-                elif value:
-                    left = True
-            elif type(value) is dict or isinstance(value, Mapping):
-                for name, item in value.items():
-                    inner, kind = kinds.get(name) or reads.kind(name)
-                    if kind & _READ:
-                        keys.add(inner)
-                    if not kind & _FREE:
-                        deeper.append((inner, item))
+                else:
+                    left = left or value != ""
+            elif type(value) is list or type(value) is tuple:
+                deeper += [(key, item) for item in value]
+            elif isinstance(value, Mapping):
+                _open(value, deeper, reads, keys)
                 if key in NAMED_BY_KEY:
                     pairs += [(key, str(name)) for name in value if name]
-            elif type(value) is list or isinstance(value, tuple):
-                deeper += [(key, item) for item in value]
         level = deeper
     return left
+
+
+def _open(value: Mapping[str, object], deeper: list[tuple[str, object]], reads: Reads, keys: set[str]) -> None:
+    """Appends the members of an object, but what people choose the keys of, and adds the keys that are read."""
+    kinds = reads.kinds
+    for name, item in value.items():
+        key, kind = kinds.get(name) or reads.kind(name)
+        if kind & _READ:
+            keys.add(key)
+        if not kind & _FREE:
+            deeper.append((key, item))
 
 
 @lru_cache(maxsize=4_096)
@@ -249,12 +255,13 @@ def new_ids(event: str, answer: object) -> tuple[str, ...]:
 class Presence:
     """Which parameters a request has, as the fact tables ask for them."""
 
-    __slots__ = ("_call", "_keys", "carried_out", "whole")
+    __slots__ = ("_by_key", "_call", "_keys", "carried_out", "whole")
 
-    def __init__(self, call: Call, keys: Collection[str] | None = None) -> None:
-        """Takes a call, and the keys of its request's members where they are known (`Request.keys`)."""
+    def __init__(self, call: Call, request: Request | None = None) -> None:
+        """Takes a call, and its request where it was read with all keys that are asked for."""
         self._call = call
-        self._keys = keys
+        self._keys = request.keys if request else None
+        self._by_key = request.by_key if request else {}
         self.carried_out = call.outcome is Outcome.ALLOWED and not call.error_code
         """The call did what it should."""
         self.whole = self.carried_out and not call.parameters_omitted
@@ -305,6 +312,10 @@ class Presence:
 
     def _texts(self, key: str) -> Iterator[str]:
         """The texts, numbers and truth values under a key, in lower case."""
+        if key in self._by_key:
+            # It holds texts, and then nothing else.
+            yield from [text.lower() for text in self._by_key[key]]
+            return
         for value in self._values(key):
             for each in value if isinstance(value, list) else [value]:
                 if isinstance(each, str | bool | int):

@@ -47,6 +47,8 @@ from leastpriv.permissions.resource_types import (
     with_open_parts,
 )
 
+_WITH_ENDS = ("logs", "secretsmanager")
+"""Services whose ARNs policies write with another end than records."""
 _MOST_TYPES = 10
 """An action may take one of many types (`ec2:CreateTags`: 90); more than this are written as one pattern."""
 _LISTED = "listed by CloudTrail"
@@ -124,10 +126,9 @@ def _regex(text: str) -> re.Pattern[str]:
 def _fitting(found: Sequence[Resource], facts: ActionFacts, call: Call) -> Sequence[Resource]:
     """The resources that fit the action's types; all of its types where none does (promise 2)."""
     if len(found) == 1:
-        # What CloudTrail lists was found by its type.
-        is_fitting = found[0].derivation is _LISTED or fits(facts.name, found[0].pattern)
+        is_fitting = found[0].fits or fits(facts.name, found[0].pattern)
         return found if is_fitting else list(_any(facts.types, call))
-    fitting = list(dict.fromkeys([resource for resource in found if fits(facts.name, resource.pattern)]))
+    fitting = list(dict.fromkeys([each for each in found if each.fits or fits(facts.name, each.pattern)]))
     return fitting or list(_any(facts.types, call))
 
 
@@ -222,7 +223,10 @@ def _of_arns(
     call: Call, arns: Sequence[str], facts: ActionFacts, derivation: str, *, in_part: bool = False
 ) -> Sequence[Resource]:
     """Those of some ARNs that are of the action's types; `in_part`: a caller may have left out a secret's end."""
-    found = [arn for arn in dict.fromkeys(arns) if _is_of(facts, arn)]
+    found = [arn for arn in arns if _is_of(facts, arn)]
+    if len(found) == 1 and facts.prefix not in _WITH_ENDS:
+        return [Resource(escape_observed(found[0]), derivation, "??????" not in found[0], True)]
+    found = list(dict.fromkeys(found))
     if len(found) > MOST_RESOURCES:
         names = {name for arn in found for name in types_of_arn(facts.prefix, arn)}
         return [too_many(kind, call) for kind in facts.types if kind.template.name.lower() in names]
